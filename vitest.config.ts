@@ -1,0 +1,43 @@
+import { existsSync } from 'node:fs';
+import { defineConfig } from 'vitest/config';
+
+const packages = [
+  'tensor-kernels',
+  'safetensors',
+  'llama-model',
+  'meap-masking',
+  'token-dataset',
+  'trainer',
+  'test-support',
+];
+
+// Tests see the sources; MEAP_TEST_DIST=1 runs the same tests of dependents against the built packages.
+const alias = process.env.MEAP_TEST_DIST
+  ? {}
+  : Object.fromEntries(
+      packages.map((name) => [`@meap/${name}`, `${import.meta.dirname}/packages/${name}/src/index.ts`]),
+    );
+
+const data = process.env.MEAP_DATA ?? `${import.meta.dirname}/../shared/data`;
+if (!existsSync(data)) {
+  console.warn(`tests on real data are skipped: no folder ${data}; name one with MEAP_DATA`);
+}
+
+export default defineConfig({
+  resolve: { alias },
+  test: {
+    env: { MEAP_DATA: data },
+    // The kernels use every core themselves.
+    maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: { name: 'fast', include: ['{packages,apps}/*/src/**/*.test.ts'], exclude: ['**/*.slow.test.ts'] },
+      },
+      {
+        extends: true,
+        test: { name: 'slow', include: ['{packages,apps}/*/src/**/*.slow.test.ts'], testTimeout: 600_000 },
+      },
+    ],
+  },
+});
