@@ -1,0 +1,255 @@
+/**
+ * The kernel set: each op runs the current backend's kernel where one is registered, and the reference
+ * composition otherwise. Kernel gradients are kernels too.
+ *
+ * Shape suffixes as in reference.ts.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { customGradient } from './custom-gradient.ts';
+import {
+  type AttentionOptions,
+  attentionReference,
+  embeddingReference,
+  linearCrossEntropyReference,
+  linearReference,
+  rmsNormReference,
+  rotaryEmbeddingReference,
+  swiGluReference,
+  tokenLossesReference,
+} from './reference.ts';
+
+/** Whether the current backend has its own implementation of a kernel. */
+export function hasKernel(kernelName: string): boolean {
+  return tf.getKernel(kernelName, tf.getBackend()) !== undefined;
+}
+
+/** Runs a registered kernel; undefined inputs are left out. */
+export function runKernel(
+  name: string,
+  inputs: Record<string, tf.Tensor | undefined>,
+  attributes: object = {},
+): tf.Tensor[] {
+  const present = Object.fromEntries(Object.entries(inputs).filter(([, tensor]) => tensor !== undefined));
+  const out = tf.engine().runKernel(name, present as tf.NamedTensorMap, attributes as tf.NamedAttrMap);
+  return (Array.isArray(out) ? out : [out]) as tf.Tensor[];
+}
+
+/** Whether a gradient tape is recording what runs now. */
+function isRecording(): boolean {
+  const { state } = tf.engine();
+  return state.gradientDepth > 0 && state.kernelDepth === 0;
+}
+
+function requireShape(
+  op: string,
+  name: string,
+  tensor: tf.Tensor,
+  expected: (number | null | undefined)[],
+): void {
+  const fits =
+    tensor.rank === expected.length && expected.every((n, i) => n == null || n === tensor.shape[i]);
+  if (!fits) {
+    const want = expected.map((n) => n ?? '*').join(', ');
+    throw new Error(`${op}: ${name} has the wrong shape, got [${tensor.shape}], expected [${want}]`);
+  }
+}
+
+/**
+ * Causal grouped-query attention: softmax(scale · q·kᵀ + mask)·v, with memory linear in length
+ * (FlashAttention-2, Dao 2023).
+ *
+ * Query t stands at position S − T + t, so with a KV cache S > T works. Query head h reads key-value
+ * head ⌊h / (H/G)⌋ (Ainslie et al. 2023).
+ *
+ * @param q_BTHD float32 `[B, T, H, D]`.
+ * @param k_BSGD float32 `[B, S, G, D]`, S ≥ T, H a multiple of G.
+ * @param v_BSGD float32 `[B, S, G, D]`.
+ * @returns float32 `[B, T, H, D]`.
+ * @throws Error when shapes do not fit each other.
+ */
+export function attention(
+  q_BTHD: tf.Tensor4D,
+  k_BSGD: tf.Tensor4D,
+  v_BSGD: tf.Tensor4D,
+  options: AttentionOptions = {},
+): tf.Tensor4D {
+  requireShape('attention', 'q', q_BTHD, [null, null, null, null]);
+  const [B, T, H, D] = q_BTHD.shape;
+  requireShape('attention', 'k', k_BSGD, [B, null, null, D]);
+  requireShape('attention', 'v', v_BSGD, k_BSGD.shape);
+  const [, S, G] = k_BSGD.shape;
+  if (S < T) throw new Error(`attention: fewer keys than queries, got S=${S}, expected S ≥ T=${T}`);
+  if (H % G !== 0) throw new Error(`attention: ${H} query heads cannot share ${G} key-value heads evenly`);
+  if (options.window !== undefined && !(options.window >= 1)) {
+    throw new Error(`attention: window must be at least 1, got ${options.window}`);
+  }
+  const { segmentIds } = options;
+  if (segmentIds) {
+    requireShape('attention', 'segmentIds', segmentIds, [B, T]);
+    if (S !== T) throw new Error(`attention: segmentIds need as many keys as queries, got S=${S}, T=${T}`);
+  }
+  if (!hasKernel('Attention')) return attentionReference(q_BTHD, k_BSGD, v_BSGD, options);
+
+  const attributes = { scale: options.scale ?? 1 / Math.sqrt(D), window: options.window ?? 0 };
+  return customGradient([q_BTHD, k_BSGD, v_BSGD], ([q, k, v], save) => {
+    const [out, logSumExp] = runKernel('Attention', { q, k, v, segmentIds }, attributes);
+    save([q, k, v, out, logSumExp]);
+    return {
+      value: out,
+      gradient: (dy, [q, k, v, out, logSumExp]) =>
+        runKernel('AttentionGrad', { dy, q, k, v, out, logSumExp, segmentIds }, attributes),
+    };
+  }) as tf.Tensor4D;
+}
+
+/**
+ * Root-mean-square normalisation: x / √(mean(x²) + ε) · weight over the last axis (Zhang & Sennrich 2019).
+ *
+ * @param x float32 `[..., C]`.
+ * @param weight_C float32 `[C]`.
+ * @returns float32 of x's shape.
+ */
+export function rmsNorm<T extends tf.Tensor>(x: T, weight_C: tf.Tensor1D, epsilon: number): T {
+  requireShape('rmsNorm', 'weight', weight_C, [x.shape[x.rank - 1]]);
+  if (!hasKernel('RmsNorm')) return rmsNormReference(x, weight_C, epsilon);
+  return customGradient([x, weight_C], ([x, weight], save) => {
+    save([x, weight]);
+    return {
+      value: runKernel('RmsNorm', { x, weight }, { epsilon })[0],
+      gradient: (dy, [x, weight]) => runKernel('RmsNormGrad', { dy, x, weight }, { epsilon }),
+    };
+  }) as T;
+}
+
+/**
+ * Rotary position embedding in Hugging Face's half-split layout: the pair (x_i, x_{i+D/2}) turns by its
+ * angle (Su et al. 2021).
+ *
+ * @param x_BTHD float32 `[B, T, H, D]`, D even.
+ * @param cos float32 `[T, D/2]` or `[B, T, D/2]`; no gradient flows to the tables.
+ * @param sin of cos's shape.
+ * @returns float32 `[B, T, H, D]`.
+ */
+export function rotaryEmbedding(x_BTHD: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
+  const [B, T, , D] = x_BTHD.shape;
+  requireShape('rotaryEmbedding', 'cos', cos, cos.rank === 3 ? [B, T, D / 2] : [T, D / 2]);
+  requireShape('rotaryEmbedding', 'sin', sin, cos.shape);
+  if (!hasKernel('RotaryEmbedding')) return rotaryEmbeddingReference(x_BTHD, cos, sin);
+  return customGradient([x_BTHD], ([x]) => ({
+    value: runKernel('RotaryEmbedding', { x, cos, sin }, { inverse: false })[0],
+    // A rotation's transpose is its inverse.
+    gradient: (dy) => runKernel('RotaryEmbedding', { x: dy, cos, sin }, { inverse: true }),
+  })) as tf.Tensor4D;
+}
+
+/**
+ * Gated activation of LLaMA's feed-forward: silu(gate) · up (SwiGLU, Shazeer 2020).
+ *
+ * @param gate float32 of any shape.
+ * @param up of gate's shape.
+ * @returns float32 of gate's shape.
+ */
+export function swiGlu<T extends tf.Tensor>(gate: T, up: T): T {
+  requireShape('swiGlu', 'up', up, gate.shape);
+  if (!hasKernel('SwiGlu')) return swiGluReference(gate, up);
+  return customGradient([gate, up], ([gate, up], save) => {
+    save([gate, up]);
+    return {
+      value: runKernel('SwiGlu', { gate, up })[0],
+      gradient: (dy, [gate, up]) => runKernel('SwiGluGrad', { dy, gate, up }),
+    };
+  }) as T;
+}
+
+/**
+ * Linear layer without bias, weight laid out as Hugging Face stores it: x·weightᵀ.
+ *
+ * @param x float32 `[..., I]`.
+ * @param weight_OI float32 `[O, I]`.
+ * @returns float32 `[..., O]`.
+ */
+export function linear(x: tf.Tensor, weight_OI: tf.Tensor2D): tf.Tensor {
+  requireShape('linear', 'weight', weight_OI, [null, x.shape[x.rank - 1]]);
+  return linearReference(x, weight_OI);
+}
+
+/**
+ * Rows of a table by token id.
+ *
+ * @param ids int32 of any shape, each in [0, V); checked.
+ * @param table_VC float32 `[V, C]`.
+ * @returns float32 `[...ids.shape, C]`.
+ * @throws Error naming the first id outside the table.
+ */
+export function embedding(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
+  if (ids.dtype !== 'int32') throw new Error(`embedding: ids must be int32, got ${ids.dtype}`);
+  if (!hasKernel('Embedding')) return embeddingReference(ids, table_VC);
+  const numRows = table_VC.shape[0];
+  return customGradient([table_VC], ([table]) => ({
+    value: runKernel('Embedding', { ids, table })[0],
+    gradient: (dy) => runKernel('EmbeddingGrad', { dy, ids }, { numRows }),
+  }));
+}
+
+/**
+ * Language-model head and loss in one: the sum over tokens of −log softmax(x·weightᵀ)[target], in nats.
+ *
+ * Works through the tokens in chunks, so logits of tokens × vocabulary are never held, and computes both
+ * gradients in the same pass (Hsu et al. 2024, Liger Kernel; Wijmans et al. 2024).
+ *
+ * @param x_NC float32 `[N, C]` final hidden states.
+ * @param weight_VC float32 `[V, C]` head.
+ * @param targets_N int32 `[N]`, each in [0, V).
+ * @param mask_N float32 `[N]` weight of each token's loss; 1 everywhere by default.
+ * @returns float32 scalar, a sum: divide by your token count.
+ */
+export function linearCrossEntropy(
+  x_NC: tf.Tensor2D,
+  weight_VC: tf.Tensor2D,
+  targets_N: tf.Tensor1D,
+  mask_N?: tf.Tensor1D,
+): tf.Scalar {
+  requireHead('linearCrossEntropy', x_NC, weight_VC, targets_N);
+  if (mask_N) requireShape('linearCrossEntropy', 'mask', mask_N, targets_N.shape);
+  if (!hasKernel('LinearCrossEntropy')) {
+    return linearCrossEntropyReference(x_NC, weight_VC, targets_N, mask_N);
+  }
+  const inputs = { targets: targets_N, mask: mask_N };
+  if (!isRecording()) {
+    const attributes = { withGradients: false };
+    return tf.tidy(() =>
+      tf.sum(runKernel('LinearCrossEntropy', { x: x_NC, weight: weight_VC, ...inputs }, attributes)[0]),
+    );
+  }
+  return customGradient([x_NC, weight_VC], ([x, weight], save) => {
+    const attributes = { withGradients: true };
+    const [losses, dx, dWeight] = runKernel('LinearCrossEntropy', { x, weight, ...inputs }, attributes);
+    save([dx, dWeight]);
+    return {
+      value: tf.sum(losses),
+      gradient: (dy, saved) => saved.map((gradient) => tf.mul(gradient, dy)),
+    };
+  }) as tf.Scalar;
+}
+
+/**
+ * Each token's −log softmax(x·weightᵀ)[target] in nats, without gradients.
+ *
+ * @param x_NC float32 `[N, C]`.
+ * @param weight_VC float32 `[V, C]`.
+ * @param targets_N int32 `[N]`, each in [0, V).
+ * @returns float32 `[N]`.
+ */
+export function tokenLosses(x_NC: tf.Tensor2D, weight_VC: tf.Tensor2D, targets_N: tf.Tensor1D): tf.Tensor1D {
+  requireHead('tokenLosses', x_NC, weight_VC, targets_N);
+  if (!hasKernel('LinearCrossEntropy')) return tokenLossesReference(x_NC, weight_VC, targets_N);
+  const inputs = { x: x_NC, weight: weight_VC, targets: targets_N };
+  return runKernel('LinearCrossEntropy', inputs, { withGradients: false })[0] as tf.Tensor1D;
+}
+
+function requireHead(op: string, x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf.Tensor): void {
+  requireShape(op, 'x', x_NC, [null, null]);
+  requireShape(op, 'weight', weight_VC, [null, x_NC.shape[1]]);
+  requireShape(op, 'targets', targets_N, [x_NC.shape[0]]);
+  if (targets_N.dtype !== 'int32') throw new Error(`${op}: targets must be int32, got ${targets_N.dtype}`);
+}

@@ -1,0 +1,69 @@
+import * as tf from '@tensorflow/tfjs';
+import { hasKernel, runKernel } from './ops.ts';
+
+/** One parameter's AdamW update; tensors of one shape. */
+export interface AdamWOptions {
+  parameter: tf.Variable;
+  gradient: tf.Tensor;
+  firstMoment: tf.Variable;
+  secondMoment: tf.Variable;
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  /** Decoupled: the parameter shrinks by learningRate · weightDecay a step. */
+  weightDecay: number;
+  /** From 1; sets the bias correction. */
+  step: number;
+  /** Factor on the gradient before use: clipping and token averaging in one sweep. */
+  gradientScale: number;
+}
+
+/**
+ * AdamW (Loshchilov & Hutter 2019, Algorithm 2, with PyTorch's constant schedule multiplier): updates the
+ * parameter and both moments in place, in one sweep.
+ *
+ * On `native` the buffers themselves change: tensors that share a parameter's data change with it.
+ */
+export function adamW(options: AdamWOptions): void {
+  const { parameter, gradient, firstMoment, secondMoment, ...hyperparameters } = options;
+  const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = hyperparameters;
+  if (hasKernel('AdamW')) {
+    runKernel('AdamW', { parameter, gradient, firstMoment, secondMoment }, hyperparameters);
+    return;
+  }
+  tf.tidy(() => {
+    const g = tf.mul(gradient, gradientScale);
+    const m = tf.add(tf.mul(firstMoment, beta1), tf.mul(g, 1 - beta1));
+    const v = tf.add(tf.mul(secondMoment, beta2), tf.mul(tf.square(g), 1 - beta2));
+    const mHat = tf.div(m, 1 - beta1 ** step);
+    const vHat = tf.div(v, 1 - beta2 ** step);
+    const decayed = tf.mul(parameter, 1 - learningRate * weightDecay);
+    firstMoment.assign(m);
+    secondMoment.assign(v);
+    parameter.assign(
+      tf.sub(decayed, tf.mul(tf.div(mHat, tf.add(tf.sqrt(vHat), epsilon)), learningRate)) as tf.Variable,
+    );
+  });
+}
+
+/**
+ * The Euclidean norm over all elements of all tensors: what gradient clipping compares (Pascanu et al. 2013).
+ *
+ * Summed in float64 over fixed chunks, so the value does not depend on the number of threads. Waits for the
+ * device; on `webgpu` use it sparingly.
+ */
+export function globalNorm(tensors: tf.Tensor[]): number {
+  let sum = 0;
+  for (const tensor of tensors) {
+    if (hasKernel('SumOfSquares')) {
+      const [parts] = runKernel('SumOfSquares', { x: tensor });
+      const [high, low] = parts.dataSync();
+      sum += high + low;
+      parts.dispose();
+    } else {
+      sum += tf.tidy(() => tf.sum(tf.square(tensor)).dataSync()[0]);
+    }
+  }
+  return Math.sqrt(sum);
+}

@@ -1,0 +1,127 @@
+/**
+ * Every kernel as a composition of plain TensorFlow.js ops: the oracle the fast kernels are tested
+ * against, and what runs on backends that have no kernel of their own. Differentiable by the tape.
+ *
+ * Shape suffixes: B batch, T query length, S key length, H query heads, G key-value heads, D head size,
+ * N tokens, V vocabulary, C channels.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { customGradient } from './custom-gradient.ts';
+
+/** Options of {@link attention}. */
+export interface AttentionOptions {
+  /** int32 `[B, T]`; a query sees only keys of its own segment. Needs as many keys as queries. */
+  segmentIds?: tf.Tensor2D;
+  /** A query sees at most this many latest keys, itself included. Unlimited by default. */
+  window?: number;
+  /** Factor on the scores; 1 / √D by default. */
+  scale?: number;
+}
+
+/** `[B or 1, T, S]` booleans: which keys a query may look at. */
+function visibleKeys_BTS(
+  numQueries: number,
+  numKeys: number,
+  { segmentIds, window }: AttentionOptions,
+): tf.Tensor3D {
+  const query_T1 = tf.range(numKeys - numQueries, numKeys, 1, 'int32').expandDims(1);
+  const key_1S = tf.range(0, numKeys, 1, 'int32').expandDims(0);
+  let visible: tf.Tensor = tf.lessEqual(key_1S, query_T1);
+  if (window !== undefined) {
+    visible = tf.logicalAnd(visible, tf.greater(key_1S, tf.sub(query_T1, tf.scalar(window, 'int32'))));
+  }
+  visible = visible.expandDims(0);
+  if (segmentIds) {
+    visible = tf.logicalAnd(visible, tf.equal(segmentIds.expandDims(2), segmentIds.expandDims(1)));
+  }
+  return visible as tf.Tensor3D;
+}
+
+export function attentionReference(
+  q_BTHD: tf.Tensor4D,
+  k_BSGD: tf.Tensor4D,
+  v_BSGD: tf.Tensor4D,
+  options: AttentionOptions = {},
+): tf.Tensor4D {
+  return tf.tidy(() => {
+    const [B, T, H, D] = q_BTHD.shape;
+    const [, S, G] = k_BSGD.shape;
+    const scale = options.scale ?? 1 / Math.sqrt(D);
+    const heads = (x: tf.Tensor4D) =>
+      tf
+        .transpose(x, [0, 2, 1, 3])
+        .reshape([B, G, 1, S, D])
+        .tile([1, 1, H / G, 1, 1])
+        .reshape([B, H, S, D]);
+    const q_BHTD = tf.transpose(q_BTHD, [0, 2, 1, 3]);
+    const scores_BHTS = tf.matMul(q_BHTD, heads(k_BSGD), false, true).mul(scale);
+    const visible_B1TS = visibleKeys_BTS(T, S, options).expandDims(1);
+    const hidden = tf.sub(1, visible_B1TS.cast('float32')).mul(-1e30);
+    const weights_BHTS = tf.softmax(tf.add(scores_BHTS, hidden));
+    const out_BHTD = tf.matMul(weights_BHTS, heads(v_BSGD));
+    return tf.transpose(out_BHTD, [0, 2, 1, 3]) as tf.Tensor4D;
+  });
+}
+
+export function rmsNormReference<T extends tf.Tensor>(x: T, weight_C: tf.Tensor1D, epsilon: number): T {
+  return tf.tidy(() =>
+    tf.mul(tf.mul(x, tf.rsqrt(tf.mean(tf.square(x), -1, true).add(epsilon))), weight_C),
+  ) as T;
+}
+
+export function rotaryEmbeddingReference(x_BTHD: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
+  return tf.tidy(() => {
+    const D = x_BTHD.shape[3];
+    const a = tf.slice(x_BTHD, [0, 0, 0, 0], [-1, -1, -1, D / 2]);
+    const b = tf.slice(x_BTHD, [0, 0, 0, D / 2], [-1, -1, -1, D / 2]);
+    const c = cos.expandDims(-2);
+    const s = sin.expandDims(-2);
+    return tf.concat([a.mul(c).sub(b.mul(s)), b.mul(c).add(a.mul(s))], 3) as tf.Tensor4D;
+  });
+}
+
+export function swiGluReference<T extends tf.Tensor>(gate: T, up: T): T {
+  return tf.tidy(() => tf.mul(tf.mul(gate, tf.sigmoid(gate)), up)) as T;
+}
+
+export function linearReference(x: tf.Tensor, weight_OI: tf.Tensor2D): tf.Tensor {
+  const [O, I] = weight_OI.shape;
+  return tf.matMul(x.reshape([-1, I]), weight_OI, false, true).reshape([...x.shape.slice(0, -1), O]);
+}
+
+/** Gradients come from a scatter, since plain `gather`'s need a kernel that tfjs-wasm lacks. */
+export function embeddingReference(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
+  return customGradient([table_VC], ([table]) => ({
+    value: tf.gather(table, ids.as1D()).reshape([...ids.shape, table_VC.shape[1]]),
+    gradient: (dy) => tf.scatterND(ids.reshape([-1, 1]), dy.reshape([ids.size, -1]), table_VC.shape),
+  }));
+}
+
+export function tokenLossesReference(
+  x_NC: tf.Tensor2D,
+  weight_VC: tf.Tensor2D,
+  targets_N: tf.Tensor1D,
+): tf.Tensor1D {
+  return tf.tidy(() => {
+    const logits_NV = tf.matMul(x_NC, weight_VC, false, true);
+    const peak_N1 = customGradient([logits_NV], ([logits]) => ({
+      value: tf.max(logits, -1, true),
+      gradient: () => tf.zerosLike(logits_NV),
+    }));
+    const logSum_N = tf.log(tf.sum(tf.exp(tf.sub(logits_NV, peak_N1)), -1)).add(peak_N1.squeeze([-1]));
+    const target_N = tf.sum(tf.mul(logits_NV, tf.oneHot(targets_N, weight_VC.shape[0])), -1);
+    return tf.sub(logSum_N, target_N) as tf.Tensor1D;
+  });
+}
+
+export function linearCrossEntropyReference(
+  x_NC: tf.Tensor2D,
+  weight_VC: tf.Tensor2D,
+  targets_N: tf.Tensor1D,
+  mask_N?: tf.Tensor1D,
+): tf.Scalar {
+  return tf.tidy(() => {
+    const losses_N = tokenLossesReference(x_NC, weight_VC, targets_N);
+    return tf.sum(mask_N ? tf.mul(losses_N, mask_N) : losses_N) as tf.Scalar;
+  });
+}
