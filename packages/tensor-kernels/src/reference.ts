@@ -47,11 +47,12 @@ export function attentionReference(
     const [B, T, H, D] = q_BTHD.shape;
     const [, S, G] = k_BSGD.shape;
     const scale = options.scale ?? 1 / Math.sqrt(D);
+    // Keys flattened to rank 4: TensorFlow.js has no gradient for a tile of rank 5.
     const heads = (x: tf.Tensor4D) =>
       tf
         .transpose(x, [0, 2, 1, 3])
-        .reshape([B, G, 1, S, D])
-        .tile([1, 1, H / G, 1, 1])
+        .reshape([B, G, 1, S * D])
+        .tile([1, 1, H / G, 1])
         .reshape([B, H, S, D]);
     const q_BHTD = tf.transpose(q_BTHD, [0, 2, 1, 3]);
     const scores_BHTS = tf.matMul(q_BHTD, heads(k_BSGD), false, true).mul(scale);
