@@ -1,0 +1,140 @@
+import { requireInteger } from './error.ts';
+
+const MULTIPLIER_0 = 0xd2511f53;
+const MULTIPLIER_1 = 0xcd9e8d57;
+const WEYL_0 = 0x9e3779b9;
+const WEYL_1 = 0xbb67ae85;
+const ROUNDS = 10;
+const MAX_UINT32 = 0xffffffff;
+
+/** High 32 bits of the 64-bit product of two unsigned 32-bit integers; every partial product is exact in a double. */
+function multiplyHigh(a: number, b: number): number {
+  const aLow = a & 0xffff;
+  const aHigh = a >>> 16;
+  const bLow = b & 0xffff;
+  const bHigh = b >>> 16;
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16);
+  const carry = (middle & 0xffff) + aLow * bHigh;
+  return (aHigh * bHigh + (middle >>> 16) + (carry >>> 16)) >>> 0;
+}
+
+/**
+ * Philox4x32-10: a keyed bijection of 128-bit counters whose outputs pass for random numbers.
+ *
+ * `words` holds the counter as four 32-bit words, the lowest first, and receives the four output words.
+ * `key0` and `key1` are the two 32-bit key words.
+ *
+ * Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+ */
+export function philox4x32(words: Uint32Array, key0: number, key1: number): void {
+  let [word0, word1, word2, word3] = words;
+  let roundKey0 = key0 >>> 0;
+  let roundKey1 = key1 >>> 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const high0 = multiplyHigh(MULTIPLIER_0, word0);
+    const low0 = Math.imul(MULTIPLIER_0, word0) >>> 0;
+    const high1 = multiplyHigh(MULTIPLIER_1, word2);
+    const low1 = Math.imul(MULTIPLIER_1, word2) >>> 0;
+    word0 = (high1 ^ word1 ^ roundKey0) >>> 0;
+    word1 = low1;
+    word2 = (high0 ^ word3 ^ roundKey1) >>> 0;
+    word3 = low0;
+    roundKey0 = (roundKey0 + WEYL_0) >>> 0;
+    roundKey1 = (roundKey1 + WEYL_1) >>> 0;
+  }
+  words[0] = word0;
+  words[1] = word1;
+  words[2] = word2;
+  words[3] = word3;
+}
+
+/** FNV-1a over UTF-16 code units: turns the name of a purpose into a counter word. */
+function hashPurpose(purpose: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < purpose.length; i++) hash = Math.imul(hash ^ purpose.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
+}
+
+/** What a stream of {@link CounterRandom} depends on, and all that it depends on. */
+export interface CounterRandomKey {
+  /** Seed of the run, an integer from 0 to 2^53 − 1; the 64-bit key of the generator. */
+  seed: number;
+  /** What the numbers are for, such as `mask`; other purposes get other numbers. */
+  purpose: string;
+  /** Optimizer step, an integer from 0 to 2^32 − 1. */
+  step: number;
+  /** Row within the step's global batch, an integer from 0 to 2^32 − 1. */
+  row: number;
+}
+
+/**
+ * Random numbers that are a pure function of (seed, purpose, step, row) and of how many were drawn.
+ *
+ * There is no state to save or to share: any rank, and a resumed run, draws the same numbers for the same row.
+ * The seed is the Philox key; step, row and purpose are words of its counter, so that two streams of one
+ * seed never overlap. Each stream holds 2^34 numbers.
+ *
+ * @throws MaskingError when seed, step or row is out of range.
+ */
+export class CounterRandom {
+  readonly #seedLow: number;
+  readonly #seedHigh: number;
+  readonly #row: number;
+  readonly #step: number;
+  readonly #purpose: number;
+  readonly #words = new Uint32Array(4);
+  #block = 0;
+  #next = 4;
+
+  constructor({ seed, purpose, step, row }: CounterRandomKey) {
+    requireInteger('CounterRandom', 'seed', seed, 0, Number.MAX_SAFE_INTEGER);
+    requireInteger('CounterRandom', 'step', step, 0, MAX_UINT32);
+    requireInteger('CounterRandom', 'row', row, 0, MAX_UINT32);
+    this.#seedLow = seed >>> 0;
+    this.#seedHigh = Math.floor(seed / 2 ** 32);
+    this.#purpose = hashPurpose(purpose);
+    this.#step = step;
+    this.#row = row;
+  }
+
+  /** A uniform integer from 0 to 2^32 − 1. */
+  nextUint32(): number {
+    const words = this.#words;
+    if (this.#next === 4) {
+      words[0] = this.#block++;
+      words[1] = this.#row;
+      words[2] = this.#step;
+      words[3] = this.#purpose;
+      philox4x32(words, this.#seedLow, this.#seedHigh);
+      this.#next = 0;
+    }
+    return words[this.#next++];
+  }
+
+  /** A uniform double in [0, 1) with 53 random bits. */
+  nextFloat(): number {
+    const high = this.nextUint32() >>> 5;
+    const low = this.nextUint32() >>> 6;
+    return (high * 2 ** 26 + low) / 2 ** 53;
+  }
+
+  /**
+   * A uniform integer from 0 to `bound` − 1, without bias (Lemire, "Fast random integer generation in an
+   * interval", 2019); `bound` is an integer from 1 to 2^32 − 1.
+   *
+   * @throws MaskingError when the bound is out of range.
+   */
+  nextBelow(bound: number): number {
+    requireInteger('CounterRandom.nextBelow', 'bound', bound, 1, MAX_UINT32);
+    let word = this.nextUint32();
+    let low = Math.imul(word, bound) >>> 0;
+    if (low < bound) {
+      const biased = 2 ** 32 % bound;
+      while (low < biased) {
+        word = this.nextUint32();
+        low = Math.imul(word, bound) >>> 0;
+      }
+    }
+    return multiplyHigh(word, bound);
+  }
+}

@@ -1,0 +1,174 @@
+import { CounterRandom } from './counter-random.ts';
+import { MaskingError, requireInteger, requireRatio } from './error.ts';
+import { MAX_LENGTH, referenceMask } from './reference-mask.ts';
+import { bernoulliPositions, exactCountPositions, spanPositions } from './strategies.ts';
+
+const MAX_ID = 2 ** 31 - 1;
+const MAX_UINT32 = 2 ** 32 - 1;
+
+/**
+ * How masked positions are chosen.
+ *
+ * - `per-sequence`: a fresh set of exactly max(1, floor(T · P)) positions for every row and step (the paper, §3).
+ * - `reference`: the authors' code, one of 51 sets for all rows of a step (see `referenceMask`).
+ * - `bernoulli`: every position on its own with probability P, so counts vary.
+ * - `span`: spans of `spanLength` tokens, exactly floor(T · P) tokens in all (the paper, Table 15).
+ */
+export type MaskingStrategy = 'per-sequence' | 'reference' | 'bernoulli' | 'span';
+
+/** Options of {@link createMasker}. */
+export interface MaskerOptions {
+  /** How positions are chosen; `per-sequence` when absent. */
+  strategy?: MaskingStrategy;
+  /** Share P of the input tokens to mask, at least 0 and less than 1; 0 is plain next-token prediction. */
+  ratio: number;
+  /** Id that replaces a masked token; the model needs an embedding for it. */
+  maskId: number;
+  /** Seed of the run, 0 to 2^53 − 1; 0 when absent. `reference` has its own seeds and ignores it. */
+  seed?: number;
+  /** Tokens in a span; needed by `span`, refused elsewhere. */
+  spanLength?: number;
+  /** Ids that are never masked, such as BOS and EOS; none when absent, as in the authors' code. */
+  keepIds?: Iterable<number>;
+}
+
+/** Where a row stands in a run. */
+export interface RowPlace {
+  /** Optimizer step, counted from 0. */
+  step: number;
+  /** Row within the step's global batch, over all ranks and micro-batches, counted from 0. */
+  row: number;
+}
+
+/** Shape of a batch of rows and its place in a run. */
+export interface BatchPlace {
+  /** Rows in this batch. */
+  rows: number;
+  /** Input tokens in a row (T). */
+  length: number;
+  /** Optimizer step, counted from 0. */
+  step: number;
+  /** Row of the step's global batch that this batch starts with; 0 when absent. */
+  firstRow?: number;
+}
+
+/** A masked batch. */
+export interface MaskedBatch {
+  /** Int32Array [rows · length]: a copy of the inputs with masked tokens replaced by the mask id. */
+  inputs: Int32Array;
+  /** For each row, its masked positions in ascending order. */
+  positions: Int32Array[];
+  /** Masked tokens in the batch. */
+  numMasked: number;
+}
+
+/** Chooses and applies masks; holds no state, so calls may come in any order. Made by {@link createMasker}. */
+export interface Masker {
+  /** The options in force, defaults filled in. */
+  readonly strategy: MaskingStrategy;
+  readonly ratio: number;
+  readonly maskId: number;
+  /**
+   * The positions to mask in one row of input ids, in ascending order.
+   *
+   * @throws MaskingError when step or row is out of range, or the row is too short for the strategy.
+   */
+  positions(row: Int32Array, place: RowPlace): Int32Array;
+  /**
+   * Masks a batch of input rows, given one after another, into a new array.
+   *
+   * The given array is left alone: inputs are often a view of the block that also holds the targets.
+   *
+   * @throws MaskingError when the array is not rows · length long, or a place is out of range.
+   */
+  apply(inputs: Int32Array, batch: BatchPlace): MaskedBatch;
+}
+
+/**
+ * Makes the masker of a training run: it masks a share of the *input* tokens and never touches targets.
+ *
+ * @throws MaskingError when an option is out of range or does not belong to the strategy.
+ */
+export function createMasker(options: MaskerOptions): Masker {
+  const { strategy = 'per-sequence', ratio, maskId, seed = 0 } = options;
+  const spanLength = checkStrategy(strategy, options.spanLength);
+  requireRatio('createMasker', ratio);
+  requireInteger('createMasker', 'maskId', maskId, 0, MAX_ID);
+  requireInteger('createMasker', 'seed', seed, 0, Number.MAX_SAFE_INTEGER);
+  const keepIds = new Set(options.keepIds);
+  for (const id of keepIds) requireInteger('createMasker', 'an id of keepIds', id, 0, MAX_ID);
+
+  function positions(row: Int32Array, { step, row: rowIndex }: RowPlace): Int32Array {
+    const length = row.length;
+    requireInteger('masker', 'step', step, 0, MAX_UINT32);
+    requireInteger('masker', 'row', rowIndex, 0, MAX_UINT32);
+    if (ratio === 0 || length === 0) return new Int32Array(0);
+    if (strategy === 'reference') {
+      const sampled = referenceMask({ length, ratio, step }).sort();
+      return keepIds.size === 0 ? sampled : sampled.filter((position) => !keepIds.has(row[position]));
+    }
+    const candidates = candidatePositions(row, keepIds);
+    const random = new CounterRandom({ seed, purpose: 'mask', step, row: rowIndex });
+    switch (strategy) {
+      case 'per-sequence':
+        return exactCountPositions(candidates, length, ratio, random);
+      case 'bernoulli':
+        return bernoulliPositions(candidates, ratio, random);
+      case 'span':
+        return spanPositions(candidates, length, ratio, spanLength, random);
+    }
+  }
+
+  function apply(inputs: Int32Array, { rows, length, step, firstRow = 0 }: BatchPlace): MaskedBatch {
+    requireInteger('masker.apply', 'rows', rows, 0, MAX_UINT32);
+    requireInteger('masker.apply', 'length', length, 0, MAX_LENGTH);
+    if (inputs.length !== rows * length) {
+      throw new MaskingError(
+        `masker.apply: the batch has the wrong size, got ${inputs.length} ids, expected rows × length = ` +
+          `${rows} × ${length} = ${rows * length}`,
+      );
+    }
+    const masked = inputs.slice();
+    const rowPositions: Int32Array[] = [];
+    let numMasked = 0;
+    for (let row = 0; row < rows; row++) {
+      const start = row * length;
+      const chosen = positions(inputs.subarray(start, start + length), { step, row: firstRow + row });
+      for (const position of chosen) masked[start + position] = maskId;
+      rowPositions.push(chosen);
+      numMasked += chosen.length;
+    }
+    return { inputs: masked, positions: rowPositions, numMasked };
+  }
+
+  return { strategy, ratio, maskId, positions, apply };
+}
+
+function checkStrategy(strategy: MaskingStrategy, spanLength: number | undefined): number {
+  const known: MaskingStrategy[] = ['per-sequence', 'reference', 'bernoulli', 'span'];
+  if (!known.includes(strategy)) {
+    throw new MaskingError(
+      `createMasker: unknown strategy, got ${strategy}, expected one of ${known.join(', ')}`,
+    );
+  }
+  if (strategy === 'span') {
+    requireInteger('createMasker', 'spanLength', spanLength ?? Number.NaN, 1, MAX_LENGTH);
+    return spanLength!;
+  }
+  if (spanLength !== undefined) {
+    throw new MaskingError(
+      `createMasker: spanLength does not belong to strategy ${strategy}, got ${spanLength}, expected none; ` +
+        'leave it out or use strategy span',
+    );
+  }
+  return 0;
+}
+
+function candidatePositions(row: Int32Array, keepIds: ReadonlySet<number>): Int32Array {
+  const candidates = new Int32Array(row.length);
+  let count = 0;
+  for (let position = 0; position < row.length; position++) {
+    if (keepIds.size === 0 || !keepIds.has(row[position])) candidates[count++] = position;
+  }
+  return candidates.subarray(0, count);
+}

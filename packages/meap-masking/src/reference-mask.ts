@@ -1,0 +1,73 @@
+import { MaskingError, requireInteger, requireRatio } from './error.ts';
+import { MersenneTwister } from './mersenne-twister.ts';
+
+const BASE_SEED = 50;
+const NUM_PATTERNS = 51;
+
+/** Longest row, in tokens, that masking accepts: positions are 32-bit integers. */
+export const MAX_LENGTH = 2 ** 31 - 1;
+
+/** What the authors' code derives a mask from. */
+export interface ReferenceMaskOptions {
+  /** Tokens in an input row (T), at least 2. */
+  length: number;
+  /** Share of the tokens to mask (P), at least 0 and less than 1. */
+  ratio: number;
+  /** Optimizer step, counted from 0. */
+  step: number;
+}
+
+/**
+ * The positions that the MEAP authors' code masks at an optimizer step, in the order it samples them.
+ *
+ * Bit-equal to CPython's `random.seed(50 + step % 51)` and then
+ * `random.sample(range(0, T - 1), max(1, floor(T * P)))`. The code shares one set among all rows,
+ * micro-batches and ranks of a step, has 51 sets in a whole run, never masks the last position, and masks one
+ * position even at ratio 0 (a masker made by `createMasker` masks none there).
+ *
+ * @returns Int32Array [max(1, floor(T · P))] of distinct positions from 0 to T − 2.
+ * @throws MaskingError when an option is out of range, or more positions are asked for than T − 1.
+ */
+export function referenceMask({ length, ratio, step }: ReferenceMaskOptions): Int32Array {
+  requireInteger('referenceMask', 'length', length, 2, MAX_LENGTH);
+  requireRatio('referenceMask', ratio);
+  requireInteger('referenceMask', 'step', step, 0, Number.MAX_SAFE_INTEGER);
+  const population = length - 1;
+  const count = Math.max(1, Math.floor(length * ratio));
+  if (count > population) {
+    throw new MaskingError(
+      `referenceMask: too many positions, got ${count} of ${population}, expected a smaller ratio than ${ratio}`,
+    );
+  }
+  return sampleRange(new MersenneTwister([BASE_SEED + (step % NUM_PATTERNS)]), population, count);
+}
+
+/** CPython's `random.sample(range(population), count)`: the branch depends on how the two sizes compare. */
+function sampleRange(random: MersenneTwister, population: number, count: number): Int32Array {
+  const sample = new Int32Array(count);
+  if (population <= setSize(count)) {
+    const pool = Int32Array.from({ length: population }, (_, i) => i);
+    for (let i = 0; i < count; i++) {
+      const pick = random.nextBelow(population - i);
+      sample[i] = pool[pick];
+      pool[pick] = pool[population - i - 1];
+    }
+    return sample;
+  }
+  const selected = new Set<number>();
+  for (let i = 0; i < count; i++) {
+    let pick = random.nextBelow(population);
+    while (selected.has(pick)) pick = random.nextBelow(population);
+    selected.add(pick);
+    sample[i] = pick;
+  }
+  return sample;
+}
+
+/** CPython's estimate of the size of a set of `count` entries; above 5 it adds 4^ceil(log4(3 · count)). */
+function setSize(count: number): number {
+  if (count <= 5) return 21;
+  let power = 1;
+  while (power < count * 3) power *= 4;
+  return 21 + power;
+}
