@@ -1,0 +1,48 @@
+import { execFileSync } from 'node:child_process';
+import { renameSync, writeFileSync } from 'node:fs';
+import { arch, cpus, hostname, platform, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import type { Json } from './types.ts';
+
+/** What a run ran on, as far as Node can tell; `git` is null outside a repository. */
+export interface Environment {
+  node: string;
+  platform: string;
+  arch: string;
+  hostname: string;
+  cpu: string;
+  cores: number;
+  memoryBytes: number;
+  git: { commit: string; dirty: boolean } | null;
+}
+
+/** Describes this process's machine and the repository of the working directory. */
+export function describeEnvironment(): Environment {
+  return {
+    node: process.version,
+    platform: `${platform()} ${release()}`,
+    arch: arch(),
+    hostname: hostname(),
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    memoryBytes: totalmem(),
+    git: describeGit(),
+  };
+}
+
+/** Writes `environment.json` into a run directory: {@link describeEnvironment} and what the caller adds. */
+export function writeEnvironment(directory: string, extra: { [key: string]: Json } = {}): void {
+  const path = join(directory, 'environment.json');
+  writeFileSync(`${path}.partial`, `${JSON.stringify({ ...describeEnvironment(), ...extra }, null, 2)}\n`);
+  renameSync(`${path}.partial`, path);
+}
+
+function describeGit(): Environment['git'] {
+  const git = (...args: string[]) =>
+    execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    return { commit: git('rev-parse', 'HEAD'), dirty: git('status', '--porcelain') !== '' };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,80 @@
+import { globalNorm } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+import type { BatchSource, Loss, Parameters } from './types.ts';
+
+/** Gradients and counts of one optimizer step, summed over its micro-batches. */
+export interface StepSums {
+  /** Gradient of `loss` by parameter name, still a sum over targets; the caller disposes them. */
+  gradients: Map<string, tf.Tensor>;
+  /** Sum of the negative log-likelihoods. */
+  loss: number;
+  /** Targets counted. */
+  count: number;
+  /** Tokens processed. */
+  tokens: number;
+}
+
+/** What {@link accumulateGradients} needs. */
+export interface AccumulateOptions<Batch> {
+  parameters: Parameters;
+  loss: Loss<Batch>;
+  batches: BatchSource<Batch>;
+  /** The 0-based optimizer step. */
+  step: number;
+  microBatches: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * Runs the micro-batches of one step and adds up gradients of sums, to be divided by the total count once.
+ *
+ * Adding sums, not means, makes G micro-batches of unequal counts equal one large batch. Returns undefined, with
+ * nothing kept, when `signal` is aborted between two micro-batches.
+ */
+export async function accumulateGradients<Batch>(
+  options: AccumulateOptions<Batch>,
+): Promise<StepSums | undefined> {
+  const { parameters, loss, batches, step, microBatches, signal } = options;
+  const variables = [...parameters.values()];
+  const sums: StepSums = { gradients: new Map(), loss: 0, count: 0, tokens: 0 };
+  const losses: tf.Scalar[] = [];
+  try {
+    for (let microBatch = 0; microBatch < microBatches; microBatch++) {
+      // A macrotask, not a microtask: only then do signal handlers and progress bars run between two batches.
+      await new Promise(setImmediate);
+      if (signal?.aborted) return undefined;
+      const position = { step, microBatch };
+      const batch = await batches.next(position);
+      const { value, grads } = tf.variableGrads(() => {
+        const { sum, count, tokens = count } = loss(batch, position);
+        sums.count += count;
+        sums.tokens += tokens;
+        return sum;
+      }, variables);
+      losses.push(value);
+      for (const [name, variable] of parameters) addTo(sums.gradients, name, grads[variable.name]);
+    }
+    // Read once a step: on a GPU every read waits for the queue.
+    for (const value of losses) sums.loss += (await value.data())[0];
+    const { gradients } = sums;
+    sums.gradients = new Map();
+    return { ...sums, gradients };
+  } finally {
+    tf.dispose(losses);
+    tf.dispose([...sums.gradients.values()]);
+  }
+}
+
+function addTo(gradients: Map<string, tf.Tensor>, name: string, gradient: tf.Tensor | undefined): void {
+  if (!gradient) return;
+  const previous = gradients.get(name);
+  gradients.set(name, previous ? tf.add(previous, gradient) : gradient);
+  if (previous) tf.dispose([previous, gradient]);
+}
+
+/** Norm of the mean gradient and the factor that divides by the count and clips, as torch's clip_grad_norm_. */
+export function clipping(sums: StepSums, maxNorm: number): { gradNorm: number; gradientScale: number } {
+  const gradNorm = globalNorm([...sums.gradients.values()]) / sums.count;
+  const clip = Math.min(1, maxNorm / (gradNorm + 1e-6));
+  return { gradNorm, gradientScale: clip / sums.count };
+}

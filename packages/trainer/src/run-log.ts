@@ -1,0 +1,63 @@
+import { closeSync, openSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { AppendLog, truncateJsonLines } from './append-log.ts';
+import { restartEvent, scalarsEvent, versionEvent } from './tensorboard.ts';
+import type { Json, StepMetrics, ValidationMetrics } from './types.ts';
+
+/** The files a run writes line by line: `metrics.jsonl`, `samples.jsonl` and a TensorBoard event file. */
+export class RunLog {
+  readonly #metrics: AppendLog;
+  readonly #samples: AppendLog;
+  readonly #events: AppendLog;
+
+  /** Opens the files of a run that stands after `step` steps; lines of later steps are cut off. */
+  constructor(directory: string, step: number, onFailure: (message: string) => void) {
+    const open = (name: string) => {
+      const path = join(directory, name);
+      closeSync(openSync(path, 'a'));
+      return new AppendLog(path, onFailure);
+    };
+    const openLines = (name: string) => {
+      closeSync(openSync(join(directory, name), 'a'));
+      truncateJsonLines(join(directory, name), step);
+      return open(name);
+    };
+    this.#metrics = openLines('metrics.jsonl');
+    this.#samples = openLines('samples.jsonl');
+    const seconds = Date.now() / 1000;
+    // TensorBoard reads the files of a folder in the order of their names.
+    const stamp = Math.floor(seconds).toString().padStart(10, '0');
+    this.#events = open(`events.out.tfevents.${stamp}.${hostname()}.${process.pid}.s${step}`);
+    this.#events.append(versionEvent(seconds));
+    if (step > 0) this.#events.append(restartEvent(seconds, step + 1));
+  }
+
+  step(metrics: StepMetrics): void {
+    this.#metrics.append(`${JSON.stringify(metrics)}\n`);
+    const { step, loss, lr, gradNorm, tokensPerSecond, mfu } = metrics;
+    const scalars = { 'train/loss': loss, 'train/lr': lr, 'train/grad_norm': gradNorm };
+    const speed = { 'speed/tokens_per_second': tokensPerSecond, 'speed/mfu': mfu };
+    this.#events.append(scalarsEvent(Date.now() / 1000, step, { ...scalars, ...speed }));
+  }
+
+  validation(metrics: ValidationMetrics): void {
+    this.#metrics.append(`${JSON.stringify(metrics)}\n`);
+    const { step, valLoss, bitsPerByte } = metrics;
+    const scalars = { 'validation/loss': valLoss, 'validation/bits_per_byte': bitsPerByte };
+    this.#events.append(scalarsEvent(Date.now() / 1000, step, scalars));
+  }
+
+  sample(step: number, sample: { [key: string]: Json }): void {
+    this.#samples.append(`${JSON.stringify({ step, ...sample })}\n`);
+  }
+
+  /** Makes all lines durable, so that no checkpoint is ever ahead of them; throws where the disk is full. */
+  sync(): void {
+    for (const log of [this.#metrics, this.#samples, this.#events]) log.sync();
+  }
+
+  close(): void {
+    for (const log of [this.#metrics, this.#samples, this.#events]) log.close();
+  }
+}

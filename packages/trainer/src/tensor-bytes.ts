@@ -1,0 +1,28 @@
+import { createHash } from 'node:crypto';
+import * as tf from '@tensorflow/tfjs';
+import type { Parameters } from './types.ts';
+
+/** The bytes of a float32 tensor, little-endian, a view where the backend allows it. */
+export async function tensorBytes(tensor: tf.Tensor): Promise<Uint8Array> {
+  const values = await tensor.data();
+  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+}
+
+/** Overwrites a float32 variable with bytes read from a file. */
+export function assignBytes(variable: tf.Variable, bytes: Uint8Array): void {
+  // A copy: the bytes may lie unaligned in a larger buffer.
+  const values = new Float32Array(bytes.slice().buffer);
+  const value = tf.tensor(values, variable.shape, 'float32');
+  variable.assign(value);
+  value.dispose();
+}
+
+/** SHA-256 over names and bytes of parameters, in the order of their names. */
+export async function parametersSha256(parameters: Parameters): Promise<string> {
+  const hash = createHash('sha256');
+  for (const name of [...parameters.keys()].sort()) {
+    hash.update(`${name}\0`);
+    hash.update(await tensorBytes(parameters.get(name)!));
+  }
+  return hash.digest('hex');
+}

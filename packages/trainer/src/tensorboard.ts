@@ -1,0 +1,56 @@
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import crc32c from 'crc-32/crc32c.js';
+
+// Field numbers of TensorFlow's event.proto and summary.proto.
+const EVENT = { wallTime: 1, step: 2, fileVersion: 3, summary: 5, sessionLog: 7 } as const;
+const SUMMARY = { value: 1 } as const;
+const VALUE = { tag: 1, simpleValue: 2 } as const;
+const SESSION_LOG = { status: 1 } as const;
+const SESSION_START = 1;
+
+/** The first record of a TensorBoard event file. */
+export function versionEvent(seconds: number): Uint8Array {
+  return record(event(seconds, 0).tag(EVENT.fileVersion, 2).string('brain.Event:2'));
+}
+
+/** Tells TensorBoard that the run goes on at `step`: what an earlier process logged from there on is void. */
+export function restartEvent(seconds: number, step: number): Uint8Array {
+  const session = new BinaryWriter().tag(SESSION_LOG.status, 0).int32(SESSION_START);
+  return record(event(seconds, step).tag(EVENT.sessionLog, 2).bytes(session.finish()));
+}
+
+/** Scalars of one step; a null is left out. */
+export function scalarsEvent(
+  seconds: number,
+  step: number,
+  scalars: Readonly<Record<string, number | null>>,
+): Uint8Array {
+  const summary = new BinaryWriter();
+  for (const [tag, value] of Object.entries(scalars)) {
+    if (value === null) continue;
+    const entry = new BinaryWriter().tag(VALUE.tag, 2).string(tag).tag(VALUE.simpleValue, 5).float(value);
+    summary.tag(SUMMARY.value, 2).bytes(entry.finish());
+  }
+  return record(event(seconds, step).tag(EVENT.summary, 2).bytes(summary.finish()));
+}
+
+function event(seconds: number, step: number): BinaryWriter {
+  return new BinaryWriter().tag(EVENT.wallTime, 1).double(seconds).tag(EVENT.step, 0).int64(step);
+}
+
+/** TFRecord framing: length, its masked CRC-32C, data, its masked CRC-32C, little-endian. */
+function record(message: BinaryWriter): Uint8Array {
+  const data = message.finish();
+  const framed = Buffer.alloc(data.length + 16);
+  framed.writeBigUInt64LE(BigInt(data.length), 0);
+  framed.writeUInt32LE(maskedCrc(framed.subarray(0, 8)), 8);
+  framed.set(data, 12);
+  framed.writeUInt32LE(maskedCrc(data), data.length + 12);
+  return framed;
+}
+
+/** CRC-32C rotated right by 15 and offset, so that a checksum of checksums stays meaningful. */
+function maskedCrc(data: Uint8Array): number {
+  const crc = crc32c.buf(data) >>> 0;
+  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
+}

@@ -1,0 +1,252 @@
+/**
+ * The training loop, top to bottom: resume, then for each step accumulate gradients over micro-batches, judge,
+ * clip, update, log, validate, sample, save. It knows no model and no data set; all parts are passed in.
+ */
+import { mkdirSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import { loadOptimizerTensors, saveCheckpoint, type TrainerState, tidyCheckpoints } from './checkpoint.ts';
+import { CheckpointError, TrainerError } from './errors.ts';
+import { accumulateGradients, clipping } from './gradients.ts';
+import { Guard, type GuardOptions } from './guard.ts';
+import { acquireLock } from './lock.ts';
+import type { Optimizer } from './optimizer.ts';
+import { findCheckpoint, requireSameRun, requireSameWeights } from './resume.ts';
+import { RunLog } from './run-log.ts';
+import type { Schedule } from './schedules.ts';
+import { parametersSha256 } from './tensor-bytes.ts';
+import type { BatchSource, Json, Loss, Parameters, StepMetrics, TrainEvent } from './types.ts';
+import { type ValidationOptions, validate } from './validation.ts';
+
+/** Options of {@link train}. */
+export interface TrainOptions<Batch> {
+  /** The run directory; made if absent. */
+  directory: string;
+  parameters: Parameters;
+  loss: Loss<Batch>;
+  batches: BatchSource<Batch>;
+  optimizer: Optimizer;
+  schedule: Schedule;
+  /** Optimizer steps of the whole run. */
+  steps: number;
+  /** Micro-batches accumulated for one optimizer step; 1 unless given. */
+  microBatches?: number;
+  /** Largest global norm of the mean gradient; Infinity never clips. */
+  clipNorm: number;
+  validation?: ValidationOptions<Batch>;
+  /** Makes samples for `samples.jsonl`, such as generated texts. */
+  samples?: { every: number; generate: (step: number) => SampleRows | Promise<SampleRows> };
+  checkpoint: CheckpointOptions;
+  /**
+   * `auto` (default) goes on from the newest complete checkpoint of `directory` or starts anew; `never` refuses a
+   * directory that holds a run; a path goes on from that checkpoint.
+   */
+  resume?: 'auto' | 'never' | (string & {});
+  /** What must be the same to resume: data set fingerprint, model configuration, seeds. */
+  fingerprints?: Readonly<Record<string, string | number>>;
+  guard?: GuardOptions;
+  /** For `mfu` = flopPerToken · tokens per second / peakFlops; the peak in FLOP/s as measured on this machine. */
+  utilisation?: { flopPerToken: number; peakFlops: number };
+  /** When aborted, the run saves a checkpoint of the last completed step and returns. */
+  signal?: AbortSignal;
+  onEvent?: (event: TrainEvent) => void;
+}
+
+/** Rows a sample callback returns; each becomes a line, after `step`. */
+export type SampleRows = readonly { [key: string]: Json }[];
+
+/** How {@link train} saves and loads. */
+export interface CheckpointOptions {
+  /** Steps between two checkpoints; one more follows the last step or an abort. */
+  every: number;
+  /** How many of the newest stay; 2 unless given. */
+  keepLast?: number;
+  /** Writes model, config and tokenizer into an existing directory; weights in float32, or resuming is not exact. */
+  saveModel: (directory: string) => void | Promise<void>;
+  /** Fills the same `parameters` from a directory that `saveModel` wrote. */
+  loadModel: (directory: string) => void | Promise<void>;
+}
+
+/** How a call of {@link train} ended. */
+export interface TrainResult {
+  /** Whether all steps are done, or `signal` was aborted. */
+  status: 'finished' | 'stopped';
+  /** Optimizer steps completed. */
+  step: number;
+  tokens: number;
+  /** The checkpoint that holds exactly this state. */
+  checkpoint: string;
+}
+
+/**
+ * Trains until `steps` optimizer steps are done or `signal` is aborted; resumable to the byte.
+ *
+ * Writes `metrics.jsonl`, `samples.jsonl`, TensorBoard events and `checkpoints/` into `directory`. A checkpoint that
+ * cannot be written in mid-run (a full disk) is reported as a warning and training goes on; the last one must succeed.
+ *
+ * @throws RunLockedError, RunExistsError, ResumeMismatchError, CheckpointError, NonFiniteError; all TrainerError.
+ */
+export async function train<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
+  requireCounts(options);
+  const { directory, parameters, batches, optimizer, schedule, steps, microBatches = 1, signal } = options;
+  const { validation, samples, checkpoint, utilisation, fingerprints = {} } = options;
+  const emit = options.onEvent ?? (() => {});
+  const warn = (message: string) => emit({ type: 'warning', message });
+  const isDue = (every: number) => run.step > 0 && (run.step % every === 0 || run.step === steps);
+  const checkpoints = join(directory, 'checkpoints');
+  mkdirSync(checkpoints, { recursive: true });
+
+  const optimizerState = optimizer.init(parameters);
+  const guard = new Guard(options.guard);
+  const run: Progress = { step: 0, tokens: 0, validatedStep: 0, sampledStep: 0, data: snapshot(batches) };
+  let release: (() => void) | undefined;
+  let log: RunLog | undefined;
+  let saved: string | undefined;
+  try {
+    release = acquireLock(directory);
+    const found = await findCheckpoint(directory, options.resume ?? 'auto', warn);
+    if (found) {
+      requireSameRun(found, fingerprints);
+      await checkpoint.loadModel(found.path);
+      await requireSameWeights(found, parameters);
+      await loadOptimizerTensors(found.path, optimizerState.tensors);
+      await batches.restore(structuredClone(found.state.data));
+      guard.restore(found.state.guard);
+      optimizerState.step = found.state.optimizerStep;
+      const { step, tokens, validatedStep, sampledStep, data } = found.state;
+      Object.assign(run, { step, tokens, validatedStep, sampledStep, data });
+      if (dirname(found.path) === checkpoints) saved = found.path;
+      emit({ type: 'resume', step, path: found.path });
+    }
+    for (const name of await tidyCheckpoints(checkpoints, run.step)) {
+      warn(`checkpoints/${name} is later than step ${run.step}: renamed to ${name}.set-aside`);
+    }
+    log = new RunLog(directory, run.step, warn);
+
+    // Validation and samples also come before the first step: an abort may have cut them off last time.
+    await validateAndSample(log);
+    while (run.step < steps && !signal?.aborted) {
+      const started = performance.now();
+      const lr = schedule(run.step);
+      const sums = await accumulateGradients({ ...options, step: run.step, microBatches });
+      if (!sums) break;
+      const loss = sums.loss / sums.count;
+      const { gradNorm, gradientScale } = clipping(sums, options.clipNorm);
+      const { anomaly, skip } = guard.judge(run.step + 1, loss, gradNorm);
+      if (!skip) {
+        const { gradients } = sums;
+        optimizer.update(optimizerState, { parameters, gradients, learningRate: lr, gradientScale });
+      }
+      tf.dispose([...sums.gradients.values()]);
+
+      run.step += 1;
+      run.tokens += sums.tokens;
+      run.data = snapshot(batches);
+      const tokensPerSecond = sums.tokens / ((performance.now() - started) / 1000);
+      const metrics: StepMetrics = {
+        step: run.step,
+        tokens: run.tokens,
+        loss: finiteOrNull(loss),
+        lr,
+        gradNorm: finiteOrNull(gradNorm),
+        tokensPerSecond,
+        mfu: utilisation ? (utilisation.flopPerToken * tokensPerSecond) / utilisation.peakFlops : null,
+        ...(anomaly && { anomaly }),
+        ...(skip && { skipped: true }),
+      };
+      log.step(metrics);
+      emit({ type: 'step', ...metrics });
+      if (anomaly) {
+        const consequence = skip ? 'skipped' : 'applied';
+        warn(`step ${run.step}: ${anomaly}: loss ${loss}, gradient norm ${gradNorm}; update ${consequence}`);
+      }
+
+      saved = undefined;
+      await validateAndSample(log);
+      if (run.step % checkpoint.every === 0 && run.step < steps) {
+        try {
+          await save(log);
+        } catch (error) {
+          if (!(error instanceof CheckpointError)) throw error;
+          warn(`${error.message}; training goes on, earlier checkpoints stay`);
+        }
+      }
+    }
+    const status = run.step >= steps ? 'finished' : 'stopped';
+    return { status, step: run.step, tokens: run.tokens, checkpoint: saved ?? (await save(log)) };
+  } finally {
+    log?.close();
+    tf.dispose([...optimizerState.tensors.values()]);
+    release?.();
+  }
+
+  async function validateAndSample(log: RunLog): Promise<void> {
+    if (validation && isDue(validation.every) && run.validatedStep < run.step) {
+      const result = await validate(validation, signal);
+      if (!result) return;
+      run.validatedStep = run.step;
+      saved = undefined;
+      const metrics = { step: run.step, tokens: run.tokens, ...result };
+      log.validation(metrics);
+      emit({ type: 'validation', ...metrics });
+    }
+    if (samples && isDue(samples.every) && run.sampledStep < run.step) {
+      const rows = await samples.generate(run.step);
+      run.sampledStep = run.step;
+      saved = undefined;
+      for (const sample of rows) {
+        log.sample(run.step, sample);
+        emit({ type: 'sample', step: run.step, sample });
+      }
+    }
+  }
+
+  async function save(log: RunLog): Promise<string> {
+    log.sync();
+    const state: TrainerState = {
+      formatVersion: 1,
+      ...run,
+      optimizerStep: optimizerState.step,
+      guard: guard.state(),
+      fingerprints,
+      weightsSha256: await parametersSha256(parameters),
+    };
+    saved = await saveCheckpoint({
+      directory: checkpoints,
+      state,
+      optimizerTensors: optimizerState.tensors,
+      saveModel: checkpoint.saveModel,
+      keepLast: checkpoint.keepLast ?? 2,
+    });
+    emit({ type: 'checkpoint', step: run.step, path: saved });
+    return saved;
+  }
+}
+
+/** The part of a checkpoint's state that the loop itself counts. */
+type Progress = Pick<TrainerState, 'step' | 'tokens' | 'validatedStep' | 'sampledStep' | 'data'>;
+
+/** A copy: the source may hand out the object it goes on changing. */
+function snapshot(batches: { state(): Json }): Json {
+  return structuredClone(batches.state());
+}
+
+function finiteOrNull(value: number): number | null {
+  return Number.isFinite(value) ? value : null;
+}
+
+function requireCounts<Batch>(options: TrainOptions<Batch>): void {
+  const { steps, microBatches, validation, samples, checkpoint } = options;
+  const counts = {
+    steps,
+    microBatches: microBatches ?? 1,
+    'validation.every': validation?.every ?? 1,
+    'samples.every': samples?.every ?? 1,
+    'checkpoint.every': checkpoint.every,
+    'checkpoint.keepLast': checkpoint.keepLast ?? 1,
+  };
+  for (const [name, value] of Object.entries(counts)) {
+    if (Number.isInteger(value) && value > 0) continue;
+    throw new TrainerError(`train: ${name} is ${value}, expected a whole number above 0`);
+  }
+}

@@ -1,0 +1,86 @@
+import type * as tf from '@tensorflow/tfjs';
+
+/** A value that JSON can hold. */
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** Named trainable variables, under the names the checkpoint and the parameter groups use. */
+export type Parameters = ReadonlyMap<string, tf.Variable>;
+
+/** Where in the run a micro-batch stands, both counted from 0: all a counter-based generator needs. */
+export interface Position {
+  /** Optimizer steps completed before this one. */
+  step: number;
+  /** Index of the micro-batch within its step, below `microBatches`. */
+  microBatch: number;
+}
+
+/**
+ * An endless supply of batches that can say where it is.
+ *
+ * A batch is plain data (typed arrays); the loss turns it into tensors, so that they are freed with the tape.
+ */
+export interface BatchSource<Batch> {
+  /** The next micro-batch. */
+  next(position: Position): Batch | Promise<Batch>;
+  /** Everything `restore` needs to make the following `next` calls return what they would have returned. */
+  state(): Json;
+  /** Goes back to a state that `state` returned, perhaps in another process. */
+  restore(state: Json): void | Promise<void>;
+}
+
+/** What a loss returns: a sum and its token count, so that unequal micro-batches weigh by their tokens. */
+export interface LossSum {
+  /** Sum of the negative log-likelihoods (nats) over the counted targets, a scalar on the tape. */
+  sum: tf.Scalar;
+  /** How many targets `sum` covers. */
+  count: number;
+  /** Tokens the model processed, for throughput and the `tokens` counter; `count` unless given. */
+  tokens?: number;
+}
+
+/** The loss to minimise; called inside a tape, so it must be synchronous and keep no tensor. */
+export type Loss<Batch> = (batch: Batch, position: Position) => LossSum;
+
+/** A validation loss: plain next-token prediction, with the number of UTF-8 bytes its targets spell. */
+export type ValidationLoss<Batch> = (batch: Batch) => LossSum & { bytes: number };
+
+/** One line of `metrics.jsonl` for a training step. */
+export interface StepMetrics {
+  /** Optimizer steps completed, this one included. */
+  step: number;
+  /** Tokens processed since the start of the run. */
+  tokens: number;
+  /** Mean negative log-likelihood over the step's targets, nats; null when it was not finite. */
+  loss: number | null;
+  /** Learning rate of this step, before group multipliers. */
+  lr: number;
+  /** Global L2 norm of the mean gradient before clipping; null when it was not finite. */
+  gradNorm: number | null;
+  /** Wall-clock throughput of this step. */
+  tokensPerSecond: number;
+  /** Model FLOP utilisation, 0 to 1; null when `utilisation` was not given. */
+  mfu: number | null;
+  /** Present when the guard found the step anomalous. */
+  anomaly?: 'non-finite' | 'spike';
+  /** Present and true when the update was not applied. */
+  skipped?: true;
+}
+
+/** One line of `metrics.jsonl` for a validation pass. */
+export interface ValidationMetrics {
+  step: number;
+  tokens: number;
+  /** Mean negative log-likelihood over the validation targets, nats. */
+  valLoss: number;
+  /** Negative log-likelihood in bits per UTF-8 byte of text: comparable between tokenizers. */
+  bitsPerByte: number;
+}
+
+/** What `train` tells its caller while it runs. */
+export type TrainEvent =
+  | { type: 'resume'; step: number; path: string }
+  | ({ type: 'step' } & StepMetrics)
+  | ({ type: 'validation' } & ValidationMetrics)
+  | { type: 'sample'; step: number; sample: { [key: string]: Json } }
+  | { type: 'checkpoint'; step: number; path: string }
+  | { type: 'warning'; message: string };
