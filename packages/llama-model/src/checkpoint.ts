@@ -1,0 +1,151 @@
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  fromFloat32,
+  openSafetensors,
+  type SafetensorsReader,
+  toFloat32,
+  type WritableTensor,
+  writeShardedSafetensors,
+} from '@meap/safetensors';
+import type * as tf from '@tensorflow/tfjs';
+import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
+import { CheckpointError } from './errors.ts';
+import { Llama, variable } from './model.ts';
+import { parameterShapes } from './parameters.ts';
+
+/** Options of `saveLlama`. */
+export interface SaveLlamaOptions {
+  /** Format of the weights in the file, rounded to nearest even; the config's `torch_dtype` by default. */
+  dtype?: StoredDtype;
+  /** Most bytes of a weight file; beyond it the weights are sharded with an index. 5e9 by default. */
+  maxShardBytes?: number;
+}
+
+const SAFETENSORS_DTYPE = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
+const READABLE_DTYPES = new Set(['F64', 'F32', 'F16', 'BF16']);
+
+// Rotary frequencies that old versions of transformers stored; they follow from rope_theta.
+const DERIVED_BUFFER = /\.rotary_emb\.inv_freq$/;
+
+// Magnitudes from here on round to infinity in float16.
+const FLOAT16_LIMIT = 65_520;
+
+/**
+ * Loads a Hugging Face LLaMA directory: config.json and model.safetensors, or shards with their index.
+ *
+ * Weights become float32; they are read one tensor at a time, so memory holds the model and one tensor more.
+ *
+ * @throws ConfigError for a model this package does not implement; CheckpointError naming the tensors that are
+ *   missing, unexpected, of the wrong shape or dtype, or not finite; SafetensorsError for a damaged file
+ */
+export async function loadLlama(directory: string): Promise<Llama> {
+  const config = await readConfig(join(directory, 'config.json'));
+  const reader = await openSafetensors(directory);
+  const parameters = new Map<string, tf.Variable>();
+  try {
+    requireTensors(directory, config, reader);
+    for (const [name, shape] of parameterShapes(config)) {
+      const values = toFloat32(await reader.read(name));
+      requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
+      parameters.set(name, variable(values, shape));
+    }
+    return new Llama(config, parameters);
+  } catch (error) {
+    for (const parameter of parameters.values()) parameter.dispose();
+    throw error;
+  } finally {
+    await reader.close();
+  }
+}
+
+/**
+ * Writes a model as a Hugging Face directory that transformers loads unchanged: config.json,
+ * generation_config.json and the weights, which replace those of an earlier save.
+ *
+ * Tensors leave the backend one at a time. The weights come last and appear complete or not at all.
+ *
+ * @returns Names of the files written, for instance `['config.json', …, 'model.safetensors']`
+ * @throws CheckpointError for weights that are not finite in `dtype`; SafetensorsError when writing fails
+ */
+export async function saveLlama(
+  directory: string,
+  model: Llama,
+  options: SaveLlamaOptions = {},
+): Promise<string[]> {
+  const { dtype = model.config.torch_dtype, maxShardBytes } = options;
+  const tensors = [...model.parameters].map(([name, parameter]): [string, WritableTensor] => {
+    const data = async () => {
+      const values = (await parameter.data()) as Float32Array;
+      requireFinite(directory, name, values, dtype === 'float16' ? FLOAT16_LIMIT : Number.POSITIVE_INFINITY);
+      return fromFloat32(values, SAFETENSORS_DTYPE[dtype], parameter.shape).data;
+    };
+    return [name, { dtype: SAFETENSORS_DTYPE[dtype], shape: parameter.shape, data }];
+  });
+  const { bos_token_id, eos_token_id, pad_token_id } = model.config;
+  const files = {
+    'config.json': { ...toHuggingFaceConfig(model.config), torch_dtype: dtype },
+    'generation_config.json': { _from_model_config: true, bos_token_id, eos_token_id, pad_token_id },
+  };
+  await mkdir(directory, { recursive: true });
+  for (const [name, content] of Object.entries(files)) {
+    await writeFile(join(directory, name), `${JSON.stringify(content, null, 2)}\n`);
+  }
+  const weightFiles = await writeShardedSafetensors(directory, tensors, {
+    metadata: { format: 'pt' },
+    maxShardBytes,
+  });
+  return [...Object.keys(files), ...weightFiles];
+}
+
+async function readConfig(path: string): Promise<LlamaConfig> {
+  let source: Record<string, unknown>;
+  try {
+    source = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    const reason = (cause as Error).message;
+    throw new CheckpointError(`${path}: cannot be read as JSON: ${reason}`, [], { cause });
+  }
+  return parseConfig(source, path);
+}
+
+function requireTensors(directory: string, config: LlamaConfig, { tensors }: SafetensorsReader): void {
+  const shapes = parameterShapes(config);
+  const missing = [...shapes.keys()].filter((name) => !tensors.has(name));
+  const unexpected = [...tensors.keys()].filter((name) => !shapes.has(name) && !DERIVED_BUFFER.test(name));
+  if (missing.length > 0 || unexpected.length > 0) {
+    const found = [list('missing', missing), list('unexpected', unexpected)].filter(Boolean).join('; ');
+    throw new CheckpointError(
+      `${directory}: weights do not fit config.json, ${found}; expected the ${shapes.size} tensors of its layers`,
+      [...missing, ...unexpected],
+    );
+  }
+  for (const [name, expected] of shapes) {
+    const { dtype, shape } = tensors.get(name)!;
+    if (shape.join() !== expected.join() || !READABLE_DTYPES.has(dtype)) {
+      throw new CheckpointError(
+        `${directory}: ${name} does not fit config.json, got ${dtype} [${shape}], ` +
+          `expected F32, F16, BF16 or F64 [${expected}]`,
+        [name],
+      );
+    }
+  }
+}
+
+function requireFinite(directory: string, name: string, values: Float32Array, limit: number): void {
+  for (let i = 0; i < values.length; i++) {
+    // False for NaN too.
+    if (Math.abs(values[i]) < limit) continue;
+    throw new CheckpointError(
+      `${directory}: ${name} holds a value that is not finite, got ${values[i]} at element ${i}; ` +
+        'the training run diverged before it was saved, take an earlier checkpoint',
+      [name],
+    );
+  }
+}
+
+function list(what: string, names: string[]): string {
+  if (names.length === 0) return '';
+  const shown = names.slice(0, 4).join(', ');
+  return `${what} ${names.length > 4 ? `${shown} and ${names.length - 4} more` : shown}`;
+}

@@ -1,0 +1,78 @@
+import type { LlamaConfig } from './config.ts';
+
+/** The seven matrices and two norms of a block, by the part of their name after `model.layers.N.`. */
+export const BLOCK_WEIGHTS = [
+  'input_layernorm',
+  'self_attn.q_proj',
+  'self_attn.k_proj',
+  'self_attn.v_proj',
+  'self_attn.o_proj',
+  'post_attention_layernorm',
+  'mlp.gate_proj',
+  'mlp.up_proj',
+  'mlp.down_proj',
+] as const;
+
+/** A weight of a block, such as `self_attn.q_proj`. */
+export type BlockWeight = (typeof BLOCK_WEIGHTS)[number];
+
+export const EMBEDDING = 'model.embed_tokens.weight';
+export const FINAL_NORM = 'model.norm.weight';
+export const HEAD = 'lm_head.weight';
+
+/** The Hugging Face name of a block's weight. */
+export function blockParameter(layer: number, weight: BlockWeight): string {
+  return `model.layers.${layer}.${weight}.weight`;
+}
+
+/**
+ * Names and shapes of a model's parameters, in the order of the forward pass.
+ *
+ * Names are those of Hugging Face's LLaMA; matrices are `[outputs, inputs]`. A tied model has no `lm_head.weight`.
+ */
+export function parameterShapes(config: LlamaConfig): Map<string, number[]> {
+  const { hidden_size: hidden, intermediate_size: feedForward, vocab_size, head_dim } = config;
+  const queryWidth = config.num_attention_heads * head_dim;
+  const keyValueWidth = config.num_key_value_heads * head_dim;
+  const block: Record<BlockWeight, number[]> = {
+    input_layernorm: [hidden],
+    'self_attn.q_proj': [queryWidth, hidden],
+    'self_attn.k_proj': [keyValueWidth, hidden],
+    'self_attn.v_proj': [keyValueWidth, hidden],
+    'self_attn.o_proj': [hidden, queryWidth],
+    post_attention_layernorm: [hidden],
+    'mlp.gate_proj': [feedForward, hidden],
+    'mlp.up_proj': [feedForward, hidden],
+    'mlp.down_proj': [hidden, feedForward],
+  };
+  const shapes = new Map<string, number[]>([[EMBEDDING, [vocab_size, hidden]]]);
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    for (const weight of BLOCK_WEIGHTS) shapes.set(blockParameter(layer, weight), block[weight]);
+  }
+  shapes.set(FINAL_NORM, [hidden]);
+  if (!config.tie_word_embeddings) shapes.set(HEAD, [vocab_size, hidden]);
+  return shapes;
+}
+
+/** Number of trainable values; a tied table counts once. */
+export function countParameters(config: LlamaConfig): number {
+  let total = 0;
+  for (const shape of parameterShapes(config).values()) total += shape.reduce((a, b) => a * b, 1);
+  return total;
+}
+
+/**
+ * Floating-point operations of one training token, forward and backward: 6·n + 6·layers·width·T.
+ *
+ * n counts every parameter that multiplies, so the output head but not the embedding look-up. Attention is
+ * counted once for its causal half, not doubled, and recomputation is not counted: it is work, not progress.
+ *
+ * @param sequenceLength tokens in a row, T
+ */
+export function flopsPerToken(config: LlamaConfig, sequenceLength: number): number {
+  const lookUp = config.tie_word_embeddings ? 0 : config.vocab_size * config.hidden_size;
+  const attentionWidth = config.num_attention_heads * config.head_dim;
+  return (
+    6 * (countParameters(config) - lookUp) + 6 * config.num_hidden_layers * attentionWidth * sequenceLength
+  );
+}

@@ -1,0 +1,67 @@
+const ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24];
+const PARITY = 0x1bd11bda;
+const UNIT = 2 ** -32;
+
+/** Two 32-bit words that select an independent stream of a counter-based generator. */
+export type RandomKey = readonly [number, number];
+
+/**
+ * Threefry-2x32 with 20 rounds: a keyed permutation of a 64-bit counter (Salmon et al., SC11).
+ *
+ * Writes its two words into `out`, because returning a pair costs an allocation in a loop run 60 million times.
+ */
+export function threefry(
+  key0: number,
+  key1: number,
+  counter0: number,
+  counter1: number,
+  out: Int32Array,
+): void {
+  const key = [key0, key1, key0 ^ key1 ^ PARITY];
+  let a = (counter0 + key0) | 0;
+  let b = (counter1 + key1) | 0;
+  for (let group = 1; group <= 5; group++) {
+    const first = group & 1 ? 0 : 4;
+    for (let round = first; round < first + 4; round++) {
+      const rotation = ROTATIONS[round];
+      a = (a + b) | 0;
+      b = ((b << rotation) | (b >>> (32 - rotation))) ^ a;
+    }
+    a = (a + key[group % 3]) | 0;
+    b = (b + key[(group + 1) % 3] + group) | 0;
+  }
+  out[0] = a;
+  out[1] = b;
+}
+
+/** The key of a stream named by a seed (a non-negative safe integer) and a purpose. */
+export function randomKey(seed: number, purpose: string): RandomKey {
+  if (!Number.isSafeInteger(seed) || seed < 0) {
+    throw new RangeError(`seed: refused, got ${seed}, expected a non-negative integer up to 2^53 - 1`);
+  }
+  const key = new Int32Array([seed | 0, Math.floor(seed / 2 ** 32) | 0]);
+  for (let i = 0; i < purpose.length; i++) threefry(key[0], key[1], purpose.charCodeAt(i), i, key);
+  threefry(key[0], key[1], purpose.length, -1, key);
+  return [key[0], key[1]];
+}
+
+/** The value of a stream at a counter, uniform in (0, 1). */
+export function uniform([key0, key1]: RandomKey, counter: number): number {
+  const words = new Int32Array(2);
+  threefry(key0, key1, counter | 0, Math.floor(counter / 2 ** 32) | 0, words);
+  return ((words[0] >>> 0) + ((words[1] >>> 0) + 0.5) * UNIT) * UNIT;
+}
+
+/** `size` independent draws from N(0, deviation²), a function of the key alone (Box-Muller). */
+export function normals([key0, key1]: RandomKey, size: number, deviation: number): Float32Array {
+  const values = new Float32Array(size);
+  const words = new Int32Array(2);
+  for (let i = 0; i < size; i += 2) {
+    threefry(key0, key1, (i / 2) | 0, 0, words);
+    const radius = deviation * Math.sqrt(-2 * Math.log(((words[0] >>> 0) + 0.5) * UNIT));
+    const angle = 2 * Math.PI * UNIT * (words[1] >>> 0);
+    values[i] = radius * Math.cos(angle);
+    if (i + 1 < size) values[i + 1] = radius * Math.sin(angle);
+  }
+  return values;
+}
