@@ -1,0 +1,40 @@
+/** Bytes an element takes. In the order in which the reference writer sorts tensors, last first. */
+export const DTYPE_BYTES = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E5M2: 1,
+  F8_E4M3: 1,
+  F8_E8M0: 1,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  F64: 8,
+  I64: 8,
+  U64: 8,
+} as const;
+
+/** Element type of a tensor, named as in the format. The F8 types are carried as bytes. */
+export type Dtype = keyof typeof DTYPE_BYTES;
+
+/** Whether a string names a {@link Dtype}. */
+export function isDtype(name: string): name is Dtype {
+  return Object.hasOwn(DTYPE_BYTES, name);
+}
+
+/** Bytes of a tensor, or undefined where a dimension is not a count or the product is not exact in a double. */
+export function countBytes(dtype: Dtype, shape: readonly number[]): number | undefined {
+  if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) return undefined;
+  // A zero makes the product zero, however large the rest is.
+  if (shape.includes(0)) return 0;
+  let bytes: number = DTYPE_BYTES[dtype];
+  for (const dimension of shape) {
+    bytes *= dimension;
+    if (!Number.isSafeInteger(bytes)) return undefined;
+  }
+  return bytes;
+}

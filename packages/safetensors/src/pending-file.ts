@@ -1,0 +1,71 @@
+import { randomUUID } from 'node:crypto';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { attempt } from './error.ts';
+
+const MAX_WRITE_BYTES = 2 ** 30;
+
+/**
+ * A file written under a temporary name in its folder, which appears under its own name only when complete.
+ *
+ * Whoever creates one must end with `publish` or `discard`.
+ */
+export class PendingFile {
+  readonly path: string;
+  #name: string;
+  readonly #handle: FileHandle;
+
+  private constructor(path: string, temporary: string, handle: FileHandle) {
+    this.path = path;
+    this.#name = temporary;
+    this.#handle = handle;
+  }
+
+  /** Creates the temporary file. */
+  static async create(path: string): Promise<PendingFile> {
+    const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
+    const handle = await attempt('create', path, () => open(temporary, 'wx'));
+    return new PendingFile(path, temporary, handle);
+  }
+
+  /** Appends bytes. */
+  async write(bytes: Uint8Array): Promise<void> {
+    await attempt('write', this.path, async () => {
+      let done = 0;
+      while (done < bytes.byteLength) {
+        const count = Math.min(bytes.byteLength - done, MAX_WRITE_BYTES);
+        done += (await this.#handle.write(bytes, done, count)).bytesWritten;
+      }
+    });
+  }
+
+  /** Makes what was written durable and closes the file. */
+  async finish(): Promise<void> {
+    await attempt('write', this.path, async () => {
+      await this.#handle.sync();
+      await this.#handle.close();
+    });
+  }
+
+  /** Gives a finished file its name, in place of what had it. */
+  async publish(): Promise<void> {
+    await attempt('write', this.path, () => rename(this.#name, this.path));
+    this.#name = this.path;
+  }
+
+  /** Removes the file, published or not; never fails, so that the error that led here is the one reported. */
+  async discard(): Promise<void> {
+    await this.#handle.close().catch(() => {});
+    await rm(this.#name, { force: true }).catch(() => {});
+  }
+}
+
+/** Makes renames in a folder durable. */
+export async function syncFolder(path: string): Promise<void> {
+  // Windows cannot open a folder, and makes renames durable by itself.
+  if (process.platform === 'win32') return;
+  await attempt('sync', path, async () => {
+    const handle = await open(path, 'r');
+    await handle.sync().finally(() => handle.close());
+  });
+}
