@@ -1,7 +1,87 @@
+/** The compiled kernels, as the addon exposes them: sizes first, then arrays; outputs come last. */
 export interface NativeAddon {
+  gemm(
+    batch: number,
+    M: number,
+    N: number,
+    K: number,
+    transposeA: boolean,
+    transposeB: boolean,
+    sharedA: boolean,
+    sharedB: boolean,
+    bfloat16: boolean,
+    a: Float32Array,
+    b: Float32Array,
+    c: Float32Array,
+  ): void;
+  attention(...sizesThenArrays: unknown[]): void;
+  attentionGrad(...sizesThenArrays: unknown[]): void;
+  crossEntropy(...sizesThenArrays: unknown[]): void;
+  rmsNorm(...sizesThenArrays: unknown[]): void;
+  rmsNormGrad(...sizesThenArrays: unknown[]): void;
+  rotary(...sizesThenArrays: unknown[]): void;
+  swiGlu(...sizesThenArrays: unknown[]): void;
+  swiGluGrad(...sizesThenArrays: unknown[]): void;
+  embedding(...sizesThenArrays: unknown[]): void;
+  embeddingGrad(...sizesThenArrays: unknown[]): void;
+  adamW(...sizesThenArrays: unknown[]): void;
+  sumOfSquares(n: number, x: Float32Array): number;
+  add(n: number, a: Float32Array, b: Float32Array, y: Float32Array): void;
+  multiply(n: number, a: Float32Array, b: Float32Array, y: Float32Array): void;
+  scale(n: number, factor: number, a: Float32Array, y: Float32Array): void;
+  /** Dense multiply-add rate of all threads in GFLOP/s; takes about a tenth of a second. */
+  measurePeak(bfloat16: boolean): number;
+  /** Those this build has and this processor supports, best first. */
+  instructionSets(): string[];
   instructionSet(): string;
+  setInstructionSet(name: string): void;
   numThreads(): number;
+  setNumThreads(threads: number): void;
+  /** Memory the kernels hold for packing and tiles. */
+  scratchBytes(): number;
+  /** Uninitialised, aligned; freed with its last reference. */
+  allocate(bytes: number): ArrayBuffer;
 }
+
+let loaded: NativeAddon | undefined;
+
+/**
+ * Loads the addon: a prebuilt one inside the package, else the one built when the package was installed.
+ *
+ * `MEAP_NUM_THREADS` sets the number of threads (all cores by default), `MEAP_INSTRUCTION_SET` one of
+ * {@link NativeAddon.instructionSets} instead of the best.
+ *
+ * @throws Error saying why the native kernels are not here and what to do.
+ */
 export function loadNativeAddon(): NativeAddon {
-  throw new Error('native: not built yet');
+  if (loaded) return loaded;
+  // Reached through the process object so that bundlers for browsers find no import of a Node module.
+  const builtin = globalThis.process?.getBuiltinModule;
+  if (!builtin) throw new Error('native: needs Node.js 20.19 or later, got another JavaScript runtime');
+  const { createRequire } = builtin('node:module');
+  const { existsSync } = builtin('node:fs');
+  const { fileURLToPath } = builtin('node:url');
+  const { availableParallelism } = builtin('node:os');
+  const candidates = [
+    `../prebuilds/${process.platform}-${process.arch}/meap_kernels.node`,
+    '../build/meap_kernels.node',
+  ].map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  const path = candidates.find((candidate) => existsSync(candidate));
+  if (!path) {
+    throw new Error(
+      'native: the kernels are not built; install a C++17 compiler and run `npm rebuild @meap/tensor-kernels`',
+    );
+  }
+  const addon = createRequire(import.meta.url)(path) as NativeAddon;
+  const { MEAP_INSTRUCTION_SET, MEAP_NUM_THREADS } = process.env;
+  if (MEAP_INSTRUCTION_SET) addon.setInstructionSet(MEAP_INSTRUCTION_SET);
+  const threads = MEAP_NUM_THREADS ? Number(MEAP_NUM_THREADS) : availableParallelism();
+  if (!Number.isInteger(threads) || threads < 1) {
+    throw new Error(
+      `native: MEAP_NUM_THREADS must be a whole number of at least 1, got '${MEAP_NUM_THREADS}'`,
+    );
+  }
+  addon.setNumThreads(threads);
+  loaded = addon;
+  return addon;
 }

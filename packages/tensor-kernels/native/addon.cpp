@@ -1,0 +1,419 @@
+// The Node-API surface: checks sizes, picks the instruction set, hands typed arrays to the kernels.
+#include <node_api.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include "kernels.h"
+
+namespace meap {
+#define MEAP_DECLARE(name) extern const Kernels name;
+MEAP_INSTRUCTION_SETS(MEAP_DECLARE)
+}  // namespace meap
+
+namespace {
+
+using meap::Kernels;
+
+bool supported(const char *name) {
+#if defined(__x86_64__)
+  if (!strcmp(name, "avx512bf16")) {
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  }
+  if (!strcmp(name, "avx512")) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  }
+  if (!strcmp(name, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return true;
+}
+
+// Best first.
+#define MEAP_ADDRESS(name) &meap::name,
+const Kernels *const all[] = {MEAP_INSTRUCTION_SETS(MEAP_ADDRESS)};
+const Kernels *kernels = nullptr;
+
+struct Error {
+  std::string message;
+};
+
+// Reads a call's arguments in order.
+class Arguments {
+ public:
+  Arguments(napi_env env, napi_callback_info info) : env(env) {
+    napi_get_cb_info(env, info, &count, values, nullptr, nullptr);
+  }
+  int64_t integer() { return (int64_t)number(); }
+  double number() {
+    double x = 0;
+    if (napi_get_value_double(env, take(), &x) != napi_ok) fail("a number");
+    return x;
+  }
+  bool boolean() {
+    bool x = false;
+    if (napi_get_value_bool(env, take(), &x) != napi_ok) fail("a boolean");
+    return x;
+  }
+  std::string text() {
+    char buffer[64];
+    size_t n;
+    if (napi_get_value_string_utf8(env, take(), buffer, sizeof buffer, &n) != napi_ok) fail("a string");
+    return std::string(buffer, n);
+  }
+  float *floats(int64_t length) { return (float *)array(napi_float32_array, length, "Float32Array"); }
+  int32_t *ints(int64_t length) { return (int32_t *)array(napi_int32_array, length, "Int32Array"); }
+  float *optionalFloats(int64_t length) { return skipNull() ? nullptr : floats(length); }
+  int32_t *optionalInts(int64_t length) { return skipNull() ? nullptr : ints(length); }
+
+
+
+ private:
+  napi_env env;
+  napi_value values[24];
+  size_t count = 24, position = 0;
+
+  napi_value take() {
+    if (position >= count) throw Error{"missing argument " + std::to_string(position)};
+    return values[position++];
+  }
+  bool skipNull() {
+    napi_valuetype type;
+    napi_typeof(env, take(), &type);
+    if (type == napi_null || type == napi_undefined) return true;
+    position--;
+    return false;
+  }
+  void *array(napi_typedarray_type expected, int64_t length, const char *name) {
+    napi_typedarray_type type;
+    size_t actual;
+    void *data;
+    if (napi_get_typedarray_info(env, take(), &type, &actual, &data, nullptr, nullptr) != napi_ok ||
+        type != expected) {
+      fail(name);
+    }
+    if ((int64_t)actual < length) {
+      throw Error{"argument " + std::to_string(position - 1) + " is too short, got " + std::to_string(actual) +
+                  " elements, expected " + std::to_string(length)};
+    }
+    return data;
+  }
+  [[noreturn]] void fail(const char *expected) {
+    throw Error{"argument " + std::to_string(position - 1) + " is not " + expected};
+  }
+};
+
+napi_value numberValue(napi_env env, double x) {
+  napi_value value;
+  napi_create_double(env, x, &value);
+  return value;
+}
+
+template <napi_value (*F)(napi_env, Arguments &)>
+napi_value guarded(napi_env env, napi_callback_info info) {
+  try {
+    Arguments arguments(env, info);
+    return F(env, arguments);
+  } catch (const Error &error) {
+    napi_throw_error(env, nullptr, ("native: " + error.message).c_str());
+    return nullptr;
+  }
+}
+
+// Every function takes its sizes first, then its arrays, so that lengths are checked as they are read.
+
+napi_value gemm(napi_env, Arguments &in) {
+  meap::Gemm g{};
+  int64_t batch = in.integer();
+  g.M = in.integer();
+  g.N = in.integer();
+  g.K = in.integer();
+  g.transposeA = in.boolean();
+  g.transposeB = in.boolean();
+  // A shared operand is one matrix for the whole batch.
+  int64_t strideA = in.boolean() ? 0 : g.M * g.K, strideB = in.boolean() ? 0 : g.K * g.N;
+  g.bfloat16 = in.boolean();
+  g.lda = g.transposeA ? g.M : g.K;
+  g.ldb = g.transposeB ? g.K : g.N;
+  g.ldc = g.N;
+  g.a = in.floats(strideA ? batch * strideA : g.M * g.K);
+  g.b = in.floats(strideB ? batch * strideB : g.K * g.N);
+  g.c = in.floats(batch * g.M * g.N);
+  for (int64_t i = 0; i < batch; i++) {
+    kernels->gemm(g);
+    g.a += strideA;
+    g.b += strideB;
+    g.c += g.M * g.N;
+  }
+  return nullptr;
+}
+
+meap::Attention attentionArguments(Arguments &in) {
+  meap::Attention a{};
+  a.B = in.integer();
+  a.T = in.integer();
+  a.S = in.integer();
+  a.H = in.integer();
+  a.G = in.integer();
+  a.D = in.integer();
+  a.window = in.integer();
+  a.scale = (float)in.number();
+  a.q = in.floats(a.B * a.T * a.H * a.D);
+  a.k = in.floats(a.B * a.S * a.G * a.D);
+  a.v = in.floats(a.B * a.S * a.G * a.D);
+  a.segmentIds = in.optionalInts(a.B * a.T);
+  a.out = in.floats(a.B * a.T * a.H * a.D);
+  a.logSumExp = in.floats(a.B * a.H * a.T);
+  return a;
+}
+
+napi_value attention(napi_env, Arguments &in) {
+  kernels->attention(attentionArguments(in));
+  return nullptr;
+}
+
+napi_value attentionGrad(napi_env, Arguments &in) {
+  meap::Attention a = attentionArguments(in);
+  a.dOut = in.floats(a.B * a.T * a.H * a.D);
+  a.dq = in.floats(a.B * a.T * a.H * a.D);
+  a.dk = in.floats(a.B * a.S * a.G * a.D);
+  a.dv = in.floats(a.B * a.S * a.G * a.D);
+  kernels->attentionGrad(a);
+  return nullptr;
+}
+
+void requireIds(const char *op, const int32_t *ids, int64_t n, int64_t limit) {
+  for (int64_t i = 0; i < n; i++) {
+    if (ids[i] < 0 || ids[i] >= limit) {
+      throw Error{std::string(op) + ": id outside the vocabulary, got " + std::to_string(ids[i]) + " at position " +
+                  std::to_string(i) + ", expected 0 to " + std::to_string(limit - 1)};
+    }
+  }
+}
+
+napi_value crossEntropy(napi_env, Arguments &in) {
+  meap::CrossEntropy o{};
+  o.N = in.integer();
+  o.V = in.integer();
+  o.C = in.integer();
+  o.bfloat16 = in.boolean();
+  o.x = in.floats(o.N * o.C);
+  o.weight = in.floats(o.V * o.C);
+  o.targets = in.ints(o.N);
+  o.mask = in.optionalFloats(o.N);
+  o.losses = in.floats(o.N);
+  o.dx = in.optionalFloats(o.N * o.C);
+  o.dWeight = in.optionalFloats(o.V * o.C);
+  requireIds("linearCrossEntropy", o.targets, o.N, o.V);
+  kernels->crossEntropy(o);
+  return nullptr;
+}
+
+napi_value rmsNorm(napi_env, Arguments &in) {
+  int64_t rows = in.integer(), C = in.integer();
+  float epsilon = (float)in.number();
+  const float *x = in.floats(rows * C), *w = in.floats(C);
+  kernels->rmsNorm(x, w, in.floats(rows * C), rows, C, epsilon);
+  return nullptr;
+}
+
+napi_value rmsNormGrad(napi_env, Arguments &in) {
+  int64_t rows = in.integer(), C = in.integer();
+  float epsilon = (float)in.number();
+  const float *dy = in.floats(rows * C), *x = in.floats(rows * C), *w = in.floats(C);
+  float *dx = in.floats(rows * C);
+  kernels->rmsNormGrad(dy, x, w, dx, in.floats(C), rows, C, epsilon);
+  return nullptr;
+}
+
+napi_value rotary(napi_env, Arguments &in) {
+  int64_t B = in.integer(), T = in.integer(), H = in.integer(), D = in.integer(), tableBatch = in.integer();
+  float sign = in.boolean() ? -1.0f : 1.0f;
+  const float *x = in.floats(B * T * H * D), *cos = in.floats(tableBatch * T * D / 2);
+  const float *sin = in.floats(tableBatch * T * D / 2);
+  kernels->rotary(x, cos, sin, in.floats(B * T * H * D), B, T, H, D, tableBatch, sign);
+  return nullptr;
+}
+
+napi_value swiGlu(napi_env, Arguments &in) {
+  int64_t n = in.integer();
+  const float *gate = in.floats(n), *up = in.floats(n);
+  kernels->swiGlu(gate, up, in.floats(n), n);
+  return nullptr;
+}
+
+napi_value swiGluGrad(napi_env, Arguments &in) {
+  int64_t n = in.integer();
+  const float *dy = in.floats(n), *gate = in.floats(n), *up = in.floats(n);
+  float *dGate = in.floats(n);
+  kernels->swiGluGrad(dy, gate, up, dGate, in.floats(n), n);
+  return nullptr;
+}
+
+napi_value embedding(napi_env, Arguments &in) {
+  int64_t n = in.integer(), V = in.integer(), C = in.integer();
+  const int32_t *ids = in.ints(n);
+  const float *table = in.floats(V * C);
+  requireIds("embedding", ids, n, V);
+  kernels->embedding(ids, table, in.floats(n * C), n, C);
+  return nullptr;
+}
+
+napi_value embeddingGrad(napi_env, Arguments &in) {
+  int64_t n = in.integer(), V = in.integer(), C = in.integer();
+  const float *dy = in.floats(n * C);
+  const int32_t *ids = in.ints(n);
+  requireIds("embedding", ids, n, V);
+  kernels->embeddingGrad(dy, ids, in.floats(V * C), n, V, C);
+  return nullptr;
+}
+
+napi_value adamW(napi_env, Arguments &in) {
+  meap::AdamW o{};
+  o.n = in.integer();
+  o.learningRate = (float)in.number();
+  o.beta1 = (float)in.number();
+  o.beta2 = (float)in.number();
+  o.epsilon = (float)in.number();
+  o.weightDecay = (float)in.number();
+  o.gradientScale = (float)in.number();
+  o.correction1 = (float)in.number();
+  o.correction2 = (float)in.number();
+  o.parameter = in.floats(o.n);
+  o.gradient = in.floats(o.n);
+  o.firstMoment = in.floats(o.n);
+  o.secondMoment = in.floats(o.n);
+  kernels->adamW(o);
+  return nullptr;
+}
+
+napi_value sumOfSquares(napi_env env, Arguments &in) {
+  int64_t n = in.integer();
+  return numberValue(env, kernels->sumOfSquares(in.floats(n), n));
+}
+
+template <void (*Kernels::*F)(const float *, const float *, float *, int64_t)>
+napi_value binary(napi_env, Arguments &in) {
+  int64_t n = in.integer();
+  const float *a = in.floats(n), *b = in.floats(n);
+  (kernels->*F)(a, b, in.floats(n), n);
+  return nullptr;
+}
+
+napi_value scale(napi_env, Arguments &in) {
+  int64_t n = in.integer();
+  float factor = (float)in.number();
+  const float *a = in.floats(n);
+  kernels->scale(a, factor, in.floats(n), n);
+  return nullptr;
+}
+
+// GFLOP/s of dense multiply-adds on all threads, the best of a few short runs.
+napi_value measurePeak(napi_env env, Arguments &in) {
+  bool bfloat16 = in.boolean();
+  double best = 0;
+  for (int repeat = 0; repeat < 5; repeat++) {
+    double flopPerCall = 0;
+    auto start = std::chrono::steady_clock::now();
+    kernels->fmaPeak(5000000, bfloat16, &flopPerCall);
+    std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    double rate = flopPerCall * meap::threadCount() / seconds.count() / 1e9;
+    if (rate > best) best = rate;
+  }
+  return numberValue(env, best);
+}
+
+napi_value instructionSets(napi_env env, Arguments &) {
+  napi_value list;
+  napi_create_array(env, &list);
+  uint32_t n = 0;
+  for (const Kernels *k : all) {
+    if (!supported(k->name)) continue;
+    napi_value name;
+    napi_create_string_utf8(env, k->name, NAPI_AUTO_LENGTH, &name);
+    napi_set_element(env, list, n++, name);
+  }
+  return list;
+}
+
+napi_value instructionSet(napi_env env, Arguments &) {
+  napi_value name;
+  napi_create_string_utf8(env, kernels->name, NAPI_AUTO_LENGTH, &name);
+  return name;
+}
+
+napi_value setInstructionSet(napi_env, Arguments &in) {
+  std::string wanted = in.text();
+  for (const Kernels *k : all) {
+    if (wanted == k->name && supported(k->name)) {
+      kernels = k;
+      return nullptr;
+    }
+  }
+  throw Error{"instruction set not available here, got '" + wanted + "'"};
+}
+
+napi_value numThreads(napi_env env, Arguments &) { return numberValue(env, meap::threadCount()); }
+
+napi_value setNumThreads(napi_env, Arguments &in) {
+  meap::setThreadCount((int)in.integer());
+  return nullptr;
+}
+
+napi_value scratchBytes(napi_env env, Arguments &) { return numberValue(env, (double)meap::scratchBytes()); }
+
+// A buffer aligned to a cache line, large ones to a huge page; freed when JavaScript drops it.
+napi_value allocate(napi_env env, Arguments &in) {
+  int64_t bytes = in.integer();
+  void *data = meap::allocateBuffer(bytes);
+  if (!data) throw Error{"out of memory: no room for a buffer of " + std::to_string(bytes) + " bytes"};
+  napi_value buffer;
+  auto release = [](napi_env, void *data, void *) { free(data); };
+  if (napi_create_external_arraybuffer(env, data, bytes, release, nullptr, &buffer) != napi_ok) {
+    free(data);
+    throw Error{"this JavaScript runtime does not allow external buffers"};
+  }
+  return buffer;
+}
+
+napi_value initialise(napi_env env, napi_value exports) {
+  for (const Kernels *k : all) {
+    if (!kernels && supported(k->name)) kernels = k;
+  }
+  auto expose = [&](const char *name, napi_callback function) {
+    napi_value value;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);
+    napi_set_named_property(env, exports, name, value);
+  };
+  expose("gemm", guarded<gemm>);
+  expose("attention", guarded<attention>);
+  expose("attentionGrad", guarded<attentionGrad>);
+  expose("crossEntropy", guarded<crossEntropy>);
+  expose("rmsNorm", guarded<rmsNorm>);
+  expose("rmsNormGrad", guarded<rmsNormGrad>);
+  expose("rotary", guarded<rotary>);
+  expose("swiGlu", guarded<swiGlu>);
+  expose("swiGluGrad", guarded<swiGluGrad>);
+  expose("embedding", guarded<embedding>);
+  expose("embeddingGrad", guarded<embeddingGrad>);
+  expose("adamW", guarded<adamW>);
+  expose("sumOfSquares", guarded<sumOfSquares>);
+  expose("add", guarded<binary<&Kernels::add>>);
+  expose("multiply", guarded<binary<&Kernels::multiply>>);
+  expose("scale", guarded<scale>);
+  expose("measurePeak", guarded<measurePeak>);
+  expose("instructionSets", guarded<instructionSets>);
+  expose("instructionSet", guarded<instructionSet>);
+  expose("setInstructionSet", guarded<setInstructionSet>);
+  expose("numThreads", guarded<numThreads>);
+  expose("setNumThreads", guarded<setNumThreads>);
+  expose("scratchBytes", guarded<scratchBytes>);
+  expose("allocate", guarded<allocate>);
+  return exports;
+}
+
+}  // namespace
+
+NAPI_MODULE(meap_kernels, initialise)

@@ -1,0 +1,284 @@
+// Causal grouped-query attention in tiles, forward and backward, after FlashAttention-2 (Dao 2023): scores live one
+// tile at a time, memory is linear in length. Keys and values are packed once per key-value head and read by all
+// query heads and tiles.
+#pragma once
+#include "gemm.h"
+
+namespace {
+
+constexpr int64_t TILE = 96;  // queries and keys a tile: whole panels for every MR and NR
+static_assert(TILE % MR == 0 && TILE % NR == 0, "a tile holds whole panels");
+
+struct AttentionShape {
+  int64_t B, T, S, H, G, D, window, offset;  // offset: position of query 0
+  int64_t headPanels, paddedD, keyPanels, paddedS;
+  const int32_t *segmentIds;
+  explicit AttentionShape(const meap::Attention &a)
+      : B(a.B), T(a.T), S(a.S), H(a.H), G(a.G), D(a.D), window(a.window), offset(a.S - a.T),
+        headPanels((a.D + NR - 1) / NR), paddedD(headPanels * NR), keyPanels((a.S + NR - 1) / NR),
+        paddedS(roundUp(a.S, TILE)), segmentIds(a.segmentIds) {}
+  int64_t group(int64_t head) const { return head / (H / G); }
+  // Keys [first, last) that some query of [q0, q1) can see by position.
+  int64_t firstKey(int64_t q0) const { return window ? most(0, q0 + offset - window + 1) : 0; }
+  int64_t lastKey(int64_t q1) const { return least(S, q1 + offset); }
+  // Whether segments part the whole tile: ids rise along a row in packed data, so their ranges tell.
+  bool apart(int64_t b, int64_t q0, int64_t q1, int64_t k0, int64_t k1) const {
+    if (!segmentIds) return false;
+    const int32_t *ids = segmentIds + b * T;
+    int32_t qMin = ids[q0], qMax = ids[q0], kMin = ids[k0], kMax = ids[k0];
+    for (int64_t i = q0; i < q1; i++) qMin = ids[i] < qMin ? ids[i] : qMin, qMax = ids[i] > qMax ? ids[i] : qMax;
+    for (int64_t i = k0; i < k1; i++) kMin = ids[i] < kMin ? ids[i] : kMin, kMax = ids[i] > kMax ? ids[i] : kMax;
+    return qMax < kMin || kMax < qMin;
+  }
+  // Writes −inf (as −1e30) where query row i of the tile may not see key column j.
+  void hide(float *scores, int64_t b, int64_t q0, int64_t rows, int64_t k0, int64_t cols) const {
+    for (int64_t i = 0; i < rows; i++) {
+      const int64_t position = q0 + i + offset;
+      float *row = scores + i * TILE;
+      for (int64_t j = most(0, position + 1 - k0); j < cols; j++) row[j] = -1e30f;
+      if (window) {
+        for (int64_t j = 0; j < least(cols, position - window + 1 - k0); j++) row[j] = -1e30f;
+      }
+      if (segmentIds) {
+        const int32_t *ids = segmentIds + b * T;
+        for (int64_t j = 0; j < cols; j++) row[j] = ids[q0 + i] == ids[k0 + j] ? row[j] : -1e30f;
+      }
+      for (int64_t j = cols; j < TILE; j++) row[j] = -1e30f;
+    }
+  }
+};
+
+// B operand panels over keys, contracted over the head: [keyPanel][D][NR].
+void packKeysAcross(const AttentionShape &s, const float *head, float *packed) {
+  for (int64_t p = 0; p < s.keyPanels; p++) {
+    pack<NR, false>(head + p * NR * s.G * s.D, s.G * s.D, 1, least(NR, s.S - p * NR), s.D, packed + p * NR * s.D);
+  }
+}
+// B operand panels over the head, contracted over keys or queries: [headPanel][padded length][NR].
+void packLengthwise(const AttentionShape &s, const float *head, int64_t stride, int64_t length, int64_t padded,
+                    float scale, float *packed) {
+  for (int64_t p = 0; p < s.headPanels; p++) {
+    pack<NR, false>(head + p * NR, 1, stride, least(NR, s.D - p * NR), length, packed + p * padded * NR, scale);
+  }
+}
+// A operand panels of one tile: [rowPanel][depth][MR].
+void packTile(const float *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
+              float *packed, float scale = 1.0f) {
+  for (int64_t i = 0; i < lanes; i += MR) {
+    pack<MR, false>(source + i * laneStride, laneStride, depthStride, least(MR, lanes - i), depth,
+                    packed + i * depth, scale);
+  }
+}
+
+// One or a few queries against a cache: reads keys and values once, packs nothing.
+void attentionDecode(const meap::Attention &a, const AttentionShape &s) {
+  parallel(s.B * s.H, [&](int64_t task) {
+    const int64_t b = task / s.H, h = task % s.H, stride = s.G * s.D;
+    const float *k = a.k + b * s.S * stride + s.group(h) * s.D, *v = a.v + b * s.S * stride + s.group(h) * s.D;
+    float *scores = (float *)meap::scratch(2, roundUp(s.S, W) * 4);
+    for (int64_t t = 0; t < s.T; t++) {
+      const float *q = a.q + ((b * s.T + t) * s.H + h) * s.D;
+      float *out = a.out + ((b * s.T + t) * s.H + h) * s.D;
+      const int64_t first = s.firstKey(t), last = s.lastKey(t + 1);
+      float peak = -1e30f;
+      for (int64_t j = first; j < last; j++) {
+        vf acc{};
+        int64_t d = 0;
+        for (; d + W <= s.D; d += W) acc += load(q + d) * load(k + j * stride + d);
+        float dot = sum(acc);
+        for (; d < s.D; d++) dot += q[d] * k[j * stride + d];
+        scores[j] = dot * a.scale;
+        peak = scores[j] > peak ? scores[j] : peak;
+      }
+      vf totals{};
+      for (int64_t j = first; j < last; j += W) {
+        const int64_t part = least(W, last - j);
+        vf e = exp(loadPart(scores + j, part) - peak);
+        storePart(scores + j, e, part);
+        for (int64_t i = part; i < W; i++) e[i] = 0;
+        totals += e;
+      }
+      const float total = sum(totals), inverse = 1 / total;
+      for (int64_t d = 0; d < s.D; d++) out[d] = 0;
+      for (int64_t j = first; j < last; j++) {
+        const float weight = scores[j] * inverse;
+        const float *row = v + j * stride;
+        for (int64_t d = 0; d < s.D; d++) out[d] += weight * row[d];
+      }
+      a.logSumExp[(b * s.H + h) * s.T + t] = peak + __builtin_logf(total);
+    }
+  });
+}
+
+void attention(const meap::Attention &a) {
+  const AttentionShape s(a);
+  if (s.T <= 4 && !s.segmentIds) return attentionDecode(a, s);
+  const int64_t stride = s.G * s.D, keySize = s.keyPanels * NR * s.D, valueSize = s.headPanels * s.paddedS * NR;
+  float *packed = (float *)meap::scratch(0, s.B * s.G * (keySize + valueSize) * 4);
+  parallel(s.B * s.G, [&](int64_t i) {
+    const int64_t base = (i / s.G) * s.S * stride + (i % s.G) * s.D;
+    packKeysAcross(s, a.k + base, packed + i * (keySize + valueSize));
+    packLengthwise(s, a.v + base, stride, s.S, s.paddedS, 1, packed + i * (keySize + valueSize) + keySize);
+  });
+  const int64_t tiles = (s.T + TILE - 1) / TILE;
+  parallel(s.B * s.H * tiles, [&](int64_t task) {
+    // Latest tiles first: they see the most keys, so the short ones fill the gaps at the end.
+    const int64_t tile = tiles - 1 - task / (s.B * s.H), b = task % (s.B * s.H) / s.H, h = task % s.H;
+    const int64_t q0 = tile * TILE, rows = least(TILE, s.T - q0), q1 = q0 + rows;
+    const float *keys = packed + (b * s.G + s.group(h)) * (keySize + valueSize), *values = keys + keySize;
+    float *work = (float *)meap::scratch(1, (TILE * s.D + 2 * TILE * TILE + TILE * s.paddedD + 2 * TILE) * 4);
+    float *queries = work, *scores = queries + TILE * s.D, *weights = scores + TILE * TILE;
+    float *acc = weights + TILE * TILE, *peak = acc + TILE * s.paddedD, *total = peak + TILE;
+    packTile(a.q + ((b * s.T + q0) * s.H + h) * s.D, s.H * s.D, 1, rows, s.D, queries, a.scale);
+    memset(acc, 0, TILE * s.paddedD * 4);
+    for (int64_t i = 0; i < rows; i++) peak[i] = -1e30f, total[i] = 0;
+    for (int64_t k0 = s.firstKey(q0) / TILE * TILE; k0 < s.lastKey(q1); k0 += TILE) {
+      const int64_t cols = least(TILE, s.S - k0);
+      if (s.apart(b, q0, q1, k0, k0 + cols)) continue;
+      panelProduct(s.D, queries, keys + k0 * s.D, NR * s.D, scores, TILE, rows, cols, false,
+                   [&](int64_t i, int64_t j) { return k0 + j > q0 + i + MR - 1 + s.offset; });
+      const bool whole = cols == TILE && k0 + TILE - 1 <= q0 + s.offset && !s.segmentIds &&
+                         (!s.window || k0 > q1 - 1 + s.offset - s.window);
+      if (!whole) s.hide(scores, b, q0, rows, k0, cols);
+      for (int64_t i = 0; i < rows; i++) {
+        float *row = scores + i * TILE;
+        vf m = load(row);
+        for (int64_t j = W; j < TILE; j += W) m = max(m, load(row + j));
+        const float before = peak[i], now = maxOf(m) > before ? maxOf(m) : before;
+        // A row that has seen nothing yet would give e^0 for hidden keys.
+        const vf shift = splat(now <= -1e30f ? 0.0f : now);
+        vf t{};
+        for (int64_t j = 0; j < TILE; j += W) {
+          vf e = exp(load(row + j) - shift);
+          store(row + j, e);
+          t += e;
+        }
+        const float correction = exp(splat(before - now))[0];
+        total[i] = total[i] * correction + sum(t);
+        peak[i] = now;
+        if (correction != 1.0f) {
+          for (int64_t d = 0; d < s.paddedD; d += W) store(acc + i * s.paddedD + d, load(acc + i * s.paddedD + d) * correction);
+        }
+      }
+      packTile(scores, TILE, 1, rows, cols, weights);
+      panelProduct(cols, weights, values + k0 * NR, s.paddedS * NR, acc, s.paddedD, rows, s.paddedD, true, skipNone);
+    }
+    for (int64_t i = 0; i < rows; i++) {
+      float *out = a.out + ((b * s.T + q0 + i) * s.H + h) * s.D;
+      const float inverse = 1 / total[i];
+      for (int64_t d = 0; d < s.D; d++) out[d] = acc[i * s.paddedD + d] * inverse;
+      a.logSumExp[(b * s.H + h) * s.T + q0 + i] = peak[i] + __builtin_logf(total[i]);
+    }
+  });
+}
+
+// Gradients of one (batch, query head) pair; dk and dv of a group's heads are summed by the caller.
+void attentionGradHead(const meap::Attention &a, const AttentionShape &s, int64_t b, int64_t h, const float *keys,
+                       float *dk, float *dv, int64_t dStride) {
+  const int64_t tiles = (s.T + TILE - 1) / TILE, paddedT = tiles * TILE, keySize = s.keyPanels * NR * s.D;
+  const float *values = keys + keySize, *keysLengthwise = values + keySize;
+  const int64_t sideSize = paddedT * s.D, lengthSize = s.headPanels * paddedT * NR;
+  float *work = (float *)meap::scratch(
+      1, (2 * sideSize + 2 * lengthSize + paddedT * s.paddedD + 2 * paddedT + 3 * TILE * TILE +
+          2 * TILE * s.paddedD) * 4);
+  float *queries = work, *douts = queries + sideSize;                       // A operands by tile
+  float *queriesLengthwise = douts + sideSize, *doutsLengthwise = queriesLengthwise + lengthSize;
+  float *dq = doutsLengthwise + lengthSize, *dots = dq + paddedT * s.paddedD, *shift = dots + paddedT;
+  float *p = shift + paddedT, *dp = p + TILE * TILE, *operand = dp + TILE * TILE;
+  float *dkTile = operand + TILE * TILE, *dvTile = dkTile + TILE * s.paddedD;
+  const int64_t stride = s.H * s.D, base = (b * s.T * s.H + h) * s.D;
+  const float *q = a.q + base, *dOut = a.dOut + base, *out = a.out + base;
+  for (int64_t t = 0; t < s.T; t += TILE) {
+    packTile(q + t * stride, stride, 1, least(TILE, s.T - t), s.D, queries + t * s.D, a.scale);
+    packTile(dOut + t * stride, stride, 1, least(TILE, s.T - t), s.D, douts + t * s.D);
+  }
+  packLengthwise(s, q, stride, s.T, paddedT, a.scale, queriesLengthwise);
+  packLengthwise(s, dOut, stride, s.T, paddedT, 1, doutsLengthwise);
+  memset(dq, 0, paddedT * s.paddedD * 4);
+  for (int64_t t = 0; t < s.T; t++) {
+    float dot = 0;
+    for (int64_t d = 0; d < s.D; d++) dot += dOut[t * stride + d] * out[t * stride + d];
+    dots[t] = dot;
+    shift[t] = a.logSumExp[(b * s.H + h) * s.T + t];
+  }
+  for (int64_t k0 = 0; k0 < s.S; k0 += TILE) {
+    const int64_t cols = least(TILE, s.S - k0);
+    memset(dkTile, 0, 2 * TILE * s.paddedD * 4);
+    for (int64_t q0 = most(0, k0 - s.offset) / TILE * TILE; q0 < s.T; q0 += TILE) {
+      const int64_t rows = least(TILE, s.T - q0), q1 = q0 + rows;
+      if (s.lastKey(q1) <= k0) continue;
+      if (s.firstKey(q0) >= k0 + cols) break;
+      if (s.apart(b, q0, q1, k0, k0 + cols)) continue;
+      auto above = [&](int64_t i, int64_t j) { return k0 + j > q0 + i + MR - 1 + s.offset; };
+      panelProduct(s.D, queries + q0 * s.D, keys + k0 * s.D, NR * s.D, p, TILE, rows, cols, false, above);
+      panelProduct(s.D, douts + q0 * s.D, values + k0 * s.D, NR * s.D, dp, TILE, rows, cols, false, above);
+      const bool whole = cols == TILE && k0 + TILE - 1 <= q0 + s.offset && !s.segmentIds &&
+                         (!s.window || k0 > q1 - 1 + s.offset - s.window);
+      if (!whole) s.hide(p, b, q0, rows, k0, cols);
+      for (int64_t i = 0; i < rows; i++) {
+        const vf lse = splat(shift[q0 + i]), dot = splat(dots[q0 + i]);
+        for (int64_t j = 0; j < TILE; j += W) {
+          vf e = exp(load(p + i * TILE + j) - lse);
+          store(p + i * TILE + j, e);
+          // Skipped panels hold stale numbers: zero weight must win over whatever they are.
+          vf d = e * (load(dp + i * TILE + j) - dot);
+          store(dp + i * TILE + j, e == 0.0f ? vf{} : d);
+        }
+      }
+      packTile(p, 1, TILE, cols, rows, operand);
+      panelProduct(rows, operand, doutsLengthwise + q0 * NR, paddedT * NR, dvTile, s.paddedD, cols, s.paddedD, true,
+                   skipNone);
+      packTile(dp, 1, TILE, cols, rows, operand);
+      panelProduct(rows, operand, queriesLengthwise + q0 * NR, paddedT * NR, dkTile, s.paddedD, cols, s.paddedD, true,
+                   skipNone);
+      packTile(dp, TILE, 1, rows, cols, operand);
+      panelProduct(cols, operand, keysLengthwise + k0 * NR, s.paddedS * NR, dq + q0 * s.paddedD, s.paddedD, rows,
+                   s.paddedD, true, skipNone);
+    }
+    for (int64_t j = 0; j < cols; j++) {
+      memcpy(dk + (k0 + j) * dStride, dkTile + j * s.paddedD, s.D * 4);
+      memcpy(dv + (k0 + j) * dStride, dvTile + j * s.paddedD, s.D * 4);
+    }
+  }
+  for (int64_t t = 0; t < s.T; t++) {
+    for (int64_t d = 0; d < s.D; d++) a.dq[base + t * stride + d] = dq[t * s.paddedD + d] * a.scale;
+  }
+}
+
+void attentionGrad(const meap::Attention &a) {
+  const AttentionShape s(a);
+  const int64_t stride = s.G * s.D, keySize = s.keyPanels * NR * s.D, lengthSize = s.headPanels * s.paddedS * NR;
+  const int64_t packedSize = 2 * keySize + lengthSize, share = s.H / s.G;
+  float *packed = (float *)meap::scratch(0, s.B * s.G * packedSize * 4);
+  parallel(s.B * s.G, [&](int64_t i) {
+    const int64_t base = (i / s.G) * s.S * stride + (i % s.G) * s.D;
+    float *to = packed + i * packedSize;
+    packKeysAcross(s, a.k + base, to);
+    packKeysAcross(s, a.v + base, to + keySize);
+    packLengthwise(s, a.k + base, stride, s.S, s.paddedS, 1, to + 2 * keySize);
+  });
+  // With shared key-value heads each query head writes its own gradients; they are summed in head order.
+  float *partial = share > 1 ? (float *)meap::scratch(3, 2 * s.B * s.H * s.S * s.D * 4) : nullptr;
+  parallel(s.B * s.H, [&](int64_t i) {
+    const int64_t b = i / s.H, h = i % s.H, kv = b * s.G + s.group(h);
+    float *dk = partial ? partial + 2 * i * s.S * s.D : a.dk + b * s.S * stride + h * s.D;
+    float *dv = partial ? dk + s.S * s.D : a.dv + b * s.S * stride + h * s.D;
+    attentionGradHead(a, s, b, h, packed + kv * packedSize, dk, dv, partial ? s.D : stride);
+  });
+  if (!partial) return;
+  parallel(s.B * s.S, [&](int64_t i) {
+    const int64_t b = i / s.S, t = i % s.S;
+    for (int64_t g = 0; g < s.G; g++) {
+      float *dk = a.dk + (i * s.G + g) * s.D, *dv = a.dv + (i * s.G + g) * s.D;
+      for (int64_t r = 0; r < share; r++) {
+        const float *from = partial + 2 * (b * s.H + g * share + r) * s.S * s.D + t * s.D;
+        for (int64_t d = 0; d < s.D; d++) {
+          dk[d] = r ? dk[d] + from[d] : from[d];
+          dv[d] = r ? dv[d] + from[s.S * s.D + d] : from[s.S * s.D + d];
+        }
+      }
+    }
+  });
+}
+
+}  // namespace

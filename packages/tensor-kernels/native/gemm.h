@@ -1,0 +1,294 @@
+// Matrix products after BLIS (Van Zee & van de Geijn 2015): both operands packed into panels, a register kernel
+// over them. A's panels are [k][MR], B's [k][NR].
+#pragma once
+#include "simd.h"
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+#if MEAP_VECTOR_BYTES == 64
+constexpr int MR = 12, NV = 2;
+#elif MEAP_VECTOR_BYTES == 32
+constexpr int MR = 6, NV = 2;
+#else
+constexpr int MR = 6, NV = 2;
+#endif
+constexpr int NR = NV * W;
+constexpr int64_t KC = 256, MC = 96, NC = 3072;
+
+MEAP_INLINE float roundToBfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+
+// Packs `outer` lanes × `depth` steps into panels [depth][LANES] with zero padding: element (lane, k) is
+// source[lane * laneStride + k * depthStride], one of the strides being 1.
+template <int LANES, bool ROUND>
+void pack(const float *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
+          float *panel, float scale = 1.0f) {
+  auto value = [&](float x) { return ROUND ? roundToBfloat16(x * scale) : x * scale; };
+  if (laneStride == 1) {
+    for (int64_t k = 0; k < depth; k++) {
+      const float *from = source + k * depthStride;
+      float *to = panel + k * LANES;
+      if (lanes == LANES) {
+        for (int i = 0; i < LANES; i++) to[i] = value(from[i]);
+      } else {
+        for (int i = 0; i < LANES; i++) to[i] = i < lanes ? value(from[i]) : 0.0f;
+      }
+    }
+    return;
+  }
+  for (int i = 0; i < LANES; i++) {
+    if (i >= lanes) {
+      for (int64_t k = 0; k < depth; k++) panel[k * LANES + i] = 0.0f;
+      continue;
+    }
+    const float *from = source + i * laneStride;
+    for (int64_t k = 0; k < depth; k++) panel[k * LANES + i] = value(from[k]);
+  }
+}
+
+// c[rows, cols] (+)= a · b for one pair of panels.
+MEAP_INLINE void registerKernel(int64_t depth, const float *__restrict a, const float *__restrict b,
+                                float *__restrict c, int64_t ldc, int64_t rows, int64_t cols, bool accumulate) {
+  vf acc[MR][NV] = {};
+  for (int64_t k = 0; k < depth; k++) {
+    vf bv[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) bv[j] = load(b + j * W);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+      vf av = splat(a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; j++) acc[i][j] += av * bv[j];
+    }
+    a += MR;
+    b += NR;
+  }
+  if (rows == MR && cols == NR) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; j++) {
+        float *p = c + i * ldc + j * W;
+        store(p, accumulate ? load(p) + acc[i][j] : acc[i][j]);
+      }
+    }
+    return;
+  }
+  float tile[MR * NR];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) store(tile + i * NR + j * W, acc[i][j]);
+  }
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t j = 0; j < cols; j++) {
+      float *p = c + i * ldc + j;
+      *p = accumulate ? *p + tile[i * NR + j] : tile[i * NR + j];
+    }
+  }
+}
+
+// All pairs of panels: a holds ⌈rows/MR⌉ of them, b ⌈cols/NR⌉, `strideB` floats apart.
+// Pairs for which skip(row, col) holds are left untouched.
+template <class Skip>
+void panelProduct(int64_t depth, const float *a, const float *b, int64_t strideB, float *c, int64_t ldc,
+                  int64_t rows, int64_t cols, bool accumulate, Skip skip) {
+  for (int64_t j = 0; j < cols; j += NR) {
+    for (int64_t i = 0; i < rows; i += MR) {
+      if (skip(i, j)) continue;
+      registerKernel(depth, a + i * depth, b + j / NR * strideB, c + i * ldc + j, ldc, least(MR, rows - i),
+                     least(NR, cols - j), accumulate);
+    }
+  }
+}
+constexpr auto skipNone = [](int64_t, int64_t) { return false; };
+
+#if defined(__AVX512BF16__)
+// Pairs of bfloat16 along k in each 32-bit lane.
+template <int LANES>
+void packPairs(const float *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
+               uint32_t *panel) {
+  auto bits = [&](int64_t i, int64_t k) -> uint32_t {
+    if (i >= lanes || k >= depth) return 0;
+    uint32_t x;
+    memcpy(&x, source + i * laneStride + k * depthStride, 4);
+    return (x + 0x7fff + ((x >> 16) & 1)) >> 16;
+  };
+  if (lanes == LANES && depth % 2 == 0) {
+    if (laneStride == 1) {
+      for (int64_t k = 0; k < depth; k += 2) {
+        for (int i = 0; i < LANES; i++) panel[k / 2 * LANES + i] = bits(i, k) | bits(i, k + 1) << 16;
+      }
+    } else {
+      for (int i = 0; i < LANES; i++) {
+        for (int64_t k = 0; k < depth; k += 2) panel[k / 2 * LANES + i] = bits(i, k) | bits(i, k + 1) << 16;
+      }
+    }
+    return;
+  }
+  for (int64_t k = 0; k < depth; k += 2) {
+    for (int i = 0; i < LANES; i++) panel[k / 2 * LANES + i] = bits(i, k) | bits(i, k + 1) << 16;
+  }
+}
+
+MEAP_INLINE void registerKernelPairs(int64_t pairs, const uint32_t *__restrict a, const uint32_t *__restrict b,
+                                     float *__restrict c, int64_t ldc, int64_t rows, int64_t cols,
+                                     bool accumulate) {
+  __m512 acc[MR][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++)
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) acc[i][j] = _mm512_setzero_ps();
+  for (int64_t k = 0; k < pairs; k++) {
+    __m512bh bv[NV];
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) bv[j] = (__m512bh)_mm512_loadu_si512(b + j * W);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+      __m512bh av = (__m512bh)_mm512_set1_epi32((int)a[i]);
+#pragma GCC unroll 4
+      for (int j = 0; j < NV; j++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], av, bv[j]);
+    }
+    a += MR;
+    b += NR;
+  }
+  float tile[MR * NR];
+  bool whole = rows == MR && cols == NR;
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; i++) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; j++) {
+      float *p = whole ? c + i * ldc + j * W : tile + i * NR + j * W;
+      _mm512_storeu_ps(p, whole && accumulate ? _mm512_add_ps(_mm512_loadu_ps(p), acc[i][j]) : acc[i][j]);
+    }
+  }
+  if (whole) return;
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t j = 0; j < cols; j++) {
+      float *p = c + i * ldc + j;
+      *p = accumulate ? *p + tile[i * NR + j] : tile[i * NR + j];
+    }
+  }
+}
+#endif
+
+// How panels are packed and multiplied at one precision.
+struct Float32Panels {
+  template <int LANES>
+  static void packPanel(const float *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+    pack<LANES, false>(s, ls, ds, lanes, depth, p);
+  }
+  static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
+                                   int64_t rows, int64_t cols, bool accumulate) {
+    registerKernel(depth, a, b, c, ldc, rows, cols, accumulate);
+  }
+  static int64_t panelDepth(int64_t depth) { return depth; }
+};
+struct Bfloat16Panels {
+#if defined(__AVX512BF16__)
+  template <int LANES>
+  static void packPanel(const float *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+    packPairs<LANES>(s, ls, ds, lanes, depth, (uint32_t *)p);
+  }
+  static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
+                                   int64_t rows, int64_t cols, bool accumulate) {
+    registerKernelPairs((depth + 1) / 2, (const uint32_t *)a, (const uint32_t *)b, c, ldc, rows, cols, accumulate);
+  }
+  static int64_t panelDepth(int64_t depth) { return (depth + 1) / 2; }
+#else
+  // The same rounding without the instruction: inputs to bfloat16, sums in float32.
+  template <int LANES>
+  static void packPanel(const float *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+    pack<LANES, true>(s, ls, ds, lanes, depth, p);
+  }
+  static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
+                                   int64_t rows, int64_t cols, bool accumulate) {
+    registerKernel(depth, a, b, c, ldc, rows, cols, accumulate);
+  }
+  static int64_t panelDepth(int64_t depth) { return depth; }
+#endif
+};
+
+// Few rows against rows of b (decoding): bound by reading b once, so nothing is packed.
+void gemmFewRows(const meap::Gemm &g) {
+  constexpr int64_t block = 64;
+  parallel((g.N + block - 1) / block, [&](int64_t task) {
+    for (int64_t n = task * block; n < least(g.N, (task + 1) * block); n++) {
+      const float *b = g.b + n * g.ldb;
+      for (int64_t m = 0; m < g.M; m++) {
+        const float *a = g.a + m * g.lda;
+        vf acc[4] = {};
+        int64_t k = 0;
+        for (; k + 4 * W <= g.K; k += 4 * W) {
+          for (int u = 0; u < 4; u++) acc[u] += load(a + k + u * W) * load(b + k + u * W);
+        }
+        for (; k < g.K; k += W) {
+          int64_t part = least(W, g.K - k);
+          acc[0] += loadPart(a + k, part) * loadPart(b + k, part);
+        }
+        float *c = g.c + m * g.ldc + n;
+        float dot = sum((acc[0] + acc[1]) + (acc[2] + acc[3]));
+        *c = g.accumulate ? *c + dot : dot;
+      }
+    }
+  });
+}
+
+template <class Panels>
+void gemmPacked(const meap::Gemm &g) {
+  const int64_t aLane = g.transposeA ? 1 : g.lda, aDepth = g.transposeA ? g.lda : 1;
+  const int64_t bLane = g.transposeB ? g.ldb : 1, bDepth = g.transposeB ? 1 : g.ldb;
+  const int64_t depthBlocks = (g.K + KC - 1) / KC;
+  const int64_t kc = depthBlocks ? roundUp((g.K + depthBlocks - 1) / depthBlocks, 8) : 0;
+  if (g.K == 0 && !g.accumulate) {
+    for (int64_t m = 0; m < g.M; m++) memset(g.c + m * g.ldc, 0, g.N * sizeof(float));
+  }
+  for (int64_t n0 = 0; n0 < g.N; n0 += NC) {
+    const int64_t cols = least(NC, g.N - n0), colPanels = (cols + NR - 1) / NR;
+    for (int64_t k0 = 0; k0 < g.K; k0 += kc) {
+      const int64_t depth = least(kc, g.K - k0), panelDepth = Panels::panelDepth(depth);
+      float *packedB = (float *)meap::scratch(0, colPanels * NR * panelDepth * 4);
+      parallel((colPanels + 7) / 8, [&](int64_t task) {
+        for (int64_t p = task * 8; p < least(colPanels, task * 8 + 8); p++) {
+          Panels::template packPanel<NR>(g.b + (n0 + p * NR) * bLane + k0 * bDepth, bLane, bDepth,
+                                         least(NR, cols - p * NR), depth, packedB + p * NR * panelDepth);
+        }
+      });
+      const int64_t rowBlocks = (g.M + MC - 1) / MC;
+      const int64_t splits = least(colPanels, most(1, 4 * meap::threadCount() / rowBlocks));
+      const bool accumulate = g.accumulate || k0 > 0;
+      parallel(rowBlocks * splits, [&](int64_t task) {
+        const int64_t m0 = task / splits * MC, rows = least(MC, g.M - m0), split = task % splits;
+        float *packedA = (float *)meap::scratch(1, MC * panelDepth * 4);
+        for (int64_t i = 0; i < rows; i += MR) {
+          Panels::template packPanel<MR>(g.a + (m0 + i) * aLane + k0 * aDepth, aLane, aDepth, least(MR, rows - i),
+                                         depth, packedA + i * panelDepth);
+        }
+        for (int64_t p = colPanels * split / splits; p < colPanels * (split + 1) / splits; p++) {
+          for (int64_t i = 0; i < rows; i += MR) {
+            Panels::multiply(depth, packedA + i * panelDepth, packedB + p * NR * panelDepth,
+                             g.c + (m0 + i) * g.ldc + n0 + p * NR, g.ldc, least(MR, rows - i),
+                             least(NR, cols - p * NR), accumulate);
+          }
+        }
+      });
+    }
+  }
+}
+
+void gemm(const meap::Gemm &g) {
+  if (g.M == 0 || g.N == 0) return;
+  if (g.M <= 4 && !g.transposeA && g.transposeB && !g.bfloat16) return gemmFewRows(g);
+  if (g.bfloat16) return gemmPacked<Bfloat16Panels>(g);
+  gemmPacked<Float32Panels>(g);
+}
+
+}  // namespace

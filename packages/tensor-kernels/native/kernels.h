@@ -1,0 +1,78 @@
+// The kernels one instruction set provides. Every array is row-major float32 unless said otherwise.
+// No result depends on the number of threads: work is split over outputs, never over a sum.
+#pragma once
+#include <cstdint>
+
+namespace meap {
+
+struct Gemm {
+  // c[M,N] (+)= op(a)[M,K] · op(b)[K,N]; leading dimensions in elements.
+  const float *a, *b;
+  float *c;
+  int64_t M, N, K, lda, ldb, ldc;
+  bool transposeA, transposeB, accumulate, bfloat16;
+};
+
+struct Attention {
+  // q, out, dOut: [B,T,H,D]; k, v: [B,S,G,D]; logSumExp: [B,H,T]; segmentIds: int32 [B,T] or null.
+  const float *q, *k, *v;
+  const int32_t *segmentIds;
+  float *out, *logSumExp;
+  const float *dOut;
+  float *dq, *dk, *dv;
+  int64_t B, T, S, H, G, D, window;  // window 0: unlimited
+  float scale;
+};
+
+struct CrossEntropy {
+  // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N]; dx, dWeight null: no gradients.
+  const float *x, *weight;
+  const int32_t *targets;
+  const float *mask;
+  float *losses, *dx, *dWeight;
+  int64_t N, V, C;
+  bool bfloat16;
+};
+
+struct AdamW {
+  float *parameter, *firstMoment, *secondMoment;
+  const float *gradient;
+  int64_t n;
+  float learningRate, beta1, beta2, epsilon, weightDecay, gradientScale, correction1, correction2;
+};
+
+struct Kernels {
+  const char *name;
+  void (*gemm)(const Gemm &);
+  void (*attention)(const Attention &);
+  void (*attentionGrad)(const Attention &);
+  void (*crossEntropy)(const CrossEntropy &);
+  void (*rmsNorm)(const float *x, const float *w, float *y, int64_t rows, int64_t C, float epsilon);
+  void (*rmsNormGrad)(const float *dy, const float *x, const float *w, float *dx, float *dw, int64_t rows,
+                      int64_t C, float epsilon);
+  // x: [B,T,H,D]; tables: [T,D/2] (tableBatch 1) or [B,T,D/2]; sign −1 turns backwards.
+  void (*rotary)(const float *x, const float *cos, const float *sin, float *y, int64_t B, int64_t T, int64_t H,
+                 int64_t D, int64_t tableBatch, float sign);
+  void (*swiGlu)(const float *gate, const float *up, float *y, int64_t n);
+  void (*swiGluGrad)(const float *dy, const float *gate, const float *up, float *dGate, float *dUp, int64_t n);
+  void (*embedding)(const int32_t *ids, const float *table, float *y, int64_t n, int64_t C);
+  void (*embeddingGrad)(const float *dy, const int32_t *ids, float *dTable, int64_t n, int64_t V, int64_t C);
+  void (*adamW)(const AdamW &);
+  double (*sumOfSquares)(const float *x, int64_t n);
+  void (*add)(const float *a, const float *b, float *y, int64_t n);
+  void (*multiply)(const float *a, const float *b, float *y, int64_t n);
+  void (*scale)(const float *a, float factor, float *y, int64_t n);
+  void (*fmaPeak)(int64_t iterations, bool bfloat16, double *flopPerCall);
+};
+
+// Runs body(context, i) for i in [0, n) on all threads; the calling one takes part. Nested calls run inline.
+void parallelFor(int64_t n, void (*body)(void *context, int64_t i), void *context);
+// Grow-only scratch memory of the calling thread, 64-byte aligned; a slot's content lives until its next use.
+void *scratch(int slot, int64_t bytes);
+int64_t scratchBytes();
+// Uninitialised memory aligned to a cache line, or to a huge page where it fills one; release with free().
+void *allocateBuffer(int64_t bytes);
+int threadCount();
+void setThreadCount(int threads);
+
+}  // namespace meap

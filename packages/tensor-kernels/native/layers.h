@@ -1,0 +1,180 @@
+// Normalisation, rotary embedding, SwiGLU, embedding, optimiser and the elementwise kernels: bound by memory.
+#pragma once
+#include "simd.h"
+
+namespace {
+
+constexpr int64_t ROWS = 32;  // rows a task, and the fixed grain of sums over rows
+
+float dotRow(const float *a, const float *b, int64_t n) {
+  vf acc[2] = {};
+  int64_t i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) {
+    acc[0] += load(a + i) * load(b + i);
+    acc[1] += load(a + i + W) * load(b + i + W);
+  }
+  for (; i < n; i += W) acc[0] += loadPart(a + i, least(W, n - i)) * loadPart(b + i, least(W, n - i));
+  return sum(acc[0] + acc[1]);
+}
+
+float inverseRms(const float *x, int64_t C, float epsilon) {
+  return 1 / __builtin_sqrtf(dotRow(x, x, C) / C + epsilon);
+}
+
+void rmsNorm(const float *x, const float *w, float *y, int64_t rows, int64_t C, float epsilon) {
+  parallel((rows + ROWS - 1) / ROWS, [&](int64_t task) {
+    for (int64_t r = task * ROWS; r < least(rows, (task + 1) * ROWS); r++) {
+      const float *from = x + r * C;
+      float *to = y + r * C;
+      const float inverse = inverseRms(from, C, epsilon);
+      for (int64_t c = 0; c < C; c++) to[c] = from[c] * inverse * w[c];
+    }
+  });
+}
+
+void rmsNormGrad(const float *dy, const float *x, const float *w, float *dx, float *dw, int64_t rows, int64_t C,
+                 float epsilon) {
+  const int64_t tasks = (rows + ROWS - 1) / ROWS;
+  float *partial = (float *)meap::scratch(0, (tasks * C + 1) * 4);
+  parallel(tasks, [&](int64_t task) {
+    float *sums = partial + task * C, *weighted = (float *)meap::scratch(1, C * 4);
+    memset(sums, 0, C * 4);
+    for (int64_t r = task * ROWS; r < least(rows, (task + 1) * ROWS); r++) {
+      const float *row = x + r * C, *d = dy + r * C;
+      const float inverse = inverseRms(row, C, epsilon);
+      for (int64_t c = 0; c < C; c++) {
+        weighted[c] = d[c] * w[c];
+        sums[c] += d[c] * row[c] * inverse;
+      }
+      const float projection = dotRow(weighted, row, C) * inverse * inverse / C;
+      for (int64_t c = 0; c < C; c++) dx[r * C + c] = inverse * (weighted[c] - row[c] * projection);
+    }
+  });
+  memset(dw, 0, C * 4);
+  for (int64_t t = 0; t < tasks; t++) {
+    for (int64_t c = 0; c < C; c++) dw[c] += partial[t * C + c];
+  }
+}
+
+void rotary(const float *x, const float *cos, const float *sin, float *y, int64_t B, int64_t T, int64_t H, int64_t D,
+            int64_t tableBatch, float sign) {
+  const int64_t half = D / 2;
+  parallel((B * T + ROWS - 1) / ROWS, [&](int64_t task) {
+    for (int64_t r = task * ROWS; r < least(B * T, (task + 1) * ROWS); r++) {
+      const int64_t table = (tableBatch == 1 ? r % T : r) * half;
+      const float *c = cos + table, *s = sin + table;
+      for (int64_t h = 0; h < H; h++) {
+        const float *a = x + (r * H + h) * D;
+        float *o = y + (r * H + h) * D;
+        for (int64_t i = 0; i < half; i++) {
+          const float low = a[i], high = a[i + half];
+          o[i] = low * c[i] - high * s[i] * sign;
+          o[i + half] = high * c[i] + low * s[i] * sign;
+        }
+      }
+    }
+  });
+}
+
+// body(loadAt, storeAt, i) over whole vectors and a padded rest.
+template <class F>
+void vectorsOf(int64_t n, F &&body) {
+  parallelChunks(n, [&](int64_t from, int64_t to) {
+    int64_t i = from;
+    for (; i + W <= to; i += W) {
+      body([&](const float *p) { return load(p + i); }, [&](float *p, vf v) { store(p + i, v); });
+    }
+    if (i < to) {
+      body([&](const float *p) { return loadPart(p + i, to - i); },
+           [&](float *p, vf v) { storePart(p + i, v, to - i); });
+    }
+  });
+}
+
+MEAP_INLINE vf sigmoid(vf x) { return 1.0f / (1.0f + exp(-x)); }
+
+void swiGlu(const float *gate, const float *up, float *y, int64_t n) {
+  vectorsOf(n, [=](auto at, auto put) {
+    vf g = at(gate);
+    put(y, g * sigmoid(g) * at(up));
+  });
+}
+
+void swiGluGrad(const float *dy, const float *gate, const float *up, float *dGate, float *dUp, int64_t n) {
+  vectorsOf(n, [=](auto at, auto put) {
+    vf g = at(gate), d = at(dy), s = sigmoid(g), silu = g * s;
+    put(dUp, d * silu);
+    put(dGate, d * at(up) * (s + silu * (1.0f - s)));
+  });
+}
+
+void embedding(const int32_t *ids, const float *table, float *y, int64_t n, int64_t C) {
+  parallel((n + ROWS - 1) / ROWS, [&](int64_t task) {
+    for (int64_t i = task * ROWS; i < least(n, (task + 1) * ROWS); i++) memcpy(y + i * C, table + ids[i] * C, C * 4);
+  });
+}
+
+void embeddingGrad(const float *dy, const int32_t *ids, float *dTable, int64_t n, int64_t V, int64_t C) {
+  // Counting sort by id: each row of the table sums its tokens in their order, whatever thread it falls to.
+  int32_t *start = (int32_t *)meap::scratch(0, (V + 1 + n) * 4), *order = start + V + 1;
+  memset(start, 0, (V + 1) * 4);
+  for (int64_t i = 0; i < n; i++) start[ids[i] + 1]++;
+  for (int64_t v = 0; v < V; v++) start[v + 1] += start[v];
+  for (int64_t i = 0; i < n; i++) order[start[ids[i]]++] = (int32_t)i;  // start[v] is now v's end
+  constexpr int64_t block = 256;
+  parallel((V + block - 1) / block, [&](int64_t task) {
+    for (int64_t v = task * block; v < least(V, (task + 1) * block); v++) {
+      float *row = dTable + v * C;
+      memset(row, 0, C * 4);
+      for (int64_t i = v ? start[v - 1] : 0; i < start[v]; i++) {
+        const float *from = dy + order[i] * C;
+        for (int64_t c = 0; c < C; c++) row[c] += from[c];
+      }
+    }
+  });
+}
+
+void adamW(const meap::AdamW &o) {
+  const float decay = 1 - o.learningRate * o.weightDecay, size = o.learningRate / o.correction1;
+  const float root = 1 / __builtin_sqrtf(o.correction2);
+  parallelChunks(o.n, [&](int64_t from, int64_t to) {
+    float *__restrict p = o.parameter, *__restrict m = o.firstMoment, *__restrict v = o.secondMoment;
+    const float *__restrict gradient = o.gradient;
+    for (int64_t i = from; i < to; i++) {
+      const float g = gradient[i] * o.gradientScale;
+      m[i] = o.beta1 * m[i] + (1 - o.beta1) * g;
+      v[i] = o.beta2 * v[i] + (1 - o.beta2) * g * g;
+      p[i] = p[i] * decay - size * m[i] / (__builtin_sqrtf(v[i]) * root + o.epsilon);
+    }
+  });
+}
+
+double sumOfSquares(const float *x, int64_t n) {
+  constexpr int64_t block = 16384;
+  const int64_t blocks = (n + block - 1) / block;
+  double *partial = (double *)meap::scratch(0, (blocks + 1) * 8);
+  parallel(blocks, [&](int64_t b) {
+    double s[8] = {};
+    int64_t i = b * block, end = least(n, i + block);
+    for (; i + 8 <= end; i += 8) {
+      for (int u = 0; u < 8; u++) s[u] += (double)x[i + u] * x[i + u];
+    }
+    for (; i < end; i++) s[0] += (double)x[i] * x[i];
+    partial[b] = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+  });
+  double total = 0;
+  for (int64_t b = 0; b < blocks; b++) total += partial[b];
+  return total;
+}
+
+void add(const float *a, const float *b, float *y, int64_t n) {
+  vectorsOf(n, [=](auto at, auto put) { put(y, at(a) + at(b)); });
+}
+void multiply(const float *a, const float *b, float *y, int64_t n) {
+  vectorsOf(n, [=](auto at, auto put) { put(y, at(a) * at(b)); });
+}
+void scale(const float *a, float factor, float *y, int64_t n) {
+  vectorsOf(n, [=](auto at, auto put) { put(y, at(a) * factor); });
+}
+
+}  // namespace

@@ -1,0 +1,59 @@
+// Head and cross-entropy over chunks of tokens: logits of one chunk exist at a time, and the gradients of both
+// operands come from the same pass.
+#pragma once
+#include "gemm.h"
+
+namespace {
+
+// Turns a row of logits into its loss and, where asked, into mask · (softmax − one-hot).
+float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGradient) {
+  vf peaks = splat(-1e30f);
+  int64_t i = 0;
+  for (; i + W <= V; i += W) peaks = max(peaks, load(row + i));
+  float peak = maxOf(peaks);
+  for (; i < V; i++) peak = row[i] > peak ? row[i] : peak;
+  const float targetLogit = row[target];
+  vf totals{};
+  for (i = 0; i + W <= V; i += W) {
+    vf e = exp(load(row + i) - peak);
+    if (withGradient) store(row + i, e);
+    totals += e;
+  }
+  float total = sum(totals);
+  for (; i < V; i++) {
+    float e = exp(splat(row[i] - peak))[0];
+    if (withGradient) row[i] = e;
+    total += e;
+  }
+  if (withGradient) {
+    const float factor = mask / total;
+    for (i = 0; i + W <= V; i += W) store(row + i, load(row + i) * factor);
+    for (; i < V; i++) row[i] *= factor;
+    row[target] -= mask;
+  }
+  return __builtin_logf(total) + peak - targetLogit;
+}
+
+void crossEntropy(const meap::CrossEntropy &o) {
+  constexpr int64_t logitBytes = 64 << 20;
+  const int64_t chunk = least(o.N, most(MC, logitBytes / 4 / o.V / MC * MC));
+  float *logits = (float *)meap::scratch(4, chunk * o.V * 4 + 64);
+  const bool withGradients = o.dx != nullptr;
+  for (int64_t n0 = 0; n0 < o.N; n0 += chunk) {
+    const int64_t rows = least(chunk, o.N - n0);
+    const float *x = o.x + n0 * o.C;
+    gemm({x, o.weight, logits, rows, o.V, o.C, o.C, o.C, o.V, false, true, false, o.bfloat16});
+    parallel((rows + 3) / 4, [&](int64_t task) {
+      for (int64_t r = task * 4; r < least(rows, task * 4 + 4); r++) {
+        const float mask = o.mask ? o.mask[n0 + r] : 1.0f;
+        o.losses[n0 + r] = lossOfRow(logits + r * o.V, o.V, o.targets[n0 + r], mask, withGradients);
+      }
+    });
+    if (!withGradients) continue;
+    gemm({logits, o.weight, o.dx + n0 * o.C, rows, o.C, o.V, o.V, o.C, o.C, false, false, false, o.bfloat16});
+    gemm({logits, x, o.dWeight, o.V, o.C, rows, o.V, o.C, o.C, true, false, n0 > 0, o.bfloat16});
+  }
+  if (o.mask) multiply(o.losses, o.mask, o.losses, o.N);
+}
+
+}  // namespace

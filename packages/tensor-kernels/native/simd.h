@@ -1,0 +1,89 @@
+// Vectors of the width this translation unit is compiled for, in the compiler's own vector extension, and the
+// functions on them. Kept in an unnamed namespace: no instruction set's code may stand in for another's.
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include "kernels.h"
+
+#if defined(__AVX512F__)
+#define MEAP_VECTOR_BYTES 64
+#elif defined(__AVX2__)
+#define MEAP_VECTOR_BYTES 32
+#else
+#define MEAP_VECTOR_BYTES 16
+#endif
+#define MEAP_INLINE inline __attribute__((always_inline))
+
+namespace {
+
+constexpr int W = MEAP_VECTOR_BYTES / 4;  // floats in a vector
+typedef float vf __attribute__((vector_size(MEAP_VECTOR_BYTES)));
+typedef int32_t vi __attribute__((vector_size(MEAP_VECTOR_BYTES)));
+typedef float vfu __attribute__((vector_size(MEAP_VECTOR_BYTES), aligned(4), may_alias));
+
+MEAP_INLINE vf load(const float *p) { return *(const vfu *)p; }
+MEAP_INLINE void store(float *p, vf x) { *(vfu *)p = x; }
+MEAP_INLINE vf splat(float x) { return x - vf{}; }
+MEAP_INLINE vf loadPart(const float *p, int64_t n) {
+  float buffer[W] = {};
+  memcpy(buffer, p, n * sizeof(float));
+  return load(buffer);
+}
+MEAP_INLINE void storePart(float *p, vf x, int64_t n) {
+  float buffer[W];
+  store(buffer, x);
+  memcpy(p, buffer, n * sizeof(float));
+}
+MEAP_INLINE float sum(vf x) {
+  float s = 0;
+  for (int i = 0; i < W; i++) s += x[i];
+  return s;
+}
+MEAP_INLINE vf max(vf a, vf b) { return a > b ? a : b; }
+MEAP_INLINE vf min(vf a, vf b) { return a < b ? a : b; }
+MEAP_INLINE float maxOf(vf x) {
+  float m = x[0];
+  for (int i = 1; i < W; i++) m = x[i] > m ? x[i] : m;
+  return m;
+}
+
+// e^x to 2 ulp over [-87.3, 88.7]; 0 below, e^88.7 above. Cody-Waite reduction, degree-6 minimax polynomial.
+MEAP_INLINE vf exp(vf x) {
+  vf clamped = min(max(x, splat(-87.33654f)), splat(88.72283f));
+  vf shifted = clamped * 1.44269504f + 12582912.0f;  // 1.5·2^23: the sum's low bits are the rounded integer
+  vf n = shifted - 12582912.0f;
+  vf r = clamped - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  vi bits = (vi)shifted << 23;  // drops all but the integer, modulo 2^9: exactly the exponent's offset
+  vf y = (vf)((vi)p + bits);
+  return x < -87.33654f ? vf{} : y;
+}
+
+template <class F>
+void parallel(int64_t n, F &&body) {
+  if (n == 1) return body(0);
+  meap::parallelFor(
+      n, [](void *context, int64_t i) { (*(F *)context)(i); }, (void *)&body);
+}
+
+// Elementwise work in chunks large enough to be worth a task.
+template <class F>
+void parallelChunks(int64_t n, F &&body) {
+  constexpr int64_t chunk = 16384;
+  parallel((n + chunk - 1) / chunk, [&](int64_t i) {
+    int64_t from = i * chunk, to = from + chunk < n ? from + chunk : n;
+    body(from, to);
+  });
+}
+
+MEAP_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+MEAP_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+MEAP_INLINE int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace

@@ -1,0 +1,157 @@
+// One pool for the process. Workers spin briefly between jobs, since a training step issues thousands of short
+// ones, then sleep.
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <vector>
+#include "kernels.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace meap {
+namespace {
+
+struct Job {
+  void (*body)(void *, int64_t);
+  void *context;
+  int64_t n;
+};
+
+std::mutex ownership;  // one parallel region at a time
+std::mutex sleepMutex;
+std::condition_variable wake;
+std::atomic<uint64_t> generation{0};
+std::atomic<int64_t> next{0};
+std::atomic<int> busy{0};
+std::atomic<bool> stopping{false};
+Job job;
+std::vector<std::thread> workers;
+thread_local bool inside = false;
+std::atomic<int64_t> totalScratch{0};
+
+void pause() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+void runJob() {
+  Job current = job;
+  for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < current.n;) {
+    current.body(current.context, i);
+  }
+}
+
+void work(uint64_t seen) {
+  inside = true;
+  while (true) {
+    for (int spin = 0; generation.load(std::memory_order_acquire) == seen && spin < 20000; spin++) pause();
+    if (generation.load(std::memory_order_acquire) == seen) {
+      std::unique_lock<std::mutex> lock(sleepMutex);
+      wake.wait(lock, [&] { return generation.load() != seen || stopping; });
+    }
+    if (stopping) return;
+    seen = generation.load(std::memory_order_acquire);
+    runJob();
+    busy.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+void joinWorkers() {
+  {
+    std::lock_guard<std::mutex> lock(sleepMutex);
+    stopping = true;
+  }
+  wake.notify_all();
+  for (auto &worker : workers) worker.join();
+  workers.clear();
+  stopping = false;
+}
+
+struct Scratch {
+  struct Slot {
+    void *data = nullptr;
+    int64_t bytes = 0;
+  } slots[8];
+  ~Scratch() {
+    for (auto &slot : slots) {
+      totalScratch -= slot.bytes;
+      free(slot.data);
+    }
+  }
+};
+thread_local Scratch threadScratch;
+
+struct AtExit {
+  ~AtExit() {
+    if (!workers.empty()) joinWorkers();
+  }
+} atExit;
+
+}  // namespace
+
+void parallelFor(int64_t n, void (*body)(void *, int64_t), void *context) {
+  if (n <= 0) return;
+  // Nested regions, and a second JavaScript thread while the pool is taken, run on their own thread.
+  if (n == 1 || inside || workers.empty() || !ownership.try_lock()) {
+    for (int64_t i = 0; i < n; i++) body(context, i);
+    return;
+  }
+  job = {body, context, n};
+  next.store(0, std::memory_order_relaxed);
+  busy.store((int)workers.size(), std::memory_order_relaxed);
+  {
+    std::lock_guard<std::mutex> lock(sleepMutex);
+    generation.fetch_add(1, std::memory_order_release);
+  }
+  wake.notify_all();
+  inside = true;
+  runJob();
+  inside = false;
+  while (busy.load(std::memory_order_acquire) != 0) pause();
+  ownership.unlock();
+}
+
+void *allocateBuffer(int64_t bytes) {
+  const int64_t hugePage = 2 << 20;
+  const int64_t alignment = bytes >= hugePage ? hugePage : 64;
+  const int64_t size = (bytes + alignment - 1) / alignment * alignment;
+  void *data = aligned_alloc(alignment, size ? size : alignment);
+#if defined(__linux__)
+  if (data && alignment == hugePage) madvise(data, size, MADV_HUGEPAGE);
+#endif
+  return data;
+}
+
+void *scratch(int slot, int64_t bytes) {
+  auto &entry = threadScratch.slots[slot];
+  if (entry.bytes < bytes) {
+    free(entry.data);
+    totalScratch -= entry.bytes;
+    entry.bytes = (bytes + 4095) / 4096 * 4096;
+    entry.data = allocateBuffer(entry.bytes);
+    if (!entry.data) abort();
+    totalScratch += entry.bytes;
+  }
+  return entry.data;
+}
+
+int64_t scratchBytes() { return totalScratch; }
+int threadCount() { return (int)workers.size() + 1; }
+
+void setThreadCount(int threads) {
+  std::lock_guard<std::mutex> lock(ownership);
+  if (threads == threadCount()) return;
+  joinWorkers();
+  for (int i = 1; i < threads; i++) workers.emplace_back(work, generation.load());
+}
+
+}  // namespace meap

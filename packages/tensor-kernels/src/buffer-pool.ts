@@ -1,0 +1,71 @@
+/**
+ * Buffers that tensors leave and later tensors take again: a training step's shapes repeat, so after the first
+ * step nothing is allocated and no fresh page is touched.
+ *
+ * Several tensors can share one buffer (TensorFlow.js slices are views), so use is counted per buffer.
+ */
+export class BufferPool {
+  readonly #allocate: (bytes: number) => ArrayBuffer;
+  readonly #free = new Map<number, ArrayBuffer[]>();
+  readonly #uses = new Map<ArrayBufferLike, number>();
+  #liveBytes = 0;
+  #freeBytes = 0;
+  #peakBytes = 0;
+
+  constructor(allocate: (bytes: number) => ArrayBuffer) {
+    this.#allocate = allocate;
+  }
+
+  /** A buffer of at least that size with unspecified content, not yet in use. */
+  take(bytes: number): ArrayBuffer {
+    const size = sizeClass(bytes);
+    const recycled = this.#free.get(size)?.pop();
+    if (recycled) this.#freeBytes -= size;
+    const buffer = recycled ?? this.#allocate(size);
+    this.#uses.set(buffer, 0);
+    this.#liveBytes += size;
+    const held = this.#liveBytes + this.#freeBytes;
+    if (held > this.#peakBytes) this.#peakBytes = held;
+    return buffer;
+  }
+
+  /** Counts one more tensor on a buffer; others' buffers are ignored. */
+  retain(buffer: ArrayBufferLike): void {
+    const uses = this.#uses.get(buffer);
+    if (uses !== undefined) this.#uses.set(buffer, uses + 1);
+  }
+
+  /** Counts one less; the last one's buffer becomes free for others. */
+  release(buffer: ArrayBufferLike): void {
+    const uses = this.#uses.get(buffer);
+    if (uses === undefined) return;
+    if (uses > 1) {
+      this.#uses.set(buffer, uses - 1);
+      return;
+    }
+    this.#uses.delete(buffer);
+    this.#liveBytes -= buffer.byteLength;
+    // Free buffers beyond what is in use are left to the garbage collector.
+    if (this.#freeBytes + buffer.byteLength > Math.max(this.#peakBytes - this.#liveBytes, 1 << 26)) return;
+    this.#freeBytes += buffer.byteLength;
+    const list = this.#free.get(buffer.byteLength);
+    if (list) list.push(buffer as ArrayBuffer);
+    else this.#free.set(buffer.byteLength, [buffer as ArrayBuffer]);
+  }
+
+  owns(buffer: ArrayBufferLike): boolean {
+    return this.#uses.has(buffer);
+  }
+
+  /** Bytes in use, kept for reuse, and the largest sum of both so far. */
+  memory(): { liveBytes: number; freeBytes: number; peakBytes: number } {
+    return { liveBytes: this.#liveBytes, freeBytes: this.#freeBytes, peakBytes: this.#peakBytes };
+  }
+}
+
+/** Rounds up so that near sizes share buffers, wasting at most an eighth. */
+function sizeClass(bytes: number): number {
+  if (bytes <= 4096) return Math.max(64, Math.ceil(bytes / 64) * 64);
+  const step = 2 ** (Math.floor(Math.log2(bytes)) - 3);
+  return Math.ceil(bytes / step) * step;
+}
