@@ -25,6 +25,7 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
 import { CheckpointError, ContextLengthError, TokenInputError } from './errors.ts';
+import { holdForBackward } from './hold-for-backward.ts';
 import { initialValues } from './initialization.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import { BLOCK_WEIGHTS, blockParameter, EMBEDDING, FINAL_NORM, HEAD, parameterShapes } from './parameters.ts';
@@ -85,14 +86,16 @@ export class Llama {
    * @throws TokenInputError for an id outside the vocabulary, ContextLengthError for a position beyond the context
    */
   hidden(ids_BT: tf.Tensor2D, options: ForwardOptions = {}): tf.Tensor3D {
-    const { cache, segmentIds } = options;
+    const { cache } = options;
     const { num_hidden_layers: numLayers, rms_norm_eps: epsilon } = this.config;
-    if (cache && segmentIds) throw new TokenInputError('hidden: a cache and segmentIds exclude each other');
+    if (cache && options.segmentIds)
+      throw new TokenInputError('hidden: a cache and segmentIds exclude each other');
     requireIds('ids', ids_BT, this.config.vocab_size);
 
     return tf.tidy(() => {
-      const rotary = this.#rotary(ids_BT, options);
-      let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
+      const rotary = this.#rotary(ids_BT, options).map(holdForBackward);
+      const segmentIds = options.segmentIds && holdForBackward(options.segmentIds);
+      let x_BTE = embedding(holdForBackward(ids_BT), this.#matrix(EMBEDDING)) as tf.Tensor3D;
       for (let layer = 0; layer < numLayers; layer++) {
         const context: BlockContext = { config: this.config, rotary, segmentIds, cache, layer };
         const weights = BLOCK_WEIGHTS.map((weight) => this.#weight(blockParameter(layer, weight)));
@@ -193,7 +196,7 @@ export class Llama {
 /** What a block needs besides the tensors that gradients flow to. */
 interface BlockContext {
   readonly config: LlamaConfig;
-  readonly rotary: readonly [cos: tf.Tensor, sin: tf.Tensor];
+  readonly rotary: readonly tf.Tensor[];
   readonly segmentIds?: tf.Tensor2D;
   readonly cache?: KeyValueCache;
   readonly layer: number;

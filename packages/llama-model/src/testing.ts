@@ -1,0 +1,49 @@
+/** What the tests of this package share; not part of the build. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type BackendName, setBackend } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+
+/** Backends that can run here: the same tests run on each. */
+export const backends: BackendName[] = [];
+for (const name of ['native', 'wasm', 'cpu'] as const) {
+  await setBackend(name).then(
+    () => backends.push(name),
+    (error: Error) => console.warn(`not tested on ${name}: ${error.message}`),
+  );
+}
+
+/** A random LLaMA with grouped queries, and what transformers and PyTorch compute with it. */
+export const fixture = fileURLToPath(new URL('../fixtures/tiny-llama', import.meta.url));
+
+export const expected: {
+  ids: number[][];
+  logits: number[][][];
+  greedy: number[];
+  batches: number[][][];
+  losses: number[];
+  gradientNorms: number[];
+} = JSON.parse(readFileSync(`${fixture}/expected.json`, 'utf8'));
+
+/** Rows of token ids as the tensor that a model takes. */
+export function tokens(rows: number[][]): tf.Tensor2D {
+  return tf.tensor2d(rows, [rows.length, rows[0].length], 'int32');
+}
+
+/** Largest absolute difference. */
+export function distance(actual: ArrayLike<number>, wanted: ArrayLike<number>): number {
+  if (actual.length !== wanted.length) return Number.POSITIVE_INFINITY;
+  let worst = 0;
+  for (let i = 0; i < wanted.length; i++) {
+    const difference = Math.abs(actual[i] - wanted[i]);
+    if (!(difference <= worst)) worst = difference;
+  }
+  return worst;
+}
+
+/** Collects what an async generator yields. */
+export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const items: T[] = [];
+  for await (const item of source) items.push(item);
+  return items;
+}

@@ -1,0 +1,57 @@
+import { adamW, globalNorm, setBackend } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+import { describe, expect, test } from 'vitest';
+import { loadLlama } from './index.ts';
+import { backends, distance, expected, fixture, tokens } from './testing.ts';
+
+describe.each(backends)('training on %s', (backend) => {
+  test('30 AdamW steps follow PyTorch’s losses and gradient norms', async () => {
+    await setBackend(backend);
+    const model = await loadLlama(fixture);
+    const zeros = () =>
+      [...model.parameters.values()].map(({ shape }) => tf.tidy(() => tf.variable(tf.zeros(shape))));
+    const [firstMoments, secondMoments] = [zeros(), zeros()];
+    const losses: number[] = [];
+    const norms: number[] = [];
+    const numTensors = tf.memory().numTensors;
+
+    for (let step = 1; step <= expected.losses.length; step++) {
+      const batch = expected.batches[(step - 1) % expected.batches.length];
+      tf.tidy(() => {
+        let count = 0;
+        const { value, grads } = tf.variableGrads(() => {
+          const inputs = tokens(batch.map((row) => row.slice(0, -1)));
+          const targets = tokens(batch.map((row) => row.slice(1)));
+          const loss = model.loss(inputs, targets, undefined, { recompute: step % 2 === 0 });
+          count = loss.count;
+          return loss.sum;
+        }, [...model.parameters.values()]);
+        losses.push(value.dataSync()[0] / count);
+        const norm = globalNorm(Object.values(grads)) / count;
+        norms.push(norm);
+        [...model.parameters.values()].forEach((parameter, i) => {
+          adamW({
+            parameter,
+            gradient: grads[parameter.name],
+            firstMoment: firstMoments[i],
+            secondMoment: secondMoments[i],
+            learningRate: 3e-3,
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weightDecay: 0.05,
+            step,
+            gradientScale: Math.min(1, 1 / (norm + 1e-6)) / count,
+          });
+        });
+      });
+    }
+
+    expect(distance(losses, expected.losses)).toBeLessThan(1e-5);
+    expect(distance(norms, expected.gradientNorms)).toBeLessThan(1e-4);
+    // The rotary tables, made by the first step, are all that is new.
+    expect(tf.memory().numTensors).toBe(numTensors + 2);
+    tf.dispose([...firstMoments, ...secondMoments]);
+    model.dispose();
+  });
+});
