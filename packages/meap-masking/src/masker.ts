@@ -98,25 +98,27 @@ export function createMasker(options: MaskerOptions): Masker {
   const keepIds = new Set(options.keepIds);
   for (const id of keepIds) requireInteger('createMasker', 'an id of keepIds', id, 0, MAX_ID);
 
-  function positions(row: Int32Array, { step, row: rowIndex }: RowPlace): Int32Array {
+  function positions(row: Int32Array, place: RowPlace): Int32Array {
+    return choose(row, place, referenceFor(row.length, place.step));
+  }
+
+  /** What all rows of a step share under `reference`. */
+  function referenceFor(length: number, step: number): Int32Array | undefined {
+    if (strategy !== 'reference' || ratio === 0) return undefined;
+    return referenceMask({ length, ratio, step }).sort();
+  }
+
+  function choose(row: Int32Array, { step, row: rowIndex }: RowPlace, reference?: Int32Array): Int32Array {
     const length = row.length;
     requireInteger('masker', 'step', step, 0, MAX_UINT32);
     requireInteger('masker', 'row', rowIndex, 0, MAX_UINT32);
     if (ratio === 0 || length === 0) return new Int32Array(0);
-    if (strategy === 'reference') {
-      const sampled = referenceMask({ length, ratio, step }).sort();
-      return keepIds.size === 0 ? sampled : sampled.filter((position) => !keepIds.has(row[position]));
-    }
+    if (reference) return reference.filter((position) => !keepIds.has(row[position]));
     const candidates = candidatePositions(row, keepIds);
     const random = new CounterRandom({ seed, purpose: 'mask', step, row: rowIndex });
-    switch (strategy) {
-      case 'per-sequence':
-        return exactCountPositions(candidates, length, ratio, random);
-      case 'bernoulli':
-        return bernoulliPositions(candidates, ratio, random);
-      case 'span':
-        return spanPositions(candidates, length, ratio, spanLength, random);
-    }
+    if (strategy === 'bernoulli') return bernoulliPositions(candidates, ratio, random);
+    if (strategy === 'span') return spanPositions(candidates, length, ratio, spanLength, random);
+    return exactCountPositions(candidates, length, ratio, random);
   }
 
   function apply(inputs: Int32Array, { rows, length, step, firstRow = 0 }: BatchPlace): MaskedBatch {
@@ -129,11 +131,12 @@ export function createMasker(options: MaskerOptions): Masker {
       );
     }
     const masked = inputs.slice();
+    const reference = rows > 0 ? referenceFor(length, step) : undefined;
     const rowPositions: Int32Array[] = [];
     let numMasked = 0;
     for (let row = 0; row < rows; row++) {
       const start = row * length;
-      const chosen = positions(inputs.subarray(start, start + length), { step, row: firstRow + row });
+      const chosen = choose(inputs.subarray(start, start + length), { step, row: firstRow + row }, reference);
       for (const position of chosen) masked[start + position] = maskId;
       rowPositions.push(chosen);
       numMasked += chosen.length;

@@ -1,4 +1,4 @@
-import { MaskingError, requireInteger, requireRatio } from './error.ts';
+import { requireInteger, requireRatio } from './error.ts';
 import { MersenneTwister } from './mersenne-twister.ts';
 
 const BASE_SEED = 50;
@@ -26,7 +26,7 @@ export interface ReferenceMaskOptions {
  * position even at ratio 0 (a masker made by `createMasker` masks none there).
  *
  * @returns Int32Array [max(1, floor(T · P))] of distinct positions from 0 to T − 2.
- * @throws MaskingError when an option is out of range, or more positions are asked for than T − 1.
+ * @throws MaskingError when an option is out of range.
  */
 export function referenceMask({ length, ratio, step }: ReferenceMaskOptions): Int32Array {
   requireInteger('referenceMask', 'length', length, 2, MAX_LENGTH);
@@ -34,11 +34,6 @@ export function referenceMask({ length, ratio, step }: ReferenceMaskOptions): In
   requireInteger('referenceMask', 'step', step, 0, Number.MAX_SAFE_INTEGER);
   const population = length - 1;
   const count = Math.max(1, Math.floor(length * ratio));
-  if (count > population) {
-    throw new MaskingError(
-      `referenceMask: too many positions, got ${count} of ${population}, expected a smaller ratio than ${ratio}`,
-    );
-  }
   return sampleRange(new MersenneTwister([BASE_SEED + (step % NUM_PATTERNS)]), population, count);
 }
 

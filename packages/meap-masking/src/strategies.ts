@@ -30,7 +30,12 @@ export function exactCountPositions(
 /** Each candidate on its own with probability `ratio`, to the nearest 2^-32. */
 export function bernoulliPositions(candidates: Int32Array, ratio: number, random: CounterRandom): Int32Array {
   const threshold = Math.round(ratio * 2 ** 32);
-  return candidates.filter(() => random.nextUint32() < threshold);
+  const positions = new Int32Array(candidates.length);
+  let count = 0;
+  for (const candidate of candidates) {
+    if (random.nextUint32() < threshold) positions[count++] = candidate;
+  }
+  return positions.slice(0, count);
 }
 
 /**

@@ -1,0 +1,156 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { MaskingError } from './error.ts';
+import { createMasker, type MaskerOptions } from './masker.ts';
+import { referenceMask } from './reference-mask.ts';
+
+const MASK = 99;
+const KEPT = [1, 2];
+
+const strategyOptions = fc.oneof(
+  fc.constantFrom({}, { strategy: 'per-sequence' as const }, { strategy: 'reference' as const }),
+  fc.constant({ strategy: 'bernoulli' as const }),
+  fc.record({ strategy: fc.constant('span' as const), spanLength: fc.integer({ min: 1, max: 60 }) }),
+);
+const anyMasker = fc.record({
+  options: strategyOptions,
+  ratio: fc.oneof(fc.constant(0), fc.double({ min: 0, max: 0.99, noNaN: true })),
+  seed: fc.nat(),
+  keepIds: fc.constantFrom([], KEPT),
+});
+const anyBatch = fc
+  .record({
+    rows: fc.integer({ min: 0, max: 5 }),
+    length: fc.integer({ min: 2, max: 200 }),
+    step: fc.nat(),
+    firstRow: fc.nat({ max: 1000 }),
+  })
+  .chain((place) =>
+    fc.record({
+      place: fc.constant(place),
+      ids: fc.array(fc.integer({ min: 0, max: 9 }), {
+        minLength: place.rows * place.length,
+        maxLength: place.rows * place.length,
+      }),
+    }),
+  );
+
+describe('createMasker', () => {
+  it('replaces exactly the positions it tells, keeps the ids told, and leaves the given array alone', () => {
+    fc.assert(
+      fc.property(anyMasker, anyBatch, ({ options, ...rest }, { place, ids }) => {
+        const masker = createMasker({ ...options, ...rest, maskId: MASK });
+        const given = Int32Array.from(ids);
+        const { inputs, positions, numMasked } = masker.apply(given, place);
+        expect([...given]).toEqual(ids);
+        expect(positions.length).toBe(place.rows);
+        const changed = positions.flatMap((row, index) => [...row].map((p) => index * place.length + p));
+        expect(new Set(changed).size).toBe(numMasked);
+        for (const row of positions) expect([...row]).toEqual([...new Set(row)].sort((a, b) => a - b));
+        const expected = [...ids];
+        for (const at of changed) {
+          expect(rest.keepIds).not.toContain(ids[at]);
+          expected[at] = MASK;
+        }
+        expect([...inputs]).toEqual(expected);
+        if (rest.ratio === 0) expect(numMasked).toBe(0);
+      }),
+    );
+  });
+
+  it('does not depend on how a step is split into batches, on order, or on history', () => {
+    fc.assert(
+      fc.property(anyMasker, anyBatch, fc.nat({ max: 5 }), ({ options, ...rest }, { place, ids }, cut) => {
+        const make = () => createMasker({ ...options, ...rest, maskId: MASK });
+        const whole = make().apply(Int32Array.from(ids), place).inputs;
+        const split = Math.min(cut, place.rows);
+        const at = split * place.length;
+        const masker = make();
+        const second = masker.apply(Int32Array.from(ids.slice(at)), {
+          ...place,
+          rows: place.rows - split,
+          firstRow: place.firstRow + split,
+        });
+        const first = masker.apply(Int32Array.from(ids.slice(0, at)), { ...place, rows: split });
+        expect([...first.inputs, ...second.inputs]).toEqual([...whole]);
+      }),
+    );
+  });
+
+  it('masks max(1, floor(T · P)) tokens of every row by default, of those that may be masked', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 300 }),
+        fc.double({ min: 1e-6, max: 0.999, noNaN: true }),
+        fc.constantFrom([], KEPT),
+        fc.nat(),
+        (ids, ratio, keepIds, step) => {
+          const { numMasked } = createMasker({ ratio, maskId: MASK, keepIds }).apply(Int32Array.from(ids), {
+            rows: 1,
+            length: ids.length,
+            step,
+          });
+          const free = ids.filter((id) => !keepIds.includes(id)).length;
+          expect(numMasked).toBe(Math.min(free, Math.max(1, Math.floor(ids.length * ratio))));
+        },
+      ),
+    );
+  });
+
+  it('draws other positions for another row, step or seed', () => {
+    const row = new Int32Array(4096);
+    const at = (seed: number, step: number, index: number) =>
+      createMasker({ ratio: 0.15, maskId: MASK, seed }).positions(row, { step, row: index }).join();
+    expect(new Set([at(0, 0, 0), at(1, 0, 0), at(0, 1, 0), at(0, 0, 1)]).size).toBe(4);
+  });
+
+  it('keeps the masks of earlier versions: a resumed run draws what the stopped one would have', () => {
+    const masker = createMasker({ ratio: 0.15, maskId: MASK, seed: 1234 });
+    expect([...masker.positions(new Int32Array(64), { step: 5, row: 2 })]).toEqual([
+      5, 16, 31, 36, 39, 40, 45, 47, 56,
+    ]);
+  });
+
+  it('reference shares the mask of the authors among all rows, and only drops what is kept', () => {
+    const ids = Int32Array.from({ length: 3 * 64 }, (_, i) => i % 5);
+    const place = { rows: 3, length: 64, step: 7, firstRow: 12 };
+    const sampled = referenceMask({ length: 64, ratio: 0.15, step: 7 }).sort();
+    const all = createMasker({ strategy: 'reference', ratio: 0.15, maskId: MASK, seed: 5 }).apply(ids, place);
+    for (const row of all.positions) expect(row).toEqual(sampled);
+    const kept = createMasker({ strategy: 'reference', ratio: 0.15, maskId: MASK, keepIds: KEPT });
+    kept.apply(ids, place).positions.forEach((row, index) => {
+      expect(row).toEqual(sampled.filter((position) => !KEPT.includes(ids[index * 64 + position])));
+    });
+  });
+
+  it.each<[string, Partial<MaskerOptions>]>([
+    ['ratio', { ratio: 1 }],
+    ['ratio', { ratio: -0.01 }],
+    ['ratio', { ratio: Number.NaN }],
+    ['maskId', { maskId: -1 }],
+    ['maskId', { maskId: 2 ** 31 }],
+    ['seed', { seed: 0.5 }],
+    ['keepIds', { keepIds: [3, -3] }],
+    ['strategy', { strategy: 'other' as 'span' }],
+    ['spanLength', { strategy: 'span' }],
+    ['spanLength', { strategy: 'span', spanLength: 0 }],
+    ['spanLength', { spanLength: 5 }],
+  ])('refuses a wrong %s in one line', (name, wrong) => {
+    const make = () => createMasker({ ratio: 0.15, maskId: MASK, ...wrong });
+    expect(make).toThrow(MaskingError);
+    expect(make).toThrow(new RegExp(`^createMasker: [^\\n]*${name}[^\\n]*got [^\\n]*expected [^\\n]*$`));
+  });
+
+  it('refuses a batch of the wrong size and places out of range', () => {
+    const masker = createMasker({ ratio: 0.15, maskId: MASK });
+    const ids = new Int32Array(20);
+    for (const place of [
+      { rows: 2, length: 11, step: 0 },
+      { rows: -2, length: -10, step: 0 },
+      { rows: 2, length: 10, step: -1 },
+      { rows: 2, length: 10, step: 0, firstRow: 2 ** 32 - 1 },
+    ]) {
+      expect(() => masker.apply(ids, place)).toThrow(MaskingError);
+    }
+  });
+});
