@@ -1,0 +1,188 @@
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as tf from '@tensorflow/tfjs';
+import fc from 'fast-check';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import {
+  latestCheckpoint,
+  listCheckpoints,
+  loadOptimizerTensors,
+  openCheckpoint,
+  saveCheckpoint,
+  tidyCheckpoints,
+} from './checkpoint.ts';
+import { CheckpointError, ResumeMismatchError } from './errors.ts';
+
+beforeAll(async () => {
+  await tf.setBackend('cpu');
+});
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'meap-checkpoint-'));
+});
+afterEach(() => {
+  rmSync(directory, { recursive: true });
+  tf.disposeVariables();
+});
+
+const FILES = ['config.json', 'trainer/SHA256SUMS', 'trainer/optimizer.safetensors', 'trainer/state.json'];
+
+function save(step: number, overrides: Partial<Parameters<typeof saveCheckpoint>[0]> = {}) {
+  return saveCheckpoint({
+    directory,
+    state: {
+      formatVersion: 1,
+      step,
+      tokens: step * 8,
+      optimizerStep: step,
+      validatedStep: 0,
+      sampledStep: 0,
+      data: { index: step },
+      guard: { losses: [1.5], gradNorms: [2.5], nonFiniteInARow: 0 },
+      fingerprints: { seed: 1 },
+      weightsSha256: 'abc',
+    },
+    optimizerTensors: new Map([['exp_avg.w', tf.variable(tf.tensor1d([step, 0.1, -0]))]]),
+    saveModel: (path) => writeFileSync(join(path, 'config.json'), '{}'),
+    keepLast: 3,
+    ...overrides,
+  });
+}
+
+describe('saveCheckpoint', () => {
+  it('writes the model, the tensors and the state, and sums that sha256sum understands', async () => {
+    const path = await save(100);
+    expect(path).toBe(join(directory, 'step-00000100'));
+    expect(readdirSync(directory)).toEqual(['step-00000100']);
+    expect(readdirSync(path, { recursive: true }).sort()).toEqual([
+      'config.json',
+      'trainer',
+      ...FILES.slice(1),
+    ]);
+    const [first, ...rest] = readFileSync(join(path, FILES[1]), 'utf8').split('\n');
+    // SHA-256 of "{}".
+    expect(first).toBe('44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a  config.json');
+    expect(rest.map((line) => line.slice(66))).toEqual([FILES[2], FILES[3], '']);
+    const { state } = await openCheckpoint(path);
+    expect(state).toMatchObject({ step: 100, tokens: 800, data: { index: 100 } });
+    const moment = tf.variable(tf.zeros([3]));
+    await loadOptimizerTensors(path, new Map([['exp_avg.w', moment]]));
+    expect([...moment.dataSync()]).toEqual([100, Math.fround(0.1), -0]);
+  });
+
+  it('keeps the newest k and replaces a checkpoint of the same step', async () => {
+    for (const step of [1, 2, 3, 4, 4, 10]) await save(step, { keepLast: 2 });
+    expect(readdirSync(directory).sort()).toEqual(['step-00000004', 'step-00000010']);
+  });
+
+  it('leaves nothing of a failed save and everything of the one before', async () => {
+    await save(1, { keepLast: 1 });
+    const diskFull = Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' });
+    const saveModel = (path: string) => {
+      writeFileSync(join(path, 'config.json'), '{');
+      throw diskFull;
+    };
+    const failure = save(2, { keepLast: 1, saveModel });
+    await expect(failure).rejects.toThrow(CheckpointError);
+    await expect(failure).rejects.toThrow(
+      `checkpoint ${join(directory, 'step-00000002')}: not saved: ENOSPC: no space left on device, write`,
+    );
+    expect(readdirSync(directory)).toEqual(['step-00000001']);
+    expect((await latestCheckpoint(directory))?.state.step).toBe(1);
+  });
+});
+
+describe('latestCheckpoint', () => {
+  it('is undefined without any', async () => {
+    expect(await latestCheckpoint(directory)).toBeUndefined();
+    expect(await latestCheckpoint(join(directory, 'absent'))).toBeUndefined();
+    expect(await listCheckpoints(join(directory, 'absent'))).toEqual([]);
+  });
+
+  it('passes over a checkpoint of which any file was cut, lengthened, changed or deleted', {
+    timeout: 60_000,
+  }, async () => {
+    await save(1);
+    const older = join(directory, 'step-00000001');
+    const damages = {
+      cut: (path: string, at: number) => truncateSync(path, Math.floor(readFileSync(path).length * at)),
+      lengthen: (path: string) => appendFileSync(path, '\0'),
+      change: (path: string, at: number) => {
+        const bytes = readFileSync(path);
+        bytes[Math.floor(bytes.length * at)] ^= 1;
+        writeFileSync(path, bytes);
+      },
+      remove: (path: string) => rmSync(path),
+    };
+    const kinds = fc.constantFrom(...(Object.keys(damages) as (keyof typeof damages)[]));
+    const places = fc.double({ min: 0, max: 0.999, noNaN: true });
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...FILES), kinds, places, async (file, kind, at) => {
+        // A byte more after the sums changes nothing they say.
+        fc.pre(!(file === FILES[1] && kind === 'lengthen'));
+        const path = await save(2);
+        damages[kind](join(path, file), at);
+        const warnings: string[] = [];
+        const found = await latestCheckpoint(directory, (warning) => warnings.push(warning));
+        expect(found?.path).toBe(older);
+        expect(warnings).toHaveLength(1);
+        expect(warnings[0]).toMatch(/^checkpoint .*step-00000002 is damaged: .*; passed over$/);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('refuses to start over when all are damaged', async () => {
+    for (const step of [1, 2]) truncateSync(join(await save(step), FILES[3]), 5);
+    const warnings: string[] = [];
+    await expect(latestCheckpoint(directory, (warning) => warnings.push(warning))).rejects.toThrow(
+      `checkpoints: none of 2 in ${directory} is complete`,
+    );
+    expect(warnings).toHaveLength(2);
+  });
+
+  it('takes no notice of files a user adds', async () => {
+    const path = await save(1);
+    writeFileSync(join(path, 'notes.txt'), 'good one');
+    expect((await latestCheckpoint(directory))?.path).toBe(path);
+  });
+});
+
+describe('loadOptimizerTensors', () => {
+  it('refuses tensors of other names or shapes', async () => {
+    const path = await save(1);
+    const load = (name: string, shape: number[]) =>
+      loadOptimizerTensors(path, new Map([[name, tf.variable(tf.zeros(shape))]]));
+    await expect(load('exp_avg.w', [4])).rejects.toThrow(ResumeMismatchError);
+    await expect(load('exp_avg.w', [4])).rejects.toThrow('needs exp_avg.w [4] where');
+    await expect(load('exp_avg.v', [3])).rejects.toThrow('has exp_avg.w [3]');
+    await expect(loadOptimizerTensors(path, new Map())).rejects.toThrow('needs nothing where');
+  });
+});
+
+describe('tidyCheckpoints', () => {
+  it('deletes what crashes left and sets later checkpoints aside', async () => {
+    for (const step of [1, 2, 3]) await save(step);
+    for (const name of ['.step-00000009.partial', '.step-00000001.deleted']) {
+      mkdirSync(join(directory, name, 'trainer'), { recursive: true });
+      writeFileSync(join(directory, name, 'config.json'), '{}');
+    }
+    expect(await tidyCheckpoints(directory, 1)).toEqual(['step-00000003', 'step-00000002']);
+    const after = ['step-00000001', 'step-00000002.set-aside', 'step-00000003.set-aside'];
+    expect(readdirSync(directory).sort()).toEqual(after);
+    expect((await latestCheckpoint(directory))?.state.step).toBe(1);
+    expect(existsSync(join(directory, after[1], 'trainer', 'state.json'))).toBe(true);
+  });
+});

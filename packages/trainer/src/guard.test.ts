@@ -1,0 +1,64 @@
+import { describe, expect, it } from 'vitest';
+import { NonFiniteError } from './errors.ts';
+import { Guard } from './guard.ts';
+
+/** A calm run: losses near 3, norms near 1. */
+function feed(guard: Guard, steps: number): void {
+  for (let step = 1; step <= steps; step++) {
+    expect(guard.judge(step, 3 + 0.1 * Math.sin(step), 1 + 0.1 * Math.cos(step))).toEqual({ skip: false });
+  }
+}
+
+describe('Guard', () => {
+  it('stops at the first non-finite loss or gradient unless told otherwise', () => {
+    expect(() => new Guard().judge(1, Number.NaN, 1)).toThrow(NonFiniteError);
+    expect(() => new Guard().judge(4, 2, Number.POSITIVE_INFINITY)).toThrow(
+      'step 4 has loss 2 and gradient norm Infinity',
+    );
+  });
+
+  it('skips as many in a row as allowed, and a good step starts the count anew', () => {
+    const guard = new Guard({ maxNonFiniteSteps: 2 });
+    const bad = () => guard.judge(1, Number.NaN, Number.NaN);
+    expect([bad(), bad()]).toEqual(Array(2).fill({ anomaly: 'non-finite', skip: true }));
+    guard.judge(2, 3, 1);
+    expect([bad(), bad()].length).toBe(2);
+    expect(bad).toThrow(NonFiniteError);
+  });
+
+  it('names a spike of the loss or of the norm, but not a fall, and only once half a window is there', () => {
+    const young = new Guard();
+    feed(young, 63);
+    expect(young.judge(64, 30, 1)).toEqual({ skip: false });
+    for (const [loss, gradNorm, spike] of [
+      [4.5, 1, true],
+      [3, 2.5, true],
+      [3.3, 1.2, false],
+      [0.1, 0.1, false],
+    ] as const) {
+      const guard = new Guard();
+      feed(guard, 64);
+      expect(guard.judge(65, loss, gradNorm)).toEqual(
+        spike ? { anomaly: 'spike', skip: false } : { skip: false },
+      );
+    }
+  });
+
+  it('skips spikes when asked, yet lets a lasting change of level through', () => {
+    const guard = new Guard({ spikes: 'skip' });
+    feed(guard, 128);
+    const verdicts = Array.from({ length: 20 }, (_, i) => guard.judge(129 + i, 6, 1).skip);
+    expect(verdicts[0]).toBe(true);
+    expect(verdicts.at(-1)).toBe(false);
+  });
+
+  it('judges the same after its state went through JSON', () => {
+    const [a, b] = [new Guard(), new Guard()];
+    feed(a, 200);
+    b.restore(JSON.parse(JSON.stringify(a.state())));
+    expect(b.state()).toEqual(a.state());
+    expect(a.state().losses.length).toBe(128);
+    expect(b.judge(201, 5, 1)).toEqual({ anomaly: 'spike', skip: false });
+    expect(b.state()).not.toEqual(a.state());
+  });
+});

@@ -1,0 +1,55 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { hostname, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RunLockedError } from './errors.ts';
+import { acquireLock } from './lock.ts';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'meap-lock-'));
+});
+afterEach(() => rmSync(directory, { recursive: true }));
+
+const lockOf = () => join(directory, 'run.lock');
+const write = (holder: unknown) => writeFileSync(lockOf(), JSON.stringify(holder));
+
+describe('acquireLock', () => {
+  it('refuses a second holder and names the first, until it is released', () => {
+    const release = acquireLock(directory);
+    expect(() => acquireLock(directory)).toThrow(RunLockedError);
+    expect(() => acquireLock(directory)).toThrow(`held by process ${process.pid} on ${hostname()}`);
+    release();
+    acquireLock(directory)();
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
+  it('takes over a lock whose process is gone, whose pid was reused, or whose text is torn', () => {
+    // Above every pid_max, so no process can have it.
+    for (const stale of [
+      { pid: 2 ** 22 + 5, started: 'x', host: hostname() },
+      { pid: process.pid, started: 'another boot:1', host: hostname() },
+      '',
+    ]) {
+      if (stale === '') writeFileSync(lockOf(), '');
+      else write(stale);
+      const release = acquireLock(directory);
+      expect(JSON.parse(readFileSync(lockOf(), 'utf8'))).toMatchObject({ pid: process.pid });
+      release();
+      expect(existsSync(lockOf())).toBe(false);
+      expect(readdirSync(directory)).toEqual([]);
+    }
+  });
+
+  it('respects a lock of another host, and of a live process whose start cannot be told', () => {
+    for (const holder of [
+      { pid: 2 ** 22 + 5, started: 'x', host: 'elsewhere' },
+      { pid: process.pid, started: null, host: hostname() },
+    ]) {
+      write(holder);
+      expect(() => acquireLock(directory)).toThrow(RunLockedError);
+      expect(JSON.parse(readFileSync(lockOf(), 'utf8'))).toEqual(holder);
+      expect(readdirSync(directory)).toEqual(['run.lock']);
+    }
+  });
+});
