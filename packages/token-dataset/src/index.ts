@@ -1,1 +1,21 @@
-export {};
+export { type Batch, type Batches, type BatchesState, type BatchOptions, createBatches } from './batches.ts';
+export { type SplitOptions, selectBlocks, type TokenBlocks } from './blocks.ts';
+export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
+export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
+export { BadRecordError, DatasetError, TokenizerError } from './errors.ts';
+export {
+  type PreparedTokens,
+  type PrepareProgress,
+  type PrepareTokensOptions,
+  prepareTokens,
+} from './prepare.ts';
+export {
+  addMaskToken,
+  type DecodeOptions,
+  type EncodeOptions,
+  type LoadTokenizerOptions,
+  loadTokenizer,
+  Tokenizer,
+} from './tokenizer.ts';
+export { type TrainBpeOptions, trainBpeTokenizer } from './train-bpe.ts';
+export { tokenCounts, type UnigramScore, unigramBitsPerByte } from './unigram.ts';

@@ -1,0 +1,191 @@
+import { createHash } from 'node:crypto';
+import { uniformInt } from 'pure-rand/distribution/uniformInt';
+import { xoroshiro128plusFromState } from 'pure-rand/generator/xoroshiro128plus';
+import { type SplitOptions, selectBlocks, type TokenBlocks } from './blocks.ts';
+import type { TokenDataset } from './dataset.ts';
+import { DatasetError } from './errors.ts';
+
+export interface BatchOptions extends SplitOptions {
+  /** B: rows of a batch. */
+  batchSize: number;
+  /** Key of the order of the blocks. Default 0. */
+  seed?: number;
+  /** Whether every epoch has its own random order, rather than that of the stream. Default true. */
+  shuffle?: boolean;
+  /** Whether another epoch follows the last row, as training wants, rather than an end. Default true. */
+  repeat?: boolean;
+}
+
+/** Rows of token ids, row-major. */
+export interface Batch {
+  /** [B·T] The tokens fed to the model. */
+  readonly inputs: Int32Array;
+  /** [B·T] At every position the token that follows it. */
+  readonly targets: Int32Array;
+  /** B, or less in the last batch of a single pass. */
+  readonly rows: number;
+  /** T. */
+  readonly length: number;
+  /** Epoch of its first row, from 0. */
+  readonly epoch: number;
+  /** Number of its first row since the start of training, over all epochs; a key for what is random per row. */
+  readonly firstRow: number;
+  /** UTF-8 bytes of text behind its targets: nats / ln 2 / numBytes are bits per byte. */
+  readonly numBytes: number;
+}
+
+/** Where a sequence of batches stands, and what it is a sequence of; plain JSON. */
+export interface BatchesState {
+  readonly version: 1;
+  readonly fingerprint: string;
+  readonly sequenceLength: number;
+  readonly batchSize: number;
+  readonly seed: number;
+  readonly shuffle: boolean;
+  readonly repeat: boolean;
+  readonly split: string;
+  readonly validationFraction: number;
+  /** The row with which the next batch begins. */
+  readonly nextRow: number;
+}
+
+/** A sequence of batches with random access. */
+export interface Batches extends IterableIterator<Batch> {
+  /** Rows of an epoch: the blocks of the split. */
+  readonly rowsPerEpoch: number;
+  /** Batches in all; infinite with `repeat`. */
+  readonly numBatches: number;
+  /** Any batch, without moving the position. Ranks of a data-parallel run draw `step · ranks + rank`. */
+  batchAt(index: number): Batch;
+  state(): BatchesState;
+  /** Goes to a saved position; refuses one of other data, seed, split or shape. */
+  restore(state: BatchesState): void;
+}
+
+/**
+ * Draws batches of T-token rows from a dataset.
+ *
+ * The order is a function of seed and epoch only, so any batch can be had at once and a restored position
+ * continues as if never interrupted. With `repeat` every batch is full: rows run on into the next epoch,
+ * none is dropped. Without, one epoch is drawn and its last batch may have fewer rows.
+ *
+ * @throws DatasetError for a corpus shorter than a block, an empty split, an impossible option.
+ */
+export function createBatches(dataset: TokenDataset, options: BatchOptions): Batches {
+  const { batchSize, seed = 0, shuffle = true, repeat = true } = options;
+  if (!Number.isInteger(batchSize) || batchSize < 1) {
+    throw new DatasetError(`batchSize: got ${batchSize}, expected a whole number from 1`);
+  }
+  if (!Number.isSafeInteger(seed)) throw new DatasetError(`seed: got ${seed}, expected a whole number`);
+  return new BlockBatches(selectBlocks(dataset, options), {
+    version: 1,
+    fingerprint: dataset.fingerprint,
+    sequenceLength: options.sequenceLength,
+    batchSize,
+    seed,
+    shuffle,
+    repeat,
+    split: options.split ?? 'all',
+    validationFraction: options.validationFraction ?? 0,
+  });
+}
+
+class BlockBatches implements Batches {
+  readonly rowsPerEpoch: number;
+  readonly numBatches: number;
+  readonly #blocks: TokenBlocks;
+  readonly #identity: Omit<BatchesState, 'nextRow'>;
+  /** Orders of the epochs last used; a batch touches two where one ends. */
+  #orders: { epoch: number; order: Uint32Array }[] = [];
+  #nextBatch = 0;
+
+  constructor(blocks: TokenBlocks, identity: Omit<BatchesState, 'nextRow'>) {
+    this.#blocks = blocks;
+    this.#identity = identity;
+    this.rowsPerEpoch = blocks.numBlocks;
+    const { repeat, batchSize } = identity;
+    this.numBatches = repeat ? Number.POSITIVE_INFINITY : Math.ceil(this.rowsPerEpoch / batchSize);
+  }
+
+  [Symbol.iterator](): this {
+    return this;
+  }
+
+  next(): IteratorResult<Batch, undefined> {
+    if (this.#nextBatch >= this.numBatches) return { done: true, value: undefined };
+    const value = this.batchAt(this.#nextBatch);
+    this.#nextBatch++;
+    return { done: false, value };
+  }
+
+  batchAt(index: number): Batch {
+    if (!Number.isSafeInteger(index) || index < 0 || index >= this.numBatches) {
+      throw new RangeError(`batch ${index} of ${this.numBatches}`);
+    }
+    const { batchSize, sequenceLength: length, repeat } = this.#identity;
+    const firstRow = index * batchSize;
+    const rows = repeat ? batchSize : Math.min(batchSize, this.rowsPerEpoch - firstRow);
+    const inputs = new Int32Array(rows * length);
+    const targets = new Int32Array(rows * length);
+    let numBytes = 0;
+    for (let row = 0; row < rows; row++) {
+      const block = this.#blockOfRow(firstRow + row);
+      const tokens = this.#blocks.read(block);
+      inputs.set(tokens.subarray(0, length), row * length);
+      targets.set(tokens.subarray(1), row * length);
+      numBytes += this.#blocks.targetBytes(block);
+    }
+    const epoch = Math.floor(firstRow / this.rowsPerEpoch);
+    return { inputs, targets, rows, length, epoch, firstRow, numBytes };
+  }
+
+  state(): BatchesState {
+    return { ...this.#identity, nextRow: this.#nextBatch * this.#identity.batchSize };
+  }
+
+  restore(state: BatchesState): void {
+    for (const [key, expected] of Object.entries(this.#identity)) {
+      const got = state?.[key as keyof BatchesState];
+      if (got !== expected) {
+        throw new DatasetError(
+          `cannot resume the data: the saved position has ${key} ${got}, this run has ${expected}; restore the old setting or start anew`,
+        );
+      }
+    }
+    const nextBatch = state.nextRow / this.#identity.batchSize;
+    if (!Number.isSafeInteger(nextBatch) || nextBatch < 0 || nextBatch > this.numBatches) {
+      throw new DatasetError(`cannot resume the data: the saved position has nextRow ${state.nextRow}`);
+    }
+    this.#nextBatch = nextBatch;
+  }
+
+  #blockOfRow(row: number): number {
+    const epoch = Math.floor(row / this.rowsPerEpoch);
+    const place = row - epoch * this.rowsPerEpoch;
+    return this.#identity.shuffle ? this.#order(epoch)[place] : place;
+  }
+
+  #order(epoch: number): Uint32Array {
+    let found = this.#orders.find((kept) => kept.epoch === epoch);
+    if (!found) {
+      found = { epoch, order: permutation(this.rowsPerEpoch, this.#identity.seed, epoch) };
+      this.#orders = [found, ...this.#orders.slice(0, 1)];
+    }
+    return found.order;
+  }
+}
+
+/** A uniformly random order of `length` blocks, a function of seed and epoch alone. */
+export function permutation(length: number, seed: number, epoch: number): Uint32Array {
+  // A hash makes neighbouring seeds and epochs unrelated, and fills the generator's whole 128-bit state.
+  const key = createHash('sha256').update(`token-dataset shuffle ${seed} ${epoch}`).digest();
+  const state = [0, 4, 8, 12].map((offset) => key.readInt32LE(offset));
+  const generator = xoroshiro128plusFromState(state);
+  const order = new Uint32Array(length);
+  for (let i = 0; i < length; i++) order[i] = i;
+  for (let i = length - 1; i > 0; i--) {
+    const j = uniformInt(generator, 0, i);
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+}

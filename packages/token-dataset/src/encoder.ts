@@ -1,0 +1,71 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { Tinypool } from 'tinypool';
+import { type EncodedBatch, type EncodeSettings, encodeDocuments } from './encode.ts';
+import type { EncodeTask } from './encode-worker.ts';
+import { DatasetError, reasonOf } from './errors.ts';
+import { nativeTokenizer } from './tokenizer.ts';
+
+/** Encodes batches of texts, several at a time. */
+export interface Encoder {
+  /** How many batches to have under way so that it never waits. */
+  readonly depth: number;
+  encode(texts: string[]): Promise<EncodedBatch>;
+  close(): Promise<void>;
+}
+
+/** Encodes in this process, on the threads of the tokenizers library. */
+export function inProcessEncoder(json: string, settings: EncodeSettings): Encoder {
+  const native = nativeTokenizer(json, 'tokenizer');
+  return {
+    depth: 2,
+    encode: (texts) => encodeDocuments(native, texts, settings),
+    close: async () => {},
+  };
+}
+
+/**
+ * Encodes in worker processes, each single-threaded: they share no lock, no cache and no allocator.
+ *
+ * @param tokenizerPath a `tokenizer.json` that stays in place until `close`.
+ */
+export function multiProcessEncoder(
+  tokenizerPath: string,
+  settings: EncodeSettings,
+  workers: number,
+): Encoder {
+  const pool = new Tinypool({
+    filename: workerFile(),
+    runtime: 'child_process',
+    // The default, JSON, turns typed arrays into objects and is a third slower.
+    serialization: 'advanced',
+    minThreads: workers,
+    maxThreads: workers,
+    env: { ...(process.env as Record<string, string>), TOKENIZERS_PARALLELISM: 'false' },
+  });
+  // The task of a worker that dies is rejected; only one that dies idle is told here, and is replaced.
+  pool.on('error', () => {});
+  return {
+    depth: workers * 2,
+    encode: async (texts) => {
+      const task: EncodeTask = { texts, settings, tokenizerPath };
+      try {
+        return await pool.run(task);
+      } catch (error) {
+        throw new DatasetError(
+          `a tokenising process failed: ${reasonOf(error)}; with workers: 0 there are none`,
+        );
+      }
+    },
+    close: () => pool.destroy(),
+  };
+}
+
+/** The built worker: beside this file in dist, or in the dist beside src when the sources themselves run. */
+function workerFile(): string {
+  const candidates = ['./encode-worker.js', '../dist/encode-worker.js'];
+  const paths = candidates.map((path) => fileURLToPath(new URL(path, import.meta.url)));
+  const found = paths.find((path) => existsSync(path));
+  if (!found) throw new DatasetError(`${paths[0]} is missing (bundled away?); set workers: 0`);
+  return found;
+}

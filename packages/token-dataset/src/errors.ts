@@ -1,0 +1,34 @@
+/** What is wrong with a corpus, a prepared dataset or how it is asked for; one line, fit to show to a user. */
+export class DatasetError extends Error {
+  override readonly name: string = 'DatasetError';
+}
+
+/** What is wrong with a tokenizer, its files or the vocabulary asked of it. */
+export class TokenizerError extends Error {
+  override readonly name: string = 'TokenizerError';
+}
+
+/** A single record that cannot become a document: a line of text or JSONL, or a row of a Parquet file. */
+export class BadRecordError extends DatasetError {
+  override readonly name: string = 'BadRecordError';
+  /** Path of the file. */
+  readonly file: string;
+  /** Line (from 1) in a text file, row (from 1) in a Parquet file. */
+  readonly position: number;
+  /** What is wrong, without the place. */
+  readonly reason: string;
+
+  constructor(file: string, unit: 'line' | 'row', position: number, reason: string) {
+    super(`${file}, ${unit} ${position}: ${reason}; mend it, or skip bad records with onBadRecord`);
+    this.file = file;
+    this.position = position;
+    this.reason = reason;
+  }
+}
+
+/** The first line of any thrown value, for one-line messages that name their cause. */
+export function reasonOf(error: unknown): string {
+  // Errors of worker processes arrive as plain objects.
+  const { message } = error as { message?: unknown };
+  return String(message ?? error).split('\n')[0];
+}

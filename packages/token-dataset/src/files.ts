@@ -1,0 +1,77 @@
+import { statSync } from 'node:fs';
+import { resolve, sep } from 'node:path';
+import { glob, isDynamicPattern } from 'tinyglobby';
+import { DatasetError } from './errors.ts';
+
+export type DocumentFormat = 'txt' | 'jsonl' | 'parquet';
+export type Compression = 'none' | 'gzip' | 'zstd';
+
+export interface SourceFile {
+  readonly path: string;
+  readonly format: DocumentFormat;
+  readonly compression: Compression;
+  /** Size on disk in bytes. */
+  readonly size: number;
+}
+
+const compressionOf: Record<string, Compression> = { gz: 'gzip', zst: 'zstd' };
+const knownExtensions = '.txt, .jsonl (each also .gz or .zst) or .parquet';
+
+/**
+ * The files that a list of paths and globs names, in a stable order.
+ *
+ * Patterns keep their order; the matches of one pattern are sorted with numbers by value, so that
+ * `part-2` precedes `part-10` on every machine. A file named twice is taken once.
+ */
+export async function resolveFiles(patterns: string | readonly string[]): Promise<SourceFile[]> {
+  const files = new Map<string, SourceFile>();
+  const list = typeof patterns === 'string' ? [patterns] : patterns;
+  if (list.length === 0) throw new DatasetError('files: no files given; name at least one path or glob');
+  for (const pattern of list) {
+    for (const path of await expand(pattern)) {
+      if (!files.has(path)) files.set(path, describeFile(path));
+    }
+  }
+  return [...files.values()];
+}
+
+async function expand(pattern: string): Promise<string[]> {
+  // An existing path wins over its reading as a glob: names such as `data [v1].txt` are common.
+  const stats = statSync(pattern, { throwIfNoEntry: false });
+  if (stats?.isDirectory()) {
+    throw new DatasetError(`files: ${pattern} is a folder; name its files, as in ${pattern}/**/*.jsonl`);
+  }
+  if (stats) return [resolve(pattern)];
+  if (!isDynamicPattern(pattern)) throw new DatasetError(`files: no such file ${pattern}`);
+  const portable = sep === '\\' ? pattern.replaceAll('\\', '/') : pattern;
+  const matches = await glob(portable, { absolute: true, expandDirectories: false });
+  if (matches.length === 0) {
+    throw new DatasetError(`files: nothing matches ${pattern} (looked from ${process.cwd()})`);
+  }
+  return matches.map((match) => resolve(match)).sort(compareNaturally);
+}
+
+function describeFile(path: string): SourceFile {
+  const parts = path.toLowerCase().split('.');
+  const compression = compressionOf[parts.at(-1)!] ?? 'none';
+  const format = compression === 'none' ? parts.at(-1) : parts.at(-2);
+  const known = format === 'txt' || format === 'jsonl' || (format === 'parquet' && compression === 'none');
+  if (!known) {
+    throw new DatasetError(
+      `files: cannot tell the format of ${path} by its name; expected ${knownExtensions}`,
+    );
+  }
+  return { path, format, compression, size: statSync(path).size };
+}
+
+/** Order by code units, except that runs of digits compare by their value. */
+export function compareNaturally(a: string, b: string): number {
+  const left = a.match(/\d+|\D+/g) ?? [];
+  const right = b.match(/\d+|\D+/g) ?? [];
+  for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    const numeric = Number(left[i]) - Number(right[i]);
+    if (numeric !== 0 && !Number.isNaN(numeric)) return numeric;
+    if (left[i] !== right[i]) return left[i] < right[i] ? -1 : 1;
+  }
+  return left.length - right.length;
+}

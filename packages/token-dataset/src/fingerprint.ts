@@ -1,0 +1,81 @@
+import { createHash } from 'node:crypto';
+import { createReadStream, statSync } from 'node:fs';
+import { DatasetError, reasonOf } from './errors.ts';
+import type { SourceFile } from './files.ts';
+import type { SourceRecord } from './manifest.ts';
+
+/** Everything besides the contents of the files on which the token stream and its layout depend. */
+export interface FingerprintSettings {
+  readonly formatVersion: number;
+  readonly tokenizerSha256: string;
+  readonly bosTokenId: number | null;
+  readonly eosTokenId: number | null;
+  readonly textField: string;
+  readonly separator: string | null;
+  readonly onBadRecord: string;
+  readonly maxTokensPerShard: number;
+}
+
+/** SHA-256 over the settings and, in order, the format and contents of each file. Names do not count. */
+export function fingerprintOf(
+  settings: FingerprintSettings,
+  files: readonly SourceFile[],
+  sources: readonly SourceRecord[],
+): string {
+  const contents = files.map((file, i) => [file.format, file.compression, sources[i].sha256]);
+  return createHash('sha256')
+    .update(JSON.stringify([settings, contents]))
+    .digest('hex');
+}
+
+/**
+ * The checksum of a file's contents.
+ *
+ * @param known records of an earlier run: a file with the same size and times is not read again.
+ */
+export async function sourceRecord(
+  file: SourceFile,
+  known: ReadonlyMap<string, SourceRecord>,
+  onBytes: (numBytes: number) => void,
+): Promise<SourceRecord> {
+  const stamp = stampOf(file.path);
+  const earlier = known.get(file.path);
+  if (earlier && isSame(earlier, stamp)) {
+    onBytes(file.size);
+    return { ...stamp, sha256: earlier.sha256 };
+  }
+  const hash = createHash('sha256');
+  try {
+    for await (const chunk of createReadStream(file.path, { highWaterMark: 1024 * 1024 })) {
+      hash.update(chunk);
+      onBytes(chunk.length);
+    }
+  } catch (error) {
+    // What onBytes throws, such as an abort, is not about the file.
+    if (typeof (error as NodeJS.ErrnoException).code !== 'string') throw error;
+    throw new DatasetError(`${file.path} cannot be read: ${reasonOf(error)}`);
+  }
+  return { ...stamp, sha256: hash.digest('hex') };
+}
+
+/** @throws DatasetError where a file is no longer what its record says. */
+export function assertUnchanged(source: SourceRecord): void {
+  if (!isSame(source, stampOf(source.path))) {
+    throw new DatasetError(
+      `${source.path} changed while it was being read; prepare again once it is complete`,
+    );
+  }
+}
+
+function stampOf(path: string): Omit<SourceRecord, 'sha256'> {
+  try {
+    const { size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+    return { path, size: Number(size), modified: `${mtimeNs}`, changed: `${ctimeNs}` };
+  } catch (error) {
+    throw new DatasetError(`${path} cannot be read: ${reasonOf(error)}`);
+  }
+}
+
+function isSame(a: Omit<SourceRecord, 'sha256'>, b: Omit<SourceRecord, 'sha256'>): boolean {
+  return a.size === b.size && a.modified === b.modified && a.changed === b.changed;
+}

@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { DatasetError, reasonOf } from './errors.ts';
+import { guard } from './shard.ts';
+
+/** An input file as it was when it was read; the times tell cheaply whether it has changed since. */
+export interface SourceRecord {
+  readonly path: string;
+  readonly size: number;
+  /** Nanoseconds, as decimal strings because they exceed exact doubles. */
+  readonly modified: string;
+  readonly changed: string;
+  readonly sha256: string;
+}
+
+export interface ShardRecord {
+  /** Path from the manifest. */
+  readonly file: string;
+  readonly numTokens: number;
+  readonly numDocuments: number;
+  readonly numBytes: number;
+  readonly maxTokenId: number;
+  readonly sha256: string;
+}
+
+/** What makes a folder a dataset; written last. */
+export interface Manifest {
+  readonly format: 'meap-token-dataset';
+  readonly version: 1;
+  readonly fingerprint: string;
+  readonly vocabSize: number;
+  readonly bytesPerToken: 2 | 4;
+  readonly shards: readonly ShardRecord[];
+  readonly skipped: { readonly count: number; readonly first: readonly string[] };
+  readonly sources: readonly SourceRecord[];
+}
+
+const manifestName = 'manifest.json';
+const shardFilePattern = /^[0-9a-f]{16}\/shard-\d{5}\.bin$/;
+
+/**
+ * Reads the manifest of a prepared folder.
+ *
+ * @throws DatasetError where there is none or it is not one of ours.
+ */
+export function readManifest(directory: string): Manifest {
+  const path = join(directory, manifestName);
+  if (!existsSync(path)) {
+    throw new DatasetError(
+      `${directory}: no prepared dataset here (no ${manifestName}); run prepareTokens first`,
+    );
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new DatasetError(`${path}: not JSON (${reasonOf(error)}); prepare the data again`);
+  }
+  const problem = problemOf(value as Manifest);
+  if (problem) throw new DatasetError(`${path}: ${problem}; prepare the data again`);
+  return value as Manifest;
+}
+
+function problemOf(manifest: Manifest | null): string | undefined {
+  if (manifest?.format !== 'meap-token-dataset') return 'not the manifest of a token dataset';
+  if (manifest.version !== 1) return `version ${manifest.version}, expected 1`;
+  if (!/^[0-9a-f]{64}$/.test(manifest.fingerprint)) return 'its fingerprint is not a SHA-256';
+  if (!isCount(manifest.vocabSize)) return 'its vocabSize is not a count';
+  if (manifest.bytesPerToken !== 2 && manifest.bytesPerToken !== 4) return 'its bytesPerToken is not 2 or 4';
+  if (!Array.isArray(manifest.shards) || manifest.shards.length === 0) return 'it lists no shards';
+  for (const shard of manifest.shards as Partial<ShardRecord>[]) {
+    const counts = [shard?.numTokens, shard?.numDocuments, shard?.numBytes, shard?.maxTokenId];
+    const named = typeof shard?.file === 'string' && shardFilePattern.test(shard.file);
+    if (!named || !counts.every(isCount) || typeof shard.sha256 !== 'string')
+      return 'a shard entry is damaged';
+  }
+  if (!isCount(manifest.skipped?.count) || !Array.isArray(manifest.skipped.first))
+    return 'skipped is damaged';
+  return Array.isArray(manifest.sources) ? undefined : 'sources is damaged';
+}
+
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+/** Puts a manifest in place in one step: readers see the old one or the new one, never a part. */
+export function writeManifest(directory: string, manifest: Manifest): void {
+  const path = join(directory, manifestName);
+  const temporary = `${path}.tmp-${randomBytes(6).toString('hex')}`;
+  guard(path, () => {
+    writeFileSync(temporary, `${JSON.stringify(manifest, null, 1)}\n`, { flush: true });
+    renameSync(temporary, path);
+  });
+  syncDirectory(dirname(path));
+}
+
+/** Forces a rename to disk. Windows cannot open folders and does not need it. */
+export function syncDirectory(directory: string): void {
+  if (process.platform === 'win32') return;
+  const handle = openSync(directory, 'r');
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}

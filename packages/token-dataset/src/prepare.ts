@@ -1,0 +1,354 @@
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { openTokenDataset } from './dataset.ts';
+import { type ReadFileOptions, readFileDocuments, rethrow } from './documents.ts';
+import type { EncodeSettings } from './encode.ts';
+import { type Encoder, inProcessEncoder, multiProcessEncoder } from './encoder.ts';
+import { DatasetError } from './errors.ts';
+import { resolveFiles, type SourceFile } from './files.ts';
+import { assertUnchanged, type FingerprintSettings, fingerprintOf, sourceRecord } from './fingerprint.ts';
+import { type Manifest, readManifest, type ShardRecord, syncDirectory, writeManifest } from './manifest.ts';
+import { closeTemporary, openTemporary, removeOtherDatasets, removeStale } from './output-folder.ts';
+import { guard } from './shard.ts';
+import { ShardSink } from './shard-sink.ts';
+import type { Tokenizer } from './tokenizer.ts';
+
+/** How far a preparation is. */
+export interface PrepareProgress {
+  /** First every file is read for its checksum, then for its text. */
+  readonly phase: 'hash' | 'tokenize';
+  /** Bytes of the files on disk, done and in all, in this phase. */
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly documents: number;
+  readonly tokens: number;
+  readonly skipped: number;
+}
+
+export interface PrepareTokensOptions {
+  /** Paths and globs; see `readDocuments`. */
+  files: string | readonly string[];
+  tokenizer: Tokenizer;
+  /** Folder for the result; it holds one dataset, and another one there is replaced once this one is complete. */
+  outputDirectory: string;
+  /** Field of JSONL and Parquet records. Default `text`. */
+  textField?: string;
+  /** String between the documents of a `.txt` file; without it a file is one document. */
+  separator?: string;
+  /** BOS in front of every document. Default true. */
+  addBos?: boolean;
+  /** EOS after every document. Default true. */
+  addEos?: boolean;
+  /**
+   * Tokenising processes; 0 tokenises in this one, on the threads of the library.
+   * The result is the same. Default: 0 for small corpora, else one per core.
+   */
+  workers?: number;
+  /** What to do with a record that cannot be read. Default `error`. */
+  onBadRecord?: 'error' | 'skip';
+  /** A shard is closed by the document that reaches this count. Default 2^29. */
+  maxTokensPerShard?: number;
+  onProgress?: (progress: PrepareProgress) => void;
+  /** Stops the preparation, which rejects with the signal's reason and leaves nothing behind. */
+  signal?: AbortSignal;
+}
+
+export interface PreparedTokens {
+  readonly directory: string;
+  /** Whether the folder already held this very dataset. */
+  readonly reused: boolean;
+  readonly fingerprint: string;
+  readonly numDocuments: number;
+  readonly numTokens: number;
+  /** UTF-8 bytes of the text, without BOS and EOS. */
+  readonly numBytes: number;
+  /** Records passed over with `onBadRecord: 'skip'`, and the messages of the first few. */
+  readonly skipped: { readonly count: number; readonly first: readonly string[] };
+}
+
+const formatVersion = 1;
+const maxRemembered = 10;
+/** Enough text to occupy a core for tens of milliseconds, little enough to spread over many. */
+const batchCharacters = 512 * 1024;
+const batchDocuments = 8192;
+/** Below this, starting processes takes longer than they save. */
+const smallCorpusBytes = 64 * 1024 * 1024;
+
+/**
+ * Tokenises files into shards of one continuous stream `BOS text EOS BOS text EOS …` (MEAP, appendix A.1).
+ *
+ * The result depends on the contents and order of the files, the tokenizer and the options, not on the number
+ * of workers. Where the folder already holds it, by fingerprint, nothing is done. `manifest.json` is written
+ * last, so an interrupted preparation leaves nothing that can be opened; what it leaves is removed by the next.
+ *
+ * @throws DatasetError for unreadable files, an empty corpus, a full disk; BadRecordError for a bad record.
+ */
+export async function prepareTokens(options: PrepareTokensOptions): Promise<PreparedTokens> {
+  const { outputDirectory: directory, tokenizer, signal } = options;
+  const settings = resolveSettings(options);
+  const files = await resolveFiles(options.files);
+  const report = progressReporter(files, options.onProgress);
+
+  const earlier = manifestIfAny(directory);
+  const known = new Map(earlier?.sources.map((source) => [source.path, source]));
+  const sources = [];
+  for (const file of files) {
+    const onBytes = (bytes: number) => {
+      signal?.throwIfAborted();
+      report('hash', { bytes });
+    };
+    sources.push(await sourceRecord(file, known, onBytes));
+  }
+  const fingerprint = fingerprintOf(settings, files, sources);
+  if (earlier?.fingerprint === fingerprint && canBeOpened(directory)) {
+    return summaryOf(directory, earlier, true);
+  }
+
+  guard(directory, () => mkdirSync(directory, { recursive: true }));
+  removeStale(directory);
+  const temporary = openTemporary(directory);
+  try {
+    const result = await writeShards(options, settings, files, temporary, report);
+    for (const source of sources) assertUnchanged(source);
+    syncDirectory(temporary);
+    const folder = fingerprint.slice(0, 16);
+    const shards = result.shards.map((shard) => ({ ...shard, file: `${folder}/${shard.file}` }));
+    // The same preparation may have been cut off between the next two steps, or is just done by another process.
+    rmSync(join(directory, folder), { recursive: true, force: true });
+    guard(folder, () => renameSync(temporary, join(directory, folder)));
+    const manifest: Manifest = {
+      format: 'meap-token-dataset',
+      version: formatVersion,
+      fingerprint,
+      vocabSize: tokenizer.vocabSize,
+      bytesPerToken: result.bytesPerToken,
+      shards,
+      skipped: result.skipped,
+      sources,
+    };
+    writeManifest(directory, manifest);
+    removeOtherDatasets(directory, folder);
+    return summaryOf(directory, manifest, false);
+  } finally {
+    closeTemporary(temporary);
+  }
+}
+
+function resolveSettings(options: PrepareTokensOptions): FingerprintSettings {
+  const { tokenizer, addBos = true, addEos = true, maxTokensPerShard = 2 ** 29, workers } = options;
+  for (const [wanted, role] of [
+    [addBos, 'bos'],
+    [addEos, 'eos'],
+  ] as const) {
+    if (wanted && tokenizer[`${role}TokenId`] === undefined) {
+      const [name, option] = [role.toUpperCase(), role === 'bos' ? 'addBos' : 'addEos'];
+      throw new DatasetError(
+        `prepareTokens: the tokenizer names no ${name} token; give loadTokenizer ${role}Token, or set ${option}: false`,
+      );
+    }
+  }
+  if (!Number.isInteger(maxTokensPerShard) || maxTokensPerShard < 1 || maxTokensPerShard > 2 ** 31) {
+    throw new DatasetError(`maxTokensPerShard: got ${maxTokensPerShard}, expected an integer from 1 to 2^31`);
+  }
+  if (workers !== undefined && (!Number.isInteger(workers) || workers < 0)) {
+    throw new DatasetError(`workers: got ${workers}, expected 0 or a number of processes`);
+  }
+  return {
+    formatVersion,
+    tokenizerSha256: tokenizer.sha256,
+    bosTokenId: addBos ? tokenizer.bosTokenId! : null,
+    eosTokenId: addEos ? tokenizer.eosTokenId! : null,
+    textField: options.textField ?? 'text',
+    separator: options.separator ?? null,
+    onBadRecord: options.onBadRecord ?? 'error',
+    maxTokensPerShard,
+  };
+}
+
+type Report = (
+  phase: PrepareProgress['phase'],
+  added: { bytes?: number; documents?: number; tokens?: number; skipped?: number },
+) => void;
+
+function progressReporter(
+  files: readonly SourceFile[],
+  onProgress?: PrepareTokensOptions['onProgress'],
+): Report {
+  const bytesTotal = files.reduce((sum, file) => sum + file.size, 0);
+  let progress: PrepareProgress = {
+    phase: 'hash',
+    bytesDone: 0,
+    bytesTotal,
+    documents: 0,
+    tokens: 0,
+    skipped: 0,
+  };
+  return (phase, added) => {
+    const bytesBefore = phase === progress.phase ? progress.bytesDone : 0;
+    progress = {
+      phase,
+      bytesDone: Math.min(bytesTotal, bytesBefore + (added.bytes ?? 0)),
+      bytesTotal,
+      documents: progress.documents + (added.documents ?? 0),
+      tokens: progress.tokens + (added.tokens ?? 0),
+      skipped: progress.skipped + (added.skipped ?? 0),
+    };
+    onProgress?.(progress);
+  };
+}
+
+interface WrittenShards {
+  shards: ShardRecord[];
+  bytesPerToken: 2 | 4;
+  skipped: { count: number; first: string[] };
+}
+
+async function writeShards(
+  options: PrepareTokensOptions,
+  settings: FingerprintSettings,
+  files: readonly SourceFile[],
+  folder: string,
+  report: Report,
+): Promise<WrittenShards> {
+  const { tokenizer, signal } = options;
+  const bytesPerToken = tokenizer.vocabSize <= 0x10000 ? 2 : 4;
+  const skipped: WrittenShards['skipped'] = { count: 0, first: [] };
+  let bytesRead = 0;
+  let bytesReported = 0;
+  let skippedReported = 0;
+  const read: ReadFileOptions = {
+    textField: settings.textField,
+    separator: settings.separator ?? undefined,
+    onBadRecord: (error) => {
+      if (settings.onBadRecord === 'error') rethrow(error);
+      skipped.count++;
+      if (skipped.first.length < maxRemembered) skipped.first.push(error.message);
+    },
+    onBytes: (numBytes) => {
+      bytesRead += numBytes;
+    },
+  };
+  const encoder = openEncoder(options, settings, bytesPerToken, files, folder);
+  const sink = new ShardSink(folder, bytesPerToken, settings.maxTokensPerShard);
+  // Batches are encoded at once but written in the order they were read, whichever is done first.
+  const pending: Promise<void>[] = [];
+  let written: Promise<void> = Promise.resolve();
+  const submit = (texts: string[]) => {
+    const encoded = encoder.encode(texts);
+    const previous = written;
+    written = (async () => {
+      const [batch] = await Promise.all([encoded, previous]);
+      sink.append(texts, batch);
+      report('tokenize', {
+        bytes: bytesRead - bytesReported,
+        documents: texts.length,
+        tokens: batch.tokens.length,
+        skipped: skipped.count - skippedReported,
+      });
+      [bytesReported, skippedReported] = [bytesRead, skipped.count];
+    })();
+    // A failure is met when its turn to be awaited comes; until then it must not count as unheard.
+    written.catch(() => {});
+    pending.push(written);
+  };
+  try {
+    for (const file of files) {
+      for await (const texts of batches(file, read)) {
+        signal?.throwIfAborted();
+        if (pending.length >= encoder.depth) await pending.shift();
+        submit(texts);
+      }
+    }
+    await Promise.all(pending);
+    signal?.throwIfAborted();
+    const shards = sink.finish();
+    if (shards.every((shard) => shard.numTokens === 0)) {
+      const but = skipped.count > 0 ? ` (${skipped.count} bad records were skipped)` : '';
+      throw new DatasetError(`empty corpus: no tokens in ${files.length} file(s)${but}`);
+    }
+    return { shards, bytesPerToken, skipped };
+  } finally {
+    await Promise.allSettled(pending);
+    sink.close();
+    await encoder.close();
+  }
+}
+
+async function* batches(file: SourceFile, read: ReadFileOptions): AsyncGenerator<string[]> {
+  let texts: string[] = [];
+  let characters = 0;
+  for await (const documents of readFileDocuments(file, read)) {
+    for (const { text } of documents) {
+      texts.push(text);
+      characters += text.length;
+      if (characters >= batchCharacters || texts.length === batchDocuments) {
+        yield texts;
+        texts = [];
+        characters = 0;
+      }
+    }
+  }
+  if (texts.length > 0) yield texts;
+}
+
+function openEncoder(
+  options: PrepareTokensOptions,
+  settings: FingerprintSettings,
+  bytesPerToken: 2 | 4,
+  files: readonly SourceFile[],
+  folder: string,
+): Encoder {
+  const encode: EncodeSettings = {
+    bosTokenId: settings.bosTokenId ?? undefined,
+    eosTokenId: settings.eosTokenId ?? undefined,
+    bytesPerToken,
+  };
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  const workers = options.workers ?? (size < smallCorpusBytes ? 0 : availableParallelism());
+  if (workers === 0) return inProcessEncoder(options.tokenizer.json, encode);
+  const tokenizerPath = join(folder, 'tokenizer.json');
+  guard(tokenizerPath, () => writeFileSync(tokenizerPath, options.tokenizer.json));
+  const encoder = multiProcessEncoder(tokenizerPath, encode, workers);
+  return {
+    ...encoder,
+    close: async () => {
+      await encoder.close();
+      rmSync(tokenizerPath, { force: true });
+    },
+  };
+}
+
+function summaryOf(directory: string, manifest: Manifest, reused: boolean): PreparedTokens {
+  const sum = (key: 'numDocuments' | 'numTokens' | 'numBytes') =>
+    manifest.shards.reduce((total, shard) => total + shard[key], 0);
+  return {
+    directory,
+    reused,
+    fingerprint: manifest.fingerprint,
+    numDocuments: sum('numDocuments'),
+    numTokens: sum('numTokens'),
+    numBytes: sum('numBytes'),
+    skipped: manifest.skipped,
+  };
+}
+
+function manifestIfAny(directory: string): Manifest | undefined {
+  try {
+    return readManifest(directory);
+  } catch (error) {
+    if (error instanceof DatasetError) return undefined;
+    throw error;
+  }
+}
+
+function canBeOpened(directory: string): boolean {
+  try {
+    openTokenDataset(directory).close();
+    return true;
+  } catch (error) {
+    // A damaged dataset is made again rather than reported: its sources are at hand.
+    if (error instanceof DatasetError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,183 @@
+/**
+ * A shard file, all numbers little-endian:
+ *
+ *   offset  0  magic 'MEAPTOKS'
+ *           8  u32 version
+ *          12  u32 bytes a token: 2 or 4
+ *          16  u64 number of tokens
+ *          24  u32 number of documents
+ *          28  u32 highest token id
+ *          32  SHA-256 of everything after the header
+ *          64  tokens, padded with zeros to a multiple of 4 bytes
+ *              per document: u32 index of its first token in this shard, u32 UTF-8 bytes of its text
+ *
+ * A document lies in one shard. The header is written last, so an unfinished file has no magic.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { DatasetError, reasonOf } from './errors.ts';
+
+export const shardHeaderBytes = 64;
+export const documentEntryBytes = 8;
+const magic = 'MEAPTOKS';
+const version = 1;
+const bufferBytes = 1024 * 1024;
+
+export type TokenArray = Uint16Array | Uint32Array;
+
+export interface ShardHeader {
+  readonly bytesPerToken: 2 | 4;
+  readonly numTokens: number;
+  readonly numDocuments: number;
+  readonly maxTokenId: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+/** Offset of the document index in the file. */
+export function indexOffset(header: Pick<ShardHeader, 'bytesPerToken' | 'numTokens'>): number {
+  return shardHeaderBytes + Math.ceil((header.numTokens * header.bytesPerToken) / 4) * 4;
+}
+
+/** Writes one shard; nothing is valid before `finish`. */
+export class ShardWriter {
+  readonly #path: string;
+  readonly #bytesPerToken: 2 | 4;
+  readonly #file: number;
+  readonly #hash: Hash = createHash('sha256');
+  readonly #buffer = Buffer.allocUnsafe(bufferBytes);
+  #filled = 0;
+  #position = shardHeaderBytes;
+  #index: number[] = [];
+  #maxTokenId = 0;
+  #numTokens = 0;
+  #closed = false;
+
+  constructor(path: string, bytesPerToken: 2 | 4) {
+    this.#path = path;
+    this.#bytesPerToken = bytesPerToken;
+    this.#file = guard(path, () => openSync(path, 'w'));
+  }
+
+  get numTokens(): number {
+    return this.#numTokens;
+  }
+
+  /** Adds a document; `tokens` has the width of the shard. */
+  append(tokens: TokenArray, textBytes: number): void {
+    this.#index.push(this.#numTokens, textBytes);
+    for (const id of tokens) if (id > this.#maxTokenId) this.#maxTokenId = id;
+    this.#numTokens += tokens.length;
+    this.#write(tokens);
+  }
+
+  /** Completes the file and forces it to disk. */
+  finish(): ShardHeader {
+    this.#write(new Uint8Array(-(this.#numTokens * this.#bytesPerToken) & 3));
+    this.#write(Uint32Array.from(this.#index));
+    this.#flush();
+    const header: ShardHeader = {
+      bytesPerToken: this.#bytesPerToken,
+      numTokens: this.#numTokens,
+      numDocuments: this.#index.length / 2,
+      maxTokenId: this.#maxTokenId,
+      sha256: this.#hash.digest('hex'),
+    };
+    guard(this.#path, () => {
+      writeSync(this.#file, encodeHeader(header), 0, shardHeaderBytes, 0);
+      fsyncSync(this.#file);
+    });
+    this.close();
+    return header;
+  }
+
+  /** Gives the file back; what was not finished stays invalid. */
+  close(): void {
+    if (!this.#closed) closeSync(this.#file);
+    this.#closed = true;
+  }
+
+  #write(values: TokenArray | Uint8Array): void {
+    const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+    for (let start = 0; start < bytes.length; ) {
+      const copied = bytes.copy(this.#buffer, this.#filled, start);
+      this.#filled += copied;
+      start += copied;
+      if (this.#filled === bufferBytes) this.#flush();
+    }
+  }
+
+  #flush(): void {
+    const bytes = this.#buffer.subarray(0, this.#filled);
+    this.#hash.update(bytes);
+    guard(this.#path, () => {
+      for (let start = 0; start < bytes.length; ) {
+        start += writeSync(this.#file, bytes, start, bytes.length - start, this.#position + start);
+      }
+    });
+    this.#position += bytes.length;
+    this.#filled = 0;
+  }
+}
+
+/** Turns a failed write into one line that says what to do; a full disk is the usual reason. */
+export function guard<T>(path: string, write: () => T): T {
+  try {
+    return write();
+  } catch (error) {
+    const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+    const advice = full ? 'the disk is full; free some space or choose another outputDirectory' : '';
+    throw new DatasetError(`cannot write ${path}: ${advice || reasonOf(error)}`);
+  }
+}
+
+function encodeHeader(header: ShardHeader): Buffer {
+  const bytes = Buffer.alloc(shardHeaderBytes);
+  bytes.write(magic, 0, 'latin1');
+  bytes.writeUInt32LE(version, 8);
+  bytes.writeUInt32LE(header.bytesPerToken, 12);
+  bytes.writeBigUInt64LE(BigInt(header.numTokens), 16);
+  bytes.writeUInt32LE(header.numDocuments, 24);
+  bytes.writeUInt32LE(header.maxTokenId, 28);
+  bytes.write(header.sha256, 32, 'hex');
+  return bytes;
+}
+
+/**
+ * Reads and checks the header of an open shard against the size of the file.
+ *
+ * @throws DatasetError that names the file.
+ */
+export function readShardHeader(file: number, path: string): ShardHeader {
+  const damaged = (what: string) => new DatasetError(`${path}: ${what}; prepare the data again`);
+  const bytes = Buffer.alloc(shardHeaderBytes);
+  const { size } = fstatSync(file);
+  if (readSync(file, bytes, 0, shardHeaderBytes, 0) < shardHeaderBytes) {
+    throw damaged(`truncated shard, got ${size} bytes, expected a header of ${shardHeaderBytes}`);
+  }
+  if (bytes.toString('latin1', 0, 8) !== magic) throw damaged('not a finished shard, it lacks the magic');
+  const gotVersion = bytes.readUInt32LE(8);
+  if (gotVersion !== version) throw damaged(`shard version ${gotVersion}, expected ${version}`);
+  const bytesPerToken = bytes.readUInt32LE(12);
+  if (bytesPerToken !== 2 && bytesPerToken !== 4) {
+    throw damaged(`damaged header, got ${bytesPerToken} bytes a token, expected 2 or 4`);
+  }
+  const numTokens = Number(bytes.readBigUInt64LE(16));
+  const numDocuments = bytes.readUInt32LE(24);
+  const expected = indexOffset({ bytesPerToken, numTokens }) + numDocuments * documentEntryBytes;
+  if (size !== expected) throw damaged(`damaged shard, got ${size} bytes, its header says ${expected}`);
+  const maxTokenId = bytes.readUInt32LE(28);
+  return { bytesPerToken, numTokens, numDocuments, maxTokenId, sha256: bytes.toString('hex', 32, 64) };
+}
+
+/** Whether the contents of an open shard have the checksum of its header. Reads the whole file. */
+export function shardIsIntact(file: number, header: ShardHeader): boolean {
+  const hash = createHash('sha256');
+  const buffer = Buffer.allocUnsafe(bufferBytes);
+  let position = shardHeaderBytes;
+  for (let read = -1; read !== 0; position += read) {
+    read = readSync(file, buffer, 0, bufferBytes, position);
+    hash.update(buffer.subarray(0, read));
+  }
+  return hash.digest('hex') === header.sha256;
+}

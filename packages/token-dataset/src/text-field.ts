@@ -1,0 +1,39 @@
+/** As `textOfRecord`, from the text of a JSON object. */
+export function textOfJson(json: string, textField: string): string | { reason: string } {
+  let record: unknown;
+  try {
+    record = JSON.parse(json);
+  } catch {
+    return { reason: `malformed JSON, got ${excerpt(json)}` };
+  }
+  return textOfRecord(record, textField);
+}
+
+/** The string at a dotted path of a record, or what is there instead. */
+export function textOfRecord(record: unknown, textField: string): string | { reason: string } {
+  let value = record;
+  // A key that itself has dots in it is taken as written.
+  const keys = isObject(record) && Object.hasOwn(record, textField) ? [textField] : textField.split('.');
+  for (const key of keys) {
+    if (!isObject(value) || !Object.hasOwn(value, key)) {
+      const got = isObject(value) ? `the keys ${Object.keys(value).join(', ') || '(none)'}` : excerpt(value);
+      return { reason: `field '${textField}' is missing, got ${got}` };
+    }
+    value = value[key];
+  }
+  return typeof value === 'string'
+    ? value
+    : { reason: `field '${textField}' is not a string, got ${excerpt(value)}` };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function excerpt(value: unknown): string {
+  const text =
+    typeof value === 'string'
+      ? value
+      : (JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? `${part}` : part)) ?? 'nothing');
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

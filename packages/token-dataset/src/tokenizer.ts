@@ -1,0 +1,209 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Tokenizer as NativeTokenizer } from 'tokenizers';
+import { reasonOf, TokenizerError } from './errors.ts';
+
+type TokenizerConfig = Readonly<Record<string, unknown>>;
+
+export interface LoadTokenizerOptions {
+  /** Token that opens a document, where the files name none or another one is wanted. */
+  bosToken?: string;
+  /** Token that closes a document; for Llama 3 instruct models `<|end_of_text|>` rather than their `<|eot_id|>`. */
+  eosToken?: string;
+}
+
+export interface EncodeOptions {
+  /** Whether the tokenizer's own template runs, which for Llama puts BOS in front. Default true, as in `transformers`. */
+  addSpecialTokens?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Whether special tokens are left out of the text. Default false, as in `transformers`. */
+  skipSpecialTokens?: boolean;
+}
+
+/**
+ * A Hugging Face tokenizer: the contents of a `tokenizer.json` with the roles of its special tokens.
+ *
+ * It never truncates or pads, whatever its file says. Made by `loadTokenizer`, `trainBpeTokenizer`, `addMaskToken`.
+ */
+export class Tokenizer {
+  /** The text of `tokenizer.json`. */
+  readonly json: string;
+  /** SHA-256 of that text, in hexadecimal. */
+  readonly sha256: string;
+  /** One more than the highest id, added tokens included: the least number of embedding rows. */
+  readonly vocabSize: number;
+  readonly bosTokenId: number | undefined;
+  readonly eosTokenId: number | undefined;
+  readonly maskTokenId: number | undefined;
+  /** Entries of `tokenizer_config.json`; those that end in `_token` name the special tokens. */
+  readonly config: TokenizerConfig;
+  readonly #native: NativeTokenizer;
+
+  /** Not for callers: use `loadTokenizer`, `trainBpeTokenizer` or `addMaskToken`. */
+  constructor(json: string, config: TokenizerConfig, where: string) {
+    this.json = json;
+    this.sha256 = createHash('sha256').update(json).digest('hex');
+    this.config = config;
+    this.#native = nativeTokenizer(json, where);
+    let maxId = -1;
+    for (const id of Object.values(this.#native.getVocab(true))) maxId = Math.max(maxId, id);
+    this.vocabSize = maxId + 1;
+    this.bosTokenId = this.#specialId('bos_token', where);
+    this.eosTokenId = this.#specialId('eos_token', where);
+    this.maskTokenId = this.#specialId('mask_token', where);
+  }
+
+  /** The token ids of a text. */
+  async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
+    return (await this.encodeBatch([text], options))[0];
+  }
+
+  /** The token ids of many texts, encoded on all cores. */
+  async encodeBatch(texts: readonly string[], options: EncodeOptions = {}): Promise<Int32Array[]> {
+    const { addSpecialTokens = true } = options;
+    const encodings = await this.#native.encodeBatch(texts as string[], { addSpecialTokens });
+    return encodings.map((encoding) => new Int32Array(encoding.getIds()));
+  }
+
+  /** The text of token ids; ids beyond the vocabulary, such as padding rows of an embedding, give nothing. */
+  decode(ids: ArrayLike<number>, options: DecodeOptions = {}): Promise<string> {
+    return this.#native.decode(Array.from(ids), options.skipSpecialTokens ?? false);
+  }
+
+  /** The id of a token, or undefined. */
+  tokenToId(token: string): number | undefined {
+    return this.#native.tokenToId(token) ?? undefined;
+  }
+
+  /** The token of an id, or undefined. */
+  idToToken(id: number): string | undefined {
+    return this.#native.idToToken(id) ?? undefined;
+  }
+
+  /**
+   * Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` into a folder,
+   * which `transformers` then loads.
+   */
+  save(directory: string): void {
+    mkdirSync(directory, { recursive: true });
+    const specialTokens = Object.entries(this.config).filter(
+      ([key, value]) => key.endsWith('_token') && value,
+    );
+    const write = (name: string, value: string) => writeFileSync(join(directory, name), value);
+    write('tokenizer.json', this.json);
+    write('tokenizer_config.json', `${JSON.stringify(this.config, null, 2)}\n`);
+    write('special_tokens_map.json', `${JSON.stringify(Object.fromEntries(specialTokens), null, 2)}\n`);
+  }
+
+  #specialId(key: string, where: string): number | undefined {
+    const token = contentOf(this.config[key]);
+    if (token === undefined) return undefined;
+    const id = this.tokenToId(token);
+    if (id === undefined) {
+      throw new TokenizerError(`${where}: ${key} is '${token}', which is not in the vocabulary`);
+    }
+    return id;
+  }
+}
+
+/** Parses a `tokenizer.json`, with truncation and padding off: training text is never cut by its tokenizer. */
+export function nativeTokenizer(json: string, where: string): NativeTokenizer {
+  let native: NativeTokenizer;
+  try {
+    native = NativeTokenizer.fromString(json);
+  } catch (error) {
+    throw new TokenizerError(`${where} is not a tokenizer.json: ${reasonOf(error)}`);
+  }
+  native.disableTruncation();
+  native.disablePadding();
+  return native;
+}
+
+/**
+ * Loads a tokenizer from a `tokenizer.json` or from the Hugging Face folder that holds one.
+ *
+ * BOS, EOS and mask tokens come from the options, else `tokenizer_config.json`, else
+ * `special_tokens_map.json`, else the ids in `generation_config.json` and `config.json`.
+ *
+ * @throws TokenizerError where the file is missing or damaged, or names a special token it does not have.
+ */
+export function loadTokenizer(path: string, options: LoadTokenizerOptions = {}): Tokenizer {
+  const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  const directory = isDirectory ? path : dirname(path);
+  const file = isDirectory ? join(path, 'tokenizer.json') : path;
+  if (!existsSync(file)) {
+    throw new TokenizerError(`no such file ${file}; expected a tokenizer.json or a folder that holds one`);
+  }
+  const json = readFileSync(file, 'utf8');
+  const config: Record<string, unknown> = {
+    ...readJson(join(directory, 'special_tokens_map.json')),
+    ...withoutNulls(readJson(join(directory, 'tokenizer_config.json'))),
+  };
+  for (const role of ['bos', 'eos'] as const) {
+    const given = role === 'bos' ? options.bosToken : options.eosToken;
+    const token =
+      given ?? contentOf(config[`${role}_token`]) ?? tokenOfModelConfig(directory, role, json, file);
+    if (token !== undefined) config[`${role}_token`] = given ?? config[`${role}_token`] ?? token;
+  }
+  return new Tokenizer(json, config, file);
+}
+
+/**
+ * A tokenizer with a mask token, at the first id after its vocabulary unless it has that token already.
+ *
+ * MEAP writes this id over input tokens; the model needs `vocabSize` rows of the result, and it is never a target.
+ */
+export function addMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tokenizer {
+  const config = { ...tokenizer.config, mask_token: maskToken };
+  if (tokenizer.tokenToId(maskToken) !== undefined) return new Tokenizer(tokenizer.json, config, 'tokenizer');
+  const contents = JSON.parse(tokenizer.json);
+  const added = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const entry = { id: tokenizer.vocabSize, content: maskToken, ...added };
+  contents.added_tokens = [...(contents.added_tokens ?? []), entry];
+  const masked = new Tokenizer(JSON.stringify(contents), config, 'tokenizer');
+  if (masked.maskTokenId !== tokenizer.vocabSize) {
+    throw new TokenizerError(
+      `mask token: '${maskToken}' got id ${masked.maskTokenId}, expected ${tokenizer.vocabSize}; ids have gaps`,
+    );
+  }
+  return masked;
+}
+
+/** Special tokens are written either as a string or as an object with their content. */
+function contentOf(value: unknown): string | undefined {
+  const content = typeof value === 'object' ? (value as { content?: unknown } | null)?.content : value;
+  return typeof content === 'string' ? content : undefined;
+}
+
+function tokenOfModelConfig(
+  directory: string,
+  role: 'bos' | 'eos',
+  json: string,
+  where: string,
+): string | undefined {
+  for (const name of ['generation_config.json', 'config.json']) {
+    const value = readJson(join(directory, name))[`${role}_token_id`];
+    // A list holds every id that ends a generation; its first is the one that ends a text.
+    const id = Array.isArray(value) ? value[0] : value;
+    if (typeof id === 'number') return nativeTokenizer(json, where).idToToken(id) ?? undefined;
+  }
+  return undefined;
+}
+
+function readJson(path: string): Record<string, unknown> {
+  if (!existsSync(path)) return {};
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+  } catch (error) {
+    throw new TokenizerError(`${path} is not JSON: ${reasonOf(error)}`);
+  }
+  throw new TokenizerError(`${path} does not hold a JSON object`);
+}
+
+function withoutNulls(config: TokenizerConfig): TokenizerConfig {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== null));
+}
