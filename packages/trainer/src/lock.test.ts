@@ -1,8 +1,9 @@
+import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { RunLockedError } from './errors.ts';
+import { RunLockedError, TrainerError } from './errors.ts';
 import { acquireLock } from './lock.ts';
 
 let directory: string;
@@ -51,5 +52,26 @@ describe('acquireLock', () => {
       expect(JSON.parse(readFileSync(lockOf(), 'utf8'))).toEqual(holder);
       expect(readdirSync(directory)).toEqual(['run.lock']);
     }
+  });
+
+  it.skipIf(process.platform !== 'linux')('takes over the lock of a killed process not yet reaped', () => {
+    const child = spawn('sleep', ['60'], { stdio: 'ignore' });
+    const stat = () => readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(') ')[1].split(' ');
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    write({ pid: child.pid, started: `${boot}:${stat()[19]}`, host: hostname() });
+    expect(() => acquireLock(directory)).toThrow(RunLockedError);
+    child.kill('SIGKILL');
+    // Without a turn of the event loop nobody reaps it.
+    while (stat()[0] !== 'Z');
+    acquireLock(directory)();
+  });
+
+  it('makes the folder, and says in one line when it cannot', () => {
+    acquireLock(join(directory, 'a', 'b'))();
+    expect(existsSync(join(directory, 'a', 'b'))).toBe(true);
+    writeFileSync(join(directory, 'file'), '');
+    const attempt = () => acquireLock(join(directory, 'file'));
+    expect(attempt).toThrow(TrainerError);
+    expect(attempt).toThrow(/^train: the run directory .*file cannot be used: EEXIST.*$/);
   });
 });

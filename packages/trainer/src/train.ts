@@ -2,7 +2,6 @@
  * The training loop, top to bottom: resume, then for each step accumulate gradients over micro-batches, judge,
  * clip, update, log, validate, sample, save. It knows no model and no data set; all parts are passed in.
  */
-import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import { loadOptimizerTensors, saveCheckpoint, type TrainerState, tidyCheckpoints } from './checkpoint.ts';
@@ -94,8 +93,6 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<TrainR
   const warn = (message: string) => emit({ type: 'warning', message });
   const isDue = (every: number) => run.step > 0 && (run.step % every === 0 || run.step === steps);
   const checkpoints = join(directory, 'checkpoints');
-  mkdirSync(checkpoints, { recursive: true });
-
   const optimizerState = optimizer.init(parameters);
   const guard = new Guard(options.guard);
   const run: Progress = { step: 0, tokens: 0, validatedStep: 0, sampledStep: 0, data: snapshot(batches) };
