@@ -29,10 +29,15 @@ export default defineConfig({
     env: { MEAP_DATA: data },
     // The kernels use every core themselves.
     maxWorkers: 2,
+    testTimeout: 60_000,
     projects: [
       {
         extends: true,
-        test: { name: 'fast', include: ['{packages,apps}/*/src/**/*.test.ts'], exclude: ['**/*.slow.test.ts'] },
+        test: {
+          name: 'fast',
+          include: ['{packages,apps}/*/src/**/*.test.ts'],
+          exclude: ['**/*.slow.test.ts'],
+        },
       },
       {
         extends: true,

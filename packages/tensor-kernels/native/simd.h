@@ -47,7 +47,7 @@ MEAP_INLINE float maxOf(vf x) {
   return m;
 }
 
-// e^x to 2 ulp over [-87.3, 88.7]; 0 below, e^88.7 above. Cody-Waite reduction, degree-6 minimax polynomial.
+// e^x to 2 ulp over [-87.3, 88.7]; 0 below, e^88.7 above, NaN for NaN. Cody-Waite reduction, degree-6 minimax polynomial.
 MEAP_INLINE vf exp(vf x) {
   vf clamped = min(max(x, splat(-87.33654f)), splat(88.72283f));
   vf shifted = clamped * 1.44269504f + 12582912.0f;  // 1.5·2^23: the sum's low bits are the rounded integer
@@ -62,7 +62,8 @@ MEAP_INLINE vf exp(vf x) {
   p = p * r * r + r + 1.0f;
   vi bits = (vi)shifted << 23;  // drops all but the integer, modulo 2^9: exactly the exponent's offset
   vf y = (vf)((vi)p + bits);
-  return x < -87.33654f ? vf{} : y;
+  y = x < -87.33654f ? vf{} : y;
+  return x == x ? y : x;
 }
 
 template <class F>

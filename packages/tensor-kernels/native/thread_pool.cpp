@@ -116,7 +116,11 @@ void parallelFor(int64_t n, void (*body)(void *, int64_t), void *context) {
   inside = true;
   runJob();
   inside = false;
-  while (busy.load(std::memory_order_acquire) != 0) pause();
+  // A worker that lost its core to another process needs one to finish: give way after a while.
+  for (int spin = 0; busy.load(std::memory_order_acquire) != 0; spin++) {
+    if (spin < 20000) pause();
+    else std::this_thread::yield();
+  }
   ownership.unlock();
 }
 

@@ -1,4 +1,11 @@
-export { type BackendDescription, type BackendName, describeBackend, setBackend } from './backend.ts';
+export {
+  type BackendDescription,
+  BackendError,
+  type BackendName,
+  describeBackend,
+  setBackend,
+} from './backend.ts';
+export type { Precision } from './native-backend.ts';
 export {
   attention,
   embedding,
@@ -10,5 +17,6 @@ export {
   tokenLosses,
 } from './ops.ts';
 export { type AdamWOptions, adamW, globalNorm } from './optimizer.ts';
+export { measurePeak, setPrecision } from './precision.ts';
 export { recompute } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';

@@ -3,7 +3,7 @@ import { BufferPool } from './buffer-pool.ts';
 import { loadNativeAddon, type NativeAddon } from './native-addon.ts';
 import { registerNativeKernels } from './native-kernels.ts';
 
-/** What {@link numericPrecision} accepts: how matrix products round their inputs. */
+/** How matrix products round their inputs; see {@link setPrecision}. */
 export type Precision = 'float32' | 'bfloat16';
 
 interface TensorData {

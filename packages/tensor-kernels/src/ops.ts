@@ -93,10 +93,11 @@ export function attention(
   const attributes = { scale: options.scale ?? 1 / Math.sqrt(D), window: options.window ?? 0 };
   return customGradient([q_BTHD, k_BSGD, v_BSGD], ([q, k, v], save) => {
     const [out, logSumExp] = runKernel('Attention', { q, k, v, segmentIds }, attributes);
-    save([q, k, v, out, logSumExp]);
+    // What the backward pass reads must be saved, constants too: the forward pass's scope frees the rest.
+    save([q, k, v, out, logSumExp, ...(segmentIds ? [segmentIds] : [])]);
     return {
       value: out,
-      gradient: (dy, [q, k, v, out, logSumExp]) =>
+      gradient: (dy, [q, k, v, out, logSumExp, segmentIds]) =>
         runKernel('AttentionGrad', { dy, q, k, v, out, logSumExp, segmentIds }, attributes),
     };
   }) as tf.Tensor4D;
@@ -135,11 +136,14 @@ export function rotaryEmbedding(x_BTHD: tf.Tensor4D, cos: tf.Tensor, sin: tf.Ten
   requireShape('rotaryEmbedding', 'cos', cos, cos.rank === 3 ? [B, T, D / 2] : [T, D / 2]);
   requireShape('rotaryEmbedding', 'sin', sin, cos.shape);
   if (!hasKernel('RotaryEmbedding')) return rotaryEmbeddingReference(x_BTHD, cos, sin);
-  return customGradient([x_BTHD], ([x]) => ({
-    value: runKernel('RotaryEmbedding', { x, cos, sin }, { inverse: false })[0],
-    // A rotation's transpose is its inverse.
-    gradient: (dy) => runKernel('RotaryEmbedding', { x: dy, cos, sin }, { inverse: true }),
-  })) as tf.Tensor4D;
+  return customGradient([x_BTHD], ([x], save) => {
+    save([cos, sin]);
+    return {
+      value: runKernel('RotaryEmbedding', { x, cos, sin }, { inverse: false })[0],
+      // A rotation's transpose is its inverse.
+      gradient: (dy, [cos, sin]) => runKernel('RotaryEmbedding', { x: dy, cos, sin }, { inverse: true }),
+    };
+  }) as tf.Tensor4D;
 }
 
 /**
@@ -185,10 +189,13 @@ export function embedding(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
   if (ids.dtype !== 'int32') throw new Error(`embedding: ids must be int32, got ${ids.dtype}`);
   if (!hasKernel('Embedding')) return embeddingReference(ids, table_VC);
   const numRows = table_VC.shape[0];
-  return customGradient([table_VC], ([table]) => ({
-    value: runKernel('Embedding', { ids, table })[0],
-    gradient: (dy) => runKernel('EmbeddingGrad', { dy, ids }, { numRows }),
-  }));
+  return customGradient([table_VC], ([table], save) => {
+    save([ids]);
+    return {
+      value: runKernel('Embedding', { ids, table })[0],
+      gradient: (dy, [ids]) => runKernel('EmbeddingGrad', { dy, ids }, { numRows }),
+    };
+  });
 }
 
 /**

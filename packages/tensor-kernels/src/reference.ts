@@ -92,10 +92,13 @@ export function linearReference(x: tf.Tensor, weight_OI: tf.Tensor2D): tf.Tensor
 
 /** Gradients come from a scatter, since plain `gather`'s need a kernel that tfjs-wasm lacks. */
 export function embeddingReference(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
-  return customGradient([table_VC], ([table]) => ({
-    value: tf.gather(table, ids.as1D()).reshape([...ids.shape, table_VC.shape[1]]),
-    gradient: (dy) => tf.scatterND(ids.reshape([-1, 1]), dy.reshape([ids.size, -1]), table_VC.shape),
-  }));
+  return customGradient([table_VC], ([table], save) => {
+    save([ids]);
+    return {
+      value: tf.gather(table, ids.as1D()).reshape([...ids.shape, table_VC.shape[1]]),
+      gradient: (dy, [ids]) => tf.scatterND(ids.reshape([-1, 1]), dy.reshape([ids.size, -1]), table_VC.shape),
+    };
+  });
 }
 
 export function tokenLossesReference(
@@ -105,9 +108,10 @@ export function tokenLossesReference(
 ): tf.Tensor1D {
   return tf.tidy(() => {
     const logits_NV = tf.matMul(x_NC, weight_VC, false, true);
+    // A shift of all logits cancels, so it needs no gradient.
     const peak_N1 = customGradient([logits_NV], ([logits]) => ({
       value: tf.max(logits, -1, true),
-      gradient: () => tf.zerosLike(logits_NV),
+      gradient: () => tf.zeros(logits.shape),
     }));
     const logSum_N = tf.log(tf.sum(tf.exp(tf.sub(logits_NV, peak_N1)), -1)).add(peak_N1.squeeze([-1]));
     const target_N = tf.sum(tf.mul(logits_NV, tf.oneHot(targets_N, weight_VC.shape[0])), -1);

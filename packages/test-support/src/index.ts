@@ -1,1 +1,3 @@
-export {};
+export { expectClose, type Tolerance } from './closeness.ts';
+export { checkGradients } from './gradients.ts';
+export { expectNoLeaks } from './leaks.ts';

@@ -1,0 +1,122 @@
+import * as tf from '@tensorflow/tfjs';
+import * as fc from 'fast-check';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { BufferPool } from './buffer-pool.ts';
+import { BackendError, describeBackend, measurePeak, setBackend, setPrecision } from './index.ts';
+import { nativeBackend } from './native-backend.ts';
+
+describe('BufferPool', () => {
+  it('never hands out a buffer in use, whatever the order of taking and releasing', () => {
+    const action = fc.record({ take: fc.boolean(), bytes: fc.integer({ min: 0, max: 1e6 }), at: fc.nat() });
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
+        const pool = new BufferPool((bytes) => new ArrayBuffer(bytes));
+        const used: ArrayBuffer[] = [];
+        for (const { take, bytes, at } of actions) {
+          if (take || used.length === 0) {
+            const buffer = pool.take(bytes);
+            expect(used).not.toContain(buffer);
+            expect(buffer.byteLength).toBeGreaterThanOrEqual(bytes);
+            expect(buffer.byteLength).toBeLessThanOrEqual(Math.max(bytes * 1.13, bytes + 64));
+            pool.retain(buffer);
+            used.push(buffer);
+          } else {
+            pool.release(used.splice(at % used.length, 1)[0]);
+          }
+        }
+        expect(pool.memory().liveBytes).toBe(used.reduce((sum, { byteLength }) => sum + byteLength, 0));
+      }),
+    );
+  });
+
+  it('keeps a buffer until its last tensor is gone', () => {
+    const pool = new BufferPool((bytes) => new ArrayBuffer(bytes));
+    const buffer = pool.take(100);
+    pool.retain(buffer);
+    pool.retain(buffer);
+    pool.release(buffer);
+    expect(pool.take(100)).not.toBe(buffer);
+    pool.release(buffer);
+    expect(pool.take(100)).toBe(buffer);
+  });
+});
+
+describe('the native backend', () => {
+  beforeAll(async () => {
+    await setBackend('native');
+  });
+
+  it('gives callers arrays that later tensors do not overwrite', () => {
+    const x = tf.add(tf.ones([1000]), tf.ones([1000]));
+    const values = x.dataSync();
+    x.dispose();
+    tf.add(tf.ones([1000]), tf.fill([1000], 5)).dispose();
+    expect(values.every((value) => value === 2)).toBe(true);
+  });
+
+  it('keeps what a slice shares after its source is gone', () => {
+    const source = tf.add(tf.ones([1000]), tf.ones([1000]));
+    const slice = tf.slice(source, 10, 5);
+    source.dispose();
+    const other = tf.add(tf.ones([1000]), tf.fill([1000], 5));
+    expect([...slice.dataSync()]).toEqual([2, 2, 2, 2, 2]);
+    tf.dispose([slice, other]);
+  });
+
+  it('never writes into an array the caller gave', () => {
+    const mine = Float32Array.of(1, 2, 3);
+    const x = tf.tensor1d(mine);
+    x.dispose();
+    tf.add(tf.ones([3]), tf.ones([3]));
+    expect([...mine]).toEqual([1, 2, 3]);
+  });
+
+  it('allocates nothing once shapes repeat', () => {
+    const step = () =>
+      tf.tidy(() => {
+        const loss = (x: tf.Tensor) => tf.sum(tf.matMul(x as tf.Tensor2D, x as tf.Tensor2D, false, true));
+        tf.grad(loss)(tf.add(tf.ones([200, 300]), tf.ones([200, 300]))).dataSync();
+      });
+    step();
+    const { pool } = nativeBackend()!;
+    const before = pool.memory();
+    for (let i = 0; i < 20; i++) step();
+    expect(pool.memory()).toEqual(before);
+  });
+
+  it('runs ops without a kernel of ours as TensorFlow.js does', () => {
+    const x = tf.tensor2d([[3, 1, 2]]);
+    expect([...tf.topk(x, 2).values.dataSync()]).toEqual([3, 2]);
+    expect([...tf.add(tf.scalar(1, 'int32'), tf.tensor1d([1, 2], 'int32')).dataSync()]).toEqual([2, 3]);
+    expect([...tf.mul(x, tf.tensor2d([[2], [3]])).dataSync()]).toEqual([6, 2, 4, 9, 3, 6]);
+    expect([...tf.mul(x, 2).dataSync()]).toEqual([6, 2, 4]);
+  });
+});
+
+describe('setBackend', () => {
+  it('says what runs and why', async () => {
+    const auto = await setBackend('auto');
+    expect(auto).toEqual(describeBackend());
+    expect(auto).toMatchObject({ name: 'native', reason: 'the fastest backend for a CPU' });
+    expect(auto.device).toMatch(/, \d+ threads?$/);
+    expect(await setBackend('wasm')).toMatchObject({ name: 'wasm', reason: 'asked for by name' });
+    await tf.setBackend('cpu');
+    expect(describeBackend()).toMatchObject({ name: 'cpu', reason: 'set through TensorFlow.js' });
+  });
+
+  it('refuses a name it does not know', async () => {
+    await expect(setBackend('cuda' as 'cpu')).rejects.toThrow(BackendError);
+    await expect(setBackend('cuda' as 'cpu')).rejects.toThrow("got 'cuda', expected 'auto', 'native'");
+  });
+});
+
+describe('setPrecision and measurePeak', () => {
+  it('need the native backend', async () => {
+    await setBackend('cpu');
+    expect(() => setPrecision('bfloat16')).toThrow("needs the native backend, got 'cpu'");
+    expect(() => setPrecision('float32')).not.toThrow();
+    expect(measurePeak()).toBeUndefined();
+    await setBackend('native');
+    expect(measurePeak()).toBeGreaterThan(1);
+  });
+});

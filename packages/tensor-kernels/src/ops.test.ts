@@ -1,0 +1,137 @@
+/** Gradients of every op by central differences on each backend, and what each refuses. */
+
+import { checkGradients, expectClose, expectNoLeaks } from '@meap/test-support';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it } from 'vitest';
+import * as k from './index.ts';
+
+const random = <T extends tf.Tensor>(shape: number[], seed: number) =>
+  tf.randomNormal(shape, 0, 1, 'float32', seed) as T;
+
+/** Loss and inputs of each op; the squares make every gradient depend on every value. */
+const cases: [string, (...x: tf.Tensor[]) => tf.Tensor, number[][]][] = [
+  [
+    'attention',
+    (q, key, v) => k.attention(q as tf.Tensor4D, key as tf.Tensor4D, v as tf.Tensor4D, { window: 5 }),
+    [
+      [2, 7, 4, 6],
+      [2, 7, 2, 6],
+      [2, 7, 2, 6],
+    ],
+  ],
+  ['rmsNorm', (x, w) => k.rmsNorm(x, w as tf.Tensor1D, 1e-5), [[4, 9], [9]].map((shape) => shape)],
+  [
+    'rotaryEmbedding',
+    (x) => {
+      const angle = random([5, 3], 9);
+      return k.rotaryEmbedding(x as tf.Tensor4D, tf.cos(angle), tf.sin(angle)).mul(random([2, 5, 2, 6], 8));
+    },
+    [[2, 5, 2, 6]],
+  ],
+  [
+    'swiGlu',
+    (gate, up) => k.swiGlu(gate, up),
+    [
+      [3, 8],
+      [3, 8],
+    ],
+  ],
+  [
+    'linear',
+    (x, w) => k.linear(x, w as tf.Tensor2D),
+    [
+      [2, 3, 5],
+      [4, 5],
+    ],
+  ],
+  ['embedding', (t) => k.embedding(tf.tensor1d([3, 0, 3], 'int32'), t as tf.Tensor2D), [[5, 4]]],
+  [
+    'linearCrossEntropy',
+    (x, w) =>
+      k.linearCrossEntropy(
+        x as tf.Tensor2D,
+        w as tf.Tensor2D,
+        tf.tensor1d([3, 0, 6, 3], 'int32'),
+        tf.tensor1d([1, 1, 0, 0.5]),
+      ),
+    [
+      [4, 5],
+      [7, 5],
+    ],
+  ],
+  [
+    'recompute',
+    (x, w) => k.recompute((x, w) => k.rmsNorm(tf.tanh(x), w as tf.Tensor1D, 1e-5), [x, w]),
+    [[4, 9], [9]],
+  ],
+];
+
+describe.each(['native', 'wasm', 'cpu'] as const)('on %s', (backend) => {
+  beforeAll(async () => {
+    await k.setBackend(backend);
+  });
+
+  it.each(cases)('%s has the gradient of its value', (_, f, shapes) => {
+    checkGradients(
+      (...x) => tf.sum(tf.square(f(...x))),
+      shapes.map((shape, i) => random(shape, i + 1)),
+    );
+  });
+
+  it.each(cases)('%s leaves no tensors behind', async (_, f, shapes) => {
+    const inputs = shapes.map((shape, i) => random(shape, i + 1));
+    await expectNoLeaks(() => {
+      tf.dispose(tf.valueAndGrads((...x) => tf.sum(tf.square(f(...x))))(inputs));
+    });
+    tf.dispose(inputs);
+  });
+});
+
+describe('recompute', () => {
+  beforeAll(async () => {
+    await k.setBackend('native');
+  });
+
+  it('nests, composes with other ops and keeps gradients exact', () => {
+    const [x, w] = [random([6, 6], 1), random([6, 6], 2)];
+    const block = (x: tf.Tensor, w: tf.Tensor) => tf.tanh(tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D));
+    const loss = (run: (x: tf.Tensor, w: tf.Tensor) => tf.Tensor) =>
+      tf.valueAndGrads((x, w) => tf.sum(tf.square(run(run(x, w).mul(2), w))))([x, w]);
+    const direct = loss(block);
+    const recomputed = loss((x, w) => k.recompute(block, [x, w]));
+    const nested = loss((x, w) => k.recompute((x, w) => k.recompute(block, [x, w]), [x, w]));
+    for (const other of [recomputed, nested]) {
+      expectClose(other.value, direct.value, { relative: 0 });
+      expectClose(other.grads[0], direct.grads[0], { relative: 0 });
+      expectClose(other.grads[1], direct.grads[1], { relative: 0 });
+    }
+  });
+});
+
+describe('bad input', () => {
+  beforeAll(async () => {
+    await k.setBackend('native');
+  });
+  const zeros = <T extends tf.Tensor>(...shape: number[]) => tf.zeros(shape) as T;
+
+  it('is refused with what was got and what was expected', () => {
+    expect(() => k.attention(zeros(1, 4, 3, 8), zeros(1, 4, 2, 8), zeros(1, 4, 2, 8))).toThrow(
+      'attention: 3 query heads cannot share 2',
+    );
+    expect(() => k.attention(zeros(1, 4, 2, 8), zeros(1, 3, 2, 8), zeros(1, 3, 2, 8))).toThrow('S=3');
+    expect(() => k.attention(zeros(1, 4, 2, 8), zeros(1, 4, 2, 6), zeros(1, 4, 2, 6))).toThrow(
+      'got [1,4,2,6], expected [1, *, *, 8]',
+    );
+    expect(() => k.rmsNorm(zeros(2, 3), zeros(4), 1e-5)).toThrow('rmsNorm: weight');
+    expect(() => k.linear(zeros(2, 3), zeros(4, 5))).toThrow('linear: weight');
+    expect(() => k.swiGlu(zeros(2, 3), zeros(2, 4))).toThrow('swiGlu: up');
+    expect(() => k.linearCrossEntropy(zeros(2, 3), zeros(4, 3), zeros(2))).toThrow('int32');
+    expect(() => tf.matMul(zeros<tf.Tensor2D>(2, 3), zeros<tf.Tensor2D>(2, 3))).toThrow();
+  });
+
+  it.each([-1, 5])('id %i outside the vocabulary is named', (id) => {
+    const ids = tf.tensor1d([0, id], 'int32');
+    expect(() => k.embedding(ids, zeros(5, 3))).toThrow(`got ${id} at position 1, expected 0 to 4`);
+    expect(() => k.linearCrossEntropy(zeros(2, 3), zeros(5, 3), ids)).toThrow(`got ${id} at position 1`);
+  });
+});

@@ -1,0 +1,15 @@
+import * as tf from '@tensorflow/tfjs';
+
+/** Throws when running `body` leaves more tensors or data buckets than before; runs it once first to warm caches. */
+export async function expectNoLeaks(body: () => unknown, { repeats = 50 } = {}): Promise<void> {
+  await body();
+  const before = tf.memory();
+  for (let i = 0; i < repeats; i++) await body();
+  const after = tf.memory();
+  if (after.numTensors !== before.numTensors || after.numDataBuffers !== before.numDataBuffers) {
+    throw new Error(
+      `expectNoLeaks: ${repeats} runs left ${after.numTensors - before.numTensors} tensors and ` +
+        `${after.numDataBuffers - before.numDataBuffers} data buffers`,
+    );
+  }
+}
