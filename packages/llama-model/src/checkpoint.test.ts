@@ -93,6 +93,13 @@ describe('saveLlama and loadLlama', () => {
     loaded.dispose();
   });
 
+  test('a directory that cannot be made is a typed error', async () => {
+    const model = await loadLlama(fixture);
+    await writeFile(join(directory, 'file'), '');
+    await expect(saveLlama(join(directory, 'file', 'model'), model)).rejects.toThrow(CheckpointError);
+    model.dispose();
+  });
+
   test('weights that float16 cannot hold, or NaN, are not saved', async () => {
     const model = await loadLlama(fixture);
     const name = 'model.layers.1.mlp.up_proj.weight';

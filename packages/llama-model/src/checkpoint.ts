@@ -66,7 +66,8 @@ export async function loadLlama(directory: string): Promise<Llama> {
  * Tensors leave the backend one at a time. The weights come last and appear complete or not at all.
  *
  * @returns Names of the files written, for instance `['config.json', …, 'model.safetensors']`
- * @throws CheckpointError for weights that are not finite in `dtype`; SafetensorsError when writing fails
+ * @throws CheckpointError for weights that are not finite in `dtype` or a directory that cannot be written;
+ *   SafetensorsError when writing the weights fails
  */
 export async function saveLlama(
   directory: string,
@@ -87,9 +88,13 @@ export async function saveLlama(
     'config.json': { ...toHuggingFaceConfig(model.config), torch_dtype: dtype },
     'generation_config.json': { _from_model_config: true, bos_token_id, eos_token_id, pad_token_id },
   };
-  await mkdir(directory, { recursive: true });
-  for (const [name, content] of Object.entries(files)) {
-    await writeFile(join(directory, name), `${JSON.stringify(content, null, 2)}\n`);
+  try {
+    await mkdir(directory, { recursive: true });
+    for (const [name, content] of Object.entries(files)) {
+      await writeFile(join(directory, name), `${JSON.stringify(content, null, 2)}\n`);
+    }
+  } catch (cause) {
+    throw new CheckpointError(`${directory}: cannot be written: ${(cause as Error).message}`, [], { cause });
   }
   const weightFiles = await writeShardedSafetensors(directory, tensors, {
     metadata: { format: 'pt' },

@@ -13,13 +13,13 @@ import { backends, distance, expected, fixture, tokens } from './testing.ts';
 const inputs = expected.batches[0].map((row) => row.slice(0, -1));
 const targets = expected.batches[0].map((row) => row.slice(1));
 
-/** Mean loss, and its gradient by parameter name. */
-function gradients(model: Llama, options: { recompute?: boolean } = {}) {
+/** Loss sum, and its gradient by parameter name. */
+function gradients(model: Llama, options: { recompute?: boolean } = {}, from = inputs, to = targets) {
   const byName = new Map<string, Float32Array>();
   let sum = 0;
   tf.tidy(() => {
     const { value, grads } = tf.variableGrads(
-      () => model.loss(tokens(inputs), tokens(targets), undefined, options).sum,
+      () => model.loss(tokens(from), tokens(to), undefined, options).sum,
       [...model.parameters.values()],
     );
     sum = value.dataSync()[0];
@@ -202,7 +202,8 @@ describe.each(backends)('Llama on %s', (backend) => {
     const model = await loadLlama(fixture);
     gradients(model, { recompute: true });
     const settled = tf.memory().numTensors;
-    for (let step = 0; step < 50; step++) gradients(model, { recompute: step % 2 === 0 });
+    const short = [inputs[0].slice(0, 4)];
+    for (let step = 0; step < 50; step++) gradients(model, { recompute: step % 2 === 0 }, short, short);
     expect(tf.memory().numTensors).toBe(settled);
     model.dispose();
     expect(tf.memory().numTensors).toBe(before);

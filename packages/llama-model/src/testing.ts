@@ -3,6 +3,10 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type BackendName, setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
+import { vi } from 'vitest';
+
+// Plain JavaScript on a busy machine is slow, not wrong.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Backends that can run here: the same tests run on each. */
 export const backends: BackendName[] = [];
