@@ -2,6 +2,7 @@ import { SafetensorsError, show } from './error.ts';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const PLAIN_STRING = /"[^"\\\p{Cc}]*"/uy;
 const INTEGER = /(?:0|[1-9]\d{0,15})(?![\d.eE])/y;
 const OTHER_SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 const SPACE = /[ \t\n\r]*/y;
@@ -49,7 +50,8 @@ export class JsonCursor {
 
   /** Reads a string. */
   string(what: string): string {
-    this.#skipSpace();
+    const plain = this.#match(PLAIN_STRING);
+    if (plain !== undefined) return plain.slice(1, -1);
     const text = this.#text;
     if (text.charCodeAt(this.#at) !== QUOTE) this.#unexpected(what);
     let end = this.#at + 1;
