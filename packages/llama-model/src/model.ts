@@ -93,9 +93,11 @@ export class Llama {
     requireIds('ids', ids_BT, this.config.vocab_size);
 
     return tf.tidy(() => {
-      const rotary = this.#rotary(ids_BT, options).map(holdForBackward);
-      const segmentIds = options.segmentIds && holdForBackward(options.segmentIds);
-      let x_BTE = embedding(holdForBackward(ids_BT), this.#matrix(EMBEDDING)) as tf.Tensor3D;
+      // Ops save what their gradient reads; a recomputed block reads these once more, past any op.
+      const hold = options.recompute ? holdForBackward : <T extends tf.Tensor>(tensor: T): T => tensor;
+      const rotary = this.#rotary(ids_BT, options).map(hold);
+      const segmentIds = options.segmentIds && hold(options.segmentIds);
+      let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
       for (let layer = 0; layer < numLayers; layer++) {
         const context: BlockContext = { config: this.config, rotary, segmentIds, cache, layer };
         const weights = BLOCK_WEIGHTS.map((weight) => this.#weight(blockParameter(layer, weight)));
