@@ -85,6 +85,9 @@ describe('saveCheckpoint', () => {
   it('keeps the newest k and replaces a checkpoint of the same step', async () => {
     for (const step of [1, 2, 3, 4, 4, 10]) await save(step, { keepLast: 2 });
     expect(readdirSync(directory).sort()).toEqual(['step-00000004', 'step-00000010']);
+    // Going on from an earlier step, a new checkpoint does not fall to later ones.
+    await save(7, { keepLast: 1 });
+    expect(readdirSync(directory).sort()).toEqual(['step-00000007', 'step-00000010']);
   });
 
   it('leaves nothing of a failed save and everything of the one before', async () => {

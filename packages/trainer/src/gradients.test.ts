@@ -97,6 +97,11 @@ describe('accumulateGradients', () => {
     };
     await expect(accumulateGradients({ ...options, loss: throwing })).rejects.toThrow('bad batch');
     expect(tf.memory().numTensors).toBe(before);
+    const nothing = (batch: TinyBatch) => ({ ...loss(batch), count: 0 });
+    await expect(accumulateGradients({ ...options, loss: nothing })).rejects.toThrow(
+      'no target counted in step 1',
+    );
+    expect(tf.memory().numTensors).toBe(before);
     tf.disposeVariables();
   });
 });

@@ -1,5 +1,6 @@
 import { globalNorm } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
+import { TrainerError } from './errors.ts';
 import type { BatchSource, Loss, Parameters } from './types.ts';
 
 /** Gradients and counts of one optimizer step, summed over its micro-batches. */
@@ -53,6 +54,11 @@ export async function accumulateGradients<Batch>(
       }, variables);
       losses.push(value);
       for (const [name, variable] of parameters) addTo(sums.gradients, name, grads[variable.name]);
+    }
+    if (sums.count === 0) {
+      throw new TrainerError(
+        `loss: no target counted in step ${step + 1}, expected at least one: check masks and labels of the data`,
+      );
     }
     // Read once a step: on a GPU every read waits for the queue.
     for (const value of losses) sums.loss += (await value.data())[0];
