@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { describeEnvironment, writeEnvironment } from './environment.ts';
 
 it('writes what Node can tell and what the caller adds, again on every start', () => {
-  const directory = mkdtempSync(join(tmpdir(), 'meap-environment-'));
+  const directory = join(mkdtempSync(join(tmpdir(), 'meap-environment-')), 'run');
   for (const backend of ['native', 'cpu']) {
     writeEnvironment(directory, { backend: { name: backend } });
     const written = JSON.parse(readFileSync(join(directory, 'environment.json'), 'utf8'));
@@ -14,7 +14,7 @@ it('writes what Node can tell and what the caller adds, again on every start', (
     expect(written.cores).toBeGreaterThan(0);
   }
   expect(readdirSync(directory)).toEqual(['environment.json']);
-  rmSync(directory, { recursive: true });
+  rmSync(join(directory, '..'), { recursive: true });
 });
 
 it('has no git entry outside a repository', () => {

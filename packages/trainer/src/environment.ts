@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { arch, cpus, hostname, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import type { Json } from './types.ts';
@@ -30,8 +30,9 @@ export function describeEnvironment(): Environment {
   };
 }
 
-/** Writes `environment.json` into a run directory: {@link describeEnvironment} and what the caller adds. */
+/** Writes `environment.json` into a run directory, made if absent: {@link describeEnvironment} and what the caller adds. */
 export function writeEnvironment(directory: string, extra: { [key: string]: Json } = {}): void {
+  mkdirSync(directory, { recursive: true });
   const path = join(directory, 'environment.json');
   writeFileSync(`${path}.partial`, `${JSON.stringify({ ...describeEnvironment(), ...extra }, null, 2)}\n`);
   renameSync(`${path}.partial`, path);
