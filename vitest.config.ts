@@ -26,7 +26,8 @@ if (!existsSync(data)) {
 export default defineConfig({
   resolve: { alias },
   test: {
-    env: { MEAP_DATA: data },
+    // Test files run side by side: one kernel thread each. Tests of threads set their own number.
+    env: { MEAP_DATA: data, MEAP_NUM_THREADS: '1' },
     // The kernels use every core themselves.
     maxWorkers: 2,
     testTimeout: 60_000,
