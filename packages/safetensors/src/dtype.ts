@@ -1,5 +1,24 @@
+/** Element type of a tensor, named as in the format. The F8 types are carried as bytes. */
+export type Dtype =
+  | 'BOOL'
+  | 'U8'
+  | 'I8'
+  | 'F8_E5M2'
+  | 'F8_E4M3'
+  | 'F8_E8M0'
+  | 'I16'
+  | 'U16'
+  | 'F16'
+  | 'BF16'
+  | 'I32'
+  | 'U32'
+  | 'F32'
+  | 'F64'
+  | 'I64'
+  | 'U64';
+
 /** Bytes an element takes. In the order in which the reference writer sorts tensors, last first. */
-export const DTYPE_BYTES = {
+export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = {
   BOOL: 1,
   U8: 1,
   I8: 1,
@@ -16,10 +35,7 @@ export const DTYPE_BYTES = {
   F64: 8,
   I64: 8,
   U64: 8,
-} as const;
-
-/** Element type of a tensor, named as in the format. The F8 types are carried as bytes. */
-export type Dtype = keyof typeof DTYPE_BYTES;
+};
 
 /** Whether a string names a {@link Dtype}. */
 export function isDtype(name: string): name is Dtype {
@@ -31,7 +47,7 @@ export function countBytes(dtype: Dtype, shape: readonly number[]): number | und
   if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) return undefined;
   // A zero makes the product zero, however large the rest is.
   if (shape.includes(0)) return 0;
-  let bytes: number = DTYPE_BYTES[dtype];
+  let bytes = DTYPE_BYTES[dtype];
   for (const dimension of shape) {
     bytes *= dimension;
     if (!Number.isSafeInteger(bytes)) return undefined;
