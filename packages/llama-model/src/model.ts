@@ -25,7 +25,6 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
 import { CheckpointError, ContextLengthError, TokenInputError } from './errors.ts';
-import { holdForBackward } from './hold-for-backward.ts';
 import { initialValues } from './initialization.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import { BLOCK_WEIGHTS, blockParameter, EMBEDDING, FINAL_NORM, HEAD, parameterShapes } from './parameters.ts';
@@ -93,16 +92,23 @@ export class Llama {
     requireIds('ids', ids_BT, this.config.vocab_size);
 
     return tf.tidy(() => {
-      // Ops save what their gradient reads; a recomputed block reads these once more, past any op.
-      const hold = options.recompute ? holdForBackward : <T extends tf.Tensor>(tensor: T): T => tensor;
-      const rotary = this.#rotary(ids_BT, options).map(hold);
-      const segmentIds = options.segmentIds && hold(options.segmentIds);
+      const constants = [
+        ...this.#rotary(ids_BT, options),
+        ...(options.segmentIds ? [options.segmentIds] : []),
+      ];
       let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
       for (let layer = 0; layer < numLayers; layer++) {
-        const context: BlockContext = { config: this.config, rotary, segmentIds, cache, layer };
         const weights = BLOCK_WEIGHTS.map((weight) => this.#weight(blockParameter(layer, weight)));
-        const run = (...inputs: tf.Tensor[]) => block(inputs, context);
-        x_BTE = options.recompute ? recompute(run, [x_BTE, ...weights]) : run(x_BTE, ...weights);
+        const run = (inputs: tf.Tensor[], [cos, sin, segmentIds]: tf.Tensor[]) =>
+          block(inputs, {
+            config: this.config,
+            rotary: [cos, sin],
+            segmentIds: segmentIds as tf.Tensor2D | undefined,
+            cache,
+            layer,
+          });
+        const inputs = [x_BTE, ...weights];
+        x_BTE = options.recompute ? recompute(run, inputs, constants) : run(inputs, constants);
       }
       cache?.commit(ids_BT.shape[1]);
       return rmsNorm(x_BTE, this.#weight(FINAL_NORM) as tf.Tensor1D, epsilon);

@@ -62,14 +62,14 @@ void rotary(const float *x, const float *cos, const float *sin, float *y, int64_
   parallel((B * T + ROWS - 1) / ROWS, [&](int64_t task) {
     for (int64_t r = task * ROWS; r < least(B * T, (task + 1) * ROWS); r++) {
       const int64_t table = (tableBatch == 1 ? r % T : r) * half;
-      const float *c = cos + table, *s = sin + table;
+      const float *__restrict c = cos + table, *__restrict s = sin + table;
       for (int64_t h = 0; h < H; h++) {
-        const float *a = x + (r * H + h) * D;
-        float *o = y + (r * H + h) * D;
+        const float *__restrict a = x + (r * H + h) * D;
+        float *__restrict o = y + (r * H + h) * D;
         for (int64_t i = 0; i < half; i++) {
-          const float low = a[i], high = a[i + half];
-          o[i] = low * c[i] - high * s[i] * sign;
-          o[i + half] = high * c[i] + low * s[i] * sign;
+          const float low = a[i], high = a[i + half], turn = s[i] * sign;
+          o[i] = low * c[i] - high * turn;
+          o[i + half] = high * c[i] + low * turn;
         }
       }
     }
@@ -135,16 +135,20 @@ void embeddingGrad(const float *dy, const int32_t *ids, float *dTable, int64_t n
 }
 
 void adamW(const meap::AdamW &o) {
-  const float decay = 1 - o.learningRate * o.weightDecay, size = o.learningRate / o.correction1;
-  const float root = 1 / __builtin_sqrtf(o.correction2);
   parallelChunks(o.n, [&](int64_t from, int64_t to) {
+    // Locals, so that the compiler need not fear that a store changes them, and vectorises.
+    const float beta1 = o.beta1, beta2 = o.beta2, epsilon = o.epsilon, gradientScale = o.gradientScale;
+    const float decay = 1 - o.learningRate * o.weightDecay, size = o.learningRate / o.correction1;
+    const float root = 1 / __builtin_sqrtf(o.correction2);
     float *__restrict p = o.parameter, *__restrict m = o.firstMoment, *__restrict v = o.secondMoment;
     const float *__restrict gradient = o.gradient;
     for (int64_t i = from; i < to; i++) {
-      const float g = gradient[i] * o.gradientScale;
-      m[i] = o.beta1 * m[i] + (1 - o.beta1) * g;
-      v[i] = o.beta2 * v[i] + (1 - o.beta2) * g * g;
-      p[i] = p[i] * decay - size * m[i] / (__builtin_sqrtf(v[i]) * root + o.epsilon);
+      const float g = gradient[i] * gradientScale;
+      const float first = beta1 * m[i] + (1 - beta1) * g;
+      const float second = beta2 * v[i] + (1 - beta2) * g * g;
+      m[i] = first;
+      v[i] = second;
+      p[i] = p[i] * decay - size * first / (__builtin_sqrtf(second) * root + epsilon);
     }
   });
 }

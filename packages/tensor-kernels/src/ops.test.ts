@@ -61,7 +61,7 @@ const cases: [string, (...x: tf.Tensor[]) => tf.Tensor, number[][]][] = [
   ],
   [
     'recompute',
-    (x, w) => k.recompute((x, w) => k.rmsNorm(tf.tanh(x), w as tf.Tensor1D, 1e-5), [x, w]),
+    (x, w) => k.recompute(([x, w]) => k.rmsNorm(tf.tanh(x), w as tf.Tensor1D, 1e-5), [x, w]),
     [[4, 9], [9]],
   ],
 ];
@@ -98,13 +98,32 @@ describe('recompute', () => {
     const loss = (run: (x: tf.Tensor, w: tf.Tensor) => tf.Tensor) =>
       tf.valueAndGrads((x, w) => tf.sum(tf.square(run(run(x, w).mul(2), w))))([x, w]);
     const direct = loss(block);
-    const recomputed = loss((x, w) => k.recompute(block, [x, w]));
-    const nested = loss((x, w) => k.recompute((x, w) => k.recompute(block, [x, w]), [x, w]));
+    const again = ([x, w]: tf.Tensor[]) => block(x, w);
+    const recomputed = loss((x, w) => k.recompute(again, [x, w]));
+    const nested = loss((x, w) => k.recompute(([x, w]) => k.recompute(again, [x, w]), [x, w]));
     for (const other of [recomputed, nested]) {
       expectClose(other.value, direct.value, { relative: 0 });
       expectClose(other.grads[0], direct.grads[0], { relative: 0 });
       expectClose(other.grads[1], direct.grads[1], { relative: 0 });
     }
+  });
+});
+
+describe('recompute with constants', () => {
+  it('holds them until the backward pass, though the forward pass made them', async () => {
+    await k.setBackend('native');
+    const x = random([1, 5, 2, 6], 1) as tf.Tensor4D;
+    const turn = (x: tf.Tensor, [cos, sin]: tf.Tensor[]) => k.rotaryEmbedding(x as tf.Tensor4D, cos, sin);
+    const tables = () => {
+      const angle = random([5, 3], 9);
+      return [tf.cos(angle), tf.sin(angle)];
+    };
+    const loss = (y: tf.Tensor) => tf.sum(tf.mul(y, random([1, 5, 2, 6], 3)));
+    const direct = tf.grad((x) => loss(turn(x, tables())))(x);
+    const recomputed = tf.grad((x) =>
+      loss(tf.tidy(() => k.recompute(([x], constants) => turn(x, constants), [x], tables()))),
+    )(x);
+    expectClose(recomputed, direct, { relative: 0 });
   });
 });
 
