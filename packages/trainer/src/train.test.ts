@@ -268,7 +268,7 @@ describe('resuming', () => {
     cpSync(join(root, 'whole'), directory, { recursive: true });
     const { result, events } = await run();
     expect(result.status).toBe('finished');
-    expect(events.map((event) => event.type)).toEqual(['resume']);
+    expect(events.map((event) => event.type)).toEqual(['resume', 'start']);
     expect(outcome(directory)).toEqual(whole);
   });
 

@@ -119,6 +119,7 @@ export async function train<Batch>(options: TrainOptions<Batch>): Promise<TrainR
       warn(`checkpoints/${name} is later than step ${run.step}: renamed to ${name}.set-aside`);
     }
     log = new RunLog(directory, run.step, warn);
+    emit({ type: 'start', step: run.step });
 
     // Validation and samples also come before the first step: an abort may have cut them off last time.
     await validateAndSample(log);

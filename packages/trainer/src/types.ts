@@ -79,6 +79,8 @@ export interface ValidationMetrics {
 /** What `train` tells its caller while it runs. */
 export type TrainEvent =
   | { type: 'resume'; step: number; path: string }
+  /** The run directory is this run's: locked, checked, logs open. What belongs into it may be written now. */
+  | { type: 'start'; step: number }
   | ({ type: 'step' } & StepMetrics)
   | ({ type: 'validation' } & ValidationMetrics)
   | { type: 'sample'; step: number; sample: { [key: string]: Json } }
