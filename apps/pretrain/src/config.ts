@@ -1,0 +1,183 @@
+/**
+ * The configuration of a pre-training run: one schema with every key, its default and its meaning.
+ *
+ * Model keys are those of Hugging Face's config.json, training keys those of its TrainingArguments. Keys of a recipe
+ * are all optional here because it may extend another; what a whole run cannot do without is checked by `resolve`.
+ */
+import { type PresetName, presets } from '@meap/llama-model';
+import { z } from 'zod';
+import { npmTextNames } from './npm-text.ts';
+
+const ANY_COUNT = 'a whole number above 0';
+const ANY_TEXT = 'text';
+
+const count = (meaning: string) => z.int(ANY_COUNT).min(1, ANY_COUNT).describe(meaning);
+const natural = (meaning: string) =>
+  z.int('a whole number from 0').min(0, 'a whole number from 0').describe(meaning);
+const positive = (meaning: string) =>
+  z.number('a number above 0').positive('a number above 0').describe(meaning);
+const share = (meaning: string, expected = 'a number from 0 and below 1') =>
+  z.number(expected).min(0, expected).lt(1, expected).describe(meaning);
+const text = (meaning: string) => z.string(ANY_TEXT).min(1, 'text that is not empty').describe(meaning);
+const flag = (meaning: string) => z.boolean('true or false').describe(meaning);
+const oneOf = <const T extends readonly [string, ...string[]]>(values: T, meaning: string) =>
+  z.enum(values, `one of ${values.join(', ')}`).describe(meaning);
+const texts = (meaning: string) =>
+  z.array(z.string(ANY_TEXT), 'a list of texts, such as [a, b]').describe(meaning);
+
+const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]];
+
+const model = z.strictObject({
+  preset: oneOf(presetNames, 'Shape to start from; keys beside it change it.').optional(),
+  vocab_size: count(
+    'Rows of the embedding. Default: the tokenizer’s ids and the mask id, rounded up to a multiple of 64.',
+  ).optional(),
+  hidden_size: count('Width of the residual stream.').optional(),
+  intermediate_size: count('Width of the SwiGLU feed-forward layer.').optional(),
+  num_hidden_layers: count('Transformer blocks.').optional(),
+  num_attention_heads: count('Query heads.').optional(),
+  num_key_value_heads: count('Key/value heads; default: as many as query heads.').optional(),
+  head_dim: count('Width of a head; default: hidden_size / num_attention_heads.').optional(),
+  max_position_embeddings: count(
+    'Longest context; default: the preset’s, else train.sequence_length.',
+  ).optional(),
+  rms_norm_eps: positive('Epsilon of RMSNorm; default 1e-5.').optional(),
+  rope_theta: positive('Base of the rotary embedding; default 10000.').optional(),
+  tie_word_embeddings: flag('Whether the head is the embedding table; default false.').optional(),
+  initializer_range: positive(
+    'Deviation of fresh weights; default: by shape, as the authors of MEAP do.',
+  ).optional(),
+});
+
+const data = z.strictObject({
+  files: texts(
+    'Paths and globs of .txt, .jsonl and .parquet files, the first two also .gz and .zst; relative to this file.',
+  ).optional(),
+  npm: z
+    .array(oneOf(npmTextNames, 'A text that comes inside an npm package.'), 'a list of names')
+    .describe('Built-in texts, in place of files.')
+    .optional(),
+  text_field: text('Field of JSONL and Parquet records that holds the text.').default('text'),
+  separator: text('Text between the documents of a .txt file; without it a file is one document.').optional(),
+  on_bad_record: oneOf(['error', 'skip'], 'Whether a record that cannot be read ends the run.').default(
+    'error',
+  ),
+  validation_files: texts('Files to validate on, in place of validation_fraction.').optional(),
+  validation_fraction: share(
+    'Share of the blocks, at the end of the token stream, kept for validation; default 0.05.',
+    'a number above 0 and below 1',
+  )
+    .gt(0, 'a number above 0 and below 1')
+    .optional(),
+  cache_dir: text(
+    'Folder for prepared tokens and trained tokenizers; default: meap in the user’s cache folder.',
+  ).optional(),
+});
+
+const tokenizer = z.strictObject({
+  path: text('A tokenizer.json, or a folder with one; relative to this file.').optional(),
+  vocab_size: count('Train a byte-level BPE of this many tokens on the data, in place of path.').optional(),
+  bos_token: text('Token that opens a document; default: the tokenizer’s.').optional(),
+  eos_token: text('Token that closes a document; default: the tokenizer’s.').optional(),
+  mask_token: text(
+    'Token that stands for a masked one; added at the first free id unless it is there.',
+  ).default('[MASK]'),
+});
+
+const masking = z.strictObject({
+  strategy: oneOf(
+    ['per-sequence', 'reference', 'bernoulli', 'span'],
+    'per-sequence: fresh positions for every row (the paper). reference: the positions of the authors’ code. ' +
+      'bernoulli: each token on its own. span: runs of span_length tokens.',
+  ).default('per-sequence'),
+  ratio: share('Share of the input tokens to mask; 0 is next-token prediction (NTP).').default(0.15),
+  span_length: count('Tokens of a span; only with strategy span.').optional(),
+  keep_tokens: texts('Tokens that are never masked, such as <s>.').default([]),
+});
+
+const train = z.strictObject({
+  max_steps: count('Optimizer steps of the run.').optional(),
+  global_batch_size: count('Rows of a step.').default(256),
+  micro_batch_size: count('Rows computed at once; default: global_batch_size.').optional(),
+  sequence_length: count('Tokens of a row.').default(4096),
+  learning_rate: positive('Highest learning rate.').default(4e-4),
+  min_learning_rate: z
+    .number('a number from 0')
+    .min(0, 'a number from 0')
+    .describe('Learning rate at the end of the cosine; default: a tenth of learning_rate.')
+    .optional(),
+  warmup_ratio: z
+    .number('a number from 0 to 1')
+    .min(0, 'a number from 0 to 1')
+    .max(1, 'a number from 0 to 1')
+    .describe('Share of max_steps for the linear warm-up, rounded down to whole steps.')
+    .default(0.1),
+  adam_beta1: share('Decay of AdamW’s first moment.').default(0.9),
+  adam_beta2: share('Decay of AdamW’s second moment.').default(0.95),
+  adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
+  weight_decay: z
+    .number('a number from 0')
+    .min(0, 'a number from 0')
+    .describe('Decoupled weight decay, of all parameters.')
+    .default(0.05),
+  max_grad_norm: positive('Global norm to which gradients are clipped.').default(1),
+  recompute: flag('Keep only block inputs for the backward pass: less memory, a third more work.').default(
+    false,
+  ),
+});
+
+const validation = z.strictObject({
+  every: count('Steps between two validations.').default(100),
+  max_rows: count('Most rows of a validation, spread evenly over the split; always the same.').default(256),
+});
+
+const checkpoint = z.strictObject({
+  every: count('Steps between two checkpoints.').default(100),
+  keep_last: count('How many of the newest stay.').default(2),
+});
+
+const samples = z.strictObject({
+  every: count('Steps between two samples.').default(100),
+  prompts: texts('Beginnings for the model to go on from; an empty one starts from nothing.').default(['']),
+  max_new_tokens: count('Length of a sample in tokens.').default(64),
+  temperature: z
+    .number('a number from 0')
+    .min(0, 'a number from 0')
+    .describe('0 takes the most likely token.')
+    .default(0.8),
+});
+
+/** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
+export const configSchema = z.strictObject({
+  extends: text('Another recipe that this one changes; relative to this file.').optional(),
+  seed: natural('Key of fresh weights, data order and masks.').default(0),
+  backend: oneOf(['auto', 'native', 'wasm', 'cpu'], 'What computes; auto takes the best there is.').default(
+    'auto',
+  ),
+  precision: oneOf(
+    ['float32', 'bfloat16'],
+    'Inputs of matrix products; sums, weights and moments stay float32.',
+  ).default('float32'),
+  model: model.describe('Shape of the model, with the keys of Hugging Face’s config.json.').prefault({}),
+  data: data.describe('What to train and validate on.').prefault({}),
+  tokenizer: tokenizer.describe('Trained on the data or loaded.').prefault({}),
+  masking: masking.describe('MEAP: which input tokens are masked.').prefault({}),
+  train: train.describe('Optimizer, batches and schedule.').prefault({}),
+  validation: validation.describe('Plain next-token prediction, without masks.').prefault({}),
+  checkpoint: checkpoint.describe('When to save.').prefault({}),
+  samples: samples.describe('Texts written while training.').prefault({}),
+});
+
+/** A configuration as a recipe or a caller writes it: every key has a default or may be inherited. */
+export type PretrainConfigInput = z.input<typeof configSchema>;
+
+/** The JSON Schema of a recipe, for editors; `recipes/schema.json` is this. */
+export function configJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(configSchema, {
+    io: 'input',
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+    },
+  });
+  return { ...schema, title: 'A recipe of meap-pretrain' };
+}

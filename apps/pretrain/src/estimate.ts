@@ -1,0 +1,95 @@
+import {
+  countParameters,
+  createLlama,
+  flopsPerToken,
+  type LlamaConfig,
+  parseConfig,
+} from '@meap/llama-model';
+import * as tf from '@tensorflow/tfjs';
+
+/** Bytes of memory by purpose; an estimate from shapes. */
+export interface MemoryEstimate {
+  weights: number;
+  gradients: number;
+  moments: number;
+  activations: number;
+  total: number;
+}
+
+/** How a step is cut up. */
+export interface StepShape {
+  /** Tokens of a micro-batch. */
+  tokens: number;
+  /** Whether more than one micro-batch makes a step: its gradients then stand beside their sum. */
+  accumulates: boolean;
+  recompute: boolean;
+}
+
+/** Node.js, TensorFlow.js and the compiled code, before anything is computed. */
+const BASE_BYTES = 150 * 1024 * 1024;
+
+/**
+ * Estimates the memory of training: float32 weights, gradients, AdamW's two moments and what the backward pass keeps.
+ *
+ * A block keeps, per token, its input, both normalised inputs, query, key, value, the attention's output, both
+ * residual terms and the sums (8·E + 2·G·D with E = H·D), and three feed-forward widths; recomputation keeps the
+ * input alone, and one block's worth at a time.
+ */
+export function estimateMemory(
+  model: LlamaConfig,
+  { tokens, accumulates, recompute }: StepShape,
+): MemoryEstimate {
+  const parameters = countParameters(model);
+  const attentionWidth = model.num_attention_heads * model.head_dim;
+  const keyValueWidth = model.num_key_value_heads * model.head_dim;
+  const block = 6 * model.hidden_size + 2 * attentionWidth + 2 * keyValueWidth + 3 * model.intermediate_size;
+  const layers = model.num_hidden_layers;
+  const kept = recompute ? layers * model.hidden_size + block : layers * block;
+  // The backward pass of one block has its gradients as well, and the head keeps its input and that gradient.
+  const passing = block + 3 * model.hidden_size;
+  const estimate = {
+    weights: 4 * parameters,
+    gradients: 4 * parameters * (accumulates ? 2 : 1),
+    moments: 8 * parameters,
+    activations: 4 * tokens * (kept + passing),
+  };
+  const total = BASE_BYTES + Object.values(estimate).reduce((sum, bytes) => sum + bytes, 0);
+  return { ...estimate, total };
+}
+
+/** Tokens of the timed batch, and the most work that the whole model may be timed with. */
+const TIMED_TOKENS = 1024;
+const WHOLE_MODEL_FLOP = 200e9;
+
+/**
+ * The rate in FLOP/s at which this machine computes forward and backward of this shape, timed on 1024 tokens.
+ *
+ * A small model is timed whole; of a large one a single layer is, with embedding and head: its matrix products have
+ * the same shapes, so they run at the same rate.
+ */
+export function measureRate(model: LlamaConfig, sequenceLength: number, recompute: boolean): number {
+  const length = Math.min(sequenceLength, TIMED_TOKENS);
+  const rows = Math.max(1, Math.floor(TIMED_TOKENS / length));
+  const isSmall = flopsPerToken(model, length) * rows * length < WHOLE_MODEL_FLOP;
+  const timed = isSmall ? model : parseConfig({ ...model, num_hidden_layers: 1 });
+  const llama = createLlama(timed, { seed: 0 });
+  const ids = Int32Array.from({ length: rows * length }, (_, i) => i % timed.vocab_size);
+  const pass = () => {
+    const { value, grads } = tf.variableGrads(() => {
+      const ids_BT = tf.tensor2d(ids, [rows, length], 'int32');
+      return llama.loss(ids_BT, ids_BT, undefined, { recompute }).sum;
+    }, [...llama.parameters.values()]);
+    value.dataSync();
+    tf.dispose(grads);
+    value.dispose();
+  };
+  try {
+    // The first pass fills the buffer pool and is compiled on the way.
+    pass();
+    const began = performance.now();
+    pass();
+    return (flopsPerToken(timed, length) * rows * length) / ((performance.now() - began) / 1000);
+  } finally {
+    llama.dispose();
+  }
+}

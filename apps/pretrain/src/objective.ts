@@ -1,0 +1,84 @@
+/**
+ * MEAP's objective (arXiv 2502.07490, §3): mask a share of the *input* tokens, then predict the next token as ever.
+ *
+ *     block     t0 t1 t2 t3 t4        T + 1 tokens
+ *     inputs    t0 [M] t2 t3          some replaced by the mask id
+ *     targets   t1 t2 t3 t4           the original tokens at every position, masked or not
+ *
+ * The decoder stays causal and the loss counts all positions. With ratio 0 this is next-token prediction.
+ */
+import type { Llama } from '@meap/llama-model';
+import { createMasker, type Masker } from '@meap/meap-masking';
+import type { Batch, Batches, BatchesState, TokenBlocks, Tokenizer } from '@meap/token-dataset';
+import { TokenizerError } from '@meap/token-dataset';
+import type { BatchSource, Json, Loss, ValidationLoss } from '@meap/trainer';
+import * as tf from '@tensorflow/tfjs';
+import type { PretrainConfig } from './resolve-config.ts';
+
+/** Token ids of some rows, row-major, and the text behind the targets. */
+export type Rows = Pick<Batch, 'inputs' | 'targets' | 'rows' | 'length' | 'numBytes'>;
+
+/** The loss of training: masked inputs, original targets. */
+export function meapLoss(model: Llama, masker: Masker, recompute: boolean): Loss<Rows> {
+  return ({ inputs, targets, rows, length }, { step, microBatch }) => {
+    // Keyed by step and row alone: any rank, micro-batch size or resumed run draws the same masks.
+    const masked = masker.apply(inputs, { rows, length, step, firstRow: microBatch * rows });
+    return model.loss(
+      tf.tensor2d(masked.inputs, [rows, length], 'int32'),
+      tf.tensor2d(targets, [rows, length], 'int32'),
+      undefined,
+      { recompute },
+    );
+  };
+}
+
+/** The loss of validation: nothing is masked. */
+export function nextTokenLoss(model: Llama): ValidationLoss<Rows> {
+  return ({ inputs, targets, rows, length, numBytes }) => ({
+    ...model.loss(
+      tf.tensor2d(inputs, [rows, length], 'int32'),
+      tf.tensor2d(targets, [rows, length], 'int32'),
+    ),
+    bytes: numBytes,
+  });
+}
+
+/** The masker that a configuration asks for. */
+export function configuredMasker({ masking, seed }: PretrainConfig, tokenizer: Tokenizer): Masker {
+  const keepIds = masking.keep_tokens.map((token) => {
+    const id = tokenizer.tokenToId(token);
+    if (id !== undefined) return id;
+    throw new TokenizerError(
+      `masking.keep_tokens: got ${token}, expected tokens of the tokenizer’s vocabulary`,
+    );
+  });
+  const { strategy, ratio, span_length: spanLength } = masking;
+  return createMasker({ strategy, ratio, spanLength, keepIds, seed, maskId: tokenizer.maskTokenId! });
+}
+
+/** Training batches as the trainer takes them: in order, with a position to save. */
+export function batchSource(batches: Batches): BatchSource<Rows> {
+  return {
+    next: () => batches.next().value!,
+    state: () => ({ ...batches.state() }) as unknown as Json,
+    restore: (state) => batches.restore(state as unknown as BatchesState),
+  };
+}
+
+/** The blocks of a split in order, in batches of at most `batchSize` rows. */
+export function* rowsOf(blocks: TokenBlocks, batchSize: number): Generator<Rows> {
+  const length = blocks.blockLength - 1;
+  for (let first = 0; first < blocks.numBlocks; first += batchSize) {
+    const rows = Math.min(batchSize, blocks.numBlocks - first);
+    const inputs = new Int32Array(rows * length);
+    const targets = new Int32Array(rows * length);
+    let numBytes = 0;
+    for (let row = 0; row < rows; row++) {
+      const block = blocks.read(first + row);
+      inputs.set(block.subarray(0, length), row * length);
+      targets.set(block.subarray(1), row * length);
+      numBytes += blocks.targetBytes(first + row);
+    }
+    yield { inputs, targets, rows, length, numBytes };
+  }
+}

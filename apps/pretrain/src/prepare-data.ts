@@ -1,0 +1,201 @@
+/** From the configuration to token blocks: texts, tokenizer, prepared tokens, split. All but the texts is cached. */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  addMaskToken,
+  DatasetError,
+  loadTokenizer,
+  openTokenDataset,
+  type PrepareProgress,
+  prepareTokens,
+  readDocuments,
+  type SplitOptions,
+  selectBlocks,
+  type TokenBlocks,
+  type Tokenizer,
+  TokenizerError,
+  trainBpeTokenizer,
+} from '@meap/token-dataset';
+import { writeNpmText } from './npm-text.ts';
+import type { PretrainConfig } from './resolve-config.ts';
+
+/** What is being prepared, and how much of it is done. */
+export type DataProgress =
+  | { stage: 'tokenizer'; vocabSize: number }
+  | ({ stage: 'train' | 'validation' } & PrepareProgress);
+
+/** Everything a run reads. */
+export interface PreparedData {
+  /** With the mask token. */
+  tokenizer: Tokenizer;
+  train: TokenBlocks;
+  /** Which blocks of `train.dataset` those are. */
+  trainSplit: SplitOptions;
+  /** The rows that every validation scores. */
+  validation: TokenBlocks;
+  /** Bad records passed over in all files, and the messages of the first. */
+  skipped: { count: number; first: readonly string[] };
+  close(): void;
+}
+
+/** Text that a tokenizer learns from, at most; merges hardly change beyond it. */
+const TOKENIZER_CHARACTERS = 64 * 1024 * 1024;
+
+/**
+ * Prepares the data of a run, or finds them prepared.
+ *
+ * @throws DatasetError, TokenizerError for what is wrong with files, records, sizes or the vocabulary
+ */
+export async function prepareData(
+  config: PretrainConfig,
+  onProgress?: (progress: DataProgress) => void,
+  signal?: AbortSignal,
+): Promise<PreparedData> {
+  const { data, train, validation } = config;
+  const { plain, masked } = await prepareTokenizer(config, onProgress);
+  const prepare = async (stage: 'train' | 'validation', files: readonly string[]) => {
+    const report = (progress: PrepareProgress) => onProgress?.({ stage, ...progress });
+    return prepareTokens({
+      files,
+      // The plain tokenizer: a text that spells the mask token must not become a target of that id.
+      tokenizer: plain,
+      outputDirectory: join(data.cache_dir, 'tokens', keyOf(stage, files, plain.sha256, data)),
+      textField: data.text_field,
+      separator: data.separator,
+      addBos: plain.bosTokenId !== undefined,
+      onBadRecord: data.on_bad_record,
+      onProgress: report,
+      signal,
+    });
+  };
+  const parts = [await prepare('train', textFiles(config))];
+  if (data.validation_files) parts.push(await prepare('validation', data.validation_files));
+
+  const open: ReturnType<typeof openTokenDataset>[] = [];
+  const close = () => {
+    for (const dataset of open) dataset.close();
+  };
+  try {
+    for (const { directory } of parts) {
+      open.push(openTokenDataset(directory, { vocabSize: config.model.vocab_size }));
+    }
+    const [own, other] = open;
+    const all: SplitOptions = { sequenceLength: train.sequence_length };
+    const part = (split: 'train' | 'validation'): SplitOptions =>
+      other ? all : { ...all, split, validationFraction: data.validation_fraction };
+    return {
+      tokenizer: masked,
+      train: selectBlocks(own, part('train')),
+      trainSplit: part('train'),
+      validation: spread(selectBlocks(other ?? own, part('validation')), validation.max_rows),
+      skipped: {
+        count: parts.reduce((sum, { skipped }) => sum + skipped.count, 0),
+        first: parts.flatMap(({ skipped }) => skipped.first),
+      },
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/** The files of the training text; built-in ones are written into the cache first. */
+export function textFiles({ data }: PretrainConfig): readonly string[] {
+  return data.files?.length ? data.files : [writeNpmText(data.npm ?? [], join(data.cache_dir, 'texts'))];
+}
+
+/** Loads the tokenizer, or trains one unless the cache has it for this text. */
+export async function prepareTokenizer(
+  config: PretrainConfig,
+  onProgress?: (progress: DataProgress) => void,
+): Promise<{ plain: Tokenizer; masked: Tokenizer }> {
+  const { path, vocab_size, bos_token, eos_token, mask_token } = config.tokenizer;
+  const names = { bosToken: bos_token, eosToken: eos_token };
+  const plain = path
+    ? loadTokenizer(path, names)
+    : await trainOrReuse(config, { ...names, vocabSize: vocab_size! }, onProgress);
+  if (plain.eosTokenId === undefined) {
+    throw new TokenizerError(
+      `${path}: names no EOS token, expected one to end documents; set tokenizer.eos_token`,
+    );
+  }
+  const masked = addMaskToken(plain, mask_token);
+  const rows = config.model.vocab_size ?? Number.POSITIVE_INFINITY;
+  if (masked.vocabSize > rows) {
+    throw new TokenizerError(
+      `model.vocab_size: vocabulary too small, got ${rows}, expected at least ${masked.vocabSize}, the tokenizer’s ids ` +
+        `and ${mask_token}; leave it out to have it follow from the tokenizer`,
+    );
+  }
+  return { plain, masked };
+}
+
+async function trainOrReuse(
+  config: PretrainConfig,
+  options: { vocabSize: number; bosToken?: string; eosToken?: string },
+  onProgress?: (progress: DataProgress) => void,
+): Promise<Tokenizer> {
+  const hash = createHash('sha256');
+  for await (const text of tokenizerText(config)) hash.update(text).update('\0');
+  const key = keyOf(hash.digest('hex'), options);
+  const directory = join(config.data.cache_dir, 'tokenizers', `bpe-${options.vocabSize}-${key}`);
+  if (existsSync(directory)) return loadTokenizer(directory);
+
+  onProgress?.({ stage: 'tokenizer', vocabSize: options.vocabSize });
+  const tokenizer = await trainBpeTokenizer({ ...options, documents: tokenizerText(config) });
+  const partial = `${directory}.${process.pid}.partial`;
+  mkdirSync(join(directory, '..'), { recursive: true });
+  try {
+    tokenizer.save(partial);
+    renameSync(partial, directory);
+  } catch (error) {
+    // Another process that trained the same one may have been quicker.
+    if (!existsSync(directory)) throw error;
+  } finally {
+    rmSync(partial, { recursive: true, force: true });
+  }
+  // Loaded even when just trained, so that both ways give the same files.
+  return loadTokenizer(directory);
+}
+
+async function* tokenizerText(config: PretrainConfig): AsyncGenerator<string> {
+  let characters = 0;
+  for await (const { text } of readText(config)) {
+    yield text;
+    characters += text.length;
+    if (characters >= TOKENIZER_CHARACTERS) return;
+  }
+  if (characters === 0) throw new DatasetError('empty corpus: the files hold no text; give files with text');
+}
+
+/** The documents of the training text, read as the configuration says. */
+export function readText(config: PretrainConfig): ReturnType<typeof readDocuments> {
+  const { text_field: textField, separator, on_bad_record } = config.data;
+  return readDocuments({
+    files: textFiles(config),
+    textField,
+    separator,
+    // Skipped records are counted when the tokens are prepared.
+    ...(on_bad_record === 'skip' && { onBadRecord: () => {} }),
+  });
+}
+
+/** At most `most` blocks of a run of blocks, evenly spread over it. */
+export function spread(blocks: TokenBlocks, most: number): TokenBlocks {
+  if (blocks.numBlocks <= most) return blocks;
+  const at = (index: number) => Math.floor(((index + 0.5) * blocks.numBlocks) / most);
+  return {
+    dataset: blocks.dataset,
+    blockLength: blocks.blockLength,
+    numBlocks: most,
+    read: (index) => blocks.read(at(index)),
+    targetBytes: (index) => blocks.targetBytes(at(index)),
+  };
+}
+
+/** A folder name for whatever it depends on; contents of files are checked by fingerprint inside it. */
+function keyOf(...parts: unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
+}

@@ -1,0 +1,142 @@
+/** One pre-training run from its configuration: data, model, training loop, report. */
+import {
+  countParameters,
+  createLlama,
+  flopsPerToken,
+  type LlamaConfig,
+  parseConfig,
+} from '@meap/llama-model';
+import { type BackendDescription, measurePeak, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { type Tokenizer, unigramBitsPerByte } from '@meap/token-dataset';
+import { type TrainEvent, train, writeEnvironment } from '@meap/trainer';
+import { type DataProgress, type PreparedData, prepareData, spread } from './prepare-data.ts';
+import { writeReport } from './report.ts';
+import type { PretrainConfig } from './resolve-config.ts';
+import { finishedCheckpoint, openRunDirectory, writeConfig } from './run-directory.ts';
+import { trainingParts } from './training-parts.ts';
+import { packageVersion } from './version.ts';
+
+/** Options of {@link pretrain}. */
+export interface PretrainOptions {
+  /** The run directory; made if absent. */
+  out: string;
+  /**
+   * `auto` (default) goes on from the newest complete checkpoint of `out`, if any; `never` refuses a folder that is
+   * not empty; a path goes on from that checkpoint, or from the newest of that run.
+   */
+  resume?: 'auto' | 'never' | (string & {});
+  /** When aborted, the run saves and returns with status `stopped`. */
+  signal?: AbortSignal;
+  onEvent?: (event: PretrainEvent) => void;
+}
+
+/** What {@link pretrain} tells its caller while it runs. */
+export type PretrainEvent =
+  | TrainEvent
+  | ({ type: 'backend'; peakGflops: number | null } & BackendDescription)
+  | ({ type: 'data' } & DataProgress)
+  | ({ type: 'ready' } & RunFacts);
+
+/** What is known of a run once its data are prepared. */
+export interface RunFacts {
+  model: LlamaConfig;
+  parameters: number;
+  flopPerToken: number;
+  trainTokens: number;
+  validationTokens: number;
+  /** Of a unigram model of the training tokens on the validation rows: what a model without context reaches. */
+  unigramBitsPerByte: number;
+  steps: number;
+  tokensPerStep: number;
+}
+
+/** How a call of {@link pretrain} ended. */
+export interface PretrainResult {
+  /** `complete`: the folder held a finished run already, and nothing was done. */
+  status: 'finished' | 'stopped' | 'complete';
+  /** Optimizer steps completed. */
+  step: number;
+  /** The newest checkpoint, a Hugging Face directory; undefined when stopped before there was anything to save. */
+  checkpoint?: string;
+}
+
+/** Tokens that the unigram model is counted on, at most: enough for one number per id of the vocabulary. */
+const UNIGRAM_TOKENS = 16 * 1024 * 1024;
+
+/**
+ * Pre-trains a LLaMA with MEAP and writes a run directory; resumable to the byte.
+ *
+ * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
+ */
+export async function pretrain(config: PretrainConfig, options: PretrainOptions): Promise<PretrainResult> {
+  const { out, resume = 'auto', signal } = options;
+  const emit = options.onEvent ?? (() => {});
+  const warn = (message: string) => emit({ type: 'warning', message });
+  openRunDirectory(out, resume);
+  if (resume === 'auto') {
+    const checkpoint = await finishedCheckpoint(out, config.train.max_steps);
+    if (checkpoint) return { status: 'complete', step: config.train.max_steps, checkpoint };
+  }
+  const backend = await setBackend(config.backend);
+  setPrecision(config.precision);
+  const peakGflops = measurePeak(config.precision) ?? null;
+  emit({ type: 'backend', ...backend, peakGflops });
+
+  let data: PreparedData;
+  try {
+    data = await prepareData(config, (progress) => emit({ type: 'data', ...progress }), signal);
+  } catch (error) {
+    if (signal?.aborted) return { status: 'stopped', step: 0 };
+    throw error;
+  }
+  const { count, first } = data.skipped;
+  if (count > 0) warn(`data: ${count} bad records skipped, the first: ${first[0]}`);
+  const shape = modelConfig(config, data.tokenizer);
+  const model = createLlama(shape, { seed: config.seed });
+  try {
+    const parts = await trainingParts(config, model, data);
+    const facts = describeRun(config, shape, data);
+    emit({ type: 'ready', ...facts });
+    for (const change of await writeConfig(out, config))
+      warn(`configuration changed since this run began: ${change}`);
+    writeEnvironment(out, { meap: packageVersion(), backend: { ...backend }, peakGflops });
+
+    const { status, step, checkpoint } = await train({
+      ...parts,
+      directory: out,
+      resume,
+      utilisation: peakGflops ? { flopPerToken: facts.flopPerToken, peakFlops: peakGflops * 1e9 } : undefined,
+      signal,
+      onEvent: emit,
+    });
+    if (status === 'finished') writeReport(out, config, facts);
+    return { status, step, checkpoint };
+  } finally {
+    model.dispose();
+    data.close();
+  }
+}
+
+/** The complete shape: its vocabulary has room for the mask id, rounded up as in the paper (32000 → 32064). */
+export function modelConfig(
+  config: PretrainConfig,
+  tokenizer: Pick<Tokenizer, 'vocabSize'> & Partial<Tokenizer>,
+): LlamaConfig {
+  const { vocab_size = 64 * Math.ceil(tokenizer.vocabSize / 64), ...shape } = config.model;
+  const ids = { bos_token_id: tokenizer.bosTokenId, eos_token_id: tokenizer.eosTokenId };
+  return parseConfig({ ...shape, vocab_size, ...ids, torch_dtype: 'float32' }, 'model');
+}
+
+function describeRun({ train }: PretrainConfig, model: LlamaConfig, data: PreparedData): RunFacts {
+  const counted = spread(data.train, Math.ceil(UNIGRAM_TOKENS / data.train.blockLength));
+  return {
+    model,
+    parameters: countParameters(model),
+    flopPerToken: flopsPerToken(model, train.sequence_length),
+    trainTokens: data.train.numBlocks * data.train.blockLength,
+    validationTokens: data.validation.numBlocks * train.sequence_length,
+    unigramBitsPerByte: unigramBitsPerByte(counted, data.validation).bitsPerByte,
+    steps: train.max_steps,
+    tokensPerStep: train.global_batch_size * train.sequence_length,
+  };
+}

@@ -1,0 +1,104 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { pretrainCommand } from './command.ts';
+import type { PretrainConfigInput } from './config.ts';
+import { sampleCommand } from './sample-command.ts';
+
+/** A temporary folder with a small corpus and a tiny recipe, and the commands run inside this process. */
+export class Workbench {
+  readonly directory = mkdtempSync(join(tmpdir(), 'pretrain-test-'));
+  readonly recipe = join(this.directory, 'tiny.yaml');
+
+  constructor() {
+    this.write('corpus.txt', corpus(400));
+    this.write('tiny.yaml', stringify(tinyRecipe));
+  }
+
+  path(...parts: string[]): string {
+    return join(this.directory, ...parts);
+  }
+
+  write(name: string, content: string | Uint8Array): string {
+    writeFileSync(this.path(name), content);
+    return this.path(name);
+  }
+
+  /** Runs `meap-pretrain --config tiny.yaml …` into the folder `out`. */
+  pretrain(out: string, ...more: string[]): Promise<Outcome> {
+    const cache = `data.cache_dir=${this.path('cache')}`;
+    return capture(pretrainCommand, [
+      '--config',
+      this.recipe,
+      '--out',
+      this.path(out),
+      '--set',
+      cache,
+      ...more,
+    ]);
+  }
+
+  sample(...argv: string[]): Promise<Outcome> {
+    return capture(sampleCommand, argv);
+  }
+
+  dispose(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** What a command left behind. */
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** A recipe that trains in well under a second: all features on, everything tiny. */
+export const tinyRecipe: PretrainConfigInput = {
+  model: { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2 },
+  data: { files: ['corpus.txt'], separator: '---' },
+  tokenizer: { vocab_size: 300 },
+  train: {
+    max_steps: 6,
+    global_batch_size: 4,
+    micro_batch_size: 2,
+    sequence_length: 16,
+    learning_rate: 1e-2,
+  },
+  validation: { every: 3, max_rows: 5 },
+  checkpoint: { every: 2 },
+  samples: { every: 3, prompts: ['', 'The'], max_new_tokens: 4 },
+};
+
+/** English-like documents, the same each time, separated by `---`. */
+export function corpus(sentences: number): string {
+  const subjects = ['The whale', 'A sailor', 'The captain', 'My ship', 'The harpooneer'];
+  const verbs = ['sees', 'follows', 'fears', 'remembers', 'forgets', 'greets'];
+  const objects = ['the sea', 'a storm', 'the mast', 'the harbour', 'an island', 'the moon', 'nobody'];
+  let text = '';
+  for (let i = 0; i < sentences; i++) {
+    const pick = (list: string[], prime: number) => list[(i * prime + (i >> 2)) % list.length];
+    text += `${pick(subjects, 7)} ${pick(verbs, 11)} ${pick(objects, 13)}.${i % 10 === 9 ? '\n---\n' : ' '}`;
+  }
+  return text;
+}
+
+type RunCommand = (
+  argv: string[],
+  io: { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream },
+) => Promise<number>;
+
+async function capture(command: RunCommand, argv: string[]): Promise<Outcome> {
+  const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
+  const stream = (name: 'stdout' | 'stderr') =>
+    ({
+      write: (text: string) => {
+        outcome[name] += text;
+        return true;
+      },
+    }) as NodeJS.WriteStream;
+  outcome.code = await command(argv, { stdout: stream('stdout'), stderr: stream('stderr') });
+  return outcome;
+}

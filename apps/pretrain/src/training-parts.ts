@@ -1,0 +1,139 @@
+/** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
+import { createHash } from 'node:crypto';
+import { generate, type Llama, loadLlama, saveLlama } from '@meap/llama-model';
+import { createBatches, type Tokenizer } from '@meap/token-dataset';
+import {
+  adamWOptimizer,
+  type SampleRows,
+  type Schedule,
+  type TrainOptions,
+  warmupCosine,
+} from '@meap/trainer';
+import { ConfigurationError } from './errors.ts';
+import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
+import type { PreparedData } from './prepare-data.ts';
+import type { PretrainConfig } from './resolve-config.ts';
+
+type Parts = Omit<TrainOptions<Rows>, 'directory' | 'resume' | 'utilisation' | 'signal' | 'onEvent'>;
+
+/** Everything about a run that follows from its configuration, its model and its data. */
+export async function trainingParts(
+  config: PretrainConfig,
+  model: Llama,
+  data: PreparedData,
+): Promise<Parts> {
+  const { train, masking, validation, checkpoint, samples } = config;
+  const microBatches = train.global_batch_size / train.micro_batch_size;
+  return {
+    parameters: model.parameters,
+    loss: meapLoss(model, configuredMasker(config, data.tokenizer), train.recompute),
+    batches: batchSource(
+      createBatches(data.train.dataset, {
+        ...data.trainSplit,
+        batchSize: train.micro_batch_size,
+        seed: config.seed,
+      }),
+    ),
+    optimizer: adamWOptimizer({
+      beta1: train.adam_beta1,
+      beta2: train.adam_beta2,
+      epsilon: train.adam_epsilon,
+      weightDecay: train.weight_decay,
+    }),
+    schedule: configuredSchedule(config),
+    steps: train.max_steps,
+    microBatches,
+    clipNorm: train.max_grad_norm,
+    validation: {
+      every: validation.every,
+      batches: () => rowsOf(data.validation, train.micro_batch_size),
+      loss: nextTokenLoss(model),
+    },
+    samples: { every: samples.every, generate: await sampler(config, model, data.tokenizer) },
+    checkpoint: {
+      every: checkpoint.every,
+      keepLast: checkpoint.keep_last,
+      saveModel: async (directory) => {
+        await saveLlama(directory, model, { dtype: 'float32' });
+        data.tokenizer.save(directory);
+      },
+      loadModel: (directory) => loadInto(model, directory),
+    },
+    // What decides the next step's numbers, hardware apart; the rest may change between two parts of a run.
+    fingerprints: {
+      data: data.train.dataset.fingerprint.slice(0, 16),
+      model: hashOf(model.config),
+      masking: [masking.strategy, masking.ratio, masking.span_length ?? '', ...masking.keep_tokens]
+        .join(' ')
+        .trim(),
+      seed: config.seed,
+      sequence_length: train.sequence_length,
+      global_batch_size: train.global_batch_size,
+      micro_batch_size: train.micro_batch_size,
+      precision: config.precision,
+    },
+  };
+}
+
+/** Linear warm-up and cosine; warm-up steps are rounded down, as Python's `int` does in the authors' code. */
+export function configuredSchedule({ train }: PretrainConfig): Schedule {
+  return warmupCosine({
+    peak: train.learning_rate,
+    minimum: train.min_learning_rate,
+    // The product may fall just short of a whole number: 0.29 · 100 is 28.999….
+    warmupSteps: Math.floor(train.warmup_ratio * train.max_steps + 1e-9),
+    totalSteps: train.max_steps,
+    microBatches: train.global_batch_size / train.micro_batch_size,
+  });
+}
+
+/** The ids a prompt becomes; an empty one becomes the token that opens a document. */
+export async function encodePrompt(tokenizer: Tokenizer, prompt: string): Promise<Int32Array> {
+  const ids = await tokenizer.encode(prompt);
+  const first = tokenizer.bosTokenId ?? tokenizer.eosTokenId;
+  return ids.length === 0 && first !== undefined ? Int32Array.of(first) : ids;
+}
+
+async function sampler(
+  { samples, seed }: PretrainConfig,
+  model: Llama,
+  tokenizer: Tokenizer,
+): Promise<(step: number) => Promise<SampleRows>> {
+  const { max_new_tokens: maxNewTokens, temperature } = samples;
+  const context = model.config.max_position_embeddings;
+  const prompts = await Promise.all(
+    samples.prompts.map(async (prompt) => ({ prompt, ids: await encodePrompt(tokenizer, prompt) })),
+  );
+  for (const { prompt, ids } of prompts) {
+    if (ids.length + maxNewTokens <= context) continue;
+    throw new ConfigurationError([
+      `samples.prompts: got ${JSON.stringify(prompt)} of ${ids.length} tokens, expected at most ` +
+        `${context - maxNewTokens}, the context of ${context} less max_new_tokens`,
+    ]);
+  }
+  return async (step) => {
+    const rows: { prompt: string; text: string }[] = [];
+    for (const { prompt, ids } of prompts) {
+      const fresh: number[] = [];
+      // A new seed at each step: the texts then differ by more than what was learned in between.
+      const options = { maxNewTokens, temperature, seed: seed + step };
+      for await (const id of generate(model, ids, options)) fresh.push(id);
+      rows.push({ prompt, text: await tokenizer.decode(fresh, { skipSpecialTokens: true }) });
+    }
+    return rows;
+  };
+}
+
+/** Fills a model with the weights of a directory, parameter by parameter. */
+async function loadInto(model: Llama, directory: string): Promise<void> {
+  const loaded = await loadLlama(directory);
+  try {
+    for (const [name, parameter] of model.parameters) parameter.assign(loaded.parameters.get(name)!);
+  } finally {
+    loaded.dispose();
+  }
+}
+
+function hashOf(value: unknown): string {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16);
+}
