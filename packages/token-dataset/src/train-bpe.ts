@@ -1,8 +1,11 @@
+import { execFile } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { BPE, byteLevelAlphabet, byteLevelPreTokenizer, Tokenizer as NativeTokenizer } from 'tokenizers';
-import { TokenizerError } from './errors.ts';
+import { promisify } from 'node:util';
+import { byteLevelAlphabet } from 'tokenizers';
+import { reasonOf, TokenizerError } from './errors.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 export interface TrainBpeOptions {
@@ -21,8 +24,8 @@ export interface TrainBpeOptions {
 /**
  * Trains a byte-level BPE tokenizer of exactly `vocabSize` tokens.
  *
- * The result equals that of the Python library's `BpeTrainer` on the same documents with the same special
- * tokens and the byte alphabet. It puts BOS before a text, as Llama's does, and can encode any string.
+ * The result equals that of the Python library's `BpeTrainer` on the same documents (without white space at
+ * their ends) with the same special tokens and the byte alphabet. It puts BOS before a text, as Llama's does, and can encode any string.
  *
  * @throws TokenizerError where the text yields fewer tokens than asked, or special tokens repeat.
  */
@@ -62,9 +65,9 @@ export async function trainBpeTokenizer(options: TrainBpeOptions): Promise<Token
 }
 
 /**
- * Stands for a line feed while learning. The library reads its training files line by line, which would
- * keep it from ever merging across a line end, as encoding does; a vertical tab is white space to its
- * regular expression too, is not a line end, and has the neighbouring code in the byte alphabet.
+ * Stands for a line feed while learning. The library reads its training files line by line, so it would never
+ * see a run of white space that goes over a line end, as encoding does. A vertical tab is white space to its
+ * regular expression too, ends no line, and is next to the line feed in the byte alphabet, so ties break alike.
  */
 const lineFeedStandIn = { character: '\v', inAlphabet: 'ċ', meaning: 'Ċ' };
 
@@ -82,23 +85,39 @@ async function learnMerges(documents: TrainBpeOptions['documents']): Promise<[st
     try {
       for await (const document of documents) {
         const text = typeof document === 'string' ? document : document.text;
-        // The final line end of a document would meet the separator and be counted as a pair of two kinds.
-        const line = text.replace(/[\n\v]+$/, '').replaceAll('\n', lineFeedStandIn.character);
+        // White space at the end would pair with the line feed between documents, which is in none of them.
+        const line = text.trimEnd().replaceAll('\n', lineFeedStandIn.character);
         writeFileSync(file, `${line}\n`);
       }
     } finally {
       closeSync(file);
     }
-    const native = new NativeTokenizer(BPE.empty());
-    native.setPreTokenizer(byteLevelPreTokenizer(false, true));
-    native.train([corpus]);
     const trained = join(folder, 'tokenizer.json');
-    native.save(trained);
+    await train(corpus, trained);
     const merges: [string, string][] = JSON.parse(readFileSync(trained, 'utf8')).model.merges;
     const restore = (token: string) => token.replaceAll(lineFeedStandIn.inAlphabet, lineFeedStandIn.meaning);
     return merges.map(([left, right]) => [restore(left), restore(right)]);
   } finally {
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const trainScript = `
+const [library, corpus, output] = process.argv.slice(1);
+const { BPE, byteLevelPreTokenizer, Tokenizer } = require(library);
+const tokenizer = new Tokenizer(BPE.empty());
+tokenizer.setPreTokenizer(byteLevelPreTokenizer(false, true));
+tokenizer.train([corpus]);
+tokenizer.save(output);
+`;
+
+/** Trains in a process of its own, because the library blocks its thread and prints to standard output. */
+async function train(corpus: string, output: string): Promise<void> {
+  const library = createRequire(import.meta.url).resolve('tokenizers');
+  try {
+    await promisify(execFile)(process.execPath, ['-e', trainScript, library, corpus, output]);
+  } catch (error) {
+    throw new TokenizerError(`trainBpeTokenizer: the training process failed: ${reasonOf(error)}`);
   }
 }
 
