@@ -12,6 +12,7 @@ import {
   temporaryFolder,
   tinyTokenizer,
 } from './testing.ts';
+import { Tokenizer } from './tokenizer.ts';
 
 function firstShard(directory: string): string {
   const manifest = JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8'));
@@ -72,7 +73,6 @@ test('ids above 65,535 need and get four bytes', async () => {
   for (let id = 500; id < 70_000; id++) contents.model.vocab[`token ${id}`] = id;
   contents.model.vocab.QZ = 70_000;
   contents.model.merges = [...contents.model.merges, ['Q', 'Z']];
-  const { Tokenizer } = await import('./tokenizer.ts');
   const tokenizer = new Tokenizer(JSON.stringify(contents), { bos_token: '<s>', eos_token: '</s>' }, 'large');
   const dataset = openForTest(await prepareDocuments(['QZ'], { tokenizer }));
   expect([...dataset.readTokens(0, 3)]).toEqual([0, 70_000, 1]);

@@ -18,7 +18,8 @@ export interface Encoder {
 export function inProcessEncoder(json: string, settings: EncodeSettings): Encoder {
   const native = nativeTokenizer(json, 'tokenizer');
   return {
-    depth: 2,
+    // Each batch takes a thread of the pool that libuv has four of; long documents are one task each.
+    depth: 4,
     encode: (texts) => encodeDocuments(native, texts, settings),
     close: async () => {},
   };

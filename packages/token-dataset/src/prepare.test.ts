@@ -13,21 +13,22 @@ import {
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { openTokenDataset } from './dataset.ts';
 import { type PrepareProgress, type PrepareTokensOptions, prepareTokens } from './prepare.ts';
 import {
   fixture,
   fixtureDocuments,
-  hasRealData,
   isBuilt,
   openForTest,
   prepareDocuments,
-  realData,
   temporaryFolder,
   tinyTokenizer,
 } from './testing.ts';
 import { addMaskToken, loadTokenizer, Tokenizer } from './tokenizer.ts';
+
+// Some tests start processes.
+vi.setConfig({ testTimeout: 30_000 });
 
 /** A folder with a copy of the documents in two files, and the options to prepare it. */
 function corpus(options: Partial<PrepareTokensOptions> = {}) {
@@ -290,25 +291,5 @@ describe('interruption', () => {
     };
     await expect(prepareTokens({ ...options, onProgress })).rejects.toThrow(/part-2\.jsonl changed while/);
     expect(readdirSync(prepared)).toEqual([]);
-  });
-});
-
-describe.skipIf(!hasRealData)('real data', () => {
-  test.each([
-    ['tokenizers/llama2', {}],
-    ['tokenizers/llama3_1', { eosToken: '<|end_of_text|>' }],
-    ['models/stories260K', {}],
-  ])('C4 and a novel with %s equal direct encoding', async (name, special) => {
-    const tokenizer = loadTokenizer(realData(name), special);
-    const outputDirectory = join(temporaryFolder(), 'out');
-    const files = [realData('text/c4_train.parquet'), realData('text/litbank/11_*.txt')];
-    const result = await prepareTokens({ files, tokenizer, outputDirectory, workers: 0 });
-    const dataset = openForTest(outputDirectory);
-    expect(dataset.numDocuments).toBe(201);
-    const novel = readFileSync(realData('text/litbank/11_alices_adventures_in_wonderland.txt'), 'utf8');
-    const ids = await tokenizer.encode(novel, { addSpecialTokens: false });
-    expect([...dataset.readDocument(200)]).toEqual([tokenizer.bosTokenId, ...ids, tokenizer.eosTokenId]);
-    expect(result.numBytes).toBe(406_679 + Buffer.byteLength(novel));
-    expect(dataset.vocabSize).toBe(tokenizer.vocabSize);
   });
 });

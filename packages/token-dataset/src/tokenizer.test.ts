@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TokenizerError } from './errors.ts';
-import { fixture, hasRealData, realData, temporaryFolder, tinyTokenizer } from './testing.ts';
+import { fixture, temporaryFolder, tinyTokenizer } from './testing.ts';
 import { addMaskToken, loadTokenizer } from './tokenizer.ts';
 
 const tinyJson = readFileSync(fixture('trained/tokenizer.json'), 'utf8');
@@ -95,28 +95,4 @@ test('what is not a tokenizer is named', () => {
   writeFileSync(join(folder, 'tokenizer.json'), tinyJson);
   writeFileSync(join(folder, 'tokenizer_config.json'), 'null');
   expect(() => loadTokenizer(folder)).toThrow(/tokenizer_config\.json does not hold a JSON object/);
-});
-
-describe.skipIf(!hasRealData)('published tokenizers', () => {
-  test.each([
-    ['models/stories260K', 512, 1, 2],
-    ['tokenizers/llama2', 32_000, 1, 2],
-    ['tokenizers/llama3_1', 128_256, 128_000, 128_009],
-  ])('%s', async (name, vocabSize, bos, eos) => {
-    const tokenizer = loadTokenizer(realData(name));
-    expect(tokenizer).toMatchObject({ vocabSize, bosTokenId: bos, eosTokenId: eos, maskTokenId: undefined });
-    expect(addMaskToken(tokenizer)).toMatchObject({ maskTokenId: vocabSize, vocabSize: vocabSize + 1 });
-    const ids = await tokenizer.encode('It was a bright cold day in April.');
-    expect(ids[0]).toBe(bos);
-    expect(await tokenizer.decode(ids, { skipSpecialTokens: true })).toBe(
-      'It was a bright cold day in April.',
-    );
-  });
-
-  test('the ids of stories260K', async () => {
-    const tokenizer = loadTokenizer(realData('models/stories260K'));
-    const golden = JSON.parse(readFileSync(realData('models/stories260K/golden.json'), 'utf8'));
-    const cases = [{ text: golden.prompt, ids: golden.prompt_ids }, ...golden.encode];
-    for (const { text, ids } of cases) expect([...(await tokenizer.encode(text))]).toEqual(ids);
-  });
 });

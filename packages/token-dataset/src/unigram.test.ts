@@ -1,9 +1,13 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createBatches } from './batches.ts';
 import { selectBlocks } from './blocks.ts';
 import { readDocuments } from './documents.ts';
 import { fixtureDocuments, hasRealData, openForTest, prepareDocuments, realData } from './testing.ts';
+import { trainBpeTokenizer } from './train-bpe.ts';
 import { tokenCounts, unigramBitsPerByte } from './unigram.ts';
+
+// One test starts a process.
+vi.setConfig({ testTimeout: 30_000 });
 
 const split = { sequenceLength: 31, validationFraction: 0.25 };
 
@@ -43,7 +47,6 @@ test.skipIf(!hasRealData)(
   'English by a vocabulary of bytes has about four and a half bits a byte',
   async () => {
     const files = realData('text/litbank/11_*.txt');
-    const { trainBpeTokenizer } = await import('./train-bpe.ts');
     const tokenizer = await trainBpeTokenizer({ documents: readDocuments({ files }), vocabSize: 258 });
     const texts: string[] = [];
     for await (const { text } of readDocuments({ files })) texts.push(text);
