@@ -16,7 +16,9 @@ constexpr int MR = 6, NV = 2;
 constexpr int MR = 6, NV = 2;
 #endif
 constexpr int NR = NV * W;
-constexpr int64_t KC = 256, MC = 96, NC = 3072;
+// Depth, rows and columns of a block: A's stays in the second-level cache, B's in the third. Deep blocks, since
+// every one of them reads and writes all of C.
+constexpr int64_t KC = 512, MC = 96, NC = 1536;
 
 MEAP_INLINE float roundToBfloat16(float x) {
   uint32_t bits;
@@ -58,6 +60,14 @@ void pack(const float *source, int64_t laneStride, int64_t depthStride, int64_t 
 MEAP_INLINE void registerKernel(int64_t depth, const float *__restrict a, const float *__restrict b,
                                 float *__restrict c, int64_t ldc, int64_t rows, int64_t cols, bool accumulate) {
   vf acc[MR][NV] = {};
+  // C is far away and needed at the end.
+  if (rows == MR) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; i++) {
+      __builtin_prefetch(c + i * ldc, 1);
+      __builtin_prefetch(c + i * ldc + NR - 1, 1);
+    }
+  }
   for (int64_t k = 0; k < depth; k++) {
     vf bv[NV];
 #pragma GCC unroll 4
