@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import fc from 'fast-check';
@@ -224,9 +224,9 @@ describe('configToYaml', () => {
 });
 
 describe('configJsonSchema', () => {
-  it('is what recipes/schema.json holds; run with --update to write it', async () => {
+  it('is what recipes/schema.json holds; `pnpm --dir apps/pretrain run schema` writes it', () => {
     const file = join(import.meta.dirname, '../../../recipes/schema.json');
-    await expect(`${JSON.stringify(configJsonSchema(), null, 2)}\n`).toMatchFileSnapshot(file);
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(configJsonSchema());
   });
 
   it('describes every key and demands none, since a recipe may inherit it', () => {

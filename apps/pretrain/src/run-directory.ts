@@ -42,11 +42,10 @@ export async function finishedCheckpoint(out: string, steps: number): Promise<st
   return found && found.state.step >= steps ? found.path : undefined;
 }
 
-/** Writes `config.yaml`, and returns how it differs from that of the checkpoints which are there. */
-export async function writeConfig(out: string, config: PretrainConfig): Promise<string[]> {
+/** Writes `config.yaml`, and returns how it differs from the one that was there. */
+export function writeConfig(out: string, config: PretrainConfig): string[] {
   const path = join(out, 'config.yaml');
-  const isRun = (await listCheckpoints(join(out, 'checkpoints'))).length > 0;
-  const changes = isRun && existsSync(path) ? changedKeys(readYaml(path), readBack(config)) : [];
+  const changes = existsSync(path) ? changedKeys(readYaml(path), readBack(config)) : [];
   writeFileSync(`${path}.partial`, configToYaml(config));
   renameSync(`${path}.partial`, path);
   return changes;

@@ -97,17 +97,23 @@ export async function pretrain(config: PretrainConfig, options: PretrainOptions)
     const parts = await trainingParts(config, model, data);
     const facts = describeRun(config, shape, data);
     emit({ type: 'ready', ...facts });
-    for (const change of await writeConfig(out, config))
-      warn(`configuration changed since this run began: ${change}`);
-    writeEnvironment(out, { meap: packageVersion(), backend: { ...backend }, peakGflops });
-
+    const onStart = (step: number) => {
+      const changes = writeConfig(out, config);
+      if (step > 0)
+        for (const change of changes) warn(`configuration changed since this run began: ${change}`);
+      writeEnvironment(out, { meap: packageVersion(), backend: { ...backend }, peakGflops });
+    };
     const { status, step, checkpoint } = await train({
       ...parts,
       directory: out,
       resume,
       utilisation: peakGflops ? { flopPerToken: facts.flopPerToken, peakFlops: peakGflops * 1e9 } : undefined,
       signal,
-      onEvent: emit,
+      onEvent: (event) => {
+        // From here on the folder is locked: no other process's files are overwritten.
+        if (event.type === 'start') onStart(event.step);
+        emit(event);
+      },
     });
     if (status === 'finished') writeReport(out, config, facts);
     return { status, step, checkpoint };

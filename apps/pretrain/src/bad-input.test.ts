@@ -1,0 +1,197 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { corpus, Workbench } from './testing.ts';
+
+const bench = new Workbench();
+const checkpoint = (out: string, step: number) => bench.path(out, `checkpoints/step-0000000${step}`);
+beforeAll(async () => {
+  await bench.pretrain('good');
+});
+afterAll(() => bench.dispose());
+
+/** Runs with a changed recipe and expects one line of complaint, a code, and no folder that passes for a run. */
+async function expectRefused(sets: string[], message: RegExp, code = 1) {
+  const out = `refused-${Math.random().toString(36).slice(2)}`;
+  const outcome = await bench.pretrain(out, ...sets.flatMap((set) => ['--set', set]));
+  expect(outcome.stderr).toMatch(/^meap-pretrain: [^\n]+\n$/);
+  expect(outcome.stderr).toMatch(message);
+  expect(outcome.code).toBe(code);
+  expect(existsSync(bench.path(out, 'checkpoints'))).toBe(false);
+}
+
+const files = (name: string, content: string | Uint8Array) => `data.files=["${bench.write(name, content)}"]`;
+
+describe('bad text', () => {
+  it.each([
+    ['a missing file', () => `data.files=["${bench.path('nowhere.txt')}"]`, /no such file \S+nowhere\.txt/],
+    ['a glob without a match', () => `data.files=["${bench.path('*.parquet')}"]`, /nothing matches /],
+    ['an unknown format', () => files('corpus.pdf', 'x'), /cannot tell the format of \S+corpus\.pdf/],
+    ['an empty file', () => files('empty.txt', ''), /empty corpus/],
+    ['white space alone', () => files('blank.txt', ' \n---\n '), /empty corpus|yields \d+ tokens/],
+    [
+      'too little text for the tokenizer',
+      () => files('short.txt', 'Ahoy!'),
+      /yields \d+ tokens, got vocabSize 300/,
+    ],
+    [
+      'invalid UTF-8',
+      () => files('latin.txt', Buffer.from('caf\xe9 '.repeat(400), 'latin1')),
+      /latin\.txt, line 1: .*UTF-8/,
+    ],
+    ['malformed JSONL', () => files('bad.jsonl', `{"text": "a"}\n{"text": \n`), /bad\.jsonl, line 2: .*JSON/],
+    ['a record without text', () => files('field.jsonl', '{"txt": "a"}\n'), /field\.jsonl, line 1: .*text/],
+    ['truncated gzip', () => files('cut.txt.gz', gzipSync(corpus(50)).subarray(0, 90)), /cut\.txt\.gz/],
+  ])('%s is one line', async (_, set, message) => {
+    await expectRefused([set()], message);
+  });
+
+  it('a corpus shorter than a block is one line', async () => {
+    const sets = ['train.sequence_length=20000', 'model.max_position_embeddings=20000'];
+    await expectRefused(sets, /corpus shorter than a block: got \d+ tokens, a block needs 20001/);
+  });
+
+  it('bad records are skipped, counted and shown by choice', async () => {
+    const good = corpus(400)
+      .split('---')
+      .map((text) => `${JSON.stringify({ text })}\n`);
+    const set = files('mixed.jsonl', [good[0], '{"text": \n', ...good.slice(1), '[]\n'].join(''));
+    const outcome = await bench.pretrain('skipping', '--set', set, '--set', 'data.on_bad_record=skip');
+    expect(outcome.code).toBe(0);
+    expect(outcome.stdout).toMatch(
+      /warning {6}data: 2 bad records skipped, the first: \S+mixed\.jsonl, line 2: /,
+    );
+  });
+});
+
+describe('bad vocabularies', () => {
+  it.each([
+    [['model.vocab_size=300'], /model\.vocab_size: vocabulary too small, got 300, expected at least 301/],
+    [['tokenizer.vocab_size=10'], /vocabSize is 10, expected at least 258/],
+    [['tokenizer.path=nowhere'], /no such file \S+nowhere/],
+    [['masking.keep_tokens=["<cls>"]'], /masking\.keep_tokens: got <cls>, expected tokens of the/],
+  ])('%j is one line', async (sets, message) => {
+    await expectRefused(sets, message);
+  });
+
+  it('a tokenizer that is none is one line', async () => {
+    bench.write('tokenizer.json', '{"version": "1.0"}');
+    await expectRefused([`tokenizer.path=${bench.path('tokenizer.json')}`], /not a tokenizer\.json/);
+  });
+
+  it('a prompt that fills the context is a mistake in the configuration', async () => {
+    await expectRefused(
+      ['samples.prompts=["The captain sees the storm and the whale"]'],
+      /samples\.prompts: got /,
+      2,
+    );
+  });
+});
+
+describe('bad folders', () => {
+  it('an unwritable --out is found before any work', async () => {
+    const out = 'corpus.txt/run';
+    const { code, stderr, stdout } = await bench.pretrain(out);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^meap-pretrain: --out \S+run: cannot be written: ENOTDIR[^\n]+\n$/);
+    expect(stdout).toBe('');
+  });
+
+  // The superuser may write anywhere.
+  it.skipIf(process.getuid?.() === 0)('a folder without permission is one line', async () => {
+    mkdirSync(bench.path('locked'));
+    chmodSync(bench.path('locked'), 0o500);
+    const { code, stderr } = await bench.pretrain('locked');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^meap-pretrain: --out \S+locked: cannot be written: EACCES[^\n]+\n$/);
+  });
+
+  it('a cache that cannot be written is one line', async () => {
+    await expectRefused([`data.cache_dir=${bench.path('corpus.txt/cache')}`], /ENOTDIR|cannot/);
+  });
+});
+
+describe('bad checkpoints', () => {
+  it('a truncated one is named and passed over for the one before', async () => {
+    await bench.pretrain('damaged');
+    truncateSync(`${checkpoint('damaged', 6)}/model.safetensors`, 1000);
+    const { code, stdout } = await bench.pretrain('damaged');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /warning {6}checkpoint \S+step-00000006 is damaged: model\.safetensors has SHA-256 /,
+    );
+    expect(stdout).toMatch(/resume {7}at step 4, from \S+step-00000004\n/);
+    expect(readFileSync(`${checkpoint('damaged', 6)}/model.safetensors`)).toEqual(
+      readFileSync(`${checkpoint('good', 6)}/model.safetensors`),
+    );
+  });
+
+  it('when none is left the run does not start over by itself', async () => {
+    await bench.pretrain('lost');
+    for (const step of [4, 6]) rmSync(`${checkpoint('lost', step)}/trainer/state.json`);
+    const { code, stderr } = await bench.pretrain('lost');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^meap-pretrain: checkpoints: none of 2 in \S+ is complete[^\n]+\n$/);
+  });
+
+  it('sampling from a truncated model, NaN weights or no model is one line', async () => {
+    const sample = (folder: string) => bench.sample('--model', folder, '--prompt', 'The');
+    truncateSync(`${checkpoint('good', 4)}/model.safetensors`, 5000);
+    const cut = await sample(checkpoint('good', 4));
+    expect(cut.code).toBe(1);
+    expect(cut.stderr).toMatch(/^meap-sample: [^\n]*model\.safetensors[^\n]+\n$/);
+
+    const weights = `${checkpoint('good', 6)}/model.safetensors`;
+    const whole = readFileSync(weights);
+    const data = Buffer.from(whole);
+    data.writeFloatLE(Number.NaN, data.length - 4);
+    writeFileSync(weights, data);
+    const nan = await sample(checkpoint('good', 6));
+    writeFileSync(weights, whole);
+    expect(nan.code).toBe(1);
+    expect(nan.stderr).toMatch(
+      /^meap-sample: [^\n]+ holds a value that is not finite, got NaN at element \d+[^\n]*\n$/,
+    );
+
+    const none = await sample(bench.path('nowhere'));
+    expect(none).toMatchObject({ code: 1, stderr: expect.stringMatching(/^meap-sample: --model [^\n]+\n$/) });
+  });
+
+  it('a run that diverges saves nothing and says at which step', async () => {
+    const outcome = await bench.pretrain('diverging', '--set', 'train.learning_rate=1e30');
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toMatch(
+      /^meap-pretrain: train: step 2 has loss [^\n]+ expected finite numbers[^\n]+\n$/,
+    );
+    expect(readdirSync(bench.path('diverging'), { recursive: true }).join(' ')).not.toContain('step-');
+  });
+});
+
+describe('bad usage', () => {
+  it.each([
+    [['--frobnicate'], /unknown option '--frobnicate'/],
+    [['--set', 'seed=-1'], /^meap-pretrain: seed: got -1, expected a whole number from 0\n$/],
+    [['--backend', 'gpu'], /^meap-pretrain: backend: got "gpu", expected one of auto, native, wasm, cpu\n$/],
+    [['--precision', 'int8'], /^meap-pretrain: precision: got "int8", expected one of float32, bfloat16\n$/],
+  ])('%j exits with 2', async (argv, message) => {
+    const { code, stderr } = await bench.pretrain('usage', ...argv);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(existsSync(bench.path('usage'))).toBe(false);
+  });
+
+  it('bfloat16 where there is none is one line', async () => {
+    const { code, stderr } = await bench.pretrain('usage-2', '--backend', 'cpu', '--precision', 'bfloat16');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^meap-pretrain: precision: bfloat16 needs the native backend[^\n]+\n$/);
+  });
+});

@@ -1,0 +1,124 @@
+import type { Llama } from '@meap/llama-model';
+import { createMasker } from '@meap/meap-masking';
+import type { TokenBlocks } from '@meap/token-dataset';
+import * as tf from '@tensorflow/tfjs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
+import { spread } from './prepare-data.ts';
+
+const MASK = 999;
+
+/** A model that only remembers what it was given. */
+function listener() {
+  const calls: { inputs: number[]; targets: number[]; shape: number[]; mask: unknown; options: unknown }[] =
+    [];
+  const loss: Llama['loss'] = (inputs, targets, mask, options) => {
+    calls.push({
+      inputs: [...inputs.dataSync()],
+      targets: [...targets.dataSync()],
+      shape: inputs.shape,
+      mask,
+      options,
+    });
+    return { sum: tf.scalar(1), count: targets.size };
+  };
+  return { model: { loss } as Llama, calls };
+}
+
+function batch(rows: number, length: number): Rows {
+  const inputs = Int32Array.from({ length: rows * length }, (_, i) => i);
+  return { inputs, targets: inputs.map((id) => id + 1), rows, length, numBytes: 3 * rows * length };
+}
+
+describe('meapLoss', () => {
+  it('masks inputs, never targets, and counts every position', () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 4 }),
+        fc.integer({ min: 2, max: 40 }),
+        fc.nat(9),
+        (rows, length, step) => {
+          const { model, calls } = listener();
+          const masker = createMasker({ ratio: 0.15, maskId: MASK });
+          const given = batch(rows, length);
+          const { count } = meapLoss(model, masker, true)(given, { step, microBatch: 0 });
+          const [{ inputs, targets, shape, mask, options }] = calls;
+          expect(targets).toEqual([...given.targets]);
+          expect(inputs.filter((id, i) => id !== given.inputs[i])).toEqual(
+            Array(rows * Math.max(1, Math.floor(0.15 * length))).fill(MASK),
+          );
+          expect({ count, shape, mask, options }).toEqual({
+            count: rows * length,
+            shape: [rows, length],
+            mask: undefined,
+            options: { recompute: true },
+          });
+        },
+      ),
+    );
+  });
+
+  it('draws the same masks however a step is cut into micro-batches', () => {
+    const masker = createMasker({ ratio: 0.3, maskId: MASK, seed: 5 });
+    const whole = listener();
+    meapLoss(whole.model, masker, false)(batch(4, 10), { step: 7, microBatch: 0 });
+    const parts = listener();
+    const { inputs, targets } = batch(4, 10);
+    for (const microBatch of [0, 1]) {
+      const half = [20 * microBatch, 20 * microBatch + 20] as const;
+      const rows = {
+        inputs: inputs.slice(...half),
+        targets: targets.slice(...half),
+        rows: 2,
+        length: 10,
+        numBytes: 1,
+      };
+      meapLoss(parts.model, masker, false)(rows, { step: 7, microBatch });
+    }
+    expect(parts.calls.flatMap((call) => call.inputs)).toEqual(whole.calls[0].inputs);
+    const later = listener();
+    meapLoss(later.model, masker, false)(batch(4, 10), { step: 8, microBatch: 0 });
+    expect(later.calls[0].inputs).not.toEqual(whole.calls[0].inputs);
+  });
+
+  it('is next-token prediction at ratio 0', () => {
+    const { model, calls } = listener();
+    const given = batch(2, 8);
+    meapLoss(model, createMasker({ ratio: 0, maskId: MASK }), false)(given, { step: 0, microBatch: 0 });
+    expect(calls[0].inputs).toEqual([...given.inputs]);
+  });
+});
+
+describe('nextTokenLoss', () => {
+  it('masks nothing and passes the bytes on', () => {
+    const { model, calls } = listener();
+    const given = batch(2, 8);
+    expect(nextTokenLoss(model)(given)).toMatchObject({ count: 16, bytes: 48 });
+    expect(calls[0]).toMatchObject({ inputs: [...given.inputs], targets: [...given.targets] });
+  });
+});
+
+describe('rowsOf', () => {
+  const blocks = {
+    blockLength: 3,
+    numBlocks: 5,
+    read: (index: number) => Int32Array.of(10 * index, 10 * index + 1, 10 * index + 2),
+    targetBytes: (index: number) => index,
+  } as TokenBlocks;
+
+  it('gives every block once, inputs and targets one apart', () => {
+    const batches = [...rowsOf(blocks, 2)];
+    expect(batches.map(({ rows }) => rows)).toEqual([2, 2, 1]);
+    expect([...batches[0].inputs]).toEqual([0, 1, 10, 11]);
+    expect([...batches[0].targets]).toEqual([1, 2, 11, 12]);
+    expect(batches.map(({ numBytes }) => numBytes)).toEqual([1, 5, 4]);
+  });
+
+  it('spreads a part of the blocks evenly', () => {
+    expect(spread(blocks, 9)).toBe(blocks);
+    const part = spread(blocks, 2);
+    expect([...rowsOf(part, 8)].map(({ inputs }) => [...inputs])).toEqual([[10, 11, 30, 31]]);
+    expect(part.targetBytes(1)).toBe(3);
+  });
+});

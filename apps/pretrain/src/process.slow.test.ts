@@ -1,0 +1,165 @@
+/** The built commands as processes of their own: killed, interrupted, resumed. */
+import { spawn } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Workbench } from './testing.ts';
+
+const bin = (name: string) => join(import.meta.dirname, '../dist', `${name}.js`);
+const bench = new Workbench();
+// Large enough that a checkpoint takes some milliseconds to write.
+const options = [
+  '--set',
+  'model.hidden_size=96',
+  '--set',
+  'train.max_steps=12',
+  '--set',
+  'checkpoint.every=1',
+];
+const argv = (out: string) => [
+  ...['--config', bench.recipe, '--out', bench.path(out), ...options],
+  ...['--set', `data.cache_dir=${bench.path('cache')}`],
+];
+
+/** A running command, its output so far, and its end. */
+function start(name: string, args: string[]) {
+  const child = spawn(process.execPath, [bin(name), ...args], { env: { ...process.env, CI: '1' } });
+  const output = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk) => {
+    output.stdout += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    output.stderr += chunk;
+  });
+  let isOver = false;
+  const ended = new Promise<number | string>((resolve) => {
+    child.on('close', (code, signal) => {
+      isOver = true;
+      resolve(code ?? signal!);
+    });
+  });
+  /** Waits for a condition, or for the end of a process that failed to meet it. */
+  const until = async (isMet: () => boolean) => {
+    while (!isMet() && !isOver) await sleep(1);
+  };
+  return { child, output, ended, until };
+}
+
+const partials = (out: string) => {
+  const folder = bench.path(out, 'checkpoints');
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.partial')) : [];
+};
+
+/** What must be equal between two runs: the last checkpoint to the byte, metrics but for the clock's, samples. */
+function bytesOf(out: string) {
+  const folder = bench.path(out, 'checkpoints/step-00000012');
+  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
+  const metrics = readFileSync(bench.path(out, 'metrics.jsonl'), 'utf8');
+  return {
+    files: files.map(({ name, parentPath }) => [
+      name,
+      readFileSync(join(parentPath, name)).toString('base64'),
+    ]),
+    metrics: metrics.replace(/,"tokensPerSecond":.*?,"mfu":[^},]*/g, ''),
+    samples: readFileSync(bench.path(out, 'samples.jsonl'), 'utf8'),
+  };
+}
+
+beforeAll(async () => {
+  if (!existsSync(bin('cli'))) throw new Error('the commands are not built: run `pnpm build` first');
+  const { ended, output } = start('cli', argv('whole'));
+  expect(await ended, output.stderr).toBe(0);
+});
+afterAll(() => bench.dispose());
+
+describe('meap-pretrain', () => {
+  it('killed in the middle of checkpoints again and again gives the bytes of a run that never was', async () => {
+    let cutOff = 0;
+    for (let kill = 0; kill < 4; kill++) {
+      const { child, ended, until } = start('cli', argv('killed'));
+      const earlier = new Set(partials('killed'));
+      // A later moment each time, so that different files are cut.
+      await until(() => partials('killed').some((name) => !earlier.has(name)));
+      await sleep(kill * 3);
+      child.kill('SIGKILL');
+      expect(await ended).toBe('SIGKILL');
+      cutOff += partials('killed').length;
+    }
+    expect(cutOff).toBeGreaterThan(0);
+    const { ended, output } = start('cli', argv('killed'));
+    expect(await ended, output.stderr).toBe(0);
+    expect(bytesOf('killed')).toEqual(bytesOf('whole'));
+    expect(partials('killed')).toEqual([]);
+  });
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)(
+    'on %s saves, says how to continue and exits with %i; that continues to the byte',
+    async (signal, code) => {
+      const { child, output, ended } = start('cli', [...argv(signal), '--resume', 'never']);
+      while (!output.stdout.includes('step       1 of 12')) await sleep(1);
+      child.kill(signal);
+      expect(await ended, output.stderr).toBe(code);
+      const again = /\nstopped at step (\d+); continue with: meap-pretrain (.*)\n$/.exec(output.stdout);
+      expect(Number(again?.[1])).toBeLessThan(12);
+      const { ended: finished } = start('cli', again![2].split(' '));
+      expect(await finished).toBe(0);
+      expect(bytesOf(signal)).toEqual(bytesOf('whole'));
+    },
+  );
+
+  it('lets no second process into the folder of a live one', async () => {
+    const first = start('cli', argv('shared'));
+    await first.until(() => first.output.stdout.includes('step       1 of 12'));
+    const config = readFileSync(bench.path('shared/config.yaml'), 'utf8');
+    const second = start('cli', [...argv('shared'), '--set', 'train.learning_rate=1']);
+    expect(await second.ended).toBe(1);
+    expect(second.output.stderr).toMatch(
+      /^meap-pretrain: train: \S+run\.lock is held by process \d+ [^\n]+\n$/,
+    );
+    expect(readFileSync(bench.path('shared/config.yaml'), 'utf8')).toBe(config);
+    expect(await first.ended).toBe(0);
+    expect(bytesOf('shared')).toEqual(bytesOf('whole'));
+  });
+});
+
+const stories = join(process.env.MEAP_DATA ?? '', 'models/stories260K');
+
+describe('meap-sample', () => {
+  it.skipIf(!existsSync(stories))('continues as the golden ids of a trained model do', async () => {
+    const golden = JSON.parse(readFileSync(join(stories, 'golden.json'), 'utf8'));
+    const { prompt, prompt_ids, greedy_ids } = golden;
+    const count = greedy_ids.length - prompt_ids.length;
+    const { ended, output } = start('sample', [
+      ...['--model', stories, '--prompt', prompt, '--max-new-tokens', `${count}`, '--json'],
+    ]);
+    expect(await ended, output.stderr).toBe(0);
+    const { text, ...ids } = JSON.parse(output.stdout);
+    expect(ids).toEqual({ prompt, prompt_ids, new_ids: greedy_ids.slice(prompt_ids.length) });
+    expect(text).toMatch(/^Once upon a time, there was a little girl named Lily\./);
+  });
+
+  it('samples from a run directory the same text for a seed', async () => {
+    const sample = async (...more: string[]) => {
+      const args = ['--model', bench.path('whole'), '--prompt', 'The', '--max-new-tokens', '8', '--json'];
+      const { ended, output } = start('sample', [...args, ...more]);
+      expect(await ended, output.stderr).toBe(0);
+      return JSON.parse(output.stdout);
+    };
+    const [greedy, one, same, two] = await Promise.all([
+      sample(),
+      sample('--temperature', '2', '--seed', '1'),
+      sample('--temperature', '2', '--seed', '1'),
+      sample('--temperature', '2', '--top-k', '50', '--top-p', '0.9', '--seed', '2'),
+    ]);
+    expect(greedy.new_ids).toHaveLength(8);
+    expect(one).toEqual(same);
+    expect(one.new_ids).not.toEqual(greedy.new_ids);
+    expect(two.new_ids).not.toEqual(one.new_ids);
+  });
+});

@@ -1,0 +1,74 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { countParameters } from '@meap/llama-model';
+import { describe, expect, it } from 'vitest';
+import { loadConfig } from './load-config.ts';
+import { modelConfig } from './run.ts';
+import { changedKeys } from './run-directory.ts';
+import { configuredSchedule } from './training-parts.ts';
+
+const folder = join(import.meta.dirname, '../../../recipes');
+const names = readdirSync(folder)
+  .filter((name) => name.endsWith('.yaml'))
+  .map((name) => name.slice(0, -'.yaml'.length));
+const load = (name: string) => loadConfig(join(folder, `${name}.yaml`));
+const twins = names.filter((name) => name.startsWith('ntp-') || name === 'quickstart-ntp');
+
+describe('recipes', () => {
+  // `paper` is what the others derive from: it names neither shape nor steps.
+  it.each(names.filter((name) => name !== 'paper'))('%s is valid and names its schema', (name) => {
+    expect(() => load(name)).not.toThrow();
+    const [first] = readFileSync(join(folder, `${name}.yaml`), 'utf8').split('\n');
+    expect(first).toBe('# yaml-language-server: $schema=./schema.json');
+  });
+
+  // MEAP.md §1: parameters in millions with 32064 rows, steps, tokens in billions.
+  it.each([
+    ['100m', 122.4, 1907, 2],
+    ['300m', 324.1, 4768, 5],
+    ['500m', 481.0, 10_000, 10.5],
+    ['1.1b-20k', 1176, 20_000, 21],
+    ['1.1b-40k', 1176, 40_000, 42],
+    ['1.1b-60k', 1176, 60_000, 63],
+    ['1.1b-190k', 1176, 190_000, 199],
+  ])('meap-%s is the paper’s', (name, millions, steps, billions) => {
+    const config = load(`meap-${name}`);
+    const { train, masking, precision } = config;
+    const parameters = countParameters(modelConfig(config, { vocabSize: 32_001 }));
+    expect(parameters / 1e6).toBeCloseTo(millions, millions < 1000 ? 1 : -1);
+    expect(train.max_steps).toBe(steps);
+    expect((steps * train.global_batch_size * train.sequence_length) / 1e9).toBeCloseTo(billions, 0);
+    expect(train).toMatchObject({ global_batch_size: 256, sequence_length: 4096, weight_decay: 0.05 });
+    expect(train).toMatchObject({ learning_rate: 4e-4, min_learning_rate: 4e-5, warmup_ratio: 0.1 });
+    expect(train).toMatchObject({ adam_beta1: 0.9, adam_beta2: 0.95, adam_epsilon: 1e-8, max_grad_norm: 1 });
+    expect(masking).toMatchObject({ strategy: 'per-sequence', ratio: 0.15 });
+    expect(precision).toBe('bfloat16');
+  });
+
+  it('has the learning rates of the authors’ code', () => {
+    const schedule = configuredSchedule(load('meap-1.1b-190k'));
+    expect(schedule(0)).toBeCloseTo(2.0395e-8, 12);
+    expect(schedule(100_000)).toBeCloseTo(2.34861e-4, 9);
+  });
+
+  it('has an NTP twin of each MEAP recipe', () => {
+    expect(twins).toHaveLength(names.filter((name) => name.startsWith('meap-')).length + 1);
+  });
+
+  it.each(twins)('%s differs from its MEAP twin in the ratio alone', (name) => {
+    const meap = name === 'quickstart-ntp' ? 'quickstart' : name.replace('ntp-', 'meap-');
+    expect(changedKeys(load(meap), load(name))).toEqual(['masking.ratio: 0.15 → 0']);
+  });
+
+  it.each([
+    ['ratio-0.05', ['masking.ratio: 0.15 → 0.05']],
+    ['ratio-0.10', ['masking.ratio: 0.15 → 0.1']],
+    ['ratio-0.20', ['masking.ratio: 0.15 → 0.2']],
+    ['reference', ['masking.strategy: "per-sequence" → "reference"']],
+    ['bernoulli', ['masking.strategy: "per-sequence" → "bernoulli"']],
+    ['span-5', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 5']],
+    ['span-50', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 50']],
+  ])('%s changes the 300M recipe in the masks alone', (name, changes) => {
+    expect(changedKeys(load('meap-300m'), load(name))).toEqual(changes);
+  });
+});

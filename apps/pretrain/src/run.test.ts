@@ -1,0 +1,232 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { loadLlama } from '@meap/llama-model';
+import { loadTokenizer } from '@meap/token-dataset';
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, describe, expect, it } from 'vitest';
+import { loadConfig } from './load-config.ts';
+import { type PretrainEvent, pretrain } from './run.ts';
+import { Workbench } from './testing.ts';
+
+const bench = new Workbench();
+afterAll(() => bench.dispose());
+
+const jsonLines = (path: string) =>
+  readFileSync(path, 'utf8')
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
+
+/** Metrics without the figures that a clock gives. */
+const exactMetrics = (out: string) =>
+  jsonLines(bench.path(out, 'metrics.jsonl')).map(({ tokensPerSecond, mfu, ...exact }) => exact);
+
+/** Every file of a checkpoint by name. */
+function checkpointFiles(out: string, step: number): Record<string, string> {
+  const folder = bench.path(out, 'checkpoints', `step-${String(step).padStart(8, '0')}`);
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  );
+  return Object.fromEntries(
+    names.map(({ name, parentPath }) => [name, readFileSync(`${parentPath}/${name}`).toString('base64')]),
+  );
+}
+
+describe('a whole run', () => {
+  it('writes the run directory of the design', async () => {
+    const { code, stdout, stderr } = await bench.pretrain('whole');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(readdirSync(bench.path('whole')).map((name) => name.replace(/tfevents.*/, 'tfevents'))).toEqual([
+      'checkpoints',
+      'config.yaml',
+      'environment.json',
+      'events.out.tfevents',
+      'metrics.jsonl',
+      'report.html',
+      'samples.jsonl',
+    ]);
+    expect(readdirSync(bench.path('whole/checkpoints'))).toEqual(['step-00000004', 'step-00000006']);
+    expect(Object.keys(checkpointFiles('whole', 6)).sort()).toEqual([
+      'SHA256SUMS',
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+      'optimizer.safetensors',
+      'special_tokens_map.json',
+      'state.json',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
+    expect(loadConfig(bench.path('whole/config.yaml'))).toEqual(
+      loadConfig(bench.recipe, [`data.cache_dir=${bench.path('cache')}`]),
+    );
+
+    const lines = jsonLines(bench.path('whole/metrics.jsonl'));
+    expect(lines.map(({ step, valLoss }) => (valLoss ? `v${step}` : step))).toEqual([
+      1,
+      2,
+      3,
+      'v3',
+      4,
+      5,
+      6,
+      'v6',
+    ]);
+    expect(Object.keys(lines[0])).toEqual([
+      'step',
+      'tokens',
+      'loss',
+      'lr',
+      'gradNorm',
+      'tokensPerSecond',
+      'mfu',
+    ]);
+    expect(lines[5]).toMatchObject({ step: 5, tokens: 5 * 4 * 16 });
+    expect(jsonLines(bench.path('whole/samples.jsonl')).map(({ step, prompt }) => [step, prompt])).toEqual([
+      [3, ''],
+      [3, 'The'],
+      [6, ''],
+      [6, 'The'],
+    ]);
+    const environment = JSON.parse(readFileSync(bench.path('whole/environment.json'), 'utf8'));
+    expect(environment).toMatchObject({ meap: expect.any(String), backend: { name: expect.any(String) } });
+
+    expect(stdout).toMatch(/validation {3}\d\.\d{3} bits per byte, a unigram model \d\.\d{3}\n/);
+    expect(stdout).toMatch(/loss, nats per token, steps 1 to 6\n/);
+    expect(stdout).toContain(bench.path('whole/checkpoints/step-00000006'));
+  });
+
+  it('gives the embedding room for the mask id, the first after the vocabulary', async () => {
+    const folder = bench.path('whole/checkpoints/step-00000006');
+    const tokenizer = loadTokenizer(folder);
+    expect(tokenizer.maskTokenId).toBe(300);
+    expect(tokenizer.idToToken(300)).toBe('[MASK]');
+    const model = await loadLlama(folder);
+    expect(model.config).toMatchObject({ vocab_size: 320, bos_token_id: 0, eos_token_id: 1 });
+    model.dispose();
+  });
+
+  it('says so when the run is finished already, and changes nothing', async () => {
+    const before = checkpointFiles('whole', 6);
+    const { code, stdout } = await bench.pretrain('whole');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^\S+whole holds a finished run of 6 steps: \S+step-00000006\n$/);
+    expect(checkpointFiles('whole', 6)).toEqual(before);
+  });
+
+  it('is the same twice, and another with another seed or without masks', async () => {
+    await bench.pretrain('again');
+    expect(checkpointFiles('again', 6)).toEqual(checkpointFiles('whole', 6));
+    expect(exactMetrics('again')).toEqual(exactMetrics('whole'));
+    for (const other of ['seed=1', 'masking.ratio=0', 'masking.strategy=reference']) {
+      await bench.pretrain(other, '--set', other);
+      expect(exactMetrics(other)).toHaveLength(8);
+      expect(exactMetrics(other)[0].loss).not.toBe(exactMetrics('whole')[0].loss);
+    }
+  });
+
+  it('prints one JSON object a line with --json, and nothing else', async () => {
+    const { code, stdout } = await bench.pretrain('json', '--json');
+    const events = stdout
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+    expect(code).toBe(0);
+    expect(new Set(events.map(({ type }) => type))).toEqual(
+      new Set([
+        'backend',
+        'data',
+        'ready',
+        'start',
+        'step',
+        'validation',
+        'sample',
+        'checkpoint',
+        'finished',
+      ]),
+    );
+    expect(events.find(({ type }) => type === 'ready')).toMatchObject({ steps: 6, tokensPerStep: 64 });
+    expect(events.at(-1)).toMatchObject({ type: 'finished', step: 6, out: bench.path('json') });
+  });
+
+  it('leaks no tensors', async () => {
+    const config = loadConfig(bench.recipe, [`data.cache_dir=${bench.path('cache')}`]);
+    await pretrain(config, { out: bench.path('leak-1') });
+    const before = tf.memory().numTensors;
+    await pretrain(config, { out: bench.path('leak-2') });
+    expect(tf.memory().numTensors).toBe(before);
+  });
+});
+
+describe('resuming', () => {
+  const config = () => loadConfig(bench.recipe, [`data.cache_dir=${bench.path('cache')}`]);
+
+  /** Runs until an event, then stops as a signal would. */
+  async function stopAt(out: string, until: (event: PretrainEvent) => boolean) {
+    const controller = new AbortController();
+    const onEvent = (event: PretrainEvent) => {
+      if (until(event)) controller.abort('SIGINT');
+    };
+    return pretrain(config(), { out: bench.path(out), signal: controller.signal, onEvent });
+  }
+
+  it.each([1, 2, 3, 5])(
+    'after a stop at step %i gives the bytes of the run that never stopped',
+    async (step) => {
+      if (!existsSync(bench.path('whole'))) await bench.pretrain('whole');
+      const out = `stopped-${step}`;
+      const stopped = await stopAt(out, (event) => event.type === 'step' && event.step === step);
+      expect(stopped).toMatchObject({ status: 'stopped', step });
+      const { code, stdout } = await bench.pretrain(out);
+      expect(code).toBe(0);
+      expect(stdout).toContain(`resume       at step ${step}, from `);
+      expect(checkpointFiles(out, 6)).toEqual(checkpointFiles('whole', 6));
+      expect(exactMetrics(out)).toEqual(exactMetrics('whole'));
+      expect(readFileSync(bench.path(out, 'samples.jsonl'))).toEqual(
+        readFileSync(bench.path('whole/samples.jsonl')),
+      );
+    },
+  );
+
+  it('goes on from the checkpoint of another run', async () => {
+    await stopAt('other', (event) => event.type === 'step' && event.step === 3);
+    const { code } = await bench.pretrain(
+      'elsewhere',
+      '--resume',
+      bench.path('other/checkpoints/step-00000003'),
+    );
+    expect(code).toBe(0);
+    expect(checkpointFiles('elsewhere', 6)['model.safetensors']).toBe(
+      checkpointFiles('whole', 6)['model.safetensors'],
+    );
+  });
+
+  it('never does so where the folder is not empty', async () => {
+    const { code, stderr } = await bench.pretrain('whole', '--resume', 'never');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^meap-pretrain: --out \S+whole: the folder is not empty, expected an empty one.*\n$/,
+    );
+  });
+
+  it('refuses other masks, and names what else has changed', async () => {
+    await stopAt('changed', (event) => event.type === 'step' && event.step === 2);
+    const refused = await bench.pretrain('changed', '--set', 'masking.ratio=0.2');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(/^meap-pretrain: resume: masking differs from the run of [^\n]+\n$/);
+    await stopAt('longer', (event) => event.type === 'step' && event.step === 2);
+    const longer = await bench.pretrain('longer', '--set', 'train.max_steps=8');
+    expect(longer.code).toBe(0);
+    expect(longer.stdout).toContain('configuration changed since this run began: train.max_steps: 6 → 8');
+  });
+
+  it('stops in the middle of preparing the data and leaves nothing that could be taken for data', async () => {
+    const controller = new AbortController();
+    controller.abort('SIGTERM');
+    const fresh = loadConfig(bench.recipe, [`data.cache_dir=${bench.path('fresh-cache')}`]);
+    const result = await pretrain(fresh, { out: bench.path('early'), signal: controller.signal });
+    expect(result).toEqual({ status: 'stopped', step: 0 });
+    const tokens = bench.path('fresh-cache/tokens');
+    const left = existsSync(tokens) ? readdirSync(tokens, { recursive: true }) : [];
+    expect(left.filter((name) => String(name).endsWith('manifest.json'))).toEqual([]);
+  });
+});
