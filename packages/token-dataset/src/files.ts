@@ -3,8 +3,8 @@ import { resolve, sep } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { DatasetError } from './errors.ts';
 
-export type DocumentFormat = 'txt' | 'jsonl' | 'parquet';
-export type Compression = 'none' | 'gzip' | 'zstd';
+type DocumentFormat = 'txt' | 'jsonl' | 'parquet';
+type Compression = 'none' | 'gzip' | 'zstd';
 
 export interface SourceFile {
   readonly path: string;

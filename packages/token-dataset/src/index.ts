@@ -3,12 +3,8 @@ export { type SplitOptions, selectBlocks, type TokenBlocks } from './blocks.ts';
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
 export { BadRecordError, DatasetError, TokenizerError } from './errors.ts';
-export {
-  type PreparedTokens,
-  type PrepareProgress,
-  type PrepareTokensOptions,
-  prepareTokens,
-} from './prepare.ts';
+export { type PreparedTokens, type PrepareTokensOptions, prepareTokens } from './prepare.ts';
+export type { PrepareProgress } from './progress.ts';
 export {
   addMaskToken,
   type DecodeOptions,

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { DatasetError, reasonOf } from './errors.ts';
 import { guard } from './shard.ts';
 
@@ -84,15 +84,19 @@ function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-/** Puts a manifest in place in one step: readers see the old one or the new one, never a part. */
-export function writeManifest(directory: string, manifest: Manifest): void {
+/**
+ * Puts a manifest in place in one step: readers see the old one or the new one, never a part.
+ *
+ * @param folder of the shards, where a manifest that was cut off goes away with them.
+ */
+export function writeManifest(directory: string, folder: string, manifest: Manifest): void {
   const path = join(directory, manifestName);
-  const temporary = `${path}.tmp-${randomBytes(6).toString('hex')}`;
+  const temporary = join(directory, folder, `${manifestName}.${randomBytes(6).toString('hex')}`);
   guard(path, () => {
     writeFileSync(temporary, `${JSON.stringify(manifest, null, 1)}\n`, { flush: true });
     renameSync(temporary, path);
   });
-  syncDirectory(dirname(path));
+  syncDirectory(directory);
 }
 
 /** Forces a rename to disk. Windows cannot open folders and does not need it. */

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { guard } from './shard.ts';
@@ -14,6 +14,23 @@ export function openTemporary(directory: string): string {
   guard(path, () => mkdirSync(path));
   active.add(path);
   return path;
+}
+
+/**
+ * Gives a finished folder its name, which stands for its contents: where that name is taken, there they are already,
+ * from another process or from one that was cut off just after this step.
+ *
+ * @param damaged whether what is there is known to be damaged, and replaced.
+ */
+export function putInPlace(temporary: string, target: string, damaged: boolean): void {
+  if (damaged) rmSync(target, { recursive: true, force: true });
+  guard(target, () => {
+    try {
+      renameSync(temporary, target);
+    } catch (error) {
+      if (!existsSync(target)) throw error;
+    }
+  });
 }
 
 /** Removes such a folder, if it is still there. */
@@ -31,7 +48,9 @@ export function removeStale(directory: string): void {
     if (!parts) continue;
     // Other machines may be at work in a shared folder; their processes cannot be seen from here.
     const here = parts[1] === hostname();
-    const alive = here ? isRunning(Number(parts[2]), path) : statSync(path).mtimeMs > dayAgo;
+    const alive = here
+      ? isRunning(Number(parts[2]), path)
+      : (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) > dayAgo;
     if (!alive) rmSync(path, { recursive: true, force: true });
   }
 }

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -15,7 +16,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { openTokenDataset } from './dataset.ts';
-import { type PrepareProgress, type PrepareTokensOptions, prepareTokens } from './prepare.ts';
+import { type PrepareTokensOptions, prepareTokens } from './prepare.ts';
+import type { PrepareProgress } from './progress.ts';
 import {
   fixture,
   fixtureDocuments,
@@ -116,6 +118,15 @@ test.skipIf(!isBuilt)('the number of workers changes nothing', async () => {
   const outputDirectory = `${prepared}-of-two`;
   await prepareTokens({ ...options, maxTokensPerShard: 1000, workers: 2, outputDirectory });
   expect(contents(outputDirectory)).toEqual(expected);
+});
+
+test('several preparations of the same data at once all end with it', async () => {
+  const { options, prepared } = corpus();
+  const results = await Promise.all([1, 2, 3, 4].map(() => prepareTokens(options)));
+  expect(new Set(results.map(({ fingerprint }) => fingerprint)).size).toBe(1);
+  expect(results.filter(({ reused }) => !reused).length).toBeGreaterThan(0);
+  expect(readdirSync(prepared).sort()).toEqual([results[0].fingerprint.slice(0, 16), 'manifest.json']);
+  openTokenDataset(prepared, { verify: true }).close();
 });
 
 describe('a second preparation', () => {
@@ -283,6 +294,15 @@ describe('interruption', () => {
       expect(readdirSync(prepared).filter((name) => name.startsWith('.tmp'))).toEqual([]);
     },
   );
+
+  test('between shards and manifest is made good by the next', async () => {
+    const { options, prepared } = corpus();
+    await prepareTokens(options);
+    const before = contents(prepared);
+    rmSync(join(prepared, 'manifest.json'));
+    expect((await prepareTokens(options)).reused).toBe(false);
+    expect(contents(prepared)).toEqual(before);
+  });
 
   test('a file that changes while it is read is not prepared', async () => {
     const { options, folder, prepared } = corpus();

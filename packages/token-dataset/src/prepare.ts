@@ -1,4 +1,4 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { openTokenDataset } from './dataset.ts';
@@ -9,22 +9,17 @@ import { DatasetError } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import { assertUnchanged, type FingerprintSettings, fingerprintOf, sourceRecord } from './fingerprint.ts';
 import { type Manifest, readManifest, type ShardRecord, syncDirectory, writeManifest } from './manifest.ts';
-import { closeTemporary, openTemporary, removeOtherDatasets, removeStale } from './output-folder.ts';
+import {
+  closeTemporary,
+  openTemporary,
+  putInPlace,
+  removeOtherDatasets,
+  removeStale,
+} from './output-folder.ts';
+import { type PrepareProgress, progressReporter, type Report } from './progress.ts';
 import { guard } from './shard.ts';
 import { ShardSink } from './shard-sink.ts';
 import type { Tokenizer } from './tokenizer.ts';
-
-/** How far a preparation is. */
-export interface PrepareProgress {
-  /** First every file is read for its checksum, then for its text. */
-  readonly phase: 'hash' | 'tokenize';
-  /** Bytes of the files on disk, done and in all, in this phase. */
-  readonly bytesDone: number;
-  readonly bytesTotal: number;
-  readonly documents: number;
-  readonly tokens: number;
-  readonly skipped: number;
-}
 
 export interface PrepareTokensOptions {
   /** Paths and globs; see `readDocuments`. */
@@ -42,7 +37,7 @@ export interface PrepareTokensOptions {
   addEos?: boolean;
   /**
    * Tokenising processes; 0 tokenises in this one, on the threads of the library.
-   * The result is the same. Default: 0 for small corpora, else one per core.
+   * The result is the same. Default: 0 below 64 MiB of files, else one per core, 16 at most.
    */
   workers?: number;
   /** What to do with a record that cannot be read. Default `error`. */
@@ -74,6 +69,8 @@ const batchCharacters = 512 * 1024;
 const batchDocuments = 8192;
 /** Below this, starting processes takes longer than they save. */
 const smallCorpusBytes = 64 * 1024 * 1024;
+/** Each holds a tokenizer of its own, some 250 MB for Llama 3. */
+const maxDefaultWorkers = 16;
 
 /**
  * Tokenises files into shards of one continuous stream `BOS text EOS BOS text EOS …` (MEAP, appendix A.1).
@@ -101,9 +98,8 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     sources.push(await sourceRecord(file, known, onBytes));
   }
   const fingerprint = fingerprintOf(settings, files, sources);
-  if (earlier?.fingerprint === fingerprint && canBeOpened(directory)) {
-    return summaryOf(directory, earlier, true);
-  }
+  const present = reusable(directory, fingerprint);
+  if (present) return summaryOf(directory, present, true);
 
   guard(directory, () => mkdirSync(directory, { recursive: true }));
   removeStale(directory);
@@ -114,9 +110,10 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     syncDirectory(temporary);
     const folder = fingerprint.slice(0, 16);
     const shards = result.shards.map((shard) => ({ ...shard, file: `${folder}/${shard.file}` }));
-    // The same preparation may have been cut off between the next two steps, or is just done by another process.
-    rmSync(join(directory, folder), { recursive: true, force: true });
-    guard(folder, () => renameSync(temporary, join(directory, folder)));
+    // Another process, perhaps another rank of this run, may have made the same dataset in the meantime.
+    const present = reusable(directory, fingerprint);
+    if (present) return summaryOf(directory, present, true);
+    putInPlace(temporary, join(directory, folder), earlier?.fingerprint === fingerprint);
     const manifest: Manifest = {
       format: 'meap-token-dataset',
       version: formatVersion,
@@ -127,7 +124,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
       skipped: result.skipped,
       sources,
     };
-    writeManifest(directory, manifest);
+    writeManifest(directory, folder, manifest);
     removeOtherDatasets(directory, folder);
     return summaryOf(directory, manifest, false);
   } finally {
@@ -163,38 +160,6 @@ function resolveSettings(options: PrepareTokensOptions): FingerprintSettings {
     separator: options.separator ?? null,
     onBadRecord: options.onBadRecord ?? 'error',
     maxTokensPerShard,
-  };
-}
-
-type Report = (
-  phase: PrepareProgress['phase'],
-  added: { bytes?: number; documents?: number; tokens?: number; skipped?: number },
-) => void;
-
-function progressReporter(
-  files: readonly SourceFile[],
-  onProgress?: PrepareTokensOptions['onProgress'],
-): Report {
-  const bytesTotal = files.reduce((sum, file) => sum + file.size, 0);
-  let progress: PrepareProgress = {
-    phase: 'hash',
-    bytesDone: 0,
-    bytesTotal,
-    documents: 0,
-    tokens: 0,
-    skipped: 0,
-  };
-  return (phase, added) => {
-    const bytesBefore = phase === progress.phase ? progress.bytesDone : 0;
-    progress = {
-      phase,
-      bytesDone: Math.min(bytesTotal, bytesBefore + (added.bytes ?? 0)),
-      bytesTotal,
-      documents: progress.documents + (added.documents ?? 0),
-      tokens: progress.tokens + (added.tokens ?? 0),
-      skipped: progress.skipped + (added.skipped ?? 0),
-    };
-    onProgress?.(progress);
   };
 }
 
@@ -305,7 +270,8 @@ function openEncoder(
     bytesPerToken,
   };
   const size = files.reduce((sum, file) => sum + file.size, 0);
-  const workers = options.workers ?? (size < smallCorpusBytes ? 0 : availableParallelism());
+  const workers =
+    options.workers ?? (size < smallCorpusBytes ? 0 : Math.min(availableParallelism(), maxDefaultWorkers));
   if (workers === 0) return inProcessEncoder(options.tokenizer.json, encode);
   const tokenizerPath = join(folder, 'tokenizer.json');
   guard(tokenizerPath, () => writeFileSync(tokenizerPath, options.tokenizer.json));
@@ -342,13 +308,16 @@ function manifestIfAny(directory: string): Manifest | undefined {
   }
 }
 
-function canBeOpened(directory: string): boolean {
+/** The manifest of a dataset with this fingerprint that is whole. */
+function reusable(directory: string, fingerprint: string): Manifest | undefined {
+  const manifest = manifestIfAny(directory);
+  if (manifest?.fingerprint !== fingerprint) return undefined;
   try {
     openTokenDataset(directory).close();
-    return true;
+    return manifest;
   } catch (error) {
     // A damaged dataset is made again rather than reported: its sources are at hand.
-    if (error instanceof DatasetError) return false;
+    if (error instanceof DatasetError) return undefined;
     throw error;
   }
 }

@@ -1,0 +1,47 @@
+import type { SourceFile } from './files.ts';
+
+/** How far a preparation is. */
+export interface PrepareProgress {
+  /** First every file is read for its checksum, then for its text. */
+  readonly phase: 'hash' | 'tokenize';
+  /** Bytes of the files on disk, done and in all, in this phase. */
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly documents: number;
+  readonly tokens: number;
+  readonly skipped: number;
+}
+
+/** Tells how much was added in a phase. */
+export type Report = (
+  phase: PrepareProgress['phase'],
+  added: { bytes?: number; documents?: number; tokens?: number; skipped?: number },
+) => void;
+
+/** Adds up reports for a listener. */
+export function progressReporter(
+  files: readonly SourceFile[],
+  onProgress?: (progress: PrepareProgress) => void,
+): Report {
+  const bytesTotal = files.reduce((sum, file) => sum + file.size, 0);
+  let progress: PrepareProgress = {
+    phase: 'hash',
+    bytesDone: 0,
+    bytesTotal,
+    documents: 0,
+    tokens: 0,
+    skipped: 0,
+  };
+  return (phase, added) => {
+    const bytesBefore = phase === progress.phase ? progress.bytesDone : 0;
+    progress = {
+      phase,
+      bytesDone: Math.min(bytesTotal, bytesBefore + (added.bytes ?? 0)),
+      bytesTotal,
+      documents: progress.documents + (added.documents ?? 0),
+      tokens: progress.tokens + (added.tokens ?? 0),
+      skipped: progress.skipped + (added.skipped ?? 0),
+    };
+    onProgress?.(progress);
+  };
+}
