@@ -6,6 +6,7 @@ const packages = [
   'safetensors',
   'llama-model',
   'meap-masking',
+  'sft-duplication',
   'token-dataset',
   'trainer',
   'test-support',

@@ -1,0 +1,99 @@
+import { CounterRandom } from '@meap/meap-masking';
+import { SftError } from './error.ts';
+import type { ResolvedOptions } from './options.ts';
+import type { Answer, Sequence } from './sequence.ts';
+import { TokenKind } from './types.ts';
+
+/** Where a sample stands in a run: with the seed, all that its masks depend on. */
+export interface SamplePlace {
+  /** Pass over the data, from 0. */
+  epoch: number;
+  /** Number of the sample in its dataset, from 0, however the data are shuffled or split. */
+  index: number;
+}
+
+/** Masked tokens of an answer, in ascending order. */
+export interface AnswerMask {
+  answer: Answer;
+  positions: Int32Array;
+}
+
+/**
+ * The tokens to mask in each answer over the threshold: exactly max(1, floor(P · answer tokens)) of those kept.
+ *
+ * The length that the threshold is held against is that of the whole answer, as in the authors' code; the share
+ * is one of what the cut left. The first token of a sequence is not masked, since nothing predicts it.
+ */
+export function drawMasks(sequence: Sequence, options: ResolvedOptions, place: SamplePlace): AnswerMask[] {
+  const { ratio, seed, refresh } = options;
+  if (ratio === 0) return [];
+  const masks: AnswerMask[] = [];
+  for (const answer of sequence.answers) {
+    if (!isLong(answer, options, place.index)) continue;
+    const candidates = new Int32Array(answer.end - answer.start);
+    let numTokens = 0;
+    let numCandidates = 0;
+    for (let t = answer.start; t < answer.end; t++) {
+      if (sequence.kinds[t] !== TokenKind.answer) continue;
+      numTokens++;
+      if (t > 0) candidates[numCandidates++] = t;
+    }
+    const random = new CounterRandom({
+      seed,
+      purpose: `sft-mask of answer ${answer.ordinal}`,
+      step: refresh === 'static' ? 0 : place.epoch,
+      row: place.index,
+    });
+    const count = Math.min(numCandidates, Math.max(1, Math.floor(numTokens * ratio)));
+    const positions = chooseSubset(candidates.subarray(0, numCandidates), count, random);
+    if (count > 0) masks.push({ answer, positions });
+  }
+  return masks;
+}
+
+function isLong(answer: Answer, { threshold, thresholdUnit }: ResolvedOptions, index: number): boolean {
+  if (thresholdUnit === 'tokens') return answer.numTokens > threshold;
+  if (!(answer.numCharacters >= 0)) {
+    throw new SftError(
+      `sample ${index}, answer ${answer.ordinal}: no length in characters, got numCharacters ` +
+        `${answer.numCharacters}, expected a number of at least 0; set it on trainable segments or use thresholdUnit tokens`,
+    );
+  }
+  return answer.numCharacters > threshold;
+}
+
+/** A partial Fisher-Yates shuffle: every subset of `count` candidates is equally likely. Reorders `candidates`. */
+function chooseSubset(candidates: Int32Array, count: number, random: CounterRandom): Int32Array {
+  for (let i = 0; i < count; i++) {
+    const pick = i + random.nextBelow(candidates.length - i);
+    const chosen = candidates[pick];
+    candidates[pick] = candidates[i];
+    candidates[i] = chosen;
+  }
+  return candidates.slice(0, count).sort();
+}
+
+/**
+ * A fresh order of `count` things for an epoch, of samples before packing or of rows after, the same on any rank.
+ *
+ * @returns Int32Array [count], a permutation of 0 … count − 1.
+ */
+export function epochOrder({
+  count,
+  seed,
+  epoch,
+}: {
+  count: number;
+  seed: number;
+  epoch: number;
+}): Int32Array {
+  const random = new CounterRandom({ seed, purpose: 'sft-order', step: epoch, row: 0 });
+  const order = Int32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const pick = random.nextBelow(i + 1);
+    const moved = order[i];
+    order[i] = order[pick];
+    order[pick] = moved;
+  }
+  return order;
+}
