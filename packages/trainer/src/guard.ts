@@ -45,7 +45,7 @@ export class Guard {
       if (state.nonFiniteInARow > this.#options.maxNonFiniteSteps) {
         throw new NonFiniteError(
           `train: step ${step} has loss ${loss} and gradient norm ${gradNorm}, expected finite numbers; the update ` +
-            'was not applied: check the data and the weights, lower the learning rate, or raise guard.maxNonFiniteSteps',
+            'was not applied: check the data and the weights, or lower the learning rate',
         );
       }
       return { anomaly: 'non-finite', skip: true };
