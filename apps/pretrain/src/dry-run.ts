@@ -5,7 +5,7 @@ import { type BackendDescription, measurePeak, setBackend, setPrecision } from '
 import type { Tokenizer } from '@meap/token-dataset';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
 import { estimateMemory, type MemoryEstimate, measureRate } from './estimate.ts';
-import { bytes, duration, percent, plainText, short } from './format.ts';
+import { bytes, duration, flop, percent, plainText, short } from './format.ts';
 import { configuredMasker } from './objective.ts';
 import { prepareTokenizer, readText } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
@@ -92,17 +92,15 @@ export async function dryRun(config: PretrainConfig, width = 100): Promise<DryRu
 export function renderDryRun(plan: DryRunPlan): string {
   const { model, memory_bytes: memory, peak_gflops: peak } = plan;
   const shape = `${model.num_hidden_layers} layers × ${model.hidden_size}, ${model.num_attention_heads} heads`;
-  const ofPeak = peak
-    ? `, ${percent(plan.measured_gflops / peak)} of the peak ${short(peak * 1e9)}FLOP/s`
-    : '';
+  const ofPeak = peak ? `, ${percent(plan.measured_gflops / peak)} of the peak ${flop(peak * 1e9)}/s` : '';
   const rest = `weights ${bytes(memory.weights)}, gradients ${bytes(memory.gradients)}, moments ${bytes(memory.moments)}`;
   const lines = [
     `backend      ${plan.backend.name} (${plan.backend.device}): ${plan.backend.reason}`,
     `model        ${plan.parameters.toLocaleString('en')} parameters: ${shape}, vocabulary ${model.vocab_size}`,
-    `compute      ${short(plan.flop_per_token)}FLOP per token, forward and backward`,
+    `compute      ${flop(plan.flop_per_token)} per token, forward and backward`,
     `tokens       ${plan.steps} steps × ${short(plan.tokens_per_step)} = ${short(plan.tokens)}`,
     `memory       about ${bytes(memory.total)}: ${rest}, activations ${bytes(memory.activations)}`,
-    `time         about ${duration(plan.seconds)} at ${short(plan.tokens_per_second)} tokens/s (${short(plan.measured_gflops * 1e9)}FLOP/s, timed now${ofPeak})`,
+    `time         about ${duration(plan.seconds)} at ${short(plan.tokens_per_second)} tokens/s (${flop(plan.measured_gflops * 1e9)}/s, timed now${ofPeak})`,
   ];
   if (plan.data_problem)
     lines.push(`data         not ready, a sample sentence stands in below: ${plan.data_problem}`);

@@ -28,30 +28,32 @@ export interface StepShape {
 /** Node.js, TensorFlow.js and the compiled code, before anything is computed. */
 const BASE_BYTES = 150 * 1024 * 1024;
 
+/** Buffers are handed out in sizes of which a tensor fills most: measured against resident memory. */
+const POOL_OVERHEAD = 1.15;
+
 /**
- * Estimates the memory of training: float32 weights, gradients, AdamW's two moments and what the backward pass keeps.
+ * Estimates the memory of training: float32 weights, gradients, AdamW's two moments and what the backward pass holds.
  *
- * A block keeps, per token, its input, both normalised inputs, query, key, value, the attention's output, both
- * residual terms and the sums (8·E + 2·G·D with E = H·D), and three feed-forward widths; recomputation keeps the
- * input alone, and one block's worth at a time.
+ * The forward pass of a block makes, per token, nine tensors of the residual's width (norms, query before and after
+ * rotation, attention, projections, sums), three of the keys' and three of the feed-forward's. TensorFlow.js holds
+ * the gradient of each until the pass ends, hence twice. With recomputation a block holds its input, and one block at
+ * a time the rest.
  */
 export function estimateMemory(
   model: LlamaConfig,
   { tokens, accumulates, recompute }: StepShape,
 ): MemoryEstimate {
   const parameters = countParameters(model);
-  const attentionWidth = model.num_attention_heads * model.head_dim;
+  const { hidden_size: hidden, num_hidden_layers: layers } = model;
   const keyValueWidth = model.num_key_value_heads * model.head_dim;
-  const block = 6 * model.hidden_size + 2 * attentionWidth + 2 * keyValueWidth + 3 * model.intermediate_size;
-  const layers = model.num_hidden_layers;
-  const kept = recompute ? layers * model.hidden_size + block : layers * block;
-  // The backward pass of one block has its gradients as well, and the head keeps its input and that gradient.
-  const passing = block + 3 * model.hidden_size;
+  const block = 9 * hidden + 3 * keyValueWidth + 3 * model.intermediate_size;
+  const kept = recompute ? layers * hidden + block : layers * block;
+  const head = 3 * hidden;
   const estimate = {
     weights: 4 * parameters,
     gradients: 4 * parameters * (accumulates ? 2 : 1),
     moments: 8 * parameters,
-    activations: 4 * tokens * (kept + passing),
+    activations: Math.round(4 * tokens * (2 * kept + head) * POOL_OVERHEAD),
   };
   const total = BASE_BYTES + Object.values(estimate).reduce((sum, bytes) => sum + bytes, 0);
   return { ...estimate, total };

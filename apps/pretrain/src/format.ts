@@ -1,16 +1,18 @@
 /** Numbers and times as people read them. */
 
-/** A number with a metric suffix and three digits: 3.42M, 512, 1.18B. */
+/** A count with three digits: 3.42M, 512, 1.18B. */
 export function short(value: number): string {
-  for (const [factor, suffix] of [
-    [1e12, 'T'],
-    [1e9, 'B'],
-    [1e6, 'M'],
-    [1e3, 'K'],
-  ] as const) {
-    if (Math.abs(value) >= factor) return `${Number((value / factor).toPrecision(3))}${suffix}`;
-  }
-  return `${Number(value.toPrecision(3))}`;
+  return scaled(value, ['', 'K', 'M', 'B', 'T']);
+}
+
+/** Floating-point operations, or with `/s` their rate: 18.4 MFLOP, 252 GFLOP/s. */
+export function flop(value: number): string {
+  return `${scaled(value, [' ', ' K', ' M', ' G', ' T', ' P'])}FLOP`;
+}
+
+function scaled(value: number, suffixes: readonly string[]): string {
+  const power = Math.min(suffixes.length - 1, Math.floor(Math.log10(Math.max(1, Math.abs(value))) / 3));
+  return `${Number((value / 1000 ** power).toPrecision(3))}${suffixes[power]}`;
 }
 
 /** Bytes with a binary suffix: 1.4 GiB. */

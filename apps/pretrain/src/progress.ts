@@ -1,6 +1,6 @@
 /** What people see while a run goes on: bars where there is a terminal, lines now and then where there is none. */
 import cliProgress from 'cli-progress';
-import { bytes, duration, percent, plainText, short } from './format.ts';
+import { bytes, duration, flop, percent, plainText, short } from './format.ts';
 import type { PretrainEvent } from './run.ts';
 
 /** Where to write, and whether a person is watching. */
@@ -93,7 +93,7 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
 }
 
 function peakOf(gflops: number | null): string {
-  return gflops === null ? '' : `; peak ${short(gflops * 1e9)}FLOP/s`;
+  return gflops === null ? '' : `; peak ${flop(gflops * 1e9)}/s`;
 }
 
 /** One bar at a time, stopped whenever a line has to be written and drawn again below it. */
@@ -116,6 +116,7 @@ class Bars {
           stream: this.#stream,
           hideCursor: true,
           clearOnComplete: true,
+          barsize: 20,
         },
         cliProgress.Presets.shades_classic,
       );

@@ -9,7 +9,7 @@ import { sampleCommand } from './sample-command.ts';
 /** A temporary folder with a small corpus and a tiny recipe, and the commands run inside this process. */
 export class Workbench {
   readonly directory = mkdtempSync(join(tmpdir(), 'pretrain-test-'));
-  readonly recipe = join(this.directory, 'tiny.yaml');
+  recipe = join(this.directory, 'tiny.yaml');
 
   constructor() {
     this.write('corpus.txt', corpus(400));

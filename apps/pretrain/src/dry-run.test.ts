@@ -1,0 +1,91 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { countParameters, flopsPerToken, presets } from '@meap/llama-model';
+import { afterAll, describe, expect, it } from 'vitest';
+import { estimateMemory } from './estimate.ts';
+import { Workbench } from './testing.ts';
+
+const bench = new Workbench();
+afterAll(() => bench.dispose());
+const recipes = join(import.meta.dirname, '../../../recipes');
+
+describe('--dry-run', () => {
+  it('prints sizes, memory, tokens, time and a masked row, and trains nothing', async () => {
+    const { code, stdout, stderr } = await bench.pretrain('dry', '--dry-run');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^backend {6}/);
+    expect(stdout).toMatch(/\nmodel {8}15,\d{3} parameters: 2 layers × 16, 2 heads, vocabulary 320\n/);
+    expect(stdout).toMatch(/\ncompute {6}\S+ KFLOP per token, forward and backward\n/);
+    expect(stdout).toMatch(/\ntokens {7}6 steps × 64 = 384\n/);
+    expect(stdout).toMatch(/\nmemory {7}about \d+ MiB: weights /);
+    expect(stdout).toMatch(/\ntime {9}about \S+ s at \S+ tokens\/s \(\S+ [KMG]FLOP\/s, timed now/);
+    expect(stdout).toMatch(/\nmasked row {3}2 of 16 tokens masked \(12\.5 %\)/);
+    expect(stdout).toMatch(/\ninput {2}<s> .*\ntarget /);
+    expect(stdout.match(/\[MASK\]/g)).toHaveLength(2);
+    expect(existsSync(bench.path('dry'))).toBe(false);
+  });
+
+  it('draws the row that the strategy masks', async () => {
+    const ntp = await bench.pretrain('dry', '--dry-run', '--set', 'masking.ratio=0');
+    expect(ntp.stdout).not.toContain('[MASK]');
+    const span = ['masking.strategy=span', 'masking.span_length=4', 'masking.ratio=0.25'];
+    const { stdout } = await bench.pretrain('dry', '--dry-run', ...span.flatMap((set) => ['--set', set]));
+    expect(stdout).toMatch(/4 of 16 tokens masked \(25\.0 %\) in 1 run, the longest 4/);
+  });
+
+  it('prints one JSON object with --json', async () => {
+    const { stdout } = await bench.pretrain('dry', '--dry-run', '--json');
+    const plan = JSON.parse(stdout);
+    expect(plan).toMatchObject({ steps: 6, tokens_per_step: 64, tokens: 384, data_problem: null });
+    expect(plan.parameters).toBe(countParameters(plan.model));
+    expect(plan.flop_per_token).toBe(flopsPerToken(plan.model, 16));
+    expect(plan.seconds).toBeCloseTo(384 / plan.tokens_per_second, 6);
+  });
+
+  it('plans without the data, and says what is missing', async () => {
+    const { code, stdout } = await bench.pretrain('dry', '--dry-run', '--set', 'data.files=[nowhere.txt]');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/\ndata {9}not ready, a sample sentence stands in below: .*nowhere\.txt\n/);
+    expect(stdout).toMatch(/\ninput {2}A /);
+  });
+
+  it('cannot plan a model whose vocabulary nothing tells', async () => {
+    const sets = ['--set', 'tokenizer.path=nowhere'];
+    const { code, stderr } = await bench.pretrain('dry', '--dry-run', ...sets);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^meap-pretrain: no such file [^\n]+; without it model\.vocab_size has to be given\n$/,
+    );
+  });
+
+  // One layer of 768 × 32064 is a second's work where there are no native kernels, and more.
+  it('plans the 100M recipe', { timeout: 60_000 }, async () => {
+    bench.recipe = join(recipes, 'meap-100m.yaml');
+    const sets = ['--set', 'precision=float32', '--set', 'train.sequence_length=64'];
+    const { code, stdout } = await bench.pretrain('dry', '--dry-run', '--json', ...sets);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      parameters: 122_407_680,
+      steps: 1907,
+      tokens: 1907 * 256 * 64,
+    });
+  });
+});
+
+describe('estimateMemory', () => {
+  // Peak resident MB of bench-train on the native backend (2 cores, Node 20.20), float32, one micro-batch a step.
+  it.each([
+    ['tiny', 2048, false, 791],
+    ['tiny', 2048, true, 362],
+    ['tiny', 8192, false, 2372],
+    ['tiny', 8192, true, 767],
+    ['small', 2048, false, 2133],
+    ['small', 2048, true, 978],
+  ] as const)(
+    'is within a tenth of what %s takes with %i tokens, recompute %s',
+    (preset, tokens, recompute, measured) => {
+      const { total } = estimateMemory(presets[preset], { tokens, accumulates: false, recompute });
+      expect(Math.abs(total / 1e6 / measured - 1)).toBeLessThan(0.1);
+    },
+  );
+});

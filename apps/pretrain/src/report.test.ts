@@ -1,0 +1,119 @@
+import { describe, expect, it } from 'vitest';
+import { bytes, duration, flop, plainText, short } from './format.ts';
+import { lossCurve } from './metrics.ts';
+import { createProgress } from './progress.ts';
+import { renderReport } from './report.ts';
+import { resolveConfig } from './resolve-config.ts';
+import type { PretrainEvent, RunFacts } from './run.ts';
+import { tinyRecipe } from './testing.ts';
+
+const step = (number: number, loss: number | null = 7 - number / 100) => ({
+  step: number,
+  tokens: number * 64,
+  loss,
+  lr: 1e-3,
+  gradNorm: 1,
+  tokensPerSecond: 1000,
+  mfu: 0.4,
+});
+const facts = {
+  parameters: 3_170_000,
+  trainTokens: 1000,
+  validationTokens: 100,
+  unigramBitsPerByte: 2.678,
+  steps: 200,
+  tokensPerStep: 64,
+} as RunFacts;
+
+describe('format', () => {
+  it.each([
+    [short(0), '0'],
+    [short(512), '512'],
+    [short(3_172_800), '3.17M'],
+    [short(1.176e9), '1.18B'],
+    [short(2e15), '2000T'],
+    [flop(18.4e6), '18.4 MFLOP'],
+    [flop(252e9), '252 GFLOP'],
+    [bytes(1536), '1.5 KiB'],
+    [bytes(0), '0 B'],
+    [duration(0.04), '0.0 s'],
+    [duration(100), '1 m 40 s'],
+    [duration(3600), '1 h 0 m'],
+    [duration(273_600), '3 d 4 h'],
+    [duration(Number.NaN), 'unknown'],
+    [plainText('a\u001b[31mb\tc\nd'), 'a\ufffd[31mb\tc\nd'],
+  ])('%s', (got, expected) => {
+    expect(got).toBe(expected);
+  });
+});
+
+describe('lossCurve', () => {
+  it('averages equal runs of steps and leaves out what is not finite', () => {
+    const steps = [step(1, 4), step(2, 2), step(3, null), step(4, 1), step(5, 3)];
+    expect(lossCurve(steps, 2)).toEqual([
+      { step: 2, loss: 3 },
+      { step: 5, loss: 2 },
+    ]);
+    expect(lossCurve(steps, 10)).toHaveLength(4);
+    expect(lossCurve([], 10)).toEqual([]);
+  });
+});
+
+describe('renderReport', () => {
+  const validations = [{ step: 200, tokens: 12_800, valLoss: 5.1, bitsPerByte: 1.836 }];
+  const steps = Array.from({ length: 200 }, (_, i) => step(i + 1));
+  const page = renderReport(resolveConfig(tinyRecipe), facts, { steps, validations }, [
+    { step: 200, prompt: 'Call <me>', text: ' & "Ishmael"' },
+  ]);
+
+  it('is one page that needs nothing else, for light and dark', () => {
+    expect(page).not.toMatch(/https?:|src=|<link|<script|url\(/);
+    expect(page).toContain('prefers-color-scheme: dark');
+  });
+
+  it('holds figures, curve, samples and configuration, escaped', () => {
+    expect(page).toContain('<td>1.836</td>');
+    expect(page).toContain('<td>2.678</td>');
+    expect(page).toContain('LLaMA with 3.17M parameters, MEAP, 15.0 % of inputs masked');
+    expect(page).toContain('<b>Call &lt;me&gt;</b> &amp; &quot;Ishmael&quot;');
+    expect(page).toContain('strategy: per-sequence');
+    const [, points] = /<polyline points="([^"]+)"/.exec(page)!;
+    expect(points.split(' ')).toHaveLength(200);
+    expect(points).not.toContain('NaN');
+    expect(page.match(/<circle/g)).toHaveLength(1);
+  });
+
+  it('is a page for a run without steps too', () => {
+    expect(renderReport(resolveConfig(tinyRecipe), facts, { steps: [], validations: [] }, [])).toContain(
+      'No steps yet',
+    );
+  });
+});
+
+describe('createProgress', () => {
+  const events: PretrainEvent[] = [
+    { type: 'ready', ...facts, steps: 3 },
+    ...[1, 2, 3].map((number) => ({ type: 'step', ...step(number) }) as const),
+    { type: 'validation', step: 3, tokens: 1, valLoss: 5.1, bitsPerByte: 1.836 },
+    { type: 'warning', message: 'x\u001b[2J' },
+  ];
+
+  it('writes few plain lines where nothing can be redrawn', () => {
+    const texts: string[] = [];
+    const output = { write: (text: string) => void texts.push(text), interactive: false };
+    const progress = createProgress(output, process.stderr);
+    for (const event of events) progress.onEvent(event);
+    progress.close();
+    const written = texts.join('');
+    const lines = written.split('\n').filter((line) => line.startsWith('step'));
+    // The first and the last of the three, which took no time, and the validation.
+    expect(lines.map((line) => line.slice(0, 32).trim())).toEqual(
+      [
+        'step       1 of 3   loss 6.990, 1',
+        'step       3 of 3   loss 6.970, 1',
+        'step       3 of 3   validation 1.',
+      ].map((line) => line.slice(0, 32).trim()),
+    );
+    expect(written).not.toContain('\u001b');
+  });
+});
