@@ -10,9 +10,9 @@ import {
 } from '@meap/safetensors';
 import type * as tf from '@tensorflow/tfjs';
 import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
-import { CheckpointError } from './errors.ts';
+import { AdapterError, CheckpointError } from './errors.ts';
 import { Llama, variable } from './model.ts';
-import { parameterShapes } from './parameters.ts';
+import { EMBEDDING, HEAD, parameterShapes } from './parameters.ts';
 
 /** Options of `saveLlama`. */
 export interface SaveLlamaOptions {
@@ -32,7 +32,8 @@ const DERIVED_BUFFER = /\.rotary_emb\.inv_freq$/;
 const FLOAT16_LIMIT = 65_520;
 
 /**
- * Loads a Hugging Face LLaMA directory: config.json and model.safetensors, or shards with their index.
+ * Loads a Hugging Face directory of a LLaMA, Mistral or Qwen2: config.json and model.safetensors, or shards with
+ * their index.
  *
  * Weights become float32; they are read one tensor at a time, so memory holds the model and one tensor more.
  *
@@ -45,6 +46,7 @@ export async function loadLlama(directory: string): Promise<Llama> {
   const parameters = new Map<string, tf.Variable>();
   try {
     requireTensors(directory, config, reader);
+    await requireTiedHead(directory, config, reader);
     for (const [name, shape] of parameterShapes(config)) {
       const values = toFloat32(await reader.read(name));
       requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
@@ -66,7 +68,8 @@ export async function loadLlama(directory: string): Promise<Llama> {
  * Tensors leave the backend one at a time. The weights come last and appear complete or not at all.
  *
  * @returns Names of the files written, for instance `['config.json', …, 'model.safetensors']`
- * @throws CheckpointError for weights that are not finite in `dtype` or a directory that cannot be written;
+ * @throws AdapterError for an adapter that is not merged, which the files have no place for;
+ *   CheckpointError for weights that are not finite in `dtype` or a directory that cannot be written;
  *   SafetensorsError when writing the weights fails
  */
 export async function saveLlama(
@@ -75,6 +78,11 @@ export async function saveLlama(
   options: SaveLlamaOptions = {},
 ): Promise<string[]> {
   const { dtype = model.config.torch_dtype, maxShardBytes } = options;
+  if (model.adapter && !model.adapter.merged) {
+    throw new AdapterError(
+      'saveLlama: the model has an adapter that is not merged; call mergeLora first, or saveLora for the adapter alone',
+    );
+  }
   const tensors = [...model.parameters].map(([name, parameter]): [string, WritableTensor] => {
     const data = async () => {
       const values = (await parameter.data()) as Float32Array;
@@ -117,7 +125,9 @@ async function readConfig(path: string): Promise<LlamaConfig> {
 function requireTensors(directory: string, config: LlamaConfig, { tensors }: SafetensorsReader): void {
   const shapes = parameterShapes(config);
   const missing = [...shapes.keys()].filter((name) => !tensors.has(name));
-  const unexpected = [...tensors.keys()].filter((name) => !shapes.has(name) && !DERIVED_BUFFER.test(name));
+  const derived = (name: string) =>
+    DERIVED_BUFFER.test(name) || (config.tie_word_embeddings && name === HEAD);
+  const unexpected = [...tensors.keys()].filter((name) => !shapes.has(name) && !derived(name));
   if (missing.length > 0 || unexpected.length > 0) {
     const found = [list('missing', missing), list('unexpected', unexpected)].filter(Boolean).join('; ');
     throw new CheckpointError(
@@ -137,7 +147,24 @@ function requireTensors(directory: string, config: LlamaConfig, { tensors }: Saf
   }
 }
 
-function requireFinite(directory: string, name: string, values: Float32Array, limit: number): void {
+/** Some programs store a tied head a second time; one that differs belongs to an untied model. */
+async function requireTiedHead(
+  directory: string,
+  config: LlamaConfig,
+  reader: SafetensorsReader,
+): Promise<void> {
+  if (!config.tie_word_embeddings || !reader.tensors.has(HEAD)) return;
+  const [head, table] = [await reader.read(HEAD), await reader.read(EMBEDDING)];
+  if (head.dtype === table.dtype && Buffer.compare(head.data, table.data) === 0) return;
+  throw new CheckpointError(
+    `${directory}: ${HEAD} differs from ${EMBEDDING}, got tie_word_embeddings true in config.json, expected one table; ` +
+      'set tie_word_embeddings to false if the model has a head of its own',
+    [HEAD],
+  );
+}
+
+/** Throws a CheckpointError that names the first value that is not finite. */
+export function requireFinite(directory: string, name: string, values: Float32Array, limit: number): void {
   for (let i = 0; i < values.length; i++) {
     // False for NaN too.
     if (Math.abs(values[i]) < limit) continue;

@@ -13,6 +13,17 @@ const minimal = {
   num_attention_heads: 4,
 };
 
+const llama3 = {
+  rope_type: 'llama3',
+  factor: 8,
+  low_freq_factor: 1,
+  high_freq_factor: 4,
+  original_max_position_embeddings: 8192,
+};
+const mistral = { model_type: 'mistral', num_key_value_heads: 2 };
+const qwen2 = { model_type: 'qwen2', num_key_value_heads: 2 };
+const windowed = ['full_attention', 'sliding_attention'];
+
 describe('parseConfig', () => {
   test('fills in the defaults of Hugging Face', () => {
     expect(parseConfig(minimal)).toEqual({
@@ -42,15 +53,77 @@ describe('parseConfig', () => {
     });
   });
 
+  test('reads RoPE scaling in every spelling', () => {
+    const { rope_type, ...rest } = llama3;
+    const wanted = { rope_theta: 5e5, rope_scaling: llama3 };
+    for (const spelling of [
+      { rope_theta: 5e5, rope_scaling: llama3 },
+      { rope_theta: 5e5, rope_scaling: { type: rope_type, ...rest } },
+      { rope_parameters: { ...llama3, rope_theta: 5e5 } },
+      { rope_theta: 5e5, rope_scaling: llama3, rope_parameters: { ...llama3, rope_theta: 5e5 } },
+    ]) {
+      expect(parseConfig({ ...minimal, ...spelling })).toMatchObject(wanted);
+    }
+    expect(parseConfig({ ...minimal, rope_scaling: { rope_type: 'default' } })).toEqual(parseConfig(minimal));
+  });
+
+  test.each([
+    [{ model_type: 'llama' }, undefined, undefined],
+    [{ ...mistral, sliding_window: 8 }, 8, undefined],
+    [{ ...mistral }, 4096, undefined],
+    [{ ...mistral, sliding_window: null }, null, undefined],
+    [{ architectures: ['MistralForCausalLM'], num_key_value_heads: null }, 4096, undefined],
+    [{ ...qwen2, sliding_window: 8, max_window_layers: 0 }, undefined, undefined],
+    [{ ...qwen2, use_sliding_window: true, sliding_window: null }, undefined, undefined],
+    [{ ...qwen2, use_sliding_window: true, sliding_window: 8 }, undefined, undefined],
+    [{ ...qwen2, use_sliding_window: true, max_window_layers: 1 }, 4096, windowed],
+    [{ ...qwen2, use_sliding_window: true, sliding_window: 8, layer_types: windowed }, 8, windowed],
+  ])('takes from %j the windows that transformers takes', (change, sliding_window, layer_types) => {
+    const config = parseConfig({ ...minimal, ...change });
+    expect([config.sliding_window, config.layer_types]).toEqual([sliding_window, layer_types]);
+    expect(parseConfig(toHuggingFaceConfig(config))).toEqual(config);
+    expect(parseConfig(config)).toEqual(config);
+  });
+
+  test('refuses two spellings of RoPE that disagree on theta', () => {
+    const spelling = {
+      rope_scaling: { ...llama3, rope_theta: 1 },
+      rope_parameters: { ...llama3, rope_theta: 2 },
+    };
+    expect(() => parseConfig({ ...minimal, ...spelling })).toThrow(/rope_theta: refused, got 2/);
+  });
+
   test.each([
     [{ hidden_act: 'gelu' }, 'config.hidden_act', '"silu"'],
     [{ attention_bias: true }, 'config.attention_bias', 'false'],
     [{ mlp_bias: true }, 'config.mlp_bias', 'false'],
     [{ attention_dropout: 0.1 }, 'config.attention_dropout', '0'],
-    [{ model_type: 'mistral' }, 'config.model_type', '"llama"'],
-    [{ architectures: ['Qwen2ForCausalLM'] }, 'config.architectures', 'LlamaForCausalLM'],
-    [{ rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'config.rope_scaling', 'null'],
+    [{ model_type: 'gemma' }, 'config.model_type', '"llama" or "mistral" or "qwen2"'],
+    [{ architectures: ['Qwen3ForCausalLM'] }, 'config.architectures', '["Qwen2ForCausalLM"]'],
+    [{ model_type: 'mistral', architectures: ['LlamaForCausalLM'] }, 'config.architectures', '["Mistral'],
+    [{ rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'config.rope_scaling.low_freq_factor', 'positive'],
+    [{ rope_scaling: { ...llama3, high_freq_factor: 1 } }, 'config.rope_scaling.high_freq_factor', 'above'],
+    [{ rope_scaling: { ...llama3, factor: 0.5 } }, 'config.rope_scaling.factor', 'from 1'],
+    [{ rope_scaling: { ...llama3, beta_fast: 32 } }, 'config.rope_scaling.beta_fast', 'llama3'],
+    [{ rope_scaling: { type: 'linear', factor: 2 } }, 'config.rope_scaling.rope_type', '"llama3"'],
+    [{ rope_scaling: llama3, rope_parameters: { rope_theta: 1e4 } }, 'config.rope_parameters', 'the same'],
     [{ rope_parameters: { rope_type: 'yarn' } }, 'config.rope_parameters.rope_type', '"default"'],
+    [
+      { rope_parameters: { partial_rotary_factor: 0.5 } },
+      'config.rope_parameters.partial_rotary_factor',
+      '1',
+    ],
+    [{ rope_parameters: 'llama3' }, 'config.rope_parameters', 'an object'],
+    [{ quantization_config: { bits: 4 } }, 'config.quantization_config', 'implements'],
+    [{ ...qwen2, use_mrope: true }, 'config.use_mrope', 'false'],
+    [{ ...qwen2, attention_bias: true }, 'config.attention_bias', 'a key of a qwen2 config'],
+    [{ ...qwen2, sliding_window: 0 }, 'config.sliding_window', 'a positive integer'],
+    [{ ...qwen2, max_window_layers: -1 }, 'config.max_window_layers', 'a whole number'],
+    [{ ...qwen2, layer_types: ['full_attention'] }, 'config.layer_types', 'a list of 2'],
+    [{ ...qwen2, layer_types: ['full_attention', 'chunked'] }, 'config.layer_types', 'sliding_attention'],
+    [{ ...qwen2, use_sliding_window: false, layer_types: windowed }, 'config.layer_types', 'only full'],
+    [{ ...mistral, layer_types: windowed }, 'config.layer_types', 'a key of a mistral config'],
+    [{ ...mistral, num_key_value_heads: undefined }, 'config.num_key_value_heads', 'a divisor'],
     [{ rope_parameters: { factor: 4 } }, 'config.rope_parameters.factor', 'only rope_type and rope_theta'],
     [
       { rope_theta: 1, rope_parameters: { rope_theta: 2 } },

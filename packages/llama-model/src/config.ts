@@ -1,10 +1,20 @@
+import { ConfigKeys } from './config-keys.ts';
 import { ConfigError } from './errors.ts';
+import { FAMILIES, type ModelType, takeModelType } from './families.ts';
+import { type RopeScaling, takeRope } from './rope-scaling.ts';
+import { type LayerType, takeWindows, windowKeys } from './windows.ts';
 
 /** Number format of stored weights; in memory they are always float32. */
 export type StoredDtype = 'float32' | 'float16' | 'bfloat16';
 
-/** A LLaMA's shape under the keys of Hugging Face's config.json, complete and validated. */
+/**
+ * A model's shape under the keys of Hugging Face's config.json, complete and validated.
+ *
+ * The optional keys are what Llama 3, Mistral and Qwen2 add; without them it is a plain LLaMA.
+ */
 export interface LlamaConfig {
+  /** Architecture, where it is not `llama`; a `qwen2` has biases on q, k and v. */
+  readonly model_type?: Exclude<ModelType, 'llama'>;
   readonly vocab_size: number;
   readonly hidden_size: number;
   /** Width of the SwiGLU feed-forward layer. */
@@ -20,6 +30,12 @@ export interface LlamaConfig {
   readonly rms_norm_eps: number;
   /** Base of the rotary embedding's geometric series of wavelengths. */
   readonly rope_theta: number;
+  /** Rescaling of the rotary frequencies; absent: none. */
+  readonly rope_scaling?: RopeScaling;
+  /** Latest tokens that a query sees in a layer with a window, its own included; null or absent: no window. */
+  readonly sliding_window?: number | null;
+  /** Which layers of a `qwen2` have the window; absent: all where there is one. */
+  readonly layer_types?: readonly LayerType[];
   /** True: the output head is the embedding table. */
   readonly tie_word_embeddings: boolean;
   /** Standard deviation of fresh weights, as in transformers; null draws them as the MEAP authors do. */
@@ -42,28 +58,21 @@ export type LlamaConfigInput = Partial<LlamaConfig> &
 // Keys that say nothing about what the network computes: where the file came from, how it is to be served.
 const INERT_KEYS = new Set([
   '_name_or_path',
+  '_attn_implementation_autoset',
   'auto_map',
   'pretraining_tp',
   'transformers_version',
+  'unsloth_fixed',
+  'unsloth_version',
   'use_cache',
-  '_attn_implementation_autoset',
 ]);
 
-// Keys of a LLaMA config that we understand only at the value where they change nothing.
-const NEUTRAL_VALUES: Record<string, unknown> = {
-  model_type: 'llama',
-  hidden_act: 'silu',
-  attention_bias: false,
-  mlp_bias: false,
-  attention_dropout: 0,
-};
-
 /**
- * Validates a Hugging Face LLaMA config and fills in its defaults.
+ * Validates a Hugging Face config of a LLaMA, Mistral or Qwen2 and fills in its defaults.
  *
- * Accepts the spelling of transformers 4 (`rope_theta`, `torch_dtype`) and of 5 (`rope_parameters`, `dtype`).
- * A key that would change the network in a way this package does not implement (biases, RoPE scaling, another
- * activation, anything unknown) is refused by name rather than ignored; a key whose value is null is absent.
+ * Accepts the spelling of transformers 4 (`rope_theta`, `rope_scaling`, `torch_dtype`) and of 5 (`rope_parameters`,
+ * `dtype`). A key that would change the network in a way this package does not implement (another RoPE scaling,
+ * another activation, anything unknown) is refused by name rather than ignored; a key whose value is null is absent.
  *
  * @param source the parsed JSON, for instance the content of config.json
  * @param path prefix of the paths in error messages
@@ -73,160 +82,88 @@ export function parseConfig(
   source: LlamaConfigInput | Record<string, unknown>,
   path = 'config',
 ): LlamaConfig {
-  if (typeof source !== 'object' || source === null || Array.isArray(source)) {
-    throw new ConfigError(path, source, 'an object with the keys of a Hugging Face LLaMA config');
-  }
-  const keys = new Map<string, unknown>(
-    Object.entries(source).filter(([, value]) => value !== null && value !== undefined),
-  );
-  const take = (key: string): unknown => {
-    const value = keys.get(key);
-    keys.delete(key);
-    return value;
-  };
-  const number = (
-    key: string,
-    allowed: string,
-    accepts: (value: number) => boolean,
-    preset?: number,
-  ): number => {
-    const value = take(key) ?? preset;
-    if (typeof value !== 'number' || !Number.isFinite(value) || !accepts(value)) {
-      throw new ConfigError(`${path}.${key}`, value, allowed);
-    }
-    return value;
-  };
-  const count = (key: string, preset?: number): number =>
-    number(key, 'a positive integer', (value) => Number.isInteger(value) && value > 0, preset);
+  const keys = new ConfigKeys(source, path, 'an object with the keys of a Hugging Face LLaMA config');
+  const modelType = takeModelType(keys);
+  const { defaults, neutral } = FAMILIES[modelType];
+  keys.takeNeutral(neutral);
 
-  takeNeutralKeys(take, path);
-  takeRopeParameters(keys, path);
-  const vocab_size = count('vocab_size');
-  const hidden_size = count('hidden_size');
-  const num_attention_heads = count('num_attention_heads');
-  const num_key_value_heads = count('num_key_value_heads', num_attention_heads);
+  const rope = takeRope(keys);
+  const vocab_size = keys.count('vocab_size');
+  const hidden_size = keys.count('hidden_size');
+  const num_hidden_layers = keys.count('num_hidden_layers');
+  const num_attention_heads = keys.count('num_attention_heads');
+  const num_key_value_heads = keys.count(
+    'num_key_value_heads',
+    // Null, unlike absence, means as many as query heads in every architecture.
+    (source.num_key_value_heads === undefined ? defaults.num_key_value_heads : undefined) ??
+      num_attention_heads,
+  );
   if (num_attention_heads % num_key_value_heads !== 0) {
-    throw new ConfigError(
-      `${path}.num_key_value_heads`,
-      num_key_value_heads,
-      `a divisor of num_attention_heads (${num_attention_heads})`,
-    );
+    const divisor = `a divisor of num_attention_heads (${num_attention_heads})`;
+    throw keys.refusal('num_key_value_heads', num_key_value_heads, divisor);
   }
   if (!keys.has('head_dim') && hidden_size % num_attention_heads !== 0) {
-    throw new ConfigError(
-      `${path}.hidden_size`,
-      hidden_size,
-      `a multiple of num_attention_heads (${num_attention_heads})`,
-      'or give head_dim',
-    );
+    const multiple = `a multiple of num_attention_heads (${num_attention_heads})`;
+    throw keys.refusal('hidden_size', hidden_size, multiple, 'or give head_dim');
   }
-  const head_dim = number(
+  const head_dim = keys.number(
     'head_dim',
     'an even positive integer, because the rotary embedding turns pairs',
     (value) => Number.isInteger(value) && value > 0 && value % 2 === 0,
     hidden_size / num_attention_heads,
   );
-  const positive = (value: number) => value > 0;
+  const windows = takeWindows(keys, modelType, {
+    windowIsNull: source.sliding_window === null,
+    numLayers: num_hidden_layers,
+  });
   const config: LlamaConfig = Object.freeze({
+    ...(modelType === 'llama' ? {} : { model_type: modelType }),
     vocab_size,
     hidden_size,
-    intermediate_size: count('intermediate_size'),
-    num_hidden_layers: count('num_hidden_layers'),
+    intermediate_size: keys.count('intermediate_size'),
+    num_hidden_layers,
     num_attention_heads,
     num_key_value_heads,
     head_dim,
-    max_position_embeddings: count('max_position_embeddings', 2048),
-    rms_norm_eps: number('rms_norm_eps', 'a positive number', positive, 1e-6),
-    rope_theta: number('rope_theta', 'a positive number', positive, 10_000),
-    tie_word_embeddings: boolean(take('tie_word_embeddings') ?? false, `${path}.tie_word_embeddings`),
-    initializer_range: keys.has('initializer_range')
-      ? number('initializer_range', 'a positive number', positive)
-      : null,
-    bos_token_id: tokenId(take('bos_token_id'), vocab_size, `${path}.bos_token_id`),
-    eos_token_id: tokenIds(take('eos_token_id'), vocab_size, `${path}.eos_token_id`),
-    pad_token_id: padTokenId(take('pad_token_id'), vocab_size, `${path}.pad_token_id`),
-    torch_dtype: storedDtype(take('dtype'), take('torch_dtype'), path),
+    max_position_embeddings: keys.count('max_position_embeddings', defaults.max_position_embeddings),
+    rms_norm_eps: keys.positive('rms_norm_eps', 1e-6),
+    ...rope,
+    ...windows,
+    tie_word_embeddings: keys.boolean('tie_word_embeddings', false),
+    initializer_range: keys.has('initializer_range') ? keys.positive('initializer_range') : null,
+    bos_token_id: tokenId(keys.take('bos_token_id'), vocab_size, `${path}.bos_token_id`),
+    eos_token_id: tokenIds(keys.take('eos_token_id'), vocab_size, `${path}.eos_token_id`),
+    pad_token_id: padTokenId(keys.take('pad_token_id'), vocab_size, `${path}.pad_token_id`),
+    torch_dtype: storedDtype(keys.take('dtype'), keys.take('torch_dtype'), path),
   });
-  for (const [key, value] of keys) {
-    if (!INERT_KEYS.has(key)) {
-      throw new ConfigError(
-        `${path}.${key}`,
-        value,
-        'a key of a LLaMA config that this package implements',
-        'remove it if the model does not depend on it',
-      );
-    }
-  }
+  keys.requireNoMore(
+    INERT_KEYS,
+    `a key of a ${modelType} config that this package implements`,
+    'remove it if the model does not depend on it',
+  );
   return config;
 }
 
 /** Writes a config as transformers 4 and 5 read it. */
 export function toHuggingFaceConfig(config: LlamaConfig): Record<string, unknown> {
-  const { initializer_range, ...rest } = config;
+  const {
+    initializer_range,
+    model_type = 'llama',
+    rope_scaling,
+    sliding_window,
+    layer_types,
+    ...rest
+  } = config;
+  const { architecture, neutral } = FAMILIES[model_type];
   return {
-    architectures: ['LlamaForCausalLM'],
-    model_type: 'llama',
+    architectures: [architecture],
+    model_type,
     ...rest,
     ...(initializer_range === null ? {} : { initializer_range }),
-    hidden_act: 'silu',
-    attention_bias: false,
-    mlp_bias: false,
-    attention_dropout: 0,
-    rope_scaling: null,
+    ...neutral,
+    rope_scaling: rope_scaling ?? null,
+    ...windowKeys(config, model_type, config.num_hidden_layers),
   };
-}
-
-function takeNeutralKeys(take: (key: string) => unknown, path: string): void {
-  for (const [key, neutral] of Object.entries(NEUTRAL_VALUES)) {
-    const value = take(key);
-    if (value !== undefined && value !== neutral) {
-      throw new ConfigError(`${path}.${key}`, value, JSON.stringify(neutral), 'nothing else is implemented');
-    }
-  }
-  const architectures = take('architectures');
-  if (
-    architectures !== undefined &&
-    !(Array.isArray(architectures) && architectures[0] === 'LlamaForCausalLM')
-  ) {
-    throw new ConfigError(`${path}.architectures`, architectures, '["LlamaForCausalLM"]');
-  }
-  const scaling = take('rope_scaling');
-  if (scaling !== undefined) {
-    throw new ConfigError(`${path}.rope_scaling`, scaling, 'null', 'RoPE scaling is not implemented');
-  }
-}
-
-/** Replaces transformers 5's `rope_parameters` by the `rope_theta` it holds. */
-function takeRopeParameters(keys: Map<string, unknown>, path: string): void {
-  const parameters = keys.get('rope_parameters');
-  if (parameters === undefined) return;
-  keys.delete('rope_parameters');
-  const { rope_theta, rope_type = 'default', ...others } = Object(parameters) as Record<string, unknown>;
-  if (rope_type !== 'default') {
-    throw new ConfigError(
-      `${path}.rope_parameters.rope_type`,
-      rope_type,
-      '"default"',
-      'RoPE scaling is not implemented',
-    );
-  }
-  for (const [key, value] of Object.entries(others)) {
-    throw new ConfigError(`${path}.rope_parameters.${key}`, value, 'only rope_type and rope_theta');
-  }
-  if (rope_theta === undefined) return;
-  if (keys.has('rope_theta') && keys.get('rope_theta') !== rope_theta) {
-    throw new ConfigError(
-      `${path}.rope_parameters.rope_theta`,
-      rope_theta,
-      `the same value as rope_theta (${keys.get('rope_theta')})`,
-    );
-  }
-  keys.set('rope_theta', rope_theta);
-}
-
-function boolean(value: unknown, path: string): boolean {
-  if (typeof value !== 'boolean') throw new ConfigError(path, value, 'true or false');
-  return value;
 }
 
 function tokenId(value: unknown, vocabularySize: number, path: string): number | null {

@@ -28,6 +28,14 @@ export class CheckpointError extends Error {
   }
 }
 
+/** A low-rank adapter that cannot be: its options, its files, or what is asked of a model that has one. */
+export class AdapterError extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'AdapterError';
+  }
+}
+
 /** A token id that the vocabulary does not hold, or input of the wrong shape. */
 export class TokenInputError extends Error {
   constructor(message: string) {

@@ -6,17 +6,34 @@ export {
   type StoredDtype,
   toHuggingFaceConfig,
 } from './config.ts';
+export type { DropoutKey } from './dropout.ts';
 export {
+  AdapterError,
   CheckpointError,
   ConfigError,
   ContextLengthError,
   GenerateOptionError,
   TokenInputError,
 } from './errors.ts';
+export type { ModelType } from './families.ts';
 export { type GenerateOptions, generate } from './generate.ts';
+export { type GrowVocabularyOptions, growVocabulary } from './grow-vocabulary.ts';
 export { initialDeviation, initialValues } from './initialization.ts';
 export { KeyValueCache } from './key-value-cache.ts';
+export {
+  addLora,
+  LORA_TARGETS,
+  type LoraAdapter,
+  type LoraOptions,
+  type LoraTarget,
+  mergeLora,
+  removeLora,
+  unmergeLora,
+} from './lora.ts';
+export { loadLora, type SaveLoraOptions, saveLora } from './lora-checkpoint.ts';
 export { createLlama, type ForwardOptions, Llama, type LossSum } from './model.ts';
 export { countParameters, flopsPerToken, parameterShapes } from './parameters.ts';
 export { type PresetName, presets } from './presets.ts';
+export type { RopeScaling } from './rope-scaling.ts';
 export type { SamplingOptions } from './sampling.ts';
+export type { LayerType } from './windows.ts';

@@ -17,7 +17,7 @@ export function initialDeviation(config: LlamaConfig, name: string): number {
 }
 
 /**
- * Fresh values of one parameter: norms are 1, matrices normal.
+ * Fresh values of one parameter: norms are 1, biases 0, matrices normal.
  *
  * A function of (seed, name, shape, deviation) alone: neither the other parameters nor their order matter, so
  * each process of a sharded run can draw just what it holds.
@@ -27,6 +27,6 @@ export function initialDeviation(config: LlamaConfig, name: string): number {
 export function initialValues(config: LlamaConfig, name: string, seed: number): Float32Array {
   const shape = parameterShapes(config).get(name);
   if (!shape) throw new RangeError(`initialValues: no parameter of this model, got ${name}`);
-  if (shape.length === 1) return new Float32Array(shape[0]).fill(1);
+  if (shape.length === 1) return new Float32Array(shape[0]).fill(name.endsWith('.bias') ? 0 : 1);
   return normals(randomKey(seed, name), shape[0] * shape[1], initialDeviation(config, name));
 }

@@ -21,22 +21,25 @@ export class KeyValueCache {
     return this.#length;
   }
 
-  /** Keys and values of a layer with the new positions behind the old ones; held from `commit` on. */
-  extend(layer: number, k_BTGD: tf.Tensor4D, v_BTGD: tf.Tensor4D): LayerCache {
+  /**
+   * Keys and values of a layer with the new positions behind the old ones; part of the cache from `commit` on.
+   *
+   * Of the old positions only those that the first new one sees through a window are kept.
+   */
+  extend(layer: number, k_BTGD: tf.Tensor4D, v_BTGD: tf.Tensor4D, window?: number): LayerCache {
     const held = this.#layers[layer];
-    this.#pending[layer] = held
-      ? { k_BSGD: tf.concat([held.k_BSGD, k_BTGD], 1), v_BSGD: tf.concat([held.v_BSGD, v_BTGD], 1) }
-      : { k_BSGD: k_BTGD, v_BSGD: v_BTGD };
+    // What a pass that threw left behind goes first.
+    free(this.#pending[layer]);
+    this.#pending[layer] = {
+      k_BSGD: tf.keep(join(held?.k_BSGD, k_BTGD, window)),
+      v_BSGD: tf.keep(join(held?.v_BSGD, v_BTGD, window)),
+    };
     return this.#pending[layer];
   }
 
-  /** Holds what the forward pass just added; a pass that threw before this leaves the cache as it was. */
+  /** Takes in what the forward pass just added; a pass that threw before this leaves the cache as it was. */
   commit(numPositions: number): void {
-    for (const layer of this.#layers) tf.dispose([layer.k_BSGD, layer.v_BSGD]);
-    for (const { k_BSGD, v_BSGD } of this.#pending) {
-      tf.keep(k_BSGD);
-      tf.keep(v_BSGD);
-    }
+    this.#layers.forEach(free);
     this.#layers = this.#pending;
     this.#pending = [];
     this.#length += numPositions;
@@ -44,9 +47,21 @@ export class KeyValueCache {
 
   /** Frees the tensors; the cache is empty and usable again. */
   dispose(): void {
-    for (const layer of this.#layers) tf.dispose([layer.k_BSGD, layer.v_BSGD]);
+    this.#layers.forEach(free);
+    this.#pending.forEach(free);
     this.#layers = [];
     this.#pending = [];
     this.#length = 0;
   }
+}
+
+function free(layer: LayerCache | undefined): void {
+  if (layer) tf.dispose([layer.k_BSGD, layer.v_BSGD]);
+}
+
+function join(old: tf.Tensor4D | undefined, fresh: tf.Tensor4D, window?: number): tf.Tensor4D {
+  const length = old?.shape[1] ?? 0;
+  const kept = Math.min(length, (window ?? Number.POSITIVE_INFINITY) - 1);
+  if (!old || kept === 0) return fresh;
+  return tf.concat([kept < length ? old.slice([0, length - kept], [-1, kept]) : old, fresh], 1);
 }

@@ -1,9 +1,10 @@
 /**
- * LLaMA, the whole forward pass from top to bottom. What to know before reading:
+ * LLaMA, Mistral and Qwen2, the whole forward pass from top to bottom. What to know before reading:
  *
  * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; the code below is the mapping.
- * - Pre-norm RMSNorm, rotary positions in the half-split layout, grouped-query attention, SwiGLU, no biases, the
- *   output head untied unless the config ties it.
+ * - Pre-norm RMSNorm, rotary positions in the half-split layout, grouped-query attention, SwiGLU, the output head
+ *   untied unless the config ties it. Mistral and Qwen2 add windows of attention, Qwen2 biases on q, k and v.
+ * - With an adapter (LoRA) only its thin matrices learn; of the frozen weights no gradient is computed.
  * - `loss` returns a sum and a token count, never a mean: rows with different masks can then be accumulated.
  * - Logits of a whole batch are never formed in training: the head is fused with the cross-entropy.
  * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again.
@@ -24,11 +25,30 @@ import {
 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
-import { CheckpointError, ContextLengthError, TokenInputError } from './errors.ts';
+import { type DropoutKey, dropout } from './dropout.ts';
+import { AdapterError, ContextLengthError, TokenInputError } from './errors.ts';
 import { initialValues } from './initialization.ts';
+import {
+  countMask,
+  requireDropout,
+  requireIds,
+  requireParameters,
+  requireSameShape,
+} from './input-checks.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
-import { BLOCK_WEIGHTS, blockParameter, EMBEDDING, FINAL_NORM, HEAD, parameterShapes } from './parameters.ts';
+import { adaptedLinear, frozenLinear, linearWithBias } from './linear-layers.ts';
+import type { LoraAdapter } from './lora.ts';
+import {
+  blockParameter,
+  blockShapes,
+  EMBEDDING,
+  FINAL_NORM,
+  HEAD,
+  type Projection,
+  parameterShapes,
+} from './parameters.ts';
 import { type RotaryTables, rotaryTables } from './rotary-tables.ts';
+import { attentionWindow } from './windows.ts';
 
 /** What a forward pass may be told besides the ids. */
 export interface ForwardOptions {
@@ -40,6 +60,11 @@ export interface ForwardOptions {
   cache?: KeyValueCache;
   /** Keep only block inputs for the backward pass: less memory for one more forward. Same gradients. */
   recompute?: boolean;
+  /**
+   * Draws the masks of an adapter's dropout, which training must give; false drops nothing. Without a gradient
+   * nothing is dropped unless given. Changes nothing without an adapter or where its dropout is 0.
+   */
+  dropout?: DropoutKey | false;
 }
 
 /** A loss that can be accumulated over micro-batches: divide the total sum by the total count. */
@@ -59,11 +84,12 @@ export function createLlama(config: LlamaConfig, { seed }: { seed: number }): Ll
   return new Llama(config, parameters);
 }
 
-/** A LLaMA on the current TensorFlow.js backend. */
+/** A LLaMA, Mistral or Qwen2 on the current TensorFlow.js backend. */
 export class Llama {
   readonly config: LlamaConfig;
-  /** Trainable weights by Hugging Face name, in the order of the forward pass. */
+  /** The model's own weights by Hugging Face name, in the order of the forward pass; frozen under an adapter. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
+  #adapter: LoraAdapter | undefined;
   // By number of positions: with the frozen config, all that a table depends on.
   readonly #tables = new Map<number, RotaryTables>();
 
@@ -77,6 +103,35 @@ export class Llama {
     this.parameters = parameters;
   }
 
+  /** Low-rank adapters of the linear layers, if there are any. */
+  get adapter(): LoraAdapter | undefined {
+    return this.#adapter;
+  }
+
+  /** What training changes: the adapter's parameters where there is one, the model's own where not. */
+  get trainable(): ReadonlyMap<string, tf.Variable> {
+    return this.#adapter?.parameters ?? this.parameters;
+  }
+
+  /**
+   * Takes an adapter, which the model owns from here on, and freezes the model's own weights.
+   *
+   * @throws AdapterError when there is one already
+   */
+  attach(adapter: LoraAdapter): void {
+    if (this.#adapter) throw new AdapterError('the model has an adapter already, merge and remove it first');
+    this.#adapter = adapter;
+    for (const parameter of this.parameters.values()) parameter.trainable = false;
+  }
+
+  /** Gives the adapter up, if there is one, and makes the model's own weights trainable again. */
+  detach(): LoraAdapter | undefined {
+    const adapter = this.#adapter;
+    this.#adapter = undefined;
+    for (const parameter of this.parameters.values()) parameter.trainable = true;
+    return adapter;
+  }
+
   /**
    * Final hidden states, normalised and ready for the head.
    *
@@ -85,30 +140,33 @@ export class Llama {
    * @throws TokenInputError for an id outside the vocabulary, ContextLengthError for a position beyond the context
    */
   hidden(ids_BT: tf.Tensor2D, options: ForwardOptions = {}): tf.Tensor3D {
-    const { cache } = options;
+    const { cache, segmentIds } = options;
     const { num_hidden_layers: numLayers, rms_norm_eps: epsilon } = this.config;
-    if (cache && options.segmentIds)
-      throw new TokenInputError('hidden: a cache and segmentIds exclude each other');
+    if (cache && segmentIds) throw new TokenInputError('hidden: a cache and segmentIds exclude each other');
     requireIds('ids', ids_BT, this.config.vocab_size);
+    const adapter = this.#adapter?.merged ? undefined : this.#adapter;
+    requireDropout(adapter, options);
 
     return tf.tidy(() => {
-      const constants = [
-        ...this.#rotary(ids_BT, options),
-        ...(options.segmentIds ? [options.segmentIds] : []),
-      ];
+      const rotary = this.#rotary(ids_BT, options);
       let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
       for (let layer = 0; layer < numLayers; layer++) {
-        const weights = BLOCK_WEIGHTS.map((weight) => this.#weight(blockParameter(layer, weight)));
-        const run = (inputs: tf.Tensor[], [cos, sin, segmentIds]: tf.Tensor[]) =>
-          block(inputs, {
+        const { learning, fixed } = this.#blockTensors(layer, adapter);
+        const inputs = [x_BTE, ...learning.values()];
+        const constants = [...rotary, ...fixed.values(), ...(segmentIds ? [segmentIds] : [])];
+        const run = ([x, ...first]: tf.Tensor[], [cos, sin, ...second]: tf.Tensor[]) =>
+          block(x, {
+            tensors: zip([...learning.keys(), ...fixed.keys(), 'segmentIds'], [...first, ...second]),
             config: this.config,
             rotary: [cos, sin],
-            segmentIds: segmentIds as tf.Tensor2D | undefined,
+            adapter,
+            frozen: this.#adapter !== undefined,
+            dropout: options.dropout || undefined,
             cache,
             layer,
           });
-        const inputs = [x_BTE, ...weights];
-        x_BTE = options.recompute ? recompute(run, inputs, constants) : run(inputs, constants);
+        // Of a block nothing stays but what the cache and the backward pass keep.
+        x_BTE = options.recompute ? recompute(run, inputs, constants) : tf.tidy(() => run(inputs, constants));
       }
       cache?.commit(ids_BT.shape[1]);
       return rmsNorm(x_BTE, this.#weight(FINAL_NORM) as tf.Tensor1D, epsilon);
@@ -150,11 +208,27 @@ export class Llama {
     return { sum, count };
   }
 
-  /** Frees the parameters and tables. */
+  /** Frees the parameters, the adapter's too, and tables. */
   dispose(): void {
     tf.dispose([...this.parameters.values()]);
+    this.#adapter?.dispose();
     for (const { cos, sin } of this.#tables.values()) tf.dispose([cos, sin]);
     this.#tables.clear();
+  }
+
+  /** A block's tensors by their names within the block: those that gradients flow to, and the others. */
+  #blockTensors(layer: number, adapter: LoraAdapter | undefined) {
+    const own = new Map<string, tf.Tensor>();
+    const adapters = new Map<string, tf.Tensor>();
+    for (const name of blockShapes(this.config).keys()) {
+      own.set(name, this.#weight(blockParameter(layer, name)));
+      for (const matrix of ['lora_A.weight', 'lora_B.weight']) {
+        const short = name.replace(/weight$/, matrix);
+        const tensor = adapter?.parameters.get(blockParameter(layer, short));
+        if (tensor) adapters.set(short, tensor);
+      }
+    }
+    return this.#adapter ? { learning: adapters, fixed: own } : { learning: own, fixed: adapters };
   }
 
   #weight(name: string): tf.Variable {
@@ -171,7 +245,7 @@ export class Llama {
 
   /** cos and sin of the tokens' positions: [T, D/2], or [B, T, D/2] where positions are given. */
   #rotary(ids_BT: tf.Tensor2D, { positions, cache }: ForwardOptions): [cos: tf.Tensor, sin: tf.Tensor] {
-    const { max_position_embeddings: limit, head_dim, rope_theta } = this.config;
+    const { max_position_embeddings: limit, head_dim, rope_theta, rope_scaling } = this.config;
     const start = cache?.length ?? 0;
     let end = start + ids_BT.shape[1];
     if (positions) {
@@ -190,7 +264,7 @@ export class Llama {
     const rows = Math.min(limit, Math.max(256, 2 ** Math.ceil(Math.log2(end))));
     let tables = this.#tables.get(rows);
     if (!tables) {
-      tables = rotaryTables(rows, head_dim, rope_theta);
+      tables = rotaryTables(rows, head_dim, rope_theta, rope_scaling);
       tf.keep(tables.cos);
       tf.keep(tables.sin);
       this.#tables.set(rows, tables);
@@ -201,43 +275,73 @@ export class Llama {
   }
 }
 
-/** What a block needs besides the tensors that gradients flow to. */
+/** What a block needs besides its hidden states. */
 interface BlockContext {
+  /** Weights, biases and adapters by their names within the block, such as `mlp.up_proj.weight`; `segmentIds`. */
+  readonly tensors: ReadonlyMap<string, tf.Tensor>;
   readonly config: LlamaConfig;
   readonly rotary: readonly tf.Tensor[];
-  readonly segmentIds?: tf.Tensor2D;
+  readonly adapter?: LoraAdapter;
+  /** Whether the model's own weights get no gradient. */
+  readonly frozen: boolean;
+  readonly dropout?: DropoutKey;
   readonly cache?: KeyValueCache;
   readonly layer: number;
 }
 
-/** One transformer block; inputs are its hidden states and weights in the order of `BLOCK_WEIGHTS`. */
-function block(inputs: tf.Tensor[], context: BlockContext): tf.Tensor3D {
-  const [x_BTE, attentionNorm_E, wq, wk, wv, wo, mlpNorm_E, wGate_FE, wUp_FE, wDown_EF] = inputs;
-  const { rms_norm_eps: epsilon } = context.config;
+/** One transformer block. */
+function block(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor3D {
+  const a_BTE = norm(x_BTE, 'input_layernorm', context);
+  const h_BTE = tf.add(x_BTE, selfAttention(a_BTE, context));
 
-  const a_BTE = rmsNorm(x_BTE, attentionNorm_E as tf.Tensor1D, epsilon);
-  const h_BTE = tf.add(x_BTE, selfAttention(a_BTE, [wq, wk, wv, wo] as tf.Tensor2D[], context));
-
-  const m_BTE = rmsNorm(h_BTE, mlpNorm_E as tf.Tensor1D, epsilon);
-  const gate_BTF = linear(m_BTE, wGate_FE as tf.Tensor2D);
-  const up_BTF = linear(m_BTE, wUp_FE as tf.Tensor2D);
-  return tf.add(h_BTE, linear(swiGlu(gate_BTF, up_BTF), wDown_EF as tf.Tensor2D));
+  const m_BTE = norm(h_BTE, 'post_attention_layernorm', context);
+  const gate_BTF = project(m_BTE, 'mlp.gate_proj', context);
+  const up_BTF = project(m_BTE, 'mlp.up_proj', context);
+  return tf.add(h_BTE, project(swiGlu(gate_BTF, up_BTF), 'mlp.down_proj', context));
 }
 
 /** Grouped-query causal attention with rotary positions, through the cache if there is one. */
-function selfAttention(x_BTE: tf.Tensor, [wq, wk, wv, wo]: tf.Tensor2D[], context: BlockContext): tf.Tensor {
+function selfAttention(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor {
   const { num_attention_heads: H, num_key_value_heads: G, head_dim: D } = context.config;
-  const { cache, layer, segmentIds } = context;
+  const { cache, layer } = context;
+  const segmentIds = context.tensors.get('segmentIds') as tf.Tensor2D | undefined;
+  const window = attentionWindow(context.config, layer);
   const [cos, sin] = context.rotary;
   const [B, T] = x_BTE.shape;
+  const heads = (name: Projection, count: number): tf.Tensor4D =>
+    project(x_BTE, name, context).reshape([B, T, count, D]);
 
-  const q_BTHD = rotaryEmbedding(linear(x_BTE, wq).reshape([B, T, H, D]), cos, sin);
-  const k_BTGD = rotaryEmbedding(linear(x_BTE, wk).reshape([B, T, G, D]), cos, sin);
-  const v_BTGD = linear(x_BTE, wv).reshape([B, T, G, D]) as tf.Tensor4D;
+  const q_BTHD = rotaryEmbedding(heads('self_attn.q_proj', H), cos, sin);
+  const k_BTGD = rotaryEmbedding(heads('self_attn.k_proj', G), cos, sin);
+  const v_BTGD = heads('self_attn.v_proj', G);
 
-  const { k_BSGD, v_BSGD } = cache?.extend(layer, k_BTGD, v_BTGD) ?? { k_BSGD: k_BTGD, v_BSGD: v_BTGD };
-  const out_BTHD = attention(q_BTHD, k_BSGD, v_BSGD, { segmentIds });
-  return linear(out_BTHD.reshape([B, T, H * D]), wo);
+  const { k_BSGD, v_BSGD } = cache?.extend(layer, k_BTGD, v_BTGD, window) ?? {
+    k_BSGD: k_BTGD,
+    v_BSGD: v_BTGD,
+  };
+  const out_BTHD = attention(q_BTHD, k_BSGD, v_BSGD, { segmentIds, window });
+  return project(out_BTHD.reshape([B, T, H * D]), 'self_attn.o_proj', context);
+}
+
+function norm(x_BTE: tf.Tensor, name: string, { tensors, config }: BlockContext): tf.Tensor {
+  return rmsNorm(x_BTE, tensors.get(`${name}.weight`) as tf.Tensor1D, config.rms_norm_eps);
+}
+
+/** A linear layer, with the bias and the low-rank adapter that it may have. */
+function project(x: tf.Tensor, name: Projection, context: BlockContext): tf.Tensor {
+  const { tensors, adapter, frozen, dropout: key, layer } = context;
+  const weight_OI = tensors.get(`${name}.weight`) as tf.Tensor2D;
+  const bias_O = tensors.get(`${name}.bias`) as tf.Tensor1D | undefined;
+  const a_RI = tensors.get(`${name}.lora_A.weight`) as tf.Tensor2D | undefined;
+  const b_OR = tensors.get(`${name}.lora_B.weight`) as tf.Tensor2D | undefined;
+  if (adapter && a_RI && b_OR) {
+    const { scaling, dropout: rate } = adapter;
+    const purpose = blockParameter(layer, name);
+    const drop = key && rate > 0 ? (x: tf.Tensor) => dropout(x, rate, key, purpose) : undefined;
+    return adaptedLinear(x, weight_OI, bias_O, { a_RI, b_OR, scaling, drop });
+  }
+  if (frozen) return frozenLinear(x, weight_OI, bias_O);
+  return bias_O ? linearWithBias(x, weight_OI, bias_O) : linear(x, weight_OI);
 }
 
 /** A variable that owns its values; unnamed, since TensorFlow.js allows one variable of a name in a process. */
@@ -248,51 +352,7 @@ export function variable(values: Float32Array, shape: number[]): tf.Variable {
   return result;
 }
 
-function requireParameters(config: LlamaConfig, parameters: ReadonlyMap<string, tf.Variable>): void {
-  const shapes = parameterShapes(config);
-  const missing = [...shapes.keys()].filter((name) => !parameters.has(name));
-  if (missing.length > 0) {
-    throw new CheckpointError(`parameters missing from the model: ${missing.join(', ')}`, missing);
-  }
-  for (const [name, { shape }] of parameters) {
-    const expected = shapes.get(name);
-    if (!expected) throw new CheckpointError(`${name}: not a parameter of this model`, [name]);
-    if (shape.join() !== expected.join()) {
-      throw new CheckpointError(`${name}: wrong shape, got [${shape}], expected [${expected}]`, [name]);
-    }
-  }
-}
-
-function requireIds(what: string, ids: tf.Tensor, vocabularySize: number): void {
-  if (ids.dtype !== 'int32' || ids.rank !== 2) {
-    throw new TokenInputError(`${what}: got ${ids.dtype} [${ids.shape}], expected int32 [batch, tokens]`);
-  }
-  // Batches come from the host, so this reads what is still there and waits for nothing.
-  const values = ids.dataSync();
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] >= 0 && values[i] < vocabularySize) continue;
-    const [row, column] = [Math.floor(i / ids.shape[1]!), i % ids.shape[1]!];
-    throw new TokenInputError(
-      `${what}: id ${values[i]} at row ${row}, position ${column} is outside the vocabulary of ${vocabularySize}; ` +
-        'tokenize with the model’s tokenizer or enlarge vocab_size',
-    );
-  }
-}
-
-function requireSameShape(what: string, tensor: tf.Tensor, ids: tf.Tensor): void {
-  if (tensor.shape.join() !== ids.shape.join()) {
-    throw new TokenInputError(
-      `${what}: got shape [${tensor.shape}], expected that of the ids, [${ids.shape}]`,
-    );
-  }
-}
-
-function countMask(mask: tf.Tensor2D, ids: tf.Tensor2D): number {
-  requireSameShape('mask', mask, ids);
-  let count = 0;
-  for (const value of mask.dataSync()) {
-    if (value !== 0 && value !== 1) throw new TokenInputError(`mask: got ${value}, expected 0 or 1`);
-    count += value;
-  }
-  return count;
+/** Pairs names with tensors, in order; names left over are not in the map. */
+function zip(names: string[], tensors: tf.Tensor[]): Map<string, tf.Tensor> {
+  return new Map(tensors.map((tensor, i) => [names[i], tensor]));
 }

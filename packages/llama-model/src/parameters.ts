@@ -1,4 +1,5 @@
 import type { LlamaConfig } from './config.ts';
+import { FAMILIES } from './families.ts';
 
 /** The seven matrices and two norms of a block, by the part of their name after `model.layers.N.`. */
 export const BLOCK_WEIGHTS = [
@@ -16,25 +17,30 @@ export const BLOCK_WEIGHTS = [
 /** A weight of a block, such as `self_attn.q_proj`. */
 export type BlockWeight = (typeof BLOCK_WEIGHTS)[number];
 
+/** A weight that multiplies: all of them but the norms. */
+export type Projection = Exclude<BlockWeight, 'input_layernorm' | 'post_attention_layernorm'>;
+
+/** The seven linear layers of a block. */
+export const PROJECTIONS = BLOCK_WEIGHTS.filter((name): name is Projection => !name.endsWith('layernorm'));
+
+// Of a model with biases, the weights that have one.
+const BIASED = new Set<BlockWeight>(['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj']);
+
 export const EMBEDDING = 'model.embed_tokens.weight';
 export const FINAL_NORM = 'model.norm.weight';
 export const HEAD = 'lm_head.weight';
 
-/** The Hugging Face name of a block's weight. */
-export function blockParameter(layer: number, weight: BlockWeight): string {
-  return `model.layers.${layer}.${weight}.weight`;
+/** The Hugging Face name of a block's tensor, such as `self_attn.q_proj.weight`. */
+export function blockParameter(layer: number, name: string): string {
+  return `model.layers.${layer}.${name}`;
 }
 
-/**
- * Names and shapes of a model's parameters, in the order of the forward pass.
- *
- * Names are those of Hugging Face's LLaMA; matrices are `[outputs, inputs]`. A tied model has no `lm_head.weight`.
- */
-export function parameterShapes(config: LlamaConfig): Map<string, number[]> {
-  const { hidden_size: hidden, intermediate_size: feedForward, vocab_size, head_dim } = config;
+/** Names within a block, such as `self_attn.q_proj.weight`, and shapes; biases behind their weights. */
+export function blockShapes(config: LlamaConfig): Map<string, number[]> {
+  const { hidden_size: hidden, intermediate_size: feedForward, head_dim } = config;
   const queryWidth = config.num_attention_heads * head_dim;
   const keyValueWidth = config.num_key_value_heads * head_dim;
-  const block: Record<BlockWeight, number[]> = {
+  const weights: Record<BlockWeight, number[]> = {
     input_layernorm: [hidden],
     'self_attn.q_proj': [queryWidth, hidden],
     'self_attn.k_proj': [keyValueWidth, hidden],
@@ -45,9 +51,26 @@ export function parameterShapes(config: LlamaConfig): Map<string, number[]> {
     'mlp.up_proj': [feedForward, hidden],
     'mlp.down_proj': [hidden, feedForward],
   };
+  const { queryKeyValueBias } = FAMILIES[config.model_type ?? 'llama'];
+  const shapes = new Map<string, number[]>();
+  for (const weight of BLOCK_WEIGHTS) {
+    shapes.set(`${weight}.weight`, weights[weight]);
+    if (queryKeyValueBias && BIASED.has(weight)) shapes.set(`${weight}.bias`, [weights[weight][0]]);
+  }
+  return shapes;
+}
+
+/**
+ * Names and shapes of a model's parameters, in the order of the forward pass.
+ *
+ * Names are Hugging Face's; matrices are `[outputs, inputs]`. A tied model has no `lm_head.weight`.
+ */
+export function parameterShapes(config: LlamaConfig): Map<string, number[]> {
+  const { vocab_size, hidden_size: hidden } = config;
+  const block = blockShapes(config);
   const shapes = new Map<string, number[]>([[EMBEDDING, [vocab_size, hidden]]]);
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
-    for (const weight of BLOCK_WEIGHTS) shapes.set(blockParameter(layer, weight), block[weight]);
+    for (const [name, shape] of block) shapes.set(blockParameter(layer, name), shape);
   }
   shapes.set(FINAL_NORM, [hidden]);
   if (!config.tie_word_embeddings) shapes.set(HEAD, [vocab_size, hidden]);

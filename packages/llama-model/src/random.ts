@@ -62,6 +62,16 @@ export function uniform([key0, key1]: RandomKey, counter: number): number {
   return ((words[0] >>> 0) + ((words[1] >>> 0) + 0.5) * UNIT) * UNIT;
 }
 
+/** Fills `values` with independent draws, uniform in (0, 1), a function of the key alone. */
+export function uniforms([key0, key1]: RandomKey, values: Float32Array): void {
+  const words = new Int32Array(2);
+  for (let i = 0; i < values.length; i += 2) {
+    threefry(key0, key1, i / 2, 0, words);
+    values[i] = ((words[0] >>> 0) + 0.5) * UNIT;
+    if (i + 1 < values.length) values[i + 1] = ((words[1] >>> 0) + 0.5) * UNIT;
+  }
+}
+
 /** `size` independent draws from N(0, deviation²), a function of the key alone (Box-Muller). */
 export function normals([key0, key1]: RandomKey, size: number, deviation: number): Float32Array {
   const values = new Float32Array(size);

@@ -29,6 +29,15 @@ export const expected: {
   gradientNorms: number[];
 } = JSON.parse(readFileSync(`${fixture}/expected.json`, 'utf8'));
 
+/** A tiny random model of an architecture, and what transformers computes with it. */
+export function architecture(name: string): {
+  directory: string;
+  expected: { ids: number[][]; logits: number[][][]; greedy: number[] };
+} {
+  const directory = fileURLToPath(new URL(`../fixtures/architectures/${name}`, import.meta.url));
+  return { directory, expected: JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) };
+}
+
 /** Rows of token ids as the tensor that a model takes. */
 export function tokens(rows: number[][]): tf.Tensor2D {
   return tf.tensor2d(rows, [rows.length, rows[0].length], 'int32');

@@ -1,0 +1,128 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setBackend } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { parseConfig } from './config.ts';
+import { generate, KeyValueCache, loadLlama, saveLlama } from './index.ts';
+import { architecture, backends, collect, distance, tokens } from './testing.ts';
+
+const names = [
+  'llama-2',
+  'llama-3',
+  'llama-3.2',
+  'tinyllama',
+  'mistral-v0.1',
+  'mistral-v0.2',
+  'qwen2',
+  'qwen2.5',
+  'qwen2-windows',
+  'qwen2-layer-types',
+];
+
+describe.each(backends)('on %s', (backend) => {
+  beforeEach(async () => {
+    await setBackend(backend);
+  });
+
+  describe.each(names)('%s', (name) => {
+    const { directory, expected } = architecture(name);
+
+    test('has the logits of transformers', async () => {
+      const model = await loadLlama(directory);
+      const logits = tf.tidy(() => model.logits(tokens(expected.ids)).dataSync());
+      expect(distance(logits, expected.logits.flat(2))).toBeLessThan(1e-4);
+      model.dispose();
+    });
+
+    test('continues greedily with a cache as transformers does, past its window', async () => {
+      const model = await loadLlama(directory);
+      const prompt = expected.ids[0];
+      const maxNewTokens = expected.greedy.length - prompt.length;
+      const ids = await collect(generate(model, prompt, { maxNewTokens, stopIds: [] }));
+      expect([...prompt, ...ids]).toEqual(expected.greedy);
+      model.dispose();
+    });
+  });
+
+  test('a cache that forgets what windows hide gives the hidden states of the whole row', async () => {
+    const { directory, expected } = architecture('qwen2-windows');
+    const model = await loadLlama(directory);
+    const whole = tf.tidy(() => model.hidden(tokens(expected.ids)).dataSync());
+    for (const cuts of [
+      [0, 1, 2, 20],
+      [0, 9, 10, 11, 20],
+      [0, 17, 20],
+    ]) {
+      const cache = new KeyValueCache();
+      const joined = tf.tidy(() => {
+        const parts = cuts.slice(1).map((end, i) => {
+          const rows = expected.ids.map((row) => row.slice(cuts[i], end));
+          return model.hidden(tokens(rows), { cache });
+        });
+        return tf.concat(parts, 1).dataSync();
+      });
+      expect(distance(joined, whole)).toBeLessThan(1e-5);
+      cache.dispose();
+    }
+    model.dispose();
+  });
+
+  test.each(['mistral-v0.1', 'qwen2'])('%s has the gradients of central differences', async (name) => {
+    const { directory, expected } = architecture(name);
+    const model = await loadLlama(directory);
+    const loss = () => model.loss(tokens(expected.ids), tokens(expected.ids)).sum;
+    for (const kind of ['q_proj.weight', 'k_proj.weight', 'v_proj', 'bias'].filter(
+      (kind) => kind !== 'bias' || name === 'qwen2',
+    )) {
+      const chosen = [...model.parameters].filter(([name]) => name.includes(kind)).map(([, p]) => p);
+      tf.tidy(() => {
+        const { grads } = tf.variableGrads(loss, chosen);
+        const gradients = chosen.map((parameter) => grads[parameter.name]);
+        const norm = Math.hypot(...gradients.map((g) => tf.norm(g).dataSync()[0]));
+        const starts = chosen.map((parameter) => tf.tensor(parameter.dataSync().slice(), parameter.shape));
+        const lossAt = (distanceAlong: number) => {
+          chosen.forEach((parameter, i) => {
+            parameter.assign(tf.add(starts[i], tf.mul(gradients[i], distanceAlong / norm)));
+          });
+          return loss().dataSync()[0];
+        };
+        const difference = (lossAt(1e-2) - lossAt(-1e-2)) / 2e-2;
+        expect(Math.abs(difference / norm - 1), kind).toBeLessThan(1e-2);
+        lossAt(0);
+      });
+    }
+    model.dispose();
+  });
+});
+
+describe('every architecture', () => {
+  beforeEach(async () => {
+    await setBackend('cpu');
+  });
+
+  test.each(names)('%s is the same after saving and loading', async (name) => {
+    const { directory, expected } = architecture(name);
+    const target = await mkdtemp(join(tmpdir(), 'llama-model-'));
+    const model = await loadLlama(directory);
+    await saveLlama(target, model);
+    const saved = JSON.parse(await readFile(join(target, 'config.json'), 'utf8'));
+    const published = JSON.parse(await readFile(join(directory, 'config.json'), 'utf8'));
+    expect(saved.architectures).toEqual(published.architectures);
+    expect(saved.model_type).toBe(published.model_type);
+    const loaded = await loadLlama(target);
+    expect(loaded.config).toEqual(model.config);
+    const [a, b] = [model, loaded].map((m) => tf.tidy(() => m.logits(tokens(expected.ids)).dataSync()));
+    expect(distance(a, b)).toBe(0);
+    model.dispose();
+    loaded.dispose();
+    await rm(target, { recursive: true });
+  });
+
+  test.each(names)('a config of %s that was parsed parses to itself', async (name) => {
+    const { directory } = architecture(name);
+    const config = parseConfig(JSON.parse(await readFile(join(directory, 'config.json'), 'utf8')));
+    expect(parseConfig(config)).toEqual(config);
+  });
+});

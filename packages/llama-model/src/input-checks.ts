@@ -1,0 +1,66 @@
+/** What a model refuses before it computes. */
+import * as tf from '@tensorflow/tfjs';
+import type { LlamaConfig } from './config.ts';
+import { AdapterError, CheckpointError, TokenInputError } from './errors.ts';
+import type { LoraAdapter } from './lora.ts';
+import type { ForwardOptions } from './model.ts';
+import { parameterShapes } from './parameters.ts';
+
+/** Training that forgets the masks would silently drop nothing. */
+export function requireDropout(adapter: LoraAdapter | undefined, options: ForwardOptions): void {
+  if (!adapter || adapter.dropout === 0 || options.dropout !== undefined) return;
+  if (tf.engine().state.gradientDepth === 0) return;
+  throw new AdapterError(
+    `the adapter has dropout ${adapter.dropout}, got a gradient without the option dropout, ` +
+      'expected { seed, step }, or false to drop nothing',
+  );
+}
+
+export function requireParameters(config: LlamaConfig, parameters: ReadonlyMap<string, tf.Variable>): void {
+  const shapes = parameterShapes(config);
+  const missing = [...shapes.keys()].filter((name) => !parameters.has(name));
+  if (missing.length > 0) {
+    throw new CheckpointError(`parameters missing from the model: ${missing.join(', ')}`, missing);
+  }
+  for (const [name, { shape }] of parameters) {
+    const expected = shapes.get(name);
+    if (!expected) throw new CheckpointError(`${name}: not a parameter of this model`, [name]);
+    if (shape.join() !== expected.join()) {
+      throw new CheckpointError(`${name}: wrong shape, got [${shape}], expected [${expected}]`, [name]);
+    }
+  }
+}
+
+export function requireIds(what: string, ids: tf.Tensor, vocabularySize: number): void {
+  if (ids.dtype !== 'int32' || ids.rank !== 2) {
+    throw new TokenInputError(`${what}: got ${ids.dtype} [${ids.shape}], expected int32 [batch, tokens]`);
+  }
+  // Batches come from the host, so this reads what is still there and waits for nothing.
+  const values = ids.dataSync();
+  for (let i = 0; i < values.length; i++) {
+    if (values[i] >= 0 && values[i] < vocabularySize) continue;
+    const [row, column] = [Math.floor(i / ids.shape[1]!), i % ids.shape[1]!];
+    throw new TokenInputError(
+      `${what}: id ${values[i]} at row ${row}, position ${column} is outside the vocabulary of ${vocabularySize}; ` +
+        'tokenize with the model’s tokenizer or enlarge vocab_size',
+    );
+  }
+}
+
+export function requireSameShape(what: string, tensor: tf.Tensor, ids: tf.Tensor): void {
+  if (tensor.shape.join() !== ids.shape.join()) {
+    throw new TokenInputError(
+      `${what}: got shape [${tensor.shape}], expected that of the ids, [${ids.shape}]`,
+    );
+  }
+}
+
+export function countMask(mask: tf.Tensor2D, ids: tf.Tensor2D): number {
+  requireSameShape('mask', mask, ids);
+  let count = 0;
+  for (const value of mask.dataSync()) {
+    if (value !== 0 && value !== 1) throw new TokenInputError(`mask: got ${value}, expected 0 or 1`);
+    count += value;
+  }
+  return count;
+}

@@ -1,0 +1,93 @@
+/**
+ * The linear layers of a block that plain `linear` does not do: with a bias, with a frozen weight, with a low-rank
+ * adapter. Each keeps for the backward pass only what its own gradients read.
+ *
+ * Shape suffixes: I inputs, O outputs, R rank, N tokens.
+ */
+import { linear } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+
+/** A low-rank adapter of one linear layer: x goes through `drop`, A, B and a factor. */
+export interface LowRank {
+  readonly a_RI: tf.Tensor2D;
+  readonly b_OR: tf.Tensor2D;
+  /** α / R. */
+  readonly scaling: number;
+  /** A linear map, the same in the forward and the backward pass; nothing is dropped by default. */
+  readonly drop?: (x: tf.Tensor) => tf.Tensor;
+}
+
+/** x·Wᵀ + b, all three with gradients. */
+export function linearWithBias(x: tf.Tensor, weight_OI: tf.Tensor2D, bias_O: tf.Tensor1D): tf.Tensor {
+  // tf.add would keep its operands for the sake of their shapes.
+  const addBias = tf.customGrad((y, bias) => ({
+    value: tf.add(y as tf.Tensor, bias as tf.Tensor),
+    gradFunc: (dy: tf.Tensor) => [dy, columnSums(rows(dy))],
+  }));
+  return addBias(linear(x, weight_OI), bias_O);
+}
+
+/** x·Wᵀ (+ b) with a gradient for x alone, which reads no x: of the activations nothing is kept. */
+export function frozenLinear(x: tf.Tensor, weight_OI: tf.Tensor2D, bias_O?: tf.Tensor1D): tf.Tensor {
+  const op = tf.customGrad((_, save) => {
+    (save as tf.GradSaveFunc)([weight_OI]);
+    return {
+      value: output(x, weight_OI, bias_O),
+      gradFunc: (dy: tf.Tensor, [weight]: tf.Tensor[]) => inputGradient(dy, weight as tf.Tensor2D),
+    };
+  });
+  return op(x);
+}
+
+/**
+ * x·Wᵀ (+ b) + scaling · drop(x)·Aᵀ·Bᵀ, with gradients for x, A and B (LoRA, Hu et al. 2021, equation 3).
+ *
+ * W + scaling · B·A is never formed; drop(x) is made again in the backward pass.
+ *
+ * @param x float32 `[..., I]`
+ * @returns float32 `[..., O]`
+ */
+export function adaptedLinear(
+  x: tf.Tensor,
+  weight_OI: tf.Tensor2D,
+  bias_O: tf.Tensor1D | undefined,
+  { a_RI, b_OR, scaling, drop = (x) => x }: LowRank,
+): tf.Tensor {
+  const op = tf.customGrad((_x, _a, _b, save) => {
+    const h_NR = tf.matMul(rows(drop(x)), a_RI, false, true);
+    const update_NO = tf.matMul(tf.mul(h_NR, scaling), b_OR, false, true);
+    (save as tf.GradSaveFunc)([x, a_RI, b_OR, h_NR, weight_OI]);
+    const base = output(x, weight_OI, bias_O);
+    return {
+      value: tf.add(base, update_NO.reshape(base.shape)),
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
+        const [x, a_RI, b_OR, h_NR, weight_OI] = saved as [tf.Tensor, ...tf.Tensor2D[]];
+        const dy_NO = rows(dy);
+        const dh_NR = tf.mul(tf.matMul(dy_NO, b_OR), scaling) as tf.Tensor2D;
+        const dA_RI = tf.matMul(dh_NR, rows(drop(x)), true, false);
+        const dB_OR = tf.mul(tf.matMul(dy_NO, h_NR, true, false), scaling);
+        const adapterGradient = drop(tf.matMul(dh_NR, a_RI).reshape(x.shape));
+        return [tf.add(inputGradient(dy, weight_OI), adapterGradient), dA_RI, dB_OR];
+      },
+    };
+  });
+  return op(x, a_RI, b_OR);
+}
+
+function output(x: tf.Tensor, weight_OI: tf.Tensor2D, bias_O?: tf.Tensor1D): tf.Tensor {
+  const y = linear(x, weight_OI);
+  return bias_O ? tf.add(y, bias_O) : y;
+}
+
+function inputGradient(dy: tf.Tensor, weight_OI: tf.Tensor2D): tf.Tensor {
+  return tf.matMul(rows(dy), weight_OI).reshape([...dy.shape.slice(0, -1), weight_OI.shape[1]]);
+}
+
+function rows(x: tf.Tensor): tf.Tensor2D {
+  return x.reshape([-1, x.shape[x.rank - 1]]);
+}
+
+/** As a matrix product, which every backend has a fast kernel for. */
+function columnSums(x_NO: tf.Tensor2D): tf.Tensor1D {
+  return tf.matMul(tf.ones([1, x_NO.shape[0]]), x_NO).as1D();
+}

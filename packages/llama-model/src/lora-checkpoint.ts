@@ -1,0 +1,188 @@
+/** Adapters in the files of PEFT: adapter_config.json and adapter_model.safetensors. */
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fromFloat32, openSafetensors, toFloat32, writeSafetensors } from '@meap/safetensors';
+import type * as tf from '@tensorflow/tfjs';
+import { requireFinite } from './checkpoint.ts';
+import { ConfigKeys } from './config-keys.ts';
+import { AdapterError } from './errors.ts';
+import {
+  completeLoraOptions,
+  LORA_TARGETS,
+  LoraAdapter,
+  type LoraOptions,
+  type LoraTarget,
+  loraShapes,
+  requireAdapter,
+} from './lora.ts';
+import { type Llama, variable } from './model.ts';
+
+const CONFIG_FILE = 'adapter_config.json';
+const WEIGHTS_FILE = 'adapter_model.safetensors';
+
+// PEFT wraps transformers' model in two of its own.
+const PREFIX = 'base_model.model.';
+
+/** Options of `saveLora`. */
+export interface SaveLoraOptions {
+  /** Directory or Hub name of the base model, for readers that load it by themselves; none by default. */
+  baseModel?: string;
+}
+
+/**
+ * Writes a model's adapter as PEFT does, in float32: adapter_config.json and adapter_model.safetensors.
+ *
+ * @returns names of the files written
+ * @throws AdapterError when the model has no adapter or the directory cannot be written; CheckpointError for values
+ *   that are not finite; SafetensorsError when writing the weights fails
+ */
+export async function saveLora(
+  directory: string,
+  model: Llama,
+  { baseModel }: SaveLoraOptions = {},
+): Promise<string[]> {
+  const adapter = requireAdapter(model, 'saveLora');
+  const config = {
+    peft_type: 'LORA',
+    task_type: 'CAUSAL_LM',
+    base_model_name_or_path: baseModel ?? null,
+    inference_mode: true,
+    r: adapter.rank,
+    lora_alpha: adapter.alpha,
+    lora_dropout: adapter.dropout,
+    target_modules: adapter.targetModules,
+    bias: 'none',
+    fan_in_fan_out: false,
+    init_lora_weights: true,
+    use_rslora: false,
+    use_dora: false,
+    rank_pattern: {},
+    alpha_pattern: {},
+    modules_to_save: null,
+    layers_to_transform: null,
+  };
+  try {
+    await mkdir(directory, { recursive: true });
+    await writeFile(join(directory, CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+  } catch (cause) {
+    throw new AdapterError(`${directory}: cannot be written: ${(cause as Error).message}`, { cause });
+  }
+  const tensors = [];
+  for (const [name, parameter] of adapter.parameters) {
+    const values = (await parameter.data()) as Float32Array;
+    requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
+    tensors.push([PREFIX + name, fromFloat32(values, 'F32', parameter.shape)] as const);
+  }
+  await writeSafetensors(join(directory, WEIGHTS_FILE), tensors, { metadata: { format: 'pt' } });
+  return [CONFIG_FILE, WEIGHTS_FILE];
+}
+
+/**
+ * Reads an adapter that PEFT or `saveLora` wrote and attaches it to the model, whose own weights are frozen.
+ *
+ * What would change the update in a way this package does not implement (DoRA, rank patterns, trained embeddings,
+ * biases, another adapter type, anything unknown) is refused by name; a key whose value is null, false or empty
+ * is absent, since PEFT writes every option it knows.
+ *
+ * @throws AdapterError or ConfigError for an adapter that this package does not implement or that does not fit the
+ *   model; CheckpointError for values that are not finite; SafetensorsError for a damaged file
+ */
+export async function loadLora(directory: string, model: Llama): Promise<LoraAdapter> {
+  const options = parseAdapterConfig(
+    await readJson(join(directory, CONFIG_FILE)),
+    join(directory, CONFIG_FILE),
+  );
+  const reader = await openSafetensors(join(directory, WEIGHTS_FILE));
+  const parameters = new Map<string, tf.Variable>();
+  try {
+    const shapes = loraShapes(model.config, options);
+    for (const name of reader.tensors.keys()) {
+      if (name.startsWith(PREFIX) && shapes.has(name.slice(PREFIX.length))) continue;
+      throw new AdapterError(
+        `${directory}: ${name} is unexpected, expected the matrices of ${options.targetModules}`,
+      );
+    }
+    for (const [name, shape] of shapes) {
+      const found = reader.tensors.get(PREFIX + name);
+      if (found?.shape.join() !== shape.join()) {
+        const got = found ? `[${found.shape}]` : 'none';
+        throw new AdapterError(
+          `${directory}: ${PREFIX}${name} does not fit the model, got ${got}, expected [${shape}]; ` +
+            'load the base model that the adapter was trained on',
+        );
+      }
+      const values = toFloat32(await reader.read(PREFIX + name));
+      requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
+      parameters.set(name, variable(values, shape));
+    }
+    const adapter = new LoraAdapter(options, parameters);
+    model.attach(adapter);
+    return adapter;
+  } catch (error) {
+    for (const parameter of parameters.values()) parameter.dispose();
+    throw error;
+  } finally {
+    await reader.close();
+  }
+}
+
+// Keys that say where the adapter came from, or that matter only beside another key, which is refused.
+const INERT_KEYS = new Set([
+  'auto_mapping',
+  'base_model_name_or_path',
+  'inference_mode',
+  'megatron_core',
+  'peft_version',
+  'qalora_group_size',
+  'revision',
+]);
+
+// Ways to begin an adapter that leave the base weights alone; others, such as pissa, change them.
+const INITIALISATIONS = [true, undefined, 'gaussian', 'eva', 'orthogonal'];
+
+/** @throws ConfigError by path, AdapterError for values out of range */
+function parseAdapterConfig(source: unknown, path: string): Required<LoraOptions> {
+  const isObject = typeof source === 'object' && source !== null;
+  const given = Object.entries(isObject ? source : {}).filter(([, value]) => !isEmpty(value));
+  const keys = new ConfigKeys(
+    isObject ? Object.fromEntries(given) : source,
+    path,
+    'an adapter config of PEFT',
+  );
+  const peftType = keys.take('peft_type');
+  if (peftType !== 'LORA') throw keys.refusal('peft_type', peftType, '"LORA"');
+  keys.takeNeutral({ task_type: 'CAUSAL_LM', bias: 'none' });
+  const initialisation = keys.take('init_lora_weights');
+  if (!INITIALISATIONS.includes(initialisation as string)) {
+    throw keys.refusal('init_lora_weights', initialisation, 'true, "gaussian", "eva" or "orthogonal"');
+  }
+  const rank = keys.count('r', 8);
+  const options = {
+    rank,
+    alpha: keys.positive('lora_alpha', 8),
+    dropout: keys.number('lora_dropout', 'a number from 0 and below 1', (rate) => rate >= 0 && rate < 1, 0),
+    targetModules: targetModules(keys),
+  };
+  keys.requireNoMore(INERT_KEYS, 'a key of a LoRA config that this package implements');
+  return completeLoraOptions(options);
+}
+
+function targetModules(keys: ConfigKeys): LoraTarget[] {
+  const value = keys.take('target_modules');
+  const known = Array.isArray(value) && value.every((target) => LORA_TARGETS.includes(target));
+  if (known) return value;
+  throw keys.refusal('target_modules', value, `a list of some of ${LORA_TARGETS.join(', ')}`);
+}
+
+function isEmpty(value: unknown): boolean {
+  if (value === null || value === false) return true;
+  return typeof value === 'object' && Object.keys(value).length === 0;
+}
+
+async function readJson(path: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    throw new AdapterError(`${path}: cannot be read as JSON: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,196 @@
+/**
+ * LoRA (Hu et al. 2021): a frozen weight W of a linear layer learns W + (α / R)·B·A through two thin matrices.
+ *
+ * The forward pass applies adapters in `src/model.ts` without forming the sum; here they are made, merged into the
+ * weights and taken out again. A `[R, inputs]` starts uniform, B `[outputs, R]` at zero, so a fresh adapter changes
+ * nothing.
+ */
+import * as tf from '@tensorflow/tfjs';
+import type { LlamaConfig } from './config.ts';
+import { AdapterError } from './errors.ts';
+import { type Llama, variable } from './model.ts';
+import { blockParameter, blockShapes, PROJECTIONS, type Projection } from './parameters.ts';
+import { randomKey, uniforms } from './random.ts';
+
+/** A linear layer of a block by the last part of its name, as PEFT's `target_modules`. */
+export type LoraTarget = 'q_proj' | 'k_proj' | 'v_proj' | 'o_proj' | 'gate_proj' | 'up_proj' | 'down_proj';
+
+/** The linear layers of a block, all of which are adapted unless told otherwise. */
+export const LORA_TARGETS: readonly LoraTarget[] = Object.freeze(PROJECTIONS.map(targetOf));
+
+/** Shape and strength of an adapter. */
+export interface LoraOptions {
+  /** Columns of A and rows of B, R. */
+  rank: number;
+  /** The update is scaled by `alpha / rank`; 2 · rank by default. */
+  alpha?: number;
+  /** Share of a layer's inputs that the adapter does not see in training; 0 by default. */
+  dropout?: number;
+  /**
+   * Layers that get an adapter; all seven of a block by default, which at equal size learns better than attention
+   * alone (Dettmers et al. 2023, QLoRA, §4).
+   */
+  targetModules?: readonly LoraTarget[];
+}
+
+/** Low-rank adapters of a model's linear layers; `model.adapter` once attached. */
+export class LoraAdapter {
+  readonly rank: number;
+  readonly alpha: number;
+  readonly dropout: number;
+  readonly targetModules: readonly LoraTarget[];
+  /** Variables by the names of PEFT, such as `model.layers.0.self_attn.q_proj.lora_A.weight`. */
+  readonly parameters: ReadonlyMap<string, tf.Variable>;
+  /** Whether the model's weights hold the update; the forward pass then leaves the adapter out. */
+  merged = false;
+
+  /** @param parameters one variable for each of `loraShapes`; the adapter owns them from here on */
+  constructor(options: Required<LoraOptions>, parameters: ReadonlyMap<string, tf.Variable>) {
+    this.rank = options.rank;
+    this.alpha = options.alpha;
+    this.dropout = options.dropout;
+    this.targetModules = options.targetModules;
+    this.parameters = parameters;
+  }
+
+  /** Factor on B·A. */
+  get scaling(): number {
+    return this.alpha / this.rank;
+  }
+
+  /** Frees the parameters. */
+  dispose(): void {
+    tf.dispose([...this.parameters.values()]);
+  }
+}
+
+/**
+ * Adds fresh adapters to a model, whose own weights are frozen from here on.
+ *
+ * A is drawn from U(−1/√inputs, 1/√inputs), as PEFT does, by (seed, name) alone; B is zero: the model computes what
+ * it did, to the bit. Train `model.trainable`.
+ *
+ * @throws AdapterError for impossible options, or when the model has an adapter already
+ */
+export function addLora(model: Llama, options: LoraOptions & { seed: number }): LoraAdapter {
+  const { seed, ...shape } = options;
+  const complete = completeLoraOptions(shape);
+  const parameters = new Map<string, tf.Variable>();
+  for (const [name, [rows, columns]] of loraShapes(model.config, complete)) {
+    const values = new Float32Array(rows * columns);
+    if (name.endsWith('lora_A.weight')) {
+      const limit = 1 / Math.sqrt(columns);
+      uniforms(randomKey(seed, name), values);
+      for (let i = 0; i < values.length; i++) values[i] = limit * (2 * values[i] - 1);
+    }
+    parameters.set(name, variable(values, [rows, columns]));
+  }
+  const adapter = new LoraAdapter(complete, parameters);
+  try {
+    model.attach(adapter);
+  } catch (error) {
+    adapter.dispose();
+    throw error;
+  }
+  return adapter;
+}
+
+/**
+ * Adds the update to the model's weights: W + (α / R)·B·A, so that it runs and is saved as if it had no adapter.
+ *
+ * One weight at a time; `unmergeLora` is the way back, to float32 rounding.
+ *
+ * @throws AdapterError when the model has no adapter, or a merged one
+ */
+export function mergeLora(model: Llama): void {
+  shiftWeights(model, 'merge');
+}
+
+/** Subtracts the update from the model's weights again, for further training. */
+export function unmergeLora(model: Llama): void {
+  shiftWeights(model, 'unmerge');
+}
+
+/**
+ * Takes the adapter off and frees it; the model's own weights can be trained again.
+ *
+ * What was merged stays in the weights.
+ *
+ * @throws AdapterError when the model has no adapter
+ */
+export function removeLora(model: Llama): void {
+  requireAdapter(model, 'removeLora');
+  model.detach()!.dispose();
+}
+
+/** The model's adapter, or an error that says what was asked of it. */
+export function requireAdapter(model: Llama, operation: string): LoraAdapter {
+  if (model.adapter) return model.adapter;
+  throw new AdapterError(`${operation}: the model has no adapter, expected one of addLora or loadLora`);
+}
+
+/** Names and shapes of an adapter's matrices, in the order of the forward pass. */
+export function loraShapes(
+  config: LlamaConfig,
+  { rank, targetModules }: Pick<Required<LoraOptions>, 'rank' | 'targetModules'>,
+): Map<string, [rows: number, columns: number]> {
+  const block = blockShapes(config);
+  const shapes = new Map<string, [number, number]>();
+  for (let layer = 0; layer < config.num_hidden_layers; layer++) {
+    for (const projection of PROJECTIONS) {
+      if (!targetModules.includes(targetOf(projection))) continue;
+      const [outputs, inputs] = block.get(`${projection}.weight`)!;
+      shapes.set(blockParameter(layer, `${projection}.lora_A.weight`), [rank, inputs]);
+      shapes.set(blockParameter(layer, `${projection}.lora_B.weight`), [outputs, rank]);
+    }
+  }
+  return shapes;
+}
+
+/** @throws AdapterError for options out of range */
+export function completeLoraOptions(options: LoraOptions): Required<LoraOptions> {
+  const { rank, alpha = 2 * rank, dropout = 0, targetModules = LORA_TARGETS } = options;
+  if (!Number.isInteger(rank) || rank < 1) {
+    throw new AdapterError(`rank: got ${rank}, expected a positive integer`);
+  }
+  if (!Number.isFinite(alpha) || alpha <= 0) {
+    throw new AdapterError(`alpha: got ${alpha}, expected a positive number`);
+  }
+  if (!(dropout >= 0 && dropout < 1)) {
+    throw new AdapterError(`dropout: got ${dropout}, expected a number from 0 and below 1`);
+  }
+  const unknown = targetModules.find((target) => !LORA_TARGETS.includes(target));
+  if (targetModules.length === 0 || unknown !== undefined) {
+    const got = unknown ?? 'none';
+    throw new AdapterError(`targetModules: got ${got}, expected some of ${LORA_TARGETS.join(', ')}`);
+  }
+  // In the order of the forward pass, each once.
+  return {
+    rank,
+    alpha,
+    dropout,
+    targetModules: LORA_TARGETS.filter((target) => targetModules.includes(target)),
+  };
+}
+
+function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
+  const adapter = requireAdapter(model, `${operation}Lora`);
+  if (adapter.merged === (operation === 'merge')) {
+    throw new AdapterError(`${operation}Lora: the adapter is ${adapter.merged ? '' : 'not '}merged already`);
+  }
+  const factor = operation === 'merge' ? adapter.scaling : -adapter.scaling;
+  for (const [name, a] of adapter.parameters) {
+    if (!name.endsWith('lora_A.weight')) continue;
+    const b = adapter.parameters.get(name.replace('lora_A', 'lora_B'))!;
+    const weight = model.parameters.get(name.replace('lora_A.', ''))!;
+    tf.tidy(() => {
+      const update = tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D);
+      weight.assign(tf.add(weight, tf.mul(update, factor)));
+    });
+  }
+  adapter.merged = !adapter.merged;
+}
+
+function targetOf(projection: Projection): LoraTarget {
+  return projection.slice(projection.indexOf('.') + 1) as LoraTarget;
+}
