@@ -37,7 +37,7 @@ export interface PrepareTokensOptions {
   addEos?: boolean;
   /**
    * Tokenising processes; 0 tokenises in this one, on the threads of the library.
-   * The result is the same. Default: 0 below 64 MiB of files, else one per core, 16 at most.
+   * The result is the same. Default: 0 below 64 MiB of files or 4 cores, else one per core, 16 at most.
    */
   workers?: number;
   /** What to do with a record that cannot be read. Default `error`. */
@@ -69,6 +69,8 @@ const batchCharacters = 512 * 1024;
 const batchDocuments = 8192;
 /** Below this, starting processes takes longer than they save. */
 const smallCorpusBytes = 64 * 1024 * 1024;
+/** On two cores the threads of the library are as fast as processes (bench/prepare.js). */
+const fewestCores = 4;
 /** Each holds a tokenizer of its own, some 250 MB for Llama 3. */
 const maxDefaultWorkers = 16;
 
@@ -270,8 +272,9 @@ function openEncoder(
     bytesPerToken,
   };
   const size = files.reduce((sum, file) => sum + file.size, 0);
-  const workers =
-    options.workers ?? (size < smallCorpusBytes ? 0 : Math.min(availableParallelism(), maxDefaultWorkers));
+  const cores = availableParallelism();
+  const worthwhile = size >= smallCorpusBytes && cores >= fewestCores;
+  const workers = options.workers ?? (worthwhile ? Math.min(cores, maxDefaultWorkers) : 0);
   if (workers === 0) return inProcessEncoder(options.tokenizer.json, encode);
   const tokenizerPath = join(folder, 'tokenizer.json');
   guard(tokenizerPath, () => writeFileSync(tokenizerPath, options.tokenizer.json));
