@@ -36,7 +36,7 @@ export interface DuplicationStatistics {
   numLearned: number;
   /** Masked tokens. */
   numMasked: number;
-  /** Answer tokens in the copies, masked or not: `numMasked` is a share of these, a little below the ratio. */
+  /** Answer tokens to be predicted in the copies, masked or not: `numMasked` is a share of these, a little below the ratio. */
   numCopiedAnswerTokens: number;
 }
 
@@ -203,12 +203,14 @@ function joinTokens(first: Tokens, second: Tokens): Tokens {
 /** Shifts by one: place t − 1 reads token t − 1 and predicts token t. */
 function toRow({ read, ids, kinds, learned }: Tokens): SftRow {
   const length = ids.length - 1;
+  const positions = new Int32Array(length);
+  for (let i = 0; i < length; i++) positions[i] = i;
   return {
     inputs: read.slice(0, length),
     targets: ids.slice(1),
     lossMask: learned.slice(1),
     segmentIds: new Int32Array(length),
-    positions: Int32Array.from({ length }, (_, i) => i),
+    positions,
     kinds: kinds.slice(1),
   };
 }

@@ -43,6 +43,7 @@ export function joinSegments({ segments }: SftSample, index: number, options: Re
   const runs: Answer[] = [];
   let preambleLength = 0;
   let inPreamble = true;
+  let answering: string | undefined;
   let filled = 0;
   for (const segment of segments) {
     const learned = segment.trainable && lossRoles.has(segment.role);
@@ -57,7 +58,13 @@ export function joinSegments({ segments }: SftSample, index: number, options: Re
     }
     inPreamble &&= segment.role === 'system' && !learned;
     if (inPreamble) preambleLength = filled;
-    if (learned) extendRuns(runs, start, filled, segment.numCharacters);
+    if (learned) {
+      if (answering !== segment.role) runs.push(newRun(runs, start));
+      const run = runs[runs.length - 1];
+      run.end = filled;
+      run.numCharacters += segment.numCharacters ?? Number.NaN;
+    }
+    answering = learned ? segment.role : undefined;
   }
   for (const run of runs) {
     run.firstToken = run.start;
@@ -70,16 +77,10 @@ export function joinSegments({ segments }: SftSample, index: number, options: Re
   return { ids: ids.subarray(0, end), kinds: kinds.subarray(0, end), answers, preambleLength };
 }
 
-function extendRuns(runs: Answer[], start: number, end: number, numCharacters = Number.NaN): void {
-  const last = runs.at(-1);
-  if (last?.end === start) {
-    last.end = end;
-    last.numCharacters += numCharacters;
-    return;
-  }
-  const turnStart = last?.end ?? 0;
+function newRun(runs: readonly Answer[], start: number): Answer {
+  const turnStart = runs.at(-1)?.end ?? 0;
   const ordinal = runs.length;
-  runs.push({ ordinal, start, end, firstToken: start, turnStart, numTokens: 0, numCharacters });
+  return { ordinal, start, end: start, firstToken: start, turnStart, numTokens: 0, numCharacters: 0 };
 }
 
 /** Each answer as a sequence of its own: the system prompt, what was said since the last answer, the answer. */
@@ -128,7 +129,8 @@ export function cutToWindow(
   const { ids, kinds, preambleLength } = sequence;
   if (ids.length <= window) return sequence;
   const body = window - 1;
-  const answers = sequence.answers.filter((answer) => answer.firstToken < body);
+  // An answer that is the first token and nothing else has nothing that predicts it.
+  const answers = sequence.answers.filter(({ firstToken, end }) => firstToken < body && end > 1);
   const last = answers.at(-1);
   if (!last) return undefined;
   if (last.end <= window) {

@@ -8,7 +8,8 @@ export interface SftSegment {
    * Whether these tokens are the text of an answer, with what ends it (EOS, end of turn).
    *
    * False for questions and for what the template adds, such as headers and generation prompts.
-   * Loss falls on trainable segments of the chosen roles. Adjacent ones are one answer.
+   * Loss falls on trainable segments of the chosen roles. Adjacent ones of
+   * one role are one answer.
    */
   trainable: boolean;
   /** Length of the answer's text in characters; only read where the threshold is in characters. */
