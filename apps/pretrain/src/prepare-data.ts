@@ -102,7 +102,7 @@ export async function prepareData(
 }
 
 /** The files of the training text; built-in ones are written into the cache first. */
-export function textFiles({ data }: PretrainConfig): readonly string[] {
+function textFiles({ data }: PretrainConfig): readonly string[] {
   return data.files?.length ? data.files : [writeNpmText(data.npm ?? [], join(data.cache_dir, 'texts'))];
 }
 

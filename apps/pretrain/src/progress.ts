@@ -42,10 +42,11 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
   };
 
   const onStep = (event: PretrainEvent & { type: 'step' }) => {
-    const left = steps.secondsLeft(event.step);
+    const seconds = steps.secondsLeft(event.step);
+    const left = seconds === undefined ? '' : `, ${duration(seconds)} left`;
     const loss = event.loss?.toFixed(3) ?? 'not finite';
     const mfu = event.mfu === null ? '' : `, MFU ${percent(event.mfu)}`;
-    const text = `loss ${loss}, ${short(event.tokensPerSecond)} tokens/s${mfu}, ${duration(left)} left`;
+    const text = `loss ${loss}, ${short(event.tokensPerSecond)} tokens/s${mfu}${left}`;
     if (bars) return bars.update('training', event.step, steps.total, text);
     const isDue = performance.now() - lastLine >= LINE_SECONDS * 1000;
     if (!isDue && event.step !== steps.total) return;
@@ -137,10 +138,10 @@ class StepClock {
   total = 0;
   #first: { step: number; at: number } | undefined;
 
-  secondsLeft(step: number): number {
+  secondsLeft(step: number): number | undefined {
     const at = performance.now();
     this.#first ??= { step, at };
     const { step: first, at: began } = this.#first;
-    return step > first ? (((at - began) / (step - first)) * (this.total - step)) / 1000 : Number.NaN;
+    return step > first ? (((at - began) / (step - first)) * (this.total - step)) / 1000 : undefined;
   }
 }

@@ -8,9 +8,14 @@ import { configToYaml, type PretrainConfig } from './resolve-config.ts';
 /**
  * Makes a run directory and proves that it can be written, before hours are spent on data.
  *
- * @throws RunError where it cannot, or where it is not empty and `resume` is `never`
+ * @throws RunError where it cannot, where it is not empty and `resume` is `never`, or where `resume` names no folder
  */
 export function openRunDirectory(out: string, resume: string): void {
+  if (resume !== 'auto' && resume !== 'never' && !existsSync(resume)) {
+    throw new RunError(
+      `--resume ${resume}: no such folder, expected auto, never, or a checkpoint or run to go on from`,
+    );
+  }
   try {
     mkdirSync(out, { recursive: true });
     const probe = join(out, `.probe-${process.pid}`);

@@ -208,6 +208,15 @@ describe('resuming', () => {
     );
   });
 
+  it('refuses a folder that is not there before it does anything', async () => {
+    const { code, stdout, stderr } = await bench.pretrain('typo', '--resume', 'nevr');
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    expect(stderr).toMatch(
+      /^meap-pretrain: --resume nevr: no such folder, expected auto, never, or [^\n]+\n$/,
+    );
+    expect(existsSync(bench.path('typo'))).toBe(false);
+  });
+
   it('refuses other masks, and names what else has changed', async () => {
     await stopAt('changed', (event) => event.type === 'step' && event.step === 2);
     const refused = await bench.pretrain('changed', '--set', 'masking.ratio=0.2');
