@@ -38,6 +38,15 @@ export function architecture(name: string): {
   return { directory, expected: JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) };
 }
 
+/** A LoRA adapter that PEFT wrote for such a model, and what PEFT computes with it. */
+export function adapter(base: string): {
+  directory: string;
+  expected: { logits: number[][][]; loss: number; gradients: Record<string, number[]> };
+} {
+  const directory = fileURLToPath(new URL(`../fixtures/architectures/${base}-adapter`, import.meta.url));
+  return { directory, expected: JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) };
+}
+
 /** Rows of token ids as the tensor that a model takes. */
 export function tokens(rows: number[][]): tf.Tensor2D {
   return tf.tensor2d(rows, [rows.length, rows[0].length], 'int32');
