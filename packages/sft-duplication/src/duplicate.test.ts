@@ -1,9 +1,8 @@
-import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createDuplicator } from './duplicate.ts';
 import { SftError } from './error.ts';
 import { type SftOptions, sftPresets } from './options.ts';
-import { type SftRow, type SftSample, TokenKind } from './types.ts';
+import type { SftRow, SftSample } from './types.ts';
 
 const MASK = 0;
 const EOS = 1;
@@ -22,16 +21,6 @@ const duplicate = (sample: SftSample, options: Partial<SftOptions> = {}, where =
 /** A row as plain arrays, to be read beside what is expected. */
 const plain = (row: SftRow) =>
   Object.fromEntries(Object.entries(row).map(([name, values]) => [name, [...values]]));
-
-/** What a row teaches, in words: each learned token with the tokens it is predicted from. */
-const lessons = (row: SftRow) =>
-  [...row.inputs.keys()]
-    .filter((i) => row.lossMask[i])
-    .map((i) => {
-      const start = row.segmentIds.indexOf(row.segmentIds[i]);
-      const context = [...row.inputs.subarray(start, i + 1)].map((id, k) => [id, row.positions[start + k]]);
-      return JSON.stringify([context, row.targets[i]]);
-    });
 
 // 4 answer tokens, half of them masked: with seed 3, epoch 0, sample 0 these are the first and the third.
 const short = sampleOf(prompt(BOS, 10, 11), answer(20, 21, 22, 23, EOS));
@@ -270,189 +259,6 @@ describe('samples that cannot be learned from', () => {
     expect(call).toThrow(SftError);
     expect(call).toThrow(
       new RegExp(`^sample 7, token \\d of a (user|assistant) segment: ${reason}, got .*, expected [^\n]*$`),
-    );
-  });
-});
-
-describe('cut to maxLength', () => {
-  const long = sampleOf(prompt(BOS, 10), answer(20, 21, 22, 23, 24, 25, EOS));
-  const tight = { maxLength: 6, layout: 'separate-rows' as const, threshold: 5, ratio: 0.34 };
-
-  it('keeps maxLength − 1 tokens to read; the last target is the token that follows, or EOS', () => {
-    for (const [options, last] of [
-      [{}, 23],
-      [{ eosIdAfterCut: EOS }, EOS],
-    ] as const) {
-      const { rows, statistics } = duplicate(long, { ...tight, ...options });
-      expect(plain(rows[0])).toMatchObject({
-        inputs: [BOS, 10, 20, 21, 22],
-        targets: [10, 20, 21, 22, last],
-        lossMask: [0, 1, 1, 1, 1],
-      });
-      // Three of six answer tokens are read: floor(3 · 0.34) = 1 is masked, and the last target is not.
-      expect([...rows[1].inputs].filter((id) => id === MASK).length).toBe(1);
-      expect([...rows[1].targets]).toEqual([10, 20, 21, 22, last]);
-      expect(rows[1].kinds[4]).toBe(TokenKind.copySpecial);
-      expect(rows[1].lossMask[4]).toBe(0);
-      expect(statistics).toMatchObject({ numCut: 1, numCopies: 1, numMasked: 1, numCopiedAnswerTokens: 3 });
-    }
-  });
-
-  it('does not cut what fits to the token', () => {
-    const { rows, statistics } = duplicate(long, { ...tight, maxLength: 9 });
-    expect(rows[0].inputs.length).toBe(8);
-    expect([...rows[0].targets].at(-1)).toBe(EOS);
-    expect(statistics.numCut).toBe(0);
-  });
-
-  it('holds the threshold against the whole answer, as the authors’ code does', () => {
-    expect(duplicate(long, { ...tight, threshold: 5 }).statistics.numCopies).toBe(1);
-    expect(duplicate(long, { ...tight, threshold: 6 }).statistics.numCopies).toBe(0);
-  });
-
-  it('ends a conversation with the last whole answer where the cut falls between answers', () => {
-    const two = sampleOf(prompt(BOS, 10), answer(20, EOS), prompt(11, 12, 13), answer(30, 31, EOS));
-    const read = (maxLength: number) => {
-      const [row] = duplicate(two, { maxLength, ratio: 0 }).rows;
-      return [...row.inputs, row.targets.at(-1)];
-    };
-    const whole = [BOS, 10, 20, EOS, 11, 12, 13, 30, 31, EOS];
-    expect(read(10)).toEqual(whole);
-    expect(read(9)).toEqual(whole.slice(0, 9));
-    for (const maxLength of [4, 5, 6, 7, 8]) expect(read(maxLength)).toEqual([BOS, 10, 20, EOS]);
-    expect(duplicate(two, { maxLength: 3 }).statistics.dropped.promptFillsWindow).toBe(1);
-  });
-
-  it('concatenated: both copies fit in maxLength, each cut to half of it', () => {
-    const { rows, statistics } = duplicate(long, { ...tight, layout: 'concatenated', maxLength: 12 });
-    expect(rows.length).toBe(1);
-    expect([...rows[0].targets]).toEqual([10, 20, 21, 22, 23, BOS, 10, 20, 21, 22, 23]);
-    expect(statistics).toMatchObject({ numCut: 1, numCopies: 1, numWithoutRoom: 0 });
-    // 18 tokens are two whole copies.
-    expect(duplicate(long, { ...tight, layout: 'concatenated', maxLength: 18 }).statistics.numCut).toBe(0);
-    // Half of six is no more than prompt and last target: learned as usual, and said so.
-    const one = duplicate(sampleOf(prompt(BOS, 10), answer(20, 21, EOS)), {
-      layout: 'concatenated',
-      maxLength: 6,
-      threshold: 1,
-    });
-    expect(one.rows.map((row) => [...row.lossMask])).toEqual([[0, 1, 1, 1]]);
-    expect(one.statistics).toMatchObject({ numCopies: 0, numWithoutRoom: 1, numCut: 0 });
-  });
-
-  it('packed-isolated: copies that do not fit in one row take one each, uncut', () => {
-    const { rows, statistics } = duplicate(long, { maxLength: 15 });
-    expect(rows.map((row) => row.inputs.length)).toEqual([8, 8]);
-    expect(statistics).toMatchObject({ numApart: 1, numCut: 0 });
-    expect(duplicate(long, { maxLength: 16 }).rows.length).toBe(1);
-  });
-});
-
-describe('any sample', () => {
-  const id = fc.integer({ min: 3, max: 9 });
-  const segment = fc.record({
-    ids: fc.array(fc.oneof({ weight: 5, arbitrary: id }, fc.constantFrom(EOS, BOS)), { maxLength: 12 }),
-    role: fc.constantFrom('system', 'user', 'assistant'),
-    trainable: fc.boolean(),
-    numCharacters: fc.nat({ max: 40 }),
-  });
-  const anySample = fc.record({ segments: fc.array(segment, { maxLength: 6 }) });
-  const rules = fc.record({
-    loss: fc.constantFrom('union' as const, 'masked-only' as const),
-    turns: fc.constantFrom('with-history' as const, 'separate' as const),
-    refresh: fc.constantFrom('static' as const, 'epoch' as const),
-    thresholdUnit: fc.constantFrom('tokens' as const, 'characters' as const),
-    threshold: fc.nat({ max: 12 }),
-    ratio: fc.double({ min: 0, max: 0.99, noNaN: true }),
-    maxLength: fc.integer({ min: 2, max: 40 }),
-    seed: fc.nat(),
-    eosIdAfterCut: fc.constantFrom(undefined, EOS),
-  });
-  const layouts = ['packed-isolated', 'separate-rows', 'concatenated'] as const;
-
-  it('never masks or learns what it must not, keeps lengths and the window', () => {
-    fc.assert(
-      fc.property(anySample, rules, fc.constantFrom(...layouts), fc.nat(), (sample, rule, layout, epoch) => {
-        const { rows, statistics } = duplicate(sample, { ...rule, layout }, { epoch, index: 3 });
-        for (const row of rows) {
-          const length = row.inputs.length;
-          expect(Object.values(row).every((values) => values.length === length)).toBe(true);
-          expect(length).toBeLessThanOrEqual(rule.maxLength);
-          expect(row.targets.includes(MASK)).toBe(false);
-          expect(row.lossMask.includes(1)).toBe(true);
-          for (let i = 0; i < length; i++) {
-            const starts = i === 0 || row.segmentIds[i] !== row.segmentIds[i - 1];
-            expect(row.positions[i]).toBe(starts ? 0 : row.positions[i - 1] + 1);
-            expect(row.positions[i]).toBeLessThan(rule.maxLength - 1);
-            if (row.lossMask[i]) {
-              expect([TokenKind.answer, TokenKind.special, TokenKind.masked]).toContain(row.kinds[i]);
-            }
-            if (starts) expect(row.inputs[i]).not.toBe(MASK);
-            else {
-              // A place reads the target of the place before it, or the mask where that is a masked token.
-              const isMasked = row.kinds[i - 1] === TokenKind.masked;
-              expect(row.inputs[i]).toBe(isMasked ? MASK : row.targets[i - 1]);
-            }
-            if (row.kinds[i] === TokenKind.masked) {
-              expect(row.lossMask[i]).toBe(1);
-              expect([EOS, BOS]).not.toContain(row.targets[i]);
-            }
-          }
-        }
-        const count = (kind: number) =>
-          rows.reduce((sum, { kinds }) => sum + kinds.filter((k) => k === kind).length, 0);
-        expect(statistics.numRows).toBe(rows.length);
-        expect(statistics.numMasked).toBe(count(TokenKind.masked));
-        expect(statistics.numMasked > 0).toBe(statistics.numCopies > 0);
-        expect(statistics.numCopiedAnswerTokens).toBe(count(TokenKind.masked) + count(TokenKind.copyAnswer));
-      }),
-      { numRuns: 1000 },
-    );
-  });
-
-  it('teaches the same in one row as in two, whatever the model, as long as segments do not see each other', () => {
-    fc.assert(
-      fc.property(anySample, rules, (sample, rule) => {
-        const [packed, separate] = layouts
-          .slice(0, 2)
-          .map((layout) => duplicate(sample, { ...rule, layout }).rows);
-        expect(packed.flatMap(lessons)).toEqual(separate.flatMap(lessons));
-      }),
-      { numRuns: 500 },
-    );
-  });
-
-  it('masked-only teaches exactly what union does but for the originals of masked answers', () => {
-    fc.assert(
-      fc.property(anySample, rules, (sample, rule) => {
-        const teach = (loss: SftOptions['loss']) =>
-          duplicate(sample, { ...rule, loss, layout: 'separate-rows' }).rows.flatMap(lessons);
-        const union = teach('union');
-        for (const lesson of teach('masked-only')) {
-          const at = union.indexOf(lesson);
-          expect(at).toBeGreaterThanOrEqual(0);
-          union.splice(at, 1);
-        }
-      }),
-      { numRuns: 300 },
-    );
-  });
-
-  it('duplicateAll is duplicate for each, in the order asked for', () => {
-    fc.assert(
-      fc.property(fc.array(anySample, { maxLength: 6 }), rules, fc.nat(), (samples, rule, epoch) => {
-        const duplicator = createDuplicator({ ...base, ...rule });
-        const order = samples.map((_, i) => i).reverse();
-        const all = duplicator.duplicateAll(samples, { epoch, order });
-        const each = order.map((index) => duplicator.duplicate(samples[index], { epoch, index }));
-        expect(all.rows).toEqual(each.flatMap(({ rows }) => rows));
-        expect(all.statistics.numMasked).toBe(
-          each.reduce((sum, { statistics }) => sum + statistics.numMasked, 0),
-        );
-        expect(all.statistics.dropped.noAnswer).toBe(
-          each.reduce((sum, { statistics }) => sum + statistics.dropped.noAnswer, 0),
-        );
-      }),
     );
   });
 });

@@ -34,14 +34,15 @@ async function samplesOf(json: string) {
     readFileSync(alpaca, 'utf8'),
   );
   const eos = id('<|end_of_text|>');
+  const [user, assistant] = [await header('user'), await header('assistant')];
   const samples: SftSample[] = [];
   const answers: number[][] = [];
   for (const { instruction, input, output } of rows.slice(0, NUM_SAMPLES)) {
     const question = [
-      ...(await header('user')),
+      ...user,
       ...(await encode(input === '' ? instruction : `${instruction}\n${input}`)),
       eot,
-      ...(await header('assistant')),
+      ...assistant,
     ];
     const answer = await encode(output);
     answers.push(answer);
