@@ -1,0 +1,96 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { afterAll, describe, expect, it } from 'vitest';
+import { loadConfig } from './load-config.ts';
+import { npmTextNames, writeNpmText } from './npm-text.ts';
+import { type DataProgress, prepareData } from './prepare-data.ts';
+import { corpus, Workbench } from './testing.ts';
+
+const bench = new Workbench();
+afterAll(() => bench.dispose());
+const load = (...sets: string[]) =>
+  loadConfig(bench.recipe, [`data.cache_dir=${bench.path('cache')}`, ...sets]);
+
+/** Prepares, and lists what was reported on the way. */
+async function prepare(...sets: string[]) {
+  const stages = new Set<string>();
+  const data = await prepareData(load(...sets), (progress: DataProgress) => {
+    stages.add('phase' in progress ? `${progress.stage} ${progress.phase}` : progress.stage);
+  });
+  data.close();
+  return { data, stages: [...stages] };
+}
+
+describe('prepareData', () => {
+  it('splits the stream and keeps the end for validation', async () => {
+    const { data, stages } = await prepare('validation.max_rows=1000');
+    expect(stages).toEqual(['tokenizer', 'train hash', 'train tokenize']);
+    const { train, validation } = data;
+    expect(train.blockLength).toBe(17);
+    expect(validation.numBlocks).toBe(Math.round(0.05 * (train.numBlocks + validation.numBlocks)));
+    expect(data.trainSplit).toEqual({ sequenceLength: 16, split: 'train', validationFraction: 0.05 });
+  });
+
+  it('prepares nothing twice', async () => {
+    expect((await prepare()).stages).toEqual(['train hash']);
+    expect((await prepare('tokenizer.vocab_size=280')).stages).toEqual([
+      'tokenizer',
+      'train hash',
+      'train tokenize',
+    ]);
+    expect((await prepare('train.sequence_length=8')).stages).toEqual(['train hash']);
+  });
+
+  it('notices that the text behind a path has changed', async () => {
+    const before = await prepare();
+    bench.write('corpus.txt', corpus(420));
+    const after = await prepare();
+    expect(after.stages).toEqual(['tokenizer', 'train hash', 'train tokenize']);
+    expect(after.data.train.dataset.fingerprint).not.toBe(before.data.train.dataset.fingerprint);
+  });
+
+  it('validates on files of their own', async () => {
+    const held = bench.write('held-out.txt', corpus(60));
+    const { data } = await prepare(`data.validation_files=["${held}"]`);
+    expect(data.trainSplit).toEqual({ sequenceLength: 16 });
+    expect(data.validation.dataset.numTokens).toBeLessThan(data.train.dataset.numTokens);
+  });
+
+  it('never makes a target of the mask id, even of a text that spells it', async () => {
+    const file = bench.write('spelled.txt', corpus(400).replaceAll('sea', '[MASK]'));
+    const { data } = await prepare(`data.files=["${file}"]`);
+    expect(data.tokenizer.maskTokenId).toBe(300);
+    expect(data.train.dataset.maxTokenId).toBeLessThan(300);
+  });
+
+  it('takes a tokenizer from a file, without BOS where it has none', async () => {
+    const [folder] = readdirSync(bench.path('cache/tokenizers')).filter((name) => name.startsWith('bpe-300'));
+    const path = bench.write(
+      'plain.json',
+      readFileSync(bench.path('cache/tokenizers', folder, 'tokenizer.json')),
+    );
+    await expect(prepare(`tokenizer.path=${path}`)).rejects.toThrow(
+      /names no EOS token.*set tokenizer\.eos_token/,
+    );
+    const { data } = await prepare(
+      `tokenizer.path=${path}`,
+      'tokenizer.eos_token=</s>',
+      'data.separator=null',
+    );
+    expect(data.tokenizer).toMatchObject({ bosTokenId: undefined, eosTokenId: 1 });
+  });
+});
+
+describe('writeNpmText', () => {
+  it('writes each text once, in an order that mixes them', () => {
+    const path = writeNpmText(npmTextNames, bench.path('texts'));
+    const sources = readFileSync(path, 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line).source);
+    expect(sources.length).toBeGreaterThan(300);
+    expect(new Set(sources.slice(-20))).toEqual(new Set(npmTextNames));
+    expect(writeNpmText([...npmTextNames].reverse(), bench.path('texts'))).toBe(path);
+    expect(readdirSync(bench.path('texts'))).toHaveLength(1);
+    expect(existsSync(path)).toBe(true);
+  });
+});
