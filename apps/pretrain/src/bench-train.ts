@@ -15,7 +15,8 @@ import {
 } from '@meap/tensor-kernels';
 import { adamWOptimizer } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
-import { Command, Option } from 'commander';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { runCommand } from './command.ts';
 
 interface BenchOptions {
   preset: 'tiny' | 'small' | '100m';
@@ -31,7 +32,7 @@ interface BenchOptions {
 const wholeNumber = (text: string): number => {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0) return value;
-  throw new Error(`expected a whole number above 0, got '${text}'`);
+  throw new InvalidArgumentError('Expected a whole number above 0.');
 };
 
 async function benchmark(options: BenchOptions): Promise<Record<string, unknown>> {
@@ -101,13 +102,17 @@ const program = new Command('bench-train')
   .addOption(new Option('--preset <name>').choices(['tiny', 'small', '100m']).default('tiny'))
   .addOption(new Option('--seq <tokens>', 'tokens a row').default(512).argParser(wholeNumber))
   .addOption(new Option('--batch <rows>', 'rows a step').default(4).argParser(wholeNumber))
-  .addOption(new Option('--steps <count>', 'timed steps; the median counts').default(5).argParser(wholeNumber))
+  .addOption(
+    new Option('--steps <count>', 'timed steps; the median counts').default(5).argParser(wholeNumber),
+  )
   .addOption(new Option('--precision <name>').choices(['float32', 'bfloat16']).default('float32'))
   .addOption(new Option('--backend <name>').choices(['auto', 'native', 'wasm', 'cpu']).default('auto'))
   .option('--recompute', 'recompute activations per block', false)
   .option('--json', 'print one JSON object', false);
-program.parse();
-const options = program.opts<BenchOptions>();
-const result = await benchmark(options);
-if (options.json) console.log(JSON.stringify(result));
-else for (const [key, value] of Object.entries(result)) console.log(`${key.padEnd(18)} ${value}`);
+process.exitCode = await runCommand(program, process.argv.slice(2), process, async () => {
+  const options = program.opts<BenchOptions>();
+  const result = await benchmark(options);
+  if (options.json) console.log(JSON.stringify(result));
+  else for (const [key, value] of Object.entries(result)) console.log(`${key.padEnd(18)} ${value}`);
+  return 0;
+});
