@@ -100,6 +100,12 @@ describe('one sample, by hand', () => {
     expect([...row.lossMask]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0]);
   });
 
+  it('masked-only: keeps no original whose only other answer is the first token, which nothing predicts', () => {
+    const sample = sampleOf(answer(20), prompt(), answer(21));
+    const { rows } = duplicate(sample, { loss: 'masked-only', threshold: 0 });
+    expect(rows.map(plain)).toMatchObject([{ inputs: [20], targets: [21], lossMask: [1], kinds: [7] }]);
+  });
+
   it('predicts a masked token after a masked token from the mask', () => {
     // Nine of ten tokens masked: at most one place of the copy reads an answer token.
     const ids = Array.from({ length: 10 }, (_, i) => 20 + i);

@@ -166,6 +166,8 @@ interface Tokens {
 function originalTokens({ ids, kinds }: Sequence, unlearned: readonly AnswerMask[]): Tokens {
   const learned = kinds.map((kind) => (kind === TokenKind.prompt ? 0 : 1));
   for (const { answer } of unlearned) learned.fill(0, answer.start, answer.end);
+  // Nothing predicts the first token.
+  learned[0] = 0;
   return { read: ids, ids, kinds, learned };
 }
 
