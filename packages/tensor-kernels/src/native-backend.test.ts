@@ -2,7 +2,14 @@ import * as tf from '@tensorflow/tfjs';
 import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { BufferPool } from './buffer-pool.ts';
-import { BackendError, describeBackend, measurePeak, setBackend, setPrecision } from './index.ts';
+import {
+  BackendError,
+  describeBackend,
+  linearCrossEntropy,
+  measurePeak,
+  setBackend,
+  setPrecision,
+} from './index.ts';
 import { nativeBackend } from './native-backend.ts';
 
 describe('BufferPool', () => {
@@ -82,6 +89,22 @@ describe('the native backend', () => {
     const before = pool.memory();
     for (let i = 0; i < 20; i++) step();
     expect(pool.memory()).toEqual(before);
+  });
+
+  it.each(['int32', 'bool'] as const)('casts %s to numbers that native kernels can read', (dtype) => {
+    const mask = tf.tensor1d([1, 0, 1], dtype);
+    const x = tf.tensor2d([
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ]);
+    const targets = tf.tensor1d([0, 1, 0], 'int32');
+    const loss = (mask: tf.Tensor) =>
+      linearCrossEntropy(x, tf.eye(2), targets, mask as tf.Tensor1D).dataSync()[0];
+    expect(loss(mask.toFloat())).toBe(loss(tf.tensor1d([1, 0, 1])));
+    expect([...tf.add(mask.toFloat(), mask.toFloat()).dataSync()]).toEqual([2, 0, 2]);
+    expect([...tf.add(mask.toInt(), tf.scalar(1, 'int32')).dataSync()]).toEqual([2, 1, 2]);
+    expect(mask.dtype).toBe(dtype);
   });
 
   it('runs ops without a kernel of ours as TensorFlow.js does', () => {

@@ -181,6 +181,17 @@ const overrides: Record<string, (call: Call) => tf.TensorInfo | undefined> = {
     return c.info;
   },
 
+  // JavaScript's kernel relabels integers as float32 and leaves their array as it is; native code reads the array.
+  Cast({ backend, inputs: { x }, attrs: { dtype } }) {
+    if (x.dtype === dtype || !['int32', 'bool'].includes(x.dtype)) return undefined;
+    const values = backend.values(x);
+    if (dtype === 'int32') return backend.makeTensorInfo(x.shape, dtype, Int32Array.from(values));
+    if (dtype !== 'float32') return undefined;
+    const y = backend.allocate(x.shape);
+    y.values.set(values);
+    return y.info;
+  },
+
   Add: elementwise('add'),
   Multiply({ backend, inputs: { a, b }, attrs }) {
     if (someNotFloat(a, b)) return undefined;
