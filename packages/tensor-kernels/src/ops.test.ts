@@ -145,6 +145,8 @@ describe('bad input', () => {
     expect(() => k.linear(zeros(2, 3), zeros(4, 5))).toThrow('linear: weight');
     expect(() => k.swiGlu(zeros(2, 3), zeros(2, 4))).toThrow('swiGlu: up');
     expect(() => k.linearCrossEntropy(zeros(2, 3), zeros(4, 3), zeros(2))).toThrow('int32');
+    const targets = tf.zeros([2], 'int32') as tf.Tensor1D;
+    expect(() => k.linearCrossEntropy(zeros(2, 3), zeros(4, 3), targets, targets)).toThrow('toFloat()');
     expect(() => tf.matMul(zeros<tf.Tensor2D>(2, 3), zeros<tf.Tensor2D>(2, 3))).toThrow();
   });
 

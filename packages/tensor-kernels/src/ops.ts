@@ -217,7 +217,12 @@ export function linearCrossEntropy(
   mask_N?: tf.Tensor1D,
 ): tf.Scalar {
   requireHead('linearCrossEntropy', x_NC, weight_VC, targets_N);
-  if (mask_N) requireShape('linearCrossEntropy', 'mask', mask_N, targets_N.shape);
+  if (mask_N) {
+    requireShape('linearCrossEntropy', 'mask', mask_N, targets_N.shape);
+    if (mask_N.dtype !== 'float32') {
+      throw new Error(`linearCrossEntropy: mask must be float32, got ${mask_N.dtype}; use mask.toFloat()`);
+    }
+  }
   if (!hasKernel('LinearCrossEntropy')) {
     return linearCrossEntropyReference(x_NC, weight_VC, targets_N, mask_N);
   }
