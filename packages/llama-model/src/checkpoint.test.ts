@@ -201,6 +201,30 @@ describe('loadLlama refuses', () => {
   });
 });
 
+describe('a tied head that is stored a second time', () => {
+  async function tiedTwice(change: (head: SafetensorsTensor) => SafetensorsTensor): Promise<void> {
+    await damaged((tensors, config) => {
+      config.tie_word_embeddings = true;
+      tensors.set('lm_head.weight', change(tensors.get('model.embed_tokens.weight')!));
+    });
+  }
+
+  test('is passed over where it is the table', async () => {
+    await tiedTwice((table) => table);
+    const model = await loadLlama(directory);
+    expect(model.parameters.has('lm_head.weight')).toBe(false);
+    model.dispose();
+  });
+
+  test('is refused where it is another', async () => {
+    await tiedTwice((table) => ({ ...table, data: table.data.map((byte, i) => byte ^ (i === 7 ? 1 : 0)) }));
+    await expect(loadLlama(directory)).rejects.toThrow(
+      /lm_head.weight differs from model.embed_tokens.weight/,
+    );
+    await expect(loadLlama(directory)).rejects.toThrow(CheckpointError);
+  });
+});
+
 test('the rotary buffers of old checkpoints are passed over', async () => {
   await damaged((tensors) => {
     tensors.set('model.layers.0.self_attn.rotary_emb.inv_freq', fromFloat32(new Float32Array(4), 'F32', [4]));

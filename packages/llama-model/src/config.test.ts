@@ -172,6 +172,141 @@ describe('parseConfig', () => {
   });
 });
 
+describe('published models', () => {
+  const source = {
+    _name_or_path: 'x',
+    transformers_version: '4.40.0',
+    use_cache: true,
+    initializer_range: 0.02,
+  };
+  const llama = {
+    ...source,
+    architectures: ['LlamaForCausalLM'],
+    model_type: 'llama',
+    hidden_act: 'silu',
+    attention_bias: false,
+    pretraining_tp: 1,
+    rms_norm_eps: 1e-5,
+    rope_scaling: null,
+    tie_word_embeddings: false,
+    torch_dtype: 'bfloat16',
+    bos_token_id: 1,
+    eos_token_id: 2,
+    ...shape(4096, 11008, 32, 32, 32, 32_000, 4096),
+  };
+  const llama32 = {
+    ...llama,
+    attention_dropout: 0.0,
+    mlp_bias: false,
+    head_dim: 128,
+    rope_theta: 500_000,
+    rope_scaling: {
+      factor: 32.0,
+      high_freq_factor: 4.0,
+      low_freq_factor: 1.0,
+      original_max_position_embeddings: 8192,
+      rope_type: 'llama3',
+    },
+    tie_word_embeddings: true,
+    bos_token_id: 128_000,
+    eos_token_id: [128_001, 128_008, 128_009],
+  };
+  const mistral7b = {
+    ...source,
+    architectures: ['MistralForCausalLM'],
+    model_type: 'mistral',
+    attention_dropout: 0.0,
+    hidden_act: 'silu',
+    rms_norm_eps: 1e-5,
+    bos_token_id: 1,
+    eos_token_id: 2,
+    tie_word_embeddings: false,
+    torch_dtype: 'bfloat16',
+    rope_theta: 10_000,
+    sliding_window: 4096,
+    ...shape(4096, 14_336, 32, 32, 8, 32_000, 32_768),
+  };
+  const qwen25 = {
+    ...source,
+    architectures: ['Qwen2ForCausalLM'],
+    model_type: 'qwen2',
+    attention_dropout: 0.0,
+    hidden_act: 'silu',
+    rms_norm_eps: 1e-5,
+    rope_theta: 1_000_000,
+    bos_token_id: 151_643,
+    eos_token_id: 151_643,
+    sliding_window: 131_072,
+    use_sliding_window: false,
+    tie_word_embeddings: false,
+    torch_dtype: 'bfloat16',
+    max_window_layers: 48,
+    ...shape(5120, 13_824, 48, 40, 8, 152_064, 131_072),
+  };
+
+  // Keys as in the models' config.json, sizes as their cards or safetensors headers say.
+  test.each([
+    ['Llama-2-7b-hf', { ...llama, torch_dtype: 'float16' }, 6_738_415_616],
+    ['TinyLlama-1.1B', { ...llama, ...shape(2048, 5632, 22, 32, 4, 32_000, 2048) }, 1_100_048_384],
+    [
+      'Meta-Llama-3-8B',
+      {
+        ...llama,
+        ...shape(4096, 14_336, 32, 32, 8, 128_256, 8192),
+        rope_theta: 500_000.0,
+        bos_token_id: 128_000,
+        eos_token_id: 128_001,
+      },
+      8_030_261_248,
+    ],
+    ['Llama-3.2-3B', { ...llama32, ...shape(3072, 8192, 28, 24, 8, 128_256, 131_072) }, 3_212_749_824],
+    [
+      'Llama-3.2-1B',
+      { ...llama32, head_dim: 64, ...shape(2048, 8192, 16, 32, 8, 128_256, 131_072) },
+      1_235_814_400,
+    ],
+    ['Mistral-7B-v0.1', mistral7b, 7_241_732_096],
+    ['Mistral-7B-v0.2', { ...mistral7b, rope_theta: 1_000_000, sliding_window: null }, 7_241_732_096],
+    ['Qwen2.5-14B', qwen25, 14_770_033_664],
+    [
+      'Qwen2.5-0.5B',
+      {
+        ...qwen25,
+        ...shape(896, 4864, 24, 14, 2, 151_936, 32_768),
+        rms_norm_eps: 1e-6,
+        use_mrope: false,
+        max_window_layers: 24,
+        tie_word_embeddings: true,
+      },
+      494_032_768,
+    ],
+  ])('%s parses and has its published size', (_, json, parameters) => {
+    const config = parseConfig(json);
+    expect(countParameters(config)).toBe(parameters);
+    expect(parseConfig(toHuggingFaceConfig(config))).toEqual(config);
+  });
+});
+
+function shape(
+  hidden_size: number,
+  intermediate_size: number,
+  num_hidden_layers: number,
+  num_attention_heads: number,
+  num_key_value_heads: number,
+  vocab_size: number,
+  max_position_embeddings: number,
+) {
+  return {
+    hidden_size,
+    intermediate_size,
+    num_hidden_layers,
+    num_attention_heads,
+    num_key_value_heads,
+    vocab_size,
+    max_position_embeddings,
+  };
+}
+
 describe('parameters', () => {
   // MEAP, appendix A.1 (with vocabulary 32064), and the published size of TinyLlama.
   test.each<[PresetName, number, number]>([

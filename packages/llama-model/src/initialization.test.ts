@@ -22,6 +22,11 @@ describe('initialValues', () => {
     expect(deviation(initialValues(config, name, 3)) / expected).toBeCloseTo(1, 1.7);
   });
 
+  test('biases are zeros', () => {
+    const qwen2 = parseConfig({ ...config, model_type: 'qwen2' });
+    expect(new Set(initialValues(qwen2, 'model.layers.2.self_attn.q_proj.bias', 3))).toEqual(new Set([0]));
+  });
+
   test('norms are ones', () => {
     expect(new Set(initialValues(config, 'model.layers.2.input_layernorm.weight', 3))).toEqual(new Set([1]));
   });

@@ -1,6 +1,6 @@
 /**
- * The linear layers of a block that plain `linear` does not do: with a bias, with a frozen weight, with a low-rank
- * adapter. Each keeps for the backward pass only what its own gradients read.
+ * Linear layers with a frozen weight or a low-rank adapter, and sums. Each op keeps for the backward pass only what
+ * its own gradients read.
  *
  * Shape suffixes: I inputs, O outputs, R rank, N tokens.
  */
@@ -17,14 +17,15 @@ export interface LowRank {
   readonly drop?: (x: tf.Tensor) => tf.Tensor;
 }
 
-/** x·Wᵀ + b, all three with gradients. */
-export function linearWithBias(x: tf.Tensor, weight_OI: tf.Tensor2D, bias_O: tf.Tensor1D): tf.Tensor {
-  // tf.add would keep its operands for the sake of their shapes.
-  const addBias = tf.customGrad((y, bias) => ({
-    value: tf.add(y as tf.Tensor, bias as tf.Tensor),
-    gradFunc: (dy: tf.Tensor) => [dy, columnSums(rows(dy))],
+/** Sum of two tensors of one shape, or of rows and a bias; unlike `tf.add` it keeps neither for its shape. */
+export function add(x: tf.Tensor, y: tf.Tensor): tf.Tensor {
+  const [isBias, yShape] = [y.rank < x.rank, y.shape];
+  const op = tf.customGrad(() => ({
+    value: tf.add(x, y),
+    // Clones, because the tape may dispose a gradient that it has added to another.
+    gradFunc: (dy: tf.Tensor) => [dy.clone(), isBias ? columnSums(rows(dy)).reshape(yShape) : dy.clone()],
   }));
-  return addBias(linear(x, weight_OI), bias_O);
+  return op(x, y);
 }
 
 /** x·Wᵀ (+ b) with a gradient for x alone, which reads no x: of the activations nothing is kept. */
@@ -60,15 +61,17 @@ export function adaptedLinear(
     const base = output(x, weight_OI, bias_O);
     return {
       value: tf.add(base, update_NO.reshape(base.shape)),
-      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) => {
-        const [x, a_RI, b_OR, h_NR, weight_OI] = saved as [tf.Tensor, ...tf.Tensor2D[]];
-        const dy_NO = rows(dy);
-        const dh_NR = tf.mul(tf.matMul(dy_NO, b_OR), scaling) as tf.Tensor2D;
-        const dA_RI = tf.matMul(dh_NR, rows(drop(x)), true, false);
-        const dB_OR = tf.mul(tf.matMul(dy_NO, h_NR, true, false), scaling);
-        const adapterGradient = drop(tf.matMul(dh_NR, a_RI).reshape(x.shape));
-        return [tf.add(inputGradient(dy, weight_OI), adapterGradient), dA_RI, dB_OR];
-      },
+      // The tape frees what a gradient function leaves only at the end of the backward pass.
+      gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) =>
+        tf.tidy(() => {
+          const [x, a_RI, b_OR, h_NR, weight_OI] = saved as [tf.Tensor, ...tf.Tensor2D[]];
+          const dy_NO = rows(dy);
+          const dh_NR = tf.mul(tf.matMul(dy_NO, b_OR), scaling) as tf.Tensor2D;
+          const dA_RI = tf.matMul(dh_NR, rows(drop(x)), true, false);
+          const dB_OR = tf.mul(tf.matMul(dy_NO, h_NR, true, false), scaling);
+          const throughAdapter = drop(tf.matMul(dh_NR, a_RI).reshape(x.shape));
+          return [tf.add(inputGradient(dy, weight_OI), throughAdapter), dA_RI, dB_OR];
+        }),
     };
   });
   return op(x, a_RI, b_OR);

@@ -36,7 +36,7 @@ import {
   requireSameShape,
 } from './input-checks.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
-import { adaptedLinear, frozenLinear, linearWithBias } from './linear-layers.ts';
+import { adaptedLinear, add, frozenLinear } from './linear-layers.ts';
 import type { LoraAdapter } from './lora.ts';
 import {
   blockParameter,
@@ -292,12 +292,12 @@ interface BlockContext {
 /** One transformer block. */
 function block(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor3D {
   const a_BTE = norm(x_BTE, 'input_layernorm', context);
-  const h_BTE = tf.add(x_BTE, selfAttention(a_BTE, context));
+  const h_BTE = add(x_BTE, selfAttention(a_BTE, context));
 
   const m_BTE = norm(h_BTE, 'post_attention_layernorm', context);
   const gate_BTF = project(m_BTE, 'mlp.gate_proj', context);
   const up_BTF = project(m_BTE, 'mlp.up_proj', context);
-  return tf.add(h_BTE, project(swiGlu(gate_BTF, up_BTF), 'mlp.down_proj', context));
+  return add(h_BTE, project(swiGlu(gate_BTF, up_BTF), 'mlp.down_proj', context)) as tf.Tensor3D;
 }
 
 /** Grouped-query causal attention with rotary positions, through the cache if there is one. */
@@ -341,7 +341,8 @@ function project(x: tf.Tensor, name: Projection, context: BlockContext): tf.Tens
     return adaptedLinear(x, weight_OI, bias_O, { a_RI, b_OR, scaling, drop });
   }
   if (frozen) return frozenLinear(x, weight_OI, bias_O);
-  return bias_O ? linearWithBias(x, weight_OI, bias_O) : linear(x, weight_OI);
+  const y = linear(x, weight_OI);
+  return bias_O ? add(y, bias_O) : y;
 }
 
 /** A variable that owns its values; unnamed, since TensorFlow.js allows one variable of a name in a process. */
