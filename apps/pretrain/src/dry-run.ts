@@ -1,10 +1,10 @@
 /** What a run would be and take: sizes, memory, time from a short measurement, one masked row. Nothing is trained. */
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
-import { type BackendDescription, measurePeak, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import type { Tokenizer } from '@meap/token-dataset';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
-import { estimateMemory, type MemoryEstimate, measureRate } from './estimate.ts';
+import { estimateMemory, type MemoryEstimate, machinePeak, measureRate } from './estimate.ts';
 import { bytes, duration, flop, percent, plainText, short } from './format.ts';
 import { configuredMasker } from './objective.ts';
 import { prepareTokenizer, readText } from './prepare-data.ts';
@@ -60,7 +60,7 @@ export async function dryRun(config: PretrainConfig, width = 100): Promise<DryRu
   const shown = Math.min(text.pieces.length - 1, SHOWN_TOKENS);
   return {
     backend,
-    peak_gflops: measurePeak(config.precision) ?? null,
+    peak_gflops: machinePeak(config.precision),
     model,
     parameters: countParameters(model),
     flop_per_token,

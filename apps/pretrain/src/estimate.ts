@@ -5,6 +5,7 @@ import {
   type LlamaConfig,
   parseConfig,
 } from '@meap/llama-model';
+import { measurePeak, type Precision } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 
 /** Bytes of memory by purpose; an estimate from shapes. */
@@ -94,4 +95,10 @@ export function measureRate(model: LlamaConfig, sequenceLength: number, recomput
   } finally {
     llama.dispose();
   }
+}
+
+/** The machine's peak in GFLOP/s, best of several measurements: other work on the cores only makes it look lower. */
+export function machinePeak(precision: Precision): number | null {
+  const peaks = Array.from({ length: 5 }, () => measurePeak(precision) ?? 0);
+  return Math.max(...peaks) || null;
 }

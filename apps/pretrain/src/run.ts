@@ -6,9 +6,10 @@ import {
   type LlamaConfig,
   parseConfig,
 } from '@meap/llama-model';
-import { type BackendDescription, measurePeak, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type Tokenizer, unigramBitsPerByte } from '@meap/token-dataset';
 import { type TrainEvent, train, writeEnvironment } from '@meap/trainer';
+import { machinePeak } from './estimate.ts';
 import { type DataProgress, type PreparedData, prepareData, spread } from './prepare-data.ts';
 import { writeReport } from './report.ts';
 import type { PretrainConfig } from './resolve-config.ts';
@@ -79,7 +80,7 @@ export async function pretrain(config: PretrainConfig, options: PretrainOptions)
   }
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
-  const peakGflops = measurePeak(config.precision) ?? null;
+  const peakGflops = machinePeak(config.precision);
   emit({ type: 'backend', ...backend, peakGflops });
 
   let data: PreparedData;
