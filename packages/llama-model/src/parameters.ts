@@ -15,7 +15,7 @@ export const BLOCK_WEIGHTS = [
 ] as const;
 
 /** A weight of a block, such as `self_attn.q_proj`. */
-export type BlockWeight = (typeof BLOCK_WEIGHTS)[number];
+type BlockWeight = (typeof BLOCK_WEIGHTS)[number];
 
 /** A weight that multiplies: all of them but the norms. */
 export type Projection = Exclude<BlockWeight, 'input_layernorm' | 'post_attention_layernorm'>;
