@@ -23,12 +23,15 @@ struct Job {
   int64_t n;
 };
 
+// One word says all about the current job: its number, whether workers may still join, how many have.
+constexpr uint64_t OPEN = 1 << 16, NUMBER = 1 << 17, JOINED = OPEN - 1;
+
 std::mutex ownership;  // one parallel region at a time
 std::mutex sleepMutex;
 std::condition_variable wake;
-std::atomic<uint64_t> generation{0};
+std::atomic<uint64_t> state{0};
 std::atomic<int64_t> next{0};
-std::atomic<int> busy{0};
+std::atomic<int> sleepers{0};
 std::atomic<bool> stopping{false};
 Job job;
 std::vector<std::thread> workers;
@@ -44,7 +47,7 @@ void pause() {
 }
 
 void runJob() {
-  Job current = job;
+  const Job current = job;
   for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < current.n;) {
     current.body(current.context, i);
   }
@@ -53,15 +56,24 @@ void runJob() {
 void work(uint64_t seen) {
   inside = true;
   while (true) {
-    for (int spin = 0; generation.load(std::memory_order_acquire) == seen && spin < 20000; spin++) pause();
-    if (generation.load(std::memory_order_acquire) == seen) {
+    auto isNew = [&] { return state.load() / NUMBER != seen; };
+    for (int spin = 0; !isNew() && spin < 20000; spin++) pause();
+    if (!isNew()) {
       std::unique_lock<std::mutex> lock(sleepMutex);
-      wake.wait(lock, [&] { return generation.load() != seen || stopping; });
+      sleepers++;
+      wake.wait(lock, [&] { return isNew() || stopping; });
+      sleepers--;
     }
     if (stopping) return;
-    seen = generation.load(std::memory_order_acquire);
-    runJob();
-    busy.fetch_sub(1, std::memory_order_release);
+    uint64_t now = state.load();
+    seen = now / NUMBER;
+    // A worker that comes late, because another process had its core, is not waited for and must not join.
+    while (now / NUMBER == seen && now & OPEN) {
+      if (!state.compare_exchange_weak(now, now + 1)) continue;
+      runJob();
+      state.fetch_sub(1);
+      break;
+    }
   }
 }
 
@@ -106,18 +118,18 @@ void parallelFor(int64_t n, void (*body)(void *, int64_t), void *context) {
     return;
   }
   job = {body, context, n};
-  next.store(0, std::memory_order_relaxed);
-  busy.store((int)workers.size(), std::memory_order_relaxed);
-  {
+  next.store(0);
+  state.store((state.load() / NUMBER + 1) * NUMBER | OPEN);
+  if (sleepers.load() > 0) {
     std::lock_guard<std::mutex> lock(sleepMutex);
-    generation.fetch_add(1, std::memory_order_release);
+    wake.notify_all();
   }
-  wake.notify_all();
   inside = true;
   runJob();
   inside = false;
-  // A worker that lost its core to another process needs one to finish: give way after a while.
-  for (int spin = 0; busy.load(std::memory_order_acquire) != 0; spin++) {
+  state.fetch_and(~OPEN);
+  // A worker that lost its core in the middle of a task needs one to finish it: give way after a while.
+  for (int spin = 0; state.load() & JOINED; spin++) {
     if (spin < 20000) pause();
     else std::this_thread::yield();
   }
@@ -155,7 +167,7 @@ void setThreadCount(int threads) {
   std::lock_guard<std::mutex> lock(ownership);
   if (threads == threadCount()) return;
   joinWorkers();
-  for (int i = 1; i < threads; i++) workers.emplace_back(work, generation.load());
+  for (int i = 1; i < threads; i++) workers.emplace_back(work, state.load() / NUMBER);
 }
 
 }  // namespace meap
