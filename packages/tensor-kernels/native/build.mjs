@@ -56,20 +56,17 @@ async function build({ compiler }, work) {
   const run = (args) => promisify(execFile)(compiler, args, { cwd: here });
   const compile = (source, object, flags) =>
     run([...baseFlags, ...flags, '-c', source, '-o', join(work, object)]).then(() => join(work, object));
-  // A compiler too old for an instruction set leaves that set out.
-  const compiled = await Promise.all(
-    Object.entries(instructionSets).map(async ([name, flags], index, all) => {
-      const kernelFlags = [...flags.split(' ').filter(Boolean), `-DMEAP_ISA=${name}`];
-      try {
-        return { name, object: await compile('kernels.cpp', `${name}.o`, kernelFlags) };
-      } catch (error) {
-        if (index === all.length - 1) throw error;
-        say(`left out ${name}: the compiler refused its flags`);
-        return undefined;
-      }
-    }),
+  const compiled = await Promise.allSettled(
+    Object.entries(instructionSets).map(([name, flags]) =>
+      compile('kernels.cpp', `${name}.o`, [...flags.split(' ').filter(Boolean), `-DMEAP_ISA=${name}`]),
+    ),
   );
-  const present = compiled.filter(Boolean);
+  const failure = compiled.at(-1).reason;
+  if (failure) throw failure;
+  // A compiler too old for an instruction set leaves that set out.
+  const present = Object.keys(instructionSets)
+    .map((name, i) => ({ name, object: compiled[i].value }))
+    .filter(({ name, object }) => object ?? say(`left out ${name}: the compiler refused its flags`));
   const headers = createRequire(import.meta.url)('node-api-headers').include_dir;
   const list = present.map(({ name }) => `X(${name})`).join(' ');
   const shared = await Promise.all([
