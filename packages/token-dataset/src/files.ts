@@ -3,19 +3,22 @@ import { resolve, sep } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { DatasetError } from './errors.ts';
 
-type DocumentFormat = 'txt' | 'jsonl' | 'parquet';
+type FileFormat = 'txt' | 'json' | 'jsonl' | 'parquet';
 type Compression = 'none' | 'gzip' | 'zstd';
 
 export interface SourceFile {
   readonly path: string;
-  readonly format: DocumentFormat;
+  readonly format: FileFormat;
   readonly compression: Compression;
   /** Size on disk in bytes. */
   readonly size: number;
 }
 
 const compressionOf: Record<string, Compression> = { gz: 'gzip', zst: 'zstd' };
-const knownExtensions = '.txt, .jsonl (each also .gz or .zst) or .parquet';
+
+/** Formats of files of documents, and of files of records. */
+export const DOCUMENT_FORMATS: readonly FileFormat[] = ['txt', 'jsonl', 'parquet'];
+export const RECORD_FORMATS: readonly FileFormat[] = ['json', 'jsonl', 'parquet'];
 
 /**
  * The files that a list of paths and globs names, in a stable order.
@@ -23,13 +26,16 @@ const knownExtensions = '.txt, .jsonl (each also .gz or .zst) or .parquet';
  * Patterns keep their order; the matches of one pattern are sorted with numbers by value, so that
  * `part-2` precedes `part-10` on every machine. A file named twice is taken once.
  */
-export async function resolveFiles(patterns: string | readonly string[]): Promise<SourceFile[]> {
+export async function resolveFiles(
+  patterns: string | readonly string[],
+  formats: readonly FileFormat[] = DOCUMENT_FORMATS,
+): Promise<SourceFile[]> {
   const files = new Map<string, SourceFile>();
   const list = typeof patterns === 'string' ? [patterns] : patterns;
   if (list.length === 0) throw new DatasetError('files: no files given; name at least one path or glob');
   for (const pattern of list) {
     for (const path of await expand(pattern)) {
-      if (!files.has(path)) files.set(path, describeFile(path));
+      if (!files.has(path)) files.set(path, describeFile(path, formats));
     }
   }
   return [...files.values()];
@@ -51,14 +57,16 @@ async function expand(pattern: string): Promise<string[]> {
   return matches.map((match) => resolve(match)).sort(compareNaturally);
 }
 
-function describeFile(path: string): SourceFile {
+function describeFile(path: string, formats: readonly FileFormat[]): SourceFile {
   const parts = path.toLowerCase().split('.');
   const compression = compressionOf[parts.at(-1)!] ?? 'none';
-  const format = compression === 'none' ? parts.at(-1) : parts.at(-2);
-  const known = format === 'txt' || format === 'jsonl' || (format === 'parquet' && compression === 'none');
-  if (!known) {
+  const extension = compression === 'none' ? parts.at(-1) : parts.at(-2);
+  const format = formats.find((known) => known === extension);
+  if (!format || (format === 'parquet' && compression !== 'none')) {
+    const texts = formats.filter((known) => known !== 'parquet').map((known) => `.${known}`);
     throw new DatasetError(
-      `files: cannot tell the format of ${path} by its name; expected ${knownExtensions}`,
+      `files: cannot tell the format of ${path} by its name; expected ${texts.join(', ')} ` +
+        '(each also .gz or .zst) or .parquet',
     );
   }
   return { path, format, compression, size: statSync(path).size };

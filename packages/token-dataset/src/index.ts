@@ -3,8 +3,10 @@ export { type SplitOptions, selectBlocks, type TokenBlocks } from './blocks.ts';
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
 export { BadRecordError, DatasetError, TokenizerError } from './errors.ts';
+export { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
 export { type PreparedTokens, type PrepareTokensOptions, prepareTokens } from './prepare.ts';
 export type { PrepareProgress } from './progress.ts';
+export { type DataRecord, type ReadRecordsOptions, readRecords } from './read-records.ts';
 export {
   addMaskToken,
   type DecodeOptions,

@@ -49,6 +49,21 @@ export async function* readParquetRows(
   }
 }
 
+/** The rows of a Parquet file as objects, a row group at a time. */
+export async function* readParquetRecords({ path }: SourceFile): AsyncGenerator<Record<string, unknown>[]> {
+  const { buffer, metadata } = await open(path);
+  let rowStart = 0;
+  for (const group of metadata.row_groups) {
+    const rowEnd = rowStart + Number(group.num_rows);
+    try {
+      yield await parquetReadObjects({ file: buffer, metadata, rowStart, rowEnd, compressors });
+    } catch (error) {
+      throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
+    }
+    rowStart = rowEnd;
+  }
+}
+
 async function open(path: string) {
   try {
     const buffer = await asyncBufferFromFile(path);

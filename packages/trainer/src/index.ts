@@ -43,5 +43,6 @@ export type {
   TrainEvent,
   ValidationLoss,
   ValidationMetrics,
+  ValidationSum,
 } from './types.ts';
 export { type ValidationOptions, validate } from './validation.ts';

@@ -43,9 +43,10 @@ export class RunLog {
 
   validation(metrics: ValidationMetrics): void {
     this.#metrics.append(`${JSON.stringify(metrics)}\n`);
-    const { step, valLoss, bitsPerByte } = metrics;
+    const { step, valLoss, bitsPerByte, parts = {} } = metrics;
+    const named = Object.entries(parts).map(([name, loss]) => [`validation/loss_${name}`, loss]);
     const scalars = { 'validation/loss': valLoss, 'validation/bits_per_byte': bitsPerByte };
-    this.#events.append(scalarsEvent(Date.now() / 1000, step, scalars));
+    this.#events.append(scalarsEvent(Date.now() / 1000, step, { ...scalars, ...Object.fromEntries(named) }));
   }
 
   sample(step: number, sample: { [key: string]: Json }): void {

@@ -17,8 +17,8 @@ import { parametersSha256 } from './tensor-bytes.ts';
 import type { BatchSource, Json, Loss, Parameters, StepMetrics, TrainEvent } from './types.ts';
 import { type ValidationOptions, validate } from './validation.ts';
 
-/** Options of {@link train}. */
-export interface TrainOptions<Batch> {
+/** Options of {@link train}; batches to validate on may be of another type. */
+export interface TrainOptions<Batch, ValidationBatch = Batch> {
   /** The run directory; made if absent. */
   directory: string;
   parameters: Parameters;
@@ -32,7 +32,7 @@ export interface TrainOptions<Batch> {
   microBatches?: number;
   /** Largest global norm of the mean gradient; Infinity never clips. */
   clipNorm: number;
-  validation?: ValidationOptions<Batch>;
+  validation?: ValidationOptions<ValidationBatch>;
   /** Makes samples for `samples.jsonl`, such as generated texts. */
   samples?: { every: number; generate: (step: number) => SampleRows | Promise<SampleRows> };
   checkpoint: CheckpointOptions;
@@ -85,7 +85,9 @@ export interface TrainResult {
  *
  * @throws RunLockedError, RunExistsError, ResumeMismatchError, CheckpointError, NonFiniteError; all TrainerError.
  */
-export async function train<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
+export async function train<Batch, ValidationBatch = Batch>(
+  options: TrainOptions<Batch, ValidationBatch>,
+): Promise<TrainResult> {
   requireCounts(options);
   const { directory, parameters, batches, optimizer, schedule, steps, microBatches = 1, signal } = options;
   const { validation, samples, checkpoint, utilisation, fingerprints = {} } = options;
@@ -233,7 +235,7 @@ function finiteOrNull(value: number): number | null {
   return Number.isFinite(value) ? value : null;
 }
 
-function requireCounts<Batch>(options: TrainOptions<Batch>): void {
+function requireCounts<Batch, ValidationBatch>(options: TrainOptions<Batch, ValidationBatch>): void {
   const { steps, microBatches, validation, samples, checkpoint } = options;
   const counts = {
     steps,

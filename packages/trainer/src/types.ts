@@ -41,8 +41,15 @@ export interface LossSum {
 /** The loss to minimise; called inside a tape, so it must be synchronous and keep no tensor. */
 export type Loss<Batch> = (batch: Batch, position: Position) => LossSum;
 
-/** A validation loss: plain next-token prediction, with the number of UTF-8 bytes its targets spell. */
-export type ValidationLoss<Batch> = (batch: Batch) => LossSum & { bytes: number };
+/** What a validation loss returns: plain next-token prediction, with the number of UTF-8 bytes its targets spell. */
+export interface ValidationSum extends LossSum {
+  bytes: number;
+  /** Further losses by name, such as that of masked tokens; each is averaged over its own count. */
+  parts?: Readonly<Record<string, LossSum>>;
+}
+
+/** The loss of a validation batch. */
+export type ValidationLoss<Batch> = (batch: Batch) => ValidationSum;
 
 /** One line of `metrics.jsonl` for a training step. */
 export interface StepMetrics {
@@ -74,6 +81,8 @@ export interface ValidationMetrics {
   valLoss: number;
   /** Negative log-likelihood in bits per UTF-8 byte of text: comparable between tokenizers. */
   bitsPerByte: number;
+  /** Mean losses of the parts that the validation loss returns; absent where it returns none. */
+  parts?: Readonly<Record<string, number>>;
 }
 
 /** What `train` tells its caller while it runs. */

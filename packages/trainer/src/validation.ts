@@ -1,5 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
-import type { ValidationLoss } from './types.ts';
+import type { ValidationLoss, ValidationMetrics } from './types.ts';
 
 /** A validation pass over a fixed set of batches. */
 export interface ValidationOptions<Batch> {
@@ -14,26 +14,40 @@ export interface ValidationOptions<Batch> {
 /**
  * Mean loss and bits per byte over the validation batches; undefined when `signal` is aborted in between.
  *
- * Bits per byte = sum of nll / ln 2 / bytes. With no target at all both are NaN.
+ * Bits per byte = sum of nll / ln 2 / bytes. With no target at all both are NaN. Parts are means over their own
+ * counts; one without any target is left out.
  */
 export async function validate<Batch>(
   options: ValidationOptions<Batch>,
   signal?: AbortSignal,
-): Promise<{ valLoss: number; bitsPerByte: number } | undefined> {
-  let nats = 0;
-  let count = 0;
+): Promise<Pick<ValidationMetrics, 'valLoss' | 'bitsPerByte' | 'parts'> | undefined> {
+  const whole = { nats: 0, count: 0 };
+  const parts = new Map<string, typeof whole>();
   let bytes = 0;
   for await (const batch of options.batches()) {
     await new Promise(setImmediate);
     if (signal?.aborted) return undefined;
-    const sum = tf.tidy(() => {
+    const counts = new Map<string, number>();
+    const sums = tf.tidy(() => {
       const loss = options.loss(batch);
-      count += loss.count;
+      whole.count += loss.count;
       bytes += loss.bytes;
-      return loss.sum;
+      const named = Object.entries(loss.parts ?? {});
+      for (const [name, { count }] of named) counts.set(name, count);
+      return [loss.sum, ...named.map(([, { sum }]) => sum)];
     });
-    nats += (await sum.data())[0];
-    sum.dispose();
+    const [nats, ...partNats] = await Promise.all(sums.map(async (sum) => (await sum.data())[0]));
+    tf.dispose(sums);
+    whole.nats += nats;
+    for (const [i, [name, count]] of [...counts].entries()) {
+      const part = parts.get(name) ?? { nats: 0, count: 0 };
+      parts.set(name, { nats: part.nats + partNats[i], count: part.count + count });
+    }
   }
-  return { valLoss: nats / count, bitsPerByte: nats / Math.LN2 / bytes };
+  const means = [...parts].filter(([, { count }]) => count > 0).map(([name, p]) => [name, p.nats / p.count]);
+  return {
+    valLoss: whole.nats / whole.count,
+    bitsPerByte: whole.nats / Math.LN2 / bytes,
+    ...(means.length > 0 && { parts: Object.fromEntries(means) }),
+  };
 }

@@ -1,0 +1,25 @@
+/** What the model said and lost before the first step, to set beside what it does afterwards. */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** Losses and answers of the untrained model. */
+export interface Baseline {
+  /** Mean loss of held-out answers, nats per token. */
+  valLoss: number;
+  /** Mean loss of masked tokens; absent where nothing is masked. */
+  maskedLoss?: number;
+  samples: { prompt: string; text: string }[];
+}
+
+/** Reads `before.json` of a run; undefined where there is none. */
+export function readBaseline(out: string): Baseline | undefined {
+  const path = join(out, 'before.json');
+  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;
+}
+
+/** Writes `before.json`, complete or not at all. */
+export function writeBaseline(out: string, baseline: Baseline): void {
+  const path = join(out, 'before.json');
+  writeFileSync(`${path}.partial`, `${JSON.stringify(baseline, null, 2)}\n`);
+  renameSync(`${path}.partial`, path);
+}

@@ -1,0 +1,186 @@
+/**
+ * Chat templates: Jinja programs that turn messages into one text.
+ *
+ * To know which part of the text is whose, contents are rendered a second time between marks that no text has, and
+ * the marks are then taken out. The result must be the text rendered without them, so a template that cuts, moves
+ * or reads the contents cannot lead to a wrong loss mask: it is noticed.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Template } from '@huggingface/jinja';
+import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
+import { TemplateError } from './errors.ts';
+import type { Conversation } from './formats.ts';
+
+/** A part of a rendered conversation: text of the template, or the content of a message. */
+export interface Piece {
+  text: string;
+  /** Index of the message whose content this is; absent for text of the template. */
+  message?: number;
+}
+
+/** Options of {@link ChatTemplate.render}. */
+export interface RenderOptions {
+  /** Whether the header of an answer follows, for the model to go on from. */
+  addGenerationPrompt?: boolean;
+}
+
+// Code points that Unicode keeps for programs' own use inside.
+const MARKS = Array.from({ length: 10 }, (_, i) => String.fromCharCode(0xfdd0 + 3 * i));
+const next = (mark: string, by: number) => String.fromCharCode(mark.charCodeAt(0) + by);
+
+/** The day that templates are told: text to train on must not depend on when it is rendered. */
+const DATE = { '%d': '26', '%b': 'Jul', '%B': 'July', '%m': '07', '%Y': '2024', '%y': '24' };
+
+/** A chat template with the special tokens it may write. */
+export class ChatTemplate {
+  /** Where it came from, for people. */
+  readonly name: string;
+  /** Jinja, as `chat_template` of tokenizer_config.json. */
+  readonly source: string;
+  readonly #template: Template;
+  readonly #context: Readonly<Record<string, unknown>>;
+
+  /**
+   * @param specialTokens texts by name, such as `bos_token`
+   * @throws TemplateError for a template that is not Jinja
+   */
+  constructor(name: string, source: string, specialTokens: Readonly<Record<string, string>>) {
+    this.name = name;
+    this.source = source;
+    try {
+      // The library's own clock cannot be replaced, so that templates are given one under another name.
+      this.#template = new Template(source.replaceAll('strftime_now', 'day_of_training'));
+    } catch (error) {
+      throw new TemplateError(`chat template ${name}: not a Jinja template: ${firstLine(error)}`);
+    }
+    const date = (format: string) => format.replace(/%[a-zA-Z]/g, (code) => DATE[code as '%d'] ?? code);
+    this.#context = { bos_token: '', eos_token: '', ...specialTokens, day_of_training: date };
+  }
+
+  /**
+   * The text of a conversation.
+   *
+   * @throws TemplateError with the template's own words where it refuses the conversation
+   */
+  render(messages: Conversation, { addGenerationPrompt = false }: RenderOptions = {}): string {
+    try {
+      return this.#template.render({
+        ...this.#context,
+        messages: messages.map(({ role, content }) => ({ role, content })),
+        add_generation_prompt: addGenerationPrompt,
+      });
+    } catch (error) {
+      const roles = messages.map(({ role }) => role).join(', ');
+      throw new TemplateError(
+        `chat template ${this.name}: refuses the roles ${roles}: ${firstLine(error)}; ` +
+          'use the template of the model, or conversations that fit it',
+      );
+    }
+  }
+
+  /**
+   * The parts of a rendered conversation; joined they are exactly what `render` returns.
+   *
+   * @throws TemplateError where the template changes contents beyond trimming them
+   */
+  pieces(messages: Conversation, options: RenderOptions = {}): Piece[] {
+    const text = this.render(messages, options);
+    const all = messages.map(({ content }) => content).join('');
+    const mark = MARKS.find((start) => [0, 1, 2].every((by) => !all.includes(next(start, by))));
+    if (!mark) {
+      throw new TemplateError('a message holds all noncharacters U+FDD0 to U+FDED, expected text without');
+    }
+    // Marks at the very ends of a content keep templates from trimming it; where one does, they go further in.
+    for (const wrap of [wrapWhole, wrapTrimmed]) {
+      const marked = messages.map((message, i) => ({ ...message, content: wrap(message.content, i, mark) }));
+      const pieces = cutAtMarks(this.render(marked, options), mark);
+      if (pieces.map((piece) => piece.text).join('') === text) return pieces;
+    }
+    throw new TemplateError(
+      `chat template ${this.name}: changes the text of messages, expected one that writes them as they are or ` +
+        'trimmed; use another template, or take out what it reacts to (such as <think> blocks)',
+    );
+  }
+}
+
+function wrapWhole(content: string, index: number, mark: string): string {
+  return content.trim() === '' ? content : `${mark}${index}${next(mark, 1)}${content}${next(mark, 2)}`;
+}
+
+function wrapTrimmed(content: string, index: number, mark: string): string {
+  const core = content.trim();
+  if (core === '') return content;
+  const at = content.indexOf(core);
+  return content.slice(0, at) + wrapWhole(core, index, mark) + content.slice(at + core.length);
+}
+
+function cutAtMarks(text: string, mark: string): Piece[] {
+  const pieces: Piece[] = [];
+  const marked = new RegExp(`${mark}(\\d+)${next(mark, 1)}([^${next(mark, 2)}]*)${next(mark, 2)}`, 'g');
+  let at = 0;
+  for (const match of text.matchAll(marked)) {
+    if (match.index > at) pieces.push({ text: text.slice(at, match.index) });
+    pieces.push({ text: match[2], message: Number(match[1]) });
+    at = match.index + match[0].length;
+  }
+  if (at < text.length) pieces.push({ text: text.slice(at) });
+  return pieces;
+}
+
+/**
+ * The template to use: a built-in one by name, a file, or the model's own.
+ *
+ * A file is Jinja text, or a tokenizer_config.json. A model's own is in chat_template.jinja, or else in
+ * tokenizer_config.json, where several may have names; `default` is then taken.
+ *
+ * @param choice name or path; the model's own when absent
+ * @throws TemplateError where there is none
+ */
+export function loadChatTemplate(
+  modelDirectory: string,
+  choice: string | undefined,
+  specialTokens: Readonly<Record<string, string>>,
+): ChatTemplate {
+  const names = Object.keys(BUILT_IN_TEMPLATES);
+  if (choice !== undefined) {
+    if (Object.hasOwn(BUILT_IN_TEMPLATES, choice)) {
+      return new ChatTemplate(choice, BUILT_IN_TEMPLATES[choice], specialTokens);
+    }
+    const path = resolve(choice);
+    const source = existsSync(path) ? templateInFile(path) : undefined;
+    if (source !== undefined) return new ChatTemplate(path, source, specialTokens);
+    const problem = existsSync(path) ? 'holds no chat_template' : 'no such template or file';
+    throw new TemplateError(
+      `data.chat_template ${choice}: ${problem}, expected one of ${names.join(', ')}, or a file`,
+    );
+  }
+  for (const name of ['chat_template.jinja', 'tokenizer_config.json']) {
+    const path = join(modelDirectory, name);
+    const source = existsSync(path) ? templateInFile(path) : undefined;
+    if (source !== undefined) return new ChatTemplate(path, source, specialTokens);
+  }
+  throw new TemplateError(
+    `${modelDirectory}: the model has no chat template, expected chat_template.jinja or chat_template in ` +
+      `tokenizer_config.json; set data.chat_template to one of ${names.join(', ')}, or to a file`,
+  );
+}
+
+function templateInFile(path: string): string | undefined {
+  const content = readFileSync(path, 'utf8');
+  if (!path.endsWith('.json')) return content;
+  let template: unknown;
+  try {
+    template = JSON.parse(content).chat_template;
+  } catch (error) {
+    throw new TemplateError(`${path}: not JSON: ${firstLine(error)}`);
+  }
+  if (typeof template === 'string') return template;
+  if (!Array.isArray(template)) return undefined;
+  const named = template.find((entry) => entry?.name === 'default') ?? template[0];
+  return typeof named?.template === 'string' ? named.template : undefined;
+}
+
+function firstLine(error: unknown): string {
+  return String((error as Error)?.message ?? error).split('\n')[0];
+}

@@ -1,0 +1,175 @@
+/**
+ * The configuration of a fine-tuning run: one schema with every key, its default and its meaning.
+ *
+ * Training keys are those of Hugging Face's TrainingArguments, adapter keys those of PEFT where they fit in one word.
+ * Keys of a recipe are all optional here because it may extend another; what a whole run cannot do without is checked
+ * by `resolveConfig`.
+ */
+import { LORA_TARGETS, type LoraTarget } from '@meap/llama-model';
+import {
+  count,
+  flag,
+  natural,
+  nonNegative,
+  oneOf,
+  positive,
+  recipeJsonSchema,
+  share,
+  text,
+  texts,
+} from '@meap/recipe-cli';
+import { sftPresets } from '@meap/sft-duplication';
+import { z } from 'zod';
+import { FORMATS } from './formats.ts';
+
+const defaults = sftPresets.default;
+
+const model = z.strictObject({
+  path: text('Folder of a Hugging Face LLaMA, Mistral or Qwen2; relative to this file.').optional(),
+});
+
+const data = z.strictObject({
+  files: texts(
+    'Paths and globs of .json, .jsonl (both also .gz and .zst) and .parquet files; relative to this file.',
+  ).optional(),
+  format: oneOf(
+    ['auto', ...FORMATS],
+    'Shape of the records; auto recognises it by the fields of each record.',
+  ).default('auto'),
+  fields: z
+    .record(z.string('text'), z.string('text'), 'keys with values, such as {instruction: question}')
+    .describe('Names that fields have in these files, by their usual name.')
+    .default({}),
+  chat_template: text(
+    'Name of a built-in template, or a file: Jinja or a tokenizer_config.json. Default: the model’s own.',
+  ).optional(),
+  on_bad_record: oneOf(['error', 'skip'], 'Whether a record that cannot be used ends the run.').default(
+    'error',
+  ),
+  validation_files: texts('Files to validate on, in place of validation_fraction.').optional(),
+  validation_fraction: share(
+    'Share of the conversations kept for validation; default 0.02.',
+    'a number above 0 and below 1',
+  )
+    .gt(0, 'a number above 0 and below 1')
+    .optional(),
+  max_samples: count('Use only the first so many conversations.').optional(),
+});
+
+const masking = z.strictObject({
+  ratio: share(
+    'Share of an answer’s tokens to mask in the copy; 0 is next-token prediction (NTP) without copies.',
+  ).default(defaults.ratio),
+  layout: oneOf(
+    ['packed-isolated', 'separate-rows', 'concatenated'],
+    'Where the copy goes: a segment of its own in a packed row, a padded row of its own, or behind the original, ' +
+      'which it then sees.',
+  ).default(defaults.layout),
+  loss: oneOf(
+    ['union', 'masked-only'],
+    'What is learned from a long answer: all of the original and the masked tokens of the copy, or these alone.',
+  ).default(defaults.loss),
+  refresh: oneOf(['epoch', 'static'], 'New masks every epoch, or the same ones throughout.').default(
+    defaults.refresh,
+  ),
+  turns: oneOf(
+    ['with-history', 'separate'],
+    'Whether a conversation is one sample, or each of its answers is one without the turns before.',
+  ).default(defaults.turns),
+  threshold: natural('An answer longer than this gets a masked copy, any other is learned as usual.').default(
+    defaults.threshold,
+  ),
+  threshold_unit: oneOf(['tokens', 'characters'], 'What threshold counts.').default(defaults.thresholdUnit),
+  loss_roles: z
+    .array(oneOf(['assistant', 'user', 'system'], 'A role.'), 'a list of roles')
+    .min(1, 'at least one role')
+    .describe('Whose messages are learned.')
+    .default(['assistant']),
+  mask_token: text(
+    'Token that stands for a masked one; added with a new embedding unless it is there.',
+  ).default('[MASK]'),
+});
+
+const train = z.strictObject({
+  epochs: positive('Passes over the data.').default(2),
+  max_steps: count('Optimizer steps, in place of epochs.').optional(),
+  global_batch_size: count('Conversations of a step, each with its copy.').default(512),
+  micro_batch_size: count('Conversations computed at once; default: global_batch_size.').optional(),
+  max_length: count('Most tokens of a row; a longer conversation is cut.').default(4096),
+  learning_rate: positive('Highest learning rate.').default(2e-5),
+  min_learning_rate: nonNegative('Learning rate at the end of the cosine.').default(0),
+  warmup_ratio: z
+    .number('a number from 0 to 1')
+    .min(0, 'a number from 0 to 1')
+    .max(1, 'a number from 0 to 1')
+    .describe('Share of the steps for the linear warm-up, rounded down to whole steps.')
+    .default(0.1),
+  adam_beta1: share('Decay of AdamW’s first moment.').default(0.9),
+  adam_beta2: share('Decay of AdamW’s second moment.').default(0.95),
+  adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
+  weight_decay: nonNegative('Decoupled weight decay, of all trained parameters.').default(0.01),
+  max_grad_norm: positive('Global norm to which gradients are clipped.').default(1),
+  recompute: flag('Keep only block inputs for the backward pass: less memory, a third more work.').default(
+    false,
+  ),
+});
+
+const lora = z.strictObject({
+  rank: count('Columns of the thin matrices.').default(16),
+  alpha: positive('The update is scaled by alpha / rank; default: 2 · rank.').optional(),
+  dropout: share('Share of a layer’s inputs that the adapter does not see in training.').default(0),
+  target_modules: z
+    .array(oneOf(LORA_TARGETS as unknown as [LoraTarget, ...LoraTarget[]], 'A layer.'), 'a list of layers')
+    .min(1, 'at least one layer')
+    .describe('Layers that get an adapter; default: all seven of a block.')
+    .optional(),
+});
+
+const validation = z.strictObject({
+  every: count('Steps between two validations.').default(100),
+  max_samples: count('Most conversations of a validation; always the same.').default(256),
+});
+
+const checkpoint = z.strictObject({
+  every: count('Steps between two checkpoints.').default(100),
+  keep_last: count('How many of the newest stay.').default(2),
+});
+
+const samples = z.strictObject({
+  every: count('Steps between two samples.').default(100),
+  prompts: texts('Questions to answer; default: the first of the validation conversations.').optional(),
+  count: count('How many of the validation conversations.').default(3),
+  max_new_tokens: count('Most tokens of an answer.').default(128),
+  temperature: nonNegative('0 takes the most likely token.').default(0),
+});
+
+/** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
+export const configSchema = z.strictObject({
+  extends: text('Another recipe that this one changes; relative to this file.').optional(),
+  seed: natural('Key of data order, masks, adapters and dropout.').default(0),
+  backend: oneOf(['auto', 'native', 'wasm', 'cpu'], 'What computes; auto takes the best there is.').default(
+    'auto',
+  ),
+  precision: oneOf(
+    ['float32', 'bfloat16'],
+    'Inputs of matrix products; sums, weights and moments stay float32.',
+  ).default('float32'),
+  model: model.describe('What to fine-tune.').prefault({}),
+  data: data.describe('Conversations to learn from.').prefault({}),
+  masking: masking.describe('MEAP: which answers are copied and masked, and what is learned.').prefault({}),
+  train: train.describe('Optimizer, batches and schedule.').prefault({}),
+  lora: lora
+    .describe('Train low-rank adapters instead of the whole model; {} takes all defaults.')
+    .optional(),
+  validation: validation.describe('Loss of held-out answers, and of masked tokens apart.').prefault({}),
+  checkpoint: checkpoint.describe('When to save.').prefault({}),
+  samples: samples.describe('Answers to held-out questions, before, while and after training.').prefault({}),
+});
+
+/** A configuration as a recipe or a caller writes it: every key has a default or may be inherited. */
+export type FinetuneConfigInput = z.input<typeof configSchema>;
+
+/** The JSON Schema of a recipe, for editors; `recipes/finetune-schema.json` is this. */
+export function configJsonSchema(): Record<string, unknown> {
+  return recipeJsonSchema(configSchema, 'A recipe of meap-finetune');
+}

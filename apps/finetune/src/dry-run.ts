@@ -1,0 +1,66 @@
+/** What a run would be and take, with a picture of one conversation; no weights are loaded. */
+import { plainText } from '@meap/recipe-cli';
+import { renderRow } from '@meap/sft-duplication';
+import type { Tokenizer } from '@meap/token-dataset';
+import { loadModelParts } from './model.ts';
+import { duplicatorOf, prepareData } from './prepare-data.ts';
+import { describeFacts } from './progress.ts';
+import type { FinetuneConfig } from './resolve-config.ts';
+import { describeRun, type RunFacts } from './run-facts.ts';
+
+/** What {@link dryRun} finds out. */
+export interface DryRunPlan extends RunFacts {
+  /** A conversation with its masked copy: what is read above what is learned. */
+  row: string;
+}
+
+/** Options of {@link dryRun}. */
+export interface DryRunOptions {
+  /** Columns of the picture; 100 when absent. */
+  width?: number;
+  /** Whether the picture has ANSI colours. */
+  color?: boolean;
+}
+
+/** Tokens of the conversation that is drawn: the shortest that shows everything. */
+const SHORTEST = 24;
+
+/** Plans a run without loading its weights. */
+export async function dryRun(
+  config: FinetuneConfig,
+  { width = 100, color = false }: DryRunOptions = {},
+): Promise<DryRunPlan> {
+  const parts = loadModelParts(config);
+  const data = await prepareData(config, parts.encoder, parts.tokenizer);
+  const facts = describeRun(config, parts, data);
+  const duplicator = duplicatorOf(config, parts.encoder, parts.tokenizer, { layout: 'packed-isolated' });
+  const drawn = data.train.samples
+    .map((sample, index) => duplicator.duplicate(sample, { epoch: 0, index }))
+    .filter(({ statistics }) => statistics.numLearned >= SHORTEST)
+    .sort((a, b) => rank(a.statistics) - rank(b.statistics));
+  const rows = drawn[0]?.rows ?? duplicator.duplicate(data.train.samples[0], { epoch: 0, index: 0 }).rows;
+  const pieces = new Map<number, string>();
+  for (const { inputs, targets } of rows) {
+    for (const id of [...inputs, ...targets]) {
+      if (!pieces.has(id)) pieces.set(id, await pieceOf(parts.tokenizer, id));
+    }
+  }
+  const row = rows.map((shown) => renderRow(shown, (id) => pieces.get(id)!, { width, color })).join('\n\n');
+  return { ...facts, row };
+}
+
+/** The plan as text for people. */
+export function renderDryRun(plan: DryRunPlan): string {
+  return `${describeFacts(plan).map(plainText).join('\n')}\n\none conversation\n${plan.row}`;
+}
+
+/** Conversations with masks first, short ones before long ones. */
+function rank({ numMasked, numPlaces }: { numMasked: number; numPlaces: number }): number {
+  return numPlaces + (numMasked > 0 ? 0 : 2 ** 30);
+}
+
+/** A token as it stands in the text; decoding alone would drop the space that SentencePiece writes as ▁. */
+async function pieceOf(tokenizer: Tokenizer, id: number): Promise<string> {
+  const token = tokenizer.idToToken(id) ?? '';
+  return token.startsWith('▁') ? token.replaceAll('▁', ' ') : tokenizer.decode([id]);
+}

@@ -1,0 +1,50 @@
+import {
+  AdapterError,
+  CheckpointError,
+  ConfigError,
+  ContextLengthError,
+  GenerateOptionError,
+  TokenInputError,
+} from '@meap/llama-model';
+import { ConfigurationError, RunError } from '@meap/recipe-cli';
+import { SafetensorsError } from '@meap/safetensors';
+import { SftError } from '@meap/sft-duplication';
+import { BackendError } from '@meap/tensor-kernels';
+import { DatasetError, TokenizerError } from '@meap/token-dataset';
+import { TrainerError } from '@meap/trainer';
+
+/** Conversations that cannot be trained on: a record of the wrong form, or nothing left to learn from. */
+export class ChatDataError extends Error {
+  override readonly name = 'ChatDataError';
+}
+
+/** A chat template that is missing, damaged, or does not suit the tokenizer or the conversation. */
+export class TemplateError extends Error {
+  override readonly name = 'TemplateError';
+}
+
+const USER_ERRORS = [
+  AdapterError,
+  BackendError,
+  ChatDataError,
+  CheckpointError,
+  ConfigError,
+  ConfigurationError,
+  ContextLengthError,
+  DatasetError,
+  GenerateOptionError,
+  RunError,
+  SafetensorsError,
+  SftError,
+  TemplateError,
+  TokenInputError,
+  TokenizerError,
+  TrainerError,
+];
+
+/** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
+export function isUserError(error: unknown): error is Error {
+  // The operating system's refusals (a full disk, no permission) name their file.
+  const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
+  return isSystemError || USER_ERRORS.some((known) => error instanceof known);
+}

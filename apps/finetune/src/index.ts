@@ -1,0 +1,18 @@
+export { type Speaker, streamAnswer } from './answers.ts';
+export { ChatTemplate, loadChatTemplate, type Piece, type RenderOptions } from './chat-template.ts';
+export { configJsonSchema, type FinetuneConfigInput } from './config.ts';
+export { ConversationEncoder } from './conversation-encoder.ts';
+export { type DryRunOptions, type DryRunPlan, dryRun, renderDryRun } from './dry-run.ts';
+export { ChatDataError, isUserError, TemplateError } from './errors.ts';
+export {
+  type Conversation,
+  type DataFormat,
+  type Message,
+  recogniseFormat,
+  toConversation,
+} from './formats.ts';
+export type { MemoryPlan } from './memory-plan.ts';
+export type { DataFacts } from './prepare-data.ts';
+export { type FinetuneConfig, loadConfig, resolveConfig } from './resolve-config.ts';
+export { type FinetuneEvent, type FinetuneOptions, type FinetuneResult, finetune } from './run.ts';
+export type { RunFacts } from './run-facts.ts';

@@ -1,0 +1,163 @@
+/** The model of a run: loaded, given a row for the mask token and perhaps an adapter, saved, exported. */
+import { existsSync, readFileSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  addLora,
+  growVocabulary,
+  Llama,
+  type LlamaConfig,
+  loadLlama,
+  loadLora,
+  mergeLora,
+  parseConfig,
+  removeLora,
+  type StoredDtype,
+  saveLlama,
+  saveLora,
+} from '@meap/llama-model';
+import { addMaskToken, loadTokenizer, type Tokenizer } from '@meap/token-dataset';
+import { type ChatTemplate, loadChatTemplate } from './chat-template.ts';
+import { ConversationEncoder } from './conversation-encoder.ts';
+import { TemplateError } from './errors.ts';
+import type { FinetuneConfig } from './resolve-config.ts';
+
+/** Everything of a model but its weights. */
+export interface ModelParts {
+  /** As published, before a row for the mask token. */
+  config: LlamaConfig;
+  /** With the mask token, unless nothing is masked. */
+  tokenizer: Tokenizer;
+  template: ChatTemplate;
+  encoder: ConversationEncoder;
+}
+
+/**
+ * Reads config, tokenizer and chat template of the model to fine-tune; no weights.
+ *
+ * @throws ConfigError, TokenizerError, TemplateError; TemplateError also where the tokenizer has more ids than the
+ *   model has embeddings
+ */
+export function loadModelParts({ model, data, masking }: FinetuneConfig): ModelParts {
+  const config = readModelConfig(model.path);
+  const plain = loadTokenizer(model.path);
+  if (plain.vocabSize > config.vocab_size) {
+    throw new TemplateError(
+      `${model.path}: tokenizer and model do not fit, got ${plain.vocabSize} ids and ${config.vocab_size} embeddings, ` +
+        'expected no more ids than embeddings; use the tokenizer that the model was published with',
+    );
+  }
+  const tokenizer = masking.ratio > 0 ? addMaskToken(plain, masking.mask_token) : plain;
+  const template = loadChatTemplate(model.path, data.chat_template, specialTokensOf(tokenizer));
+  return { config, tokenizer, template, encoder: new ConversationEncoder(tokenizer, template) };
+}
+
+/** Reads and checks a model's config.json. */
+export function readModelConfig(directory: string): LlamaConfig {
+  const path = join(directory, 'config.json');
+  if (!existsSync(path)) {
+    throw new TemplateError(
+      `${directory}: no config.json there, expected the folder of a Hugging Face model`,
+    );
+  }
+  let source: Record<string, unknown>;
+  try {
+    source = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new TemplateError(`${path}: not JSON: ${(error as Error).message}`);
+  }
+  return parseConfig(source, path);
+}
+
+/** Texts of a tokenizer's special tokens by name, which templates write. */
+export function specialTokensOf({ config }: Tokenizer): Record<string, string> {
+  const texts: Record<string, string> = {};
+  for (const [key, value] of Object.entries(config)) {
+    const content = (value as { content?: unknown } | null)?.content ?? value;
+    if (key.endsWith('_token') && typeof content === 'string') texts[key] = content;
+  }
+  return texts;
+}
+
+/**
+ * Loads the weights and makes them ready to train: room for the mask token, the end of an answer among the ids that
+ * stop generation, and an adapter where one is asked for.
+ */
+export async function loadTrainableModel(config: FinetuneConfig, parts: ModelParts): Promise<Llama> {
+  let model = await loadLlama(config.model.path);
+  try {
+    model = growVocabulary(model, { size: parts.tokenizer.vocabSize });
+    const stops = [...new Set([...stopIdsOf(model.config), parts.encoder.endOfAnswerId])];
+    const eos_token_id = stops.length === 1 ? stops[0] : stops;
+    model = new Llama(Object.freeze({ ...model.config, eos_token_id }), model.parameters);
+    if (config.lora) {
+      const { rank, alpha, dropout, target_modules: targetModules } = config.lora;
+      addLora(model, { rank, alpha, dropout, targetModules, seed: config.seed });
+    }
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** Ids that end a text, as a list. */
+export function stopIdsOf({ eos_token_id: eos }: LlamaConfig): number[] {
+  return typeof eos === 'number' ? [eos] : [...(eos ?? [])];
+}
+
+/** Saves what was trained, in float32, so that a run resumes exactly: the model, or only its adapter. */
+export async function saveTrained(directory: string, model: Llama, run: SavedWith): Promise<void> {
+  if (model.adapter) await saveLora(directory, model, { baseModel: run.baseModel });
+  else await saveLlama(directory, model, { dtype: 'float32' });
+  await saveTokenizer(directory, run);
+}
+
+/** Fills a model, or its adapter, with what {@link saveTrained} wrote. */
+export async function loadTrained(directory: string, model: Llama): Promise<void> {
+  if (!model.adapter) {
+    const loaded = await loadLlama(directory);
+    try {
+      for (const [name, parameter] of model.parameters) parameter.assign(loaded.parameters.get(name)!);
+    } finally {
+      loaded.dispose();
+    }
+    return;
+  }
+  const adapter = model.detach()!;
+  try {
+    const loaded = await loadLora(directory, model);
+    for (const [name, parameter] of adapter.parameters) parameter.assign(loaded.parameters.get(name)!);
+    removeLora(model);
+  } finally {
+    model.attach(adapter);
+  }
+}
+
+/** What is saved beside weights. */
+export interface SavedWith {
+  tokenizer: Tokenizer;
+  template: ChatTemplate;
+  /** Folder of the model that an adapter belongs to. */
+  baseModel: string;
+}
+
+/** Writes the finished model, its adapter merged for good, in the format of the published weights: transformers loads it. */
+export async function exportModel(
+  directory: string,
+  model: Llama,
+  run: SavedWith,
+  dtype: StoredDtype,
+): Promise<void> {
+  if (model.adapter && !model.adapter.merged) mergeLora(model);
+  await saveLlama(directory, model, { dtype });
+  await saveTokenizer(directory, run);
+}
+
+/** Tokenizer files with the chat template in them, so that whoever loads the model talks to it as it was trained. */
+async function saveTokenizer(directory: string, { tokenizer, template }: SavedWith): Promise<void> {
+  tokenizer.save(directory);
+  const path = join(directory, 'tokenizer_config.json');
+  const config = { ...JSON.parse(await readFile(path, 'utf8')), chat_template: template.source };
+  await writeFile(path, `${JSON.stringify(config, null, 2)}\n`);
+}

@@ -1,0 +1,138 @@
+/**
+ * MEAP's fine-tuning objective (arXiv 2502.07490, §3): the original answer and, of a copy with masks in it, the masked
+ * tokens. Which places learn what is decided by `@meap/sft-duplication`; here rows become batches and losses.
+ *
+ * A step takes the next `global_batch_size` conversations of an endless stream of shuffled epochs, so learning rate
+ * and batch size mean what they mean in the paper, however rows are packed: packing happens inside a micro-batch, and
+ * losses are summed over tokens and divided once.
+ */
+import type { Llama } from '@meap/llama-model';
+import {
+  type Duplicator,
+  epochOrder,
+  packRows,
+  planPacking,
+  type SftBatch,
+  type SftRow,
+  type SftSample,
+  stackRows,
+  TokenKind,
+} from '@meap/sft-duplication';
+import type { BatchSource, Loss, LossSum, ValidationLoss } from '@meap/trainer';
+import * as tf from '@tensorflow/tfjs';
+
+/** What decides the batches of a run. */
+export interface BatchPlan {
+  samples: readonly SftSample[];
+  duplicator: Duplicator;
+  seed: number;
+  /** Conversations of a step, and of a micro-batch. */
+  globalBatchSize: number;
+  microBatchSize: number;
+  /** Most places of a packed row; undefined pads each row by itself. */
+  packTo: number | undefined;
+}
+
+/** Batches as a pure function of step and micro-batch: nothing to save, nothing to restore. */
+export function batchSource(plan: BatchPlan): BatchSource<SftBatch> {
+  const { samples, duplicator, seed, globalBatchSize, microBatchSize, packTo } = plan;
+  const count = samples.length;
+  let known = { epoch: -1, order: epochOrder({ count, seed, epoch: 0 }) };
+  const orderOf = (epoch: number) => {
+    if (known.epoch !== epoch) known = { epoch, order: epochOrder({ count, seed, epoch }) };
+    return known.order;
+  };
+  return {
+    next({ step, microBatch }) {
+      const rows: SftRow[] = [];
+      const first = step * globalBatchSize + microBatch * microBatchSize;
+      for (let at = first; at < first + microBatchSize; at++) {
+        const epoch = Math.floor(at / count);
+        const index = orderOf(epoch)[at % count];
+        rows.push(...duplicator.duplicate(samples[index], { epoch, index }).rows);
+      }
+      return batchOf(rows, packTo);
+    },
+    state: () => null,
+    restore: () => {},
+  };
+}
+
+/** Rows as one batch, packed where a length is given, in rows as long as leaves the least padding. */
+export function batchOf(rows: readonly SftRow[], packTo: number | undefined): SftBatch {
+  if (packTo === undefined) return stackRows(rows);
+  const lengths = rows.map(({ inputs }) => inputs.length);
+  const numPlaces = lengths.reduce((sum, length) => sum + length, 0);
+  const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
+  const fewest = Math.ceil(numPlaces / packTo);
+  let best = { length: packTo, places: Number.POSITIVE_INFINITY };
+  for (let numRows = fewest; numRows < fewest + TRIED_ROWS; numRows++) {
+    for (const slack of TRIED_SLACKS) {
+      const length = Math.min(packTo, Math.max(longest, Math.ceil((slack * numPlaces) / numRows)));
+      const places = length * planPacking(lengths, { length }).length;
+      if (places < best.places) best = { length, places };
+    }
+  }
+  return stackRows(packRows(rows, { length: best.length }).rows);
+}
+
+/** Numbers of rows and room to spare in them that are tried: a plan takes microseconds, padding takes compute. */
+const TRIED_ROWS = 3;
+const TRIED_SLACKS = [1, 1.01, 1.03, 1.06, 1.1];
+
+/** The loss of training. */
+export function sftLoss(
+  model: Llama,
+  { seed, recompute }: { seed: number; recompute: boolean },
+): Loss<SftBatch> {
+  return (batch, { step, microBatch }) => ({
+    ...lossOf(model, batch, batch.lossMask, {
+      recompute,
+      // Rows of a step are numbered across its micro-batches, of which none has so many.
+      dropout: { seed, step, firstRow: microBatch * 2 ** 16 },
+    }),
+    tokens: numTokens(batch),
+  });
+}
+
+/** A batch to validate on: held-out answers as they are, and copies with masks. */
+export interface ValidationBatch {
+  answers: SftBatch;
+  /** Absent where no answer is long enough for masks, or nothing is masked at all. */
+  masked: SftBatch | undefined;
+  /** UTF-8 bytes of the learned texts. */
+  bytes: number;
+}
+
+/** The loss of held-out answers; that of masked tokens is the part `masked`. */
+export function validationLoss(model: Llama): ValidationLoss<ValidationBatch> {
+  return ({ answers, masked, bytes }) => ({
+    ...lossOf(model, answers, answers.lossMask),
+    bytes,
+    ...(masked && { parts: { masked: lossOf(model, masked, isMasked(masked)) } }),
+  });
+}
+
+function lossOf(
+  model: Llama,
+  batch: SftBatch,
+  lossMask: Uint8Array,
+  options: { recompute?: boolean; dropout?: { seed: number; step: number; firstRow: number } } = {},
+): LossSum {
+  const shape: [number, number] = [batch.numRows, batch.length];
+  const int = (values: Int32Array) => tf.tensor2d(values, shape, 'int32');
+  const mask = tf.tensor2d(Float32Array.from(lossMask), shape, 'float32');
+  return model.loss(int(batch.inputs), int(batch.targets), mask, {
+    segmentIds: int(batch.segmentIds),
+    positions: int(batch.positions),
+    ...options,
+  });
+}
+
+function isMasked({ kinds }: SftBatch): Uint8Array {
+  return Uint8Array.from(kinds, (kind) => (kind === TokenKind.masked ? 1 : 0));
+}
+
+function numTokens({ kinds }: SftBatch): number {
+  return kinds.reduce((count, kind) => count + (kind === TokenKind.padding ? 0 : 1), 0);
+}

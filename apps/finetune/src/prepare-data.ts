@@ -1,0 +1,255 @@
+/** From files of conversations to samples of token ids, split into training and validation, with all that was left out. */
+import { createHash } from 'node:crypto';
+import {
+  createDuplicator,
+  type Duplicator,
+  epochOrder,
+  type SftOptions,
+  type SftSample,
+} from '@meap/sft-duplication';
+import { type BadRecordError, type DataRecord, readRecords, type Tokenizer } from '@meap/token-dataset';
+import type { ConversationEncoder } from './conversation-encoder.ts';
+import { ChatDataError, TemplateError } from './errors.ts';
+import {
+  type Conversation,
+  type DataFormat,
+  FORMATS,
+  recogniseFormat,
+  renameFields,
+  toConversation,
+} from './formats.ts';
+import type { FinetuneConfig } from './resolve-config.ts';
+
+/** Conversations of which each teaches something, as text and as tokens. */
+export interface SampleSet {
+  conversations: readonly Conversation[];
+  samples: readonly SftSample[];
+}
+
+/** What became of the records that were read. */
+export interface DataFacts {
+  /** Conversations by the shape they were found in. */
+  formats: Partial<Record<DataFormat, number>>;
+  /** Conversations without an answer, and those whose prompt fills the window. */
+  dropped: { noAnswer: number; promptFillsWindow: number };
+  /** Records that could not be used, with `on_bad_record: skip`. */
+  skipped: { count: number; first?: string };
+}
+
+/** Samples of a run. */
+export interface PreparedData extends DataFacts {
+  train: SampleSet;
+  validation: SampleSet;
+  /** SHA-256 over all token ids and what is learned of them. */
+  fingerprint: string;
+}
+
+/** How far {@link prepareData} is. */
+export type OnProgress = (progress: { conversations: number }) => void;
+
+/** Conversations encoded at once: enough for all cores, few enough for a bar that moves. */
+const CHUNK = 512;
+
+/** Epoch that no run reaches: its order splits the data. */
+const SPLIT_EPOCH = 2 ** 32 - 1;
+
+/**
+ * Reads, encodes and splits the conversations of a run.
+ *
+ * @throws ChatDataError, TemplateError for a record that cannot be used unless they are to be skipped, and where too
+ *   little is left; DatasetError for files
+ */
+export async function prepareData(
+  config: FinetuneConfig,
+  encoder: ConversationEncoder,
+  tokenizer: Tokenizer,
+  onProgress: OnProgress = () => {},
+): Promise<PreparedData> {
+  const { data, seed } = config;
+  const facts: DataFacts = {
+    formats: {},
+    dropped: { noAnswer: 0, promptFillsWindow: 0 },
+    skipped: { count: 0 },
+  };
+  const read = (files: string[]) => readSamples(files, { config, encoder, tokenizer, facts, onProgress });
+  const all = await read(data.files);
+  let train = all;
+  let validation: SampleSet;
+  if (data.validation_files) {
+    validation = await read(data.validation_files);
+  } else {
+    const total = all.samples.length;
+    const kept = Math.max(1, Math.round(total * data.validation_fraction!));
+    if (total < 2) throw tooFew(total, facts, 'two, one to train and one to validate on');
+    const order = epochOrder({ count: total, seed, epoch: SPLIT_EPOCH });
+    validation = pick(all, order.subarray(0, kept));
+    train = pick(all, order.subarray(kept).sort());
+  }
+  for (const set of [train, validation]) {
+    if (set.samples.length === 0) throw tooFew(0, facts, 'at least one');
+  }
+  return { train, validation, fingerprint: fingerprintOf([train, validation]), ...facts };
+}
+
+interface Reading {
+  config: FinetuneConfig;
+  encoder: ConversationEncoder;
+  tokenizer: Tokenizer;
+  facts: DataFacts;
+  onProgress: OnProgress;
+}
+
+async function readSamples(files: string[], reading: Reading): Promise<SampleSet> {
+  const { config, encoder, tokenizer, facts, onProgress } = reading;
+  const { data, masking } = config;
+  const duplicator = duplicatorOf(config, encoder, tokenizer, { ratio: 0 });
+  const set = { conversations: [] as Conversation[], samples: [] as SftSample[] };
+  const handle = (error: unknown, place: string) => {
+    if (!(error instanceof ChatDataError || error instanceof TemplateError)) throw error;
+    const message = `${place}: ${error.message}`;
+    if (data.on_bad_record === 'error') {
+      throw new ChatDataError(`${message}; mend it, or set data.on_bad_record to skip`);
+    }
+    facts.skipped.count++;
+    facts.skipped.first ??= message;
+  };
+  const onBadRecord = (error: BadRecordError) =>
+    handle(new ChatDataError(error.reason), `${error.file}, entry ${error.position}`);
+
+  let pending: { conversation: Conversation; place: string }[] = [];
+  const flush = async () => {
+    for (const { conversation, sample } of await encodeEach(pending, config, encoder, handle)) {
+      const { rows, statistics } = duplicator.duplicate(sample, { epoch: 0, index: 0 });
+      facts.dropped.noAnswer += statistics.dropped.noAnswer;
+      facts.dropped.promptFillsWindow += statistics.dropped.promptFillsWindow;
+      if (rows.length === 0) continue;
+      set.conversations.push(conversation);
+      set.samples.push(sample);
+    }
+    pending = [];
+    onProgress({ conversations: set.samples.length });
+  };
+
+  let count = 0;
+  for await (const entry of readRecords({ files, onBadRecord })) {
+    if (count >= (data.max_samples ?? Number.POSITIVE_INFINITY)) break;
+    const place = `${entry.file}, ${entry.unit} ${entry.position}`;
+    try {
+      const { conversation, format } = conversationOf(entry, data);
+      facts.formats[format] = (facts.formats[format] ?? 0) + 1;
+      count++;
+      const parts = masking.turns === 'separate' ? separateTurns(conversation) : [conversation];
+      for (const part of parts) pending.push({ conversation: part, place });
+    } catch (error) {
+      handle(error, place);
+    }
+    if (pending.length >= CHUNK) await flush();
+  }
+  await flush();
+  return set;
+}
+
+function conversationOf({ record }: DataRecord, { format, fields }: FinetuneConfig['data']) {
+  const named = renameFields(record, fields);
+  const found = format === 'auto' ? recogniseFormat(named) : format;
+  if (found) return { conversation: toConversation(named, found), format: found };
+  throw new ChatDataError(
+    `got the fields ${Object.keys(record).join(', ') || '(none)'}, expected those of ${FORMATS.join(', ')}; ` +
+      'name the fields in data.fields',
+  );
+}
+
+/** Encodes a chunk; where one conversation is refused, they are encoded one by one to find out which. */
+async function encodeEach(
+  pending: readonly { conversation: Conversation; place: string }[],
+  { masking }: FinetuneConfig,
+  encoder: ConversationEncoder,
+  handle: (error: unknown, place: string) => void,
+): Promise<{ conversation: Conversation; sample: SftSample }[]> {
+  const conversations = pending.map(({ conversation }) => conversation);
+  try {
+    const samples = await encoder.encode(conversations, masking.loss_roles);
+    return samples.map((sample, i) => ({ conversation: conversations[i], sample }));
+  } catch (error) {
+    if (!(error instanceof TemplateError)) throw error;
+  }
+  const encoded: { conversation: Conversation; sample: SftSample }[] = [];
+  for (const { conversation, place } of pending) {
+    try {
+      const [sample] = await encoder.encode([conversation], masking.loss_roles);
+      encoded.push({ conversation, sample });
+    } catch (error) {
+      handle(error, place);
+    }
+  }
+  return encoded;
+}
+
+/** Each answer with the system message and the messages since the answer before it. */
+function separateTurns(conversation: Conversation): Conversation[] {
+  const systemEnd = conversation.findIndex(({ role }) => role !== 'system');
+  const system = conversation.slice(0, Math.max(systemEnd, 0));
+  const turns: Conversation[] = [];
+  let start = system.length;
+  for (let i = start; i < conversation.length; i++) {
+    if (conversation[i].role !== 'assistant') continue;
+    turns.push([...system, ...conversation.slice(start, i + 1)]);
+    start = i + 1;
+  }
+  return turns.length > 0 ? turns : [conversation];
+}
+
+/** What turns samples into rows under a configuration. */
+export function duplicatorOf(
+  { masking, train, seed }: FinetuneConfig,
+  encoder: ConversationEncoder,
+  tokenizer: Tokenizer,
+  changes: Partial<SftOptions> = {},
+): Duplicator {
+  return createDuplicator({
+    // Without masks there is no such token: an id that no text has will do.
+    maskId: tokenizer.maskTokenId ?? tokenizer.vocabSize,
+    specialIds: [...encoder.specialIds, encoder.endOfAnswerId],
+    // Turns have been separated before they were rendered.
+    turns: 'with-history',
+    maxLength: train.max_length,
+    layout: masking.layout,
+    loss: masking.loss,
+    refresh: masking.refresh,
+    ratio: masking.ratio,
+    threshold: masking.threshold,
+    thresholdUnit: masking.threshold_unit,
+    lossRoles: masking.loss_roles,
+    seed,
+    ...changes,
+  });
+}
+
+function pick({ conversations, samples }: SampleSet, indices: Uint32Array | Int32Array): SampleSet {
+  return {
+    conversations: Array.from(indices, (i) => conversations[i]),
+    samples: Array.from(indices, (i) => samples[i]),
+  };
+}
+
+function tooFew(got: number, { dropped, skipped }: DataFacts, expected: string): ChatDataError {
+  const { noAnswer, promptFillsWindow } = dropped;
+  return new ChatDataError(
+    `data: got ${got} conversations to learn from, expected ${expected}; dropped were ${noAnswer} without an answer, ` +
+      `${promptFillsWindow} whose prompt fills train.max_length, ${skipped.count} that could not be read`,
+  );
+}
+
+function fingerprintOf(sets: readonly SampleSet[]): string {
+  const hash = createHash('sha256');
+  for (const { samples } of sets) {
+    hash.update(`${samples.length}\n`);
+    for (const { segments } of samples) {
+      for (const { ids, trainable } of segments) {
+        hash.update(`${trainable} ${ids.length} `);
+        hash.update(new Uint8Array(Int32Array.from(ids).buffer));
+      }
+    }
+  }
+  return hash.digest('hex');
+}

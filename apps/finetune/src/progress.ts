@@ -1,0 +1,60 @@
+import { bytes, percent, plainText, short, TrainingProgress } from '@meap/recipe-cli';
+import type { FinetuneEvent } from './run.ts';
+import type { RunFacts } from './run-facts.ts';
+
+/** Makes what shows a run's events to a person. */
+export function createProgress(
+  output: { write(text: string): void; interactive: boolean },
+  stream: NodeJS.WriteStream,
+) {
+  const progress = new TrainingProgress(output, stream, ({ valLoss, parts }) => {
+    const masked = parts?.masked === undefined ? '' : `, of masked tokens ${parts.masked.toFixed(3)}`;
+    return `held-out answers: loss ${valLoss.toFixed(3)}${masked}`;
+  });
+  return {
+    onEvent(event: FinetuneEvent): void {
+      switch (event.type) {
+        case 'backend':
+          progress.line(`backend      ${event.name} (${event.device}): ${event.reason}`);
+          break;
+        case 'data':
+          break;
+        case 'ready':
+          progress.totalSteps = event.steps;
+          for (const line of describeFacts(event)) progress.line(line);
+          break;
+        default:
+          progress.onTrainEvent(event);
+      }
+    },
+    note: (text: string) => progress.line(text),
+    close: () => progress.close(),
+  };
+}
+
+/** What a run is, a line each. */
+export function describeFacts(facts: RunFacts): string[] {
+  const { duplication, dropped, memory, template } = facts;
+  const formats = Object.entries(facts.formats).map(([name, count]) => `${count} ${name}`);
+  const left = [
+    [dropped.noAnswer, 'without an answer'],
+    [dropped.promptFillsWindow, 'with a prompt that fills the window'],
+    [facts.skipped.count, 'that could not be used'],
+  ] as const;
+  const dropText = left.filter(([count]) => count > 0).map(([count, why]) => `${count} ${why}`);
+  const masked =
+    duplication.numCopies > 0
+      ? `${duplication.numCopies} masked copies, ${duplication.numMasked} masks (${percent(duplication.numMasked / duplication.numCopiedAnswerTokens)} of their answers)`
+      : 'no masked copies: next-token prediction';
+  const share = facts.trained === facts.parameters ? 'all' : `${short(facts.trained)} of them (LoRA)`;
+  const memoryParts = `weights ${bytes(memory.weights)}, gradients ${bytes(memory.gradients)}, moments ${bytes(memory.moments)}, activations ${bytes(memory.activations)}`;
+  return [
+    `data         ${formats.join(', ')}: ${facts.trainConversations} conversations to train on, ${facts.validationConversations} held out`,
+    ...(dropText.length > 0 ? [`left out     ${dropText.join(', ')}`] : []),
+    `template     ${plainText(template.name)}; answers end with ${template.endOfAnswer}${template.addsEos ? ', which the template lacks and is added' : ''}`,
+    `an epoch     ${duplication.numRows} rows: ${masked}; ${duplication.numCut} cut to fit, ${percent(facts.padding)} padding`,
+    `model        ${short(facts.parameters)} parameters, trained: ${share}`,
+    `training     ${facts.steps} steps of about ${short(facts.tokensPerStep)} tokens, ${Number(facts.epochs.toFixed(2))} epochs`,
+    `memory       about ${bytes(memory.total)} of ${bytes(memory.available)}: ${memoryParts}${memory.fits ? '' : '. It does not fit: use lora, train.recompute, a smaller train.micro_batch_size'}`,
+  ];
+}

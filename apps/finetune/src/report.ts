@@ -1,0 +1,128 @@
+/** `report.html` of a finished run: figures, loss curves, answers before and after. */
+import { join } from 'node:path';
+import {
+  configToYaml,
+  escapeHtml,
+  lossCurve,
+  medianThroughput,
+  percent,
+  type RunMetrics,
+  readLastSamples,
+  readMetrics,
+  renderLossChart,
+  renderReportPage,
+  type SampleLine,
+  short,
+  writeReportPage,
+} from '@meap/recipe-cli';
+import { type Baseline, readBaseline } from './baseline.ts';
+import type { FinetuneConfig } from './resolve-config.ts';
+import type { RunFacts } from './run-facts.ts';
+
+/** Writes `report.html` into a run directory from the files that are there. */
+export function writeReport(out: string, config: FinetuneConfig, facts: RunFacts): void {
+  const page = reportPage(config, facts, {
+    metrics: readMetrics(out),
+    baseline: readBaseline(out),
+    samples: readLastSamples(out),
+  });
+  writeReportPage(join(out, 'report.html'), page);
+}
+
+interface Measured {
+  metrics: RunMetrics;
+  baseline: Baseline | undefined;
+  samples: readonly SampleLine[];
+}
+
+/** The page as a string. */
+export function renderReport(config: FinetuneConfig, facts: RunFacts, measured: Measured): string {
+  return renderReportPage(reportPage(config, facts, measured));
+}
+
+function reportPage(
+  config: FinetuneConfig,
+  facts: RunFacts,
+  { metrics: { steps, validations }, baseline, samples }: Measured,
+) {
+  const { masking } = config;
+  const method = masking.ratio > 0 ? `MEAP, ${percent(masking.ratio)} of long answers masked` : 'NTP';
+  const tuned = config.lora ? `LoRA of rank ${config.lora.rank}` : 'full fine-tuning';
+  const chart = renderLossChart(
+    [
+      { name: 'training', points: lossCurve(steps, 300), style: 'line', color: 'first' },
+      {
+        name: 'held-out answers',
+        points: answerCurve(baseline, validations),
+        style: 'dots',
+        color: 'second',
+      },
+      {
+        name: 'masked tokens of held-out answers',
+        points: maskedCurve(baseline, validations),
+        style: 'dots',
+        color: 'third',
+      },
+    ],
+    'nats per token over steps, step 0 before training.',
+  );
+  const answers = samples.map(({ prompt, text }, i) => {
+    const before = baseline?.samples[i]?.prompt === prompt ? baseline.samples[i].text : undefined;
+    const row = (name: string, value: string) =>
+      `<p>${name}</p>\n<blockquote>${escapeHtml(value) || '<i>nothing</i>'}</blockquote>`;
+    return `<h3>${escapeHtml(prompt)}</h3>\n${before === undefined ? '' : row('Before', before)}\n${row('After', text)}`;
+  });
+  return {
+    title: `${short(facts.parameters)} parameters fine-tuned with ${method}, ${tuned}`,
+    figures: figures(config, facts, { steps, validations }, baseline),
+    sections: [
+      { heading: 'Loss', html: chart },
+      { heading: 'Answers to held-out questions', html: answers.join('\n') || '<p>None.</p>' },
+      { heading: 'Configuration', html: `<pre>${escapeHtml(configToYaml(config))}</pre>` },
+    ],
+  };
+}
+
+/** Losses of held-out answers, from before the first step on. */
+export function answerCurve(baseline: Baseline | undefined, validations: RunMetrics['validations']) {
+  const first = baseline ? [{ step: 0, loss: baseline.valLoss }] : [];
+  return [...first, ...validations.map(({ step, valLoss }) => ({ step, loss: valLoss }))];
+}
+
+/** Losses of masked tokens, from before the first step on; empty where nothing is masked. */
+export function maskedCurve(baseline: Baseline | undefined, validations: RunMetrics['validations']) {
+  const first = baseline?.maskedLoss === undefined ? [] : [{ step: 0, loss: baseline.maskedLoss }];
+  const rest = validations.flatMap(({ step, parts }) =>
+    parts?.masked === undefined ? [] : [{ step, loss: parts.masked }],
+  );
+  return [...first, ...rest];
+}
+
+function figures(
+  { masking }: FinetuneConfig,
+  facts: RunFacts,
+  { steps, validations }: RunMetrics,
+  baseline: Baseline | undefined,
+): [string, string][] {
+  const last = steps.at(-1);
+  const change = (curve: readonly { loss: number }[]) =>
+    curve.length === 0 ? 'none' : `${curve[0].loss.toFixed(3)} → ${curve.at(-1)!.loss.toFixed(3)}`;
+  const { numCopies, numMasked } = facts.duplication;
+  const masks =
+    masking.ratio > 0
+      ? `${masking.layout}, ${masking.loss}: ${numCopies.toLocaleString('en')} copies with ` +
+        `${numMasked.toLocaleString('en')} masks in the first epoch`
+      : 'none';
+  return [
+    ['Loss of held-out answers, nats per token', change(answerCurve(baseline, validations))],
+    ['Loss of masked tokens', change(maskedCurve(baseline, validations))],
+    ['Masking', masks],
+    ['Chat template', `${facts.template.name}, answers end with ${facts.template.endOfAnswer}`],
+    ['Conversations', `${facts.trainConversations} to train on, ${facts.validationConversations} held out`],
+    ['Parameters', facts.parameters.toLocaleString('en')],
+    ['Parameters trained', facts.trained.toLocaleString('en')],
+    ['Steps', `${last?.step ?? 0}, ${Number(facts.epochs.toFixed(2))} epochs`],
+    ['Tokens processed', (last?.tokens ?? 0).toLocaleString('en')],
+    ['Tokens per second, median', Math.round(medianThroughput(steps)).toLocaleString('en')],
+  ];
+}

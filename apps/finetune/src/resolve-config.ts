@@ -1,0 +1,83 @@
+import { parseConfig, type RecipeRules, Refusals, readRecipe } from '@meap/recipe-cli';
+import type { z } from 'zod';
+import { configSchema, type FinetuneConfigInput } from './config.ts';
+
+type Parsed = z.output<typeof configSchema>;
+
+/** A checked configuration in which nothing is left open but what depends on model and data. */
+export interface FinetuneConfig extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train'> {
+  model: { path: string };
+  data: Parsed['data'] & { files: string[] };
+  train: Parsed['train'] & { micro_batch_size: number };
+}
+
+const RULES: RecipeRules = {
+  paths: [
+    ['model', 'path'],
+    ['data', 'files'],
+    ['data', 'validation_files'],
+  ],
+  alternatives: [
+    ['data', 'validation_files', 'validation_fraction'],
+    ['train', 'epochs', 'max_steps'],
+  ],
+};
+
+/**
+ * Reads a recipe with all it extends, applies overrides and checks the result.
+ *
+ * @param overrides `path.to.key=value`, the value in YAML; later ones win
+ * @throws ConfigurationError naming every problem
+ */
+export function loadConfig(file: string, overrides: readonly string[] = []): FinetuneConfig {
+  return resolveConfig(readRecipe(file, overrides, RULES));
+}
+
+/**
+ * Checks a configuration and fills in every default.
+ *
+ * @throws ConfigurationError naming every problem with its path, value and what is allowed
+ */
+export function resolveConfig(input: FinetuneConfigInput | Record<string, unknown>): FinetuneConfig {
+  const { extends: base, ...config } = parseConfig(configSchema, input);
+  const { model, data, train, masking } = config;
+  const refusals = new Refusals();
+  if (base !== undefined) {
+    refusals.add('extends', base, 'none outside a recipe file; load it with loadConfig');
+  }
+  if (model.path === undefined) refusals.add('model.path', undefined, 'the folder of a Hugging Face model');
+  if (!data.files?.length) refusals.add('data.files', data.files, 'at least one file of conversations');
+  if (data.validation_files && data.validation_fraction) {
+    refusals.add('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
+  }
+  const micro_batch_size = train.micro_batch_size ?? train.global_batch_size;
+  if (train.global_batch_size % micro_batch_size !== 0) {
+    refusals.add(
+      'train.micro_batch_size',
+      micro_batch_size,
+      `a divisor of global_batch_size ${train.global_batch_size}`,
+    );
+  }
+  if (train.max_length < 2) refusals.add('train.max_length', train.max_length, 'at least 2');
+  if (train.min_learning_rate > train.learning_rate) {
+    refusals.add(
+      'train.min_learning_rate',
+      train.min_learning_rate,
+      `at most learning_rate ${train.learning_rate}`,
+    );
+  }
+  if (masking.loss === 'masked-only' && masking.ratio === 0) {
+    refusals.add('masking.loss', masking.loss, 'union with ratio 0, since nothing is masked');
+  }
+  refusals.throwIfAny();
+  return {
+    ...config,
+    model: { path: model.path! },
+    data: {
+      ...data,
+      files: data.files!,
+      validation_fraction: data.validation_files ? undefined : (data.validation_fraction ?? 0.02),
+    },
+    train: { ...train, micro_batch_size },
+  };
+}

@@ -1,0 +1,96 @@
+/** What is known of a run once its data are prepared and before its weights are loaded. */
+import { countParameters, type LlamaConfig, parseConfig, toHuggingFaceConfig } from '@meap/llama-model';
+import type { DuplicationStatistics } from '@meap/sft-duplication';
+import { countLoraParameters, type MemoryPlan, planMemory } from './memory-plan.ts';
+import type { ModelParts } from './model.ts';
+import { batchSource } from './objective.ts';
+import { type DataFacts, duplicatorOf, type PreparedData } from './prepare-data.ts';
+import type { FinetuneConfig } from './resolve-config.ts';
+import { packTo, stepsOf } from './training-parts.ts';
+
+/** Counts of a run; of the first epoch where epochs differ. */
+export interface RunFacts extends DataFacts {
+  /** Shape with room for the mask token. */
+  model: LlamaConfig;
+  parameters: number;
+  /** Parameters that are trained. */
+  trained: number;
+  /** Where the chat template came from, and the token that ends its answers. */
+  template: { name: string; endOfAnswer: string; addsEos: boolean };
+  trainConversations: number;
+  validationConversations: number;
+  /** What became of the training conversations in the first epoch. */
+  duplication: DuplicationStatistics;
+  /** Share of places in the first epoch's batches that are padding. */
+  padding: number;
+  epochs: number;
+  steps: number;
+  /** Tokens of an average step. */
+  tokensPerStep: number;
+  memory: MemoryPlan;
+}
+
+/** Describes a run by making the batches of its first epoch; loads nothing. */
+export function describeRun(config: FinetuneConfig, parts: ModelParts, data: PreparedData): RunFacts {
+  const { train, seed } = config;
+  const { encoder, tokenizer } = parts;
+  const { samples } = data.train;
+  const model = grownConfig(parts);
+  const steps = stepsOf(config, samples.length);
+  const duplicator = duplicatorOf(config, encoder, tokenizer);
+  const { statistics } = duplicator.duplicateAll(samples, { epoch: 0 });
+  const microBatches = train.global_batch_size / train.micro_batch_size;
+  const batches = batchSource({
+    samples,
+    duplicator,
+    seed,
+    globalBatchSize: train.global_batch_size,
+    microBatchSize: train.micro_batch_size,
+    packTo: packTo(config),
+  });
+  let [places, largest, used] = [0, 0, 0];
+  const shown = Math.min(steps, Math.ceil(samples.length / train.global_batch_size));
+  for (let step = 0; step < shown; step++) {
+    for (let microBatch = 0; microBatch < microBatches; microBatch++) {
+      const batch = batches.next({ step, microBatch }) as { kinds: Uint8Array };
+      places += batch.kinds.length;
+      largest = Math.max(largest, batch.kinds.length);
+      for (const kind of batch.kinds) if (kind !== 0) used++;
+    }
+  }
+  const parameters = countParameters(model);
+  const trained = config.lora ? countLoraParameters(model, config.lora) : parameters;
+  const { formats, dropped, skipped } = data;
+  return {
+    formats,
+    dropped,
+    skipped,
+    model,
+    parameters,
+    trained,
+    template: {
+      name: encoder.template.name,
+      endOfAnswer: tokenizer.idToToken(encoder.endOfAnswerId) ?? String(encoder.endOfAnswerId),
+      addsEos: encoder.addsEos,
+    },
+    trainConversations: samples.length,
+    validationConversations: data.validation.samples.length,
+    duplication: statistics,
+    padding: places === 0 ? 0 : 1 - used / places,
+    epochs: (steps * train.global_batch_size) / samples.length,
+    steps,
+    tokensPerStep: used / shown,
+    memory: planMemory(model, {
+      trained,
+      places: largest,
+      accumulates: microBatches > 1,
+      recompute: train.recompute,
+    }),
+  };
+}
+
+/** The model's config with as many embeddings as the tokenizer with the mask token needs. */
+function grownConfig({ config, tokenizer }: ModelParts): LlamaConfig {
+  const vocab_size = Math.max(config.vocab_size, tokenizer.vocabSize);
+  return parseConfig({ ...toHuggingFaceConfig(config), vocab_size }, 'model');
+}

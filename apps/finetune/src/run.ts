@@ -1,0 +1,117 @@
+/** One fine-tuning run from its configuration: model, data, training loop, export, report. */
+import { join } from 'node:path';
+import { finishedCheckpoint, openRunDirectory, writeConfig } from '@meap/recipe-cli';
+import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { type TrainEvent, train, validate, writeEnvironment } from '@meap/trainer';
+import { type Baseline, readBaseline, writeBaseline } from './baseline.ts';
+import { exportModel, loadModelParts, loadTrainableModel } from './model.ts';
+import { prepareData } from './prepare-data.ts';
+import { writeReport } from './report.ts';
+import type { FinetuneConfig } from './resolve-config.ts';
+import { describeRun, type RunFacts } from './run-facts.ts';
+import { trainingParts } from './training-parts.ts';
+import { packageVersion } from './version.ts';
+
+/** Options of {@link finetune}. */
+export interface FinetuneOptions {
+  /** The run directory; made if absent. */
+  out: string;
+  /**
+   * `auto` (default) goes on from the newest complete checkpoint of `out`, if any; `never` refuses a folder that is
+   * not empty; a path goes on from that checkpoint, or from the newest of that run.
+   */
+  resume?: 'auto' | 'never' | (string & {});
+  /** When aborted, the run saves and returns with status `stopped`. */
+  signal?: AbortSignal;
+  onEvent?: (event: FinetuneEvent) => void;
+}
+
+/** What {@link finetune} tells its caller while it runs. */
+export type FinetuneEvent =
+  | TrainEvent
+  | ({ type: 'backend' } & BackendDescription)
+  | { type: 'data'; conversations: number }
+  | ({ type: 'ready' } & RunFacts);
+
+/** How a call of {@link finetune} ended. */
+export interface FinetuneResult {
+  /** `complete`: the folder held a finished run already, and nothing was done. */
+  status: 'finished' | 'stopped' | 'complete';
+  /** Optimizer steps completed. */
+  step: number;
+  /** The newest checkpoint. */
+  checkpoint: string;
+  /** The finished model with adapters merged, a Hugging Face directory; absent when stopped. */
+  model?: string;
+}
+
+/**
+ * Fine-tunes a model with MEAP and writes a run directory; resumable to the byte.
+ *
+ * Checkpoints hold what is trained in float32: the model, or its adapter in the files of PEFT. `OUT/model` gets the
+ * finished model in the format of the published one.
+ *
+ * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
+ */
+export async function finetune(config: FinetuneConfig, options: FinetuneOptions): Promise<FinetuneResult> {
+  const { out, resume = 'auto', signal } = options;
+  const emit = options.onEvent ?? (() => {});
+  const warn = (message: string) => emit({ type: 'warning', message });
+  openRunDirectory(out, resume);
+  const parts = loadModelParts(config);
+  const data = await prepareData(config, parts.encoder, parts.tokenizer, (progress) =>
+    emit({ type: 'data', ...progress }),
+  );
+  const facts = describeRun(config, parts, data);
+  const exported = join(out, 'model');
+  if (resume === 'auto') {
+    const checkpoint = await finishedCheckpoint(out, facts.steps);
+    if (checkpoint) return { status: 'complete', step: facts.steps, checkpoint, model: exported };
+  }
+  const { count, first } = data.skipped;
+  if (count > 0) warn(`data: ${count} records skipped, the first: ${first}`);
+  const backend = await setBackend(config.backend);
+  setPrecision(config.precision);
+  emit({ type: 'backend', ...backend });
+  const model = await loadTrainableModel(config, parts);
+  try {
+    emit({ type: 'ready', ...facts });
+    const trained = await trainingParts(config, model, parts, data);
+    // Made before the first step but written when the folder is locked.
+    const baseline = readBaseline(out) ?? (await measureBaseline(trained, signal));
+    const result = await train({
+      ...trained,
+      directory: out,
+      resume,
+      signal,
+      onEvent: (event) => {
+        if (event.type === 'start') {
+          const changes = writeConfig(out, config);
+          if (event.step > 0) {
+            for (const change of changes) warn(`configuration changed since this run began: ${change}`);
+          }
+          writeEnvironment(out, { meap: packageVersion(), backend: { ...backend } });
+          if (baseline) writeBaseline(out, baseline);
+        }
+        emit(event);
+      },
+    });
+    const { status, step, checkpoint } = result;
+    if (status === 'stopped') return { status, step, checkpoint };
+    await exportModel(exported, model, { ...parts, baseModel: config.model.path }, parts.config.torch_dtype);
+    writeReport(out, config, facts);
+    return { status, step, checkpoint, model: exported };
+  } finally {
+    model.dispose();
+  }
+}
+
+async function measureBaseline(
+  { validation, samples }: Awaited<ReturnType<typeof trainingParts>>,
+  signal?: AbortSignal,
+): Promise<Baseline | undefined> {
+  const losses = await validate(validation, signal);
+  if (!losses) return undefined;
+  const rows = (await samples.generate(0)) as Baseline['samples'];
+  return { valLoss: losses.valLoss, maskedLoss: losses.parts?.masked, samples: rows };
+}

@@ -1,0 +1,45 @@
+/** What a finished run prints: the loss curve, answers before and after, where everything is. */
+import { join } from 'node:path';
+import {
+  duration,
+  lossCurveText,
+  medianThroughput,
+  plainText,
+  readLastSamples,
+  readMetrics,
+  short,
+} from '@meap/recipe-cli';
+import { readBaseline } from './baseline.ts';
+import { answerCurve, maskedCurve } from './report.ts';
+
+/** The text for people at the end of a run in `out`. */
+export function renderSummary(out: string, seconds: number): string {
+  const { steps, validations } = readMetrics(out);
+  const baseline = readBaseline(out);
+  const sections: string[] = [];
+  const curve = lossCurveText(steps);
+  if (curve) sections.push(curve);
+  for (const [i, { prompt, text }] of readLastSamples(out).entries()) {
+    const before = baseline?.samples[i];
+    const lines = [`question  ${prompt}`];
+    if (before?.prompt === prompt) lines.push(`before    ${before.text}`);
+    lines.push(`after     ${text}`);
+    sections.push(lines.map((line) => plainText(line.replace(/\n/g, '\n          '))).join('\n'));
+  }
+  const change = (points: readonly { loss: number }[]) =>
+    points.length < 2 ? undefined : `${points[0].loss.toFixed(3)} → ${points.at(-1)!.loss.toFixed(3)}`;
+  const answers = change(answerCurve(baseline, validations));
+  const masked = change(maskedCurve(baseline, validations));
+  sections.push(
+    [
+      ...(answers
+        ? [`held-out     loss of answers ${answers}${masked ? `, of masked tokens ${masked}` : ''}`]
+        : []),
+      `trained      on ${short(steps.at(-1)?.tokens ?? 0)} tokens, ${short(medianThroughput(steps))} tokens/s, ${duration(seconds)} in all`,
+      `model        ${join(out, 'model')}   (transformers loads it; talk to it: meap-chat --model ${join(out, 'model')})`,
+      `report       ${join(out, 'report.html')}`,
+      `metrics      ${join(out, 'metrics.jsonl')}, and tensorboard --logdir ${out}`,
+    ].join('\n'),
+  );
+  return sections.join('\n\n');
+}

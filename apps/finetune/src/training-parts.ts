@@ -1,0 +1,172 @@
+/** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
+import { createHash } from 'node:crypto';
+import type { Llama } from '@meap/llama-model';
+import { type SftBatch, TokenKind } from '@meap/sft-duplication';
+import { adamWOptimizer, type TrainOptions, warmupCosine } from '@meap/trainer';
+import { answer } from './answers.ts';
+import type { Conversation } from './formats.ts';
+import { loadTrained, type ModelParts, saveTrained } from './model.ts';
+import { batchOf, batchSource, sftLoss, type ValidationBatch, validationLoss } from './objective.ts';
+import { duplicatorOf, type PreparedData } from './prepare-data.ts';
+import type { FinetuneConfig } from './resolve-config.ts';
+
+type Parts = Required<
+  Pick<TrainOptions<SftBatch, ValidationBatch>, 'validation' | 'samples' | 'steps' | 'checkpoint'>
+> &
+  Omit<
+    TrainOptions<SftBatch, ValidationBatch>,
+    'directory' | 'resume' | 'utilisation' | 'signal' | 'onEvent'
+  >;
+
+/** Optimizer steps of a run over `numSamples` conversations. */
+export function stepsOf({ train }: FinetuneConfig, numSamples: number): number {
+  return train.max_steps ?? Math.max(1, Math.round((train.epochs * numSamples) / train.global_batch_size));
+}
+
+/** Most places of a packed row; undefined where rows are padded one by one. */
+export function packTo({ masking, train }: FinetuneConfig): number | undefined {
+  return masking.layout === 'separate-rows' ? undefined : train.max_length;
+}
+
+/** Everything about a run that follows from its configuration, its model and its data. */
+export async function trainingParts(
+  config: FinetuneConfig,
+  model: Llama,
+  parts: ModelParts,
+  data: PreparedData,
+): Promise<Parts> {
+  const { train, masking, validation, checkpoint, samples, seed } = config;
+  const microBatches = train.global_batch_size / train.micro_batch_size;
+  const steps = stepsOf(config, data.train.samples.length);
+  const savedWith = { ...parts, baseModel: config.model.path };
+  const held = validationBatches(config, parts, data);
+  const questions = heldOutQuestions(config, data);
+  return {
+    parameters: model.trainable,
+    loss: sftLoss(model, { seed, recompute: train.recompute }),
+    batches: batchSource({
+      samples: data.train.samples,
+      duplicator: duplicatorOf(config, parts.encoder, parts.tokenizer),
+      seed,
+      globalBatchSize: train.global_batch_size,
+      microBatchSize: train.micro_batch_size,
+      packTo: packTo(config),
+    }),
+    optimizer: adamWOptimizer({
+      beta1: train.adam_beta1,
+      beta2: train.adam_beta2,
+      epsilon: train.adam_epsilon,
+      weightDecay: train.weight_decay,
+    }),
+    schedule: warmupCosine({
+      peak: train.learning_rate,
+      minimum: train.min_learning_rate,
+      // The product may fall just short of a whole number: 0.29 · 100 is 28.999….
+      warmupSteps: Math.floor(train.warmup_ratio * steps + 1e-9),
+      totalSteps: steps,
+      microBatches,
+    }),
+    steps,
+    microBatches,
+    clipNorm: train.max_grad_norm,
+    validation: { every: validation.every, batches: () => held, loss: validationLoss(model) },
+    samples: {
+      every: samples.every,
+      generate: async (step) => {
+        const rows: { prompt: string; text: string }[] = [];
+        for (const question of questions) {
+          // A new seed at each step: the texts then differ by more than what was learned in between.
+          const options = {
+            maxNewTokens: samples.max_new_tokens,
+            temperature: samples.temperature,
+            seed: seed + step,
+          };
+          const text = await answer({ ...parts, model }, question, options);
+          rows.push({ prompt: question.at(-1)!.content, text });
+        }
+        return rows;
+      },
+    },
+    checkpoint: {
+      every: checkpoint.every,
+      keepLast: checkpoint.keep_last,
+      saveModel: (directory) => saveTrained(directory, model, savedWith),
+      loadModel: (directory) => loadTrained(directory, model),
+    },
+    // What decides the next step's numbers, hardware apart; the rest may change between two parts of a run.
+    fingerprints: {
+      data: data.fingerprint.slice(0, 16),
+      model: await fingerprintOf(model),
+      masking: Object.values(masking).join(' '),
+      lora: JSON.stringify(config.lora ?? null),
+      seed,
+      max_length: train.max_length,
+      global_batch_size: train.global_batch_size,
+      micro_batch_size: train.micro_batch_size,
+      precision: config.precision,
+    },
+  };
+}
+
+/** Held-out conversations in batches: answers as they are, and the same masks of their copies every time. */
+function validationBatches(
+  config: FinetuneConfig,
+  { encoder, tokenizer }: ModelParts,
+  { validation }: PreparedData,
+): ValidationBatch[] {
+  const { masking, train } = config;
+  const plain = duplicatorOf(config, encoder, tokenizer, { ratio: 0, loss: 'union' });
+  const masked = duplicatorOf(config, encoder, tokenizer, {
+    layout: 'separate-rows',
+    loss: 'masked-only',
+    refresh: 'static',
+  });
+  const count = Math.min(validation.samples.length, config.validation.max_samples);
+  const batches: ValidationBatch[] = [];
+  for (let start = 0; start < count; start += train.micro_batch_size) {
+    const indices = Int32Array.from(
+      { length: Math.min(train.micro_batch_size, count - start) },
+      (_, i) => start + i,
+    );
+    const place = { epoch: 0, order: indices };
+    const answers = plain.duplicateAll(validation.samples, place).rows;
+    const copies = masked
+      .duplicateAll(validation.samples, place)
+      .rows.filter(({ kinds }) => kinds.includes(TokenKind.masked));
+    let bytes = 0;
+    for (const index of indices) {
+      for (const { role, content, learn } of validation.conversations[index]) {
+        if (learn !== false && masking.loss_roles.includes(role)) bytes += Buffer.byteLength(content);
+      }
+    }
+    batches.push({
+      answers: batchOf(answers, train.max_length),
+      masked: copies.length > 0 ? batchOf(copies, train.max_length) : undefined,
+      bytes,
+    });
+  }
+  return batches;
+}
+
+/** The questions of `samples.prompts`, or the first of the held-out conversations up to their first answer. */
+function heldOutQuestions({ samples }: FinetuneConfig, { validation }: PreparedData): Conversation[] {
+  if (samples.prompts) return samples.prompts.map((content) => [{ role: 'user', content }]);
+  return validation.conversations
+    .map((conversation) => {
+      const end = conversation.findIndex(({ role }) => role === 'assistant');
+      return conversation.slice(0, Math.max(end, 1));
+    })
+    .slice(0, samples.count);
+}
+
+/** Shape, and the weights of the norms: they tell one trained model from another of the same shape. */
+async function fingerprintOf(model: Llama): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify(model.config));
+  // With an adapter the model itself stays as it was; without one it changes, and the checkpoint holds it.
+  if (model.adapter) {
+    for (const [name, parameter] of model.parameters) {
+      if (name.endsWith('norm.weight')) hash.update(new Uint8Array((await parameter.data()).buffer));
+    }
+  }
+  return hash.digest('hex').slice(0, 16);
+}

@@ -1,0 +1,99 @@
+/** Running a command: its streams, its errors as one line each, its exit code. */
+import { type Command, CommanderError } from 'commander';
+import { ConfigurationError } from './errors.ts';
+
+/** Streams of a process, or stand-ins for them in a test. */
+export interface CommandIo {
+  stdout: NodeJS.WriteStream;
+  stderr: NodeJS.WriteStream;
+}
+
+/** Exit codes: done, failed, wrong usage or configuration; stopped by a signal is 128 + its number. */
+export const EXIT = { done: 0, failed: 1, misused: 2, SIGINT: 130, SIGTERM: 143 } as const;
+
+/** Options of {@link runCommand}. */
+export interface RunCommandOptions {
+  io: CommandIo;
+  /** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
+  isUserError: (error: unknown) => error is Error;
+  /** What the command does; returns its exit code. */
+  action: () => Promise<number>;
+}
+
+/** Parses, runs, and turns what goes wrong into one line a problem and an exit code. */
+export async function runCommand(
+  command: Command,
+  argv: readonly string[],
+  { io, isUserError, action }: RunCommandOptions,
+): Promise<number> {
+  let code: number = EXIT.done;
+  command
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
+    .action(async () => {
+      code = await action();
+    });
+  try {
+    await command.parseAsync(argv as string[], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.misused;
+    const message = isUserError(error)
+      ? error.message
+      : `a fault of this program, please report it: ${error instanceof Error ? error.stack : String(error)}`;
+    const lines = error instanceof ConfigurationError ? error.problems : [message];
+    for (const line of lines) io.stderr.write(`${command.name()}: ${line}\n`);
+    return error instanceof ConfigurationError ? EXIT.misused : EXIT.failed;
+  }
+}
+
+/** Flags of every command that trains. */
+export interface TrainingFlags {
+  config: string;
+  set: string[];
+  out?: string;
+  resume: string;
+  backend?: string;
+  precision?: string;
+  dryRun?: true;
+  json?: true;
+}
+
+/** Adds the flags that every command that trains has. */
+export function withTrainingFlags(command: Command): Command {
+  return command
+    .requiredOption('--config <file>', 'recipe to run')
+    .option(
+      '--set <key=value>',
+      'change a key of the recipe, such as train.max_steps=100; repeatable',
+      (value: string, previous: string[]) => [...previous, value],
+      [],
+    )
+    .option('--out <dir>', 'run directory (default: runs/NAME OF THE RECIPE)')
+    .option(
+      '--resume <auto|never|dir>',
+      'go on from the newest checkpoint in --out, or from that of another run',
+      'auto',
+    )
+    .option('--backend <name>', 'auto, native, wasm or cpu')
+    .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')
+    .option('--dry-run', 'say what the run would be and take, without training')
+    .option('--json', 'print one JSON object a line');
+}
+
+/** All overrides that flags ask for. */
+export function overridesOf({ set, backend, precision }: TrainingFlags): string[] {
+  const given = Object.entries({ backend, precision });
+  return [...set, ...given.flatMap(([key, value]) => (value === undefined ? [] : [`${key}=${value}`]))];
+}
+
+/** The command that goes on with this run: the same, with the folder named and resuming allowed. */
+export function commandToResume(name: string, argv: readonly string[], out: string): string {
+  const kept = argv.filter((arg, i) => !arg.startsWith('--resume') && argv[i - 1] !== '--resume');
+  const names = kept.some((arg) => arg === '--out' || arg.startsWith('--out='));
+  return [name, ...(names ? kept : [...kept, '--out', out])].map(quote).join(' ');
+}
+
+function quote(argument: string): string {
+  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
+}

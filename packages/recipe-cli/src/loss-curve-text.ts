@@ -1,0 +1,14 @@
+import type { StepMetrics } from '@meap/trainer';
+import asciichart from 'asciichart';
+import { lossCurve } from './metrics.ts';
+
+/** Columns of the loss curve beside its axis. */
+const CURVE_COLUMNS = 64;
+
+/** The loss over a run as a chart of characters under a title; undefined where there are too few steps. */
+export function lossCurveText(steps: readonly StepMetrics[]): string | undefined {
+  const curve = lossCurve(steps, CURVE_COLUMNS).map(({ loss }) => loss);
+  if (curve.length < 2) return undefined;
+  const title = `loss, nats per token, steps 1 to ${steps.at(-1)!.step}`;
+  return `${title}\n${asciichart.plot(curve, { height: 10, format: (x) => x.toFixed(2).padStart(7) })}`;
+}

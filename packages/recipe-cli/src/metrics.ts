@@ -1,0 +1,57 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
+
+/** What `metrics.jsonl` holds of a run so far. */
+export interface RunMetrics {
+  steps: StepMetrics[];
+  validations: ValidationMetrics[];
+}
+
+/** Reads a run's `metrics.jsonl`; steps of earlier parts of a resumed run are in it too. */
+export function readMetrics(out: string): RunMetrics {
+  const steps: StepMetrics[] = [];
+  const validations: ValidationMetrics[] = [];
+  for (const line of readLines<StepMetrics | ValidationMetrics>(join(out, 'metrics.jsonl'))) {
+    if ('valLoss' in line) validations.push(line);
+    else steps.push(line);
+  }
+  return { steps, validations };
+}
+
+/** A line of `samples.jsonl`. */
+export interface SampleLine {
+  step: number;
+  prompt: string;
+  text: string;
+}
+
+/** The samples of the last step that has any. */
+export function readLastSamples(out: string): SampleLine[] {
+  const lines = readLines<SampleLine>(join(out, 'samples.jsonl'));
+  return lines.filter(({ step }) => step === lines.at(-1)?.step);
+}
+
+/** Mean losses of at most `most` equal runs of steps: a curve that fits a page. */
+export function lossCurve(steps: readonly StepMetrics[], most: number): { step: number; loss: number }[] {
+  const finite = steps.filter((line): line is StepMetrics & { loss: number } => line.loss !== null);
+  const size = Math.max(1, Math.ceil(finite.length / most));
+  const curve: { step: number; loss: number }[] = [];
+  for (let start = 0; start < finite.length; start += size) {
+    const run = finite.slice(start, start + size);
+    curve.push({ step: run.at(-1)!.step, loss: run.reduce((sum, { loss }) => sum + loss, 0) / run.length });
+  }
+  return curve;
+}
+
+/** Tokens per second over a run: the median step, which pauses of the machine do not move. */
+export function medianThroughput(steps: readonly StepMetrics[]): number {
+  const sorted = steps.map(({ tokensPerSecond }) => tokensPerSecond).sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}
+
+function readLines<Line>(path: string): Line[] {
+  if (!existsSync(path)) return [];
+  const lines = readFileSync(path, 'utf8').split('\n');
+  return lines.filter(Boolean).map((line) => JSON.parse(line));
+}

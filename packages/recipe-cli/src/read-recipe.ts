@@ -1,0 +1,124 @@
+import { readFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { parse, parseDocument } from 'yaml';
+import { ConfigurationError, reasonOf } from './errors.ts';
+
+/** Keys with values, as they stand in YAML. */
+export type Layer = Record<string, unknown>;
+
+/** What a program has to tell about its recipes' keys. */
+export interface RecipeRules {
+  /** Sections' keys that hold a path or a list of them: `[section, key]`. */
+  paths: readonly (readonly [section: string, key: string])[];
+  /** Keys of which a run takes one: a layer that gives one drops the others that it inherits. */
+  alternatives?: readonly (readonly [section: string, ...keys: string[]])[];
+}
+
+/**
+ * Reads a recipe with all it extends, and lays overrides over it; checking the result is the caller's.
+ *
+ * A recipe overrides what it extends key by key; null takes an inherited key away; lists are replaced. Paths are
+ * relative to the file they stand in, those of overrides to the working directory.
+ *
+ * @param overrides `path.to.key=value`, the value in YAML; later ones win
+ * @throws ConfigurationError for a file that cannot be read or is not YAML, for recipes that extend each other in a
+ *   circle, for an override that is none
+ */
+export function readRecipe(file: string, overrides: readonly string[], rules: RecipeRules): Layer {
+  let config = readLayers(resolve(file), [], rules);
+  for (const override of overrides) config = merge(config, parseOverride(override, rules), rules);
+  return config;
+}
+
+function readLayers(file: string, derived: readonly string[], rules: RecipeRules): Layer {
+  const shown = derived.length === 0 ? file : `${file} (extended by ${derived.at(-1)})`;
+  if (derived.includes(file))
+    throw new ConfigurationError([`${shown}: recipes extend each other in a circle`]);
+  let content: string;
+  try {
+    content = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigurationError([`${shown}: cannot be read: ${reasonOf(error)}`]);
+  }
+  const document = parseDocument(content);
+  if (document.errors.length > 0) {
+    throw new ConfigurationError(document.errors.map((error) => `${shown}: not YAML: ${reasonOf(error)}`));
+  }
+  const layer: unknown = document.toJS() ?? {};
+  if (!isLayer(layer)) {
+    throw new ConfigurationError([`${shown}: got ${JSON.stringify(layer)}, expected keys with values`]);
+  }
+  const directory = dirname(file);
+  const { extends: base, ...own } = withAbsolutePaths(layer, directory, rules);
+  if (base === undefined) return own;
+  if (typeof base !== 'string') {
+    throw new ConfigurationError([
+      `${shown}: extends: got ${JSON.stringify(base)}, expected the path of a recipe`,
+    ]);
+  }
+  return merge(readLayers(resolve(directory, base), [...derived, file], rules), own, rules);
+}
+
+function parseOverride(override: string, rules: RecipeRules): Layer {
+  const at = override.indexOf('=');
+  const keys = override.slice(0, at).split('.');
+  if (at < 1 || keys.includes('')) {
+    throw new ConfigurationError([
+      `--set ${override}: expected path.to.key=value, such as train.max_steps=100`,
+    ]);
+  }
+  let value: unknown;
+  try {
+    value = parse(override.slice(at + 1));
+  } catch (error) {
+    throw new ConfigurationError([`--set ${override}: the value is not YAML: ${reasonOf(error)}`]);
+  }
+  const layer = keys.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Layer;
+  return withAbsolutePaths(layer, process.cwd(), rules);
+}
+
+/** Lays one layer over another; neither is changed. */
+function merge(base: Layer, over: Layer, { alternatives: rules = [] }: RecipeRules): Layer {
+  const merged = mergeKeys(base, over);
+  for (const [section, ...alternatives] of rules) {
+    const given = over[section];
+    const result = merged[section];
+    if (!isLayer(given) || !isLayer(result)) continue;
+    const [chosen, ...others] = alternatives.filter((key) => given[key] != null);
+    if (chosen === undefined || others.length > 0) continue;
+    for (const key of alternatives) if (key !== chosen) delete result[key];
+  }
+  return merged;
+}
+
+function mergeKeys(base: Layer, over: Layer): Layer {
+  const merged: Layer = { ...base };
+  for (const [key, value] of Object.entries(over)) {
+    const inherited = Object.hasOwn(base, key) ? base[key] : undefined;
+    if (value === null) delete merged[key];
+    else define(merged, key, isLayer(value) ? mergeKeys(isLayer(inherited) ? inherited : {}, value) : value);
+  }
+  return merged;
+}
+
+function withAbsolutePaths(layer: Layer, directory: string, { paths }: RecipeRules): Layer {
+  const result = structuredClone(layer);
+  for (const [section, key] of paths) {
+    const within = result[section];
+    if (!isLayer(within)) continue;
+    const value = within[key];
+    const absolute = (path: unknown) =>
+      typeof path === 'string' && path !== '' ? resolve(directory, path) : path;
+    if (value !== undefined) within[key] = Array.isArray(value) ? value.map(absolute) : absolute(value);
+  }
+  return result;
+}
+
+/** Assigns a key that may be called `__proto__`; the schema then refuses it like any other unknown one. */
+function define(target: Layer, key: string, value: unknown): void {
+  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
+}
+
+function isLayer(value: unknown): value is Layer {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

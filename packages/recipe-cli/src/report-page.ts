@@ -1,0 +1,113 @@
+/** `report.html`: one self-contained page about a finished run, light or dark as the reader has it. */
+import { renameSync, writeFileSync } from 'node:fs';
+
+/** A line of a chart. */
+export interface ChartSeries {
+  name: string;
+  points: readonly { step: number; loss: number }[];
+  /** Dots where values are few, a line where they are many. */
+  style: 'line' | 'dots';
+  /** Which of the page's three colours. */
+  color: 'first' | 'second' | 'third';
+}
+
+/** What a page shows, from top to bottom. */
+export interface ReportPage {
+  title: string;
+  /** Rows of the table: name and value. */
+  figures: readonly (readonly [name: string, value: string])[];
+  /** Headings with HTML below them; use {@link escapeHtml} on any text from outside. */
+  sections: readonly { heading: string; html: string }[];
+}
+
+/** Writes the page, complete or not at all. */
+export function writeReportPage(path: string, page: ReportPage): void {
+  writeFileSync(`${path}.partial`, renderReportPage(page));
+  renameSync(`${path}.partial`, path);
+}
+
+/** The page as a string. */
+export function renderReportPage({ title, figures, sections }: ReportPage): string {
+  const rows = figures
+    .map(([name, value]) => `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`)
+    .join('\n');
+  const body = sections.map(({ heading, html }) => `<h2>${escapeHtml(heading)}</h2>\n${html}`).join('\n');
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>${escapeHtml(title)}</title>
+<style>
+:root { --ink: #1d2433; --paper: #fff; --faint: #d9dde5; --first: #2f6fde; --second: #d2571e; --third: #2e8b57; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e4e8f0; --paper: #14171e; --faint: #39404e; --first: #7aa8ff; --second: #ff9a62; --third: #6fcf97; }
+}
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 50rem;
+  margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; }
+th { text-align: left; font-weight: normal; padding-right: 2rem; vertical-align: top; }
+td { font-variant-numeric: tabular-nums; }
+tr { border-bottom: 1px solid var(--faint); }
+svg { width: 100%; height: auto; }
+svg text { fill: var(--ink); font-size: 12px; }
+pre, blockquote { white-space: pre-wrap; overflow-wrap: anywhere; }
+pre { border: 1px solid var(--faint); padding: 1rem; font-size: 13px; }
+blockquote { border-left: 3px solid var(--first); margin-left: 0; padding-left: 1rem; }
+</style>
+</head>
+<body>
+<h1>${escapeHtml(title)}</h1>
+<table>
+${rows}
+</table>
+${body}
+</body>
+</html>
+`;
+}
+
+const WIDTH = 760;
+const HEIGHT = 320;
+const LEFT = 44;
+const BOTTOM = 28;
+
+/** Losses over steps as an SVG with a legend below it; `note` ends the legend. */
+export function renderLossChart(series: readonly ChartSeries[], note: string): string {
+  const all = series.flatMap(({ points }) => points);
+  if (all.length === 0) return '<p>No steps yet.</p>';
+  const lastStep = Math.max(1, ...all.map(({ step }) => step));
+  const low = Math.min(...all.map(({ loss }) => loss));
+  const high = Math.max(...all.map(({ loss }) => loss), low + 1e-3);
+  const x = (step: number) => (LEFT + (step / lastStep) * (WIDTH - LEFT - 8)).toFixed(1);
+  const y = (loss: number) => (8 + ((high - loss) / (high - low)) * (HEIGHT - BOTTOM - 8)).toFixed(1);
+  const levels = [0, 1, 2, 3, 4].map((i) => low + ((high - low) * i) / 4);
+  const marks = [0, 1, 2, 3, 4].map((i) => Math.round((lastStep * i) / 4));
+  const drawn = series.map(({ points, style, color }) => {
+    const line = points.map(({ step, loss }) => `${x(step)},${y(loss)}`).join(' ');
+    const polyline = `<polyline points="${line}" fill="none" stroke="var(--${color})" stroke-width="1.5"/>`;
+    const dots = points.map(
+      ({ step, loss }) => `<circle cx="${x(step)}" cy="${y(loss)}" r="4" fill="var(--${color})"/>`,
+    );
+    return style === 'line' ? polyline : dots.join('\n');
+  });
+  const legend = series
+    .filter(({ points }) => points.length > 0)
+    .map(({ name, style, color }) => {
+      const sign = style === 'line' ? '—' : '●';
+      return `<span style="color: var(--${color})">${sign}</span> ${escapeHtml(name)}`;
+    });
+  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Loss in nats per token over steps">
+${levels.map((loss) => `<path d="M${LEFT} ${y(loss)}H${WIDTH - 8}" stroke="var(--faint)"/><text x="0" y="${y(loss)}" dy="4">${loss.toFixed(2)}</text>`).join('\n')}
+${marks.map((step) => `<text x="${x(step)}" y="${HEIGHT - 6}" text-anchor="${step === 0 ? 'start' : 'end'}">${step}</text>`).join('\n')}
+${drawn.join('\n')}
+</svg>
+<p>${legend.join('; ')}; ${escapeHtml(note)}</p>`;
+}
+
+/** Text as HTML shows it, tags and all. */
+export function escapeHtml(text: string): string {
+  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+  return text.replace(/[&<>"]/g, (character) => entities[character]);
+}

@@ -1,0 +1,87 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { latestCheckpoint, listCheckpoints } from '@meap/trainer';
+import { parse } from 'yaml';
+import { RunError, reasonOf } from './errors.ts';
+import { configToYaml } from './parse-config.ts';
+
+/**
+ * Makes a run directory and proves that it can be written, before hours are spent on data.
+ *
+ * @throws RunError where it cannot, where it is not empty and `resume` is `never`, or where `resume` names no folder
+ */
+export function openRunDirectory(out: string, resume: string): void {
+  if (resume !== 'auto' && resume !== 'never' && !existsSync(resume)) {
+    throw new RunError(
+      `--resume ${resume}: no such folder, expected auto, never, or a checkpoint or run to go on from`,
+    );
+  }
+  try {
+    mkdirSync(out, { recursive: true });
+    const probe = join(out, `.probe-${process.pid}`);
+    writeFileSync(probe, '');
+    rmSync(probe);
+  } catch (error) {
+    throw new RunError(
+      `--out ${out}: cannot be written: ${reasonOf(error)}; choose a folder you may write to`,
+      {
+        cause: error,
+      },
+    );
+  }
+  if (resume === 'never' && readdirSync(out).length > 0) {
+    throw new RunError(
+      `--out ${out}: the folder is not empty, expected an empty one with --resume never; choose another, or --resume auto`,
+    );
+  }
+}
+
+/** The checkpoint of a run that has all its steps and its report; undefined where anything is left to do. */
+export async function finishedCheckpoint(out: string, steps: number): Promise<string | undefined> {
+  const checkpoints = join(out, 'checkpoints');
+  const [newest] = await listCheckpoints(checkpoints);
+  if (!newest || !existsSync(join(out, 'report.html'))) return undefined;
+  if (Number(/\d+$/.exec(newest)?.[0]) < steps) return undefined;
+  // Damaged ones are reported when the run goes on.
+  const found = await latestCheckpoint(checkpoints, () => {}).catch(() => undefined);
+  return found && found.state.step >= steps ? found.path : undefined;
+}
+
+/** Writes `config.yaml`, and returns how it differs from the one that was there. */
+export function writeConfig(out: string, config: object): string[] {
+  const path = join(out, 'config.yaml');
+  const changes = existsSync(path) ? changedKeys(readYaml(path), readBack(config)) : [];
+  writeFileSync(`${path}.partial`, configToYaml(config));
+  renameSync(`${path}.partial`, path);
+  return changes;
+}
+
+/** One line for each key whose value differs, such as `train.max_steps: 100 → 200`. */
+export function changedKeys(before: unknown, after: unknown): string[] {
+  const [old, now] = [flatten(before), flatten(after)];
+  return [...new Set([...old.keys(), ...now.keys()])]
+    .filter((key) => old.get(key) !== now.get(key))
+    .map((key) => `${key}: ${old.get(key) ?? 'nothing'} → ${now.get(key) ?? 'nothing'}`);
+}
+
+function flatten(value: unknown, path = '', into = new Map<string, string>()): Map<string, string> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    for (const [key, inner] of Object.entries(value)) flatten(inner, path ? `${path}.${key}` : key, into);
+  } else if (value !== undefined) {
+    into.set(path, JSON.stringify(value));
+  }
+  return into;
+}
+
+/** As it will be read: what YAML does not keep must not count as a change. */
+function readBack(config: object): unknown {
+  return parse(configToYaml(config));
+}
+
+function readYaml(path: string): unknown {
+  try {
+    return parse(readFileSync(path, 'utf8'));
+  } catch {
+    return {};
+  }
+}
