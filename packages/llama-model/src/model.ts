@@ -203,7 +203,10 @@ export class Llama {
     const count = mask_BT ? countMask(mask_BT, inputs_BT) : targets_BT.size;
     const sum = tf.tidy(() => {
       const x_NE = this.hidden(inputs_BT, options).reshape([-1, this.config.hidden_size]) as tf.Tensor2D;
-      return linearCrossEntropy(x_NE, this.#head(), targets_BT.as1D(), mask_BT?.toFloat().as1D());
+      const mask_N = mask_BT?.toFloat().as1D();
+      // An adapter's training leaves the head alone.
+      const frozenWeight = this.adapter !== undefined;
+      return linearCrossEntropy(x_NE, this.#head(), targets_BT.as1D(), mask_N, { frozenWeight });
     });
     return { sum, count };
   }

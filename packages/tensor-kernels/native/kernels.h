@@ -25,7 +25,8 @@ struct Attention {
 };
 
 struct CrossEntropy {
-  // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N]; dx, dWeight null: no gradients.
+  // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N];
+  // dx null: no gradients; dWeight null: none of the weight.
   const float *x, *weight;
   const int32_t *targets;
   const float *mask;

@@ -9,6 +9,7 @@ export type { Precision } from './native-backend.ts';
 export {
   attention,
   embedding,
+  type LinearCrossEntropyOptions,
   linear,
   linearCrossEntropy,
   rmsNorm,

@@ -15,6 +15,7 @@ interface TensorData {
 interface CpuBackend extends tf.KernelBackend {
   data: tf.DataStorage<TensorData>;
   write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object;
+  incRef(dataId: object): void;
   makeTensorInfo(shape: number[], dtype: tf.DataType, values?: tf.TypedArray): tf.TensorInfo;
 }
 

@@ -108,10 +108,11 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
     return dTable.info;
   },
 
-  LinearCrossEntropy({ backend, inputs: { x, weight, targets, mask }, attrs: { withGradients } }) {
+  LinearCrossEntropy({ backend, inputs: { x, weight, targets, mask }, attrs: { gradients } }) {
     const [N, C] = x.shape;
     const losses = backend.allocate([N]);
-    const gradients = withGradients ? [backend.allocate(x.shape), backend.allocate(weight.shape)] : [];
+    const dx = gradients === 'none' ? undefined : backend.allocate(x.shape);
+    const dWeight = gradients === 'both' ? backend.allocate(weight.shape) : undefined;
     backend.addon.crossEntropy(
       N,
       weight.shape[0],
@@ -120,10 +121,10 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
       ...[x, weight, targets].map((tensor) => backend.values(tensor)),
       optionalValues(backend, mask),
       losses.values,
-      ...gradients.map(({ values }) => values),
-      ...(withGradients ? [] : [null, null]),
+      dx?.values,
+      dWeight?.values,
     );
-    return [losses.info, ...gradients.map(({ info }) => info)];
+    return [losses, dx, dWeight].flatMap((made) => (made ? [made.info] : []));
   },
 
   AdamW({ backend, inputs: { parameter, gradient, firstMoment, secondMoment }, attrs }) {
@@ -199,9 +200,14 @@ const overrides: Record<string, (call: Call) => tf.TensorInfo | undefined> = {
     if (sizeFromShape(scalar.shape) !== 1 || scalar.shape.length > other.shape.length) {
       return elementwise('multiply')({ backend, inputs: { a, b }, attrs });
     }
+    const factor = backend.values(scalar)[0];
+    if (factor === 1) {
+      backend.incRef(other.dataId);
+      return { dataId: other.dataId, shape: other.shape, dtype: other.dtype };
+    }
     const y = backend.allocate(other.shape);
     const values = backend.values(other) as Float32Array;
-    backend.addon.scale(values.length, backend.values(scalar)[0], values, y.values);
+    backend.addon.scale(values.length, factor, values, y.values);
     return y.info;
   },
 };

@@ -109,6 +109,34 @@ describe('recompute', () => {
   });
 });
 
+describe('linearCrossEntropy with a frozen head', () => {
+  it.each(['native', 'cpu'] as const)('has the same loss and input gradient on %s', async (backend) => {
+    await k.setBackend(backend);
+    const [x, w] = [random<tf.Tensor2D>([5, 4], 1), random<tf.Tensor2D>([7, 4], 2)];
+    const targets = tf.tensor1d([3, 0, 6, 3, 1], 'int32');
+    const run = (frozenWeight: boolean) =>
+      tf.valueAndGrad((x) => k.linearCrossEntropy(x as tf.Tensor2D, w, targets, undefined, { frozenWeight }))(
+        x,
+      );
+    const [trained, frozen] = [run(false), run(true)];
+    expectClose(frozen.value, trained.value, { relative: 0 });
+    expectClose(frozen.grad, trained.grad, { relative: 0 });
+  });
+
+  it('makes no gradient of the head on native', async () => {
+    await k.setBackend('native');
+    const [x, w] = [random<tf.Tensor2D>([5, 4], 1), random<tf.Tensor2D>([9000, 4], 2)];
+    const targets = tf.zeros([5], 'int32') as tf.Tensor1D;
+    const profile = await tf.profile(() =>
+      tf.grad((x) => k.linearCrossEntropy(x as tf.Tensor2D, w, targets, undefined, { frozenWeight: true }))(
+        x,
+      ),
+    );
+    const shapes = profile.kernels.flatMap(({ outputShapes }) => outputShapes.map(String));
+    expect(shapes).not.toContain('9000,4');
+  });
+});
+
 describe('recompute with constants', () => {
   it('holds them until the backward pass, though the forward pass made them', async () => {
     await k.setBackend('native');

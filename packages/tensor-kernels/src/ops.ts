@@ -198,6 +198,11 @@ export function embedding(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
   });
 }
 
+/** Options of {@link linearCrossEntropy}. */
+export interface LinearCrossEntropyOptions {
+  frozenWeight?: boolean;
+}
+
 /**
  * Language-model head and loss in one: the sum over tokens of −log softmax(x·weightᵀ)[target], in nats.
  *
@@ -208,6 +213,7 @@ export function embedding(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
  * @param weight_VC float32 `[V, C]` head.
  * @param targets_N int32 `[N]`, each in [0, V).
  * @param mask_N float32 `[N]` weight of each token's loss; 1 everywhere by default.
+ * @param options.frozenWeight leaves out the head's gradient, its work and its memory, where nothing trains it.
  * @returns float32 scalar, a sum: divide by your token count.
  */
 export function linearCrossEntropy(
@@ -215,6 +221,7 @@ export function linearCrossEntropy(
   weight_VC: tf.Tensor2D,
   targets_N: tf.Tensor1D,
   mask_N?: tf.Tensor1D,
+  { frozenWeight = false }: LinearCrossEntropyOptions = {},
 ): tf.Scalar {
   requireHead('linearCrossEntropy', x_NC, weight_VC, targets_N);
   if (mask_N) {
@@ -226,17 +233,13 @@ export function linearCrossEntropy(
   if (!hasKernel('LinearCrossEntropy')) {
     return linearCrossEntropyReference(x_NC, weight_VC, targets_N, mask_N);
   }
-  const inputs = { targets: targets_N, mask: mask_N };
-  if (!isRecording()) {
-    const attributes = { withGradients: false };
-    return tf.tidy(() =>
-      tf.sum(runKernel('LinearCrossEntropy', { x: x_NC, weight: weight_VC, ...inputs }, attributes)[0]),
-    );
-  }
-  return customGradient([x_NC, weight_VC], ([x, weight], save) => {
-    const attributes = { withGradients: true };
-    const [losses, dx, dWeight] = runKernel('LinearCrossEntropy', { x, weight, ...inputs }, attributes);
-    save([dx, dWeight]);
+  const run = (x: tf.Tensor, weight: tf.Tensor, gradients: 'none' | 'x' | 'both') =>
+    runKernel('LinearCrossEntropy', { x, weight, targets: targets_N, mask: mask_N }, { gradients });
+  if (!isRecording()) return tf.tidy(() => tf.sum(run(x_NC, weight_VC, 'none')[0]));
+  const trained = frozenWeight ? [x_NC] : [x_NC, weight_VC];
+  return customGradient(trained, ([x, weight = weight_VC], save) => {
+    const [losses, ...gradients] = run(x, weight, frozenWeight ? 'x' : 'both');
+    save(gradients);
     return {
       value: tf.sum(losses),
       gradient: (dy, saved) => saved.map((gradient) => tf.mul(gradient, dy)),
@@ -256,7 +259,7 @@ export function tokenLosses(x_NC: tf.Tensor2D, weight_VC: tf.Tensor2D, targets_N
   requireHead('tokenLosses', x_NC, weight_VC, targets_N);
   if (!hasKernel('LinearCrossEntropy')) return tokenLossesReference(x_NC, weight_VC, targets_N);
   const inputs = { x: x_NC, weight: weight_VC, targets: targets_N };
-  return runKernel('LinearCrossEntropy', inputs, { withGradients: false })[0] as tf.Tensor1D;
+  return runKernel('LinearCrossEntropy', inputs, { gradients: 'none' })[0] as tf.Tensor1D;
 }
 
 function requireHead(op: string, x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf.Tensor): void {
