@@ -4,6 +4,7 @@
  * Its JSON has the keys of the PyTorch script it is raced against.
  */
 import { createLlama, flopsPerToken, parseConfig, presets } from '@meap/llama-model';
+import { runCommand } from '@meap/recipe-cli';
 import {
   type BackendName,
   describeBackend,
@@ -16,7 +17,7 @@ import {
 import { adamWOptimizer } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { runCommand } from './command.ts';
+import { isUserError } from './errors.ts';
 
 interface BenchOptions {
   preset: 'tiny' | 'small' | '100m';
@@ -109,10 +110,11 @@ const program = new Command('bench-train')
   .addOption(new Option('--backend <name>').choices(['auto', 'native', 'wasm', 'cpu']).default('auto'))
   .option('--recompute', 'recompute activations per block', false)
   .option('--json', 'print one JSON object', false);
-process.exitCode = await runCommand(program, process.argv.slice(2), process, async () => {
+const action = async () => {
   const options = program.opts<BenchOptions>();
   const result = await benchmark(options);
   if (options.json) console.log(JSON.stringify(result));
   else for (const [key, value] of Object.entries(result)) console.log(`${key.padEnd(18)} ${value}`);
   return 0;
-});
+};
+process.exitCode = await runCommand(program, process.argv.slice(2), { io: process, isUserError, action });

@@ -1,9 +1,18 @@
 /** The command line of `meap-pretrain`, as a function from arguments to an exit code. */
 import { basename, extname, join } from 'node:path';
+import {
+  type CommandIo,
+  commandToResume,
+  EXIT,
+  overridesOf,
+  runCommand,
+  type TrainingFlags,
+  withTrainingFlags,
+} from '@meap/recipe-cli';
 import { stopOnSignals } from '@meap/trainer';
-import { Command, CommanderError } from 'commander';
+import { Command } from 'commander';
 import { dryRun, renderDryRun } from './dry-run.ts';
-import { ConfigurationError, isUserError } from './errors.ts';
+import { isUserError } from './errors.ts';
 import { loadConfig } from './load-config.ts';
 import { createProgress } from './progress.ts';
 import type { PretrainConfig } from './resolve-config.ts';
@@ -11,66 +20,24 @@ import { type PretrainEvent, pretrain, type RunFacts } from './run.ts';
 import { renderSummary } from './summary.ts';
 import { packageVersion } from './version.ts';
 
-/** Streams and signals of a process, or stand-ins for them in a test. */
-export interface CommandIo {
-  stdout: NodeJS.WriteStream;
-  stderr: NodeJS.WriteStream;
-}
-
-interface Flags {
-  config: string;
-  set: string[];
-  out?: string;
-  resume: string;
-  backend?: string;
-  precision?: string;
-  dryRun?: true;
-  json?: true;
-}
-
-/** Exit codes: done, failed, wrong usage or configuration, stopped by a signal (128 + its number). */
-const [DONE, FAILED, MISUSED] = [0, 1, 2];
-const SIGNAL_CODES: Record<string, number> = { SIGINT: 130, SIGTERM: 143 };
-
 /** Runs `meap-pretrain`; everything it has to say to its user goes through `io`. */
 export async function pretrainCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
-  const command = new Command('meap-pretrain')
-    .description('Pre-train a LLaMA with MEAP from a YAML recipe.')
-    .requiredOption('--config <file>', 'recipe to run')
-    .option(
-      '--set <key=value>',
-      'change a key of the recipe, such as train.max_steps=100; repeatable',
-      append,
-      [],
-    )
-    .option('--out <dir>', 'run directory (default: runs/NAME OF THE RECIPE)')
-    .option(
-      '--resume <auto|never|dir>',
-      'go on from the newest checkpoint in --out, or from that of another run',
-      'auto',
-    )
-    .option('--backend <name>', 'auto, native, wasm or cpu')
-    .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')
-    .option('--dry-run', 'say what the run would be and take, without training')
-    .option('--json', 'print one JSON object a line')
-    .version(packageVersion());
-  return runCommand(command, argv, io, async () => {
-    const flags = command.opts<Flags>();
-    const given = Object.entries({ backend: flags.backend, precision: flags.precision });
-    const overrides = given.flatMap(([key, value]) => (value === undefined ? [] : [`${key}=${value}`]));
-    const config = loadConfig(flags.config, [...flags.set, ...overrides]);
-    if (flags.dryRun) {
-      const plan = await dryRun(config, io.stdout.columns);
-      io.stdout.write(`${flags.json ? JSON.stringify(plan) : renderDryRun(plan)}\n`);
-      return DONE;
-    }
-    return train(config, flags, argv, io);
-  });
+  const command = new Command('meap-pretrain').description('Pre-train a LLaMA with MEAP from a YAML recipe.');
+  withTrainingFlags(command).version(packageVersion());
+  const action = async () => {
+    const flags = command.opts<TrainingFlags>();
+    const config = loadConfig(flags.config, overridesOf(flags));
+    if (!flags.dryRun) return train(config, flags, argv, io);
+    const plan = await dryRun(config, io.stdout.columns);
+    io.stdout.write(`${flags.json ? JSON.stringify(plan) : renderDryRun(plan)}\n`);
+    return EXIT.done;
+  };
+  return runCommand(command, argv, { io, isUserError, action });
 }
 
 async function train(
   config: PretrainConfig,
-  flags: Flags,
+  flags: TrainingFlags,
   argv: readonly string[],
   io: CommandIo,
 ): Promise<number> {
@@ -99,59 +66,15 @@ async function train(
     else if (status === 'complete') {
       io.stdout.write(`${out} holds a finished run of ${step} steps: ${checkpoint}\n`);
     } else if (status === 'stopped') {
-      const again = `meap-pretrain ${withOut(argv, out).map(quote).join(' ')}`;
+      const again = commandToResume('meap-pretrain', argv, out);
       io.stdout.write(`stopped at step ${step}; continue with: ${again}\n`);
     } else {
       io.stdout.write(`\n${renderSummary(out, facts!, (performance.now() - began) / 1000)}\n`);
     }
-    return status === 'stopped' ? (SIGNAL_CODES[String(stop.signal.reason)] ?? FAILED) : DONE;
+    if (status !== 'stopped') return EXIT.done;
+    return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
   } finally {
     progress.close();
     stop.dispose();
   }
-}
-
-/** Parses, runs, and turns what goes wrong into one line a problem and an exit code. */
-export async function runCommand(
-  command: Command,
-  argv: readonly string[],
-  io: CommandIo,
-  action: () => Promise<number>,
-): Promise<number> {
-  let code = DONE;
-  command
-    .exitOverride()
-    .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
-    .action(async () => {
-      code = await action();
-    });
-  try {
-    await command.parseAsync(argv as string[], { from: 'user' });
-    return code;
-  } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? DONE : MISUSED;
-    const lines = error instanceof ConfigurationError ? error.problems : [messageOf(error)];
-    for (const line of lines) io.stderr.write(`${command.name()}: ${line}\n`);
-    return error instanceof ConfigurationError ? MISUSED : FAILED;
-  }
-}
-
-function messageOf(error: unknown): string {
-  if (isUserError(error)) return error.message;
-  return `a fault of this program, please report it: ${error instanceof Error ? error.stack : String(error)}`;
-}
-
-function append(value: string, previous: string[]): string[] {
-  return [...previous, value];
-}
-
-/** The arguments that go on with this run: the same, with the folder named and resuming allowed. */
-function withOut(argv: readonly string[], out: string): string[] {
-  const kept = argv.filter((arg, i) => !arg.startsWith('--resume') && argv[i - 1] !== '--resume');
-  const names = kept.some((arg) => arg === '--out' || arg.startsWith('--out='));
-  return names ? kept : [...kept, '--out', out];
-}
-
-function quote(argument: string): string {
-  return /^[\w@%+=:,./-]+$/.test(argument) ? argument : `'${argument.replaceAll("'", "'\\''")}'`;
 }

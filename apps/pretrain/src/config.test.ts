@@ -1,13 +1,13 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { ConfigurationError, configToYaml } from '@meap/recipe-cli';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { configJsonSchema } from './config.ts';
-import { ConfigurationError } from './errors.ts';
 import { loadConfig } from './load-config.ts';
-import { configToYaml, resolveConfig } from './resolve-config.ts';
+import { resolveConfig } from './resolve-config.ts';
 import { tinyRecipe } from './testing.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pretrain-config-'));

@@ -5,25 +5,20 @@
  * are all optional here because it may extend another; what a whole run cannot do without is checked by `resolve`.
  */
 import { type PresetName, presets } from '@meap/llama-model';
+import {
+  count,
+  flag,
+  natural,
+  nonNegative,
+  oneOf,
+  positive,
+  recipeJsonSchema,
+  share,
+  text,
+  texts,
+} from '@meap/recipe-cli';
 import { z } from 'zod';
 import { npmTextNames } from './npm-text.ts';
-
-const ANY_COUNT = 'a whole number above 0';
-const ANY_TEXT = 'text';
-
-const count = (meaning: string) => z.int(ANY_COUNT).min(1, ANY_COUNT).describe(meaning);
-const natural = (meaning: string) =>
-  z.int('a whole number from 0').min(0, 'a whole number from 0').describe(meaning);
-const positive = (meaning: string) =>
-  z.number('a number above 0').positive('a number above 0').describe(meaning);
-const share = (meaning: string, expected = 'a number from 0 and below 1') =>
-  z.number(expected).min(0, expected).lt(1, expected).describe(meaning);
-const text = (meaning: string) => z.string(ANY_TEXT).min(1, 'text that is not empty').describe(meaning);
-const flag = (meaning: string) => z.boolean('true or false').describe(meaning);
-const oneOf = <const T extends readonly [string, ...string[]]>(values: T, meaning: string) =>
-  z.enum(values, `one of ${values.join(', ')}`).describe(meaning);
-const texts = (meaning: string) =>
-  z.array(z.string(ANY_TEXT), 'a list of texts, such as [a, b]').describe(meaning);
 
 const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]];
 
@@ -101,11 +96,9 @@ const train = z.strictObject({
   micro_batch_size: count('Rows computed at once; default: global_batch_size.').optional(),
   sequence_length: count('Tokens of a row.').default(4096),
   learning_rate: positive('Highest learning rate.').default(4e-4),
-  min_learning_rate: z
-    .number('a number from 0')
-    .min(0, 'a number from 0')
-    .describe('Learning rate at the end of the cosine; default: a tenth of learning_rate.')
-    .optional(),
+  min_learning_rate: nonNegative(
+    'Learning rate at the end of the cosine; default: a tenth of learning_rate.',
+  ).optional(),
   warmup_ratio: z
     .number('a number from 0 to 1')
     .min(0, 'a number from 0 to 1')
@@ -115,11 +108,7 @@ const train = z.strictObject({
   adam_beta1: share('Decay of AdamW’s first moment.').default(0.9),
   adam_beta2: share('Decay of AdamW’s second moment.').default(0.95),
   adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
-  weight_decay: z
-    .number('a number from 0')
-    .min(0, 'a number from 0')
-    .describe('Decoupled weight decay, of all parameters.')
-    .default(0.05),
+  weight_decay: nonNegative('Decoupled weight decay, of all parameters.').default(0.05),
   max_grad_norm: positive('Global norm to which gradients are clipped.').default(1),
   recompute: flag('Keep only block inputs for the backward pass: less memory, a third more work.').default(
     false,
@@ -140,11 +129,7 @@ const samples = z.strictObject({
   every: count('Steps between two samples.').default(100),
   prompts: texts('Beginnings for the model to go on from; an empty one starts from nothing.').default(['']),
   max_new_tokens: count('Length of a sample in tokens.').default(64),
-  temperature: z
-    .number('a number from 0')
-    .min(0, 'a number from 0')
-    .describe('0 takes the most likely token.')
-    .default(0.8),
+  temperature: nonNegative('0 takes the most likely token.').default(0.8),
 });
 
 /** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
@@ -173,11 +158,5 @@ export type PretrainConfigInput = z.input<typeof configSchema>;
 
 /** The JSON Schema of a recipe, for editors; `recipes/schema.json` is this. */
 export function configJsonSchema(): Record<string, unknown> {
-  const schema = z.toJSONSchema(configSchema, {
-    io: 'input',
-    override: ({ jsonSchema }) => {
-      if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
-    },
-  });
-  return { ...schema, title: 'A recipe of meap-pretrain' };
+  return recipeJsonSchema(configSchema, 'A recipe of meap-pretrain');
 }

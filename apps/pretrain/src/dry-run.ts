@@ -1,11 +1,11 @@
 /** What a run would be and take: sizes, memory, time from a short measurement, one masked row. Nothing is trained. */
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
+import { bytes, duration, flop, percent, plainText, short } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import type { Tokenizer } from '@meap/token-dataset';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
 import { estimateMemory, type MemoryEstimate, machinePeak, measureRate } from './estimate.ts';
-import { bytes, duration, flop, percent, plainText, short } from './format.ts';
 import { configuredMasker } from './objective.ts';
 import { prepareTokenizer, readText } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';

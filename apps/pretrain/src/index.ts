@@ -1,10 +1,11 @@
+export { ConfigurationError, configToYaml, RunError } from '@meap/recipe-cli';
 export { configJsonSchema, type PretrainConfigInput } from './config.ts';
 export { type DryRunPlan, dryRun, renderDryRun } from './dry-run.ts';
-export { ConfigurationError, isUserError, RunError } from './errors.ts';
+export { isUserError } from './errors.ts';
 export type { MemoryEstimate } from './estimate.ts';
 export { loadConfig } from './load-config.ts';
 export type { DataProgress } from './prepare-data.ts';
-export { configToYaml, type PretrainConfig, resolveConfig } from './resolve-config.ts';
+export { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 export {
   type PretrainEvent,
   type PretrainOptions,

@@ -1,24 +1,19 @@
-import { readFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { parse, parseDocument } from 'yaml';
-import { ConfigurationError, reasonOf } from './errors.ts';
+import { type RecipeRules, readRecipe } from '@meap/recipe-cli';
 import { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 
-type Layer = Record<string, unknown>;
-
-/** Keys of which a run takes one: a layer that gives one drops the other that it inherits. */
-const ALTERNATIVES = [
-  ['data', 'files', 'npm'],
-  ['data', 'validation_files', 'validation_fraction'],
-  ['tokenizer', 'path', 'vocab_size'],
-] as const;
-
-const PATHS = [
-  ['data', 'files'],
-  ['data', 'validation_files'],
-  ['data', 'cache_dir'],
-  ['tokenizer', 'path'],
-] as const;
+const RULES: RecipeRules = {
+  paths: [
+    ['data', 'files'],
+    ['data', 'validation_files'],
+    ['data', 'cache_dir'],
+    ['tokenizer', 'path'],
+  ],
+  alternatives: [
+    ['data', 'files', 'npm'],
+    ['data', 'validation_files', 'validation_fraction'],
+    ['tokenizer', 'path', 'vocab_size'],
+  ],
+};
 
 /**
  * Reads a recipe with all it extends, applies overrides and checks the result.
@@ -30,100 +25,5 @@ const PATHS = [
  * @throws ConfigurationError naming every problem
  */
 export function loadConfig(file: string, overrides: readonly string[] = []): PretrainConfig {
-  let config = readRecipe(resolve(file), []);
-  for (const override of overrides) config = merge(config, parseOverride(override));
-  return resolveConfig(config);
-}
-
-function readRecipe(file: string, derived: readonly string[]): Layer {
-  const shown = derived.length === 0 ? file : `${file} (extended by ${derived.at(-1)})`;
-  if (derived.includes(file))
-    throw new ConfigurationError([`${shown}: recipes extend each other in a circle`]);
-  let content: string;
-  try {
-    content = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigurationError([`${shown}: cannot be read: ${reasonOf(error)}`]);
-  }
-  const document = parseDocument(content);
-  if (document.errors.length > 0) {
-    throw new ConfigurationError(document.errors.map((error) => `${shown}: not YAML: ${reasonOf(error)}`));
-  }
-  const layer: unknown = document.toJS() ?? {};
-  if (!isLayer(layer)) {
-    throw new ConfigurationError([`${shown}: got ${JSON.stringify(layer)}, expected keys with values`]);
-  }
-  const directory = dirname(file);
-  const { extends: base, ...own } = withAbsolutePaths(layer, directory);
-  if (base === undefined) return own;
-  if (typeof base !== 'string') {
-    throw new ConfigurationError([
-      `${shown}: extends: got ${JSON.stringify(base)}, expected the path of a recipe`,
-    ]);
-  }
-  return merge(readRecipe(resolve(directory, base), [...derived, file]), own);
-}
-
-function parseOverride(override: string): Layer {
-  const at = override.indexOf('=');
-  const keys = override.slice(0, at).split('.');
-  if (at < 1 || keys.includes('')) {
-    throw new ConfigurationError([
-      `--set ${override}: expected path.to.key=value, such as train.max_steps=100`,
-    ]);
-  }
-  let value: unknown;
-  try {
-    value = parse(override.slice(at + 1));
-  } catch (error) {
-    throw new ConfigurationError([`--set ${override}: the value is not YAML: ${reasonOf(error)}`]);
-  }
-  const layer = keys.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Layer;
-  return withAbsolutePaths(layer, process.cwd());
-}
-
-/** Lays one layer over another; neither is changed. */
-function merge(base: Layer, over: Layer): Layer {
-  const merged = mergeKeys(base, over);
-  for (const [section, ...alternatives] of ALTERNATIVES) {
-    const given = over[section];
-    const result = merged[section];
-    if (!isLayer(given) || !isLayer(result)) continue;
-    const [chosen, ...others] = alternatives.filter((key) => given[key] != null);
-    if (chosen === undefined || others.length > 0) continue;
-    for (const key of alternatives) if (key !== chosen) delete result[key];
-  }
-  return merged;
-}
-
-function mergeKeys(base: Layer, over: Layer): Layer {
-  const merged: Layer = { ...base };
-  for (const [key, value] of Object.entries(over)) {
-    const inherited = Object.hasOwn(base, key) ? base[key] : undefined;
-    if (value === null) delete merged[key];
-    else define(merged, key, isLayer(value) ? mergeKeys(isLayer(inherited) ? inherited : {}, value) : value);
-  }
-  return merged;
-}
-
-function withAbsolutePaths(layer: Layer, directory: string): Layer {
-  const result = structuredClone(layer);
-  for (const [section, key] of PATHS) {
-    const within = result[section];
-    if (!isLayer(within)) continue;
-    const value = within[key];
-    const absolute = (path: unknown) =>
-      typeof path === 'string' && path !== '' ? resolve(directory, path) : path;
-    if (value !== undefined) within[key] = Array.isArray(value) ? value.map(absolute) : absolute(value);
-  }
-  return result;
-}
-
-/** Assigns a key that may be called `__proto__`; the schema then refuses it like any other unknown one. */
-function define(target: Layer, key: string, value: unknown): void {
-  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
-}
-
-function isLayer(value: unknown): value is Layer {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return resolveConfig(readRecipe(file, overrides, RULES));
 }

@@ -1,15 +1,15 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { countParameters } from '@meap/llama-model';
+import { changedKeys } from '@meap/recipe-cli';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from './load-config.ts';
 import { modelConfig } from './run.ts';
-import { changedKeys } from './run-directory.ts';
 import { configuredSchedule } from './training-parts.ts';
 
 const folder = join(import.meta.dirname, '../../../recipes');
 const names = readdirSync(folder)
-  .filter((name) => name.endsWith('.yaml'))
+  .filter((name) => name.endsWith('.yaml') && !name.startsWith('finetune-'))
   .map((name) => name.slice(0, -'.yaml'.length));
 const load = (name: string) => loadConfig(join(folder, `${name}.yaml`));
 const twins = names.filter((name) => name.startsWith('ntp-') || name === 'quickstart-ntp');

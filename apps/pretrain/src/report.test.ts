@@ -1,6 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, duration, flop, plainText, short } from './format.ts';
-import { lossCurve } from './metrics.ts';
 import { createProgress } from './progress.ts';
 import { renderReport } from './report.ts';
 import { resolveConfig } from './resolve-config.ts';
@@ -24,40 +22,6 @@ const facts = {
   steps: 200,
   tokensPerStep: 64,
 } as RunFacts;
-
-describe('format', () => {
-  it.each([
-    [short(0), '0'],
-    [short(512), '512'],
-    [short(3_172_800), '3.17M'],
-    [short(1.176e9), '1.18B'],
-    [short(2e15), '2000T'],
-    [flop(18.4e6), '18.4 MFLOP'],
-    [flop(252e9), '252 GFLOP'],
-    [bytes(1536), '1.5 KiB'],
-    [bytes(0), '0 B'],
-    [duration(0.04), '0.0 s'],
-    [duration(100), '1 m 40 s'],
-    [duration(3600), '1 h 0 m'],
-    [duration(273_600), '3 d 4 h'],
-    [duration(Number.NaN), 'unknown'],
-    [plainText('a\u001b[31mb\tc\nd'), 'a\ufffd[31mb\tc\nd'],
-  ])('%s', (got, expected) => {
-    expect(got).toBe(expected);
-  });
-});
-
-describe('lossCurve', () => {
-  it('averages equal runs of steps and leaves out what is not finite', () => {
-    const steps = [step(1, 4), step(2, 2), step(3, null), step(4, 1), step(5, 3)];
-    expect(lossCurve(steps, 2)).toEqual([
-      { step: 2, loss: 3 },
-      { step: 5, loss: 2 },
-    ]);
-    expect(lossCurve(steps, 10)).toHaveLength(4);
-    expect(lossCurve([], 10)).toEqual([]);
-  });
-});
 
 describe('renderReport', () => {
   const validations = [{ step: 200, tokens: 12_800, valLoss: 5.1, bitsPerByte: 1.836 }];

@@ -1,10 +1,14 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { ConfigError, type LlamaConfigInput, parseConfig, presets } from '@meap/llama-model';
-import { stringify } from 'yaml';
+import {
+  ConfigError,
+  type LlamaConfigInput,
+  parseConfig as parseModelConfig,
+  presets,
+} from '@meap/llama-model';
+import { parseConfig, Refusals } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import { configSchema, type PretrainConfigInput } from './config.ts';
-import { ConfigurationError } from './errors.ts';
 
 type Parsed = z.output<typeof configSchema>;
 
@@ -22,12 +26,9 @@ export interface PretrainConfig extends Omit<Parsed, 'extends' | 'model' | 'data
  * @throws ConfigurationError naming every problem with its path, value and what is allowed
  */
 export function resolveConfig(input: PretrainConfigInput | Record<string, unknown>): PretrainConfig {
-  const parsed = configSchema.safeParse(input);
-  if (!parsed.success) throw new ConfigurationError(parsed.error.issues.flatMap(describeIssue(input)));
-  const { extends: base, ...config } = parsed.data;
-  const problems: string[] = [];
-  const refuse = (path: string, value: unknown, expected: string) =>
-    problems.push(`${path}: got ${show(value)}, expected ${expected}`);
+  const { extends: base, ...config } = parseConfig(configSchema, input);
+  const refusals = new Refusals();
+  const refuse: Refuse = (path, value, expected) => refusals.add(path, value, expected);
   if (base !== undefined) refuse('extends', base, 'none outside a recipe file; load it with loadConfig');
 
   const { data, tokenizer, masking, train, samples } = config;
@@ -86,7 +87,7 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
       `none with strategy ${masking.strategy}; null takes it away`,
     );
   }
-  if (problems.length > 0) throw new ConfigurationError(problems);
+  refusals.throwIfAny();
 
   const validation_fraction = data.validation_files ? undefined : (data.validation_fraction ?? 0.05);
   return {
@@ -95,11 +96,6 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
     data: { ...data, validation_fraction, cache_dir: data.cache_dir ?? defaultCacheDirectory() },
     train: { ...train, max_steps: train.max_steps!, micro_batch_size, min_learning_rate },
   };
-}
-
-/** A resolved configuration as YAML that `loadConfig` reads back to the same. */
-export function configToYaml(config: PretrainConfig): string {
-  return stringify(config, { keepUndefined: false });
 }
 
 type Refuse = (path: string, value: unknown, expected: string) => void;
@@ -116,10 +112,8 @@ function resolveModel(
   const keys = { ...defaults, ...shape, ...given };
   try {
     // Any size of the vocabulary will do to check the rest.
-    const { vocab_size, bos_token_id, eos_token_id, pad_token_id, torch_dtype, ...checked } = parseConfig(
-      { ...keys, vocab_size: keys.vocab_size ?? 64 },
-      'model',
-    );
+    const { vocab_size, bos_token_id, eos_token_id, pad_token_id, torch_dtype, ...checked } =
+      parseModelConfig({ ...keys, vocab_size: keys.vocab_size ?? 64 }, 'model');
     return {
       ...checked,
       initializer_range: checked.initializer_range ?? undefined,
@@ -138,62 +132,4 @@ function resolveModel(
 
 function defaultCacheDirectory(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'meap');
-}
-
-type Issue = z.core.$ZodIssue;
-
-function describeIssue(input: unknown): (issue: Issue) => string[] {
-  return (issue) => {
-    const path = issue.path.join('.');
-    if (issue.code === 'unrecognized_keys') {
-      const allowed = keysAt(issue.path);
-      return issue.keys.map((key) => {
-        const near = closest(key, allowed);
-        const hint = near ? `; did you mean ${near}?` : '';
-        return `${path ? `${path}.` : ''}${key}: unknown key${hint}; allowed here: ${allowed.join(', ')}`;
-      });
-    }
-    const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], input);
-    const expected =
-      issue.code === 'invalid_type' && issue.expected === 'object'
-        ? `keys with values (${keysAt(issue.path).join(', ')})`
-        : issue.message;
-    return [`${path || 'configuration'}: got ${show(value)}, expected ${expected}`];
-  };
-}
-
-/** Keys of the section at a path; sections are one level deep. */
-function keysAt([section]: readonly PropertyKey[]): string[] {
-  if (section === undefined) return Object.keys(configSchema.shape);
-  const schema = configSchema.shape[section as 'model'];
-  return Object.keys(schema.unwrap().shape);
-}
-
-function show(value: unknown): string {
-  if (value === undefined) return 'nothing';
-  const text = JSON.stringify(value);
-  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
-/** The likeliest correction of a misspelt key: few edits for its length, or a part of one. */
-function closest(key: string, candidates: readonly string[]): string | undefined {
-  const scored = candidates
-    .map((candidate) => ({ candidate, edits: editDistance(key, candidate) }))
-    .sort((a, b) => a.edits - b.edits);
-  const [best] = scored;
-  if (best && best.edits <= Math.max(2, key.length / 3)) return best.candidate;
-  return candidates.find((candidate) => candidate.includes(key) || key.includes(candidate));
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

@@ -6,6 +6,7 @@ import {
   type LlamaConfig,
   parseConfig,
 } from '@meap/llama-model';
+import { finishedCheckpoint, openRunDirectory, writeConfig } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type Tokenizer, unigramBitsPerByte } from '@meap/token-dataset';
 import { type TrainEvent, train, writeEnvironment } from '@meap/trainer';
@@ -13,7 +14,6 @@ import { machinePeak } from './estimate.ts';
 import { type DataProgress, type PreparedData, prepareData, spread } from './prepare-data.ts';
 import { writeReport } from './report.ts';
 import type { PretrainConfig } from './resolve-config.ts';
-import { finishedCheckpoint, openRunDirectory, writeConfig } from './run-directory.ts';
 import { trainingParts } from './training-parts.ts';
 import { packageVersion } from './version.ts';
 

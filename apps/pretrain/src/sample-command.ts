@@ -2,13 +2,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { generate, loadLlama } from '@meap/llama-model';
+import { type CommandIo, plainText, RunError, runCommand } from '@meap/recipe-cli';
 import { type BackendName, setBackend } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { latestCheckpoint } from '@meap/trainer';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { type CommandIo, runCommand } from './command.ts';
-import { RunError } from './errors.ts';
-import { plainText } from './format.ts';
+import { isUserError } from './errors.ts';
 import { encodePrompt } from './training-parts.ts';
 import { packageVersion } from './version.ts';
 
@@ -42,7 +41,7 @@ export async function sampleCommand(argv: readonly string[], io: CommandIo = pro
     )
     .option('--json', 'print one JSON object')
     .version(packageVersion());
-  return runCommand(command, argv, io, async () => {
+  const action = async () => {
     const { prompt, json, backend, model: directory, ...options } = command.opts<Flags>();
     await setBackend(backend);
     const path = await modelDirectory(directory);
@@ -64,7 +63,8 @@ export async function sampleCommand(argv: readonly string[], io: CommandIo = pro
     } finally {
       model.dispose();
     }
-  });
+  };
+  return runCommand(command, argv, { io, isUserError, action });
 }
 
 /** The folder with config.json: the given one, or the newest complete checkpoint of a run. */

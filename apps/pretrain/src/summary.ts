@@ -1,25 +1,23 @@
 /** What a finished run prints: the loss curve, a sample, the figure to judge it by, where everything is. */
 import { join } from 'node:path';
-import asciichart from 'asciichart';
-import { duration, plainText, short } from './format.ts';
-import { lossCurve, medianThroughput, readLastSamples, readMetrics } from './metrics.ts';
+import {
+  duration,
+  lossCurveText,
+  medianThroughput,
+  plainText,
+  readLastSamples,
+  readMetrics,
+  short,
+} from '@meap/recipe-cli';
 import type { RunFacts } from './run.ts';
-
-/** Columns of the loss curve beside its axis. */
-const CURVE_COLUMNS = 64;
 
 /** The text for people at the end of a run in `out`. */
 export function renderSummary(out: string, facts: RunFacts, seconds: number): string {
   const { steps, validations } = readMetrics(out);
   const validation = validations.at(-1);
-  const curve = lossCurve(steps, CURVE_COLUMNS).map(({ loss }) => loss);
+  const curve = lossCurveText(steps);
   const sections: string[] = [];
-  if (curve.length > 1) {
-    const title = `loss, nats per token, steps 1 to ${steps.at(-1)!.step}`;
-    sections.push(
-      `${title}\n${asciichart.plot(curve, { height: 10, format: (x) => x.toFixed(2).padStart(7) })}`,
-    );
-  }
+  if (curve) sections.push(curve);
   for (const { prompt, text } of readLastSamples(out)) {
     sections.push(
       `sample ${prompt ? `after ${JSON.stringify(prompt)}` : 'from nothing'}\n${plainText(prompt + text)}`,

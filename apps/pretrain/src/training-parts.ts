@@ -1,6 +1,7 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import { generate, type Llama, loadLlama, saveLlama } from '@meap/llama-model';
+import { ConfigurationError } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import {
   adamWOptimizer,
@@ -9,7 +10,6 @@ import {
   type TrainOptions,
   warmupCosine,
 } from '@meap/trainer';
-import { ConfigurationError } from './errors.ts';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
 import type { PreparedData } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';

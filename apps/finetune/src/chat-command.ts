@@ -1,0 +1,134 @@
+/** The command line of `meap-chat`, as a function from arguments to an exit code. */
+import { createInterface } from 'node:readline';
+import { loadLlama } from '@meap/llama-model';
+import { type CommandIo, EXIT, plainText, runCommand } from '@meap/recipe-cli';
+import { type BackendName, setBackend } from '@meap/tensor-kernels';
+import { loadTokenizer } from '@meap/token-dataset';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Speaker, streamAnswer } from './answers.ts';
+import { loadChatTemplate } from './chat-template.ts';
+import { ConversationEncoder } from './conversation-encoder.ts';
+import { isUserError } from './errors.ts';
+import type { Message } from './formats.ts';
+import { specialTokensOf, stopIdsOf } from './model.ts';
+import { packageVersion } from './version.ts';
+
+/** Streams of a chat: what a person types, besides where answers and errors go. */
+export interface ChatIo extends CommandIo {
+  stdin: NodeJS.ReadStream;
+}
+
+interface Flags {
+  model: string;
+  system?: string;
+  chatTemplate?: string;
+  maxNewTokens?: number;
+  temperature: number;
+  topK?: number;
+  topP?: number;
+  seed: number;
+  backend: BackendName;
+}
+
+/** Runs `meap-chat`: reads questions line by line, streams answers, until `/exit` or the end of the input. */
+export async function chatCommand(argv: readonly string[], io: ChatIo = process): Promise<number> {
+  const command = new Command('meap-chat')
+    .description(
+      'Talk to a model. /new starts over, /exit leaves; Ctrl-C ends an answer,and at the prompt the chat.',
+    )
+    .requiredOption('--model <dir>', 'Hugging Face directory, such as the model folder of a run')
+    .option('--system <text>', 'system message')
+    .option('--chat-template <name>', 'a built-in template or a file, in place of the model’s own')
+    .option('--max-new-tokens <n>', 'longest answer; default: as long as the context has room', number)
+    .option('--temperature <t>', '0 takes the most likely token', number, 0.7)
+    .option('--top-k <k>', 'sample from the k most likely tokens', number)
+    .option('--top-p <p>', 'sample from the most likely tokens that together reach probability p', number)
+    .option('--seed <n>', 'the same seed draws the same answers', number, 0)
+    .addOption(
+      new Option('--backend <name>', 'what computes')
+        .choices(['auto', 'native', 'wasm', 'cpu'])
+        .default('auto'),
+    )
+    .version(packageVersion());
+  const action = async () => {
+    const flags = command.opts<Flags>();
+    const tokenizer = loadTokenizer(flags.model);
+    const template = loadChatTemplate(flags.model, flags.chatTemplate, specialTokensOf(tokenizer));
+    const encoder = new ConversationEncoder(tokenizer, template);
+    await setBackend(flags.backend);
+    const model = await loadLlama(flags.model);
+    try {
+      await converse({ model, tokenizer, encoder }, flags, io);
+      return EXIT.done;
+    } finally {
+      model.dispose();
+    }
+  };
+  return runCommand(command, argv, { io, isUserError, action });
+}
+
+async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<void> {
+  const { temperature, topK, topP, seed, maxNewTokens } = flags;
+  const opening: Message[] = flags.system ? [{ role: 'system', content: flags.system }] : [];
+  const stopIds = [...new Set([...stopIdsOf(speaker.model.config), speaker.encoder.endOfAnswerId])];
+  let messages = [...opening];
+  let turn = 0;
+  let stopped = false;
+  let isAnswering = false;
+  const lines = createInterface({
+    input: io.stdin,
+    output: io.stdin.isTTY ? io.stdout : undefined,
+    prompt: '> ',
+  });
+  const interrupt = () => {
+    if (isAnswering) stopped = true;
+    else lines.close();
+  };
+  lines.on('SIGINT', interrupt);
+  // Where the input is no terminal, readline sees no Ctrl-C and the process does.
+  process.on('SIGINT', interrupt);
+  try {
+    if (io.stdin.isTTY) lines.prompt();
+    for await (const line of lines) {
+      const content = line.trim();
+      if (content === '/exit') break;
+      if (content === '/new') {
+        messages = [...opening];
+      } else if (content !== '') {
+        messages.push({ role: 'user', content });
+        isAnswering = true;
+        stopped = false;
+        let text = '';
+        try {
+          const options = { temperature, topK, topP, seed: seed + turn++, maxNewTokens, stopIds };
+          for await (const piece of streamAnswer(speaker, messages, options)) {
+            io.stdout.write(plainText(piece));
+            text += piece;
+            // A macrotask: only then is a Ctrl-C heard in the middle of an answer.
+            await new Promise(setImmediate);
+            if (stopped) break;
+          }
+        } catch (error) {
+          if (!isUserError(error)) throw error;
+          io.stderr.write(`${error.message}\n`);
+          messages.pop();
+          text = '';
+        }
+        isAnswering = false;
+        if (text !== '') messages.push({ role: 'assistant', content: text });
+        else if (messages.at(-1)?.role === 'user') messages.pop();
+        io.stdout.write(stopped ? ' …\n' : '\n');
+      }
+      if (io.stdin.isTTY) lines.prompt();
+    }
+  } finally {
+    process.off('SIGINT', interrupt);
+    lines.close();
+  }
+}
+
+function number(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('expected a number');
+  return value;
+}

@@ -1,0 +1,84 @@
+import { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import {
+  commandToResume,
+  overridesOf,
+  runCommand,
+  type TrainingFlags,
+  withTrainingFlags,
+} from './command.ts';
+import { ConfigurationError, RunError } from './errors.ts';
+
+const isUserError = (error: unknown): error is Error =>
+  error instanceof RunError || error instanceof ConfigurationError;
+
+async function run(argv: string[], action: (flags: TrainingFlags) => Promise<number>) {
+  const written = { stdout: '', stderr: '' };
+  const stream = (name: 'stdout' | 'stderr') =>
+    ({
+      write: (text: string) => {
+        written[name] += text;
+        return true;
+      },
+    }) as NodeJS.WriteStream;
+  const command = withTrainingFlags(new Command('meap-x'));
+  const io = { stdout: stream('stdout'), stderr: stream('stderr') };
+  const code = await runCommand(command, argv, { io, isUserError, action: () => action(command.opts()) });
+  return { code, ...written };
+}
+
+describe('runCommand', () => {
+  it('hands over the flags, of which --set may be repeated', async () => {
+    const argv = ['--config', 'a.yaml', '--set', 'x=1', '--set', 'y=2', '--backend', 'cpu'];
+    let seen: string[] = [];
+    expect(
+      (
+        await run(argv, async (flags) => {
+          seen = overridesOf(flags);
+          return 0;
+        })
+      ).code,
+    ).toBe(0);
+    expect(seen).toEqual(['x=1', 'y=2', 'backend=cpu']);
+  });
+
+  it.each([
+    [
+      'a configuration',
+      new ConfigurationError(['a: wrong', 'b: wrong']),
+      2,
+      'meap-x: a: wrong\nmeap-x: b: wrong\n',
+    ],
+    ['a user', new RunError('--out x: full'), 1, 'meap-x: --out x: full\n'],
+  ])('says in lines what is wrong with %s', async (_, error, code, stderr) => {
+    const outcome = await run(['--config', 'a'], async () => {
+      throw error;
+    });
+    expect(outcome).toEqual({ code, stdout: '', stderr });
+  });
+
+  it('shows the stack of its own faults only', async () => {
+    const outcome = await run(['--config', 'a'], async () => {
+      throw new TypeError('oops');
+    });
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toMatch(
+      /^meap-x: a fault of this program, please report it: TypeError: oops\n\s+at /,
+    );
+  });
+
+  it('refuses unknown flags and missing ones', async () => {
+    expect((await run(['--config', 'a', '--nope'], async () => 0)).code).toBe(2);
+    expect((await run([], async () => 0)).stderr).toContain("required option '--config <file>'");
+    expect((await run(['--help'], async () => 0)).code).toBe(0);
+  });
+});
+
+it('the command to resume names the folder and allows resuming', () => {
+  expect(commandToResume('meap-x', ['--config', 'a b.yaml', '--resume', 'never'], 'runs/a')).toBe(
+    "meap-x --config 'a b.yaml' --out runs/a",
+  );
+  expect(commandToResume('meap-x', ['--resume=never', '--out=o', '--set', "a='b'"], 'o')).toBe(
+    "meap-x --out=o --set 'a='\\''b'\\'''",
+  );
+});
