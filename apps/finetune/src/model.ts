@@ -53,7 +53,7 @@ export function loadModelParts({ model, data, masking }: FinetuneConfig): ModelP
 }
 
 /** Reads and checks a model's config.json. */
-export function readModelConfig(directory: string): LlamaConfig {
+function readModelConfig(directory: string): LlamaConfig {
   const path = join(directory, 'config.json');
   if (!existsSync(path)) {
     throw new TemplateError(

@@ -17,7 +17,7 @@ export interface SourceFile {
 const compressionOf: Record<string, Compression> = { gz: 'gzip', zst: 'zstd' };
 
 /** Formats of files of documents, and of files of records. */
-export const DOCUMENT_FORMATS: readonly FileFormat[] = ['txt', 'jsonl', 'parquet'];
+const DOCUMENT_FORMATS: readonly FileFormat[] = ['txt', 'jsonl', 'parquet'];
 export const RECORD_FORMATS: readonly FileFormat[] = ['json', 'jsonl', 'parquet'];
 
 /**
