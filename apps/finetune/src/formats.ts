@@ -19,11 +19,19 @@ export interface Message {
 /** Messages in order. */
 export type Conversation = readonly Message[];
 
-/** Names of the shapes, as in `data.format`. */
-export const FORMATS = ['alpaca', 'sharegpt', 'messages', 'prompt-completion'] as const;
-export type DataFormat = (typeof FORMATS)[number];
+/** The shape of a record, as in `data.format`. */
+export type DataFormat = 'alpaca' | 'sharegpt' | 'messages' | 'prompt-completion';
 
-type DataRecord = Readonly<Record<string, unknown>>;
+/** Every {@link DataFormat}. */
+export const FORMATS = [
+  'alpaca',
+  'sharegpt',
+  'messages',
+  'prompt-completion',
+] as const satisfies DataFormat[];
+
+/** One line of a file, parsed. */
+export type DataRecord = Readonly<Record<string, unknown>>;
 
 /** Which shape a record has by its fields; undefined where none fits. */
 export function recogniseFormat(record: DataRecord): DataFormat | undefined {

@@ -7,6 +7,7 @@ export { ChatDataError, isUserError, TemplateError } from './errors.ts';
 export {
   type Conversation,
   type DataFormat,
+  type DataRecord,
   type Message,
   recogniseFormat,
   toConversation,

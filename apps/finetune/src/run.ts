@@ -23,6 +23,7 @@ export interface FinetuneOptions {
   resume?: 'auto' | 'never' | (string & {});
   /** When aborted, the run saves and returns with status `stopped`. */
   signal?: AbortSignal;
+  /** Called at once for everything that happens; it must not throw. */
   onEvent?: (event: FinetuneEvent) => void;
 }
 

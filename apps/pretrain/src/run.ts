@@ -28,6 +28,7 @@ export interface PretrainOptions {
   resume?: 'auto' | 'never' | (string & {});
   /** When aborted, the run saves and returns with status `stopped`. */
   signal?: AbortSignal;
+  /** Called at once for everything that happens; it must not throw. */
   onEvent?: (event: PretrainEvent) => void;
 }
 

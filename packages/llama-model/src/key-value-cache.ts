@@ -25,6 +25,8 @@ export class KeyValueCache {
    * Keys and values of a layer with the new positions behind the old ones; part of the cache from `commit` on.
    *
    * Of the old positions only those that the first new one sees through a window are kept.
+   *
+   * @internal
    */
   extend(layer: number, k_BTGD: tf.Tensor4D, v_BTGD: tf.Tensor4D, window?: number): LayerCache {
     const held = this.#layers[layer];

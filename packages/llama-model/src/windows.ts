@@ -1,10 +1,10 @@
 import type { ConfigKeys } from './config-keys.ts';
 import type { ModelType } from './families.ts';
 
-const LAYER_TYPES = ['full_attention', 'sliding_attention'] as const;
-
 /** How one layer attends: to all earlier tokens, or to the latest `sliding_window` ones. */
-export type LayerType = (typeof LAYER_TYPES)[number];
+export type LayerType = 'full_attention' | 'sliding_attention';
+
+const LAYER_TYPES: readonly LayerType[] = ['full_attention', 'sliding_attention'];
 
 /** Which layers look back how far. */
 export interface Windows {

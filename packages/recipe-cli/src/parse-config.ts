@@ -20,6 +20,7 @@ export function parseConfig<Schema extends z.ZodObject>(schema: Schema, input: u
 export class Refusals {
   readonly problems: string[] = [];
 
+  /** Notes one refused value: its path, what it is, what was expected. */
   add(path: string, value: unknown, expected: string): void {
     this.problems.push(`${path}: got ${show(value)}, expected ${expected}`);
   }

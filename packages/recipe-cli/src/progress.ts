@@ -5,6 +5,7 @@ import { duration, percent, plainText, short } from './format.ts';
 
 /** Where to write, and whether a person is watching. */
 export interface ProgressOutput {
+  /** Writes as it is, line ends included. */
   write(text: string): void;
   /** Whether lines can be redrawn. */
   interactive: boolean;

@@ -200,6 +200,7 @@ export function embedding(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
 
 /** Options of {@link linearCrossEntropy}. */
 export interface LinearCrossEntropyOptions {
+  /** Leaves out the head's gradient, its work and its memory, where nothing trains it. */
   frozenWeight?: boolean;
 }
 
@@ -213,7 +214,6 @@ export interface LinearCrossEntropyOptions {
  * @param weight_VC float32 `[V, C]` head.
  * @param targets_N int32 `[N]`, each in [0, V).
  * @param mask_N float32 `[N]` weight of each token's loss; 1 everywhere by default.
- * @param options.frozenWeight leaves out the head's gradient, its work and its memory, where nothing trains it.
  * @returns float32 scalar, a sum: divide by your token count.
  */
 export function linearCrossEntropy(

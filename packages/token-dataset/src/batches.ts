@@ -57,6 +57,7 @@ export interface Batches extends IterableIterator<Batch> {
   readonly numBatches: number;
   /** Any batch, without moving the position. Ranks of a data-parallel run draw `step · ranks + rank`. */
   batchAt(index: number): Batch;
+  /** Where the next batch stands: all that `restore` needs. */
   state(): BatchesState;
   /** Goes to a saved position; refuses one of other data, seed, split or shape. */
   restore(state: BatchesState): void;

@@ -10,6 +10,7 @@ import {
   shardIsIntact,
 } from './shard.ts';
 
+/** Options of {@link openTokenDataset}. */
 export interface OpenTokenDatasetOptions {
   /** Rows of the embedding that the tokens are for; a dataset with a higher id is refused. */
   vocabSize?: number;

@@ -12,6 +12,7 @@ export interface TextDocument {
   readonly position: number;
 }
 
+/** Options of {@link readDocuments}. */
 export interface ReadDocumentsOptions {
   /** Paths and globs of `.txt`, `.jsonl` (both also `.gz`, `.zst`) and `.parquet` files. */
   files: string | readonly string[];

@@ -14,6 +14,7 @@ export {
   type LoadTokenizerOptions,
   loadTokenizer,
   Tokenizer,
+  type TokenizerConfig,
 } from './tokenizer.ts';
 export { type TrainBpeOptions, trainBpeTokenizer } from './train-bpe.ts';
 export { tokenCounts, type UnigramScore, unigramBitsPerByte } from './unigram.ts';

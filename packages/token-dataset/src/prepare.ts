@@ -21,6 +21,7 @@ import { guard } from './shard.ts';
 import { ShardSink } from './shard-sink.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
+/** Options of {@link prepareTokens}. */
 export interface PrepareTokensOptions {
   /** Paths and globs; see `readDocuments`. */
   files: string | readonly string[];
@@ -44,11 +45,13 @@ export interface PrepareTokensOptions {
   onBadRecord?: 'error' | 'skip';
   /** A shard is closed by the document that reaches this count. Default 2^29. */
   maxTokensPerShard?: number;
+  /** Called as work goes on, some times a second. */
   onProgress?: (progress: PrepareProgress) => void;
   /** Stops the preparation, which rejects with the signal's reason and leaves nothing behind. */
   signal?: AbortSignal;
 }
 
+/** What {@link prepareTokens} made or found. */
 export interface PreparedTokens {
   readonly directory: string;
   /** Whether the folder already held this very dataset. */

@@ -4,8 +4,10 @@ import { dirname, join } from 'node:path';
 import { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { reasonOf, TokenizerError } from './errors.ts';
 
-type TokenizerConfig = Readonly<Record<string, unknown>>;
+/** The content of a `tokenizer_config.json`. */
+export type TokenizerConfig = Readonly<Record<string, unknown>>;
 
+/** Options of {@link loadTokenizer}. */
 export interface LoadTokenizerOptions {
   /** Token that opens a document, where the files name none or another one is wanted. */
   bosToken?: string;
@@ -13,11 +15,13 @@ export interface LoadTokenizerOptions {
   eosToken?: string;
 }
 
+/** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
   /** Whether the tokenizer's own template runs, which for Llama puts BOS in front. Default true, as in `transformers`. */
   addSpecialTokens?: boolean;
 }
 
+/** Options of {@link Tokenizer.decode}. */
 export interface DecodeOptions {
   /** Whether special tokens are left out of the text. Default false, as in `transformers`. */
   skipSpecialTokens?: boolean;

@@ -8,6 +8,7 @@ import { byteLevelAlphabet } from 'tokenizers';
 import { reasonOf, TokenizerError } from './errors.ts';
 import { Tokenizer } from './tokenizer.ts';
 
+/** Options of {@link trainBpeTokenizer}. */
 export interface TrainBpeOptions {
   /** Texts to learn from: strings, or documents as `readDocuments` yields them. */
   documents: Iterable<string | { text: string }> | AsyncIterable<string | { text: string }>;

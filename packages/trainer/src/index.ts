@@ -27,6 +27,7 @@ export { constantRate, type Schedule, type WarmupCosineOptions, warmupCosine } f
 export { type StopSignals, stopOnSignals } from './signals.ts';
 export {
   type CheckpointOptions,
+  type SampleOptions,
   type SampleRows,
   type TrainOptions,
   type TrainResult,

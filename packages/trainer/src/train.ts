@@ -34,7 +34,7 @@ export interface TrainOptions<Batch, ValidationBatch = Batch> {
   clipNorm: number;
   validation?: ValidationOptions<ValidationBatch>;
   /** Makes samples for `samples.jsonl`, such as generated texts. */
-  samples?: { every: number; generate: (step: number) => SampleRows | Promise<SampleRows> };
+  samples?: SampleOptions;
   checkpoint: CheckpointOptions;
   /**
    * `auto` (default) goes on from the newest complete checkpoint of `directory` or starts anew; `never` refuses a
@@ -48,7 +48,16 @@ export interface TrainOptions<Batch, ValidationBatch = Batch> {
   utilisation?: { flopPerToken: number; peakFlops: number };
   /** When aborted, the run saves a checkpoint of the last completed step and returns. */
   signal?: AbortSignal;
+  /** Called at once for everything that happens; it must not throw. */
   onEvent?: (event: TrainEvent) => void;
+}
+
+/** When and how {@link train} makes samples. */
+export interface SampleOptions {
+  /** Steps between two samples; the last step always has one. */
+  every: number;
+  /** Makes the rows of one sample, such as generated texts. */
+  generate: (step: number) => SampleRows | Promise<SampleRows>;
 }
 
 /** Rows a sample callback returns; each becomes a line, after `step`. */
