@@ -86,9 +86,12 @@ export class ConversationEncoder {
       const isLearned = (message: number) =>
         learnedRoles.includes(messages[message].role) && messages[message].learn !== false;
       const segments = segmentsOf(layout, tokens[i], messages, isLearned);
-      const last = segments.at(-1);
-      if (this.addsEos && last?.trainable) {
-        segments[segments.length - 1] = { ...last, ids: [...Array.from(last.ids), this.#end.id] };
+      const answer = segments.findLastIndex(({ trainable }) => trainable);
+      if (this.addsEos && answer >= 0) {
+        // What follows the last answer is not learned, and EOS has to be what does.
+        const { ids } = segments[answer];
+        const ended = { ...segments[answer], ids: [...Array.from(ids), this.#end.id] };
+        segments.splice(answer, segments.length, ended);
       }
       return { segments };
     });

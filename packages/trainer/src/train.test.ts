@@ -140,6 +140,29 @@ describe('train', () => {
     tf.dispose([...parameters.values()]);
   });
 
+  it('averages each part of a validation loss over its own targets', async () => {
+    const parameters = tinyParameters();
+    const loss = tinyLoss(parameters);
+    const batches = [tinyBatch(1, 5), tinyBatch(2, 9)];
+    const before = tf.memory().numTensors;
+    const result = await trainer.validate({
+      every: 1,
+      batches: () => batches,
+      loss: (batch: TinyBatch) => {
+        const whole = loss(batch);
+        const odd = { sum: tf.mul(whole.sum, 3).asScalar(), count: 2 };
+        const none = { sum: tf.scalar(0), count: 0 };
+        // One part is there in one batch only.
+        return { ...whole, bytes: 10, parts: batch === batches[0] ? { odd, none } : { none } };
+      },
+    });
+    const first = tf.tidy(() => loss(batches[0]).sum.dataSync()[0]);
+    expect(Object.keys(result?.parts ?? {})).toEqual(['odd']);
+    expect(result?.parts?.odd).toBeCloseTo((3 * first) / 2, 5);
+    expect(tf.memory().numTensors).toBe(before);
+    tf.dispose([...parameters.values()]);
+  });
+
   it('leaks no tensor in 50 steps', { timeout: 20_000 }, async () => {
     const parameters = tinyParameters();
     const before = tf.memory().numTensors;

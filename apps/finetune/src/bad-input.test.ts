@@ -1,0 +1,242 @@
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { addMaskToken, loadTokenizer, Tokenizer } from '@meap/token-dataset';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { saveTinyModel, Workbench } from './testing.ts';
+
+let bench: Workbench;
+beforeAll(async () => {
+  bench = await Workbench.create();
+});
+afterAll(() => bench.dispose());
+
+let count = 0;
+/** Runs with flags and returns what it says: one line, without a stack. */
+async function complaint(...flags: string[]): Promise<string> {
+  const { code, stderr } = await bench.finetune(`bad-${count++}`, ...flags);
+  expect(code).toBeGreaterThan(0);
+  expect(stderr).not.toMatch(/^\s+at /m);
+  expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+  return stderr.trimEnd().replaceAll(bench.directory, 'DIR');
+}
+
+const set = (...pairs: string[]) => pairs.flatMap((pair) => ['--set', pair]);
+const withData = (records: unknown[], ...more: string[]) => {
+  const file = bench.write(
+    `data-${count}.jsonl`,
+    records.map((record) => `${JSON.stringify(record)}\n`).join(''),
+  );
+  return complaint(...set(`data.files=[${file}]`, ...more));
+};
+const good = { instruction: 'Q', output: 'An answer that is long enough.' };
+
+describe('configuration', () => {
+  it.each([
+    ['train.max_stps=5', 'train.max_stps: unknown key; did you mean max_steps?; allowed here:'],
+    ['lora.r=5', 'lora.r: unknown key;'],
+    ['masking.ratio=1', 'masking.ratio: got 1, expected a number from 0 and below 1'],
+    [
+      'masking.layout=stacked',
+      'masking.layout: got "stacked", expected one of packed-isolated, separate-rows, concatenated',
+    ],
+    ['train.micro_batch_size=3', 'train.micro_batch_size: got 3, expected a divisor of global_batch_size 4'],
+    ['model.path=null', 'model.path: got nothing, expected the folder of a Hugging Face model'],
+    ['data.files=null', 'data.files: got nothing, expected at least one file of conversations'],
+    ['lora.target_modules=[k]', 'lora.target_modules.0: got "k", expected one of q_proj'],
+    ['data.format=csv', 'data.format: got "csv", expected one of auto, alpaca'],
+  ])('%s', async (override, message) => {
+    expect(await complaint(...set(override))).toContain(`meap-finetune: ${message}`);
+  });
+
+  it('masked-only with nothing masked', async () => {
+    expect(await complaint(...set('masking.ratio=0', 'masking.loss=masked-only'))).toContain(
+      'masking.loss: got "masked-only", expected union with ratio 0',
+    );
+  });
+});
+
+describe('model', () => {
+  it('a folder without a model', async () => {
+    expect(await complaint(...set(`model.path=${bench.directory}`))).toBe(
+      'meap-finetune: DIR: no config.json there, expected the folder of a Hugging Face model',
+    );
+  });
+
+  it('a shard that is missing', async () => {
+    const broken = bench.path('no-weights');
+    cpSync(bench.path('model'), broken, { recursive: true });
+    rmSync(`${broken}/model.safetensors`);
+    writeFileSync(
+      `${broken}/model.safetensors.index.json`,
+      JSON.stringify({ weight_map: { 'model.embed_tokens.weight': 'model-00001-of-00002.safetensors' } }),
+    );
+    expect(await complaint(...set(`model.path=${broken}`))).toContain('model-00001-of-00002.safetensors');
+  });
+
+  it('a tokenizer with more ids than the model has embeddings', async () => {
+    const small = bench.path('small');
+    await saveTinyModel(small, loadTokenizer(bench.path('model')), { vocab_size: 300 });
+    expect(await complaint(...set(`model.path=${small}`))).toContain(
+      'tokenizer and model do not fit, got 320 ids and 300 embeddings, expected no more ids than embeddings',
+    );
+  });
+
+  it('an architecture that is not implemented', async () => {
+    const other = bench.path('other');
+    cpSync(bench.path('model'), other, { recursive: true });
+    const config = JSON.parse(readFileSync(`${other}/config.json`, 'utf8'));
+    writeFileSync(`${other}/config.json`, JSON.stringify({ ...config, mlp_bias: true }));
+    expect(await complaint(...set(`model.path=${other}`))).toContain(
+      'mlp_bias: refused, got true, expected false',
+    );
+  });
+});
+
+describe('chat template', () => {
+  it.each([
+    [
+      'chatml',
+      'chat template chatml: answers end with "<|im_end|>", expected a special token of the tokenizer',
+    ],
+    [
+      'llama-3',
+      'answers end with "<|eot_id|>", expected a special token of the tokenizer ([MASK], </s>, <s>)',
+    ],
+    ['nope', 'data.chat_template nope: no such template or file, expected one of chatml, llama-3'],
+  ])('%s', async (template, message) => {
+    expect(await complaint(...set(`data.chat_template=${template}`))).toContain(message);
+  });
+
+  it.each([
+    ['that is no Jinja', '{% for m in messages %}', 'not a Jinja template'],
+    ['that forgets the user', '{{ messages[-1].content }}</s>', 'leaves out what user or assistant say'],
+    [
+      'that cuts what is said',
+      "{% for m in messages %}{{ m.content.split('.')[0] }}</s>{% endfor %}",
+      'changes the text of messages',
+    ],
+    [
+      'that refuses',
+      "{{ raise_exception('only tools here') }}",
+      'refuses the roles user, assistant: only tools here',
+    ],
+  ])('one %s', async (_, source, message) => {
+    const file = bench.write('template.jinja', source);
+    expect(await complaint(...set(`data.chat_template=${file}`))).toMatch(new RegExp(message));
+  });
+
+  it('none at all', async () => {
+    expect(await complaint(...set('data.chat_template=null'))).toContain('the model has no chat template');
+  });
+});
+
+describe('data', () => {
+  it.each([
+    [
+      'unknown fields',
+      { text: 'x' },
+      'line 2: got the fields text, expected those of alpaca, sharegpt, messages',
+    ],
+    [
+      'a message without a role',
+      { messages: [{ content: 'x' }] },
+      'messages[0].from: got nothing, expected system, user or assistant',
+    ],
+    [
+      'an unknown role',
+      { messages: [{ role: 'narrator', content: 'x' }] },
+      'messages[0].role: got "narrator"',
+    ],
+    [
+      'a role that is a method',
+      { messages: [{ role: 'constructor', content: 'x' }] },
+      'messages[0].role: got "constructor"',
+    ],
+    ['no messages', { conversations: [] }, 'conversations: got [], expected a list of messages'],
+    [
+      'tools',
+      { messages: [{ role: 'assistant', content: '', tool_calls: [{ id: 1 }] }] },
+      'messages[0].tool_calls: tools are not supported',
+    ],
+    [
+      'pictures',
+      { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
+      'expected parts of type text',
+    ],
+    ['a number for text', { instruction: 'Q', output: 3 }, 'output: got 3, expected text'],
+    ['a list', [1], 'not an object'],
+  ])('%s', async (_, record, message) => {
+    const said = await withData([good, record]);
+    expect(said).toContain(message);
+    expect(said).toContain('mend it, or set data.on_bad_record to skip');
+  });
+
+  it('a template that refuses one conversation names it', async () => {
+    const template = bench.write(
+      'strict.jinja',
+      "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate!') }}{% endif %}{{ m.content }}</s>{% endfor %}",
+    );
+    const bad = { messages: [{ role: 'assistant', content: 'Hi' }] };
+    expect(await withData([good, bad], `data.chat_template=${template}`)).toMatch(
+      /line 2: chat template .*refuses the roles assistant: alternate!/,
+    );
+  });
+
+  it('answers that are all empty', async () => {
+    expect(
+      await withData([
+        { ...good, output: '' },
+        { ...good, output: ' ' },
+      ]),
+    ).toContain(
+      'got 0 conversations to learn from, expected two, one to train and one to validate on; dropped were 2 without an answer',
+    );
+  });
+
+  it('prompts longer than the window', async () => {
+    const long = { instruction: 'whale '.repeat(300), output: 'Yes.' };
+    expect(await withData([long, long])).toContain('2 whose prompt fills train.max_length');
+  });
+
+  it('counts and skips where asked to', async () => {
+    const file = bench.write(
+      'mixed.jsonl',
+      [good, { text: 1 }, good, good].map((r) => JSON.stringify(r)).join('\n'),
+    );
+    const { code, stdout } = await bench.finetune(
+      'skipping',
+      ...set(`data.files=[${file}]`, 'data.on_bad_record=skip', 'train.max_steps=1'),
+    );
+    expect(code).toBe(0);
+    expect(stdout).toContain('left out     1 that could not be used');
+    expect(stdout).toMatch(/warning {6}data: 1 records skipped, the first: .*line 2: got the fields text/);
+  });
+
+  it('a mask token that is ordinary text and stands in the data', async () => {
+    const model = bench.path('mask-in-text');
+    const tokenizer = loadTokenizer(bench.path('model'));
+    const contents = JSON.parse(addMaskToken(tokenizer, '[MASK]').json);
+    contents.added_tokens.at(-1).special = false;
+    const visible = new Tokenizer(JSON.stringify(contents), tokenizer.config, 'test');
+    await saveTinyModel(model, visible);
+    expect(
+      await withData([good, { ...good, output: 'Write [MASK] here.' }, good], `model.path=${model}`),
+    ).toContain('320');
+  });
+
+  it('the mask token spelled in the data is plain text where it is special', async () => {
+    const file = bench.write(
+      'spelled.json',
+      JSON.stringify([good, { ...good, output: 'Write [MASK] and </s> here.' }, good]),
+    );
+    expect((await bench.finetune('spelled', ...set(`data.files=[${file}]`, 'train.max_steps=1'))).code).toBe(
+      0,
+    );
+  });
+
+  it('missing files', async () => {
+    expect(await complaint(...set('data.files=[nowhere.json]'))).toContain('no such file');
+    expect(await complaint(...set(`data.files=[${bench.write('a.csv', '')}]`))).toContain(
+      '.json, .jsonl (each also .gz or .zst) or .parquet',
+    );
+  });
+});

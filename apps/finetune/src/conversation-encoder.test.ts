@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs';
+import { addMaskToken, type Tokenizer } from '@meap/token-dataset';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
+import { ChatTemplate } from './chat-template.ts';
+import { ConversationEncoder } from './conversation-encoder.ts';
+import type { Conversation } from './formats.ts';
+import { tinyTokenizer } from './testing.ts';
+
+let tokenizer: Tokenizer;
+beforeAll(async () => {
+  tokenizer = addMaskToken(await tinyTokenizer());
+});
+
+const special = { bos_token: '<s>', eos_token: '</s>' };
+const encoderOf = (source: string) =>
+  new ConversationEncoder(tokenizer, new ChatTemplate('t', source, special));
+
+/** What is learned and what is not, as text. */
+async function learned(
+  source: string,
+  conversation: Conversation,
+  roles: Conversation[number]['role'][] = ['assistant'],
+) {
+  const [{ segments }] = await encoderOf(source).encode([conversation], roles);
+  const runs: { trainable: boolean; ids: number[] }[] = [];
+  for (const { trainable, ids } of segments) {
+    if (runs.at(-1)?.trainable === trainable) runs.at(-1)!.ids.push(...Array.from(ids));
+    else runs.push({ trainable, ids: Array.from(ids) });
+  }
+  return Promise.all(
+    runs.map(async ({ trainable, ids }) => [trainable, await tokenizer.decode(ids)] as const),
+  );
+}
+
+const chat: Conversation = [
+  { role: 'user', content: 'What does the captain see?' },
+  { role: 'assistant', content: 'The whale' },
+  { role: 'user', content: 'And?' },
+  { role: 'assistant', content: 'A sailor' },
+];
+
+describe('ConversationEncoder', () => {
+  it('learns answers with what ends them, and nothing else', async () => {
+    expect(await learned(BUILT_IN_TEMPLATES.alpaca, chat)).toEqual([
+      [false, '<s>### Instruction:\nWhat does the captain see?\n\n### Response:\n'],
+      [true, 'The whale</s>'],
+      [false, '\n\n### Instruction:\nAnd?\n\n### Response:\n'],
+      [true, 'A sailor</s>'],
+      [false, '\n\n'],
+    ]);
+  });
+
+  it('counts a token that begins in the header as part of the answer it reaches into', async () => {
+    const parts = await learned(BUILT_IN_TEMPLATES['llama-2'], chat.slice(0, 2));
+    expect(parts.map(([trainable]) => trainable)).toEqual([false, true]);
+    expect(parts[1][1].trimStart()).toBe('The whale </s>');
+  });
+
+  it('leaves an answer of weight 0 and an empty one unlearned', async () => {
+    const parts = await learned(BUILT_IN_TEMPLATES.alpaca, [
+      chat[0],
+      { role: 'assistant', content: 'The whale', learn: false },
+      chat[2],
+      { role: 'assistant', content: ' ' },
+    ]);
+    expect(parts.some(([trainable]) => trainable)).toBe(false);
+  });
+
+  it('learns other roles where asked to', async () => {
+    const parts = await learned(BUILT_IN_TEMPLATES.alpaca, chat.slice(0, 2), ['user', 'assistant']);
+    expect(parts.filter(([trainable]) => trainable).map(([, text]) => text)).toEqual([
+      'What does the captain see?',
+      'The whale</s>',
+    ]);
+  });
+
+  it('adds EOS where a template ends answers with nothing', async () => {
+    const encoder = encoderOf("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}");
+    expect(encoder.addsEos).toBe(true);
+    const [{ segments }] = await encoder.encode([chat.slice(0, 2)], ['assistant']);
+    const answer = segments.find(({ trainable }) => trainable)!;
+    expect(Array.from(answer.ids).at(-1)).toBe(tokenizer.eosTokenId);
+  });
+
+  it('never parses what people write for special tokens', async () => {
+    const hostile = 'a </s> <s>[MASK] ### Response:\n<';
+    const conversation: Conversation = [
+      { role: 'user', content: hostile },
+      { role: 'assistant', content: `${hostile}/s>` },
+    ];
+    const [{ segments }] = await encoderOf(BUILT_IN_TEMPLATES.alpaca).encode([conversation], ['assistant']);
+    const ids = segments.flatMap((segment) => Array.from(segment.ids));
+    expect(ids.filter((id) => id === tokenizer.maskTokenId)).toHaveLength(0);
+    // BOS in front and EOS behind the answer, both of the template.
+    expect(ids.filter((id) => id === 0 || id === 1)).toEqual([0, 1]);
+    expect(await tokenizer.decode(ids)).toContain(`### Response:\n${hostile}/s></s>`);
+  });
+
+  it('joins what stands on both sides of a boundary only if the template spells the whole token', async () => {
+    const source = "{% for m in messages %}{{ '</' + m.content + '</s>' }}{% endfor %}";
+    const [{ segments }] = await encoderOf(source).encode(
+      [[{ role: 'user', content: 's>' }, chat[1]]],
+      ['assistant'],
+    );
+    expect(segments.flatMap((s) => Array.from(s.ids)).filter((id) => id === 1)).toHaveLength(2);
+  });
+
+  it('takes other marks where a text has the first ones in it', async () => {
+    const parts = await learned(BUILT_IN_TEMPLATES.alpaca, [
+      chat[0],
+      { role: 'assistant', content: 'a\ufdd0b' },
+    ]);
+    expect(parts[1]).toEqual([true, 'a\ufdd0b</s>']);
+  });
+
+  it('tells templates the same day always', () => {
+    const source = "{% for m in messages %}{{ strftime_now('%d %b %Y') + m.content + '</s>' }}{% endfor %}";
+    expect(new ChatTemplate('t', source, special).render(chat.slice(0, 1))).toBe(
+      '26 Jul 2024What does the captain see?</s>',
+    );
+  });
+
+  it('a prompt is what the training text begins with', async () => {
+    for (const name of ['alpaca', 'llama-2', 'mistral']) {
+      const encoder = encoderOf(BUILT_IN_TEMPLATES[name]);
+      const prompt = await encoder.encodePrompt(chat.slice(0, 1));
+      const [{ segments }] = await encoder.encode([chat.slice(0, 2)], ['assistant']);
+      expect(segments.flatMap(({ ids }) => Array.from(ids)).slice(0, prompt.length)).toEqual(
+        Array.from(prompt),
+      );
+    }
+  });
+});
+
+it('every built-in template is documented', () => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  for (const name of Object.keys(BUILT_IN_TEMPLATES)) expect(readme).toContain(`\`${name}\``);
+});

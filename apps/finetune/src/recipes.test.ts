@@ -1,0 +1,61 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { configJsonSchema } from './config.ts';
+import { loadConfig } from './resolve-config.ts';
+
+const folder = join(import.meta.dirname, '../../../recipes');
+const names = readdirSync(folder)
+  .filter((name) => name.startsWith('finetune-') && name.endsWith('.yaml'))
+  .map((name) => name.slice(0, -'.yaml'.length));
+const load = (name: string) =>
+  loadConfig(join(folder, `${name}.yaml`), ['model.path=model', 'data.files=[a.json]']);
+
+describe('recipes', () => {
+  it.each(names)('%s is valid and names its schema', (name) => {
+    expect(() => load(name)).not.toThrow();
+    const [first] = readFileSync(join(folder, `${name}.yaml`), 'utf8').split('\n');
+    expect(first).toBe('# yaml-language-server: $schema=./finetune-schema.json');
+  });
+
+  it.each(['llama-3-8b', 'llama-3.2-3b', 'qwen2.5-14b', 'mistral-7b-v0.2'])(
+    'the twins of %s have the paper’s hyperparameters and differ in ratio and epochs alone',
+    (model) => {
+      const [meap, ntp] = [load(`finetune-meap-${model}`), load(`finetune-ntp-${model}`)];
+      expect(meap.train).toMatchObject({
+        epochs: 2,
+        global_batch_size: 512,
+        max_length: 4096,
+        learning_rate: 2e-5,
+        warmup_ratio: 0.1,
+        adam_beta1: 0.9,
+        adam_beta2: 0.95,
+        weight_decay: 0.01,
+        max_grad_norm: 1,
+      });
+      expect(meap.masking).toMatchObject({
+        ratio: 0.1,
+        threshold: 50,
+        threshold_unit: 'tokens',
+        loss: 'union',
+      });
+      expect(ntp).toEqual({
+        ...meap,
+        masking: { ...meap.masking, ratio: 0 },
+        train: { ...meap.train, epochs: 4 },
+      });
+    },
+  );
+
+  it('Table 9 has 3 epochs against 6', () => {
+    expect([load('finetune-table-9').train.epochs, load('finetune-table-9-ntp').train.epochs]).toEqual([
+      3, 6,
+    ]);
+  });
+
+  it('finetune-schema.json is that of the code', () => {
+    expect(JSON.parse(readFileSync(join(folder, 'finetune-schema.json'), 'utf8'))).toEqual(
+      configJsonSchema(),
+    );
+  });
+});

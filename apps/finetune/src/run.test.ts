@@ -1,0 +1,231 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { loadLlama } from '@meap/llama-model';
+import { loadTokenizer } from '@meap/token-dataset';
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadConfig } from './resolve-config.ts';
+import { type FinetuneEvent, finetune } from './run.ts';
+import { Workbench } from './testing.ts';
+
+let bench: Workbench;
+beforeAll(async () => {
+  bench = await Workbench.create();
+});
+afterAll(() => bench.dispose());
+
+const jsonLines = (path: string) =>
+  readFileSync(path, 'utf8')
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line));
+
+/** Metrics without the figures that a clock gives. */
+const exactMetrics = (out: string) =>
+  jsonLines(bench.path(out, 'metrics.jsonl')).map(({ tokensPerSecond, ...exact }) => exact);
+
+/** Every file below a folder of a run by name. */
+function filesOf(...parts: string[]): Record<string, string> {
+  const folder = bench.path(...parts);
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
+  return Object.fromEntries(
+    entries
+      .filter((entry) => entry.isFile())
+      .map(({ name, parentPath }) => [name, readFileSync(`${parentPath}/${name}`).toString('base64')]),
+  );
+}
+
+describe('a whole run', () => {
+  it('writes the run directory, and the loss falls', async () => {
+    const { code, stdout, stderr } = await bench.finetune('whole');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(readdirSync(bench.path('whole')).map((name) => name.replace(/tfevents.*/, 'tfevents'))).toEqual([
+      'before.json',
+      'checkpoints',
+      'config.yaml',
+      'environment.json',
+      'events.out.tfevents',
+      'metrics.jsonl',
+      'model',
+      'report.html',
+      'samples.jsonl',
+    ]);
+    const lines = exactMetrics('whole');
+    const validations = lines.filter((line) => 'valLoss' in line);
+    const before = JSON.parse(readFileSync(bench.path('whole/before.json'), 'utf8'));
+    expect(validations.map(({ step }) => step)).toEqual([3, 6]);
+    expect(validations[1].valLoss).toBeLessThan(before.valLoss - 0.3);
+    expect(validations[1].parts.masked).toBeLessThan(before.maskedLoss);
+    expect(validations[1].bitsPerByte).toBeGreaterThan(0);
+    expect(before.samples).toHaveLength(2);
+    expect(stdout).toContain('40 alpaca: 32 conversations to train on, 8 held out');
+    expect(stdout).toContain('template     alpaca; answers end with </s>');
+    expect(stdout).toMatch(/before {4}[\s\S]*after {5}/);
+    const report = readFileSync(bench.path('whole/report.html'), 'utf8');
+    expect(report).toContain('masked tokens of held-out answers');
+    expect(report).toContain('<p>Before</p>');
+  });
+
+  it('exports a model in the published format, with the mask token and the template', async () => {
+    const config = JSON.parse(readFileSync(bench.path('whole/model/config.json'), 'utf8'));
+    expect(config).toMatchObject({ vocab_size: 321, torch_dtype: 'bfloat16', tie_word_embeddings: true });
+    const tokenizer = loadTokenizer(bench.path('whole/model'));
+    expect(tokenizer.maskTokenId).toBe(320);
+    expect(String(tokenizer.config.chat_template)).toContain('### Instruction:');
+    const [trained, exported] = [
+      await loadLlama(bench.path('whole/checkpoints/step-00000006')),
+      await loadLlama(bench.path('whole/model')),
+    ];
+    for (const [name, parameter] of exported.parameters) {
+      const expected = await trained.parameters.get(name)!.data();
+      // Rounded to bfloat16, of which 8 bits are the fraction.
+      for (const [i, value] of (await parameter.data()).entries()) {
+        expect(Math.abs(value - expected[i])).toBeLessThanOrEqual(Math.abs(expected[i]) / 256);
+      }
+    }
+    trained.dispose();
+    exported.dispose();
+  });
+
+  it('does nothing where a finished run is', async () => {
+    const { code, stdout } = await bench.finetune('whole');
+    expect(code).toBe(0);
+    expect(stdout).toContain('holds a finished run of 6 steps');
+  });
+
+  it('prints one JSON object a line with --json', async () => {
+    const { stdout } = await bench.finetune('json', '--json', '--set', 'train.max_steps=2');
+    const types = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).type);
+    expect(types).toEqual(
+      expect.arrayContaining(['backend', 'ready', 'start', 'step', 'checkpoint', 'finished']),
+    );
+  });
+
+  it('leaks no tensor', async () => {
+    const before = tf.memory().numTensors;
+    await bench.finetune('leak', '--set', 'train.max_steps=2');
+    expect(tf.memory().numTensors).toBe(before);
+  });
+});
+
+describe('resuming', () => {
+  it.each([
+    ['full fine-tuning', []],
+    ['LoRA', ['--set', 'lora={rank: 4, dropout: 0.1}']],
+    [
+      'static masks in separate rows',
+      ['--set', 'masking.layout=separate-rows', '--set', 'masking.refresh=static'],
+    ],
+  ])('gives the same bytes as a run that never stopped: %s', async (name, flags) => {
+    const [straight, stopped] = [`straight ${name}`, `stopped ${name}`];
+    await bench.finetune(straight, ...flags);
+    const overrides = flags.filter((flag) => flag !== '--set');
+    const config = loadConfig(bench.recipe, overrides);
+    const controller = new AbortController();
+    const onEvent = (event: FinetuneEvent) => {
+      if (event.type === 'step' && event.step === 3) controller.abort('SIGINT');
+    };
+    const first = await finetune(config, { out: bench.path(stopped), signal: controller.signal, onEvent });
+    expect(first).toMatchObject({ status: 'stopped', step: 3 });
+    expect(existsSync(bench.path(stopped, 'model'))).toBe(false);
+    const events: FinetuneEvent[] = [];
+    const second = await finetune(config, {
+      out: bench.path(stopped),
+      onEvent: (event) => events.push(event),
+    });
+    expect(second).toMatchObject({ status: 'finished', step: 6 });
+    expect(events.some((event) => event.type === 'resume' && event.step === 3)).toBe(true);
+    expect(filesOf(stopped, 'checkpoints/step-00000006')).toEqual(
+      filesOf(straight, 'checkpoints/step-00000006'),
+    );
+    expect(filesOf(stopped, 'model')).toEqual(filesOf(straight, 'model'));
+    expect(exactMetrics(stopped)).toEqual(exactMetrics(straight));
+    for (const file of ['samples.jsonl', 'before.json', 'config.yaml']) {
+      expect(readFileSync(bench.path(stopped, file), 'utf8')).toBe(
+        readFileSync(bench.path(straight, file), 'utf8'),
+      );
+    }
+  });
+
+  it('refuses another mask ratio, another adapter', async () => {
+    const ratio = await bench.finetune(
+      'stopped LoRA',
+      '--set',
+      'train.max_steps=8',
+      '--set',
+      'lora.rank=4',
+      '--set',
+      'lora.dropout=0.1',
+      '--set',
+      'masking.ratio=0.3',
+    );
+    expect(ratio.code).toBe(1);
+    expect(ratio.stderr).toMatch(/^meap-finetune: resume: masking .*\n$/);
+  });
+});
+
+describe('LoRA', () => {
+  it('saves adapter files of PEFT and exports a merged model without them', () => {
+    expect(readdirSync(bench.path('straight LoRA/checkpoints/step-00000006')).sort()).toEqual([
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'special_tokens_map.json',
+      'tokenizer.json',
+      'tokenizer_config.json',
+      'trainer',
+    ]);
+    const model = readdirSync(bench.path('straight LoRA/model'));
+    expect(model).toContain('model.safetensors');
+    expect(model).not.toContain('adapter_config.json');
+  });
+});
+
+describe('NTP', () => {
+  it('has neither copies nor a mask token', async () => {
+    const { stdout, code } = await bench.finetune(
+      'ntp',
+      '--set',
+      'masking.ratio=0',
+      '--set',
+      'train.max_steps=2',
+    );
+    expect(code).toBe(0);
+    expect(stdout).toContain('no masked copies: next-token prediction');
+    const config = JSON.parse(readFileSync(bench.path('ntp/model/config.json'), 'utf8'));
+    expect(config.vocab_size).toBe(320);
+  });
+});
+
+describe('meap-chat', () => {
+  it('answers, keeps history, starts over, leaves', async () => {
+    const { code, stdout, stderr } = await bench.chat(
+      ['Say what the captain sees.', '', 'And now?', '/new', 'Hello', '/exit', 'never read'],
+      '--model',
+      bench.path('whole/model'),
+      '--temperature',
+      '0',
+      '--max-new-tokens',
+      '5',
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout.split('\n').length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('says so where a conversation fills the context, and goes on', async () => {
+    const { code, stderr } = await bench.chat(
+      ['whale '.repeat(200), '/exit'],
+      '--model',
+      bench.path('whole/model'),
+    );
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^the conversation of \d+ tokens fills the context of 128; start a new one\n$/);
+  });
+
+  it('needs a model with a template', async () => {
+    const { code, stderr } = await bench.chat([], '--model', bench.path('model'));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/the model has no chat template, expected .*\n$/);
+  });
+});

@@ -1,0 +1,136 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { createLlama, parseConfig, saveLlama } from '@meap/llama-model';
+import type { CommandIo } from '@meap/recipe-cli';
+import { type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
+import { stringify } from 'yaml';
+import { chatCommand } from './chat-command.ts';
+import { finetuneCommand } from './command.ts';
+import type { FinetuneConfigInput } from './config.ts';
+
+/** What a command left behind. */
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** A temporary folder with a tiny model, a tiny set of questions and a recipe, and the commands run in this process. */
+export class Workbench {
+  readonly directory = mkdtempSync(join(tmpdir(), 'finetune-test-'));
+  readonly recipe = join(this.directory, 'tiny.yaml');
+
+  static async create(): Promise<Workbench> {
+    const bench = new Workbench();
+    bench.write('data.json', JSON.stringify(alpaca(40)));
+    bench.write('tiny.yaml', stringify(tinyRecipe));
+    await saveTinyModel(bench.path('model'), await tinyTokenizer());
+    return bench;
+  }
+
+  path(...parts: string[]): string {
+    return join(this.directory, ...parts);
+  }
+
+  write(name: string, content: string | Uint8Array): string {
+    writeFileSync(this.path(name), content);
+    return this.path(name);
+  }
+
+  /** Runs `meap-finetune --config tiny.yaml …` into the folder `out`. */
+  finetune(out: string, ...more: string[]): Promise<Outcome> {
+    return capture((io) => finetuneCommand(['--config', this.recipe, '--out', this.path(out), ...more], io));
+  }
+
+  /** Runs `meap-chat` on lines of input. */
+  chat(lines: readonly string[], ...argv: string[]): Promise<Outcome> {
+    return capture((io) => {
+      const stdin = new PassThrough() as unknown as NodeJS.ReadStream & PassThrough;
+      stdin.end(lines.map((line) => `${line}\n`).join(''));
+      return chatCommand(argv, { ...io, stdin });
+    });
+  }
+
+  dispose(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A recipe that trains in about a second: all features on, everything tiny. */
+export const tinyRecipe: FinetuneConfigInput = {
+  model: { path: 'model' },
+  data: { files: ['data.json'], chat_template: 'alpaca', validation_fraction: 0.2 },
+  masking: { threshold: 5, ratio: 0.2 },
+  train: {
+    max_steps: 6,
+    global_batch_size: 4,
+    micro_batch_size: 2,
+    max_length: 96,
+    learning_rate: 1e-2,
+  },
+  validation: { every: 3 },
+  checkpoint: { every: 2 },
+  samples: { every: 3, count: 2, max_new_tokens: 4 },
+};
+
+/** Questions and answers of different lengths, the same each time. */
+export function alpaca(count: number): { instruction: string; input: string; output: string }[] {
+  const things = ['the whale', 'a sailor', 'the harbour', 'an island', 'the moon'];
+  const deeds = ['sees', 'follows', 'fears', 'forgets'];
+  return Array.from({ length: count }, (_, i) => {
+    const thing = things[i % things.length];
+    const deed = deeds[(i * 3 + (i >> 2)) % deeds.length];
+    const sentence = `The captain ${deed} ${thing}`;
+    return {
+      instruction: `Say what the captain ${deed}.`,
+      input: i % 3 === 0 ? thing : '',
+      output: i % 4 === 0 ? 'Nothing.' : Array.from({ length: 1 + (i % 4) }, () => sentence).join(', and '),
+    };
+  });
+}
+
+/** 400 tokens of byte-level BPE. */
+export function tinyTokenizer(): Promise<Tokenizer> {
+  const documents = alpaca(40).map(({ instruction, output }) => `${instruction}\n${output}`);
+  return trainBpeTokenizer({ documents, vocabSize: 320 });
+}
+
+/** Writes a model of two small layers with the tokenizer beside it, as a Hugging Face folder. */
+export async function saveTinyModel(
+  directory: string,
+  tokenizer: Tokenizer,
+  changes: object = {},
+): Promise<void> {
+  const config = parseConfig({
+    vocab_size: tokenizer.vocabSize,
+    hidden_size: 16,
+    intermediate_size: 32,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    max_position_embeddings: 128,
+    tie_word_embeddings: true,
+    bos_token_id: tokenizer.bosTokenId ?? null,
+    eos_token_id: tokenizer.eosTokenId ?? null,
+    torch_dtype: 'bfloat16',
+    ...changes,
+  });
+  const model = createLlama(config, { seed: 1 });
+  await saveLlama(directory, model);
+  model.dispose();
+  tokenizer.save(directory);
+}
+
+async function capture(command: (io: CommandIo) => Promise<number>): Promise<Outcome> {
+  const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
+  const stream = (name: 'stdout' | 'stderr') =>
+    ({
+      write: (text: string) => {
+        outcome[name] += text;
+        return true;
+      },
+    }) as NodeJS.WriteStream;
+  outcome.code = await command({ stdout: stream('stdout'), stderr: stream('stderr') });
+  return outcome;
+}

@@ -1,0 +1,75 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from 'vitest';
+import { type BadRecordError, DatasetError } from './errors.ts';
+import { readRecords } from './read-records.ts';
+import { fixture, fixtureDocuments, temporaryFolder } from './testing.ts';
+
+async function collect(files: string | string[], onBadRecord?: (error: BadRecordError) => void) {
+  const entries: { record: Readonly<Record<string, unknown>>; unit: string; position: number }[] = [];
+  for await (const entry of readRecords({ files, onBadRecord })) entries.push(entry);
+  return entries;
+}
+
+const written = (name: string, content: string | Uint8Array) => {
+  const path = join(temporaryFolder(), name);
+  writeFileSync(path, content);
+  return path;
+};
+
+const records = [{ a: 1, b: ['x', { y: 'z' }] }, { a: 2 }];
+
+describe('readRecords', () => {
+  it.each([
+    ['list.json', JSON.stringify(records), 'row'],
+    ['marked.json', `\ufeff${JSON.stringify(records, null, 2)}\n`, 'row'],
+    ['list.json.gz', gzipSync(JSON.stringify(records)), 'row'],
+    ['lines.json', records.map((record) => JSON.stringify(record)).join('\n'), 'line'],
+    ['lines.jsonl', `${records.map((record) => JSON.stringify(record)).join('\n')}\n`, 'line'],
+    ['lines.jsonl.gz', gzipSync(records.map((record) => JSON.stringify(record)).join('\n')), 'line'],
+  ])('%s', async (name, content, unit) => {
+    const entries = await collect(written(name, content));
+    expect(entries.map((entry) => [entry.record, entry.unit, entry.position])).toEqual([
+      [records[0], unit, 1],
+      [records[1], unit, 2],
+    ]);
+  });
+
+  it.each(['jsonl.zst', 'snappy.parquet', 'zstd.parquet'])(
+    'documents.%s, written by Python',
+    async (name) => {
+      const entries = await collect(fixture(`documents.${name}`));
+      expect(entries.map(({ record }) => record.text)).toEqual(fixtureDocuments.slice(0, 40));
+    },
+  );
+
+  it('counts blank lines', async () => {
+    const [entry] = await collect(written('a.jsonl', '\n\n{"a":1}\n'));
+    expect(entry.position).toBe(3);
+  });
+
+  it.each([
+    ['bad.jsonl', '{"a":1}\n{"a":\n[1]\n', [2, 3]],
+    ['bad.json', '[{"a":1},2,null]', [2, 3]],
+  ])('names bad records of %s, or skips them', async (name, content, positions) => {
+    const path = written(name, content);
+    await expect(collect(path)).rejects.toThrow(/ 2: .*; mend it/);
+    const heard: number[] = [];
+    expect(await collect(path, (error) => heard.push(error.position))).toHaveLength(1);
+    expect(heard).toEqual(positions);
+  });
+
+  it.each([
+    ['one.json', '{"data": []}', /line 1|expected a list of records/],
+    ['damaged.json', '[{"a":1}, {"a"', /line 1: /],
+    ['a.csv', 'a', /expected .json, .jsonl \(each also .gz or .zst\) or .parquet/],
+    ['a.txt', 'a', /expected .json, .jsonl/],
+    ['short.json.gz', gzipSync('[{"a":1}]').subarray(0, 12), /not whole gzip data/],
+    ['no.parquet', 'PAR1', /not a whole Parquet file/],
+  ])('refuses %s', async (name, content, message) => {
+    const reading = collect(written(name, content));
+    await expect(reading).rejects.toThrow(message);
+    await expect(reading).rejects.toBeInstanceOf(DatasetError);
+  });
+});
