@@ -31,7 +31,7 @@ import {
 } from './errors.ts';
 import * as trainer from './index.ts';
 import { acquireLock } from './lock.ts';
-import type { Loss, Position, TrainEvent } from './types.ts';
+import type { Loss, LossSum, Position, TrainEvent } from './types.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'meap-train-'));
 let directory: string;
@@ -153,7 +153,8 @@ describe('train', () => {
         const odd = { sum: tf.mul(whole.sum, 3).asScalar(), count: 2 };
         const none = { sum: tf.scalar(0), count: 0 };
         // One part is there in one batch only.
-        return { ...whole, bytes: 10, parts: batch === batches[0] ? { odd, none } : { none } };
+        const parts: Record<string, LossSum> = batch === batches[0] ? { odd, none } : { none };
+        return { ...whole, bytes: 10, parts };
       },
     });
     const first = tf.tidy(() => loss(batches[0]).sum.dataSync()[0]);
