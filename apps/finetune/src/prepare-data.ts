@@ -21,7 +21,7 @@ import {
 import type { FinetuneConfig } from './resolve-config.ts';
 
 /** Conversations of which each teaches something, as text and as tokens. */
-export interface SampleSet {
+interface SampleSet {
   conversations: readonly Conversation[];
   samples: readonly SftSample[];
 }

@@ -59,7 +59,7 @@ export class Workbench {
 }
 
 /** A recipe that trains in about a second: all features on, everything tiny. */
-export const tinyRecipe: FinetuneConfigInput = {
+const tinyRecipe: FinetuneConfigInput = {
   model: { path: 'model' },
   data: { files: ['data.json'], chat_template: 'alpaca', validation_fraction: 0.2 },
   masking: { threshold: 5, ratio: 0.2 },
@@ -76,7 +76,7 @@ export const tinyRecipe: FinetuneConfigInput = {
 };
 
 /** Questions and answers of different lengths, the same each time. */
-export function alpaca(count: number): { instruction: string; input: string; output: string }[] {
+function alpaca(count: number): { instruction: string; input: string; output: string }[] {
   const things = ['the whale', 'a sailor', 'the harbour', 'an island', 'the moon'];
   const deeds = ['sees', 'follows', 'fears', 'forgets'];
   return Array.from({ length: count }, (_, i) => {
