@@ -10,6 +10,7 @@ export class BufferPool {
   readonly #uses = new Map<ArrayBufferLike, number>();
   #liveBytes = 0;
   #freeBytes = 0;
+  #peakLiveBytes = 0;
   #peakBytes = 0;
 
   constructor(allocate: (bytes: number) => ArrayBuffer) {
@@ -24,6 +25,7 @@ export class BufferPool {
     const buffer = recycled ?? this.#allocate(size);
     this.#uses.set(buffer, 0);
     this.#liveBytes += size;
+    if (this.#liveBytes > this.#peakLiveBytes) this.#peakLiveBytes = this.#liveBytes;
     const held = this.#liveBytes + this.#freeBytes;
     if (held > this.#peakBytes) this.#peakBytes = held;
     return buffer;
@@ -45,12 +47,26 @@ export class BufferPool {
     }
     this.#uses.delete(buffer);
     this.#liveBytes -= buffer.byteLength;
-    // Free buffers beyond what is in use are left to the garbage collector.
-    if (this.#freeBytes + buffer.byteLength > Math.max(this.#peakBytes - this.#liveBytes, 1 << 26)) return;
     this.#freeBytes += buffer.byteLength;
-    const list = this.#free.get(buffer.byteLength);
-    if (list) list.push(buffer as ArrayBuffer);
-    else this.#free.set(buffer.byteLength, [buffer as ArrayBuffer]);
+    const list = this.#free.get(buffer.byteLength) ?? [];
+    list.push(buffer as ArrayBuffer);
+    // Sizes in the order of their last release: what shapes of long ago left is the first to go.
+    this.#free.delete(buffer.byteLength);
+    this.#free.set(buffer.byteLength, list);
+    // An eighth beyond the peak lets phases with different sizes take turns without allocating.
+    this.#trim(Math.max(1.125 * this.#peakLiveBytes - this.#liveBytes, 1 << 26));
+  }
+
+  /** Leaves free buffers to the garbage collector until at most `limit` bytes are kept. */
+  #trim(limit: number): void {
+    for (const [size, list] of this.#free) {
+      while (this.#freeBytes > limit && list.length > 0) {
+        list.pop();
+        this.#freeBytes -= size;
+      }
+      if (list.length > 0) return;
+      this.#free.delete(size);
+    }
   }
 
   owns(buffer: ArrayBufferLike): boolean {

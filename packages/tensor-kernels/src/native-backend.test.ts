@@ -36,6 +36,24 @@ describe('BufferPool', () => {
     );
   });
 
+  it('holds no more than was ever in use at once, however shapes change', () => {
+    const pool = new BufferPool((bytes) => new ArrayBuffer(bytes));
+    const megabyte = 1 << 20;
+    for (let round = 0; round < 40; round++) {
+      const buffers = Array.from({ length: 10 }, () => pool.take((10 + round) * megabyte));
+      for (const buffer of buffers) pool.retain(buffer);
+      for (const buffer of buffers) pool.release(buffer);
+    }
+    const { liveBytes, freeBytes, peakBytes } = pool.memory();
+    expect(liveBytes).toBe(0);
+    expect(freeBytes).toBeLessThanOrEqual(1.125 * 10 * 56 * megabyte);
+    expect(peakBytes).toBeLessThanOrEqual(2 * 10 * 56 * megabyte);
+    // The latest shape is what is kept.
+    const before = pool.memory().freeBytes;
+    pool.take(49 * megabyte);
+    expect(pool.memory().freeBytes).toBeLessThan(before);
+  });
+
   it('keeps a buffer until its last tensor is gone', () => {
     const pool = new BufferPool((bytes) => new ArrayBuffer(bytes));
     const buffer = pool.take(100);
