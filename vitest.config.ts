@@ -8,6 +8,7 @@ const packages = [
   'meap-masking',
   'sft-duplication',
   'token-dataset',
+  'evals',
   'recipe-cli',
   'trainer',
   'test-support',
