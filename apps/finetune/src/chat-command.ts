@@ -1,55 +1,50 @@
 /** The command line of `meap-chat`, as a function from arguments to an exit code. */
 import { createInterface } from 'node:readline';
 import { loadLlama } from '@meap/llama-model';
-import { type CommandIo, EXIT, plainText, runCommand } from '@meap/recipe-cli';
-import { type BackendName, setBackend } from '@meap/tensor-kernels';
+import {
+  type CommandIo,
+  EXIT,
+  numberFlag,
+  packageVersion,
+  plainText,
+  runCommand,
+  type SamplingFlags,
+  withSamplingFlags,
+} from '@meap/recipe-cli';
+import { setBackend } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command } from 'commander';
 import { type Speaker, streamAnswer } from './answers.ts';
 import { loadChatTemplate } from './chat-template.ts';
 import { ConversationEncoder } from './conversation-encoder.ts';
 import { isUserError } from './errors.ts';
 import type { Message } from './formats.ts';
 import { specialTokensOf, stopIdsOf } from './model.ts';
-import { packageVersion } from './version.ts';
 
 /** Streams of a chat: what a person types, besides where answers and errors go. */
 export interface ChatIo extends CommandIo {
   stdin: NodeJS.ReadStream;
 }
 
-interface Flags {
+interface Flags extends SamplingFlags {
   model: string;
   system?: string;
   chatTemplate?: string;
   maxNewTokens?: number;
-  temperature: number;
-  topK?: number;
-  topP?: number;
-  seed: number;
-  backend: BackendName;
 }
 
 /** Runs `meap-chat`: reads questions line by line, streams answers, until `/exit` or the end of the input. */
 export async function chatCommand(argv: readonly string[], io: ChatIo = process): Promise<number> {
   const command = new Command('meap-chat')
     .description(
-      'Talk to a model. /new starts over, /exit leaves; Ctrl-C ends an answer,and at the prompt the chat.',
+      'Talk to a model. /new starts over, /exit leaves; Ctrl-C ends an answer, and at the prompt the chat.',
     )
     .requiredOption('--model <dir>', 'Hugging Face directory, such as the model folder of a run')
     .option('--system <text>', 'system message')
     .option('--chat-template <name>', 'a built-in template or a file, in place of the model’s own')
-    .option('--max-new-tokens <n>', 'longest answer; default: as long as the context has room', number)
-    .option('--temperature <t>', '0 takes the most likely token', number, 0.7)
-    .option('--top-k <k>', 'sample from the k most likely tokens', number)
-    .option('--top-p <p>', 'sample from the most likely tokens that together reach probability p', number)
-    .option('--seed <n>', 'the same seed draws the same answers', number, 0)
-    .addOption(
-      new Option('--backend <name>', 'what computes')
-        .choices(['auto', 'native', 'wasm', 'cpu'])
-        .default('auto'),
-    )
-    .version(packageVersion());
+    .option('--max-new-tokens <n>', 'longest answer; default: as long as the context has room', numberFlag)
+    .version(packageVersion(import.meta.url));
+  withSamplingFlags(command, { temperature: 0.7 });
   const action = async () => {
     const flags = command.opts<Flags>();
     const tokenizer = loadTokenizer(flags.model);
@@ -125,10 +120,4 @@ async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<voi
     process.off('SIGINT', interrupt);
     lines.close();
   }
-}
-
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('expected a number');
-  return value;
 }

@@ -7,13 +7,15 @@
  */
 import { LORA_TARGETS, type LoraTarget } from '@meap/llama-model';
 import {
+  checkpointSection,
   count,
-  flag,
   natural,
   nonNegative,
   oneOf,
+  optimizerKeys,
   positive,
   recipeJsonSchema,
+  runKeys,
   share,
   text,
   texts,
@@ -98,20 +100,7 @@ const train = z.strictObject({
   max_length: count('Most tokens of a row; a longer conversation is cut.').default(4096),
   learning_rate: positive('Highest learning rate.').default(2e-5),
   min_learning_rate: nonNegative('Learning rate at the end of the cosine.').default(0),
-  warmup_ratio: z
-    .number('a number from 0 to 1')
-    .min(0, 'a number from 0 to 1')
-    .max(1, 'a number from 0 to 1')
-    .describe('Share of the steps for the linear warm-up, rounded down to whole steps.')
-    .default(0.1),
-  adam_beta1: share('Decay of AdamW’s first moment.').default(0.9),
-  adam_beta2: share('Decay of AdamW’s second moment.').default(0.95),
-  adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
-  weight_decay: nonNegative('Decoupled weight decay, of all trained parameters.').default(0.01),
-  max_grad_norm: positive('Global norm to which gradients are clipped.').default(1),
-  recompute: flag('Keep only block inputs for the backward pass: less memory, a third more work.').default(
-    false,
-  ),
+  ...optimizerKeys({ warmupOf: 'the steps', weightDecay: 0.01, decayed: 'trained parameters' }),
 });
 
 const lora = z.strictObject({
@@ -130,11 +119,6 @@ const validation = z.strictObject({
   max_samples: count('Most conversations of a validation; always the same.').default(256),
 });
 
-const checkpoint = z.strictObject({
-  every: count('Steps between two checkpoints.').default(100),
-  keep_last: count('How many of the newest stay.').default(2),
-});
-
 const samples = z.strictObject({
   every: count('Steps between two samples.').default(100),
   prompts: texts('Questions to answer; default: the first of the validation conversations.').optional(),
@@ -145,15 +129,7 @@ const samples = z.strictObject({
 
 /** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
 export const configSchema = z.strictObject({
-  extends: text('Another recipe that this one changes; relative to this file.').optional(),
-  seed: natural('Key of data order, masks, adapters and dropout.').default(0),
-  backend: oneOf(['auto', 'native', 'wasm', 'cpu'], 'What computes; auto takes the best there is.').default(
-    'auto',
-  ),
-  precision: oneOf(
-    ['float32', 'bfloat16'],
-    'Inputs of matrix products; sums, weights and moments stay float32.',
-  ).default('float32'),
+  ...runKeys('Key of data order, masks, adapters and dropout.'),
   model: model.describe('What to fine-tune.').prefault({}),
   data: data.describe('Conversations to learn from.').prefault({}),
   masking: masking.describe('MEAP: which answers are copied and masked, and what is learned.').prefault({}),
@@ -162,7 +138,7 @@ export const configSchema = z.strictObject({
     .describe('Train low-rank adapters instead of the whole model; {} takes all defaults.')
     .optional(),
   validation: validation.describe('Loss of held-out answers, and of masked tokens apart.').prefault({}),
-  checkpoint: checkpoint.describe('When to save.').prefault({}),
+  checkpoint: checkpointSection(),
   samples: samples.describe('Answers to held-out questions, before, while and after training.').prefault({}),
 });
 

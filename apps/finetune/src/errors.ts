@@ -6,7 +6,7 @@ import {
   GenerateOptionError,
   TokenInputError,
 } from '@meap/llama-model';
-import { ConfigurationError, RunError } from '@meap/recipe-cli';
+import { ConfigurationError, RunError, userErrorTest } from '@meap/recipe-cli';
 import { SafetensorsError } from '@meap/safetensors';
 import { SftError } from '@meap/sft-duplication';
 import { BackendError } from '@meap/tensor-kernels';
@@ -23,7 +23,8 @@ export class TemplateError extends Error {
   override readonly name = 'TemplateError';
 }
 
-const USER_ERRORS = [
+/** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
+export const isUserError = userErrorTest([
   AdapterError,
   BackendError,
   ChatDataError,
@@ -40,11 +41,4 @@ const USER_ERRORS = [
   TokenInputError,
   TokenizerError,
   TrainerError,
-];
-
-/** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
-export function isUserError(error: unknown): error is Error {
-  // The operating system's refusals (a full disk, no permission) name their file.
-  const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
-  return isSystemError || USER_ERRORS.some((known) => error instanceof known);
-}
+]);

@@ -1,3 +1,4 @@
+export type { RunEnd, RunOptions } from '@meap/recipe-cli';
 export { type Speaker, streamAnswer } from './answers.ts';
 export { ChatTemplate, loadChatTemplate, type Piece, type RenderOptions } from './chat-template.ts';
 export { configJsonSchema, type FinetuneConfigInput } from './config.ts';
@@ -15,5 +16,5 @@ export {
 export type { MemoryPlan } from './memory-plan.ts';
 export type { DataFacts } from './prepare-data.ts';
 export { type FinetuneConfig, loadConfig, resolveConfig } from './resolve-config.ts';
-export { type FinetuneEvent, type FinetuneOptions, type FinetuneResult, finetune } from './run.ts';
+export { type FinetuneEvent, finetune } from './run.ts';
 export type { RunFacts } from './run-facts.ts';

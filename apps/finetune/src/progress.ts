@@ -1,18 +1,23 @@
-import { bytes, percent, plainText, short, TrainingProgress } from '@meap/recipe-cli';
+import {
+  bytes,
+  type Progress,
+  type ProgressOutput,
+  percent,
+  plainText,
+  short,
+  TrainingProgress,
+} from '@meap/recipe-cli';
 import type { FinetuneEvent } from './run.ts';
 import type { RunFacts } from './run-facts.ts';
 
 /** Makes what shows a run's events to a person. */
-export function createProgress(
-  output: { write(text: string): void; interactive: boolean },
-  stream: NodeJS.WriteStream,
-) {
+export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress<FinetuneEvent> {
   const progress = new TrainingProgress(output, stream, ({ valLoss, parts }) => {
     const masked = parts?.masked === undefined ? '' : `, of masked tokens ${parts.masked.toFixed(3)}`;
     return `held-out answers: loss ${valLoss.toFixed(3)}${masked}`;
   });
   return {
-    onEvent(event: FinetuneEvent): void {
+    onEvent(event) {
       switch (event.type) {
         case 'backend':
           progress.line(`backend      ${event.name} (${event.device}): ${event.reason}`);

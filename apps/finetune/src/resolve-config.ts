@@ -1,4 +1,4 @@
-import { parseConfig, type RecipeRules, Refusals, readRecipe } from '@meap/recipe-cli';
+import { checkBatchKeys, parseConfig, type RecipeRules, Refusals, readRecipe } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import { configSchema, type FinetuneConfigInput } from './config.ts';
 
@@ -50,22 +50,8 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
   if (data.validation_files && data.validation_fraction) {
     refusals.add('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
   }
-  const micro_batch_size = train.micro_batch_size ?? train.global_batch_size;
-  if (train.global_batch_size % micro_batch_size !== 0) {
-    refusals.add(
-      'train.micro_batch_size',
-      micro_batch_size,
-      `a divisor of global_batch_size ${train.global_batch_size}`,
-    );
-  }
+  const micro_batch_size = checkBatchKeys(train, refusals);
   if (train.max_length < 2) refusals.add('train.max_length', train.max_length, 'at least 2');
-  if (train.min_learning_rate > train.learning_rate) {
-    refusals.add(
-      'train.min_learning_rate',
-      train.min_learning_rate,
-      `at most learning_rate ${train.learning_rate}`,
-    );
-  }
   if (masking.loss === 'masked-only' && masking.ratio === 0) {
     refusals.add('masking.loss', masking.loss, 'union with ratio 0, since nothing is masked');
   }

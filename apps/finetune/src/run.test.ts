@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { loadLlama } from '@meap/llama-model';
+import { hashFiles, readExactMetrics } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -13,26 +14,8 @@ beforeAll(async () => {
 });
 afterAll(() => bench.dispose());
 
-const jsonLines = (path: string) =>
-  readFileSync(path, 'utf8')
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => JSON.parse(line));
-
-/** Metrics without the figures that a clock gives. */
-const exactMetrics = (out: string) =>
-  jsonLines(bench.path(out, 'metrics.jsonl')).map(({ tokensPerSecond, ...exact }) => exact);
-
-/** Every file below a folder of a run by name. */
-function filesOf(...parts: string[]): Record<string, string> {
-  const folder = bench.path(...parts);
-  const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
-  return Object.fromEntries(
-    entries
-      .filter((entry) => entry.isFile())
-      .map(({ name, parentPath }) => [name, readFileSync(`${parentPath}/${name}`).toString('base64')]),
-  );
-}
+const exactMetrics = (out: string) => readExactMetrics(bench.path(out));
+const filesOf = (...parts: string[]) => hashFiles(bench.path(...parts));
 
 describe('a whole run', () => {
   it('writes the run directory, and the loss falls', async () => {
@@ -54,7 +37,7 @@ describe('a whole run', () => {
     const before = JSON.parse(readFileSync(bench.path('whole/before.json'), 'utf8'));
     expect(validations.map(({ step }) => step)).toEqual([3, 6]);
     expect(validations[1].valLoss).toBeLessThan(before.valLoss - 0.3);
-    expect(validations[1].parts.masked).toBeLessThan(before.maskedLoss);
+    expect(validations[1].parts!.masked).toBeLessThan(before.maskedLoss);
     expect(validations[1].bitsPerByte).toBeGreaterThan(0);
     expect(before.samples).toHaveLength(2);
     expect(stdout).toContain('40 alpaca: 32 conversations to train on, 8 held out');

@@ -1,6 +1,13 @@
 /** One fine-tuning run from its configuration: model, data, training loop, export, report. */
 import { join } from 'node:path';
-import { finishedCheckpoint, openRunDirectory, writeConfig } from '@meap/recipe-cli';
+import {
+  finishedCheckpoint,
+  openRunDirectory,
+  packageVersion,
+  type RunEnd,
+  type RunOptions,
+  writeConfig,
+} from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type TrainEvent, train, validate, writeEnvironment } from '@meap/trainer';
 import { type Baseline, readBaseline, writeBaseline } from './baseline.ts';
@@ -10,22 +17,6 @@ import { writeReport } from './report.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 import { describeRun, type RunFacts } from './run-facts.ts';
 import { trainingParts } from './training-parts.ts';
-import { packageVersion } from './version.ts';
-
-/** Options of {@link finetune}. */
-export interface FinetuneOptions {
-  /** The run directory; made if absent. */
-  out: string;
-  /**
-   * `auto` (default) goes on from the newest complete checkpoint of `out`, if any; `never` refuses a folder that is
-   * not empty; a path goes on from that checkpoint, or from the newest of that run.
-   */
-  resume?: 'auto' | 'never' | (string & {});
-  /** When aborted, the run saves and returns with status `stopped`. */
-  signal?: AbortSignal;
-  /** Called at once for everything that happens; it must not throw. */
-  onEvent?: (event: FinetuneEvent) => void;
-}
 
 /** What {@link finetune} tells its caller while it runs. */
 export type FinetuneEvent =
@@ -33,18 +24,6 @@ export type FinetuneEvent =
   | ({ type: 'backend' } & BackendDescription)
   | { type: 'data'; conversations: number }
   | ({ type: 'ready' } & RunFacts);
-
-/** How a call of {@link finetune} ended. */
-export interface FinetuneResult {
-  /** `complete`: the folder held a finished run already, and nothing was done. */
-  status: 'finished' | 'stopped' | 'complete';
-  /** Optimizer steps completed. */
-  step: number;
-  /** The newest checkpoint. */
-  checkpoint: string;
-  /** The finished model with adapters merged, a Hugging Face directory; absent when stopped. */
-  model?: string;
-}
 
 /**
  * Fine-tunes a model with MEAP and writes a run directory; resumable to the byte.
@@ -54,7 +33,7 @@ export interface FinetuneResult {
  *
  * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
  */
-export async function finetune(config: FinetuneConfig, options: FinetuneOptions): Promise<FinetuneResult> {
+export async function finetune(config: FinetuneConfig, options: RunOptions<FinetuneEvent>): Promise<RunEnd> {
   const { out, resume = 'auto', signal } = options;
   const emit = options.onEvent ?? (() => {});
   const warn = (message: string) => emit({ type: 'warning', message });
@@ -91,7 +70,7 @@ export async function finetune(config: FinetuneConfig, options: FinetuneOptions)
           if (event.step > 0) {
             for (const change of changes) warn(`configuration changed since this run began: ${change}`);
           }
-          writeEnvironment(out, { meap: packageVersion(), backend: { ...backend } });
+          writeEnvironment(out, { meap: packageVersion(import.meta.url), backend: { ...backend } });
           if (baseline) writeBaseline(out, baseline);
         }
         emit(event);

@@ -3,19 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { createLlama, parseConfig, saveLlama } from '@meap/llama-model';
-import type { CommandIo } from '@meap/recipe-cli';
+import { captureOutput, type Outcome } from '@meap/recipe-cli';
 import { type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
 import { stringify } from 'yaml';
 import { chatCommand } from './chat-command.ts';
 import { finetuneCommand } from './command.ts';
 import type { FinetuneConfigInput } from './config.ts';
-
-/** What a command left behind. */
-export interface Outcome {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
 
 /** A temporary folder with a tiny model, a tiny set of questions and a recipe, and the commands run in this process. */
 export class Workbench {
@@ -41,12 +34,14 @@ export class Workbench {
 
   /** Runs `meap-finetune --config tiny.yaml …` into the folder `out`. */
   finetune(out: string, ...more: string[]): Promise<Outcome> {
-    return capture((io) => finetuneCommand(['--config', this.recipe, '--out', this.path(out), ...more], io));
+    return captureOutput((io) =>
+      finetuneCommand(['--config', this.recipe, '--out', this.path(out), ...more], io),
+    );
   }
 
   /** Runs `meap-chat` on lines of input. */
   chat(lines: readonly string[], ...argv: string[]): Promise<Outcome> {
-    return capture((io) => {
+    return captureOutput((io) => {
       const stdin = new PassThrough() as unknown as NodeJS.ReadStream & PassThrough;
       stdin.end(lines.map((line) => `${line}\n`).join(''));
       return chatCommand(argv, { ...io, stdin });
@@ -120,17 +115,4 @@ export async function saveTinyModel(
   await saveLlama(directory, model);
   model.dispose();
   tokenizer.save(directory);
-}
-
-async function capture(command: (io: CommandIo) => Promise<number>): Promise<Outcome> {
-  const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
-  const stream = (name: 'stdout' | 'stderr') =>
-    ({
-      write: (text: string) => {
-        outcome[name] += text;
-        return true;
-      },
-    }) as NodeJS.WriteStream;
-  outcome.code = await command({ stdout: stream('stdout'), stderr: stream('stderr') });
-  return outcome;
 }

@@ -1,6 +1,7 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import type { Llama } from '@meap/llama-model';
+import { warmupSteps } from '@meap/recipe-cli';
 import { type SftBatch, TokenKind } from '@meap/sft-duplication';
 import { adamWOptimizer, type TrainOptions, warmupCosine } from '@meap/trainer';
 import { answer } from './answers.ts';
@@ -61,8 +62,7 @@ export async function trainingParts(
     schedule: warmupCosine({
       peak: train.learning_rate,
       minimum: train.min_learning_rate,
-      // The product may fall just short of a whole number: 0.29 · 100 is 28.999….
-      warmupSteps: Math.floor(train.warmup_ratio * steps + 1e-9),
+      warmupSteps: warmupSteps(train.warmup_ratio, steps),
       totalSteps: steps,
       microBatches,
     }),

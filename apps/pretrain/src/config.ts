@@ -6,13 +6,15 @@
  */
 import { type PresetName, presets } from '@meap/llama-model';
 import {
+  checkpointSection,
   count,
   flag,
-  natural,
   nonNegative,
   oneOf,
+  optimizerKeys,
   positive,
   recipeJsonSchema,
+  runKeys,
   share,
   text,
   texts,
@@ -99,30 +101,12 @@ const train = z.strictObject({
   min_learning_rate: nonNegative(
     'Learning rate at the end of the cosine; default: a tenth of learning_rate.',
   ).optional(),
-  warmup_ratio: z
-    .number('a number from 0 to 1')
-    .min(0, 'a number from 0 to 1')
-    .max(1, 'a number from 0 to 1')
-    .describe('Share of max_steps for the linear warm-up, rounded down to whole steps.')
-    .default(0.1),
-  adam_beta1: share('Decay of AdamW’s first moment.').default(0.9),
-  adam_beta2: share('Decay of AdamW’s second moment.').default(0.95),
-  adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
-  weight_decay: nonNegative('Decoupled weight decay, of all parameters.').default(0.05),
-  max_grad_norm: positive('Global norm to which gradients are clipped.').default(1),
-  recompute: flag('Keep only block inputs for the backward pass: less memory, a third more work.').default(
-    false,
-  ),
+  ...optimizerKeys({ warmupOf: 'max_steps', weightDecay: 0.05, decayed: 'parameters' }),
 });
 
 const validation = z.strictObject({
   every: count('Steps between two validations.').default(100),
   max_rows: count('Most rows of a validation, spread evenly over the split; always the same.').default(256),
-});
-
-const checkpoint = z.strictObject({
-  every: count('Steps between two checkpoints.').default(100),
-  keep_last: count('How many of the newest stay.').default(2),
 });
 
 const samples = z.strictObject({
@@ -134,22 +118,14 @@ const samples = z.strictObject({
 
 /** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
 export const configSchema = z.strictObject({
-  extends: text('Another recipe that this one changes; relative to this file.').optional(),
-  seed: natural('Key of fresh weights, data order and masks.').default(0),
-  backend: oneOf(['auto', 'native', 'wasm', 'cpu'], 'What computes; auto takes the best there is.').default(
-    'auto',
-  ),
-  precision: oneOf(
-    ['float32', 'bfloat16'],
-    'Inputs of matrix products; sums, weights and moments stay float32.',
-  ).default('float32'),
+  ...runKeys('Key of fresh weights, data order and masks.'),
   model: model.describe('Shape of the model, with the keys of Hugging Face’s config.json.').prefault({}),
   data: data.describe('What to train and validate on.').prefault({}),
   tokenizer: tokenizer.describe('Trained on the data or loaded.').prefault({}),
   masking: masking.describe('MEAP: which input tokens are masked.').prefault({}),
   train: train.describe('Optimizer, batches and schedule.').prefault({}),
   validation: validation.describe('Plain next-token prediction, without masks.').prefault({}),
-  checkpoint: checkpoint.describe('When to save.').prefault({}),
+  checkpoint: checkpointSection(),
   samples: samples.describe('Texts written while training.').prefault({}),
 });
 

@@ -1,4 +1,4 @@
-export { ConfigurationError, configToYaml, RunError } from '@meap/recipe-cli';
+export { ConfigurationError, configToYaml, type RunEnd, RunError, type RunOptions } from '@meap/recipe-cli';
 export { configJsonSchema, type PretrainConfigInput } from './config.ts';
 export { type DryRunPlan, dryRun, renderDryRun } from './dry-run.ts';
 export { isUserError } from './errors.ts';
@@ -8,8 +8,6 @@ export type { DataProgress } from './prepare-data.ts';
 export { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 export {
   type PretrainEvent,
-  type PretrainOptions,
-  type PretrainResult,
   pretrain,
   type RunFacts,
 } from './run.ts';

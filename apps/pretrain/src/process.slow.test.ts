@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { hashFiles, readExactMetrics } from '@meap/recipe-cli';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Workbench } from './testing.ts';
 
@@ -53,17 +54,9 @@ const partials = (out: string) => {
 
 /** What must be equal between two runs: the last checkpoint to the byte, metrics but for the clock's, samples. */
 function bytesOf(out: string) {
-  const folder = bench.path(out, 'checkpoints/step-00000040');
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
-    entry.isFile(),
-  );
-  const metrics = readFileSync(bench.path(out, 'metrics.jsonl'), 'utf8');
   return {
-    files: files.map(({ name, parentPath }) => [
-      name,
-      readFileSync(join(parentPath, name)).toString('base64'),
-    ]),
-    metrics: metrics.replace(/,"tokensPerSecond":.*?,"mfu":[^},]*/g, ''),
+    files: hashFiles(bench.path(out, 'checkpoints/step-00000040')),
+    metrics: readExactMetrics(bench.path(out)),
     samples: readFileSync(bench.path(out, 'samples.jsonl'), 'utf8'),
   };
 }

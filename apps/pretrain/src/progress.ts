@@ -1,17 +1,9 @@
 /** What people see while a run goes on. */
-import { bytes, flop, type ProgressOutput, short, TrainingProgress } from '@meap/recipe-cli';
+import { bytes, flop, type Progress, type ProgressOutput, short, TrainingProgress } from '@meap/recipe-cli';
 import type { PretrainEvent } from './run.ts';
 
-/** Follows the events of `pretrain`; `close` ends an unfinished bar. */
-export interface Progress {
-  onEvent(event: PretrainEvent): void;
-  /** Writes a line among the others. */
-  note(text: string): void;
-  close(): void;
-}
-
 /** A progress display on `output`. */
-export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress {
+export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress<PretrainEvent> {
   const progress = new TrainingProgress(
     output,
     stream,

@@ -6,7 +6,7 @@ import {
   parseConfig as parseModelConfig,
   presets,
 } from '@meap/llama-model';
-import { parseConfig, Refusals } from '@meap/recipe-cli';
+import { checkBatchKeys, parseConfig, Refusals } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import { configSchema, type PretrainConfigInput } from './config.ts';
 
@@ -32,21 +32,11 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   if (base !== undefined) refuse('extends', base, 'none outside a recipe file; load it with loadConfig');
 
   const { data, tokenizer, masking, train, samples } = config;
-  const micro_batch_size = train.micro_batch_size ?? train.global_batch_size;
   const min_learning_rate = train.min_learning_rate ?? train.learning_rate / 10;
+  const micro_batch_size = checkBatchKeys({ ...train, min_learning_rate }, refusals);
   const model = resolveModel(config.model, train.sequence_length, refuse);
 
   if (train.max_steps === undefined) refuse('train.max_steps', undefined, 'a whole number above 0');
-  if (train.global_batch_size % micro_batch_size !== 0) {
-    refuse(
-      'train.micro_batch_size',
-      micro_batch_size,
-      `a divisor of global_batch_size ${train.global_batch_size}`,
-    );
-  }
-  if (min_learning_rate > train.learning_rate) {
-    refuse('train.min_learning_rate', min_learning_rate, `at most learning_rate ${train.learning_rate}`);
-  }
   const context = model.max_position_embeddings;
   if (train.sequence_length > context) {
     refuse(

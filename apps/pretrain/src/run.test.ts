@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { loadLlama } from '@meap/llama-model';
+import { hashFiles, readExactMetrics, readJsonLines, type SampleLine } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
+import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig } from './load-config.ts';
@@ -10,26 +12,9 @@ import { Workbench } from './testing.ts';
 const bench = new Workbench();
 afterAll(() => bench.dispose());
 
-const jsonLines = (path: string) =>
-  readFileSync(path, 'utf8')
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => JSON.parse(line));
-
-/** Metrics without the figures that a clock gives. */
-const exactMetrics = (out: string) =>
-  jsonLines(bench.path(out, 'metrics.jsonl')).map(({ tokensPerSecond, mfu, ...exact }) => exact);
-
-/** Every file of a checkpoint by name. */
-function checkpointFiles(out: string, step: number): Record<string, string> {
-  const folder = bench.path(out, 'checkpoints', `step-${String(step).padStart(8, '0')}`);
-  const names = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) =>
-    entry.isFile(),
-  );
-  return Object.fromEntries(
-    names.map(({ name, parentPath }) => [name, readFileSync(`${parentPath}/${name}`).toString('base64')]),
-  );
-}
+const exactMetrics = (out: string) => readExactMetrics(bench.path(out));
+const checkpointFiles = (out: string, step: number) =>
+  hashFiles(bench.path(out, 'checkpoints', `step-${String(step).padStart(8, '0')}`));
 
 describe('a whole run', () => {
   it('writes the run directory of the design', async () => {
@@ -46,21 +31,21 @@ describe('a whole run', () => {
     ]);
     expect(readdirSync(bench.path('whole/checkpoints'))).toEqual(['step-00000004', 'step-00000006']);
     expect(Object.keys(checkpointFiles('whole', 6)).sort()).toEqual([
-      'SHA256SUMS',
       'config.json',
       'generation_config.json',
       'model.safetensors',
-      'optimizer.safetensors',
       'special_tokens_map.json',
-      'state.json',
       'tokenizer.json',
       'tokenizer_config.json',
+      'trainer/SHA256SUMS',
+      'trainer/optimizer.safetensors',
+      'trainer/state.json',
     ]);
     expect(loadConfig(bench.path('whole/config.yaml'))).toEqual(
       loadConfig(bench.recipe, [`data.cache_dir=${bench.path('cache')}`]),
     );
 
-    const lines = jsonLines(bench.path('whole/metrics.jsonl'));
+    const lines = readJsonLines<StepMetrics & ValidationMetrics>(bench.path('whole/metrics.jsonl'));
     expect(lines.map(({ step, valLoss }) => (valLoss ? `v${step}` : step))).toEqual([
       1,
       2,
@@ -81,7 +66,9 @@ describe('a whole run', () => {
       'mfu',
     ]);
     expect(lines[5]).toMatchObject({ step: 5, tokens: 5 * 4 * 16 });
-    expect(jsonLines(bench.path('whole/samples.jsonl')).map(({ step, prompt }) => [step, prompt])).toEqual([
+    expect(
+      readJsonLines<SampleLine>(bench.path('whole/samples.jsonl')).map(({ step, prompt }) => [step, prompt]),
+    ).toEqual([
       [3, ''],
       [3, 'The'],
       [6, ''],

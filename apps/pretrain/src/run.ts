@@ -6,7 +6,14 @@ import {
   type LlamaConfig,
   parseConfig,
 } from '@meap/llama-model';
-import { finishedCheckpoint, openRunDirectory, writeConfig } from '@meap/recipe-cli';
+import {
+  finishedCheckpoint,
+  openRunDirectory,
+  packageVersion,
+  type RunEnd,
+  type RunOptions,
+  writeConfig,
+} from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type Tokenizer, unigramBitsPerByte } from '@meap/token-dataset';
 import { type TrainEvent, train, writeEnvironment } from '@meap/trainer';
@@ -15,22 +22,6 @@ import { type DataProgress, type PreparedData, prepareData, spread } from './pre
 import { writeReport } from './report.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 import { trainingParts } from './training-parts.ts';
-import { packageVersion } from './version.ts';
-
-/** Options of {@link pretrain}. */
-export interface PretrainOptions {
-  /** The run directory; made if absent. */
-  out: string;
-  /**
-   * `auto` (default) goes on from the newest complete checkpoint of `out`, if any; `never` refuses a folder that is
-   * not empty; a path goes on from that checkpoint, or from the newest of that run.
-   */
-  resume?: 'auto' | 'never' | (string & {});
-  /** When aborted, the run saves and returns with status `stopped`. */
-  signal?: AbortSignal;
-  /** Called at once for everything that happens; it must not throw. */
-  onEvent?: (event: PretrainEvent) => void;
-}
 
 /** What {@link pretrain} tells its caller while it runs. */
 export type PretrainEvent =
@@ -52,16 +43,6 @@ export interface RunFacts {
   tokensPerStep: number;
 }
 
-/** How a call of {@link pretrain} ended. */
-export interface PretrainResult {
-  /** `complete`: the folder held a finished run already, and nothing was done. */
-  status: 'finished' | 'stopped' | 'complete';
-  /** Optimizer steps completed. */
-  step: number;
-  /** The newest checkpoint, a Hugging Face directory; undefined when stopped before there was anything to save. */
-  checkpoint?: string;
-}
-
 /** Tokens that the unigram model is counted on, at most: enough for one number per id of the vocabulary. */
 const UNIGRAM_TOKENS = 16 * 1024 * 1024;
 
@@ -70,7 +51,7 @@ const UNIGRAM_TOKENS = 16 * 1024 * 1024;
  *
  * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
  */
-export async function pretrain(config: PretrainConfig, options: PretrainOptions): Promise<PretrainResult> {
+export async function pretrain(config: PretrainConfig, options: RunOptions<PretrainEvent>): Promise<RunEnd> {
   const { out, resume = 'auto', signal } = options;
   const emit = options.onEvent ?? (() => {});
   const warn = (message: string) => emit({ type: 'warning', message });
@@ -103,7 +84,7 @@ export async function pretrain(config: PretrainConfig, options: PretrainOptions)
       const changes = writeConfig(out, config);
       if (step > 0)
         for (const change of changes) warn(`configuration changed since this run began: ${change}`);
-      writeEnvironment(out, { meap: packageVersion(), backend: { ...backend }, peakGflops });
+      writeEnvironment(out, { meap: packageVersion(import.meta.url), backend: { ...backend }, peakGflops });
     };
     const { status, step, checkpoint } = await train({
       ...parts,

@@ -2,24 +2,27 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { generate, loadLlama } from '@meap/llama-model';
-import { type CommandIo, plainText, RunError, runCommand } from '@meap/recipe-cli';
-import { type BackendName, setBackend } from '@meap/tensor-kernels';
+import {
+  type CommandIo,
+  numberFlag,
+  packageVersion,
+  plainText,
+  RunError,
+  runCommand,
+  type SamplingFlags,
+  withSamplingFlags,
+} from '@meap/recipe-cli';
+import { setBackend } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { latestCheckpoint } from '@meap/trainer';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command } from 'commander';
 import { isUserError } from './errors.ts';
 import { encodePrompt } from './training-parts.ts';
-import { packageVersion } from './version.ts';
 
-interface Flags {
+interface Flags extends SamplingFlags {
   model: string;
   prompt: string;
   maxNewTokens: number;
-  temperature: number;
-  topK?: number;
-  topP?: number;
-  seed: number;
-  backend: BackendName;
   json?: true;
 }
 
@@ -29,18 +32,10 @@ export async function sampleCommand(argv: readonly string[], io: CommandIo = pro
     .description('Continue a prompt with a LLaMA: a Hugging Face directory, or a run of meap-pretrain.')
     .requiredOption('--model <dir>', 'Hugging Face directory, or a run directory for its newest checkpoint')
     .requiredOption('--prompt <text>', 'text to continue; an empty one starts a document')
-    .option('--max-new-tokens <n>', 'most tokens to add', number, 64)
-    .option('--temperature <t>', '0 takes the most likely token, 1 samples as the model says', number, 0)
-    .option('--top-k <k>', 'sample from the k most likely tokens', number)
-    .option('--top-p <p>', 'sample from the most likely tokens that together reach probability p', number)
-    .option('--seed <n>', 'the same seed draws the same text', number, 0)
-    .addOption(
-      new Option('--backend <name>', 'what computes')
-        .choices(['auto', 'native', 'wasm', 'cpu'])
-        .default('auto'),
-    )
+    .option('--max-new-tokens <n>', 'most tokens to add', numberFlag, 64)
     .option('--json', 'print one JSON object')
-    .version(packageVersion());
+    .version(packageVersion(import.meta.url));
+  withSamplingFlags(command, { temperature: 0 });
   const action = async () => {
     const { prompt, json, backend, model: directory, ...options } = command.opts<Flags>();
     await setBackend(backend);
@@ -75,10 +70,4 @@ async function modelDirectory(directory: string): Promise<string> {
   throw new RunError(
     `--model ${directory}: no config.json there, expected a Hugging Face directory or a run directory with checkpoints`,
   );
-}
-
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('expected a number');
-  return value;
 }

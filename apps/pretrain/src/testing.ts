@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { captureOutput, type Outcome } from '@meap/recipe-cli';
 import { stringify } from 'yaml';
 import { pretrainCommand } from './command.ts';
 import type { PretrainConfigInput } from './config.ts';
@@ -28,31 +29,17 @@ export class Workbench {
   /** Runs `meap-pretrain --config tiny.yaml …` into the folder `out`. */
   pretrain(out: string, ...more: string[]): Promise<Outcome> {
     const cache = `data.cache_dir=${this.path('cache')}`;
-    return capture(pretrainCommand, [
-      '--config',
-      this.recipe,
-      '--out',
-      this.path(out),
-      '--set',
-      cache,
-      ...more,
-    ]);
+    const argv = ['--config', this.recipe, '--out', this.path(out), '--set', cache, ...more];
+    return captureOutput((io) => pretrainCommand(argv, io));
   }
 
   sample(...argv: string[]): Promise<Outcome> {
-    return capture(sampleCommand, argv);
+    return captureOutput((io) => sampleCommand(argv, io));
   }
 
   dispose(): void {
     rmSync(this.directory, { recursive: true, force: true });
   }
-}
-
-/** What a command left behind. */
-export interface Outcome {
-  code: number;
-  stdout: string;
-  stderr: string;
 }
 
 /** A recipe that trains in well under a second: all features on, everything tiny. */
@@ -83,22 +70,4 @@ export function corpus(sentences: number): string {
     text += `${pick(subjects, 7)} ${pick(verbs, 11)} ${pick(objects, 13)}.${i % 10 === 9 ? '\n---\n' : ' '}`;
   }
   return text;
-}
-
-type RunCommand = (
-  argv: string[],
-  io: { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream },
-) => Promise<number>;
-
-async function capture(command: RunCommand, argv: string[]): Promise<Outcome> {
-  const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
-  const stream = (name: 'stdout' | 'stderr') =>
-    ({
-      write: (text: string) => {
-        outcome[name] += text;
-        return true;
-      },
-    }) as NodeJS.WriteStream;
-  outcome.code = await command(argv, { stdout: stream('stdout'), stderr: stream('stderr') });
-  return outcome;
 }

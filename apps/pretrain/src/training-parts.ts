@@ -1,7 +1,7 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import { generate, type Llama, loadLlama, saveLlama } from '@meap/llama-model';
-import { ConfigurationError } from '@meap/recipe-cli';
+import { ConfigurationError, warmupSteps } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import {
   adamWOptimizer,
@@ -75,13 +75,12 @@ export async function trainingParts(
   };
 }
 
-/** Linear warm-up and cosine; warm-up steps are rounded down, as Python's `int` does in the authors' code. */
+/** Linear warm-up and cosine. */
 export function configuredSchedule({ train }: PretrainConfig): Schedule {
   return warmupCosine({
     peak: train.learning_rate,
     minimum: train.min_learning_rate,
-    // The product may fall just short of a whole number: 0.29 · 100 is 28.999….
-    warmupSteps: Math.floor(train.warmup_ratio * train.max_steps + 1e-9),
+    warmupSteps: warmupSteps(train.warmup_ratio, train.max_steps),
     totalSteps: train.max_steps,
     microBatches: train.global_batch_size / train.micro_batch_size,
   });

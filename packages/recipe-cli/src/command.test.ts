@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
+import { captureOutput } from './capture-output.ts';
 import {
   commandToResume,
   overridesOf,
@@ -7,24 +8,15 @@ import {
   type TrainingFlags,
   withTrainingFlags,
 } from './command.ts';
-import { ConfigurationError, RunError } from './errors.ts';
+import { ConfigurationError, RunError, userErrorTest } from './errors.ts';
 
-const isUserError = (error: unknown): error is Error =>
-  error instanceof RunError || error instanceof ConfigurationError;
+const isUserError = userErrorTest([RunError, ConfigurationError]);
 
-async function run(argv: string[], action: (flags: TrainingFlags) => Promise<number>) {
-  const written = { stdout: '', stderr: '' };
-  const stream = (name: 'stdout' | 'stderr') =>
-    ({
-      write: (text: string) => {
-        written[name] += text;
-        return true;
-      },
-    }) as NodeJS.WriteStream;
+function run(argv: string[], action: (flags: TrainingFlags) => Promise<number>) {
   const command = withTrainingFlags(new Command('meap-x'));
-  const io = { stdout: stream('stdout'), stderr: stream('stderr') };
-  const code = await runCommand(command, argv, { io, isUserError, action: () => action(command.opts()) });
-  return { code, ...written };
+  return captureOutput((io) =>
+    runCommand(command, argv, { io, isUserError, action: () => action(command.opts()) }),
+  );
 }
 
 describe('runCommand', () => {

@@ -14,6 +14,20 @@ export class RunError extends Error {
   override readonly name = 'RunError';
 }
 
+/**
+ * Makes the test whether an error tells its user what to do about it, so that a stack would only be in the way: one of
+ * some classes, or the operating system's refusal.
+ */
+export function userErrorTest(
+  classes: readonly (new (...args: never[]) => Error)[],
+): (error: unknown) => error is Error {
+  return (error): error is Error => {
+    // A full disk, no permission: these name their file.
+    const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
+    return isSystemError || classes.some((known) => error instanceof known);
+  };
+}
+
 /** The first line of what was thrown. */
 export function reasonOf(error: unknown): string {
   return String((error as { message?: unknown } | undefined)?.message ?? error).split('\n')[0];

@@ -1,3 +1,4 @@
+export { captureOutput, type Outcome } from './capture-output.ts';
 export {
   type CommandIo,
   commandToResume,
@@ -8,17 +9,20 @@ export {
   type TrainingFlags,
   withTrainingFlags,
 } from './command.ts';
-export { ConfigurationError, RunError, reasonOf } from './errors.ts';
+export { hashFiles, readExactMetrics } from './compare-runs.ts';
+export { ConfigurationError, RunError, reasonOf, userErrorTest } from './errors.ts';
 export { bytes, duration, flop, percent, plainText, short } from './format.ts';
 export { lossCurveText } from './loss-curve-text.ts';
 export {
   lossCurve,
   medianThroughput,
   type RunMetrics,
+  readJsonLines,
   readLastSamples,
   readMetrics,
   type SampleLine,
 } from './metrics.ts';
+export { packageVersion } from './package-version.ts';
 export { configToYaml, parseConfig, Refusals } from './parse-config.ts';
 export { type ProgressOutput, TrainingProgress } from './progress.ts';
 export { type Layer, type RecipeRules, readRecipe } from './read-recipe.ts';
@@ -31,6 +35,7 @@ export {
   writeReportPage,
 } from './report-page.ts';
 export { changedKeys, finishedCheckpoint, openRunDirectory, writeConfig } from './run-directory.ts';
+export { numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
 export {
   count,
   flag,
@@ -43,3 +48,19 @@ export {
   text,
   texts,
 } from './schema-keys.ts';
+export {
+  type Progress,
+  type RunEnd,
+  type RunOptions,
+  runTrainingCommand,
+  type TrainingProgram,
+} from './training-command.ts';
+export {
+  type BatchKeys,
+  checkBatchKeys,
+  checkpointSection,
+  type OptimizerDefaults,
+  optimizerKeys,
+  runKeys,
+  warmupSteps,
+} from './training-keys.ts';

@@ -12,7 +12,7 @@ export interface RunMetrics {
 export function readMetrics(out: string): RunMetrics {
   const steps: StepMetrics[] = [];
   const validations: ValidationMetrics[] = [];
-  for (const line of readLines<StepMetrics | ValidationMetrics>(join(out, 'metrics.jsonl'))) {
+  for (const line of readJsonLines<StepMetrics | ValidationMetrics>(join(out, 'metrics.jsonl'))) {
     if ('valLoss' in line) validations.push(line);
     else steps.push(line);
   }
@@ -28,7 +28,7 @@ export interface SampleLine {
 
 /** The samples of the last step that has any. */
 export function readLastSamples(out: string): SampleLine[] {
-  const lines = readLines<SampleLine>(join(out, 'samples.jsonl'));
+  const lines = readJsonLines<SampleLine>(join(out, 'samples.jsonl'));
   return lines.filter(({ step }) => step === lines.at(-1)?.step);
 }
 
@@ -50,7 +50,8 @@ export function medianThroughput(steps: readonly StepMetrics[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
-function readLines<Line>(path: string): Line[] {
+/** The lines of a file of JSON, one value a line; none where there is no file. */
+export function readJsonLines<Line>(path: string): Line[] {
   if (!existsSync(path)) return [];
   const lines = readFileSync(path, 'utf8').split('\n');
   return lines.filter(Boolean).map((line) => JSON.parse(line));

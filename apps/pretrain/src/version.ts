@@ -1,6 +1,0 @@
-import { readFileSync } from 'node:fs';
-
-/** This package's version. */
-export function packageVersion(): string {
-  return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
-}

@@ -1,0 +1,23 @@
+/** What two runs that are meant to be the same have to have in common. */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
+import { readJsonLines } from './metrics.ts';
+
+/** SHA-256 of every file below a folder, by path. */
+export function hashFiles(folder: string): Record<string, string> {
+  const hashes: Record<string, string> = {};
+  for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    hashes[relative(folder, path)] = createHash('sha256').update(readFileSync(path)).digest('hex');
+  }
+  return hashes;
+}
+
+/** The lines of a run's `metrics.jsonl` without the figures that a clock gives. */
+export function readExactMetrics(out: string): Partial<StepMetrics & ValidationMetrics>[] {
+  const lines = readJsonLines<Partial<StepMetrics & ValidationMetrics>>(join(out, 'metrics.jsonl'));
+  return lines.map(({ tokensPerSecond, mfu, ...exact }) => exact);
+}

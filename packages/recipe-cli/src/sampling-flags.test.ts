@@ -1,0 +1,40 @@
+import { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { captureOutput } from './capture-output.ts';
+import { EXIT, runCommand } from './command.ts';
+import { userErrorTest } from './errors.ts';
+import { withSamplingFlags } from './sampling-flags.ts';
+
+function run(...argv: string[]) {
+  const command = withSamplingFlags(new Command('meap-x'), { temperature: 0.7 });
+  const action = async () => {
+    seen = command.opts();
+    return EXIT.done;
+  };
+  let seen: object = {};
+  const outcome = captureOutput((io) =>
+    runCommand(command, argv, { io, isUserError: userErrorTest([]), action }),
+  );
+  return outcome.then((end) => ({ ...end, seen }));
+}
+
+describe('withSamplingFlags', () => {
+  it('reads numbers and leaves what is not given to the generator', async () => {
+    expect((await run()).seen).toEqual({ temperature: 0.7, seed: 0, backend: 'auto' });
+    expect((await run('--top-p', '0.9', '--top-k', '5', '--temperature', '0')).seen).toMatchObject({
+      temperature: 0,
+      topK: 5,
+      topP: 0.9,
+    });
+  });
+
+  it.each([
+    [['--top-k', 'many'], 'expected a number'],
+    [['--seed', ''], 'expected a number'],
+    [['--backend', 'cuda'], 'Allowed choices are auto, native, wasm, cpu'],
+  ])('refuses %j', async (argv, message) => {
+    const { code, stderr } = await run(...argv);
+    expect(code).toBe(EXIT.misused);
+    expect(stderr).toContain(message);
+  });
+});

@@ -1,0 +1,104 @@
+import { writeFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { captureOutput } from './capture-output.ts';
+import { EXIT } from './command.ts';
+import { RunError, userErrorTest } from './errors.ts';
+import { type RunEnd, runTrainingCommand, type TrainingProgram } from './training-command.ts';
+
+type Event = { type: 'tick' };
+
+/** Runs the command of a program of which a test changes a part. */
+function run(changes: Partial<TrainingProgram<{ overrides: readonly string[] }, Event>>, ...more: string[]) {
+  const program: TrainingProgram<{ overrides: readonly string[] }, Event> = {
+    name: 'meap-x',
+    description: 'Trains nothing.',
+    version: '1.2.3',
+    isUserError: userErrorTest([RunError]),
+    loadConfig: (_, overrides) => ({ overrides }),
+    plan: async ({ overrides }) => ({ json: { overrides }, text: `plan of ${overrides.join()}` }),
+    run: async () => ({ status: 'finished', step: 3, checkpoint: 'C' }),
+    progress: ({ write }) => ({
+      onEvent: ({ type }) => write(`${type}\n`),
+      note: (text) => write(`${text}\n`),
+      close: () => {},
+    }),
+    summary: (out) => `all is in ${out}`,
+    ...changes,
+  };
+  return captureOutput((io) => runTrainingCommand(program, ['--config', 'a/b.yaml', ...more], io));
+}
+
+const ends = (end: RunEnd, ...more: string[]) => run({ run: async () => end }, ...more);
+
+describe('runTrainingCommand', () => {
+  it('sums up what has finished, in a folder named after the recipe', async () => {
+    const seen: string[] = [];
+    const outcome = await run({
+      run: async (_, { out, resume, onEvent }) => {
+        seen.push(out, String(resume));
+        onEvent?.({ type: 'tick' });
+        return { status: 'finished', step: 3 };
+      },
+    });
+    expect(outcome).toEqual({ code: EXIT.done, stdout: 'tick\n\nall is in runs/b\n', stderr: '' });
+    expect(seen).toEqual(['runs/b', 'auto']);
+  });
+
+  it('plans in place of running', async () => {
+    const [text, json] = [
+      await run({}, '--dry-run', '--set', 'x=1'),
+      await run({}, '--dry-run', '--json', '--backend', 'cpu'),
+    ];
+    expect(text.stdout).toBe('plan of x=1\n');
+    expect(JSON.parse(json.stdout)).toEqual({ overrides: ['backend=cpu'] });
+  });
+
+  it('points to the model of a run that was finished already, or to its checkpoint', async () => {
+    const end: RunEnd = { status: 'complete', step: 3, checkpoint: 'C' };
+    expect((await ends(end, '--out', 'O')).stdout).toBe('O holds a finished run of 3 steps: C\n');
+    expect((await ends({ ...end, model: 'M' }, '--out', 'O')).stdout).toContain('3 steps: M\n');
+  });
+
+  it('on a signal says how to go on and exits as the signal asks', async () => {
+    const listeners = process.listenerCount('SIGTERM');
+    const outcome = await run({
+      run: async (_, { signal }) => {
+        process.emit('SIGTERM', 'SIGTERM');
+        return { status: signal?.aborted ? 'stopped' : 'finished', step: 2 };
+      },
+    });
+    expect(outcome.code).toBe(EXIT.SIGTERM);
+    expect(outcome.stdout).toBe(
+      'SIGTERM: saving and stopping; again to end at once\n' +
+        'stopped at step 2; continue with: meap-x --config a/b.yaml --out runs/b\n',
+    );
+    expect(process.listenerCount('SIGTERM')).toBe(listeners);
+  });
+
+  it('prints events and the end as JSON', async () => {
+    const { stdout } = await ends({ status: 'finished', step: 3, checkpoint: 'C' }, '--json', '--out', 'O');
+    expect(JSON.parse(stdout)).toEqual({
+      type: 'finished',
+      step: 3,
+      checkpoint: 'C',
+      out: 'O',
+      seconds: expect.any(Number),
+    });
+  });
+
+  it('tells errors of users in a line, the system’s too, and others with a stack', async () => {
+    const fails = (error: Error) => run({ run: () => Promise.reject(error) });
+    expect((await fails(new RunError('no room'))).stderr).toBe('meap-x: no room\n');
+    const missing = await run({
+      run: async () => {
+        writeFileSync('/nowhere/at/all', '');
+        return { status: 'finished', step: 0 };
+      },
+    });
+    expect(missing).toMatchObject({
+      code: EXIT.failed,
+      stderr: expect.stringMatching(/^meap-x: ENOENT.*\n$/),
+    });
+    expect((await fails(new Error('oops'))).stderr).toMatch(/a fault of this program[\s\S]*oops\n\s+at /);
+  });
+});

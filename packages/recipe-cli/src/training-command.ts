@@ -1,0 +1,129 @@
+/** The command of a program that trains: flags, plan or run, progress, signals, what is said at the end. */
+import { basename, extname, join } from 'node:path';
+import { stopOnSignals } from '@meap/trainer';
+import { Command } from 'commander';
+import {
+  type CommandIo,
+  commandToResume,
+  EXIT,
+  overridesOf,
+  runCommand,
+  type TrainingFlags,
+  withTrainingFlags,
+} from './command.ts';
+import type { ProgressOutput } from './progress.ts';
+
+/** How a run ended. */
+export interface RunEnd {
+  /** `complete`: the folder held a finished run already, and nothing was done. */
+  status: 'finished' | 'stopped' | 'complete';
+  /** Optimizer steps completed. */
+  step: number;
+  /** The newest checkpoint; undefined when stopped before there was anything to save. */
+  checkpoint?: string;
+  /** The exported model, where a program makes one. */
+  model?: string;
+}
+
+/** Where a run goes and who hears of it. */
+export interface RunOptions<Event> {
+  /** The run directory; made if absent. */
+  out: string;
+  /**
+   * `auto` (default) goes on from the newest complete checkpoint of `out`, if any; `never` refuses a folder that is
+   * not empty; a path goes on from that checkpoint, or from the newest of that run.
+   */
+  resume?: 'auto' | 'never' | (string & {});
+  /** When aborted, the run saves and returns with status `stopped`. */
+  signal?: AbortSignal;
+  /** Called at once for everything that happens; it must not throw. */
+  onEvent?: (event: Event) => void;
+}
+
+/** Follows the events of a run; `close` ends an unfinished bar. */
+export interface Progress<Event> {
+  onEvent(event: Event): void;
+  /** Writes a line among the others. */
+  note(text: string): void;
+  close(): void;
+}
+
+/** A program that trains, as its command needs it. */
+export interface TrainingProgram<Config, Event> {
+  name: string;
+  description: string;
+  version: string;
+  isUserError: (error: unknown) => error is Error;
+  /** Reads a recipe and lays overrides over it. */
+  loadConfig(file: string, overrides: readonly string[]): Config;
+  /** What `--dry-run` prints: text, or an object with `--json`. */
+  plan(
+    config: Config,
+    page: { width: number | undefined; color: boolean },
+  ): Promise<{ json: object; text: string }>;
+  run(config: Config, options: RunOptions<Event>): Promise<RunEnd>;
+  progress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress<Event>;
+  /** What a finished run in `out` prints. */
+  summary(out: string, seconds: number): string;
+}
+
+/** Runs the command; everything it has to say to its user goes through `io`. Returns its exit code. */
+export function runTrainingCommand<Config, Event extends object>(
+  program: TrainingProgram<Config, Event>,
+  argv: readonly string[],
+  io: CommandIo,
+): Promise<number> {
+  const { name, description, version, isUserError } = program;
+  const command = withTrainingFlags(new Command(name).description(description)).version(version);
+  const action = async () => {
+    const flags = command.opts<TrainingFlags>();
+    const config = program.loadConfig(flags.config, overridesOf(flags));
+    if (!flags.dryRun) return train(program, config, flags, argv, io);
+    const color = io.stdout.isTTY === true && !flags.json && !process.env.NO_COLOR;
+    const { json, text } = await program.plan(config, { width: io.stdout.columns, color });
+    io.stdout.write(`${flags.json ? JSON.stringify(json) : text}\n`);
+    return EXIT.done;
+  };
+  return runCommand(command, argv, { io, isUserError, action });
+}
+
+async function train<Config, Event extends object>(
+  program: TrainingProgram<Config, Event>,
+  config: Config,
+  flags: TrainingFlags,
+  argv: readonly string[],
+  io: CommandIo,
+): Promise<number> {
+  const began = performance.now();
+  const out = flags.out ?? join('runs', basename(flags.config, extname(flags.config)));
+  const json = (value: object) => io.stdout.write(`${JSON.stringify(value)}\n`);
+  const interactive = io.stderr.isTTY === true && !process.env.CI;
+  const target = interactive ? io.stderr : io.stdout;
+  const progress = program.progress({ write: (text) => target.write(text), interactive }, io.stderr);
+  const onEvent = (event: Event) => {
+    if (flags.json) json(event);
+    else progress.onEvent(event);
+  };
+  const stop = stopOnSignals();
+  stop.signal.addEventListener('abort', () => {
+    if (!flags.json) progress.note(`${stop.signal.reason}: saving and stopping; again to end at once`);
+  });
+  try {
+    const end = await program.run(config, { out, resume: flags.resume, signal: stop.signal, onEvent });
+    progress.close();
+    const seconds = (performance.now() - began) / 1000;
+    const { status, step, checkpoint, model } = end;
+    if (flags.json) json({ type: status, step, checkpoint, model, out, seconds });
+    else if (status === 'complete') {
+      io.stdout.write(`${out} holds a finished run of ${step} steps: ${model ?? checkpoint}\n`);
+    } else if (status === 'stopped') {
+      const again = commandToResume(program.name, argv, out);
+      io.stdout.write(`stopped at step ${step}; continue with: ${again}\n`);
+    } else io.stdout.write(`\n${program.summary(out, seconds)}\n`);
+    if (status !== 'stopped') return EXIT.done;
+    return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
+  } finally {
+    progress.close();
+    stop.dispose();
+  }
+}

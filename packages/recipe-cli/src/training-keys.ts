@@ -1,0 +1,84 @@
+/** Keys that the recipes of every program that trains have, with one meaning and one check. */
+import { z } from 'zod';
+import type { Refusals } from './parse-config.ts';
+import { count, flag, natural, nonNegative, oneOf, positive, share, text } from './schema-keys.ts';
+
+/** Keys above all sections; `seedMeaning` says what is drawn from the seed. */
+export const runKeys = (seedMeaning: string) => ({
+  extends: text('Another recipe that this one changes; relative to this file.').optional(),
+  seed: natural(seedMeaning).default(0),
+  backend: oneOf(['auto', 'native', 'wasm', 'cpu'], 'What computes; auto takes the best there is.').default(
+    'auto',
+  ),
+  precision: oneOf(
+    ['float32', 'bfloat16'],
+    'Inputs of matrix products; sums, weights and moments stay float32.',
+  ).default('float32'),
+});
+
+/** What differs between programs in {@link optimizerKeys}. */
+export interface OptimizerDefaults {
+  /** What `warmup_ratio` is a share of. */
+  warmupOf: string;
+  weightDecay: number;
+  /** Which parameters decay. */
+  decayed: string;
+}
+
+/** Warm-up, AdamW, clipping and recomputation: the end of the section `train`. */
+export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefaults) => ({
+  warmup_ratio: z
+    .number('a number from 0 to 1')
+    .min(0, 'a number from 0 to 1')
+    .max(1, 'a number from 0 to 1')
+    .describe(`Share of ${warmupOf} for the linear warm-up, rounded down to whole steps.`)
+    .default(0.1),
+  adam_beta1: share('Decay of AdamW’s first moment.').default(0.9),
+  adam_beta2: share('Decay of AdamW’s second moment.').default(0.95),
+  adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
+  weight_decay: nonNegative(`Decoupled weight decay, of all ${decayed}.`).default(weightDecay),
+  max_grad_norm: positive('Global norm to which gradients are clipped.').default(1),
+  recompute: flag('Keep only block inputs for the backward pass: less memory, a third more work.').default(
+    false,
+  ),
+});
+
+/** The section `checkpoint`. */
+export const checkpointSection = () =>
+  z
+    .strictObject({
+      every: count('Steps between two checkpoints.').default(100),
+      keep_last: count('How many of the newest stay.').default(2),
+    })
+    .describe('When to save.')
+    .prefault({});
+
+/** Steps of a linear warm-up over `steps`, rounded down as Python's `int` does in the authors' code. */
+export function warmupSteps(warmupRatio: number, steps: number): number {
+  // The product may fall just short of a whole number: 0.29 · 100 is 28.999….
+  return Math.floor(warmupRatio * steps + 1e-9);
+}
+
+/** Keys of `train` that have to fit each other. */
+export interface BatchKeys {
+  global_batch_size: number;
+  micro_batch_size?: number;
+  learning_rate: number;
+  min_learning_rate: number;
+}
+
+/** Refuses micro-batches that do not make up a step and a learning rate that rises; returns the micro-batch's size. */
+export function checkBatchKeys(train: BatchKeys, refusals: Refusals): number {
+  const { global_batch_size, micro_batch_size = global_batch_size, learning_rate, min_learning_rate } = train;
+  if (global_batch_size % micro_batch_size !== 0) {
+    refusals.add(
+      'train.micro_batch_size',
+      micro_batch_size,
+      `a divisor of global_batch_size ${global_batch_size}`,
+    );
+  }
+  if (min_learning_rate > learning_rate) {
+    refusals.add('train.min_learning_rate', min_learning_rate, `at most learning_rate ${learning_rate}`);
+  }
+  return micro_batch_size;
+}
