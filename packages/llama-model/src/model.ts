@@ -65,6 +65,8 @@ export interface ForwardOptions {
    * nothing is dropped unless given. Changes nothing without an adapter or where its dropout is 0.
    */
   dropout?: DropoutKey | false;
+  /** Is shown each layer's queries and keys after their rotary positions; they are freed unless kept. */
+  onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BSGD: tf.Tensor4D) => void;
 }
 
 /** A loss that can be accumulated over micro-batches: divide the total sum by the total count. */
@@ -164,6 +166,7 @@ export class Llama {
             dropout: options.dropout || undefined,
             cache,
             layer,
+            onAttention: options.onAttention,
           });
         // Of a block nothing stays but what the cache and the backward pass keep.
         x_BTE = options.recompute ? recompute(run, inputs, constants) : tf.tidy(() => run(inputs, constants));
@@ -290,6 +293,7 @@ interface BlockContext {
   readonly dropout?: DropoutKey;
   readonly cache?: KeyValueCache;
   readonly layer: number;
+  readonly onAttention?: ForwardOptions['onAttention'];
 }
 
 /** One transformer block. */
@@ -322,6 +326,7 @@ function selfAttention(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor {
     k_BSGD: k_BTGD,
     v_BSGD: v_BTGD,
   };
+  context.onAttention?.(layer, q_BTHD, k_BSGD);
   const out_BTHD = attention(q_BTHD, k_BSGD, v_BSGD, { segmentIds, window });
   return project(out_BTHD.reshape([B, T, H * D]), 'self_attn.o_proj', context);
 }
