@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <vector>
 #include "kernels.h"
 
 namespace meap {
@@ -67,8 +68,24 @@ class Arguments {
   int32_t *ints(int64_t length) { return (int32_t *)array(napi_int32_array, length, "Int32Array"); }
   float *optionalFloats(int64_t length) { return skipNull() ? nullptr : floats(length); }
   int32_t *optionalInts(int64_t length) { return skipNull() ? nullptr : ints(length); }
-
-
+  // A JavaScript list of numbers.
+  std::vector<int64_t> integers(int64_t length) {
+    std::vector<int64_t> result(length);
+    elements(length, [&](int64_t i, napi_value value) {
+      double x = 0;
+      if (napi_get_value_double(env, value, &x) != napi_ok) fail("a list of numbers");
+      result[i] = (int64_t)x;
+    });
+    return result;
+  }
+  // A JavaScript list of arrays, each at least as long as its entry of lengths.
+  std::vector<float *> floatArrays(const std::vector<int64_t> &lengths) {
+    std::vector<float *> result(lengths.size());
+    elements((int64_t)lengths.size(), [&](int64_t i, napi_value value) {
+      result[i] = (float *)array(value, napi_float32_array, lengths[i], "a list of Float32Array");
+    });
+    return result;
+  }
 
  private:
   napi_env env;
@@ -86,11 +103,23 @@ class Arguments {
     position--;
     return false;
   }
+  template <class F>
+  void elements(int64_t length, F &&visit) {
+    napi_value list = take();
+    for (int64_t i = 0; i < length; i++) {
+      napi_value value;
+      if (napi_get_element(env, list, (uint32_t)i, &value) != napi_ok) fail("a list");
+      visit(i, value);
+    }
+  }
   void *array(napi_typedarray_type expected, int64_t length, const char *name) {
+    return array(take(), expected, length, name);
+  }
+  void *array(napi_value value, napi_typedarray_type expected, int64_t length, const char *name) {
     napi_typedarray_type type;
     size_t actual;
     void *data;
-    if (napi_get_typedarray_info(env, take(), &type, &actual, &data, nullptr, nullptr) != napi_ok ||
+    if (napi_get_typedarray_info(env, value, &type, &actual, &data, nullptr, nullptr) != napi_ok ||
         type != expected) {
       fail(name);
     }
@@ -164,6 +193,7 @@ meap::Attention attentionArguments(Arguments &in) {
   a.k = in.floats(a.B * a.S * a.G * a.D);
   a.v = in.floats(a.B * a.S * a.G * a.D);
   a.segmentIds = in.optionalInts(a.B * a.T);
+  a.prefixIds = in.optionalInts(a.B * a.T);
   a.out = in.floats(a.B * a.T * a.H * a.D);
   a.logSumExp = in.floats(a.B * a.H * a.T);
   return a;
@@ -181,6 +211,29 @@ napi_value attentionGrad(napi_env, Arguments &in) {
   a.dk = in.floats(a.B * a.S * a.G * a.D);
   a.dv = in.floats(a.B * a.S * a.G * a.D);
   kernels->attentionGrad(a);
+  return nullptr;
+}
+
+napi_value cachedAttention(napi_env, Arguments &in) {
+  meap::CachedAttention a{};
+  a.B = in.integer();
+  a.T = in.integer();
+  a.H = in.integer();
+  a.G = in.integer();
+  a.D = in.integer();
+  a.window = in.integer();
+  a.scale = (float)in.number();
+  a.q = in.floats(a.B * a.T * a.H * a.D);
+  a.k = in.floats(a.B * a.T * a.G * a.D);
+  a.v = in.floats(a.B * a.T * a.G * a.D);
+  std::vector<int64_t> lengths = in.integers(a.B), sizes(a.B);
+  for (int64_t b = 0; b < a.B; b++) sizes[b] = (lengths[b] + a.T) * a.G * a.D;
+  std::vector<float *> keys = in.floatArrays(sizes), values = in.floatArrays(sizes);
+  a.lengths = lengths.data();
+  a.keys = keys.data();
+  a.values = values.data();
+  a.out = in.floats(a.B * a.T * a.H * a.D);
+  kernels->cachedAttention(a);
   return nullptr;
 }
 
@@ -204,6 +257,7 @@ napi_value crossEntropy(napi_env, Arguments &in) {
   o.targets = in.ints(o.N);
   o.mask = in.optionalFloats(o.N);
   o.losses = in.floats(o.N);
+  o.greedyIds = in.optionalInts(o.N);
   o.dx = in.optionalFloats(o.N * o.C);
   o.dWeight = in.optionalFloats(o.V * o.C);
   requireIds("linearCrossEntropy", o.targets, o.N, o.V);
@@ -390,6 +444,7 @@ napi_value initialise(napi_env env, napi_value exports) {
   expose("gemm", guarded<gemm>);
   expose("attention", guarded<attention>);
   expose("attentionGrad", guarded<attentionGrad>);
+  expose("cachedAttention", guarded<cachedAttention>);
   expose("crossEntropy", guarded<crossEntropy>);
   expose("rmsNorm", guarded<rmsNorm>);
   expose("rmsNormGrad", guarded<rmsNormGrad>);

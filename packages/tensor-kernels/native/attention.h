@@ -12,11 +12,11 @@ static_assert(TILE % MR == 0 && TILE % NR == 0, "a tile holds whole panels");
 struct AttentionShape {
   int64_t B, T, S, H, G, D, window, offset;  // offset: position of query 0
   int64_t headPanels, paddedD, keyPanels, paddedS;
-  const int32_t *segmentIds;
+  const int32_t *segmentIds, *prefixIds;
   explicit AttentionShape(const meap::Attention &a)
       : B(a.B), T(a.T), S(a.S), H(a.H), G(a.G), D(a.D), window(a.window), offset(a.S - a.T),
         headPanels((a.D + NR - 1) / NR), paddedD(headPanels * NR), keyPanels((a.S + NR - 1) / NR),
-        paddedS(roundUp(a.S, TILE)), segmentIds(a.segmentIds) {}
+        paddedS(roundUp(a.S, TILE)), segmentIds(a.segmentIds), prefixIds(a.prefixIds) {}
   int64_t group(int64_t head) const { return head / (H / G); }
   // Keys [first, last) that some query of [q0, q1) can see by position.
   int64_t firstKey(int64_t q0) const { return window ? most(0, q0 + offset - window + 1) : 0; }
@@ -24,12 +24,19 @@ struct AttentionShape {
   // Whether segments part the whole tile: ids rise along a row in packed data, so their ranges tell.
   bool apart(int64_t b, int64_t q0, int64_t q1, int64_t k0, int64_t k1) const {
     if (!segmentIds) return false;
-    const int32_t *ids = segmentIds + b * T;
-    int32_t qMin = ids[q0], qMax = ids[q0], kMin = ids[k0], kMax = ids[k0];
-    for (int64_t i = q0; i < q1; i++) qMin = ids[i] < qMin ? ids[i] : qMin, qMax = ids[i] > qMax ? ids[i] : qMax;
-    for (int64_t i = k0; i < k1; i++) kMin = ids[i] < kMin ? ids[i] : kMin, kMax = ids[i] > kMax ? ids[i] : kMax;
-    return qMax < kMin || kMax < qMin;
+    const Range keys(segmentIds + b * T, k0, k1);
+    return !keys.meets({segmentIds + b * T, q0, q1}) && !(prefixIds && keys.meets({prefixIds + b * T, q0, q1}));
   }
+  struct Range {
+    int32_t low, high;
+    Range(const int32_t *ids, int64_t from, int64_t to) : low(ids[from]), high(ids[from]) {
+      for (int64_t i = from; i < to; i++) {
+        low = ids[i] < low ? ids[i] : low;
+        high = ids[i] > high ? ids[i] : high;
+      }
+    }
+    bool meets(const Range &other) const { return low <= other.high && other.low <= high; }
+  };
   // Writes −inf (as −1e30) where query row i of the tile may not see key column j.
   void hide(float *scores, int64_t b, int64_t q0, int64_t rows, int64_t k0, int64_t cols) const {
     for (int64_t i = 0; i < rows; i++) {
@@ -40,8 +47,9 @@ struct AttentionShape {
         for (int64_t j = 0; j < least(cols, position - window + 1 - k0); j++) row[j] = -1e30f;
       }
       if (segmentIds) {
-        const int32_t *ids = segmentIds + b * T;
-        for (int64_t j = 0; j < cols; j++) row[j] = ids[q0 + i] == ids[k0 + j] ? row[j] : -1e30f;
+        const int32_t *keys = segmentIds + b * T + k0, own = segmentIds[b * T + q0 + i];
+        const int32_t prefix = prefixIds ? prefixIds[b * T + q0 + i] : own;
+        for (int64_t j = 0; j < cols; j++) row[j] = (keys[j] == own) | (keys[j] == prefix) ? row[j] : -1e30f;
       }
       for (int64_t j = cols; j < TILE; j++) row[j] = -1e30f;
     }
@@ -70,49 +78,8 @@ void packTile(const float *source, int64_t laneStride, int64_t depthStride, int6
   }
 }
 
-// One or a few queries against a cache: reads keys and values once, packs nothing.
-void attentionDecode(const meap::Attention &a, const AttentionShape &s) {
-  parallel(s.B * s.H, [&](int64_t task) {
-    const int64_t b = task / s.H, h = task % s.H, stride = s.G * s.D;
-    const float *k = a.k + b * s.S * stride + s.group(h) * s.D, *v = a.v + b * s.S * stride + s.group(h) * s.D;
-    float *scores = (float *)meap::scratch(2, roundUp(s.S, W) * 4);
-    for (int64_t t = 0; t < s.T; t++) {
-      const float *q = a.q + ((b * s.T + t) * s.H + h) * s.D;
-      float *out = a.out + ((b * s.T + t) * s.H + h) * s.D;
-      const int64_t first = s.firstKey(t), last = s.lastKey(t + 1);
-      float peak = -1e30f;
-      for (int64_t j = first; j < last; j++) {
-        vf acc{};
-        int64_t d = 0;
-        for (; d + W <= s.D; d += W) acc += load(q + d) * load(k + j * stride + d);
-        float dot = sum(acc);
-        for (; d < s.D; d++) dot += q[d] * k[j * stride + d];
-        scores[j] = dot * a.scale;
-        peak = scores[j] > peak ? scores[j] : peak;
-      }
-      vf totals{};
-      for (int64_t j = first; j < last; j += W) {
-        const int64_t part = least(W, last - j);
-        vf e = exp(loadPart(scores + j, part) - peak);
-        storePart(scores + j, e, part);
-        for (int64_t i = part; i < W; i++) e[i] = 0;
-        totals += e;
-      }
-      const float total = sum(totals), inverse = 1 / total;
-      for (int64_t d = 0; d < s.D; d++) out[d] = 0;
-      for (int64_t j = first; j < last; j++) {
-        const float weight = scores[j] * inverse;
-        const float *row = v + j * stride;
-        for (int64_t d = 0; d < s.D; d++) out[d] += weight * row[d];
-      }
-      a.logSumExp[(b * s.H + h) * s.T + t] = peak + __builtin_logf(total);
-    }
-  });
-}
-
 void attention(const meap::Attention &a) {
   const AttentionShape s(a);
-  if (s.T <= 4 && !s.segmentIds) return attentionDecode(a, s);
   const int64_t stride = s.G * s.D, keySize = s.keyPanels * NR * s.D, valueSize = s.headPanels * s.paddedS * NR;
   float *packed = (float *)meap::scratch(0, s.B * s.G * (keySize + valueSize) * 4);
   parallel(s.B * s.G, [&](int64_t i) {
@@ -167,9 +134,81 @@ void attention(const meap::Attention &a) {
       float *out = a.out + ((b * s.T + q0 + i) * s.H + h) * s.D;
       const float inverse = 1 / total[i];
       for (int64_t d = 0; d < s.D; d++) out[d] = acc[i * s.paddedD + d] * inverse;
-      a.logSumExp[(b * s.H + h) * s.T + q0 + i] = peak[i] + __builtin_logf(total[i]);
+      if (a.logSumExp) a.logSumExp[(b * s.H + h) * s.T + q0 + i] = peak[i] + __builtin_logf(total[i]);
     }
   });
+}
+
+// One query against a sequence, for the query heads that share key-value head g: reads keys and values once, packs
+// nothing.
+void attendOne(const meap::CachedAttention &a, int64_t b, int64_t t, int64_t g) {
+  const int64_t share = a.H / a.G, stride = a.G * a.D, last = a.lengths[b] + t + 1;
+  const int64_t first = a.window ? most(0, last - a.window) : 0, n = last - first, row = roundUp(n, W);
+  const float *k = a.keys[b] + first * stride + g * a.D, *v = a.values[b] + first * stride + g * a.D;
+  const float *q = a.q + ((b * a.T + t) * a.H + g * share) * a.D;
+  float *out = a.out + ((b * a.T + t) * a.H + g * share) * a.D;
+  float *scores = (float *)meap::scratch(2, share * row * 4);
+  for (int64_t j = 0; j < n; j++) {
+    for (int64_t r = 0; r < share; r++) {
+      vf acc{};
+      int64_t d = 0;
+      for (; d + W <= a.D; d += W) acc += load(q + r * a.D + d) * load(k + j * stride + d);
+      float dot = sum(acc);
+      for (; d < a.D; d++) dot += q[r * a.D + d] * k[j * stride + d];
+      scores[r * row + j] = dot * a.scale;
+    }
+  }
+  for (int64_t r = 0; r < share; r++) {
+    float *score = scores + r * row;
+    float peak = score[0];
+    for (int64_t j = 1; j < n; j++) peak = score[j] > peak ? score[j] : peak;
+    for (int64_t j = n; j < row; j++) score[j] = -1e30f;
+    vf totals{};
+    for (int64_t j = 0; j < row; j += W) {
+      const vf e = exp(load(score + j) - peak);
+      store(score + j, e);
+      totals += e;
+    }
+    const float inverse = 1 / sum(totals);
+    for (int64_t j = 0; j < row; j += W) store(score + j, load(score + j) * inverse);
+  }
+  memset(out, 0, share * a.D * 4);
+  for (int64_t j = 0; j < n; j++) {
+    for (int64_t r = 0; r < share; r++) {
+      const float weight = scores[r * row + j];
+      for (int64_t d = 0; d < a.D; d++) out[r * a.D + d] += weight * v[j * stride + d];
+    }
+  }
+}
+
+void cachedAttention(const meap::CachedAttention &a) {
+  const int64_t row = a.G * a.D;
+  for (int64_t b = 0; b < a.B; b++) {
+    memcpy(a.keys[b] + a.lengths[b] * row, a.k + b * a.T * row, a.T * row * 4);
+    memcpy(a.values[b] + a.lengths[b] * row, a.v + b * a.T * row, a.T * row * 4);
+  }
+  constexpr int64_t few = 4;  // queries up to which packing the keys would cost more than it saves
+  if (a.T <= few) {
+    return parallel(a.B * a.T * a.G, [&](int64_t task) {
+      attendOne(a, task / (a.T * a.G), task / a.G % a.T, task % a.G);
+    });
+  }
+  for (int64_t b = 0; b < a.B; b++) {
+    meap::Attention one{};
+    one.q = a.q + b * a.T * a.H * a.D;
+    one.out = a.out + b * a.T * a.H * a.D;
+    one.k = a.keys[b];
+    one.v = a.values[b];
+    one.B = 1;
+    one.T = a.T;
+    one.S = a.lengths[b] + a.T;
+    one.H = a.H;
+    one.G = a.G;
+    one.D = a.D;
+    one.window = a.window;
+    one.scale = a.scale;
+    attention(one);
+  }
 }
 
 // Gradients of one (batch, query head) pair; dk and dv of a group's heads are summed by the caller.

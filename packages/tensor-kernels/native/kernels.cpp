@@ -44,6 +44,6 @@ void fmaPeak(int64_t iterations, bool bfloat16, double *flopPerCall) {
 namespace meap {
 extern const Kernels MEAP_ISA;
 const Kernels MEAP_ISA = {
-    MEAP_STRING(MEAP_ISA), gemm,   attention, attentionGrad, crossEntropy, rmsNorm, rmsNormGrad, rotary, swiGlu,
-    swiGluGrad,            embedding, embeddingGrad, adamW, sumOfSquares, add, multiply, scale, fmaPeak};
+    MEAP_STRING(MEAP_ISA), gemm, attention, attentionGrad, cachedAttention, crossEntropy, rmsNorm, rmsNormGrad, rotary,
+    swiGlu, swiGluGrad, embedding, embeddingGrad, adamW, sumOfSquares, add, multiply, scale, fmaPeak};
 }  // namespace meap

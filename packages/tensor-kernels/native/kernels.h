@@ -14,9 +14,10 @@ struct Gemm {
 };
 
 struct Attention {
-  // q, out, dOut: [B,T,H,D]; k, v: [B,S,G,D]; logSumExp: [B,H,T]; segmentIds: int32 [B,T] or null.
+  // q, out, dOut: [B,T,H,D]; k, v: [B,S,G,D]; logSumExp: [B,H,T] or null; segmentIds, prefixIds: int32 [B,T] or
+  // null.
   const float *q, *k, *v;
-  const int32_t *segmentIds;
+  const int32_t *segmentIds, *prefixIds;
   float *out, *logSumExp;
   const float *dOut;
   float *dq, *dk, *dv;
@@ -24,13 +25,27 @@ struct Attention {
   float scale;
 };
 
+// Attention of new tokens over themselves and what a cache holds of each sequence.
+struct CachedAttention {
+  // q, out: [B,T,H,D]; k, v: [B,T,G,D], written behind the lengths[b] tokens that keys[b], values[b]: [>= lengths[b]
+  // + T,G,D] already hold.
+  const float *q, *k, *v;
+  float *const *keys, *const *values;
+  const int64_t *lengths;
+  float *out;
+  int64_t B, T, H, G, D, window;  // window 0: unlimited
+  float scale;
+};
+
 struct CrossEntropy {
-  // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N];
+  // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N]; greedyIds: int32 [N] or null, the
+  // most probable tokens;
   // dx null: no gradients; dWeight null: none of the weight.
   const float *x, *weight;
   const int32_t *targets;
   const float *mask;
   float *losses, *dx, *dWeight;
+  int32_t *greedyIds;
   int64_t N, V, C;
   bool bfloat16;
 };
@@ -47,6 +62,7 @@ struct Kernels {
   void (*gemm)(const Gemm &);
   void (*attention)(const Attention &);
   void (*attentionGrad)(const Attention &);
+  void (*cachedAttention)(const CachedAttention &);
   void (*crossEntropy)(const CrossEntropy &);
   void (*rmsNorm)(const float *x, const float *w, float *y, int64_t rows, int64_t C, float epsilon);
   void (*rmsNormGrad)(const float *dy, const float *x, const float *w, float *dx, float *dw, int64_t rows,

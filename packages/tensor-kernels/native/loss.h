@@ -1,6 +1,7 @@
 // Head and cross-entropy over chunks of tokens: logits of one chunk exist at a time, and the gradients of both
 // operands come from the same pass.
 #pragma once
+#include <cmath>
 #include "gemm.h"
 
 namespace {
@@ -34,6 +35,19 @@ float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGrad
   return __builtin_logf(total) + peak - targetLogit;
 }
 
+// Index of the largest value, the first of equals.
+int32_t firstMaximum(const float *row, int64_t n) {
+  vf peaks = splat(-INFINITY);
+  int64_t i = 0;
+  for (; i + W <= n; i += W) peaks = max(peaks, load(row + i));
+  float peak = maxOf(peaks);
+  for (; i < n; i++) peak = row[i] > peak ? row[i] : peak;
+  for (i = 0; i < n; i++) {
+    if (row[i] == peak) return (int32_t)i;
+  }
+  return 0;  // all NaN
+}
+
 void crossEntropy(const meap::CrossEntropy &o) {
   constexpr int64_t logitBytes = 64 << 20;
   const int64_t chunk = least(o.N, most(MC, logitBytes / 4 / o.V / MC * MC));
@@ -46,6 +60,7 @@ void crossEntropy(const meap::CrossEntropy &o) {
     parallel((rows + 3) / 4, [&](int64_t task) {
       for (int64_t r = task * 4; r < least(rows, task * 4 + 4); r++) {
         const float mask = o.mask ? o.mask[n0 + r] : 1.0f;
+        if (o.greedyIds) o.greedyIds[n0 + r] = firstMaximum(logits + r * o.V, o.V);
         o.losses[n0 + r] = lossOfRow(logits + r * o.V, o.V, o.targets[n0 + r], mask, withGradients);
       }
     });

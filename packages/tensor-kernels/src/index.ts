@@ -5,6 +5,7 @@ export {
   describeBackend,
   setBackend,
 } from './backend.ts';
+export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
 export type { Precision } from './native-backend.ts';
 export {
   attention,
@@ -14,8 +15,9 @@ export {
   linearCrossEntropy,
   rmsNorm,
   rotaryEmbedding,
+  scoreTokens,
   swiGlu,
-  tokenLosses,
+  type TokenScores,
 } from './ops.ts';
 export { type AdamWOptions, adamW, globalNorm } from './optimizer.ts';
 export { measurePeak, setPrecision } from './precision.ts';

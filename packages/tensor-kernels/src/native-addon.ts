@@ -16,6 +16,7 @@ export interface NativeAddon {
   ): void;
   attention(...sizesThenArrays: unknown[]): void;
   attentionGrad(...sizesThenArrays: unknown[]): void;
+  cachedAttention(...sizesThenArrays: unknown[]): void;
   crossEntropy(...sizesThenArrays: unknown[]): void;
   rmsNorm(...sizesThenArrays: unknown[]): void;
   rmsNormGrad(...sizesThenArrays: unknown[]): void;

@@ -30,7 +30,7 @@ function attentionSizes(q: tf.TensorInfo, k: tf.TensorInfo, attrs: Call['attrs']
 }
 
 const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> = {
-  Attention({ backend, inputs: { q, k, v, segmentIds }, attrs }) {
+  Attention({ backend, inputs: { q, k, v, segmentIds, prefixIds }, attrs }) {
     const [B, T, H] = q.shape;
     const out = backend.allocate(q.shape);
     const logSumExp = backend.allocate([B, H, T]);
@@ -38,22 +38,45 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
       ...attentionSizes(q, k, attrs),
       ...[q, k, v].map((tensor) => backend.values(tensor)),
       optionalValues(backend, segmentIds),
+      optionalValues(backend, prefixIds),
       out.values,
       logSumExp.values,
     );
     return [out.info, logSumExp.info];
   },
 
-  AttentionGrad({ backend, inputs: { dy, q, k, v, out, logSumExp, segmentIds }, attrs }) {
+  AttentionGrad({ backend, inputs: { dy, q, k, v, out, logSumExp, segmentIds, prefixIds }, attrs }) {
     const [dq, dk, dv] = [q, k, v].map(({ shape }) => backend.allocate(shape));
     backend.addon.attentionGrad(
       ...attentionSizes(q, k, attrs),
       ...[q, k, v].map((tensor) => backend.values(tensor)),
       optionalValues(backend, segmentIds),
+      optionalValues(backend, prefixIds),
       ...[out, logSumExp, dy].map((tensor) => backend.values(tensor)),
       ...[dq, dk, dv].map(({ values }) => values),
     );
     return [dq.info, dk.info, dv.info];
+  },
+
+  CachedAttention({ backend, inputs: { q, k, v, ...caches }, attrs }) {
+    const [B, T, H, D] = q.shape;
+    const out = backend.allocate(q.shape);
+    const held = (side: string) => Array.from({ length: B }, (_, b) => backend.values(caches[`${side}${b}`]));
+    backend.addon.cachedAttention(
+      B,
+      T,
+      H,
+      k.shape[2],
+      D,
+      attrs.window,
+      attrs.scale,
+      ...[q, k, v].map((tensor) => backend.values(tensor)),
+      attrs.lengths,
+      held('keys'),
+      held('values'),
+      out.values,
+    );
+    return out.info;
   },
 
   RmsNorm({ backend, inputs: { x, weight }, attrs }) {
@@ -121,10 +144,30 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
       ...[x, weight, targets].map((tensor) => backend.values(tensor)),
       optionalValues(backend, mask),
       losses.values,
+      null,
       dx?.values,
       dWeight?.values,
     );
     return [losses, dx, dWeight].flatMap((made) => (made ? [made.info] : []));
+  },
+
+  ScoreTokens({ backend, inputs: { x, weight, targets } }) {
+    const [N, C] = x.shape;
+    const losses = backend.allocate([N]);
+    const greedyIds = new Int32Array(N);
+    backend.addon.crossEntropy(
+      N,
+      weight.shape[0],
+      C,
+      backend.precision === 'bfloat16',
+      ...[x, weight, targets].map((tensor) => backend.values(tensor)),
+      null,
+      losses.values,
+      greedyIds,
+      null,
+      null,
+    );
+    return [losses.info, backend.makeTensorInfo([N], 'int32', greedyIds)];
   },
 
   AdamW({ backend, inputs: { parameter, gradient, firstMoment, secondMoment }, attrs }) {

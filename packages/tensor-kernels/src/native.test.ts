@@ -13,10 +13,10 @@ import {
   linearCrossEntropy,
   rmsNorm,
   rotaryEmbedding,
+  scoreTokens,
   setBackend,
   setPrecision,
   swiGlu,
-  tokenLosses,
 } from './index.ts';
 import { loadNativeAddon } from './native-addon.ts';
 import { nativeBackend } from './native-backend.ts';
@@ -135,7 +135,7 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     }
   });
 
-  const attentionCases: [string, number[], { window?: number; segments?: number }][] = [
+  const attentionCases: [string, number[], { window?: number; segments?: number; shared?: boolean }][] = [
     ['one query head a key head', [2, 17, 17, 2, 2, 8], {}],
     ['grouped queries', [1, 200, 200, 4, 2, 64], {}],
     ['one key head for all', [2, 130, 130, 4, 1, 32], {}],
@@ -144,24 +144,33 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     ['a window', [2, 230, 230, 2, 1, 16], { window: 50 }],
     ['segments', [2, 300, 300, 2, 1, 16], { segments: 70 }],
     ['segments and a window', [1, 300, 300, 2, 1, 16], { segments: 110, window: 33 }],
+    ['a prefix that others share', [2, 300, 300, 2, 1, 16], { segments: 40, shared: true }],
+    ['a shared prefix and a window', [1, 300, 300, 2, 1, 16], { segments: 25, shared: true, window: 60 }],
     ['a cache, few queries', [2, 1, 40, 4, 2, 16], {}],
     ['a cache and a window', [1, 2, 140, 4, 2, 16], { window: 9 }],
     ['a cache, many queries', [1, 97, 300, 2, 1, 16], {}],
     ['a single token', [1, 1, 1, 2, 1, 16], {}],
   ];
-  it.each(attentionCases)('attention with %s', async (_, [B, T, S, H, G, D], { window, segments }) => {
-    use();
-    const segmentIds = segments && integers([B, T], (i) => Math.floor((i % T) / segments));
-    const run = (op: typeof attention) => (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => {
-      const options = { window, segmentIds: segmentIds ? as2D(tensorOf(segmentIds)) : undefined };
-      return op(as4D(q), as4D(k), as4D(v), options);
-    };
-    await expectSame(run(attention), run(reference.attentionReference), [
-      random([B, T, H, D], 1),
-      random([B, S, G, D], 2),
-      random([B, S, G, D], 3),
-    ]);
-  });
+  it.each(attentionCases)(
+    'attention with %s',
+    async (_, [B, T, S, H, G, D], { window, segments, shared }) => {
+      use();
+      const segmentIds = segments && integers([B, T], (i) => Math.floor((i % T) / segments));
+      // Of every three segments the first is the others' prefix.
+      const prefixIds =
+        shared && segmentIds && integers([B, T], (i) => Math.floor(segmentIds.values[i] / 3) * 3);
+      const tensor2D = (input: Input | undefined | false | 0) => (input ? as2D(tensorOf(input)) : undefined);
+      const run = (op: typeof attention) => (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor) => {
+        const options = { window, segmentIds: tensor2D(segmentIds), prefixIds: tensor2D(prefixIds) };
+        return op(as4D(q), as4D(k), as4D(v), options);
+      };
+      await expectSame(run(attention), run(reference.attentionReference), [
+        random([B, T, H, D], 1),
+        random([B, S, G, D], 2),
+        random([B, S, G, D], 3),
+      ]);
+    },
+  );
 
   it('attention with scores far apart', async () => {
     use();
@@ -228,8 +237,9 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     tf.tidy(() => {
       const [x, w] = inputs.map(tensorOf);
       const t = as1D(tensorOf(targets));
-      const want = reference.tokenLossesReference(as2D(x), as2D(w), t);
-      expectClose(tokenLosses(as2D(x), as2D(w), t), want, { relative: 3e-6 });
+      const [got, want] = [scoreTokens, reference.scoreTokensReference].map((op) => op(as2D(x), as2D(w), t));
+      expectClose(got.logProbabilities, want.logProbabilities, { relative: 3e-6 });
+      expect(got.greedyIds.dataSync()).toEqual(want.greedyIds.dataSync());
     });
   });
 });

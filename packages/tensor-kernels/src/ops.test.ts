@@ -169,6 +169,9 @@ describe('bad input', () => {
     expect(() => k.attention(zeros(1, 4, 2, 8), zeros(1, 4, 2, 6), zeros(1, 4, 2, 6))).toThrow(
       'got [1,4,2,6], expected [1, *, *, 8]',
     );
+    const four = zeros<tf.Tensor4D>(1, 4, 2, 8);
+    const ids = tf.zeros([1, 4], 'int32') as tf.Tensor2D;
+    expect(() => k.attention(four, four, four, { prefixIds: ids })).toThrow('give segmentIds too');
     expect(() => k.rmsNorm(zeros(2, 3), zeros(4), 1e-5)).toThrow('rmsNorm: weight');
     expect(() => k.linear(zeros(2, 3), zeros(4, 5))).toThrow('linear: weight');
     expect(() => k.swiGlu(zeros(2, 3), zeros(2, 4))).toThrow('swiGlu: up');

@@ -14,8 +14,8 @@ import {
   linearReference,
   rmsNormReference,
   rotaryEmbeddingReference,
+  scoreTokensReference,
   swiGluReference,
-  tokenLossesReference,
 } from './reference.ts';
 
 /** Whether the current backend has its own implementation of a kernel. */
@@ -40,7 +40,8 @@ function isRecording(): boolean {
   return state.gradientDepth > 0 && state.kernelDepth === 0;
 }
 
-function requireShape(
+/** Checks a shape; null stands for any size. */
+export function requireShape(
   op: string,
   name: string,
   tensor: tf.Tensor,
@@ -83,22 +84,26 @@ export function attention(
   if (options.window !== undefined && !(options.window >= 1)) {
     throw new Error(`attention: window must be at least 1, got ${options.window}`);
   }
-  const { segmentIds } = options;
+  const { segmentIds, prefixIds } = options;
   if (segmentIds) {
     requireShape('attention', 'segmentIds', segmentIds, [B, T]);
     if (S !== T) throw new Error(`attention: segmentIds need as many keys as queries, got S=${S}, T=${T}`);
+  }
+  if (prefixIds) {
+    if (!segmentIds) throw new Error('attention: prefixIds name segments, give segmentIds too');
+    requireShape('attention', 'prefixIds', prefixIds, [B, T]);
   }
   if (!hasKernel('Attention')) return attentionReference(q_BTHD, k_BSGD, v_BSGD, options);
 
   const attributes = { scale: options.scale ?? 1 / Math.sqrt(D), window: options.window ?? 0 };
   return customGradient([q_BTHD, k_BSGD, v_BSGD], ([q, k, v], save) => {
-    const [out, logSumExp] = runKernel('Attention', { q, k, v, segmentIds }, attributes);
+    const [out, logSumExp] = runKernel('Attention', { q, k, v, segmentIds, prefixIds }, attributes);
     // What the backward pass reads must be saved, constants too: the forward pass's scope frees the rest.
-    save([q, k, v, out, logSumExp, ...(segmentIds ? [segmentIds] : [])]);
+    save([q, k, v, out, logSumExp, ...(segmentIds ? [segmentIds] : []), ...(prefixIds ? [prefixIds] : [])]);
     return {
       value: out,
-      gradient: (dy, [q, k, v, out, logSumExp, segmentIds]) =>
-        runKernel('AttentionGrad', { dy, q, k, v, out, logSumExp, segmentIds }, attributes),
+      gradient: (dy, [q, k, v, out, logSumExp, segmentIds, prefixIds]) =>
+        runKernel('AttentionGrad', { dy, q, k, v, out, logSumExp, segmentIds, prefixIds }, attributes),
     };
   }) as tf.Tensor4D;
 }
@@ -247,19 +252,31 @@ export function linearCrossEntropy(
   }) as tf.Scalar;
 }
 
+/** What {@link scoreTokens} finds of each token. */
+export interface TokenScores {
+  /** float32 `[N]`, log softmax(x·weightᵀ)[target] in nats. */
+  logProbabilities: tf.Tensor1D;
+  /** int32 `[N]`, the most probable token, the first of equals. */
+  greedyIds: tf.Tensor1D;
+}
+
 /**
- * Each token's −log softmax(x·weightᵀ)[target] in nats, without gradients.
+ * How probable each target is, and what would have been most probable, without gradients.
+ *
+ * Like {@link linearCrossEntropy} it never holds logits of all tokens.
  *
  * @param x_NC float32 `[N, C]`.
  * @param weight_VC float32 `[V, C]`.
  * @param targets_N int32 `[N]`, each in [0, V).
- * @returns float32 `[N]`.
  */
-export function tokenLosses(x_NC: tf.Tensor2D, weight_VC: tf.Tensor2D, targets_N: tf.Tensor1D): tf.Tensor1D {
-  requireHead('tokenLosses', x_NC, weight_VC, targets_N);
-  if (!hasKernel('LinearCrossEntropy')) return tokenLossesReference(x_NC, weight_VC, targets_N);
+export function scoreTokens(x_NC: tf.Tensor2D, weight_VC: tf.Tensor2D, targets_N: tf.Tensor1D): TokenScores {
+  requireHead('scoreTokens', x_NC, weight_VC, targets_N);
+  if (!hasKernel('ScoreTokens')) return scoreTokensReference(x_NC, weight_VC, targets_N);
   const inputs = { x: x_NC, weight: weight_VC, targets: targets_N };
-  return runKernel('LinearCrossEntropy', inputs, { gradients: 'none' })[0] as tf.Tensor1D;
+  const [losses, greedyIds] = runKernel('ScoreTokens', inputs);
+  const logProbabilities = tf.neg(losses) as tf.Tensor1D;
+  losses.dispose();
+  return { logProbabilities, greedyIds: greedyIds as tf.Tensor1D };
 }
 
 function requireHead(op: string, x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf.Tensor): void {

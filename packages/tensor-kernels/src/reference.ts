@@ -12,6 +12,11 @@ import { customGradient } from './custom-gradient.ts';
 export interface AttentionOptions {
   /** int32 `[B, T]`; a query sees only keys of its own segment. Needs as many keys as queries. */
   segmentIds?: tf.Tensor2D;
+  /**
+   * int32 `[B, T]`, with `segmentIds`: a query also sees the keys of this segment, so that one prefix in the row
+   * serves many continuations. Its own segment's id where it has none.
+   */
+  prefixIds?: tf.Tensor2D;
   /** A query sees at most this many latest keys, itself included. Unlimited by default. */
   window?: number;
   /** Factor on the scores; 1 / √D by default. */
@@ -22,7 +27,7 @@ export interface AttentionOptions {
 function visibleKeys_BTS(
   numQueries: number,
   numKeys: number,
-  { segmentIds, window }: AttentionOptions,
+  { segmentIds, prefixIds, window }: AttentionOptions,
 ): tf.Tensor3D {
   const query_T1 = tf.range(numKeys - numQueries, numKeys, 1, 'int32').expandDims(1);
   const key_1S = tf.range(0, numKeys, 1, 'int32').expandDims(0);
@@ -32,7 +37,10 @@ function visibleKeys_BTS(
   }
   visible = visible.expandDims(0);
   if (segmentIds) {
-    visible = tf.logicalAnd(visible, tf.equal(segmentIds.expandDims(2), segmentIds.expandDims(1)));
+    const key_B1T = segmentIds.expandDims(1);
+    const own = tf.equal(segmentIds.expandDims(2), key_B1T);
+    const both = prefixIds ? tf.logicalOr(own, tf.equal(prefixIds.expandDims(2), key_B1T)) : own;
+    visible = tf.logicalAnd(visible, both);
   }
   return visible as tf.Tensor3D;
 }
@@ -101,11 +109,7 @@ export function embeddingReference(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Te
   });
 }
 
-export function tokenLossesReference(
-  x_NC: tf.Tensor2D,
-  weight_VC: tf.Tensor2D,
-  targets_N: tf.Tensor1D,
-): tf.Tensor1D {
+function tokenLosses(x_NC: tf.Tensor2D, weight_VC: tf.Tensor2D, targets_N: tf.Tensor1D): tf.Tensor1D {
   return tf.tidy(() => {
     const logits_NV = tf.matMul(x_NC, weight_VC, false, true);
     // A shift of all logits cancels, so it needs no gradient.
@@ -126,7 +130,18 @@ export function linearCrossEntropyReference(
   mask_N?: tf.Tensor1D,
 ): tf.Scalar {
   return tf.tidy(() => {
-    const losses_N = tokenLossesReference(x_NC, weight_VC, targets_N);
+    const losses_N = tokenLosses(x_NC, weight_VC, targets_N);
     return tf.sum(mask_N ? tf.mul(losses_N, mask_N) : losses_N) as tf.Scalar;
   });
+}
+
+export function scoreTokensReference(
+  x_NC: tf.Tensor2D,
+  weight_VC: tf.Tensor2D,
+  targets_N: tf.Tensor1D,
+): { logProbabilities: tf.Tensor1D; greedyIds: tf.Tensor1D } {
+  return tf.tidy(() => ({
+    logProbabilities: tf.neg(tokenLosses(x_NC, weight_VC, targets_N)) as tf.Tensor1D,
+    greedyIds: tf.argMax(tf.matMul(x_NC, weight_VC, false, true), -1) as tf.Tensor1D,
+  }));
 }

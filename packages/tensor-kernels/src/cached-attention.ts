@@ -1,0 +1,91 @@
+/** Attention while a text grows: new tokens over a cache of those already read. */
+import * as tf from '@tensorflow/tfjs';
+import { hasKernel, requireShape, runKernel } from './ops.ts';
+import { type AttentionOptions, attentionReference } from './reference.ts';
+
+/** Keys and values of one sequence in one layer, with room for more behind them. */
+export interface SequenceCache {
+  /** float32 `[capacity, G, D]`, of which the first `length` are filled. */
+  readonly keys: tf.Variable;
+  readonly values: tf.Variable;
+  readonly length: number;
+}
+
+/** Options of {@link cachedAttention}. */
+export type CachedAttentionOptions = Pick<AttentionOptions, 'window' | 'scale'>;
+
+/**
+ * Attention of T new tokens of each of B sequences, which may have read different numbers of tokens before.
+ *
+ * Writes the new keys and values behind the first `length` rows of each cache, in place, then each query sees those,
+ * as in {@link attention}. The caller counts: a cache whose `length` is not raised has forgotten the tokens. Not
+ * differentiable.
+ *
+ * @param q_BTHD float32 `[B, T, H, D]`.
+ * @param k_BTGD float32 `[B, T, G, D]`, H a multiple of G.
+ * @param v_BTGD float32 `[B, T, G, D]`.
+ * @param caches one for each of the B sequences, with room for T more rows.
+ * @returns float32 `[B, T, H, D]`.
+ * @throws Error when shapes do not fit each other or a cache has no room.
+ */
+export function cachedAttention(
+  q_BTHD: tf.Tensor4D,
+  k_BTGD: tf.Tensor4D,
+  v_BTGD: tf.Tensor4D,
+  caches: readonly SequenceCache[],
+  options: CachedAttentionOptions = {},
+): tf.Tensor4D {
+  const [B, T, H, D] = q_BTHD.shape;
+  requireShape('cachedAttention', 'k', k_BTGD, [B, T, null, D]);
+  requireShape('cachedAttention', 'v', v_BTGD, k_BTGD.shape);
+  const G = k_BTGD.shape[2];
+  if (H % G !== 0)
+    throw new Error(`cachedAttention: ${H} query heads cannot share ${G} key-value heads evenly`);
+  if (caches.length !== B) {
+    throw new Error(`cachedAttention: one cache a sequence, got ${caches.length} for ${B} sequences`);
+  }
+  for (const [b, { keys, values, length }] of caches.entries()) {
+    requireShape('cachedAttention', `keys of cache ${b}`, keys, [null, G, D]);
+    requireShape('cachedAttention', `values of cache ${b}`, values, keys.shape);
+    if (length + T > keys.shape[0]) {
+      throw new Error(
+        `cachedAttention: cache ${b} is full, got ${length} + ${T} tokens for ${keys.shape[0]} rows`,
+      );
+    }
+  }
+  if (!hasKernel('CachedAttention')) return composed(q_BTHD, k_BTGD, v_BTGD, caches, options);
+  const inputs: Record<string, tf.Tensor> = { q: q_BTHD, k: k_BTGD, v: v_BTGD };
+  for (const [b, { keys, values }] of caches.entries()) {
+    inputs[`keys${b}`] = keys;
+    inputs[`values${b}`] = values;
+  }
+  const { scale = 1 / Math.sqrt(D), window = 0 } = options;
+  const lengths = caches.map(({ length }) => length);
+  return runKernel('CachedAttention', inputs, { scale, window, lengths })[0] as tf.Tensor4D;
+}
+
+/** The same of plain ops, sequence by sequence. */
+function composed(
+  q_BTHD: tf.Tensor4D,
+  k_BTGD: tf.Tensor4D,
+  v_BTGD: tf.Tensor4D,
+  caches: readonly SequenceCache[],
+  options: CachedAttentionOptions,
+): tf.Tensor4D {
+  return tf.tidy(() => {
+    const rows = caches.map(({ keys, values, length }, b) => {
+      const [k_1SGD, v_1SGD] = [
+        [keys, k_BTGD],
+        [values, v_BTGD],
+      ].map(([held, all]) => {
+        const fresh = all.slice([b], [1]).squeeze<tf.Tensor3D>([0]);
+        const end = length + fresh.shape[0];
+        const seen = tf.concat([held.slice([0], [length]), fresh]) as tf.Tensor3D;
+        (held as tf.Variable).assign(tf.concat([seen, held.slice([end])]) as tf.Variable);
+        return seen.expandDims<tf.Tensor4D>(0);
+      });
+      return attentionReference(q_BTHD.slice([b], [1]), k_1SGD, v_1SGD, options);
+    });
+    return tf.concat(rows) as tf.Tensor4D;
+  });
+}
