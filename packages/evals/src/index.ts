@@ -1,3 +1,8 @@
+export { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
+export type { Answer, AnswerStore } from './answers.ts';
+export { EvalsError } from './error.ts';
+export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';
+export { toHarnessJson } from './harness-json.ts';
 export type {
   AttentionBlock,
   CallOptions,
@@ -8,4 +13,12 @@ export type {
   ScoreRequest,
   TextTokenizer,
 } from './language-model.ts';
+export {
+  type GroupResult,
+  type MetricResult,
+  type Sample,
+  type SkippedRow,
+  summarize,
+  type TaskResult,
+} from './result.ts';
 export type { Aggregation, ItemAnswers, ItemRequests, Measured, Metric, Task, TaskItem } from './task.ts';

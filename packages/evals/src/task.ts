@@ -57,6 +57,8 @@ export interface Task {
   readonly metrics: readonly Metric[];
   /** What defines the task besides its rows, for result files: number of documents, needle, seed. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** How many rows `items` gives, where it is known beforehand: progress and result files show it. */
+  readonly numItems?: number;
   /** The rows for a model, made as they are asked for. */
   items(model: Pick<LanguageModel, 'tokenizer' | 'contextLength'>): Iterable<TaskItem>;
 }

@@ -1,0 +1,67 @@
+/**
+ * How the numbers of items become one number, as in lm-evaluation-harness 0.4.13 (`lm_eval/api/metrics.py`), and its
+ * standard error over samples of items.
+ *
+ * The harness knows standard errors of `mean` (the same formula) and of `perplexity`, there by 100,000 bootstrap draws.
+ * Ours of every other total is the first-order (delta method) one: the limit of that bootstrap for many items, without
+ * random numbers, and known for weighted totals too, where the harness prints N/A.
+ */
+import type { Aggregation, Measured } from './task.ts';
+
+/** Σ value / n. Standard error: √(Σ (value − mean)² / (n − 1)) / √n. */
+export const mean: Aggregation = {
+  name: 'mean',
+  total: meanOf,
+  standardError: meanError,
+};
+
+/** exp(−mean) of log-likelihoods in nats, one per item: perplexity where each item is one target, as in LAMBADA. */
+export const perplexity: Aggregation = {
+  name: 'perplexity',
+  total: (items) => Math.exp(-meanOf(items)),
+  standardError: (items) => times(Math.exp(-meanOf(items)), meanError(items)),
+};
+
+/** exp(−Σ value / Σ weight) of log-likelihoods in nats; weights count words, bytes or tokens. */
+export const weightedPerplexity: Aggregation = {
+  name: 'weighted_perplexity',
+  total: (items) => Math.exp(-ratioOf(items)),
+  standardError: (items) => times(Math.exp(-ratioOf(items)), ratioError(items)),
+};
+
+/** −Σ value / Σ weight / ln 2 of log-likelihoods in nats; weights count bytes. */
+export const bitsPerByte: Aggregation = {
+  name: 'bits_per_byte',
+  total: (items) => -ratioOf(items) / Math.LN2,
+  standardError: (items) => times(1 / Math.LN2, ratioError(items)),
+};
+
+function meanOf(items: readonly Measured[]): number {
+  let sum = 0;
+  for (const { value } of items) sum += value;
+  return sum / items.length;
+}
+
+function meanError(items: readonly Measured[]): number | undefined {
+  if (items.length < 2) return undefined;
+  const average = meanOf(items);
+  let squares = 0;
+  for (const { value } of items) squares += (value - average) ** 2;
+  return Math.sqrt(squares / (items.length - 1)) / Math.sqrt(items.length);
+}
+
+function ratioOf(items: readonly Measured[]): number {
+  return meanOf(items) / meanOf(items.map(weightOf));
+}
+
+/** Linearised variance of a ratio of sums R = Σ value / Σ weight: that of the mean of (value − R·weight) / mean weight. */
+function ratioError(items: readonly Measured[]): number | undefined {
+  const ratio = ratioOf(items);
+  const meanWeight = meanOf(items.map(weightOf));
+  return meanError(items.map(({ value, weight = 1 }) => ({ value: (value - ratio * weight) / meanWeight })));
+}
+
+const weightOf = ({ weight = 1 }: Measured): Measured => ({ value: weight });
+
+const times = (factor: number, error: number | undefined) =>
+  error === undefined ? undefined : factor * error;

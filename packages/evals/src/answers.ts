@@ -1,0 +1,154 @@
+/** Requests of many items, planned into batches for an engine, answered from a store or by the model. */
+import { EvalsError } from './error.ts';
+import type { GenerateRequest, Generation, LanguageModel, Score, ScoreRequest } from './language-model.ts';
+import type { ItemRequests } from './task.ts';
+
+/** What a model answered: to a score request a {@link Score}, to a generate request a {@link Generation}. */
+export type Answer = Score | Generation;
+
+/** Remembers answers, so that an evaluation that was interrupted goes on where it stopped. */
+export interface AnswerStore {
+  /** Answers by key, undefined where there is none, in the order of the keys. */
+  get(keys: readonly string[]): Promise<readonly (Answer | undefined)[]>;
+  /** Keeps answers. Done when they outlive the process; all of one call or none, so that batches stay whole. */
+  put(entries: readonly { readonly key: string; readonly answer: Answer }[]): Promise<void>;
+}
+
+/** Requests of one kind that go to the model in one call; the requests differ, so do their keys. */
+export type Batch = (
+  | { readonly kind: 'score'; readonly requests: readonly ScoreRequest[] }
+  | { readonly kind: 'generate'; readonly requests: readonly GenerateRequest[] }
+) & { readonly keys: readonly string[] };
+
+/** Tokens of a call to the model: enough to fill its batches, few enough that little is lost when it is stopped. */
+const BATCH_TOKENS = 2 ** 15;
+
+/**
+ * Name of an answer in a store: JSON of what it depends on, the model's fingerprint, the kind and the request.
+ *
+ * As long as the request; a store may keep a hash of it.
+ */
+export function answerKey(
+  fingerprint: string,
+  kind: ItemRequests['kind'],
+  request: ScoreRequest | GenerateRequest,
+) {
+  if ('context' in request) return JSON.stringify([fingerprint, kind, request.context, request.continuation]);
+  const { prompt, maxNewTokens, stop = [], temperature = 0, seed = null } = request;
+  // The seed of a greedy answer changes nothing.
+  return JSON.stringify([
+    fingerprint,
+    kind,
+    prompt,
+    maxNewTokens,
+    stop,
+    temperature,
+    temperature > 0 ? seed : null,
+  ]);
+}
+
+/** Tokens a request makes the model read or write, at most. */
+export function numTokensOf(request: ScoreRequest | GenerateRequest): number {
+  return 'context' in request
+    ? request.context.length + request.continuation.length
+    : request.prompt.length + request.maxNewTokens;
+}
+
+/**
+ * All requests of some items, each once, longest first; requests with the same context stay together.
+ *
+ * Longest first makes batches of like lengths, and shows at once whether the longest fit into memory. The plan depends
+ * on the requests alone, never on what a store holds: a run that goes on after an interruption asks for the very
+ * batches that it had not asked yet, so its answers are those of a run that was never stopped, to the last bit.
+ */
+export function planBatches(fingerprint: string, asked: readonly ItemRequests[]): Batch[] {
+  return (['score', 'generate'] as const).flatMap((kind) => {
+    const requests = new Map<string, ScoreRequest | GenerateRequest>();
+    for (const ask of asked) {
+      if (ask.kind !== kind) continue;
+      for (const request of ask.requests) requests.set(answerKey(fingerprint, kind, request), request);
+    }
+    const groups = new Map<string, [string, ScoreRequest | GenerateRequest][]>();
+    for (const entry of requests) {
+      const before = JSON.stringify('context' in entry[1] ? entry[1].context : entry[1].prompt);
+      const group = groups.get(before);
+      if (group === undefined) groups.set(before, [entry]);
+      else group.push(entry);
+    }
+    const longestFirst = [...groups.values()]
+      .map((group) => ({ group, longest: Math.max(...group.map(([, request]) => numTokensOf(request))) }))
+      .sort((a, b) => b.longest - a.longest);
+    const batches: { tokens: number; entries: [string, ScoreRequest | GenerateRequest][] }[] = [];
+    for (const { group } of longestFirst) {
+      // A shared context is read once.
+      const shared = 'context' in group[0][1] ? (group.length - 1) * group[0][1].context.length : 0;
+      const tokens = group.reduce((sum, [, request]) => sum + numTokensOf(request), -shared);
+      const last = batches.at(-1);
+      if (last !== undefined && last.tokens + tokens <= BATCH_TOKENS) {
+        last.tokens += tokens;
+        last.entries.push(...group);
+      } else batches.push({ tokens, entries: [...group] });
+    }
+    return batches.map(
+      ({ entries }) =>
+        ({
+          kind,
+          keys: entries.map(([key]) => key),
+          requests: entries.map(([, request]) => request),
+        }) as Batch,
+    );
+  });
+}
+
+/** Answers of a batch by key, and how many of them were in the store. */
+export async function answer(
+  { kind, keys, requests }: Batch,
+  model: LanguageModel,
+  { store, signal }: { store?: AnswerStore; signal?: AbortSignal },
+): Promise<{ answers: Map<string, Answer>; numStored: number; numTokens: number }> {
+  const found = (await store?.get(keys)) ?? [];
+  const answers = new Map<string, Answer>();
+  const missing: number[] = [];
+  for (const [index, key] of keys.entries()) {
+    const known = found[index];
+    if (known === undefined) missing.push(index);
+    else answers.set(key, known);
+  }
+  if (missing.length === 0) return { answers, numStored: keys.length, numTokens: 0 };
+  signal?.throwIfAborted();
+  const got: readonly Answer[] =
+    kind === 'score'
+      ? await model.score(
+          missing.map((index) => requests[index]),
+          { signal },
+        )
+      : await model.generate(
+          missing.map((index) => requests[index]),
+          { signal },
+        );
+  requireAnswers(kind, got, missing.length);
+  await store?.put(missing.map((index, place) => ({ key: keys[index], answer: got[place] })));
+  let numTokens = 0;
+  for (const [place, index] of missing.entries()) {
+    const reply = got[place];
+    answers.set(keys[index], reply);
+    const request = requests[index];
+    numTokens +=
+      'ids' in reply ? (request as GenerateRequest).prompt.length + reply.ids.length : numTokensOf(request);
+  }
+  return { answers, numStored: keys.length - missing.length, numTokens };
+}
+
+function requireAnswers(kind: ItemRequests['kind'], got: readonly Answer[], expected: number): void {
+  if (got.length !== expected) {
+    throw new EvalsError(
+      `${kind}: the model gave ${got.length} answers, expected ${expected}, one per request`,
+    );
+  }
+  const broken = got.find((reply) => 'logLikelihood' in reply && Number.isNaN(reply.logLikelihood));
+  if (broken !== undefined) {
+    throw new EvalsError(
+      `${kind}: a log-likelihood is not a number, expected a finite one; the model's weights may hold NaN`,
+    );
+  }
+}
