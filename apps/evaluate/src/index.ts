@@ -1,1 +1,6 @@
-export {};
+export { ModelError } from './errors.ts';
+export {
+  type OpenLanguageModel,
+  type OpenLanguageModelOptions,
+  openLanguageModel,
+} from './llama-language-model.ts';

@@ -1,0 +1,43 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** Files of a model's folder that its answers depend on. */
+const PARTS =
+  /\.safetensors$|^(config|generation_config|adapter_config|tokenizer|tokenizer_config|special_tokens_map)\.json$/;
+
+// Weights may be large; within a process a file that looks the same is the same.
+const known = new Map<string, Promise<string>>();
+
+/**
+ * SHA-256 of everything that answers depend on: the contents of all weights, configuration and tokenizer files of some
+ * folders, and what else is named.
+ *
+ * @param settings such as the precision
+ */
+export async function fingerprintOf(
+  directories: readonly string[],
+  settings: Readonly<Record<string, string>>,
+): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify(settings));
+  for (const directory of directories) {
+    const names = (await readdir(directory)).filter((name) => PARTS.test(name)).sort();
+    for (const name of names) hash.update(`\n${name} ${await hashOf(join(directory, name))}`);
+  }
+  return hash.digest('hex');
+}
+
+async function hashOf(path: string): Promise<string> {
+  const { size, mtimeMs } = await stat(path);
+  const key = `${path}\n${size}\n${mtimeMs}`;
+  const hash = known.get(key) ?? contentHash(path);
+  known.set(key, hash);
+  return hash;
+}
+
+async function contentHash(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
+  return hash.digest('hex');
+}

@@ -1,0 +1,209 @@
+/** The engine: a {@link LanguageModel} over a LLaMA, Mistral or Qwen2 on TensorFlow.js. */
+import { basename, resolve } from 'node:path';
+import type {
+  CallOptions,
+  GenerateRequest,
+  Generation,
+  LanguageModel,
+  Score,
+  ScoreRequest,
+} from '@meap/evals';
+import { generate, type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
+import { type BackendDescription, scoreTokens, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
+import * as tf from '@tensorflow/tfjs';
+import { ModelError } from './errors.ts';
+import { fingerprintOf } from './fingerprint.ts';
+import { findModel } from './model-directory.ts';
+import { type PackedRow, packRequests } from './pack-requests.ts';
+import { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
+
+/** Options of {@link openLanguageModel}. */
+export interface OpenLanguageModelOptions {
+  /** A Hugging Face folder, a PEFT adapter's, or a run directory. */
+  model: string;
+  /** What computes; `auto`, the default, takes the best there is. */
+  backend?: 'auto' | 'native' | 'wasm' | 'cpu';
+  /** Inputs of matrix products; float32 by default. */
+  precision?: 'float32' | 'bfloat16';
+}
+
+/** A model that is held in memory until it is disposed. */
+export interface OpenLanguageModel extends LanguageModel {
+  /** What computes, and why. */
+  readonly backend: BackendDescription;
+  readonly precision: 'float32' | 'bfloat16';
+  dispose(): void;
+}
+
+/** Tokens of a row: enough to keep every core busy, few enough that activations stay small beside the weights. */
+const ROW_TOKENS = 2048;
+
+/**
+ * Loads a model to be evaluated.
+ *
+ * Sets the backend and precision of the whole process.
+ *
+ * @throws ModelError for a folder without a model; errors of `@meap/llama-model`, `@meap/safetensors` and
+ *   `@meap/token-dataset` for a damaged one; BackendError
+ */
+export async function openLanguageModel(options: OpenLanguageModelOptions): Promise<OpenLanguageModel> {
+  const { precision = 'float32' } = options;
+  const { base, adapter, tokenizer: tokenizerDirectory } = await findModel(options.model);
+  const tokenizer = loadTokenizer(tokenizerDirectory);
+  const backend = await setBackend(options.backend);
+  setPrecision(precision);
+  const model = await loadLlama(base);
+  try {
+    if (adapter) {
+      await loadLora(adapter, model);
+      mergeLora(model);
+    }
+    const folders = [...new Set([base, ...(adapter ? [adapter] : []), tokenizerDirectory])];
+    return new LlamaLanguageModel({
+      name: basename(resolve(options.model)),
+      fingerprint: await fingerprintOf(folders, { precision }),
+      model,
+      tokenizer,
+      textTokenizer: await openTextTokenizer(tokenizerDirectory, tokenizer),
+      backend,
+      precision,
+    });
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+interface Parts extends Pick<OpenLanguageModel, 'name' | 'fingerprint' | 'backend' | 'precision'> {
+  model: Llama;
+  tokenizer: Tokenizer;
+  textTokenizer: DisposableTokenizer;
+}
+
+class LlamaLanguageModel implements OpenLanguageModel {
+  readonly name: string;
+  readonly fingerprint: string;
+  readonly contextLength: number;
+  readonly tokenizer: DisposableTokenizer;
+  readonly backend: BackendDescription;
+  readonly precision: 'float32' | 'bfloat16';
+  readonly #model: Llama;
+  readonly #decoder: Tokenizer;
+
+  constructor({ name, fingerprint, model, tokenizer, textTokenizer, backend, precision }: Parts) {
+    this.name = name;
+    this.fingerprint = fingerprint;
+    this.contextLength = model.config.max_position_embeddings;
+    this.tokenizer = textTokenizer;
+    this.backend = backend;
+    this.precision = precision;
+    this.#model = model;
+    this.#decoder = tokenizer;
+  }
+
+  async score(requests: readonly ScoreRequest[], { signal }: CallOptions = {}): Promise<Score[]> {
+    for (const request of requests) requireScorable(request, this.contextLength);
+    const scores: Score[] = new Array(requests.length);
+    // A window counts keys along the row, where a shared context may stand further away than it is.
+    const shareContexts = false;
+    const options = { contextLength: this.contextLength, rowTokens: ROW_TOKENS, shareContexts };
+    for (const row of packRequests(requests, options)) {
+      await breathe(signal);
+      const { logProbabilities, greedyIds } = scoreRow(this.#model, row);
+      let next = 0;
+      for (const { request, targets } of row.reads) {
+        let logLikelihood = 0;
+        let isGreedy = true;
+        for (const target of targets) {
+          logLikelihood += logProbabilities[next];
+          if (greedyIds[next] !== target) isGreedy = false;
+          next++;
+        }
+        scores[request] = { logLikelihood, isGreedy };
+      }
+    }
+    return scores;
+  }
+
+  async generate(requests: readonly GenerateRequest[], { signal }: CallOptions = {}): Promise<Generation[]> {
+    const answers: Generation[] = [];
+    for (const request of requests) answers.push(await this.#generateOne(request, signal));
+    return answers;
+  }
+
+  dispose(): void {
+    this.#model.dispose();
+    this.tokenizer.dispose();
+  }
+
+  async #generateOne(request: GenerateRequest, signal?: AbortSignal): Promise<Generation> {
+    const { prompt, maxNewTokens, stop = [], temperature, seed } = request;
+    const ids: number[] = [];
+    const decode = () => this.#decoder.decode(ids, { skipSpecialTokens: true });
+    for await (const id of generate(this.#model, prompt, { maxNewTokens, temperature, seed })) {
+      await breathe(signal);
+      ids.push(id);
+      if (stop.length === 0) continue;
+      const text = await decode();
+      const ends = stop.map((end) => text.indexOf(end)).filter((at) => at >= 0);
+      if (ends.length > 0) return { text: text.slice(0, Math.min(...ends)), ids, finish: 'stop' };
+    }
+    const { eos_token_id: eos } = this.#model.config;
+    const stops: readonly (number | null)[] = Array.isArray(eos) ? eos : [eos as number | null];
+    const finish = ids.length > 0 && stops.includes(ids.at(-1)!) ? 'stop' : 'length';
+    return { text: await decode(), ids, finish };
+  }
+}
+
+/** Lets the process hear signals and timers between two pieces of work, and ends the call if one asked for it. */
+async function breathe(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise(setImmediate);
+  signal?.throwIfAborted();
+}
+
+/** Log-probabilities and most probable ids of all that a row's reads score, in their order. */
+function scoreRow(model: Llama, row: PackedRow): { logProbabilities: Float32Array; greedyIds: Int32Array } {
+  return tf.tidy(() => {
+    const row_1T = (values: number[]) => tf.tensor2d(values, [1, values.length], 'int32');
+    const hidden_1TE = model.hidden(row_1T(row.ids), {
+      positions: row_1T(row.positions),
+      segmentIds: row_1T(row.segmentIds),
+    });
+    const at_N = tf.tensor1d(
+      row.reads.flatMap(({ at }) => at),
+      'int32',
+    );
+    const targets_N = tf.tensor1d(
+      row.reads.flatMap(({ targets }) => targets as number[]),
+      'int32',
+    );
+    const hidden_NE = tf.gather(hidden_1TE.squeeze<tf.Tensor2D>([0]), at_N);
+    const head = model.parameters.get(
+      model.config.tie_word_embeddings ? 'model.embed_tokens.weight' : 'lm_head.weight',
+    );
+    const { logProbabilities, greedyIds } = scoreTokens(
+      hidden_NE,
+      head as tf.Tensor as tf.Tensor2D,
+      targets_N,
+    );
+    return {
+      logProbabilities: logProbabilities.dataSync() as Float32Array,
+      greedyIds: greedyIds.dataSync() as Int32Array,
+    };
+  });
+}
+
+function requireScorable({ context, continuation }: ScoreRequest, contextLength: number): void {
+  if (context.length === 0 || continuation.length === 0) {
+    throw new ModelError(
+      `score: got ${context.length} tokens of context and ${continuation.length} of continuation, expected at least ` +
+        'one of each; begin an empty context with the BOS or EOS id',
+    );
+  }
+  if (continuation.length > contextLength) {
+    throw new ModelError(
+      `score: a continuation of ${continuation.length} tokens exceeds the context of ${contextLength}; score it in parts`,
+    );
+  }
+}

@@ -1,0 +1,41 @@
+/** Encodes and decodes for a thread that waits: the tokenizers library answers by promises only. */
+import { type MessagePort, workerData } from 'node:worker_threads';
+import { LiteralEncoder, loadTokenizer } from '@meap/token-dataset';
+
+/** What the worker is started with. */
+export interface TokenizerWorkerData {
+  /** Folder of the tokenizer. */
+  readonly directory: string;
+  readonly port: MessagePort;
+  /** One int32, which becomes 1 when an answer is on the port. */
+  readonly answered: Int32Array;
+}
+
+/** A text to encode, or ids to decode. */
+export type TokenizerTask = string | readonly number[];
+
+/** Ids, a text, or why there is none. */
+export type TokenizerAnswer =
+  | { readonly ids: number[] }
+  | { readonly text: string }
+  | { readonly error: unknown };
+
+const { directory, port, answered } = workerData as TokenizerWorkerData;
+const tokenizer = loadTokenizer(directory);
+const encoder = new LiteralEncoder(tokenizer);
+
+port.on('message', async (task: TokenizerTask) => {
+  let answer: TokenizerAnswer;
+  try {
+    answer =
+      typeof task === 'string'
+        ? { ids: Array.from((await encoder.encode([task]))[0].ids) }
+        : { text: await tokenizer.decode(task, { skipSpecialTokens: true }) };
+  } catch (error) {
+    answer = { error };
+  }
+  port.postMessage(answer);
+  Atomics.store(answered, 0, 1);
+  Atomics.notify(answered, 0);
+});
+port.postMessage('ready');
