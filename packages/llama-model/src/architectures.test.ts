@@ -55,16 +55,16 @@ describe.each(backends)('on %s', (backend) => {
       [0, 9, 10, 11, 20],
       [0, 17, 20],
     ]) {
-      const cache = new KeyValueCache();
+      const caches = expected.ids.map(() => new KeyValueCache());
       const joined = tf.tidy(() => {
         const parts = cuts.slice(1).map((end, i) => {
           const rows = expected.ids.map((row) => row.slice(cuts[i], end));
-          return model.hidden(tokens(rows), { cache });
+          return model.hidden(tokens(rows), { cache: caches });
         });
         return tf.concat(parts, 1).dataSync();
       });
       expect(distance(joined, whole)).toBeLessThan(1e-5);
-      cache.dispose();
+      for (const cache of caches) cache.dispose();
     }
     model.dispose();
   });

@@ -6,6 +6,13 @@ export {
   type StoredDtype,
   toHuggingFaceConfig,
 } from './config.ts';
+export {
+  type DecodedText,
+  type DecodedToken,
+  Decoder,
+  type DecoderOptions,
+  type GenerateOptions,
+} from './decoder.ts';
 export type { DropoutKey } from './dropout.ts';
 export {
   AdapterError,
@@ -16,7 +23,7 @@ export {
   TokenInputError,
 } from './errors.ts';
 export type { ModelType } from './families.ts';
-export { type GenerateOptions, generate } from './generate.ts';
+export { generate } from './generate.ts';
 export { type GrowVocabularyOptions, growVocabulary } from './grow-vocabulary.ts';
 export { initialDeviation, initialValues } from './initialization.ts';
 export { KeyValueCache } from './key-value-cache.ts';

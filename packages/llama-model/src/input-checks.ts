@@ -2,6 +2,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError, CheckpointError, TokenInputError } from './errors.ts';
+import type { KeyValueCache } from './key-value-cache.ts';
 import type { LoraAdapter } from './lora.ts';
 import type { ForwardOptions } from './model.ts';
 import { parameterShapes } from './parameters.ts';
@@ -29,6 +30,25 @@ export function requireParameters(config: LlamaConfig, parameters: ReadonlyMap<s
       throw new CheckpointError(`${name}: wrong shape, got [${shape}], expected [${expected}]`, [name]);
     }
   }
+}
+
+/** The caches of a forward pass, one a row; none where there is no cache. */
+export function requireCaches(ids: tf.Tensor2D, options: ForwardOptions): readonly KeyValueCache[] {
+  const { cache, segmentIds, prefixIds, onAttention } = options;
+  if (prefixIds && !segmentIds) {
+    throw new TokenInputError('hidden: prefixIds name segments, give segmentIds too');
+  }
+  if (!cache) return [];
+  if (segmentIds) throw new TokenInputError('hidden: a cache and segmentIds exclude each other');
+  if (onAttention) throw new TokenInputError('hidden: a cache and onAttention exclude each other');
+  const caches = Array.isArray(cache) ? cache : [cache];
+  const numRows = ids.shape[0];
+  if (new Set(caches).size !== numRows || caches.length !== numRows) {
+    throw new TokenInputError(
+      `hidden: got ${caches.length} caches for ${numRows} rows, expected one for each row`,
+    );
+  }
+  return caches;
 }
 
 export function requireIds(what: string, ids: tf.Tensor, vocabularySize: number): void {

@@ -1,20 +1,31 @@
+import type { SequenceCache } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 
+/** One layer's keys and values: two variables with room behind what is filled. */
 interface LayerCache {
-  readonly k_BSGD: tf.Tensor4D;
-  readonly v_BSGD: tf.Tensor4D;
+  keys: tf.Variable;
+  values: tf.Variable;
+  length: number;
 }
 
+/** Rows a cache grows by at least, so that short texts do not grow at every step. */
+const LEAST_GROWTH = 64;
+
 /**
- * Keys and values of the tokens a model has already read, so that the next token costs one position.
+ * Keys and values of the tokens of one text that a model has already read, so that the next token costs one position.
  *
- * Pass it to successive calls of `hidden` or `logits`; dispose it when done. Tensors are immutable and attention
- * wants keys in one piece, so a step copies the cache once: as many bytes as attention reads in that step anyway.
+ * Pass it to successive calls of `hidden` or `logits`, one for each row; dispose it when done. It is written in place
+ * and grows by half when full.
  */
 export class KeyValueCache {
   #length = 0;
-  #layers: LayerCache[] = [];
-  #pending: LayerCache[] = [];
+  readonly #capacity: number;
+  readonly #layers: LayerCache[] = [];
+
+  /** @param options `capacity`: tokens to make room for at once, where the length to come is known. */
+  constructor({ capacity = 0 }: { capacity?: number } = {}) {
+    this.#capacity = capacity;
+  }
 
   /** Number of positions held. */
   get length(): number {
@@ -22,48 +33,51 @@ export class KeyValueCache {
   }
 
   /**
-   * Keys and values of a layer with the new positions behind the old ones; part of the cache from `commit` on.
+   * A layer's cache with room for `numTokens` more; they are part of it from `commit` on.
    *
-   * Of the old positions only those that the first new one sees through a window are kept.
+   * Where it must grow, it keeps only what the next token sees through the layer's window.
    *
    * @internal
    */
-  extend(layer: number, k_BTGD: tf.Tensor4D, v_BTGD: tf.Tensor4D, window?: number): LayerCache {
-    const held = this.#layers[layer];
-    // What a pass that threw left behind goes first.
-    free(this.#pending[layer]);
-    this.#pending[layer] = {
-      k_BSGD: tf.keep(join(held?.k_BSGD, k_BTGD, window)),
-      v_BSGD: tf.keep(join(held?.v_BSGD, v_BTGD, window)),
-    };
-    return this.#pending[layer];
+  reserve(layer: number, numTokens: number, shape_GD: readonly number[], window?: number): SequenceCache {
+    let cache = this.#layers[layer];
+    const capacity = cache?.keys.shape[0] ?? 0;
+    const held = cache?.length ?? 0;
+    if (held + numTokens > capacity) {
+      const kept = Math.min(held, (window ?? Number.POSITIVE_INFINITY) - 1);
+      const wanted = Math.min(this.#capacity, window === undefined ? this.#capacity : 2 * window);
+      const grown = kept + numTokens + Math.max(LEAST_GROWTH, Math.ceil(kept / 2));
+      const room = Math.max(wanted, held === 0 ? kept + numTokens : grown);
+      const move = (old: tf.Variable | undefined) => moved(old, held, kept, [room, ...shape_GD]);
+      cache = { keys: move(cache?.keys), values: move(cache?.values), length: kept };
+      free(this.#layers[layer]);
+      this.#layers[layer] = cache;
+    }
+    return cache;
   }
 
   /** Takes in what the forward pass just added; a pass that threw before this leaves the cache as it was. */
   commit(numPositions: number): void {
-    this.#layers.forEach(free);
-    this.#layers = this.#pending;
-    this.#pending = [];
+    for (const layer of this.#layers) layer.length += numPositions;
     this.#length += numPositions;
   }
 
   /** Frees the tensors; the cache is empty and usable again. */
   dispose(): void {
     this.#layers.forEach(free);
-    this.#pending.forEach(free);
-    this.#layers = [];
-    this.#pending = [];
+    this.#layers.length = 0;
     this.#length = 0;
   }
 }
 
 function free(layer: LayerCache | undefined): void {
-  if (layer) tf.dispose([layer.k_BSGD, layer.v_BSGD]);
+  if (layer) tf.dispose([layer.keys, layer.values]);
 }
 
-function join(old: tf.Tensor4D | undefined, fresh: tf.Tensor4D, window?: number): tf.Tensor4D {
-  const length = old?.shape[1] ?? 0;
-  const kept = Math.min(length, (window ?? Number.POSITIVE_INFINITY) - 1);
-  if (!old || kept === 0) return fresh;
-  return tf.concat([kept < length ? old.slice([0, length - kept], [-1, kept]) : old, fresh], 1);
+/** A variable of a shape that begins with the last `kept` of `length` filled rows of another. */
+function moved(old: tf.Variable | undefined, length: number, kept: number, shape: number[]): tf.Variable {
+  return tf.tidy(() => {
+    const room = tf.zeros([shape[0] - kept, ...shape.slice(1)]);
+    return tf.variable(old && kept > 0 ? tf.concat([old.slice([length - kept], [kept]), room]) : room, false);
+  });
 }

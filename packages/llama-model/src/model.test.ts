@@ -157,6 +157,43 @@ describe.each(backends)('Llama on %s', (backend) => {
     model.dispose();
   });
 
+  test('continuations that share a prefix in one row are as if each stood behind it alone', async () => {
+    const model = await loadLlama(fixture);
+    const prefix = expected.ids[0].slice(0, 6);
+    const continuations = [expected.ids[0].slice(6, 10), expected.ids[1].slice(0, 3), [5]];
+    const ids = [prefix, ...continuations];
+    const packed = tf.tidy(() => {
+      const hidden = model.hidden(tokens([ids.flat()]), {
+        segmentIds: tokens([ids.flatMap((part, i) => part.map(() => i))]),
+        prefixIds: tokens([ids.flatMap((part) => part.map(() => 0))]),
+        positions: tokens([ids.flatMap((part, i) => [...part.keys()].map((t) => (i > 0 ? 6 : 0) + t))]),
+      });
+      return hidden.dataSync();
+    });
+    let at = prefix.length * model.config.hidden_size;
+    for (const continuation of continuations) {
+      const size = continuation.length * model.config.hidden_size;
+      const alone = tf.tidy(() => model.hidden(tokens([[...prefix, ...continuation]])).dataSync());
+      expect(distance(packed.slice(at, at + size), alone.slice(-size))).toBeLessThan(1e-5);
+      at += size;
+    }
+    model.dispose();
+  });
+
+  test('logProbabilities are those of the logits, greedy ids their largest', async () => {
+    const model = await loadLlama(fixture);
+    const [row] = expected.ids;
+    tf.tidy(() => {
+      const logProbabilities = tf.logSoftmax(model.logits(tokens([row]))).squeeze<tf.Tensor2D>([0]);
+      const hidden = model.hidden(tokens([row])).squeeze<tf.Tensor2D>([0]);
+      const scores = model.logProbabilities(hidden, tf.tensor1d(row, 'int32'));
+      const wanted = row.map((id, t) => logProbabilities.dataSync()[t * model.config.vocab_size + id]);
+      expect(distance(scores.logProbabilities.dataSync(), wanted)).toBeLessThan(1e-5);
+      expect(scores.greedyIds.dataSync()).toEqual(logProbabilities.argMax(-1).dataSync());
+    });
+    model.dispose();
+  });
+
   test('recomputation of packed rows gives the same gradients, with tensors made inside the gradient function', async () => {
     const model = await loadLlama(fixture);
     const packed = (recompute: boolean) => {

@@ -10,18 +10,21 @@
  * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again.
  * - Weights and activations are float32; cos and sin tables come from the host.
  *
- * Shape suffixes: B batch, T tokens in this call, S tokens seen (T plus the cache), E hidden size, F feed-forward
- * size, H query heads, G key/value heads, D head size, N = B·T, V vocabulary. `q_BTHD` is [B, T, H, D].
+ * Shape suffixes: B batch, T tokens in this call, E hidden size, F feed-forward size, H query heads, G key/value
+ * heads, D head size, N = B·T, V vocabulary. `q_BTHD` is [B, T, H, D].
  */
 import {
   attention,
+  cachedAttention,
   embedding,
   linear,
   linearCrossEntropy,
   recompute,
   rmsNorm,
   rotaryEmbedding,
+  scoreTokens,
   swiGlu,
+  type TokenScores,
 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
@@ -30,6 +33,7 @@ import { AdapterError, ContextLengthError, TokenInputError } from './errors.ts';
 import { initialValues } from './initialization.ts';
 import {
   countMask,
+  requireCaches,
   requireDropout,
   requireIds,
   requireParameters,
@@ -56,8 +60,16 @@ export interface ForwardOptions {
   positions?: tf.Tensor2D;
   /** int32 `[B, T]`; a token sees only tokens of its own segment. Give `positions` too where they restart. */
   segmentIds?: tf.Tensor2D;
-  /** Read from and added to; not together with `segmentIds`, and not differentiable. */
-  cache?: KeyValueCache;
+  /**
+   * int32 `[B, T]`, with `segmentIds`: a token also sees the tokens of this segment, which stand before it in the
+   * row, so that many continuations share one prefix. Its own segment's id where it has none.
+   */
+  prefixIds?: tf.Tensor2D;
+  /**
+   * Read from and added to, one for each row (one alone for a single row); not together with `segmentIds`, and not
+   * differentiable.
+   */
+  cache?: KeyValueCache | readonly KeyValueCache[];
   /** Keep only block inputs for the backward pass: less memory for one more forward. Same gradients. */
   recompute?: boolean;
   /**
@@ -65,8 +77,8 @@ export interface ForwardOptions {
    * nothing is dropped unless given. Changes nothing without an adapter or where its dropout is 0.
    */
   dropout?: DropoutKey | false;
-  /** Is shown each layer's queries and keys after their rotary positions; they are freed unless kept. */
-  onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BSGD: tf.Tensor4D) => void;
+  /** Is shown each layer's queries and keys after their rotary positions; they are freed unless kept. Not with a cache. */
+  onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BTGD: tf.Tensor4D) => void;
 }
 
 /** A loss that can be accumulated over micro-batches: divide the total sum by the total count. */
@@ -142,36 +154,44 @@ export class Llama {
    * @throws TokenInputError for an id outside the vocabulary, ContextLengthError for a position beyond the context
    */
   hidden(ids_BT: tf.Tensor2D, options: ForwardOptions = {}): tf.Tensor3D {
-    const { cache, segmentIds } = options;
+    const { segmentIds, prefixIds } = options;
     const { num_hidden_layers: numLayers, rms_norm_eps: epsilon } = this.config;
-    if (cache && segmentIds) throw new TokenInputError('hidden: a cache and segmentIds exclude each other');
     requireIds('ids', ids_BT, this.config.vocab_size);
+    const caches = requireCaches(ids_BT, options);
     const adapter = this.#adapter?.merged ? undefined : this.#adapter;
     requireDropout(adapter, options);
 
     return tf.tidy(() => {
-      const rotary = this.#rotary(ids_BT, options);
+      const rotary = this.#rotary(ids_BT, options.positions, caches);
       let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
       for (let layer = 0; layer < numLayers; layer++) {
         const { learning, fixed } = this.#blockTensors(layer, adapter);
         const inputs = [x_BTE, ...learning.values()];
-        const constants = [...rotary, ...fixed.values(), ...(segmentIds ? [segmentIds] : [])];
+        const constants = [
+          ...rotary,
+          ...fixed.values(),
+          ...(segmentIds ? [segmentIds] : []),
+          ...(prefixIds ? [prefixIds] : []),
+        ];
         const run = ([x, ...first]: tf.Tensor[], [cos, sin, ...second]: tf.Tensor[]) =>
           block(x, {
-            tensors: zip([...learning.keys(), ...fixed.keys(), 'segmentIds'], [...first, ...second]),
+            tensors: zip(
+              [...learning.keys(), ...fixed.keys(), 'segmentIds', 'prefixIds'],
+              [...first, ...second],
+            ),
             config: this.config,
             rotary: [cos, sin],
             adapter,
             frozen: this.#adapter !== undefined,
             dropout: options.dropout || undefined,
-            cache,
+            caches,
             layer,
             onAttention: options.onAttention,
           });
         // Of a block nothing stays but what the cache and the backward pass keep.
         x_BTE = options.recompute ? recompute(run, inputs, constants) : tf.tidy(() => run(inputs, constants));
       }
-      cache?.commit(ids_BT.shape[1]);
+      for (const cache of caches) cache.commit(ids_BT.shape[1]);
       return rmsNorm(x_BTE, this.#weight(FINAL_NORM) as tf.Tensor1D, epsilon);
     });
   }
@@ -179,6 +199,15 @@ export class Llama {
   /** Applies the output head: hidden states `[..., E]` to logits `[..., V]`. */
   unembed(hidden: tf.Tensor): tf.Tensor {
     return linear(hidden, this.#head());
+  }
+
+  /**
+   * Log-probabilities of targets after hidden states `[N, E]`, and the most probable tokens; no logits are held.
+   *
+   * @param targets_N int32 `[N]`
+   */
+  logProbabilities(hidden_NE: tf.Tensor2D, targets_N: tf.Tensor1D): TokenScores {
+    return scoreTokens(hidden_NE, this.#head(), targets_N);
   }
 
   /** Logits `[B, T, V]` of ids `[B, T]`; in training use `loss`, which never holds them. */
@@ -250,9 +279,14 @@ export class Llama {
   }
 
   /** cos and sin of the tokens' positions: [T, D/2], or [B, T, D/2] where positions are given. */
-  #rotary(ids_BT: tf.Tensor2D, { positions, cache }: ForwardOptions): [cos: tf.Tensor, sin: tf.Tensor] {
+  #rotary(
+    ids_BT: tf.Tensor2D,
+    given: tf.Tensor2D | undefined,
+    caches: readonly KeyValueCache[],
+  ): [cos: tf.Tensor, sin: tf.Tensor] {
     const { max_position_embeddings: limit, head_dim, rope_theta, rope_scaling } = this.config;
-    const start = cache?.length ?? 0;
+    const start = caches[0]?.length ?? 0;
+    const positions = given ?? differentPositions(ids_BT, caches);
     let end = start + ids_BT.shape[1];
     if (positions) {
       requireSameShape('positions', positions, ids_BT);
@@ -283,7 +317,7 @@ export class Llama {
 
 /** What a block needs besides its hidden states. */
 interface BlockContext {
-  /** Weights, biases and adapters by their names within the block, such as `mlp.up_proj.weight`; `segmentIds`. */
+  /** Weights, biases and adapters by their names within the block, such as `mlp.up_proj.weight`; segment ids. */
   readonly tensors: ReadonlyMap<string, tf.Tensor>;
   readonly config: LlamaConfig;
   readonly rotary: readonly tf.Tensor[];
@@ -291,9 +325,18 @@ interface BlockContext {
   /** Whether the model's own weights get no gradient. */
   readonly frozen: boolean;
   readonly dropout?: DropoutKey;
-  readonly cache?: KeyValueCache;
+  /** One a row, or none. */
+  readonly caches: readonly KeyValueCache[];
   readonly layer: number;
   readonly onAttention?: ForwardOptions['onAttention'];
+}
+
+/** Positions `[B, T]` of rows whose caches hold different numbers of tokens. */
+function differentPositions(ids_BT: tf.Tensor2D, caches: readonly KeyValueCache[]): tf.Tensor2D | undefined {
+  if (caches.every(({ length }) => length === caches[0].length)) return undefined;
+  const T = ids_BT.shape[1];
+  const positions = caches.flatMap(({ length }) => Array.from({ length: T }, (_, t) => length + t));
+  return tf.tensor2d(positions, ids_BT.shape, 'int32');
 }
 
 /** One transformer block. */
@@ -310,8 +353,7 @@ function block(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor3D {
 /** Grouped-query causal attention with rotary positions, through the cache if there is one. */
 function selfAttention(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor {
   const { num_attention_heads: H, num_key_value_heads: G, head_dim: D } = context.config;
-  const { cache, layer } = context;
-  const segmentIds = context.tensors.get('segmentIds') as tf.Tensor2D | undefined;
+  const { caches, layer, tensors } = context;
   const window = attentionWindow(context.config, layer);
   const [cos, sin] = context.rotary;
   const [B, T] = x_BTE.shape;
@@ -322,12 +364,16 @@ function selfAttention(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor {
   const k_BTGD = rotaryEmbedding(heads('self_attn.k_proj', G), cos, sin);
   const v_BTGD = heads('self_attn.v_proj', G);
 
-  const { k_BSGD, v_BSGD } = cache?.extend(layer, k_BTGD, v_BTGD, window) ?? {
-    k_BSGD: k_BTGD,
-    v_BSGD: v_BTGD,
-  };
-  context.onAttention?.(layer, q_BTHD, k_BSGD);
-  const out_BTHD = attention(q_BTHD, k_BSGD, v_BSGD, { segmentIds, window });
+  context.onAttention?.(layer, q_BTHD, k_BTGD);
+  const held = caches.map((cache) => cache.reserve(layer, T, [G, D], window));
+  const out_BTHD =
+    held.length > 0
+      ? cachedAttention(q_BTHD, k_BTGD, v_BTGD, held, { window })
+      : attention(q_BTHD, k_BTGD, v_BTGD, {
+          segmentIds: tensors.get('segmentIds') as tf.Tensor2D | undefined,
+          prefixIds: tensors.get('prefixIds') as tf.Tensor2D | undefined,
+          window,
+        });
   return project(out_BTHD.reshape([B, T, H * D]), 'self_attn.o_proj', context);
 }
 

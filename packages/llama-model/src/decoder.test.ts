@@ -1,0 +1,109 @@
+import { setBackend } from '@meap/tensor-kernels';
+import { expectNoLeaks } from '@meap/test-support';
+import * as tf from '@tensorflow/tfjs';
+import fc from 'fast-check';
+import { beforeEach, describe, expect, test } from 'vitest';
+import { ContextLengthError, GenerateOptionError, TokenInputError } from './errors.ts';
+import { Decoder, type GenerateOptions, generate, type Llama, loadLlama } from './index.ts';
+import { backends, collect, distance, expected, fixture, tokens } from './testing.ts';
+
+const prompt = expected.ids[0];
+
+describe.each(backends)('Decoder on %s', (backend) => {
+  let model: Llama;
+
+  beforeEach(async () => {
+    await setBackend(backend);
+    model = await loadLlama(fixture);
+    return () => model.dispose();
+  });
+
+  test('texts that begin at any step and differ in length are those of each alone', async () => {
+    const request = fc.record({
+      length: fc.integer({ min: 1, max: 16 }),
+      maxNewTokens: fc.integer({ min: 1, max: 8 }),
+      startStep: fc.integer({ min: 0, max: 6 }),
+      temperature: fc.constantFrom(0, 1.3),
+      seed: fc.integer({ min: 0, max: 5 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(request, { minLength: 1, maxLength: 4 }),
+        fc.integer({ min: 1, max: 20 }),
+        async (requests, promptTokensPerStep) => {
+          const decoder = new Decoder(model, { promptTokensPerStep });
+          const texts = new Map<number, { ids: readonly number[] }>();
+          for (let step = 0; step <= 6 || decoder.size > 0; step++) {
+            for (const [i, { length, startStep, ...options }] of requests.entries()) {
+              if (startStep !== step) continue;
+              texts.set(i, decoder.start(prompt.slice(0, length), { ...options, stopIds: [] }));
+            }
+            await decoder.step();
+          }
+          for (const [i, { length, startStep: _, ...options }] of requests.entries()) {
+            const alone = generate(model, prompt.slice(0, length), { ...options, stopIds: [] });
+            expect(texts.get(i)?.ids).toEqual(await collect(alone));
+          }
+        },
+      ),
+      { numRuns: 6 },
+    );
+  });
+
+  test('gives the logits that a token was drawn from', async () => {
+    const decoder = new Decoder(model);
+    const options: GenerateOptions = { maxNewTokens: 3, stopIds: [] };
+    const texts = [decoder.start(prompt, options), decoder.start(prompt.slice(0, 5), options)];
+    while (decoder.size > 0) {
+      for (const { text, id, logits } of await decoder.step()) {
+        const before = [...text.prompt, ...text.ids.slice(0, -1)];
+        const whole = tf.tidy(() => model.logits(tokens([before])).dataSync());
+        expect(distance(logits, whole.slice(-logits.length))).toBeLessThan(1e-4);
+        expect(logits[id]).toBe(Math.max(...logits));
+      }
+    }
+    expect(texts.map(({ finish }) => finish)).toEqual(['length', 'length']);
+  });
+
+  test('a stop id ends a text, a stopped one gets no token, the others go on', async () => {
+    const decoder = new Decoder(model);
+    const wanted = expected.greedy.slice(prompt.length);
+    const stopping = decoder.start(prompt, { maxNewTokens: 9, stopIds: [wanted[2]] });
+    const dropped = decoder.start(prompt, { maxNewTokens: 9, stopIds: [] });
+    const full = decoder.start(prompt, { maxNewTokens: 9, stopIds: [] });
+    while (decoder.size > 0) {
+      await decoder.step();
+      if (full.ids.length === 2) decoder.stop(dropped);
+    }
+    expect(stopping.ids).toEqual(wanted.slice(0, wanted.indexOf(wanted[2]) + 1));
+    expect(stopping.finish).toBe('stop');
+    expect(dropped.ids.length).toBeLessThan(9);
+    expect(dropped.finish).toBeUndefined();
+    expect(full.ids).toEqual(wanted.slice(0, 9));
+  });
+
+  test('leaves no tensors behind, also when texts are dropped', async () => {
+    await expectNoLeaks(
+      async () => {
+        const decoder = new Decoder(model, { promptTokensPerStep: 4 });
+        decoder.start(prompt, { maxNewTokens: 3 });
+        decoder.start(prompt.slice(0, 2), { maxNewTokens: 20, stopIds: [] });
+        for (let i = 0; i < 6; i++) await decoder.step();
+        decoder.dispose();
+      },
+      { repeats: 3 },
+    );
+  });
+
+  test('refuses impossible texts, and drops one with an id outside the vocabulary', async () => {
+    const decoder = new Decoder(model);
+    expect(() => decoder.start([])).toThrow('expected at least one');
+    expect(() => decoder.start(prompt, { maxNewTokens: 49 })).toThrow(ContextLengthError);
+    expect(() => decoder.start(prompt, { temperature: -1 })).toThrow(GenerateOptionError);
+    expect(() => new Decoder(model, { promptTokensPerStep: 0 })).toThrow(GenerateOptionError);
+    const bad = decoder.start([1, 96], { maxNewTokens: 2 });
+    await expect(decoder.step()).rejects.toThrow(TokenInputError);
+    expect(bad.finish).toBeUndefined();
+    expect(decoder.size).toBe(0);
+  });
+});

@@ -1,0 +1,218 @@
+import * as tf from '@tensorflow/tfjs';
+import { ContextLengthError, GenerateOptionError } from './errors.ts';
+import { KeyValueCache } from './key-value-cache.ts';
+import type { Llama } from './model.ts';
+import { type RandomKey, randomKey, uniform } from './random.ts';
+import { requireSamplingOptions, type SamplingOptions, sampleToken } from './sampling.ts';
+
+/** Options of `generate` and `Decoder.start`. */
+export interface GenerateOptions extends SamplingOptions {
+  /** Most tokens to add; by default as many as the context has room for. */
+  maxNewTokens?: number;
+  /** Ids that end the text; by default the config's `eos_token_id`. */
+  stopIds?: readonly number[];
+  /** With a temperature: the same seed draws the same text, whatever else is decoded beside it. 0 by default. */
+  seed?: number;
+}
+
+/** A text that a {@link Decoder} continues. */
+export interface DecodedText {
+  /** Ids of the prompt. */
+  readonly prompt: readonly number[];
+  /** Ids added so far; a stop id is the last. */
+  readonly ids: readonly number[];
+  /** Whether a stop id ended it or the number of tokens; undefined while it goes on. */
+  readonly finish: 'stop' | 'length' | undefined;
+}
+
+/** A token that a step of a {@link Decoder} added. */
+export interface DecodedToken {
+  readonly text: DecodedText;
+  readonly id: number;
+  /** float32 `[V]`, what the token was drawn from. */
+  readonly logits: Float32Array;
+}
+
+/** Options of {@link Decoder}. */
+export interface DecoderOptions {
+  /** Most tokens of a prompt that one step reads. 512 by default. */
+  promptTokensPerStep?: number;
+}
+
+/** New tokens that a cache makes room for at once: few texts fill all that they may. */
+const EXPECTED_TOKENS = 256;
+
+/** A text and what decoding it takes. */
+interface Running {
+  readonly prompt: readonly number[];
+  readonly ids: number[];
+  finish: DecodedText['finish'];
+  readonly options: GenerateOptions;
+  readonly maxNewTokens: number;
+  readonly stopIds: ReadonlySet<number>;
+  readonly key: RandomKey;
+  readonly cache: KeyValueCache;
+}
+
+/**
+ * Continues many texts at once, each token of all of them in one forward pass; texts begin and end at any step
+ * (continuous batching, Yu et al. 2022, "Orca").
+ *
+ * Each text has a cache of its own, so texts of different lengths share a pass without padding, and a text's tokens do
+ * not depend on the others beyond rounding.
+ */
+export class Decoder {
+  readonly #model: Llama;
+  readonly #promptTokensPerStep: number;
+  readonly #running = new Set<Running>();
+
+  constructor(model: Llama, { promptTokensPerStep = 512 }: DecoderOptions = {}) {
+    if (!(Number.isInteger(promptTokensPerStep) && promptTokensPerStep > 0)) {
+      throw new GenerateOptionError(
+        `promptTokensPerStep: got ${promptTokensPerStep}, expected a positive integer`,
+      );
+    }
+    this.#model = model;
+    this.#promptTokensPerStep = promptTokensPerStep;
+  }
+
+  /** Number of texts that are not finished. */
+  get size(): number {
+    return this.#running.size;
+  }
+
+  /**
+   * Takes a text in; the next steps read its prompt and continue it.
+   *
+   * @param promptIds at least one token id
+   * @throws ContextLengthError when prompt and new tokens do not fit `max_position_embeddings`
+   * @throws GenerateOptionError for impossible options
+   */
+  start(promptIds: ArrayLike<number>, options: GenerateOptions = {}): DecodedText {
+    const { eos_token_id: eos } = this.#model.config;
+    const maxNewTokens = requireRoom(this.#model, promptIds.length, options.maxNewTokens);
+    requireSamplingOptions(options);
+    const text: Running = {
+      prompt: Array.from(promptIds),
+      ids: [],
+      finish: maxNewTokens === 0 ? 'length' : undefined,
+      options,
+      maxNewTokens,
+      stopIds: new Set(options.stopIds ?? (typeof eos === 'number' ? [eos] : (eos ?? []))),
+      key: randomKey(options.seed ?? 0, 'generate'),
+      cache: new KeyValueCache({ capacity: promptIds.length + Math.min(maxNewTokens, EXPECTED_TOKENS) }),
+    };
+    if (maxNewTokens > 0) this.#running.add(text);
+    return text;
+  }
+
+  /** Ends a text before its time and frees its cache; one that has ended stays as it is. */
+  stop(text: DecodedText): void {
+    const running = text as Running;
+    if (this.#running.delete(running)) running.cache.dispose();
+  }
+
+  /**
+   * Reads a piece of the prompt that waits longest, if one waits, and adds a token to every text whose prompt is read.
+   *
+   * @returns the tokens added, in the order in which their texts were started; finished texts are out of the decoder.
+   * @throws TokenInputError for an id outside the vocabulary; its text is stopped first.
+   */
+  async step(): Promise<DecodedToken[]> {
+    const waiting = [...this.#running].find((text) => numUnread(text) > 1);
+    const ready = [...this.#running].filter((text) => numUnread(text) === 1);
+    const texts = [...ready];
+    const logits_BV = tf.tidy(() => {
+      const last_1E = waiting && this.#readPiece(waiting);
+      if (last_1E) texts.push(waiting);
+      const parts = [ready.length > 0 ? this.#readOne(ready) : undefined, last_1E].filter(
+        (x) => x !== undefined,
+      );
+      if (parts.length === 0) return undefined;
+      return this.#model.unembed(parts.length === 1 ? parts[0] : tf.concat(parts));
+    });
+    if (!logits_BV) return [];
+    const values = (await logits_BV.data()) as Float32Array;
+    logits_BV.dispose();
+    const vocabularySize = values.length / texts.length;
+    // Those stopped while the device worked get no token.
+    const order = [...this.#running];
+    return texts
+      .map((text, b) => ({ text, logits: values.subarray(b * vocabularySize, (b + 1) * vocabularySize) }))
+      .filter(({ text }) => this.#running.has(text))
+      .sort((a, b) => order.indexOf(a.text) - order.indexOf(b.text))
+      .map(({ text, logits }) => ({ text, id: this.#add(text, logits), logits }));
+  }
+
+  /** Stops all texts. */
+  dispose(): void {
+    for (const text of this.#running) this.stop(text);
+  }
+
+  /** Draws a text's next token. */
+  #add(text: Running, logits: Float32Array): number {
+    const id = sampleToken(logits, text.options, uniform(text.key, text.ids.length));
+    text.ids.push(id);
+    if (text.stopIds.has(id)) text.finish = 'stop';
+    else if (text.ids.length === text.maxNewTokens) text.finish = 'length';
+    if (text.finish) this.stop(text);
+    return id;
+  }
+
+  /** Reads on in a prompt; `[1, E]` of its last position once that is read. */
+  #readPiece(text: Running): tf.Tensor2D | undefined {
+    const start = text.cache.length;
+    const piece = text.prompt.slice(start, start + this.#promptTokensPerStep);
+    try {
+      return tf.tidy(() => {
+        const input = tf.tensor2d(piece, [1, piece.length], 'int32');
+        const x_1TE = this.#model.hidden(input, { cache: text.cache });
+        if (numUnread(text) > 0) return undefined;
+        return x_1TE.slice([0, piece.length - 1], [1, 1]).squeeze<tf.Tensor2D>([1]);
+      }) as tf.Tensor2D | undefined;
+    } catch (error) {
+      this.stop(text);
+      throw error;
+    }
+  }
+
+  /** Reads the last token of each text: `[B, E]`. */
+  #readOne(texts: readonly Running[]): tf.Tensor2D {
+    const ids_B1 = tf.tensor2d(
+      texts.map(({ prompt, ids }) => ids.at(-1) ?? prompt[prompt.length - 1]),
+      [texts.length, 1],
+      'int32',
+    );
+    const caches = texts.map(({ cache }) => cache);
+    try {
+      return this.#model.hidden(ids_B1, { cache: caches }).squeeze<tf.Tensor2D>([1]);
+    } catch (error) {
+      for (const text of texts) this.stop(text);
+      throw error;
+    }
+  }
+}
+
+/** How many of a text's ids its cache does not hold. */
+function numUnread({ prompt, ids, cache }: Running): number {
+  return prompt.length + ids.length - cache.length;
+}
+
+/** The most tokens to add to a prompt. */
+function requireRoom({ config }: Llama, promptLength: number, wanted: number | undefined): number {
+  const limit = config.max_position_embeddings;
+  if (promptLength === 0) {
+    throw new GenerateOptionError('prompt: got no ids, expected at least one; begin with the BOS id');
+  }
+  if (wanted !== undefined && !(Number.isInteger(wanted) && wanted >= 0)) {
+    throw new GenerateOptionError(`maxNewTokens: got ${wanted}, expected a non-negative integer`);
+  }
+  const maxNewTokens = wanted ?? limit - promptLength;
+  if (maxNewTokens < 0 || promptLength + maxNewTokens > limit) {
+    throw new ContextLengthError(
+      `the prompt's ${promptLength} tokens and ${Math.max(0, maxNewTokens)} new ones exceed the context of ` +
+        `${limit}; shorten the prompt or lower maxNewTokens`,
+    );
+  }
+  return maxNewTokens;
+}
