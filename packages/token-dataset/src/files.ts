@@ -3,7 +3,7 @@ import { resolve, sep } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { DatasetError } from './errors.ts';
 
-type FileFormat = 'txt' | 'json' | 'jsonl' | 'parquet';
+type FileFormat = 'txt' | 'csv' | 'json' | 'jsonl' | 'parquet';
 type Compression = 'none' | 'gzip' | 'zstd';
 
 export interface SourceFile {
@@ -18,7 +18,7 @@ const compressionOf: Record<string, Compression> = { gz: 'gzip', zst: 'zstd' };
 
 /** Formats of files of documents, and of files of records. */
 const DOCUMENT_FORMATS: readonly FileFormat[] = ['txt', 'jsonl', 'parquet'];
-export const RECORD_FORMATS: readonly FileFormat[] = ['json', 'jsonl', 'parquet'];
+export const RECORD_FORMATS: readonly FileFormat[] = ['csv', 'json', 'jsonl', 'parquet'];
 
 /**
  * The files that a list of paths and globs names, in a stable order.

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type BadRecordError, DatasetError } from './errors.ts';
 import { readRecords } from './read-records.ts';
@@ -44,6 +45,28 @@ describe('readRecords', () => {
     },
   );
 
+  it.each(['table.csv', 'table.csv.gz'])('%s', async (name) => {
+    const content = '\ufeffquestion,answer\r\n"a, ""b""\nc",\r\n\r\né,2\r\n';
+    const entries = await collect(written(name, name.endsWith('.gz') ? gzipSync(content) : content));
+    expect(entries.map(({ record, unit, position }) => [record, unit, position])).toEqual([
+      [{ question: 'a, "b"\nc', answer: '' }, 'row', 1],
+      [{ question: 'é', answer: '2' }, 'row', 2],
+    ]);
+  });
+
+  it('reads any table of texts back from CSV', async () => {
+    const cell = fc.string({ unit: 'grapheme' }).map((text) => text.replaceAll('\r', ' '));
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.tuple(cell, cell), { maxLength: 20 }), async (rows) => {
+        const quoted = (text: string) => `"${text.replaceAll('"', '""')}"`;
+        const path = written('any.csv', ['a,b', ...rows.map((row) => row.map(quoted).join(','))].join('\n'));
+        const entries = await collect(path);
+        expect(entries.map(({ record }) => [record.a, record.b])).toEqual(rows);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
   it('counts blank lines', async () => {
     const [entry] = await collect(written('a.jsonl', '\n\n{"a":1}\n'));
     expect(entry.position).toBe(3);
@@ -52,6 +75,7 @@ describe('readRecords', () => {
   it.each([
     ['bad.jsonl', '{"a":1}\n{"a":\n[1]\n', [2, 3]],
     ['bad.json', '[{"a":1},2,null]', [2, 3]],
+    ['bad.csv', 'a,b\n1,2\n3\n4,5,6\n', [2, 3]],
   ])('names bad records of %s, or skips them', async (name, content, positions) => {
     const path = written(name, content);
     await expect(collect(path)).rejects.toThrow(/ 2: .*; mend it/);
@@ -63,8 +87,11 @@ describe('readRecords', () => {
   it.each([
     ['one.json', '{"data": []}', /line 1|expected a list of records/],
     ['damaged.json', '[{"a":1}, {"a"', /line 1: /],
-    ['a.csv', 'a', /expected .json, .jsonl \(each also .gz or .zst\) or .parquet/],
-    ['a.txt', 'a', /expected .json, .jsonl/],
+    ['a.txt', 'a', /expected .csv, .json, .jsonl \(each also .gz or .zst\) or .parquet/],
+    ['open.csv', 'a\n"b', /line 2: not CSV: .*[Qq]uote/],
+    ['quoted.csv', 'a\nb "c"', /line 2: not CSV: .*[Qq]uote/],
+    ['latin.csv', Uint8Array.of(97, 10, 0xe9), /not valid UTF-8/],
+    ['twice.csv', 'a,a\n1,2', /names a field twice/],
     ['short.json.gz', gzipSync('[{"a":1}]').subarray(0, 12), /not whole gzip data/],
     ['no.parquet', 'PAR1', /not a whole Parquet file/],
   ])('refuses %s', async (name, content, message) => {

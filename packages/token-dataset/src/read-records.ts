@@ -1,3 +1,4 @@
+import { readCsvRecords } from './csv.ts';
 import { rethrow } from './documents.ts';
 import { BadRecordError, DatasetError } from './errors.ts';
 import { RECORD_FORMATS, resolveFiles, type SourceFile } from './files.ts';
@@ -8,14 +9,14 @@ import { decodeUtf8, RecordSplitter, readChunks } from './records.ts';
 export interface DataRecord {
   readonly record: Readonly<Record<string, unknown>>;
   readonly file: string;
-  /** What `position` counts from 1: lines of JSONL, rows of Parquet, entries of a JSON list. */
+  /** What `position` counts from 1: lines of JSONL, rows of Parquet and CSV, entries of a JSON list. */
   readonly unit: 'line' | 'row';
   readonly position: number;
 }
 
 /** Options of {@link readRecords}. */
 export interface ReadRecordsOptions {
-  /** Paths and globs of `.json` (a list of objects), `.jsonl` (both also `.gz`, `.zst`) and `.parquet` files. */
+  /** Paths and globs of `.json` (a list of objects), `.jsonl`, `.csv` (each also `.gz`, `.zst`), `.parquet` files. */
   files: string | readonly string[];
   /** Hears of a record that cannot be read, which is then skipped; without it the record's error is thrown. */
   onBadRecord?: (error: BadRecordError) => void;
@@ -24,17 +25,20 @@ export interface ReadRecordsOptions {
 /**
  * Streams whole records, with all their fields, in the order of the files.
  *
- * A `.json` file that holds a record a line, as many do, is read as such. Memory holds one record of JSONL, one row
- * group of Parquet, a whole file of JSON.
+ * A `.json` file that holds a record a line, as many do, is read as such. The first row of a `.csv` file names the
+ * fields, whose values are texts. Memory holds one record of JSONL or CSV, one row group of Parquet, a whole file of
+ * JSON.
  *
  * @throws DatasetError for a missing file, a glob without a match, an unknown extension, damaged compression.
- * @throws BadRecordError (a DatasetError) for a record that is not UTF-8, not JSON or not an object.
+ * @throws BadRecordError (a DatasetError) for a record that is not UTF-8, not JSON or not an object, or has
+ *   more or fewer fields than the first row of its CSV file names.
  */
 export async function* readRecords(options: ReadRecordsOptions): AsyncGenerator<DataRecord> {
   const onBadRecord = options.onBadRecord ?? rethrow;
   for (const file of await resolveFiles(options.files, RECORD_FORMATS)) {
     if (file.format === 'parquet') yield* parquetRecords(file);
     else if (file.format === 'jsonl') yield* jsonLines(file, onBadRecord);
+    else if (file.format === 'csv') yield* readCsvRecords(file, onBadRecord);
     else yield* jsonList(file, onBadRecord);
   }
 }
