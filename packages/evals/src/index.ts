@@ -21,4 +21,5 @@ export {
   summarize,
   type TaskResult,
 } from './result.ts';
+export { type McNemarTest, mcNemarTest, pairedTTest, type TTest, welchTTest } from './t-test.ts';
 export type { Aggregation, ItemAnswers, ItemRequests, Measured, Metric, Task, TaskItem } from './task.ts';

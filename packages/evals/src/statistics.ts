@@ -1,0 +1,49 @@
+/** Numbers about samples of numbers. */
+import { EvalsError } from './error.ts';
+
+/**
+ * Arithmetic mean.
+ *
+ * @throws EvalsError for an empty sample
+ */
+export function mean(values: ArrayLike<number>): number {
+  requireSize('mean', values, 1);
+  const about = sumOfDifferences(values, 0) / values.length;
+  // Values far from 0 and near each other lose digits in a plain sum.
+  return about + sumOfDifferences(values, about) / values.length;
+}
+
+/**
+ * Unbiased variance: the squared deviations from the mean over n − 1.
+ *
+ * @throws EvalsError for fewer than two values
+ */
+export function variance(values: ArrayLike<number>): number {
+  requireSize('variance', values, 2);
+  const center = mean(values);
+  let squares = 0;
+  for (let i = 0; i < values.length; i++) squares += (values[i] - center) ** 2;
+  return squares / (values.length - 1);
+}
+
+/**
+ * Standard error of the mean: the root of variance over n.
+ *
+ * @throws EvalsError for fewer than two values
+ */
+export function standardError(values: ArrayLike<number>): number {
+  return Math.sqrt(variance(values) / values.length);
+}
+
+function sumOfDifferences(values: ArrayLike<number>, from: number): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i] - from;
+  return sum;
+}
+
+/** @internal */
+export function requireSize(what: string, values: ArrayLike<number>, least: number): void {
+  if (values.length < least) {
+    throw new EvalsError(`${what}: got ${values.length} values, expected at least ${least}`);
+  }
+}

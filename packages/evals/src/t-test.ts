@@ -1,0 +1,94 @@
+import { EvalsError } from './error.ts';
+import { mean, requireSize, standardError, variance } from './statistics.ts';
+import { criticalT, twoSidedCoin, twoSidedT } from './student-t.ts';
+
+/** Whether two means differ. */
+export interface TTest {
+  /** Mean of the first sample less mean of the second. */
+  readonly difference: number;
+  /** Holds the difference with 95 % confidence. */
+  readonly interval: readonly [low: number, high: number];
+  /** Student's t. Without any variance: 0 where the means are equal, infinite where not. */
+  readonly statistic: number;
+  readonly degreesOfFreedom: number;
+  /** Probability of a statistic at least as far from 0 if the means were equal; both sides. */
+  readonly pValue: number;
+}
+
+/**
+ * Paired t-test: the same items, measured twice.
+ *
+ * @param a one value an item
+ * @param b of the same items in the same order
+ * @throws EvalsError for fewer than two items, or samples of different sizes
+ */
+export function pairedTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest {
+  if (a.length !== b.length) {
+    throw new EvalsError(
+      `pairedTTest: got ${a.length} and ${b.length} values, expected as many; leave out items that only one has`,
+    );
+  }
+  requireSize('pairedTTest', a, 2);
+  const differences = Float64Array.from(a, (value, i) => value - b[i]);
+  return tTest(mean(differences), standardError(differences), a.length - 1);
+}
+
+/**
+ * Welch's t-test: different items, possibly of different variances and numbers.
+ *
+ * @throws EvalsError for fewer than two values in a sample
+ */
+export function welchTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest {
+  requireSize('welchTTest', a, 2);
+  requireSize('welchTTest', b, 2);
+  const [squareA, squareB] = [variance(a) / a.length, variance(b) / b.length];
+  const square = squareA + squareB;
+  // Welch–Satterthwaite; shares of the sum, since their squares could vanish.
+  const [shareA, shareB] = square === 0 ? [0.5, 0.5] : [squareA / square, squareB / square];
+  const degrees = 1 / (shareA ** 2 / (a.length - 1) + shareB ** 2 / (b.length - 1));
+  return tTest(mean(a) - mean(b), Math.sqrt(square), degrees);
+}
+
+/** Whether two shares of right answers to the same questions differ. */
+export interface McNemarTest {
+  /** Items that only the first got right. */
+  readonly onlyA: number;
+  /** Items that only the second got right. */
+  readonly onlyB: number;
+  /** Exact: probability that items answered differently split at least as unevenly by chance; both sides. */
+  readonly pValue: number;
+}
+
+/**
+ * McNemar's exact test: the same questions, each right (1) or wrong (0).
+ *
+ * @throws EvalsError for samples of different sizes, or a value that is neither 0 nor 1
+ */
+export function mcNemarTest(a: ArrayLike<number>, b: ArrayLike<number>): McNemarTest {
+  if (a.length !== b.length) {
+    throw new EvalsError(`mcNemarTest: got ${a.length} and ${b.length} values, expected as many`);
+  }
+  let [onlyA, onlyB] = [0, 0];
+  for (let i = 0; i < a.length; i++) {
+    for (const value of [a[i], b[i]]) {
+      if (value !== 0 && value !== 1) {
+        throw new EvalsError(`mcNemarTest: got ${value} at ${i}, expected 0 or 1`);
+      }
+    }
+    if (a[i] > b[i]) onlyA++;
+    if (b[i] > a[i]) onlyB++;
+  }
+  return { onlyA, onlyB, pValue: twoSidedCoin(onlyA, onlyB) };
+}
+
+function tTest(difference: number, error: number, degreesOfFreedom: number): TTest {
+  const statistic = difference === 0 ? 0 : difference / error;
+  const reach = error * criticalT(0.05, degreesOfFreedom);
+  return {
+    difference,
+    interval: [difference - reach, difference + reach],
+    statistic,
+    degreesOfFreedom,
+    pValue: twoSidedT(statistic, degreesOfFreedom),
+  };
+}
