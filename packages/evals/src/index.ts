@@ -1,8 +1,10 @@
 export { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
 export type { Answer, AnswerStore } from './answers.ts';
+export { type EncodingOptions, encodePair, scorePairs } from './encode-pair.ts';
 export { EvalsError } from './error.ts';
 export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';
 export { toHarnessJson } from './harness-json.ts';
+export { lambadaTask } from './lambada.ts';
 export type {
   AttentionBlock,
   CallOptions,
@@ -14,6 +16,13 @@ export type {
   TextTokenizer,
 } from './language-model.ts';
 export {
+  type ChoiceMetric,
+  type MultipleChoice,
+  multipleChoiceTask,
+  type Question,
+} from './multiple-choice.ts';
+export { type PerplexityOptions, perplexityTask } from './perplexity.ts';
+export {
   type GroupResult,
   type MetricResult,
   type Sample,
@@ -21,5 +30,7 @@ export {
   summarize,
   type TaskResult,
 } from './result.ts';
+export { type RowReader, readRow } from './row-reader.ts';
 export { type McNemarTest, mcNemarTest, pairedTTest, type TTest, welchTTest } from './t-test.ts';
 export type { Aggregation, ItemAnswers, ItemRequests, Measured, Metric, Task, TaskItem } from './task.ts';
+export { renderedMultipleChoice, zeroShot } from './zero-shot.ts';

@@ -1,0 +1,48 @@
+/** LAMBADA: the last word of a passage, which only the whole passage gives away (Paperno et al. 2016). */
+import { mean, perplexity } from './aggregation.ts';
+import { type EncodingOptions, scorePairs } from './encode-pair.ts';
+import type { Score } from './language-model.ts';
+import { readRow } from './row-reader.ts';
+import type { Task, TaskItem } from './task.ts';
+
+/**
+ * LAMBADA as `lambada_openai` of lm-evaluation-harness 0.4.13: `acc` counts last words that greedy decoding finds,
+ * `perplexity` is per word.
+ *
+ * @param rows Records `{text}`, split at the last space, or `{context, continuation}`.
+ * @throws EvalsError, when items are made, for a row of another shape, naming row and field.
+ */
+export function lambadaTask(rows: readonly unknown[], { bos = false }: EncodingOptions = {}): Task {
+  const name = 'lambada_openai';
+  return {
+    name,
+    version: 1,
+    metrics: [
+      { name: 'perplexity', higherIsBetter: false, aggregation: perplexity },
+      { name: 'acc', higherIsBetter: true, aggregation: mean },
+    ],
+    config: { output_type: 'loglikelihood', num_fewshot: 0, bos },
+    numItems: rows.length,
+    *items(model): Iterable<TaskItem> {
+      for (const [index, record] of rows.entries()) {
+        const pair = readPassage(`${name}, row ${index}`, record);
+        yield {
+          id: String(index),
+          shown: { pairs: [pair] },
+          ask: scorePairs(model, [pair], { bos }),
+          measure(answers) {
+            const [{ logLikelihood, isGreedy }] = answers as readonly Score[];
+            return { perplexity: { value: logLikelihood }, acc: { value: Number(isGreedy) } };
+          },
+        };
+      }
+    },
+  };
+}
+
+function readPassage(where: string, record: unknown): [context: string, continuation: string] {
+  const row = readRow(where, record);
+  if (row.has('continuation')) return [row.text('context'), ` ${row.text('continuation')}`];
+  const words = row.text('text').split(' ');
+  return [words.slice(0, -1).join(' '), ` ${words.at(-1)}`];
+}

@@ -1,0 +1,107 @@
+/**
+ * Multiple choice by log-likelihood: the model takes the choice that it finds most probable.
+ *
+ * A task is data, a prompt with named fields and a reader of rows; the renderer below makes requests of both. Prompts,
+ * ids and scores are those of lm-evaluation-harness 0.4.13's `multiple_choice` (`lm_eval/api/task.py`).
+ */
+import { mean } from './aggregation.ts';
+import { type EncodingOptions, scorePairs } from './encode-pair.ts';
+import type { Score } from './language-model.ts';
+import { numCharacters } from './python-text.ts';
+import { type RowReader, readRow } from './row-reader.ts';
+import type { Measured, Task, TaskItem } from './task.ts';
+
+/** A row of a multiple-choice task. */
+export interface Question {
+  /** What stands for the braces of the prompt and of the target. */
+  readonly fields: Readonly<Record<string, string>>;
+  readonly choices: readonly string[];
+  /** Index of the right choice. */
+  readonly gold: number;
+}
+
+/**
+ * How choices are compared: by log-likelihood, or by log-likelihood divided by the choice's characters (`acc_norm`) or
+ * UTF-8 bytes (`acc_bytes`), white space before it not counted. The first of equals wins.
+ */
+export type ChoiceMetric = 'acc' | 'acc_norm' | 'acc_bytes';
+
+/** A multiple-choice task without rows. */
+export interface MultipleChoice {
+  readonly name: string;
+  readonly version: number;
+  readonly metrics: readonly ChoiceMetric[];
+  /** The text before what is scored, with fields in braces: `Question: {question}\nAnswer:`. */
+  readonly prompt: string;
+  /** What is scored; `{choice}`, one choice after the other, may stand here or in the prompt. ` {choice}` by default. */
+  readonly target?: string;
+  /** Makes a question of a row. */
+  readonly read: (row: RowReader) => Question;
+}
+
+/**
+ * A task of rows: records as the data set publishes them, or pre-rendered ones, whichever forms `definition.read` knows.
+ *
+ * Nothing is read before the items are asked for.
+ *
+ * @throws EvalsError, when items are made, for a row of another shape, naming row and field.
+ */
+export function multipleChoiceTask(
+  definition: MultipleChoice,
+  rows: readonly unknown[],
+  { bos = false }: EncodingOptions = {},
+): Task {
+  const { name, version, metrics, prompt, target = ' {choice}', read } = definition;
+  return {
+    name,
+    version,
+    metrics: metrics.map((metric) => ({ name: metric, higherIsBetter: true, aggregation: mean })),
+    config: {
+      output_type: 'multiple_choice',
+      doc_to_text: prompt,
+      doc_to_target: target,
+      num_fewshot: 0,
+      bos,
+    },
+    numItems: rows.length,
+    *items(model): Iterable<TaskItem> {
+      for (const [index, row] of rows.entries()) {
+        const { fields, choices, gold } = read(readRow(`${name}, row ${index}`, row));
+        const pairs = choices.map((choice): [string, string] => [
+          fill(prompt, { ...fields, choice }),
+          fill(target, { ...fields, choice }),
+        ]);
+        yield {
+          id: String(index),
+          shown: { pairs, gold },
+          ask: scorePairs(model, pairs, { bos }),
+          measure: (answers) => measureChoices(metrics, choices, gold, answers as readonly Score[]),
+        };
+      }
+    },
+  };
+}
+
+/** A text with its fields in braces replaced; braces in a field's own text stay. */
+function fill(template: string, fields: Readonly<Record<string, string>>): string {
+  return template.replace(/\{(\w+)\}/g, (_, field: string) => fields[field]);
+}
+
+function measureChoices(
+  metrics: readonly ChoiceMetric[],
+  choices: readonly string[],
+  gold: number,
+  scores: readonly Score[],
+): Record<string, Measured> {
+  const lengthOf: Record<ChoiceMetric, (choice: string) => number> = {
+    acc: () => 1,
+    acc_norm: numCharacters,
+    acc_bytes: (choice) => new TextEncoder().encode(choice).length,
+  };
+  return Object.fromEntries(
+    metrics.map((metric) => {
+      const values = scores.map(({ logLikelihood }, i) => logLikelihood / lengthOf[metric](choices[i]));
+      return [metric, { value: values.indexOf(Math.max(...values)) === gold ? 1 : 0 }];
+    }),
+  );
+}
