@@ -1,3 +1,4 @@
+export { type AttentionBlock, attentionMaps } from './attention-maps.ts';
 export { loadLlama, type SaveLlamaOptions, saveLlama } from './checkpoint.ts';
 export {
   type LlamaConfig,

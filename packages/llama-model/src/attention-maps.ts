@@ -1,0 +1,127 @@
+import * as tf from '@tensorflow/tfjs';
+import { TokenInputError } from './errors.ts';
+import type { Llama } from './model.ts';
+import { attentionWindow } from './windows.ts';
+
+/** Attention probabilities of some queries of one head. */
+export interface AttentionBlock {
+  readonly layer: number;
+  /** Query head. */
+  readonly head: number;
+  /** Position of the first query. */
+  readonly queryStart: number;
+  readonly numQueries: number;
+  /** Number of keys: the length of the sequence. */
+  readonly numKeys: number;
+  /** `[numQueries, numKeys]`; a row sums to one and is zero where its query does not look. Overwritten after the visit. */
+  readonly probabilities: Float32Array;
+}
+
+/** 4 MB: many queries of a short sequence, few of a long one. */
+const BLOCK_ELEMENTS = 2 ** 20;
+
+/**
+ * Shows every head's attention probabilities over one sequence: layer by layer, head by head, block by block of
+ * queries, each once and in order.
+ *
+ * A block is at most 4 MB, or one row, so what is held beside it are the queries and keys of all layers:
+ * `layers · T · (heads + key/value heads) · head_dim` floats.
+ *
+ * @param ids 1 to `max_position_embeddings` ids of one sequence
+ * @param visit sees each block; the array is valid during the call only
+ * @throws TokenInputError for no ids or one outside the vocabulary, ContextLengthError for too many, the signal's
+ *   reason when that ends the call
+ */
+export async function attentionMaps(
+  model: Llama,
+  ids: readonly number[],
+  visit: (block: AttentionBlock) => void,
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<void> {
+  if (ids.length === 0) throw new TokenInputError('attentionMaps: got no ids, expected at least one');
+  signal?.throwIfAborted();
+  const { num_attention_heads: numHeads, num_key_value_heads: numGroups } = model.config;
+  const layers: { q_BTHD: tf.Tensor4D; k_BTGD: tf.Tensor4D }[] = [];
+  try {
+    tf.tidy(() => {
+      const onAttention = (_layer: number, q_BTHD: tf.Tensor4D, k_BTGD: tf.Tensor4D) => {
+        layers.push({ q_BTHD: tf.keep(q_BTHD.clone()), k_BTGD: tf.keep(k_BTGD.clone()) });
+      };
+      model.hidden(tf.tensor2d([...ids], [1, ids.length], 'int32'), { onAttention });
+    });
+    const numQueries = Math.max(1, Math.floor(BLOCK_ELEMENTS / ids.length));
+    const buffer = new Float32Array(Math.min(numQueries, ids.length) * ids.length);
+    for (const [layer, { q_BTHD, k_BTGD }] of layers.entries()) {
+      const window = attentionWindow(model.config, layer) ?? ids.length;
+      for (let head = 0; head < numHeads; head++) {
+        const group = Math.floor((head * numGroups) / numHeads);
+        for (let start = 0; start < ids.length; start += numQueries) {
+          const end = Math.min(ids.length, start + numQueries);
+          const firstKey = Math.max(0, start - window + 1);
+          const scores = tf.tidy(() => scaledScores(q_BTHD, k_BTGD, { head, group, start, end, firstKey }));
+          const values = await scores.data();
+          scores.dispose();
+          const probabilities = buffer.subarray(0, (end - start) * ids.length);
+          softmax(values as Float32Array, probabilities, { start, end, firstKey, window });
+          visit({
+            layer,
+            head,
+            queryStart: start,
+            numQueries: end - start,
+            numKeys: ids.length,
+            probabilities,
+          });
+        }
+        // Lets a signal arrive.
+        await tf.nextFrame();
+        signal?.throwIfAborted();
+      }
+      tf.dispose([q_BTHD, k_BTGD]);
+    }
+  } finally {
+    for (const { q_BTHD, k_BTGD } of layers) tf.dispose([q_BTHD, k_BTGD]);
+  }
+}
+
+/** Queries `start … end` of a block, over the keys from `firstKey` on, the first that one of them sees. */
+interface Block {
+  readonly start: number;
+  readonly end: number;
+  readonly firstKey: number;
+}
+
+/** q·kᵀ / √D, `[queries, keys up to the last query]`. */
+function scaledScores(
+  q_BTHD: tf.Tensor4D,
+  k_BTGD: tf.Tensor4D,
+  { head, group, start, end, firstKey }: Block & { head: number; group: number },
+): tf.Tensor2D {
+  const headDim = q_BTHD.shape[3];
+  const q_QD = q_BTHD.slice([0, start, head, 0], [1, end - start, 1, headDim]).reshape([-1, headDim]);
+  const k_KD = k_BTGD.slice([0, firstKey, group, 0], [1, end - firstKey, 1, headDim]).reshape([-1, headDim]);
+  return tf.matMul(q_QD.div(Math.sqrt(headDim)), k_KD, false, true) as tf.Tensor2D;
+}
+
+/** Rows of scores to rows of probabilities, each over the keys that its query sees. */
+function softmax(
+  scores: Float32Array,
+  probabilities: Float32Array,
+  { start, end, firstKey, window }: Block & { window: number },
+): void {
+  const [numScores, numKeys] = [end - firstKey, probabilities.length / (end - start)];
+  probabilities.fill(0);
+  for (let query = start; query < end; query++) {
+    const first = Math.max(0, query - window + 1);
+    const from = (query - start) * numScores - firstKey;
+    const to = (query - start) * numKeys;
+    let largest = Number.NEGATIVE_INFINITY;
+    for (let key = first; key <= query; key++) largest = Math.max(largest, scores[from + key]);
+    let sum = 0;
+    for (let key = first; key <= query; key++) {
+      const weight = Math.exp(scores[from + key] - largest);
+      probabilities[to + key] = weight;
+      sum += weight;
+    }
+    for (let key = first; key <= query; key++) probabilities[to + key] /= sum;
+  }
+}
