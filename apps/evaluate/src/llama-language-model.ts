@@ -1,6 +1,7 @@
 /** The engine: a {@link LanguageModel} over a LLaMA, Mistral or Qwen2 on TensorFlow.js. */
 import { basename, resolve } from 'node:path';
 import type {
+  AttentionBlock,
   CallOptions,
   GenerateRequest,
   Generation,
@@ -8,12 +9,14 @@ import type {
   Score,
   ScoreRequest,
 } from '@meap/evals';
-import { generate, type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
-import { type BackendDescription, scoreTokens, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { attentionMaps, type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
+import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
+import { breathe } from './breathe.ts';
 import { ModelError } from './errors.ts';
 import { fingerprintOf } from './fingerprint.ts';
+import { generateTexts } from './generate-texts.ts';
 import { findModel } from './model-directory.ts';
 import { type PackedRow, packRequests } from './pack-requests.ts';
 import { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
@@ -39,6 +42,9 @@ export interface OpenLanguageModel extends LanguageModel {
 /** Tokens of a row: enough to keep every core busy, few enough that activations stay small beside the weights. */
 const ROW_TOKENS = 2048;
 
+/** Share of the memory that is free now for keys and values of texts that grow. */
+const CACHE_SHARE = 0.25;
+
 /**
  * Loads a model to be evaluated.
  *
@@ -62,7 +68,7 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
     const folders = [...new Set([base, ...(adapter ? [adapter] : []), tokenizerDirectory])];
     return new LlamaLanguageModel({
       name: basename(resolve(options.model)),
-      fingerprint: await fingerprintOf(folders, { precision }),
+      fingerprint: await fingerprintOf(folders, { precision, backend: backend.name }),
       model,
       tokenizer,
       textTokenizer: await openTextTokenizer(tokenizerDirectory, tokenizer),
@@ -106,7 +112,7 @@ class LlamaLanguageModel implements OpenLanguageModel {
     for (const request of requests) requireScorable(request, this.contextLength);
     const scores: Score[] = new Array(requests.length);
     // A window counts keys along the row, where a shared context may stand further away than it is.
-    const shareContexts = false;
+    const shareContexts = this.#model.config.sliding_window == null;
     const options = { contextLength: this.contextLength, rowTokens: ROW_TOKENS, shareContexts };
     for (const row of packRequests(requests, options)) {
       await breathe(signal);
@@ -126,40 +132,23 @@ class LlamaLanguageModel implements OpenLanguageModel {
     return scores;
   }
 
-  async generate(requests: readonly GenerateRequest[], { signal }: CallOptions = {}): Promise<Generation[]> {
-    const answers: Generation[] = [];
-    for (const request of requests) answers.push(await this.#generateOne(request, signal));
-    return answers;
+  generate(requests: readonly GenerateRequest[], { signal }: CallOptions = {}): Promise<Generation[]> {
+    const cacheBytes = process.availableMemory() * CACHE_SHARE;
+    return generateTexts(this.#model, this.#decoder, requests, { cacheBytes, signal });
+  }
+
+  attention(
+    ids: readonly number[],
+    visit: (block: AttentionBlock) => void,
+    options?: CallOptions,
+  ): Promise<void> {
+    return attentionMaps(this.#model, ids, visit, options);
   }
 
   dispose(): void {
     this.#model.dispose();
     this.tokenizer.dispose();
   }
-
-  async #generateOne(request: GenerateRequest, signal?: AbortSignal): Promise<Generation> {
-    const { prompt, maxNewTokens, stop = [], temperature, seed } = request;
-    const ids: number[] = [];
-    const decode = () => this.#decoder.decode(ids, { skipSpecialTokens: true });
-    for await (const id of generate(this.#model, prompt, { maxNewTokens, temperature, seed })) {
-      await breathe(signal);
-      ids.push(id);
-      if (stop.length === 0) continue;
-      const text = await decode();
-      const ends = stop.map((end) => text.indexOf(end)).filter((at) => at >= 0);
-      if (ends.length > 0) return { text: text.slice(0, Math.min(...ends)), ids, finish: 'stop' };
-    }
-    const { eos_token_id: eos } = this.#model.config;
-    const stops: readonly (number | null)[] = Array.isArray(eos) ? eos : [eos as number | null];
-    const finish = ids.length > 0 && stops.includes(ids.at(-1)!) ? 'stop' : 'length';
-    return { text: await decode(), ids, finish };
-  }
-}
-
-/** Lets the process hear signals and timers between two pieces of work, and ends the call if one asked for it. */
-async function breathe(signal: AbortSignal | undefined): Promise<void> {
-  await new Promise(setImmediate);
-  signal?.throwIfAborted();
 }
 
 /** Log-probabilities and most probable ids of all that a row's reads score, in their order. */
@@ -169,6 +158,7 @@ function scoreRow(model: Llama, row: PackedRow): { logProbabilities: Float32Arra
     const hidden_1TE = model.hidden(row_1T(row.ids), {
       positions: row_1T(row.positions),
       segmentIds: row_1T(row.segmentIds),
+      prefixIds: row_1T(row.prefixIds),
     });
     const at_N = tf.tensor1d(
       row.reads.flatMap(({ at }) => at),
@@ -179,14 +169,7 @@ function scoreRow(model: Llama, row: PackedRow): { logProbabilities: Float32Arra
       'int32',
     );
     const hidden_NE = tf.gather(hidden_1TE.squeeze<tf.Tensor2D>([0]), at_N);
-    const head = model.parameters.get(
-      model.config.tie_word_embeddings ? 'model.embed_tokens.weight' : 'lm_head.weight',
-    );
-    const { logProbabilities, greedyIds } = scoreTokens(
-      hidden_NE,
-      head as tf.Tensor as tf.Tensor2D,
-      targets_N,
-    );
+    const { logProbabilities, greedyIds } = model.logProbabilities(hidden_NE, targets_N);
     return {
       logProbabilities: logProbabilities.dataSync() as Float32Array,
       greedyIds: greedyIds.dataSync() as Int32Array,
