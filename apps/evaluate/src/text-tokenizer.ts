@@ -6,6 +6,9 @@ import type { TextTokenizer } from '@meap/evals';
 import { type Tokenizer, TokenizerError } from '@meap/token-dataset';
 import type { TokenizerAnswer, TokenizerTask, TokenizerWorkerData } from './tokenizer-worker.ts';
 
+/** Tasks encode a context again with each of its continuations. */
+const RECENT_TEXTS = 8;
+
 /** A {@link TextTokenizer} that holds a thread until it is disposed. */
 export interface DisposableTokenizer extends TextTokenizer {
   dispose(): void;
@@ -33,6 +36,7 @@ export async function openTextTokenizer(
   port.unref();
   worker.unref();
 
+  const recent = new Map<string, number[]>();
   const ask = (task: TokenizerTask): TokenizerAnswer => {
     Atomics.store(answered, 0, 0);
     port.postMessage(task);
@@ -44,7 +48,13 @@ export async function openTextTokenizer(
   return {
     bosId: tokenizer.bosTokenId,
     eosId: tokenizer.eosTokenId,
-    encode: (text) => (ask(text) as { ids: number[] }).ids,
+    encode: (text) => {
+      const ids = recent.get(text) ?? (ask(text) as { ids: number[] }).ids;
+      recent.delete(text);
+      recent.set(text, ids);
+      if (recent.size > RECENT_TEXTS) recent.delete(recent.keys().next().value!);
+      return [...ids];
+    },
     decode: (ids) => (ids.length === 0 ? '' : (ask([...ids]) as { text: string }).text),
     dispose: () => {
       port.close();

@@ -15,6 +15,7 @@ export {
   TrainerError,
 } from './errors.ts';
 export type { GuardOptions, GuardState } from './guard.ts';
+export { acquireLock } from './lock.ts';
 export {
   type AdamWOptions,
   adamWOptimizer,
