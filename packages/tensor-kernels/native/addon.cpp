@@ -65,6 +65,14 @@ class Arguments {
     return std::string(buffer, n);
   }
   float *floats(int64_t length) { return (float *)array(napi_float32_array, length, "Float32Array"); }
+  uint16_t *halves(int64_t length) { return (uint16_t *)array(napi_uint16_array, length, "Uint16Array"); }
+  // A Float32Array, or the bits of bfloat16 in a Uint16Array.
+  meap::Matrix matrix(int64_t length) {
+    napi_typedarray_type type = napi_float32_array;
+    if (position < count) napi_get_typedarray_info(env, values[position], &type, nullptr, nullptr, nullptr, nullptr);
+    if (type == napi_uint16_array) return {nullptr, halves(length)};
+    return {floats(length), nullptr};
+  }
   int32_t *ints(int64_t length) { return (int32_t *)array(napi_int32_array, length, "Int32Array"); }
   float *optionalFloats(int64_t length) { return skipNull() ? nullptr : floats(length); }
   int32_t *optionalInts(int64_t length) { return skipNull() ? nullptr : ints(length); }
@@ -168,12 +176,12 @@ napi_value gemm(napi_env, Arguments &in) {
   g.ldb = g.transposeB ? g.K : g.N;
   g.ldc = g.N;
   g.a = in.floats(strideA ? batch * strideA : g.M * g.K);
-  g.b = in.floats(strideB ? batch * strideB : g.K * g.N);
+  g.b = in.matrix(strideB ? batch * strideB : g.K * g.N);
   g.c = in.floats(batch * g.M * g.N);
   for (int64_t i = 0; i < batch; i++) {
     kernels->gemm(g);
     g.a += strideA;
-    g.b += strideB;
+    g.b = g.b.from(strideB);
     g.c += g.M * g.N;
   }
   return nullptr;
@@ -253,7 +261,7 @@ napi_value crossEntropy(napi_env, Arguments &in) {
   o.C = in.integer();
   o.bfloat16 = in.boolean();
   o.x = in.floats(o.N * o.C);
-  o.weight = in.floats(o.V * o.C);
+  o.weight = in.matrix(o.V * o.C);
   o.targets = in.ints(o.N);
   o.mask = in.optionalFloats(o.N);
   o.losses = in.floats(o.N);
@@ -309,7 +317,7 @@ napi_value swiGluGrad(napi_env, Arguments &in) {
 napi_value embedding(napi_env, Arguments &in) {
   int64_t n = in.integer(), V = in.integer(), C = in.integer();
   const int32_t *ids = in.ints(n);
-  const float *table = in.floats(V * C);
+  const meap::Matrix table = in.matrix(V * C);
   requireIds("embedding", ids, n, V);
   kernels->embedding(ids, table, in.floats(n * C), n, C);
   return nullptr;
@@ -346,6 +354,20 @@ napi_value adamW(napi_env, Arguments &in) {
 napi_value sumOfSquares(napi_env env, Arguments &in) {
   int64_t n = in.integer();
   return numberValue(env, kernels->sumOfSquares(in.floats(n), n));
+}
+
+napi_value toBfloat16(napi_env, Arguments &in) {
+  int64_t n = in.integer();
+  const float *x = in.floats(n);
+  kernels->toBfloat16(x, in.halves(n), n);
+  return nullptr;
+}
+
+napi_value fromBfloat16(napi_env, Arguments &in) {
+  int64_t n = in.integer();
+  const uint16_t *x = in.halves(n);
+  kernels->fromBfloat16(x, in.floats(n), n);
+  return nullptr;
 }
 
 template <void (*Kernels::*F)(const float *, const float *, float *, int64_t)>
@@ -455,6 +477,8 @@ napi_value initialise(napi_env env, napi_value exports) {
   expose("embeddingGrad", guarded<embeddingGrad>);
   expose("adamW", guarded<adamW>);
   expose("sumOfSquares", guarded<sumOfSquares>);
+  expose("toBfloat16", guarded<toBfloat16>);
+  expose("fromBfloat16", guarded<fromBfloat16>);
   expose("add", guarded<binary<&Kernels::add>>);
   expose("multiply", guarded<binary<&Kernels::multiply>>);
   expose("scale", guarded<scale>);

@@ -20,23 +20,23 @@ constexpr int NR = NV * W;
 // every one of them reads and writes all of C.
 constexpr int64_t KC = 512, MC = 96, NC = 1536;
 
-MEAP_INLINE float roundToBfloat16(float x) {
-  uint32_t bits;
-  memcpy(&bits, &x, 4);
-  bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
-  memcpy(&x, &bits, 4);
-  return x;
+MEAP_INLINE float roundToBfloat16(float x) { return fromBfloat16((uint16_t)bfloat16Bits(x)); }
+MEAP_INLINE vf roundToBfloat16(vf x) {
+  const vi bits = (vi)x;
+  return (vf)((bits + 0x7fff + ((bits >> 16) & 1)) & (int32_t)0xffff0000);
 }
+MEAP_INLINE float toFloat(float x) { return x; }
+MEAP_INLINE float toFloat(uint16_t bits) { return fromBfloat16(bits); }
 
 // Packs `outer` lanes × `depth` steps into panels [depth][LANES] with zero padding: element (lane, k) is
 // source[lane * laneStride + k * depthStride], one of the strides being 1.
-template <int LANES, bool ROUND>
-void pack(const float *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
+template <int LANES, bool ROUND, class T>
+void pack(const T *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
           float *panel, float scale = 1.0f) {
-  auto value = [&](float x) { return ROUND ? roundToBfloat16(x * scale) : x * scale; };
+  auto value = [&](T x) { return ROUND ? roundToBfloat16(toFloat(x) * scale) : toFloat(x) * scale; };
   if (laneStride == 1) {
     for (int64_t k = 0; k < depth; k++) {
-      const float *from = source + k * depthStride;
+      const T *from = source + k * depthStride;
       float *to = panel + k * LANES;
       if (lanes == LANES) {
         for (int i = 0; i < LANES; i++) to[i] = value(from[i]);
@@ -51,7 +51,7 @@ void pack(const float *source, int64_t laneStride, int64_t depthStride, int64_t 
       for (int64_t k = 0; k < depth; k++) panel[k * LANES + i] = 0.0f;
       continue;
     }
-    const float *from = source + i * laneStride;
+    const T *from = source + i * laneStride;
     for (int64_t k = 0; k < depth; k++) panel[k * LANES + i] = value(from[k]);
   }
 }
@@ -123,14 +123,13 @@ constexpr auto skipNone = [](int64_t, int64_t) { return false; };
 
 #if defined(__AVX512BF16__)
 // Pairs of bfloat16 along k in each 32-bit lane.
-template <int LANES>
-void packPairs(const float *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
+template <int LANES, class T>
+void packPairs(const T *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
                uint32_t *panel) {
   auto bits = [&](int64_t i, int64_t k) -> uint32_t {
     if (i >= lanes || k >= depth) return 0;
-    uint32_t x;
-    memcpy(&x, source + i * laneStride + k * depthStride, 4);
-    return (x + 0x7fff + ((x >> 16) & 1)) >> 16;
+    const T x = source[i * laneStride + k * depthStride];
+    return sizeof(T) == 2 ? (uint32_t)x : bfloat16Bits(x);
   };
   if (lanes == LANES && depth % 2 == 0) {
     if (laneStride == 1) {
@@ -192,8 +191,8 @@ MEAP_INLINE void registerKernelPairs(int64_t pairs, const uint32_t *__restrict a
 
 // How panels are packed and multiplied at one precision.
 struct Float32Panels {
-  template <int LANES>
-  static void packPanel(const float *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+  template <int LANES, class T>
+  static void packPanel(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
     pack<LANES, false>(s, ls, ds, lanes, depth, p);
   }
   static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
@@ -204,8 +203,8 @@ struct Float32Panels {
 };
 struct Bfloat16Panels {
 #if defined(__AVX512BF16__)
-  template <int LANES>
-  static void packPanel(const float *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+  template <int LANES, class T>
+  static void packPanel(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
     packPairs<LANES>(s, ls, ds, lanes, depth, (uint32_t *)p);
   }
   static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
@@ -215,8 +214,8 @@ struct Bfloat16Panels {
   static int64_t panelDepth(int64_t depth) { return (depth + 1) / 2; }
 #else
   // The same rounding without the instruction: inputs to bfloat16, sums in float32.
-  template <int LANES>
-  static void packPanel(const float *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+  template <int LANES, class T>
+  static void packPanel(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
     pack<LANES, true>(s, ls, ds, lanes, depth, p);
   }
   static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
@@ -227,29 +226,52 @@ struct Bfloat16Panels {
 #endif
 };
 
+// Dot products of MB rows of a with four of b, whose missing rows repeat the last.
+template <int MB, bool ROUND, class T>
+MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, int64_t n) {
+  const float *a[MB];
+  const T *b[4];
+  for (int i = 0; i < MB; i++) a[i] = g.a + (m + i) * g.lda;
+  for (int j = 0; j < 4; j++) b[j] = matrix + least(n + j, g.N - 1) * g.ldb;
+  vf acc[MB][4] = {};
+  auto step = [&](auto &&read, int64_t k) {
+    vf bv[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) bv[j] = ROUND && sizeof(T) == 4 ? roundToBfloat16(read(b[j] + k)) : read(b[j] + k);
+#pragma GCC unroll 4
+    for (int i = 0; i < MB; i++) {
+      const vf av = ROUND ? roundToBfloat16(read(a[i] + k)) : read(a[i] + k);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; j++) acc[i][j] += av * bv[j];
+    }
+  };
+  int64_t k = 0;
+  for (; k + W <= g.K; k += W) step([](auto p) { return load(p); }, k);
+  if (k < g.K) step([&](auto p) { return loadPart(p, g.K - k); }, k);
+  for (int i = 0; i < MB; i++) {
+    for (int64_t j = 0; j < least(4, g.N - n); j++) {
+      float *c = g.c + (m + i) * g.ldc + n + j;
+      *c = g.accumulate ? *c + sum(acc[i][j]) : sum(acc[i][j]);
+    }
+  }
+}
+
 // Few rows against rows of b (decoding): bound by reading b once, so nothing is packed.
-void gemmFewRows(const meap::Gemm &g) {
-  constexpr int64_t block = 64;
+constexpr int64_t FEW_ROWS = 16;
+template <bool ROUND, class T>
+void gemmFewRows(const meap::Gemm &g, const T *matrix) {
+  constexpr int64_t block = 32;
   parallel((g.N + block - 1) / block, [&](int64_t task) {
-    for (int64_t n = task * block; n < least(g.N, (task + 1) * block); n++) {
-      const float *b = g.b + n * g.ldb;
-      for (int64_t m = 0; m < g.M; m++) {
-        const float *a = g.a + m * g.lda;
-        vf acc[4] = {};
-        int64_t k = 0;
-        for (; k + 4 * W <= g.K; k += 4 * W) {
-          for (int u = 0; u < 4; u++) acc[u] += load(a + k + u * W) * load(b + k + u * W);
-        }
-        for (; k < g.K; k += W) {
-          int64_t part = least(W, g.K - k);
-          acc[0] += loadPart(a + k, part) * loadPart(b + k, part);
-        }
-        float *c = g.c + m * g.ldc + n;
-        float dot = sum((acc[0] + acc[1]) + (acc[2] + acc[3]));
-        *c = g.accumulate ? *c + dot : dot;
-      }
+    for (int64_t n = task * block; n < least(g.N, (task + 1) * block); n += 4) {
+      int64_t m = 0;
+      for (; m + 4 <= g.M; m += 4) fewRowsTile<4, ROUND>(g, matrix, m, n);
+      for (; m < g.M; m++) fewRowsTile<1, ROUND>(g, matrix, m, n);
     }
   });
+}
+void gemmFewRows(const meap::Gemm &g) {
+  if (g.b.floats) return g.bfloat16 ? gemmFewRows<true>(g, g.b.floats) : gemmFewRows<false>(g, g.b.floats);
+  return g.bfloat16 ? gemmFewRows<true>(g, g.b.halves) : gemmFewRows<false>(g, g.b.halves);
 }
 
 template <class Panels>
@@ -268,8 +290,11 @@ void gemmPacked(const meap::Gemm &g) {
       float *packedB = (float *)meap::scratch(0, colPanels * NR * panelDepth * 4);
       parallel((colPanels + 7) / 8, [&](int64_t task) {
         for (int64_t p = task * 8; p < least(colPanels, task * 8 + 8); p++) {
-          Panels::template packPanel<NR>(g.b + (n0 + p * NR) * bLane + k0 * bDepth, bLane, bDepth,
-                                         least(NR, cols - p * NR), depth, packedB + p * NR * panelDepth);
+          const meap::Matrix b = g.b.from((n0 + p * NR) * bLane + k0 * bDepth);
+          const int64_t lanes = least(NR, cols - p * NR);
+          float *panel = packedB + p * NR * panelDepth;
+          if (b.floats) Panels::template packPanel<NR>(b.floats, bLane, bDepth, lanes, depth, panel);
+          else Panels::template packPanel<NR>(b.halves, bLane, bDepth, lanes, depth, panel);
         }
       });
       const int64_t rowBlocks = (g.M + MC - 1) / MC;
@@ -296,7 +321,7 @@ void gemmPacked(const meap::Gemm &g) {
 
 void gemm(const meap::Gemm &g) {
   if (g.M == 0 || g.N == 0) return;
-  if (g.M <= 4 && !g.transposeA && g.transposeB && !g.bfloat16) return gemmFewRows(g);
+  if (g.M <= FEW_ROWS && !g.transposeA && g.transposeB) return gemmFewRows(g);
   if (g.bfloat16) return gemmPacked<Bfloat16Panels>(g);
   gemmPacked<Float32Panels>(g);
 }

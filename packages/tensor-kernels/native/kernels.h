@@ -5,9 +5,19 @@
 
 namespace meap {
 
+// Numbers stored as float32 or as bfloat16: one of the two is set.
+struct Matrix {
+  const float *floats;
+  const uint16_t *halves;
+  Matrix from(int64_t offset) const {
+    return {floats ? floats + offset : nullptr, halves ? halves + offset : nullptr};
+  }
+};
+
 struct Gemm {
   // c[M,N] (+)= op(a)[M,K] · op(b)[K,N]; leading dimensions in elements.
-  const float *a, *b;
+  const float *a;
+  Matrix b;
   float *c;
   int64_t M, N, K, lda, ldb, ldc;
   bool transposeA, transposeB, accumulate, bfloat16;
@@ -41,7 +51,8 @@ struct CrossEntropy {
   // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N]; greedyIds: int32 [N] or null, the
   // most probable tokens;
   // dx null: no gradients; dWeight null: none of the weight.
-  const float *x, *weight;
+  const float *x;
+  Matrix weight;
   const int32_t *targets;
   const float *mask;
   float *losses, *dx, *dWeight;
@@ -72,10 +83,12 @@ struct Kernels {
                  int64_t D, int64_t tableBatch, float sign);
   void (*swiGlu)(const float *gate, const float *up, float *y, int64_t n);
   void (*swiGluGrad)(const float *dy, const float *gate, const float *up, float *dGate, float *dUp, int64_t n);
-  void (*embedding)(const int32_t *ids, const float *table, float *y, int64_t n, int64_t C);
+  void (*embedding)(const int32_t *ids, Matrix table, float *y, int64_t n, int64_t C);
   void (*embeddingGrad)(const float *dy, const int32_t *ids, float *dTable, int64_t n, int64_t V, int64_t C);
   void (*adamW)(const AdamW &);
   double (*sumOfSquares)(const float *x, int64_t n);
+  void (*toBfloat16)(const float *x, uint16_t *y, int64_t n);
+  void (*fromBfloat16)(const uint16_t *x, float *y, int64_t n);
   void (*add)(const float *a, const float *b, float *y, int64_t n);
   void (*multiply)(const float *a, const float *b, float *y, int64_t n);
   void (*scale)(const float *a, float factor, float *y, int64_t n);

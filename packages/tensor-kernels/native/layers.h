@@ -108,9 +108,24 @@ void swiGluGrad(const float *dy, const float *gate, const float *up, float *dGat
   });
 }
 
-void embedding(const int32_t *ids, const float *table, float *y, int64_t n, int64_t C) {
+void embedding(const int32_t *ids, meap::Matrix table, float *y, int64_t n, int64_t C) {
   parallel((n + ROWS - 1) / ROWS, [&](int64_t task) {
-    for (int64_t i = task * ROWS; i < least(n, (task + 1) * ROWS); i++) memcpy(y + i * C, table + ids[i] * C, C * 4);
+    for (int64_t i = task * ROWS; i < least(n, (task + 1) * ROWS); i++) {
+      const meap::Matrix row = table.from(ids[i] * C);
+      if (row.floats) memcpy(y + i * C, row.floats, C * 4);
+      else for (int64_t c = 0; c < C; c++) y[i * C + c] = fromBfloat16(row.halves[c]);
+    }
+  });
+}
+
+void toBfloat16(const float *x, uint16_t *y, int64_t n) {
+  parallelChunks(n, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) y[i] = x[i] == x[i] ? (uint16_t)bfloat16Bits(x[i]) : (uint16_t)0x7fc0;
+  });
+}
+void fromBfloat16(const uint16_t *x, float *y, int64_t n) {
+  parallelChunks(n, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; i++) y[i] = fromBfloat16(x[i]);
   });
 }
 

@@ -67,7 +67,7 @@ void crossEntropy(const meap::CrossEntropy &o) {
     if (!withGradients) continue;
     gemm({logits, o.weight, o.dx + n0 * o.C, rows, o.C, o.V, o.V, o.C, o.C, false, false, false, o.bfloat16});
     if (!o.dWeight) continue;
-    gemm({logits, x, o.dWeight, o.V, o.C, rows, o.V, o.C, o.C, true, false, n0 > 0, o.bfloat16});
+    gemm({logits, {x, nullptr}, o.dWeight, o.V, o.C, rows, o.V, o.C, o.C, true, false, n0 > 0, o.bfloat16});
   }
   if (o.mask) multiply(o.losses, o.mask, o.losses, o.N);
 }

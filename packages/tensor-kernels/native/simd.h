@@ -24,6 +24,28 @@ typedef float vfu __attribute__((vector_size(MEAP_VECTOR_BYTES), aligned(4), may
 MEAP_INLINE vf load(const float *p) { return *(const vfu *)p; }
 MEAP_INLINE void store(float *p, vf x) { *(vfu *)p = x; }
 MEAP_INLINE vf splat(float x) { return x - vf{}; }
+// bfloat16: the upper half of a float32, rounded to nearest even.
+MEAP_INLINE uint32_t bfloat16Bits(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+}
+MEAP_INLINE float fromBfloat16(uint16_t half) {
+  const uint32_t bits = (uint32_t)half << 16;
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+MEAP_INLINE vf load(const uint16_t *p) {
+  typedef uint16_t vh __attribute__((vector_size(W * 2), aligned(2), may_alias));
+  typedef uint32_t vu __attribute__((vector_size(MEAP_VECTOR_BYTES)));
+  return (vf)(__builtin_convertvector(*(const vh *)p, vu) << 16);
+}
+MEAP_INLINE vf loadPart(const uint16_t *p, int64_t n) {
+  uint16_t buffer[W] = {};
+  memcpy(buffer, p, n * 2);
+  return load(buffer);
+}
 MEAP_INLINE vf loadPart(const float *p, int64_t n) {
   float buffer[W] = {};
   memcpy(buffer, p, n * sizeof(float));

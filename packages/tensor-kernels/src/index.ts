@@ -20,6 +20,6 @@ export {
   type TokenScores,
 } from './ops.ts';
 export { type AdamWOptions, adamW, globalNorm } from './optimizer.ts';
-export { measurePeak, setPrecision } from './precision.ts';
+export { isStoredAsBfloat16, measurePeak, setPrecision, storeAsBfloat16 } from './precision.ts';
 export { recompute } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';

@@ -10,8 +10,8 @@ export interface NativeAddon {
     sharedA: boolean,
     sharedB: boolean,
     bfloat16: boolean,
-    a: Float32Array,
-    b: Float32Array,
+    a: ArrayBufferView,
+    b: ArrayBufferView,
     c: Float32Array,
   ): void;
   attention(...sizesThenArrays: unknown[]): void;
@@ -27,6 +27,8 @@ export interface NativeAddon {
   embeddingGrad(...sizesThenArrays: unknown[]): void;
   adamW(...sizesThenArrays: unknown[]): void;
   sumOfSquares(n: number, x: Float32Array): number;
+  toBfloat16(n: number, x: Float32Array, y: Uint16Array): void;
+  fromBfloat16(n: number, x: Uint16Array, y: Float32Array): void;
   add(n: number, a: Float32Array, b: Float32Array, y: Float32Array): void;
   multiply(n: number, a: Float32Array, b: Float32Array, y: Float32Array): void;
   scale(n: number, factor: number, a: Float32Array, y: Float32Array): void;

@@ -26,7 +26,12 @@ export interface NativeBackend extends CpuBackend {
   precision: Precision;
   /** A tensor over a recycled buffer; its content is unspecified. */
   allocate(shape: number[]): { info: tf.TensorInfo; values: Float32Array };
+  /** A float32 tensor whose numbers are bfloat16, over a recycled buffer. */
+  allocateHalves(shape: number[]): { info: tf.TensorInfo; values: Uint16Array };
+  /** A tensor's numbers; a copy where they are stored as bfloat16, so nothing to write into. */
   values(tensor: tf.TensorInfo): tf.TypedArray;
+  /** What holds a tensor: the bits of bfloat16 in a Uint16Array, or its numbers. */
+  stored(tensor: tf.TensorInfo): tf.TypedArray | Uint16Array;
 }
 
 /**
@@ -40,9 +45,39 @@ export function registerNativeBackend(): void {
   const addon = loadNativeAddon();
   tf.registerBackend('native', () => createBackend(addon), 3);
   for (const kernel of tf.getKernelsForBackend('cpu')) {
-    tf.registerKernel({ ...kernel, backendName: 'native' });
+    tf.registerKernel({ ...kernel, backendName: 'native', kernelFunc: readingFloats(kernel) });
   }
   registerNativeKernels();
+}
+
+/** JavaScript kernels that hand the data on without a look at it. */
+const PASSING = new Set(['Identity', 'Reshape']);
+
+/** A JavaScript kernel that gets float32 for what is stored as bfloat16. */
+function readingFloats({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFunc {
+  if (PASSING.has(kernelName)) return kernelFunc;
+  return (call) => {
+    const backend = call.backend as NativeBackend;
+    const isHalf = (input: tf.TensorInfo) => backend.stored(input) instanceof Uint16Array;
+    const given = Object.values(call.inputs).filter(Boolean) as tf.TensorInfo[];
+    if (!given.some(isHalf)) return kernelFunc(call);
+    const expanded: tf.TensorInfo[] = [];
+    const expand = (input: tf.TensorInfo) => {
+      if (!input || !isHalf(input)) return input;
+      const info = backend.makeTensorInfo(input.shape, 'float32', backend.values(input));
+      expanded.push(info);
+      return info;
+    };
+    // Concat and its like are given a list.
+    const inputs = Array.isArray(call.inputs)
+      ? call.inputs.map(expand)
+      : Object.fromEntries(
+          Object.entries(call.inputs).map(([name, input]) => [name, expand(input as tf.TensorInfo)]),
+        );
+    const result = kernelFunc({ ...call, inputs: inputs as tf.NamedTensorInfoMap });
+    for (const { dataId } of expanded) backend.disposeData(dataId);
+    return result;
+  };
 }
 
 /** The running native backend, or undefined when another one is in use. */
@@ -85,6 +120,8 @@ function createBackend(addon: NativeAddon): NativeBackend {
     }
 
     override readSync(dataId: object): tf.backend_util.BackendValues {
+      const { values: stored } = this.data.get(dataId);
+      if (stored instanceof Uint16Array) return this.#expand(stored);
       const values = super.readSync(dataId);
       // The caller's array must not change when the buffer finds its next tensor.
       const recycles = ArrayBuffer.isView(values) && this.pool.owns(values.buffer);
@@ -117,8 +154,27 @@ function createBackend(addon: NativeAddon): NativeBackend {
       return { info: this.makeTensorInfo(shape, 'float32', values), values };
     }
 
-    values(tensor: tf.TensorInfo): tf.TypedArray {
+    allocateHalves(shape: number[]): { info: tf.TensorInfo; values: Uint16Array } {
+      const size = tf.util.sizeFromShape(shape);
+      const values = new Uint16Array(this.pool.take(size * 2), 0, size);
+      // To TensorFlow.js a float32 tensor like any other.
+      const info = this.makeTensorInfo(shape, 'float32', values as unknown as Float32Array);
+      return { info, values };
+    }
+
+    stored(tensor: tf.TensorInfo): tf.TypedArray | Uint16Array {
       return this.data.get(tensor.dataId).values as tf.TypedArray;
+    }
+
+    values(tensor: tf.TensorInfo): tf.TypedArray {
+      const stored = this.stored(tensor);
+      return stored instanceof Uint16Array ? this.#expand(stored) : stored;
+    }
+
+    #expand(halves: Uint16Array): Float32Array {
+      const values = new Float32Array(halves.length);
+      addon.fromBfloat16(halves.length, halves, values);
+      return values;
     }
 
     #retain(values: tf.backend_util.BackendValues): void {

@@ -61,7 +61,7 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
   CachedAttention({ backend, inputs: { q, k, v, ...caches }, attrs }) {
     const [B, T, H, D] = q.shape;
     const out = backend.allocate(q.shape);
-    const held = (side: string) => Array.from({ length: B }, (_, b) => backend.values(caches[`${side}${b}`]));
+    const held = (side: string) => Array.from({ length: B }, (_, b) => backend.stored(caches[`${side}${b}`]));
     backend.addon.cachedAttention(
       B,
       T,
@@ -119,7 +119,7 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
     const [V, C] = table.shape;
     const y = backend.allocate([...ids.shape, C]);
     const n = sizeFromShape(ids.shape);
-    backend.addon.embedding(n, V, C, backend.values(ids), backend.values(table), y.values);
+    backend.addon.embedding(n, V, C, backend.values(ids), backend.stored(table), y.values);
     return y.info;
   },
 
@@ -141,7 +141,7 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
       weight.shape[0],
       C,
       backend.precision === 'bfloat16',
-      ...[x, weight, targets].map((tensor) => backend.values(tensor)),
+      ...[x, weight, targets].map((tensor) => backend.stored(tensor)),
       optionalValues(backend, mask),
       losses.values,
       null,
@@ -160,7 +160,7 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
       weight.shape[0],
       C,
       backend.precision === 'bfloat16',
-      ...[x, weight, targets].map((tensor) => backend.values(tensor)),
+      ...[x, weight, targets].map((tensor) => backend.stored(tensor)),
       null,
       losses.values,
       greedyIds,
@@ -171,7 +171,7 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
   },
 
   AdamW({ backend, inputs: { parameter, gradient, firstMoment, secondMoment }, attrs }) {
-    const arrays = [parameter, gradient, firstMoment, secondMoment].map((tensor) => backend.values(tensor));
+    const arrays = [parameter, gradient, firstMoment, secondMoment].map((tensor) => backend.stored(tensor));
     backend.addon.adamW(
       arrays[0].length,
       attrs.learningRate,
@@ -185,6 +185,12 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
       ...arrays,
     );
     return [];
+  },
+
+  StoreBfloat16({ backend, inputs: { x } }) {
+    const y = backend.allocateHalves(x.shape);
+    backend.addon.toBfloat16(y.values.length, backend.values(x) as Float32Array, y.values);
+    return y.info;
   },
 
   SumOfSquares({ backend, inputs: { x } }) {
@@ -217,7 +223,7 @@ const overrides: Record<string, (call: Call) => tf.TensorInfo | undefined> = {
     if (!sharedA && !sharedB && !arraysEqual(batchA, batchB)) return undefined;
     const batchShape = tf.broadcast_util.assertAndGetBroadcastShape(batchA, batchB);
     const c = backend.allocate([...batchShape, M, N]);
-    const [aValues, bValues] = [backend.values(a), backend.values(b)] as Float32Array[];
+    const [aValues, bValues] = [backend.values(a), backend.stored(b)];
     const bfloat16 = backend.precision === 'bfloat16';
     const batch = sizeFromShape(batchShape);
     const { gemm } = backend.addon;
@@ -272,7 +278,7 @@ export function registerNativeKernels(): void {
     tf.registerKernel({ kernelName, backendName, kernelFunc: kernelFunc as unknown as tf.KernelFunc });
   }
   for (const [kernelName, override] of Object.entries(overrides)) {
-    const fallback = tf.getKernel(kernelName, 'cpu').kernelFunc;
+    const fallback = tf.getKernel(kernelName, backendName).kernelFunc;
     const kernelFunc: tf.KernelFunc = (call) => override(call as unknown as Call) ?? fallback(call);
     tf.unregisterKernel(kernelName, backendName);
     tf.registerKernel({ kernelName, backendName, kernelFunc });

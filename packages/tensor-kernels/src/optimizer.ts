@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { hasKernel, runKernel } from './ops.ts';
+import { isStoredAsBfloat16 } from './precision.ts';
 
 /** One parameter's AdamW update; tensors of one shape. */
 export interface AdamWOptions {
@@ -28,6 +29,11 @@ export interface AdamWOptions {
 export function adamW(options: AdamWOptions): void {
   const { parameter, gradient, firstMoment, secondMoment, ...hyperparameters } = options;
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = hyperparameters;
+  if (isStoredAsBfloat16(parameter)) {
+    throw new Error(
+      'adamW: the parameter is stored as bfloat16, which would round small updates away; train float32 weights',
+    );
+  }
   if (hasKernel('AdamW')) {
     runKernel('AdamW', { parameter, gradient, firstMoment, secondMoment }, hyperparameters);
     return;
