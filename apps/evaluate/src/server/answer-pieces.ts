@@ -1,0 +1,119 @@
+/** Tokens of the engine to text: what responses are made of, whole or streamed. */
+import { StopScanner } from './stop-scanner.ts';
+import type { FinishReason, StreamedToken, TokenStream } from './token-stream.ts';
+import type { TokenTexts } from './token-texts.ts';
+
+/** A token as responses show it. */
+export interface ShownToken {
+  readonly id: number;
+  readonly logprob: number;
+  readonly text: string;
+  /** UTF-8 of what it adds to the text; empty for a special token. */
+  readonly bytes: readonly number[];
+}
+
+/** A token with its place. */
+export interface PlacedToken extends Omit<ShownToken, 'logprob'> {
+  /** Absent for the first of a prompt. */
+  readonly logprob?: number;
+  readonly isPrompt: boolean;
+  /** Where in the text of the choice it begins, in code points. */
+  readonly offset: number;
+  readonly top?: readonly ShownToken[];
+}
+
+/** What a choice grows by. */
+export interface Piece {
+  /** Of the choice. */
+  readonly index: number;
+  readonly text: string;
+  /** Its tokens, where log-probabilities were asked for. */
+  readonly tokens: readonly PlacedToken[];
+  /** Tokens generated, a stop id and those of a stop text included. */
+  readonly numNew: number;
+  /** With the last piece. */
+  readonly finish?: FinishReason;
+}
+
+/** How tokens become the text of a choice. */
+export interface TextOptions {
+  readonly texts: TokenTexts;
+  readonly stops: readonly string[];
+  readonly withTokens: boolean;
+  /** Whether the first token begins a text, so that SentencePiece's leading space goes. */
+  readonly beginsText: boolean;
+}
+
+/** The pieces of one choice; the last one has `finish`. Leaving early frees the sequence. */
+export async function* readPieces(
+  stream: TokenStream,
+  index: number,
+  { texts, stops, withTokens, beginsText }: TextOptions,
+): AsyncGenerator<Piece, void, undefined> {
+  // A stop text in the prompt ends nothing.
+  const prompt = new StopScanner([]);
+  const answer = new StopScanner(stops);
+  let isFirst = beginsText;
+  for await (const batch of stream) {
+    await texts.load(batch.flatMap(({ id, top = [] }) => [id, ...top.map((token) => token.id)]));
+    let text = '';
+    let numNew = 0;
+    const tokens: PlacedToken[] = [];
+    for (const token of batch) {
+      const { id, isPrompt } = token;
+      if (!isPrompt) {
+        text += prompt.end();
+        numNew++;
+      }
+      if (withTokens) tokens.push(placed(token, prompt.numCharacters + answer.numCharacters, texts));
+      const bytes = texts.bytes(id, { isFirst });
+      if (texts.bytes(id).length > 0) isFirst = false;
+      text += (isPrompt ? prompt : answer).push(bytes);
+      if (answer.isStopped) break;
+    }
+    if (answer.isStopped) {
+      yield { index, text, tokens, numNew, finish: 'stop' };
+      return;
+    }
+    if (text !== '' || tokens.length > 0 || numNew > 0) yield { index, text, tokens, numNew };
+  }
+  yield { index, text: prompt.end() + answer.end(), tokens: [], numNew: 0, finish: stream.finish };
+}
+
+function placed(
+  { id, isPrompt, logprob, top }: StreamedToken,
+  offset: number,
+  texts: TokenTexts,
+): PlacedToken {
+  const shown = { id, text: texts.shown(id), bytes: [...texts.bytes(id)] };
+  return { ...shown, isPrompt, logprob, offset, top: top?.map((token) => showRanked(token, texts)) };
+}
+
+function showRanked({ id, logprob }: { id: number; logprob: number }, texts: TokenTexts): ShownToken {
+  return { id, logprob, text: texts.shown(id), bytes: [...texts.bytes(id)] };
+}
+
+/** Items of many sources as they come; leaving early leaves all of them. */
+export async function* merge<T>(
+  sources: readonly AsyncGenerator<T, void>[],
+): AsyncGenerator<T, void, undefined> {
+  const ask = async (source: AsyncGenerator<T, void>) => ({ source, result: await source.next() });
+  const asked = new Map(sources.map((source) => [source, ask(source)]));
+  try {
+    while (asked.size > 0) {
+      const { source, result } = await Promise.race(asked.values());
+      if (result.done) {
+        asked.delete(source);
+        continue;
+      }
+      asked.set(source, ask(source));
+      yield result.value;
+    }
+  } finally {
+    // Those that are asked answer first, or never: nobody is to wait for them, nor to hear of their errors.
+    for (const [source, answer] of asked) {
+      answer.catch(() => {});
+      void source.return().catch(() => {});
+    }
+  }
+}

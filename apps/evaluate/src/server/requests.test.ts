@@ -1,0 +1,117 @@
+import { describe, expect, test } from 'vitest';
+import { chat, serve } from './testing.ts';
+
+describe('bodies that are none are refused', () => {
+  test.each([
+    ['', 400],
+    ['{', 400],
+    ['null', 400],
+    ['[]', 400],
+    ['"text"', 400],
+    ['{"prompt": "a"', 400],
+    ['{"__proto__": {"n": 2}, "prompt": "a"}', 400],
+    ['{"prompt": "a", "prompt": 5}', 400],
+  ])('%s', async (text, status) => {
+    const client = await serve();
+    const answer = await client.post('/v1/completions', text);
+    expect(answer).toMatchObject({ status, json: { error: { type: 'invalid_request_error' } } });
+  });
+
+  test('other kinds of content, and bodies beyond the limit', async () => {
+    const client = await serve({ limits: { maxBody: 2000 } });
+    const text = { headers: { 'content-type': 'text/plain' } };
+    expect((await client.post('/v1/completions', '{"prompt":"a"}', text)).status).toBe(415);
+    expect((await client.complete({ prompt: 'a'.repeat(2000) })).status).toBe(413);
+  });
+
+  test('a prompt of a megabyte is read and refused for its length', async () => {
+    const client = await serve();
+    const answer = await client.complete({ prompt: 'The captain sees '.repeat(60_000) });
+    expect(answer).toMatchObject({ status: 400, json: { error: { code: 'context_length_exceeded' } } });
+  });
+});
+
+describe('fields', () => {
+  const hi = { messages: [{ role: 'user', content: 'Hi' }] };
+  test.each<[string, object, string, RegExp]>([
+    ['completions', {}, 'prompt', /expected a text, a list/],
+    ['completions', { prompt: [] }, 'prompt', /expected a text, a list/],
+    ['completions', { prompt: ['a', 5] }, 'prompt', /expected a text, a list/],
+    ['completions', { prompt: [[1], []] }, 'prompt', /got no tokens/],
+    ['completions', { prompt: [1, 320] }, 'prompt', /token id 320, expected ids below 320/],
+    ['completions', { prompt: [-1] }, 'prompt', /token id -1/],
+    ['completions', { prompt: '', add_special_tokens: false }, 'prompt', /got no tokens/],
+    ['completions', { prompt: 'a', temperature: -1 }, 'temperature', /^temperature: /],
+    ['completions', { prompt: 'a', top_p: 2 }, 'top_p', /^top_p: /],
+    ['completions', { prompt: 'a', n: 0 }, 'n', /^n: /],
+    ['completions', { prompt: 'a', n: 1.5 }, 'n', /^n: /],
+    ['completions', { prompt: 'a', seed: 1e300 }, 'seed', /^seed: /],
+    ['completions', { prompt: 'a', max_tokens: -1 }, 'max_tokens', /^max_tokens: /],
+    ['completions', { prompt: 'a', logprobs: 21 }, 'logprobs', /^logprobs: /],
+    ['completions', { prompt: 'a', stop: '' }, 'stop', /^stop: /],
+    ['completions', { prompt: 'a', stop: ['a', 5] }, 'stop.1', /^stop.1: /],
+    ['completions', { prompt: 'a', best_of: 2 }, 'best_of', /is not supported, got 2, expected n \(1\)/],
+    ['completions', { prompt: 'a', suffix: 'b' }, 'suffix', /is not supported, got "b", expected null or ""/],
+    ['completions', { prompt: 'a', logit_bias: { 5: 1 } }, 'logit_bias', /is not supported/],
+    [
+      'completions',
+      { prompt: 'a', presence_penalty: 0.5 },
+      'presence_penalty',
+      /got 0.5, expected null or 0/,
+    ],
+    ['completions', { prompt: 'a', top_k: 5 }, 'top_k', /no field of this endpoint; leave it out/],
+    ['completions', { prompt: 'a', stream_options: {} }, 'stream_options', /without stream/],
+    ['chat/completions', {}, 'messages', /^messages: /],
+    ['chat/completions', { messages: [] }, 'messages', /^messages: /],
+    ['chat/completions', { messages: [{ role: 'user' }] }, 'messages.0.content', /content/],
+    ['chat/completions', { messages: [{ role: 'tool', content: '' }] }, 'messages.0.role', /role/],
+    [
+      'chat/completions',
+      { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
+      'messages.0.content.0.type',
+      /type/,
+    ],
+    ['chat/completions', { ...hi, tools: [{ type: 'function' }] }, 'tools', /is not supported/],
+    [
+      'chat/completions',
+      { ...hi, response_format: { type: 'json_object' } },
+      'response_format',
+      /is not supported/,
+    ],
+    ['chat/completions', { ...hi, top_logprobs: 2 }, 'top_logprobs', /without logprobs/],
+    ['chat/completions', { ...hi, max_tokens: 2, max_completion_tokens: 3 }, 'max_tokens', /expected one/],
+    ['chat/completions', { ...hi, prompt: 'a' }, 'prompt', /no field of this endpoint/],
+  ])('%s %j: %s', async (path, body, param, message) => {
+    const { status, json } = await (await serve({ chat })).post(`/v1/${path}`, body);
+    expect(status).toBe(400);
+    expect(json.error).toMatchObject({
+      param,
+      type: 'invalid_request_error',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test('that change nothing are taken', async () => {
+    const client = await serve();
+    const body = {
+      prompt: 'a',
+      max_tokens: 1,
+      temperature: 0,
+      top_p: 1,
+      n: 1,
+      best_of: 1,
+      stream: false,
+      stop: null,
+      logprobs: null,
+      echo: false,
+      suffix: null,
+      seed: null,
+      frequency_penalty: 0,
+      presence_penalty: 0.0,
+      logit_bias: {},
+      user: 'me',
+      metadata: { a: 'b' },
+    };
+    expect((await client.complete(body)).status).toBe(200);
+  });
+});

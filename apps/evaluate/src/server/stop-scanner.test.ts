@@ -1,0 +1,51 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { StopScanner } from './stop-scanner.ts';
+
+/** Bytes of a text cut at any place, in the middle of characters too. */
+const cutBytes = fc
+  .tuple(fc.string({ unit: fc.constantFrom('a', 'b', 'é', '😀') }), fc.array(fc.nat(60)))
+  .map(([text, cuts]) => {
+    const bytes = new TextEncoder().encode(text);
+    const at = [0, ...cuts.map((cut) => Math.min(cut, bytes.length)).sort((a, b) => a - b), bytes.length];
+    return { text, pieces: at.slice(1).map((end, i) => bytes.subarray(at[i], end)) };
+  });
+
+test('property: gives out the text up to the first stop text, and never takes anything back', () => {
+  const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '😀'), minLength: 1, maxLength: 4 }), {
+    maxLength: 1,
+  });
+  const property = fc.property(cutBytes, stops, ({ text, pieces }, ends) => {
+    const scanner = new StopScanner(ends);
+    let given = '';
+    for (const piece of pieces) {
+      given += scanner.push(piece);
+      expect(text.startsWith(given)).toBe(true);
+    }
+    given += scanner.end();
+    const at = ends.map((end) => text.indexOf(end)).find((place) => place >= 0);
+    expect(scanner.isStopped).toBe(at !== undefined);
+    expect(given).toBe(at === undefined ? text : text.slice(0, at));
+    expect(scanner.numCharacters).toBe([...given].length);
+  });
+  fc.assert(property, { numRuns: 1000 });
+});
+
+test('holds back no more than what could become a stop text', () => {
+  const scanner = new StopScanner(['\n\n', 'END']);
+  const push = (text: string) => scanner.push(new TextEncoder().encode(text));
+  expect(push('one\n')).toBe('one');
+  expect(push('twoE')).toBe('\ntwo');
+  expect(push('N')).toBe('');
+  expect(push('x')).toBe('ENx');
+  expect(push('END\n\n')).toBe('');
+  expect(scanner.isStopped).toBe(true);
+  expect(push('more') + scanner.end()).toBe('');
+});
+
+test('bytes that are no text become U+FFFD', () => {
+  const scanner = new StopScanner([]);
+  expect(scanner.push(Uint8Array.of(0xf0, 0x9f))).toBe('');
+  expect(scanner.push(Uint8Array.of(0x41))).toBe('\u{fffd}A');
+  expect(scanner.push(Uint8Array.of(0xc3)) + scanner.end()).toBe('\u{fffd}');
+});

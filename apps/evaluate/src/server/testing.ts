@@ -1,0 +1,176 @@
+/** What the tests of the server share; not part of the build. */
+import { existsSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
+import { createLlama, type Llama, loadLlama, parseConfig } from '@meap/llama-model';
+import { setBackend } from '@meap/tensor-kernels';
+import { loadTokenizer, type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
+import { onTestFinished } from 'vitest';
+import type { ChatPrompts } from './plan.ts';
+import { type RunningServer, type ServerLimits, type ServerOptions, startServer } from './server.ts';
+
+await setBackend('native').catch(() => setBackend('cpu'));
+
+const documents = Array.from(
+  { length: 30 },
+  (_, i) => `The captain sees ${i} whales, é ü 😀, and a sailor follows.`,
+);
+
+/** 320 tokens of byte-level BPE: `<s>` 0, `</s>` 1. */
+export const tinyTokenizer: Tokenizer = await trainBpeTokenizer({ documents, vocabSize: 320 });
+
+/** A random model of two small layers; its weights are large, so that its choices are not all alike. */
+export const tinyModel: Llama = createLlama(
+  parseConfig({
+    vocab_size: tinyTokenizer.vocabSize,
+    hidden_size: 16,
+    intermediate_size: 32,
+    num_hidden_layers: 2,
+    num_attention_heads: 2,
+    max_position_embeddings: 128,
+    initializer_range: 0.5,
+    bos_token_id: tinyTokenizer.bosTokenId ?? null,
+    eos_token_id: tinyTokenizer.eosTokenId ?? null,
+  }),
+  { seed: 1 },
+);
+
+/** A template that writes `role: content` lines, and refuses two of the same role in a row. */
+export const chat: ChatPrompts = {
+  endOfAnswerId: 13,
+  encodePrompt: (messages) => {
+    for (const [i, { role }] of messages.entries()) {
+      if (role === messages[i - 1]?.role) throw new Error(`roles must alternate, got ${role} twice`);
+    }
+    const lines = messages.map(({ role, content }) => `${role}: ${content}\n`);
+    return tinyTokenizer.encode(`${lines.join('')}assistant:`);
+  },
+};
+
+const stories = `${process.env.MEAP_DATA}/models/stories260K`;
+export const hasStories = existsSync(stories);
+
+/** A trained model, where it is. */
+export async function loadStories(): Promise<{ model: Llama; tokenizer: Tokenizer }> {
+  const model = await loadLlama(stories);
+  onTestFinished(() => model.dispose());
+  return { model, tokenizer: loadTokenizer(stories) };
+}
+
+export const limits: ServerLimits = {
+  maxBatch: 8,
+  maxQueue: 256,
+  maxContext: 512,
+  maxBody: 4 * 1024 * 1024,
+  requestTimeout: 60_000,
+  readerPatience: 30_000,
+  shutdownGrace: 10_000,
+};
+
+/** Serves the tiny model, or another, for the length of a test. */
+export async function serve(
+  changes: Partial<Omit<ServerOptions, 'limits'>> & { limits?: Partial<ServerLimits> } = {},
+) {
+  const server = await startServer({
+    model: tinyModel,
+    tokenizer: tinyTokenizer,
+    name: 'tiny',
+    host: '127.0.0.1',
+    port: 0,
+    addSpecialTokens: true,
+    ...changes,
+    limits: { ...limits, ...changes.limits },
+  });
+  onTestFinished(() => server.close());
+  return new Client(server);
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: tests read what they expect out of any answer.
+type Json = any;
+
+/** What a server answered. */
+export interface Answer {
+  status: number;
+  headers: Headers;
+  text: string;
+  json: Json;
+}
+
+/** Talks to a server as programs do. */
+export class Client {
+  readonly server: RunningServer;
+  readonly url: string;
+
+  constructor(server: RunningServer) {
+    this.server = server;
+    this.url = server.url;
+  }
+
+  async get(path: string, headers: Record<string, string> = {}): Promise<Answer> {
+    return answerOf(await fetch(new URL(path, this.url), { headers }));
+  }
+
+  /** Posts a body, as JSON unless it is a text already. */
+  async post(path: string, body: unknown, init: RequestInit = {}): Promise<Answer> {
+    const text = typeof body === 'string' ? body : JSON.stringify(body);
+    const headers = { 'content-type': 'application/json', ...init.headers };
+    return answerOf(await fetch(new URL(path, this.url), { method: 'POST', body: text, ...init, headers }));
+  }
+
+  complete(body: object): Promise<Answer> {
+    return this.post('/v1/completions', body);
+  }
+
+  /** The events of a streamed answer, parsed; `[DONE]` as it is. */
+  async stream(path: string, body: object): Promise<Json[]> {
+    const { text } = await this.post(path, { ...body, stream: true });
+    return text
+      .split('\n\n')
+      .filter((event) => event !== '')
+      .map((event) => {
+        const data = event.replace(/^data: /, '');
+        return data === '[DONE]' ? data : JSON.parse(data);
+      });
+  }
+
+  /** Sends a request without reading its response; headers are as given, `Host` too. */
+  open(path: string, body: object, headers: Record<string, string> = {}): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const options = {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        agent: false,
+      };
+      const sent = request(new URL(path, this.url), options, resolve);
+      sent.on('error', reject);
+      sent.end(JSON.stringify(body));
+    });
+  }
+
+  /** A value of `/metrics`. */
+  async metric(name: string): Promise<number> {
+    const { text } = await this.get('/metrics');
+    return Number(
+      text
+        .split('\n')
+        .find((line) => line.startsWith(`${name} `))
+        ?.split(' ')
+        .at(-1),
+    );
+  }
+}
+
+async function answerOf(response: Response): Promise<Answer> {
+  const text = await response.text();
+  const isJson = response.headers.get('content-type')?.startsWith('application/json');
+  return {
+    status: response.status,
+    headers: response.headers,
+    text,
+    json: isJson ? JSON.parse(text) : undefined,
+  };
+}
+
+/** Waits until something holds. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
