@@ -1,5 +1,24 @@
 export { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
 export type { Answer, AnswerStore } from './answers.ts';
+export {
+  type AttentionContrast,
+  type AttentionDifference,
+  type AttentionStatistic,
+  type ContrastOptions,
+  contrastAttention,
+  type MaskedSequence,
+} from './attention-contrast.ts';
+export {
+  type AttentionShares,
+  attentionShares,
+  type PromptPart,
+  type PromptShares,
+  type Segment,
+  type SegmentedPrompt,
+  type SegmentShare,
+  type SharesOptions,
+  segmentPrompt,
+} from './attention-shares.ts';
 export { type EncodingOptions, encodePair, scorePairs } from './encode-pair.ts';
 export { EvalsError } from './error.ts';
 export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';
