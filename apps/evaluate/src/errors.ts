@@ -1,3 +1,4 @@
+import { EvalsError } from '@meap/evals';
 import {
   AdapterError,
   CheckpointError,
@@ -10,6 +11,7 @@ import { ConfigurationError, RunError, userErrorTest } from '@meap/recipe-cli';
 import { SafetensorsError } from '@meap/safetensors';
 import { BackendError } from '@meap/tensor-kernels';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
+import { TrainerError } from '@meap/trainer';
 
 /** A model that cannot be evaluated: its folder is not one of a model, or a request does not fit it. */
 export class ModelError extends Error {
@@ -25,10 +27,12 @@ export const isUserError = userErrorTest([
   ConfigurationError,
   ContextLengthError,
   DatasetError,
+  EvalsError,
   GenerateOptionError,
   ModelError,
   RunError,
   SafetensorsError,
   TokenInputError,
   TokenizerError,
+  TrainerError,
 ]);

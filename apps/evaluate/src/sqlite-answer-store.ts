@@ -46,7 +46,7 @@ export function openAnswerStore(directory: string, fingerprint: string): SqliteA
         } catch (error) {
           if (database.inTransaction) database.exec('ROLLBACK');
           throw new RunError(
-            `${path}: an answer cannot be kept: ${reasonOf(error)}; make room, or --no-cache`,
+            `${path}: an answer cannot be kept: ${reasonOf(error)}; make room, or --resume never`,
           );
         }
       },
@@ -83,7 +83,7 @@ function openDatabase(path: string): sqlite.Database {
     return database;
   } catch (error) {
     database?.close();
-    throw new RunError(`${path}: cannot be used: ${reasonOf(error)}; delete it, or --no-cache`);
+    throw new RunError(`${path}: cannot be used: ${reasonOf(error)}; delete it, or --resume never`);
   }
 }
 
@@ -94,12 +94,12 @@ function lock(folder: string): () => void {
     if (error instanceof RunLockedError) {
       throw new RunError(
         `--cache: ${folder} is in use by another evaluation of this model, expected one at a time; wait for it, ` +
-          'or give another --cache, or --no-cache',
+          'or give another --cache, or --resume never',
       );
     }
     const reason = reasonOf((error as Error).cause ?? error);
     throw new RunError(
-      `--cache: ${folder} cannot be written: ${reason}; give another --cache, or --no-cache`,
+      `--cache: ${folder} cannot be written: ${reason}; give another --cache, or --resume never`,
     );
   }
 }

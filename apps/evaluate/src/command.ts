@@ -1,0 +1,26 @@
+/** The command line of `meap-evaluate`, as a function from arguments to an exit code. */
+import { type CommandIo, EXIT, packageVersion, runCommand } from '@meap/recipe-cli';
+import { Command } from 'commander';
+import { isUserError } from './errors.ts';
+import { addListCommand } from './list-command.ts';
+import { addRunCommand } from './run-command.ts';
+
+/** Runs `meap-evaluate`; everything it has to say to its user goes through `io`. */
+export async function evaluateCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
+  let code: number = EXIT.done;
+  const program = new Command('meap-evaluate')
+    .description('Evaluate LLaMA, Mistral and Qwen2 models as the MEAP paper does.')
+    .version(packageVersion(import.meta.url))
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => io.stdout.write(text),
+      writeErr: (text) => io.stderr.write(text),
+    });
+  addRunCommand(program, argv, io, (exit) => {
+    code = exit;
+  });
+  addListCommand(program, io);
+  const action = async () => program.help({ error: true });
+  const ended = await runCommand(program, argv, { io, isUserError, action });
+  return ended === EXIT.done ? code : ended;
+}

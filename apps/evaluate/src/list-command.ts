@@ -1,0 +1,29 @@
+/** `meap-evaluate list`: what there is to evaluate. */
+import type { CommandIo } from '@meap/recipe-cli';
+import type { Command } from 'commander';
+import { DATA_SETS } from './data-sets.ts';
+import { TASKS, type TaskEntry } from './task-catalog.ts';
+
+/** Adds `list` to a program. */
+export function addListCommand(program: Command, io: CommandIo): void {
+  const command = program
+    .command('list')
+    .description('Show all tasks, what they measure, and the data they need.')
+    .option('--json', 'print one JSON object a line');
+  command.action(() => {
+    const entries = Object.entries<TaskEntry>(TASKS);
+    const width = Math.max(...entries.map(([name]) => name.length));
+    for (const [name, { description, data }] of entries) {
+      const sources = data.map((set) => ({ name: set, ...DATA_SETS[set] }));
+      if (command.opts<{ json?: true }>().json) {
+        const files = sources.map(({ name, what, source }) => ({ name, what, source }));
+        io.stdout.write(`${JSON.stringify({ task: name, description, data: files })}\n`);
+        continue;
+      }
+      io.stdout.write(`${name.padEnd(width)}  ${description}\n`);
+      for (const { name, what, source } of sources) {
+        io.stdout.write(`${' '.repeat(width)}    data.${name}: ${what}; ${source}\n`);
+      }
+    }
+  });
+}

@@ -1,0 +1,95 @@
+/** What an evaluation would ask, found out without a model's weights. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { countParameters, parseConfig } from '@meap/llama-model';
+import { short } from '@meap/recipe-cli';
+import { loadTokenizer } from '@meap/token-dataset';
+import { markdownTable } from 'markdown-table';
+import type { EvaluateConfig } from './config.ts';
+import { findModel } from './model-directory.ts';
+import { makeTasks } from './run.ts';
+import { openTextTokenizer } from './text-tokenizer.ts';
+
+/** What one task would ask. */
+export interface TaskPlan {
+  readonly task: string;
+  /** Rows that would be asked. */
+  readonly rows: number;
+  readonly requests: number;
+  /** Tokens read and at most written, as if nothing were shared. */
+  readonly tokens: number;
+  /** Rows that do not fit the model, by reason. */
+  readonly skipped: Readonly<Record<string, number>>;
+}
+
+/** What an evaluation would ask. */
+export interface EvaluationPlan {
+  readonly model: string;
+  readonly parameters: number;
+  readonly contextLength: number;
+  readonly tasks: readonly TaskPlan[];
+}
+
+/** Reads data and tokenizer and makes every request, but asks none. */
+export async function planEvaluation(config: EvaluateConfig): Promise<EvaluationPlan> {
+  const tasks = await makeTasks(config);
+  const directory = await findModel(config.model.path);
+  const path = join(directory.base, 'config.json');
+  const modelConfig = parseConfig(JSON.parse(readFileSync(path, 'utf8')), path);
+  const contextLength = modelConfig.max_position_embeddings;
+  const tokenizer = await openTextTokenizer(directory.tokenizer, loadTokenizer(directory.tokenizer));
+  const chosen = config.samples && new Set(config.samples);
+  try {
+    return {
+      model: config.model.path,
+      parameters: countParameters(modelConfig),
+      contextLength,
+      tasks: tasks.map((task) => {
+        const plan = {
+          task: task.name,
+          rows: 0,
+          requests: 0,
+          tokens: 0,
+          skipped: {} as Record<string, number>,
+        };
+        let index = 0;
+        for (const { ask } of task.items({ tokenizer, contextLength })) {
+          if (config.limit !== undefined && index >= config.limit) break;
+          if (chosen && !chosen.has(index++)) continue;
+          if (!chosen) index++;
+          if (ask.kind === 'skip') {
+            plan.skipped[ask.reason] = (plan.skipped[ask.reason] ?? 0) + 1;
+            continue;
+          }
+          plan.rows++;
+          plan.requests += ask.requests.length;
+          for (const request of ask.requests) {
+            plan.tokens +=
+              'context' in request
+                ? request.context.length + request.continuation.length
+                : request.prompt.length + request.maxNewTokens;
+          }
+        }
+        return plan;
+      }),
+    };
+  } finally {
+    tokenizer.dispose();
+  }
+}
+
+/** A plan for people. */
+export function renderPlan({ model, parameters, contextLength, tasks }: EvaluationPlan): string {
+  const rows = tasks.map(({ task, rows, requests, tokens, skipped }) => [
+    task,
+    ...[rows, requests].map(String),
+    short(tokens),
+    String(Object.values(skipped).reduce((sum, count) => sum + count, 0)),
+  ]);
+  const header = ['Tasks', 'Rows', 'Requests', 'Tokens', 'Skipped'];
+  return [
+    `model        ${model}, ${short(parameters)} parameters, context of ${contextLength} tokens`,
+    '',
+    markdownTable([header, ...rows], { align: ['l', 'r', 'r', 'r', 'r'] }),
+  ].join('\n');
+}

@@ -1,0 +1,46 @@
+import type { MetricResult, TaskResult } from '@meap/evals';
+import { markdownTable } from 'markdown-table';
+
+const HEADER = ['Tasks', 'Version', 'n', 'Metric', '', 'Value', '', 'Stderr'];
+const ALIGN = ['l', 'r', 'r', 'l', 'l', 'r', 'l', 'r'];
+
+/** Results as lm-evaluation-harness prints them, in Markdown, with the rows of each group below its task. */
+export function renderResults(results: readonly TaskResult[]): string {
+  const rows = results.flatMap((result) => [
+    ...metricRows(result, result.task, String(result.version), result.results),
+    ...Object.entries(result.groups).flatMap(([group, values]) =>
+      values.flatMap(({ value, results }) => metricRows(result, ` - ${group} ${value}`, '', results)),
+    ),
+  ]);
+  const table = markdownTable([HEADER, ...rows], { align: ALIGN });
+  return [table, ...results.flatMap(describeSkipped)].join('\n');
+}
+
+function metricRows(
+  { metrics }: TaskResult,
+  name: string,
+  version: string,
+  results: Readonly<Record<string, MetricResult>>,
+): string[][] {
+  return metrics
+    .filter((metric) => results[metric.name] !== undefined)
+    .map((metric, i) => {
+      const { value, standardError, numItems } = results[metric.name];
+      return [
+        i === 0 ? name : '',
+        i === 0 ? version : '',
+        i === 0 ? String(numItems) : '',
+        metric.name,
+        metric.higherIsBetter ? '↑' : '↓',
+        value.toFixed(4),
+        '±',
+        standardError?.toFixed(4) ?? 'N/A',
+      ];
+    });
+}
+
+function describeSkipped({ task, skipped }: TaskResult): string[] {
+  if (skipped.length === 0) return [];
+  const rows = skipped.length === 1 ? '1 row' : `${skipped.length} rows`;
+  return [`${task}: ${rows} skipped, the first: ${skipped[0].id}: ${skipped[0].reason}`];
+}

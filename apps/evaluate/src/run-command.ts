@@ -1,0 +1,162 @@
+/** `meap-evaluate run`: a model on tasks. */
+import { basename, join, resolve } from 'node:path';
+import { type CommandIo, commandToResume, EXIT, numberFlag } from '@meap/recipe-cli';
+import { stopOnSignals } from '@meap/trainer';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { loadConfig } from './config.ts';
+import { planEvaluation, renderPlan } from './plan.ts';
+import { createProgress } from './progress.ts';
+import { renderResults } from './results-table.ts';
+import { type EvaluationResults, type RunEvaluationOptions, runEvaluation } from './run.ts';
+import { defaultCacheDirectory } from './sqlite-answer-store.ts';
+
+/** Flags that say what to evaluate, and how. */
+export interface RunFlags {
+  model?: string;
+  tasks?: string[];
+  config?: string;
+  set: string[];
+  data?: string;
+  limit?: number;
+  samples?: number[];
+  bos?: true;
+  seed?: number;
+  backend?: string;
+  precision?: string;
+  out?: string;
+  logSamples?: true;
+  cache: string;
+  resume: 'auto' | 'never';
+  dryRun?: true;
+  json?: true;
+}
+
+/** Adds the flags that every command has which asks a model. */
+export function withRunFlags(command: Command): Command {
+  return command
+    .option('--tasks <names>', 'tasks, with commas between them; `meap-evaluate list` shows them', nameList)
+    .option('--config <file>', 'recipe to run')
+    .option('--set <key=value>', 'change a key of the recipe, such as bos=true; repeatable', collect, [])
+    .option('--data <dir>', 'folder in which the tasks’ data are looked for')
+    .option('--limit <n>', 'ask only the first rows of each task', numberFlag)
+    .option('--samples <rows>', 'ask only these rows of each task, such as 0,7,20-29', rowList)
+    .option('--bos', 'put BOS before each context of the log-likelihood tasks')
+    .option('--seed <n>', 'key of what tasks draw', numberFlag)
+    .option('--backend <name>', 'auto, native, wasm or cpu')
+    .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')
+    .option('--log-samples', 'write what was asked and answered, row by row, into --out')
+    .option('--cache <dir>', 'where answers are kept from run to run', defaultCacheDirectory())
+    .addOption(
+      new Option('--resume <mode>', 'auto takes answers that are kept, never asks everything anew')
+        .choices(['auto', 'never'])
+        .default('auto'),
+    )
+    .option('--json', 'print one JSON object');
+}
+
+/** Adds `run` to a program; `done` hears its exit code. */
+export function addRunCommand(
+  program: Command,
+  argv: readonly string[],
+  io: CommandIo,
+  done: (code: number) => void,
+): void {
+  const command = program
+    .command('run')
+    .description('Evaluate a model on tasks.')
+    .option('--model <dir>', 'Hugging Face folder, PEFT adapter, or run directory')
+    .option('--out <dir>', 'folder for result files (default: runs/evaluate-NAME OF THE MODEL)')
+    .option('--dry-run', 'say what would be asked, without asking');
+  withRunFlags(command).action(async () => {
+    const flags = command.opts<RunFlags>();
+    const config = loadConfig(flags.config, overridesOf(flags));
+    if (flags.dryRun) {
+      const plan = await planEvaluation(config);
+      io.stdout.write(`${flags.json ? JSON.stringify(plan) : renderPlan(plan)}\n`);
+      return;
+    }
+    const out = flags.out ?? join('runs', `evaluate-${basename(resolve(config.model.path))}`);
+    const again = commandToResume(program.name(), argv, out);
+    const results = await runShown(flags, io, again, (options) => runEvaluation(config, { ...options, out }));
+    if (typeof results === 'number') return done(results);
+    io.stdout.write(
+      flags.json
+        ? `${JSON.stringify(results.harness)}\n`
+        : `\n${renderResults(results.tasks)}\n\nresults      ${join(out, 'results.json')}\n`,
+    );
+  });
+}
+
+/** Evaluates with progress and signals; an exit code instead of results when it was stopped. */
+export async function runShown(
+  flags: Pick<RunFlags, 'cache' | 'resume' | 'logSamples' | 'json'>,
+  io: CommandIo,
+  again: string,
+  run: (options: RunEvaluationOptions) => Promise<EvaluationResults>,
+): Promise<EvaluationResults | number> {
+  const { cache, resume, logSamples, json } = flags;
+  const interactive = io.stderr.isTTY === true && !process.env.CI;
+  const target = interactive || json ? io.stderr : io.stdout;
+  const progress = createProgress({ write: (text) => target.write(text), interactive }, io.stderr);
+  const stop = stopOnSignals();
+  stop.signal.addEventListener('abort', () =>
+    progress.note(`${stop.signal.reason}: stopping; again to end at once`),
+  );
+  try {
+    return await run({
+      cache: resume === 'auto' ? cache : undefined,
+      logSamples,
+      signal: stop.signal,
+      onEvent: progress.onEvent,
+    });
+  } catch (error) {
+    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
+    progress.close();
+    const kept = resume === 'auto' ? 'stopped; what was answered is kept' : 'stopped';
+    io.stdout.write(`${kept}; continue with: ${again}\n`);
+    return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
+  } finally {
+    progress.close();
+    stop.dispose();
+  }
+}
+
+/** All overrides that flags ask for; `--set` wins. */
+export function overridesOf(flags: RunFlags): string[] {
+  const { model, tasks, data, limit, samples, bos, seed, backend, precision } = flags;
+  const given = {
+    'model.path': model,
+    'data.folder': data,
+    tasks,
+    limit,
+    samples,
+    bos,
+    seed,
+    backend,
+    precision,
+  };
+  return [
+    ...Object.entries(given).flatMap(([key, value]) =>
+      value === undefined ? [] : [`${key}=${JSON.stringify(value)}`],
+    ),
+    ...flags.set,
+  ];
+}
+
+function collect(value: string, previous: string[]): string[] {
+  return [...previous, value];
+}
+
+function nameList(text: string): string[] {
+  return text.split(',').map((name) => name.trim());
+}
+
+/** Row numbers and ranges of them. */
+function rowList(text: string): number[] {
+  return text.split(',').flatMap((part) => {
+    const [, first, last = first] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];
+    const count = Number(last) - Number(first) + 1;
+    if (!(count >= 1)) throw new InvalidArgumentError('expected row numbers from 0, such as 0,7,20-29');
+    return Array.from({ length: count }, (_, i) => Number(first) + i);
+  });
+}
