@@ -56,7 +56,8 @@ export function prefixId({ bosId, eosId }: TextTokenizer): number {
   return id;
 }
 
-function bosId({ bosId }: TextTokenizer): number {
+/** BOS, for those who asked for it. */
+export function bosId({ bosId }: TextTokenizer): number {
   if (bosId === undefined)
     throw new EvalsError('encode: bos is on, but the tokenizer has no BOS; turn bos off');
   return bosId;

@@ -46,6 +46,16 @@ test('a model that knows nothing has the perplexity of its vocabulary, whatever 
   expect(Math.log2(results.word_perplexity.value)).toBeCloseTo((bitsPerCharacter * numCharacters) / 17, 9);
 });
 
+test('BOS is a token of its own where it is wanted, and no text of its own', () => {
+  const model = functionModel(() => ({ logLikelihood: 0, isGreedy: true }));
+  const [first, empty] = perplexityTask(['ab', ''], { bos: true }).items(model);
+  expect(first.ask).toEqual({
+    kind: 'score',
+    requests: [{ context: [BOS], continuation: [BOS, ...characters.encode('ab')] }],
+  });
+  expect(empty.ask.kind).toBe('skip');
+});
+
 test('refuses a tokenizer without BOS and EOS, and impossible overlaps', async () => {
   const model = functionModel(() => ({ logLikelihood: 0, isGreedy: true }), {
     contextLength: 4,

@@ -1,6 +1,6 @@
 /** How well a model predicts texts: perplexity per word and per byte, bits per byte. */
 import { bitsPerByte, weightedPerplexity } from './aggregation.ts';
-import { prefixId } from './encode-pair.ts';
+import { bosId, prefixId } from './encode-pair.ts';
 import { EvalsError } from './error.ts';
 import type { Score, ScoreRequest } from './language-model.ts';
 import { countWords } from './python-text.ts';
@@ -8,6 +8,13 @@ import type { Task, TaskItem } from './task.ts';
 
 /** Options of {@link perplexityTask}. */
 export interface PerplexityOptions {
+  /**
+   * Whether BOS is a token of the text, predicted like any other; false when absent.
+   *
+   * The harness does so where BOS is added to texts (see {@link EncodingOptions}): it predicts BOS from BOS, which
+   * costs a little. Needed only to get its number.
+   */
+  readonly bos?: boolean;
   /** Name of the task; `perplexity` when absent. */
   readonly name?: string;
   /**
@@ -23,11 +30,11 @@ export interface PerplexityOptions {
  * Every token is predicted exactly once, the first one from BOS (or EOS where there is no BOS), in windows as long as
  * the model's context. Words are what white space separates.
  *
- * @throws EvalsError, when items are made, for a tokenizer with neither BOS nor EOS, or `minContext` out of range.
+ * @throws EvalsError, when items are made, for a tokenizer that lacks the id it takes, or `minContext` out of range.
  */
 export function perplexityTask(
   texts: readonly string[],
-  { name = 'perplexity', minContext = 1 }: PerplexityOptions = {},
+  { bos = false, name = 'perplexity', minContext = 1 }: PerplexityOptions = {},
 ): Task {
   return {
     name,
@@ -37,17 +44,18 @@ export function perplexityTask(
       { name: 'byte_perplexity', higherIsBetter: false, aggregation: weightedPerplexity },
       { name: 'bits_per_byte', higherIsBetter: false, aggregation: bitsPerByte },
     ],
-    config: { output_type: 'loglikelihood_rolling', num_fewshot: 0, min_context: minContext },
+    config: { output_type: 'loglikelihood_rolling', num_fewshot: 0, bos, min_context: minContext },
     numItems: texts.length,
     *items({ tokenizer, contextLength }): Iterable<TaskItem> {
       for (const [index, text] of texts.entries()) {
-        const ids = tokenizer.encode(text);
+        const encoded = tokenizer.encode(text);
+        const ids = bos ? [bosId(tokenizer), ...encoded] : encoded;
         const numBytes = new TextEncoder().encode(text).length;
         yield {
           id: String(index),
           shown: { text: text.slice(0, 200), numBytes, numTokens: ids.length },
           ask:
-            ids.length === 0
+            encoded.length === 0
               ? { kind: 'skip', reason: 'an empty text' }
               : {
                   kind: 'score',
