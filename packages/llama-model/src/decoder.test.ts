@@ -65,6 +65,24 @@ describe.each(backends)('Decoder on %s', (backend) => {
     expect(texts.map(({ finish }) => finish)).toEqual(['length', 'length']);
   });
 
+  test('shows the hidden states of a prompt, piece by piece', async () => {
+    const decoder = new Decoder(model, { promptTokensPerStep: 5 });
+    const whole = tf.tidy(() => model.hidden(tokens([prompt])).dataSync());
+    const starts: number[] = [];
+    const onPrompt = (hidden: tf.Tensor2D, start: number) => {
+      starts.push(start);
+      const [T, E] = hidden.shape;
+      expect(distance(hidden.dataSync(), whole.slice(start * E, (start + T) * E))).toBeLessThan(1e-5);
+    };
+    decoder.start(prompt, { maxNewTokens: 1, onPrompt });
+    while (decoder.size > 0) await decoder.step();
+    expect(starts).toEqual([0, 5, 10, 15]);
+    starts.length = 0;
+    decoder.start(prompt.slice(0, 1), { maxNewTokens: 1, onPrompt });
+    await decoder.step();
+    expect(starts).toEqual([0]);
+  });
+
   test('a stop id ends a text, a stopped one gets no token, the others go on', async () => {
     const decoder = new Decoder(model);
     const wanted = expected.greedy.slice(prompt.length);

@@ -5,7 +5,7 @@ import type { Llama } from './model.ts';
 import { type RandomKey, randomKey, uniform } from './random.ts';
 import { requireSamplingOptions, type SamplingOptions, sampleToken } from './sampling.ts';
 
-/** Options of `generate` and `Decoder.start`. */
+/** Options of `generate`. */
 export interface GenerateOptions extends SamplingOptions {
   /** Most tokens to add; by default as many as the context has room for. */
   maxNewTokens?: number;
@@ -13,6 +13,15 @@ export interface GenerateOptions extends SamplingOptions {
   stopIds?: readonly number[];
   /** With a temperature: the same seed draws the same text, whatever else is decoded beside it. 0 by default. */
   seed?: number;
+}
+
+/** Options of `Decoder.start`. */
+export interface DecodeOptions extends GenerateOptions {
+  /**
+   * Is shown the hidden states `[T, E]` of each piece of the prompt as it is read, and the position of the first; they
+   * are freed unless kept.
+   */
+  onPrompt?: (hidden_TE: tf.Tensor2D, start: number) => void;
 }
 
 /** A text that a {@link Decoder} continues. */
@@ -47,7 +56,7 @@ interface Running {
   readonly prompt: readonly number[];
   readonly ids: number[];
   finish: DecodedText['finish'];
-  readonly options: GenerateOptions;
+  readonly options: DecodeOptions;
   readonly maxNewTokens: number;
   readonly stopIds: ReadonlySet<number>;
   readonly key: RandomKey;
@@ -88,7 +97,7 @@ export class Decoder {
    * @throws ContextLengthError when prompt and new tokens do not fit `max_position_embeddings`
    * @throws GenerateOptionError for impossible options
    */
-  start(promptIds: ArrayLike<number>, options: GenerateOptions = {}): DecodedText {
+  start(promptIds: ArrayLike<number>, options: DecodeOptions = {}): DecodedText {
     const { eos_token_id: eos } = this.#model.config;
     const maxNewTokens = requireRoom(this.#model, promptIds.length, options.maxNewTokens);
     requireSamplingOptions(options);
@@ -119,8 +128,8 @@ export class Decoder {
    * @throws TokenInputError for an id outside the vocabulary; its text is stopped first.
    */
   async step(): Promise<DecodedToken[]> {
-    const waiting = [...this.#running].find((text) => numUnread(text) > 1);
-    const ready = [...this.#running].filter((text) => numUnread(text) === 1);
+    const waiting = [...this.#running].find(isReading);
+    const ready = [...this.#running].filter((text) => !isReading(text));
     const texts = [...ready];
     const logits_BV = tf.tidy(() => {
       const last_1E = waiting && this.#readPiece(waiting);
@@ -167,7 +176,8 @@ export class Decoder {
       return tf.tidy(() => {
         const input = tf.tensor2d(piece, [1, piece.length], 'int32');
         const x_1TE = this.#model.hidden(input, { cache: text.cache });
-        if (numUnread(text) > 0) return undefined;
+        text.options.onPrompt?.(x_1TE.squeeze([0]), start);
+        if (isReading(text)) return undefined;
         return x_1TE.slice([0, piece.length - 1], [1, 1]).squeeze<tf.Tensor2D>([1]);
       }) as tf.Tensor2D | undefined;
     } catch (error) {
@@ -179,7 +189,7 @@ export class Decoder {
   /** Reads the last token of each text: `[B, E]`. */
   #readOne(texts: readonly Running[]): tf.Tensor2D {
     const ids_B1 = tf.tensor2d(
-      texts.map(({ prompt, ids }) => ids.at(-1) ?? prompt[prompt.length - 1]),
+      texts.map(({ ids }) => ids[ids.length - 1]),
       [texts.length, 1],
       'int32',
     );
@@ -193,9 +203,9 @@ export class Decoder {
   }
 }
 
-/** How many of a text's ids its cache does not hold. */
-function numUnread({ prompt, ids, cache }: Running): number {
-  return prompt.length + ids.length - cache.length;
+/** Whether a part of a text's prompt is still to be read. */
+function isReading({ prompt, cache }: Running): boolean {
+  return cache.length < prompt.length;
 }
 
 /** The most tokens to add to a prompt. */

@@ -10,6 +10,7 @@ export {
 export {
   type DecodedText,
   type DecodedToken,
+  type DecodeOptions,
   Decoder,
   type DecoderOptions,
   type GenerateOptions,

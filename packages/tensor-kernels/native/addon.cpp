@@ -47,6 +47,7 @@ class Arguments {
   Arguments(napi_env env, napi_callback_info info) : env(env) {
     napi_get_cb_info(env, info, &count, values, nullptr, nullptr);
   }
+  napi_value value() { return take(); }
   int64_t integer() { return (int64_t)number(); }
   double number() {
     double x = 0;
@@ -454,6 +455,14 @@ napi_value allocate(napi_env env, Arguments &in) {
   return buffer;
 }
 
+napi_value discard(napi_env env, Arguments &in) {
+  void *data = nullptr;
+  size_t bytes = 0;
+  if (napi_get_arraybuffer_info(env, in.value(), &data, &bytes) != napi_ok) throw Error{"discard: not a buffer"};
+  meap::discardBuffer(data, (int64_t)bytes);
+  return nullptr;
+}
+
 napi_value initialise(napi_env env, napi_value exports) {
   for (const Kernels *k : all) {
     if (!kernels && supported(k->name)) kernels = k;
@@ -490,6 +499,7 @@ napi_value initialise(napi_env env, napi_value exports) {
   expose("setNumThreads", guarded<setNumThreads>);
   expose("scratchBytes", guarded<scratchBytes>);
   expose("allocate", guarded<allocate>);
+  expose("discard", guarded<discard>);
   return exports;
 }
 

@@ -102,6 +102,8 @@ void *scratch(int slot, int64_t bytes);
 int64_t scratchBytes();
 // Uninitialised memory aligned to a cache line, or to a huge page where it fills one; release with free().
 void *allocateBuffer(int64_t bytes);
+// Gives the memory of a buffer back to the system and leaves its content unspecified; it can still be used and freed.
+void discardBuffer(void *data, int64_t bytes);
 int threadCount();
 void setThreadCount(int threads);
 

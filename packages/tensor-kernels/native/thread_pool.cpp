@@ -10,9 +10,8 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
-#if defined(__linux__)
 #include <sys/mman.h>
-#endif
+#include <unistd.h>
 
 namespace meap {
 namespace {
@@ -137,14 +136,20 @@ void parallelFor(int64_t n, void (*body)(void *, int64_t), void *context) {
 }
 
 void *allocateBuffer(int64_t bytes) {
-  const int64_t hugePage = 2 << 20;
-  const int64_t alignment = bytes >= hugePage ? hugePage : 64;
-  const int64_t size = (bytes + alignment - 1) / alignment * alignment;
-  void *data = aligned_alloc(alignment, size ? size : alignment);
+  constexpr int64_t hugePage = 2 << 20;
+  void *data = nullptr;
+  if (posix_memalign(&data, bytes >= hugePage ? hugePage : 64, bytes ? bytes : 64)) return nullptr;
 #if defined(__linux__)
-  if (data && alignment == hugePage) madvise(data, size, MADV_HUGEPAGE);
+  // Whole huge pages only: the rest of a last one would be memory that nothing uses.
+  if (bytes >= hugePage) madvise(data, bytes / hugePage * hugePage, MADV_HUGEPAGE);
 #endif
   return data;
+}
+
+void discardBuffer(void *data, int64_t bytes) {
+  const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  const uintptr_t from = ((uintptr_t)data + page - 1) / page * page, to = ((uintptr_t)data + bytes) / page * page;
+  if (to > from) madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 void *scratch(int slot, int64_t bytes) {

@@ -1,3 +1,10 @@
+/** Where buffers come from and go to. */
+export interface BufferMemory {
+  allocate(bytes: number): ArrayBuffer;
+  /** Gives the memory of a buffer that nothing reads any more back to the system. */
+  discard(buffer: ArrayBuffer): void;
+}
+
 /**
  * Buffers that tensors leave and later tensors take again: a training step's shapes repeat, so after the first
  * step nothing is allocated and no fresh page is touched.
@@ -5,7 +12,7 @@
  * Several tensors can share one buffer (TensorFlow.js slices are views), so use is counted per buffer.
  */
 export class BufferPool {
-  readonly #allocate: (bytes: number) => ArrayBuffer;
+  readonly #memory: BufferMemory;
   readonly #free = new Map<number, ArrayBuffer[]>();
   readonly #uses = new Map<ArrayBufferLike, number>();
   #liveBytes = 0;
@@ -13,8 +20,8 @@ export class BufferPool {
   #peakLiveBytes = 0;
   #peakBytes = 0;
 
-  constructor(allocate: (bytes: number) => ArrayBuffer) {
-    this.#allocate = allocate;
+  constructor(memory: BufferMemory) {
+    this.#memory = memory;
   }
 
   /** A buffer of at least that size with unspecified content, not yet in use. */
@@ -22,7 +29,7 @@ export class BufferPool {
     const size = sizeClass(bytes);
     const recycled = this.#free.get(size)?.pop();
     if (recycled) this.#freeBytes -= size;
-    const buffer = recycled ?? this.#allocate(size);
+    const buffer = recycled ?? this.#memory.allocate(size);
     this.#uses.set(buffer, 0);
     this.#liveBytes += size;
     if (this.#liveBytes > this.#peakLiveBytes) this.#peakLiveBytes = this.#liveBytes;
@@ -57,11 +64,14 @@ export class BufferPool {
     this.#trim(Math.max(1.125 * this.#peakLiveBytes - this.#liveBytes, 1 << 26));
   }
 
-  /** Leaves free buffers to the garbage collector until at most `limit` bytes are kept. */
+  /**
+   * Lets free buffers go until at most `limit` bytes are kept. The garbage collector may be long in coming, so their
+   * memory is given back before.
+   */
   #trim(limit: number): void {
     for (const [size, list] of this.#free) {
       while (this.#freeBytes > limit && list.length > 0) {
-        list.pop();
+        this.#memory.discard(list.pop()!);
         this.#freeBytes -= size;
       }
       if (list.length > 0) return;

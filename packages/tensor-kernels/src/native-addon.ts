@@ -44,6 +44,8 @@ export interface NativeAddon {
   scratchBytes(): number;
   /** Uninitialised, aligned; freed with its last reference. */
   allocate(bytes: number): ArrayBuffer;
+  /** Gives a buffer's memory back at once; its address range goes when the buffer is collected. */
+  discard(buffer: ArrayBuffer): void;
 }
 
 let loaded: NativeAddon | undefined;

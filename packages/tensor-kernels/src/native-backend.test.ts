@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import * as fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { BufferPool } from './buffer-pool.ts';
+import { type BufferMemory, BufferPool } from './buffer-pool.ts';
 import {
   BackendError,
   describeBackend,
@@ -10,14 +10,21 @@ import {
   setBackend,
   setPrecision,
 } from './index.ts';
+import { loadNativeAddon } from './native-addon.ts';
 import { nativeBackend } from './native-backend.ts';
+
+const discarded: ArrayBuffer[] = [];
+const memory: BufferMemory = {
+  allocate: (bytes) => new ArrayBuffer(bytes),
+  discard: (buffer) => discarded.push(buffer),
+};
 
 describe('BufferPool', () => {
   it('never hands out a buffer in use, whatever the order of taking and releasing', () => {
     const action = fc.record({ take: fc.boolean(), bytes: fc.integer({ min: 0, max: 1e6 }), at: fc.nat() });
     fc.assert(
       fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
-        const pool = new BufferPool((bytes) => new ArrayBuffer(bytes));
+        const pool = new BufferPool(memory);
         const used: ArrayBuffer[] = [];
         for (const { take, bytes, at } of actions) {
           if (take || used.length === 0) {
@@ -37,7 +44,7 @@ describe('BufferPool', () => {
   });
 
   it('holds no more than was ever in use at once, however shapes change', () => {
-    const pool = new BufferPool((bytes) => new ArrayBuffer(bytes));
+    const pool = new BufferPool(memory);
     const megabyte = 1 << 20;
     for (let round = 0; round < 40; round++) {
       const buffers = Array.from({ length: 10 }, () => pool.take((10 + round) * megabyte));
@@ -48,6 +55,7 @@ describe('BufferPool', () => {
     expect(liveBytes).toBe(0);
     expect(freeBytes).toBeLessThanOrEqual(1.125 * 10 * 56 * megabyte);
     expect(peakBytes).toBeLessThanOrEqual(2 * 10 * 56 * megabyte);
+    expect(discarded.length).toBeGreaterThan(0);
     // The latest shape is what is kept.
     const before = pool.memory().freeBytes;
     pool.take(49 * megabyte);
@@ -55,7 +63,7 @@ describe('BufferPool', () => {
   });
 
   it('keeps a buffer until its last tensor is gone', () => {
-    const pool = new BufferPool((bytes) => new ArrayBuffer(bytes));
+    const pool = new BufferPool(memory);
     const buffer = pool.take(100);
     pool.retain(buffer);
     pool.retain(buffer);
@@ -161,3 +169,19 @@ describe('setPrecision and measurePeak', () => {
     expect(measurePeak()).toBeGreaterThan(1);
   });
 });
+
+it.runIf(process.platform === 'linux')(
+  'a discarded buffer gives its memory back before it is collected',
+  () => {
+    const addon = loadNativeAddon();
+    const bytes = 200 << 20;
+    const buffer = addon.allocate(bytes);
+    new Uint8Array(buffer).fill(1);
+    const before = process.memoryUsage.rss();
+    addon.discard(buffer);
+    expect(before - process.memoryUsage.rss()).toBeGreaterThan(0.9 * bytes);
+    // Still a buffer to write into.
+    const floats = new Float32Array(buffer).fill(2);
+    expect(floats.at(-1)).toBe(2);
+  },
+);

@@ -91,7 +91,7 @@ function createBackend(addon: NativeAddon): NativeBackend {
 
   return new (class extends Base implements NativeBackend {
     readonly addon = addon;
-    readonly pool = new BufferPool((bytes) => addon.allocate(bytes));
+    readonly pool = new BufferPool(addon);
     precision: Precision = 'float32';
     // Silences the base class's advice to install tfjs-node.
     firstUse = false;
