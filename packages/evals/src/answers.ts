@@ -14,37 +14,36 @@ export interface AnswerStore {
   put(entries: readonly { readonly key: string; readonly answer: Answer }[]): Promise<void>;
 }
 
-/** Requests of one kind that go to the model in one call; the requests differ, so do their keys. */
-export type Batch = (
-  | { readonly kind: 'score'; readonly requests: readonly ScoreRequest[] }
-  | { readonly kind: 'generate'; readonly requests: readonly GenerateRequest[] }
-) & { readonly keys: readonly string[] };
+/** Requests of one kind with the names of their answers in a store. */
+export type KeyedRequests = ItemRequests & { readonly keys: readonly string[] };
 
 /** Tokens of a call to the model: enough to fill its batches, few enough that little is lost when it is stopped. */
 const BATCH_TOKENS = 2 ** 15;
 
 /**
- * Name of an answer in a store: JSON of what it depends on, the model's fingerprint, the kind and the request.
+ * Names the answers to requests: each name is the JSON of what the answer depends on, the model's fingerprint, the kind
+ * and the request.
  *
  * As long as the request; a store may keep a hash of it.
  */
-export function answerKey(
-  fingerprint: string,
-  kind: ItemRequests['kind'],
-  request: ScoreRequest | GenerateRequest,
-) {
-  if ('context' in request) return JSON.stringify([fingerprint, kind, request.context, request.continuation]);
-  const { prompt, maxNewTokens, stop = [], temperature = 0, seed = null } = request;
-  // The seed of a greedy answer changes nothing.
-  return JSON.stringify([
-    fingerprint,
-    kind,
-    prompt,
-    maxNewTokens,
-    stop,
-    temperature,
-    temperature > 0 ? seed : null,
-  ]);
+export function withKeys(fingerprint: string, ask: ItemRequests): KeyedRequests {
+  if (ask.kind === 'score') {
+    const key = ({ context, continuation }: ScoreRequest) =>
+      JSON.stringify([fingerprint, 'score', context, continuation]);
+    return { ...ask, keys: ask.requests.map(key) };
+  }
+  const key = ({ prompt, maxNewTokens, stop = [], temperature = 0, seed }: GenerateRequest) =>
+    // The seed of a greedy answer changes nothing.
+    JSON.stringify([
+      fingerprint,
+      'generate',
+      prompt,
+      maxNewTokens,
+      stop,
+      temperature,
+      temperature > 0 ? (seed ?? null) : null,
+    ]);
+  return { ...ask, keys: ask.requests.map(key) };
 }
 
 /** Tokens a request makes the model read or write, at most. */
@@ -61,48 +60,56 @@ export function numTokensOf(request: ScoreRequest | GenerateRequest): number {
  * on the requests alone, never on what a store holds: a run that goes on after an interruption asks for the very
  * batches that it had not asked yet, so its answers are those of a run that was never stopped, to the last bit.
  */
-export function planBatches(fingerprint: string, asked: readonly ItemRequests[]): Batch[] {
+export function planBatches(asked: readonly KeyedRequests[]): KeyedRequests[] {
   return (['score', 'generate'] as const).flatMap((kind) => {
-    const requests = new Map<string, ScoreRequest | GenerateRequest>();
-    for (const ask of asked) {
-      if (ask.kind !== kind) continue;
-      for (const request of ask.requests) requests.set(answerKey(fingerprint, kind, request), request);
-    }
-    const groups = new Map<string, [string, ScoreRequest | GenerateRequest][]>();
-    for (const entry of requests) {
-      const before = JSON.stringify('context' in entry[1] ? entry[1].context : entry[1].prompt);
-      const group = groups.get(before);
-      if (group === undefined) groups.set(before, [entry]);
-      else group.push(entry);
-    }
-    const longestFirst = [...groups.values()]
-      .map((group) => ({ group, longest: Math.max(...group.map(([, request]) => numTokensOf(request))) }))
+    const groups = groupByContext(asked.filter((ask) => ask.kind === kind));
+    const longestFirst = groups
+      .map((group) => ({ group, longest: Math.max(...group.map(({ request }) => numTokensOf(request))) }))
       .sort((a, b) => b.longest - a.longest);
-    const batches: { tokens: number; entries: [string, ScoreRequest | GenerateRequest][] }[] = [];
+    const batches: { numTokens: number; entries: Entry[] }[] = [];
     for (const { group } of longestFirst) {
-      // A shared context is read once.
-      const shared = 'context' in group[0][1] ? (group.length - 1) * group[0][1].context.length : 0;
-      const tokens = group.reduce((sum, [, request]) => sum + numTokensOf(request), -shared);
+      const numTokens = numTokensOfGroup(group);
       const last = batches.at(-1);
-      if (last !== undefined && last.tokens + tokens <= BATCH_TOKENS) {
-        last.tokens += tokens;
+      if (last !== undefined && last.numTokens + numTokens <= BATCH_TOKENS) {
+        last.numTokens += numTokens;
         last.entries.push(...group);
-      } else batches.push({ tokens, entries: [...group] });
+      } else batches.push({ numTokens, entries: [...group] });
     }
-    return batches.map(
-      ({ entries }) =>
-        ({
-          kind,
-          keys: entries.map(([key]) => key),
-          requests: entries.map(([, request]) => request),
-        }) as Batch,
-    );
+    return batches.map(({ entries }) => {
+      const [keys, requests] = [entries.map(({ key }) => key), entries.map(({ request }) => request)];
+      return { kind, keys, requests } as KeyedRequests;
+    });
   });
+}
+
+interface Entry {
+  readonly key: string;
+  readonly request: ScoreRequest | GenerateRequest;
+}
+
+/** Each different request once, in groups of the same context, in the order in which contexts first come. */
+function groupByContext(asked: readonly KeyedRequests[]): Entry[][] {
+  const groups = new Map<string, Map<string, Entry>>();
+  for (const { keys, requests } of asked) {
+    for (const [i, request] of requests.entries()) {
+      const context = JSON.stringify('context' in request ? request.context : request.prompt);
+      const group = groups.get(context) ?? new Map<string, Entry>();
+      groups.set(context, group.set(keys[i], { key: keys[i], request }));
+    }
+  }
+  return Array.from(groups.values(), (group) => [...group.values()]);
+}
+
+/** A context that is shared is read once. */
+function numTokensOfGroup(group: readonly Entry[]): number {
+  const all = group.reduce((sum, { request }) => sum + numTokensOf(request), 0);
+  const [{ request }] = group;
+  return 'context' in request ? all - (group.length - 1) * request.context.length : all;
 }
 
 /** Answers of a batch by key, and how many of them were in the store. */
 export async function answer(
-  { kind, keys, requests }: Batch,
+  { kind, keys, requests }: KeyedRequests,
   model: LanguageModel,
   { store, signal }: { store?: AnswerStore; signal?: AbortSignal },
 ): Promise<{ answers: Map<string, Answer>; numStored: number; numTokens: number }> {

@@ -89,7 +89,7 @@ describe('evaluate', () => {
         const asked = model.calls.flat().map((request) => JSON.stringify(request));
         expect(new Set(asked).size).toBe(asked.length);
       }),
-      { numRuns: 30 },
+      { numRuns: 15 },
     );
   });
 
@@ -121,7 +121,7 @@ describe('evaluate', () => {
         expect(await evaluate(task, third, { store })).toEqual(expected);
         expect(third.calls).toEqual([]);
       }),
-      { numRuns: 30 },
+      { numRuns: 15 },
     );
   });
 

@@ -1,9 +1,17 @@
 /** The runner: a task's rows through a model into numbers. */
-import { type Answer, type AnswerStore, answer, answerKey, numTokensOf, planBatches } from './answers.ts';
+import {
+  type Answer,
+  type AnswerStore,
+  answer,
+  type KeyedRequests,
+  numTokensOf,
+  planBatches,
+  withKeys,
+} from './answers.ts';
 import { EvalsError } from './error.ts';
 import type { LanguageModel } from './language-model.ts';
 import { type Sample, type SkippedRow, summarize, summarizeGroups, type TaskResult } from './result.ts';
-import type { ItemAnswers, ItemRequests, Task, TaskItem } from './task.ts';
+import type { ItemAnswers, Task, TaskItem } from './task.ts';
 
 /** Options of {@link evaluate}. */
 export interface EvaluateOptions {
@@ -54,11 +62,12 @@ export async function evaluate(
   const totalItems = countRows(task, options);
   let [numTokens, numStored] = [0, 0];
   for (const slice of slices(chosenRows(task, model, options))) {
-    const asked = slice.flatMap(({ ask }) => (ask.kind === 'skip' ? [] : [ask]));
-    const waiting = countdown(model.fingerprint, asked);
+    const asks = slice.map(({ ask }) => (ask.kind === 'skip' ? undefined : withKeys(model.fingerprint, ask)));
+    const asked = asks.filter((ask) => ask !== undefined);
+    const waiting = countdown(asked);
     const answers = new Map<string, Answer>();
     let numAnswered = 0;
-    for (const batch of planBatches(model.fingerprint, asked)) {
+    for (const batch of planBatches(asked)) {
       const got = await answer(batch, model, options);
       numTokens += got.numTokens;
       numStored += got.numStored;
@@ -71,7 +80,7 @@ export async function evaluate(
       options.onProgress?.({ numItems, totalItems, numTokens, numStored });
     }
     // Together: measuring may wait for others, such as a judge.
-    const measured = await Promise.all(slice.map((item) => measure(item, model.fingerprint, answers)));
+    const measured = await Promise.all(slice.map((item, i) => measure(item, asks[i]?.keys ?? [], answers)));
     for (const row of measured) {
       if ('reason' in row) skipped.push(row);
       else samples.push(row);
@@ -98,21 +107,21 @@ export async function evaluate(
 
 async function measure(
   item: TaskItem,
-  fingerprint: string,
+  keys: readonly string[],
   answers: ReadonlyMap<string, Answer>,
 ): Promise<Sample | SkippedRow> {
   const { id, groups, shown, ask } = item;
   const row = groups === undefined ? { id } : { id, groups };
   if (ask.kind === 'skip') return { ...row, reason: ask.reason };
-  const own = ask.requests.map((request) => answers.get(answerKey(fingerprint, ask.kind, request))!);
+  const own = keys.map((key) => answers.get(key)!);
   return { ...row, shown, answers: own, measured: await item.measure(own as ItemAnswers) };
 }
 
 /** Says of each key how many items have all their answers now, each key being told once. */
-function countdown(fingerprint: string, asked: readonly ItemRequests[]): (key: string) => number {
+function countdown(asked: readonly KeyedRequests[]): (key: string) => number {
   const waiting = new Map<string, { left: number }[]>();
-  for (const { kind, requests } of asked) {
-    const keys = new Set(requests.map((request) => answerKey(fingerprint, kind, request)));
+  for (const ask of asked) {
+    const keys = new Set(ask.keys);
     const item = { left: keys.size };
     for (const key of keys) waiting.set(key, [...(waiting.get(key) ?? []), item]);
   }
