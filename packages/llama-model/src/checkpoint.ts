@@ -8,11 +8,21 @@ import {
   type WritableTensor,
   writeShardedSafetensors,
 } from '@meap/safetensors';
+import { storeAsBfloat16 } from '@meap/tensor-kernels';
 import type * as tf from '@tensorflow/tfjs';
 import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
 import { AdapterError, CheckpointError } from './errors.ts';
 import { Llama, variable } from './model.ts';
 import { EMBEDDING, HEAD, parameterShapes } from './parameters.ts';
+
+/** Options of `loadLlama`. */
+export interface LoadLlamaOptions {
+  /**
+   * How weight matrices are held; `float32` by default. `bfloat16` takes half the memory (and rounds what is not
+   * bfloat16 in the file), on the `native` backend, for models that are read or get an adapter, not trained in full.
+   */
+  weights?: 'float32' | 'bfloat16';
+}
 
 /** Options of `saveLlama`. */
 export interface SaveLlamaOptions {
@@ -35,12 +45,16 @@ const FLOAT16_LIMIT = 65_520;
  * Loads a Hugging Face directory of a LLaMA, Mistral or Qwen2: config.json and model.safetensors, or shards with
  * their index.
  *
- * Weights become float32; they are read one tensor at a time, so memory holds the model and one tensor more.
+ * Weights are read one tensor at a time, so memory holds the model and one float32 tensor more.
  *
  * @throws ConfigError for a model this package does not implement; CheckpointError naming the tensors that are
- *   missing, unexpected, of the wrong shape or dtype, or not finite; SafetensorsError for a damaged file
+ *   missing, unexpected, of the wrong shape or dtype, or not finite; SafetensorsError for a damaged file; BackendError
+ *   for `bfloat16` on another backend than `native`
  */
-export async function loadLlama(directory: string): Promise<Llama> {
+export async function loadLlama(
+  directory: string,
+  { weights = 'float32' }: LoadLlamaOptions = {},
+): Promise<Llama> {
   const config = await readConfig(join(directory, 'config.json'));
   const reader = await openSafetensors(directory);
   const parameters = new Map<string, tf.Variable>();
@@ -50,7 +64,9 @@ export async function loadLlama(directory: string): Promise<Llama> {
     for (const [name, shape] of parameterShapes(config)) {
       const values = toFloat32(await reader.read(name));
       requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
-      parameters.set(name, variable(values, shape));
+      const parameter = variable(values, shape);
+      parameters.set(name, parameter);
+      if (weights === 'bfloat16' && shape.length === 2) storeAsBfloat16(parameter);
     }
     return new Llama(config, parameters);
   } catch (error) {

@@ -1,3 +1,4 @@
+import { isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { AdapterError, ConfigError } from './errors.ts';
 import { Llama } from './model.ts';
@@ -42,7 +43,9 @@ export function growVocabulary(model: Llama, { size, multipleOf = 1 }: GrowVocab
   for (const name of [EMBEDDING, HEAD]) {
     const table = parameters.get(name);
     if (!table) continue;
-    parameters.set(name, withMeanRows(table, vocab_size - table.shape[0]));
+    const grown = withMeanRows(table, vocab_size - table.shape[0]);
+    if (isStoredAsBfloat16(table)) storeAsBfloat16(grown);
+    parameters.set(name, grown);
     table.dispose();
   }
   return new Llama(Object.freeze({ ...model.config, vocab_size }), parameters);

@@ -1,5 +1,5 @@
 export { type AttentionBlock, attentionMaps } from './attention-maps.ts';
-export { loadLlama, type SaveLlamaOptions, saveLlama } from './checkpoint.ts';
+export { type LoadLlamaOptions, loadLlama, type SaveLlamaOptions, saveLlama } from './checkpoint.ts';
 export {
   type LlamaConfig,
   type LlamaConfigInput,

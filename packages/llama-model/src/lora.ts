@@ -5,6 +5,7 @@
  * weights and taken out again. A `[R, inputs]` starts uniform, B `[outputs, R]` at zero, so a fresh adapter changes
  * nothing.
  */
+import { isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError } from './errors.ts';
@@ -98,7 +99,8 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
 /**
  * Adds the update to the model's weights: W + (α / R)·B·A, so that it runs and is saved as if it had no adapter.
  *
- * One weight at a time; `unmergeLora` is the way back, to float32 rounding.
+ * One weight at a time; `unmergeLora` is the way back, to float32 rounding. Weights stored as bfloat16 round the sum
+ * and stay so.
  *
  * @throws AdapterError when the model has no adapter, or a merged one
  */
@@ -106,7 +108,11 @@ export function mergeLora(model: Llama): void {
   shiftWeights(model, 'merge');
 }
 
-/** Subtracts the update from the model's weights again, for further training. */
+/**
+ * Subtracts the update from the model's weights again, for further training.
+ *
+ * @throws AdapterError when the model has no merged adapter, or has weights stored as bfloat16
+ */
 export function unmergeLora(model: Llama): void {
   shiftWeights(model, 'unmerge');
 }
@@ -178,15 +184,22 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
   if (adapter.merged === (operation === 'merge')) {
     throw new AdapterError(`${operation}Lora: the adapter is ${adapter.merged ? '' : 'not '}merged already`);
   }
+  if (operation === 'unmerge' && [...model.parameters.values()].some(isStoredAsBfloat16)) {
+    throw new AdapterError(
+      'unmergeLora: weights stored as bfloat16 have rounded the update and cannot give it back; load the model again',
+    );
+  }
   const factor = operation === 'merge' ? adapter.scaling : -adapter.scaling;
   for (const [name, a] of adapter.parameters) {
     if (!name.endsWith('lora_A.weight')) continue;
     const b = adapter.parameters.get(name.replace('lora_A', 'lora_B'))!;
     const weight = model.parameters.get(name.replace('lora_A.', ''))!;
+    const isHalf = isStoredAsBfloat16(weight);
     tf.tidy(() => {
       const update = tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D);
       weight.assign(tf.add(weight, tf.mul(update, factor)));
     });
+    if (isHalf) storeAsBfloat16(weight);
   }
   adapter.merged = !adapter.merged;
 }

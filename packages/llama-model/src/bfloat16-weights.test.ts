@@ -1,0 +1,97 @@
+/** A model whose matrices are stored as bfloat16 is, to the bit, the float32 model of the rounded weights. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { BackendError, isStoredAsBfloat16, setBackend } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  addLora,
+  generate,
+  growVocabulary,
+  type Llama,
+  loadLlama,
+  mergeLora,
+  saveLlama,
+  unmergeLora,
+} from './index.ts';
+import { architecture, collect, tokens } from './testing.ts';
+
+// Untied head, grouped queries, biases.
+const { directory: published, expected } = architecture('qwen2');
+const ids = expected.ids[0];
+
+let directory: string;
+beforeAll(async () => {
+  await setBackend('native');
+  directory = await mkdtemp(join(tmpdir(), 'bfloat16-weights-'));
+  const model = await loadLlama(published);
+  await saveLlama(directory, model, { dtype: 'bfloat16' });
+  model.dispose();
+});
+afterAll(() => rm(directory, { recursive: true }));
+
+describe('weights: bfloat16', () => {
+  let full: Llama;
+  let half: Llama;
+  beforeEach(async () => {
+    full = await loadLlama(directory);
+    half = await loadLlama(directory, { weights: 'bfloat16' });
+    return () => {
+      full.dispose();
+      half.dispose();
+    };
+  });
+  const logits = (model: Llama) => tf.tidy(() => model.logits(tokens([ids])).dataSync());
+
+  test('holds matrices as halves, vectors in float32, and computes the same', async () => {
+    for (const parameter of half.parameters.values()) {
+      expect(isStoredAsBfloat16(parameter)).toBe(parameter.rank === 2);
+    }
+    expect(logits(half)).toEqual(logits(full));
+    const text = (model: Llama) => collect(generate(model, ids, { maxNewTokens: 12, stopIds: [] }));
+    expect(await text(half)).toEqual(await text(full));
+  });
+
+  test('an adapter on it gets the same gradients', () => {
+    const gradients = [full, half].map((model) => {
+      addLora(model, { rank: 2, seed: 3 });
+      return tf.tidy(() => {
+        const { value, grads } = tf.variableGrads(
+          () => model.loss(tokens([ids.slice(0, -1)]), tokens([ids.slice(1)])).sum,
+          [...model.trainable.values()],
+        );
+        return [value, ...Object.values(grads)].map((tensor) => tensor.dataSync());
+      });
+    });
+    expect(gradients[1]).toEqual(gradients[0]);
+  });
+
+  test('grows and merges into halves, whose files load as float32', async () => {
+    const grown = [full, half].map((model) => growVocabulary(model, { size: model.config.vocab_size + 3 }));
+    for (const [name, parameter] of grown[1].parameters) {
+      expect(isStoredAsBfloat16(parameter), name).toBe(parameter.rank === 2);
+    }
+    for (const model of grown) {
+      const adapter = addLora(model, { rank: 2, seed: 3 });
+      for (const [name, parameter] of adapter.parameters) {
+        if (name.endsWith('lora_B.weight')) tf.tidy(() => parameter.assign(tf.fill(parameter.shape, 0.02)));
+      }
+      mergeLora(model);
+    }
+    const saved = await mkdtemp(join(tmpdir(), 'merged-'));
+    await saveLlama(saved, grown[0], { dtype: 'bfloat16' });
+    const merged = await loadLlama(saved);
+    expect(logits(grown[1])).toEqual(logits(merged));
+    expect(() => unmergeLora(grown[1])).toThrow('load the model again');
+    merged.dispose();
+    await rm(saved, { recursive: true });
+    [full, half] = grown;
+  });
+
+  test('is refused where no kernel reads halves', async () => {
+    await setBackend('cpu');
+    await expect(loadLlama(directory, { weights: 'bfloat16' })).rejects.toThrow(BackendError);
+    await setBackend('native');
+  });
+});
