@@ -1,7 +1,7 @@
 import { request } from 'node:http';
+import { ConfigurationError } from '@meap/recipe-cli';
 import { expect, test } from 'vitest';
 import { isLoopback } from './access.ts';
-import { ServeError } from './server.ts';
 import { type Client, serve } from './testing.ts';
 
 /** Status of a GET with just these headers: fetch would not send a Host of one's own. */
@@ -36,7 +36,7 @@ test('loopback addresses and names', () => {
 });
 
 test('a public address needs a key', async () => {
-  await expect(serve({ host: '0.0.0.0' })).rejects.toThrow(ServeError);
+  await expect(serve({ host: '0.0.0.0' })).rejects.toThrow(ConfigurationError);
   await expect(serve({ host: '0.0.0.0' })).rejects.toThrow(/expected a loopback address or an API key/);
 });
 

@@ -1,15 +1,16 @@
 /**
  * One model, many requests: a bounded queue in front of a decoder, and a loop that works on both.
  *
- * A turn of the loop admits sequences while the batch has room, scores a piece of one prompt where that is asked for, and
- * lets the decoder step: it reads a piece of one prompt and adds a token to every text past its prompt. So a long prompt
- * delays the others by a piece at a time, and requests with many sequences take turns with those that have one.
- * TensorFlow.js computes on the main thread: before each turn the event loop gets its share, so that requests, health
- * checks and cancellations come through.
+ * A turn of the loop admits sequences while the batch has room and lets the decoder step: it reads a piece of one prompt
+ * and adds a token to every text past its prompt. So a long prompt delays the others by a piece at a time, and requests
+ * with many sequences take turns with those that have one. TensorFlow.js computes on the main thread: before each
+ * turn the event loop gets its share, so that requests, health checks and cancellations come through.
+ *
+ * Suffixes: T tokens, E hidden size, N places, V vocabulary.
  */
-import { type DecodedText, Decoder, type Llama } from '@meap/llama-model';
+import { type DecodedText, type DecodeOptions, Decoder, type Llama } from '@meap/llama-model';
+import * as tf from '@tensorflow/tfjs';
 import { rankTokens } from './log-probabilities.ts';
-import { PromptScorer } from './prompt-scorer.ts';
 import { TokenStream } from './token-stream.ts';
 
 /** What is asked for one sequence. */
@@ -49,6 +50,17 @@ interface Sequence {
   readonly stream: TokenStream;
 }
 
+/** Hidden states of a piece of a prompt, to be scored when the decoder's step is done. */
+interface ReadPiece {
+  readonly sequence: Sequence;
+  readonly hidden_TE: tf.Tensor2D;
+  /** Position of the first. */
+  readonly start: number;
+}
+
+// Places whose logits are held at once where a prompt is scored: 32 MB for a vocabulary of 128,000.
+const SCORED_PLACES = 64;
+
 /** Generates for many requests at once with one model. */
 export class CompletionEngine {
   readonly #model: Llama;
@@ -57,8 +69,8 @@ export class CompletionEngine {
   /** Sequences that wait, by request: requests take turns. */
   #waiting: Sequence[][] = [];
   readonly #running = new Map<DecodedText, Sequence>();
-  /** Sequences whose prompts are being scored. */
-  #scoring: (Sequence & { scorer: PromptScorer })[] = [];
+  /** What the last step read of prompts that are scored. */
+  readonly #read: ReadPiece[] = [];
   /** Streams that are not read to their end. */
   readonly #open = new Set<TokenStream>();
   #loop: Promise<void> | undefined;
@@ -70,7 +82,7 @@ export class CompletionEngine {
   }
 
   get numRunning(): number {
-    return this.#running.size + this.#scoring.length;
+    return this.#running.size;
   }
 
   get numWaiting(): number {
@@ -121,7 +133,6 @@ export class CompletionEngine {
       this.#forgetLeft();
       this.#admit();
       try {
-        await this.#score();
         await this.#step();
       } catch (error) {
         this.#failAll(error);
@@ -137,17 +148,13 @@ export class CompletionEngine {
       this.#decoder.stop(text);
       this.#running.delete(text);
     }
-    for (const { scorer } of this.#scoring.filter(({ stream }) => stream.isOver)) scorer.dispose();
-    this.#scoring = this.#scoring.filter(({ stream }) => !stream.isOver);
     const read = this.#waiting.map((sequences) => sequences.filter(({ stream }) => !stream.isOver));
     this.#waiting = read.filter(({ length }) => length > 0);
   }
 
   /** Which sequence was at fault is not known. */
   #failAll(error: unknown): void {
-    for (const { stream } of [...this.#running.values(), ...this.#scoring]) stream.fail(error);
-    for (const { scorer } of this.#scoring) scorer.dispose();
-    this.#scoring = [];
+    for (const { stream } of this.#running.values()) stream.fail(error);
     this.#running.clear();
     this.#decoder.dispose();
   }
@@ -168,44 +175,54 @@ export class CompletionEngine {
   #start(sequence: Sequence): void {
     const { request, stream } = sequence;
     const { promptIds, echo, numTop, maxNewTokens } = request;
-    if (echo && numTop !== undefined) {
-      this.#scoring.push({ ...sequence, scorer: new PromptScorer(this.#model, promptIds, numTop) });
-      return;
-    }
-    if (echo) for (const id of promptIds) stream.push({ id, isPrompt: true });
-    if (maxNewTokens === 0) stream.end('length');
-    else this.#running.set(this.#decoder.start(promptIds, request), sequence);
-  }
-
-  /** Reads and scores a piece of the prompt whose turn it is. */
-  async #score(): Promise<void> {
-    const scored = this.#scoring.shift();
-    if (!scored) return;
-    const { request, stream, scorer } = scored;
-    this.#scoring.push(scored);
-    const tokens = await scorer.readPiece();
-    for (const token of tokens.filter(({ isPrompt }) => isPrompt)) stream.push(token);
-    if (!scorer.isDone) return;
-    this.#scoring.splice(this.#scoring.indexOf(scored), 1);
-    scorer.dispose();
-    const next = tokens.at(-1)!;
-    if (request.maxNewTokens === 0) return stream.end('length');
-    // As harnesses ask for log-likelihoods: one greedy token behind the prompt, for which nothing need be read again.
-    if (request.maxNewTokens === 1 && request.temperature === 0) {
-      stream.push(next);
-      return stream.end(request.stopIds.includes(next.id) ? 'stop' : 'length');
-    }
-    this.#running.set(this.#decoder.start(request.promptIds, request), scored);
+    const isScored = echo && numTop !== undefined;
+    if (isScored) stream.push({ id: promptIds[0], isPrompt: true });
+    else if (echo) for (const id of promptIds) stream.push({ id, isPrompt: true });
+    const onPrompt: DecodeOptions['onPrompt'] = isScored
+      ? (hidden_TE, start) => this.#read.push({ sequence, hidden_TE: tf.keep(hidden_TE), start })
+      : undefined;
+    if (maxNewTokens > 0) {
+      this.#running.set(this.#decoder.start(promptIds, { ...request, onPrompt }), sequence);
+    } else if (isScored && promptIds.length > 1) {
+      // A token is drawn because a decoder always draws one; it stands for the last of the prompt, which nobody reads.
+      const text = this.#decoder.start(promptIds.slice(0, -1), { maxNewTokens: 1, onPrompt });
+      this.#running.set(text, sequence);
+    } else stream.end('length');
   }
 
   async #step(): Promise<void> {
-    for (const { text, id, logits } of await this.#decoder.step()) {
-      const { request, stream } = this.#running.get(text)!;
-      const ranked = request.numTop === undefined ? { id } : rankTokens(logits, id, request.numTop);
-      stream.push({ isPrompt: false, ...ranked });
-      if (!text.finish) continue;
-      stream.end(text.finish);
-      this.#running.delete(text);
+    try {
+      const tokens = await this.#decoder.step();
+      for (const piece of this.#read) await this.#scorePiece(piece);
+      for (const { text, id, logits } of tokens) {
+        const { request, stream } = this.#running.get(text)!;
+        if (request.maxNewTokens > 0) {
+          const ranked = request.numTop === undefined ? { id } : rankTokens(logits, id, request.numTop);
+          stream.push({ isPrompt: false, ...ranked });
+        }
+        if (!text.finish) continue;
+        stream.end(request.maxNewTokens > 0 ? text.finish : 'length');
+        this.#running.delete(text);
+      }
+    } finally {
+      for (const { hidden_TE } of this.#read.splice(0)) hidden_TE.dispose();
+    }
+  }
+
+  /** Streams what a piece of a prompt foretells: the token behind each place. */
+  async #scorePiece({ sequence: { request, stream }, hidden_TE, start }: ReadPiece): Promise<void> {
+    const { promptIds, numTop = 0 } = request;
+    const numPlaces = Math.min(hidden_TE.shape[0], promptIds.length - 1 - start);
+    for (let place = 0; place < numPlaces && !stream.isOver; place += SCORED_PLACES) {
+      const count = Math.min(SCORED_PLACES, numPlaces - place);
+      const logits_NV = tf.tidy(() => this.#model.unembed(hidden_TE.slice([place, 0], [count, -1])));
+      const logits = (await logits_NV.data()) as Float32Array;
+      logits_NV.dispose();
+      const V = logits.length / count;
+      for (let i = 0; i < count; i++) {
+        const id = promptIds[start + place + i + 1];
+        stream.push({ isPrompt: true, ...rankTokens(logits.subarray(i * V, (i + 1) * V), id, numTop) });
+      }
     }
   }
 }

@@ -103,10 +103,11 @@ function logprobsOf(tokens: readonly PlacedToken[]) {
     top_logprobs: tokens.map(({ text, logprob, top = [] }) => {
       if (logprob === undefined) return null;
       // The token itself is always among them; of tokens that look the same the likeliest stays.
-      const all = [...top, { text, logprob }].reverse();
-      return Object.fromEntries(
-        all.sort((a, b) => a.logprob - b.logprob).map((token) => [token.text, token.logprob]),
-      );
+      const ranked = new Map<string, number>();
+      for (const token of [...top, { text, logprob }]) {
+        if (!ranked.has(token.text)) ranked.set(token.text, token.logprob);
+      }
+      return Object.fromEntries(ranked);
     }),
     text_offset: tokens.map(({ offset }) => offset),
   };

@@ -2,6 +2,7 @@
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import type { Llama } from '@meap/llama-model';
+import { ConfigurationError } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { isLoopback, keyCheck, requireLocal } from './access.ts';
@@ -57,13 +58,6 @@ export interface RunningServer {
   readonly url: string;
   /** Listens no more, lets running requests finish for as long as the limits say, and cuts them then. */
   close(): Promise<void>;
-  /** Cuts running requests now; `close` then ends. */
-  cut(): void;
-}
-
-/** A server that cannot be started as asked for. */
-export class ServeError extends Error {
-  override readonly name = 'ServeError';
 }
 
 // Milliseconds for a client to send a request: more is no client.
@@ -72,15 +66,15 @@ const SEND_TIMEOUT = 60_000;
 /**
  * Serves a model until it is closed; the model stays the caller's.
  *
- * @throws ServeError for a public address without an API key; the system's error where it cannot listen
+ * @throws ConfigurationError for a public address without an API key; the system's error where it cannot listen
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { model, tokenizer, host, limits } = options;
   const isLocal = isLoopback(host);
   if (!isLocal && options.apiKey === undefined) {
-    throw new ServeError(
+    throw new ConfigurationError([
       `host ${host}: others could reach it, expected a loopback address or an API key; name its variable with --api-key-env`,
-    );
+    ]);
   }
   const eos = model.config.eos_token_id;
   const served: Served = {
@@ -175,7 +169,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}/v1`,
-    cut,
     close: async () => {
       const timers = [
         setTimeout(cut, limits.shutdownGrace),

@@ -1,0 +1,134 @@
+/** `meap-evaluate serve`: a model behind OpenAI's API. */
+import { basename, resolve } from 'node:path';
+import { type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
+import { type CommandIo, ConfigurationError, EXIT } from '@meap/recipe-cli';
+import { type BackendName, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { loadTokenizer } from '@meap/token-dataset';
+import { stopOnSignals } from '@meap/trainer';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { findModel, type ModelDirectory } from '../model-directory.ts';
+import { startServer } from './server.ts';
+
+interface Flags {
+  model: string;
+  host: string;
+  port: number;
+  apiKeyEnv?: string;
+  name?: string;
+  specialTokens: boolean;
+  maxBatch: number;
+  maxQueue: number;
+  maxContext?: number;
+  maxBody: number;
+  requestTimeout: number;
+  backend: BackendName;
+  precision: 'float32' | 'bfloat16';
+}
+
+// Milliseconds: a reader that takes nothing for so long is gone; orchestrators kill half a minute after they asked.
+const READER_PATIENCE = 30_000;
+const SHUTDOWN_GRACE = 20_000;
+
+/** Adds `serve` to a program; `done` hears its exit code. */
+export function addServeCommand(program: Command, io: CommandIo, done: (code: number) => void): void {
+  const command = program
+    .command('serve')
+    .description('Serve a model over HTTP as OpenAI’s API does, for its clients and lm-evaluation-harness.')
+    .requiredOption('--model <dir>', 'Hugging Face folder, PEFT adapter, or run directory')
+    .option('--host <address>', 'address to listen on; any but a loopback one needs an API key', '127.0.0.1')
+    .option('--port <n>', 'port to listen on; 0 takes any that is free', countFlag(0, 65535), 8000)
+    .option('--api-key-env <name>', 'environment variable with the key that clients must send')
+    .option('--name <id>', 'what clients call the model; default: name of its folder')
+    .option('--no-special-tokens', 'texts of /v1/completions get no BOS unless a request asks for it')
+    .option('--max-batch <n>', 'sequences computed at once', countFlag(1), 16)
+    .option('--max-queue <n>', 'sequences that may wait; more get status 429', countFlag(0), 256)
+    .option('--max-context <n>', 'tokens of prompt and answer; default: the model’s context', countFlag(1))
+    .option('--max-body <mib>', 'size of a request', countFlag(1, 1024), 8)
+    .option(
+      '--request-timeout <s>',
+      'seconds for a whole answer, waiting included',
+      countFlag(1, 86_400),
+      600,
+    )
+    .addOption(
+      new Option('--backend <name>', 'what computes')
+        .choices(['auto', 'native', 'wasm', 'cpu'])
+        .default('auto'),
+    )
+    .addOption(
+      new Option('--precision <format>', 'inputs of matrix products')
+        .choices(['float32', 'bfloat16'])
+        .default('float32'),
+    );
+  command.action(async () => done(await serve(command.opts<Flags>(), io)));
+}
+
+async function serve(flags: Flags, io: CommandIo): Promise<number> {
+  const apiKey = flags.apiKeyEnv === undefined ? undefined : keyOf(flags.apiKeyEnv);
+  const folders = await findModel(flags.model);
+  const tokenizer = loadTokenizer(folders.tokenizer);
+  const backend = await setBackend(flags.backend);
+  setPrecision(flags.precision);
+  const model = await load(folders);
+  const stop = stopOnSignals();
+  try {
+    const contextLength = model.config.max_position_embeddings;
+    const name = flags.name ?? basename(resolve(flags.model));
+    const maxContext = Math.min(contextLength, flags.maxContext ?? contextLength);
+    const server = await startServer({
+      ...{ model, tokenizer, name, apiKey, host: flags.host, port: flags.port },
+      addSpecialTokens: flags.specialTokens,
+      limits: {
+        ...{ maxBatch: flags.maxBatch, maxQueue: flags.maxQueue, maxContext },
+        maxBody: flags.maxBody * 2 ** 20,
+        requestTimeout: flags.requestTimeout * 1000,
+        readerPatience: READER_PATIENCE,
+        shutdownGrace: SHUTDOWN_GRACE,
+      },
+    });
+    io.stdout.write(
+      `backend      ${backend.name} (${backend.device}): ${backend.reason}\n` +
+        `model        ${name}, context ${maxContext}\n` +
+        `listens      ${server.url}   (Ctrl-C ends it)\n`,
+    );
+    await new Promise((resolve) => stop.signal.addEventListener('abort', resolve));
+    io.stdout.write(
+      `${stop.signal.reason}: finishing requests for up to ${SHUTDOWN_GRACE / 1000} s; again to end at once\n`,
+    );
+    await server.close();
+    return EXIT.done;
+  } finally {
+    stop.dispose();
+    model.dispose();
+  }
+}
+
+async function load({ base, adapter }: ModelDirectory): Promise<Llama> {
+  const model = await loadLlama(base);
+  try {
+    if (adapter !== undefined) {
+      await loadLora(adapter, model);
+      mergeLora(model);
+    }
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** Keys come from the environment only: command lines are seen by everyone on the machine. */
+function keyOf(variable: string): string {
+  const key = process.env[variable];
+  if (key) return key;
+  throw new ConfigurationError([`--api-key-env ${variable}: not set, expected an API key in that variable`]);
+}
+
+function countFlag(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isInteger(value) && value >= least && value <= most) return value;
+    const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+    throw new InvalidArgumentError(`expected a whole number ${range}`);
+  };
+}
