@@ -19,10 +19,20 @@ export {
   type SharesOptions,
   segmentPrompt,
 } from './attention-shares.ts';
+export type { ChatEndpointOptions, ChatUsage } from './chat-endpoint.ts';
+export {
+  type ChatJudge,
+  type ChatJudgeOptions,
+  chatJudge,
+  type JudgePlan,
+  type JudgeUsage,
+  type TokenPrices,
+} from './chat-judge.ts';
 export { type EncodingOptions, encodePair, scorePairs } from './encode-pair.ts';
 export { EvalsError } from './error.ts';
 export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';
 export { toHarnessJson } from './harness-json.ts';
+export { type Judge, type JudgeCase, JudgeError, type Judgement } from './judge.ts';
 export { lambadaTask } from './lambada.ts';
 export type {
   AttentionBlock,

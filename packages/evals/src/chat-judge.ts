@@ -1,0 +1,172 @@
+/** A chat model as a judge of contextual hallucination (Table 4 and appendix A.5 of the MEAP paper). */
+import { mean } from './aggregation.ts';
+import type { AnswerStore } from './answers.ts';
+import {
+  ChatEndpoint,
+  type ChatEndpointOptions,
+  type ChatMessage,
+  type ChatUsage,
+  estimateTokens,
+} from './chat-endpoint.ts';
+import type { Judge, JudgeCase } from './judge.ts';
+
+/** Prices of tokens, in any currency, a million. */
+export interface TokenPrices {
+  readonly prompt: number;
+  readonly completion: number;
+}
+
+/** What {@link chatJudge} is told. */
+export interface ChatJudgeOptions extends ChatEndpointOptions {
+  /**
+   * What the output is held against: the summary that a person wrote (the default, as in the paper), or the article,
+   * which costs more tokens and lets pass what is true of the article and not in the reference.
+   */
+  readonly against?: 'reference' | 'article';
+  /** Where replies with a score are kept and looked up. */
+  readonly store?: AnswerStore;
+  /** For `cost`. */
+  readonly prices?: TokenPrices;
+}
+
+/** What judging has cost, or would. */
+export interface JudgeUsage extends Readonly<ChatUsage> {
+  /** Judgements that came from the store. */
+  readonly numStored: number;
+  /** In the currency of the prices; absent without them. */
+  readonly cost?: number;
+}
+
+/** What {@link ChatJudge.plan} found. */
+export interface JudgePlan {
+  /** Where requests go. */
+  readonly address: string;
+  /** The body of each request that would be sent, in order. */
+  readonly requests: readonly Readonly<Record<string, unknown>>[];
+  /** With estimated prompt tokens, and as many completion tokens as the parameters allow. */
+  readonly usage: JudgeUsage;
+}
+
+/** A {@link Judge} that is a chat model. */
+export interface ChatJudge extends Judge {
+  /** So far. */
+  usage(): JudgeUsage;
+  /** What judging would send, without sending it. */
+  plan(cases: Iterable<JudgeCase>): Promise<JudgePlan>;
+}
+
+/** Times that a reply without a score is asked for one. */
+const SCORE_RETRIES = 2;
+
+/**
+ * A judge at an OpenAI-compatible endpoint, which explains itself and ends with `Score: 0` or `Score: 1`.
+ *
+ * Metrics: `hallucination_free`, the share of ones; `unparsed`, the share of replies that gave no score when asked
+ * three times, which count nowhere else. The paper's prompt is not published as text: this one gives the same
+ * instructions in other words.
+ *
+ * @throws JudgeError (from `judge`) when the endpoint refuses or stays silent, after which it judges no more
+ */
+export function chatJudge(options: ChatJudgeOptions): ChatJudge {
+  const { against = 'reference', store, prices, model } = options;
+  const endpoint = new ChatEndpoint(options);
+  let numStored = 0;
+  const keyOf = (messages: readonly ChatMessage[]) =>
+    JSON.stringify(['judge', endpoint.address, endpoint.body(messages)]);
+  const withCost = (usage: ChatUsage, numStored: number): JudgeUsage => {
+    const { promptTokens, completionTokens } = usage;
+    const cost = prices && (promptTokens * prices.prompt + completionTokens * prices.completion) / 1e6;
+    return { ...usage, numStored, ...(cost === undefined ? {} : { cost }) };
+  };
+
+  /** A reply with a score, or the last one without. */
+  async function ask(messages: readonly ChatMessage[]): Promise<string> {
+    const conversation = [...messages];
+    for (let attempt = 0; ; attempt++) {
+      const reply = await endpoint.complete(conversation);
+      if (parseScore(reply) !== undefined || attempt === SCORE_RETRIES) return reply;
+      conversation.push({ role: 'assistant', content: reply }, { role: 'user', content: REMINDER });
+    }
+  }
+
+  return {
+    name: model,
+    config: { judge: model, against, promptVersion: 1 },
+    metrics: [
+      { name: 'hallucination_free', higherIsBetter: true, aggregation: mean },
+      { name: 'unparsed', higherIsBetter: false, aggregation: mean },
+    ],
+    async judge(judgeCase) {
+      const messages = judgeMessages(judgeCase, against);
+      const key = keyOf(messages);
+      const [stored] = (await store?.get([key])) ?? [];
+      const isStored = stored !== undefined && 'text' in stored;
+      const reply = isStored ? stored.text : await ask(messages);
+      const score = parseScore(reply);
+      if (isStored) numStored++;
+      else if (score !== undefined)
+        await store?.put([{ key, answer: { text: reply, ids: [], finish: 'stop' } }]);
+      return {
+        measured: {
+          ...(score === undefined ? {} : { hallucination_free: { value: score } }),
+          unparsed: { value: score === undefined ? 1 : 0 },
+        },
+        explanation: reply,
+      };
+    },
+    usage: () => withCost(endpoint.usage, numStored),
+    async plan(cases) {
+      const usage = { numRequests: 0, promptTokens: 0, completionTokens: 0, numEstimated: 0 };
+      const requests: Record<string, unknown>[] = [];
+      let numStored = 0;
+      for (const judgeCase of cases) {
+        const messages = judgeMessages(judgeCase, against);
+        const [stored] = (await store?.get([keyOf(messages)])) ?? [];
+        if (stored !== undefined) {
+          numStored++;
+          continue;
+        }
+        const body = endpoint.body(messages);
+        requests.push(body);
+        usage.numRequests++;
+        usage.numEstimated++;
+        usage.promptTokens += estimateTokens(messages);
+        usage.completionTokens += Number(body.max_tokens ?? body.max_completion_tokens ?? 0);
+      }
+      return { address: endpoint.address, requests, usage: withCost(usage, numStored) };
+    },
+  };
+}
+
+const REMINDER = 'Your answer has no score. Reply with one line, either "Score: 0" or "Score: 1".';
+
+function judgeMessages(
+  { output, article, reference }: JudgeCase,
+  against: 'reference' | 'article',
+): ChatMessage[] {
+  const source = against === 'article' ? article : reference;
+  const content = [
+    'Decide whether a model output contains contextual hallucination: statements that the reference contradicts or ' +
+      'that cannot be drawn from it. What the output leaves out, its length and its style do not count.',
+    `<reference>\n${source}\n</reference>`,
+    `<output>\n${output}\n</output>`,
+    'Explain your decision in one or two sentences. Then end with one line that is either "Score: 1" where the ' +
+      'output is free of contextual hallucination, or "Score: 0" where it is not.',
+  ].join('\n\n');
+  return [{ role: 'user', content }];
+}
+
+/**
+ * The score in a judge's reply: what follows `Score:`, 0 or 1 alone, undefined where there is none or more than one.
+ *
+ * Thoughts in `<think>` and decoration such as `**Score:** 1` are passed over; `Score: 0|1`, `0.5` and `1/5` are none.
+ */
+export function parseScore(reply: string): 0 | 1 | undefined {
+  const spoken = reply.replace(/<think>[\s\S]*?<\/think>/g, '');
+  const found = new Set<string | undefined>();
+  for (const [, rest] of spoken.matchAll(/\bscore\b[*_"'`\s]*[:：=](.*)/gi)) {
+    found.add(/^[\s*_"'`[(]*([01])(?!\d|[.,]\d|\s*[|/%]|\s+(?:or|out|to)\b)/.exec(rest)?.[1]);
+  }
+  const [only] = found;
+  return found.size === 1 && only !== undefined ? (Number(only) as 0 | 1) : undefined;
+}
