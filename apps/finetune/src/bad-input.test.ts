@@ -235,7 +235,7 @@ describe('data', () => {
 
   it('missing files', async () => {
     expect(await complaint(...set('data.files=[nowhere.json]'))).toContain('no such file');
-    expect(await complaint(...set(`data.files=[${bench.write('a.csv', '')}]`))).toContain(
+    expect(await complaint(...set(`data.files=[${bench.write('a.docx', '')}]`))).toContain(
       '.json, .jsonl (each also .gz or .zst) or .parquet',
     );
   });

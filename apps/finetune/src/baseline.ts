@@ -6,7 +6,7 @@ import { join } from 'node:path';
 export interface Baseline {
   /** Mean loss of held-out answers, nats per token. */
   valLoss: number;
-  /** Mean loss of masked tokens; absent where nothing is masked. */
+  /** Mean loss of masked tokens; absent where no answer is long enough for masks. */
   maskedLoss?: number;
   samples: { prompt: string; text: string }[];
 }

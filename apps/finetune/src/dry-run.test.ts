@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { addLora, createLlama, loadLlama, presets } from '@meap/llama-model';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dryRun } from './dry-run.ts';
-import { countLoraParameters, planMemory } from './memory-plan.ts';
+import { countLoraParameters, describeMisfit, planMemory } from './memory-plan.ts';
 import { loadConfig } from './resolve-config.ts';
 import { Workbench } from './testing.ts';
 
@@ -70,15 +70,43 @@ describe('memory plan', () => {
     model.dispose();
   });
 
-  it('says that a model does not fit, and that an adapter and recomputation help', () => {
-    const shape = { places: 8192, accumulates: true, recompute: false };
-    const full = planMemory(presets['1.1b'], { ...shape, trained: 1.2e9 });
+  const parameters = 1.2e9;
+  const shape = { parameters, places: 8192, accumulates: true, recompute: false, canSplit: true };
+
+  it('weighs what an adapter and recomputation save', () => {
+    const full = planMemory(presets['1.1b'], { ...shape, trained: parameters });
     const lora = planMemory(presets['1.1b'], { ...shape, trained: 1e7 });
     const recomputed = planMemory(presets['1.1b'], { ...shape, trained: 1e7, recompute: true });
     expect(full.weights).toBe(lora.weights);
-    expect(full.total - lora.total).toBeCloseTo(16 * (1.2e9 - 1e7), -3);
+    expect(full.moments - lora.moments).toBe(8 * (parameters - 1e7));
     expect(recomputed.activations).toBeLessThan(lora.activations / 5);
-    expect(planMemory(presets['1.1b'], { ...shape, trained: 1e15 }).fits).toBe(false);
-    expect(planMemory(presets.tiny, { ...shape, places: 1, trained: 1 }).fits).toBe(true);
+  });
+
+  it('says that a model does not fit, and names what is not used yet', () => {
+    const gib = (count: number) => count * 2 ** 30;
+    const plan = planMemory(presets['1.1b'], { ...shape, trained: parameters, limit: gib(16) });
+    expect(plan.fits).toBe(false);
+    expect(describeMisfit(plan)).toMatch(
+      /^the run would take about [\d.]+ GiB, got 16 GiB; use lora, train\.recompute, a smaller train\.micro_batch_size, a shorter train\.max_length, or set train\.memory_limit_gib if there is more$/,
+    );
+    const all = { ...shape, trained: 1, recompute: true, canSplit: false };
+    expect(planMemory(presets['1.1b'], all).remedies).toEqual(['a shorter train.max_length']);
+    expect(planMemory(presets['1.1b'], { ...all, limit: gib(64) }).fits).toBe(true);
+  });
+
+  it('refuses a run that does not fit before its weights are read, unless told that there is more', async () => {
+    rmSync(bench.path('model/model.safetensors'));
+    const little = set('train.memory_limit_gib=0.01');
+    const { code, stderr, stdout } = await bench.finetune('little', ...little);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/^backend .*\n$/);
+    expect(stderr).toMatch(
+      /^meap-finetune: memory: the run would take about \d+ MiB, got 10.2 MiB; use lora, .*\n$/,
+    );
+    const dry = await bench.finetune('little', ...little, '--dry-run');
+    expect(dry.stdout).toContain('does not fit: the run would take about');
+    expect((await bench.finetune('little', '--set', 'train.memory_limit_gib=4')).stderr).toContain(
+      'model.safetensors',
+    );
   });
 });

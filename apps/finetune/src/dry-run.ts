@@ -1,6 +1,7 @@
 /** What a run would be and take, with a picture of one conversation; no weights are loaded. */
 import { plainText } from '@meap/recipe-cli';
 import { renderRow } from '@meap/sft-duplication';
+import { setBackend } from '@meap/tensor-kernels';
 import type { Tokenizer } from '@meap/token-dataset';
 import { loadModelParts } from './model.ts';
 import { duplicatorOf, prepareData } from './prepare-data.ts';
@@ -31,9 +32,11 @@ export async function dryRun(
   { width = 100, color = false }: DryRunOptions = {},
 ): Promise<DryRunPlan> {
   const parts = loadModelParts(config);
-  const data = await prepareData(config, parts.encoder, parts.tokenizer);
-  const facts = describeRun(config, parts, data);
-  const duplicator = duplicatorOf(config, parts.encoder, parts.tokenizer, { layout: 'packed-isolated' });
+  // Which one it is decides how weights are held.
+  await setBackend(config.backend);
+  const data = await prepareData(config, parts);
+  const facts = await describeRun(config, parts, data);
+  const duplicator = duplicatorOf(config, parts, { layout: 'packed-isolated' });
   const drawn = data.train.samples
     .map((sample, index) => duplicator.duplicate(sample, { epoch: 0, index }))
     .filter(({ statistics }) => statistics.numLearned >= SHORTEST)

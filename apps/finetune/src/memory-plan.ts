@@ -1,64 +1,52 @@
-import { totalmem } from 'node:os';
-import { countParameters, type LlamaConfig } from '@meap/llama-model';
+/** Whether a fine-tuning run fits this machine, before any weight is loaded. */
+import type { LlamaConfig } from '@meap/llama-model';
+import {
+  availableMemory,
+  bytes,
+  estimateMemory,
+  type MemoryEstimate,
+  type StepShape,
+} from '@meap/recipe-cli';
 
-/** Bytes of memory by purpose, from shapes, and what this machine has. */
-export interface MemoryPlan {
-  weights: number;
-  gradients: number;
-  /** AdamW's two moments of what is trained. */
-  moments: number;
-  activations: number;
-  total: number;
-  /** Memory of the machine, or the limit of the container that this process is in. */
+/** Bytes of memory by purpose, and whether there is as much. */
+export interface MemoryPlan extends MemoryEstimate {
+  /** What the run may take: `train.memory_limit_gib`, else the machine's memory or its container's. */
   available: number;
   fits: boolean;
+  /** Keys that would make it smaller and are not used yet. */
+  remedies: readonly string[];
 }
 
-/** What decides a run's memory besides the model's shape. */
-export interface TrainedShape {
-  /** Parameters that are trained: the adapter's, or the model's. */
-  trained: number;
-  /** Places of the largest micro-batch, padding included. */
-  places: number;
-  /** Whether more than one micro-batch makes a step: its gradients then stand beside their sum. */
-  accumulates: boolean;
-  recompute: boolean;
+/** A step, and what could be changed about it. */
+export interface PlannedStep extends Omit<StepShape, 'base'> {
+  /** Whether a micro-batch has more than one conversation. */
+  canSplit: boolean;
+  /** Bytes that the run may take; all there are where absent. */
+  limit?: number;
 }
 
-/** Node.js, TensorFlow.js, the compiled code and the tokenized data, before anything is computed. */
-const BASE_BYTES = 250 * 1024 * 1024;
+/** Node.js, TensorFlow.js, tokenizer, data and what the collector has not got to yet, measured. */
+const BASE_BYTES = 500 * 1024 * 1024;
 
-/** Buffers are handed out in sizes of which a tensor fills most: measured against resident memory. */
-const POOL_OVERHEAD = 1.15;
-
-/**
- * Estimates the memory of fine-tuning, before any weight is loaded.
- *
- * Weights are float32 in memory. The forward pass of a block makes, per token, nine tensors of the residual's width,
- * three of the keys' and three of the feed-forward's; the gradient of each is held until the pass ends, hence twice.
- * With recomputation a block holds its input, and one block at a time the rest.
- */
-export function planMemory(model: LlamaConfig, shape: TrainedShape): MemoryPlan {
-  const { trained, places, accumulates, recompute } = shape;
-  const { hidden_size: hidden, num_hidden_layers: layers } = model;
-  const keyValueWidth = model.num_key_value_heads * model.head_dim;
-  const block = 9 * hidden + 3 * keyValueWidth + 3 * model.intermediate_size;
-  const kept = recompute ? layers * hidden + block : layers * block;
-  const parts = {
-    weights: 4 * countParameters(model),
-    gradients: 4 * trained * (accumulates ? 2 : 1),
-    moments: 8 * trained,
-    activations: Math.round(4 * places * (2 * kept + 3 * hidden) * POOL_OVERHEAD),
-  };
-  const total = BASE_BYTES + Object.values(parts).reduce((sum, bytes) => sum + bytes, 0);
-  const available = availableMemory();
-  return { ...parts, total, available, fits: total <= available };
+/** Estimates the memory of fine-tuning. */
+export function planMemory(model: LlamaConfig, step: PlannedStep): MemoryPlan {
+  const estimate = estimateMemory(model, { ...step, base: BASE_BYTES });
+  const { limit: available = availableMemory() } = step;
+  const remedies = [
+    ...(step.trained < step.parameters ? [] : ['lora']),
+    ...(step.recompute ? [] : ['train.recompute']),
+    ...(step.canSplit ? ['a smaller train.micro_batch_size'] : []),
+    'a shorter train.max_length',
+  ];
+  return { ...estimate, available, fits: estimate.total <= available, remedies };
 }
 
-function availableMemory(): number {
-  // 0 or a number beyond any machine where nothing limits the process.
-  const limit = process.constrainedMemory?.() ?? 0;
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+/** What is wrong with a plan that does not fit, and what to do about it. */
+export function describeMisfit({ total, available, remedies }: MemoryPlan): string {
+  return (
+    `the run would take about ${bytes(total)}, got ${bytes(available)}; use ${remedies.join(', ')}, ` +
+    'or set train.memory_limit_gib if there is more'
+  );
 }
 
 /** Values in the thin matrices of an adapter. */

@@ -17,6 +17,7 @@ import {
   saveLora,
 } from '@meap/llama-model';
 import { addMaskToken, loadTokenizer, type Tokenizer } from '@meap/token-dataset';
+import * as tf from '@tensorflow/tfjs';
 import { type ChatTemplate, loadChatTemplate } from './chat-template.ts';
 import { ConversationEncoder } from './conversation-encoder.ts';
 import { TemplateError } from './errors.ts';
@@ -28,6 +29,9 @@ export interface ModelParts {
   config: LlamaConfig;
   /** With the mask token, unless nothing is masked. */
   tokenizer: Tokenizer;
+  /** Id of the mask token, and how many ids there are with it; of NTP, what they would be. */
+  maskId: number;
+  numIds: number;
   template: ChatTemplate;
   encoder: ConversationEncoder;
 }
@@ -47,9 +51,11 @@ export function loadModelParts({ model, data, masking }: FinetuneConfig): ModelP
         'expected no more ids than embeddings; use the tokenizer that the model was published with',
     );
   }
-  const tokenizer = masking.ratio > 0 ? addMaskToken(plain, masking.mask_token) : plain;
+  const masked = addMaskToken(plain, masking.mask_token);
+  const tokenizer = masking.ratio > 0 ? masked : plain;
   const template = loadChatTemplate(model.path, data.chat_template, specialTokensOf(tokenizer));
-  return { config, tokenizer, template, encoder: new ConversationEncoder(tokenizer, template) };
+  const encoder = new ConversationEncoder(tokenizer, template);
+  return { config, tokenizer, maskId: masked.maskTokenId!, numIds: masked.vocabSize, template, encoder };
 }
 
 /** Reads and checks a model's config.json. */
@@ -84,7 +90,7 @@ export function specialTokensOf({ config }: Tokenizer): Record<string, string> {
  * stop generation, and an adapter where one is asked for.
  */
 export async function loadTrainableModel(config: FinetuneConfig, parts: ModelParts): Promise<Llama> {
-  let model = await loadLlama(config.model.path);
+  let model = await loadLlama(config.model.path, { weights: heldAs(config, parts.config) });
   try {
     model = growVocabulary(model, { size: parts.tokenizer.vocabSize });
     const stops = [...new Set([...stopIdsOf(model.config), parts.encoder.endOfAnswerId])];
@@ -99,6 +105,18 @@ export async function loadTrainableModel(config: FinetuneConfig, parts: ModelPar
     model.dispose();
     throw error;
   }
+}
+
+/**
+ * How weights are held in memory: those of an adapter's base as they were published where that loses nothing.
+ *
+ * What is trained is float32; so is all on backends that compute on nothing else.
+ */
+export function heldAs(
+  { lora }: Pick<FinetuneConfig, 'lora'>,
+  { torch_dtype }: Pick<LlamaConfig, 'torch_dtype'>,
+): 'float32' | 'bfloat16' {
+  return lora && torch_dtype === 'bfloat16' && tf.getBackend() === 'native' ? 'bfloat16' : 'float32';
 }
 
 /** Ids that end a text, as a list. */

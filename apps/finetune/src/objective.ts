@@ -18,7 +18,7 @@ import {
   stackRows,
   TokenKind,
 } from '@meap/sft-duplication';
-import type { BatchSource, Loss, LossSum, ValidationLoss } from '@meap/trainer';
+import type { BatchSource, Loss, LossSum } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 
 /** What decides the batches of a run. */
@@ -93,25 +93,8 @@ export function sftLoss(
   });
 }
 
-/** A batch to validate on: held-out answers as they are, and copies with masks. */
-export interface ValidationBatch {
-  answers: SftBatch;
-  /** Absent where no answer is long enough for masks, or nothing is masked at all. */
-  masked: SftBatch | undefined;
-  /** UTF-8 bytes of the learned texts. */
-  bytes: number;
-}
-
-/** The loss of held-out answers; that of masked tokens is the part `masked`. */
-export function validationLoss(model: Llama): ValidationLoss<ValidationBatch> {
-  return ({ answers, masked, bytes }) => ({
-    ...lossOf(model, answers, answers.lossMask),
-    bytes,
-    ...(masked && { parts: { masked: lossOf(model, masked, isMasked(masked)) } }),
-  });
-}
-
-function lossOf(
+/** The loss of the places of a batch that `lossMask` picks. */
+export function lossOf(
   model: Llama,
   batch: SftBatch,
   lossMask: Uint8Array,
@@ -125,10 +108,6 @@ function lossOf(
     positions: int(batch.positions),
     ...options,
   });
-}
-
-function isMasked({ kinds }: SftBatch): Uint8Array {
-  return Uint8Array.from(kinds, (kind) => (kind === TokenKind.masked ? 1 : 0));
 }
 
 function numTokens({ kinds }: SftBatch): number {

@@ -7,8 +7,7 @@ import {
   type SftOptions,
   type SftSample,
 } from '@meap/sft-duplication';
-import { type BadRecordError, type DataRecord, readRecords, type Tokenizer } from '@meap/token-dataset';
-import type { ConversationEncoder } from './conversation-encoder.ts';
+import { type BadRecordError, type DataRecord, readRecords } from '@meap/token-dataset';
 import { ChatDataError, TemplateError } from './errors.ts';
 import {
   type Conversation,
@@ -18,6 +17,7 @@ import {
   renameFields,
   toConversation,
 } from './formats.ts';
+import type { ModelParts } from './model.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 
 /** Conversations of which each teaches something, as text and as tokens. */
@@ -44,8 +44,13 @@ export interface PreparedData extends DataFacts {
   fingerprint: string;
 }
 
-/** How far {@link prepareData} is. */
-export type OnProgress = (progress: { conversations: number }) => void;
+/** How {@link prepareData} tells how far it is, and hears that it has to stop. */
+export interface PrepareOptions {
+  /** Hears how many conversations have been read so far. */
+  onProgress?: (progress: { conversations: number }) => void;
+  /** When aborted, its reason is thrown. */
+  signal?: AbortSignal;
+}
 
 /** Conversations encoded at once: enough for all cores, few enough for a bar that moves. */
 const CHUNK = 512;
@@ -61,9 +66,8 @@ const SPLIT_EPOCH = 2 ** 32 - 1;
  */
 export async function prepareData(
   config: FinetuneConfig,
-  encoder: ConversationEncoder,
-  tokenizer: Tokenizer,
-  onProgress: OnProgress = () => {},
+  parts: ModelParts,
+  options: PrepareOptions = {},
 ): Promise<PreparedData> {
   const { data, seed } = config;
   const facts: DataFacts = {
@@ -71,7 +75,7 @@ export async function prepareData(
     dropped: { noAnswer: 0, promptFillsWindow: 0 },
     skipped: { count: 0 },
   };
-  const read = (files: string[]) => readSamples(files, { config, encoder, tokenizer, facts, onProgress });
+  const read = (files: string[]) => readSamples(files, { config, parts, facts, ...options });
   const all = await read(data.files);
   let train = all;
   let validation: SampleSet;
@@ -91,18 +95,16 @@ export async function prepareData(
   return { train, validation, fingerprint: fingerprintOf([train, validation]), ...facts };
 }
 
-interface Reading {
+interface Reading extends PrepareOptions {
   config: FinetuneConfig;
-  encoder: ConversationEncoder;
-  tokenizer: Tokenizer;
+  parts: ModelParts;
   facts: DataFacts;
-  onProgress: OnProgress;
 }
 
 async function readSamples(files: string[], reading: Reading): Promise<SampleSet> {
-  const { config, encoder, tokenizer, facts, onProgress } = reading;
+  const { config, parts, facts, onProgress, signal } = reading;
   const { data, masking } = config;
-  const duplicator = duplicatorOf(config, encoder, tokenizer, { ratio: 0 });
+  const duplicator = duplicatorOf(config, parts, { ratio: 0 });
   const set = { conversations: [] as Conversation[], samples: [] as SftSample[] };
   const handle = (error: unknown, place: string) => {
     if (!(error instanceof ChatDataError || error instanceof TemplateError)) throw error;
@@ -118,7 +120,7 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
 
   let pending: { conversation: Conversation; place: string }[] = [];
   const flush = async () => {
-    for (const { conversation, sample } of await encodeEach(pending, config, encoder, handle)) {
+    for (const { conversation, sample } of await encodeEach(pending, config, parts.encoder, handle)) {
       const { rows, statistics } = duplicator.duplicate(sample, { epoch: 0, index: 0 });
       facts.dropped.noAnswer += statistics.dropped.noAnswer;
       facts.dropped.promptFillsWindow += statistics.dropped.promptFillsWindow;
@@ -127,7 +129,10 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
       set.samples.push(sample);
     }
     pending = [];
-    onProgress({ conversations: set.samples.length });
+    onProgress?.({ conversations: set.samples.length });
+    // A macrotask: only then is a signal heard while data are read.
+    await new Promise(setImmediate);
+    signal?.throwIfAborted();
   };
 
   let count = 0;
@@ -163,7 +168,7 @@ function conversationOf({ record }: DataRecord, { format, fields }: FinetuneConf
 async function encodeEach(
   pending: readonly { conversation: Conversation; place: string }[],
   { masking }: FinetuneConfig,
-  encoder: ConversationEncoder,
+  encoder: ModelParts['encoder'],
   handle: (error: unknown, place: string) => void,
 ): Promise<{ conversation: Conversation; sample: SftSample }[]> {
   const conversations = pending.map(({ conversation }) => conversation);
@@ -202,13 +207,11 @@ function separateTurns(conversation: Conversation): Conversation[] {
 /** What turns samples into rows under a configuration. */
 export function duplicatorOf(
   { masking, train, seed }: FinetuneConfig,
-  encoder: ConversationEncoder,
-  tokenizer: Tokenizer,
+  { encoder, maskId }: Pick<ModelParts, 'encoder' | 'maskId'>,
   changes: Partial<SftOptions> = {},
 ): Duplicator {
   return createDuplicator({
-    // Without masks there is no such token: an id that no text has will do.
-    maskId: tokenizer.maskTokenId ?? tokenizer.vocabSize,
+    maskId,
     specialIds: [...encoder.specialIds, encoder.endOfAnswerId],
     // Turns have been separated before they were rendered.
     turns: 'with-history',

@@ -7,6 +7,7 @@ import {
   short,
   TrainingProgress,
 } from '@meap/recipe-cli';
+import { describeMisfit } from './memory-plan.ts';
 import type { FinetuneEvent } from './run.ts';
 import type { RunFacts } from './run-facts.ts';
 
@@ -23,6 +24,7 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
           progress.line(`backend      ${event.name} (${event.device}): ${event.reason}`);
           break;
         case 'data':
+          progress.count('data', `${event.conversations.toLocaleString('en')} conversations read`);
           break;
         case 'ready':
           progress.totalSteps = event.steps;
@@ -60,6 +62,6 @@ export function describeFacts(facts: RunFacts): string[] {
     `an epoch     ${duplication.numRows} rows: ${masked}; ${duplication.numCut} cut to fit, ${percent(facts.padding)} padding`,
     `model        ${short(facts.parameters)} parameters, trained: ${share}`,
     `training     ${facts.steps} steps of about ${short(facts.tokensPerStep)} tokens, ${Number(facts.epochs.toFixed(2))} epochs`,
-    `memory       about ${bytes(memory.total)} of ${bytes(memory.available)}: ${memoryParts}${memory.fits ? '' : '. It does not fit: use lora, train.recompute, a smaller train.micro_batch_size'}`,
+    `memory       about ${bytes(memory.total)} of ${bytes(memory.available)}: ${memoryParts}${memory.fits ? '' : `; does not fit: ${describeMisfit(memory)}`}`,
   ];
 }

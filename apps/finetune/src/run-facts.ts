@@ -2,7 +2,7 @@
 import { countParameters, type LlamaConfig, parseConfig, toHuggingFaceConfig } from '@meap/llama-model';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
 import { countLoraParameters, type MemoryPlan, planMemory } from './memory-plan.ts';
-import type { ModelParts } from './model.ts';
+import { heldAs, type ModelParts } from './model.ts';
 import { batchSource } from './objective.ts';
 import { type DataFacts, duplicatorOf, type PreparedData } from './prepare-data.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
@@ -30,14 +30,23 @@ export interface RunFacts extends DataFacts {
   memory: MemoryPlan;
 }
 
-/** Describes a run by making the batches of its first epoch; loads nothing. */
-export function describeRun(config: FinetuneConfig, parts: ModelParts, data: PreparedData): RunFacts {
+/**
+ * Describes a run by making the batches of its first epoch; loads nothing.
+ *
+ * @throws the reason of `signal` when it is aborted
+ */
+export async function describeRun(
+  config: FinetuneConfig,
+  parts: ModelParts,
+  data: PreparedData,
+  signal?: AbortSignal,
+): Promise<RunFacts> {
   const { train, seed } = config;
   const { encoder, tokenizer } = parts;
   const { samples } = data.train;
   const model = grownConfig(parts);
   const steps = stepsOf(config, samples.length);
-  const duplicator = duplicatorOf(config, encoder, tokenizer);
+  const duplicator = duplicatorOf(config, parts);
   const { statistics } = duplicator.duplicateAll(samples, { epoch: 0 });
   const microBatches = train.global_batch_size / train.micro_batch_size;
   const batches = batchSource({
@@ -51,6 +60,9 @@ export function describeRun(config: FinetuneConfig, parts: ModelParts, data: Pre
   let [places, largest, used] = [0, 0, 0];
   const shown = Math.min(steps, Math.ceil(samples.length / train.global_batch_size));
   for (let step = 0; step < shown; step++) {
+    // A macrotask now and then: only then is a signal heard.
+    if (step % 16 === 0) await new Promise(setImmediate);
+    signal?.throwIfAborted();
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
       const batch = batches.next({ step, microBatch }) as { kinds: Uint8Array };
       places += batch.kinds.length;
@@ -81,10 +93,14 @@ export function describeRun(config: FinetuneConfig, parts: ModelParts, data: Pre
     steps,
     tokensPerStep: used / shown,
     memory: planMemory(model, {
+      parameters,
+      weightBytes: heldAs(config, parts.config) === 'bfloat16' ? 2 : 4,
       trained,
       places: largest,
       accumulates: microBatches > 1,
       recompute: train.recompute,
+      canSplit: train.micro_batch_size > 1,
+      limit: train.memory_limit_gib && train.memory_limit_gib * 2 ** 30,
     }),
   };
 }

@@ -132,6 +132,33 @@ describe('resuming', () => {
     }
   });
 
+  it.each([
+    ['while data are read', 'data'],
+    ['while the model is measured before training', 'ready'],
+  ])('stops %s with nothing saved, and starts anew', async (_, type) => {
+    const out = `early ${type}`;
+    const controller = new AbortController();
+    const result = await finetune(loadConfig(bench.recipe), {
+      out: bench.path(out),
+      signal: controller.signal,
+      onEvent: (event) => {
+        if (event.type === type) controller.abort('SIGTERM');
+      },
+    });
+    expect(result).toEqual({ status: 'stopped', step: 0, checkpoint: undefined });
+    expect(readdirSync(bench.path(out))).toEqual([]);
+    expect((await bench.finetune(out, '--set', 'train.max_steps=1')).code).toBe(0);
+  });
+
+  it('stopped while data are read for the second time says where the run is', async () => {
+    const result = await finetune(loadConfig(bench.recipe, ['train.max_steps=9']), {
+      out: bench.path('stopped LoRA'),
+      signal: AbortSignal.abort('SIGINT'),
+    });
+    expect(result).toMatchObject({ status: 'stopped', step: 6 });
+    expect(result.checkpoint).toContain('step-00000006');
+  });
+
   it('refuses another mask ratio, another adapter', async () => {
     const ratio = await bench.finetune(
       'stopped LoRA',
@@ -176,6 +203,7 @@ describe('NTP', () => {
     );
     expect(code).toBe(0);
     expect(stdout).toContain('no masked copies: next-token prediction');
+    expect(stdout).toMatch(/held-out answers: loss \d\.\d+, of masked tokens \d\.\d+/);
     const config = JSON.parse(readFileSync(bench.path('ntp/model/config.json'), 'utf8'));
     expect(config.vocab_size).toBe(320);
   });

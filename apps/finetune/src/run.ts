@@ -5,14 +5,17 @@ import {
   openRunDirectory,
   packageVersion,
   type RunEnd,
+  RunError,
   type RunOptions,
+  stoppedEarly,
   writeConfig,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type TrainEvent, train, validate, writeEnvironment } from '@meap/trainer';
 import { type Baseline, readBaseline, writeBaseline } from './baseline.ts';
+import { describeMisfit } from './memory-plan.ts';
 import { exportModel, loadModelParts, loadTrainableModel } from './model.ts';
-import { prepareData } from './prepare-data.ts';
+import { type PreparedData, prepareData } from './prepare-data.ts';
 import { writeReport } from './report.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 import { describeRun, type RunFacts } from './run-facts.ts';
@@ -39,10 +42,20 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   const warn = (message: string) => emit({ type: 'warning', message });
   openRunDirectory(out, resume);
   const parts = loadModelParts(config);
-  const data = await prepareData(config, parts.encoder, parts.tokenizer, (progress) =>
-    emit({ type: 'data', ...progress }),
-  );
-  const facts = describeRun(config, parts, data);
+  const backend = await setBackend(config.backend);
+  setPrecision(config.precision);
+  emit({ type: 'backend', ...backend });
+  let data: PreparedData;
+  let facts: RunFacts;
+  try {
+    const onProgress = ({ conversations }: { conversations: number }) =>
+      emit({ type: 'data', conversations });
+    data = await prepareData(config, parts, { onProgress, signal });
+    facts = await describeRun(config, parts, data, signal);
+  } catch (error) {
+    if (signal?.aborted) return stoppedEarly(out);
+    throw error;
+  }
   const exported = join(out, 'model');
   if (resume === 'auto') {
     const checkpoint = await finishedCheckpoint(out, facts.steps);
@@ -50,15 +63,15 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   }
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} records skipped, the first: ${first}`);
-  const backend = await setBackend(config.backend);
-  setPrecision(config.precision);
-  emit({ type: 'backend', ...backend });
+  if (!facts.memory.fits) throw new RunError(`memory: ${describeMisfit(facts.memory)}`);
   const model = await loadTrainableModel(config, parts);
   try {
     emit({ type: 'ready', ...facts });
     const trained = await trainingParts(config, model, parts, data);
     // Made before the first step but written when the folder is locked.
     const baseline = readBaseline(out) ?? (await measureBaseline(trained, signal));
+    // Nothing has been trained that a checkpoint could hold.
+    if (signal?.aborted) return stoppedEarly(out);
     const result = await train({
       ...trained,
       directory: out,

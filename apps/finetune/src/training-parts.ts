@@ -2,14 +2,15 @@
 import { createHash } from 'node:crypto';
 import type { Llama } from '@meap/llama-model';
 import { warmupSteps } from '@meap/recipe-cli';
-import { type SftBatch, TokenKind } from '@meap/sft-duplication';
+import type { SftBatch } from '@meap/sft-duplication';
 import { adamWOptimizer, type TrainOptions, warmupCosine } from '@meap/trainer';
 import { answer } from './answers.ts';
 import type { Conversation } from './formats.ts';
 import { loadTrained, type ModelParts, saveTrained } from './model.ts';
-import { batchOf, batchSource, sftLoss, type ValidationBatch, validationLoss } from './objective.ts';
+import { batchSource, sftLoss } from './objective.ts';
 import { duplicatorOf, type PreparedData } from './prepare-data.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
+import { heldOutValidation, type ValidationBatch, validationBatches } from './validation.ts';
 
 type Parts = Required<
   Pick<TrainOptions<SftBatch, ValidationBatch>, 'validation' | 'samples' | 'steps' | 'checkpoint'>
@@ -40,14 +41,14 @@ export async function trainingParts(
   const microBatches = train.global_batch_size / train.micro_batch_size;
   const steps = stepsOf(config, data.train.samples.length);
   const savedWith = { ...parts, baseModel: config.model.path };
-  const held = validationBatches(config, parts, data);
+  const held = await validationBatches(config, parts, data);
   const questions = heldOutQuestions(config, data);
   return {
     parameters: model.trainable,
     loss: sftLoss(model, { seed, recompute: train.recompute }),
     batches: batchSource({
       samples: data.train.samples,
-      duplicator: duplicatorOf(config, parts.encoder, parts.tokenizer),
+      duplicator: duplicatorOf(config, parts),
       seed,
       globalBatchSize: train.global_batch_size,
       microBatchSize: train.micro_batch_size,
@@ -69,7 +70,7 @@ export async function trainingParts(
     steps,
     microBatches,
     clipNorm: train.max_grad_norm,
-    validation: { every: validation.every, batches: () => held, loss: validationLoss(model) },
+    validation: heldOutValidation(model, { every: validation.every, held, numIds: parts.numIds }),
     samples: {
       every: samples.every,
       generate: async (step) => {
@@ -106,46 +107,6 @@ export async function trainingParts(
       precision: config.precision,
     },
   };
-}
-
-/** Held-out conversations in batches: answers as they are, and the same masks of their copies every time. */
-function validationBatches(
-  config: FinetuneConfig,
-  { encoder, tokenizer }: ModelParts,
-  { validation }: PreparedData,
-): ValidationBatch[] {
-  const { masking, train } = config;
-  const plain = duplicatorOf(config, encoder, tokenizer, { ratio: 0, loss: 'union' });
-  const masked = duplicatorOf(config, encoder, tokenizer, {
-    layout: 'separate-rows',
-    loss: 'masked-only',
-    refresh: 'static',
-  });
-  const count = Math.min(validation.samples.length, config.validation.max_samples);
-  const batches: ValidationBatch[] = [];
-  for (let start = 0; start < count; start += train.micro_batch_size) {
-    const indices = Int32Array.from(
-      { length: Math.min(train.micro_batch_size, count - start) },
-      (_, i) => start + i,
-    );
-    const place = { epoch: 0, order: indices };
-    const answers = plain.duplicateAll(validation.samples, place).rows;
-    const copies = masked
-      .duplicateAll(validation.samples, place)
-      .rows.filter(({ kinds }) => kinds.includes(TokenKind.masked));
-    let bytes = 0;
-    for (const index of indices) {
-      for (const { role, content, learn } of validation.conversations[index]) {
-        if (learn !== false && masking.loss_roles.includes(role)) bytes += Buffer.byteLength(content);
-      }
-    }
-    batches.push({
-      answers: batchOf(answers, train.max_length),
-      masked: copies.length > 0 ? batchOf(copies, train.max_length) : undefined,
-      bytes,
-    });
-  }
-  return batches;
 }
 
 /** The questions of `samples.prompts`, or the first of the held-out conversations up to their first answer. */

@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { countParameters, flopsPerToken, presets } from '@meap/llama-model';
+import { countParameters, flopsPerToken } from '@meap/llama-model';
 import { afterAll, describe, expect, it } from 'vitest';
-import { estimateMemory } from './estimate.ts';
 import { Workbench } from './testing.ts';
 
 const bench = new Workbench();
@@ -70,22 +69,4 @@ describe('--dry-run', () => {
       tokens: 1907 * 256 * 64,
     });
   });
-});
-
-describe('estimateMemory', () => {
-  // Peak resident MB of bench-train on the native backend (2 cores, Node 20.20), float32, one micro-batch a step.
-  it.each([
-    ['tiny', 2048, false, 791],
-    ['tiny', 2048, true, 362],
-    ['tiny', 8192, false, 2372],
-    ['tiny', 8192, true, 767],
-    ['small', 2048, false, 2133],
-    ['small', 2048, true, 978],
-  ] as const)(
-    'is within a tenth of what %s takes with %i tokens, recompute %s',
-    (preset, tokens, recompute, measured) => {
-      const { total } = estimateMemory(presets[preset], { tokens, accumulates: false, recompute });
-      expect(Math.abs(total / 1e6 / measured - 1)).toBeLessThan(0.1);
-    },
-  );
 });

@@ -1,11 +1,20 @@
 /** What a run would be and take: sizes, memory, time from a short measurement, one masked row. Nothing is trained. */
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
-import { bytes, duration, flop, percent, plainText, short } from '@meap/recipe-cli';
+import {
+  bytes,
+  duration,
+  estimateMemory,
+  flop,
+  type MemoryEstimate,
+  percent,
+  plainText,
+  short,
+} from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import type { Tokenizer } from '@meap/token-dataset';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
-import { estimateMemory, type MemoryEstimate, machinePeak, measureRate } from './estimate.ts';
+import { machinePeak, measureRate } from './estimate.ts';
 import { configuredMasker } from './objective.ts';
 import { prepareTokenizer, readText } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
@@ -45,6 +54,7 @@ export async function dryRun(config: PretrainConfig, width = 100): Promise<DryRu
     ? modelConfig(config, text.tokenizer)
     : modelWithoutTokenizer(config, text.problem);
   const tokensPerStep = global_batch_size * sequence_length;
+  const parameters = countParameters(model);
   const flop_per_token = flopsPerToken(model, sequence_length);
   const measured = measureRate(model, sequence_length, recompute);
   const tokensPerSecond = measured / flop_per_token;
@@ -62,13 +72,16 @@ export async function dryRun(config: PretrainConfig, width = 100): Promise<DryRu
     backend,
     peak_gflops: machinePeak(config.precision),
     model,
-    parameters: countParameters(model),
+    parameters,
     flop_per_token,
     steps,
     tokens_per_step: tokensPerStep,
     tokens: steps * tokensPerStep,
     memory_bytes: estimateMemory(model, {
-      tokens: micro_batch_size * sequence_length,
+      parameters,
+      trained: parameters,
+      base: BASE_BYTES,
+      places: micro_batch_size * sequence_length,
       accumulates: micro_batch_size < global_batch_size,
       recompute,
     }),
@@ -106,6 +119,9 @@ export function renderDryRun(plan: DryRunPlan): string {
     lines.push(`data         not ready, a sample sentence stands in below: ${plan.data_problem}`);
   return `${lines.join('\n')}\n\nmasked row   ${plan.masked}\n\n${plainText(plan.row)}`;
 }
+
+/** What this program takes before anything is computed, measured. */
+const BASE_BYTES = 150 * 1024 * 1024;
 
 /** Tokens of the row that are drawn. */
 const SHOWN_TOKENS = 48;

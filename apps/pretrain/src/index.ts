@@ -1,8 +1,14 @@
-export { ConfigurationError, configToYaml, type RunEnd, RunError, type RunOptions } from '@meap/recipe-cli';
+export {
+  ConfigurationError,
+  configToYaml,
+  type MemoryEstimate,
+  type RunEnd,
+  RunError,
+  type RunOptions,
+} from '@meap/recipe-cli';
 export { configJsonSchema, type PretrainConfigInput } from './config.ts';
 export { type DryRunPlan, dryRun, renderDryRun } from './dry-run.ts';
 export { isUserError } from './errors.ts';
-export type { MemoryEstimate } from './estimate.ts';
 export { loadConfig } from './load-config.ts';
 export type { DataProgress } from './prepare-data.ts';
 export { type PretrainConfig, resolveConfig } from './resolve-config.ts';

@@ -12,6 +12,7 @@ import {
   packageVersion,
   type RunEnd,
   type RunOptions,
+  stoppedEarly,
   writeConfig,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
@@ -69,7 +70,7 @@ export async function pretrain(config: PretrainConfig, options: RunOptions<Pretr
   try {
     data = await prepareData(config, (progress) => emit({ type: 'data', ...progress }), signal);
   } catch (error) {
-    if (signal?.aborted) return { status: 'stopped', step: 0 };
+    if (signal?.aborted) return stoppedEarly(out);
     throw error;
   }
   const { count, first } = data.skipped;

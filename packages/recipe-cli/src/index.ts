@@ -14,6 +14,13 @@ export { ConfigurationError, RunError, reasonOf, userErrorTest } from './errors.
 export { bytes, duration, flop, percent, plainText, short } from './format.ts';
 export { lossCurveText } from './loss-curve-text.ts';
 export {
+  availableMemory,
+  type DecoderShape,
+  estimateMemory,
+  type MemoryEstimate,
+  type StepShape,
+} from './memory-plan.ts';
+export {
   lossCurve,
   medianThroughput,
   type RunMetrics,
@@ -34,7 +41,13 @@ export {
   renderReportPage,
   writeReportPage,
 } from './report-page.ts';
-export { changedKeys, finishedCheckpoint, openRunDirectory, writeConfig } from './run-directory.ts';
+export {
+  changedKeys,
+  finishedCheckpoint,
+  openRunDirectory,
+  stoppedEarly,
+  writeConfig,
+} from './run-directory.ts';
 export { numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
 export {
   count,

@@ -23,7 +23,8 @@ export class TrainingProgress {
   readonly #output: ProgressOutput;
   readonly #bars: Bars | undefined;
   readonly #clock = new StepClock();
-  #lastLine = Number.NEGATIVE_INFINITY;
+  #lastLine = performance.now();
+  #isFirstStep = true;
   #stage = '';
 
   constructor(
@@ -47,6 +48,13 @@ export class TrainingProgress {
     this.#bars?.update(what, done, total, text);
     if (!this.#bars && what !== this.#stage) this.line(opening);
     this.#stage = what;
+  }
+
+  /** Tells how far work of unknown length is: redrawn, or a line every ten seconds where nothing can be. */
+  count(what: string, text: string): void {
+    this.#bars?.update(what, 0, undefined, text);
+    // Short work is over before the first line is due.
+    if (!this.#bars && this.#isDue()) this.line(`${what.padEnd(12)} ${text}`);
   }
 
   /** Follows the trainer's events. */
@@ -83,10 +91,17 @@ export class TrainingProgress {
       this.#bars.update('training', event.step, this.totalSteps, text);
       return;
     }
-    const isDue = performance.now() - this.#lastLine >= LINE_SECONDS * 1000;
-    if (!isDue && event.step !== this.totalSteps) return;
-    this.#lastLine = performance.now();
-    this.line(`${heading}   ${text}`);
+    const isEnd = this.#isFirstStep || event.step === this.totalSteps;
+    if (this.#isDue() || isEnd) this.line(`${heading}   ${text}`);
+    this.#isFirstStep = false;
+  }
+
+  /** Whether the last line about progress is long enough ago for another; it then counts as written. */
+  #isDue(): boolean {
+    const now = performance.now();
+    if (now - this.#lastLine < LINE_SECONDS * 1000) return false;
+    this.#lastLine = now;
+    return true;
   }
 }
 
@@ -100,13 +115,14 @@ class Bars {
     this.#stream = stream;
   }
 
-  update(what: string, done: number, total: number, text: string): void {
+  /** Draws how far it is; without a total there is no bar, only the text. */
+  update(what: string, done: number, total: number | undefined, text: string): void {
     if (!this.#bar || what !== this.#what) {
       this.stop();
       this.#what = what;
       this.#bar = new cliProgress.SingleBar(
         {
-          format: '{what} {bar} {percentage} %  {text}',
+          format: total === undefined ? '{what}  {text}' : '{what} {bar} {percentage} %  {text}',
           stream: this.#stream,
           hideCursor: true,
           clearOnComplete: true,
@@ -114,10 +130,10 @@ class Bars {
         },
         cliProgress.Presets.shades_classic,
       );
-      this.#bar.start(total, done, { what, text });
+      this.#bar.start(total ?? 1, done, { what, text });
     }
     this.#bar.update(done, { what, text });
-    if (done >= total) this.stop();
+    if (total !== undefined && done >= total) this.stop();
   }
 
   stop(): void {

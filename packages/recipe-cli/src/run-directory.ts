@@ -4,6 +4,7 @@ import { latestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { parse } from 'yaml';
 import { RunError, reasonOf } from './errors.ts';
 import { configToYaml } from './parse-config.ts';
+import type { RunEnd } from './training-command.ts';
 
 /**
  * Makes a run directory and proves that it can be written, before hours are spent on data.
@@ -36,15 +37,26 @@ export function openRunDirectory(out: string, resume: string): void {
   }
 }
 
+/** How a run ends that is stopped before it trains: where its folder's newest checkpoint is. */
+export async function stoppedEarly(out: string): Promise<RunEnd> {
+  const [checkpoint] = await listCheckpoints(join(out, 'checkpoints'));
+  return { status: 'stopped', step: stepOf(checkpoint), checkpoint };
+}
+
 /** The checkpoint of a run that has all its steps and its report; undefined where anything is left to do. */
 export async function finishedCheckpoint(out: string, steps: number): Promise<string | undefined> {
   const checkpoints = join(out, 'checkpoints');
   const [newest] = await listCheckpoints(checkpoints);
   if (!newest || !existsSync(join(out, 'report.html'))) return undefined;
-  if (Number(/\d+$/.exec(newest)?.[0]) < steps) return undefined;
+  if (stepOf(newest) < steps) return undefined;
   // Damaged ones are reported when the run goes on.
   const found = await latestCheckpoint(checkpoints, () => {}).catch(() => undefined);
   return found && found.state.step >= steps ? found.path : undefined;
+}
+
+/** Steps of a checkpoint by its name; 0 where there is none. */
+function stepOf(checkpoint: string | undefined): number {
+  return Number(/\d+$/.exec(checkpoint ?? '')?.[0] ?? 0);
 }
 
 /** Writes `config.yaml`, and returns how it differs from the one that was there. */
