@@ -28,6 +28,12 @@ export {
   type JudgeUsage,
   type TokenPrices,
 } from './chat-judge.ts';
+export {
+  compareResults,
+  type MetricComparison,
+  type MetricComparisonByGroup,
+  type ResultComparison,
+} from './compare-results.ts';
 export { type EncodingOptions, encodePair, scorePairs } from './encode-pair.ts';
 export { EvalsError } from './error.ts';
 export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';

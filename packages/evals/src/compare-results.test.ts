@@ -1,0 +1,135 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
+import { compareResults } from './compare-results.ts';
+import { EvalsError } from './error.ts';
+import { type Sample, summarize, type TaskResult } from './result.ts';
+import { criticalT, twoSidedCoin } from './student-t.ts';
+import type { Aggregation, Measured } from './task.ts';
+
+/** A result with one metric, of rows `0`, `1`, … */
+function result(
+  name: string,
+  items: readonly (Measured | undefined)[],
+  more: { aggregation?: Aggregation; groups?: Sample['groups'][]; config?: object; ids?: string[] } = {},
+): TaskResult {
+  const { aggregation = mean, groups = [], config = {}, ids } = more;
+  const metric = { name: 'm', higherIsBetter: true, aggregation };
+  const samples = items.map((item, i) => ({
+    id: ids?.[i] ?? `${i}`,
+    ...(groups[i] ? { groups: groups[i] } : {}),
+    shown: {},
+    answers: [],
+    measured: item ? { m: item } : ({} as Record<string, Measured>),
+  }));
+  return {
+    task: 'toy',
+    version: 1,
+    model: { name, fingerprint: name, contextLength: 8 },
+    config: { ...config },
+    metrics: [{ ...metric, aggregation: aggregation.name }],
+    results: summarize([metric], samples),
+    groups: {},
+    skipped: [],
+    samples,
+  };
+}
+
+const values = (numbers: readonly number[]) => numbers.map((value) => ({ value }));
+
+describe('compareResults', () => {
+  const scipy = JSON.parse(readFileSync(new URL('../fixtures/statistics.json', import.meta.url), 'utf8'));
+
+  test.each(['few', 'different scales'])('of means is SciPy’s paired t-test: %s', (name) => {
+    const { a, b, paired } = scipy.pairs.find((pair: { name: string }) => pair.name === name);
+    const { m } = compareResults(result('a', values(b)), result('b', values(a))).metrics;
+    expect(m.pValue).toBeCloseTo(paired.pValue, 9);
+    expect(m.interval![0]).toBeCloseTo(paired.interval[0], 9);
+    expect(m.interval![1]).toBeCloseTo(paired.interval[1], 9);
+    expect(m).toMatchObject({ test: 'paired-t', numItems: a.length, higherIsBetter: true });
+  });
+
+  test('of ones and zeros is McNemar’s exact test', () => {
+    const { m } = compareResults(
+      result('a', values([1, 1, 0, 0, 0, 0])),
+      result('b', values([0, 1, 1, 1, 1, 1])),
+    ).metrics;
+    expect(m).toMatchObject({ test: 'mcnemar', a: 2 / 6, b: 5 / 6, pValue: twoSidedCoin(4, 1) });
+    expect(m.points).toBeCloseTo(50, 9);
+    expect(m.relativePercent).toBeCloseTo(150, 9);
+  });
+
+  test.each([perplexity, weightedPerplexity, bitsPerByte])(
+    'of $name has its totals and, against rows without spread, its standard error',
+    (aggregation) => {
+      const item = fc.record({
+        value: fc.double({ min: -9, max: -0.01, noNaN: true }),
+        weight: fc.integer({ min: 1, max: 9 }),
+      });
+      fc.assert(
+        fc.property(fc.array(item, { minLength: 3, maxLength: 30 }), (items) => {
+          const isWeighted = aggregation !== perplexity;
+          const even = items.map(({ weight }) => ({ value: isWeighted ? -weight : -1, weight }));
+          const [a, b] = [result('a', even, { aggregation }), result('b', items, { aggregation })];
+          const { m } = compareResults(a, b).metrics;
+          expect(m.a).toBeCloseTo(a.results.m.value, 9);
+          expect(Math.abs(m.b / b.results.m.value - 1)).toBeLessThan(1e-9);
+          const reach = criticalT(0.05, items.length - 1) * b.results.m.standardError!;
+          const half = (m.interval![1] - m.interval![0]) / 2;
+          expect(Math.abs(half - reach)).toBeLessThanOrEqual(1e-9 * (reach + 1));
+        }),
+      );
+    },
+  );
+
+  test('swapping the two turns the difference around', () => {
+    const numbers = fc.array(fc.double({ min: -9, max: 9, noNaN: true }), { minLength: 4, maxLength: 4 });
+    fc.assert(
+      fc.property(numbers, numbers, (x, y) => {
+        const forth = compareResults(result('a', values(x)), result('b', values(y))).metrics.m;
+        const back = compareResults(result('b', values(y)), result('a', values(x))).metrics.m;
+        expect(forth.difference).toBeCloseTo(-back.difference, 9);
+        expect(forth.interval![0]).toBeCloseTo(-back.interval![1], 9);
+        expect(forth.pValue).toBeCloseTo(back.pValue!, 9);
+      }),
+    );
+  });
+
+  test('pairs rows by id, and says how many it left out', () => {
+    const a = result('a', values([5, 1, 2, 3]), { ids: ['x', 'p', 'q', 'r'] });
+    const b = result('b', [{ value: 4 }, { value: 2 }, undefined], { ids: ['r', 'p', 'q'] });
+    const compared = compareResults(a, b);
+    expect(compared).toMatchObject({ a: 'a', b: 'b', numOnlyA: 1, numOnlyB: 0, notCompared: [] });
+    expect(compared.metrics.m).toMatchObject({ a: 2, b: 3, difference: 1, numItems: 2, interval: [1, 1] });
+  });
+
+  test('compares each group; a single row has no test', () => {
+    const groups = [{ position: 1 }, { position: 1 }, { position: 5 }];
+    const a = result('a', values([0.2, 0.4, 0]), { groups });
+    const b = result('b', values([0.4, 0.5, 1]), { groups });
+    const [first, fifth] = compareResults(a, b).metrics.m.groups.position;
+    expect(first).toMatchObject({ value: 1, numItems: 2, test: 'paired-t' });
+    expect(first.points).toBeCloseTo(15, 9);
+    expect(first.relativePercent).toBeCloseTo(50, 9);
+    expect(fifth).toEqual({ value: 5, a: 0, b: 1, difference: 1, points: 100, numItems: 1 });
+  });
+
+  test('names what differs in the config, and metrics that cannot be paired', () => {
+    const a = result('a', values([1, 2]), { config: { judge: 'x', seed: 1 } });
+    const b = result('b', values([1, 2]), { config: { judge: 'y', seed: 1, length: 9 } });
+    expect(compareResults(a, b).differentConfig).toEqual(['judge', 'length']);
+    const best: Aggregation = { name: 'max', total: () => 2, standardError: () => undefined };
+    const [c, d] = ['c', 'd'].map((name) => result(name, values([1, 2]), { aggregation: best }));
+    expect(compareResults(c, d)).toMatchObject({ metrics: {}, notCompared: ['m'] });
+  });
+
+  test.each([
+    ['another task', { task: 'other' }],
+    ['another version', { version: 2 }],
+    ['other rows', { samples: [] }],
+  ])('refuses %s', (_, other) => {
+    const a = result('a', values([1, 2]));
+    expect(() => compareResults(a, { ...a, ...other })).toThrow(EvalsError);
+  });
+});

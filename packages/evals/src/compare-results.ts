@@ -1,0 +1,187 @@
+/** Two results of one task, row by row: is one model better than the other, or was it the rows? */
+import { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
+import { EvalsError } from './error.ts';
+import type { Sample, TaskResult } from './result.ts';
+import { mean as meanOf } from './statistics.ts';
+import { mcNemarTest, pairedTTest } from './t-test.ts';
+import type { Aggregation, Measured } from './task.ts';
+
+/** A metric of two results, over the rows that both measured. */
+export interface MetricComparison {
+  readonly a: number;
+  readonly b: number;
+  /** b less a. */
+  readonly difference: number;
+  /** `difference` times 100: percentage points of a share. */
+  readonly points: number;
+  /** `difference` in percent of a; absent where that is 0. */
+  readonly relativePercent?: number;
+  /** Rows that both measured. */
+  readonly numItems: number;
+  /** Holds the difference with 95 % confidence (paired t); absent for a single row. */
+  readonly interval?: readonly [low: number, high: number];
+  /**
+   * Probability of a difference at least this far from 0 between equally good models: by McNemar's exact test where
+   * every row is 0 or 1, else by the paired t-test; absent for a single row.
+   */
+  readonly pValue?: number;
+  readonly test?: 'mcnemar' | 'paired-t';
+}
+
+/** A metric over all rows, and over those of each group. */
+export interface MetricComparisonByGroup extends MetricComparison {
+  readonly higherIsBetter: boolean;
+  /** By group, such as `position`, in the order of the rows. */
+  readonly groups: Readonly<
+    Record<string, readonly (MetricComparison & { readonly value: string | number })[]>
+  >;
+}
+
+/** What {@link compareResults} found. */
+export interface ResultComparison {
+  readonly task: string;
+  readonly version: number;
+  /** Names of the models. */
+  readonly a: string;
+  readonly b: string;
+  /** Keys of the task's config in which the two differ, such as the judge: differences may be theirs. */
+  readonly differentConfig: readonly string[];
+  /** Rows that only one of them asked: left out. */
+  readonly numOnlyA: number;
+  readonly numOnlyB: number;
+  readonly metrics: Readonly<Record<string, MetricComparisonByGroup>>;
+  /** Metrics that rows cannot be paired in: of an unknown aggregation, or without a common row. */
+  readonly notCompared: readonly string[];
+}
+
+/**
+ * Compares two results of one task, such as NTP and MEAP, over the rows that both asked.
+ *
+ * Rows are paired by id, so that what is hard for both models cancels out: differences too small for two separate
+ * standard errors can be told from chance. P-values are of each metric and group alone; among twenty, one is below 0.05
+ * by chance.
+ *
+ * @throws EvalsError for results of different tasks or versions, or without a common row
+ */
+export function compareResults(a: TaskResult, b: TaskResult): ResultComparison {
+  const names = [a, b].map(({ task, version }) => `${task} version ${version}`);
+  if (names[0] !== names[1]) {
+    throw new EvalsError(`compareResults: got ${names[0]} and ${names[1]}, expected two results of one task`);
+  }
+  const ofB = new Map(b.samples.map((sample) => [sample.id, sample]));
+  const pairs = a.samples.flatMap((sample): Pair[] => {
+    const other = ofB.get(sample.id);
+    return other ? [[sample, other]] : [];
+  });
+  if (pairs.length === 0) {
+    throw new EvalsError(
+      `compareResults: ${a.samples.length} and ${b.samples.length} rows of ${a.task} have no id in common, ` +
+        'expected results over the same rows',
+    );
+  }
+  const metrics: Record<string, MetricComparisonByGroup> = {};
+  const notCompared: string[] = [];
+  for (const { name, higherIsBetter, aggregation } of a.metrics) {
+    const compared = compareMetric(pairs, name, aggregation);
+    if (compared) metrics[name] = { ...compared, higherIsBetter, groups: byGroup(pairs, name, aggregation) };
+    else notCompared.push(name);
+  }
+  return {
+    task: a.task,
+    version: a.version,
+    a: a.model.name,
+    b: b.model.name,
+    differentConfig: differentKeys(a.config, b.config),
+    numOnlyA: a.samples.length - pairs.length,
+    numOnlyB: b.samples.length - pairs.length,
+    metrics,
+    notCompared,
+  };
+}
+
+type Pair = readonly [a: Sample, b: Sample];
+
+/** A total that follows from Σ value / Σ weight (or / n), and its slope there where it is not that number itself. */
+interface Link {
+  readonly aggregation: Aggregation;
+  readonly isWeighted: boolean;
+  slope?(ratio: number): number;
+}
+
+const LINKS: readonly Link[] = [
+  { aggregation: mean, isWeighted: false },
+  { aggregation: perplexity, isWeighted: false, slope: (ratio) => -Math.exp(-ratio) },
+  { aggregation: weightedPerplexity, isWeighted: true, slope: (ratio) => -Math.exp(-ratio) },
+  { aggregation: bitsPerByte, isWeighted: true, slope: () => -1 / Math.LN2 },
+];
+
+/** Undefined where no pair has the metric, or nothing is known of its aggregation. */
+function compareMetric(
+  pairs: readonly Pair[],
+  metric: string,
+  aggregation: string,
+): MetricComparison | undefined {
+  const both = pairs.flatMap(([a, b]): [Measured, Measured][] => {
+    const [ofA, ofB] = [a.measured[metric], b.measured[metric]];
+    return ofA && ofB ? [[ofA, ofB]] : [];
+  });
+  const link = LINKS.find(({ aggregation: { name } }) => name === aggregation);
+  if (both.length === 0 || !link) return undefined;
+  const sides = [0, 1].map((side) => both.map((pair) => pair[side]));
+  const [from, to] = sides.map((items) => link.aggregation.total(items));
+  const difference = to - from;
+  return {
+    a: from,
+    b: to,
+    difference,
+    points: 100 * difference,
+    ...(from === 0 ? {} : { relativePercent: (100 * difference) / Math.abs(from) }),
+    numItems: both.length,
+    ...(both.length < 2 ? {} : test(sides, link)),
+  };
+}
+
+function test(sides: readonly (readonly Measured[])[], link: Link): Partial<MetricComparison> {
+  const [a, b] = sides.map((items) => pseudoValues(items, link));
+  const { interval, pValue } = pairedTTest(b, a);
+  const isBinary = [...a, ...b].every((value) => value === 0 || value === 1);
+  return isBinary
+    ? { interval, pValue: mcNemarTest(a, b).pValue, test: 'mcnemar' }
+    : { interval, pValue, test: 'paired-t' };
+}
+
+/**
+ * Numbers whose mean is the total and whose standard error is the total's to first order (the delta method): the values
+ * themselves for a mean, linearised around the total for others.
+ */
+function pseudoValues(items: readonly Measured[], { aggregation, isWeighted, slope }: Link): number[] {
+  const values = items.map(({ value }) => value);
+  if (!slope) return values;
+  const weights = items.map(({ weight = 1 }) => (isWeighted ? weight : 1));
+  const meanWeight = meanOf(weights);
+  const ratio = meanOf(values) / meanWeight;
+  const [total, step] = [aggregation.total(items), slope(ratio) / meanWeight];
+  return values.map((value, i) => total + step * (value - ratio * weights[i]));
+}
+
+function byGroup(
+  pairs: readonly Pair[],
+  metric: string,
+  aggregation: string,
+): MetricComparisonByGroup['groups'] {
+  const groups: Record<string, (MetricComparison & { value: string | number })[]> = {};
+  for (const name of new Set(pairs.flatMap(([{ groups }]) => Object.keys(groups ?? {})))) {
+    const values = new Set(pairs.flatMap(([{ groups }]) => groups?.[name] ?? []));
+    groups[name] = [...values].flatMap((value) => {
+      const inside = pairs.filter(([{ groups }]) => groups?.[name] === value);
+      const compared = compareMetric(inside, metric, aggregation);
+      return compared ? [{ value, ...compared }] : [];
+    });
+  }
+  return groups;
+}
+
+function differentKeys(a: TaskResult['config'], b: TaskResult['config']): string[] {
+  const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return [...keys].filter((key) => JSON.stringify(a[key]) !== JSON.stringify(b[key]));
+}
