@@ -1,19 +1,25 @@
 """Compares the scores of @meap/evals with those of lm-evaluation-harness, row by row, on the same model and rows.
 
-Made with Python 3.11, lm-eval 0.4.13, torch 2.15.0, transformers 5.23.0, datasets 4.x:
-    pip install lm-eval[api]==0.4.13 torch==2.15.0 transformers==5.23.0
+Python 3.11, lm-eval 0.4.13, torch 2.15.0, transformers 5.23.0, datasets 5.2.0:
+    pip install lm-eval[api]==0.4.13 torch==2.15.0 transformers==5.23.0 datasets==5.2.0
 
-    # 1. Rows in the shapes in which the data sets are published, from first rows of each (see ROWS below):
-    python harness-parity.py rows --data DIR --out rows
-    # 2. The harness, on the model itself (--model hf) or on an OpenAI-compatible server (--model local-completions):
-    python harness-parity.py run --rows rows --tokenizer MODEL_DIR --model hf --out hf.json
-    python harness-parity.py run --rows rows --tokenizer MODEL_DIR --model local-completions \\
+    # 1. Rows in the shapes in which the data sets are published, from first rows of each (ROWS below).
+    python harness-parity.py rows --data DATA --out rows
+    # 2. Ours. Further flags: --bos.
+    meap-evaluate run --model MODEL --data rows --set data.texts=rows/perplexity.jsonl --log-samples --out ours \\
+        --tasks arc_easy,arc_challenge,boolq,hellaswag,openbookqa,piqa,winogrande,social_iqa,lambada_openai,perplexity
+    # 3. The harness, on the model itself (--model hf) or on a server that speaks OpenAI's API.
+    python harness-parity.py run --rows rows --tokenizer MODEL --model hf --out hf.json
+    python harness-parity.py run --rows rows --tokenizer MODEL --model local-completions \\
         --base-url http://127.0.0.1:PORT/v1/completions --out served.json
-    # 3. Ours: a JSON list of `TaskResult`s (what `evaluate` returns) over rows/TASK.jsonl, row for row. Then:
-    python harness-parity.py compare --harness hf.json --ours ours.json
+    # 4. Row by row. Exit status 1 when a metric of a row, a total or a log-likelihood differs.
+    python harness-parity.py compare --harness hf.json --ours ours
 
 The tasks are the harness' own YAML files; only where they read rows from is replaced, and `acc_bytes` is asked for
-wherever `acc_norm` is. `--bos` has BOS added to every text, which is `bos: true` of ours.
+wherever `acc_norm` is. `--bos` has BOS added to every text, which is `--bos` of ours.
+
+`local-completions` leaves room for a token that is never asked for, so it cuts requests longer than --max-length tokens
+a token or two shorter than `hf` and we do. Such rows are counted and compared apart.
 """
 
 import argparse
@@ -209,6 +215,14 @@ def run_harness(args):
             log_samples=True,
             bootstrap_iters=args.bootstrap_iters,
         )
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
+
+    def num_tokens(sample):
+        texts = ["".join(pair) for pair in sample["arguments"]]
+        return max(len(ids) for ids in tokenizer(texts, add_special_tokens=args.bos)["input_ids"])
+
     kept = {"lm_eval": lm_eval.__version__, "model": args.model, "bos": args.bos, "results": {}, "samples": {}}
     for task in tasks:
         kept["results"][task] = results["results"][f"local_{task}"]
@@ -217,6 +231,7 @@ def run_harness(args):
                 "arguments": [list(pair) for pair in sample["arguments"]],
                 "scores": [response[0] for response in sample["resps"]],
                 "metrics": {name: sample[name] for name in sample["metrics"]},
+                "is_cut": args.model != "hf" and num_tokens(sample) > args.max_length,
             }
             for sample in sorted(results["samples"][f"local_{task}"], key=lambda sample: sample["doc_id"])
         ]
@@ -228,50 +243,65 @@ def run_harness(args):
 
 def compare(args):
     harness = json.loads(args.harness.read_text())
-    ours = {result["task"]: result for result in json.loads(args.ours.read_text())}
     print(f"lm-eval {harness['lm_eval']}, --model {harness['model']}, bos {harness['bos']}")
-    print("| task | rows | largest difference of a log-likelihood | rows with another metric | greedy flags | total |")
+    print("| task | rows | metrics that differ | furthest log-likelihood | cut rows | totals |")
     print("| --- | --- | --- | --- | --- | --- |")
     agrees = True
     for task, theirs in harness["samples"].items():
-        result = ours[task]
-        assert not result["skipped"] and len(result["samples"]) == len(theirs), f"{task}: other rows"
-        furthest, flags, differing = 0.0, 0, []
-        for row, (sample, expected) in enumerate(zip(result["samples"], theirs, strict=True)):
-            ask = expected["arguments"]
-            if task == "perplexity":
-                got = [sum(answer["logLikelihood"] for answer in sample["answers"])]
-                wanted = expected["scores"]
+        result = json.loads((args.ours / "tasks" / f"{task}.json").read_text())
+        lines = (args.ours / f"samples_{task}.jsonl").read_text().splitlines()
+        assert not result["skipped"] and len(lines) == len(theirs), f"{task}: other rows"
+        furthest, differing, cut = 0.0, [], 0
+        for row, (line, expected) in enumerate(zip(lines, theirs, strict=True)):
+            differences, apart = compare_row(task, json.loads(line), expected)
+            for difference in differences:
+                print(f"  {task} row {row}{' (cut)' if expected['is_cut'] else ''}: {difference}", file=sys.stderr)
+            if expected["is_cut"]:
+                cut += 1
             else:
-                assert sample["shown"]["pairs"] == ask, f"{task}, row {row}: {sample['shown']['pairs']} {ask}"
-                got = [answer["logLikelihood"] for answer in sample["answers"]]
-                wanted = [score for score, _ in expected["scores"]]
-                flags += [answer["isGreedy"] for answer in sample["answers"]] != [flag for _, flag in expected["scores"]]
-            apart = max(abs(a - b) for a, b in zip(got, wanted, strict=True))
-            furthest = max(furthest, apart)
-            for name, value in expected["metrics"].items():
-                measured = sample["measured"][name]
-                pair = [measured["value"], measured["weight"]] if "weight" in measured else measured["value"]
-                if name.startswith("acc") and pair != value:
-                    differing.append(f"row {row}: {name} {pair}, harness {value}; ours {got}, harness {wanted}")
-                if isinstance(value, list):
-                    assert pair[1] == value[1], f"{task}, row {row}: weight {pair[1]}, harness {value[1]}"
-        totals = []
-        for key, value in harness["results"][task].items():
-            name, _, part = key.partition(",")
-            if part != "none" or not isinstance(value, float):
-                continue
-            metric = result["results"][name.removesuffix("_stderr")]
-            mine = metric["standardError" if name.endswith("_stderr") else "value"]
-            is_close = math.isclose(mine, value, rel_tol=1e-12 if name.startswith("acc") else 1e-5)
-            totals.append(f"{name} {mine:.6g}{'' if is_close else f' (harness {value:.6g})'}")
-            if not is_close and name != "perplexity_stderr":
-                agrees = False
-        agrees = agrees and not differing and furthest <= args.tolerance
-        print(f"| {task} | {len(theirs)} | {furthest:.2g} | {len(differing)} | {flags} differ | {', '.join(totals)} |")
-        for line in differing:
-            print(f"  {task} {line}", file=sys.stderr)
+                differing += differences
+                furthest = max(furthest, apart)
+        same, totals = compare_totals(result["results"], harness["results"][task])
+        agrees = agrees and not differing and furthest <= args.tolerance and (same or cut > 0)
+        print(f"| {task} | {len(theirs)} | {len(differing)} | {furthest:.1e} | {cut} | {', '.join(totals)} |")
     sys.exit(0 if agrees else 1)
+
+
+def compare_row(task, ours, theirs):
+    """What differs in metrics, weights and greedy flags, and by how much log-likelihoods do. Prompts must not."""
+    if task == "perplexity":
+        got = [sum(answer["logLikelihood"] for answer in ours["answers"])]
+        wanted, flags, expected_flags = theirs["scores"], [], []
+    else:
+        assert ours["shown"]["pairs"] == theirs["arguments"], f"{task}: {ours['shown']} {theirs['arguments']}"
+        got = [answer["logLikelihood"] for answer in ours["answers"]]
+        flags = [answer["isGreedy"] for answer in ours["answers"]]
+        wanted, expected_flags = zip(*theirs["scores"], strict=True)
+    differences = [] if flags == list(expected_flags) else [f"greedy {flags}, harness {expected_flags}"]
+    for name, value in theirs["metrics"].items():
+        measured = ours["measured"][name]
+        if isinstance(value, list):
+            same = measured["weight"] == value[1]
+        else:
+            same = not name.startswith("acc") or measured["value"] == value
+        if not same:
+            differences.append(f"{name} {measured}, harness {value}; log-likelihoods {got}, harness {list(wanted)}")
+    return differences, max(abs(a - b) for a, b in zip(got, wanted, strict=True))
+
+
+def compare_totals(ours, theirs):
+    same, shown = True, []
+    for key, value in theirs.items():
+        name, _, part = key.partition(",")
+        if part != "none" or not isinstance(value, float):
+            continue
+        metric = ours[name.removesuffix("_stderr")]
+        mine = metric["standardError" if name.endswith("_stderr") else "value"]
+        is_close = math.isclose(mine, value, rel_tol=1e-12 if name.startswith("acc") else 1e-5)
+        shown.append(f"{name} {mine:.5g}" + ("" if is_close else f" (harness {value:.5g})"))
+        # The harness' bootstrap of LAMBADA's perplexity, which is drawn.
+        same = same and (is_close or name == "perplexity_stderr")
+    return same, shown
 
 
 def main():
@@ -297,7 +327,7 @@ def main():
     run.set_defaults(call=run_harness)
     both = commands.add_parser("compare", help="compare the harness' scores with ours")
     both.add_argument("--harness", type=Path, required=True)
-    both.add_argument("--ours", type=Path, required=True)
+    both.add_argument("--ours", type=Path, required=True, help="what meap-evaluate run --log-samples wrote")
     both.add_argument("--tolerance", type=float, default=1e-3, help="of a log-likelihood, in nats")
     both.set_defaults(call=compare)
     args = parser.parse_args()

@@ -33,7 +33,7 @@ export interface EvaluateProgress {
   readonly numItems: number;
   /** Rows to ask in all, where it is known. */
   readonly totalItems?: number;
-  /** Tokens the model read and wrote. */
+  /** Tokens of the requests that were asked, a context anew for each, and of generated texts. */
   readonly numTokens: number;
   /** Answers that came from the store. */
   readonly numStored: number;
