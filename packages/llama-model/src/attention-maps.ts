@@ -40,7 +40,8 @@ export async function attentionMaps(
 ): Promise<void> {
   if (ids.length === 0) throw new TokenInputError('attentionMaps: got no ids, expected at least one');
   signal?.throwIfAborted();
-  const { num_attention_heads: numHeads, num_key_value_heads: numGroups } = model.config;
+  const { num_attention_heads: numHeads, num_key_value_heads: numGroups, head_dim } = model.config;
+  const scale = 1 / Math.sqrt(head_dim);
   const layers: { q_BTHD: tf.Tensor4D; k_BTGD: tf.Tensor4D }[] = [];
   try {
     tf.tidy(() => {
@@ -58,11 +59,11 @@ export async function attentionMaps(
         for (let start = 0; start < ids.length; start += numQueries) {
           const end = Math.min(ids.length, start + numQueries);
           const firstKey = Math.max(0, start - window + 1);
-          const scores = tf.tidy(() => scaledScores(q_BTHD, k_BTGD, { head, group, start, end, firstKey }));
+          const scores = tf.tidy(() => dotProducts(q_BTHD, k_BTGD, { head, group, start, end, firstKey }));
           const values = await scores.data();
           scores.dispose();
           const probabilities = buffer.subarray(0, (end - start) * ids.length);
-          softmax(values as Float32Array, probabilities, { start, end, firstKey, window });
+          softmax(values as Float32Array, probabilities, { start, end, firstKey, window, scale });
           visit({
             layer,
             head,
@@ -90,8 +91,8 @@ interface Block {
   readonly firstKey: number;
 }
 
-/** q·kᵀ / √D, `[queries, keys up to the last query]`. */
-function scaledScores(
+/** q·kᵀ, `[queries, keys from firstKey up to the last query]`. */
+function dotProducts(
   q_BTHD: tf.Tensor4D,
   k_BTGD: tf.Tensor4D,
   { head, group, start, end, firstKey }: Block & { head: number; group: number },
@@ -99,14 +100,14 @@ function scaledScores(
   const headDim = q_BTHD.shape[3];
   const q_QD = q_BTHD.slice([0, start, head, 0], [1, end - start, 1, headDim]).reshape([-1, headDim]);
   const k_KD = k_BTGD.slice([0, firstKey, group, 0], [1, end - firstKey, 1, headDim]).reshape([-1, headDim]);
-  return tf.matMul(q_QD.div(Math.sqrt(headDim)), k_KD, false, true) as tf.Tensor2D;
+  return tf.matMul(q_QD, k_KD, false, true) as tf.Tensor2D;
 }
 
-/** Rows of scores to rows of probabilities, each over the keys that its query sees. */
+/** Rows of scores to rows of probabilities, scaled, each over the keys that its query sees. */
 function softmax(
   scores: Float32Array,
   probabilities: Float32Array,
-  { start, end, firstKey, window }: Block & { window: number },
+  { start, end, firstKey, window, scale }: Block & { window: number; scale: number },
 ): void {
   const [numScores, numKeys] = [end - firstKey, probabilities.length / (end - start)];
   probabilities.fill(0);
@@ -118,7 +119,7 @@ function softmax(
     for (let key = first; key <= query; key++) largest = Math.max(largest, scores[from + key]);
     let sum = 0;
     for (let key = first; key <= query; key++) {
-      const weight = Math.exp(scores[from + key] - largest);
+      const weight = Math.exp((scores[from + key] - largest) * scale);
       probabilities[to + key] = weight;
       sum += weight;
     }
