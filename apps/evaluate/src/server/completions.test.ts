@@ -1,6 +1,6 @@
 import { generate, Llama } from '@meap/llama-model';
 import * as tf from '@tensorflow/tfjs';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { serve, tinyModel, tinyTokenizer } from './testing.ts';
 
 const PROMPT = [0, 40, 50, 60, 70];
@@ -237,4 +237,19 @@ test('/metrics counts', async () => {
   expect(await client.metric('meap_prompt_tokens_total')).toBe(5);
   expect(await client.metric('meap_generated_tokens_total')).toBe(4);
   expect(await client.metric('meap_first_token_seconds_count')).toBe(1);
+});
+
+test('a fault of the model is told without its details, and the server goes on', async () => {
+  const client = await serve();
+  const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+  vi.spyOn(tinyModel, 'hidden').mockImplementationOnce(() => {
+    throw new Error('out of memory at 0x1234');
+  });
+  const { status, text, json } = await client.complete({ prompt: PROMPT, max_tokens: 3 });
+  expect(status).toBe(500);
+  expect(json.error).toMatchObject({ type: 'server_error', code: 'internal_error' });
+  expect(text).not.toContain('0x1234');
+  expect(log).toHaveBeenCalledOnce();
+  vi.restoreAllMocks();
+  expect((await client.complete({ prompt: PROMPT, max_tokens: 3 })).status).toBe(200);
 });

@@ -54,7 +54,7 @@ test('beyond the queue requests are turned away, and taken again later', async (
   // What can never fit is not to be tried again.
   expect(await client.complete({ ...LONG, n: 4 })).toMatchObject({
     status: 400,
-    json: { error: { message: 'prompt: 4 sequences, expected at most 3; send fewer' } },
+    json: { error: { message: 'n: asks for 4 answers, expected at most 3; ask for fewer' } },
   });
 });
 

@@ -4,6 +4,7 @@ import { ApiError } from './api-error.ts';
 import {
   type AnswerFormat,
   type Plan,
+  requireCount,
   requireIds,
   requireModel,
   roomFor,
@@ -27,6 +28,7 @@ export async function planChat(body: unknown, served: Served): Promise<Plan> {
       param: 'top_logprobs',
     });
   }
+  requireCount(fields.n ?? 1, served, 'n');
   const promptIds = await encodeMessages(fields, served);
   const maxNewTokens = roomFor(promptIds.length, maxTokens(fields), served, { param: 'messages' });
   const stopIds = [...new Set([...served.stopIds, served.chat!.endOfAnswerId])];

@@ -4,6 +4,7 @@ import { ApiError } from './api-error.ts';
 import {
   type AnswerFormat,
   type Plan,
+  requireCount,
   requireIds,
   requireModel,
   roomFor,
@@ -52,6 +53,7 @@ export async function planCompletion(body: unknown, served: Served): Promise<Pla
 
 async function encodePrompts({ prompt, ...fields }: CompletionFields, served: Served): Promise<number[][]> {
   const inputs = promptInputs(prompt);
+  requireCount(inputs.length * (fields.n ?? 1), served, inputs.length > 1 ? 'prompt' : 'n');
   const texts = inputs.filter((input) => typeof input === 'string');
   const { add_special_tokens: addSpecialTokens = served.addSpecialTokens } = fields;
   const encoded = (await served.tokenizer.encodeBatch(texts, { addSpecialTokens })).values();

@@ -18,6 +18,8 @@ export interface Served {
   readonly vocabularySize: number;
   /** Most tokens of prompt and answer together. */
   readonly contextLength: number;
+  /** Most answers to one request: more would never be taken. */
+  readonly maxSequences: number;
   /** Ids that end a text. */
   readonly stopIds: readonly number[];
   /** Whether a prompt that is a text gets the tokenizer's BOS unless the request says otherwise. */
@@ -42,7 +44,7 @@ export interface Usage {
 }
 
 /** A choice that is complete. */
-export interface Choice {
+interface Choice {
   readonly index: number;
   readonly text: string;
   readonly tokens: readonly PlacedToken[];
@@ -95,6 +97,16 @@ export function streaming({ stream = false, stream_options: options }: Completio
     });
   }
   return { isStreamed: stream, includeUsage: options?.include_usage ?? false };
+}
+
+/** @throws ApiError 400 for more answers than the server could ever take on */
+export function requireCount(numAnswers: number, { maxSequences }: Served, param: string): void {
+  if (numAnswers <= maxSequences) return;
+  throw new ApiError(
+    400,
+    `${param}: asks for ${numAnswers} answers, expected at most ${maxSequences}; ask for fewer`,
+    { param },
+  );
 }
 
 /** The sequences of a prompt, one for each of `n` answers, which differ in their seeds. */

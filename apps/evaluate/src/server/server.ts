@@ -82,6 +82,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     texts: new TokenTexts(tokenizer),
     vocabularySize: model.config.vocab_size,
     contextLength: Math.min(limits.maxContext, model.config.max_position_embeddings),
+    maxSequences: limits.maxBatch + limits.maxQueue,
     stopIds: typeof eos === 'number' ? [eos] : (eos ?? []),
   };
   const engine = new CompletionEngine(model, limits);
@@ -133,13 +134,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       const start = performance.now();
       const { signal } = openJob(reply, jobs, limits.requestTimeout);
       const planned = await plan(request.body, served);
-      if (planned.sequences.length > limits.maxBatch + limits.maxQueue) {
-        const most = limits.maxBatch + limits.maxQueue;
-        throw new ApiError(
-          400,
-          `prompt: ${planned.sequences.length} sequences, expected at most ${most}; send fewer`,
-        );
-      }
       let isFirst = true;
       const events = {
         onPrompt: (count: number) => metrics.prompted(count),
@@ -194,11 +188,13 @@ function openJob(reply: FastifyReply, jobs: Set<AbortController>, timeout: numbe
   };
   const timer = setTimeout(late, timeout);
   jobs.add(job);
-  reply.raw.once('close', () => {
+  const end = () => {
     clearTimeout(timer);
     jobs.delete(job);
     job.abort(new ApiError(499, 'the client has left'));
-  });
+  };
+  if (reply.raw.destroyed) end();
+  else reply.raw.once('close', end);
   return job;
 }
 

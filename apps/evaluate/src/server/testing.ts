@@ -56,7 +56,7 @@ export async function loadStories(): Promise<{ model: Llama; tokenizer: Tokenize
   return { model, tokenizer: loadTokenizer(stories) };
 }
 
-export const limits: ServerLimits = {
+const limits: ServerLimits = {
   maxBatch: 8,
   maxQueue: 256,
   maxContext: 512,

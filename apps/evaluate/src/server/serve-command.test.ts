@@ -1,0 +1,67 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { saveLlama } from '@meap/llama-model';
+import { captureOutput } from '@meap/recipe-cli';
+import { expect, onTestFinished, test } from 'vitest';
+import { evaluateCommand } from '../command.ts';
+import { tinyModel, tinyTokenizer, until } from './testing.ts';
+
+/** A folder with the tiny model. */
+async function modelFolder(): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'serve-test-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  await saveLlama(folder, tinyModel, { dtype: 'float32' });
+  tinyTokenizer.save(folder);
+  return folder;
+}
+
+test('serves until it is told to stop', async () => {
+  const folder = await modelFolder();
+  process.env.SERVE_TEST_KEY = 'key';
+  onTestFinished(() => {
+    delete process.env.SERVE_TEST_KEY;
+  });
+  let url: string | undefined;
+  const argv = [
+    'serve',
+    '--model',
+    folder,
+    '--port',
+    '0',
+    '--name',
+    'mine',
+    '--api-key-env',
+    'SERVE_TEST_KEY',
+  ];
+  const ended = captureOutput(({ stdout, stderr }) => {
+    const write = (text: string) => {
+      url ??= /listens +(\S+)/.exec(text)?.[1];
+      return stdout.write(text);
+    };
+    return evaluateCommand(argv, { stdout: { ...stdout, write } as NodeJS.WriteStream, stderr });
+  });
+  await until(() => url !== undefined);
+  const models = await fetch(`${url}/models`, { headers: { authorization: 'Bearer key' } });
+  expect(await models.json()).toMatchObject({ data: [{ id: 'mine' }] });
+  expect((await fetch(`${url}/models`)).status).toBe(401);
+  process.emit('SIGTERM', 'SIGTERM');
+  expect(await ended).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^backend .*\nmodel +mine, context 128\nlistens .*\nSIGTERM: finishing/),
+    stderr: '',
+  });
+  await expect(fetch(`${url}/models`)).rejects.toThrow();
+});
+
+test.each([
+  [['--model', 'nowhere'], 1, /^meap-evaluate: model nowhere: no such folder/],
+  [['--host', '0.0.0.0'], 2, /others could reach it, expected a loopback address or an API key/],
+  [['--api-key-env', 'NO_SUCH_KEY'], 2, /--api-key-env NO_SUCH_KEY: not set/],
+  [['--port', '70000'], 2, /expected a whole number from 0 to 65535/],
+  [['--max-batch', '0'], 2, /expected a whole number of at least 1/],
+])('%j is refused', async (flags, code, message) => {
+  const argv = ['serve', '--model', await modelFolder(), '--port', '0', ...flags];
+  const outcome = await captureOutput((io) => evaluateCommand(argv, io));
+  expect(outcome).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(message) });
+});
