@@ -158,6 +158,21 @@ describe('data', () => {
       'messages[0].tool_calls: tools are not supported',
     ],
     [
+      'answers of tools',
+      { messages: [{ role: 'tool', content: '21 °C' }] },
+      'line 2: messages[0].role: tools are not supported, got "tool", expected none',
+    ],
+    [
+      'tools of ShareGPT',
+      { conversations: [{ from: 'human', value: 'Q' }], tools: '[{"name": "weather"}]' },
+      'line 2: tools: tools are not supported',
+    ],
+    [
+      'calls of ShareGPT',
+      { conversations: [{ from: 'function_call', value: '{}' }] },
+      'conversations[0].from: tools are not supported, got "function_call"',
+    ],
+    [
       'pictures',
       { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
       'expected parts of type text',

@@ -51,13 +51,13 @@ export function recogniseFormat(record: DataRecord): DataFormat | undefined {
  * @throws ChatDataError naming the field, without the place of the record
  */
 export function toConversation(record: DataRecord, format: DataFormat): Conversation {
+  refuseTools(record, '');
   switch (format) {
     case 'alpaca':
       return alpaca(record);
     case 'sharegpt':
       return [...systemOf(record), ...messageList(record, 'conversations')];
     case 'messages':
-      refuseTools(record, '');
       return messageList(record, 'messages');
     case 'prompt-completion':
       return promptCompletion(record);
@@ -113,6 +113,9 @@ const ROLES: Readonly<Record<string, Message['role']>> = {
   model: 'assistant',
 };
 
+/** What tools say and are told, in OpenAI's and ShareGPT's files. */
+const TOOL_ROLES = ['tool', 'function', 'function_call', 'observation'];
+
 function messageList(record: DataRecord, key: string): Message[] {
   const list = record[key];
   if (!Array.isArray(list) || list.length === 0) {
@@ -132,6 +135,7 @@ function messageList(record: DataRecord, key: string): Message[] {
         ? ROLES[given.toLowerCase()]
         : undefined;
     if (!role) {
+      if (TOOL_ROLES.includes(String(given).toLowerCase())) throw toolError(`${path}.${roleKey}`, given);
       throw new ChatDataError(`${path}.${roleKey}: got ${show(given)}, expected system, user or assistant`);
     }
     const contentKey = 'content' in message ? 'content' : 'value';
@@ -158,8 +162,12 @@ function refuseTools(record: DataRecord, path: string): void {
   for (const key of ['tools', 'functions', 'tool_calls', 'function_call']) {
     const value = record[key];
     if (value == null || (Array.isArray(value) && value.length === 0)) continue;
-    throw new ChatDataError(`${path}${key}: tools are not supported, got ${show(value)}, expected none`);
+    throw toolError(`${path}${key}`, value);
   }
+}
+
+function toolError(path: string, value: unknown): ChatDataError {
+  return new ChatDataError(`${path}: tools are not supported, got ${show(value)}, expected none`);
 }
 
 function textOf(record: DataRecord, key: string): string {

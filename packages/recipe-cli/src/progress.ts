@@ -52,7 +52,7 @@ export class TrainingProgress {
 
   /** Tells how far work of unknown length is: redrawn, or a line every ten seconds where nothing can be. */
   count(what: string, text: string): void {
-    this.#bars?.update(what, 0, undefined, text);
+    this.#bars?.update(what.padEnd(11), 0, undefined, text);
     // Short work is over before the first line is due.
     if (!this.#bars && this.#isDue()) this.line(`${what.padEnd(12)} ${text}`);
   }
