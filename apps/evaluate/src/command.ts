@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { isUserError } from './errors.ts';
 import { addListCommand } from './list-command.ts';
 import { addRunCommand } from './run-command.ts';
+import { addServeCommand } from './server/serve-command.ts';
 
 /** Runs `meap-evaluate`; everything it has to say to its user goes through `io`. */
 export async function evaluateCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
@@ -16,10 +17,12 @@ export async function evaluateCommand(argv: readonly string[], io: CommandIo = p
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),
     });
-  addRunCommand(program, argv, io, (exit) => {
+  const done = (exit: number) => {
     code = exit;
-  });
+  };
+  addRunCommand(program, argv, io, done);
   addListCommand(program, io);
+  addServeCommand(program, io, done);
   const action = async () => program.help({ error: true });
   const ended = await runCommand(program, argv, { io, isUserError, action });
   return ended === EXIT.done ? code : ended;

@@ -59,7 +59,9 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
   const tokenizer = loadTokenizer(tokenizerDirectory);
   const backend = await setBackend(options.backend);
   setPrecision(precision);
-  const model = await loadLlama(base);
+  // Products round the weights anyway; an adapter is merged into whole ones.
+  const weights = precision === 'bfloat16' && backend.name === 'native' && !adapter ? 'bfloat16' : 'float32';
+  const model = await loadLlama(base, { weights });
   try {
     if (adapter) {
       await loadLora(adapter, model);

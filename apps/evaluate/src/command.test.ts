@@ -1,0 +1,160 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { captureOutput } from '@meap/recipe-cli';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { evaluateCommand } from './command.ts';
+import { tinyModel } from './testing.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'meap-evaluate-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const rows = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({
+    goal: `open ${i}`,
+    sol1: 'with a key',
+    sol2: `with ${i} keys`,
+    label: i % 2,
+  }));
+
+function writeRows(name: string, records: readonly unknown[]): string {
+  const path = join(folder, name);
+  writeFileSync(path, records.map((record) => JSON.stringify(record)).join('\n'));
+  return path;
+}
+
+const run = (...args: string[]) =>
+  captureOutput((io) =>
+    evaluateCommand(
+      ['run', '--model', tinyModel, '--out', join(folder, 'out'), '--cache', join(folder, 'cache'), ...args],
+      io,
+    ),
+  );
+
+describe('meap-evaluate run', () => {
+  it('prints a table and writes what the harness writes', async () => {
+    writeRows('piqa_valid.jsonl', rows(6));
+    const { code, stdout, stderr } = await run(
+      '--tasks',
+      'piqa',
+      '--data',
+      folder,
+      '--limit',
+      '5',
+      '--log-samples',
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/\| piqa +\| +1 \| +5 \| acc +\| ↑ +\| [01]\.\d{4} \| ± +\| [01]\.\d{4} \|/);
+    const results = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
+    expect(results.results.piqa).toMatchObject({ alias: 'piqa', 'acc,none': expect.any(Number) });
+    expect(results['n-samples'].piqa).toEqual({ original: 6, effective: 5 });
+    expect(results.config).toMatchObject({ dtype: 'float32', limit: 5, bos: false });
+    const task = JSON.parse(readFileSync(join(folder, 'out/tasks/piqa.json'), 'utf8'));
+    expect(task.samples).toHaveLength(5);
+    const samples = readFileSync(join(folder, 'out/samples_piqa.jsonl'), 'utf8').trim().split('\n');
+    expect(JSON.parse(samples[0])).toMatchObject({ id: '0', shown: { gold: 0 } });
+    expect(existsSync(join(folder, 'out/environment.json'))).toBe(true);
+  });
+
+  it('prints the same JSON whether answers are kept or asked again', async () => {
+    const data = writeRows('rows.jsonl', rows(8));
+    const asked = ['--tasks', 'piqa', '--set', `data.piqa=${data}`, '--json'];
+    const [first, kept, again] = [
+      await run(...asked),
+      await run(...asked),
+      await run(...asked, '--resume', 'never'),
+    ];
+    expect(first.code).toBe(0);
+    expect(first.stdout.split('\n')).toHaveLength(2);
+    expect(kept.stdout).toBe(first.stdout);
+    expect(again.stdout).toBe(first.stdout);
+    expect(kept.stderr).toContain('16 answers kept from before');
+    expect(again.stderr).not.toContain('kept');
+  });
+
+  it('asks chosen rows only, and says beforehand what it would ask', async () => {
+    const data = writeRows('rows.jsonl', rows(30));
+    const asked = ['--tasks', 'piqa', '--set', `data.piqa=${data}`, '--samples', '3,10-12'];
+    const { stdout } = await run(...asked, '--dry-run', '--json');
+    expect(JSON.parse(stdout).tasks).toEqual([
+      { task: 'piqa', rows: 4, requests: 8, tokens: expect.any(Number), skipped: {} },
+    ]);
+    await run(...asked);
+    const task = JSON.parse(readFileSync(join(folder, 'out/tasks/piqa.json'), 'utf8'));
+    expect(task.samples.map(({ id }: { id: string }) => id)).toEqual(['3', '10', '11', '12']);
+  });
+
+  it('counts rows that do not fit the model', async () => {
+    const data = writeRows('rows.jsonl', [...rows(2), { ...rows(1)[0], sol1: 'key '.repeat(60) }]);
+    const { code, stdout } = await run('--tasks', 'piqa', '--set', `data.piqa=${data}`);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/piqa: 1 row skipped, the first: 2: \d+ tokens to score, the model reads 32/);
+  });
+
+  it.each([
+    [['--tasks', 'piqqa'], /tasks\.0: got "piqqa", expected a task .*; did you mean piqa\?/],
+    [[], /tasks: got \[\], expected at least one task/],
+    [['--tasks', 'piqa'], /data\.piqa: no folder of data was given.*baber\/piqa.*--data DIR/],
+    [['--tasks', 'piqa', '--data', 'EMPTY'], /data\.piqa: nothing like it in .*EMPTY/],
+    [['--tasks', 'piqa', '--set', 'data.piqa=absent.jsonl'], /no such file .*absent\.jsonl/],
+    [['--tasks', 'piqa', '--set', 'data.piga=a'], /data\.piga: unknown key; did you mean piqa\?/],
+    [['--tasks', 'piqa', '--limit', '0'], /limit: got 0, expected a whole number above 0/],
+    [['--tasks', 'piqa', '--samples', '5-3'], /expected row numbers from 0/],
+    [['--tasks', 'piqa', '--limit', '2', '--samples', '1'], /limit: got 2, expected none beside samples/],
+    [['--tasks', 'piqa', '--model', 'ABSENT'], /model .*ABSENT: no such folder/],
+    [['--tasks', 'piqa', '--model', 'EMPTY'], /model .*EMPTY: no config.json, model or checkpoints/],
+    [['--tasks', 'piqa', '--backend', 'gpu'], /backend: got "gpu", expected one of auto, native/],
+    [['--tasks', 'piqa', '--config', 'absent.yaml'], /absent\.yaml: cannot be read/],
+  ])('refuses %j', async (args, message) => {
+    mkdirSync(join(folder, 'EMPTY'));
+    const data = args.some((arg) => /data|piqqa/.test(arg)) || args.length === 2;
+    const good = data ? [] : ['--set', `data.piqa=${writeRows('rows.jsonl', rows(3))}`];
+    const absolute = args.map((arg) => (/^[A-Z]+$/.test(arg) ? join(folder, arg) : arg));
+    const { code, stderr } = await run(...good, ...absolute);
+    expect(stderr).toMatch(message);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+    expect(code).toBeGreaterThan(0);
+  });
+
+  it('names a malformed row, several files that fit, and a folder that cannot be written', async () => {
+    const bad = writeRows('piqa_a.jsonl', [rows(1)[0], { goal: 'x' }]);
+    const malformed = await run('--tasks', 'piqa', '--set', `data.piqa=${bad}`);
+    expect(malformed.stderr).toMatch(/piqa, row 1: field sol1 is wrong, got nothing, expected a text/);
+    writeRows('piqa_b.jsonl', rows(1));
+    const ambiguous = await run('--tasks', 'piqa', '--data', folder);
+    expect(ambiguous.stderr).toMatch(/got 2 files that could be it \(piqa_a.jsonl, piqa_b.jsonl\)/);
+    writeFileSync(join(folder, 'file'), '');
+    const unwritable = await run(
+      '--tasks',
+      'piqa',
+      '--set',
+      `data.piqa=${bad}`,
+      '--out',
+      join(folder, 'file/out'),
+    );
+    expect(unwritable.stderr).toMatch(/--out .*cannot be written/);
+    expect([malformed.code, ambiguous.code, unwritable.code]).toEqual([1, 2, 1]);
+  });
+});
+
+describe('meap-evaluate', () => {
+  it('lists tasks with their data', async () => {
+    const { code, stdout } = await captureOutput((io) => evaluateCommand(['list'], io));
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /^hellaswag +how a scene goes on\n +data\.hellaswag: HellaSwag, validation split; Rowan/m,
+    );
+  });
+
+  it('shows its commands when given none, and refuses unknown ones', async () => {
+    const none = await captureOutput((io) => evaluateCommand([], io));
+    expect(none.code).toBe(2);
+    expect(none.stderr).toMatch(/Commands:\n +run/);
+    const unknown = await captureOutput((io) => evaluateCommand(['rnu'], io));
+    expect(unknown.stderr).toMatch(/unknown command 'rnu'|too many arguments/);
+    expect(unknown.code).toBe(2);
+  });
+});

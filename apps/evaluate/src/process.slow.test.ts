@@ -1,0 +1,100 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { tinyModel } from './testing.ts';
+
+const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
+/** Rows of two requests each: several calls to the model. */
+const NUM_ROWS = 2500;
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'meap-evaluate-'));
+  const rows = Array.from({ length: NUM_ROWS }, (_, i) =>
+    JSON.stringify({ goal: `open ${i}`, sol1: 'with a key', sol2: `with ${i} keys`, label: i % 2 }),
+  );
+  writeFileSync(join(folder, 'piqa.jsonl'), rows.join('\n'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function start(cache: string): { child: ChildProcess; output: () => { stdout: string; stderr: string } } {
+  const args = [
+    'run',
+    '--model',
+    tinyModel,
+    '--tasks',
+    'piqa',
+    '--data',
+    folder,
+    '--out',
+    join(folder, cache, 'out'),
+  ];
+  const child = spawn(process.execPath, [cli, ...args, '--cache', join(folder, cache), '--json'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let [stdout, stderr] = ['', ''];
+  child.stdout!.on('data', (text) => {
+    stdout += text;
+  });
+  child.stderr!.on('data', (text) => {
+    stderr += text;
+  });
+  return { child, output: () => ({ stdout, stderr }) };
+}
+
+async function finish(cache: string) {
+  const { child, output } = start(cache);
+  const [code] = await once(child, 'close');
+  return { code, ...output() };
+}
+
+/** Starts a run and sends a signal as soon as its first answers are kept. */
+async function interrupt(cache: string, signal: NodeJS.Signals) {
+  const { child, output } = start(cache);
+  while (!output().stderr.includes('piqa '))
+    await Promise.race([once(child.stderr!, 'data'), once(child, 'close')]);
+  child.kill(signal);
+  const [code] = await once(child, 'close');
+  return { code, ...output() };
+}
+
+const kept = (stderr: string) => Number(/(\d+) answers kept from before/.exec(stderr)?.[1] ?? 0);
+
+describe('meap-evaluate run', () => {
+  it('goes on after kill -9 without asking again, to the same bytes', async () => {
+    const whole = await finish('whole');
+    expect(whole.code).toBe(0);
+    const killed = await interrupt('killed', 'SIGKILL');
+    expect(killed.code).toBe(null);
+    expect(killed.stdout).toBe('');
+    const again = await finish('killed');
+    expect(again.code).toBe(0);
+    expect(kept(again.stderr)).toBeGreaterThan(0);
+    expect(kept(again.stderr)).toBeLessThan(2 * NUM_ROWS);
+    expect(again.stdout).toBe(whole.stdout);
+    for (const file of ['results.json', 'tasks/piqa.json']) {
+      expect(readFileSync(join(folder, 'killed/out', file), 'utf8')).toBe(
+        readFileSync(join(folder, 'whole/out', file), 'utf8'),
+      );
+    }
+    const third = await finish('killed');
+    expect(kept(third.stderr)).toBe(2 * NUM_ROWS);
+    expect(third.stdout).toBe(whole.stdout);
+  });
+
+  it('stops on SIGINT and says how to go on', async () => {
+    const stopped = await interrupt('stopped', 'SIGINT');
+    expect(stopped.code).toBe(130);
+    expect(stopped.stdout).toMatch(
+      /^stopped; what was answered is kept; continue with: meap-evaluate run --model /,
+    );
+    expect(stopped.stderr).toContain('SIGINT: stopping; again to end at once');
+    const again = await finish('stopped');
+    expect(again.code).toBe(0);
+    expect(kept(again.stderr)).toBeGreaterThan(0);
+  });
+});
