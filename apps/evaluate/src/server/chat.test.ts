@@ -11,7 +11,7 @@ const PATH = '/v1/chat/completions';
 async function expectedIds(maxNewTokens: number): Promise<number[]> {
   const ids: number[] = [];
   const prompt = await chat.encodePrompt([...messages]);
-  const stopIds = [1, chat.endOfAnswerId];
+  const stopIds = [1, ...chat.stopIds];
   for await (const id of generate(tinyModel, prompt, { maxNewTokens, stopIds })) ids.push(id);
   return ids;
 }
@@ -48,13 +48,13 @@ test('answers messages', async () => {
 
 test('the id that ends an answer ends it, without limit otherwise', async () => {
   const [, , , fourth] = await expectedIds(4);
-  const client = await serve({ chat: { ...chat, endOfAnswerId: fourth } });
+  const client = await serve({ chat: { ...chat, stopIds: [fourth] } });
   const { json } = await client.post(PATH, { messages, temperature: 0, logprobs: true });
   expect(json.choices[0].finish_reason).toBe('stop');
   expect(json.usage.completion_tokens).toBeLessThanOrEqual(4);
   // The end of the answer is no part of it.
   expect(json.choices[0].logprobs.content).toHaveLength(json.usage.completion_tokens - 1);
-  const endless = await serve({ chat: { ...chat, endOfAnswerId: 1 } });
+  const endless = await serve({ chat: { ...chat, stopIds: [] } });
   const full = (await endless.post(PATH, { messages, temperature: 0 })).json;
   if (full.choices[0].finish_reason === 'length') expect(full.usage.total_tokens).toBe(128);
 });

@@ -31,7 +31,7 @@ export async function planChat(body: unknown, served: Served): Promise<Plan> {
   requireCount(fields.n ?? 1, served, 'n');
   const promptIds = await encodeMessages(fields, served);
   const maxNewTokens = roomFor(promptIds.length, maxTokens(fields), served, { param: 'messages' });
-  const stopIds = [...new Set([...served.stopIds, served.chat!.endOfAnswerId])];
+  const stopIds = [...new Set([...served.stopIds, ...served.chat!.stopIds])];
   const rest = { maxNewTokens, numTop: logprobs ? (numTop ?? 0) : undefined, echo: false, stopIds };
   const sequences = sequencesOf(promptIds, fields, rest);
   return {

@@ -30,8 +30,8 @@ export interface Served {
 
 /** Turns messages into prompts. */
 export interface ChatPrompts {
-  /** Id that ends an answer. */
-  readonly endOfAnswerId: number;
+  /** Ids that end an answer, besides those that end a text. */
+  readonly stopIds: readonly number[];
   /** Ids of a conversation and the header of its next answer. */
   encodePrompt(messages: { role: 'system' | 'user' | 'assistant'; content: string }[]): Promise<Int32Array>;
 }

@@ -7,6 +7,7 @@ import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { findModel, type ModelDirectory } from '../model-directory.ts';
+import { openChatPrompts } from './chat-prompts.ts';
 import { startServer } from './server.ts';
 
 interface Flags {
@@ -77,6 +78,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
     const maxContext = Math.min(contextLength, flags.maxContext ?? contextLength);
     const server = await startServer({
       ...{ model, tokenizer, name, apiKey, host: flags.host, port: flags.port },
+      chat: openChatPrompts(folders.tokenizer, tokenizer),
       addSpecialTokens: flags.specialTokens,
       limits: {
         ...{ maxBatch: flags.maxBatch, maxQueue: flags.maxQueue, maxContext },

@@ -36,7 +36,7 @@ export const tinyModel: Llama = createLlama(
 
 /** A template that writes `role: content` lines, and refuses two of the same role in a row. */
 export const chat: ChatPrompts = {
-  endOfAnswerId: 13,
+  stopIds: [13],
   encodePrompt: (messages) => {
     for (const [i, { role }] of messages.entries()) {
       if (role === messages[i - 1]?.role) throw new Error(`roles must alternate, got ${role} twice`);
