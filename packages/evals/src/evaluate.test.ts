@@ -81,7 +81,8 @@ describe('evaluate', () => {
         const { samples, skipped } = await evaluate(taskOf(items), model);
         expect(samples.length + skipped.length).toBe(items.length);
         for (const { id, measured } of samples) {
-          const { requests } = items[Number(id)].ask as { requests: ScoreRequest[] };
+          const { ask } = items[Number(id)];
+          const requests = ask.kind === 'score' ? ask.requests : [];
           const sum = requests.flatMap(({ context, continuation }) => [...context, ...continuation]);
           expect(measured.sum.value).toBe(-sum.reduce((a, b) => a + b, 0));
         }
@@ -208,17 +209,19 @@ describe('evaluate', () => {
   });
 
   test('says how far it is', async () => {
-    const long = (id: number) => score({ context: new Array(20_000).fill(id), continuation: [1] });
-    const items = [
-      { ask: long(3) },
-      { ask: { kind: 'skip', reason: '' } as const },
-      { ask: long(4) },
-      { ask: long(3) },
+    const long = (id: number) => ({ context: new Array<number>(20_000).fill(id), continuation: [1] });
+    const items: Pick<TaskItem, 'ask'>[] = [
+      { ask: score(long(3)) },
+      { ask: { kind: 'skip', reason: '' } },
+      { ask: score(long(4), long(3)) },
+      { ask: score(long(3)) },
     ];
     const store = memoryStore();
     const seen: EvaluateProgress[] = [];
-    const run = () => evaluate(taskOf(items, 4), sumModel(), { store, onProgress: (p) => seen.push(p) });
+    const run = () =>
+      evaluate(taskOf(items, 4), sumModel(), { store, onProgress: (progress) => seen.push(progress) });
     await run();
+    // The third is done with its second answer.
     expect(seen).toEqual([
       { numItems: 3, totalItems: 4, numTokens: 20_001, numStored: 0 },
       { numItems: 4, totalItems: 4, numTokens: 40_002, numStored: 0 },

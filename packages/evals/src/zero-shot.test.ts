@@ -101,11 +101,11 @@ test("one's own task is a definition of a few lines", async () => {
 });
 
 test('the first of equally probable choices is taken; lengths are characters and bytes', async () => {
-  const row = { query: 'Q', choices: ['öö', 'xyz', 'xyz'], gold: 1 };
+  const row = { query: 'Q', choices: ['🧊🧊', 'xyz', 'xyz'], gold: 1 };
   const scored = functionModel(() => ({ logLikelihood: -6, isGreedy: false }));
   const task = multipleChoiceTask(renderedMultipleChoice('mine'), [row, { ...row, gold: 0 }]);
   const { samples } = await evaluate(task, scored);
-  // −6; −6 / 2, −6 / 3; −6 / 4, −6 / 3.
+  // −6; −6 / 2, −6 / 3; −6 / 8, −6 / 3.
   expect(samples[0].measured).toEqual({ acc: { value: 0 }, acc_norm: { value: 1 }, acc_bytes: { value: 0 } });
   expect(samples[1].measured).toEqual({ acc: { value: 1 }, acc_norm: { value: 0 }, acc_bytes: { value: 1 } });
 });
