@@ -25,6 +25,14 @@ MEAP_INLINE vf roundToBfloat16(vf x) {
   const vi bits = (vi)x;
   return (vf)((bits + 0x7fff + ((bits >> 16) & 1)) & (int32_t)0xffff0000);
 }
+// Stores a vector's lanes from i0 on, as far as there are LANES of them.
+template <int LANES, class V>
+MEAP_INLINE void storeLanes(float *to, int i0, V x) {
+  constexpr int part = LANES % W;
+  if (i0 + W <= LANES) memcpy(to + i0, &x, sizeof x);
+  else memcpy(to + i0, &x, part * 4);
+}
+
 MEAP_INLINE float toFloat(float x) { return x; }
 MEAP_INLINE float toFloat(uint16_t bits) { return fromBfloat16(bits); }
 
@@ -46,13 +54,23 @@ void pack(const T *source, int64_t laneStride, int64_t depthStride, int64_t lane
     }
     return;
   }
-  for (int i = 0; i < LANES; i++) {
-    if (i >= lanes) {
-      for (int64_t k = 0; k < depth; k++) panel[k * LANES + i] = 0.0f;
-      continue;
+  // Each lane is a row: squares of W lanes and W steps are turned in registers.
+  int64_t k = 0;
+  for (; k + W <= depth; k += W) {
+    for (int i0 = 0; i0 < LANES; i0 += W) {
+      vf rows[W];
+#pragma GCC unroll 16
+      for (int i = 0; i < W; i++) {
+        rows[i] = i0 + i < lanes ? load(source + (i0 + i) * laneStride + k) * scale : vf{};
+        if (ROUND) rows[i] = roundToBfloat16(rows[i]);
+      }
+      transpose(rows);
+#pragma GCC unroll 16
+      for (int i = 0; i < W; i++) storeLanes<LANES>(panel + (k + i) * LANES, i0, rows[i]);
     }
-    const T *from = source + i * laneStride;
-    for (int64_t k = 0; k < depth; k++) panel[k * LANES + i] = value(from[k]);
+  }
+  for (; k < depth; k++) {
+    for (int i = 0; i < LANES; i++) panel[k * LANES + i] = i < lanes ? value(source[i * laneStride + k]) : 0.0f;
   }
 }
 
@@ -122,6 +140,21 @@ void panelProduct(int64_t depth, const float *a, const float *b, int64_t strideB
 constexpr auto skipNone = [](int64_t, int64_t) { return false; };
 
 #if defined(__AVX512BF16__)
+// 2·W numbers as W pairs of bfloat16, the earlier of a pair in the lower half.
+MEAP_INLINE vi loadPairs(const uint16_t *p) {
+  vi pairs;
+  memcpy(&pairs, p, sizeof pairs);
+  return pairs;
+}
+template <int... J>
+MEAP_INLINE vi pairUp(vi a, vi b, std::integer_sequence<int, J...>) {
+  const vi even = __builtin_shufflevector(a, b, (2 * J)...), odd = __builtin_shufflevector(a, b, (2 * J + 1)...);
+  return (even >> 16 & 0xffff) | (odd & (int32_t)0xffff0000);
+}
+MEAP_INLINE vi loadPairs(const float *p) {
+  const vi a = (vi)roundToBfloat16(load(p)), b = (vi)roundToBfloat16(load(p + W));
+  return pairUp(a, b, std::make_integer_sequence<int, W>());
+}
 // Pairs of bfloat16 along k in each 32-bit lane.
 template <int LANES, class T>
 void packPairs(const T *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
@@ -136,14 +169,25 @@ void packPairs(const T *source, int64_t laneStride, int64_t depthStride, int64_t
       for (int64_t k = 0; k < depth; k += 2) {
         for (int i = 0; i < LANES; i++) panel[k / 2 * LANES + i] = bits(i, k) | bits(i, k + 1) << 16;
       }
-    } else {
-      for (int i = 0; i < LANES; i++) {
-        for (int64_t k = 0; k < depth; k += 2) panel[k / 2 * LANES + i] = bits(i, k) | bits(i, k + 1) << 16;
+      return;
+    }
+  }
+  int64_t k = 0;
+  if (depthStride == 1) {
+    for (; k + 2 * W <= depth; k += 2 * W) {
+      for (int i0 = 0; i0 < LANES; i0 += W) {
+        vi rows[W];
+#pragma GCC unroll 16
+        for (int i = 0; i < W; i++) {
+          rows[i] = i0 + i < lanes ? loadPairs(source + (i0 + i) * laneStride + k) : vi{};
+        }
+        transpose(rows);
+#pragma GCC unroll 16
+        for (int i = 0; i < W; i++) storeLanes<LANES>((float *)panel + (k / 2 + i) * LANES, i0, rows[i]);
       }
     }
-    return;
   }
-  for (int64_t k = 0; k < depth; k += 2) {
+  for (; k < depth; k += 2) {
     for (int i = 0; i < LANES; i++) panel[k / 2 * LANES + i] = bits(i, k) | bits(i, k + 1) << 16;
   }
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #include "kernels.h"
 
 #if defined(__AVX512F__)
@@ -86,6 +87,23 @@ MEAP_INLINE vf exp(vf x) {
   vf y = (vf)((vi)p + bits);
   y = x < -87.33654f ? vf{} : y;
   return x == x ? y : x;
+}
+
+// Exchanges the off-diagonal blocks of size H of the rows i and i + H: one stage of a transposition.
+template <int H, int... J, class V>
+MEAP_INLINE void exchange(V &a, V &b, std::integer_sequence<int, J...>) {
+  const V low = __builtin_shufflevector(a, b, (J & H ? W + J - H : J)...);
+  b = __builtin_shufflevector(a, b, (J & H ? W + J : J + H)...);
+  a = low;
+}
+// Transposes W vectors of W 32-bit lanes in log2(W) stages (Eklundh 1972).
+template <int H = W / 2, class V>
+MEAP_INLINE void transpose(V *rows) {
+#pragma GCC unroll 16
+  for (int i = 0; i < W; i++) {
+    if (!(i & H)) exchange<H>(rows[i], rows[i + H], std::make_integer_sequence<int, W>());
+  }
+  if constexpr (H > 1) transpose<H / 2>(rows);
 }
 
 template <class F>
