@@ -317,7 +317,7 @@ def main():
     run.add_argument("--model", choices=["hf", "local-completions"], default="hf")
     run.add_argument("--base-url")
     run.add_argument("--served-name", default="model", help="the model's name at the server")
-    run.add_argument("--max-length", type=int, default=512, help="longest prompt that the server takes, in tokens")
+    run.add_argument("--max-length", type=int, default=511, help="longest prompt that the server takes, one less than the context of stories260K")
     run.add_argument("--num-concurrent", type=int, default=1)
     run.add_argument("--batch-size", type=int, default=16)
     run.add_argument("--bos", action="store_true")
