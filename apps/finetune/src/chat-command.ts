@@ -76,8 +76,12 @@ async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<voi
     prompt: '> ',
   });
   const interrupt = () => {
-    if (isAnswering) stopped = true;
-    else lines.close();
+    if (isAnswering && !stopped) stopped = true;
+    else {
+      // The shell's prompt belongs on a line of its own.
+      if (io.stdin.isTTY) io.stdout.write('\n');
+      lines.close();
+    }
   };
   lines.on('SIGINT', interrupt);
   // Where the input is no terminal, readline sees no Ctrl-C and the process does.
