@@ -2,7 +2,7 @@
  * One model, many requests: a bounded queue in front of a decoder, and a loop that works on both.
  *
  * A turn of the loop admits sequences while the batch has room and lets the decoder step: it reads a piece of one prompt
- * and adds a token to every text past its prompt. So a long prompt delays the others by a piece at a time, and requests
+ * and adds a token to every text past its prompt. So a long prompt delays answers by a piece at a time, and requests
  * with many sequences take turns with those that have one. TensorFlow.js computes on the main thread: before each
  * turn the event loop gets its share, so that requests, health checks and cancellations come through.
  *

@@ -5,6 +5,8 @@ import { serve, tinyModel, until } from './testing.ts';
 
 const LONG = { prompt: [0, 40, 50], temperature: 0, max_tokens: 120 };
 
+const LEFT = 'meap_requests_total{path="/v1/completions",status="499"}';
+
 const isBusy = (client: Awaited<ReturnType<typeof serve>>) =>
   client.metric('meap_sequences_running').then((running) => running > 0);
 
@@ -73,21 +75,29 @@ test('a client that leaves ends the computation, streamed or not, running or wai
     expect(await client.metric('meap_generated_tokens_total')).toBeLessThan(50 * 120);
   }
   expect(tf.memory().numTensors).toBe(tensors);
+  expect(await client.metric(LEFT)).toBe(2);
   expect((await client.complete(LONG)).status).toBe(200);
 });
 
 test('a reader that takes nothing delays nobody and is cut off', async () => {
   const client = await serve({ limits: { maxBatch: 4, readerPatience: 300 } });
-  // More than the buffers between two sockets hold.
-  const big = { ...LONG, prompt: Array.from({ length: 60 }, () => [0, 40, 50]), logprobs: 20, stream: true };
-  const response = await client.open('/v1/completions', big);
+  // Some 15 MB: more than the buffers between two sockets hold.
+  const prompt = Array.from({ length: 128 }, (_, i) => 2 + i);
+  const scored = {
+    prompt: Array.from({ length: 200 }, () => prompt),
+    max_tokens: 0,
+    echo: true,
+    logprobs: 20,
+  };
+  const response = await client.open('/v1/completions', { ...scored, stream: true });
+  const closed = new Promise((resolve) => response.once('close', resolve));
   response.pause();
-  const cut = new Promise((resolve) => response.once('close', resolve));
   response.on('error', () => {});
   expect((await client.complete({ ...LONG, max_tokens: 3 })).status).toBe(200);
-  await until(async () => !(await isBusy(client)));
+  await until(async () => (await client.metric(LEFT)) === 1);
+  expect(await isBusy(client)).toBe(false);
   response.resume();
-  await cut;
+  await closed;
   expect(response.complete).toBe(false);
   expect((await client.complete({ ...LONG, max_tokens: 3 })).status).toBe(200);
 });

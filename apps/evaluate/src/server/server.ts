@@ -104,16 +104,18 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
 
   const requireKey = options.apiKey === undefined ? undefined : keyCheck(options.apiKey);
-  app.addHook('onRequest', async ({ headers, routeOptions }) => {
+  app.addHook('onRequest', async ({ headers, routeOptions }, reply) => {
+    reply.raw.once('close', () => {
+      // 499, as nginx has it: the client left first.
+      const status = reply.raw.writableFinished ? reply.statusCode : 499;
+      metrics.responded(routeOptions.url ?? 'other', status, reply.elapsedTime / 1000);
+    });
     if (isLocal) requireLocal(headers);
     if (routeOptions.url !== '/health') requireKey?.(headers.authorization);
     // Before the body is read: a crowd is turned away at the door.
     if (routeOptions.url?.endsWith('/completions') && engine.room < 1) {
       throw new ApiError(429, 'queue full: try again later', { code: 'queue_full' });
     }
-  });
-  app.addHook('onResponse', async (request, reply) => {
-    metrics.responded(request.routeOptions.url ?? 'other', reply.statusCode, reply.elapsedTime / 1000);
   });
 
   const description = { id: options.name, object: 'model', created, owned_by: 'meap' };

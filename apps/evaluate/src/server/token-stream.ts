@@ -32,7 +32,7 @@ export class TokenStream implements AsyncIterableIterator<StreamedToken[], void>
   #isOver = false;
   #resume: (() => void) | undefined;
 
-  /** @param onRead told once, when all has been read or the reader has left */
+  /** @param onRead told when all has been read or the reader has left */
   constructor(onRead: () => void) {
     this.#onRead = onRead;
   }
