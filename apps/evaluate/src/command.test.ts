@@ -51,7 +51,7 @@ describe('meap-evaluate run', () => {
     const results = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
     expect(results.results.piqa).toMatchObject({ alias: 'piqa', 'acc,none': expect.any(Number) });
     expect(results['n-samples'].piqa).toEqual({ original: 6, effective: 5 });
-    expect(results.config).toMatchObject({ dtype: 'float32', limit: 5, bos: false });
+    expect(results.config).toMatchObject({ dtype: 'float32', limit: 5, bos: null });
     const task = JSON.parse(readFileSync(join(folder, 'out/tasks/piqa.json'), 'utf8'));
     expect(task.samples).toHaveLength(5);
     const samples = readFileSync(join(folder, 'out/samples_piqa.jsonl'), 'utf8').trim().split('\n');
@@ -137,6 +137,34 @@ describe('meap-evaluate run', () => {
     );
     expect(unwritable.stderr).toMatch(/--out .*cannot be written/);
     expect([malformed.code, ambiguous.code, unwritable.code]).toEqual([1, 2, 1]);
+  });
+});
+
+describe('meap-evaluate compare', () => {
+  it('compares two finished evaluations, or evaluates first', async () => {
+    const data = writeRows('rows.jsonl', rows(12));
+    const asked = ['--tasks', 'piqa', '--set', `data.piqa=${data}`];
+    const [a, b] = [join(folder, 'a'), join(folder, 'b')];
+    await run(...asked, '--out', a);
+    await run(...asked, '--out', b, '--bos');
+    const compare = (...args: string[]) =>
+      captureOutput((io) =>
+        evaluateCommand(
+          ['compare', ...args, '--cache', join(folder, 'cache'), '--out', join(folder, 'c')],
+          io,
+        ),
+      );
+    const { code, stdout, stderr } = await compare(a, b);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/\| piqa +\| 12 \| acc +\| ↑ +\| 0\.\d{4} \| 0\.\d{4} \| [+-]0\.\d{4} \| [+-]\d/);
+    expect(stdout).toContain('piqa: asked differently: bos');
+    const models = await compare(a, tinyModel, ...asked, '--json');
+    expect(JSON.parse(models.stdout)).toMatchObject([
+      { task: 'piqa', differentConfig: [], metrics: { acc: { difference: 0, numItems: 12 } } },
+    ]);
+    const other = await compare(a, join(folder, 'absent'), ...asked);
+    expect(other.stderr).toMatch(/absent: no such folder/);
+    expect(other.code).toBe(1);
   });
 });
 

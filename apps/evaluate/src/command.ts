@@ -1,6 +1,7 @@
 /** The command line of `meap-evaluate`, as a function from arguments to an exit code. */
 import { type CommandIo, EXIT, packageVersion, runCommand } from '@meap/recipe-cli';
 import { Command } from 'commander';
+import { addCompareCommand } from './compare-command.ts';
 import { isUserError } from './errors.ts';
 import { addListCommand } from './list-command.ts';
 import { addRunCommand } from './run-command.ts';
@@ -21,6 +22,7 @@ export async function evaluateCommand(argv: readonly string[], io: CommandIo = p
     code = exit;
   };
   addRunCommand(program, argv, io, done);
+  addCompareCommand(program, argv, io, done);
   addListCommand(program, io);
   addServeCommand(program, io, done);
   const action = async () => program.help({ error: true });

@@ -1,9 +1,11 @@
 /** The configuration of an evaluation: one schema with every key, its default and its meaning. */
 import { devNull } from 'node:os';
+import { type RulerTaskName, rulerTaskNames } from '@meap/evals';
 import {
   count,
   flag,
   natural,
+  oneOf,
   parseConfig,
   type RecipeRules,
   Refusals,
@@ -34,9 +36,100 @@ const data = z.strictObject({
   >),
 });
 
+const counts = (meaning: string) =>
+  z.array(count('A number.'), 'a list of whole numbers above 0').min(1, 'at least one').describe(meaning);
+
+const depths = (meaning: string) =>
+  z
+    .array(z.number('a number from 0 to 100').min(0, 'from 0').max(100, 'to 100'), 'a list of percentages')
+    .min(1, 'at least one')
+    .describe(meaning);
+
+const maxNewTokens = (published: number) =>
+  count('Most tokens of an answer; default: as published.').default(published);
+
+const niah = z.strictObject({
+  lengths: counts('Tokens of haystack, needle and the 200 kept free for question and answer.').default([
+    1000, 2000, 4000, 8000, 16_000, 32_000,
+  ]),
+  depths: depths('Places of the needle in percent.').default([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]),
+  needles: z
+    .array(
+      z.strictObject({
+        needle: text('Hidden as it stands.'),
+        question: text('Asked at the end.'),
+        answer: text('What a right answer says.'),
+      }),
+      'a list of {needle, question, answer}',
+    )
+    .min(1, 'at least one')
+    .describe('What is hidden and asked for; default: what to do in San Francisco.')
+    .optional(),
+  template: text('Prompt with {context} and {question}; default: that for base models.').optional(),
+  max_new_tokens: maxNewTokens(50),
+});
+
+const mdqa = z.strictObject({
+  documents: counts('Documents of a prompt; several make several tasks.').default([20]),
+  positions: counts('Places of the document with the answer; default: first, every fifth, last.').optional(),
+  distractors: oneOf(
+    ['retrieved', 'other-answers'],
+    'Where the other documents come from: the row’s own, or those that answer other rows.',
+  ).default('retrieved'),
+  max_prompt_tokens: count(
+    'Longer prompts are skipped; the published program skips from 4097 on.',
+  ).optional(),
+  max_new_tokens: maxNewTokens(100),
+});
+
+const kvRetrieval = z.strictObject({
+  positions: counts('Places of the key; default: first, every 25th, last.').optional(),
+  max_new_tokens: maxNewTokens(100),
+});
+
+const mRs = z.strictObject({
+  lengths: counts(
+    'Tokens of a prompt and 3,000 kept free; default: 9,000 to 32,000 in eight steps.',
+  ).optional(),
+  depths: depths('Places of the first fact in percent; default: 0 to 100 in eleven steps.').optional(),
+  needles: counts('Numbers of facts.').default([2, 3, 4, 5]),
+  repeats: count('Records asked in each cell of the grid.').default(10),
+  max_new_tokens: maxNewTokens(2000),
+});
+
+const ruler = z.strictObject({
+  tasks: z
+    .array(oneOf(rulerTaskNames as [RulerTaskName, ...RulerTaskName[]], 'A task.'), 'a list of tasks')
+    .min(1, 'at least one')
+    .describe('Which of the synthetic tasks; default: all.')
+    .default(rulerTaskNames),
+  lengths: counts('Tokens of prompt and answer together, at least 500.').default([
+    4096, 8192, 16_384, 32_768,
+  ]),
+  samples: count('Prompts of each length.').default(500),
+});
+
+const hallucination = z.strictObject({
+  judge: oneOf(
+    ['overlap', 'chat'],
+    'Who judges: which words the article lacks, or a chat model at judge_url.',
+  ).default('overlap'),
+  judge_url: text('Base address of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1.').optional(),
+  judge_model: text('Name of the model there.').optional(),
+  judge_key_env: text('Environment variable with the key for it.').optional(),
+  against: oneOf(
+    ['reference', 'article'],
+    'What the judge holds a summary against: the summary that a person wrote, or the article.',
+  ).default('reference'),
+  requests_per_minute: count('Most requests to the judge.').optional(),
+  prompt_template: text('Text around {instruction}: the template that the model was tuned with.').optional(),
+  max_new_tokens: maxNewTokens(256),
+});
+
 /** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
 export const configSchema = z.strictObject({
-  ...runKeys('Key of what tasks draw, such as the order of documents.'),
+  ...runKeys(''),
+  seed: natural('Key of what tasks draw; default: that of each published task.').optional(),
   model: z
     .strictObject({
       path: text('Hugging Face folder, PEFT adapter or run directory; relative to this file.').optional(),
@@ -51,7 +144,16 @@ export const configSchema = z.strictObject({
     .min(1, 'at least one row')
     .describe('Ask only these rows of each task, counted from 0.')
     .optional(),
-  bos: flag('Whether BOS stands before each context of the log-likelihood tasks.').default(false),
+  bos: flag(
+    'Whether BOS stands before each prompt; default: before those that ask for text, as their authors have it, and ' +
+      'not before those that are scored, as in lm-evaluation-harness 0.4.7.',
+  ).optional(),
+  niah: niah.describe('Needle in a haystack.').prefault({}),
+  mdqa: mdqa.describe('Multi-document question answering.').prefault({}),
+  kv_retrieval: kvRetrieval.describe('Key-value retrieval.').prefault({}),
+  m_rs: mRs.describe('Multi-needle reasoning.').prefault({}),
+  ruler: ruler.describe('RULER.').prefault({}),
+  hallucination: hallucination.describe('Contextual hallucination.').prefault({}),
 });
 
 type Parsed = z.output<typeof configSchema>;
@@ -95,6 +197,13 @@ export function loadConfig(file: string = devNull, overrides: readonly string[] 
   }
   if (config.limit !== undefined && config.samples !== undefined) {
     refusals.add('limit', config.limit, 'none beside samples');
+  }
+  const { judge, judge_url, judge_model } = config.hallucination;
+  if (judge === 'chat' && judge_url === undefined) {
+    refusals.add('hallucination.judge_url', judge_url, 'the address of an API with judge chat');
+  }
+  if (judge === 'chat' && judge_model === undefined) {
+    refusals.add('hallucination.judge_model', judge_model, 'the name of a model with judge chat');
   }
   refusals.throwIfAny();
   return { ...config, model: { path: config.model.path! }, tasks: [...new Set(config.tasks)] as TaskName[] };

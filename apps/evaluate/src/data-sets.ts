@@ -71,6 +71,43 @@ export const DATA_SETS = {
     source: 'for WikiText-2: EleutherAI/wikitext_document_level on the Hugging Face hub, test split',
     patterns: ['**/wikitext*test*.{txt,jsonl,parquet}'],
   },
+  haystack: {
+    what: 'long texts to hide things in, such as Paul Graham’s essays as .txt files',
+    source: 'the repository LLMTest_NeedleInAHaystack by Greg Kamradt: PaulGrahamEssays/*.txt',
+    patterns: ['**/PaulGrahamEssays/*.txt'],
+  },
+  mdqa: {
+    what: 'questions with 20 documents each, one of which has the answer',
+    source:
+      'the repository lost-in-the-middle by Liu et al.: qa_data/20_total_documents/nq-open-20_total_documents_gold_at_0.jsonl.gz',
+    patterns: ['**/nq-open-20_total_documents_gold_at_0.jsonl{,.gz}', ...named('mdqa')],
+  },
+  kv_retrieval: {
+    what: 'key-value pairs, one of which is asked for',
+    source:
+      'the repository lost-in-the-middle by Liu et al.: kv_retrieval_data/kv-retrieval-75_keys.jsonl.gz',
+    patterns: named('kv-retrieval'),
+  },
+  m_rs: {
+    what: 'multi-needle reasoning records of NeedleBench, English',
+    source: 'opencompass/NeedleBench on the Hugging Face hub: multi_needle_reasoning_en.json',
+    patterns: ['**/multi_needle_reasoning_en.json'],
+  },
+  xsum: {
+    what: 'XSum, test split',
+    source: 'EdinburghNLP/xsum on the Hugging Face hub',
+    patterns: named('xsum*test', 'xsum'),
+  },
+  multi_news: {
+    what: 'Multi-News, test split',
+    source: 'alexfabbri/multi_news on the Hugging Face hub',
+    patterns: named('multi_news*test', '*multi_news'),
+  },
+  wikisum: {
+    what: 'WikiSum, test split',
+    source: 'd0rj/wikisum on the Hugging Face hub',
+    patterns: named('wikisum*test', 'wikisum'),
+  },
 } as const satisfies Record<string, DataSet>;
 
 /** Name of a data set. */

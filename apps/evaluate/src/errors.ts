@@ -1,4 +1,4 @@
-import { EvalsError } from '@meap/evals';
+import { EvalsError, JudgeError } from '@meap/evals';
 import {
   AdapterError,
   CheckpointError,
@@ -29,6 +29,7 @@ export const isUserError = userErrorTest([
   DatasetError,
   EvalsError,
   GenerateOptionError,
+  JudgeError,
   ModelError,
   RunError,
   SafetensorsError,

@@ -21,8 +21,12 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
         case 'model':
           bars.line(`model        ${plainText(event.name)}, context of ${event.contextLength} tokens`);
           break;
+        case 'task':
+          task = { began: performance.now() };
+          break;
         case 'progress': {
-          if (task?.last.task !== event.task) task = { began: performance.now(), first: event, last: event };
+          task ??= { began: performance.now() };
+          task.first ??= { at: performance.now(), items: event.numItems };
           task.last = event;
           const { numItems, totalItems = numItems } = event;
           const rows = `${numItems} of ${totalItems} rows`;
@@ -32,7 +36,7 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
         }
         case 'result': {
           const { samples, task: name } = event.result;
-          if (task?.last.task !== name) break;
+          if (!task?.last) break;
           const seconds = (performance.now() - task.began) / 1000;
           bars.line(
             `${name.padEnd(12)} ${samples.length} rows asked, ${work(task.last)}, ${duration(seconds)}`,
@@ -47,11 +51,11 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
 
 type Step = EvaluateEvent & { type: 'progress' };
 
-/** A task's first and last steps; what the store answered at once says nothing about its pace. */
+/** A task's beginning, and what its first step, which the store may have answered at once, left to do. */
 interface Clock {
   began: number;
-  first: Step;
-  last: Step;
+  first?: { at: number; items: number };
+  last?: Step;
 }
 
 function work({ numTokens, numStored }: Step): string {
@@ -59,9 +63,9 @@ function work({ numTokens, numStored }: Step): string {
   return numStored > 0 ? `${tokens}, ${numStored} answers kept from before` : tokens;
 }
 
-function timeLeft({ began, first, last }: Clock): string {
-  const done = last.numItems - first.numItems;
-  if (done === 0 || last.totalItems === undefined) return '';
-  const seconds = (performance.now() - began) / 1000;
-  return `, ${duration((seconds / done) * (last.totalItems - last.numItems))} left`;
+function timeLeft({ first, last }: Clock): string {
+  const done = last!.numItems - first!.items;
+  if (done === 0 || last!.totalItems === undefined) return '';
+  const seconds = (performance.now() - first!.at) / 1000;
+  return `, ${duration((seconds / done) * (last!.totalItems - last!.numItems))} left`;
 }

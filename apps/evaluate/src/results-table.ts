@@ -1,4 +1,4 @@
-import type { MetricResult, TaskResult } from '@meap/evals';
+import { effectiveLength, type MetricResult, type TaskResult } from '@meap/evals';
 import { markdownTable } from 'markdown-table';
 
 const HEADER = ['Tasks', 'Version', 'n', 'Metric', '', 'Value', '', 'Stderr'];
@@ -13,7 +13,7 @@ export function renderResults(results: readonly TaskResult[]): string {
     ),
   ]);
   const table = markdownTable([HEADER, ...rows], { align: ALIGN });
-  return [table, ...results.flatMap(describeSkipped)].join('\n');
+  return [table, ...describeEffectiveLength(results), ...results.flatMap(describeSkipped)].join('\n');
 }
 
 function metricRows(
@@ -22,6 +22,7 @@ function metricRows(
   version: string,
   results: Readonly<Record<string, MetricResult>>,
 ): string[][] {
+  if (Object.keys(results).length === 0) return [[name, version, '0']];
   return metrics
     .filter((metric) => results[metric.name] !== undefined)
     .map((metric, i) => {
@@ -43,4 +44,16 @@ function describeSkipped({ task, skipped }: TaskResult): string[] {
   if (skipped.length === 0) return [];
   const rows = skipped.length === 1 ? '1 row' : `${skipped.length} rows`;
   return [`${task}: ${rows} skipped, the first: ${skipped[0].id}: ${skipped[0].reason}`];
+}
+
+/** RULER's summary, where every task has a score at every length. */
+function describeEffectiveLength(results: readonly TaskResult[]): string[] {
+  const ruler = results.filter(({ task }) => task.startsWith('ruler_'));
+  const scored = ruler.every(({ groups }) =>
+    groups.length?.every(({ results }) => results.string_match_all !== undefined),
+  );
+  if (ruler.length === 0 || !scored) return [];
+  const { effective = 'below all of these', lengths } = effectiveLength(ruler);
+  const scores = lengths.map(({ length, score }) => `${length}: ${score.toFixed(1)}`).join(', ');
+  return [`RULER over ${ruler.length} tasks: ${scores}; effective length ${effective}`];
 }

@@ -19,7 +19,7 @@ export interface RunFlags {
   data?: string;
   limit?: number;
   samples?: number[];
-  bos?: true;
+  bos?: boolean;
   seed?: number;
   backend?: string;
   precision?: string;
@@ -40,7 +40,8 @@ export function withRunFlags(command: Command): Command {
     .option('--data <dir>', 'folder in which the tasks’ data are looked for')
     .option('--limit <n>', 'ask only the first rows of each task', numberFlag)
     .option('--samples <rows>', 'ask only these rows of each task, such as 0,7,20-29', rowList)
-    .option('--bos', 'put BOS before each context of the log-likelihood tasks')
+    .option('--bos', 'put BOS before each prompt')
+    .option('--no-bos', 'put it before none; default: as published, before prompts that ask for text')
     .option('--seed <n>', 'key of what tasks draw', numberFlag)
     .option('--backend <name>', 'auto, native, wasm or cpu')
     .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')

@@ -1,20 +1,20 @@
 /** One evaluation from its configuration: data, model, tasks one after the other, result files. */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { type EvaluateProgress, evaluate, type Task, type TaskResult, toHarnessJson } from '@meap/evals';
 import { openRunDirectory, packageVersion } from '@meap/recipe-cli';
 import type { BackendDescription } from '@meap/tensor-kernels';
-import { writeEnvironment } from '@meap/trainer';
 import type { EvaluateConfig } from './config.ts';
+import type { DataSetName } from './data-sets.ts';
 import { type DataFiles, findData } from './find-data.ts';
 import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
-import { openAnswerStore } from './sqlite-answer-store.ts';
-import { TASKS } from './task-catalog.ts';
+import { writeResults } from './result-files.ts';
+import { AnswerStores } from './sqlite-answer-store.ts';
+import { TASKS, type TaskSources } from './task-catalog.ts';
 
 /** What {@link runEvaluation} tells its caller while it runs. */
 export type EvaluateEvent =
   | ({ type: 'backend' } & BackendDescription)
   | { type: 'model'; name: string; contextLength: number; fingerprint: string }
+  | { type: 'task'; task: string }
   | ({ type: 'progress'; task: string } & EvaluateProgress)
   | { type: 'result'; result: TaskResult };
 
@@ -51,54 +51,46 @@ export async function runEvaluation(
   { out, cache, logSamples = false, signal, onEvent = () => {} }: RunEvaluationOptions = {},
 ): Promise<EvaluationResults> {
   if (out !== undefined) openRunDirectory(out, 'auto');
-  const tasks = await makeTasks(config);
-  const { path: model } = config.model;
-  const opened = await openLanguageModel({ model, backend: config.backend, precision: config.precision });
+  const stores = cache === undefined ? undefined : new AnswerStores(cache);
+  let opened: OpenLanguageModel | undefined;
   try {
+    const tasks = await makeTasks(config, { judgements: stores?.of('judge'), signal });
+    const { path: model } = config.model;
+    opened = await openLanguageModel({ model, backend: config.backend, precision: config.precision });
     const { name, contextLength, fingerprint, backend } = opened;
     onEvent({ type: 'backend', ...backend });
     onEvent({ type: 'model', name, contextLength, fingerprint });
-    const results = await evaluateAll(tasks, opened, config, { cache, signal, onEvent });
+    const results: TaskResult[] = [];
+    for (const task of tasks) {
+      onEvent({ type: 'task', task: task.name });
+      const { limit, samples } = config;
+      const onProgress = (progress: EvaluateProgress) =>
+        onEvent({ type: 'progress', task: task.name, ...progress });
+      const store = stores?.of(fingerprint);
+      const result = await evaluate(task, opened, { store, limit, samples, signal, onProgress });
+      onEvent({ type: 'result', result });
+      results.push(result);
+    }
     const evaluation = { tasks: results, harness: harnessOf(results, opened, config) };
     if (out !== undefined) writeResults(out, evaluation, { backend, logSamples });
     return evaluation;
   } finally {
-    opened.dispose();
+    stores?.close();
+    opened?.dispose();
   }
 }
 
 /** Reads the data of all tasks, before any time is spent on a model. */
-export async function makeTasks(config: EvaluateConfig): Promise<Task[]> {
+export async function makeTasks(
+  config: EvaluateConfig,
+  more: Pick<TaskSources, 'judgements' | 'signal'> = {},
+): Promise<Task[]> {
   const entries = config.tasks.map((name) => TASKS[name]);
-  const files = await findData(
-    entries.flatMap(({ data }) => data),
-    config,
-  );
+  const names = entries.flatMap(({ data }): readonly DataSetName[] => data);
+  const files = (await findData(names, config)) as Required<DataFiles>;
   const tasks: Task[] = [];
-  for (const entry of entries) tasks.push(await entry.make(files as Required<DataFiles>, config));
+  for (const entry of entries) tasks.push(...[await entry.make({ files, config, ...more })].flat());
   return tasks;
-}
-
-async function evaluateAll(
-  tasks: readonly Task[],
-  model: OpenLanguageModel,
-  { limit, samples }: EvaluateConfig,
-  { cache, signal, onEvent }: Required<Pick<RunEvaluationOptions, 'onEvent'>> & RunEvaluationOptions,
-): Promise<TaskResult[]> {
-  const store = cache === undefined ? undefined : openAnswerStore(cache, model.fingerprint);
-  try {
-    const results: TaskResult[] = [];
-    for (const task of tasks) {
-      const onProgress = (progress: EvaluateProgress) =>
-        onEvent({ type: 'progress', task: task.name, ...progress });
-      const result = await evaluate(task, model, { store, limit, samples, signal, onProgress });
-      onEvent({ type: 'result', result });
-      results.push(result);
-    }
-    return results;
-  } finally {
-    store?.close();
-  }
 }
 
 function harnessOf(
@@ -107,36 +99,14 @@ function harnessOf(
   { limit, samples, bos, seed }: EvaluateConfig,
 ): Record<string, unknown> {
   const harness = toHarnessJson(results, { meap_version: packageVersion(import.meta.url) });
-  const settings = { limit: limit ?? null, samples: samples ?? null, bos, seed };
+  const settings = {
+    limit: limit ?? null,
+    samples: samples ?? null,
+    bos: bos ?? null,
+    seed: seed ?? null,
+  };
   return {
     ...harness,
     config: { ...(harness.config as object), dtype: precision, backend: backend.name, ...settings },
   };
-}
-
-function writeResults(
-  out: string,
-  { tasks, harness }: EvaluationResults,
-  { backend, logSamples }: { backend: BackendDescription; logSamples: boolean },
-): void {
-  mkdirSync(join(out, 'tasks'), { recursive: true });
-  for (const result of tasks) {
-    const samples = result.samples.map(({ shown: _, answers: __, ...numbers }) => numbers);
-    write(join(out, 'tasks', `${result.task}.json`), toJson({ ...result, samples }));
-    if (!logSamples) continue;
-    const lines = result.samples.map((sample) => `${JSON.stringify(sample)}\n`);
-    write(join(out, `samples_${result.task}.jsonl`), lines.join(''));
-  }
-  writeEnvironment(out, { meap: packageVersion(import.meta.url), backend: { ...backend } });
-  // Last: a folder with this file is a finished evaluation.
-  write(join(out, 'results.json'), toJson(harness));
-}
-
-function write(path: string, content: string): void {
-  writeFileSync(`${path}.partial`, content);
-  renameSync(`${path}.partial`, path);
-}
-
-function toJson(value: unknown): string {
-  return `${JSON.stringify(value, null, 2)}\n`;
 }

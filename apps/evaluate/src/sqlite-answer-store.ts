@@ -20,6 +20,30 @@ export function defaultCacheDirectory(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'meap');
 }
 
+/** Stores of a folder by name, each opened when it is first used. */
+export class AnswerStores {
+  readonly #directory: string;
+  readonly #open = new Map<string, SqliteAnswerStore>();
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** The store of a model's fingerprint, or of a judge; see {@link openAnswerStore}. */
+  of(name: string): AnswerStore {
+    const opened = (): SqliteAnswerStore => {
+      const store = this.#open.get(name) ?? openAnswerStore(this.#directory, name);
+      this.#open.set(name, store);
+      return store;
+    };
+    return { get: async (keys) => opened().get(keys), put: async (entries) => opened().put(entries) };
+  }
+
+  close(): void {
+    for (const store of this.#open.values()) store.close();
+  }
+}
+
 /**
  * Opens the answers of one model, in `FOLDER/answers/FINGERPRINT/answers.sqlite`; made where absent.
  *

@@ -1,0 +1,55 @@
+import type { MetricComparison, ResultComparison } from '@meap/evals';
+import { markdownTable } from 'markdown-table';
+
+const HEADER = ['Tasks', 'n', 'Metric', '', 'A', 'B', 'B − A', '95 % interval', 'relative', 'p'];
+const ALIGN = ['l', 'r', 'l', 'l', 'r', 'r', 'r', 'r', 'r', 'r'];
+
+/** Comparisons in Markdown, with the rows of each group below their task. */
+export function renderComparisons(comparisons: readonly ResultComparison[]): string {
+  const rows = comparisons.flatMap(({ task, metrics }) =>
+    Object.entries(metrics).flatMap(([metric, compared]) => {
+      const arrow = compared.higherIsBetter ? '↑' : '↓';
+      return [
+        [task, ...cells(metric, arrow, compared)],
+        ...Object.entries(compared.groups).flatMap(([group, values]) =>
+          values.map((inside) => [` - ${group} ${inside.value}`, ...cells(metric, arrow, inside)]),
+        ),
+      ];
+    }),
+  );
+  const [first] = comparisons;
+  return [
+    `A ${first.a}, B ${first.b}`,
+    '',
+    markdownTable([HEADER, ...rows], { align: ALIGN }),
+    ...comparisons.flatMap(describeLeftOut),
+  ].join('\n');
+}
+
+function cells(metric: string, arrow: string, compared: MetricComparison): string[] {
+  const { a, b, difference, interval, relativePercent, numItems, pValue } = compared;
+  return [
+    String(numItems),
+    metric,
+    arrow,
+    a.toFixed(4),
+    b.toFixed(4),
+    signed(difference, 4),
+    interval ? `${signed(interval[0], 4)} … ${signed(interval[1], 4)}` : '',
+    relativePercent === undefined ? '' : `${signed(relativePercent, 1)} %`,
+    pValue === undefined ? '' : pValue < 0.0001 ? '<0.0001' : pValue.toFixed(4),
+  ];
+}
+
+function signed(value: number, digits: number): string {
+  return `${value < 0 ? '' : '+'}${value.toFixed(digits)}`;
+}
+
+function describeLeftOut({ task, numOnlyA, numOnlyB, differentConfig }: ResultComparison): string[] {
+  return [
+    ...(numOnlyA + numOnlyB > 0
+      ? [`${task}: ${numOnlyA} rows of A only and ${numOnlyB} of B only are left out`]
+      : []),
+    ...(differentConfig.length > 0 ? [`${task}: asked differently: ${differentConfig.join(', ')}`] : []),
+  ];
+}
