@@ -70,7 +70,9 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
   const tokenizer = loadTokenizer(folders.tokenizer);
   const backend = await setBackend(flags.backend);
   setPrecision(flags.precision);
-  const model = await load(folders);
+  // Products round the weights anyway; an adapter is merged into whole ones.
+  const isHalf = flags.precision === 'bfloat16' && backend.name === 'native' && folders.adapter === undefined;
+  const model = await load(folders, isHalf ? 'bfloat16' : 'float32');
   const stop = stopOnSignals();
   try {
     const contextLength = model.config.max_position_embeddings;
@@ -105,8 +107,8 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
   }
 }
 
-async function load({ base, adapter }: ModelDirectory): Promise<Llama> {
-  const model = await loadLlama(base);
+async function load({ base, adapter }: ModelDirectory, weights: 'float32' | 'bfloat16'): Promise<Llama> {
+  const model = await loadLlama(base, { weights });
   try {
     if (adapter !== undefined) {
       await loadLora(adapter, model);
