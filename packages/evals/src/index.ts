@@ -1,4 +1,5 @@
 export { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
+export { bestSubspanMatch, normalizeAnswer } from './answer-match.ts';
 export type { Answer, AnswerStore } from './answers.ts';
 export {
   type AttentionContrast,
@@ -34,11 +35,16 @@ export {
   type MetricComparisonByGroup,
   type ResultComparison,
 } from './compare-results.ts';
+export {
+  type ContextualHallucinationOptions,
+  contextualHallucination,
+} from './contextual-hallucination.ts';
 export { type EncodingOptions, encodePair, scorePairs } from './encode-pair.ts';
 export { EvalsError } from './error.ts';
 export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';
 export { toHarnessJson } from './harness-json.ts';
 export { type Judge, type JudgeCase, JudgeError, type Judgement } from './judge.ts';
+export { type KeyValueOptions, keyValueTask } from './key-value-retrieval.ts';
 export { lambadaTask } from './lambada.ts';
 export type {
   AttentionBlock,
@@ -50,13 +56,18 @@ export type {
   ScoreRequest,
   TextTokenizer,
 } from './language-model.ts';
+export { type MultiDocumentQaOptions, multiDocumentQaTask } from './multi-document-qa.ts';
+export { type MultiNeedleOptions, multiNeedleTask } from './multi-needle.ts';
 export {
   type ChoiceMetric,
   type MultipleChoice,
   multipleChoiceTask,
   type Question,
 } from './multiple-choice.ts';
+export { type Needle, type NeedleOptions, needleTask, sanFrancisco } from './needle.ts';
+export { overlapJudge } from './overlap-judge.ts';
 export { type PerplexityOptions, perplexityTask } from './perplexity.ts';
+export type { PromptEncoding } from './prompt.ts';
 export {
   type GroupResult,
   type MetricResult,
@@ -65,7 +76,16 @@ export {
   summarize,
   type TaskResult,
 } from './result.ts';
+export { type Rouge, rouge1, unigramOverlap } from './rouge.ts';
 export { type RowReader, readRow } from './row-reader.ts';
+export {
+  effectiveLength,
+  type LengthScore,
+  type RulerOptions,
+  type RulerTaskName,
+  rulerTask,
+  rulerTaskNames,
+} from './ruler.ts';
 export { type McNemarTest, mcNemarTest, pairedTTest, type TTest, welchTTest } from './t-test.ts';
 export type { Aggregation, ItemAnswers, ItemRequests, Measured, Metric, Task, TaskItem } from './task.ts';
 export { renderedMultipleChoice, zeroShot } from './zero-shot.ts';

@@ -16,9 +16,14 @@ export function strip(text: string): string {
   return stripEnd(text).replace(atStart, '');
 }
 
+/** `re.split(r"\s+", text)`: white space at an end leaves an empty text there. */
+export function splitAtSpace(text: string): string[] {
+  return text.split(between);
+}
+
 /** `len(re.split(r"\s+", text))`: one more than the runs of white space, so at least 1. */
 export function countWords(text: string): number {
-  return text.split(between).length;
+  return splitAtSpace(text).length;
 }
 
 /** `str.capitalize()`: the first letter large, all others small. */
@@ -26,6 +31,12 @@ export function capitalize(text: string): string {
   const [first = '', ...rest] = text;
   const large = first.toUpperCase(); // Two letters for ß and ligatures, of which Python makes the second one small.
   return large.charAt(0) + (large.slice(1) + rest.join('')).toLowerCase();
+}
+
+/** `str.split()`: what runs of white space separate. */
+export function words(text: string): string[] {
+  const inner = strip(text);
+  return inner === '' ? [] : splitAtSpace(inner);
 }
 
 /** `len(text)`: code points. */

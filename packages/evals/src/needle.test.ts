@@ -1,0 +1,101 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { EvalsError } from './error.ts';
+import { evaluate } from './evaluate.ts';
+import type { Generation } from './language-model.ts';
+import { needleTask, sanFrancisco } from './needle.ts';
+import { BOS, characters, functionModel } from './testing.ts';
+import { onlyRequest } from './testing-data.ts';
+
+const haystack = ['One sentence. Another one! ', 'A third. '];
+const secret = { needle: 'The code is 7.', question: 'Which code?', answer: '7' };
+const template = '{context}|{question}';
+
+/** Contexts by id of the row, without question and BOS. */
+function contexts(options: Partial<Parameters<typeof needleTask>[0]>): Record<string, string> {
+  const task = needleTask({ haystack, lengths: [400], depths: [0], needles: [secret], template, ...options });
+  const rows = [...task.items({ tokenizer: characters, contextLength: 10_000 })];
+  return Object.fromEntries(
+    rows.map((item) => {
+      const { prompt } = onlyRequest(item);
+      expect(prompt[0]).toBe(BOS);
+      return [item.id, characters.decode(prompt).split('|')[0]];
+    }),
+  );
+}
+
+test('depths: at the beginning, after the sentence before the place, at the end', () => {
+  const byId = contexts({ lengths: [260], depths: [0, 50, 100] });
+  expect(byId).toEqual({
+    '260-0-0': 'The code is 7.One sentence. Another one! A third. One senten',
+    '260-50-0': 'One sentence.The code is 7. Another one! A third. One senten',
+    '260-100-0': 'One sentence. Another one! A third. One sentenThe code is 7.',
+  });
+});
+
+test('haystack and needle fill the length less 200 tokens; the needle follows a full stop or nothing', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 230, max: 900 }), fc.integer({ min: 0, max: 100 }), (length, depth) => {
+      const [context] = Object.values(contexts({ lengths: [length], depths: [depth] }));
+      expect(context).toHaveLength(length - 200);
+      const [before, after] = context.split(secret.needle);
+      expect((before + after).replaceAll(haystack.join(''), '').length).toBeLessThan(
+        haystack.join('').length,
+      );
+      if (depth < 100) expect(before === '' || before.endsWith('.')).toBe(true);
+      // Moved back by less than the longest stretch without a full stop.
+      const place = Math.trunc(((context.length - secret.needle.length) * depth) / 100);
+      expect(place - before.length).toBeGreaterThanOrEqual(depth === 100 ? 0 : -1);
+    }),
+  );
+});
+
+test('scores: recall of the answer, F1 with the needle, the published overlap', async () => {
+  const task = needleTask({ haystack, lengths: [600, 20_000], depths: [0, 100] });
+  const model = functionModel(() => ({ logLikelihood: 0, isGreedy: false }), { contextLength: 2000 });
+  const says = (text: string): typeof model => ({
+    ...model,
+    generate: async (requests) => requests.map((): Generation => ({ text, ids: [], finish: 'stop' })),
+  });
+  const right = await evaluate(task, says(` Eat a sandwich and sit in Dolores Park on a sunny day. Yes.`));
+  expect(right.results.rouge1_recall).toMatchObject({ value: 1, numItems: 2 });
+  expect(right.results.rouge1_f1.value).toBeCloseTo((2 * (12 / 13) * (12 / 21)) / (12 / 13 + 12 / 21), 12);
+  expect(right.results.unigram_overlap.value).toBeCloseTo(11 / 12, 12);
+  // Prompts of 20,000 tokens do not fit.
+  expect(right.skipped.map(({ id }) => id)).toEqual(['20000-0-0', '20000-100-0']);
+  expect(right.groups.length.map(({ value, numSkipped }) => [value, numSkipped])).toEqual([
+    [600, 0],
+    [20_000, 2],
+  ]);
+  const wrong = await evaluate(task, says(''));
+  expect(wrong.results.rouge1_recall.value).toBe(0);
+});
+
+test('the published prompt for base models, 50 new tokens', () => {
+  const task = needleTask({ haystack, lengths: [600], depths: [0] });
+  const [item] = task.items({ tokenizer: characters, contextLength: 10_000 });
+  const request = onlyRequest(item);
+  const text = characters.decode(request.prompt);
+  expect(text.startsWith(`<|im_start|> This is a very long story book: <book> ${sanFrancisco.needle}`)).toBe(
+    true,
+  );
+  expect(
+    text.endsWith(
+      '</book>.\n Based on the content of the book, Question: What is the best thing to do in San Francisco?\nAnswer:',
+    ),
+  ).toBe(true);
+  expect(request.maxNewTokens).toBe(50);
+});
+
+describe('is refused', () => {
+  test.each([
+    [{ lengths: [] }, 'niah: lengths is empty'],
+    [{ depths: [101] }, 'a depth is out of range, got 101'],
+    [{ template: 'no place' }, 'template lacks {context} or {question}'],
+    [{ haystack: [''] }, 'the haystack is empty'],
+    [{ lengths: [214] }, 'length is too small, got 214, expected more than 214'],
+  ])('%j', (options, message) => {
+    expect(() => contexts(options)).toThrow(EvalsError);
+    expect(() => contexts(options)).toThrow(message);
+  });
+});

@@ -1,0 +1,162 @@
+/**
+ * Needle in a haystack (Kamradt 2023): one sentence in a long text, asked for at its end.
+ *
+ * Placement, prompt for base models and scores are those of Fu et al. 2024 (Long-Context-Data-Engineering,
+ * `eval/needle`), which long-context papers quote, MEAP's Table 2 and Figure 3 among them.
+ */
+import { mean } from './aggregation.ts';
+import { EvalsError } from './error.ts';
+import type { Generation, TextTokenizer } from './language-model.ts';
+import { askForText, excerpt, fill, type PromptEncoding } from './prompt.ts';
+import { strip } from './python-text.ts';
+import { rouge1, unigramOverlap } from './rouge.ts';
+import type { Task, TaskItem } from './task.ts';
+
+/** What is hidden and asked for. */
+export interface Needle {
+  /** Hidden as it stands, with the line breaks around it. */
+  readonly needle: string;
+  readonly question: string;
+  /** What a right answer says. */
+  readonly answer: string;
+}
+
+/** Options of {@link needleTask}. */
+export interface NeedleOptions extends PromptEncoding {
+  /** Texts of the haystack in their order, such as Paul Graham's essays sorted by file name; repeated as needed. */
+  readonly haystack: readonly string[];
+  /** Tokens of haystack, needle and the 200 that are kept free for question and answer. */
+  readonly lengths: readonly number[];
+  /** Places in percent of the haystack, 0 to 100. */
+  readonly depths: readonly number[];
+  /** San Francisco's best thing to do, when absent. */
+  readonly needles?: readonly Needle[];
+  /** Prompt with `{context}` and `{question}`; the one for base models when absent. */
+  readonly template?: string;
+  /** 50 when absent. */
+  readonly maxNewTokens?: number;
+}
+
+/** The needle everybody uses. */
+export const sanFrancisco: Needle = {
+  needle:
+    '\nThe best thing to do in San Francisco is eat a sandwich and sit in Dolores Park on a sunny day.\n',
+  question: 'What is the best thing to do in San Francisco?',
+  answer: 'eat a sandwich and sit in Dolores Park on a sunny day',
+};
+
+const BASE_MODEL_PROMPT =
+  '<|im_start|> This is a very long story book: <book> {context} </book>.\n Based on the content of the book, Question: {question}\nAnswer:';
+
+/** Kept free for the question and its answer. */
+const BUFFER_TOKENS = 200;
+
+/**
+ * `niah`: every needle at every depth of every length, in groups `length` and `depth`.
+ *
+ * `rouge1_recall` is ROUGE-1 recall of the answer, `rouge1_f1` the F1 against the needle, `unigram_overlap` the share
+ * of the answer's words as Fu et al. draw it; all from 0 to 1.
+ *
+ * @throws EvalsError for an empty grid, a depth out of range, a length without room for the needle (when items are
+ *   made), a template without its places, a haystack without text.
+ */
+export function needleTask(options: NeedleOptions): Task {
+  const { haystack, lengths, depths, needles = [sanFrancisco], template = BASE_MODEL_PROMPT } = options;
+  const { maxNewTokens = 50, bos = true } = options;
+  requireGrid({ lengths, depths, needles });
+  if (!(template.includes('{context}') && template.includes('{question}'))) {
+    throw new EvalsError(`niah: template lacks {context} or {question}, got ${JSON.stringify(template)}`);
+  }
+  return {
+    name: 'niah',
+    version: 1,
+    metrics: ['rouge1_recall', 'rouge1_f1', 'unigram_overlap'].map((name) => ({
+      name,
+      higherIsBetter: true,
+      aggregation: mean,
+    })),
+    config: {
+      lengths,
+      depths,
+      needles,
+      template,
+      buffer_tokens: BUFFER_TOKENS,
+      max_new_tokens: maxNewTokens,
+      bos,
+    },
+    numItems: lengths.length * depths.length * needles.length,
+    *items(model): Iterable<TaskItem> {
+      const { tokenizer } = model;
+      const hay = repeatedHaystack(haystack, Math.max(...lengths), tokenizer);
+      const periods = periodIds(tokenizer);
+      for (const length of lengths) {
+        for (const depth of depths) {
+          for (const [index, { needle, question, answer }] of needles.entries()) {
+            const context = hide(hay, tokenizer.encode(needle), { length, depth, periods });
+            const prompt = fill(template, { context: tokenizer.decode(context), question });
+            yield {
+              id: `${length}-${depth}-${index}`,
+              groups: { length, depth },
+              shown: { prompt: excerpt(prompt), needle, answer },
+              ask: askForText(model, prompt, { maxNewTokens, bos }),
+              measure(answers) {
+                const response = strip((answers as readonly Generation[])[0].text);
+                return {
+                  rouge1_recall: { value: rouge1(answer, response).recall },
+                  rouge1_f1: { value: rouge1(needle, response).f1 },
+                  // Fu et al. ask for the full stop too.
+                  unigram_overlap: { value: unigramOverlap(`${answer}.`, response) },
+                };
+              },
+            };
+          }
+        }
+      }
+    },
+  };
+}
+
+/** Ids of a haystack with a needle in it, both `length` − 200 long together. */
+function hide(
+  hay: readonly number[],
+  needle: readonly number[],
+  { length, depth, periods }: { length: number; depth: number; periods: ReadonlySet<number> },
+): number[] {
+  const room = length - BUFFER_TOKENS - needle.length;
+  if (room < 1) {
+    throw new EvalsError(
+      `niah: length is too small, got ${length}, expected more than ${length - room} for ${BUFFER_TOKENS} free tokens and the needle`,
+    );
+  }
+  const context = hay.slice(0, room);
+  if (depth === 100) return [...context, ...needle];
+  let place = Math.trunc(context.length * (depth / 100));
+  while (place > 0 && !periods.has(context[place - 1])) place--;
+  return [...context.slice(0, place), ...needle, ...context.slice(place)];
+}
+
+/** The texts as often as it takes to have so many tokens. */
+function repeatedHaystack(texts: readonly string[], numTokens: number, tokenizer: TextTokenizer): number[] {
+  const once = texts.join('');
+  let ids = tokenizer.encode(once);
+  if (ids.length === 0) throw new EvalsError('niah: the haystack is empty, expected texts');
+  const numTimes = Math.ceil(numTokens / ids.length);
+  // Tokens may span two repetitions, so a few more may be needed.
+  for (let times = numTimes; ids.length < numTokens; times++) ids = tokenizer.encode(once.repeat(times));
+  return ids;
+}
+
+/** A full stop at the beginning of a text and after a word, which SentencePiece vocabularies keep apart. */
+function periodIds(tokenizer: TextTokenizer): Set<number> {
+  return new Set(['.', 'end.'].map((text) => tokenizer.encode(text).at(-1)!));
+}
+
+function requireGrid(grid: Readonly<Record<'lengths' | 'depths' | 'needles', readonly unknown[]>>): void {
+  for (const [name, values] of Object.entries(grid)) {
+    if (values.length === 0) throw new EvalsError(`niah: ${name} is empty, expected at least one`);
+  }
+  const wrong = grid.depths.find((depth) => !((depth as number) >= 0 && (depth as number) <= 100));
+  if (wrong !== undefined) {
+    throw new EvalsError(`niah: a depth is out of range, got ${wrong}, expected 0 to 100 percent`);
+  }
+}

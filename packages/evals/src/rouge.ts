@@ -1,0 +1,52 @@
+/** Scores by common words. */
+import { stem } from './porter-stemmer.ts';
+import { words } from './python-text.ts';
+
+/** Share of common words, from 0 to 1. */
+export interface Rouge {
+  /** Of the prediction's words. */
+  readonly precision: number;
+  /** Of the reference's words. */
+  readonly recall: number;
+  /** Harmonic mean of both; 0 where nothing is common. */
+  readonly f1: number;
+}
+
+/**
+ * ROUGE-1 (Lin 2004) as Google's `rouge_score` 0.1.2 with `use_stemmer=True`: small letters, everything but a-z and 0-9
+ * separates words, words of more than three letters are stemmed, each counts as often as both texts have it.
+ */
+export function rouge1(reference: string, prediction: string): Rouge {
+  const wanted = rougeTokens(reference);
+  const given = rougeTokens(prediction);
+  const left = new Map<string, number>();
+  for (const token of wanted) left.set(token, (left.get(token) ?? 0) + 1);
+  let common = 0;
+  for (const token of given) {
+    const count = left.get(token) ?? 0;
+    if (count === 0) continue;
+    left.set(token, count - 1);
+    common++;
+  }
+  const precision = common / Math.max(given.length, 1);
+  const recall = common / Math.max(wanted.length, 1);
+  return { precision, recall, f1: common === 0 ? 0 : (2 * precision * recall) / (precision + recall) };
+}
+
+function rougeTokens(text: string): string[] {
+  const tokens = text.toLowerCase().match(/[a-z0-9]+/g) ?? [];
+  return tokens.map((token) => (token.length > 3 ? stem(token) : token));
+}
+
+/**
+ * Share of an answer's words that a response has, from 0 to 1, as the heat maps of Fu et al. 2024 count it: words are
+ * what white space separates, with their punctuation, in small letters.
+ *
+ * A word the answer has twice counts once above the line and twice below it, so `eat a sandwich … on a sunny day.`
+ * reaches 11/12 at most.
+ */
+export function unigramOverlap(answer: string, response: string): number {
+  const wanted = words(answer.toLowerCase());
+  const given = new Set(words(response.toLowerCase()));
+  return new Set(wanted.filter((word) => given.has(word))).size / Math.max(wanted.length, 1);
+}

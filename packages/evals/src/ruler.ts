@@ -1,0 +1,203 @@
+/**
+ * RULER (Hsieh et al. 2024): synthetic tasks of any length, from whose results the effective length of a model's
+ * context follows.
+ *
+ * Settings, prompts and draws are those of NVIDIA/RULER (Apache-2.0), which define the benchmark, with its template
+ * for base models; its two question answering tasks are not here.
+ */
+import { mean } from './aggregation.ts';
+import { EvalsError } from './error.ts';
+import type { Generation, TextTokenizer } from './language-model.ts';
+import { askForText, excerpt, type PromptEncoding } from './prompt.ts';
+import { splitAtSpace } from './python-text.ts';
+import type { TaskResult } from './result.ts';
+import { fittedPrompts, type RulerPrompt } from './ruler-fit.ts';
+import { NEEDLE_TOKENS, needleSettings, needleSource, splitSentences } from './ruler-needles.ts';
+import { VARIABLE_TOKENS, variableSource } from './ruler-variables.ts';
+import {
+  COMMON_WORD_TOKENS,
+  commonWordSource,
+  FREQUENT_WORD_TOKENS,
+  frequentWordPrompts,
+} from './ruler-words.ts';
+import type { Task, TaskItem } from './task.ts';
+
+/** RULER's names of its synthetic tasks. */
+export type RulerTaskName = keyof typeof needleSettings | 'vt' | 'cwe' | 'fwe';
+
+/** All of {@link RulerTaskName}. */
+export const rulerTaskNames = [...Object.keys(needleSettings), 'vt', 'cwe', 'fwe'] as RulerTaskName[];
+
+/** Options of {@link rulerTask}. */
+export interface RulerOptions extends PromptEncoding {
+  /** Tokens of prompt and answer together, BOS not counted. */
+  readonly lengths: readonly number[];
+  /** Prompts of each length; 500 when absent. */
+  readonly numSamples?: number;
+  /** Of all draws, anew for each length; 42 when absent. */
+  readonly seed?: number;
+  /** Texts of the haystack of the tasks that hide in essays, joined as they stand. */
+  readonly haystack?: readonly string[];
+  /**
+   * Splits such a haystack, in which white space is single spaces, into the sentences that needles go between; at
+   * full stops, question and exclamation marks when absent. RULER takes NLTK's Punkt, which knows abbreviations.
+   */
+  readonly splitSentences?: (text: string) => string[];
+  /** English words for `cwe` at lengths that take more than 8,700 different ones. */
+  readonly moreWords?: readonly string[];
+}
+
+const tokensToGenerate = { vt: VARIABLE_TOKENS, cwe: COMMON_WORD_TOKENS, fwe: FREQUENT_WORD_TOKENS };
+
+/**
+ * `ruler_niah_single_1`, `ruler_vt` and so on; `string_match_all` is 100 times the share of the right answers that are
+ * in the response, small letters both, in groups `length`.
+ *
+ * Prompts depend on the tokenizer, whose tokens their lengths count. Lengths beyond the model's context are skipped.
+ *
+ * @throws EvalsError for an unknown task, no or wrong lengths, a missing haystack; when items are made, for a list of
+ *   common words that takes more words than there are.
+ */
+export function rulerTask(task: RulerTaskName, options: RulerOptions): Task {
+  const { lengths, numSamples = 500, seed = 42, bos = true } = options;
+  const name = `ruler_${task}`;
+  requireOptions(task, options);
+  const maxNewTokens = isNeedle(task) ? NEEDLE_TOKENS : tokensToGenerate[task];
+  return {
+    name,
+    version: 1,
+    metrics: [{ name: 'string_match_all', higherIsBetter: true, aggregation: mean }],
+    config: {
+      lengths,
+      num_samples: numSamples,
+      seed,
+      ...(isNeedle(task) && needleSettings[task]),
+      ...(isEssay(task) && { sentences: options.splitSentences === undefined ? 'by marks' : 'given' }),
+      max_new_tokens: maxNewTokens,
+      bos,
+    },
+    numItems: lengths.length * numSamples,
+    *items(model): Iterable<TaskItem> {
+      for (const length of lengths) {
+        const prompts =
+          length <= model.contextLength ? promptsOf(task, length, options, model.tokenizer) : undefined;
+        for (let sample = 0; sample < numSamples; sample++) {
+          const drawn = prompts?.next().value;
+          yield {
+            id: `${length}-${sample}`,
+            groups: { length },
+            shown: drawn === undefined ? {} : { prompt: excerpt(drawn.prompt), answers: drawn.answers },
+            ask:
+              drawn === undefined
+                ? { kind: 'skip', reason: reasonToSkip(length, model.contextLength) }
+                : askForText(model, drawn.prompt, { maxNewTokens, bos }),
+            measure: (answers) => ({
+              string_match_all: {
+                value: stringMatchAll((answers as readonly Generation[])[0].text, drawn!.answers),
+              },
+            }),
+          };
+        }
+      }
+    },
+  };
+}
+
+/** Score of one length, and whether it counts for the effective length. */
+export interface LengthScore {
+  readonly length: number;
+  /** Mean over tasks, 0 to 100. */
+  readonly score: number;
+  readonly exceeds: boolean;
+}
+
+/**
+ * The longest length up to which the mean over RULER's tasks exceeds a threshold; undefined where not even the
+ * shortest does.
+ *
+ * @param results Of different RULER tasks, with the same lengths.
+ * @param threshold 85.6 when absent: Llama 2 7B at 4,096 tokens, over all 13 tasks of the paper.
+ * @throws EvalsError for no results, a task that is there twice, or a length that not all tasks measured.
+ */
+export function effectiveLength(
+  results: readonly TaskResult[],
+  threshold = 85.6,
+): { readonly effective: number | undefined; readonly lengths: readonly LengthScore[] } {
+  const tasks = results.map(({ task }) => task);
+  if (tasks.length === 0 || new Set(tasks).size < tasks.length) {
+    throw new EvalsError(
+      `effectiveLength: got ${tasks.join(', ') || 'no results'}, expected different RULER tasks`,
+    );
+  }
+  const scores = results.map(
+    ({ groups }) =>
+      new Map(
+        (groups.length ?? []).map(({ value, results }) => [value as number, results.string_match_all?.value]),
+      ),
+  );
+  const all = [...new Set(scores.flatMap((byLength) => [...byLength.keys()]))].sort((a, b) => a - b);
+  const lengths = all.map((length) => {
+    const measured = scores.map((byLength) => byLength.get(length));
+    const missing = tasks.find((_, index) => measured[index] === undefined);
+    if (missing !== undefined) {
+      throw new EvalsError(
+        `effectiveLength: ${missing} has no score at ${length}, expected one in every task`,
+      );
+    }
+    const score = measured.reduce<number>((sum, value) => sum + value!, 0) / measured.length;
+    return { length, score, exceeds: score > threshold };
+  });
+  const below = lengths.findIndex(({ exceeds }) => !exceeds);
+  const numGood = below === -1 ? lengths.length : below;
+  return { effective: lengths[numGood - 1]?.length, lengths };
+}
+
+function promptsOf(
+  task: RulerTaskName,
+  length: number,
+  { seed = 42, haystack = [], splitSentences: split = splitSentences, moreWords }: RulerOptions,
+  tokenizer: TextTokenizer,
+): Generator<RulerPrompt, undefined> | undefined {
+  const count = (text: string) => tokenizer.encode(text).length;
+  if (task === 'fwe') return frequentWordPrompts({ seed, length, count });
+  const hay = () => ({ words: splitAtSpace(haystack.join('')), splitSentences: split });
+  const source =
+    task === 'vt'
+      ? variableSource({ seed, length, count })
+      : task === 'cwe'
+        ? commonWordSource({ seed, length, count, moreWords })
+        : needleSource(needleSettings[task], { seed, length, count, hay });
+  return source && fittedPrompts(source, length);
+}
+
+function stringMatchAll(response: string, answers: readonly string[]): number {
+  const text = response.toLowerCase();
+  return (100 * answers.filter((answer) => text.includes(answer.toLowerCase())).length) / answers.length;
+}
+
+function isNeedle(task: RulerTaskName): task is keyof typeof needleSettings {
+  return task in needleSettings;
+}
+
+function isEssay(task: RulerTaskName): boolean {
+  return isNeedle(task) && needleSettings[task].haystack === 'essay';
+}
+
+function reasonToSkip(length: number, contextLength: number): string {
+  return length > contextLength
+    ? `a length of ${length} tokens, the model reads ${contextLength}`
+    : `no prompt of ${length} tokens could be drawn`;
+}
+
+function requireOptions(task: RulerTaskName, { lengths, haystack = [] }: RulerOptions): void {
+  if (!rulerTaskNames.includes(task)) {
+    throw new EvalsError(`ruler: got task ${task}, expected one of ${rulerTaskNames.join(', ')}`);
+  }
+  const wrong = lengths.find((length) => !(Number.isInteger(length) && length >= 500));
+  if (wrong !== undefined || lengths.length === 0) {
+    throw new EvalsError(`ruler_${task}: lengths are wrong, got ${wrong ?? 'none'}, expected integers ≥ 500`);
+  }
+  if (isEssay(task) && haystack.join('').trim() === '') {
+    throw new EvalsError(`ruler_${task}: the haystack is empty, expected texts such as Paul Graham's essays`);
+  }
+}

@@ -1,0 +1,70 @@
+/** For tests: real texts and tokenizers of the folder in MEAP_DATA. */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { gunzipSync } from 'node:zlib';
+import { Tokenizer } from '@huggingface/tokenizers';
+import type { GenerateRequest, TextTokenizer } from './language-model.ts';
+import type { Task, TaskItem } from './task.ts';
+
+/** Records of a file of JSON lines, unpacked where its name ends in `.gz`. */
+export function jsonLines(path: string): unknown[] {
+  const bytes = readFileSync(`${process.env.MEAP_DATA}/${path}`);
+  const text = (path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8');
+  return text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+}
+
+/** Paul Graham's essays, sorted by file name. */
+export function essays(): string[] {
+  const folder = `${process.env.MEAP_DATA}/needle/PaulGrahamEssays`;
+  const names = readdirSync(folder).sort();
+  return names.map((name) => readFileSync(`${folder}/${name}`, 'utf8'));
+}
+
+/** A tokenizer of `tokenizers/`, by another implementation than the one that made the fixtures. */
+export function realTokenizer(name: 'llama2' | 'llama3_1'): TextTokenizer {
+  const folder = `${process.env.MEAP_DATA}/tokenizers/${name}`;
+  const [json, config] = ['tokenizer.json', 'tokenizer_config.json'].map((file) =>
+    JSON.parse(readFileSync(`${folder}/${file}`, 'utf8')),
+  );
+  const tokenizer = new Tokenizer(json, config);
+  return {
+    encode: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
+    decode: (ids) => tokenizer.decode([...ids], { skip_special_tokens: true }),
+  };
+}
+
+/** As the fixtures name a prompt. */
+export function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
+
+/** A file of JSON. */
+export function jsonValue(path: string): unknown {
+  return JSON.parse(readFileSync(`${process.env.MEAP_DATA}/${path}`, 'utf8'));
+}
+
+/** Hashes of a task's prompts by the id of their row; the text is caught on its way to the tokenizer. */
+export function promptHashes(task: Task, tokenizer: TextTokenizer): Record<string, string> {
+  let last = '';
+  const watched: TextTokenizer = {
+    encode: (text) => {
+      last = text;
+      return tokenizer.encode(text);
+    },
+    decode: (ids) => tokenizer.decode(ids),
+  };
+  const prompts: Record<string, string> = {};
+  for (const { id, ask } of task.items({ tokenizer: watched, contextLength: 1_000_000 })) {
+    if (ask.kind !== 'skip') prompts[id] = shortHash(last);
+  }
+  return prompts;
+}
+
+/** The only request of a row that asks for text. */
+export function onlyRequest({ ask, id }: TaskItem): GenerateRequest {
+  if (ask.kind !== 'generate' || ask.requests.length !== 1) throw new Error(`row ${id} asks ${ask.kind}`);
+  return ask.requests[0];
+}
