@@ -168,6 +168,35 @@ describe('meap-evaluate compare', () => {
   });
 });
 
+describe('meap-evaluate attention', () => {
+  const attention = (...args: string[]) =>
+    captureOutput((io) =>
+      evaluateCommand(['attention', tinyModel, tinyModel, '--out', join(folder, 'out'), ...args], io),
+    );
+  const small = ['--set', 'attention.lengths=[16]', '--set', 'attention.sequences=3'];
+
+  it('contrasts two models on texts, and shows where they look in prompts', async () => {
+    writeFileSync(join(folder, 'a.txt'), 'Call me Ishmael. Some years ago, never mind how long. '.repeat(4));
+    writeRows('attention_prompts.jsonl', [
+      { context_before: 'One. ', answer: 'Red.', context_after: ' Two.', query: ' What?' },
+    ]);
+    const texts = ['--set', `data.texts=${join(folder, '*.txt')}`, '--data', folder];
+    const { code, stdout } = await attention(...texts, ...small, '--json');
+    expect(code).toBe(0);
+    const { contrasts, shares } = JSON.parse(stdout);
+    expect(contrasts).toMatchObject([{ length: 16, numSequences: 3 }]);
+    expect(shares).toHaveLength(2);
+    const sum = shares[0].segments.reduce((sum: number, { share }: { share: number }) => sum + share, 0);
+    expect(sum).toBeCloseTo(1, 5);
+    expect((await attention(...texts, ...small, '--json')).stdout).toBe(stdout);
+    expect((await attention(...texts, ...small)).stdout).toMatch(/score at masked keys \(decay\)/);
+    const long = await attention(...texts);
+    expect(long.stderr).toMatch(/attention\.lengths: got 1024, expected at most 32/);
+    const many = await attention(...texts, ...small, '--set', 'attention.sequences=400');
+    expect(many.stderr).toMatch(/the texts make \d+ sequences of 16 tokens, expected 400/);
+  });
+});
+
 describe('meap-evaluate', () => {
   it('lists tasks with their data', async () => {
     const { code, stdout } = await captureOutput((io) => evaluateCommand(['list'], io));

@@ -1,6 +1,7 @@
 /** The command line of `meap-evaluate`, as a function from arguments to an exit code. */
 import { type CommandIo, EXIT, packageVersion, runCommand } from '@meap/recipe-cli';
 import { Command } from 'commander';
+import { addAttentionCommand } from './attention-command.ts';
 import { addCompareCommand } from './compare-command.ts';
 import { isUserError } from './errors.ts';
 import { addListCommand } from './list-command.ts';
@@ -23,6 +24,7 @@ export async function evaluateCommand(argv: readonly string[], io: CommandIo = p
   };
   addRunCommand(program, argv, io, done);
   addCompareCommand(program, argv, io, done);
+  addAttentionCommand(program, io, done);
   addListCommand(program, io);
   addServeCommand(program, io, done);
   const action = async () => program.help({ error: true });

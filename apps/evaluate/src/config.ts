@@ -12,6 +12,7 @@ import {
   readRecipe,
   recipeJsonSchema,
   runKeys,
+  share,
   text,
   texts,
 } from '@meap/recipe-cli';
@@ -126,6 +127,18 @@ const hallucination = z.strictObject({
   max_new_tokens: maxNewTokens(256),
 });
 
+const attention = z.strictObject({
+  sequences: count('Sequences of each length.').default(500),
+  lengths: counts('Tokens of a sequence.').default([1024, 4096]),
+  mask_ratio: share('Share of the tokens that the MEAP model does not get to see.')
+    .gt(0, 'a number above 0')
+    .default(0.15),
+  queries: oneOf(
+    ['last', 'all'],
+    'Whose looks count in shares of a prompt: the last token’s, or the mean of all.',
+  ).default('last'),
+});
+
 /** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
 export const configSchema = z.strictObject({
   ...runKeys(''),
@@ -153,6 +166,7 @@ export const configSchema = z.strictObject({
   kv_retrieval: kvRetrieval.describe('Key-value retrieval.').prefault({}),
   m_rs: mRs.describe('Multi-needle reasoning.').prefault({}),
   ruler: ruler.describe('RULER.').prefault({}),
+  attention: attention.describe('The command attention.').prefault({}),
   hallucination: hallucination.describe('Contextual hallucination.').prefault({}),
 });
 
@@ -180,12 +194,11 @@ const RULES: RecipeRules = {
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
  * @throws ConfigurationError naming every problem
  */
-export function loadConfig(file: string = devNull, overrides: readonly string[] = []): EvaluateConfig {
-  const { extends: _, ...config } = parseConfig(configSchema, readRecipe(file, overrides, RULES));
+export function loadConfig(file?: string, overrides: readonly string[] = []): EvaluateConfig {
+  const config = readConfig(file, overrides);
   const refusals = new Refusals();
-  if (config.model.path === undefined) {
-    refusals.add('model.path', undefined, 'the folder of a model, as in --model DIR');
-  }
+  const { path } = config.model;
+  if (path === undefined) refusals.add('model.path', undefined, 'the folder of a model, as in --model DIR');
   if (config.tasks.length === 0) {
     refusals.add('tasks', config.tasks, 'at least one task, as in --tasks arc_easy,piqa');
   }
@@ -206,5 +219,15 @@ export function loadConfig(file: string = devNull, overrides: readonly string[] 
     refusals.add('hallucination.judge_model', judge_model, 'the name of a model with judge chat');
   }
   refusals.throwIfAny();
-  return { ...config, model: { path: config.model.path! }, tasks: [...new Set(config.tasks)] as TaskName[] };
+  return { ...config, model: { path: path! }, tasks: [...new Set(config.tasks)] as TaskName[] };
+}
+
+/**
+ * The same for a command that is given its models and has no tasks.
+ *
+ * @throws ConfigurationError naming every problem
+ */
+export function readConfig(file = devNull, overrides: readonly string[] = []): Omit<Parsed, 'extends'> {
+  const { extends: _, ...config } = parseConfig(configSchema, readRecipe(file, overrides, RULES));
+  return config;
 }

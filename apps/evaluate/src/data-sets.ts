@@ -108,6 +108,11 @@ export const DATA_SETS = {
     source: 'd0rj/wikisum on the Hugging Face hub',
     patterns: named('wikisum*test', 'wikisum'),
   },
+  attention_prompts: {
+    what: 'records {context_before, answer, context_after, query} of text',
+    source: 'your own: a prompt cut where the answer to its query begins and ends',
+    patterns: named('attention_prompts'),
+  },
 } as const satisfies Record<string, DataSet>;
 
 /** Name of a data set. */

@@ -35,6 +35,16 @@ export async function findData(
   return files;
 }
 
+/** Files of a data set that can be done without; undefined where there are none. */
+export async function findOptionalData(
+  name: DataSetName,
+  { data }: Pick<EvaluateConfig, 'data'>,
+): Promise<readonly string[] | undefined> {
+  if (data[name] !== undefined) return (await findData([name], { data }))[name];
+  const found = data.folder === undefined ? [] : await search(data.folder, DATA_SETS[name]);
+  return found.length > 0 ? found : undefined;
+}
+
 /** Reads all records of some files. */
 export async function readRows(files: readonly string[]): Promise<Readonly<Record<string, unknown>>[]> {
   const rows: Readonly<Record<string, unknown>>[] = [];

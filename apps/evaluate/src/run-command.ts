@@ -31,28 +31,34 @@ export interface RunFlags {
   json?: true;
 }
 
-/** Adds the flags that every command has which asks a model. */
-export function withRunFlags(command: Command): Command {
+/** Adds the flags that say what a recipe would. */
+export function withRecipeFlags(command: Command): Command {
   return command
-    .option('--tasks <names>', 'tasks, with commas between them; `meap-evaluate list` shows them', nameList)
     .option('--config <file>', 'recipe to run')
     .option('--set <key=value>', 'change a key of the recipe, such as bos=true; repeatable', collect, [])
-    .option('--data <dir>', 'folder in which the tasks’ data are looked for')
+    .option('--data <dir>', 'folder in which data are looked for')
+    .option('--seed <n>', 'key of what is drawn', numberFlag)
+    .option('--backend <name>', 'auto, native, wasm or cpu')
+    .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')
+    .option('--json', 'print one JSON object');
+}
+
+/** Adds the flags of every command that runs tasks. */
+export function withRunFlags(command: Command): Command {
+  command
+    .option('--tasks <names>', 'tasks, with commas between them; `meap-evaluate list` shows them', nameList)
     .option('--limit <n>', 'ask only the first rows of each task', numberFlag)
     .option('--samples <rows>', 'ask only these rows of each task, such as 0,7,20-29', rowList)
     .option('--bos', 'put BOS before each prompt')
     .option('--no-bos', 'put it before none; default: as published, before prompts that ask for text')
-    .option('--seed <n>', 'key of what tasks draw', numberFlag)
-    .option('--backend <name>', 'auto, native, wasm or cpu')
-    .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')
     .option('--log-samples', 'write what was asked and answered, row by row, into --out')
     .option('--cache <dir>', 'where answers are kept from run to run', defaultCacheDirectory())
     .addOption(
       new Option('--resume <mode>', 'auto takes answers that are kept, never asks everything anew')
         .choices(['auto', 'never'])
         .default('auto'),
-    )
-    .option('--json', 'print one JSON object');
+    );
+  return withRecipeFlags(command);
 }
 
 /** Adds `run` to a program; `done` hears its exit code. */

@@ -1,0 +1,83 @@
+/** `meap-evaluate attention NTP MEAP`: where two models look. */
+import { basename, join, resolve } from 'node:path';
+import type { AttentionDifference } from '@meap/evals';
+import { type CommandIo, EXIT, openRunDirectory, percent, TrainingProgress } from '@meap/recipe-cli';
+import { stopOnSignals } from '@meap/trainer';
+import type { Command } from 'commander';
+import { markdownTable } from 'markdown-table';
+import { type AttentionResults, runAttention } from './attention-run.ts';
+import { readConfig } from './config.ts';
+import { writeJson } from './result-files.ts';
+import { overridesOf, type RunFlags, withRecipeFlags } from './run-command.ts';
+
+/** Adds `attention` to a program; `done` hears its exit code. */
+export function addAttentionCommand(program: Command, io: CommandIo, done: (code: number) => void): void {
+  const command = program
+    .command('attention')
+    .description('Compare where a model trained with MEAP looks with where its NTP twin does.')
+    .argument('<ntp>', 'model trained by next-token prediction')
+    .argument('<meap>', 'model trained with MEAP')
+    .option('--out <dir>', 'folder for attention.json (default: runs/attention-NTP-MEAP)');
+  withRecipeFlags(command).action(async (ntp: string, meap: string) => {
+    const flags = command.opts<RunFlags>();
+    const config = readConfig(flags.config, overridesOf(flags));
+    const names = [ntp, meap].map((path) => basename(resolve(path)));
+    const out = flags.out ?? join('runs', `attention-${names.join('-')}`);
+    openRunDirectory(out, 'auto');
+    const interactive = io.stderr.isTTY === true && !process.env.CI;
+    const target = interactive || flags.json ? io.stderr : io.stdout;
+    const bars = new TrainingProgress(
+      { write: (text) => target.write(text), interactive },
+      io.stderr,
+      () => '',
+    );
+    const stop = stopOnSignals();
+    try {
+      const onProgress = (stage: string, done: number, total: number) =>
+        bars.stage(stage, done, total, `${done} of ${total}`, `${stage}: ${total}`);
+      const results = await runAttention({ ntp, meap }, config, { signal: stop.signal, onProgress });
+      writeJson(join(out, 'attention.json'), results);
+      io.stdout.write(
+        flags.json
+          ? `${JSON.stringify(results)}\n`
+          : `\n${renderAttention(results)}\n\nresults      ${join(out, 'attention.json')}\n`,
+      );
+    } catch (error) {
+      if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
+      done(EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed);
+    } finally {
+      bars.close();
+      stop.dispose();
+    }
+  });
+}
+
+function renderAttention({ contrasts, shares }: AttentionResults): string {
+  const header = ['Length', 'Sequences', '', 'NTP', 'MEAP', 'Change', 't (paired)', 'p'];
+  const rows = contrasts.flatMap(({ length, numSequences, scoreDecay, varianceIncrease }) => [
+    [String(length), String(numSequences), 'score at masked keys (decay)', ...cells(scoreDecay)],
+    ['', '', 'variance over the others (increase)', ...cells(varianceIncrease)],
+  ]);
+  const tables = [markdownTable([header, ...rows], { align: ['r', 'r', 'l', 'r', 'r', 'r', 'r', 'r'] })];
+  if (shares.length > 0) {
+    const names = shares[0].segments.map(({ name }) => name);
+    const found = shares.map(({ model, segments }) => [
+      model,
+      ...names.map((name) => percent(segments.find((segment) => segment.name === name)?.share ?? 0)),
+    ]);
+    const align = ['l', ...names.map(() => 'r')];
+    tables.push('', `Shares of the attention, ${shares[0].prompts.length} prompts`, '');
+    tables.push(markdownTable([['Model', ...names], ...found], { align }));
+  }
+  return tables.join('\n');
+}
+
+function cells({ ntp, meap, change, paired }: AttentionDifference): string[] {
+  return [
+    ntp.mean.toExponential(3),
+    meap.mean.toExponential(3),
+    percent(change),
+    paired?.statistic.toFixed(2) ?? '',
+    paired === undefined ? '' : paired.pValue < 0.0001 ? '<0.0001' : paired.pValue.toFixed(4),
+  ];
+}

@@ -1,0 +1,138 @@
+/** Attention of a MEAP model against an NTP model's, and where both look in prompts. */
+import {
+  type AttentionContrast,
+  type AttentionShares,
+  attentionShares,
+  contrastAttention,
+  EvalsError,
+  type MaskedSequence,
+  readRow,
+  type SegmentedPrompt,
+  segmentPrompt,
+  type TextTokenizer,
+} from '@meap/evals';
+import { createMasker } from '@meap/meap-masking';
+import { ConfigurationError } from '@meap/recipe-cli';
+import { loadTokenizer } from '@meap/token-dataset';
+import type { readConfig } from './config.ts';
+import { ModelError } from './errors.ts';
+import { findData, findOptionalData, readRows, readTexts } from './find-data.ts';
+import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
+import { findModel } from './model-directory.ts';
+
+/** What {@link runAttention} found. */
+export interface AttentionResults {
+  /** One for each length. */
+  readonly contrasts: readonly (AttentionContrast & { readonly length: number })[];
+  /** Of the NTP model, then of the MEAP model; none without prompts. */
+  readonly shares: readonly AttentionShares[];
+}
+
+/** Options of {@link runAttention}. */
+export interface RunAttentionOptions {
+  readonly signal?: AbortSignal;
+  /** Called after each sequence and each prompt. */
+  readonly onProgress?: (stage: string, done: number, total: number) => void;
+}
+
+/**
+ * Reads texts with both models, the MEAP model with masks (Table 10 and Figure 6 of the MEAP paper).
+ *
+ * Texts are joined, each behind a BOS, and cut into sequences; the masks are as in pre-training, a function of the seed.
+ *
+ * @throws typed errors with one-line messages; `isUserError` tells them
+ */
+export async function runAttention(
+  paths: { readonly ntp: string; readonly meap: string },
+  config: ReturnType<typeof readConfig>,
+  { signal, onProgress = () => {} }: RunAttentionOptions = {},
+): Promise<AttentionResults> {
+  const { sequences, lengths, mask_ratio: ratio, queries } = config.attention;
+  const { backend, precision, seed } = config;
+  const { texts: files } = await findData(['texts'], config);
+  const promptFiles = await findOptionalData('attention_prompts', config);
+  const texts = await readTexts(files!);
+  const maskId = await maskIdOf(paths.meap);
+  const opened: OpenLanguageModel[] = [];
+  try {
+    for (const model of [paths.ntp, paths.meap]) {
+      opened.push(await openLanguageModel({ model, backend, precision }));
+    }
+    const [ntp, meap] = opened;
+    requireLengths(lengths, Math.min(ntp.contextLength, meap.contextLength));
+    const contrasts: (AttentionContrast & { length: number })[] = [];
+    for (const length of lengths) {
+      const masker = createMasker({ ratio, maskId, seed });
+      const masked = cut(texts, ntp.tokenizer, { length, sequences }).map((ids, row): MaskedSequence => {
+        return { ids, maskedPositions: [...masker.positions(Int32Array.from(ids), { step: 0, row })] };
+      });
+      const report = (done: number) => onProgress(`length ${length}`, done, sequences);
+      const found = await contrastAttention(ntp, meap, masked, { maskId, signal, onProgress: report });
+      contrasts.push({ length, ...found });
+    }
+    const prompts = promptFiles ? await readRows(promptFiles) : [];
+    const shares: AttentionShares[] = [];
+    for (const model of prompts.length > 0 ? opened : []) {
+      const segmented = prompts.map((row, i) => segment(`attention_prompts, row ${i}`, row, model.tokenizer));
+      const report = (done: number) => onProgress(`prompts, ${model.name}`, done, prompts.length);
+      shares.push(await attentionShares(model, segmented, { queries, signal, onProgress: report }));
+    }
+    return { contrasts, shares };
+  } finally {
+    for (const model of opened) model.dispose();
+  }
+}
+
+/** The id that the MEAP model learned masks with. */
+async function maskIdOf(path: string): Promise<number> {
+  const { tokenizer } = await findModel(path);
+  const id = loadTokenizer(tokenizer).maskTokenId;
+  if (id !== undefined) return id;
+  throw new ModelError(
+    `model ${path}: its tokenizer has no mask token, expected one trained with MEAP; name it as mask_token in ` +
+      'tokenizer_config.json if it has another name',
+  );
+}
+
+function requireLengths(lengths: readonly number[], most: number): void {
+  const tooLong = lengths.find((length) => length > most);
+  if (tooLong === undefined) return;
+  throw new ConfigurationError([
+    `attention.lengths: got ${tooLong}, expected at most ${most}, which the models read; set attention.lengths`,
+  ]);
+}
+
+/** The first sequences of so many tokens. */
+function cut(
+  texts: readonly string[],
+  tokenizer: TextTokenizer,
+  { length, sequences }: { length: number; sequences: number },
+): number[][] {
+  const stream: number[] = [];
+  for (const text of texts) {
+    if (stream.length >= length * sequences) break;
+    if (tokenizer.bosId !== undefined) stream.push(tokenizer.bosId);
+    for (const id of tokenizer.encode(text)) stream.push(id);
+  }
+  const found = Math.floor(stream.length / length);
+  if (found < sequences) {
+    throw new EvalsError(
+      `attention: the texts make ${found} sequences of ${length} tokens, expected ${sequences}; give more texts, or ` +
+        'lower attention.sequences',
+    );
+  }
+  return Array.from({ length: sequences }, (_, i) => stream.slice(i * length, (i + 1) * length));
+}
+
+function segment(where: string, record: unknown, tokenizer: TextTokenizer): SegmentedPrompt {
+  const row = readRow(where, record);
+  const { bosId, eosId } = tokenizer;
+  return segmentPrompt(tokenizer, [
+    ...(bosId === undefined ? [] : [{ name: 'BOS', ids: [bosId] }]),
+    { name: 'context before', text: row.text('context_before') },
+    { name: 'answer', text: row.text('answer') },
+    { name: 'context after', text: row.text('context_after') },
+    { name: 'query', text: row.text('query') },
+    ...(eosId === undefined ? [] : [{ name: 'EOS', ids: [eosId] }]),
+  ]);
+}
