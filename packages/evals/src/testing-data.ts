@@ -32,7 +32,8 @@ export function realTokenizer(name: 'llama2' | 'llama3_1'): TextTokenizer {
   const tokenizer = new Tokenizer(json, config);
   return {
     encode: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
-    decode: (ids) => tokenizer.decode([...ids], { skip_special_tokens: true }),
+    decode: (ids) =>
+      tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false }),
   };
 }
 
@@ -46,8 +47,8 @@ export function jsonValue(path: string): unknown {
   return JSON.parse(readFileSync(`${process.env.MEAP_DATA}/${path}`, 'utf8'));
 }
 
-/** Hashes of a task's prompts by the id of their row; the text is caught on its way to the tokenizer. */
-export function promptHashes(task: Task, tokenizer: TextTokenizer): Record<string, string> {
+/** Rows of a task with the hashes of their prompts; a text is caught on its way to the tokenizer. */
+export function* hashedPrompts(task: Task, tokenizer: TextTokenizer): Generator<[hash: string, TaskItem]> {
   let last = '';
   const watched: TextTokenizer = {
     encode: (text) => {
@@ -56,11 +57,9 @@ export function promptHashes(task: Task, tokenizer: TextTokenizer): Record<strin
     },
     decode: (ids) => tokenizer.decode(ids),
   };
-  const prompts: Record<string, string> = {};
-  for (const { id, ask } of task.items({ tokenizer: watched, contextLength: 1_000_000 })) {
-    if (ask.kind !== 'skip') prompts[id] = shortHash(last);
+  for (const item of task.items({ tokenizer: watched, contextLength: 1_000_000 })) {
+    if (item.ask.kind !== 'skip') yield [shortHash(last), item];
   }
-  return prompts;
 }
 
 /** The only request of a row that asks for text. */
