@@ -9,7 +9,7 @@ import { tinyModel } from './testing.ts';
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 /** Rows of two requests each: several calls to the model. */
-const NUM_ROWS = 2500;
+const NUM_ROWS = 2000;
 
 let folder: string;
 beforeEach(() => {
@@ -28,8 +28,8 @@ function start(cache: string): { child: ChildProcess; output: () => { stdout: st
     tinyModel,
     '--tasks',
     'piqa',
-    '--data',
-    folder,
+    '--set',
+    `data.piqa=${join(folder, 'piqa.jsonl')}`,
     '--out',
     join(folder, cache, 'out'),
   ];
@@ -55,10 +55,13 @@ async function finish(cache: string) {
 /** Starts a run and sends a signal as soon as its first answers are kept. */
 async function interrupt(cache: string, signal: NodeJS.Signals) {
   const { child, output } = start(cache);
-  while (!output().stderr.includes('piqa '))
-    await Promise.race([once(child.stderr!, 'data'), once(child, 'close')]);
-  child.kill(signal);
-  const [code] = await once(child, 'close');
+  const closed = once(child, 'close');
+  let isSent = false;
+  child.stderr!.on('data', () => {
+    if (isSent || !output().stderr.includes('piqa ')) return;
+    isSent = child.kill(signal);
+  });
+  const [code] = await closed;
   return { code, ...output() };
 }
 

@@ -9,7 +9,7 @@ import { configuredSchedule } from './training-parts.ts';
 
 const folder = join(import.meta.dirname, '../../../recipes');
 const names = readdirSync(folder)
-  .filter((name) => name.endsWith('.yaml') && !name.startsWith('finetune-'))
+  .filter((name) => name.endsWith('.yaml') && !/^(evaluate|finetune)-/.test(name))
   .map((name) => name.slice(0, -'.yaml'.length));
 const load = (name: string) => loadConfig(join(folder, `${name}.yaml`));
 const twins = names.filter((name) => name.startsWith('ntp-') || name === 'quickstart-ntp');
