@@ -1,8 +1,8 @@
 /**
  * Porter's stemmer (1980) with the changes that NLTK makes to it and `rouge_score` therefore scores with.
  *
- * The stemmers in npm keep to Porter's paper or Martin Porter's own corrections; on the 79,901 words of LitBank, TinyStories
- * and WikiText they give 1,494 stems other than NLTK's.
+ * The stemmers in npm keep to Porter's own rules; on the 79,901 words of LitBank, TinyStories, Shakespeare and WikiText
+ * they give 1,494 stems other than NLTK's.
  */
 
 /** Words whose stem follows no rule. */
