@@ -14,7 +14,7 @@ import {
 import { createMasker } from '@meap/meap-masking';
 import { ConfigurationError } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
-import type { readConfig } from './config.ts';
+import type { CommandConfig } from './config.ts';
 import { ModelError } from './errors.ts';
 import { findData, findOptionalData, readRows, readTexts } from './find-data.ts';
 import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
@@ -44,7 +44,7 @@ export interface RunAttentionOptions {
  */
 export async function runAttention(
   paths: { readonly ntp: string; readonly meap: string },
-  config: ReturnType<typeof readConfig>,
+  config: CommandConfig,
   { signal, onProgress = () => {} }: RunAttentionOptions = {},
 ): Promise<AttentionResults> {
   const { sequences, lengths, mask_ratio: ratio, queries } = config.attention;

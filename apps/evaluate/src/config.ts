@@ -172,8 +172,11 @@ export const configSchema = z.strictObject({
 
 type Parsed = z.output<typeof configSchema>;
 
-/** A checked configuration. */
-export interface EvaluateConfig extends Omit<Parsed, 'extends' | 'model' | 'tasks'> {
+/** A checked configuration of a command that is given its models. */
+export type CommandConfig = Omit<Parsed, 'extends'>;
+
+/** A checked configuration of a run. */
+export interface EvaluateConfig extends Omit<CommandConfig, 'model' | 'tasks'> {
   model: { path: string };
   tasks: TaskName[];
 }
@@ -227,7 +230,7 @@ export function loadConfig(file?: string, overrides: readonly string[] = []): Ev
  *
  * @throws ConfigurationError naming every problem
  */
-export function readConfig(file = devNull, overrides: readonly string[] = []): Omit<Parsed, 'extends'> {
+export function readConfig(file = devNull, overrides: readonly string[] = []): CommandConfig {
   const { extends: _, ...config } = parseConfig(configSchema, readRecipe(file, overrides, RULES));
   return config;
 }

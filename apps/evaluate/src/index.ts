@@ -1,6 +1,22 @@
-export { ModelError } from './errors.ts';
+export { type AttentionResults, type RunAttentionOptions, runAttention } from './attention-run.ts';
+export { evaluateCommand } from './command.ts';
+export {
+  type CommandConfig,
+  configJsonSchema,
+  type EvaluateConfig,
+  loadConfig,
+  readConfig,
+} from './config.ts';
+export { isUserError, ModelError } from './errors.ts';
 export {
   type OpenLanguageModel,
   type OpenLanguageModelOptions,
   openLanguageModel,
 } from './llama-language-model.ts';
+export {
+  type EvaluateEvent,
+  type EvaluationResults,
+  type RunEvaluationOptions,
+  runEvaluation,
+} from './run.ts';
+export { openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';

@@ -10,7 +10,7 @@ import type {
   ScoreRequest,
 } from '@meap/evals';
 import { attentionMaps, type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
-import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { type BackendDescription, embedding, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
 import { breathe } from './breathe.ts';
@@ -162,15 +162,13 @@ function scoreRow(model: Llama, row: PackedRow): { logProbabilities: Float32Arra
       segmentIds: row_1T(row.segmentIds),
       prefixIds: row_1T(row.prefixIds),
     });
-    const at_N = tf.tensor1d(
-      row.reads.flatMap(({ at }) => at),
-      'int32',
-    );
     const targets_N = tf.tensor1d(
       row.reads.flatMap(({ targets }) => targets as number[]),
       'int32',
     );
-    const hidden_NE = tf.gather(hidden_1TE.squeeze<tf.Tensor2D>([0]), at_N);
+    // A gather with a kernel of its own.
+    const at_1N = row_1T(row.reads.flatMap(({ at }) => at));
+    const hidden_NE = embedding(at_1N, hidden_1TE.squeeze([0])).squeeze<tf.Tensor2D>([0]);
     const { logProbabilities, greedyIds } = model.logProbabilities(hidden_NE, targets_N);
     return {
       logProbabilities: logProbabilities.dataSync() as Float32Array,
