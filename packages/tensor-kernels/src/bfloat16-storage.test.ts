@@ -19,7 +19,7 @@ function rounded(values: ArrayLike<number>): Float32Array {
 }
 
 /** The same weight twice: its rounded values as float32, and stored as halves. */
-function pair(shape: number[], seed: number): [full: tf.Tensor2D, half: tf.Tensor2D] {
+function pair(shape: [number, number], seed: number): [full: tf.Tensor2D, half: tf.Tensor2D] {
   const values = random(shape, seed).dataSync();
   const half = tf.variable(tf.tensor(values, shape), false);
   k.storeAsBfloat16(half);

@@ -73,8 +73,8 @@ it.each(loadNativeAddon().instructionSets())('many heads to a key head on %s', a
   const addon = loadNativeAddon();
   const best = addon.instructionSet();
   addon.setInstructionSet(instructionSet);
-  const random = (shape: number[], seed: number) =>
-    tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor4D;
+  const random = <T extends tf.Tensor = tf.Tensor4D>(shape: number[], seed: number) =>
+    tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor as T;
   const [q, k, v] = [random([1, 1, 6, 10], 1), random([1, 1, 1, 10], 2), random([1, 1, 1, 10], 3)];
   const [keys, values] = [4, 5].map((seed) => tf.variable(random([33, 1, 10], seed)));
   const got = cachedAttention(q, k, v, [{ keys, values, length: 32 }]);
