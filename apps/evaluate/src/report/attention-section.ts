@@ -1,0 +1,163 @@
+/** Where models look: Figure 6 and Tables 10 and 16 to 18 of the MEAP paper. */
+import type { AttentionContrast, AttentionDifference, TTest } from '@meap/evals';
+import { barChart } from './bar-charts.ts';
+import type { Figure } from './figure.ts';
+import { type Html, html } from './html.ts';
+import { lineChart, type Series } from './line-chart.ts';
+import type { Block, EvaluatedModel, Section, ShownShares } from './report-input.ts';
+import type { Table } from './table.ts';
+import { fileName } from './task-names.ts';
+import { describeSeries, rangeOf } from './task-section.ts';
+import { format, formatDifference, formatProbability } from './units.ts';
+
+const PERCENT = { isPercent: true, factor: 100 };
+const NUMBER = { isPercent: false, factor: 1 };
+/** Texts are shown up to this many tokens. */
+const MOST_TOKENS = 2000;
+
+/** Shares of segments, the texts with the attention on them, and MEAP against NTP. */
+export function attentionSection(
+  contrasts: readonly AttentionContrast[],
+  shares: readonly ShownShares[],
+  models: readonly EvaluatedModel[],
+): Section {
+  const blocks: Block[] = contrasts.flatMap((contrast, index) => [
+    contrastTable(contrast),
+    ...layerFigures(contrast, contrasts.length > 1 ? `-${index + 1}` : ''),
+  ]);
+  if (shares.length > 0) blocks.push(sharesFigure(shares, models), ...shares.flatMap(attendedText));
+  return { heading: 'Attention', blocks };
+}
+
+function contrastTable({ ntp, meap, numSequences, scoreDecay, varianceIncrease }: AttentionContrast): Table {
+  const row = (name: string, { ntp, meap, change, paired, welch }: AttentionDifference) => [
+    name,
+    ntp.mean.toExponential(3),
+    meap.mean.toExponential(3),
+    { value: `${formatDifference(change, PERCENT)} %` },
+    testCell(paired),
+    testCell(welch),
+  ];
+  return {
+    kind: 'table',
+    caption: `Attention of ${meap} (MEAP) against ${ntp} (NTP), ${numSequences} sequences`,
+    columns: ['Statistic', 'NTP', 'MEAP', 'Change', 'Paired t-test', 'Welch’s t-test'],
+    rows: [
+      row('Score at masked keys (change: decay)', scoreDecay),
+      row('Variance over the other keys (change: increase)', varianceIncrease),
+    ],
+    notes: [
+      'Attention of a key is its mean over layers, heads and the queries that can see it. Decay is (NTP − MEAP) / NTP, ' +
+        'increase (MEAP − NTP) / NTP.',
+    ],
+  };
+}
+
+function testCell(test: TTest | undefined) {
+  return (
+    test && {
+      value: `t = ${format(test.statistic, NUMBER)}`,
+      note: `p ${test.pValue < 0.001 ? '' : '= '}${formatProbability(test.pValue)}`,
+    }
+  );
+}
+
+/** Both statistics by layer. */
+function layerFigures(
+  { ntp, meap, scoreDecay, varianceIncrease }: AttentionContrast,
+  suffix: string,
+): Figure[] {
+  const statistics = [
+    { name: 'attention-score', title: 'Attention at masked keys, by layer', of: scoreDecay },
+    {
+      name: 'attention-variance',
+      title: 'Variance of attention over the other keys, by layer',
+      of: varianceIncrease,
+    },
+  ];
+  return statistics.flatMap(({ name, title, of }): Figure[] => {
+    const series: Series[] = [
+      { name: ntp, model: 0, points: of.ntp.layers.map((y, layer) => ({ x: layer + 1, y })) },
+      { name: meap, model: 1, points: of.meap.layers.map((y, layer) => ({ x: layer + 1, y })) },
+    ];
+    if (series[0].points.length < 2) return [];
+    const largest = Math.max(...series.flatMap(({ points }) => points.map(({ y }) => Math.abs(y))));
+    // Attention over many keys is tiny: a power of ten is taken out of the axis.
+    const power = Math.floor(Math.log10(largest || 1));
+    const scaled = series.map((line) => ({
+      ...line,
+      points: line.points.map(({ x, y }) => ({ x, y: y / 10 ** power })),
+    }));
+    return [
+      {
+        kind: 'figure',
+        name: `${name}${suffix}`,
+        title,
+        description: describeSeries(series),
+        data: {
+          columns: ['model', 'layer', 'value'],
+          rows: series.flatMap((line) => line.points.map(({ x, y }) => [line.name, x, y])),
+        },
+        draw: (width) =>
+          lineChart(
+            {
+              series: scaled,
+              x: { label: 'layer', ticks: scaled[0].points.map(({ x }) => x) },
+              y: { label: power === 0 ? 'mean' : `mean, 1e${power}`, domain: rangeOf(scaled) },
+            },
+            width,
+          ),
+      },
+    ];
+  });
+}
+
+/** Bars of the segments, a bar a model. */
+function sharesFigure(shares: readonly ShownShares[], models: readonly EvaluatedModel[]): Figure {
+  // A model keeps its colour through the report.
+  const place = (model: string, index: number) => {
+    const found = models.findIndex(({ name }) => name === model);
+    return found < 0 ? index : found;
+  };
+  const bars = shares.flatMap(({ model, segments }, index) =>
+    segments.map(({ name, share, standardError, perToken, numPrompts }) => ({
+      group: name,
+      name: model,
+      model: place(model, index),
+      value: 100 * share,
+      shown: `${format(share, PERCENT)} %`,
+      row: [model, name, share, standardError, perToken, numPrompts],
+    })),
+  );
+  const whose = shares[0].queries === 'last' ? 'the last token' : 'all tokens';
+  return {
+    kind: 'figure',
+    name: 'attention-shares',
+    title: `Where ${whose} of a prompt ${shares[0].queries === 'last' ? 'looks' : 'look'}, % of the attention`,
+    description: bars.map(({ group, name, shown }) => `${name}, ${group}: ${shown}.`).join(' '),
+    data: {
+      columns: ['model', 'segment', 'share', 'standard_error', 'share_per_token', 'prompts'],
+      rows: bars.map(({ row }) => row),
+    },
+    draw: (width) => barChart({ label: '% of the attention', bars }, width),
+  };
+}
+
+/** The first prompt, each token over a bar as high as its share. */
+function attendedText({ model, prompts, tokenTexts }: ShownShares): Html[] {
+  const [texts, prompt] = [tokenTexts?.[0], prompts[0]];
+  if (!texts || !prompt) return [];
+  // The first token takes most of it in many models, and would flatten the others.
+  const highest = Math.max(...prompt.tokens.slice(1, MOST_TOKENS), Number.MIN_VALUE);
+  const left = texts.length - MOST_TOKENS;
+  return [
+    html`<h3>A prompt as ${model} sees it</h3>
+<p class="attended" id="${fileName('text', model)}">${texts.slice(0, MOST_TOKENS).map((text, i) => {
+      const percent = Math.round(100 * Math.min(1, Math.max(0, (prompt.tokens[i] ?? 0) / highest)));
+      return html`<span style="--share: ${percent}%" title="${format(prompt.tokens[i] ?? 0, PERCENT)} %">${text}</span>`;
+    })}</p>
+<p class="note">The bar below a token is its share of the attention, full at ${format(highest, PERCENT)} %.${
+      left > 0 ? ` ${left} more tokens are not shown.` : ''
+    }</p>`,
+  ];
+}

@@ -1,0 +1,103 @@
+/**
+ * The colours of reports, as CSS variables with a value for light and one for dark pages.
+ *
+ * Lines take Okabe and Ito's hues, which people who see fewer colours can tell apart, each darkened or lightened until
+ * it reads as text on its page; shapes tell them apart too. Heat maps take ColorBrewer's YlGnBu, whose lightness falls
+ * all the way: more is always further from the page, so the dark page has it the other way round.
+ */
+import { scale } from '@observablehq/plot';
+
+interface Pair {
+  readonly light: string;
+  readonly dark: string;
+}
+
+/** Most models that a report can tell apart. */
+export const MAX_MODELS = 6;
+
+/** Steps of a heat map: one a tenth, and the whole. */
+export const HEAT_STEPS = 11;
+
+const INK = { light: '#1b2230', dark: '#e6eaf2' };
+const PAPER = { light: '#ffffff', dark: '#12151c' };
+
+/** Every variable by name. */
+export const COLORS: Readonly<Record<string, Pair>> = {
+  ink: INK,
+  paper: PAPER,
+  muted: { light: '#586074', dark: '#a2abbd' },
+  faint: { light: '#dfe3ea', dark: '#313846' },
+  'model-1': { light: '#0068a8', dark: '#62b4f5' },
+  'model-2': { light: '#bd4b00', dark: '#ff9d5c' },
+  'model-3': { light: '#007a58', dark: '#45cf9f' },
+  'model-4': { light: '#a04a86', dark: '#ea9fd3' },
+  'model-5': { light: '#7a6200', dark: '#e0c648' },
+  'model-6': { light: '#4b4fb5', dark: '#a9acff' },
+  ...heatColors(),
+};
+
+/** Colour of a model by its place in the report. */
+export function modelColor(index: number): string {
+  return `var(--model-${index + 1})`;
+}
+
+/** Colours of a heat map's cell for a value between 0 and 1: the cell, and text on it. */
+export function heatColor(share: number): { readonly fill: string; readonly ink: string } {
+  const step = Math.round(Math.min(1, Math.max(0, share)) * (HEAT_STEPS - 1));
+  return { fill: `var(--heat-${step})`, ink: `var(--heat-ink-${step})` };
+}
+
+/** Declarations of all variables for a page of one kind. */
+export function cssVariables(theme: 'light' | 'dark'): string {
+  return Object.entries(COLORS)
+    .map(([name, pair]) => `--${name}: ${pair[theme]};`)
+    .join(' ');
+}
+
+/** A drawing for light paper, for programs that know no CSS variables. */
+export function withLightColors(svg: string): string {
+  return svg
+    .replaceAll(/var\(--([\w-]+)\)/g, (variable, name) => COLORS[name]?.light ?? variable)
+    .replaceAll('currentColor', INK.light);
+}
+
+function heatColors(): Record<string, Pair> {
+  const { apply } = scale({ color: { type: 'linear', scheme: 'YlGnBu', domain: [0, HEAT_STEPS - 1] } })!;
+  const steps = Array.from({ length: HEAT_STEPS }, (_, step) => hex(apply(step)));
+  return Object.fromEntries(
+    steps.flatMap((light, step) => {
+      const dark = steps[HEAT_STEPS - 1 - step];
+      return [
+        [`heat-${step}`, { light, dark }],
+        [`heat-ink-${step}`, { light: readableOn(light), dark: readableOn(dark) }],
+      ];
+    }),
+  );
+}
+
+/** `rgb(1, 2, 3)` as `#010203`. */
+function hex(rgb: string): string {
+  return `#${rgb
+    .match(/\d+/g)!
+    .map((channel) => Number(channel).toString(16).padStart(2, '0'))
+    .join('')}`;
+}
+
+function readableOn(color: string): string {
+  const [onWhite, onBlack] = ['#ffffff', '#0b0e14'].map((ink) => contrast(color, ink));
+  return onWhite > onBlack ? '#ffffff' : '#0b0e14';
+}
+
+/** Contrast of two colours as WCAG 2 defines it, 1 to 21. */
+export function contrast(a: string, b: string): number {
+  const [low, high] = [luminance(a), luminance(b)].sort((x, y) => x - y);
+  return (high + 0.05) / (low + 0.05);
+}
+
+function luminance(color: string): number {
+  const [red, green, blue] = color.match(/[\da-f]{2}/g)!.map((channel) => {
+    const value = Number.parseInt(channel, 16) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  });
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}

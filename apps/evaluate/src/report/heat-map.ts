@@ -1,0 +1,61 @@
+import { cell, text } from '@observablehq/plot';
+import { heatColor } from './colors.ts';
+import { drawing, textWidth } from './drawing.ts';
+
+/** What a heat map shows. */
+export interface HeatMap {
+  readonly x: HeatMapAxis;
+  readonly y: HeatMapAxis;
+  /** Shares between 0 and 1; a cell without one was not measured. */
+  readonly cells: readonly { readonly x: number; readonly y: number; readonly share?: number }[];
+}
+
+/** A side of a heat map. */
+export interface HeatMapAxis {
+  readonly label: string;
+  /** In the order of the side, from the left or from above. */
+  readonly values: readonly number[];
+  readonly format: (value: number) => string;
+}
+
+const [TOP, BOTTOM, LEFT, RIGHT] = [24, 40, 46, 2];
+
+/** Cells with their values in percent, as far as they fit. */
+export function heatMap({ x, y, cells }: HeatMap, width: number): string {
+  const cellWidth = (width - LEFT - RIGHT) / x.values.length;
+  const cellHeight = Math.max(22, Math.min(34, cellWidth));
+  const colored = cells.map((cell) => ({
+    ...cell,
+    ...(cell.share === undefined ? { fill: 'var(--faint)', ink: 'var(--muted)' } : heatColor(cell.share)),
+    value: cell.share === undefined ? '–' : String(Math.round(100 * cell.share)),
+  }));
+  return drawing({
+    width,
+    height: TOP + BOTTOM + cellHeight * y.values.length,
+    marginTop: TOP,
+    marginBottom: BOTTOM,
+    marginLeft: LEFT,
+    marginRight: RIGHT,
+    padding: 0,
+    x: { ...axis(x, cellWidth), labelAnchor: 'center' },
+    y: { ...axis(y, Number.POSITIVE_INFINITY), labelAnchor: 'top' },
+    marks: [
+      cell(colored, { x: 'x', y: 'y', fill: 'fill', inset: 0.5 }),
+      ...(cellWidth < 24 ? [] : [text(colored, { x: 'x', y: 'y', text: 'value', fill: 'ink' })]),
+    ],
+  });
+}
+
+function axis({ label, values, format }: HeatMapAxis, cellSize: number) {
+  const needed = Math.max(...values.map((value) => textWidth(format(value)))) + 6;
+  const every = Math.ceil(needed / cellSize);
+  return {
+    type: 'band',
+    label,
+    labelArrow: 'none',
+    domain: values,
+    ticks: values.filter((_, i) => i % Math.max(1, every) === 0),
+    tickFormat: format,
+    tickSize: 0,
+  } as const;
+}

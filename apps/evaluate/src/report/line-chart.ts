@@ -1,0 +1,133 @@
+import { dot, gridY, lineY, type Markish, ruleX, ruleY, text } from '@observablehq/plot';
+import { modelColor } from './colors.ts';
+import { drawing, textWidth } from './drawing.ts';
+
+/** A line: a model's numbers over positions, lengths, steps. */
+export interface Series {
+  readonly name: string;
+  /** Place of its model in the report, which gives its colour. */
+  readonly model: number;
+  readonly points: readonly {
+    readonly x: number;
+    readonly y: number;
+    /** Reach of the 95 % interval around y, where it is known. */
+    readonly reach?: number;
+  }[];
+  /** Points that are too many to tell apart are a line only; few that lie between others are dots only. */
+  readonly style?: 'both' | 'line' | 'dots';
+}
+
+/** What a line chart shows. */
+export interface LineChart {
+  readonly series: readonly Series[];
+  readonly x: {
+    readonly label: string;
+    /** Where the marks stand; chosen when absent. */
+    readonly ticks?: readonly number[];
+    readonly format?: (value: number) => string;
+    /** Equal factors are equally far. */
+    readonly isLogarithmic?: boolean;
+  };
+  readonly y: { readonly label: string; readonly domain: readonly [low: number, high: number] };
+}
+
+const SYMBOLS = ['circle', 'square', 'triangle', 'diamond', 'star', 'wye'] as const;
+const [TOP, BOTTOM, LEFT] = [30, 40, 44];
+const LINE_HEIGHT = 15;
+
+/** Lines with their names at their ends. */
+export function lineChart({ series, x, y }: LineChart, width: number): string {
+  const height = width < 500 ? 250 : 320;
+  const longest = Math.max(...series.map(({ name }) => textWidth(name)));
+  const right = Math.min(longest, 0.3 * width) + 16;
+  const [low, high] = y.domain;
+  const pixelsPerUnit = (height - TOP - BOTTOM) / (high - low);
+  const ends = spread(
+    series.map(({ points }) => (high - (points.at(-1)?.y ?? low)) * pixelsPerUnit),
+    height - TOP - BOTTOM,
+  );
+  const marks = series.flatMap(({ name, model, points, style = 'both' }, index): Markish[] => {
+    const color = modelColor(model);
+    const last = points.at(-1);
+    const end = { x: last?.x, y: high - ends[index] / pixelsPerUnit };
+    const limits = points.flatMap(({ x, y, reach }) =>
+      reach ? [{ x, low: Math.max(low, y - reach), high: Math.min(high, y + reach) }] : [],
+    );
+    return [
+      ruleX(limits, { x: 'x', y1: 'low', y2: 'high', stroke: color, strokeOpacity: 0.45, strokeWidth: 3 }),
+      ...(style === 'dots' ? [] : [lineY(points, { x: 'x', y: 'y', stroke: color, strokeWidth: 2 })]),
+      ...(style === 'line'
+        ? []
+        : [dot(points, { x: 'x', y: 'y', fill: color, symbol: SYMBOLS[model % SYMBOLS.length], r: 4 })]),
+      text(last ? [end] : [], {
+        x: 'x',
+        y: 'y',
+        text: () => name,
+        fill: color,
+        fontWeight: 600,
+        textAnchor: 'start',
+        dx: 10,
+        lineWidth: (right - 12) / 12,
+        textOverflow: 'ellipsis-middle',
+      }),
+    ];
+  });
+  return drawing({
+    width,
+    height,
+    marginTop: TOP,
+    marginBottom: BOTTOM,
+    marginLeft: LEFT,
+    marginRight: right,
+    x: {
+      type: x.isLogarithmic ? 'log' : 'linear',
+      label: x.label,
+      labelAnchor: 'center',
+      labelArrow: 'none',
+      ticks: x.ticks ? fitting(x.ticks, x, width - LEFT - right) : Math.floor(width / 110),
+      tickFormat: x.format,
+      tickSize: 4,
+      insetLeft: 6,
+    },
+    y: { label: y.label, labelArrow: 'none', domain: y.domain, ticks: 5, tickSize: 0 },
+    marks: [
+      gridY({ ticks: 5, stroke: 'var(--faint)', strokeOpacity: 1 }),
+      ruleY([low], { stroke: 'var(--muted)' }),
+      ...marks,
+    ],
+  });
+}
+
+/** Marks of which none comes too near the one before it; the last one stays. */
+function fitting(
+  ticks: readonly number[],
+  { format = String, isLogarithmic }: LineChart['x'],
+  width: number,
+): number[] {
+  const place = isLogarithmic ? Math.log : (value: number) => value;
+  const [first, last] = [ticks[0], ticks.at(-1)!].map(place);
+  const needed = Math.max(...ticks.map((tick) => textWidth(format(tick)))) + 6;
+  const pixels = (tick: number) => ((place(tick) - first) / (last - first || 1)) * width;
+  const kept: number[] = [];
+  for (const tick of ticks.toReversed()) {
+    if (kept.length === 0 || pixels(kept.at(-1)!) - pixels(tick) >= needed) kept.push(tick);
+  }
+  return kept.reverse();
+}
+
+/** Places of labels near where they belong, a line apart, none past the end. */
+function spread(places: readonly number[], end: number): number[] {
+  const order = places.map((_, i) => i).sort((a, b) => places[a] - places[b]);
+  const spread = [...places];
+  let free = Number.NEGATIVE_INFINITY;
+  for (const i of order) {
+    spread[i] = Math.max(places[i], free);
+    free = spread[i] + LINE_HEIGHT;
+  }
+  let limit = end;
+  for (const i of order.reverse()) {
+    spread[i] = Math.min(spread[i], limit);
+    limit = spread[i] - LINE_HEIGHT;
+  }
+  return spread;
+}

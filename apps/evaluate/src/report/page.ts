@@ -1,0 +1,61 @@
+/** A report as one page that needs nothing else: no script, no font, no address. */
+import { MAX_MODELS, modelColor } from './colors.ts';
+import { renderFigure } from './figure.ts';
+import { Html, html, trusted } from './html.ts';
+import type { Block, Section } from './report-input.ts';
+import { STYLE } from './style.ts';
+import { renderTable } from './table.ts';
+import { fileName } from './task-names.ts';
+
+/** What a page shows from top to bottom. */
+export interface Page {
+  readonly title: string;
+  /** Models with what is to be known of them, in the order of their colours. */
+  readonly models: readonly { readonly name: string; readonly about: string }[];
+  readonly sections: readonly Section[];
+}
+
+/** The page as a string. */
+export function renderPage({ title, models, sections }: Page): string {
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>${title}</title>
+<style>${trusted(STYLE)}</style>
+</head>
+<body>
+<header>
+<h1>${title}</h1>
+<ul class="models">
+${models.map(
+  ({ name, about }, index) =>
+    html`<li><span style="color: ${modelColor(index % MAX_MODELS)}">${name}</span> <small>${about}</small></li>
+`,
+)}</ul>
+<nav aria-label="Sections">${sections.map(({ heading }) => html`<a href="#${idOf(heading)}">${heading}</a> `)}</nav>
+</header>
+<main>
+${sections.map(
+  ({ heading, blocks }) => html`<section id="${idOf(heading)}">
+<h2>${heading}</h2>
+${blocks.map((block) => html`${renderBlock(block)}\n`)}</section>
+`,
+)}</main>
+</body>
+</html>
+`;
+  return page.markup;
+}
+
+function renderBlock(block: Block): Html {
+  if (typeof block === 'string') return html`<p class="explanation">${block}</p>`;
+  if (block instanceof Html) return block;
+  return block.kind === 'table' ? renderTable(block) : renderFigure(block);
+}
+
+function idOf(heading: string): string {
+  return fileName(heading);
+}

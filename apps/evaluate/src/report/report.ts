@@ -1,0 +1,98 @@
+/** A report of evaluations: one HTML file, and every figure of it as SVG and CSV. */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { RunError } from '@meap/recipe-cli';
+import { attentionSection } from './attention-section.ts';
+import { MAX_MODELS } from './colors.ts';
+import { type ComparedTask, compareModels } from './comparisons.ts';
+import { type Figure, figureFiles } from './figure.ts';
+import { renderPage } from './page.ts';
+import type { EvaluatedModel, ReportInput, Section } from './report-input.ts';
+import { isRuler, rulerSection } from './ruler-section.ts';
+import { setupSection } from './setup-section.ts';
+import { taskSection } from './task-section.ts';
+import { trainingSection } from './training-section.ts';
+import { isZeroShot, zeroShotSection } from './zero-shot-section.ts';
+
+/** A report's files by their path from the page's folder; the page itself is `html`. */
+export interface RenderedReport {
+  readonly html: string;
+  readonly figures: Readonly<Record<string, string>>;
+}
+
+/**
+ * Writes a report to `path`, and its figures into `figures/` beside it.
+ *
+ * The same results make the same bytes. Each file is written whole or not at all, the page last.
+ *
+ * @throws RunError for no results, or more models than a report can tell apart
+ */
+export function writeReport(input: ReportInput, path: string): void {
+  const { html, figures } = renderReport(input);
+  const folder = join(dirname(path), 'figures');
+  if (Object.keys(figures).length > 0) mkdirSync(folder, { recursive: true });
+  for (const [name, content] of Object.entries(figures)) write(join(folder, name), content);
+  write(path, html);
+}
+
+/** The files of a report; throws as {@link writeReport} does. */
+export function renderReport(input: ReportInput): RenderedReport {
+  const { models, contrasts = [], shares = [] } = input;
+  if (models.length > MAX_MODELS) {
+    throw new RunError(
+      `report: got ${models.length} models, expected at most ${MAX_MODELS}; write several reports`,
+    );
+  }
+  const tasks = compareModels(models);
+  const sections = sectionsOf(input, tasks);
+  if (sections.length === 0)
+    throw new RunError('report: got no results, expected at least those of one task');
+  const names =
+    models.length > 0 ? models.map(({ name }) => name) : [...new Set(shares.map(({ model }) => model))];
+  const kinds =
+    tasks.length > 0 ? 'Evaluation' : contrasts.length + shares.length > 0 ? 'Attention' : 'Training';
+  const page = renderPage({
+    title: `${kinds} of ${listed(names.length > 0 ? names : [contrasts[0].ntp, contrasts[0].meap])}`,
+    models: models.map((model) => ({ name: model.name, about: aboutModel(model) })),
+    sections,
+  });
+  const figures = sections.flatMap(({ blocks }) =>
+    blocks.filter((block): block is Figure => isFigure(block)),
+  );
+  return { html: page, figures: Object.assign({}, ...figures.map(figureFiles)) };
+}
+
+function sectionsOf(
+  { models, contrasts = [], shares = [] }: ReportInput,
+  tasks: readonly ComparedTask[],
+): Section[] {
+  const zeroShot = tasks.filter(isZeroShot);
+  const ruler = tasks.filter(isRuler);
+  const others = tasks.filter((task) => !isZeroShot(task) && !isRuler(task));
+  return [
+    ...(zeroShot.length > 0 ? [zeroShotSection(models, zeroShot)] : []),
+    ...others.map((task) => taskSection(models, task)),
+    ...(ruler.length > 0 ? [rulerSection(models, ruler)] : []),
+    ...(contrasts.length + shares.length > 0 ? [attentionSection(contrasts, shares, models)] : []),
+    ...[trainingSection(models)].filter(({ blocks }) => blocks.length > 0),
+    ...(tasks.length > 0 ? [setupSection(models, tasks)] : []),
+  ];
+}
+
+function aboutModel({ results }: EvaluatedModel): string {
+  const numRows = results.reduce((sum, { samples }) => sum + samples.length, 0);
+  return `${results.length} ${results.length === 1 ? 'task' : 'tasks'}, ${numRows} rows asked`;
+}
+
+function listed(names: readonly string[]): string {
+  return new Intl.ListFormat('en').format(names);
+}
+
+function isFigure(block: Section['blocks'][number]): boolean {
+  return typeof block === 'object' && 'kind' in block && block.kind === 'figure';
+}
+
+function write(path: string, content: string): void {
+  writeFileSync(`${path}.partial`, content);
+  renameSync(`${path}.partial`, path);
+}

@@ -1,0 +1,103 @@
+/** The shapes of result files, as far as reports read them: a damaged file is refused before it is drawn. */
+import type { TaskResult } from '@meap/evals';
+import { z } from 'zod';
+import type { ReportInput } from './report-input.ts';
+
+const metricResult = z.object({
+  value: z.number(),
+  standardError: z.number().optional(),
+  numItems: z.number(),
+});
+const groups = z.record(z.string(), z.union([z.string(), z.number()])).optional();
+
+/** A {@link TaskResult} of `tasks/TASK.json`. */
+export const taskResultSchema: z.ZodType<TaskResult> = z.object({
+  task: z.string(),
+  version: z.number(),
+  model: z.object({ name: z.string(), fingerprint: z.string(), contextLength: z.number() }),
+  config: z.record(z.string(), z.unknown()),
+  metrics: z.array(z.object({ name: z.string(), higherIsBetter: z.boolean(), aggregation: z.string() })),
+  numRows: z.number().optional(),
+  results: z.record(z.string(), metricResult),
+  groups: z.record(
+    z.string(),
+    z.array(
+      z.object({
+        value: z.union([z.string(), z.number()]),
+        numSkipped: z.number(),
+        results: z.record(z.string(), metricResult),
+      }),
+    ),
+  ),
+  skipped: z.array(z.object({ id: z.string(), groups, reason: z.string() })),
+  samples: z.array(
+    z.object({
+      id: z.string(),
+      groups,
+      shown: z.record(z.string(), z.unknown()),
+      answers: z.array(z.never()),
+      measured: z.record(z.string(), z.object({ value: z.number(), weight: z.number().optional() })),
+    }),
+  ),
+});
+
+const tTest = z.object({
+  difference: z.number(),
+  // JSON has no infinity: a difference without any variance.
+  statistic: z
+    .number()
+    .nullable()
+    .transform((value) => value ?? Number.POSITIVE_INFINITY),
+  interval: z.tuple([z.number(), z.number()]),
+  degreesOfFreedom: z.number(),
+  pValue: z.number(),
+});
+const statistic = z.object({ values: z.array(z.number()), mean: z.number(), layers: z.array(z.number()) });
+const difference = z.object({
+  ntp: statistic,
+  meap: statistic,
+  change: z.number(),
+  paired: tTest.optional(),
+  welch: tTest.optional(),
+});
+const share = { share: z.number(), perToken: z.number() };
+
+/** `attention.json`. */
+export const attentionSchema: z.ZodType<Required<Omit<ReportInput, 'models'>>> = z.object({
+  contrasts: z.array(
+    z.object({
+      ntp: z.string(),
+      meap: z.string(),
+      length: z.number().optional(),
+      numSequences: z.number(),
+      scoreDecay: difference,
+      varianceIncrease: difference,
+    }),
+  ),
+  shares: z.array(
+    z.object({
+      model: z.string(),
+      queries: z.enum(['last', 'all']),
+      prompts: z.array(
+        z.object({
+          segments: z.array(
+            z.object({ name: z.string(), numTokens: z.number(), ...share, layers: z.array(z.number()) }),
+          ),
+          tokens: z.array(z.number()),
+        }),
+      ),
+      segments: z.array(
+        z.object({
+          name: z.string(),
+          numPrompts: z.number(),
+          standardError: z.number().optional(),
+          ...share,
+        }),
+      ),
+      tokenTexts: z.array(z.array(z.string())).optional(),
+    }),
+  ),
+});
+
+/** `environment.json`: where the model lay. */
+export const environmentSchema = z.object({ model: z.string().optional() });

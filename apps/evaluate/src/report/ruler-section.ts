@@ -1,0 +1,91 @@
+/** RULER: tasks by length, their mean, and how far the context reaches. */
+import { EvalsError, effectiveLength, type TaskResult } from '@meap/evals';
+import { type ComparedTask, valueCell } from './comparisons.ts';
+import { lineChart, type Series } from './line-chart.ts';
+import type { Block, EvaluatedModel, Section } from './report-input.ts';
+import { taskTitle } from './task-names.ts';
+import { describeSeries } from './task-section.ts';
+import { format, formatLength } from './units.ts';
+
+const METRIC = 'string_match_all';
+const PERCENT = { isPercent: true, factor: 1 };
+
+/** Whether this section shows a task. */
+export function isRuler({ task }: ComparedTask): boolean {
+  return task.startsWith('ruler_');
+}
+
+/** A table of tasks by lengths for each model, and the means over tasks drawn. */
+export function rulerSection(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): Section {
+  const asked = models.map((model, index) => ({
+    model,
+    index,
+    results: tasks.flatMap(({ results }) => results[index] ?? []),
+  }));
+  const series = asked.flatMap(({ model, index, results }): Series[] => {
+    const lengths = meansOf(results)?.lengths ?? [];
+    const points = lengths.map(({ length, score }) => ({ x: length, y: score }));
+    return points.length > 0 ? [{ name: model.name, model: index, points }] : [];
+  });
+  const ticks = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b);
+  const blocks: Block[] = [];
+  if (ticks.length > 1) {
+    blocks.push({
+      kind: 'figure',
+      name: 'ruler-by-length',
+      title: 'RULER: mean over tasks, %, by length',
+      description: describeSeries(series, formatLength),
+      data: {
+        columns: ['model', 'length', METRIC],
+        rows: series.flatMap(({ name, points }) => points.map(({ x, y }) => [name, x, y])),
+      },
+      draw: (width) =>
+        lineChart(
+          {
+            series,
+            x: { label: 'length, tokens', ticks, format: formatLength, isLogarithmic: true },
+            y: { label: 'answers found, %', domain: [0, 100] },
+          },
+          width,
+        ),
+    });
+  }
+  for (const { model, results } of asked) {
+    if (results.length > 0) blocks.push(...lengthTable(model.name, results));
+  }
+  return { heading: 'RULER', blocks };
+}
+
+function lengthTable(name: string, results: readonly TaskResult[]): Block[] {
+  const values = results.flatMap(({ groups }) => (groups.length ?? []).map(({ value }) => Number(value)));
+  const lengths = [...new Set(values)].sort((a, b) => a - b);
+  const means = meansOf(results);
+  const rows = results.map((result) => [
+    taskTitle(result.task),
+    ...lengths.map((length) =>
+      valueCell(result.groups.length?.find(({ value }) => value === length)?.results[METRIC], PERCENT),
+    ),
+  ]);
+  const total = means && ['Mean', ...means.lengths.map(({ score }) => format(score, PERCENT))];
+  const reach = means?.effective === undefined ? 'below the shortest of them' : `${means.effective} tokens`;
+  return [
+    {
+      kind: 'table',
+      caption: `${name}: answers found, %`,
+      columns: ['Task', ...lengths.map(formatLength)],
+      rows: total ? [...rows, total] : rows,
+      hasTotal: total !== undefined,
+      notes: means ? [`Effective length, up to which the mean exceeds 85.6 %: ${reach}.`] : [],
+    },
+  ];
+}
+
+/** Undefined where not all tasks measured all lengths. */
+function meansOf(results: readonly TaskResult[]): ReturnType<typeof effectiveLength> | undefined {
+  try {
+    return effectiveLength(results);
+  } catch (error) {
+    if (error instanceof EvalsError) return undefined;
+    throw error;
+  }
+}

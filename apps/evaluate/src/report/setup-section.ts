@@ -1,0 +1,64 @@
+/** What was asked of which model, so that the numbers can be had again. */
+import type { TaskResult } from '@meap/evals';
+import type { ComparedTask } from './comparisons.ts';
+import { html } from './html.ts';
+import type { EvaluatedModel, Section } from './report-input.ts';
+import { taskTitle } from './task-names.ts';
+
+/** Models, tasks with their settings, and rows that were left out. */
+export function setupSection(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): Section {
+  return {
+    heading: 'What was measured',
+    blocks: [
+      {
+        kind: 'table',
+        caption: 'Models',
+        columns: ['Model', 'Context, tokens', 'Fingerprint'],
+        rows: models.map(({ name, fingerprint, results }) => [
+          name,
+          results[0] ? String(results[0].model.contextLength) : undefined,
+          { value: html`<code>${fingerprint.slice(0, 16)}</code>` },
+        ]),
+      },
+      {
+        kind: 'table',
+        caption: 'Tasks',
+        columns: ['Task', 'Version', ...models.map(({ name }) => `Rows, ${name}`)],
+        rows: tasks.map(({ task, results }) => [
+          task,
+          [...new Set(results.flatMap((result) => result?.version ?? []))].join(' / '),
+          ...results.map((result) => result && rows(result)),
+        ]),
+        notes: skippedNotes(models, tasks),
+      },
+      html`<details><summary>Settings of the tasks</summary>
+${tasks.map(
+  ({ task, results }) => html`<h3>${taskTitle(task)}</h3>
+<pre>${JSON.stringify(results.find((result) => result !== undefined)?.config, null, 2)}</pre>
+`,
+)}</details>`,
+    ],
+  };
+}
+
+function rows({ samples, skipped, numRows }: TaskResult) {
+  const asked = samples.length + skipped.length;
+  const left = [
+    ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
+    ...(numRows !== undefined && numRows > asked ? [`of ${numRows}`] : []),
+  ];
+  return { value: String(samples.length), note: left.length > 0 ? left.join(', ') : undefined };
+}
+
+/** How many rows were skipped for what reason; numbers in reasons differ from row to row, the first stands for all. */
+function skippedNotes(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): string[] {
+  return tasks.flatMap(({ task, results }) =>
+    results.flatMap((result, index) => {
+      if (!result || result.skipped.length === 0) return [];
+      const [{ id, reason }] = result.skipped;
+      return [
+        `${models[index].name}, ${taskTitle(task)}: ${result.skipped.length} skipped, the first (${id}): ${reason}.`,
+      ];
+    }),
+  );
+}

@@ -1,0 +1,64 @@
+import { cssVariables } from './colors.ts';
+
+/** The style sheet of a report: a column that a telephone holds, light or dark as the reader has it, light on paper. */
+export const STYLE = `
+:root { color-scheme: light dark; ${cssVariables('light')} }
+@media screen and (prefers-color-scheme: dark) { :root { ${cssVariables('dark')} } }
+* { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; }
+body { font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; color: var(--ink);
+  background: var(--paper); max-width: 47.5rem; margin: 0 auto; padding: 2.5rem 20px 4rem; overflow-wrap: anywhere; }
+h1 { font-size: 1.75rem; line-height: 1.2; letter-spacing: -0.01em; margin: 0 0 0.75rem; text-wrap: balance; }
+h2 { font-size: 1.3rem; line-height: 1.25; margin: 3.25rem 0 1rem; padding-top: 1rem; border-top: 1px solid var(--faint); }
+h3 { font-size: 1rem; margin: 1.75rem 0 0.5rem; }
+p { margin: 0.75rem 0; }
+a { color: inherit; text-decoration-color: var(--muted); text-underline-offset: 0.2em; }
+nav { color: var(--muted); font-size: 0.9rem; }
+nav a { display: inline-block; margin-right: 1.1rem; padding: 0.15rem 0; }
+ul.models { list-style: none; margin: 0 0 1rem; padding: 0; }
+ul.models li { font-weight: 600; }
+ul.models small { font-weight: 400; color: var(--muted); }
+.note, figure + p, .explanation { color: var(--muted); font-size: 0.82rem; line-height: 1.45; margin: 0.5rem 0; }
+.table { overflow-x: auto; margin: 1.5rem 0 0.5rem; }
+table { border-collapse: collapse; width: 100%; font-size: 0.92rem; line-height: 1.35; }
+caption { text-align: left; font-weight: 600; padding-bottom: 0.5rem; }
+th, td { padding: 0.4rem 0 0.4rem 0.9rem; vertical-align: top; text-align: right; font-variant-numeric: tabular-nums;
+  border-bottom: 1px solid var(--faint); }
+th:first-child { text-align: left; padding-left: 0; }
+th { font-weight: 400; overflow-wrap: break-word; }
+td { white-space: nowrap; }
+thead th { color: var(--muted); font-size: 0.8rem; line-height: 1.3; vertical-align: bottom; border-bottom-color: var(--muted); }
+td small, th small { display: block; color: var(--muted); font-size: 0.76rem; }
+table.total tbody tr:last-child > * { border-top: 1px solid var(--muted); font-weight: 600; }
+table.total tbody tr:last-child small { font-weight: 400; }
+figure { margin: 2rem 0 1.5rem; }
+figcaption { font-weight: 600; font-size: 0.92rem; margin-bottom: 0.6rem; }
+svg { display: block; max-width: 100%; height: auto; }
+.narrow { display: none; }
+details { font-size: 0.9rem; margin: 0.5rem 0; }
+summary { color: var(--muted); font-size: 0.82rem; cursor: pointer; padding: 0.25rem 0; }
+details .table { margin-top: 0.25rem; max-height: 24rem; overflow-y: auto; }
+pre, code { font: 0.82rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+pre { white-space: pre-wrap; margin: 0.5rem 0 1rem; }
+.attended { line-height: 2; white-space: pre-wrap; max-height: 30rem; overflow-y: auto; }
+.attended span { padding-bottom: 0.3em; background: linear-gradient(var(--model-1), var(--model-1)) left bottom /
+  100% calc(var(--share) * 0.012) no-repeat; }
+@media (max-width: 640px) {
+  body { padding-top: 1.5rem; }
+  h1 { font-size: 1.45rem; }
+  .wide { display: none; }
+  .narrow { display: block; }
+  table { font-size: 0.86rem; }
+  th, td { padding-left: 0.6rem; }
+}
+@media print {
+  @page { margin: 16mm; }
+  body { padding: 0; max-width: none; font-size: 10.5pt; }
+  nav, summary, details { display: none; }
+  h2, h3, caption, figcaption { break-after: avoid; }
+  figure, tr, .note { break-inside: avoid; }
+  .wide { display: block; }
+  .narrow { display: none; }
+  .table { overflow: visible; }
+}
+`;

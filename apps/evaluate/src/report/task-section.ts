@@ -1,0 +1,272 @@
+/** A task by itself: its metrics, and curves and heat maps over what its rows are grouped by. */
+import type { GroupResult, MetricComparison, TaskResult } from '@meap/evals';
+import {
+  type ComparedTask,
+  comparisonColumns,
+  DIFFERENCE_NOTE,
+  differenceCell,
+  valueCell,
+} from './comparisons.ts';
+import type { Figure } from './figure.ts';
+import { heatMap } from './heat-map.ts';
+import { lineChart, type Series } from './line-chart.ts';
+import type { Block, EvaluatedModel, Section } from './report-input.ts';
+import type { Table } from './table.ts';
+import { fileName, metricTitle, taskTitle } from './task-names.ts';
+import { format, formatLength, type Unit, unitOf, withUnit } from './units.ts';
+
+/** What groups are called, and how their values are written. */
+const AXES: Readonly<Record<string, { readonly label: string; readonly format: (value: number) => string }>> =
+  {
+    length: { label: 'length of the prompt, tokens', format: formatLength },
+    depth: { label: 'depth, %', format: String },
+    position: { label: 'position of the answer', format: String },
+    needles: { label: 'needles', format: String },
+  };
+
+/** Tables and figures of a task; the metric that it names first is the one that is drawn. */
+export function taskSection(models: readonly EvaluatedModel[], task: ComparedTask): Section {
+  const results = task.results.filter((result) => result !== undefined);
+  const metric = results[0].metrics.find(({ name }) => results.some(({ results }) => results[name]))?.name;
+  const groups = [...new Set(results.flatMap(({ groups }) => Object.keys(groups)))];
+  const isGrid = groups.includes('length') && groups.includes('depth');
+  const blocks: Block[] = [metricsTable(models, task)];
+  if (metric !== undefined) {
+    const unit = unitOf(metric, results);
+    if (isGrid && unit.isPercent) blocks.push(...heatMaps(models, task, metric, unit));
+    for (const group of groups) {
+      // A heat map shows how depths differ; the mean over lengths hides it.
+      if (!(isGrid && group === 'depth')) blocks.push(...curve(models, task, { metric, group, unit }));
+      blocks.push(groupTable(models, task, { metric, group, unit }));
+    }
+  }
+  if (models.length > 1) blocks.push(DIFFERENCE_NOTE);
+  return { heading: taskTitle(task.task), blocks };
+}
+
+/** Every metric over all rows. */
+function metricsTable(
+  models: readonly EvaluatedModel[],
+  { results, comparisons, notes }: ComparedTask,
+): Table {
+  const asked = results.filter((result) => result !== undefined);
+  return {
+    kind: 'table',
+    caption: 'All rows',
+    columns: ['Metric', ...comparisonColumns(models)],
+    rows: asked[0].metrics.map(({ name, higherIsBetter }) => {
+      const unit = unitOf(name, asked);
+      const differences = comparisons.map((comparison) => comparison?.metrics[name]);
+      return [
+        {
+          value: `${withUnit(metricTitle(name), unit)} ${higherIsBetter ? '↑' : '↓'}`,
+          note: `n = ${[...new Set(asked.map(({ results }) => results[name]?.numItems ?? 0))].join(' / ')}`,
+        },
+        ...results.map((result) => valueCell(result?.results[name], unit)),
+        ...differences.map((difference) => differenceCell(difference, unit, higherIsBetter)),
+      ];
+    }),
+    notes: ['↑ higher is better, ↓ lower is better; n rows.', ...notes],
+  };
+}
+
+interface Grouping {
+  readonly metric: string;
+  readonly group: string;
+  readonly unit: Unit;
+}
+
+/** One metric by the values of a group, in points and in percent of the first model, as papers give either. */
+function groupTable(
+  models: readonly EvaluatedModel[],
+  { results, comparisons }: ComparedTask,
+  { metric, group, unit }: Grouping,
+): Table {
+  const asked = results.filter((result) => result !== undefined);
+  const higherIsBetter = asked[0].metrics.find(({ name }) => name === metric)!.higherIsBetter;
+  const values = groupValues(asked, group);
+  const write = (value: string | number) =>
+    typeof value === 'number' ? (AXES[group]?.format ?? String)(value) : value;
+  return {
+    kind: 'table',
+    caption: `${withUnit(metricTitle(metric), unit)}, by ${group}`,
+    columns: [capitalized(group), ...comparisonColumns(models)],
+    rows: values.map((value) => [
+      { value: write(value), note: skippedNote(asked, group, value) },
+      ...results.map((result) => valueCell(groupOf(result, group, value)?.results[metric], unit)),
+      ...comparisons.map((comparison) => {
+        const found = comparison?.metrics[metric]?.groups[group]?.find((entry) => entry.value === value);
+        const cell = differenceCell(found, unit, higherIsBetter);
+        return cell && { ...cell, value: [cell.value, relative(found)] };
+      }),
+    ]),
+    notes:
+      models.length > 1
+        ? [
+            `Differences are in ${unit.isPercent ? 'points' : 'the metric’s unit'}, and in brackets in percent of ${models[0].name}.`,
+          ]
+        : [],
+  };
+}
+
+function relative(comparison: MetricComparison | undefined): string | undefined {
+  if (comparison?.relativePercent === undefined) return undefined;
+  const percent = comparison.relativePercent.toFixed(1).replace('-', '−');
+  return ` (${comparison.relativePercent > 0 ? '+' : ''}${percent} %)`;
+}
+
+/** A metric over the values of a group, where they are numbers and at least two. */
+function curve(
+  models: readonly EvaluatedModel[],
+  { task, results }: ComparedTask,
+  { metric, group, unit }: Grouping,
+): Figure[] {
+  const asked = results.filter((result) => result !== undefined);
+  const values = groupValues(asked, group).filter((value) => typeof value === 'number');
+  if (values.length < 2) return [];
+  const series = results.flatMap((result, model): Series[] => {
+    const points = values.flatMap((x) => {
+      const found = groupOf(result, group, x)?.results[metric];
+      if (!found) return [];
+      const { value, standardError } = found;
+      return [{ x, y: unit.factor * value, reach: standardError && 1.96 * unit.factor * standardError }];
+    });
+    return points.length > 0 ? [{ name: models[model].name, model, points }] : [];
+  });
+  if (series.length === 0) return [];
+  const { label, format: write } = AXES[group] ?? { label: group, format: String };
+  return [
+    {
+      kind: 'figure',
+      name: fileName(task, 'by', group),
+      title: `${taskTitle(task)}: ${withUnit(metricTitle(metric), unit)}, by ${group}`,
+      description: describeSeries(series, write),
+      data: {
+        columns: ['model', group, metric, 'standard_error', 'n'],
+        rows: series.flatMap(({ name, model }) =>
+          values.flatMap((value) => {
+            const found = groupOf(results[model], group, value)?.results[metric];
+            return found ? [[name, value, found.value, found.standardError, found.numItems]] : [];
+          }),
+        ),
+      },
+      draw: (width) =>
+        lineChart(
+          {
+            series,
+            x: {
+              label,
+              ticks: values,
+              format: write,
+              isLogarithmic: group === 'length' && values.at(-1)! >= 8 * values[0],
+            },
+            y: {
+              label: withUnit(metricTitle(metric), unit),
+              domain: unit.isPercent ? [0, 100] : rangeOf(series),
+            },
+          },
+          width,
+        ),
+    },
+  ];
+}
+
+/** A heat map for each model, over length and depth. */
+function heatMaps(
+  models: readonly EvaluatedModel[],
+  { task, results }: ComparedTask,
+  metric: string,
+  { factor }: Unit,
+): Figure[] {
+  return results.flatMap((result, model): Figure[] => {
+    if (!result) return [];
+    const lengths = groupValues([result], 'length').filter((value) => typeof value === 'number');
+    const depths = groupValues([result], 'depth').filter((value) => typeof value === 'number');
+    const cells = lengths.flatMap((x) =>
+      depths.map((y) => {
+        const items = result.samples.flatMap(({ groups, measured }) =>
+          groups?.length === x && groups.depth === y ? (measured[metric] ?? []) : [],
+        );
+        const sum = items.reduce((total, { value }) => total + value, 0);
+        return {
+          x,
+          y,
+          numItems: items.length,
+          share: items.length > 0 ? (factor * sum) / items.length / 100 : undefined,
+        };
+      }),
+    );
+    const measured = cells.filter((cell) => cell.share !== undefined);
+    if (measured.length === 0) return [];
+    const lowest = measured.reduce((low, cell) => (cell.share! < low.share! ? cell : low));
+    return [
+      {
+        kind: 'figure',
+        name: models.length > 1 ? fileName(task, 'grid', model + 1) : fileName(task, 'grid'),
+        title: `${taskTitle(task)}: ${metricTitle(metric)}, %${models.length > 1 ? `, ${models[model].name}` : ''}`,
+        description:
+          `Heat map over ${lengths.length} lengths and ${depths.length} depths. Lowest: ` +
+          `${Math.round(100 * lowest.share!)} % at ${lowest.x} tokens and depth ${lowest.y} %.`,
+        data: {
+          columns: ['length', 'depth', metric, 'n'],
+          rows: cells.map(({ x, y, share, numItems }) => [
+            x,
+            y,
+            share === undefined ? undefined : (100 * share) / factor,
+            numItems,
+          ]),
+        },
+        draw: (width) =>
+          heatMap(
+            { x: { values: lengths, ...AXES.length }, y: { values: depths, ...AXES.depth }, cells },
+            width,
+          ),
+      },
+    ];
+  });
+}
+
+/** Values of a group over all models, numbers from the smallest. */
+function groupValues(results: readonly TaskResult[], group: string): (string | number)[] {
+  const values = new Set(results.flatMap(({ groups }) => (groups[group] ?? []).map(({ value }) => value)));
+  return [...values].sort((a, b) => (typeof a === 'number' && typeof b === 'number' ? a - b : 0));
+}
+
+function groupOf(
+  result: TaskResult | undefined,
+  group: string,
+  value: string | number,
+): GroupResult | undefined {
+  return result?.groups[group]?.find((entry) => entry.value === value);
+}
+
+function skippedNote(
+  results: readonly TaskResult[],
+  group: string,
+  value: string | number,
+): string | undefined {
+  const skipped = Math.max(...results.map((result) => groupOf(result, group, value)?.numSkipped ?? 0));
+  return skipped > 0 ? `${skipped} skipped` : undefined;
+}
+
+/** First and last value of each line, in words. */
+export function describeSeries(series: readonly Series[], write: (value: number) => string = String): string {
+  return series
+    .map(({ name, points }) => {
+      const ends = points.length > 1 ? [points[0], points.at(-1)!] : points;
+      return `${name}: ${ends.map(({ x, y }) => `${format(y, { isPercent: false, factor: 1 })} at ${write(x)}`).join(', ')}.`;
+    })
+    .join(' ');
+}
+
+/** Limits of the lines with their intervals, and a little more. */
+export function rangeOf(series: readonly Series[]): [low: number, high: number] {
+  const ends = series.flatMap(({ points }) => points.flatMap(({ y, reach = 0 }) => [y - reach, y + reach]));
+  const [low, high] = [Math.min(...ends), Math.max(...ends)];
+  const room = (high - low || Math.abs(high) || 1) / 20;
+  return [low - room, high + room];
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

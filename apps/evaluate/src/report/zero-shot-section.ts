@@ -1,0 +1,156 @@
+/** Commonsense reasoning without examples: Tables 1, 5 and 6 of the MEAP paper. */
+import type { MetricComparison, MetricResult } from '@meap/evals';
+import { differenceChart } from './bar-charts.ts';
+import {
+  type ComparedTask,
+  comparisonColumns,
+  DIFFERENCE_NOTE,
+  differenceCell,
+  valueCell,
+} from './comparisons.ts';
+import type { Figure } from './figure.ts';
+import type { EvaluatedModel, Section } from './report-input.ts';
+import type { Table } from './table.ts';
+import { metricTitle, taskTitle } from './task-names.ts';
+import type { Unit } from './units.ts';
+
+const PERCENT: Unit = { isPercent: true, factor: 100 };
+
+/** Whether this section shows a task. */
+export function isZeroShot({ results }: ComparedTask): boolean {
+  return results.some((result) => result?.config.output_type === 'multiple_choice');
+}
+
+/** A table for each metric, with its average over tasks, and the differences drawn. */
+export function zeroShotSection(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): Section {
+  const metrics = new Set(
+    tasks.flatMap(({ results }) => results.flatMap((result) => Object.keys(result?.results ?? {}))),
+  );
+  const blocks = Array.from(metrics, (metric) => {
+    const rows = tasks.flatMap((task) => metricOf(task, metric) ?? []);
+    return [accuracyTable(models, metric, rows), ...differenceFigures(models, metric, rows)];
+  });
+  return {
+    heading: 'Zero-shot tasks',
+    blocks: [...blocks.flat(), ...(models.length > 1 ? [DIFFERENCE_NOTE] : [])],
+  };
+}
+
+type Difference = Pick<MetricComparison, 'difference' | 'interval' | 'pValue'>;
+
+/** One metric of one task, or its average over tasks. */
+interface Row {
+  readonly name: string;
+  readonly values: readonly (MetricResult | undefined)[];
+  readonly differences: readonly (Difference | undefined)[];
+  readonly notes: readonly string[];
+}
+
+function metricOf({ task, results, comparisons, notes }: ComparedTask, metric: string): Row | undefined {
+  const values = results.map((result) => result?.results[metric]);
+  if (values.every((value) => value === undefined)) return undefined;
+  const differences = comparisons.map((comparison) => comparison?.metrics[metric]);
+  return {
+    name: taskTitle(task),
+    values,
+    differences,
+    notes: notes.map((note) => `${taskTitle(task)}: ${note}`),
+  };
+}
+
+function accuracyTable(models: readonly EvaluatedModel[], metric: string, rows: readonly Row[]): Table {
+  const average = rows.length > 1 ? [averageOf(rows)] : [];
+  return {
+    kind: 'table',
+    caption: `${metricTitle(metric)} (${metric}), %`,
+    columns: ['Task', ...comparisonColumns(models)],
+    rows: [...rows, ...average].map(({ name, values, differences }) => [
+      { value: name, note: rowCount(values) },
+      ...values.map((value) => valueCell(value, PERCENT)),
+      ...differences.map((difference) => differenceCell(difference, PERCENT, true)),
+    ]),
+    hasTotal: average.length > 0,
+    notes: rows.flatMap(({ notes }) => notes),
+  };
+}
+
+/** Means over tasks that count alike; tasks are different rows, so squares of their errors add up. */
+function averageOf(rows: readonly Row[]): Row {
+  const means = (index: number): MetricResult | undefined => {
+    const found = complete(rows.map(({ values }) => values[index]));
+    const errors = complete(found?.map(({ standardError }) => standardError));
+    return (
+      found && {
+        value: mean(found.map(({ value }) => value)),
+        ...(errors && { standardError: Math.hypot(...errors) / rows.length }),
+        numItems: found.reduce((sum, { numItems }) => sum + numItems, 0),
+      }
+    );
+  };
+  const differences = (index: number): Difference | undefined => {
+    const found = complete(rows.map(({ differences }) => differences[index]));
+    if (!found) return undefined;
+    const difference = mean(found.map(({ difference }) => difference));
+    const intervals = complete(found.map(({ interval }) => interval));
+    if (!intervals) return { difference };
+    const reach = Math.hypot(...intervals.map(([low, high]) => (high - low) / 2)) / rows.length;
+    return { difference, interval: [difference - reach, difference + reach] };
+  };
+  return {
+    name: 'Average',
+    values: rows[0].values.map((_, index) => means(index)),
+    differences: rows[0].differences.map((_, index) => differences(index)),
+    notes: [],
+  };
+}
+
+function differenceFigures(
+  models: readonly EvaluatedModel[],
+  metric: string,
+  rows: readonly Row[],
+): Figure[] {
+  return models.slice(1).flatMap((model, index): Figure[] => {
+    const differences = rows.flatMap(({ name, differences }) => {
+      const found = differences[index];
+      if (!found) return [];
+      const interval = found.interval?.map((limit) => 100 * limit);
+      return [{ name, value: 100 * found.difference, interval: interval as [number, number] | undefined }];
+    });
+    if (differences.length === 0) return [];
+    const title = `${metric}: ${model.name} less ${models[0].name}, percentage points`;
+    const better = differences.filter(({ interval }) => interval && interval[0] > 0).length;
+    const worse = differences.filter(({ interval }) => interval && interval[1] < 0).length;
+    return [
+      {
+        kind: 'figure',
+        name: models.length > 2 ? `zero-shot-${metric}-${index + 2}` : `zero-shot-${metric}`,
+        title,
+        description: `Of ${differences.length} tasks, the 95 % interval lies above 0 in ${better} and below in ${worse}.`,
+        data: {
+          columns: ['task', 'difference', 'low', 'high'],
+          rows: differences.map(({ name, value, interval = [] }) => [name, value, interval[0], interval[1]]),
+        },
+        draw: (width) =>
+          differenceChart(
+            { label: 'percentage points, 95 % interval', model: index + 1, differences },
+            width,
+          ),
+      },
+    ];
+  });
+}
+
+function rowCount(values: Row['values']): string {
+  const counts = [...new Set(values.flatMap((value) => value?.numItems ?? []))];
+  return `n = ${counts.join(' / ')}`;
+}
+
+/** All values, or undefined where one is missing. */
+function complete<Value>(values: readonly (Value | undefined)[] = [undefined]): Value[] | undefined {
+  const found = values.filter((value) => value !== undefined);
+  return found.length === values.length ? found : undefined;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
