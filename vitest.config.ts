@@ -34,6 +34,7 @@ export default defineConfig({
     // The kernels use every core themselves.
     maxWorkers: 2,
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     projects: [
       {
         extends: true,
@@ -45,7 +46,12 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: 'slow', include: ['{packages,apps}/*/src/**/*.slow.test.ts'], testTimeout: 600_000 },
+        test: {
+          name: 'slow',
+          include: ['{packages,apps}/*/src/**/*.slow.test.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+        },
       },
     ],
   },
