@@ -1,9 +1,8 @@
 /** A thousand Alpaca conversations under the Llama 3 tokenizer and template, token by token. */
 import { existsSync, readFileSync } from 'node:fs';
 import { createDuplicator, TokenKind } from '@meap/sft-duplication';
-import { addMaskToken, loadTokenizer } from '@meap/token-dataset';
+import { addMaskToken, ChatTemplate, loadTokenizer } from '@meap/token-dataset';
 import { describe, expect, it } from 'vitest';
-import { ChatTemplate } from './chat-template.ts';
 import { ConversationEncoder } from './conversation-encoder.ts';
 import { toConversation } from './formats.ts';
 

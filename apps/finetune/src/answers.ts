@@ -1,14 +1,12 @@
 /** Answers of a model to questions, while training and in a chat. */
 import { ContextLengthError, type GenerateOptions, generate, type Llama } from '@meap/llama-model';
-import type { Tokenizer } from '@meap/token-dataset';
-import type { ConversationEncoder } from './conversation-encoder.ts';
-import type { Conversation } from './formats.ts';
+import type { ChatEncoder, Conversation, Tokenizer } from '@meap/token-dataset';
 
 /** A model that answers. */
 export interface Speaker {
   model: Llama;
   tokenizer: Tokenizer;
-  encoder: ConversationEncoder;
+  encoder: ChatEncoder;
 }
 
 /**

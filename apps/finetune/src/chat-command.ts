@@ -12,14 +12,17 @@ import {
   withSamplingFlags,
 } from '@meap/recipe-cli';
 import { setBackend } from '@meap/tensor-kernels';
-import { loadTokenizer } from '@meap/token-dataset';
+import {
+  ChatEncoder,
+  loadChatTemplate,
+  loadTokenizer,
+  type Message,
+  specialTokensOf,
+} from '@meap/token-dataset';
 import { Command } from 'commander';
 import { type Speaker, streamAnswer } from './answers.ts';
-import { loadChatTemplate } from './chat-template.ts';
-import { ConversationEncoder } from './conversation-encoder.ts';
 import { isUserError } from './errors.ts';
-import type { Message } from './formats.ts';
-import { specialTokensOf, stopIdsOf } from './model.ts';
+import { stopIdsOf } from './model.ts';
 
 /** Streams of a chat: what a person types, besides where answers and errors go. */
 export interface ChatIo extends CommandIo {
@@ -48,8 +51,11 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
   const action = async () => {
     const flags = command.opts<Flags>();
     const tokenizer = loadTokenizer(flags.model);
-    const template = loadChatTemplate(flags.model, flags.chatTemplate, specialTokensOf(tokenizer));
-    const encoder = new ConversationEncoder(tokenizer, template);
+    const template = loadChatTemplate(flags.model, specialTokensOf(tokenizer), {
+      choice: flags.chatTemplate,
+      setting: '--chat-template',
+    });
+    const encoder = new ChatEncoder(tokenizer, template);
     await setBackend(flags.backend);
     const model = await loadLlama(flags.model);
     try {

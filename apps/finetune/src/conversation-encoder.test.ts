@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { addMaskToken, type Tokenizer } from '@meap/token-dataset';
+import { addMaskToken, BUILT_IN_TEMPLATES, ChatTemplate, type Tokenizer } from '@meap/token-dataset';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
-import { ChatTemplate } from './chat-template.ts';
 import { ConversationEncoder } from './conversation-encoder.ts';
 import type { Conversation } from './formats.ts';
 import { tinyTokenizer } from './testing.ts';
@@ -77,7 +75,7 @@ describe('ConversationEncoder', () => {
 
   it('adds EOS where a template ends answers with nothing', async () => {
     const encoder = encoderOf("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}");
-    expect(encoder.addsEos).toBe(true);
+    expect(encoder.lacksEnd).toBe(true);
     const [{ segments }] = await encoder.encode([chat.slice(0, 2)], ['assistant']);
     const answer = segments.find(({ trainable }) => trainable)!;
     expect(Array.from(answer.ids).at(-1)).toBe(tokenizer.eosTokenId);
@@ -95,30 +93,6 @@ describe('ConversationEncoder', () => {
     // BOS in front and EOS behind the answer, both of the template.
     expect(ids.filter((id) => id === 0 || id === 1)).toEqual([0, 1]);
     expect(await tokenizer.decode(ids)).toContain(`### Response:\n${hostile}/s></s>`);
-  });
-
-  it('joins what stands on both sides of a boundary only if the template spells the whole token', async () => {
-    const source = "{% for m in messages %}{{ '</' + m.content + '</s>' }}{% endfor %}";
-    const [{ segments }] = await encoderOf(source).encode(
-      [[{ role: 'user', content: 's>' }, chat[1]]],
-      ['assistant'],
-    );
-    expect(segments.flatMap((s) => Array.from(s.ids)).filter((id) => id === 1)).toHaveLength(2);
-  });
-
-  it('takes other marks where a text has the first ones in it', async () => {
-    const parts = await learned(BUILT_IN_TEMPLATES.alpaca, [
-      chat[0],
-      { role: 'assistant', content: 'a\ufdd0b' },
-    ]);
-    expect(parts[1]).toEqual([true, 'a\ufdd0b</s>']);
-  });
-
-  it('tells templates the same day always', () => {
-    const source = "{% for m in messages %}{{ strftime_now('%d %b %Y') + m.content + '</s>' }}{% endfor %}";
-    expect(new ChatTemplate('t', source, special).render(chat.slice(0, 1))).toBe(
-      '26 Jul 2024What does the captain see?</s>',
-    );
   });
 
   it('a prompt is what the training text begins with', async () => {

@@ -10,17 +10,12 @@ import { ConfigurationError, RunError, userErrorTest } from '@meap/recipe-cli';
 import { SafetensorsError } from '@meap/safetensors';
 import { SftError } from '@meap/sft-duplication';
 import { BackendError } from '@meap/tensor-kernels';
-import { DatasetError, TokenizerError } from '@meap/token-dataset';
+import { DatasetError, TemplateError, TokenizerError } from '@meap/token-dataset';
 import { TrainerError } from '@meap/trainer';
 
 /** Conversations that cannot be trained on: a record of the wrong form, or nothing left to learn from. */
 export class ChatDataError extends Error {
   override readonly name = 'ChatDataError';
-}
-
-/** A chat template that is missing, damaged, or does not suit the tokenizer or the conversation. */
-export class TemplateError extends Error {
-  override readonly name = 'TemplateError';
 }
 
 /** Whether an error tells its user what to do about it, so that a stack would only be in the way. */

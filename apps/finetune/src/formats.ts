@@ -6,12 +6,11 @@
  *     messages           { messages: [{ role, content, weight? }] }, OpenAI's
  *     prompt-completion  { prompt, completion }, or response for completion; texts or lists of messages
  */
+import type { Message as PlainMessage } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
 
-/** What one party said. */
-export interface Message {
-  role: 'system' | 'user' | 'assistant';
-  content: string;
+/** What one party said, and whether to learn it. */
+export interface Message extends PlainMessage {
   /** False: an answer to read but not to learn, `"weight": 0` in OpenAI's files. */
   learn?: false;
 }

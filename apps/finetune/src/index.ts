@@ -1,10 +1,9 @@
 export type { RunEnd, RunOptions } from '@meap/recipe-cli';
 export { type Speaker, streamAnswer } from './answers.ts';
-export { ChatTemplate, loadChatTemplate, type Piece, type RenderOptions } from './chat-template.ts';
 export { configJsonSchema, type FinetuneConfigInput } from './config.ts';
 export { ConversationEncoder } from './conversation-encoder.ts';
 export { type DryRunOptions, type DryRunPlan, dryRun, renderDryRun } from './dry-run.ts';
-export { ChatDataError, isUserError, TemplateError } from './errors.ts';
+export { ChatDataError, isUserError } from './errors.ts';
 export {
   type Conversation,
   type DataFormat,

@@ -16,11 +16,17 @@ import {
   saveLlama,
   saveLora,
 } from '@meap/llama-model';
-import { addMaskToken, loadTokenizer, type Tokenizer } from '@meap/token-dataset';
+import {
+  addMaskToken,
+  type ChatTemplate,
+  loadChatTemplate,
+  loadTokenizer,
+  specialTokensOf,
+  TemplateError,
+  type Tokenizer,
+} from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
-import { type ChatTemplate, loadChatTemplate } from './chat-template.ts';
 import { ConversationEncoder } from './conversation-encoder.ts';
-import { TemplateError } from './errors.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 
 /** Everything of a model but its weights. */
@@ -53,7 +59,10 @@ export function loadModelParts({ model, data, masking }: FinetuneConfig): ModelP
   }
   const masked = addMaskToken(plain, masking.mask_token);
   const tokenizer = masking.ratio > 0 ? masked : plain;
-  const template = loadChatTemplate(model.path, data.chat_template, specialTokensOf(tokenizer));
+  const template = loadChatTemplate(model.path, specialTokensOf(tokenizer), {
+    choice: data.chat_template,
+    setting: 'data.chat_template',
+  });
   const encoder = new ConversationEncoder(tokenizer, template);
   return { config, tokenizer, maskId: masked.maskTokenId!, numIds: masked.vocabSize, template, encoder };
 }
@@ -73,16 +82,6 @@ function readModelConfig(directory: string): LlamaConfig {
     throw new TemplateError(`${path}: not JSON: ${(error as Error).message}`);
   }
   return parseConfig(source, path);
-}
-
-/** Texts of a tokenizer's special tokens by name, which templates write. */
-export function specialTokensOf({ config }: Tokenizer): Record<string, string> {
-  const texts: Record<string, string> = {};
-  for (const [key, value] of Object.entries(config)) {
-    const content = (value as { content?: unknown } | null)?.content ?? value;
-    if (key.endsWith('_token') && typeof content === 'string') texts[key] = content;
-  }
-  return texts;
 }
 
 /**

@@ -7,8 +7,8 @@ import {
   type SftOptions,
   type SftSample,
 } from '@meap/sft-duplication';
-import { type BadRecordError, type DataRecord, readRecords } from '@meap/token-dataset';
-import { ChatDataError, TemplateError } from './errors.ts';
+import { type BadRecordError, type DataRecord, readRecords, TemplateError } from '@meap/token-dataset';
+import { ChatDataError } from './errors.ts';
 import {
   type Conversation,
   type DataFormat,

@@ -83,7 +83,7 @@ export async function describeRun(
     template: {
       name: encoder.template.name,
       endOfAnswer: tokenizer.idToToken(encoder.endOfAnswerId) ?? String(encoder.endOfAnswerId),
-      addsEos: encoder.addsEos,
+      addsEos: encoder.lacksEnd,
     },
     trainConversations: samples.length,
     validationConversations: data.validation.samples.length,

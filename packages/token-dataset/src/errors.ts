@@ -8,6 +8,11 @@ export class TokenizerError extends Error {
   override readonly name: string = 'TokenizerError';
 }
 
+/** A chat template that is missing, damaged, or does not suit the tokenizer or the conversation. */
+export class TemplateError extends Error {
+  override readonly name = 'TemplateError';
+}
+
 /** A single record that cannot become a document: a line of text or JSONL, or a row of a Parquet file. */
 export class BadRecordError extends DatasetError {
   override readonly name: string = 'BadRecordError';

@@ -1,8 +1,20 @@
 export { type Batch, type Batches, type BatchesState, type BatchOptions, createBatches } from './batches.ts';
 export { type SplitOptions, selectBlocks, type TokenBlocks } from './blocks.ts';
+export { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
+export { ChatEncoder, type EncodedConversation } from './chat-encoder.ts';
+export {
+  ChatTemplate,
+  type Conversation,
+  type LoadChatTemplateOptions,
+  loadChatTemplate,
+  type Message,
+  type Piece,
+  type RenderOptions,
+  specialTokensOf,
+} from './chat-template.ts';
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
-export { BadRecordError, DatasetError, TokenizerError } from './errors.ts';
+export { BadRecordError, DatasetError, TemplateError, TokenizerError } from './errors.ts';
 export { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
 export { type PreparedTokens, type PrepareTokensOptions, prepareTokens } from './prepare.ts';
 export type { PrepareProgress } from './progress.ts';

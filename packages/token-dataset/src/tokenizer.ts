@@ -177,7 +177,7 @@ export function addMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tokeni
 }
 
 /** Special tokens are written either as a string or as an object with their content. */
-function contentOf(value: unknown): string | undefined {
+export function contentOf(value: unknown): string | undefined {
   const content = typeof value === 'object' ? (value as { content?: unknown } | null)?.content : value;
   return typeof content === 'string' ? content : undefined;
 }

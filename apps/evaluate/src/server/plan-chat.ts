@@ -48,7 +48,7 @@ async function encodeMessages({ messages }: ChatFields, served: Served): Promise
   if (!served.chat) {
     throw new ApiError(
       400,
-      'messages: the model has no chat template; use /v1/completions, or serve with one',
+      'messages: the model has no chat template; use /v1/completions, or serve with --chat-template',
       {
         param: 'messages',
       },

@@ -1,6 +1,6 @@
 /** A request to an endpoint, worked out: what the engine is to compute, and how the answer is to be worded. */
 import { randomInt } from 'node:crypto';
-import type { Tokenizer } from '@meap/token-dataset';
+import type { Conversation, Tokenizer } from '@meap/token-dataset';
 import type { Piece, PlacedToken } from './answer-pieces.ts';
 import { ApiError } from './api-error.ts';
 import type { SequenceRequest } from './completion-engine.ts';
@@ -33,7 +33,7 @@ export interface ChatPrompts {
   /** Ids that end an answer, besides those that end a text. */
   readonly stopIds: readonly number[];
   /** Ids of a conversation and the header of its next answer. */
-  encodePrompt(messages: { role: 'system' | 'user' | 'assistant'; content: string }[]): Promise<Int32Array>;
+  encodePrompt(messages: Conversation): Promise<Int32Array>;
 }
 
 /** Tokens that an answer is billed by, where it is. */

@@ -33,6 +33,8 @@ test('serves until it is told to stop', async () => {
     'mine',
     '--api-key-env',
     'SERVE_TEST_KEY',
+    '--chat-template',
+    'alpaca',
   ];
   const ended = captureOutput(({ stdout, stderr }) => {
     const write = (text: string) => {
@@ -45,10 +47,18 @@ test('serves until it is told to stop', async () => {
   const models = await fetch(`${url}/models`, { headers: { authorization: 'Bearer key' } });
   expect(await models.json()).toMatchObject({ data: [{ id: 'mine' }] });
   expect((await fetch(`${url}/models`)).status).toBe(401);
+  const chat = await fetch(`${url}/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: 'Bearer key', 'content-type': 'application/json' },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'Who sees </s>?' }], max_tokens: 2 }),
+  });
+  expect(chat.status).toBe(200);
   process.emit('SIGTERM', 'SIGTERM');
   expect(await ended).toMatchObject({
     code: 0,
-    stdout: expect.stringMatching(/^backend .*\nmodel +mine, context 128\nlistens .*\nSIGTERM: finishing/),
+    stdout: expect.stringMatching(
+      /^backend .*\nmodel +mine, context 128\nchat +alpaca; answers end with <\/s>\nlistens .*\nSIGTERM: finishing/,
+    ),
     stderr: '',
   });
   await expect(fetch(`${url}/models`)).rejects.toThrow();
@@ -59,6 +69,7 @@ test.each([
   [['--host', '0.0.0.0'], 2, /others could reach it, expected a loopback address or an API key/],
   [['--api-key-env', 'NO_SUCH_KEY'], 2, /--api-key-env NO_SUCH_KEY: not set/],
   [['--port', '70000'], 2, /expected a whole number from 0 to 65535/],
+  [['--chat-template', 'nope'], 2, /--chat-template nope: no such template or file, expected one of chatml/],
   [['--max-batch', '0'], 2, /expected a whole number of at least 1/],
 ])('%j is refused', async (flags, code, message) => {
   const argv = ['serve', '--model', await modelFolder(), '--port', '0', ...flags];

@@ -1,7 +1,7 @@
 /** `meap-evaluate serve`: a model behind OpenAI's API. */
 import { basename, resolve } from 'node:path';
 import { type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
-import { type CommandIo, ConfigurationError, EXIT } from '@meap/recipe-cli';
+import { type CommandIo, ConfigurationError, EXIT, plainText } from '@meap/recipe-cli';
 import { type BackendName, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
@@ -16,6 +16,7 @@ interface Flags {
   port: number;
   apiKeyEnv?: string;
   name?: string;
+  chatTemplate?: string;
   specialTokens: boolean;
   maxBatch: number;
   maxQueue: number;
@@ -40,6 +41,7 @@ export function addServeCommand(program: Command, io: CommandIo, done: (code: nu
     .option('--port <n>', 'port to listen on; 0 takes any that is free', countFlag(0, 65535), 8000)
     .option('--api-key-env <name>', 'environment variable with the key that clients must send')
     .option('--name <id>', 'what clients call the model; default: name of its folder')
+    .option('--chat-template <name>', 'a built-in template or a file, in place of the model’s own')
     .option('--no-special-tokens', 'texts of /v1/completions get no BOS unless a request asks for it')
     .option('--max-batch <n>', 'sequences computed at once', countFlag(1), 16)
     .option('--max-queue <n>', 'sequences that may wait; more get status 429', countFlag(0), 256)
@@ -68,6 +70,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
   const apiKey = flags.apiKeyEnv === undefined ? undefined : keyOf(flags.apiKeyEnv);
   const folders = await findModel(flags.model);
   const tokenizer = loadTokenizer(folders.tokenizer);
+  const chat = openChatPrompts(folders.tokenizer, tokenizer, flags.chatTemplate);
   const backend = await setBackend(flags.backend);
   setPrecision(flags.precision);
   // Products round the weights anyway; an adapter is merged into whole ones.
@@ -80,7 +83,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
     const maxContext = Math.min(contextLength, flags.maxContext ?? contextLength);
     const server = await startServer({
       ...{ model, tokenizer, name, apiKey, host: flags.host, port: flags.port },
-      chat: openChatPrompts(folders.tokenizer, tokenizer),
+      chat: chat.prompts,
       addSpecialTokens: flags.specialTokens,
       limits: {
         ...{ maxBatch: flags.maxBatch, maxQueue: flags.maxQueue, maxContext },
@@ -93,6 +96,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
     io.stdout.write(
       `backend      ${backend.name} (${backend.device}): ${backend.reason}\n` +
         `model        ${name}, context ${maxContext}\n` +
+        `chat         ${plainText(chat.description)}\n` +
         `listens      ${server.url}   (Ctrl-C ends it)\n`,
     );
     await new Promise((resolve) => stop.signal.addEventListener('abort', resolve));

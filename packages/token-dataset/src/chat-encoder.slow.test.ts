@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
-import { loadTokenizer, Tokenizer } from '@meap/token-dataset';
 import { describe, expect, test } from 'vitest';
-import { ChatTemplate } from './chat-template.ts';
-import { ConversationEncoder } from './conversation-encoder.ts';
-import type { Conversation, Message } from './formats.ts';
+import { ChatEncoder } from './chat-encoder.ts';
+import { ChatTemplate, type Conversation, type Message } from './chat-template.ts';
+import { loadTokenizer, Tokenizer } from './tokenizer.ts';
 
 const data = process.env.MEAP_DATA!;
 const fixture = JSON.parse(readFileSync(new URL('../fixtures/chat-ids.json', import.meta.url), 'utf8'));
@@ -52,12 +51,11 @@ describe.skipIf(!existsSync(`${data}/chat-templates`))('real templates', () => {
     async (expected) => {
       const { tokenizer, special } = tokenizerOf(expected.tokenizer);
       const template = new ChatTemplate(expected.template, templateOf(expected.template), special);
-      const encoder = new ConversationEncoder(tokenizer, template);
+      const encoder = new ChatEncoder(tokenizer, template);
       const hash = createHash('sha256');
       let numTokens = 0;
       const first: number[] = [];
-      for (const { segments } of await encoder.encode(conversations(), ['assistant'])) {
-        const ids = segments.flatMap((segment) => Array.from(segment.ids));
+      for (const { ids } of await encoder.encodeConversations(conversations())) {
         hash.update(`${ids.join()}\n`);
         numTokens += ids.length;
         first.push(ids.length);

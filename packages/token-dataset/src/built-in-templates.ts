@@ -10,7 +10,7 @@ const SYSTEM_FIRST =
 const LLAMA_3_TURN =
   "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim }}";
 
-/** Templates by the name that `data.chat_template` takes. */
+/** Chat templates by the name that people choose them by. */
 export const BUILT_IN_TEMPLATES: Readonly<Record<string, string>> = {
   chatml:
     TURNS +

@@ -3,14 +3,23 @@
  *
  * To know which part of the text is whose, contents are rendered a second time between marks that no text has, and
  * the marks are then taken out. The result must be the text rendered without them, so a template that cuts, moves
- * or reads the contents cannot lead to a wrong loss mask: it is noticed.
+ * or reads the contents cannot lead to a wrong loss mask or a forged turn: it is noticed.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Template } from '@huggingface/jinja';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
-import { TemplateError } from './errors.ts';
-import type { Conversation } from './formats.ts';
+import { reasonOf, TemplateError } from './errors.ts';
+import { contentOf, type Tokenizer } from './tokenizer.ts';
+
+/** What one party said. */
+export interface Message {
+  role: 'system' | 'user' | 'assistant';
+  content: string;
+}
+
+/** Messages in order. */
+export type Conversation = readonly Message[];
 
 /** A part of a rendered conversation: text of the template, or the content of a message. */
 export interface Piece {
@@ -29,7 +38,7 @@ export interface RenderOptions {
 const MARKS = Array.from({ length: 10 }, (_, i) => String.fromCharCode(0xfdd0 + 3 * i));
 const next = (mark: string, by: number) => String.fromCharCode(mark.charCodeAt(0) + by);
 
-/** The day that templates are told: text to train on must not depend on when it is rendered. */
+/** The day that templates are told: what is trained on and answered must not depend on when it is rendered. */
 const DATE = { '%d': '26', '%b': 'Jul', '%B': 'July', '%m': '07', '%Y': '2024', '%y': '24' };
 
 /** A chat template with the special tokens it may write. */
@@ -50,12 +59,12 @@ export class ChatTemplate {
     this.source = source;
     try {
       // The library's own clock cannot be replaced, so that templates are given one under another name.
-      this.#template = new Template(source.replaceAll('strftime_now', 'day_of_training'));
+      this.#template = new Template(source.replaceAll('strftime_now', 'day_of_templates'));
     } catch (error) {
-      throw new TemplateError(`chat template ${name}: not a Jinja template: ${firstLine(error)}`);
+      throw new TemplateError(`chat template ${name}: not a Jinja template: ${reasonOf(error)}`);
     }
     const date = (format: string) => format.replace(/%[a-zA-Z]/g, (code) => DATE[code as '%d'] ?? code);
-    this.#context = { bos_token: '', eos_token: '', ...specialTokens, day_of_training: date };
+    this.#context = { bos_token: '', eos_token: '', ...specialTokens, day_of_templates: date };
   }
 
   /**
@@ -73,7 +82,7 @@ export class ChatTemplate {
     } catch (error) {
       const roles = messages.map(({ role }) => role).join(', ');
       throw new TemplateError(
-        `chat template ${this.name}: refuses the roles ${roles}: ${firstLine(error)}; ` +
+        `chat template ${this.name}: refuses the roles ${roles}: ${reasonOf(error)}; ` +
           'use the template of the model, or conversations that fit it',
       );
     }
@@ -128,32 +137,39 @@ function cutAtMarks(text: string, mark: string): Piece[] {
   return pieces;
 }
 
+/** Options of {@link loadChatTemplate}. */
+export interface LoadChatTemplateOptions {
+  /** Name of a built-in template, or a file; the model's own when absent. */
+  choice?: string;
+  /** What people set the choice by, for errors: `--chat-template`, a key of a recipe. */
+  setting: string;
+}
+
 /**
  * The template to use: a built-in one by name, a file, or the model's own.
  *
  * A file is Jinja text, or a tokenizer_config.json. A model's own is in chat_template.jinja, or else in
  * tokenizer_config.json, where several may have names; `default` is then taken.
  *
- * @param choice name or path; the model's own when absent
+ * @param specialTokens texts that the template may write, by name: {@link specialTokensOf}
  * @throws TemplateError where there is none
  */
 export function loadChatTemplate(
   modelDirectory: string,
-  choice: string | undefined,
   specialTokens: Readonly<Record<string, string>>,
+  { choice, setting }: LoadChatTemplateOptions,
 ): ChatTemplate {
-  const names = Object.keys(BUILT_IN_TEMPLATES);
+  const names = Object.keys(BUILT_IN_TEMPLATES).join(', ');
   if (choice !== undefined) {
     if (Object.hasOwn(BUILT_IN_TEMPLATES, choice)) {
       return new ChatTemplate(choice, BUILT_IN_TEMPLATES[choice], specialTokens);
     }
     const path = resolve(choice);
-    const source = existsSync(path) ? templateInFile(path) : undefined;
+    const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+    const source = isFile ? templateInFile(path) : undefined;
     if (source !== undefined) return new ChatTemplate(path, source, specialTokens);
-    const problem = existsSync(path) ? 'holds no chat_template' : 'no such template or file';
-    throw new TemplateError(
-      `data.chat_template ${choice}: ${problem}, expected one of ${names.join(', ')}, or a file`,
-    );
+    const problem = isFile ? 'holds no chat_template' : 'no such template or file';
+    throw new TemplateError(`${setting} ${choice}: ${problem}, expected one of ${names}, or a file`);
   }
   for (const name of ['chat_template.jinja', 'tokenizer_config.json']) {
     const path = join(modelDirectory, name);
@@ -162,8 +178,18 @@ export function loadChatTemplate(
   }
   throw new TemplateError(
     `${modelDirectory}: the model has no chat template, expected chat_template.jinja or chat_template in ` +
-      `tokenizer_config.json; set data.chat_template to one of ${names.join(', ')}, or to a file`,
+      `tokenizer_config.json; set ${setting} to one of ${names}, or to a file`,
   );
+}
+
+/** Texts of a tokenizer's special tokens by name, such as `bos_token`, which templates write. */
+export function specialTokensOf({ config }: Tokenizer): Record<string, string> {
+  const texts: Record<string, string> = {};
+  for (const [key, value] of Object.entries(config)) {
+    const content = contentOf(value);
+    if (key.endsWith('_token') && content !== undefined) texts[key] = content;
+  }
+  return texts;
 }
 
 function templateInFile(path: string): string | undefined {
@@ -173,14 +199,10 @@ function templateInFile(path: string): string | undefined {
   try {
     template = JSON.parse(content).chat_template;
   } catch (error) {
-    throw new TemplateError(`${path}: not JSON: ${firstLine(error)}`);
+    throw new TemplateError(`${path}: not JSON: ${reasonOf(error)}`);
   }
   if (typeof template === 'string') return template;
   if (!Array.isArray(template)) return undefined;
   const named = template.find((entry) => entry?.name === 'default') ?? template[0];
   return typeof named?.template === 'string' ? named.template : undefined;
-}
-
-function firstLine(error: unknown): string {
-  return String((error as Error)?.message ?? error).split('\n')[0];
 }

@@ -1,0 +1,197 @@
+/**
+ * Conversations to token ids: what the chat template writes is parsed for special tokens, what people wrote never is.
+ *
+ *     text      <s>[INST] Name it. [/INST] Red.</s>
+ *     pieces    └─template──┘└─user──┘└─template┘└─assistant─┘└template
+ *     tokens    <s>  and  </s>  by their ids; the run in between is encoded as one text, so that ids are those of
+ *               transformers' apply_chat_template, and its tokens are told apart by where they stand
+ */
+import type { ChatTemplate, Conversation, Piece } from './chat-template.ts';
+import { TemplateError } from './errors.ts';
+import { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
+import type { Tokenizer } from './tokenizer.ts';
+
+/** Tokens of a conversation, and whose they are. */
+export interface EncodedConversation extends LocatedTokens {
+  /** Where the content of each message stands, with the text up to the special token that ends an answer; in order. */
+  readonly spans: readonly { readonly start: number; readonly end: number; readonly message: number }[];
+}
+
+/** How a template ends an answer. */
+interface AnswerEnd {
+  /** Text behind an answer, up to and with the special token that ends it; empty where there is none. */
+  text: string;
+  /** The special token that ends it; EOS, which is then added, where the template writes none. */
+  id: number;
+}
+
+/** A place of a special token or a run of ordinary text in a rendered conversation. */
+interface Part {
+  start: number;
+  end: number;
+  /** Id of the special token; absent for a run. */
+  id?: number;
+}
+
+interface Laid {
+  text: string;
+  parts: Part[];
+  spans: { start: number; end: number; message: number }[];
+}
+
+/** Encodes conversations and prompts under one template and tokenizer. */
+export class ChatEncoder {
+  readonly template: ChatTemplate;
+  /** Ids of all special tokens. */
+  readonly specialIds: readonly number[];
+  /** Id that ends an answer, at which generation stops. */
+  readonly endOfAnswerId: number;
+  /** Whether the template ends answers with nothing, so that EOS does and has to be added to text to learn from. */
+  readonly lacksEnd: boolean;
+  readonly #literal: LiteralEncoder;
+  readonly #end: AnswerEnd;
+  readonly #specialByText: ReadonlyMap<string, SpecialToken>;
+  readonly #specialPattern: RegExp;
+
+  /**
+   * @throws TemplateError for a template that ends answers with something that is no special token of the tokenizer:
+   *   a model could neither learn to stop nor be stopped
+   */
+  constructor(tokenizer: Tokenizer, template: ChatTemplate) {
+    this.template = template;
+    this.#literal = new LiteralEncoder(tokenizer);
+    const { specialTokens } = this.#literal;
+    this.specialIds = specialTokens.map(({ id }) => id);
+    this.#specialByText = new Map(specialTokens.map((token) => [token.content, token]));
+    const escaped = specialTokens.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
+    this.#specialPattern = new RegExp(escaped.join('|') || '(?!)', 'g');
+    this.#end = this.#answerEnd(tokenizer);
+    this.endOfAnswerId = this.#end.id;
+    this.lacksEnd = this.#end.text === '';
+  }
+
+  /**
+   * Tokens of whole conversations, encoded on all cores.
+   *
+   * @throws TemplateError where the template refuses a conversation or rewrites a message
+   * @throws TokenizerError where the vocabulary itself spells a special token that is in a message
+   */
+  async encodeConversations(conversations: readonly Conversation[]): Promise<EncodedConversation[]> {
+    return this.#encode(conversations.map((messages) => this.#lay(this.template.pieces(messages))));
+  }
+
+  /**
+   * The ids that a model is to answer: all messages and the header of an answer.
+   *
+   * @throws TemplateError, TokenizerError as {@link encodeConversations}
+   */
+  async encodePrompt(messages: Conversation): Promise<Int32Array> {
+    const pieces = this.template.pieces(messages, { addGenerationPrompt: true });
+    const [{ ids }] = await this.#encode([this.#lay(pieces)]);
+    return ids;
+  }
+
+  /** Finds contents, special tokens of the template, and the runs between them. */
+  #lay(pieces: readonly Piece[]): Laid {
+    const spans: Laid['spans'] = [];
+    const parts: Part[] = [];
+    const text = pieces.map((piece) => piece.text).join('');
+    let at = 0;
+    let runStart = 0;
+    const closeRun = (end: number) => {
+      if (end > runStart) parts.push({ start: runStart, end });
+    };
+    for (const piece of pieces) {
+      if (piece.message !== undefined) {
+        const end = at + piece.text.length;
+        const ending = text.startsWith(this.#end.text, end) ? this.#end.text.length : 0;
+        spans.push({ start: at, end: end + ending, message: piece.message });
+      } else {
+        for (const match of piece.text.matchAll(this.#specialPattern)) {
+          const token = this.#specialByText.get(match[0])!;
+          const start = at + match.index;
+          const end = start + match[0].length;
+          closeRun(token.lstrip ? runStart + text.slice(runStart, start).trimEnd().length : start);
+          parts.push({ start, end, id: token.id });
+          runStart = token.rstrip ? text.length - text.slice(end).trimStart().length : end;
+        }
+      }
+      at += piece.text.length;
+    }
+    closeRun(text.length);
+    return { text, parts, spans };
+  }
+
+  /** Ids and places of all parts, runs of all conversations encoded together. */
+  async #encode(laid: readonly Laid[]): Promise<EncodedConversation[]> {
+    const texts: Record<'opening' | 'continuing', string[]> = { opening: [], continuing: [] };
+    for (const { text, parts } of laid) {
+      for (const { start, end, id } of parts) {
+        if (id === undefined) texts[start > 0 ? 'continuing' : 'opening'].push(text.slice(start, end));
+      }
+    }
+    const opening = (await this.#literal.encode(texts.opening)).values();
+    const continuing = (await this.#literal.encode(texts.continuing, { continuing: true })).values();
+    return laid.map(({ parts, spans }) => {
+      const ids: number[] = [];
+      const starts: number[] = [];
+      const ends: number[] = [];
+      for (const { start, end, id } of parts) {
+        if (id !== undefined) {
+          ids.push(id);
+          starts.push(start);
+          ends.push(end);
+          continue;
+        }
+        const run = (start > 0 ? continuing : opening).next().value!;
+        for (let i = 0; i < run.ids.length; i++) {
+          ids.push(run.ids[i]);
+          starts.push(start + run.starts[i]);
+          ends.push(start + run.ends[i]);
+        }
+      }
+      return {
+        ids: Int32Array.from(ids),
+        starts: Int32Array.from(starts),
+        ends: Int32Array.from(ends),
+        spans,
+      };
+    });
+  }
+
+  /** Renders one exchange to see how its answer ends. */
+  #answerEnd(tokenizer: Tokenizer): AnswerEnd {
+    const { name } = this.template;
+    const pieces = this.template.pieces([
+      { role: 'user', content: 'Q' },
+      { role: 'assistant', content: 'A' },
+    ]);
+    const answer = pieces.findIndex(({ message }) => message === 1);
+    if (answer < 0 || !pieces.some(({ message }) => message === 0)) {
+      throw new TemplateError(
+        `chat template ${name}: leaves out what user or assistant say, expected a template for chats`,
+      );
+    }
+    const tail = pieces[answer + 1]?.text ?? '';
+    const [match] = tail.matchAll(this.#specialPattern);
+    if (match) {
+      return {
+        text: tail.slice(0, match.index + match[0].length),
+        id: this.#specialByText.get(match[0])!.id,
+      };
+    }
+    if (tail.trim() !== '') {
+      const known = [...this.#specialByText.keys()].slice(0, 8).join(', ');
+      throw new TemplateError(
+        `chat template ${name}: answers end with ${JSON.stringify(tail.trim())}, expected a special token of the ` +
+          `tokenizer (${known}) at which to stop; use the template of this model`,
+      );
+    }
+    if (tokenizer.eosTokenId === undefined) {
+      throw new TemplateError(
+        `chat template ${name}: nothing ends an answer, expected a special token, or an EOS in the tokenizer`,
+      );
+    }
+    return { text: '', id: tokenizer.eosTokenId };
+  }
+}
