@@ -5,6 +5,7 @@ import { addAttentionCommand } from './attention-command.ts';
 import { addCompareCommand } from './compare-command.ts';
 import { isUserError } from './errors.ts';
 import { addListCommand } from './list-command.ts';
+import { addReportCommand } from './report/report-command.ts';
 import { addRunCommand } from './run-command.ts';
 import { addServeCommand } from './server/serve-command.ts';
 
@@ -26,6 +27,7 @@ export async function evaluateCommand(argv: readonly string[], io: CommandIo = p
   addCompareCommand(program, argv, io, done);
   addAttentionCommand(program, io, done);
   addListCommand(program, io);
+  addReportCommand(program, io);
   addServeCommand(program, io, done);
   const action = async () => program.help({ error: true });
   const ended = await runCommand(program, argv, { io, isUserError, action });

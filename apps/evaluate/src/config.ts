@@ -140,7 +140,7 @@ const attention = z.strictObject({
 });
 
 /** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
-export const configSchema = z.strictObject({
+const configSchema = z.strictObject({
   ...runKeys(''),
   seed: natural('Key of what tasks draw; default: that of each published task.').optional(),
   model: z

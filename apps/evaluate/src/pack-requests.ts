@@ -16,7 +16,7 @@ export interface PackedRow {
 }
 
 /** Where a request's answer stands in a row. */
-export interface Read {
+interface Read {
   /** Which request. */
   readonly request: number;
   /** Tokens of the row whose successors are scored. */

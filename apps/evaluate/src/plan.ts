@@ -11,7 +11,7 @@ import { makeTasks } from './run.ts';
 import { openTextTokenizer } from './text-tokenizer.ts';
 
 /** What one task would ask. */
-export interface TaskPlan {
+interface TaskPlan {
   readonly task: string;
   /** Rows that would be asked. */
   readonly rows: number;

@@ -12,12 +12,12 @@ const RESULTS = 'results.json';
 
 /**
  * Writes `results.json` in the shape of lm-evaluation-harness, `tasks/TASK.json` with the numbers of every row, and
- * `environment.json`; with `logSamples` also `samples_TASK.jsonl` with what was asked and answered.
+ * `environment.json` with the model's folder; with `logSamples` also `samples_TASK.jsonl` with what was asked and answered.
  */
 export function writeResults(
   out: string,
   { tasks, harness }: EvaluationResults,
-  { backend, logSamples }: { backend: BackendDescription; logSamples: boolean },
+  { model, backend, logSamples }: { model: string; backend: BackendDescription; logSamples: boolean },
 ): void {
   mkdirSync(join(out, 'tasks'), { recursive: true });
   for (const result of tasks) {
@@ -27,7 +27,7 @@ export function writeResults(
     const lines = result.samples.map((sample) => `${JSON.stringify(sample)}\n`);
     write(join(out, `samples_${result.task}.jsonl`), lines.join(''));
   }
-  writeEnvironment(out, { meap: packageVersion(import.meta.url), backend: { ...backend } });
+  writeEnvironment(out, { meap: packageVersion(import.meta.url), model, backend: { ...backend } });
   writeJson(join(out, RESULTS), harness);
 }
 

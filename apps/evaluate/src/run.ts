@@ -72,7 +72,7 @@ export async function runEvaluation(
       results.push(result);
     }
     const evaluation = { tasks: results, harness: harnessOf(results, opened, config) };
-    if (out !== undefined) writeResults(out, evaluation, { backend, logSamples });
+    if (out !== undefined) writeResults(out, evaluation, { model, backend, logSamples });
     return evaluation;
   } finally {
     stores?.close();
