@@ -4,8 +4,8 @@ import { barChart } from './bar-charts.ts';
 import type { Figure } from './figure.ts';
 import { type Html, html } from './html.ts';
 import { lineChart, type Series } from './line-chart.ts';
-import type { Block, EvaluatedModel, Section, ShownShares } from './report-input.ts';
-import type { Table } from './table.ts';
+import type { Block, EvaluatedModel, ReportInput, Section, ShownShares } from './report-input.ts';
+import type { Cell, Table } from './table.ts';
 import { fileName } from './task-names.ts';
 import { describeSeries, rangeOf } from './task-section.ts';
 import { format, formatDifference, formatProbability } from './units.ts';
@@ -17,20 +17,21 @@ const MOST_TOKENS = 2000;
 
 /** Shares of segments, the texts with the attention on them, and MEAP against NTP. */
 export function attentionSection(
-  contrasts: readonly AttentionContrast[],
+  contrasts: NonNullable<ReportInput['contrasts']>,
   shares: readonly ShownShares[],
   models: readonly EvaluatedModel[],
 ): Section {
   const blocks: Block[] = contrasts.flatMap((contrast, index) => [
     contrastTable(contrast),
-    ...layerFigures(contrast, contrasts.length > 1 ? `-${index + 1}` : ''),
+    ...layerFigures(contrast, contrasts.length > 1 ? `-${contrast.length ?? index + 1}` : ''),
   ]);
   if (shares.length > 0) blocks.push(sharesFigure(shares, models), ...shares.flatMap(attendedText));
   return { heading: 'Attention', blocks };
 }
 
-function contrastTable({ ntp, meap, numSequences, scoreDecay, varianceIncrease }: AttentionContrast): Table {
-  const row = (name: string, { ntp, meap, change, paired, welch }: AttentionDifference) => [
+function contrastTable(contrast: NonNullable<ReportInput['contrasts']>[number]): Table {
+  const { ntp, meap, length, numSequences, scoreDecay, varianceIncrease } = contrast;
+  const row = (name: Cell, { ntp, meap, change, paired, welch }: AttentionDifference) => [
     name,
     ntp.mean.toExponential(3),
     meap.mean.toExponential(3),
@@ -40,11 +41,11 @@ function contrastTable({ ntp, meap, numSequences, scoreDecay, varianceIncrease }
   ];
   return {
     kind: 'table',
-    caption: `Attention of ${meap} (MEAP) against ${ntp} (NTP), ${numSequences} sequences`,
-    columns: ['Statistic', 'NTP', 'MEAP', 'Change', 'Paired t-test', 'Welch’s t-test'],
+    caption: `Attention of ${meap} (MEAP) against ${ntp} (NTP), ${numSequences} sequences${length === undefined ? '' : ` of ${length} tokens`}`,
+    columns: ['Statistic', 'NTP', 'MEAP', 'Change', 'Paired t', 'Welch’s t'],
     rows: [
-      row('Score at masked keys (change: decay)', scoreDecay),
-      row('Variance over the other keys (change: increase)', varianceIncrease),
+      row({ value: 'Score at masked keys', note: 'change: decay' }, scoreDecay),
+      row({ value: 'Variance over the other keys', note: 'change: increase' }, varianceIncrease),
     ],
     notes: [
       'Attention of a key is its mean over layers, heads and the queries that can see it. Decay is (NTP − MEAP) / NTP, ' +
@@ -102,7 +103,7 @@ function layerFigures(
           lineChart(
             {
               series: scaled,
-              x: { label: 'layer', ticks: scaled[0].points.map(({ x }) => x) },
+              x: { label: 'layer', ticks: scaled[0].points.map(({ x }) => x), format: String },
               y: { label: power === 0 ? 'mean' : `mean, 1e${power}`, domain: rangeOf(scaled) },
             },
             width,
@@ -139,7 +140,7 @@ function sharesFigure(shares: readonly ShownShares[], models: readonly Evaluated
       columns: ['model', 'segment', 'share', 'standard_error', 'share_per_token', 'prompts'],
       rows: bars.map(({ row }) => row),
     },
-    draw: (width) => barChart({ label: '% of the attention', bars }, width),
+    draw: (width) => barChart({ bars }, width),
   };
 }
 
@@ -153,8 +154,8 @@ function attendedText({ model, prompts, tokenTexts }: ShownShares): Html[] {
   return [
     html`<h3>A prompt as ${model} sees it</h3>
 <p class="attended" id="${fileName('text', model)}">${texts.slice(0, MOST_TOKENS).map((text, i) => {
-      const percent = Math.round(100 * Math.min(1, Math.max(0, (prompt.tokens[i] ?? 0) / highest)));
-      return html`<span style="--share: ${percent}%" title="${format(prompt.tokens[i] ?? 0, PERCENT)} %">${text}</span>`;
+      const height = Math.min(1, (prompt.tokens[i] ?? 0) / highest).toFixed(2);
+      return html`<span style="--share: ${height}" title="${format(prompt.tokens[i] ?? 0, PERCENT)} %">${text}</span>`;
     })}</p>
 <p class="note">The bar below a token is its share of the attention, full at ${format(highest, PERCENT)} %.${
       left > 0 ? ` ${left} more tokens are not shown.` : ''

@@ -1,13 +1,13 @@
-import { axisX, axisY, barX, dot, gridX, ruleX, ruleY, text, tickX } from '@observablehq/plot';
+import { axisFy, axisX, axisY, barX, dot, gridX, ruleX, ruleY, text, tickX } from '@observablehq/plot';
 import { modelColor } from './colors.ts';
-import { drawing, textWidth } from './drawing.ts';
+import { drawing, shortened, textWidth } from './drawing.ts';
 
 /** Bars in groups: a bar a model in each. */
 export interface BarChart {
-  readonly label: string;
   readonly bars: readonly {
     readonly group: string;
     readonly name: string;
+    /** Place of the model in the report, which gives the colour. */
     readonly model: number;
     readonly value: number;
     /** As the bar's end says it. */
@@ -15,37 +15,33 @@ export interface BarChart {
   }[];
 }
 
-/** Lying bars with their values at their ends. */
-export function barChart({ label, bars }: BarChart, width: number): string {
+/** Lying bars that need no axis: their values and models stand at their ends. */
+export function barChart({ bars }: BarChart, width: number): string {
   const groups = [...new Set(bars.map(({ group }) => group))];
   const models = [...new Set(bars.map(({ model }) => model))];
-  const named = bars.map((bar) => ({
-    ...bar,
-    text: models.length > 1 ? `${bar.shown}  ${bar.name}` : bar.shown,
-  }));
-  const longest = Math.max(...named.map(({ text }) => textWidth(text)));
-  const groupHeight = 20 * models.length + 14;
+  const room = 0.36 * width;
+  const labelled = bars.map((bar) => {
+    const value = `${bar.shown} `;
+    return {
+      ...bar,
+      text: models.length > 1 ? `${value} ${shortened(bar.name, room - textWidth(value))}` : value,
+    };
+  });
+  const left = roomFor(groups, width);
   return drawing({
     width,
-    height: groupHeight * groups.length + 40,
-    marginLeft: roomFor(groups, width),
-    marginRight: Math.min(longest, 0.4 * width) + 8,
-    marginTop: 4,
-    marginBottom: 36,
-    x: {
-      label,
-      labelAnchor: 'center',
-      labelArrow: 'none',
-      zero: true,
-      ticks: Math.floor(width / 120),
-      tickSize: 0,
-    },
-    y: { axis: null, domain: models, padding: 0.15 },
-    fy: { domain: groups, padding: 0.2, axis: 'left', label: null },
+    height: (20 * models.length + 16) * groups.length,
+    marginLeft: left,
+    marginRight: Math.min(Math.max(...labelled.map(({ text }) => textWidth(text))), room) + 12,
+    marginTop: 0,
+    marginBottom: 0,
+    x: { axis: null, zero: true },
+    y: { axis: null, domain: models, padding: 0.1 },
+    fy: { domain: groups, padding: 0.22, axis: null },
     marks: [
-      gridX({ ticks: Math.floor(width / 120), stroke: 'var(--faint)', strokeOpacity: 1 }),
-      barX(named, { x: 'value', y: 'model', fy: 'group', fill: ({ model }) => modelColor(model) }),
-      text(named, {
+      axisFy({ label: null, anchor: 'left', tickFormat: (group: string) => shortened(group, left - 8) }),
+      barX(labelled, { x: 'value', y: 'model', fy: 'group', fill: ({ model }) => modelColor(model) }),
+      text(labelled, {
         x: 'value',
         y: 'model',
         fy: 'group',
@@ -53,9 +49,7 @@ export function barChart({ label, bars }: BarChart, width: number): string {
         fill: ({ model }) => modelColor(model),
         fontWeight: 600,
         textAnchor: 'start',
-        dx: 5,
-        lineWidth: (0.4 * width) / 12,
-        textOverflow: 'ellipsis-end',
+        dx: 6,
       }),
     ],
   });
@@ -70,32 +64,34 @@ export interface DifferenceChart {
     readonly name: string;
     readonly value: number;
     readonly interval?: readonly [low: number, high: number];
+    /** Whether it is told from chance: its dot is full. */
+    readonly isClear: boolean;
   }[];
 }
 
-/** A line for each interval and a dot for each difference, full where the interval leaves out 0. */
+/** A line for each interval and a dot for each difference. */
 export function differenceChart({ label, model, differences }: DifferenceChart, width: number): string {
   const names = differences.map(({ name }) => name);
   const color = modelColor(model);
   const intervals = differences.flatMap(({ name, interval }) => (interval ? [{ name, interval }] : []));
-  const reach = Math.max(
-    ...differences.flatMap(({ value, interval = [] }) => [value, ...interval].map(Math.abs)),
-    1e-9,
-  );
+  const ends = differences.flatMap(({ value, interval = [] }) => [value, ...interval]);
+  const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)];
+  const margin = (high - low || 1) / 20;
+  const left = roomFor(names, width);
   const ticks = Math.floor(width / 90);
   return drawing({
     width,
     height: 26 * names.length + 44,
-    marginLeft: roomFor(names, width),
+    marginLeft: left,
     marginRight: 12,
     marginTop: 4,
     marginBottom: 40,
-    x: { domain: [-1.05 * reach, 1.05 * reach] },
+    x: { domain: [low - margin, high + margin] },
     y: { type: 'band', domain: names },
     marks: [
       gridX({ ticks, stroke: 'var(--faint)', strokeOpacity: 1 }),
       axisX({ label, labelAnchor: 'center', labelArrow: 'none', ticks, tickSize: 0, tickFormat: signed }),
-      axisY({ label: null, tickSize: 0 }),
+      axisY({ label: null, tickSize: 0, tickFormat: (name: string) => shortened(name, left - 8) }),
       ruleX([0], { stroke: 'var(--muted)' }),
       ruleY(intervals, {
         y: 'name',
@@ -119,7 +115,7 @@ export function differenceChart({ label, model, differences }: DifferenceChart, 
         r: 5,
         stroke: color,
         strokeWidth: 2,
-        fill: ({ interval }) => (interval && interval[0] * interval[1] > 0 ? color : 'var(--paper)'),
+        fill: ({ isClear }) => (isClear ? color : 'var(--paper)'),
       }),
     ],
   });
@@ -130,5 +126,5 @@ function signed(value: number): string {
 }
 
 function roomFor(names: readonly string[], width: number): number {
-  return Math.min(Math.max(...names.map(textWidth)), 0.36 * width) + 8;
+  return Math.min(Math.max(...names.map(textWidth)), 0.36 * width) + 10;
 }

@@ -16,7 +16,7 @@ interface Pair {
 export const MAX_MODELS = 6;
 
 /** Steps of a heat map: one a tenth, and the whole. */
-export const HEAT_STEPS = 11;
+const HEAT_STEPS = 11;
 
 const INK = { light: '#1b2230', dark: '#e6eaf2' };
 const PAPER = { light: '#ffffff', dark: '#12151c' };
@@ -62,11 +62,11 @@ export function withLightColors(svg: string): string {
 }
 
 function heatColors(): Record<string, Pair> {
-  const { apply } = scale({ color: { type: 'linear', scheme: 'YlGnBu', domain: [0, HEAT_STEPS - 1] } })!;
-  const steps = Array.from({ length: HEAT_STEPS }, (_, step) => hex(apply(step)));
+  const { apply } = scale({ color: { type: 'linear', scheme: 'YlGnBu', domain: [0, 1] } })!;
   return Object.fromEntries(
-    steps.flatMap((light, step) => {
-      const dark = steps[HEAT_STEPS - 1 - step];
+    Array.from({ length: HEAT_STEPS }, (_, step) => step / (HEAT_STEPS - 1)).flatMap((share, step) => {
+      // A dark page of pale cells would glare.
+      const [light, dark] = [0.93 * share, 1 - 0.75 * share].map((place) => hex(apply(place)));
       return [
         [`heat-${step}`, { light, dark }],
         [`heat-ink-${step}`, { light: readableOn(light), dark: readableOn(dark) }],

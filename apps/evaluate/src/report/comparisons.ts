@@ -82,7 +82,7 @@ export function valueCell(result: MetricResult | undefined, unit: Unit): Cell | 
   };
 }
 
-/** A difference with its confidence interval and p-value, marked where the interval leaves out 0. */
+/** A difference with its confidence interval and p-value, marked where it is clear. */
 export function differenceCell(
   comparison: Pick<MetricComparison, 'difference' | 'interval' | 'pValue'> | undefined,
   unit: Unit,
@@ -90,20 +90,26 @@ export function differenceCell(
 ): Cell | undefined {
   if (comparison === undefined) return undefined;
   const { difference, interval, pValue } = comparison;
-  const isClear = interval !== undefined && interval[0] * interval[1] > 0;
-  const mark = !isClear ? '' : difference > 0 === higherIsBetter ? '▲ ' : '▼ ';
+  const mark = !isClear(comparison) ? '' : difference > 0 === higherIsBetter ? '▲ ' : '▼ ';
   const limits = interval?.map((limit) => formatDifference(limit, unit)).join(', ');
   return {
     value: `${mark}${formatDifference(difference, unit)}`,
     note: html`${limits === undefined ? undefined : html`[${limits}]`}${
-      pValue === undefined ? undefined : html`<br>p ${pValue < 0.001 ? '' : '= '}${formatProbability(pValue)}`
+      pValue === undefined
+        ? undefined
+        : html`<br> p ${pValue < 0.001 ? '' : '= '}${formatProbability(pValue)}`
     }`,
   };
+}
+
+/** Whether a difference is told from chance, by its interval and by its p-value where there is one. */
+export function isClear({ interval, pValue = 0 }: Pick<MetricComparison, 'interval' | 'pValue'>): boolean {
+  return interval !== undefined && interval[0] * interval[1] > 0 && pValue < 0.05;
 }
 
 /** What the signs of {@link differenceCell} mean, for those who see them first. */
 export const DIFFERENCE_NOTE =
   'Below a value: ± its standard error. Below a difference: its 95 % confidence interval over the rows that both models ' +
   'were asked, paired, and the probability p of one at least as large between equally good models (McNemar’s exact ' +
-  'test where rows are right or wrong, else the paired t-test). ▲ better, ▼ worse, where the interval leaves out 0. ' +
+  'test where rows are right or wrong, else the paired t-test). ▲ better, ▼ worse, where the interval leaves out 0 and p is below 0.05. ' +
   'Among twenty such p-values, one is below 0.05 by chance.';

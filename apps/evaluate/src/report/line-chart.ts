@@ -1,6 +1,6 @@
 import { dot, gridY, lineY, type Markish, ruleX, ruleY, text } from '@observablehq/plot';
 import { modelColor } from './colors.ts';
-import { drawing, textWidth } from './drawing.ts';
+import { drawing, shortened, textWidth } from './drawing.ts';
 
 /** A line: a model's numbers over positions, lengths, steps. */
 export interface Series {
@@ -39,7 +39,8 @@ const LINE_HEIGHT = 15;
 export function lineChart({ series, x, y }: LineChart, width: number): string {
   const height = width < 500 ? 250 : 320;
   const longest = Math.max(...series.map(({ name }) => textWidth(name)));
-  const right = Math.min(longest, 0.3 * width) + 16;
+  const room = Math.min(longest, 0.28 * width);
+  const right = room + 18;
   const [low, high] = y.domain;
   const pixelsPerUnit = (height - TOP - BOTTOM) / (high - low);
   const ends = spread(
@@ -62,13 +63,11 @@ export function lineChart({ series, x, y }: LineChart, width: number): string {
       text(last ? [end] : [], {
         x: 'x',
         y: 'y',
-        text: () => name,
+        text: () => shortened(name, room),
         fill: color,
         fontWeight: 600,
         textAnchor: 'start',
         dx: 10,
-        lineWidth: (right - 12) / 12,
-        textOverflow: 'ellipsis-middle',
       }),
     ];
   });

@@ -12,11 +12,13 @@ export interface Page {
   readonly title: string;
   /** Models with what is to be known of them, in the order of their colours. */
   readonly models: readonly { readonly name: string; readonly about: string }[];
+  /** How to read what follows. */
+  readonly intro?: string;
   readonly sections: readonly Section[];
 }
 
 /** The page as a string. */
-export function renderPage({ title, models, sections }: Page): string {
+export function renderPage({ title, models, intro, sections }: Page): string {
   const page = html`<!doctype html>
 <html lang="en">
 <head>
@@ -36,6 +38,7 @@ ${models.map(
 `,
 )}</ul>
 <nav aria-label="Sections">${sections.map(({ heading }) => html`<a href="#${idOf(heading)}">${heading}</a> `)}</nav>
+${intro === undefined ? undefined : html`<p class="note">${intro}</p>`}
 </header>
 <main>
 ${sections.map(

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { RunError } from '@meap/recipe-cli';
 import { attentionSection } from './attention-section.ts';
 import { MAX_MODELS } from './colors.ts';
-import { type ComparedTask, compareModels } from './comparisons.ts';
+import { type ComparedTask, compareModels, DIFFERENCE_NOTE } from './comparisons.ts';
 import { type Figure, figureFiles } from './figure.ts';
 import { renderPage } from './page.ts';
 import type { EvaluatedModel, ReportInput, Section } from './report-input.ts';
@@ -54,12 +54,23 @@ export function renderReport(input: ReportInput): RenderedReport {
   const page = renderPage({
     title: `${kinds} of ${listed(names.length > 0 ? names : [contrasts[0].ntp, contrasts[0].meap])}`,
     models: models.map((model) => ({ name: model.name, about: aboutModel(model) })),
+    intro: models.length > 1 && tasks.length > 0 ? DIFFERENCE_NOTE : undefined,
     sections,
   });
   const figures = sections.flatMap(({ blocks }) =>
     blocks.filter((block): block is Figure => isFigure(block)),
   );
-  return { html: page, figures: Object.assign({}, ...figures.map(figureFiles)) };
+  return { html: page, figures: Object.assign({}, ...withOwnNames(figures).map(figureFiles)) };
+}
+
+/** No figure overwrites another's files: names of tasks can be alike in the letters that files may have. */
+function withOwnNames(figures: readonly Figure[]): Figure[] {
+  const numTaken = new Map<string, number>();
+  return figures.map((figure) => {
+    const count = (numTaken.get(figure.name) ?? 0) + 1;
+    numTaken.set(figure.name, count);
+    return count === 1 ? figure : { ...figure, name: `${figure.name}-again-${count}` };
+  });
 }
 
 function sectionsOf(

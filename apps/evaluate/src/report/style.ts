@@ -18,14 +18,16 @@ nav a { display: inline-block; margin-right: 1.1rem; padding: 0.15rem 0; }
 ul.models { list-style: none; margin: 0 0 1rem; padding: 0; }
 ul.models li { font-weight: 600; }
 ul.models small { font-weight: 400; color: var(--muted); }
-.note, figure + p, .explanation { color: var(--muted); font-size: 0.82rem; line-height: 1.45; margin: 0.5rem 0; }
-.table { overflow-x: auto; margin: 1.5rem 0 0.5rem; }
+.note, .explanation { color: var(--muted); font-size: 0.82rem; line-height: 1.45; margin: 0.5rem 0; }
+.table { overflow-x: auto; margin: 0 0 0.5rem; background:
+  linear-gradient(to left, var(--paper) 30%, transparent) right / 2.5rem 100% no-repeat local,
+  linear-gradient(to left, var(--faint), transparent) right / 0.9rem 100% no-repeat scroll; }
 table { border-collapse: collapse; width: 100%; font-size: 0.92rem; line-height: 1.35; }
-caption { text-align: left; font-weight: 600; padding-bottom: 0.5rem; }
+.caption { font-weight: 600; font-size: 0.92rem; margin: 1.75rem 0 0.4rem; }
 th, td { padding: 0.4rem 0 0.4rem 0.9rem; vertical-align: top; text-align: right; font-variant-numeric: tabular-nums;
   border-bottom: 1px solid var(--faint); }
-th:first-child { text-align: left; padding-left: 0; }
 th { font-weight: 400; overflow-wrap: break-word; }
+th:first-child { text-align: left; padding-left: 0; min-width: 6.75rem; overflow-wrap: anywhere; }
 td { white-space: nowrap; }
 thead th { color: var(--muted); font-size: 0.8rem; line-height: 1.3; vertical-align: bottom; border-bottom-color: var(--muted); }
 td small, th small { display: block; color: var(--muted); font-size: 0.76rem; }
@@ -41,8 +43,11 @@ details .table { margin-top: 0.25rem; max-height: 24rem; overflow-y: auto; }
 pre, code { font: 0.82rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 pre { white-space: pre-wrap; margin: 0.5rem 0 1rem; }
 .attended { line-height: 2; white-space: pre-wrap; max-height: 30rem; overflow-y: auto; }
-.attended span { padding-bottom: 0.3em; background: linear-gradient(var(--model-1), var(--model-1)) left bottom /
-  100% calc(var(--share) * 0.012) no-repeat; }
+.attended span { padding-bottom: 0.4em; background: linear-gradient(var(--model-1), var(--model-1)) left bottom /
+  100% calc(var(--share) * 0.4em) no-repeat; }
+@media (min-width: 641px) {
+  td br { display: none; }
+}
 @media (max-width: 640px) {
   body { padding-top: 1.5rem; }
   h1 { font-size: 1.45rem; }
@@ -55,10 +60,11 @@ pre { white-space: pre-wrap; margin: 0.5rem 0 1rem; }
   @page { margin: 16mm; }
   body { padding: 0; max-width: none; font-size: 10.5pt; }
   nav, summary, details { display: none; }
-  h2, h3, caption, figcaption { break-after: avoid; }
+  h2, h3, .caption, figcaption { break-after: avoid; }
   figure, tr, .note { break-inside: avoid; }
   .wide { display: block; }
   .narrow { display: none; }
-  .table { overflow: visible; }
+  .table { overflow: visible; background: none; }
+  .attended span { print-color-adjust: exact; }
 }
 `;

@@ -23,8 +23,8 @@ export interface Table {
 /** A table as markup. */
 export function renderTable({ caption, columns, rows, notes = [], hasTotal = false }: Table): Html {
   const [first, ...others] = columns;
-  return html`<div class="table" tabindex="0" role="region" aria-label="${caption}"><table${hasTotal ? html` class="total"` : undefined}>
-<caption>${caption}</caption>
+  return html`<p class="caption">${caption}</p>
+<div class="table" tabindex="0" role="region" aria-label="${caption}"><table aria-label="${caption}"${hasTotal ? html` class="total"` : undefined}>
 <thead><tr><th scope="col">${first}</th>${others.map((label) => html`<th scope="col">${label}</th>`)}</tr></thead>
 <tbody>
 ${rows.map(

@@ -1,12 +1,6 @@
 /** A task by itself: its metrics, and curves and heat maps over what its rows are grouped by. */
 import type { GroupResult, MetricComparison, TaskResult } from '@meap/evals';
-import {
-  type ComparedTask,
-  comparisonColumns,
-  DIFFERENCE_NOTE,
-  differenceCell,
-  valueCell,
-} from './comparisons.ts';
+import { type ComparedTask, comparisonColumns, differenceCell, valueCell } from './comparisons.ts';
 import type { Figure } from './figure.ts';
 import { heatMap } from './heat-map.ts';
 import { lineChart, type Series } from './line-chart.ts';
@@ -24,6 +18,10 @@ const AXES: Readonly<Record<string, { readonly label: string; readonly format: (
     needles: { label: 'needles', format: String },
   };
 
+function axisOf(group: string): (typeof AXES)[string] {
+  return Object.hasOwn(AXES, group) ? AXES[group] : { label: group, format: String };
+}
+
 /** Tables and figures of a task; the metric that it names first is the one that is drawn. */
 export function taskSection(models: readonly EvaluatedModel[], task: ComparedTask): Section {
   const results = task.results.filter((result) => result !== undefined);
@@ -36,11 +34,11 @@ export function taskSection(models: readonly EvaluatedModel[], task: ComparedTas
     if (isGrid && unit.isPercent) blocks.push(...heatMaps(models, task, metric, unit));
     for (const group of groups) {
       // A heat map shows how depths differ; the mean over lengths hides it.
-      if (!(isGrid && group === 'depth')) blocks.push(...curve(models, task, { metric, group, unit }));
+      if (isGrid && group === 'depth') continue;
+      blocks.push(...curve(models, task, { metric, group, unit }));
       blocks.push(groupTable(models, task, { metric, group, unit }));
     }
   }
-  if (models.length > 1) blocks.push(DIFFERENCE_NOTE);
   return { heading: taskTitle(task.task), blocks };
 }
 
@@ -85,8 +83,7 @@ function groupTable(
   const asked = results.filter((result) => result !== undefined);
   const higherIsBetter = asked[0].metrics.find(({ name }) => name === metric)!.higherIsBetter;
   const values = groupValues(asked, group);
-  const write = (value: string | number) =>
-    typeof value === 'number' ? (AXES[group]?.format ?? String)(value) : value;
+  const write = (value: string | number) => (typeof value === 'number' ? axisOf(group).format(value) : value);
   return {
     kind: 'table',
     caption: `${withUnit(metricTitle(metric), unit)}, by ${group}`,
@@ -134,7 +131,7 @@ function curve(
     return points.length > 0 ? [{ name: models[model].name, model, points }] : [];
   });
   if (series.length === 0) return [];
-  const { label, format: write } = AXES[group] ?? { label: group, format: String };
+  const { label, format: write } = axisOf(group);
   return [
     {
       kind: 'figure',
@@ -156,7 +153,9 @@ function curve(
             series,
             x: {
               label,
-              ticks: values,
+              ticks: values.filter((value) =>
+                series.some(({ points }) => points.some(({ x }) => x === value)),
+              ),
               format: write,
               isLogarithmic: group === 'length' && values.at(-1)! >= 8 * values[0],
             },

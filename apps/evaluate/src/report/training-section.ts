@@ -28,7 +28,7 @@ export function trainingSection(models: readonly EvaluatedModel[]): Section {
       [
         'train',
         'Training loss',
-        'Masked inputs are harder to go on from: MEAP’s training loss is not to be held against NTP’s.',
+        'Masked inputs are harder to go on from: where MEAP stands against NTP, validation losses tell.',
       ],
       ['validation', 'Validation loss', undefined],
     ] as const

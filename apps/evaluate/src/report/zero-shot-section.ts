@@ -1,13 +1,7 @@
 /** Commonsense reasoning without examples: Tables 1, 5 and 6 of the MEAP paper. */
 import type { MetricComparison, MetricResult } from '@meap/evals';
 import { differenceChart } from './bar-charts.ts';
-import {
-  type ComparedTask,
-  comparisonColumns,
-  DIFFERENCE_NOTE,
-  differenceCell,
-  valueCell,
-} from './comparisons.ts';
+import { type ComparedTask, comparisonColumns, differenceCell, isClear, valueCell } from './comparisons.ts';
 import type { Figure } from './figure.ts';
 import type { EvaluatedModel, Section } from './report-input.ts';
 import type { Table } from './table.ts';
@@ -32,7 +26,7 @@ export function zeroShotSection(models: readonly EvaluatedModel[], tasks: readon
   });
   return {
     heading: 'Zero-shot tasks',
-    blocks: [...blocks.flat(), ...(models.length > 1 ? [DIFFERENCE_NOTE] : [])],
+    blocks: blocks.flat(),
   };
 }
 
@@ -113,19 +107,19 @@ function differenceFigures(
     const differences = rows.flatMap(({ name, differences }) => {
       const found = differences[index];
       if (!found) return [];
-      const interval = found.interval?.map((limit) => 100 * limit);
-      return [{ name, value: 100 * found.difference, interval: interval as [number, number] | undefined }];
+      const interval = found.interval?.map((limit) => 100 * limit) as [number, number] | undefined;
+      return [{ name, value: 100 * found.difference, interval, isClear: isClear(found) }];
     });
     if (differences.length === 0) return [];
-    const title = `${metric}: ${model.name} less ${models[0].name}, percentage points`;
-    const better = differences.filter(({ interval }) => interval && interval[0] > 0).length;
-    const worse = differences.filter(({ interval }) => interval && interval[1] < 0).length;
+    const title = `${metricTitle(metric)}: ${model.name} less ${models[0].name}, percentage points`;
+    const better = differences.filter(({ value, isClear }) => isClear && value > 0).length;
+    const worse = differences.filter(({ value, isClear }) => isClear && value < 0).length;
     return [
       {
         kind: 'figure',
         name: models.length > 2 ? `zero-shot-${metric}-${index + 2}` : `zero-shot-${metric}`,
         title,
-        description: `Of ${differences.length} tasks, the 95 % interval lies above 0 in ${better} and below in ${worse}.`,
+        description: `Of ${differences.length} tasks, ${better} are clearly better and ${worse} clearly worse.`,
         data: {
           columns: ['task', 'difference', 'low', 'high'],
           rows: differences.map(({ name, value, interval = [] }) => [name, value, interval[0], interval[1]]),

@@ -1,0 +1,119 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TaskResult } from '@meap/evals';
+import { captureOutput } from '@meap/recipe-cli';
+import { Command } from 'commander';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { readFolders, trainingOf } from './read-folders.ts';
+import { addReportCommand } from './report-command.ts';
+import { MADE_UP_TASKS, madeUpModel, madeUpReport, madeUpResult } from './testing.ts';
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'meap-folders-'));
+  return () => rmSync(root, { recursive: true });
+});
+
+/** Writes what `meap-evaluate run` writes. */
+function evaluation(name: string, results: readonly TaskResult[], model?: string): string {
+  const folder = join(root, name);
+  mkdirSync(join(folder, 'tasks'), { recursive: true });
+  for (const result of results) writeJson(join(folder, 'tasks', `${result.task}.json`), asFile(result));
+  writeJson(join(folder, 'environment.json'), model === undefined ? {} : { model });
+  writeJson(join(folder, 'results.json'), {
+    results: Object.fromEntries(results.map(({ task }) => [task, {}])),
+  });
+  return folder;
+}
+
+function asFile(result: TaskResult): unknown {
+  return { ...result, samples: result.samples.map((sample) => ({ ...sample, shown: {}, answers: [] })) };
+}
+
+function writeJson(path: string, value: unknown): void {
+  writeFileSync(path, JSON.stringify(value));
+}
+
+const resultOf = (task: string, model: string) =>
+  madeUpResult(MADE_UP_TASKS.find(({ name }) => name === task)!, madeUpModel(model, 0.5), 0.5);
+
+describe('readFolders', () => {
+  it('takes folders of one model together, and tells models of one name apart', async () => {
+    const folders = [
+      evaluation('one', [await resultOf('boolq', 'NTP')]),
+      evaluation('two', [await resultOf('niah', 'NTP')]),
+      evaluation('three', [await resultOf('boolq', 'NTP')]),
+    ];
+    const { models } = readFolders(folders);
+    expect(models.map(({ name, results }) => [name, results.map(({ task }) => task)])).toEqual([
+      ['NTP (one)', ['boolq', 'niah']],
+      ['NTP (three)', ['boolq']],
+    ]);
+  });
+
+  it('takes a comparison for its two evaluations', async () => {
+    evaluation('both/a', [await resultOf('boolq', 'NTP')]);
+    evaluation('both/b', [await resultOf('boolq', 'MEAP')]);
+    expect(readFolders([join(root, 'both')]).models.map(({ name }) => name)).toEqual(['NTP', 'MEAP']);
+  });
+
+  it('reads attention', async () => {
+    const { contrasts, shares } = await madeUpReport();
+    writeJson(join(root, 'attention.json'), { contrasts, shares });
+    const input = readFolders([root]);
+    expect(input.models).toEqual([]);
+    expect(input.contrasts).toEqual(contrasts);
+    expect(input.shares).toEqual(shares);
+  });
+
+  it('finds the losses of the run that a model lies in', async () => {
+    const line = { step: 1, tokens: 64, loss: 3, lr: 1, gradNorm: 1, tokensPerSecond: 1, mfu: 0 };
+    const checkpoint = join(root, 'run/checkpoints/step-1');
+    mkdirSync(checkpoint, { recursive: true });
+    expect(trainingOf(checkpoint)).toBeUndefined();
+    writeFileSync(join(root, 'run/metrics.jsonl'), `${JSON.stringify(line)}\n`);
+    for (const model of [checkpoint, join(root, 'run/model'), join(root, 'run')]) {
+      expect(trainingOf(model)).toEqual({ steps: [line], validations: [] });
+    }
+    const folder = evaluation('x', [await resultOf('boolq', 'NTP')], checkpoint);
+    expect(readFolders([folder]).models[0].training?.steps).toEqual([line]);
+    writeFileSync(join(root, 'run/metrics.jsonl'), '{"step": 1');
+    expect(() => trainingOf(checkpoint)).toThrow(/metrics\.jsonl: cannot be read/);
+  });
+
+  it('refuses folders without results, and damaged ones, in a line', async () => {
+    expect(() => readFolders([root])).toThrow(/has no results, expected a folder that meap-evaluate run/);
+    const folder = evaluation('x', [await resultOf('boolq', 'NTP')]);
+    for (const damaged of [
+      '',
+      '[]',
+      '{"task": 3}',
+      'null',
+      '{"task":"x","samples":[{"measured":{"acc":{"value":null}}}]}',
+    ]) {
+      writeFileSync(join(folder, 'tasks', 'boolq.json'), damaged);
+      expect(() => readFolders([folder])).toThrow(/expected what meap-evaluate/);
+    }
+    rmSync(folder, { recursive: true });
+    writeFileSync(join(root, 'attention.json'), '{"contrasts": [{}]}');
+    expect(() => readFolders([root])).toThrow(/attention\.json: .*; expected what meap-evaluate writes/);
+  });
+});
+
+describe('meap-evaluate report', () => {
+  it('writes a page about the folders it is given', async () => {
+    const folders = [
+      evaluation('a', [await resultOf('boolq', 'NTP')]),
+      evaluation('b', [await resultOf('boolq', 'MEAP')]),
+    ];
+    const out = join(root, 'new', 'page.html');
+    const { stdout } = await captureOutput(async (io) => {
+      const program = new Command();
+      addReportCommand(program, io);
+      await program.parseAsync(['report', ...folders, '--out', out], { from: 'user' });
+      return 0;
+    });
+    expect(stdout).toContain(out);
+  });
+});

@@ -1,0 +1,261 @@
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { compareResults, type TaskResult } from '@meap/evals';
+import { plainText } from '@meap/recipe-cli';
+import fc from 'fast-check';
+import { parseHTML } from 'linkedom';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { html } from './html.ts';
+import { type RenderedReport, renderReport, writeReport } from './report.ts';
+import type { ReportInput } from './report-input.ts';
+import { madeUpModel, madeUpReport, madeUpResult } from './testing.ts';
+
+const HOSTILE = `</style></title><script>alert(1)</script><img src=x onerror="alert(1)">'"&=1+1\u0000\u001b[2J`;
+
+let input: ReportInput;
+let report: RenderedReport;
+beforeAll(async () => {
+  input = await madeUpReport();
+  report = renderReport(input);
+});
+
+/** Texts of a table's rows, cell by cell, by the table's name. */
+function tableRows(page: string, name: string): string[][] {
+  const { document } = parseHTML(page);
+  const table = [...document.querySelectorAll('table')].find(
+    (table) => table.getAttribute('aria-label') === name,
+  );
+  return [...table!.querySelectorAll('tbody tr')].map((row) =>
+    [...row.querySelectorAll('th, td')].map((cell) => cell.textContent!.replaceAll(/\s+/g, ' ').trim()),
+  );
+}
+
+describe('renderReport', () => {
+  it('shows values, standard errors and paired differences as the comparison has them', () => {
+    const [a, b] = input.models.map(({ results }) => results.find(({ task }) => task === 'boolq')!);
+    const { difference, interval, pValue } = compareResults(a, b).metrics.acc;
+    const row = tableRows(report.html, 'Accuracy (acc), %').find(([task]) => task.startsWith('BoolQ'))!;
+    const { value, standardError } = a.results.acc;
+    expect(row[1]).toBe(`${(100 * value).toFixed(1)}± ${(100 * standardError!).toFixed(1)}`);
+    const limits = interval!.map((limit) => `+${(100 * limit).toFixed(1)}`);
+    expect(pValue).toBeLessThan(0.001);
+    expect(row[3]).toBe(`▲ +${(100 * difference).toFixed(1)}[${limits.join(', ')}] p < 0.001`);
+  });
+
+  it('averages tasks, each counting alike', () => {
+    const rows = tableRows(report.html, 'Accuracy (acc), %');
+    const values = rows.slice(0, -1).map(([, value]) => Number.parseFloat(value));
+    const [name, average] = rows.at(-1)!;
+    expect(name).toContain('Average');
+    expect(Number.parseFloat(average)).toBeCloseTo(
+      values.reduce((sum, value) => sum + value, 0) / values.length,
+      0,
+    );
+  });
+
+  it('has the tables and figures of every kind of task', () => {
+    const { document } = parseHTML(report.html);
+    expect([...document.querySelectorAll('h2')].map((heading) => heading.textContent)).toEqual([
+      'Zero-shot tasks',
+      'Needle in a haystack',
+      'Multi-needle reasoning (M-RS)',
+      'Multi-document QA, 20 documents',
+      'Perplexity of texts',
+      'RULER',
+      'Attention',
+      'Training',
+      'What was measured',
+    ]);
+    const names = Object.keys(report.figures).filter((name) => name.endsWith('.svg'));
+    expect(names).toHaveLength(document.querySelectorAll('figure').length);
+    for (const name of [
+      'niah-grid-1',
+      'niah-grid-2',
+      'mdqa_20-by-position',
+      'ruler-by-length',
+      'loss-train',
+    ]) {
+      expect(names).toContain(`${name}.svg`);
+    }
+    const perplexity = document.querySelector('#perplexity-of-texts')!.textContent!;
+    expect(perplexity).toContain('▲ −');
+    expect(perplexity).not.toContain('%');
+  });
+
+  it('tells points from percent, as the paper gives either', () => {
+    const [, first] = tableRows(report.html, 'Answers found, %, by position');
+    const [, a, b, difference] = first.map((text) =>
+      text.match(/[−+]?[\d.]+/g)!.map((text) => Number(text.replace('−', '-'))),
+    );
+    expect(difference[0]).toBeCloseTo(b[0] - a[0], 0);
+    expect(difference[1]).toBeCloseTo((100 * (b[0] - a[0])) / a[0], -1);
+  });
+
+  it('shows the value of each cell, and those that were not measured as such', () => {
+    const csv = report.figures['niah-grid-1.csv']
+      .trim()
+      .split('\n')
+      .map((line) => line.split(','));
+    expect(csv[0]).toEqual(['length', 'depth', 'rouge1_recall', 'n']);
+    expect(csv).toHaveLength(1 + 9 * 11);
+    const { document } = parseHTML(report.figures['niah-grid-1.svg']);
+    const texts = [...document.querySelectorAll('[aria-label="text"] text')].map((text) => text.textContent);
+    expect(texts).toEqual(
+      csv.slice(1).map(([, , value]) => (value === '' ? '–' : String(Math.round(100 * Number(value))))),
+    );
+    expect(texts.filter((text) => text === '–')).toHaveLength(11);
+  });
+
+  it('says in words what each figure shows', () => {
+    const { document } = parseHTML(report.html);
+    for (const figure of document.querySelectorAll('figure')) {
+      const drawings = [...figure.querySelectorAll('[role=img]')];
+      expect(drawings).toHaveLength(2);
+      for (const drawing of drawings) expect(drawing.getAttribute('aria-label')!.length).toBeGreaterThan(40);
+      expect(figure.querySelectorAll('details tbody tr').length).toBeGreaterThan(0);
+    }
+  });
+
+  it('needs nothing from elsewhere, and runs nothing', () => {
+    for (const content of [report.html, ...Object.values(report.figures)]) {
+      expect(content.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(
+        /https?:|\ssrc=|<link|<script|url\(|@import/,
+      );
+    }
+  });
+
+  it('is the same for the same results', () => {
+    expect(renderReport(input)).toEqual(report);
+  });
+
+  it('is for one model too, and for attention alone', async () => {
+    const one = renderReport(await madeUpReport(['only']));
+    expect(one.html).toContain('<h1>Evaluation of only</h1>');
+    expect(one.html).not.toMatch(/Difference|p-value/);
+    expect(Object.keys(one.figures)).toContain('niah-grid.svg');
+    const attention = renderReport({ ...input, models: [] });
+    expect(attention.html).toContain('<h1>Attention of NTP and MEAP</h1>');
+  });
+
+  it('says why two results are not held against each other', () => {
+    const [a, b] = input.models;
+    const models = [a, { ...b, results: b.results.map((result) => ({ ...result, version: 2 })) }];
+    expect(renderReport({ models }).html).toMatch(
+      /MEAP is not held against NTP: .*niah version 1 and niah version 2/,
+    );
+    const fewer = b.results.map((result): TaskResult => ({ ...result, samples: result.samples.slice(10) }));
+    expect(renderReport({ models: [a, { ...b, results: fewer }] }).html).toContain(
+      'Differences leave out rows that one model was asked: 10 of NTP only.',
+    );
+  });
+
+  it('shows a task of which every row was skipped', async () => {
+    const skipped = {
+      name: 'niah',
+      metrics: ['score'],
+      groups: [{ length: 65536, depth: 0 }],
+      measure: () => 1,
+    };
+    const model = madeUpModel('small', 0);
+    const models = [{ name: 'small', fingerprint: 'f', results: [await madeUpResult(skipped, model, 0)] }];
+    expect(renderReport({ models }).html).toContain('1 skipped, the first (0): a length of 65536 tokens');
+  });
+
+  it('refuses what it cannot show', () => {
+    expect(() => renderReport({ models: [] })).toThrow('report: got no results');
+    const many = Array.from({ length: 7 }, (_, i) => ({ ...input.models[0], name: `m${i}` }));
+    expect(() => renderReport({ models: many })).toThrow('got 7 models, expected at most 6');
+  });
+});
+
+describe('texts from outside', () => {
+  it('are shown, never obeyed', async () => {
+    const names = [`${HOSTILE}1`, `${HOSTILE}2`];
+    const made = await madeUpReport(names);
+    const task = {
+      name: `../../${HOSTILE}`,
+      metrics: [HOSTILE],
+      groups: [
+        { [HOSTILE]: 1, length: 1, depth: 1 },
+        { [HOSTILE]: HOSTILE, length: 2, depth: 1 },
+      ],
+      measure: () => 0.5,
+      config: { [HOSTILE]: HOSTILE },
+    };
+    const shares = made.shares!.map((shown) => ({
+      ...shown,
+      model: HOSTILE,
+      segments: shown.segments.map((segment) => ({ ...segment, name: HOSTILE })),
+      tokenTexts: [[HOSTILE, HOSTILE]],
+    }));
+    const models = await Promise.all(
+      made.models.map(async (model) => {
+        const result = await madeUpResult(task, madeUpModel(HOSTILE, 0), 0);
+        const skipped = [{ id: HOSTILE, reason: HOSTILE }];
+        return { ...model, fingerprint: HOSTILE, results: [...model.results, { ...result, skipped }] };
+      }),
+    );
+    const { html: page, figures } = renderReport({ ...made, models, shares });
+    const { document } = parseHTML(page);
+    expect(document.querySelectorAll('script, img, link, iframe, object, embed')).toHaveLength(0);
+    expect(document.querySelectorAll('title, body > *')).toHaveLength(3);
+    for (const element of document.querySelectorAll('*')) {
+      for (const { name } of element.attributes) expect(name).not.toMatch(/^on/);
+    }
+    expect(plainText(page) === page).toBe(true);
+    expect(document.querySelector('h1')!.textContent).toContain('<script>alert(1)</script>');
+    for (const [name, content] of Object.entries(figures)) {
+      expect(name).toMatch(/^[a-z0-9_-]+\.(svg|csv)$/);
+      if (!name.endsWith('.svg')) continue;
+      expect(/<script|<img/.test(content)).toBe(false);
+      expect(plainText(content) === content).toBe(true);
+    }
+  });
+
+  it('never begin a formula in a spreadsheet', async () => {
+    const { figures } = renderReport(await madeUpReport(['=cmd|x', '@y']));
+    expect(figures['mdqa_20-by-position.csv']).toContain("\n'=cmd|x,");
+    expect(figures['mdqa_20-by-position.csv']).toContain("\n'@y,");
+  });
+
+  it('come back from markup as they went in', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'grapheme' }), (text) => {
+        const { document } = parseHTML(
+          `<!doctype html><html><body>${html`<p title="${text}">${[text]}</p>`.markup}</body></html>`,
+        );
+        const [paragraph, ...others] = document.body.children;
+        expect(others).toEqual([]);
+        const plain = text.replaceAll(/[^\P{C}\n\t]/gu, '\u{fffd}');
+        expect(paragraph.textContent).toBe(plain);
+        expect(paragraph.getAttribute('title')).toBe(plain);
+      }),
+    );
+  });
+});
+
+describe('writeReport', () => {
+  it('writes the page and its figures beside it', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'meap-report-'));
+    writeReport(input, join(folder, 'report.html'));
+    expect(readdirSync(folder).sort()).toEqual(['figures', 'report.html']);
+    expect(readdirSync(join(folder, 'figures')).sort()).toEqual(Object.keys(report.figures).sort());
+    expect(readFileSync(join(folder, 'report.html'), 'utf8')).toBe(report.html);
+  });
+
+  it('keeps figures apart whose tasks are alike in letters that files may have', async () => {
+    const model = madeUpModel('m', 0);
+    const results = await Promise.all(
+      ['a/b', 'a:b'].map((name) =>
+        madeUpResult(
+          { name, metrics: ['acc'], groups: [{ position: 1 }, { position: 2 }], measure: () => 1 },
+          model,
+          0,
+        ),
+      ),
+    );
+    const { figures } = renderReport({ models: [{ name: 'm', fingerprint: 'f', results }] });
+    expect(Object.keys(figures)).toHaveLength(4);
+  });
+});
