@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fromFloat32, openSafetensors, toFloat32, writeSafetensors } from '@meap/safetensors';
 import type * as tf from '@tensorflow/tfjs';
 import { requireFinite } from './checkpoint.ts';
+import type { LlamaConfig } from './config.ts';
 import { ConfigKeys } from './config-keys.ts';
 import { AdapterError } from './errors.ts';
 import {
@@ -59,6 +60,7 @@ export async function saveLora(
     rank_pattern: {},
     alpha_pattern: {},
     modules_to_save: null,
+    trainable_token_indices: adapter.trainableTokens.length > 0 ? adapter.trainableTokens : null,
     layers_to_transform: null,
   };
   try {
@@ -80,7 +82,7 @@ export async function saveLora(
 /**
  * Reads an adapter that PEFT or `saveLora` wrote and attaches it to the model, whose own weights are frozen.
  *
- * What would change the update in a way this package does not implement (DoRA, rank patterns, trained embeddings,
+ * What would change the update in a way this package does not implement (DoRA, rank patterns, whole embedding tables,
  * biases, another adapter type, anything unknown) is refused by name; a key whose value is null, false or empty
  * is absent, since PEFT writes every option it knows.
  *
@@ -91,6 +93,7 @@ export async function loadLora(directory: string, model: Llama): Promise<LoraAda
   const options = parseAdapterConfig(
     await readJson(join(directory, CONFIG_FILE)),
     join(directory, CONFIG_FILE),
+    model.config,
   );
   const reader = await openSafetensors(join(directory, WEIGHTS_FILE));
   const parameters = new Map<string, tf.Variable>();
@@ -141,7 +144,7 @@ const INERT_KEYS = new Set([
 const INITIALISATIONS = [true, undefined, 'gaussian', 'eva', 'orthogonal'];
 
 /** @throws ConfigError by path, AdapterError for values out of range */
-function parseAdapterConfig(source: unknown, path: string): Required<LoraOptions> {
+function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): Required<LoraOptions> {
   const isObject = typeof source === 'object' && source !== null;
   const given = Object.entries(isObject ? source : {}).filter(([, value]) => !isEmpty(value));
   const keys = new ConfigKeys(
@@ -162,9 +165,10 @@ function parseAdapterConfig(source: unknown, path: string): Required<LoraOptions
     alpha: keys.positive('lora_alpha', 8),
     dropout: keys.number('lora_dropout', 'a number from 0 and below 1', (rate) => rate >= 0 && rate < 1, 0),
     targetModules: targetModules(keys),
+    trainableTokens: trainableTokens(keys),
   };
   keys.requireNoMore(INERT_KEYS, 'a key of a LoRA config that this package implements');
-  return completeLoraOptions(options);
+  return completeLoraOptions(options, model);
 }
 
 function targetModules(keys: ConfigKeys): LoraTarget[] {
@@ -172,6 +176,14 @@ function targetModules(keys: ConfigKeys): LoraTarget[] {
   const known = Array.isArray(value) && value.every((target) => LORA_TARGETS.includes(target));
   if (known) return value;
   throw keys.refusal('target_modules', value, `a list of some of ${LORA_TARGETS.join(', ')}`);
+}
+
+/** A list, or one by the name of its layer, which in these models is always the same. */
+function trainableTokens(keys: ConfigKeys): number[] {
+  const value = keys.take('trainable_token_indices') ?? [];
+  const { embed_tokens, ...others } = Array.isArray(value) ? { embed_tokens: value } : Object(value);
+  if (Array.isArray(embed_tokens) && Object.keys(others).length === 0) return embed_tokens;
+  throw keys.refusal('trainable_token_indices', value, 'a list of ids, or one under embed_tokens');
 }
 
 function isEmpty(value: unknown): boolean {

@@ -9,7 +9,6 @@ import { AdapterError } from './errors.ts';
 import {
   addLora,
   createLlama,
-  type DropoutKey,
   generate,
   type Llama,
   type LoraOptions,
@@ -21,34 +20,9 @@ import {
   saveLlama,
   unmergeLora,
 } from './index.ts';
-import { adapter, architecture, backends, collect, distance, tokens } from './testing.ts';
+import { adapter, architecture, backends, collect, distance, gradients, logits, tokens } from './testing.ts';
 
 const bases = ['llama-3.2', 'qwen2'];
-
-function logits(model: Llama, ids: number[][]): Float32Array {
-  return tf.tidy(() => model.logits(tokens(ids)).dataSync() as Float32Array).slice();
-}
-
-/** Loss sum and gradients of the adapter for predicting each next token. */
-function gradients(
-  model: Llama,
-  ids: number[][],
-  options: { recompute?: boolean; dropout?: DropoutKey | false },
-): { loss: number; byName: Map<string, Float32Array> } {
-  const byName = new Map<string, Float32Array>();
-  let loss = 0;
-  tf.tidy(() => {
-    const { value, grads } = tf.variableGrads(() => {
-      const inputs = tokens(ids.map((row) => row.slice(0, -1)));
-      return model.loss(inputs, tokens(ids.map((row) => row.slice(1))), undefined, options).sum;
-    }, [...model.trainable.values()]);
-    loss = value.dataSync()[0];
-    for (const [name, parameter] of model.trainable) {
-      byName.set(name, (grads[parameter.name].dataSync() as Float32Array).slice());
-    }
-  });
-  return { loss, byName };
-}
 
 /** Gives B values, as training would, so that every matrix gets a gradient. */
 function fillB(model: Llama): void {

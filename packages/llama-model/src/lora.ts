@@ -3,15 +3,23 @@
  *
  * The forward pass applies adapters in `src/model.ts` without forming the sum; here they are made, merged into the
  * weights and taken out again. A `[R, inputs]` starts uniform, B `[outputs, R]` at zero, so a fresh adapter changes
- * nothing.
+ * nothing. An adapter can also learn rows of the frozen embedding table, in `src/token-rows.ts`.
  */
-import { isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
+import { embedding, isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError } from './errors.ts';
 import { type Llama, variable } from './model.ts';
-import { blockParameter, blockShapes, PROJECTIONS, type Projection } from './parameters.ts';
+import {
+  blockParameter,
+  blockShapes,
+  EMBEDDING,
+  PROJECTIONS,
+  type Projection,
+  TOKEN_ROWS,
+} from './parameters.ts';
 import { randomKey, uniforms } from './random.ts';
+import { replaceRows, type TokenRows } from './token-rows.ts';
 
 /** A linear layer of a block by the last part of its name, as PEFT's `target_modules`. */
 export type LoraTarget = 'q_proj' | 'k_proj' | 'v_proj' | 'o_proj' | 'gate_proj' | 'up_proj' | 'down_proj';
@@ -32,6 +40,11 @@ export interface LoraOptions {
    * alone (Dettmers et al. 2023, QLoRA, §4).
    */
   targetModules?: readonly LoraTarget[];
+  /**
+   * Ids whose embeddings are learned too, such as that of a new `[MASK]`; none by default. Where the head is tied to
+   * the embeddings, its rows are these. PEFT's `trainable_token_indices`.
+   */
+  trainableTokens?: readonly number[];
 }
 
 /** Low-rank adapters of a model's linear layers; `model.adapter` once attached. */
@@ -40,10 +53,13 @@ export class LoraAdapter {
   readonly alpha: number;
   readonly dropout: number;
   readonly targetModules: readonly LoraTarget[];
+  readonly trainableTokens: readonly number[];
   /** Variables by the names of PEFT, such as `model.layers.0.self_attn.q_proj.lora_A.weight`. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
   /** Whether the model's weights hold the update; the forward pass then leaves the adapter out. */
   merged = false;
+  /** What a merge replaced in the embedding table, for the way back; the adapter owns it. */
+  replacedRows: tf.Tensor2D | undefined;
 
   /** @param parameters one variable for each of `loraShapes`; the adapter owns them from here on */
   constructor(options: Required<LoraOptions>, parameters: ReadonlyMap<string, tf.Variable>) {
@@ -51,6 +67,7 @@ export class LoraAdapter {
     this.alpha = options.alpha;
     this.dropout = options.dropout;
     this.targetModules = options.targetModules;
+    this.trainableTokens = options.trainableTokens;
     this.parameters = parameters;
   }
 
@@ -59,25 +76,39 @@ export class LoraAdapter {
     return this.alpha / this.rank;
   }
 
+  /** The embeddings that are learned, in the order of `trainableTokens`, if there are any. */
+  get tokenRows(): TokenRows | undefined {
+    const rows_KE = this.parameters.get(TOKEN_ROWS) as tf.Tensor | undefined;
+    return rows_KE && { ids: this.trainableTokens, rows_KE: rows_KE as tf.Tensor2D };
+  }
+
   /** Frees the parameters. */
   dispose(): void {
     tf.dispose([...this.parameters.values()]);
+    this.replacedRows?.dispose();
   }
 }
 
 /**
  * Adds fresh adapters to a model, whose own weights are frozen from here on.
  *
- * A is drawn from U(−1/√inputs, 1/√inputs), as PEFT does, by (seed, name) alone; B is zero: the model computes what
- * it did, to the bit. Train `model.trainable`.
+ * A is drawn from U(−1/√inputs, 1/√inputs), as PEFT does, by (seed, name) alone; B is zero, and rows of the embedding
+ * table start as they are: the model computes what it did, to the bit. Train `model.trainable`.
  *
- * @throws AdapterError for impossible options, or when the model has an adapter already
+ * @throws AdapterError for impossible options, an id outside the vocabulary among them, or when the model has an adapter already
  */
 export function addLora(model: Llama, options: LoraOptions & { seed: number }): LoraAdapter {
   const { seed, ...shape } = options;
-  const complete = completeLoraOptions(shape);
+  const complete = completeLoraOptions(shape, model.config);
   const parameters = new Map<string, tf.Variable>();
   for (const [name, [rows, columns]] of loraShapes(model.config, complete)) {
+    if (name === TOKEN_ROWS) {
+      parameters.set(
+        name,
+        tf.tidy(() => tf.variable(rowsOf(model, complete.trainableTokens))),
+      );
+      continue;
+    }
     const values = new Float32Array(rows * columns);
     if (name.endsWith('lora_A.weight')) {
       const limit = 1 / Math.sqrt(columns);
@@ -98,6 +129,7 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
 
 /**
  * Adds the update to the model's weights: W + (α / R)·B·A, so that it runs and is saved as if it had no adapter.
+ * Learned rows of the embedding table take their place in it.
  *
  * One weight at a time; `unmergeLora` is the way back, to float32 rounding. Weights stored as bfloat16 round the sum
  * and stay so.
@@ -135,13 +167,14 @@ export function requireAdapter(model: Llama, operation: string): LoraAdapter {
   throw new AdapterError(`${operation}: the model has no adapter, expected one of addLora or loadLora`);
 }
 
-/** Names and shapes of an adapter's matrices, in the order of the forward pass. */
+/** Names and shapes of an adapter's parameters, in the order of the forward pass. */
 export function loraShapes(
   config: LlamaConfig,
-  { rank, targetModules }: Pick<Required<LoraOptions>, 'rank' | 'targetModules'>,
+  { rank, targetModules, trainableTokens }: Required<LoraOptions>,
 ): Map<string, [rows: number, columns: number]> {
   const block = blockShapes(config);
   const shapes = new Map<string, [number, number]>();
+  if (trainableTokens.length > 0) shapes.set(TOKEN_ROWS, [trainableTokens.length, config.hidden_size]);
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     for (const projection of PROJECTIONS) {
       if (!targetModules.includes(targetOf(projection))) continue;
@@ -154,8 +187,11 @@ export function loraShapes(
 }
 
 /** @throws AdapterError for options out of range */
-export function completeLoraOptions(options: LoraOptions): Required<LoraOptions> {
-  const { rank, alpha = 2 * rank, dropout = 0, targetModules = LORA_TARGETS } = options;
+export function completeLoraOptions(
+  options: LoraOptions,
+  { vocab_size }: LlamaConfig,
+): Required<LoraOptions> {
+  const { rank, alpha = 2 * rank, dropout = 0, targetModules = LORA_TARGETS, trainableTokens = [] } = options;
   if (!Number.isInteger(rank) || rank < 1) {
     throw new AdapterError(`rank: got ${rank}, expected a positive integer`);
   }
@@ -170,12 +206,23 @@ export function completeLoraOptions(options: LoraOptions): Required<LoraOptions>
     const got = unknown ?? 'none';
     throw new AdapterError(`targetModules: got ${got}, expected some of ${LORA_TARGETS.join(', ')}`);
   }
+  trainableTokens.forEach((id, k) => {
+    if (!Number.isInteger(id) || id < 0 || id >= vocab_size) {
+      throw new AdapterError(
+        `trainableTokens: got ${id}, expected ids of the vocabulary, 0 to ${vocab_size - 1}; ` +
+          'growVocabulary makes room for new ones',
+      );
+    }
+    if (trainableTokens.indexOf(id) < k)
+      throw new AdapterError(`trainableTokens: got ${id} twice, expected once`);
+  });
   // In the order of the forward pass, each once.
   return {
     rank,
     alpha,
     dropout,
     targetModules: LORA_TARGETS.filter((target) => targetModules.includes(target)),
+    trainableTokens: Object.freeze([...trainableTokens]),
   };
 }
 
@@ -189,6 +236,7 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
       'unmergeLora: weights stored as bfloat16 have rounded the update and cannot give it back; load the model again',
     );
   }
+  swapTokenRows(model, adapter);
   const factor = operation === 'merge' ? adapter.scaling : -adapter.scaling;
   for (const [name, a] of adapter.parameters) {
     if (!name.endsWith('lora_A.weight')) continue;
@@ -202,6 +250,29 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
     if (isHalf) storeAsBfloat16(weight);
   }
   adapter.merged = !adapter.merged;
+}
+
+/** Exchanges rows of the embedding table: learned ones for its own in a merge, and back. */
+function swapTokenRows(model: Llama, adapter: LoraAdapter): void {
+  const { tokenRows, replacedRows } = adapter;
+  if (!tokenRows) return;
+  const table = model.parameters.get(EMBEDDING)!;
+  const isHalf = isStoredAsBfloat16(table);
+  adapter.replacedRows = replacedRows
+    ? undefined
+    : tf.keep(tf.tidy(() => rowsOf(model, adapter.trainableTokens)));
+  const rows_KE = replacedRows ?? tokenRows.rows_KE;
+  tf.tidy(() => {
+    table.assign(replaceRows(table as tf.Tensor as tf.Tensor2D, { ids: tokenRows.ids, rows_KE }));
+  });
+  if (isHalf) storeAsBfloat16(table);
+  replacedRows?.dispose();
+}
+
+/** Rows of the embedding table, in float32. */
+function rowsOf(model: Llama, ids: readonly number[]): tf.Tensor2D {
+  const table_VE = model.parameters.get(EMBEDDING)! as tf.Tensor as tf.Tensor2D;
+  return embedding(tf.tensor1d([...ids], 'int32'), table_VE) as tf.Tensor2D;
 }
 
 function targetOf(projection: Projection): LoraTarget {

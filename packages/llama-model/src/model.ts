@@ -4,7 +4,8 @@
  * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; the code below is the mapping.
  * - Pre-norm RMSNorm, rotary positions in the half-split layout, grouped-query attention, SwiGLU, the output head
  *   untied unless the config ties it. Mistral and Qwen2 add windows of attention, Qwen2 biases on q, k and v.
- * - With an adapter (LoRA) only its thin matrices learn; of the frozen weights no gradient is computed.
+ * - With an adapter (LoRA) only its thin matrices learn, and rows of the embedding table where it has some; of the
+ *   frozen weights no gradient is computed.
  * - `loss` returns a sum and a token count, never a mean: rows with different masks can then be accumulated.
  * - Logits of a whole batch are never formed in training: the head is fused with the cross-entropy.
  * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again.
@@ -52,6 +53,7 @@ import {
   parameterShapes,
 } from './parameters.ts';
 import { type RotaryTables, rotaryTables } from './rotary-tables.ts';
+import { correctLogits, replaceRows, type TokenRows, tiedCrossEntropy, withTokenRows } from './token-rows.ts';
 import { attentionWindow } from './windows.ts';
 
 /** What a forward pass may be told besides the ids. */
@@ -158,12 +160,13 @@ export class Llama {
     const { num_hidden_layers: numLayers, rms_norm_eps: epsilon } = this.config;
     requireIds('ids', ids_BT, this.config.vocab_size);
     const caches = requireCaches(ids_BT, options);
-    const adapter = this.#adapter?.merged ? undefined : this.#adapter;
+    const adapter = this.#unmerged();
     requireDropout(adapter, options);
 
     return tf.tidy(() => {
       const rotary = this.#rotary(ids_BT, options.positions, caches);
       let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
+      if (adapter?.tokenRows) x_BTE = withTokenRows(x_BTE, ids_BT, adapter.tokenRows);
       for (let layer = 0; layer < numLayers; layer++) {
         const { learning, fixed } = this.#blockTensors(layer, adapter);
         const inputs = [x_BTE, ...learning.values()];
@@ -198,7 +201,9 @@ export class Llama {
 
   /** Applies the output head: hidden states `[..., E]` to logits `[..., V]`. */
   unembed(hidden: tf.Tensor): tf.Tensor {
-    return linear(hidden, this.#head());
+    const [head, rows] = [this.#head(), this.#headRows()];
+    if (!rows) return linear(hidden, head);
+    return tf.tidy(() => correctLogits(linear(hidden, head), hidden, head, rows));
   }
 
   /**
@@ -207,7 +212,8 @@ export class Llama {
    * @param targets_N int32 `[N]`
    */
   logProbabilities(hidden_NE: tf.Tensor2D, targets_N: tf.Tensor1D): TokenScores {
-    return scoreTokens(hidden_NE, this.#head(), targets_N);
+    const [head, rows] = [this.#head(), this.#headRows()];
+    return tf.tidy(() => ({ ...scoreTokens(hidden_NE, rows ? replaceRows(head, rows) : head, targets_N) }));
   }
 
   /** Logits `[B, T, V]` of ids `[B, T]`; in training use `loss`, which never holds them. */
@@ -236,9 +242,11 @@ export class Llama {
     const sum = tf.tidy(() => {
       const x_NE = this.hidden(inputs_BT, options).reshape([-1, this.config.hidden_size]) as tf.Tensor2D;
       const mask_N = mask_BT?.toFloat().as1D();
+      const [head, rows, targets_N] = [this.#head(), this.#headRows(), targets_BT.as1D()];
+      if (rows) return tiedCrossEntropy(x_NE, head, rows, targets_N, mask_N);
       // An adapter's training leaves the head alone.
       const frozenWeight = this.adapter !== undefined;
-      return linearCrossEntropy(x_NE, this.#head(), targets_BT.as1D(), mask_N, { frozenWeight });
+      return linearCrossEntropy(x_NE, head, targets_N, mask_N, { frozenWeight });
     });
     return { sum, count };
   }
@@ -276,6 +284,16 @@ export class Llama {
 
   #head(): tf.Tensor2D {
     return this.#matrix(this.config.tie_word_embeddings ? EMBEDDING : HEAD);
+  }
+
+  /** Rows of the head that an adapter learns: as in PEFT, those of its embeddings where the head is tied to them. */
+  #headRows(): TokenRows | undefined {
+    return this.config.tie_word_embeddings ? this.#unmerged()?.tokenRows : undefined;
+  }
+
+  /** The adapter that the forward pass adds: none once the weights hold it. */
+  #unmerged(): LoraAdapter | undefined {
+    return this.#adapter?.merged ? undefined : this.#adapter;
   }
 
   /** cos and sin of the tokens' positions: [T, D/2], or [B, T, D/2] where positions are given. */

@@ -27,6 +27,8 @@ export const PROJECTIONS = BLOCK_WEIGHTS.filter((name): name is Projection => !n
 const BIASED = new Set<BlockWeight>(['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj']);
 
 export const EMBEDDING = 'model.embed_tokens.weight';
+/** PEFT's name of the rows of the embedding table that an adapter learns. */
+export const TOKEN_ROWS = 'model.embed_tokens.token_adapter.trainable_tokens_delta';
 export const FINAL_NORM = 'model.norm.weight';
 export const HEAD = 'lm_head.weight';
 

@@ -4,6 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { type BackendName, setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { vi } from 'vitest';
+import type { DropoutKey } from './dropout.ts';
+import type { Llama } from './model.ts';
 
 // Plain JavaScript on a busy machine is slow, not wrong.
 vi.setConfig({ testTimeout: 60_000 });
@@ -38,18 +40,50 @@ export function architecture(name: string): {
   return { directory, expected: JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) };
 }
 
-/** A LoRA adapter that PEFT wrote for such a model, and what PEFT computes with it. */
-export function adapter(base: string): {
+/**
+ * A LoRA adapter that PEFT wrote for such a model, and what PEFT computes with it; a `token-adapter` has learned
+ * embeddings too.
+ */
+export function adapter(
+  base: string,
+  kind: 'adapter' | 'token-adapter' = 'adapter',
+): {
   directory: string;
   expected: { logits: number[][][]; loss: number; gradients: Record<string, number[]> };
 } {
-  const directory = fileURLToPath(new URL(`../fixtures/architectures/${base}-adapter`, import.meta.url));
+  const directory = fileURLToPath(new URL(`../fixtures/architectures/${base}-${kind}`, import.meta.url));
   return { directory, expected: JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) };
 }
 
 /** Rows of token ids as the tensor that a model takes. */
 export function tokens(rows: number[][]): tf.Tensor2D {
   return tf.tensor2d(rows, [rows.length, rows[0].length], 'int32');
+}
+
+/** Logits of rows of ids, all in one list. */
+export function logits(model: Llama, ids: number[][]): Float32Array {
+  return tf.tidy(() => model.logits(tokens(ids)).dataSync() as Float32Array).slice();
+}
+
+/** Loss sum and gradients of what is trained for predicting each next token. */
+export function gradients(
+  model: Llama,
+  ids: number[][],
+  options: { recompute?: boolean; dropout?: DropoutKey | false },
+): { loss: number; byName: Map<string, Float32Array> } {
+  const byName = new Map<string, Float32Array>();
+  let loss = 0;
+  tf.tidy(() => {
+    const { value, grads } = tf.variableGrads(() => {
+      const inputs = tokens(ids.map((row) => row.slice(0, -1)));
+      return model.loss(inputs, tokens(ids.map((row) => row.slice(1))), undefined, options).sum;
+    }, [...model.trainable.values()]);
+    loss = value.dataSync()[0];
+    for (const [name, parameter] of model.trainable) {
+      byName.set(name, (grads[parameter.name].dataSync() as Float32Array).slice());
+    }
+  });
+  return { loss, byName };
 }
 
 /** Largest absolute difference. */
