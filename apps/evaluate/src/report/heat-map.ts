@@ -11,7 +11,7 @@ export interface HeatMap {
 }
 
 /** A side of a heat map. */
-export interface HeatMapAxis {
+interface HeatMapAxis {
   readonly label: string;
   /** In the order of the side, from the left or from above. */
   readonly values: readonly number[];

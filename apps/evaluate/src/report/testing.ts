@@ -158,7 +158,7 @@ export const MADE_UP_TASKS: readonly MadeUp[] = [
 ];
 
 /** A run's losses. */
-export function madeUpTraining(skill: number): RunMetrics {
+function madeUpTraining(skill: number): RunMetrics {
   const steps = Array.from({ length: 400 }, (_, i) => ({
     step: i + 1,
     tokens: (i + 1) * 65536,
