@@ -138,7 +138,9 @@ export const configSchema = z.strictObject({
   masking: masking.describe('MEAP: which answers are copied and masked, and what is learned.').prefault({}),
   train: train.describe('Optimizer, batches and schedule.').prefault({}),
   lora: lora
-    .describe('Train low-rank adapters instead of the whole model; {} takes all defaults.')
+    .describe(
+      'Train low-rank adapters, and the embedding of the mask token, instead of the whole model; {} takes all defaults.',
+    )
     .optional(),
   validation: validation.describe('Loss of held-out answers, and of masked tokens apart.').prefault({}),
   checkpoint: checkpointSection(),

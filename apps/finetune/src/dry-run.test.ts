@@ -48,6 +48,12 @@ describe('--dry-run', () => {
       formats: { alpaca: 40 },
     });
     expect(plan.trained).toBeLessThan(plan.parameters);
+    // The tiny model's head is tied: with masks a row of 16 is learned, and the table copied.
+    const ntp = JSON.parse(
+      (await bench.finetune('dry', '--dry-run', '--json', ...set('lora={rank: 2}', 'masking.ratio=0')))
+        .stdout,
+    );
+    expect(plan.trained - ntp.trained).toBe(16);
     expect(plan.duplication.numCopies).toBeGreaterThan(0);
   });
 
@@ -61,17 +67,30 @@ describe('memory plan', () => {
   it('counts what an adapter trains', () => {
     const config = { ...presets.tiny, num_key_value_heads: 1 };
     const model = createLlama({ ...config, num_hidden_layers: 2 }, { seed: 0 });
-    for (const targets of [undefined, ['q_proj', 'down_proj'], ['k_proj']] as const) {
-      const adapter = addLora(model, { rank: 3, targetModules: targets, seed: 0 });
+    for (const [targets, tokens] of [
+      [undefined, []],
+      [['q_proj', 'down_proj'], [5]],
+      [['k_proj'], [5, 7]],
+    ] as const) {
+      const adapter = addLora(model, { rank: 3, targetModules: targets, trainableTokens: tokens, seed: 0 });
       const count = [...adapter.parameters.values()].reduce((sum, { size }) => sum + size, 0);
-      expect(countLoraParameters(model.config, { rank: 3, target_modules: targets })).toBe(count);
+      expect(countLoraParameters(model.config, { rank: 3, target_modules: targets }, tokens.length)).toBe(
+        count,
+      );
       model.detach()!.dispose();
     }
     model.dispose();
   });
 
   const parameters = 1.2e9;
-  const shape = { parameters, places: 8192, accumulates: true, recompute: false, canSplit: true };
+  const shape = {
+    parameters,
+    places: 8192,
+    accumulates: true,
+    recompute: false,
+    canSplit: true,
+    copiesHead: false,
+  };
 
   it('weighs what an adapter and recomputation save', () => {
     const full = planMemory(presets['1.1b'], { ...shape, trained: parameters });
@@ -80,6 +99,9 @@ describe('memory plan', () => {
     expect(full.weights).toBe(lora.weights);
     expect(full.moments - lora.moments).toBe(8 * (parameters - 1e7));
     expect(recomputed.activations).toBeLessThan(lora.activations / 5);
+    const { vocab_size, hidden_size } = presets['1.1b'];
+    const copying = planMemory(presets['1.1b'], { ...shape, trained: 1e7, copiesHead: true });
+    expect(copying.total - lora.total).toBe(4 * vocab_size * hidden_size);
   });
 
   it('says that a model does not fit, and names what is not used yet', () => {

@@ -21,6 +21,8 @@ export interface MemoryPlan extends MemoryEstimate {
 export interface PlannedStep extends Omit<StepShape, 'base'> {
   /** Whether a micro-batch has more than one conversation. */
   canSplit: boolean;
+  /** Whether an adapter learns embeddings of a tied head, of which the loss then holds a copy in float32. */
+  copiesHead: boolean;
   /** Bytes that the run may take; all there are where absent. */
   limit?: number;
 }
@@ -30,7 +32,8 @@ const BASE_BYTES = 500 * 1024 * 1024;
 
 /** Estimates the memory of fine-tuning. */
 export function planMemory(model: LlamaConfig, step: PlannedStep): MemoryPlan {
-  const estimate = estimateMemory(model, { ...step, base: BASE_BYTES });
+  const headBytes = step.copiesHead ? 4 * model.vocab_size * model.hidden_size : 0;
+  const estimate = estimateMemory(model, { ...step, base: BASE_BYTES + headBytes });
   const { limit: available = availableMemory() } = step;
   const remedies = [
     ...(step.trained < step.parameters ? [] : ['lora']),
@@ -49,10 +52,11 @@ export function describeMisfit({ total, available, remedies }: MemoryPlan): stri
   );
 }
 
-/** Values in the thin matrices of an adapter. */
+/** Values in the thin matrices of an adapter and in the embeddings that it learns. */
 export function countLoraParameters(
   model: LlamaConfig,
   { rank, target_modules: targets }: { rank: number; target_modules?: readonly string[] },
+  numLearnedTokens: number,
 ): number {
   const { hidden_size: hidden, intermediate_size: feedForward } = model;
   const query = model.num_attention_heads * model.head_dim;
@@ -68,5 +72,5 @@ export function countLoraParameters(
   };
   const chosen = targets ?? Object.keys(sizes);
   const block = [...new Set(chosen)].reduce((sum, target) => sum + sizes[target], 0);
-  return model.num_hidden_layers * rank * block;
+  return model.num_hidden_layers * rank * block + numLearnedTokens * hidden;
 }

@@ -97,13 +97,26 @@ export async function loadTrainableModel(config: FinetuneConfig, parts: ModelPar
     model = new Llama(Object.freeze({ ...model.config, eos_token_id }), model.parameters);
     if (config.lora) {
       const { rank, alpha, dropout, target_modules: targetModules } = config.lora;
-      addLora(model, { rank, alpha, dropout, targetModules, seed: config.seed });
+      const trainableTokens = learnedTokens(config, parts);
+      addLora(model, { rank, alpha, dropout, targetModules, trainableTokens, seed: config.seed });
     }
     return model;
   } catch (error) {
     model.dispose();
     throw error;
   }
+}
+
+/**
+ * Ids whose embeddings an adapter learns beside its matrices: the mask token's, where there are masks.
+ *
+ * Full fine-tuning learns it too; frozen, a new one would stay the mean of all embeddings.
+ */
+export function learnedTokens(
+  { masking }: Pick<FinetuneConfig, 'masking'>,
+  { maskId }: Pick<ModelParts, 'maskId'>,
+): number[] {
+  return masking.ratio > 0 ? [maskId] : [];
 }
 
 /**

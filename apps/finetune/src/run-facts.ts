@@ -2,7 +2,7 @@
 import { countParameters, type LlamaConfig, parseConfig, toHuggingFaceConfig } from '@meap/llama-model';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
 import { countLoraParameters, type MemoryPlan, planMemory } from './memory-plan.ts';
-import { heldAs, type ModelParts } from './model.ts';
+import { heldAs, learnedTokens, type ModelParts } from './model.ts';
 import { batchSource } from './objective.ts';
 import { type DataFacts, duplicatorOf, type PreparedData } from './prepare-data.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
@@ -71,7 +71,8 @@ export async function describeRun(
     }
   }
   const parameters = countParameters(model);
-  const trained = config.lora ? countLoraParameters(model, config.lora) : parameters;
+  const numLearned = learnedTokens(config, parts).length;
+  const trained = config.lora ? countLoraParameters(model, config.lora, numLearned) : parameters;
   const { formats, dropped, skipped } = data;
   return {
     formats,
@@ -100,6 +101,7 @@ export async function describeRun(
       accumulates: microBatches > 1,
       recompute: train.recompute,
       canSplit: train.micro_batch_size > 1,
+      copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,
       limit: train.memory_limit_gib && train.memory_limit_gib * 2 ** 30,
     }),
   };

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { loadLlama } from '@meap/llama-model';
 import { hashFiles, readExactMetrics } from '@meap/recipe-cli';
+import { readSafetensors, toFloat32 } from '@meap/safetensors';
 import { loadTokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -189,6 +190,29 @@ describe('LoRA', () => {
     const model = readdirSync(bench.path('straight LoRA/model'));
     expect(model).toContain('model.safetensors');
     expect(model).not.toContain('adapter_config.json');
+  });
+
+  it('learns the embedding of the mask token, which stands in the exported table', async () => {
+    const folder = 'straight LoRA/checkpoints/step-00000006';
+    const config = JSON.parse(readFileSync(bench.path(folder, 'adapter_config.json'), 'utf8'));
+    expect(config.trainable_token_indices).toEqual([320]);
+    const adapter = await readSafetensors(bench.path(folder, 'adapter_model.safetensors'));
+    const rows = adapter.tensors.get(
+      'base_model.model.model.embed_tokens.token_adapter.trainable_tokens_delta',
+    )!;
+    const learned = toFloat32(rows);
+    const embeddings = async (model: string) => {
+      const { tensors } = await readSafetensors(bench.path(model, 'model.safetensors'));
+      return toFloat32(tensors.get('model.embed_tokens.weight')!);
+    };
+    const [before, after] = [await embeddings('model'), await embeddings('straight LoRA/model')];
+    expect(after.slice(0, before.length)).toEqual(before);
+    const mean = learned.map((_, e) => before.reduce((sum, x, i) => (i % 16 === e ? sum + x / 320 : sum), 0));
+    expect(Math.max(...learned.map((x, e) => Math.abs(x - mean[e])))).toBeGreaterThan(1e-3);
+    // To bfloat16's eight bits.
+    after.slice(-16).forEach((x, e) => {
+      expect(Math.abs(x - learned[e])).toBeLessThanOrEqual(Math.abs(learned[e]) / 256);
+    });
   });
 });
 
