@@ -36,6 +36,7 @@ export interface OpenLanguageModel extends LanguageModel {
   /** What computes, and why. */
   readonly backend: BackendDescription;
   readonly precision: 'float32' | 'bfloat16';
+  /** Frees weights and tokenizer. */
   dispose(): void;
 }
 

@@ -9,6 +9,7 @@ import sqlite from 'node-sqlite3-wasm';
 
 /** An {@link AnswerStore} in a file, held by one process at a time. */
 export interface SqliteAnswerStore extends AnswerStore {
+  /** Lets another process have the file. */
   close(): void;
 }
 
