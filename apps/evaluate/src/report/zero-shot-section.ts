@@ -22,7 +22,9 @@ export function zeroShotSection(models: readonly EvaluatedModel[], tasks: readon
   );
   const blocks = Array.from(metrics, (metric) => {
     const rows = tasks.flatMap((task) => metricOf(task, metric) ?? []);
-    return [accuracyTable(models, metric, rows), ...differenceFigures(models, metric, rows)];
+    // Those that the paper gives.
+    const isDrawn = metric === 'acc' || metric === 'acc_norm';
+    return [accuracyTable(models, metric, rows), ...(isDrawn ? differenceFigures(models, metric, rows) : [])];
   });
   return {
     heading: 'Zero-shot tasks',
