@@ -40,7 +40,8 @@ export async function openTextTokenizer(
   const ask = (task: TokenizerTask): TokenizerAnswer => {
     Atomics.store(answered, 0, 0);
     port.postMessage(task);
-    Atomics.wait(answered, 0, 0);
+    // The notice of the answer before may come late, and wake this thread too early.
+    while (Atomics.load(answered, 0) === 0) Atomics.wait(answered, 0, 0);
     const answer: TokenizerAnswer = receiveMessageOnPort(port)!.message;
     if ('error' in answer) throw new TokenizerError((answer.error as Error).message);
     return answer;
