@@ -9,26 +9,23 @@ import type {
   Score,
   ScoreRequest,
 } from '@meap/evals';
-import { attentionMaps, type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
-import { type BackendDescription, embedding, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { attentionMaps, type Llama } from '@meap/llama-model';
+import { type BackendDescription, embedding } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
 import { breathe } from './breathe.ts';
 import { ModelError } from './errors.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { generateTexts } from './generate-texts.ts';
+import { type ComputeOptions, loadModel } from './load-model.ts';
 import { findModel } from './model-directory.ts';
 import { type PackedRow, packRequests } from './pack-requests.ts';
 import { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
 
 /** Options of {@link openLanguageModel}. */
-export interface OpenLanguageModelOptions {
+export interface OpenLanguageModelOptions extends ComputeOptions {
   /** A Hugging Face folder, a PEFT adapter's, or a run directory. */
   model: string;
-  /** What computes; `auto`, the default, takes the best there is. */
-  backend?: 'auto' | 'native' | 'wasm' | 'cpu';
-  /** Inputs of matrix products; float32 by default. */
-  precision?: 'float32' | 'bfloat16';
 }
 
 /** A model that is held in memory until it is disposed. */
@@ -56,18 +53,11 @@ const CACHE_SHARE = 0.25;
  */
 export async function openLanguageModel(options: OpenLanguageModelOptions): Promise<OpenLanguageModel> {
   const { precision = 'float32' } = options;
-  const { base, adapter, tokenizer: tokenizerDirectory } = await findModel(options.model);
+  const directory = await findModel(options.model);
+  const { base, adapter, tokenizer: tokenizerDirectory } = directory;
   const tokenizer = loadTokenizer(tokenizerDirectory);
-  const backend = await setBackend(options.backend);
-  setPrecision(precision);
-  // Products round the weights anyway; an adapter is merged into whole ones.
-  const weights = precision === 'bfloat16' && backend.name === 'native' && !adapter ? 'bfloat16' : 'float32';
-  const model = await loadLlama(base, { weights });
+  const { model, backend } = await loadModel(directory, options);
   try {
-    if (adapter) {
-      await loadLora(adapter, model);
-      mergeLora(model);
-    }
     const folders = [...new Set([base, ...(adapter ? [adapter] : []), tokenizerDirectory])];
     return new LlamaLanguageModel({
       name: basename(resolve(options.model)),

@@ -1,12 +1,12 @@
 /** `meap-evaluate serve`: a model behind OpenAI's API. */
 import { basename, resolve } from 'node:path';
-import { type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
 import { type CommandIo, ConfigurationError, EXIT, plainText } from '@meap/recipe-cli';
-import { type BackendName, setBackend, setPrecision } from '@meap/tensor-kernels';
+import type { BackendName } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { findModel, type ModelDirectory } from '../model-directory.ts';
+import { loadModel } from '../load-model.ts';
+import { findModel } from '../model-directory.ts';
 import { openChatPrompts } from './chat-prompts.ts';
 import { startServer } from './server.ts';
 
@@ -71,11 +71,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
   const folders = await findModel(flags.model);
   const tokenizer = loadTokenizer(folders.tokenizer);
   const chat = openChatPrompts(folders.tokenizer, tokenizer, flags.chatTemplate);
-  const backend = await setBackend(flags.backend);
-  setPrecision(flags.precision);
-  // Products round the weights anyway; an adapter is merged into whole ones.
-  const isHalf = flags.precision === 'bfloat16' && backend.name === 'native' && folders.adapter === undefined;
-  const model = await load(folders, isHalf ? 'bfloat16' : 'float32');
+  const { model, backend } = await loadModel(folders, flags);
   const stop = stopOnSignals();
   try {
     const contextLength = model.config.max_position_embeddings;
@@ -108,20 +104,6 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
   } finally {
     stop.dispose();
     model.dispose();
-  }
-}
-
-async function load({ base, adapter }: ModelDirectory, weights: 'float32' | 'bfloat16'): Promise<Llama> {
-  const model = await loadLlama(base, { weights });
-  try {
-    if (adapter !== undefined) {
-      await loadLora(adapter, model);
-      mergeLora(model);
-    }
-    return model;
-  } catch (error) {
-    model.dispose();
-    throw error;
   }
 }
 

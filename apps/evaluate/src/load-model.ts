@@ -1,0 +1,40 @@
+/** Weights and backend: what both an evaluation and the server begin with. */
+import { type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
+import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
+import type { ModelDirectory } from './model-directory.ts';
+
+/** What is to compute. */
+export interface ComputeOptions {
+  /** What computes; `auto`, the default, takes the best there is. */
+  backend?: 'auto' | 'native' | 'wasm' | 'cpu';
+  /** Inputs of matrix products; float32 by default. */
+  precision?: 'float32' | 'bfloat16';
+}
+
+/**
+ * Loads a model's weights, an adapter merged into them.
+ *
+ * Sets the backend and precision of the whole process.
+ *
+ * @throws errors of `@meap/llama-model` and `@meap/safetensors` for a damaged model; BackendError
+ */
+export async function loadModel(
+  { base, adapter }: ModelDirectory,
+  { backend: wanted, precision = 'float32' }: ComputeOptions,
+): Promise<{ model: Llama; backend: BackendDescription }> {
+  const backend = await setBackend(wanted);
+  setPrecision(precision);
+  // Products round the weights anyway; an adapter is merged into whole ones.
+  const weights = precision === 'bfloat16' && backend.name === 'native' && !adapter ? 'bfloat16' : 'float32';
+  const model = await loadLlama(base, { weights });
+  try {
+    if (adapter) {
+      await loadLora(adapter, model);
+      mergeLora(model);
+    }
+    return { model, backend };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
