@@ -1,21 +1,26 @@
 // Head and cross-entropy over chunks of tokens: logits of one chunk exist at a time, and the gradients of both
 // operands come from the same pass.
 #pragma once
-#include <cmath>
 #include "gemm.h"
 
 namespace {
 
+float largest(const float *row, int64_t n) {
+  vf peaks = splat(-__builtin_inff());
+  int64_t i = 0;
+  for (; i + W <= n; i += W) peaks = max(peaks, load(row + i));
+  float peak = maxOf(peaks);
+  for (; i < n; i++) peak = row[i] > peak ? row[i] : peak;
+  return peak;
+}
+
 // Turns a row of logits into its loss and, where asked, into mask · (softmax − one-hot).
 float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGradient) {
-  vf peaks = splat(-1e30f);
-  int64_t i = 0;
-  for (; i + W <= V; i += W) peaks = max(peaks, load(row + i));
-  float peak = maxOf(peaks);
-  for (; i < V; i++) peak = row[i] > peak ? row[i] : peak;
+  const float peak = largest(row, V);
   const float targetLogit = row[target];
   vf totals{};
-  for (i = 0; i + W <= V; i += W) {
+  int64_t i = 0;
+  for (; i + W <= V; i += W) {
     vf e = exp(load(row + i) - peak);
     if (withGradient) store(row + i, e);
     totals += e;
@@ -37,15 +42,11 @@ float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGrad
 
 // Index of the largest value, the first of equals.
 int32_t firstMaximum(const float *row, int64_t n) {
-  vf peaks = splat(-INFINITY);
-  int64_t i = 0;
-  for (; i + W <= n; i += W) peaks = max(peaks, load(row + i));
-  float peak = maxOf(peaks);
-  for (; i < n; i++) peak = row[i] > peak ? row[i] : peak;
-  for (i = 0; i < n; i++) {
+  const float peak = largest(row, n);
+  for (int64_t i = 0; i < n; i++) {
     if (row[i] == peak) return (int32_t)i;
   }
-  return 0;  // all NaN
+  return 0;  // nothing but NaN
 }
 
 void crossEntropy(const meap::CrossEntropy &o) {
