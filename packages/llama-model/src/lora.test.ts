@@ -56,9 +56,11 @@ describe.each(backends)('LoRA on %s', (backend) => {
     model.dispose();
   });
 
-  test.each(bases)('an adapter of PEFT on %s has PEFT’s logits, loss and gradients', async (base) => {
+  test.each(
+    bases.flatMap((base) => (['adapter', 'token-adapter'] as const).map((kind) => [base, kind] as const)),
+  )('PEFT’s on %s, %s, has PEFT’s logits, loss and gradients', async (base, kind) => {
     const { directory, expected } = architecture(base);
-    const { directory: adapterDirectory, expected: wanted } = adapter(base);
+    const { directory: adapterDirectory, expected: wanted } = adapter(base, kind);
     const model = await loadLlama(directory);
     await loadLora(adapterDirectory, model);
     expect(distance(logits(model, expected.ids), wanted.logits.flat(2))).toBeLessThan(1e-4);

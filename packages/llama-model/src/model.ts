@@ -328,7 +328,8 @@ export class Llama {
       this.#tables.set(rows, tables);
     }
     const { cos, sin } = tables;
-    if (positions) return [tf.gather(cos, positions), tf.gather(sin, positions)];
+    // A gather with a kernel of its own.
+    if (positions) return [embedding(positions, cos), embedding(positions, sin)];
     return [cos.slice(start, end - start), sin.slice(start, end - start)];
   }
 }
