@@ -32,5 +32,6 @@ export interface Judge {
   readonly config: Readonly<Record<string, unknown>>;
   /** What it measures. */
   readonly metrics: readonly Metric[];
+  /** Judges one case. */
   judge(judgeCase: JudgeCase): Promise<Judgement>;
 }

@@ -23,10 +23,26 @@ import {
 import type { Task, TaskItem } from './task.ts';
 
 /** RULER's names of its synthetic tasks. */
-export type RulerTaskName = keyof typeof needleSettings | 'vt' | 'cwe' | 'fwe';
+export type RulerTaskName =
+  | 'niah_single_1'
+  | 'niah_single_2'
+  | 'niah_single_3'
+  | 'niah_multikey_1'
+  | 'niah_multikey_2'
+  | 'niah_multikey_3'
+  | 'niah_multivalue'
+  | 'niah_multiquery'
+  | 'vt'
+  | 'cwe'
+  | 'fwe';
 
 /** All of {@link RulerTaskName}. */
-export const rulerTaskNames = [...Object.keys(needleSettings), 'vt', 'cwe', 'fwe'] as RulerTaskName[];
+export const rulerTaskNames: RulerTaskName[] = [
+  ...(Object.keys(needleSettings) as (keyof typeof needleSettings)[]),
+  'vt',
+  'cwe',
+  'fwe',
+];
 
 /** Options of {@link rulerTask}. */
 export interface RulerOptions extends PromptEncoding {

@@ -13,6 +13,7 @@ export interface Metric {
 export interface Aggregation {
   /** As lm-evaluation-harness names it: `mean`, `weighted_perplexity`, `bits_per_byte`. */
   readonly name: string;
+  /** The one number. */
   total(items: readonly Measured[]): number;
   /** Standard error of `total`, undefined where none is known. */
   standardError(items: readonly Measured[]): number | undefined;

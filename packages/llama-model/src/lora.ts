@@ -76,7 +76,11 @@ export class LoraAdapter {
     return this.alpha / this.rank;
   }
 
-  /** The embeddings that are learned, in the order of `trainableTokens`, if there are any. */
+  /**
+   * The embeddings that are learned, in the order of `trainableTokens`, if there are any.
+   *
+   * @internal
+   */
   get tokenRows(): TokenRows | undefined {
     const rows_KE = this.parameters.get(TOKEN_ROWS) as tf.Tensor | undefined;
     return rows_KE && { ids: this.trainableTokens, rows_KE: rows_KE as tf.Tensor2D };

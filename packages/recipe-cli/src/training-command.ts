@@ -40,11 +40,13 @@ export interface RunOptions<Event> {
   onEvent?: (event: Event) => void;
 }
 
-/** Follows the events of a run; `close` ends an unfinished bar. */
+/** Follows the events of a run. */
 export interface Progress<Event> {
+  /** Shows an event, if it is one to be shown. */
   onEvent(event: Event): void;
   /** Writes a line among the others. */
   note(text: string): void;
+  /** Ends an unfinished bar; once is enough. */
   close(): void;
 }
 
@@ -53,6 +55,7 @@ export interface TrainingProgram<Config, Event> {
   name: string;
   description: string;
   version: string;
+  /** Whether an error tells its user what to do about it. */
   isUserError: (error: unknown) => error is Error;
   /** Reads a recipe and lays overrides over it. */
   loadConfig(file: string, overrides: readonly string[]): Config;
@@ -61,7 +64,9 @@ export interface TrainingProgram<Config, Event> {
     config: Config,
     page: { width: number | undefined; color: boolean },
   ): Promise<{ json: object; text: string }>;
+  /** Trains until the run ends or its signal does. */
   run(config: Config, options: RunOptions<Event>): Promise<RunEnd>;
+  /** Makes what shows a run to a person. */
   progress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress<Event>;
   /** What a finished run in `out` prints. */
   summary(out: string, seconds: number): string;
