@@ -46,7 +46,7 @@ const SLICE_TOKENS = 2 ** 20;
  * Asks a model the rows of a task and measures its answers.
  *
  * Rows are taken in slices of about a million tokens; the requests of a slice go to the model longest first, those with
- * the same context together, in calls of some ten thousand tokens (see {@link planBatches}), and each call's answers
+ * the same context together, in calls of some ten thousand tokens (see `planBatches`), and each call's answers
  * are stored before the next call.
  *
  * @throws EvalsError when `limit` and `samples` name no rows of the task or are both given, when two rows have one id,
