@@ -315,6 +315,14 @@ napi_value swiGluGrad(napi_env, Arguments &in) {
   return nullptr;
 }
 
+napi_value dropout(napi_env, Arguments &in) {
+  int64_t rows = in.integer(), n = in.integer(), dropBelow = in.integer();
+  const int32_t *keys = in.ints(2 * rows);
+  const float *x = in.floats(rows * n);
+  kernels->dropout(x, keys, in.floats(rows * n), rows, n, (int32_t)dropBelow);
+  return nullptr;
+}
+
 napi_value embedding(napi_env, Arguments &in) {
   int64_t n = in.integer(), V = in.integer(), C = in.integer();
   const int32_t *ids = in.ints(n);
@@ -492,6 +500,7 @@ napi_value initialise(napi_env env, napi_value exports) {
   expose("rotary", guarded<rotary>);
   expose("swiGlu", guarded<swiGlu>);
   expose("swiGluGrad", guarded<swiGluGrad>);
+  expose("dropout", guarded<dropout>);
   expose("embedding", guarded<embedding>);
   expose("embeddingGrad", guarded<embeddingGrad>);
   expose("adamW", guarded<adamW>);

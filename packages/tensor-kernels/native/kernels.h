@@ -83,6 +83,8 @@ struct Kernels {
                  int64_t D, int64_t tableBatch, float sign);
   void (*swiGlu)(const float *gate, const float *up, float *y, int64_t n);
   void (*swiGluGrad)(const float *dy, const float *gate, const float *up, float *dGate, float *dUp, int64_t n);
+  // x, y: [rows,n]; keys: two words a row; an element whose 16 bits are below dropBelow becomes 0, others are scaled.
+  void (*dropout)(const float *x, const int32_t *keys, float *y, int64_t rows, int64_t n, int32_t dropBelow);
   void (*embedding)(const int32_t *ids, Matrix table, float *y, int64_t n, int64_t C);
   void (*embeddingGrad)(const float *dy, const int32_t *ids, float *dTable, int64_t n, int64_t V, int64_t C);
   void (*adamW)(const AdamW &);

@@ -108,6 +108,52 @@ void swiGluGrad(const float *dy, const float *gate, const float *up, float *dGat
   });
 }
 
+// Threefry-2x32, 20 rounds: a keyed permutation of counters (Salmon et al., SC11), of W counters at once; the bits are
+// those of src/threefry.ts.
+typedef uint32_t vw __attribute__((vector_size(MEAP_VECTOR_BYTES)));
+MEAP_INLINE void threefry(uint32_t key0, uint32_t key1, vw &a, vw &b) {
+  constexpr int rotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
+  const uint32_t keys[3] = {key0, key1, key0 ^ key1 ^ 0x1bd11bda};
+  a += key0;
+  b += key1;
+#pragma GCC unroll 5
+  for (int group = 1; group <= 5; group++) {
+#pragma GCC unroll 4
+    for (int r : rotations[(group - 1) % 2]) {
+      a += b;
+      b = ((b << r) | (b >> (32 - r))) ^ a;
+    }
+    a += keys[group % 3];
+    b += keys[(group + 1) % 3] + group;
+  }
+}
+
+void dropout(const float *x, const int32_t *keys, float *y, int64_t rows, int64_t n, int32_t dropBelow) {
+  constexpr int64_t chunk = 16384;  // elements a task, a multiple of what W counters decide
+  const int64_t chunks = (n + chunk - 1) / chunk;
+  const float kept = 65536.0f / (65536 - dropBelow);
+  vw lanes;
+  for (int i = 0; i < W; i++) lanes[i] = i;
+  parallel(rows * chunks, [&](int64_t task) {
+    const int64_t row = task / chunks, from = task % chunks * chunk, to = least(n, from + chunk);
+    for (int64_t i = from; i < to; i += 4 * W) {
+      vw a = lanes + (uint32_t)(i / 4), b{};
+      threefry(keys[2 * row], keys[2 * row + 1], a, b);
+      // 16 bits decide on an element: low and high half of the first word, then of the second, as they lie in memory.
+      uint32_t words[2 * W];
+      for (int j = 0; j < W; j++) words[2 * j] = a[j], words[2 * j + 1] = b[j];
+      uint16_t draws[4 * W];
+      memcpy(draws, words, sizeof draws);
+      const float *in = x + row * n + i;
+      float *out = y + row * n + i;
+      // A product, so that what is not finite stays so.
+      const auto apply = [&](int64_t j) { out[j] = in[j] * (draws[j] < dropBelow ? 0 : kept); };
+      if (i + 4 * W <= to) for (int64_t j = 0; j < 4 * W; j++) apply(j);
+      else for (int64_t j = 0; j < to - i; j++) apply(j);
+    }
+  });
+}
+
 void embedding(const int32_t *ids, meap::Matrix table, float *y, int64_t n, int64_t C) {
   parallel((n + ROWS - 1) / ROWS, [&](int64_t task) {
     for (int64_t i = task * ROWS; i < least(n, (task + 1) * ROWS); i++) {

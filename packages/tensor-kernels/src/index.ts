@@ -6,6 +6,7 @@ export {
   setBackend,
 } from './backend.ts';
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
+export { dropout } from './dropout.ts';
 export type { Precision } from './native-backend.ts';
 export {
   attention,
@@ -23,3 +24,4 @@ export { type AdamWOptions, adamW, globalNorm } from './optimizer.ts';
 export { isStoredAsBfloat16, measurePeak, setPrecision, storeAsBfloat16 } from './precision.ts';
 export { recompute } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';
+export { threefry } from './threefry.ts';

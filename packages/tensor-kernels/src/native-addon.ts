@@ -23,6 +23,14 @@ export interface NativeAddon {
   rotary(...sizesThenArrays: unknown[]): void;
   swiGlu(...sizesThenArrays: unknown[]): void;
   swiGluGrad(...sizesThenArrays: unknown[]): void;
+  dropout(
+    rows: number,
+    n: number,
+    dropBelow: number,
+    keys: Int32Array,
+    x: ArrayBufferView,
+    y: Float32Array,
+  ): void;
   embedding(...sizesThenArrays: unknown[]): void;
   embeddingGrad(...sizesThenArrays: unknown[]): void;
   adamW(...sizesThenArrays: unknown[]): void;

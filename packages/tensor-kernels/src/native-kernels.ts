@@ -115,6 +115,20 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
     return [dGate.info, dUp.info];
   },
 
+  Dropout({ backend, inputs: { x }, attrs: { rowKeys, dropBelow } }) {
+    const y = backend.allocate(x.shape);
+    const numRows = rowKeys.length / 2;
+    backend.addon.dropout(
+      numRows,
+      y.values.length / numRows,
+      dropBelow,
+      rowKeys,
+      backend.values(x),
+      y.values,
+    );
+    return y.info;
+  },
+
   Embedding({ backend, inputs: { ids, table } }) {
     const [V, C] = table.shape;
     const y = backend.allocate([...ids.shape, C]);
