@@ -1,8 +1,9 @@
 /** A model whose matrices are stored as bfloat16 is, to the bit, the float32 model of the rounded weights. */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { BackendError, isStoredAsBfloat16, setBackend } from '@meap/tensor-kernels';
+import { openSafetensors } from '@meap/safetensors';
+import { BackendError, bfloat16Bits, isStoredAsBfloat16, setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
@@ -87,6 +88,52 @@ describe('weights: bfloat16', () => {
     merged.dispose();
     await rm(saved, { recursive: true });
     [full, half] = grown;
+  });
+
+  test('takes learned rows of a tied table into its halves', async () => {
+    const tied = await mkdtemp(join(tmpdir(), 'tied-'));
+    const source = await loadLlama(architecture('llama-3.2').directory);
+    await saveLlama(tied, source, { dtype: 'bfloat16' });
+    source.dispose();
+    const models = [await loadLlama(tied), await loadLlama(tied, { weights: 'bfloat16' })];
+    for (const model of models) {
+      const adapter = addLora(model, { rank: 2, seed: 3, trainableTokens: [5, 2] });
+      const { rows_KE } = adapter.tokenRows!;
+      // More digits than bfloat16 has.
+      tf.tidy(() => (rows_KE as tf.Tensor as tf.Variable).assign(tf.mul(rows_KE, 1.234567)));
+      mergeLora(model);
+    }
+    await saveLlama(tied, models[0], { dtype: 'bfloat16' });
+    const merged = await loadLlama(tied);
+    expect(logits(models[1])).toEqual(logits(merged));
+    for (const model of [...models, merged]) model.dispose();
+    await rm(tied, { recursive: true });
+  });
+
+  test('names a value that is not finite, in reading and in writing', async () => {
+    const name = 'model.layers.0.mlp.up_proj.weight';
+    const bits = bfloat16Bits(half.parameters.get(name)!)!;
+    bits[7] = 0xff80;
+    const broken = await mkdtemp(join(tmpdir(), 'broken-'));
+    await expect(saveLlama(broken, half, { dtype: 'bfloat16' })).rejects.toThrow(
+      `${name} holds a value that is not finite, got -Infinity at element 7`,
+    );
+    await cp(directory, broken, { recursive: true });
+    const file = await readFile(join(broken, 'model.safetensors'));
+    const { tensors } = await openSafetensors(broken);
+    let start = 8 + Number(file.readBigUInt64LE(0));
+    for (const [key, { byteLength }] of tensors) {
+      if (key === name) break;
+      start += byteLength;
+    }
+    file.writeUInt16LE(0x7fc0, start);
+    await writeFile(join(broken, 'model.safetensors'), file);
+    for (const weights of ['float32', 'bfloat16'] as const) {
+      await expect(loadLlama(broken, { weights })).rejects.toThrow(
+        `${name} holds a value that is not finite, got NaN at element 0`,
+      );
+    }
+    await rm(broken, { recursive: true });
   });
 
   test('is refused where no kernel reads halves', async () => {

@@ -5,10 +5,11 @@ import {
   openSafetensors,
   type SafetensorsReader,
   toFloat32,
+  toTypedArray,
   type WritableTensor,
   writeShardedSafetensors,
 } from '@meap/safetensors';
-import { storeAsBfloat16 } from '@meap/tensor-kernels';
+import { bfloat16Bits, bfloat16Variable, storeAsBfloat16 } from '@meap/tensor-kernels';
 import type * as tf from '@tensorflow/tfjs';
 import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
 import { AdapterError, CheckpointError } from './errors.ts';
@@ -45,7 +46,7 @@ const FLOAT16_LIMIT = 65_520;
  * Loads a Hugging Face directory of a LLaMA, Mistral or Qwen2: config.json and model.safetensors, or shards with
  * their index.
  *
- * Weights are read one tensor at a time, so memory holds the model and one float32 tensor more.
+ * Weights are read one tensor at a time, so memory holds the model and one tensor more.
  *
  * @throws ConfigError for a model this package does not implement; CheckpointError naming the tensors that are
  *   missing, unexpected, of the wrong shape or dtype, or not finite; SafetensorsError for a damaged file; BackendError
@@ -62,11 +63,19 @@ export async function loadLlama(
     requireTensors(directory, config, reader);
     await requireTiedHead(directory, config, reader);
     for (const [name, shape] of parameterShapes(config)) {
-      const values = toFloat32(await reader.read(name));
+      const stored = await reader.read(name);
+      const isHalf = weights === 'bfloat16' && shape.length === 2;
+      if (isHalf && stored.dtype === 'BF16') {
+        const bits = toTypedArray({ ...stored, dtype: stored.dtype });
+        requireFiniteBits(directory, name, bits);
+        parameters.set(name, bfloat16Variable(bits, shape));
+        continue;
+      }
+      const values = toFloat32(stored);
       requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
       const parameter = variable(values, shape);
       parameters.set(name, parameter);
-      if (weights === 'bfloat16' && shape.length === 2) storeAsBfloat16(parameter);
+      if (isHalf) storeAsBfloat16(parameter);
     }
     return new Llama(config, parameters);
   } catch (error) {
@@ -101,6 +110,11 @@ export async function saveLlama(
   }
   const tensors = [...model.parameters].map(([name, parameter]): [string, WritableTensor] => {
     const data = async () => {
+      const bits = dtype === 'bfloat16' && bfloat16Bits(parameter);
+      if (bits) {
+        requireFiniteBits(directory, name, bits);
+        return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength);
+      }
       const values = (await parameter.data()) as Float32Array;
       requireFinite(directory, name, values, dtype === 'float16' ? FLOAT16_LIMIT : Number.POSITIVE_INFINITY);
       return fromFloat32(values, SAFETENSORS_DTYPE[dtype], parameter.shape).data;
@@ -183,13 +197,25 @@ async function requireTiedHead(
 export function requireFinite(directory: string, name: string, values: Float32Array, limit: number): void {
   for (let i = 0; i < values.length; i++) {
     // False for NaN too.
-    if (Math.abs(values[i]) < limit) continue;
-    throw new CheckpointError(
-      `${directory}: ${name} holds a value that is not finite, got ${values[i]} at element ${i}; ` +
-        'the training run diverged before it was saved, take an earlier checkpoint',
-      [name],
-    );
+    if (!(Math.abs(values[i]) < limit)) refuseInfinite(directory, name, values[i], i);
   }
+}
+
+/** {@link requireFinite} of bfloat16 numbers: those are not finite whose exponent is all ones. */
+function requireFiniteBits(directory: string, name: string, bits: Uint16Array): void {
+  for (let i = 0; i < bits.length; i++) {
+    if ((bits[i] & 0x7f80) !== 0x7f80) continue;
+    const value = new Float32Array(Uint32Array.of(bits[i] << 16).buffer)[0];
+    refuseInfinite(directory, name, value, i);
+  }
+}
+
+function refuseInfinite(directory: string, name: string, value: number, element: number): never {
+  throw new CheckpointError(
+    `${directory}: ${name} holds a value that is not finite, got ${value} at element ${element}; ` +
+      'the training run diverged before it was saved, take an earlier checkpoint',
+    [name],
+  );
 }
 
 function list(what: string, names: string[]): string {

@@ -1,4 +1,4 @@
-import { isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
+import { bfloat16Bits, bfloat16Variable, storeAsBfloat16 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { AdapterError, ConfigError } from './errors.ts';
 import { Llama } from './model.ts';
@@ -43,9 +43,7 @@ export function growVocabulary(model: Llama, { size, multipleOf = 1 }: GrowVocab
   for (const name of [EMBEDDING, HEAD]) {
     const table = parameters.get(name);
     if (!table) continue;
-    const grown = withMeanRows(table, vocab_size - table.shape[0]);
-    if (isStoredAsBfloat16(table)) storeAsBfloat16(grown);
-    parameters.set(name, grown);
+    parameters.set(name, withMeanRows(table, vocab_size - table.shape[0]));
     table.dispose();
   }
   return new Llama(Object.freeze({ ...model.config, vocab_size }), parameters);
@@ -53,9 +51,24 @@ export function growVocabulary(model: Llama, { size, multipleOf = 1 }: GrowVocab
 
 function withMeanRows(table_VE: tf.Variable, numRows: number): tf.Variable {
   const [V, E] = table_VE.shape;
-  return tf.tidy(() => {
+  const mean_1E = tf.tidy(() =>
     // A product with ones: TensorFlow.js's mean over rows would transpose the whole table first.
-    const mean_1E = tf.div(tf.matMul(tf.ones([1, V]), table_VE as tf.Tensor as tf.Tensor2D), V);
-    return tf.variable(tf.concat([table_VE, tf.tile(mean_1E.reshape([1, E]), [numRows, 1])], 0));
-  });
+    tf.variable(tf.div(tf.matMul(tf.ones([1, V]), table_VE as tf.Tensor as tf.Tensor2D), V), false),
+  );
+  try {
+    const bits = bfloat16Bits(table_VE);
+    if (!bits) {
+      return tf.tidy(() =>
+        tf.variable(tf.concat([table_VE as tf.Tensor, tf.tile(mean_1E, [numRows, 1])], 0)),
+      );
+    }
+    // In float32 the table would take twice its memory a second time.
+    storeAsBfloat16(mean_1E);
+    const grown = new Uint16Array((V + numRows) * E);
+    grown.set(bits);
+    for (let row = V; row < V + numRows; row++) grown.set(bfloat16Bits(mean_1E)!, row * E);
+    return bfloat16Variable(grown, [V + numRows, E]);
+  } finally {
+    mean_1E.dispose();
+  }
 }

@@ -5,7 +5,7 @@
  * weights and taken out again. A `[R, inputs]` starts uniform, B `[outputs, R]` at zero, so a fresh adapter changes
  * nothing. An adapter can also learn rows of the frozen embedding table, in `src/token-rows.ts`.
  */
-import { embedding, isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
+import { bfloat16Bits, embedding, isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError } from './errors.ts';
@@ -261,15 +261,25 @@ function swapTokenRows(model: Llama, adapter: LoraAdapter): void {
   const { tokenRows, replacedRows } = adapter;
   if (!tokenRows) return;
   const table = model.parameters.get(EMBEDDING)!;
-  const isHalf = isStoredAsBfloat16(table);
+  const bits = bfloat16Bits(table);
   adapter.replacedRows = replacedRows
     ? undefined
     : tf.keep(tf.tidy(() => rowsOf(model, adapter.trainableTokens)));
   const rows_KE = replacedRows ?? tokenRows.rows_KE;
-  tf.tidy(() => {
-    table.assign(replaceRows(table as tf.Tensor as tf.Tensor2D, { ids: tokenRows.ids, rows_KE }));
-  });
-  if (isHalf) storeAsBfloat16(table);
+  if (bits) {
+    // In place: the table of a large vocabulary is gigabytes in float32.
+    const rounded = tf.tidy(() => tf.variable(rows_KE.clone(), false));
+    storeAsBfloat16(rounded);
+    const E = table.shape[1]!;
+    tokenRows.ids.forEach((id, k) => {
+      bits.set(bfloat16Bits(rounded)!.subarray(k * E, (k + 1) * E), id * E);
+    });
+    rounded.dispose();
+  } else {
+    tf.tidy(() => {
+      table.assign(replaceRows(table as tf.Tensor as tf.Tensor2D, { ids: tokenRows.ids, rows_KE }));
+    });
+  }
   replacedRows?.dispose();
 }
 

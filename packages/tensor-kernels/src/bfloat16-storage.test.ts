@@ -87,6 +87,18 @@ describe('a weight stored as bfloat16', () => {
     expect(weight.dataSync()[6]).toBeNaN();
   });
 
+  it('is made of the bits that another one holds', () => {
+    const [, half] = pair([5, 9], 8);
+    const bits = k.bfloat16Bits(half)!;
+    const again = k.bfloat16Variable(bits, [5, 9]);
+    expect(again.dataSync()).toEqual(half.dataSync());
+    expect(k.bfloat16Bits(again)).not.toBe(bits);
+    expect(k.bfloat16Bits(tf.ones([2]))).toBeUndefined();
+    expect(() => k.bfloat16Variable(bits, [5, 8])).toThrow(
+      'got 45 numbers, expected as many as the shape [5,8] has',
+    );
+  });
+
   it('goes through ops that know nothing of it', () => {
     const [full, half] = pair([6, 9], 4);
     const all = (w: tf.Tensor2D) => [
@@ -141,6 +153,9 @@ describe('a weight stored as bfloat16', () => {
     await k.setBackend('cpu');
     const weight = tf.variable(tf.ones([4]));
     expect(() => k.storeAsBfloat16(weight)).toThrow("storeAsBfloat16: needs the native backend, got 'cpu'");
+    expect(() => k.bfloat16Variable(new Uint16Array(4), [4])).toThrow(
+      'bfloat16Variable: needs the native backend',
+    );
     expect(k.isStoredAsBfloat16(weight)).toBe(false);
     await k.setBackend('native');
   });

@@ -21,7 +21,14 @@ export {
   type TokenScores,
 } from './ops.ts';
 export { type AdamWOptions, adamW, globalNorm } from './optimizer.ts';
-export { isStoredAsBfloat16, measurePeak, setPrecision, storeAsBfloat16 } from './precision.ts';
+export {
+  bfloat16Bits,
+  bfloat16Variable,
+  isStoredAsBfloat16,
+  measurePeak,
+  setPrecision,
+  storeAsBfloat16,
+} from './precision.ts';
 export { recompute } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';
 export { threefry } from './threefry.ts';

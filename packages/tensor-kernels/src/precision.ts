@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendError } from './backend.ts';
-import { nativeBackend, type Precision } from './native-backend.ts';
+import { type NativeBackend, nativeBackend, type Precision } from './native-backend.ts';
 import { runKernel } from './ops.ts';
 
 /**
@@ -37,17 +37,52 @@ export function measurePeak(precision: Precision = 'float32'): number | undefine
  * @throws BackendError on another backend than `native`.
  */
 export function storeAsBfloat16(weight: tf.Variable): void {
-  if (!nativeBackend()) {
-    throw new BackendError(
-      `storeAsBfloat16: needs the native backend, got '${tf.getBackend()}'; keep weights in float32 here`,
-    );
-  }
+  requireNative('storeAsBfloat16');
   const [halves] = runKernel('StoreBfloat16', { x: weight });
   weight.assign(halves as tf.Variable);
   halves.dispose();
 }
 
-/** Whether {@link storeAsBfloat16} made a tensor what it is. */
+/**
+ * A weight from the bits of bfloat16 numbers, as checkpoints hold them, without a float32 copy on the way; the same as
+ * {@link storeAsBfloat16} of their values.
+ *
+ * @param bits as many as the shape has elements; copied
+ * @throws BackendError on another backend than `native`; Error where bits and shape do not fit
+ */
+export function bfloat16Variable(bits: Uint16Array, shape: number[]): tf.Variable {
+  const backend = requireNative('bfloat16Variable');
+  if (bits.length !== tf.util.sizeFromShape(shape)) {
+    throw new Error(
+      `bfloat16Variable: got ${bits.length} numbers, expected as many as the shape [${shape}] has`,
+    );
+  }
+  const { info, values } = backend.allocateHalves(shape);
+  values.set(bits);
+  const initial = tf.engine().makeTensorFromTensorInfo(info);
+  const weight = tf.variable(initial);
+  initial.dispose();
+  return weight;
+}
+
+/**
+ * The numbers of a weight that is stored as bfloat16, as bits: its memory itself, not a copy, so that a table of
+ * gigabytes is saved or changed in place without another one. Undefined for a tensor in float32.
+ */
+export function bfloat16Bits(tensor: tf.Tensor): Uint16Array | undefined {
+  const stored = nativeBackend()?.stored(tensor);
+  return stored instanceof Uint16Array ? stored : undefined;
+}
+
+/** Whether a tensor's numbers are stored as bfloat16. */
 export function isStoredAsBfloat16(tensor: tf.Tensor): boolean {
-  return nativeBackend()?.stored(tensor) instanceof Uint16Array;
+  return bfloat16Bits(tensor) !== undefined;
+}
+
+function requireNative(op: string): NativeBackend {
+  const backend = nativeBackend();
+  if (backend) return backend;
+  throw new BackendError(
+    `${op}: needs the native backend, got '${tf.getBackend()}'; keep weights in float32 here`,
+  );
 }
