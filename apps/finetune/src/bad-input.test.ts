@@ -61,6 +61,12 @@ describe('model', () => {
     );
   });
 
+  it('rows beyond its context', async () => {
+    expect(await complaint(...set('train.max_length=129'))).toMatch(
+      /^meap-finetune: train\.max_length: got 129, expected at most 128, the max_position_embeddings of DIR/,
+    );
+  });
+
   it('a shard that is missing', async () => {
     const broken = bench.path('no-weights');
     cpSync(bench.path('model'), broken, { recursive: true });

@@ -16,6 +16,7 @@ import {
   saveLlama,
   saveLora,
 } from '@meap/llama-model';
+import { ConfigurationError } from '@meap/recipe-cli';
 import {
   addMaskToken,
   type ChatTemplate,
@@ -45,11 +46,17 @@ export interface ModelParts {
 /**
  * Reads config, tokenizer and chat template of the model to fine-tune; no weights.
  *
- * @throws ConfigError, TokenizerError, TemplateError; TemplateError also where the tokenizer has more ids than the
+ * @throws ConfigurationError for rows beyond the model's context; ConfigError, TokenizerError, TemplateError; TemplateError also where the tokenizer has more ids than the
  *   model has embeddings
  */
-export function loadModelParts({ model, data, masking }: FinetuneConfig): ModelParts {
+export function loadModelParts({ model, data, masking, train }: FinetuneConfig): ModelParts {
   const config = readModelConfig(model.path);
+  if (train.max_length > config.max_position_embeddings) {
+    throw new ConfigurationError([
+      `train.max_length: got ${train.max_length}, expected at most ${config.max_position_embeddings}, ` +
+        `the max_position_embeddings of ${model.path}`,
+    ]);
+  }
   const plain = loadTokenizer(model.path);
   if (plain.vocabSize > config.vocab_size) {
     throw new TemplateError(
