@@ -11,6 +11,7 @@ const packages = [
   'evals',
   'recipe-cli',
   'trainer',
+  'collectives',
   'test-support',
 ];
 

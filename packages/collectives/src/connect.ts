@@ -1,0 +1,111 @@
+import { requireCount, requireLengths, requireRoot, requireSummable } from './checks.ts';
+import type { Collectives, Exchangeable } from './collectives.ts';
+import { CollectivesError, CollectiveTimeoutError } from './errors.ts';
+import { KIND, loadMpiAddon, type MpiAddon } from './mpi-addon.ts';
+import { singleProcess } from './single-process.ts';
+
+/** Options of {@link connect}. */
+export interface ConnectOptions {
+  /** Seconds that an operation, once begun, waits for the other ranks; 600 unless given. */
+  timeoutSeconds?: number;
+}
+
+/**
+ * How many ranks a launcher says it started: Open MPI's and MPICH's mpirun, and srun, which speaks PMI-2 or PMIx.
+ * Undefined where nothing launched this process.
+ */
+export function launchedRanks(env: NodeJS.ProcessEnv = process.env): number | undefined {
+  const size = env.OMPI_COMM_WORLD_SIZE ?? env.PMI_SIZE ?? (env.PMIX_RANK ? env.SLURM_NTASKS : undefined);
+  return size === undefined ? undefined : Number(size);
+}
+
+let connection: Collectives | undefined;
+
+/**
+ * Connects the ranks that `mpirun` or `srun` started; a process that nothing launched is a single one.
+ *
+ * A process has one connection: a second call gives the same, one after `close` fails, as in MPI itself.
+ *
+ * @throws CollectivesError where ranks were launched but MPI cannot be used, with what to do
+ */
+export async function connect({ timeoutSeconds = 600 }: ConnectOptions = {}): Promise<Collectives> {
+  if (!(timeoutSeconds > 0)) {
+    throw new CollectivesError(
+      `connect: got timeoutSeconds ${timeoutSeconds}, expected a number of seconds above 0`,
+    );
+  }
+  const expected = launchedRanks();
+  connection ??=
+    expected === undefined ? singleProcess() : connectMpi(loadMpiAddon(), expected, timeoutSeconds);
+  return connection;
+}
+
+function connectMpi(addon: MpiAddon, expected: number, timeoutSeconds: number): Collectives {
+  const [rank, size, version] = addon.start();
+  const library = version.replaceAll('\0', '').split(/[\n,]/)[0].replace(/\s+/g, ' ').trim();
+  if (size !== expected) {
+    // What one MPI's launcher starts, another MPI's library takes for processes on their own.
+    throw new CollectivesError(
+      `connect: the launcher started ${expected} ranks and ${library} sees ${size}: they are of different MPIs; ` +
+        'rebuild with MPICXX=the compiler of the launcher’s MPI npm rebuild @meap/collectives',
+    );
+  }
+  let outstanding = 0;
+  let closed = false;
+
+  async function run(
+    operation: keyof typeof KIND,
+    root: number,
+    send?: Exchangeable,
+    receive?: Exchangeable,
+  ): Promise<void> {
+    if (closed) throw new CollectivesError(`${operation}: the connection is closed, expected it open`);
+    if (outstanding++ === 0) addon.hold(true);
+    try {
+      await addon.submit(KIND[operation], root, timeoutSeconds, send, receive);
+    } catch (cause) {
+      const { code, message } = cause as NodeJS.ErrnoException;
+      if (code === 'TIMEOUT') {
+        throw new CollectiveTimeoutError(
+          `${operation}: rank ${rank} of ${size} has waited ${timeoutSeconds} s for the others: one of them ended, was ` +
+            'stopped or cannot be reached; start the run again, it resumes from its last checkpoint',
+          { cause },
+        );
+      }
+      throw new CollectivesError(`${operation}: rank ${rank} of ${size}: ${message}`, { cause });
+    } finally {
+      if (--outstanding === 0) addon.hold(false);
+    }
+  }
+
+  return {
+    rank,
+    size,
+    library,
+    async allReduce(values) {
+      requireSummable('allReduce', values);
+      requireCount('allReduce', values);
+      await run('allReduce', 0, values, values);
+    },
+    async reduceScatter(values, own) {
+      requireSummable('reduceScatter', values);
+      requireLengths('reduceScatter', values, own, size);
+      await run('reduceScatter', 0, values, own);
+    },
+    async allGather(own, values) {
+      requireLengths('allGather', values, own, size);
+      await run('allGather', 0, own, values);
+    },
+    async broadcast(values, root = 0) {
+      requireRoot(root, size);
+      requireCount('broadcast', values);
+      await run('broadcast', root, values, values);
+    },
+    barrier: () => run('barrier', 0),
+    async close() {
+      if (closed) return;
+      closed = true;
+      addon.stop();
+    },
+  };
+}

@@ -1,0 +1,46 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { CollectivesError, connect, launchedRanks, singleProcess } from './index.ts';
+
+it('one rank: sums and gathered values are its own', async () => {
+  const ranks = singleProcess();
+  expect([ranks.rank, ranks.size, ranks.library]).toEqual([0, 1, 'single process']);
+  await fc.assert(
+    fc.asyncProperty(fc.float32Array(), async (given) => {
+      const values = given.slice();
+      await ranks.allReduce(values);
+      await ranks.broadcast(values);
+      await ranks.barrier();
+      expect(values).toEqual(given);
+      const [own, all] = [new Float32Array(given.length), new Float32Array(given.length)];
+      await ranks.reduceScatter(values, own);
+      await ranks.allGather(own, all);
+      expect(all).toEqual(given);
+    }),
+  );
+});
+
+it('one rank refuses what several would', async () => {
+  const ranks = singleProcess();
+  await expect(ranks.reduceScatter(new Float32Array(4), new Float32Array(2))).rejects.toThrow(
+    CollectivesError,
+  );
+  await expect(ranks.allGather(new Uint8Array(1), new Uint8Array(2))).rejects.toThrow(
+    'got 1 elements a rank',
+  );
+  await expect(ranks.broadcast(new Float32Array(1), 1)).rejects.toThrow(
+    'got root 1, expected a rank from 0 to 0',
+  );
+  await expect(ranks.allReduce(new Uint8Array(1) as never)).rejects.toThrow('allReduce: got Uint8Array');
+});
+
+it('a process that nothing launched is alone, and refuses a timeout that is none', async () => {
+  expect(launchedRanks({})).toBeUndefined();
+  expect(launchedRanks({ OMPI_COMM_WORLD_SIZE: '4' })).toBe(4);
+  expect(launchedRanks({ PMI_SIZE: '8', PMI_RANK: '3' })).toBe(8);
+  expect(launchedRanks({ PMIX_RANK: '0', SLURM_NTASKS: '2' })).toBe(2);
+  // A script within an allocation of Slurm was not launched as a rank.
+  expect(launchedRanks({ SLURM_NTASKS: '2', SLURM_PROCID: '0' })).toBeUndefined();
+  expect((await connect()).size).toBe(1);
+  await expect(connect({ timeoutSeconds: 0 })).rejects.toThrow('got timeoutSeconds 0');
+});

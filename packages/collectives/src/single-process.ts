@@ -1,0 +1,28 @@
+import { requireLengths, requireRoot, requireSummable } from './checks.ts';
+import type { Collectives, Exchangeable, Summable } from './collectives.ts';
+
+/** The operations among one rank: sums are the values themselves, and nothing is exchanged. */
+export function singleProcess(): Collectives {
+  return {
+    rank: 0,
+    size: 1,
+    library: 'single process',
+    async allReduce(values) {
+      requireSummable('allReduce', values);
+    },
+    async reduceScatter<Values extends Summable>(values: Values, own: Values) {
+      requireSummable('reduceScatter', values);
+      requireLengths('reduceScatter', values, own, 1);
+      own.set(values as never);
+    },
+    async allGather<Values extends Exchangeable>(own: Values, values: Values) {
+      requireLengths('allGather', values, own, 1);
+      values.set(own as never);
+    },
+    async broadcast(_values, root = 0) {
+      requireRoot(root, 1);
+    },
+    async barrier() {},
+    async close() {},
+  };
+}
