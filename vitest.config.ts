@@ -5,6 +5,7 @@ const packages = [
   'tensor-kernels',
   'safetensors',
   'llama-model',
+  'long-context-extension',
   'meap-masking',
   'sft-duplication',
   'token-dataset',

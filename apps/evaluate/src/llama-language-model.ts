@@ -9,7 +9,7 @@ import type {
   Score,
   ScoreRequest,
 } from '@meap/evals';
-import { attentionMaps, type Llama } from '@meap/llama-model';
+import { attentionMaps, contextLengthOf, type Llama } from '@meap/llama-model';
 import { type BackendDescription, embedding } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
@@ -93,7 +93,7 @@ class LlamaLanguageModel implements OpenLanguageModel {
   constructor({ name, fingerprint, model, tokenizer, textTokenizer, backend, precision }: Parts) {
     this.name = name;
     this.fingerprint = fingerprint;
-    this.contextLength = model.config.max_position_embeddings;
+    this.contextLength = contextLengthOf(model.config);
     this.tokenizer = textTokenizer;
     this.backend = backend;
     this.precision = precision;

@@ -1,5 +1,11 @@
 /** Answers of a model to questions, while training and in a chat. */
-import { ContextLengthError, type GenerateOptions, generate, type Llama } from '@meap/llama-model';
+import {
+  ContextLengthError,
+  contextLengthOf,
+  type GenerateOptions,
+  generate,
+  type Llama,
+} from '@meap/llama-model';
 import type { ChatEncoder, Conversation, Tokenizer } from '@meap/token-dataset';
 
 /** A model that answers. */
@@ -23,7 +29,7 @@ export async function* streamAnswer(
   options: GenerateOptions = {},
 ): AsyncGenerator<string, void, undefined> {
   const promptIds = await encoder.encodePrompt(conversation);
-  const room = model.config.max_position_embeddings - promptIds.length;
+  const room = contextLengthOf(model.config) - promptIds.length;
   if (room < 1) {
     throw new ContextLengthError(
       `the conversation of ${promptIds.length} tokens fills the context of ${promptIds.length + room}; start a new one`,

@@ -1,6 +1,6 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
-import { generate, type Llama, loadLlama, saveLlama } from '@meap/llama-model';
+import { contextLengthOf, generate, type Llama, loadLlama, saveLlama } from '@meap/llama-model';
 import { ConfigurationError, warmupSteps } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import {
@@ -99,7 +99,7 @@ async function sampler(
   tokenizer: Tokenizer,
 ): Promise<(step: number) => Promise<SampleRows>> {
   const { max_new_tokens: maxNewTokens, temperature } = samples;
-  const context = model.config.max_position_embeddings;
+  const context = contextLengthOf(model.config);
   const prompts = await Promise.all(
     samples.prompts.map(async (prompt) => ({ prompt, ids: await encodePrompt(tokenizer, prompt) })),
   );

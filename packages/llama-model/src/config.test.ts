@@ -20,6 +20,7 @@ const llama3 = {
   high_freq_factor: 4,
   original_max_position_embeddings: 8192,
 };
+const yarn = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 4096 };
 const mistral = { model_type: 'mistral', num_key_value_heads: 2 };
 const qwen2 = { model_type: 'qwen2', num_key_value_heads: 2 };
 const windowed = ['full_attention', 'sliding_attention'];
@@ -105,9 +106,13 @@ describe('parseConfig', () => {
     [{ rope_scaling: { ...llama3, high_freq_factor: 1 } }, 'config.rope_scaling.high_freq_factor', 'above'],
     [{ rope_scaling: { ...llama3, factor: 0.5 } }, 'config.rope_scaling.factor', 'from 1'],
     [{ rope_scaling: { ...llama3, beta_fast: 32 } }, 'config.rope_scaling.beta_fast', 'llama3'],
-    [{ rope_scaling: { type: 'linear', factor: 2 } }, 'config.rope_scaling.rope_type', '"llama3"'],
+    [{ rope_scaling: { type: 'longrope', factor: 2 } }, 'config.rope_scaling.rope_type', '"llama3"'],
+    [{ rope_scaling: { type: 'linear' } }, 'config.rope_scaling.factor', 'from 1'],
+    [{ rope_scaling: { type: 'dynamic', factor: 0 } }, 'config.rope_scaling.factor', 'from 1'],
+    [{ rope_scaling: { ...yarn, beta_fast: 1 } }, 'config.rope_scaling.beta_fast', 'above beta_slow'],
+    [{ rope_scaling: { ...yarn, mscale: 1 } }, 'config.rope_scaling.mscale', 'yarn'],
     [{ rope_scaling: llama3, rope_parameters: { rope_theta: 1e4 } }, 'config.rope_parameters', 'the same'],
-    [{ rope_parameters: { rope_type: 'yarn' } }, 'config.rope_parameters.rope_type', '"default"'],
+    [{ rope_parameters: { rope_type: 'constructor' } }, 'config.rope_parameters.rope_type', '"default"'],
     [
       { rope_parameters: { partial_rotary_factor: 0.5 } },
       'config.rope_parameters.partial_rotary_factor',

@@ -25,7 +25,7 @@ export interface LlamaConfig {
   readonly num_key_value_heads: number;
   /** Width of one head, even; `hidden_size / num_attention_heads` unless given. */
   readonly head_dim: number;
-  /** Longest context in tokens; positions beyond it are refused. */
+  /** Longest context in tokens, positions beyond it are refused; with dynamic RoPE scaling, that of the training. */
   readonly max_position_embeddings: number;
   readonly rms_norm_eps: number;
   /** Base of the rotary embedding's geometric series of wavelengths. */

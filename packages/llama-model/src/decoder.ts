@@ -3,6 +3,7 @@ import { ContextLengthError, GenerateOptionError } from './errors.ts';
 import { KeyValueCache } from './key-value-cache.ts';
 import type { Llama } from './model.ts';
 import { type RandomKey, randomKey, uniform } from './random.ts';
+import { contextLengthOf } from './rotary-frequencies.ts';
 import { requireSamplingOptions, type SamplingOptions, sampleToken } from './sampling.ts';
 
 /** Options of `generate`. */
@@ -94,7 +95,7 @@ export class Decoder {
    * Takes a text in; the next steps read its prompt and continue it.
    *
    * @param promptIds at least one token id
-   * @throws ContextLengthError when prompt and new tokens do not fit `max_position_embeddings`
+   * @throws ContextLengthError when prompt and new tokens do not fit `contextLengthOf`
    * @throws GenerateOptionError for impossible options
    */
   start(promptIds: ArrayLike<number>, options: DecodeOptions = {}): DecodedText {
@@ -109,7 +110,10 @@ export class Decoder {
       maxNewTokens,
       stopIds: new Set(options.stopIds ?? (typeof eos === 'number' ? [eos] : (eos ?? []))),
       key: randomKey(options.seed ?? 0, 'generate'),
-      cache: new KeyValueCache({ capacity: promptIds.length + Math.min(maxNewTokens, EXPECTED_TOKENS) }),
+      cache: new KeyValueCache({
+        capacity: promptIds.length + Math.min(maxNewTokens, EXPECTED_TOKENS),
+        textLength: promptIds.length,
+      }),
     };
     if (maxNewTokens > 0) this.#running.add(text);
     return text;
@@ -210,7 +214,7 @@ function isReading({ prompt, cache }: Running): boolean {
 
 /** The most tokens to add to a prompt. */
 function requireRoom({ config }: Llama, promptLength: number, wanted: number | undefined): number {
-  const limit = config.max_position_embeddings;
+  const limit = contextLengthOf(config);
   if (promptLength === 0) {
     throw new GenerateOptionError('prompt: got no ids, expected at least one; begin with the BOS id');
   }

@@ -44,7 +44,7 @@ export class TokenInputError extends Error {
   }
 }
 
-/** More positions than the model's context (`max_position_embeddings`) has. */
+/** More positions than the model's context has (`contextLengthOf`). */
 export class ContextLengthError extends Error {
   constructor(message: string) {
     super(message);

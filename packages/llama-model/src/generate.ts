@@ -8,7 +8,7 @@ import type { Llama } from './model.ts';
  * sequence, as in transformers. Leaving the loop early frees everything.
  *
  * @param promptIds at least one token id
- * @throws ContextLengthError when prompt and new tokens do not fit `max_position_embeddings`
+ * @throws ContextLengthError when prompt and new tokens do not fit `contextLengthOf`
  * @throws GenerateOptionError, TokenInputError for impossible options and ids
  */
 export async function* generate(

@@ -43,6 +43,18 @@ export { loadLora, type SaveLoraOptions, saveLora } from './lora-checkpoint.ts';
 export { createLlama, type ForwardOptions, Llama, type LossSum } from './model.ts';
 export { countParameters, flopsPerToken, parameterShapes } from './parameters.ts';
 export { type PresetName, presets } from './presets.ts';
-export type { RopeScaling } from './rope-scaling.ts';
+export type {
+  DynamicScaling,
+  LinearScaling,
+  Llama3Scaling,
+  RopeScaling,
+  YarnScaling,
+} from './rope-scaling.ts';
+export {
+  contextLengthOf,
+  type RotaryConfig,
+  type RotaryFrequencies,
+  rotaryFrequencies,
+} from './rotary-frequencies.ts';
 export type { SamplingOptions } from './sampling.ts';
 export type { LayerType } from './windows.ts';

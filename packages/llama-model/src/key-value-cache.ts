@@ -19,12 +19,18 @@ const LEAST_GROWTH = 64;
  */
 export class KeyValueCache {
   #length = 0;
+  /** Tokens of the text that is read into it, where known. */
+  readonly textLength: number;
   readonly #capacity: number;
   readonly #layers: LayerCache[] = [];
 
-  /** @param options `capacity`: tokens to make room for at once, where the length to come is known. */
-  constructor({ capacity = 0 }: { capacity?: number } = {}) {
+  /**
+   * @param options `capacity`: tokens to make room for at once, where the length to come is known; `textLength`: tokens
+   *   of the text that is going to be read in pieces, which the angles of dynamic RoPE scaling depend on
+   */
+  constructor({ capacity = 0, textLength = 0 }: { capacity?: number; textLength?: number } = {}) {
     this.#capacity = capacity;
+    this.textLength = textLength;
   }
 
   /** Number of positions held. */

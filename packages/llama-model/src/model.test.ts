@@ -8,6 +8,7 @@ import { createLlama, Llama, loadLlama } from './index.ts';
 import { variable } from './model.ts';
 import { BLOCK_WEIGHTS, EMBEDDING, FINAL_NORM, HEAD, parameterShapes } from './parameters.ts';
 import { normals, randomKey } from './random.ts';
+import { rotaryFrequencies } from './rotary-frequencies.ts';
 import { rotaryTables } from './rotary-tables.ts';
 import { backends, distance, expected, fixture, tokens } from './testing.ts';
 
@@ -319,7 +320,8 @@ test('a model refuses parameters that are not its config’s', () => {
 describe('rotaryTables', () => {
   test('hold float32 angles, exact to the last digits far out', () => {
     const [headDim, theta, position] = [8, 640_000, 65_535];
-    const tables = rotaryTables(position + 1, headDim, theta);
+    const config = { head_dim: headDim, rope_theta: theta, max_position_embeddings: position + 1 };
+    const tables = rotaryTables(position + 1, rotaryFrequencies(config));
     const cos = tables.cos.dataSync().slice(-4);
     for (let pair = 0; pair < 4; pair++) {
       const angle = Math.fround(position * Math.fround(1 / Math.fround(theta ** (pair / 4))));

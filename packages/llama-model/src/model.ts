@@ -30,7 +30,7 @@ import {
 import * as tf from '@tensorflow/tfjs';
 import type { LlamaConfig } from './config.ts';
 import { type DropoutKey, dropout } from './dropout.ts';
-import { AdapterError, ContextLengthError, TokenInputError } from './errors.ts';
+import { AdapterError } from './errors.ts';
 import { initialValues } from './initialization.ts';
 import {
   countMask,
@@ -52,7 +52,7 @@ import {
   type Projection,
   parameterShapes,
 } from './parameters.ts';
-import { type RotaryTables, rotaryTables } from './rotary-tables.ts';
+import { RotaryAngles } from './rotary-tables.ts';
 import { correctLogits, replaceRows, type TokenRows, tiedCrossEntropy, withTokenRows } from './token-rows.ts';
 import { attentionWindow } from './windows.ts';
 
@@ -106,8 +106,7 @@ export class Llama {
   /** The model's own weights by Hugging Face name, in the order of the forward pass; frozen under an adapter. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
   #adapter: LoraAdapter | undefined;
-  // By number of positions: with the frozen config, all that a table depends on.
-  readonly #tables = new Map<number, RotaryTables>();
+  readonly #angles: RotaryAngles;
 
   /**
    * @param parameters one variable for each of `parameterShapes(config)`; the model owns them from here on
@@ -116,6 +115,7 @@ export class Llama {
   constructor(config: LlamaConfig, parameters: ReadonlyMap<string, tf.Variable>) {
     requireParameters(config, parameters);
     this.config = config;
+    this.#angles = new RotaryAngles(config);
     this.parameters = parameters;
   }
 
@@ -164,7 +164,7 @@ export class Llama {
     requireDropout(adapter, options);
 
     return tf.tidy(() => {
-      const rotary = this.#rotary(ids_BT, options.positions, caches);
+      const rotary = this.#angles.of(ids_BT, options.positions, caches);
       let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
       if (adapter?.tokenRows) x_BTE = withTokenRows(x_BTE, ids_BT, adapter.tokenRows);
       for (let layer = 0; layer < numLayers; layer++) {
@@ -255,8 +255,7 @@ export class Llama {
   dispose(): void {
     tf.dispose([...this.parameters.values()]);
     this.#adapter?.dispose();
-    for (const { cos, sin } of this.#tables.values()) tf.dispose([cos, sin]);
-    this.#tables.clear();
+    this.#angles.dispose();
   }
 
   /** A block's tensors by their names within the block: those that gradients flow to, and the others. */
@@ -295,43 +294,6 @@ export class Llama {
   #unmerged(): LoraAdapter | undefined {
     return this.#adapter?.merged ? undefined : this.#adapter;
   }
-
-  /** cos and sin of the tokens' positions: [T, D/2], or [B, T, D/2] where positions are given. */
-  #rotary(
-    ids_BT: tf.Tensor2D,
-    given: tf.Tensor2D | undefined,
-    caches: readonly KeyValueCache[],
-  ): [cos: tf.Tensor, sin: tf.Tensor] {
-    const { max_position_embeddings: limit, head_dim, rope_theta, rope_scaling } = this.config;
-    const start = caches[0]?.length ?? 0;
-    const positions = given ?? differentPositions(ids_BT, caches);
-    let end = start + ids_BT.shape[1];
-    if (positions) {
-      requireSameShape('positions', positions, ids_BT);
-      end = 0;
-      for (const position of positions.dataSync()) {
-        if (position < 0) throw new TokenInputError(`positions: negative, got ${position}`);
-        end = Math.max(end, position + 1);
-      }
-    }
-    if (end > limit) {
-      throw new ContextLengthError(
-        `position ${end - 1} is beyond the context, max_position_embeddings is ${limit}; use shorter rows`,
-      );
-    }
-    const rows = Math.min(limit, Math.max(256, 2 ** Math.ceil(Math.log2(end))));
-    let tables = this.#tables.get(rows);
-    if (!tables) {
-      tables = rotaryTables(rows, head_dim, rope_theta, rope_scaling);
-      tf.keep(tables.cos);
-      tf.keep(tables.sin);
-      this.#tables.set(rows, tables);
-    }
-    const { cos, sin } = tables;
-    // A gather with a kernel of its own.
-    if (positions) return [embedding(positions, cos), embedding(positions, sin)];
-    return [cos.slice(start, end - start), sin.slice(start, end - start)];
-  }
 }
 
 /** What a block needs besides its hidden states. */
@@ -348,14 +310,6 @@ interface BlockContext {
   readonly caches: readonly KeyValueCache[];
   readonly layer: number;
   readonly onAttention?: ForwardOptions['onAttention'];
-}
-
-/** Positions `[B, T]` of rows whose caches hold different numbers of tokens. */
-function differentPositions(ids_BT: tf.Tensor2D, caches: readonly KeyValueCache[]): tf.Tensor2D | undefined {
-  if (caches.every(({ length }) => length === caches[0].length)) return undefined;
-  const T = ids_BT.shape[1];
-  const positions = caches.flatMap(({ length }) => Array.from({ length: T }, (_, t) => length + t));
-  return tf.tensor2d(positions, ids_BT.shape, 'int32');
 }
 
 /** One transformer block. */

@@ -1,7 +1,39 @@
 import { ConfigKeys } from './config-keys.ts';
 
-/** Llama 3.1's rescaling of rotary frequencies for contexts longer than it was pre-trained on. */
-export interface RopeScaling {
+/** Linear interpolation of positions (Chen et al. 2023, arXiv 2306.15595, eq. 4). */
+export interface LinearScaling {
+  readonly rope_type: 'linear';
+  /** Divides every frequency. */
+  readonly factor: number;
+}
+
+/** NTK-aware scaling whose base grows with the text (bloc97 and emozilla 2023). */
+export interface DynamicScaling {
+  readonly rope_type: 'dynamic';
+  /**
+   * How steeply the base grows. `max_position_embeddings` stays the context of the training, as transformers has it;
+   * positions to `factor` times that are taken.
+   */
+  readonly factor: number;
+}
+
+/** YaRN (Peng et al. 2023, arXiv 2309.00071): interpolation by parts, and logits of another temperature. */
+export interface YarnScaling {
+  readonly rope_type: 'yarn';
+  /** Divides the frequencies of long wavelengths. */
+  readonly factor: number;
+  /** Context of the pre-training, in tokens. */
+  readonly original_max_position_embeddings: number;
+  /** Pairs that turn more often than this in the original context are left alone; 32 by default. */
+  readonly beta_fast?: number;
+  /** Pairs that turn less often than this in the original context are interpolated in full; 1 by default. */
+  readonly beta_slow?: number;
+  /** Factor of queries and keys; 0.1 · ln(factor) + 1 by default. */
+  readonly attention_factor?: number;
+}
+
+/** Llama 3.1's rescaling for contexts longer than it was pre-trained on. */
+export interface Llama3Scaling {
   readonly rope_type: 'llama3';
   /** Divides the frequencies of long wavelengths. */
   readonly factor: number;
@@ -13,6 +45,9 @@ export interface RopeScaling {
   readonly original_max_position_embeddings: number;
 }
 
+/** Rescaling of the rotary frequencies, under the keys of Hugging Face's config.json. */
+export type RopeScaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling;
+
 /** Base and rescaling of the rotary embedding. */
 export interface Rope {
   rope_theta: number;
@@ -22,7 +57,7 @@ export interface Rope {
 /**
  * Takes the rotary keys in the spelling of transformers 4 (`rope_theta`, `rope_scaling`) or 5 (`rope_parameters`).
  *
- * @throws ConfigError for a rescaling other than llama3, and for two spellings that disagree
+ * @throws ConfigError for a rescaling that is none of {@link RopeScaling}, and for two spellings that disagree
  */
 export function takeRope(keys: ConfigKeys): Rope {
   const spelling4 = keys.take('rope_scaling');
@@ -51,17 +86,46 @@ export function takeRope(keys: ConfigKeys): Rope {
 
 function parseRope(source: unknown, path: string): Partial<Rope> {
   const keys = new ConfigKeys(source, path, 'an object such as {"rope_type": "llama3", …}');
-  // Early files of Llama 3.1 say `type`.
+  // Early files of Llama 3.1 and the files of 2023 say `type`.
   const legacyType = keys.take('type');
   const type = keys.take('rope_type') ?? legacyType ?? 'default';
   keys.takeNeutral({ partial_rotary_factor: 1 });
   const rope: Partial<Rope> = {};
   if (keys.has('rope_theta')) rope.rope_theta = keys.positive('rope_theta');
-  if (type === 'llama3') {
+  const take = typeof type === 'string' && Object.hasOwn(SCALINGS, type) ? SCALINGS[type] : undefined;
+  if (take) rope.rope_scaling = Object.freeze(take(keys));
+  else if (type !== 'default') {
+    const known = ['default', ...Object.keys(SCALINGS)].map((name) => JSON.stringify(name)).join(', ');
+    throw keys.refusal('rope_type', type, `one of ${known}`, 'no other RoPE scaling is implemented');
+  }
+  keys.requireNoMore(new Set(), take ? `a key of RoPE scaling "${type}"` : 'only rope_type and rope_theta');
+  return rope;
+}
+
+/** Reads a rescaling's keys, in an order that two spellings can be compared by. */
+const SCALINGS: Readonly<Record<string, (keys: ConfigKeys) => RopeScaling>> = {
+  linear: (keys) => ({ rope_type: 'linear', factor: factor(keys) }),
+  dynamic: (keys) => ({ rope_type: 'dynamic', factor: factor(keys) }),
+  yarn: (keys) => {
+    const scaling: YarnScaling = {
+      rope_type: 'yarn',
+      factor: factor(keys),
+      original_max_position_embeddings: keys.count('original_max_position_embeddings'),
+      ...(keys.has('attention_factor') && { attention_factor: keys.positive('attention_factor') }),
+      ...(keys.has('beta_fast') && { beta_fast: keys.positive('beta_fast') }),
+      ...(keys.has('beta_slow') && { beta_slow: keys.positive('beta_slow') }),
+    };
+    const { beta_fast = 32, beta_slow = 1 } = scaling;
+    if (beta_fast <= beta_slow) {
+      throw keys.refusal('beta_fast', beta_fast, `a number above beta_slow (${beta_slow})`);
+    }
+    return scaling;
+  },
+  llama3: (keys) => {
     const low_freq_factor = keys.positive('low_freq_factor');
-    rope.rope_scaling = Object.freeze({
-      rope_type: type,
-      factor: keys.number('factor', 'a number from 1', (value) => value >= 1),
+    return {
+      rope_type: 'llama3',
+      factor: factor(keys),
       low_freq_factor,
       high_freq_factor: keys.number(
         'high_freq_factor',
@@ -69,30 +133,10 @@ function parseRope(source: unknown, path: string): Partial<Rope> {
         (value) => value > low_freq_factor,
       ),
       original_max_position_embeddings: keys.count('original_max_position_embeddings'),
-    });
-  } else if (type !== 'default') {
-    throw keys.refusal('rope_type', type, '"default" or "llama3"', 'no other RoPE scaling is implemented');
-  }
-  keys.requireNoMore(
-    new Set(),
-    type === 'llama3' ? 'a key of RoPE scaling "llama3"' : 'only rope_type and rope_theta',
-  );
-  return rope;
-}
+    };
+  },
+};
 
-/**
- * A rotary frequency under Llama 3.1's rescaling: kept where the wavelength is short, divided by `factor` where it
- * is long, interpolated in between. Rounded to float32 where transformers rounds.
- */
-export function scaledFrequency(frequency: number, scaling: RopeScaling): number {
-  const { factor, low_freq_factor: low, high_freq_factor: high } = scaling;
-  const context = scaling.original_max_position_embeddings;
-  const wavelength = Math.fround((2 * Math.PI) / frequency);
-  if (wavelength < context / high) return frequency;
-  const divided = Math.fround(frequency / factor);
-  if (wavelength > context / low) return divided;
-  const smooth = Math.fround(Math.fround(Math.fround(context / wavelength) - low) / (high - low));
-  return Math.fround(
-    Math.fround(Math.fround(Math.fround(1 - smooth) * frequency) / factor) + Math.fround(smooth * frequency),
-  );
+function factor(keys: ConfigKeys): number {
+  return keys.number('factor', 'a number from 1', (value) => value >= 1);
 }

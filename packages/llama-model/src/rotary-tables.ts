@@ -1,5 +1,14 @@
+import { embedding } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
-import { type RopeScaling, scaledFrequency } from './rope-scaling.ts';
+import { ContextLengthError, TokenInputError } from './errors.ts';
+import { requireSameShape } from './input-checks.ts';
+import type { KeyValueCache } from './key-value-cache.ts';
+import {
+  contextLengthOf,
+  type RotaryConfig,
+  type RotaryFrequencies,
+  rotaryFrequencies,
+} from './rotary-frequencies.ts';
 
 /** cos and sin of every rotation angle, `[positions, head_dim / 2]`. */
 export interface RotaryTables {
@@ -8,28 +17,123 @@ export interface RotaryTables {
 }
 
 /**
- * Rotation angles of positions 0 … numPositions − 1 for the rotary embedding (Su et al. 2021).
+ * Rotation angles of positions for the rotary embedding (Su et al. 2021).
  *
  * Angles are float32 products of the position and a float32 frequency, as PyTorch computes them; cos and
  * sin are then taken in float64. In bfloat16, or with a backend's fast sine, angles near 64K would be noise.
+ *
+ * @param positions how many, counted from 0, or which
  */
 export function rotaryTables(
-  numPositions: number,
-  headDim: number,
-  theta: number,
-  scaling?: RopeScaling,
+  positions: number | ArrayLike<number>,
+  { radiansPerToken, attentionFactor }: RotaryFrequencies,
 ): RotaryTables {
-  const half = headDim / 2;
+  const half = radiansPerToken.length;
+  const numPositions = typeof positions === 'number' ? positions : positions.length;
   const cos = new Float32Array(numPositions * half);
   const sin = new Float32Array(numPositions * half);
-  for (let pair = 0; pair < half; pair++) {
-    const frequency = Math.fround(1 / Math.fround(theta ** ((2 * pair) / headDim)));
-    const radiansPerToken = scaling ? scaledFrequency(frequency, scaling) : frequency;
-    for (let position = 0; position < numPositions; position++) {
-      const angle = Math.fround(position * radiansPerToken);
-      cos[position * half + pair] = Math.cos(angle);
-      sin[position * half + pair] = Math.sin(angle);
+  for (let i = 0; i < numPositions; i++) {
+    const position = typeof positions === 'number' ? i : positions[i];
+    for (let pair = 0; pair < half; pair++) {
+      const angle = Math.fround(position * radiansPerToken[pair]);
+      cos[i * half + pair] = Math.cos(angle) * attentionFactor;
+      sin[i * half + pair] = Math.sin(angle) * attentionFactor;
     }
   }
   return { cos: tf.tensor2d(cos, [numPositions, half]), sin: tf.tensor2d(sin, [numPositions, half]) };
+}
+
+/** The rotation angles of a model's tokens; tables are made once for as many positions as were asked for. */
+export class RotaryAngles {
+  readonly #config: RotaryConfig;
+  // By number of positions: with the frozen config, all that a table depends on.
+  readonly #tables = new Map<number, RotaryTables>();
+
+  constructor(config: RotaryConfig) {
+    this.#config = config;
+  }
+
+  /**
+   * cos and sin of the tokens' positions: `[T, D/2]`, or `[B, T, D/2]` where rows differ.
+   *
+   * @param given int32 `[B, T]`; by default 0, 1, 2, … after what a row's cache holds
+   * @throws TokenInputError for a negative position, ContextLengthError for one beyond the context
+   */
+  of(
+    ids_BT: tf.Tensor2D,
+    given: tf.Tensor2D | undefined,
+    caches: readonly KeyValueCache[],
+  ): [cos: tf.Tensor, sin: tf.Tensor] {
+    const limit = contextLengthOf(this.#config);
+    const start = caches[0]?.length ?? 0;
+    const positions = given ?? differentPositions(ids_BT, caches);
+    let end = start + ids_BT.shape[1];
+    if (positions) {
+      requireSameShape('positions', positions, ids_BT);
+      end = 0;
+      for (const position of positions.dataSync()) {
+        if (position < 0) throw new TokenInputError(`positions: negative, got ${position}`);
+        end = Math.max(end, position + 1);
+      }
+    }
+    if (end > limit) {
+      throw new ContextLengthError(
+        `position ${end - 1} is beyond the context of ${limit} tokens; use shorter rows`,
+      );
+    }
+    const textLength = Math.max(end, ...caches.map((cache) => cache.textLength));
+    if (
+      this.#config.rope_scaling?.rope_type === 'dynamic' &&
+      textLength > this.#config.max_position_embeddings
+    ) {
+      return this.#dynamic(ids_BT.shape, positions, caches, end);
+    }
+    const rows = Math.min(limit, Math.max(256, 2 ** Math.ceil(Math.log2(end))));
+    let tables = this.#tables.get(rows);
+    if (!tables) {
+      tables = rotaryTables(rows, rotaryFrequencies(this.#config, 0));
+      tf.keep(tables.cos);
+      tf.keep(tables.sin);
+      this.#tables.set(rows, tables);
+    }
+    const { cos, sin } = tables;
+    // A gather with a kernel of its own.
+    if (positions) return [embedding(positions, cos), embedding(positions, sin)];
+    return [cos.slice(start, end - start), sin.slice(start, end - start)];
+  }
+
+  dispose(): void {
+    for (const { cos, sin } of this.#tables.values()) tf.dispose([cos, sin]);
+    this.#tables.clear();
+  }
+
+  /**
+   * Angles that depend on the length of the text, made for this call alone.
+   *
+   * Without caches that is the longest of the batch, as in transformers; with caches it is each row's own. Keys in a
+   * cache keep the angles of the length at which they were read, as they do in transformers.
+   */
+  #dynamic(
+    [B, T]: [number, number],
+    positions: tf.Tensor2D | undefined,
+    caches: readonly KeyValueCache[],
+    end: number,
+  ): [cos: tf.Tensor, sin: tf.Tensor] {
+    const values = positions?.dataSync();
+    const rows = Array.from({ length: B }, (_, b) => {
+      const held = caches[b]?.length ?? 0;
+      const row = values?.subarray(b * T, (b + 1) * T) ?? Int32Array.from({ length: T }, (_, t) => held + t);
+      const textLength = caches[b] ? Math.max(held + T, caches[b].textLength) : end;
+      return rotaryTables(row as Int32Array, rotaryFrequencies(this.#config, textLength));
+    });
+    return [tf.stack(rows.map(({ cos }) => cos)), tf.stack(rows.map(({ sin }) => sin))];
+  }
+}
+
+/** Positions `[B, T]` of rows whose caches hold different numbers of tokens. */
+function differentPositions(ids_BT: tf.Tensor2D, caches: readonly KeyValueCache[]): tf.Tensor2D | undefined {
+  if (caches.every(({ length }) => length === caches[0].length)) return undefined;
+  const T = ids_BT.shape[1];
+  const positions = caches.flatMap(({ length }) => Array.from({ length: T }, (_, t) => length + t));
+  return tf.tensor2d(positions, ids_BT.shape, 'int32');
 }

@@ -1,5 +1,6 @@
 /** `meap-evaluate serve`: a model behind OpenAI's API. */
 import { basename, resolve } from 'node:path';
+import { contextLengthOf } from '@meap/llama-model';
 import { type CommandIo, ConfigurationError, EXIT, plainText } from '@meap/recipe-cli';
 import type { BackendName } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
@@ -74,7 +75,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
   const { model, backend } = await loadModel(folders, flags);
   const stop = stopOnSignals();
   try {
-    const contextLength = model.config.max_position_embeddings;
+    const contextLength = contextLengthOf(model.config);
     const name = flags.name ?? basename(resolve(flags.model));
     const maxContext = Math.min(contextLength, flags.maxContext ?? contextLength);
     const server = await startServer({

@@ -1,7 +1,7 @@
 /** The HTTP server: OpenAI's endpoints over one engine, with limits on all that a client can ask of it. */
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
-import type { Llama } from '@meap/llama-model';
+import { contextLengthOf, type Llama } from '@meap/llama-model';
 import { ConfigurationError } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
@@ -81,7 +81,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     ...options,
     texts: new TokenTexts(tokenizer),
     vocabularySize: model.config.vocab_size,
-    contextLength: Math.min(limits.maxContext, model.config.max_position_embeddings),
+    contextLength: Math.min(limits.maxContext, contextLengthOf(model.config)),
     maxSequences: limits.maxBatch + limits.maxQueue,
     stopIds: typeof eos === 'number' ? [eos] : (eos ?? []),
   };

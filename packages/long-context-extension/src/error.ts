@@ -1,0 +1,15 @@
+/** A context that cannot be extended as asked; the message says what is allowed. */
+export class ExtensionError extends Error {
+  /** What is wrong, and the value it has. */
+  readonly what: string;
+  readonly value: unknown;
+  readonly expected: string;
+
+  constructor(what: string, value: unknown, expected: string) {
+    super(`${what}: got ${JSON.stringify(value)}, expected ${expected}`);
+    this.name = 'ExtensionError';
+    this.what = what;
+    this.value = value;
+    this.expected = expected;
+  }
+}
