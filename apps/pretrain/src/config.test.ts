@@ -84,7 +84,7 @@ describe('resolveConfig', () => {
     [change('train', { warmup_ratio: 1.5 }), /^train\.warmup_ratio: got 1.5, expected a number from 0 to 1$/],
     [
       change('model', { max_position_embeddings: 8 }),
-      /^train\.sequence_length: got 16, expected at most model/,
+      /^train\.sequence_length: got 16, expected at most the model/,
     ],
     [change('model', { num_key_value_heads: 3 }), /^model\.num_key_value_heads: got 3, expected a divisor/],
     [
@@ -118,7 +118,7 @@ describe('resolveConfig', () => {
     ],
     [change('samples', { prompts: [] }), /^samples\.prompts: got \[\], expected at least one prompt/],
     [change('samples', { max_new_tokens: 16 }), /^samples\.max_new_tokens: got 16, expected less than/],
-    [{ ...tinyRecipe, model: 3 }, /^model: got 3, expected keys with values \(preset, vocab_size, /],
+    [{ ...tinyRecipe, model: 3 }, /^model: got 3, expected keys with values \(from, preset, vocab_size, /],
     [
       { ...tinyRecipe, extends: './x.yaml' },
       /^extends: got ".\/x.yaml", expected none outside a recipe file/,

@@ -5,6 +5,7 @@
  * are all optional here because it may extend another; what a whole run cannot do without is checked by `resolve`.
  */
 import { type PresetName, presets } from '@meap/llama-model';
+import { EXTENSION_METHODS } from '@meap/long-context-extension';
 import {
   checkpointSection,
   count,
@@ -25,6 +26,9 @@ import { npmTextNames } from './npm-text.ts';
 const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]];
 
 const model = z.strictObject({
+  from: text(
+    'Checkpoint to train on, a Hugging Face folder, in place of all other keys: shape, weights and tokenizer are its own; relative to this file.',
+  ).optional(),
   preset: oneOf(presetNames, 'Shape to start from; keys beside it change it.').optional(),
   vocab_size: count(
     'Rows of the embedding. Default: the tokenizer’s ids and the mask id, rounded up to a multiple of 64.',
@@ -44,6 +48,18 @@ const model = z.strictObject({
   initializer_range: positive(
     'Deviation of fresh weights; default: by shape, as the authors of MEAP do.',
   ).optional(),
+});
+
+const extension = z.strictObject({
+  context_length: count(
+    'Longest text after the extension, in tokens; default: train.sequence_length.',
+  ).optional(),
+  method: oneOf(
+    EXTENSION_METHODS,
+    'theta: another base (the paper). linear: interpolated positions. ntk, dynamic: NTK-aware, for any text or by its ' +
+      'length. yarn, llama3: by parts.',
+  ).default('theta'),
+  rope_theta: positive('The new base, with method theta; default 640000.').optional(),
 });
 
 const data = z.strictObject({
@@ -120,6 +136,7 @@ const samples = z.strictObject({
 export const configSchema = z.strictObject({
   ...runKeys('Key of fresh weights, data order and masks.'),
   model: model.describe('Shape of the model, with the keys of Hugging Face’s config.json.').prefault({}),
+  extension: extension.describe('A longer context for model.from.').optional(),
   data: data.describe('What to train and validate on.').prefault({}),
   tokenizer: tokenizer.describe('Trained on the data or loaded.').prefault({}),
   masking: masking.describe('MEAP: which input tokens are masked.').prefault({}),

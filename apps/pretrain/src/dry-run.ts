@@ -15,10 +15,10 @@ import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-
 import type { Tokenizer } from '@meap/token-dataset';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
 import { machinePeak, measureRate } from './estimate.ts';
+import { modelConfig } from './model.ts';
 import { configuredMasker } from './objective.ts';
 import { prepareTokenizer, readText } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
-import { modelConfig } from './run.ts';
 
 /** What {@link dryRun} finds out. */
 export interface DryRunPlan {

@@ -3,6 +3,7 @@ import { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 
 const RULES: RecipeRules = {
   paths: [
+    ['model', 'from'],
     ['data', 'files'],
     ['data', 'validation_files'],
     ['data', 'cache_dir'],

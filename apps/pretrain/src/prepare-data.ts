@@ -10,6 +10,7 @@ import {
   type PrepareProgress,
   prepareTokens,
   readDocuments,
+  removeMaskToken,
   type SplitOptions,
   selectBlocks,
   type TokenBlocks,
@@ -113,12 +114,13 @@ export async function prepareTokenizer(
 ): Promise<{ plain: Tokenizer; masked: Tokenizer }> {
   const { path, vocab_size, bos_token, eos_token, mask_token } = config.tokenizer;
   const names = { bosToken: bos_token, eosToken: eos_token };
-  const plain = path
-    ? loadTokenizer(path, names)
+  const folder = config.model.from ?? path;
+  const plain = folder
+    ? removeMaskToken(loadTokenizer(folder, names), mask_token)
     : await trainOrReuse(config, { ...names, vocabSize: vocab_size! }, onProgress);
   if (plain.eosTokenId === undefined) {
     throw new TokenizerError(
-      `${path}: names no EOS token, expected one to end documents; set tokenizer.eos_token`,
+      `${folder}: names no EOS token, expected one to end documents; set tokenizer.eos_token`,
     );
   }
   const masked = addMaskToken(plain, mask_token);

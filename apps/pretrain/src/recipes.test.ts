@@ -4,7 +4,7 @@ import { countParameters } from '@meap/llama-model';
 import { changedKeys } from '@meap/recipe-cli';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from './load-config.ts';
-import { modelConfig } from './run.ts';
+import { modelConfig } from './model.ts';
 import { configuredSchedule } from './training-parts.ts';
 
 const folder = join(import.meta.dirname, '../../../recipes');

@@ -12,10 +12,22 @@ import { configSchema, type PretrainConfigInput } from './config.ts';
 
 type Parsed = z.output<typeof configSchema>;
 
-/** A checked configuration in which nothing is left open but what depends on the tokenizer. */
+/** The shape of a fresh model; `vocab_size` is absent where it follows from the tokenizer. */
+export type ModelShape = Omit<LlamaConfigInput, 'vocab_size'> & {
+  vocab_size?: number;
+  max_position_embeddings: number;
+  from?: undefined;
+};
+
+/** The folder of a model to train on. */
+export interface ModelOrigin {
+  from: string;
+  vocab_size?: undefined;
+}
+
+/** A checked configuration in which nothing is left open but what depends on the tokenizer or the checkpoint. */
 export interface PretrainConfig extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train'> {
-  /** The shape; `vocab_size` is absent where it follows from the tokenizer. */
-  model: Omit<LlamaConfigInput, 'vocab_size'> & { vocab_size?: number; max_position_embeddings: number };
+  model: ModelShape | ModelOrigin;
   data: Parsed['data'] & { cache_dir: string };
   train: Parsed['train'] & { max_steps: number; micro_batch_size: number; min_learning_rate: number };
 }
@@ -34,23 +46,17 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   const { data, tokenizer, masking, train, samples } = config;
   const min_learning_rate = train.min_learning_rate ?? train.learning_rate / 10;
   const micro_batch_size = checkBatchKeys({ ...train, min_learning_rate }, refusals);
-  const model = resolveModel(config.model, train.sequence_length, refuse);
+  const { from, ...ownShape } = config.model;
+  const model = from === undefined ? resolveModel(ownShape, train.sequence_length, refuse) : { from };
 
   if (train.max_steps === undefined) refuse('train.max_steps', undefined, 'a whole number above 0');
-  const context = model.max_position_embeddings;
-  if (train.sequence_length > context) {
-    refuse(
-      'train.sequence_length',
-      train.sequence_length,
-      `at most model.max_position_embeddings ${context}`,
-    );
+  if (model.from === undefined) {
+    checkContext(config, model.max_position_embeddings, refuse);
+    if (config.extension)
+      refuse('extension', config.extension, 'none without model.from, the checkpoint to extend');
   }
-  if (samples.max_new_tokens >= context) {
-    refuse(
-      'samples.max_new_tokens',
-      samples.max_new_tokens,
-      `less than model.max_position_embeddings ${context}`,
-    );
+  for (const [key, value] of Object.entries(from === undefined ? {} : ownShape)) {
+    refuse(`model.${key}`, value, 'none beside model.from, whose own counts; null takes it away');
   }
   if (samples.prompts.length === 0)
     refuse('samples.prompts', [], 'at least one prompt, such as an empty one');
@@ -60,12 +66,12 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   if (data.validation_files && data.validation_fraction) {
     refuse('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
   }
-  if ((tokenizer.path === undefined) === (tokenizer.vocab_size === undefined)) {
-    refuse(
-      'tokenizer',
-      { path: tokenizer.path, vocab_size: tokenizer.vocab_size },
-      'either path or vocab_size',
-    );
+  const { path, vocab_size } = tokenizer;
+  if (from !== undefined && (path ?? vocab_size) !== undefined) {
+    refuse('tokenizer', { path, vocab_size }, 'neither path nor vocab_size: model.from brings its tokenizer');
+  }
+  if (from === undefined && (path === undefined) === (vocab_size === undefined)) {
+    refuse('tokenizer', { path, vocab_size }, 'either path or vocab_size');
   }
   if (masking.strategy === 'span' && masking.span_length === undefined) {
     refuse('masking.span_length', undefined, 'a whole number above 0 with strategy span');
@@ -88,13 +94,27 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   };
 }
 
+/** Refuses rows and samples that are longer than the model's texts. */
+export function checkContext(
+  { train, samples }: Pick<PretrainConfig, 'samples'> & { train: { sequence_length: number } },
+  context: number,
+  refuse: Refuse,
+): void {
+  if (train.sequence_length > context) {
+    refuse('train.sequence_length', train.sequence_length, `at most the model’s context of ${context}`);
+  }
+  if (samples.max_new_tokens >= context) {
+    refuse('samples.max_new_tokens', samples.max_new_tokens, `less than the model’s context of ${context}`);
+  }
+}
+
 type Refuse = (path: string, value: unknown, expected: string) => void;
 
 function resolveModel(
-  { preset, ...given }: Parsed['model'],
+  { preset, ...given }: Omit<Parsed['model'], 'from'>,
   sequenceLength: number,
   refuse: Refuse,
-): PretrainConfig['model'] {
+): ModelShape {
   // Ids of special tokens are the tokenizer's, not the preset's; weights are stored in float32 to resume exactly.
   const { bos_token_id, eos_token_id, pad_token_id, torch_dtype, head_dim, initializer_range, ...shape } =
     preset ? presets[preset] : ({} as Record<string, undefined>);
@@ -116,7 +136,7 @@ function resolveModel(
       error.value,
       error.path === 'model.hidden_size' ? `${error.allowed}, or a preset` : error.allowed,
     );
-    return { ...keys } as PretrainConfig['model'];
+    return { ...keys } as ModelShape;
   }
 }
 

@@ -1,11 +1,5 @@
 /** One pre-training run from its configuration: data, model, training loop, report. */
-import {
-  countParameters,
-  createLlama,
-  flopsPerToken,
-  type LlamaConfig,
-  parseConfig,
-} from '@meap/llama-model';
+import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import {
   finishedCheckpoint,
   openRunDirectory,
@@ -16,9 +10,10 @@ import {
   writeConfig,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
-import { type Tokenizer, unigramBitsPerByte } from '@meap/token-dataset';
+import { unigramBitsPerByte } from '@meap/token-dataset';
 import { type TrainEvent, train, writeEnvironment } from '@meap/trainer';
 import { machinePeak } from './estimate.ts';
+import { createModel, modelConfig } from './model.ts';
 import { type DataProgress, type PreparedData, prepareData, spread } from './prepare-data.ts';
 import { writeReport } from './report.ts';
 import type { PretrainConfig } from './resolve-config.ts';
@@ -76,7 +71,7 @@ export async function pretrain(config: PretrainConfig, options: RunOptions<Pretr
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} bad records skipped, the first: ${first[0]}`);
   const shape = modelConfig(config, data.tokenizer);
-  const model = createLlama(shape, { seed: config.seed });
+  const model = await createModel(config, shape);
   try {
     const parts = await trainingParts(config, model, data);
     const facts = describeRun(config, shape, data);
@@ -105,16 +100,6 @@ export async function pretrain(config: PretrainConfig, options: RunOptions<Pretr
     model.dispose();
     data.close();
   }
-}
-
-/** The complete shape: its vocabulary has room for the mask id, rounded up as in the paper (32000 → 32064). */
-export function modelConfig(
-  config: PretrainConfig,
-  tokenizer: Pick<Tokenizer, 'vocabSize'> & Partial<Tokenizer>,
-): LlamaConfig {
-  const { vocab_size = 64 * Math.ceil(tokenizer.vocabSize / 64), ...shape } = config.model;
-  const ids = { bos_token_id: tokenizer.bosTokenId, eos_token_id: tokenizer.eosTokenId };
-  return parseConfig({ ...shape, vocab_size, ...ids, torch_dtype: 'float32' }, 'model');
 }
 
 function describeRun({ train }: PretrainConfig, model: LlamaConfig, data: PreparedData): RunFacts {

@@ -25,6 +25,7 @@ export {
   type EncodeOptions,
   type LoadTokenizerOptions,
   loadTokenizer,
+  removeMaskToken,
   Tokenizer,
   type TokenizerConfig,
 } from './tokenizer.ts';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TokenizerError } from './errors.ts';
 import { fixture, temporaryFolder, tinyTokenizer } from './testing.ts';
-import { addMaskToken, loadTokenizer } from './tokenizer.ts';
+import { addMaskToken, loadTokenizer, removeMaskToken } from './tokenizer.ts';
 
 const tinyJson = readFileSync(fixture('trained/tokenizer.json'), 'utf8');
 
@@ -95,4 +95,14 @@ test('what is not a tokenizer is named', () => {
   writeFileSync(join(folder, 'tokenizer.json'), tinyJson);
   writeFileSync(join(folder, 'tokenizer_config.json'), 'null');
   expect(() => loadTokenizer(folder)).toThrow(/tokenizer_config\.json does not hold a JSON object/);
+});
+
+test('removeMaskToken undoes addMaskToken, and nothing else', async () => {
+  const plain = removeMaskToken(loadTokenizer(fixture('trained/tokenizer.json')));
+  expect([plain.vocabSize, plain.maskTokenId]).toEqual([tinyTokenizer.vocabSize - 1, undefined]);
+  expect(removeMaskToken(plain)).toBe(plain);
+  const undone = removeMaskToken(addMaskToken(plain, '[M]'), '[M]');
+  expect([undone.vocabSize, undone.maskTokenId]).toEqual([plain.vocabSize, plain.maskTokenId]);
+  expect([...(await undone.encode('a [M] b'))]).toEqual([...(await plain.encode('a [M] b'))]);
+  expect(removeMaskToken(addMaskToken(plain, '[M]')).vocabSize).toBe(plain.vocabSize + 1);
 });

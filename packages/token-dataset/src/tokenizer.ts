@@ -176,6 +176,21 @@ export function addMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tokeni
   return masked;
 }
 
+/**
+ * The tokenizer that `addMaskToken` was given, so that a text that spells the mask token does not become that id; the
+ * same tokenizer where the token is not its last added one.
+ */
+export function removeMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tokenizer {
+  const contents = JSON.parse(tokenizer.json);
+  const { id, content } = contents.added_tokens?.at(-1) ?? {};
+  if (content !== maskToken || id !== tokenizer.vocabSize - 1) return tokenizer;
+  contents.added_tokens.pop();
+  const { mask_token, ...config } = tokenizer.config;
+  const without = new Tokenizer(JSON.stringify(contents), config, 'tokenizer');
+  // A vocabulary that lists the token itself gives its id without the entry too.
+  return without.tokenToId(maskToken) === undefined ? without : tokenizer;
+}
+
 /** Special tokens are written either as a string or as an object with their content. */
 export function contentOf(value: unknown): string | undefined {
   const content = typeof value === 'object' ? (value as { content?: unknown } | null)?.content : value;

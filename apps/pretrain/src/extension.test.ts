@@ -1,0 +1,156 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createLlama, loadLlama, parseConfig, saveLlama } from '@meap/llama-model';
+import { ConfigurationError, hashFiles, readExactMetrics } from '@meap/recipe-cli';
+import { setBackend } from '@meap/tensor-kernels';
+import { loadTokenizer } from '@meap/token-dataset';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { createModel, modelConfig } from './model.ts';
+import { resolveConfig } from './resolve-config.ts';
+import { tinyRecipe, Workbench } from './testing.ts';
+
+const bench = new Workbench();
+afterAll(() => bench.dispose());
+const checkpoint = bench.path('trained/checkpoints/step-00000006');
+const extend = {
+  ...tinyRecipe,
+  model: { from: 'trained/checkpoints/step-00000006' },
+  tokenizer: {},
+  extension: {},
+  train: { ...tinyRecipe.train, sequence_length: 64, global_batch_size: 2, micro_batch_size: 1 },
+};
+
+beforeAll(async () => {
+  expect(await bench.pretrain('trained')).toMatchObject({ code: 0, stderr: '' });
+  bench.recipe = bench.write('extend.yaml', stringify(extend));
+});
+
+describe('a run from a checkpoint', () => {
+  it('extends its context, keeps its tokenizer and starts from its weights', async () => {
+    expect(await bench.pretrain('extended')).toMatchObject({ code: 0, stderr: '' });
+    const [before, after] = [checkpoint, bench.path('extended/checkpoints/step-00000006')].map((folder) =>
+      JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')),
+    );
+    expect(before).toMatchObject({ max_position_embeddings: 16, rope_theta: 10_000 });
+    expect(after).toEqual({ ...before, max_position_embeddings: 64, rope_theta: 640_000 });
+    const tokenizers = [checkpoint, bench.path('extended/checkpoints/step-00000006')].map((folder) =>
+      loadTokenizer(folder),
+    );
+    expect(tokenizers[1].json).toBe(tokenizers[0].json);
+
+    await setBackend('auto');
+    const config = resolveConfig({ ...extend, model: { from: checkpoint } });
+    const shape = modelConfig(config, tokenizers[0]);
+    const [origin, model] = [await loadLlama(checkpoint), await createModel(config, shape)];
+    expect(model.config).toEqual(shape);
+    for (const [name, parameter] of origin.parameters) {
+      expect(model.parameters.get(name)!.dataSync()).toEqual(parameter.dataSync());
+    }
+    origin.dispose();
+    model.dispose();
+    // It goes on from what it had learned.
+    const first = (out: string) => (readExactMetrics(bench.path(out))[0] as { loss: number }).loss;
+    expect(first('extended')).toBeLessThan(first('trained') - 0.2);
+  });
+
+  it('resumes to the same bytes', async () => {
+    const last = bench.path('extended/checkpoints/step-00000006');
+    const files = hashFiles(last);
+    rmSync(last, { recursive: true });
+    const again = await bench.pretrain('extended');
+    expect(again).toMatchObject({ code: 0, stderr: '' });
+    expect(again.stdout).toContain('resume       at step 4');
+    expect(hashFiles(last)).toEqual(files);
+  });
+
+  it('trains without an extension, without masks, and by another method', async () => {
+    const plain = [
+      '--set',
+      'extension=null',
+      '--set',
+      'train.sequence_length=16',
+      '--set',
+      'masking.ratio=0',
+    ];
+    expect(await bench.pretrain('plain', ...plain)).toMatchObject({ code: 0, stderr: '' });
+    expect(await bench.pretrain('yarn', '--set', 'extension.method=yarn')).toMatchObject({ code: 0 });
+    const written = readFileSync(bench.path('yarn/checkpoints/step-00000006/config.json'), 'utf8');
+    expect(JSON.parse(written).rope_scaling).toEqual({
+      rope_type: 'yarn',
+      factor: 4,
+      original_max_position_embeddings: 16,
+    });
+  });
+
+  it('grows a model by the row of the mask token alone', async () => {
+    const folder = bench.path('published');
+    const shape = { ...JSON.parse(readFileSync(join(checkpoint, 'config.json'), 'utf8')), vocab_size: 300 };
+    const model = createLlama(parseConfig(shape), { seed: 0 });
+    await saveLlama(folder, model);
+    model.dispose();
+    const { json } = loadTokenizer(checkpoint);
+    const contents = JSON.parse(json);
+    contents.added_tokens.pop();
+    writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(contents));
+    expect(await bench.pretrain('grown', '--set', `model.from=${folder}`)).toMatchObject({
+      code: 0,
+      stderr: '',
+    });
+    const written = readFileSync(bench.path('grown/checkpoints/step-00000006/config.json'), 'utf8');
+    expect(JSON.parse(written).vocab_size).toBe(301);
+  });
+
+  it('says in a dry run what it would be', async () => {
+    const { code, stdout } = await bench.pretrain('none', '--dry-run', '--json');
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).model).toMatchObject({ max_position_embeddings: 64, rope_theta: 640_000 });
+  });
+});
+
+describe('what cannot be', () => {
+  it.each([
+    [
+      { model: { ...extend.model, hidden_size: 8 } },
+      'model.hidden_size: got 8, expected none beside model.from',
+    ],
+    [
+      { model: { ...extend.model, preset: 'tiny' } },
+      'model.preset: got "tiny", expected none beside model.from',
+    ],
+    [
+      { tokenizer: { vocab_size: 9 } },
+      'tokenizer: got {"vocab_size":9}, expected neither path nor vocab_size',
+    ],
+    [{ model: tinyRecipe.model, tokenizer: tinyRecipe.tokenizer }, 'none without model.from'],
+    [
+      { extension: { method: 'longrope' } },
+      'extension.method: got "longrope", expected one of theta, linear',
+    ],
+  ])('%j is refused', (changes, message) => {
+    expect(() => resolveConfig({ ...extend, ...changes })).toThrow(ConfigurationError);
+    expect(() => resolveConfig({ ...extend, ...changes })).toThrow(message);
+  });
+
+  it.each([
+    [['model.from=nowhere'], 'expected a tokenizer.json or a folder that holds one'],
+    [
+      ['extension.context_length=16'],
+      'extension: contextLength: got 16, expected a whole number above the context',
+    ],
+    [
+      ['extension.rope_theta=100'],
+      'extension: ropeTheta: got 100, expected a number above the model’s base 10000',
+    ],
+    [
+      ['extension.context_length=32'],
+      'train.sequence_length: got 64, expected at most the model’s context of 32',
+    ],
+    [['extension=null'], 'train.sequence_length: got 64, expected at most the model’s context of 16'],
+  ])('%j is refused with one line', async (overrides, message) => {
+    const { code, stderr } = await bench.pretrain('no', ...overrides.flatMap((one) => ['--set', one]));
+    expect(code).not.toBe(0);
+    expect(stderr).toContain(message);
+    expect(stderr.trim().split('\n')).toHaveLength(1);
+  });
+});

@@ -1,0 +1,76 @@
+/** The model of a run: fresh, or from a checkpoint whose context may be extended. */
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  ConfigError,
+  contextLengthOf,
+  createLlama,
+  growVocabulary,
+  Llama,
+  type LlamaConfig,
+  loadLlama,
+  parseConfig,
+} from '@meap/llama-model';
+import { ExtensionError, extendContext } from '@meap/long-context-extension';
+import { ConfigurationError, Refusals, reasonOf } from '@meap/recipe-cli';
+import type { Tokenizer } from '@meap/token-dataset';
+import { checkContext, type PretrainConfig } from './resolve-config.ts';
+
+/**
+ * The complete config of the model. A fresh one's vocabulary has room for the mask id, rounded up as in the paper
+ * (32000 → 32064); a checkpoint's grows by that id alone, if it has no row for it.
+ *
+ * @throws ConfigurationError for a folder without a model, an extension that is none, rows longer than its context
+ */
+export function modelConfig(
+  config: PretrainConfig,
+  tokenizer: Pick<Tokenizer, 'vocabSize'> & Partial<Tokenizer>,
+): LlamaConfig {
+  const { model } = config;
+  if (model.from === undefined) {
+    const { vocab_size = 64 * Math.ceil(tokenizer.vocabSize / 64), ...shape } = model;
+    const ids = { bos_token_id: tokenizer.bosTokenId, eos_token_id: tokenizer.eosTokenId };
+    return parseConfig({ ...shape, vocab_size, ...ids, torch_dtype: 'float32' }, 'model');
+  }
+  const own = readModelConfig(model.from);
+  const vocab_size = Math.max(own.vocab_size, tokenizer.vocabSize);
+  // Weights are stored in float32 to resume exactly.
+  const extended = extend(config, Object.freeze({ ...own, vocab_size, torch_dtype: 'float32' }));
+  const refusals = new Refusals();
+  checkContext(config, contextLengthOf(extended), (...refusal) => refusals.add(...refusal));
+  refusals.throwIfAny();
+  return extended;
+}
+
+/** A model of that config with the weights that a run starts from. */
+export async function createModel(config: PretrainConfig, shape: LlamaConfig): Promise<Llama> {
+  if (config.model.from === undefined) return createLlama(shape, { seed: config.seed });
+  const loaded = growVocabulary(await loadLlama(config.model.from), { size: shape.vocab_size });
+  return new Llama(shape, loaded.parameters);
+}
+
+function extend({ extension, train }: PretrainConfig, config: LlamaConfig): LlamaConfig {
+  if (!extension) return config;
+  const { context_length: contextLength = train.sequence_length, method, rope_theta: ropeTheta } = extension;
+  try {
+    return extendContext(config, { contextLength, method, ropeTheta });
+  } catch (error) {
+    if (error instanceof ExtensionError) throw new ConfigurationError([`extension: ${error.message}`]);
+    throw error;
+  }
+}
+
+function readModelConfig(directory: string): LlamaConfig {
+  const path = join(directory, 'config.json');
+  if (!existsSync(path)) {
+    throw new ConfigurationError([
+      `model.from: got ${directory}, expected the folder of a Hugging Face model, with config.json, weights and tokenizer.json`,
+    ]);
+  }
+  try {
+    return parseConfig(JSON.parse(readFileSync(path, 'utf8')), path);
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    throw new ConfigurationError([`${path}: not JSON: ${reasonOf(error)}`]);
+  }
+}
