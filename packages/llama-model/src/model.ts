@@ -1,35 +1,34 @@
 /**
- * LLaMA, Mistral and Qwen2, the whole forward pass from top to bottom. What to know before reading:
+ * LLaMA, Mistral and Qwen2, the forward pass from ids to loss; block.ts is one block of it. What to know before reading:
  *
- * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; the code below is the mapping.
+ * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; this file and block.ts are the mapping.
  * - Pre-norm RMSNorm, rotary positions in the half-split layout, grouped-query attention, SwiGLU, the output head
  *   untied unless the config ties it. Mistral and Qwen2 add windows of attention, Qwen2 biases on q, k and v.
  * - With an adapter (LoRA) only its thin matrices learn, and rows of the embedding table where it has some; of the
  *   frozen weights no gradient is computed.
  * - `loss` returns a sum and a token count, never a mean: rows with different masks can then be accumulated.
  * - Logits of a whole batch are never formed in training: the head is fused with the cross-entropy.
- * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again.
+ * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again. Of rows longer than
+ *   a piece it also keeps what attention gave, the dearest to compute again, and the rest of it goes piece by piece.
  * - Weights and activations are float32; cos and sin tables come from the host.
  *
  * Shape suffixes: B batch, T tokens in this call, E hidden size, F feed-forward size, H query heads, G key/value
  * heads, D head size, N = B·T, V vocabulary. `q_BTHD` is [B, T, H, D].
  */
 import {
-  attention,
-  cachedAttention,
   embedding,
+  type Keep,
   linear,
   linearCrossEntropy,
   recompute,
   rmsNorm,
-  rotaryEmbedding,
   scoreTokens,
-  swiGlu,
   type TokenScores,
 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
+import { block } from './block.ts';
 import type { LlamaConfig } from './config.ts';
-import { type DropoutKey, dropout } from './dropout.ts';
+import type { DropoutKey } from './dropout.ts';
 import { AdapterError } from './errors.ts';
 import { initialValues } from './initialization.ts';
 import {
@@ -41,20 +40,11 @@ import {
   requireSameShape,
 } from './input-checks.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
-import { adaptedLinear, add, frozenLinear } from './linear-layers.ts';
+import { PIECE_TOKENS, zip } from './long-rows.ts';
 import type { LoraAdapter } from './lora.ts';
-import {
-  blockParameter,
-  blockShapes,
-  EMBEDDING,
-  FINAL_NORM,
-  HEAD,
-  type Projection,
-  parameterShapes,
-} from './parameters.ts';
+import { blockParameter, blockShapes, EMBEDDING, FINAL_NORM, HEAD, parameterShapes } from './parameters.ts';
 import { RotaryAngles } from './rotary-tables.ts';
 import { correctLogits, replaceRows, type TokenRows, tiedCrossEntropy, withTokenRows } from './token-rows.ts';
-import { attentionWindow } from './windows.ts';
 
 /** What a forward pass may be told besides the ids. */
 export interface ForwardOptions {
@@ -72,7 +62,10 @@ export interface ForwardOptions {
    * differentiable.
    */
   cache?: KeyValueCache | readonly KeyValueCache[];
-  /** Keep only block inputs for the backward pass: less memory for one more forward. Same gradients. */
+  /**
+   * Keep only block inputs for the backward pass: less memory for one more forward. Same gradients. Rows longer than
+   * 4096 tokens are worked through in pieces.
+   */
   recompute?: boolean;
   /**
    * Draws the masks of an adapter's dropout, which training must give; false drops nothing. Without a gradient
@@ -176,8 +169,10 @@ export class Llama {
           ...(segmentIds ? [segmentIds] : []),
           ...(prefixIds ? [prefixIds] : []),
         ];
-        const run = ([x, ...first]: tf.Tensor[], [cos, sin, ...second]: tf.Tensor[]) =>
+        const isLong = options.recompute && ids_BT.shape[1] > PIECE_TOKENS;
+        const run = ([x, ...first]: tf.Tensor[], [cos, sin, ...second]: tf.Tensor[], keep?: Keep) =>
           block(x, {
+            learning,
             tensors: zip(
               [...learning.keys(), ...fixed.keys(), 'segmentIds', 'prefixIds'],
               [...first, ...second],
@@ -190,6 +185,7 @@ export class Llama {
             caches,
             layer,
             onAttention: options.onAttention,
+            keep: isLong ? keep : undefined,
           });
         // Of a block nothing stays but what the cache and the backward pass keep.
         x_BTE = options.recompute ? recompute(run, inputs, constants) : tf.tidy(() => run(inputs, constants));
@@ -296,91 +292,10 @@ export class Llama {
   }
 }
 
-/** What a block needs besides its hidden states. */
-interface BlockContext {
-  /** Weights, biases and adapters by their names within the block, such as `mlp.up_proj.weight`; segment ids. */
-  readonly tensors: ReadonlyMap<string, tf.Tensor>;
-  readonly config: LlamaConfig;
-  readonly rotary: readonly tf.Tensor[];
-  readonly adapter?: LoraAdapter;
-  /** Whether the model's own weights get no gradient. */
-  readonly frozen: boolean;
-  readonly dropout?: DropoutKey;
-  /** One a row, or none. */
-  readonly caches: readonly KeyValueCache[];
-  readonly layer: number;
-  readonly onAttention?: ForwardOptions['onAttention'];
-}
-
-/** One transformer block. */
-function block(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor3D {
-  const a_BTE = norm(x_BTE, 'input_layernorm', context);
-  const h_BTE = add(x_BTE, selfAttention(a_BTE, context));
-
-  const m_BTE = norm(h_BTE, 'post_attention_layernorm', context);
-  const gate_BTF = project(m_BTE, 'mlp.gate_proj', context);
-  const up_BTF = project(m_BTE, 'mlp.up_proj', context);
-  return add(h_BTE, project(swiGlu(gate_BTF, up_BTF), 'mlp.down_proj', context)) as tf.Tensor3D;
-}
-
-/** Grouped-query causal attention with rotary positions, through the cache if there is one. */
-function selfAttention(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor {
-  const { num_attention_heads: H, num_key_value_heads: G, head_dim: D } = context.config;
-  const { caches, layer, tensors } = context;
-  const window = attentionWindow(context.config, layer);
-  const [cos, sin] = context.rotary;
-  const [B, T] = x_BTE.shape;
-  const heads = (name: Projection, count: number): tf.Tensor4D =>
-    project(x_BTE, name, context).reshape([B, T, count, D]);
-
-  const q_BTHD = rotaryEmbedding(heads('self_attn.q_proj', H), cos, sin);
-  const k_BTGD = rotaryEmbedding(heads('self_attn.k_proj', G), cos, sin);
-  const v_BTGD = heads('self_attn.v_proj', G);
-
-  context.onAttention?.(layer, q_BTHD, k_BTGD);
-  const held = caches.map((cache) => cache.reserve(layer, T, [G, D], window));
-  const out_BTHD =
-    held.length > 0
-      ? cachedAttention(q_BTHD, k_BTGD, v_BTGD, held, { window })
-      : attention(q_BTHD, k_BTGD, v_BTGD, {
-          segmentIds: tensors.get('segmentIds') as tf.Tensor2D | undefined,
-          prefixIds: tensors.get('prefixIds') as tf.Tensor2D | undefined,
-          window,
-        });
-  return project(out_BTHD.reshape([B, T, H * D]), 'self_attn.o_proj', context);
-}
-
-function norm(x_BTE: tf.Tensor, name: string, { tensors, config }: BlockContext): tf.Tensor {
-  return rmsNorm(x_BTE, tensors.get(`${name}.weight`) as tf.Tensor1D, config.rms_norm_eps);
-}
-
-/** A linear layer, with the bias and the low-rank adapter that it may have. */
-function project(x: tf.Tensor, name: Projection, context: BlockContext): tf.Tensor {
-  const { tensors, adapter, frozen, dropout: key, layer } = context;
-  const weight_OI = tensors.get(`${name}.weight`) as tf.Tensor2D;
-  const bias_O = tensors.get(`${name}.bias`) as tf.Tensor1D | undefined;
-  const a_RI = tensors.get(`${name}.lora_A.weight`) as tf.Tensor2D | undefined;
-  const b_OR = tensors.get(`${name}.lora_B.weight`) as tf.Tensor2D | undefined;
-  if (adapter && a_RI && b_OR) {
-    const { scaling, dropout: rate } = adapter;
-    const purpose = blockParameter(layer, name);
-    const drop = key && rate > 0 ? (x: tf.Tensor) => dropout(x, rate, key, purpose) : undefined;
-    return adaptedLinear(x, weight_OI, bias_O, { a_RI, b_OR, scaling, drop });
-  }
-  if (frozen) return frozenLinear(x, weight_OI, bias_O);
-  const y = linear(x, weight_OI);
-  return bias_O ? add(y, bias_O) : y;
-}
-
 /** A variable that owns its values; unnamed, since TensorFlow.js allows one variable of a name in a process. */
 export function variable(values: Float32Array, shape: number[]): tf.Variable {
   const initial = tf.tensor(values, shape, 'float32');
   const result = tf.variable(initial);
   initial.dispose();
   return result;
-}
-
-/** Pairs names with tensors, in order; names left over are not in the map. */
-function zip(names: string[], tensors: tf.Tensor[]): Map<string, tf.Tensor> {
-  return new Map(tensors.map((tensor, i) => [names[i], tensor]));
 }

@@ -29,6 +29,6 @@ export {
   setPrecision,
   storeAsBfloat16,
 } from './precision.ts';
-export { recompute } from './recompute.ts';
+export { type Keep, type Piece, type PiecewiseInputs, recompute, recomputeInPieces } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';
 export { threefry } from './threefry.ts';

@@ -97,7 +97,8 @@ export function attention(
 
   const attributes = { scale: options.scale ?? 1 / Math.sqrt(D), window: options.window ?? 0 };
   return customGradient([q_BTHD, k_BSGD, v_BSGD], ([q, k, v], save) => {
-    const [out, logSumExp] = runKernel('Attention', { q, k, v, segmentIds, prefixIds }, attributes);
+    const run = () => runKernel('Attention', { q, k, v, segmentIds, prefixIds }, attributes);
+    const [out, logSumExp] = options.keep ? options.keep(run) : run();
     // What the backward pass reads must be saved, constants too: the forward pass's scope frees the rest.
     save([q, k, v, out, logSumExp, ...(segmentIds ? [segmentIds] : []), ...(prefixIds ? [prefixIds] : [])]);
     return {

@@ -2,35 +2,158 @@ import * as tf from '@tensorflow/tfjs';
 import { customGradient } from './custom-gradient.ts';
 
 /**
+ * Runs `compute` in the forward pass and gives its tensors again in the backward pass, where it does not run: for what
+ * costs more to compute a second time than to hold. No gradient flows through it: it is for ops with a gradient of their
+ * own, such as `attention`.
+ */
+export type Keep = (compute: () => tf.Tensor[]) => tf.Tensor[];
+
+/**
  * Runs `f` without keeping its intermediate tensors and runs it again in the backward pass
  * (activation recomputation, Chen et al. 2016): memory of one block instead of all, for one more forward.
  *
  * @param f a function of its arguments alone. A tensor it takes from elsewhere would be freed with the forward
- *   pass and missing in the backward pass; pass it as a constant.
+ *   pass and missing in the backward pass; pass it as a constant. What it computes through `keep` it computes once.
  * @param inputs float32 tensors or variables that gradients flow to: hidden states and weights.
  * @param constants tensors without gradient, such as positions, rotary tables or segment ids.
  * @returns the value of `f`, with the same gradients as a direct call.
  */
 export function recompute<T extends tf.Tensor>(
-  f: (inputs: tf.Tensor[], constants: tf.Tensor[]) => T,
+  f: (inputs: tf.Tensor[], constants: tf.Tensor[], keep: Keep) => T,
   inputs: tf.Tensor[],
   constants: tf.Tensor[] = [],
 ): T {
   return customGradient(inputs, (tensors, save) => {
-    save([...tensors, ...constants]);
+    const kept: tf.Tensor[][] = [];
+    const value = f(tensors, constants, (compute) => {
+      const results = compute();
+      kept.push(results.map((tensor) => tf.keep(tensor.clone())));
+      return results;
+    });
+    save([...tensors, ...constants, ...kept.flat()]);
+    const counts = kept.map(({ length }) => length);
+    tf.dispose(kept);
     return {
-      value: f(tensors, constants),
+      value,
       gradient: (dy, saved) => {
-        const heldConstants = saved.slice(inputs.length);
-        // The engine forgets its outer tape when an inner gradient ends at depth zero.
-        const { state } = tf.engine();
-        const outerTape = state.activeTape;
-        try {
-          return tf.grads((...x) => f(x, heldConstants))(saved.slice(0, inputs.length), dy);
-        } finally {
-          state.activeTape = outerTape;
-        }
+        const held = saved.slice(inputs.length, inputs.length + constants.length);
+        const results = saved.slice(inputs.length + constants.length);
+        let [call, next] = [0, 0];
+        const keep: Keep = () => {
+          const first = next;
+          next += counts[call++];
+          return results.slice(first, next).map((tensor) => tensor.clone());
+        };
+        const gradients = gradientsOf((x) => f(x, held, keep), saved.slice(0, inputs.length), dy);
+        // The engine would hold them until the whole backward pass has ended.
+        tf.dispose(saved);
+        return gradients;
       },
     };
   }) as T;
+}
+
+/** What {@link recomputeInPieces} cuts up and what it hands to every piece whole. */
+export interface PiecewiseInputs {
+  /** float32 `[B, T, …]` that gradients flow to. */
+  rows: tf.Tensor[];
+  /** Tensors without gradient that go with the tokens: `[T, C]` or `[B, T, C]`. */
+  tables?: tf.Tensor[];
+  /** Weights that gradients flow to. */
+  weights: tf.Tensor[];
+  /** Tensors without gradient. */
+  constants?: tf.Tensor[];
+  /** Tokens of a piece. */
+  length: number;
+}
+
+/** A piece of {@link PiecewiseInputs}, from token `start` of its rows on. */
+export type Piece = Required<Omit<PiecewiseInputs, 'length'>> & { start: number };
+
+/**
+ * Runs `f`, which looks at one token at a time, on pieces of long rows, forward and again in the backward pass, so that
+ * the intermediate tensors of one piece are held at a time ("sequence tiling": Luo et al. 2024, arXiv 2407.15892).
+ *
+ * Exact: gradients of the rows are put together and those of the weights added up, in the order of the pieces.
+ *
+ * @returns `[B, T, …]`, as one call on the whole rows would give
+ */
+export function recomputeInPieces(f: (piece: Piece) => tf.Tensor, inputs: PiecewiseInputs): tf.Tensor {
+  const { rows, weights, tables = [], constants = [], length } = inputs;
+  const T = rows[0].shape[1]!;
+  const starts = Array.from({ length: Math.ceil(T / length) }, (_, i) => i * length);
+  return customGradient([...rows, ...weights], (learning, save) => {
+    const constant = [...tables, ...constants];
+    save([...learning, ...constant]);
+    const piece = (
+      start: number,
+      [rows, weights]: tf.Tensor[][],
+      tables: tf.Tensor[],
+      constants: tf.Tensor[],
+    ) =>
+      f({
+        rows,
+        weights,
+        tables: tables.map((table) => cut(table, table.rank - 2, start, length)),
+        constants,
+        start,
+      });
+    const value = joined(
+      starts.map((start) =>
+        tf.tidy(() => {
+          const cutRows = learning.slice(0, rows.length).map((row) => cut(row, 1, start, length));
+          return piece(start, [cutRows, learning.slice(rows.length)], tables, constants);
+        }),
+      ),
+    );
+    const gradient = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const [numRows, numLearning] = [rows.length, learning.length];
+      const heldWeights = saved.slice(numRows, numLearning);
+      const heldTables = saved.slice(numLearning, numLearning + tables.length);
+      const heldConstants = saved.slice(numLearning + tables.length);
+      const ofRows: tf.Tensor[][] = rows.map(() => []);
+      let ofWeights: tf.Tensor[] | undefined;
+      for (const start of starts) {
+        const gradients = tf.tidy(() => {
+          const cutRows = saved.slice(0, numRows).map((row) => cut(row, 1, start, length));
+          return gradientsOf(
+            (x) => piece(start, [x.slice(0, numRows), x.slice(numRows)], heldTables, heldConstants),
+            [...cutRows, ...heldWeights],
+            cut(dy, 1, start, length),
+          );
+        });
+        for (const [i, list] of ofRows.entries()) list.push(gradients[i]);
+        const added: tf.Tensor[] = gradients.slice(numRows);
+        const sum = ofWeights?.map((earlier, i) => tf.add(earlier, added[i]));
+        if (sum) tf.dispose([...ofWeights!, ...added]);
+        ofWeights = sum ?? added;
+      }
+      tf.dispose(saved);
+      return [...ofRows.map(joined), ...ofWeights!];
+    };
+    return { value, gradient };
+  });
+}
+
+/** Gradients of `f`, in a backward pass: the engine forgets its outer tape when an inner gradient ends at depth zero. */
+function gradientsOf(f: (x: tf.Tensor[]) => tf.Tensor, x: tf.Tensor[], dy: tf.Tensor): tf.Tensor[] {
+  const { state } = tf.engine();
+  const outerTape = state.activeTape;
+  try {
+    return tf.grads((...x) => f(x))(x, dy);
+  } finally {
+    state.activeTape = outerTape;
+  }
+}
+
+function cut(tensor: tf.Tensor, axis: number, start: number, length: number): tf.Tensor {
+  const begin = tensor.shape.map((_, i) => (i === axis ? start : 0));
+  const size = tensor.shape.map((n, i) => (i === axis ? Math.min(length, n - start) : n));
+  return tf.slice(tensor, begin, size);
+}
+
+function joined(pieces: tf.Tensor[]): tf.Tensor {
+  const whole = tf.concat(pieces, 1);
+  tf.dispose(pieces);
+  return whole;
 }

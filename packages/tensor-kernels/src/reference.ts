@@ -5,8 +5,10 @@
  * Shape suffixes: B batch, T query length, S key length, H query heads, G key-value heads, D head size,
  * N tokens, V vocabulary, C channels.
  */
+
 import * as tf from '@tensorflow/tfjs';
 import { customGradient } from './custom-gradient.ts';
+import type { Keep } from './recompute.ts';
 
 /** Options of {@link attention}. */
 export interface AttentionOptions {
@@ -21,6 +23,8 @@ export interface AttentionOptions {
   window?: number;
   /** Factor on the scores; 1 / √D by default. */
   scale?: number;
+  /** Within `recompute`: its result is kept, so that the backward pass does not compute it again. */
+  keep?: Keep;
 }
 
 /** `[B or 1, T, S]` booleans: which keys a query may look at. */
