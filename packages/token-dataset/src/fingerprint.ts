@@ -14,6 +14,8 @@ export interface FingerprintSettings {
   readonly separator: string | null;
   readonly onBadRecord: string;
   readonly maxTokensPerShard: number;
+  /** Of several sources or a choice of documents; absent otherwise. */
+  readonly mix?: unknown;
 }
 
 /** SHA-256 over the settings and, in order, the format and contents of each file. Names do not count. */

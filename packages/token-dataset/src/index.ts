@@ -15,10 +15,13 @@ export {
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
 export { BadRecordError, DatasetError, TemplateError, TokenizerError } from './errors.ts';
+export type { LengthHistogram, LengthUpsampling } from './length-upsampling.ts';
 export { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
+export type { SourceStatistics } from './mix-ledger.ts';
 export { type PreparedTokens, type PrepareTokensOptions, prepareTokens } from './prepare.ts';
 export type { PrepareProgress } from './progress.ts';
 export { type DataRecord, type ReadRecordsOptions, readRecords } from './read-records.ts';
+export type { TextSource } from './text-sources.ts';
 export {
   addMaskToken,
   type DecodeOptions,

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatasetError, reasonOf } from './errors.ts';
+import type { SourceStatistics } from './mix-ledger.ts';
 import { guard } from './shard.ts';
 
 /** An input file as it was when it was read; the times tell cheaply whether it has changed since. */
@@ -34,6 +35,8 @@ export interface Manifest {
   readonly shards: readonly ShardRecord[];
   readonly skipped: { readonly count: number; readonly first: readonly string[] };
   readonly sources: readonly SourceRecord[];
+  /** Statistics of a mix or a choice of documents. */
+  readonly mix?: readonly SourceStatistics[];
 }
 
 const manifestName = 'manifest.json';

@@ -2,13 +2,15 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { openTokenDataset } from './dataset.ts';
-import { type ReadFileOptions, readFileDocuments, rethrow } from './documents.ts';
+import { rethrow } from './documents.ts';
 import type { EncodeSettings } from './encode.ts';
 import { type Encoder, inProcessEncoder, multiProcessEncoder } from './encoder.ts';
-import { DatasetError } from './errors.ts';
-import { resolveFiles, type SourceFile } from './files.ts';
+import { type BadRecordError, DatasetError } from './errors.ts';
+import type { SourceFile } from './files.ts';
 import { assertUnchanged, type FingerprintSettings, fingerprintOf, sourceRecord } from './fingerprint.ts';
+import type { LengthUpsampling } from './length-upsampling.ts';
 import { type Manifest, readManifest, type ShardRecord, syncDirectory, writeManifest } from './manifest.ts';
+import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
 import {
   closeTemporary,
   openTemporary,
@@ -19,12 +21,30 @@ import {
 import { type PrepareProgress, progressReporter, type Report } from './progress.ts';
 import { guard } from './shard.ts';
 import { ShardSink } from './shard-sink.ts';
+import {
+  type ChosenTexts,
+  chooseTexts,
+  mixSources,
+  type TextBatch,
+  type TextSource,
+} from './text-sources.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** Options of {@link prepareTokens}. */
 export interface PrepareTokensOptions {
-  /** Paths and globs; see `readDocuments`. */
-  files: string | readonly string[];
+  /** Paths and globs; see `readDocuments`. In place of `sources`. */
+  files?: string | readonly string[];
+  /** Several sources, mixed in proportion to their shares until `tokenBudget` is spent. In place of `files`. */
+  sources?: readonly TextSource[];
+  /**
+   * Tokens of the mix. A source stops when its share of them is spent, which cuts its last document, and starts over
+   * where it has fewer. Only with `sources`.
+   */
+  tokenBudget?: number;
+  /** Keeps long documents and few short ones; by default all are kept. */
+  lengthUpsampling?: LengthUpsampling;
+  /** Key of which short documents are kept. Default 0. */
+  seed?: number;
   tokenizer: Tokenizer;
   /** Folder for the result; it holds one dataset, and another one there is replaced once this one is complete. */
   outputDirectory: string;
@@ -63,13 +83,12 @@ export interface PreparedTokens {
   readonly numBytes: number;
   /** Records passed over with `onBadRecord: 'skip'`, and the messages of the first few. */
   readonly skipped: { readonly count: number; readonly first: readonly string[] };
+  /** What became of each source; absent where all documents of `files` were taken. */
+  readonly mix?: readonly SourceStatistics[];
 }
 
 const formatVersion = 1;
 const maxRemembered = 10;
-/** Enough text to occupy a core for tens of milliseconds, little enough to spread over many. */
-const batchCharacters = 512 * 1024;
-const batchDocuments = 8192;
 /** Below this, starting processes takes longer than they save. */
 const smallCorpusBytes = 64 * 1024 * 1024;
 /** On two cores the threads of the library are as fast as processes (bench/prepare.js). */
@@ -89,7 +108,8 @@ const maxDefaultWorkers = 16;
 export async function prepareTokens(options: PrepareTokensOptions): Promise<PreparedTokens> {
   const { outputDirectory: directory, tokenizer, signal } = options;
   const settings = resolveSettings(options);
-  const files = await resolveFiles(options.files);
+  const texts = await chooseTexts(options, settings.textField, settings.separator ?? undefined);
+  const files = texts.sources.flatMap((source) => source.files);
   const report = progressReporter(files, options.onProgress);
 
   const earlier = manifestIfAny(directory);
@@ -102,7 +122,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     };
     sources.push(await sourceRecord(file, known, onBytes));
   }
-  const fingerprint = fingerprintOf(settings, files, sources);
+  const fingerprint = fingerprintOf({ ...settings, mix: texts.identity }, files, sources);
   const present = reusable(directory, fingerprint);
   if (present) return summaryOf(directory, present, true);
 
@@ -110,7 +130,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
   removeStale(directory);
   const temporary = openTemporary(directory);
   try {
-    const result = await writeShards(options, settings, files, temporary, report);
+    const result = await writeShards(options, settings, texts, temporary, report);
     for (const source of sources) assertUnchanged(source);
     syncDirectory(temporary);
     const folder = fingerprint.slice(0, 16);
@@ -128,6 +148,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
       shards,
       skipped: result.skipped,
       sources,
+      ...(texts.identity && { mix: result.mix }),
     };
     writeManifest(directory, folder, manifest);
     removeOtherDatasets(directory, folder);
@@ -172,12 +193,13 @@ interface WrittenShards {
   shards: ShardRecord[];
   bytesPerToken: 2 | 4;
   skipped: { count: number; first: string[] };
+  mix: readonly SourceStatistics[];
 }
 
 async function writeShards(
   options: PrepareTokensOptions,
   settings: FingerprintSettings,
-  files: readonly SourceFile[],
+  { sources, keeps }: ChosenTexts,
   folder: string,
   report: Report,
 ): Promise<WrittenShards> {
@@ -187,15 +209,15 @@ async function writeShards(
   let bytesRead = 0;
   let bytesReported = 0;
   let skippedReported = 0;
-  const read: ReadFileOptions = {
-    textField: settings.textField,
-    separator: settings.separator ?? undefined,
-    onBadRecord: (error) => {
+  const files = sources.flatMap((source) => source.files);
+  const ledger = new MixLedger(sources);
+  const read = {
+    onBadRecord: (error: BadRecordError) => {
       if (settings.onBadRecord === 'error') rethrow(error);
       skipped.count++;
       if (skipped.first.length < maxRemembered) skipped.first.push(error.message);
     },
-    onBytes: (numBytes) => {
+    onBytes: (numBytes: number) => {
       bytesRead += numBytes;
     },
   };
@@ -204,16 +226,18 @@ async function writeShards(
   // Batches are encoded at once but written in the order they were read, whichever is done first.
   const pending: Promise<void>[] = [];
   let written: Promise<void> = Promise.resolve();
-  const submit = (texts: string[]) => {
+  const submit = (batch: TextBatch) => {
+    const texts = batch.documents.flatMap(({ text }) => text ?? []);
     const encoded = encoder.encode(texts);
     const previous = written;
     written = (async () => {
-      const [batch] = await Promise.all([encoded, previous]);
-      sink.append(texts, batch);
+      const [{ tokens, lengths }] = await Promise.all([encoded, previous]);
+      const taken = ledger.enter(batch, lengths);
+      sink.append(texts, { tokens, lengths }, taken);
       report('tokenize', {
         bytes: bytesRead - bytesReported,
-        documents: texts.length,
-        tokens: batch.tokens.length,
+        documents: taken.length,
+        tokens: taken.reduce((sum, length) => sum + length, 0),
         skipped: skipped.count - skippedReported,
       });
       [bytesReported, skippedReported] = [bytesRead, skipped.count];
@@ -223,12 +247,10 @@ async function writeShards(
     pending.push(written);
   };
   try {
-    for (const file of files) {
-      for await (const texts of batches(file, read)) {
-        signal?.throwIfAborted();
-        if (pending.length >= encoder.depth) await pending.shift();
-        submit(texts);
-      }
+    for await (const batch of mixSources(sources, keeps, (source) => ledger.isSpent(source), read)) {
+      signal?.throwIfAborted();
+      if (pending.length >= encoder.depth) await pending.shift();
+      submit(batch);
     }
     await Promise.all(pending);
     signal?.throwIfAborted();
@@ -237,29 +259,12 @@ async function writeShards(
       const but = skipped.count > 0 ? ` (${skipped.count} bad records were skipped)` : '';
       throw new DatasetError(`empty corpus: no tokens in ${files.length} file(s)${but}`);
     }
-    return { shards, bytesPerToken, skipped };
+    return { shards, bytesPerToken, skipped, mix: ledger.statistics() };
   } finally {
     await Promise.allSettled(pending);
     sink.close();
     await encoder.close();
   }
-}
-
-async function* batches(file: SourceFile, read: ReadFileOptions): AsyncGenerator<string[]> {
-  let texts: string[] = [];
-  let characters = 0;
-  for await (const documents of readFileDocuments(file, read)) {
-    for (const { text } of documents) {
-      texts.push(text);
-      characters += text.length;
-      if (characters >= batchCharacters || texts.length === batchDocuments) {
-        yield texts;
-        texts = [];
-        characters = 0;
-      }
-    }
-  }
-  if (texts.length > 0) yield texts;
 }
 
 function openEncoder(
@@ -302,6 +307,7 @@ function summaryOf(directory: string, manifest: Manifest, reused: boolean): Prep
     numTokens: sum('numTokens'),
     numBytes: sum('numBytes'),
     skipped: manifest.skipped,
+    ...(manifest.mix && { mix: manifest.mix }),
   };
 }
 

@@ -18,12 +18,16 @@ export class ShardSink {
     this.#maxTokens = maxTokens;
   }
 
-  append(texts: readonly string[], batch: EncodedBatch): void {
+  /** @param taken tokens of each document that are written; those beyond its end are left out */
+  append(texts: readonly string[], batch: EncodedBatch, taken: readonly number[]): void {
     let start = 0;
-    for (const [i, text] of texts.entries()) {
-      const tokens = batch.tokens.subarray(start, start + batch.lengths[i]);
-      const textBytes = Buffer.byteLength(text);
-      start += tokens.length;
+    for (const [i, numTokens] of taken.entries()) {
+      const length = batch.lengths[i];
+      const tokens = batch.tokens.subarray(start, start + numTokens);
+      // A document that is cut has its bytes in proportion.
+      const bytes = Buffer.byteLength(texts[i]);
+      const textBytes = numTokens === length ? bytes : Math.round((bytes * numTokens) / length);
+      start += length;
       this.#writer ??= new ShardWriter(join(this.#folder, this.#fileName()), this.#bytesPerToken);
       this.#writer.append(tokens, textBytes);
       this.#numBytes += textBytes;

@@ -1,0 +1,212 @@
+import { type ReadFileOptions, readFileDocuments } from './documents.ts';
+import { DatasetError } from './errors.ts';
+import { resolveFiles, type SourceFile } from './files.ts';
+import { documentFilter, estimatedTokens, type LengthUpsampling } from './length-upsampling.ts';
+
+/** One of several sources of a mix. */
+export interface TextSource {
+  /** What it is called in statistics and messages. */
+  name: string;
+  /** Paths and globs; see `readDocuments`. */
+  files: string | readonly string[];
+  /** Its part of the tokens, in proportion to the sum of all shares. */
+  share: number;
+  /** Field of JSONL and Parquet records; that of the options by default. */
+  textField?: string;
+  /** String between the documents of a `.txt` file; that of the options by default. */
+  separator?: string;
+}
+
+/** A source with its files found; without a budget it is read once. */
+export interface OpenSource {
+  readonly name: string;
+  readonly share: number;
+  readonly files: readonly SourceFile[];
+  readonly textField: string;
+  readonly separator: string | undefined;
+  /** Tokens after which it stops. */
+  readonly budget: number;
+}
+
+/** Documents as they come: the text of a kept one, and of any its length in characters. */
+export interface TextBatch {
+  readonly source: number;
+  readonly pass: number;
+  readonly documents: readonly { readonly characters: number; readonly text?: string }[];
+}
+
+/** Whether a document of a length is kept. */
+type Filter = (characters: number, source: number, pass: number, document: number) => boolean;
+
+/** Enough text to occupy a core for tens of milliseconds, little enough to spread over many. */
+const BATCH_CHARACTERS = 512 * 1024;
+const BATCH_DOCUMENTS = 8192;
+
+/** What is read, and how it is chosen. */
+export interface ChosenTexts {
+  readonly sources: readonly OpenSource[];
+  readonly keeps: Filter | undefined;
+  /** Of a mix or a choice, all that it depends on besides the contents of the files. */
+  readonly identity: object | undefined;
+}
+
+/** The part of `PrepareTokensOptions` that says which texts are taken. */
+export interface TextChoice {
+  files?: string | readonly string[];
+  sources?: readonly TextSource[];
+  tokenBudget?: number;
+  lengthUpsampling?: LengthUpsampling;
+  seed?: number;
+}
+
+/**
+ * Finds the files of one source or of several, and settles which documents are kept.
+ *
+ * @throws DatasetError for options that exclude each other, for files that are not there, shares and budgets that
+ *   are none
+ */
+export async function chooseTexts(
+  { files, sources, tokenBudget, lengthUpsampling, seed = 0 }: TextChoice,
+  textField: string,
+  separator: string | undefined,
+): Promise<ChosenTexts> {
+  if ((files === undefined) === (sources === undefined)) {
+    throw new DatasetError(
+      `prepareTokens: got ${files === undefined ? 'neither files nor' : 'files and'} sources, expected one of them`,
+    );
+  }
+  if (files !== undefined && tokenBudget !== undefined) {
+    throw new DatasetError(`tokenBudget: got ${tokenBudget} with files, expected it with sources alone`);
+  }
+  if (!Number.isSafeInteger(seed)) throw new DatasetError(`seed: got ${seed}, expected a whole number`);
+  const keeps = lengthUpsampling && documentFilter(lengthUpsampling, seed);
+  const single = async (): Promise<OpenSource[]> => {
+    const budget = Number.POSITIVE_INFINITY;
+    return [{ name: 'files', share: 1, budget, files: await resolveFiles(files!), textField, separator }];
+  };
+  const open = sources ? await openSources(sources, tokenBudget, { textField, separator }) : await single();
+  if (!sources && !keeps) return { sources: open, keeps, identity: undefined };
+  const identity = {
+    sources: sources && open.map(({ files, name, ...source }) => ({ ...source, numFiles: files.length })),
+    lengthUpsampling,
+    seed: keeps && seed,
+  };
+  return { sources: open, keeps, identity };
+}
+
+/**
+ * Finds the files of all sources and splits the budget between them.
+ *
+ * @throws DatasetError for files that are not there, shares and budgets that are none, names given twice
+ */
+async function openSources(
+  sources: readonly TextSource[],
+  tokenBudget: number | undefined,
+  defaults: { textField: string; separator: string | undefined },
+): Promise<OpenSource[]> {
+  const total = sources.reduce((sum, { share }) => sum + share, 0);
+  const names = new Set(sources.map(({ name }) => name));
+  if (sources.length === 0 || names.size !== sources.length) {
+    throw new DatasetError(
+      `sources: got ${sources.map(({ name }) => name).join(', ') || 'none'}, expected at least one, each name once`,
+    );
+  }
+  if (!Number.isSafeInteger(tokenBudget) || tokenBudget! < 1) {
+    throw new DatasetError(
+      `tokenBudget: got ${tokenBudget}, expected a whole number of tokens for the sources`,
+    );
+  }
+  return Promise.all(
+    sources.map(async ({ name, share, files, textField, separator }) => {
+      if (!(share > 0 && Number.isFinite(share))) {
+        throw new DatasetError(`sources: ${name} has share ${share}, expected a number above 0`);
+      }
+      return {
+        name,
+        share: share / total,
+        files: await resolveFiles(files),
+        textField: textField ?? defaults.textField,
+        separator: separator ?? defaults.separator,
+        budget: Math.round((tokenBudget! * share) / total),
+      };
+    }),
+  );
+}
+
+/**
+ * The documents of all sources in one stream, each source in proportion to its share by estimated tokens, so that any
+ * part of the stream has the mix of the whole. A source with a budget starts over where it ends, until `isSpent`.
+ *
+ * @param isSpent may come to know late: which other batches come, and in which order, does not depend on it
+ * @throws DatasetError for a source of which nothing is kept
+ */
+export async function* mixSources(
+  sources: readonly OpenSource[],
+  keeps: Filter | undefined,
+  isSpent: (source: number) => boolean,
+  read: Omit<ReadFileOptions, 'textField' | 'separator'>,
+): AsyncGenerator<TextBatch> {
+  const streams = sources.map((_, index) => readSource(sources, index, keeps, read));
+  const kept = sources.map(() => 0);
+  const open = new Set(sources.keys());
+  try {
+    for (;;) {
+      for (const index of open) if (isSpent(index)) open.delete(index);
+      if (open.size === 0) return;
+      const [first, ...rest] = open;
+      const behind = (index: number) => kept[index] / sources[index].share;
+      const next = rest.reduce((least, index) => (behind(index) < behind(least) ? index : least), first);
+      const { value, done } = await streams[next].next();
+      if (done) {
+        open.delete(next);
+        continue;
+      }
+      for (const { characters, text } of value.documents) {
+        if (text !== undefined) kept[next] += estimatedTokens(characters);
+      }
+      yield value;
+    }
+  } finally {
+    for (const stream of streams) await stream.return(undefined);
+  }
+}
+
+async function* readSource(
+  sources: readonly OpenSource[],
+  source: number,
+  keeps: Filter | undefined,
+  read: Omit<ReadFileOptions, 'textField' | 'separator'>,
+): AsyncGenerator<TextBatch, undefined> {
+  const { name, files, textField, separator, budget } = sources[source];
+  const passes = budget === Number.POSITIVE_INFINITY ? 1 : Number.POSITIVE_INFINITY;
+  for (let pass = 0; pass < passes; pass++) {
+    let number = 0;
+    let canKeep = false;
+    for (const file of files) {
+      let documents: { characters: number; text?: string }[] = [];
+      let characters = 0;
+      for await (const group of readFileDocuments(file, { ...read, textField, separator })) {
+        for (const { text } of group) {
+          const isKept = keeps?.(text.length, source, pass, number) ?? true;
+          number++;
+          canKeep ||= isKept;
+          documents.push(isKept ? { characters: text.length, text } : { characters: text.length });
+          if (isKept) characters += text.length;
+          if (characters >= BATCH_CHARACTERS || documents.length === BATCH_DOCUMENTS) {
+            yield { source, pass, documents };
+            documents = [];
+            characters = 0;
+          }
+        }
+      }
+      if (documents.length > 0) yield { source, pass, documents };
+    }
+    if (passes > 1 && !canKeep) {
+      throw new DatasetError(
+        `source ${name}: none of its ${number} documents is kept, its budget of ${budget} tokens cannot be met; ` +
+          'give it longer documents, keep more of the short ones, or leave it out',
+      );
+    }
+  }
+  return undefined;
+}
