@@ -70,6 +70,11 @@ const niah = z.strictObject({
   max_new_tokens: maxNewTokens(50),
 });
 
+const perplexityByPosition = z.strictObject({
+  length: count('Tokens of a window; default: the model’s context.').optional(),
+  windows: count('Most windows of a text.').default(4),
+});
+
 const mdqa = z.strictObject({
   documents: counts('Documents of a prompt; several make several tasks.').default([20]),
   positions: counts('Places of the document with the answer; default: first, every fifth, last.').optional(),
@@ -161,6 +166,7 @@ const configSchema = z.strictObject({
     'Whether BOS stands before each prompt; default: before those that ask for text, as their authors have it, and ' +
       'not before those that are scored, as in lm-evaluation-harness 0.4.7.',
   ).optional(),
+  perplexity_by_position: perplexityByPosition.describe('Perplexity by position.').prefault({}),
   niah: niah.describe('Needle in a haystack.').prefault({}),
   mdqa: mdqa.describe('Multi-document question answering.').prefault({}),
   kv_retrieval: kvRetrieval.describe('Key-value retrieval.').prefault({}),

@@ -7,6 +7,7 @@ import {
   multiNeedleTask,
   multipleChoiceTask,
   needleTask,
+  perplexityByPositionTask,
   perplexityTask,
   rulerTask,
   type Task,
@@ -72,6 +73,15 @@ export const TASKS = {
     description: 'perplexity and bits per byte of texts',
     data: ['texts'],
     make: async ({ files }) => perplexityTask(await readTexts(files.texts)),
+  },
+  perplexity_by_position: {
+    description:
+      'perplexity of long texts by the number of tokens before, which shows how much context is of use',
+    data: ['texts'],
+    make: async ({ files, config: { perplexity_by_position } }) => {
+      const { length, windows: maxWindows } = perplexity_by_position;
+      return perplexityByPositionTask(await readTexts(files.texts), { length, maxWindows });
+    },
   },
   niah: {
     description: 'needle in a haystack: a sentence in a long text, by length and depth',

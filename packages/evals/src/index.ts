@@ -67,6 +67,7 @@ export {
 export { type Needle, type NeedleOptions, needleTask, sanFrancisco } from './needle.ts';
 export { overlapJudge } from './overlap-judge.ts';
 export { type PerplexityOptions, perplexityTask } from './perplexity.ts';
+export { type PerplexityByPositionOptions, perplexityByPositionTask } from './perplexity-by-position.ts';
 export type { PromptEncoding } from './prompt.ts';
 export {
   type GroupResult,

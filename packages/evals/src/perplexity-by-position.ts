@@ -1,0 +1,80 @@
+/** Whether a model predicts better the more it has read: perplexity by the number of tokens before. */
+import { weightedPerplexity } from './aggregation.ts';
+import { prefixId } from './encode-pair.ts';
+import { EvalsError } from './error.ts';
+import type { Score } from './language-model.ts';
+import type { Task, TaskItem } from './task.ts';
+
+/** Options of {@link perplexityByPositionTask}. */
+export interface PerplexityByPositionOptions {
+  /** Tokens of a window; the model's context when absent. A model whose context is shorter skips what it cannot read. */
+  readonly length?: number;
+  /** Most windows of a text, from its beginning on; 4 when absent. Shorter texts give none. */
+  readonly maxWindows?: number;
+  /** Positions of the first group; each later one is as long as all before it. 256 when absent. */
+  readonly firstGroup?: number;
+}
+
+/**
+ * Perplexity of the tokens of long texts, grouped by how many tokens the model has read before them.
+ *
+ * Each text is cut into windows of whole length, and each window begins anew after BOS (or EOS where there is no BOS).
+ * A model that uses its whole context predicts better from group to group; one that cannot tell positions beyond those
+ * it was trained on gets worse there (Chen et al. 2023, arXiv 2306.15595, §3.2; Press et al. 2022, arXiv 2108.12409).
+ *
+ * @throws EvalsError for sizes that are none; when items are made, for a tokenizer without BOS and EOS
+ */
+export function perplexityByPositionTask(
+  texts: readonly string[],
+  { length, maxWindows = 4, firstGroup = 256 }: PerplexityByPositionOptions = {},
+): Task {
+  for (const [name, value] of Object.entries({ length: length ?? 1, maxWindows, firstGroup })) {
+    if (Number.isInteger(value) && value >= 1) continue;
+    throw new EvalsError(`perplexity by position: ${name}: got ${value}, expected a whole number from 1`);
+  }
+  return {
+    name: 'perplexity_by_position',
+    version: 1,
+    metrics: [{ name: 'token_perplexity', higherIsBetter: false, aggregation: weightedPerplexity }],
+    config: { output_type: 'loglikelihood', length: length ?? null, maxWindows, firstGroup },
+    *items({ tokenizer, contextLength }): Iterable<TaskItem> {
+      const size = length ?? contextLength;
+      const prefix = prefixId(tokenizer);
+      for (const [text, content] of texts.entries()) {
+        const ids = tokenizer.encode(content);
+        const numWindows = Math.min(maxWindows, Math.floor(ids.length / size));
+        for (let window = 0; window < numWindows; window++) {
+          const tokens = ids.slice(window * size, (window + 1) * size);
+          for (const [from, to] of positionGroups(size, firstGroup)) {
+            yield {
+              id: `${text}-${window}-${from}`,
+              groups: { positions: `${from}-${to - 1}` },
+              shown: { text, window, from, to },
+              ask:
+                to > contextLength
+                  ? { kind: 'skip', reason: `position ${to - 1} is beyond the context of ${contextLength}` }
+                  : {
+                      kind: 'score',
+                      requests: [
+                        { context: [prefix, ...tokens.slice(0, from)], continuation: tokens.slice(from, to) },
+                      ],
+                    },
+              measure: ([answer]) => ({
+                token_perplexity: { value: (answer as Score).logLikelihood, weight: to - from },
+              }),
+            };
+          }
+        }
+      }
+    },
+  };
+}
+
+/** Half-open ranges that double: 0 to first, first to 2·first, … */
+function positionGroups(length: number, first: number): [from: number, to: number][] {
+  const groups: [number, number][] = [];
+  for (let from = 0; from < length; from = from === 0 ? first : 2 * from) {
+    groups.push([from, Math.min(length, from === 0 ? first : 2 * from)]);
+  }
+  return groups;
+}
