@@ -105,8 +105,8 @@ describe('resolveConfig', () => {
       change('masking', { span_length: 5 }),
       /^masking\.span_length: got 5, expected none with strategy per-sequence/,
     ],
-    [change('data', { files: undefined }), /^data: got {}, expected either files or npm$/],
-    [change('data', { npm: ['sotu'] }), /^data: got .*, expected either files or npm$/],
+    [change('data', { files: undefined }), /^data: got {}, expected one of files, npm and sources$/],
+    [change('data', { npm: ['sotu'] }), /^data: got .*, expected one of files, npm and sources$/],
     [change('data', { npm: ['emma'] }), /^data\.npm\.0: got "emma", expected one of moby-dick, sotu$/],
     [
       change('data', { validation_fraction: 0 }),

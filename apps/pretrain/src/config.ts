@@ -62,6 +62,25 @@ const extension = z.strictObject({
   rope_theta: positive('The new base, with method theta; default 640000.').optional(),
 });
 
+const source = z.strictObject({
+  files: texts('As data.files.'),
+  share: positive('Part of the tokens, in proportion to the sum of all shares.'),
+  text_field: text('As data.text_field, which is the default.').optional(),
+  separator: text('As data.separator, which is the default.').optional(),
+});
+
+const longDocuments = z.strictObject({
+  min_tokens: count('Estimated tokens, characters / 3.68, from which on a document is always kept.').default(
+    4096,
+  ),
+  keep_shorter: z
+    .number('a number from 0 to 1')
+    .min(0, 'a number from 0 to 1')
+    .max(1, 'a number from 0 to 1')
+    .describe('Probability with which a shorter one is kept.')
+    .default(0.1),
+});
+
 const data = z.strictObject({
   files: texts(
     'Paths and globs of .txt, .jsonl and .parquet files, the first two also .gz and .zst; relative to this file.',
@@ -69,6 +88,16 @@ const data = z.strictObject({
   npm: z
     .array(oneOf(npmTextNames, 'A text that comes inside an npm package.'), 'a list of names')
     .describe('Built-in texts, in place of files.')
+    .optional(),
+  sources: z
+    .record(z.string(), source, 'names with keys')
+    .describe('Several sources by name, mixed by their shares, in place of files.')
+    .optional(),
+  token_budget: count(
+    'Tokens of the mix of sources; default: what the run reads. A source with fewer than its share starts over.',
+  ).optional(),
+  long_documents: longDocuments
+    .describe('Keep long documents and few short ones, within each source (Fu et al. 2024); default: all.')
     .optional(),
   text_field: text('Field of JSONL and Parquet records that holds the text.').default('text'),
   separator: text('Text between the documents of a .txt file; without it a file is one document.').optional(),

@@ -15,7 +15,7 @@ import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-
 import type { Tokenizer } from '@meap/token-dataset';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
 import { machinePeak, measureRate } from './estimate.ts';
-import { modelConfig } from './model.ts';
+import { modelConfig, withOrigin } from './model.ts';
 import { configuredMasker } from './objective.ts';
 import { prepareTokenizer, readText } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
@@ -45,7 +45,8 @@ export interface DryRunPlan {
 }
 
 /** Plans a run without training; trains the tokenizer if there is none yet, since the row needs it. */
-export async function dryRun(config: PretrainConfig, width = 100): Promise<DryRunPlan> {
+export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRunPlan> {
+  const config = await withOrigin(given);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
   const { max_steps: steps, global_batch_size, micro_batch_size, sequence_length, recompute } = config.train;

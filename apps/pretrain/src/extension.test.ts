@@ -15,7 +15,8 @@ afterAll(() => bench.dispose());
 const checkpoint = bench.path('trained/checkpoints/step-00000006');
 const extend = {
   ...tinyRecipe,
-  model: { from: 'trained/checkpoints/step-00000006' },
+  // A run's folder stands for its newest checkpoint.
+  model: { from: 'trained' },
   tokenizer: {},
   extension: {},
   train: { ...tinyRecipe.train, sequence_length: 64, global_batch_size: 2, micro_batch_size: 1 },
@@ -133,7 +134,7 @@ describe('what cannot be', () => {
   });
 
   it.each([
-    [['model.from=nowhere'], 'expected a tokenizer.json or a folder that holds one'],
+    [['model.from=nowhere'], 'expected the folder of a Hugging Face model'],
     [
       ['extension.context_length=16'],
       'extension: contextLength: got 16, expected a whole number above the context',

@@ -5,12 +5,13 @@ const RULES: RecipeRules = {
   paths: [
     ['model', 'from'],
     ['data', 'files'],
+    ['data', 'sources', '*', 'files'],
     ['data', 'validation_files'],
     ['data', 'cache_dir'],
     ['tokenizer', 'path'],
   ],
   alternatives: [
-    ['data', 'files', 'npm'],
+    ['data', 'files', 'npm', 'sources'],
     ['data', 'validation_files', 'validation_fraction'],
     ['tokenizer', 'path', 'vocab_size'],
   ],

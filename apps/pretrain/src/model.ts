@@ -14,7 +14,23 @@ import {
 import { ExtensionError, extendContext } from '@meap/long-context-extension';
 import { ConfigurationError, Refusals, reasonOf } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
+import { latestCheckpoint } from '@meap/trainer';
 import { checkContext, type PretrainConfig } from './resolve-config.ts';
+
+/**
+ * The configuration with the folder of the model that it starts from: of a run, its newest complete checkpoint.
+ *
+ * @throws ConfigurationError for a folder that is neither
+ */
+export async function withOrigin(config: PretrainConfig): Promise<PretrainConfig> {
+  const { from } = config.model;
+  if (from === undefined || existsSync(join(from, 'config.json'))) return config;
+  const found = await latestCheckpoint(join(from, 'checkpoints'), () => {});
+  if (found) return { ...config, model: { from: found.path } };
+  throw new ConfigurationError([
+    `model.from: got ${from}, expected the folder of a Hugging Face model, with config.json, weights and tokenizer.json, or of a run`,
+  ]);
+}
 
 /**
  * The complete config of the model. A fresh one's vocabulary has room for the mask id, rounded up as in the paper
@@ -62,15 +78,10 @@ function extend({ extension, train }: PretrainConfig, config: LlamaConfig): Llam
 
 function readModelConfig(directory: string): LlamaConfig {
   const path = join(directory, 'config.json');
-  if (!existsSync(path)) {
-    throw new ConfigurationError([
-      `model.from: got ${directory}, expected the folder of a Hugging Face model, with config.json, weights and tokenizer.json`,
-    ]);
-  }
   try {
     return parseConfig(JSON.parse(readFileSync(path, 'utf8')), path);
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    throw new ConfigurationError([`${path}: not JSON: ${reasonOf(error)}`]);
+    throw new ConfigurationError([`${path}: cannot be read: ${reasonOf(error)}`]);
   }
 }

@@ -8,9 +8,11 @@ import {
   loadTokenizer,
   openTokenDataset,
   type PrepareProgress,
+  type PrepareTokensOptions,
   prepareTokens,
   readDocuments,
   removeMaskToken,
+  type SourceStatistics,
   type SplitOptions,
   selectBlocks,
   type TokenBlocks,
@@ -37,6 +39,8 @@ export interface PreparedData {
   validation: TokenBlocks;
   /** Bad records passed over in all files, and the messages of the first. */
   skipped: { count: number; first: readonly string[] };
+  /** What became of each source of a mix, or of the files where only some documents were kept. */
+  mix?: readonly SourceStatistics[];
   close(): void;
 }
 
@@ -55,13 +59,13 @@ export async function prepareData(
 ): Promise<PreparedData> {
   const { data, train, validation } = config;
   const { plain, masked } = await prepareTokenizer(config, onProgress);
-  const prepare = async (stage: 'train' | 'validation', files: readonly string[]) => {
+  const prepare = async (stage: 'train' | 'validation', texts: TextChoice) => {
     const report = (progress: PrepareProgress) => onProgress?.({ stage, ...progress });
     return prepareTokens({
-      files,
+      ...texts,
       // The plain tokenizer: a text that spells the mask token must not become a target of that id.
       tokenizer: plain,
-      outputDirectory: join(data.cache_dir, 'tokens', keyOf(stage, files, plain.sha256, data)),
+      outputDirectory: join(data.cache_dir, 'tokens', keyOf(stage, texts.files ?? '', plain.sha256, data)),
       textField: data.text_field,
       separator: data.separator,
       addBos: plain.bosTokenId !== undefined,
@@ -70,8 +74,8 @@ export async function prepareData(
       signal,
     });
   };
-  const parts = [await prepare('train', textFiles(config))];
-  if (data.validation_files) parts.push(await prepare('validation', data.validation_files));
+  const parts = [await prepare('train', trainingTexts(config))];
+  if (data.validation_files) parts.push(await prepare('validation', { files: data.validation_files }));
 
   const open: ReturnType<typeof openTokenDataset>[] = [];
   const close = () => {
@@ -94,6 +98,7 @@ export async function prepareData(
         count: parts.reduce((sum, { skipped }) => sum + skipped.count, 0),
         first: parts.flatMap(({ skipped }) => skipped.first),
       },
+      mix: parts[0].mix,
       close,
     };
   } catch (error) {
@@ -102,7 +107,23 @@ export async function prepareData(
   }
 }
 
-/** The files of the training text; built-in ones are written into the cache first. */
+type TextChoice = Pick<
+  PrepareTokensOptions,
+  'files' | 'sources' | 'tokenBudget' | 'lengthUpsampling' | 'seed'
+>;
+
+/** Which texts are trained on. */
+function trainingTexts(config: PretrainConfig): TextChoice {
+  const { sources, token_budget: tokenBudget, long_documents: long } = config.data;
+  const lengthUpsampling = long && { minLength: long.min_tokens, keepShorter: long.keep_shorter };
+  if (!sources) return { files: textFiles(config), lengthUpsampling, seed: config.seed };
+  const named = Object.entries(sources).map(([name, { files, share, text_field: textField, separator }]) => {
+    return { name, files, share, textField, separator };
+  });
+  return { sources: named, tokenBudget, lengthUpsampling, seed: config.seed };
+}
+
+/** The files of the training text, if it has one source; built-in ones are written into the cache first. */
 function textFiles({ data }: PretrainConfig): readonly string[] {
   return data.files?.length ? data.files : [writeNpmText(data.npm ?? [], join(data.cache_dir, 'texts'))];
 }
@@ -163,22 +184,30 @@ async function trainOrReuse(
 }
 
 async function* tokenizerText(config: PretrainConfig): AsyncGenerator<string> {
+  const shares = Object.values(config.data.sources ?? { all: { share: 1 } }).map(({ share }) => share);
+  const total = shares.reduce((sum, share) => sum + share, 0);
   let characters = 0;
-  for await (const { text } of readText(config)) {
-    yield text;
-    characters += text.length;
-    if (characters >= TOKENIZER_CHARACTERS) return;
+  for (const [source, share] of shares.entries()) {
+    const most = (TOKENIZER_CHARACTERS * share) / total;
+    let ofSource = 0;
+    for await (const { text } of readText(config, source)) {
+      yield text;
+      ofSource += text.length;
+      if (ofSource >= most) break;
+    }
+    characters += ofSource;
   }
   if (characters === 0) throw new DatasetError('empty corpus: the files hold no text; give files with text');
 }
 
-/** The documents of the training text, read as the configuration says. */
-export function readText(config: PretrainConfig): ReturnType<typeof readDocuments> {
-  const { text_field: textField, separator, on_bad_record } = config.data;
+/** The documents of a source of the training text, the first or only one by default, read as the configuration says. */
+export function readText(config: PretrainConfig, source = 0): ReturnType<typeof readDocuments> {
+  const { text_field, separator, on_bad_record, sources } = config.data;
+  const own = sources && Object.values(sources)[source];
   return readDocuments({
-    files: textFiles(config),
-    textField,
-    separator,
+    files: own?.files ?? textFiles(config),
+    textField: own?.text_field ?? text_field,
+    separator: own?.separator ?? separator,
     // Skipped records are counted when the tokens are prepared.
     ...(on_bad_record === 'skip' && { onBadRecord: () => {} }),
   });

@@ -1,5 +1,14 @@
 /** What people see while a run goes on. */
-import { bytes, flop, type Progress, type ProgressOutput, short, TrainingProgress } from '@meap/recipe-cli';
+import {
+  bytes,
+  flop,
+  type Progress,
+  type ProgressOutput,
+  percent,
+  short,
+  TrainingProgress,
+} from '@meap/recipe-cli';
+import type { LengthHistogram, SourceStatistics } from '@meap/token-dataset';
 import type { PretrainEvent } from './run.ts';
 
 /** A progress display on `output`. */
@@ -32,6 +41,7 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
           break;
         case 'ready':
           progress.totalSteps = event.steps;
+          for (const source of event.mix ?? []) progress.line(`data         ${describeSource(source)}`);
           progress.line(
             `data         ${short(event.trainTokens)} tokens to train on, ${short(event.validationTokens)} to validate on`,
           );
@@ -51,3 +61,23 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
 function peakOf(gflops: number | null): string {
   return gflops === null ? '' : `; peak ${flop(gflops * 1e9)}/s`;
 }
+
+/** Tokens of a source, and how much of its documents' length lies in long ones, before and after. */
+function describeSource({ name, numTokens, realisedShare, passes, read, kept }: SourceStatistics): string {
+  const again = passes > 1 ? `, read ${passes} times` : '';
+  const long = ({ bounds, tokens }: LengthHistogram) => {
+    const all = tokens.reduce((sum, count) => sum + count, 0);
+    const below = tokens.reduce(
+      (sum, count, bin) => sum + ((bounds[bin] ?? LONG + 1) <= LONG ? count : 0),
+      0,
+    );
+    return percent(1 - below / Math.max(1, all));
+  };
+  return (
+    `${name}: ${short(numTokens)} tokens, ${percent(realisedShare)}${again}; ` +
+    `in documents of ${LONG} tokens and more ${long(read)} of what was read, ${long(kept)} of what was kept`
+  );
+}
+
+/** A bound of the histograms, and the length that counts as long by default. */
+const LONG = 4096;

@@ -45,6 +45,19 @@ describe('recipes', () => {
     expect(precision).toBe('bfloat16');
   });
 
+  it('extend-64k is the paper’s extension, with or without masks', () => {
+    const config = load('extend-64k');
+    const { train, data, extension } = config;
+    expect((train.max_steps * train.global_batch_size * train.sequence_length) / 1e9).toBeCloseTo(4, 1);
+    expect(train).toMatchObject({ sequence_length: 65_536, recompute: true });
+    expect(extension).toEqual({ context_length: 65_536, method: 'theta', rope_theta: 640_000 });
+    expect(data.long_documents).toEqual({ min_tokens: 4096, keep_shorter: 0.1 });
+    const shares = Object.values(data.sources!).map(({ share }) => share);
+    expect(shares).toEqual([0.53375, 0.2661, 0.05005, 0.0429, 0.04148, 0.03402, 0.0317]);
+    expect(shares.reduce((sum, share) => sum + share)).toBeCloseTo(1, 9);
+    expect(changedKeys(config, load('extend-64k-ntp'))).toEqual(['masking.ratio: 0.15 → 0']);
+  });
+
   it('has the learning rates of the authors’ code', () => {
     const schedule = configuredSchedule(load('meap-1.1b-190k'));
     expect(schedule(0)).toBeCloseTo(2.0395e-8, 12);

@@ -60,8 +60,12 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   }
   if (samples.prompts.length === 0)
     refuse('samples.prompts', [], 'at least one prompt, such as an empty one');
-  if (!data.files?.length === !data.npm?.length) {
-    refuse('data', { files: data.files, npm: data.npm }, 'either files or npm');
+  const texts = { files: data.files, npm: data.npm, sources: data.sources && Object.keys(data.sources) };
+  if (Object.values(texts).filter((list) => list?.length).length !== 1) {
+    refuse('data', texts, 'one of files, npm and sources');
+  }
+  if (data.token_budget !== undefined && !data.sources) {
+    refuse('data.token_budget', data.token_budget, 'none without data.sources');
   }
   if (data.validation_files && data.validation_fraction) {
     refuse('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
@@ -86,10 +90,18 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   refusals.throwIfAny();
 
   const validation_fraction = data.validation_files ? undefined : (data.validation_fraction ?? 0.05);
+  // Whole blocks of T + 1 tokens, and the share of them that is not trained on.
+  const runTokens = train.max_steps! * train.global_batch_size * (train.sequence_length + 1);
+  const token_budget = data.token_budget ?? Math.ceil(runTokens / (1 - (validation_fraction ?? 0)));
   return {
     ...config,
     model,
-    data: { ...data, validation_fraction, cache_dir: data.cache_dir ?? defaultCacheDirectory() },
+    data: {
+      ...data,
+      ...(data.sources && { token_budget }),
+      validation_fraction,
+      cache_dir: data.cache_dir ?? defaultCacheDirectory(),
+    },
     train: { ...train, max_steps: train.max_steps!, micro_batch_size, min_learning_rate },
   };
 }

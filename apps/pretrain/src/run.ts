@@ -1,4 +1,6 @@
 /** One pre-training run from its configuration: data, model, training loop, report. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import {
   finishedCheckpoint,
@@ -10,10 +12,10 @@ import {
   writeConfig,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
-import { unigramBitsPerByte } from '@meap/token-dataset';
+import { type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
 import { type TrainEvent, train, writeEnvironment } from '@meap/trainer';
 import { machinePeak } from './estimate.ts';
-import { createModel, modelConfig } from './model.ts';
+import { createModel, modelConfig, withOrigin } from './model.ts';
 import { type DataProgress, type PreparedData, prepareData, spread } from './prepare-data.ts';
 import { writeReport } from './report.ts';
 import type { PretrainConfig } from './resolve-config.ts';
@@ -37,6 +39,8 @@ export interface RunFacts {
   unigramBitsPerByte: number;
   steps: number;
   tokensPerStep: number;
+  /** Of a mix of sources, or where only some documents were kept. */
+  mix?: readonly SourceStatistics[];
 }
 
 /** Tokens that the unigram model is counted on, at most: enough for one number per id of the vocabulary. */
@@ -47,15 +51,16 @@ const UNIGRAM_TOKENS = 16 * 1024 * 1024;
  *
  * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
  */
-export async function pretrain(config: PretrainConfig, options: RunOptions<PretrainEvent>): Promise<RunEnd> {
+export async function pretrain(given: PretrainConfig, options: RunOptions<PretrainEvent>): Promise<RunEnd> {
   const { out, resume = 'auto', signal } = options;
   const emit = options.onEvent ?? (() => {});
   const warn = (message: string) => emit({ type: 'warning', message });
   openRunDirectory(out, resume);
   if (resume === 'auto') {
-    const checkpoint = await finishedCheckpoint(out, config.train.max_steps);
-    if (checkpoint) return { status: 'complete', step: config.train.max_steps, checkpoint };
+    const checkpoint = await finishedCheckpoint(out, given.train.max_steps);
+    if (checkpoint) return { status: 'complete', step: given.train.max_steps, checkpoint };
   }
+  const config = await withOrigin(given);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
   const peakGflops = machinePeak(config.precision);
@@ -80,6 +85,7 @@ export async function pretrain(config: PretrainConfig, options: RunOptions<Pretr
       const changes = writeConfig(out, config);
       if (step > 0)
         for (const change of changes) warn(`configuration changed since this run began: ${change}`);
+      if (facts.mix) writeFileSync(join(out, 'data-mix.json'), `${JSON.stringify(facts.mix, null, 1)}\n`);
       writeEnvironment(out, { meap: packageVersion(import.meta.url), backend: { ...backend }, peakGflops });
     };
     const { status, step, checkpoint } = await train({
@@ -113,5 +119,6 @@ function describeRun({ train }: PretrainConfig, model: LlamaConfig, data: Prepar
     unigramBitsPerByte: unigramBitsPerByte(counted, data.validation).bitsPerByte,
     steps: train.max_steps,
     tokensPerStep: train.global_batch_size * train.sequence_length,
+    ...(data.mix && { mix: data.mix }),
   };
 }

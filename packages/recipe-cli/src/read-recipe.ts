@@ -8,8 +8,8 @@ export type Layer = Record<string, unknown>;
 
 /** What a program has to tell about its recipes' keys. */
 export interface RecipeRules {
-  /** Sections' keys that hold a path or a list of them: `[section, key]`. */
-  paths: readonly (readonly [section: string, key: string])[];
+  /** Where a path or a list of them stands: `[section, key]`, or deeper, with `*` for any key. */
+  paths: readonly (readonly string[])[];
   /** Keys of which a run takes one: a layer that gives one drops the others that it inherits. */
   alternatives?: readonly (readonly [section: string, ...keys: string[]])[];
 }
@@ -103,14 +103,18 @@ function mergeKeys(base: Layer, over: Layer): Layer {
 
 function withAbsolutePaths(layer: Layer, directory: string, { paths }: RecipeRules): Layer {
   const result = structuredClone(layer);
-  for (const [section, key] of paths) {
-    const within = result[section];
-    if (!isLayer(within)) continue;
-    const value = within[key];
-    const absolute = (path: unknown) =>
-      typeof path === 'string' && path !== '' ? resolve(directory, path) : path;
-    if (value !== undefined) within[key] = Array.isArray(value) ? value.map(absolute) : absolute(value);
-  }
+  const absolute = (path: unknown) =>
+    typeof path === 'string' && path !== '' ? resolve(directory, path) : path;
+  const mend = (within: unknown, [key, ...rest]: readonly string[]): void => {
+    if (!isLayer(within)) return;
+    for (const name of key === '*' ? Object.keys(within) : [key]) {
+      const value = Object.hasOwn(within, name) ? within[name] : undefined;
+      if (rest.length > 0) mend(value, rest);
+      else if (value !== undefined)
+        define(within, name, Array.isArray(value) ? value.map(absolute) : absolute(value));
+    }
+  };
+  for (const path of paths) mend(result, path);
   return result;
 }
 
