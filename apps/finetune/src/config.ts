@@ -101,9 +101,6 @@ const train = z.strictObject({
   learning_rate: positive('Highest learning rate.').default(2e-5),
   min_learning_rate: nonNegative('Learning rate at the end of the cosine.').default(0),
   ...optimizerKeys({ warmupOf: 'the steps', weightDecay: 0.01, decayed: 'trained parameters' }),
-  memory_limit_gib: positive(
-    'Most memory the run may take by its plan, or it is refused; default: what the machine or container has.',
-  ).optional(),
 });
 
 const lora = z.strictObject({

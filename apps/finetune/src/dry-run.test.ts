@@ -1,8 +1,9 @@
 import { existsSync, rmSync } from 'node:fs';
 import { addLora, createLlama, loadLlama, presets } from '@meap/llama-model';
+import { describeMisfit } from '@meap/recipe-cli';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dryRun } from './dry-run.ts';
-import { countLoraParameters, describeMisfit, planMemory } from './memory-plan.ts';
+import { countLoraParameters, planFinetuning as planMemory } from './memory-plan.ts';
 import { loadConfig } from './resolve-config.ts';
 import { Workbench } from './testing.ts';
 
@@ -105,15 +106,14 @@ describe('memory plan', () => {
   });
 
   it('says that a model does not fit, and names what is not used yet', () => {
-    const gib = (count: number) => count * 2 ** 30;
-    const plan = planMemory(presets['1.1b'], { ...shape, trained: parameters, limit: gib(16) });
+    const plan = planMemory(presets['1.1b'], { ...shape, trained: parameters, limitGib: 16 });
     expect(plan.fits).toBe(false);
     expect(describeMisfit(plan)).toMatch(
       /^the run would take about [\d.]+ GiB, got 16 GiB; use lora, train\.recompute, a smaller train\.micro_batch_size, a shorter train\.max_length, or set train\.memory_limit_gib if there is more$/,
     );
     const all = { ...shape, trained: 1, recompute: true, canSplit: false };
     expect(planMemory(presets['1.1b'], all).remedies).toEqual(['a shorter train.max_length']);
-    expect(planMemory(presets['1.1b'], { ...all, limit: gib(64) }).fits).toBe(true);
+    expect(planMemory(presets['1.1b'], { ...all, limitGib: 64 }).fits).toBe(true);
   });
 
   it('refuses a run that does not fit before its weights are read, unless told that there is more', async () => {

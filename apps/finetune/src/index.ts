@@ -1,4 +1,4 @@
-export type { RunEnd, RunOptions } from '@meap/recipe-cli';
+export type { MemoryPlan, RunEnd, RunOptions } from '@meap/recipe-cli';
 export { type Speaker, streamAnswer } from './answers.ts';
 export { configJsonSchema, type FinetuneConfigInput } from './config.ts';
 export { ConversationEncoder } from './conversation-encoder.ts';
@@ -12,7 +12,6 @@ export {
   recogniseFormat,
   toConversation,
 } from './formats.ts';
-export type { MemoryPlan } from './memory-plan.ts';
 export type { DataFacts } from './prepare-data.ts';
 export { type FinetuneConfig, loadConfig, resolveConfig } from './resolve-config.ts';
 export { type FinetuneEvent, finetune } from './run.ts';

@@ -1,21 +1,6 @@
 /** Whether a fine-tuning run fits this machine, before any weight is loaded. */
 import type { LlamaConfig } from '@meap/llama-model';
-import {
-  availableMemory,
-  bytes,
-  estimateMemory,
-  type MemoryEstimate,
-  type StepShape,
-} from '@meap/recipe-cli';
-
-/** Bytes of memory by purpose, and whether there is as much. */
-export interface MemoryPlan extends MemoryEstimate {
-  /** What the run may take: `train.memory_limit_gib`, else the machine's memory or its container's. */
-  available: number;
-  fits: boolean;
-  /** Keys that would make it smaller and are not used yet. */
-  remedies: readonly string[];
-}
+import { estimateMemory, type MemoryPlan, planMemory, type StepShape } from '@meap/recipe-cli';
 
 /** A step, and what could be changed about it. */
 export interface PlannedStep extends Omit<StepShape, 'base'> {
@@ -23,33 +8,24 @@ export interface PlannedStep extends Omit<StepShape, 'base'> {
   canSplit: boolean;
   /** Whether an adapter learns embeddings of a tied head, of which the loss then holds a copy in float32. */
   copiesHead: boolean;
-  /** Bytes that the run may take; all there are where absent. */
-  limit?: number;
+  /** `train.memory_limit_gib`. */
+  limitGib?: number;
 }
 
 /** Node.js, TensorFlow.js, tokenizer, data and what the collector has not got to yet, measured. */
 const BASE_BYTES = 500 * 1024 * 1024;
 
 /** Estimates the memory of fine-tuning. */
-export function planMemory(model: LlamaConfig, step: PlannedStep): MemoryPlan {
+export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPlan {
   const headBytes = step.copiesHead ? 4 * model.vocab_size * model.hidden_size : 0;
   const estimate = estimateMemory(model, { ...step, base: BASE_BYTES + headBytes });
-  const { limit: available = availableMemory() } = step;
   const remedies = [
     ...(step.trained < step.parameters ? [] : ['lora']),
     ...(step.recompute ? [] : ['train.recompute']),
     ...(step.canSplit ? ['a smaller train.micro_batch_size'] : []),
     'a shorter train.max_length',
   ];
-  return { ...estimate, available, fits: estimate.total <= available, remedies };
-}
-
-/** What is wrong with a plan that does not fit, and what to do about it. */
-export function describeMisfit({ total, available, remedies }: MemoryPlan): string {
-  return (
-    `the run would take about ${bytes(total)}, got ${bytes(available)}; use ${remedies.join(', ')}, ` +
-    'or set train.memory_limit_gib if there is more'
-  );
+  return planMemory(estimate, step.limitGib, remedies);
 }
 
 /** Values in the thin matrices of an adapter and in the embeddings that it learns. */

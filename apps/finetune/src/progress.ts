@@ -1,5 +1,6 @@
 import {
   bytes,
+  describeMisfit,
   type Progress,
   type ProgressOutput,
   percent,
@@ -7,7 +8,6 @@ import {
   short,
   TrainingProgress,
 } from '@meap/recipe-cli';
-import { describeMisfit } from './memory-plan.ts';
 import type { FinetuneEvent } from './run.ts';
 import type { RunFacts } from './run-facts.ts';
 

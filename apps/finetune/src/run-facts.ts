@@ -1,7 +1,14 @@
 /** What is known of a run once its data are prepared and before its weights are loaded. */
-import { countParameters, type LlamaConfig, parseConfig, toHuggingFaceConfig } from '@meap/llama-model';
+import {
+  countParameters,
+  type LlamaConfig,
+  PIECE_TOKENS,
+  parseConfig,
+  toHuggingFaceConfig,
+} from '@meap/llama-model';
+import type { MemoryPlan } from '@meap/recipe-cli';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
-import { countLoraParameters, type MemoryPlan, planMemory } from './memory-plan.ts';
+import { countLoraParameters, planFinetuning } from './memory-plan.ts';
 import { heldAs, learnedTokens, type ModelParts } from './model.ts';
 import { batchSource } from './objective.ts';
 import { type DataFacts, duplicatorOf, type PreparedData } from './prepare-data.ts';
@@ -93,7 +100,7 @@ export async function describeRun(
     epochs: (steps * train.global_batch_size) / samples.length,
     steps,
     tokensPerStep: used / shown,
-    memory: planMemory(model, {
+    memory: planFinetuning(model, {
       parameters,
       weightBytes: heldAs(config, parts.config) === 'bfloat16' ? 2 : 4,
       trained,
@@ -102,7 +109,8 @@ export async function describeRun(
       recompute: train.recompute,
       canSplit: train.micro_batch_size > 1,
       copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,
-      limit: train.memory_limit_gib && train.memory_limit_gib * 2 ** 30,
+      pieceTokens: train.max_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
+      limitGib: train.memory_limit_gib,
     }),
   };
 }

@@ -1,6 +1,7 @@
 /** One fine-tuning run from its configuration: model, data, training loop, export, report. */
 import { join } from 'node:path';
 import {
+  describeMisfit,
   finishedCheckpoint,
   openRunDirectory,
   packageVersion,
@@ -13,7 +14,6 @@ import {
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type TrainEvent, train, validate, writeEnvironment } from '@meap/trainer';
 import { type Baseline, readBaseline, writeBaseline } from './baseline.ts';
-import { describeMisfit } from './memory-plan.ts';
 import { exportModel, loadModelParts, loadTrainableModel } from './model.ts';
 import { type PreparedData, prepareData } from './prepare-data.ts';
 import { writeReport } from './report.ts';

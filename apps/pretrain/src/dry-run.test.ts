@@ -16,12 +16,25 @@ describe('--dry-run', () => {
     expect(stdout).toMatch(/\nmodel {8}15,\d{3} parameters: 2 layers × 16, 2 heads, vocabulary 320\n/);
     expect(stdout).toMatch(/\ncompute {6}\S+ KFLOP per token, forward and backward\n/);
     expect(stdout).toMatch(/\ntokens {7}6 steps × 64 = 384\n/);
-    expect(stdout).toMatch(/\nmemory {7}about \d+ MiB: weights /);
+    expect(stdout).toMatch(/\nmemory {7}about \d+ MiB of \S+ [MG]iB: weights /);
     expect(stdout).toMatch(/\ntime {9}about \S+ s at \S+ tokens\/s \(\S+ [KMG]FLOP\/s, timed now/);
     expect(stdout).toMatch(/\nmasked row {3}2 of 16 tokens masked \(12\.5 %\)/);
     expect(stdout).toMatch(/\ninput {2}<s> .*\ntarget /);
     expect(stdout.match(/\[MASK\]/g)).toHaveLength(2);
     expect(existsSync(bench.path('dry'))).toBe(false);
+  });
+
+  it('says what does not fit, and the run is refused with the numbers', async () => {
+    const little = ['--set', 'train.memory_limit_gib=0.01'];
+    const { stdout } = await bench.pretrain('little', '--dry-run', ...little);
+    expect(stdout).toMatch(
+      /does not fit: the run would take about \d+ MiB, got 10\.2 MiB; use train\.recompute, /,
+    );
+    const { code, stderr } = await bench.pretrain('little', ...little);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^meap-pretrain: memory: the run would take about \d+ MiB, got 10\.2 MiB; use train\.recompute, a smaller train\.micro_batch_size, a shorter train\.sequence_length, or set train\.memory_limit_gib if there is more\n$/,
+    );
   });
 
   it('draws the row that the strategy masks', async () => {

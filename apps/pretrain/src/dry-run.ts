@@ -3,10 +3,10 @@ import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-mo
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
 import {
   bytes,
+  describeMisfit,
   duration,
-  estimateMemory,
   flop,
-  type MemoryEstimate,
+  type MemoryPlan,
   percent,
   plainText,
   short,
@@ -15,6 +15,7 @@ import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-
 import type { Tokenizer } from '@meap/token-dataset';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
 import { machinePeak, measureRate } from './estimate.ts';
+import { planPretraining } from './memory-plan.ts';
 import { modelConfig, withOrigin } from './model.ts';
 import { configuredMasker } from './objective.ts';
 import { prepareTokenizer, readText } from './prepare-data.ts';
@@ -31,7 +32,7 @@ export interface DryRunPlan {
   steps: number;
   tokens_per_step: number;
   tokens: number;
-  memory_bytes: MemoryEstimate;
+  memory_bytes: MemoryPlan;
   /** Rate that a training step of this shape reached here in GFLOP/s, in a short measurement. */
   measured_gflops: number;
   tokens_per_second: number;
@@ -49,7 +50,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
   const config = await withOrigin(given);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
-  const { max_steps: steps, global_batch_size, micro_batch_size, sequence_length, recompute } = config.train;
+  const { max_steps: steps, global_batch_size, sequence_length, recompute } = config.train;
   const text = await firstRow(config);
   const model = text.tokenizer
     ? modelConfig(config, text.tokenizer)
@@ -78,14 +79,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
     steps,
     tokens_per_step: tokensPerStep,
     tokens: steps * tokensPerStep,
-    memory_bytes: estimateMemory(model, {
-      parameters,
-      trained: parameters,
-      base: BASE_BYTES,
-      places: micro_batch_size * sequence_length,
-      accumulates: micro_batch_size < global_batch_size,
-      recompute,
-    }),
+    memory_bytes: planPretraining(config, model),
     measured_gflops: measured / 1e9,
     tokens_per_second: tokensPerSecond,
     seconds: (steps * tokensPerStep) / tokensPerSecond,
@@ -113,16 +107,13 @@ export function renderDryRun(plan: DryRunPlan): string {
     `model        ${plan.parameters.toLocaleString('en')} parameters: ${shape}, vocabulary ${model.vocab_size}`,
     `compute      ${flop(plan.flop_per_token)} per token, forward and backward`,
     `tokens       ${plan.steps} steps × ${short(plan.tokens_per_step)} = ${short(plan.tokens)}`,
-    `memory       about ${bytes(memory.total)}: ${rest}, activations ${bytes(memory.activations)}`,
+    `memory       about ${bytes(memory.total)} of ${bytes(memory.available)}: ${rest}, activations ${bytes(memory.activations)}${memory.fits ? '' : `; does not fit: ${describeMisfit(memory)}`}`,
     `time         about ${duration(plan.seconds)} at ${short(plan.tokens_per_second)} tokens/s (${flop(plan.measured_gflops * 1e9)}/s, timed now${ofPeak})`,
   ];
   if (plan.data_problem)
     lines.push(`data         not ready, a sample sentence stands in below: ${plan.data_problem}`);
   return `${lines.join('\n')}\n\nmasked row   ${plan.masked}\n\n${plainText(plan.row)}`;
 }
-
-/** What this program takes before anything is computed, measured. */
-const BASE_BYTES = 150 * 1024 * 1024;
 
 /** Tokens of the row that are drawn. */
 const SHOWN_TOKENS = 48;

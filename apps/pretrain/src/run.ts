@@ -3,10 +3,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import {
+  describeMisfit,
   finishedCheckpoint,
   openRunDirectory,
   packageVersion,
   type RunEnd,
+  RunError,
   type RunOptions,
   stoppedEarly,
   writeConfig,
@@ -15,6 +17,7 @@ import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-
 import { type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
 import { type TrainEvent, train, writeEnvironment } from '@meap/trainer';
 import { machinePeak } from './estimate.ts';
+import { planPretraining } from './memory-plan.ts';
 import { createModel, modelConfig, withOrigin } from './model.ts';
 import { type DataProgress, type PreparedData, prepareData, spread } from './prepare-data.ts';
 import { writeReport } from './report.ts';
@@ -76,6 +79,11 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} bad records skipped, the first: ${first[0]}`);
   const shape = modelConfig(config, data.tokenizer);
+  const memory = planPretraining(config, shape);
+  if (!memory.fits) {
+    data.close();
+    throw new RunError(`memory: ${describeMisfit(memory)}`);
+  }
   const model = await createModel(config, shape);
   try {
     const parts = await trainingParts(config, model, data);

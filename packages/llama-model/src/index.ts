@@ -29,6 +29,7 @@ export { generate } from './generate.ts';
 export { type GrowVocabularyOptions, growVocabulary } from './grow-vocabulary.ts';
 export { initialDeviation, initialValues } from './initialization.ts';
 export { KeyValueCache } from './key-value-cache.ts';
+export { PIECE_TOKENS } from './long-rows.ts';
 export {
   addLora,
   LORA_TARGETS,

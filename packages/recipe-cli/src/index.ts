@@ -16,8 +16,11 @@ export { lossCurveText } from './loss-curve-text.ts';
 export {
   availableMemory,
   type DecoderShape,
+  describeMisfit,
   estimateMemory,
   type MemoryEstimate,
+  type MemoryPlan,
+  planMemory,
   type StepShape,
 } from './memory-plan.ts';
 export {

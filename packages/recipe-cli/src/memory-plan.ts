@@ -1,5 +1,6 @@
 /** Whether a run will fit, from shapes alone. */
 import { totalmem } from 'node:os';
+import { bytes } from './format.ts';
 
 /** Bytes of memory by purpose. */
 export interface MemoryEstimate {
@@ -34,6 +35,8 @@ export interface StepShape {
   accumulates: boolean;
   /** Whether blocks keep only their inputs for the backward pass. */
   recompute: boolean;
+  /** Tokens that long rows are worked through at once with `recompute`; absent where rows are no longer than that. */
+  pieceTokens?: number;
   /** Bytes of Node.js, TensorFlow.js, compiled code and what the program holds besides. */
   base: number;
 }
@@ -47,23 +50,55 @@ const POOL_OVERHEAD = 1.15;
  * The forward pass of a block makes, per token, nine tensors of the residual's width (norms, query before and after
  * rotation, attention, projections, sums), three of the keys' and three of the feed-forward's. TensorFlow.js holds
  * the gradient of each until the pass ends, hence twice. With recomputation a block holds its input, and one block at
- * a time the rest.
+ * a time the rest; of long rows it also holds what attention gave, and the rest of it for one piece at a time. What one
+ * block then holds of a whole row (queries, keys, values, output, their gradients, what attention packs) is measured.
  */
 export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEstimate {
-  const { parameters, weightBytes = 4, trained, places, accumulates, recompute, base } = step;
+  const { parameters, weightBytes = 4, trained, places, accumulates, recompute, pieceTokens, base } = step;
   const { hidden_size: hidden, num_hidden_layers: layers } = shape;
   const keyValueWidth = shape.num_key_value_heads * shape.head_dim;
   const block = 9 * hidden + 3 * keyValueWidth + 3 * shape.intermediate_size;
-  const kept = recompute ? layers * hidden + block : layers * block;
   const head = 3 * hidden;
+  const floats =
+    recompute && pieceTokens
+      ? places * (2 * layers * hidden + head) +
+        Math.max(places * (11 * hidden + 8 * keyValueWidth), 2 * pieceTokens * block)
+      : places * (2 * (recompute ? layers * hidden + block : layers * block) + head);
   const estimate = {
     weights: weightBytes * parameters,
     gradients: Math.round(4 * trained * (accumulates ? 2 : 1) * POOL_OVERHEAD),
     moments: 8 * trained,
-    activations: Math.round(4 * places * (2 * kept + head) * POOL_OVERHEAD),
+    activations: Math.round(4 * floats * POOL_OVERHEAD),
   };
   const total = base + Object.values(estimate).reduce((sum, bytes) => sum + bytes, 0);
   return { ...estimate, total };
+}
+
+/** An estimate, and whether there is as much. */
+export interface MemoryPlan extends MemoryEstimate {
+  /** What the run may take: `train.memory_limit_gib`, else the machine's memory or its container's. */
+  available: number;
+  fits: boolean;
+  /** Keys that would make it smaller and are not used yet. */
+  remedies: readonly string[];
+}
+
+/** Holds an estimate against what there is. */
+export function planMemory(
+  estimate: MemoryEstimate,
+  limitGib: number | undefined,
+  remedies: readonly string[],
+): MemoryPlan {
+  const available = limitGib === undefined ? availableMemory() : limitGib * 2 ** 30;
+  return { ...estimate, available, fits: estimate.total <= available, remedies };
+}
+
+/** What is wrong with a plan that does not fit, and what to do about it. */
+export function describeMisfit({ total, available, remedies }: MemoryPlan): string {
+  return (
+    `the run would take about ${bytes(total)}, got ${bytes(available)}; use ${remedies.join(', ')}, ` +
+    'or set train.memory_limit_gib if there is more'
+  );
 }
 
 /** Memory of the machine in bytes, or the limit of the container that this process is in. */

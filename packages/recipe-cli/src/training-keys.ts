@@ -25,7 +25,7 @@ export interface OptimizerDefaults {
   decayed: string;
 }
 
-/** Warm-up, AdamW, clipping and recomputation: the end of the section `train`. */
+/** Warm-up, AdamW, clipping, recomputation and memory: the end of the section `train`. */
 export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefaults) => ({
   warmup_ratio: z
     .number('a number from 0 to 1')
@@ -41,6 +41,9 @@ export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefau
   recompute: flag('Keep only block inputs for the backward pass: less memory, a third more work.').default(
     false,
   ),
+  memory_limit_gib: positive(
+    'Most memory the run may take by its plan, or it is refused; default: what the machine or container has.',
+  ).optional(),
 });
 
 /** The section `checkpoint`. */

@@ -1,0 +1,26 @@
+import { countParameters, type LlamaConfig, PIECE_TOKENS } from '@meap/llama-model';
+import { estimateMemory, type MemoryPlan, planMemory } from '@meap/recipe-cli';
+import type { PretrainConfig } from './resolve-config.ts';
+
+/** What this program takes before anything is computed, measured. */
+const BASE_BYTES = 150 * 1024 * 1024;
+
+/** Whether a run fits this machine, from shapes alone. */
+export function planPretraining({ train }: PretrainConfig, model: LlamaConfig): MemoryPlan {
+  const { micro_batch_size, global_batch_size, sequence_length, recompute, memory_limit_gib } = train;
+  const parameters = countParameters(model);
+  const estimate = estimateMemory(model, {
+    parameters,
+    trained: parameters,
+    base: BASE_BYTES,
+    places: micro_batch_size * sequence_length,
+    accumulates: micro_batch_size < global_batch_size,
+    recompute,
+    pieceTokens: sequence_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
+  });
+  return planMemory(estimate, memory_limit_gib, [
+    ...(recompute ? [] : ['train.recompute']),
+    ...(micro_batch_size > 1 ? ['a smaller train.micro_batch_size'] : []),
+    'a shorter train.sequence_length',
+  ]);
+}
