@@ -1,17 +1,23 @@
 /** `meap-evaluate attention NTP MEAP`: where two models look. */
 import { basename, join, resolve } from 'node:path';
 import type { AttentionDifference } from '@meap/evals';
-import { type CommandIo, EXIT, openRunDirectory, percent, TrainingProgress } from '@meap/recipe-cli';
-import { stopOnSignals } from '@meap/trainer';
+import { type CommandIo, commandToResume, openRunDirectory, percent } from '@meap/recipe-cli';
 import type { Command } from 'commander';
 import { markdownTable } from 'markdown-table';
 import { type AttentionResults, runAttention } from './attention-run.ts';
 import { readConfig } from './config.ts';
+import { reportOn } from './report/report-command.ts';
 import { writeJson } from './result-files.ts';
 import { overridesOf, type RunFlags, withRecipeFlags } from './run-command.ts';
+import { runShown } from './shown-run.ts';
 
 /** Adds `attention` to a program; `done` hears its exit code. */
-export function addAttentionCommand(program: Command, io: CommandIo, done: (code: number) => void): void {
+export function addAttentionCommand(
+  program: Command,
+  argv: readonly string[],
+  io: CommandIo,
+  done: (code: number) => void,
+): void {
   const command = program
     .command('attention')
     .description('Compare where a model trained with MEAP looks with where its NTP twin does.')
@@ -24,31 +30,18 @@ export function addAttentionCommand(program: Command, io: CommandIo, done: (code
     const names = [ntp, meap].map((path) => basename(resolve(path)));
     const out = flags.out ?? join('runs', `attention-${names.join('-')}`);
     openRunDirectory(out, 'auto');
-    const interactive = io.stderr.isTTY === true && !process.env.CI;
-    const target = interactive || flags.json ? io.stderr : io.stdout;
-    const bars = new TrainingProgress(
-      { write: (text) => target.write(text), interactive },
-      io.stderr,
-      () => '',
+    const stopped = `stopped; begin again with: ${commandToResume(program.name(), argv, out)}`;
+    const results = await runShown({ io, json: flags.json === true, stopped, done }, ({ onEvent }, signal) =>
+      runAttention({ ntp, meap }, config, { signal, onEvent }),
     );
-    const stop = stopOnSignals();
-    try {
-      const onProgress = (stage: string, done: number, total: number) =>
-        bars.stage(stage, done, total, `${done} of ${total}`, `${stage}: ${total}`);
-      const results = await runAttention({ ntp, meap }, config, { signal: stop.signal, onProgress });
-      writeJson(join(out, 'attention.json'), results);
-      io.stdout.write(
-        flags.json
-          ? `${JSON.stringify(results)}\n`
-          : `\n${renderAttention(results)}\n\nresults      ${join(out, 'attention.json')}\n`,
-      );
-    } catch (error) {
-      if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
-      done(EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed);
-    } finally {
-      bars.close();
-      stop.dispose();
-    }
+    if (results === undefined) return;
+    writeJson(join(out, 'attention.json'), results);
+    const report = reportOn([out], join(out, 'report.html'));
+    io.stdout.write(
+      flags.json
+        ? `${JSON.stringify(results)}\n`
+        : `\n${renderAttention(results)}\n\nresults      ${join(out, 'attention.json')}\nreport       ${report}\n`,
+    );
   });
 }
 

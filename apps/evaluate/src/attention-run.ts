@@ -13,26 +13,39 @@ import {
 } from '@meap/evals';
 import { createMasker } from '@meap/meap-masking';
 import { ConfigurationError } from '@meap/recipe-cli';
-import { loadTokenizer } from '@meap/token-dataset';
+import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import type { CommandConfig } from './config.ts';
 import { ModelError } from './errors.ts';
 import { findData, findOptionalData, readRows, readTexts } from './find-data.ts';
 import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
 import { findModel } from './model-directory.ts';
+import type { EvaluateEvent } from './run.ts';
+import { TokenTexts } from './token-texts.ts';
 
 /** What {@link runAttention} found. */
 export interface AttentionResults {
   /** One for each length. */
   readonly contrasts: readonly (AttentionContrast & { readonly length: number })[];
   /** Of the NTP model, then of the MEAP model; none without prompts. */
-  readonly shares: readonly AttentionShares[];
+  readonly shares: readonly AttentionSharesOfTexts[];
 }
+
+/** What {@link runAttention} tells its caller while it runs: `stage` after each sequence and each prompt. */
+export type AttentionEvent =
+  | Extract<EvaluateEvent, { type: 'backend' | 'model' }>
+  | { type: 'stage'; stage: string; unit: 'sequences' | 'prompts'; done: number; total: number };
+
+/** Attention of a model, with the tokens that it looked at. */
+export type AttentionSharesOfTexts = AttentionShares & {
+  /** The text of each token, for each prompt; a character of several tokens stands in its last. */
+  readonly tokenTexts: readonly (readonly string[])[];
+};
 
 /** Options of {@link runAttention}. */
 export interface RunAttentionOptions {
   readonly signal?: AbortSignal;
-  /** Called after each sequence and each prompt. */
-  readonly onProgress?: (stage: string, done: number, total: number) => void;
+  /** Called at once for everything that happens; it must not throw. */
+  readonly onEvent?: (event: AttentionEvent) => void;
 }
 
 /**
@@ -45,18 +58,26 @@ export interface RunAttentionOptions {
 export async function runAttention(
   paths: { readonly ntp: string; readonly meap: string },
   config: CommandConfig,
-  { signal, onProgress = () => {} }: RunAttentionOptions = {},
+  { signal, onEvent = () => {} }: RunAttentionOptions = {},
 ): Promise<AttentionResults> {
   const { sequences, lengths, mask_ratio: ratio, queries } = config.attention;
   const { backend, precision, seed } = config;
   const { texts: files } = await findData(['texts'], config);
   const promptFiles = await findOptionalData('attention_prompts', config);
   const texts = await readTexts(files!);
-  const maskId = await maskIdOf(paths.meap);
+  const tokenizers: Tokenizer[] = [];
+  for (const path of [paths.ntp, paths.meap])
+    tokenizers.push(loadTokenizer((await findModel(path)).tokenizer));
+  const maskId = requireMaskId(tokenizers[1], paths.meap);
   const opened: OpenLanguageModel[] = [];
   try {
     for (const model of [paths.ntp, paths.meap]) {
-      opened.push(await openLanguageModel({ model, backend, precision }));
+      signal?.throwIfAborted();
+      const one = await openLanguageModel({ model, backend, precision });
+      opened.push(one);
+      if (opened.length === 1) onEvent({ type: 'backend', ...one.backend });
+      const { name, contextLength, fingerprint } = one;
+      onEvent({ type: 'model', name, contextLength, fingerprint });
     }
     const [ntp, meap] = opened;
     requireLengths(lengths, Math.min(ntp.contextLength, meap.contextLength));
@@ -66,16 +87,21 @@ export async function runAttention(
       const masked = cut(texts, ntp.tokenizer, { length, sequences }).map((ids, row): MaskedSequence => {
         return { ids, maskedPositions: [...masker.positions(Int32Array.from(ids), { step: 0, row })] };
       });
-      const report = (done: number) => onProgress(`length ${length}`, done, sequences);
-      const found = await contrastAttention(ntp, meap, masked, { maskId, signal, onProgress: report });
+      const onProgress = (done: number) =>
+        onEvent({ type: 'stage', stage: `length ${length}`, unit: 'sequences', done, total: sequences });
+      const found = await contrastAttention(ntp, meap, masked, { maskId, signal, onProgress });
       contrasts.push({ length, ...found });
     }
     const prompts = promptFiles ? await readRows(promptFiles) : [];
-    const shares: AttentionShares[] = [];
-    for (const model of prompts.length > 0 ? opened : []) {
+    const shares: AttentionSharesOfTexts[] = [];
+    for (const [side, model] of (prompts.length > 0 ? opened : []).entries()) {
       const segmented = prompts.map((row, i) => segment(`attention_prompts, row ${i}`, row, model.tokenizer));
-      const report = (done: number) => onProgress(`prompts, ${model.name}`, done, prompts.length);
-      shares.push(await attentionShares(model, segmented, { queries, signal, onProgress: report }));
+      const onProgress = (done: number) =>
+        onEvent({ type: 'stage', stage: model.name, unit: 'prompts', done, total: prompts.length });
+      const found = await attentionShares(model, segmented, { queries, signal, onProgress });
+      const texts = new TokenTexts(tokenizers[side]);
+      const tokenTexts = await Promise.all(segmented.map(({ ids }) => texts.split(ids)));
+      shares.push({ ...found, tokenTexts });
     }
     return { contrasts, shares };
   } finally {
@@ -84,10 +110,8 @@ export async function runAttention(
 }
 
 /** The id that the MEAP model learned masks with. */
-async function maskIdOf(path: string): Promise<number> {
-  const { tokenizer } = await findModel(path);
-  const id = loadTokenizer(tokenizer).maskTokenId;
-  if (id !== undefined) return id;
+function requireMaskId({ maskTokenId }: Tokenizer, path: string): number {
+  if (maskTokenId !== undefined) return maskTokenId;
   throw new ModelError(
     `model ${path}: its tokenizer has no mask token, expected one trained with MEAP; name it as mask_token in ` +
       'tokenizer_config.json if it has another name',

@@ -48,6 +48,10 @@ describe('meap-evaluate run', () => {
     );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/\| piqa +\| +1 \| +5 \| acc +\| ↑ +\| [01]\.\d{4} \| ± +\| [01]\.\d{4} \|/);
+    expect(stdout).toContain(`report       ${join(folder, 'out/report.html')}`);
+    expect(readFileSync(join(folder, 'out/report.html'), 'utf8')).toContain(
+      '<h1>Evaluation of checkpoint</h1>',
+    );
     const results = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
     expect(results.results.piqa).toMatchObject({ alias: 'piqa', 'acc,none': expect.any(Number) });
     expect(results['n-samples'].piqa).toEqual({ original: 6, effective: 5 });
@@ -158,6 +162,9 @@ describe('meap-evaluate compare', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/\| piqa +\| 12 \| acc +\| ↑ +\| 0\.\d{4} \| 0\.\d{4} \| [+-]0\.\d{4} \| [+-]\d/);
     expect(stdout).toContain('piqa: asked differently: bos');
+    expect(readFileSync(join(folder, 'c/report.html'), 'utf8')).toContain(
+      'Evaluation of checkpoint (a) and checkpoint (b)',
+    );
     const models = await compare(a, tinyModel, ...asked, '--json');
     expect(JSON.parse(models.stdout)).toMatchObject([
       { task: 'piqa', differentConfig: [], metrics: { acc: { difference: 0, numItems: 12 } } },
@@ -188,8 +195,15 @@ describe('meap-evaluate attention', () => {
     expect(shares).toHaveLength(2);
     const sum = shares[0].segments.reduce((sum: number, { share }: { share: number }) => sum + share, 0);
     expect(sum).toBeCloseTo(1, 5);
+    expect(shares[0].tokenTexts[0].join('')).toBe('<s>One. Red. Two. What?</s>');
+    expect(shares[0].tokenTexts[0]).toHaveLength(shares[0].prompts[0].tokens.length);
     expect((await attention(...texts, ...small, '--json')).stdout).toBe(stdout);
-    expect((await attention(...texts, ...small)).stdout).toMatch(/score at masked keys \(decay\)/);
+    const shown = await attention(...texts, ...small);
+    expect(shown.stdout).toMatch(/^backend .*\nmodel +checkpoint, context of 32 tokens\nmodel /);
+    expect(shown.stdout).toMatch(/score at masked keys \(decay\)/);
+    expect(shown.stdout).toContain(`report       ${join(folder, 'out/report.html')}`);
+    const page = readFileSync(join(folder, 'out/report.html'), 'utf8');
+    expect(page.match(/<span style="--share: [\d.]+"/g)).toHaveLength(2 * shares[0].tokenTexts[0].length);
     const long = await attention(...texts);
     expect(long.stderr).toMatch(/attention\.lengths: got 1024, expected at most 32/);
     const many = await attention(...texts, ...small, '--set', 'attention.sequences=400');

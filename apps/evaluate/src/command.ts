@@ -25,7 +25,7 @@ export async function evaluateCommand(argv: readonly string[], io: CommandIo = p
   };
   addRunCommand(program, argv, io, done);
   addCompareCommand(program, argv, io, done);
-  addAttentionCommand(program, io, done);
+  addAttentionCommand(program, argv, io, done);
   addListCommand(program, io);
   addReportCommand(program, io);
   addServeCommand(program, io, done);

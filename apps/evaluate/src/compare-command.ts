@@ -5,9 +5,11 @@ import { type CommandIo, commandToResume, openRunDirectory } from '@meap/recipe-
 import type { Command } from 'commander';
 import { renderComparisons } from './comparison-table.ts';
 import { loadConfig } from './config.ts';
+import { reportOn } from './report/report-command.ts';
 import { hasResults, readResults, writeJson } from './result-files.ts';
 import { runEvaluation } from './run.ts';
-import { overridesOf, type RunFlags, runShown, withRunFlags } from './run-command.ts';
+import { keeping, overridesOf, type RunFlags, shownRun, withRunFlags } from './run-command.ts';
+import { runShown } from './shown-run.ts';
 
 /** Adds `compare` to a program; `done` hears its exit code. */
 export function addCompareCommand(
@@ -29,27 +31,31 @@ export function addCompareCommand(
     const out =
       flags.out ?? join('runs', `compare-${[a, b].map((path) => basename(resolve(path))).join('-')}`);
     openRunDirectory(out, 'auto');
-    const again = commandToResume(program.name(), argv, out);
-    const sides: (readonly TaskResult[])[] = [];
-    for (const [side, path] of [
-      ['a', a],
-      ['b', b],
-    ]) {
-      const results = hasResults(path)
-        ? readResults(path)
-        : await runShown(flags, io, again, (options) => {
-            const config = loadConfig(flags.config, overridesOf({ ...flags, model: path }));
-            return runEvaluation(config, { ...options, out: join(out, side) });
-          });
-      if (typeof results === 'number') return done(results);
-      sides.push('harness' in results ? results.tasks : results);
-    }
+    const folders = [hasResults(a) ? a : join(out, 'a'), hasResults(b) ? b : join(out, 'b')];
+    const sides = await runShown(
+      shownRun(flags, io, commandToResume(program.name(), argv, out), done),
+      async ({ onEvent }, signal) => {
+        const sides: (readonly TaskResult[])[] = [];
+        for (const [i, path] of [a, b].entries()) {
+          if (folders[i] === path) {
+            sides.push(readResults(path));
+            continue;
+          }
+          const config = loadConfig(flags.config, overridesOf({ ...flags, model: path }));
+          const options = { ...keeping(flags), out: folders[i], signal, onEvent };
+          sides.push((await runEvaluation(config, options)).tasks);
+        }
+        return sides;
+      },
+    );
+    if (sides === undefined) return;
     const comparisons = compareTasks(sides[0], sides[1]);
     writeJson(join(out, 'comparison.json'), comparisons);
+    const report = reportOn(folders, join(out, 'report.html'));
     io.stdout.write(
       flags.json
         ? `${JSON.stringify(comparisons)}\n`
-        : `\n${renderComparisons(comparisons)}\n\ncomparison   ${join(out, 'comparison.json')}\n`,
+        : `\n${renderComparisons(comparisons)}\n\ncomparison   ${join(out, 'comparison.json')}\nreport       ${report}\n`,
     );
   });
 }

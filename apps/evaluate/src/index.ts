@@ -1,4 +1,10 @@
-export { type AttentionResults, type RunAttentionOptions, runAttention } from './attention-run.ts';
+export {
+  type AttentionEvent,
+  type AttentionResults,
+  type AttentionSharesOfTexts,
+  type RunAttentionOptions,
+  runAttention,
+} from './attention-run.ts';
 export { evaluateCommand } from './command.ts';
 export {
   type CommandConfig,

@@ -67,6 +67,28 @@ async function interrupt(cache: string, signal: NodeJS.Signals) {
 
 const kept = (stderr: string) => Number(/(\d+) answers kept from before/.exec(stderr)?.[1] ?? 0);
 
+describe('meap-evaluate attention', () => {
+  it('stops on SIGTERM and says how to begin again', async () => {
+    const text = join(folder, 'a.txt');
+    writeFileSync(text, 'Call me Ishmael. Some years ago, never mind how long. '.repeat(4000));
+    const sets = [`data.texts=${text}`, 'attention.lengths=[32]', 'attention.sequences=2000'];
+    const args = ['attention', tinyModel, tinyModel, '--out', join(folder, 'out')];
+    const child = spawn(process.execPath, [cli, ...args, ...sets.flatMap((set) => ['--set', set])]);
+    let stdout = '';
+    let isSent = false;
+    child.stdout.on('data', (data) => {
+      stdout += data;
+      // A second one would end it at once.
+      if (!isSent && stdout.includes('length 32')) isSent = child.kill('SIGTERM');
+    });
+    const [code] = await once(child, 'close');
+    expect(stdout).toMatch(
+      /SIGTERM: stopping; again to end at once\nstopped; begin again with: meap-evaluate att/,
+    );
+    expect(code).toBe(143);
+  });
+});
+
 describe('meap-evaluate run', () => {
   it('goes on after kill -9 without asking again, to the same bytes', async () => {
     const whole = await finish('whole');

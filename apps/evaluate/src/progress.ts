@@ -1,9 +1,10 @@
 import { duration, type ProgressOutput, plainText, short, TrainingProgress } from '@meap/recipe-cli';
+import type { AttentionEvent } from './attention-run.ts';
 import type { EvaluateEvent } from './run.ts';
 
-/** Follows the events of an evaluation; `close` ends an unfinished bar. */
+/** Follows what evaluations say; `close` ends an unfinished bar. */
 export interface Progress {
-  onEvent(event: EvaluateEvent): void;
+  onEvent(event: EvaluateEvent | AttentionEvent): void;
   note(text: string): void;
   close(): void;
 }
@@ -24,6 +25,13 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
         case 'task':
           task = { began: performance.now() };
           break;
+        case 'stage': {
+          const { unit, done, total } = event;
+          const stage = plainText(event.stage);
+          const opening = `${stage.padEnd(12)} ${total} ${unit}`;
+          bars.stage(stage, done, total, `${done} of ${total} ${unit}`, opening);
+          break;
+        }
         case 'progress': {
           task ??= { began: performance.now() };
           task.first ??= { at: performance.now(), items: event.numItems };

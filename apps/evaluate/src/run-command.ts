@@ -1,13 +1,13 @@
 /** `meap-evaluate run`: a model on tasks. */
 import { basename, join, resolve } from 'node:path';
-import { type CommandIo, commandToResume, EXIT, numberFlag } from '@meap/recipe-cli';
-import { stopOnSignals } from '@meap/trainer';
+import { type CommandIo, commandToResume, numberFlag } from '@meap/recipe-cli';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadConfig } from './config.ts';
 import { planEvaluation, renderPlan } from './plan.ts';
-import { createProgress } from './progress.ts';
+import { reportOn } from './report/report-command.ts';
 import { renderResults } from './results-table.ts';
-import { type EvaluationResults, type RunEvaluationOptions, runEvaluation } from './run.ts';
+import { type RunEvaluationOptions, runEvaluation } from './run.ts';
+import { runShown, type ShownRun } from './shown-run.ts';
 import { defaultCacheDirectory } from './sqlite-answer-store.ts';
 
 /** Flags that say what to evaluate, and how. */
@@ -83,49 +83,38 @@ export function addRunCommand(
       return;
     }
     const out = flags.out ?? join('runs', `evaluate-${basename(resolve(config.model.path))}`);
-    const again = commandToResume(program.name(), argv, out);
-    const results = await runShown(flags, io, again, (options) => runEvaluation(config, { ...options, out }));
-    if (typeof results === 'number') return done(results);
+    const results = await runShown(
+      shownRun(flags, io, commandToResume(program.name(), argv, out), done),
+      ({ onEvent }, signal) => runEvaluation(config, { ...keeping(flags), out, signal, onEvent }),
+    );
+    if (results === undefined) return;
+    const report = reportOn([out], join(out, 'report.html'));
     io.stdout.write(
       flags.json
         ? `${JSON.stringify(results.harness)}\n`
-        : `\n${renderResults(results.tasks)}\n\nresults      ${join(out, 'results.json')}\n`,
+        : `\n${renderResults(results.tasks)}\n\nresults      ${join(out, 'results.json')}\nreport       ${report}\n`,
     );
   });
 }
 
-/** Evaluates with progress and signals; an exit code instead of results when it was stopped. */
-export async function runShown(
-  flags: Pick<RunFlags, 'cache' | 'resume' | 'logSamples' | 'json'>,
+/** How a command that keeps answers is shown; `again` continues it. */
+export function shownRun(
+  { resume, json }: Pick<RunFlags, 'resume' | 'json'>,
   io: CommandIo,
   again: string,
-  run: (options: RunEvaluationOptions) => Promise<EvaluationResults>,
-): Promise<EvaluationResults | number> {
-  const { cache, resume, logSamples, json } = flags;
-  const interactive = io.stderr.isTTY === true && !process.env.CI;
-  const target = interactive || json ? io.stderr : io.stdout;
-  const progress = createProgress({ write: (text) => target.write(text), interactive }, io.stderr);
-  const stop = stopOnSignals();
-  stop.signal.addEventListener('abort', () =>
-    progress.note(`${stop.signal.reason}: stopping; again to end at once`),
-  );
-  try {
-    return await run({
-      cache: resume === 'auto' ? cache : undefined,
-      logSamples,
-      signal: stop.signal,
-      onEvent: progress.onEvent,
-    });
-  } catch (error) {
-    if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
-    progress.close();
-    const kept = resume === 'auto' ? 'stopped; what was answered is kept' : 'stopped';
-    io.stdout.write(`${kept}; continue with: ${again}\n`);
-    return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
-  } finally {
-    progress.close();
-    stop.dispose();
-  }
+  done: (code: number) => void,
+): ShownRun {
+  const kept = resume === 'auto' ? 'stopped; what was answered is kept' : 'stopped';
+  return { io, json: json === true, stopped: `${kept}; continue with: ${again}`, done };
+}
+
+/** Where answers and samples are kept. */
+export function keeping({
+  resume,
+  cache,
+  logSamples,
+}: RunFlags): Pick<RunEvaluationOptions, 'cache' | 'logSamples'> {
+  return { cache: resume === 'auto' ? cache : undefined, logSamples };
 }
 
 /** All overrides that flags ask for; `--set` wins. */

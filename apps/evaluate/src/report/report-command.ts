@@ -15,9 +15,14 @@ export function addReportCommand(program: Command, io: CommandIo): void {
     .option('--out <file>', 'the page; its figures go into figures/ beside it', 'report.html');
   command.action((folders: string[]) => {
     const { out } = command.opts<{ out: string }>();
-    const input = readFolders(folders);
-    mkdirSync(dirname(out), { recursive: true });
-    writeReport(input, out);
-    io.stdout.write(`report       ${out}\n`);
+    io.stdout.write(`report       ${reportOn(folders, out)}\n`);
   });
+}
+
+/** Writes the page about some folders of results, and its folder; returns its path. */
+export function reportOn(folders: readonly string[], path: string): string {
+  const input = readFolders(folders);
+  mkdirSync(dirname(path), { recursive: true });
+  writeReport(input, path);
+  return path;
 }

@@ -1,7 +1,8 @@
 /** Tokens of the engine to text: what responses are made of, whole or streamed. */
+
+import type { TokenTexts } from '../token-texts.ts';
 import { StopScanner } from './stop-scanner.ts';
 import type { FinishReason, StreamedToken, TokenStream } from './token-stream.ts';
-import type { TokenTexts } from './token-texts.ts';
 
 /** A token as responses show it. */
 export interface ShownToken {

@@ -1,12 +1,12 @@
 /** A request to an endpoint, worked out: what the engine is to compute, and how the answer is to be worded. */
 import { randomInt } from 'node:crypto';
 import type { Conversation, Tokenizer } from '@meap/token-dataset';
+import type { TokenTexts } from '../token-texts.ts';
 import type { Piece, PlacedToken } from './answer-pieces.ts';
 import { ApiError } from './api-error.ts';
 import type { SequenceRequest } from './completion-engine.ts';
 import type { ChatFields, CompletionFields } from './request-fields.ts';
 import type { FinishReason } from './token-stream.ts';
-import type { TokenTexts } from './token-texts.ts';
 
 /** What a request is worked out with. */
 export interface Served {

@@ -5,6 +5,7 @@ import { contextLengthOf, type Llama } from '@meap/llama-model';
 import { ConfigurationError } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { TokenTexts } from '../token-texts.ts';
 import { isLoopback, keyCheck, requireLocal } from './access.ts';
 import { asApiError, impatiently, startAnswer, streamedAnswer, wholeAnswer } from './answer.ts';
 import { ApiError } from './api-error.ts';
@@ -13,7 +14,6 @@ import { ServerMetrics } from './metrics.ts';
 import type { ChatPrompts, Plan, Served } from './plan.ts';
 import { planChat } from './plan-chat.ts';
 import { planCompletion } from './plan-completion.ts';
-import { TokenTexts } from './token-texts.ts';
 
 /** Options of {@link startServer}. */
 export interface ServerOptions {

@@ -46,6 +46,19 @@ export class TokenTexts {
     return this.#texts.get(id)!.shown;
   }
 
+  /**
+   * A text cut into its tokens; a character that several tokens make stands in the last of them, and special tokens are
+   * spelled.
+   */
+  async split(ids: readonly number[]): Promise<string[]> {
+    await this.load(ids);
+    const decoder = new TextDecoder();
+    return ids.map((id) => {
+      const bytes = this.bytes(id);
+      return bytes.length === 0 ? this.shown(id) : decoder.decode(bytes, { stream: true });
+    });
+  }
+
   async #findAnchor(): Promise<{ id: number; text: string }> {
     const ids = await this.#tokenizer.encode('a', { addSpecialTokens: false });
     return { id: ids[ids.length - 1], text: await this.#tokenizer.decode(ids.slice(-1)) };
