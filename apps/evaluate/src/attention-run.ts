@@ -19,6 +19,7 @@ import { ModelError } from './errors.ts';
 import { findData, findOptionalData, readRows, readTexts } from './find-data.ts';
 import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
 import { findModel } from './model-directory.ts';
+import type { StageEvent } from './progress.ts';
 import type { EvaluateEvent } from './run.ts';
 import { TokenTexts } from './token-texts.ts';
 
@@ -31,9 +32,7 @@ export interface AttentionResults {
 }
 
 /** What {@link runAttention} tells its caller while it runs: `stage` after each sequence and each prompt. */
-export type AttentionEvent =
-  | Extract<EvaluateEvent, { type: 'backend' | 'model' }>
-  | { type: 'stage'; stage: string; unit: 'sequences' | 'prompts'; done: number; total: number };
+export type AttentionEvent = Extract<EvaluateEvent, { type: 'backend' | 'model' }> | StageEvent;
 
 /** Attention of a model, with the tokens that it looked at. */
 export type AttentionSharesOfTexts = AttentionShares & {

@@ -5,6 +5,7 @@ import {
   count,
   flag,
   natural,
+  nonNegative,
   oneOf,
   parseConfig,
   type RecipeRules,
@@ -116,6 +117,7 @@ const ruler = z.strictObject({
 });
 
 const hallucination = z.strictObject({
+  articles: count('Articles of each data set, drawn at random with seed.').default(100),
   judge: oneOf(
     ['overlap', 'chat'],
     'Who judges: which words the article lacks, or a chat model at judge_url.',
@@ -128,6 +130,13 @@ const hallucination = z.strictObject({
     'What the judge holds a summary against: the summary that a person wrote, or the article.',
   ).default('reference'),
   requests_per_minute: count('Most requests to the judge.').optional(),
+  judge_prices: z
+    .strictObject({
+      prompt: nonNegative('Of what is sent.'),
+      completion: nonNegative('Of what is answered.'),
+    })
+    .describe('What a million of the judge’s tokens costs: the cost is then told with their number.')
+    .optional(),
   prompt_template: text('Text around {instruction}: the template that the model was tuned with.').optional(),
   max_new_tokens: maxNewTokens(256),
 });

@@ -5,8 +5,10 @@ import { contextLengthOf, countParameters, parseConfig } from '@meap/llama-model
 import { short } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
 import { markdownTable } from 'markdown-table';
+import { breathe } from './breathe.ts';
 import type { EvaluateConfig } from './config.ts';
 import { findModel } from './model-directory.ts';
+import type { StageEvent } from './progress.ts';
 import { makeTasks } from './run.ts';
 import { openTextTokenizer } from './text-tokenizer.ts';
 
@@ -30,8 +32,18 @@ export interface EvaluationPlan {
   readonly tasks: readonly TaskPlan[];
 }
 
+/** Options of {@link planEvaluation}. */
+export interface PlanOptions {
+  readonly signal?: AbortSignal;
+  /** Called for each row. */
+  readonly onEvent?: (event: StageEvent) => void;
+}
+
 /** Reads data and tokenizer and makes every request, but asks none. */
-export async function planEvaluation(config: EvaluateConfig): Promise<EvaluationPlan> {
+export async function planEvaluation(
+  config: EvaluateConfig,
+  { signal, onEvent = () => {} }: PlanOptions = {},
+): Promise<EvaluationPlan> {
   const tasks = await makeTasks(config);
   const directory = await findModel(config.model.path);
   const path = join(directory.base, 'config.json');
@@ -40,38 +52,39 @@ export async function planEvaluation(config: EvaluateConfig): Promise<Evaluation
   const tokenizer = await openTextTokenizer(directory.tokenizer, loadTokenizer(directory.tokenizer));
   const chosen = config.samples && new Set(config.samples);
   try {
+    const plans: TaskPlan[] = [];
+    for (const task of tasks) {
+      const { name, numItems } = task;
+      const total =
+        chosen?.size ??
+        (numItems === undefined ? config.limit : Math.min(numItems, config.limit ?? numItems));
+      let [requests, tokens, asked, index, done] = [0, 0, 0, 0, 0];
+      const skipped: Record<string, number> = {};
+      for (const { ask } of task.items({ tokenizer, contextLength })) {
+        if (done === total) break;
+        if (chosen && !chosen.has(index++)) continue;
+        await breathe(signal);
+        onEvent({ type: 'stage', stage: name, unit: 'rows', done: ++done, total });
+        if (ask.kind === 'skip') {
+          skipped[ask.reason] = (skipped[ask.reason] ?? 0) + 1;
+          continue;
+        }
+        asked++;
+        requests += ask.requests.length;
+        for (const request of ask.requests) {
+          tokens +=
+            'context' in request
+              ? request.context.length + request.continuation.length
+              : request.prompt.length + request.maxNewTokens;
+        }
+      }
+      plans.push({ task: name, rows: asked, requests, tokens, skipped });
+    }
     return {
       model: config.model.path,
       parameters: countParameters(modelConfig),
       contextLength,
-      tasks: tasks.map((task) => {
-        const plan = {
-          task: task.name,
-          rows: 0,
-          requests: 0,
-          tokens: 0,
-          skipped: {} as Record<string, number>,
-        };
-        let index = 0;
-        for (const { ask } of task.items({ tokenizer, contextLength })) {
-          if (config.limit !== undefined && index >= config.limit) break;
-          if (chosen && !chosen.has(index++)) continue;
-          if (!chosen) index++;
-          if (ask.kind === 'skip') {
-            plan.skipped[ask.reason] = (plan.skipped[ask.reason] ?? 0) + 1;
-            continue;
-          }
-          plan.rows++;
-          plan.requests += ask.requests.length;
-          for (const request of ask.requests) {
-            plan.tokens +=
-              'context' in request
-                ? request.context.length + request.continuation.length
-                : request.prompt.length + request.maxNewTokens;
-          }
-        }
-        return plan;
-      }),
+      tasks: plans,
     };
   } finally {
     tokenizer.dispose();

@@ -1,10 +1,21 @@
 import { duration, type ProgressOutput, plainText, short, TrainingProgress } from '@meap/recipe-cli';
 import type { AttentionEvent } from './attention-run.ts';
 import type { EvaluateEvent } from './run.ts';
+import type { JudgeEvent } from './task-catalog.ts';
+
+/** How far work in equal pieces is. */
+export interface StageEvent {
+  readonly type: 'stage';
+  readonly stage: string;
+  readonly unit: 'rows' | 'sequences' | 'prompts';
+  readonly done: number;
+  /** Unknown when absent. */
+  readonly total?: number;
+}
 
 /** Follows what evaluations say; `close` ends an unfinished bar. */
 export interface Progress {
-  onEvent(event: EvaluateEvent | AttentionEvent): void;
+  onEvent(event: EvaluateEvent | AttentionEvent | StageEvent): void;
   note(text: string): void;
   close(): void;
 }
@@ -13,6 +24,7 @@ export interface Progress {
 export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress {
   const bars = new TrainingProgress(output, stream, () => '');
   let task: Clock | undefined;
+  let judged: JudgeEvent | undefined;
   return {
     onEvent(event) {
       switch (event.type) {
@@ -26,7 +38,7 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
           task = { began: performance.now() };
           break;
         case 'stage': {
-          const { unit, done, total } = event;
+          const { unit, done, total = done } = event;
           const stage = plainText(event.stage);
           const opening = `${stage.padEnd(12)} ${total} ${unit}`;
           bars.stage(stage, done, total, `${done} of ${total} ${unit}`, opening);
@@ -42,6 +54,10 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
           bars.stage(event.task, numItems, totalItems, `${rows}, ${work(event)}${timeLeft(task)}`, opening);
           break;
         }
+        case 'judge':
+          judged = event;
+          bars.count('judge', judgements(event));
+          break;
         case 'result': {
           const { samples, task: name } = event.result;
           if (!task?.last) break;
@@ -49,6 +65,8 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
           bars.line(
             `${name.padEnd(12)} ${samples.length} rows asked, ${work(task.last)}, ${duration(seconds)}`,
           );
+          if (judged) bars.line(`${'judge'.padEnd(12)} ${judgements(judged)}`);
+          judged = undefined;
         }
       }
     },
@@ -69,6 +87,17 @@ interface Clock {
 function work({ numTokens, numStored }: Step): string {
   const tokens = `${short(numTokens)} tokens`;
   return numStored > 0 ? `${tokens}, ${numStored} answers kept from before` : tokens;
+}
+
+function judgements({ numJudged, usage }: JudgeEvent): string {
+  const { numRequests, numStored, promptTokens, completionTokens, numEstimated, cost } = usage;
+  return [
+    `${numJudged} judged`,
+    `${numRequests} requests`,
+    `${numEstimated > 0 ? 'about ' : ''}${short(promptTokens + completionTokens)} tokens`,
+    ...(cost === undefined ? [] : [`cost ${cost.toFixed(4)}`]),
+    ...(numStored > 0 ? [`${numStored} kept from before`] : []),
+  ].join(', ');
 }
 
 function timeLeft({ first, last }: Clock): string {

@@ -13,7 +13,12 @@ export function renderResults(results: readonly TaskResult[]): string {
     ),
   ]);
   const table = markdownTable([HEADER, ...rows], { align: ALIGN });
-  return [table, ...describeEffectiveLength(results), ...results.flatMap(describeSkipped)].join('\n');
+  return [
+    table,
+    ...describeEffectiveLength(results),
+    ...results.flatMap(describeSkipped),
+    ...results.flatMap(describeUnparsed),
+  ].join('\n');
 }
 
 function metricRows(
@@ -44,6 +49,16 @@ function describeSkipped({ task, skipped }: TaskResult): string[] {
   if (skipped.length === 0) return [];
   const rows = skipped.length === 1 ? '1 row' : `${skipped.length} rows`;
   return [`${task}: ${rows} skipped, the first: ${skipped[0].id}: ${skipped[0].reason}`];
+}
+
+/** Replies of a judge that gave no score. */
+function describeUnparsed({ task, samples }: TaskResult): string[] {
+  const numUnparsed = samples.filter(({ measured }) => measured.unparsed?.value === 1).length;
+  if (numUnparsed === 0) return [];
+  return [
+    `${task}: the judge gave no score for ${numUnparsed} of ${samples.length} summaries, which count in unparsed alone; ` +
+      '--log-samples writes what it said',
+  ];
 }
 
 /** RULER's summary, where every task has a score at every length. */

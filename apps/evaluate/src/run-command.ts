@@ -78,7 +78,10 @@ export function addRunCommand(
     const flags = command.opts<RunFlags>();
     const config = loadConfig(flags.config, overridesOf(flags));
     if (flags.dryRun) {
-      const plan = await planEvaluation(config);
+      const plan = await runShown({ io, json: true, stopped: 'stopped', done }, ({ onEvent }, signal) =>
+        planEvaluation(config, { signal, onEvent }),
+      );
+      if (plan === undefined) return;
       io.stdout.write(`${flags.json ? JSON.stringify(plan) : renderPlan(plan)}\n`);
       return;
     }

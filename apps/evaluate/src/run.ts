@@ -8,7 +8,7 @@ import { type DataFiles, findData } from './find-data.ts';
 import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
 import { writeResults } from './result-files.ts';
 import { AnswerStores } from './sqlite-answer-store.ts';
-import { TASKS, type TaskSources } from './task-catalog.ts';
+import { type JudgeEvent, TASKS, type TaskSources } from './task-catalog.ts';
 
 /** What {@link runEvaluation} tells its caller while it runs. */
 export type EvaluateEvent =
@@ -16,6 +16,7 @@ export type EvaluateEvent =
   | { type: 'model'; name: string; contextLength: number; fingerprint: string }
   | { type: 'task'; task: string }
   | ({ type: 'progress'; task: string } & EvaluateProgress)
+  | JudgeEvent
   | { type: 'result'; result: TaskResult };
 
 /** Where an evaluation's results go, and who hears of it. */
@@ -54,7 +55,7 @@ export async function runEvaluation(
   const stores = cache === undefined ? undefined : new AnswerStores(cache);
   let opened: OpenLanguageModel | undefined;
   try {
-    const tasks = await makeTasks(config, { judgements: stores?.of('judge'), signal });
+    const tasks = await makeTasks(config, { judgements: stores?.of('judge'), signal, onEvent });
     const { path: model } = config.model;
     opened = await openLanguageModel({ model, backend: config.backend, precision: config.precision });
     const { name, contextLength, fingerprint, backend } = opened;
@@ -83,7 +84,7 @@ export async function runEvaluation(
 /** Reads the data of all tasks, before any time is spent on a model. */
 export async function makeTasks(
   config: EvaluateConfig,
-  more: Pick<TaskSources, 'judgements' | 'signal'> = {},
+  more: Pick<TaskSources, 'judgements' | 'signal' | 'onEvent'> = {},
 ): Promise<Task[]> {
   const entries = config.tasks.map((name) => TASKS[name]);
   const names = entries.flatMap(({ data }): readonly DataSetName[] => data);

@@ -1,6 +1,7 @@
 /** Every task by name: what it measures, what data it needs, how it is made from them. */
 import {
   type AnswerStore,
+  type JudgeUsage,
   keyValueTask,
   lambadaTask,
   multiDocumentQaTask,
@@ -18,6 +19,13 @@ import type { DataSetName } from './data-sets.ts';
 import { type DataFiles, readRows, readTexts } from './find-data.ts';
 import { hallucinationTask } from './hallucination.ts';
 
+/** A judge has judged one more text; `usage` is what all have taken. */
+export interface JudgeEvent {
+  readonly type: 'judge';
+  readonly numJudged: number;
+  readonly usage: JudgeUsage;
+}
+
 /** What tasks are made of. */
 export interface TaskSources {
   readonly files: Required<DataFiles>;
@@ -25,6 +33,8 @@ export interface TaskSources {
   /** Keeps what a judge said; nothing does without. */
   readonly judgements?: AnswerStore;
   readonly signal?: AbortSignal;
+  /** Hears of each judgement. */
+  readonly onEvent?: (event: JudgeEvent) => void;
 }
 
 /** A task before its data are read. */

@@ -62,6 +62,21 @@ describe('contextualHallucination', () => {
     ]);
   });
 
+  test('draws articles as Python does, the same for every model', async () => {
+    const rows = Array.from({ length: 200 }, (_, i) => ({ document: `${i}`, summary: 's' }));
+    const draw = async (numArticles: number, seed?: number) => {
+      const task = contextualHallucination({ dataSet: 'x', rows, numArticles, seed, judge: overlapJudge() });
+      const { samples, config, numRows } = await evaluate(task, writer(String));
+      return { ids: samples.map(({ id }) => Number(id)), config, numRows };
+    };
+    // python -c "import random; print(random.Random(0).sample(range(200), 8), random.Random(7).sample(range(200), 5))"
+    const drawn = await draw(8);
+    expect(drawn.ids).toEqual([98, 194, 107, 10, 66, 130, 124, 103]);
+    expect(drawn).toMatchObject({ config: { numArticles: 8, seed: 0 }, numRows: 8 });
+    expect((await draw(5, 7)).ids).toEqual([82, 38, 101, 166, 12]);
+    expect(new Set((await draw(500)).ids).size).toBe(200);
+  });
+
   test('an article is a text, not a pattern', async () => {
     const rows = [{ document: "$& $' {instruction}", summary: 's' }];
     const task = contextualHallucination({ dataSet: 'x', rows, judge: overlapJudge() });
