@@ -182,7 +182,9 @@ export class ChatEndpoint {
   }
 
   #excerpt(text: string): string {
-    const line = this.#redact(text).replace(/\s+/g, ' ').trim();
+    const line = this.#redact(errorMessage(text) ?? text)
+      .replace(/\s+/g, ' ')
+      .trim();
     return line.length > 200 ? `${line.slice(0, 200)}…` : line || 'nothing';
   }
 
@@ -213,6 +215,16 @@ function parseReply(text: string): Reply | undefined {
       promptTokens: count(usage?.prompt_tokens),
       completionTokens: count(usage?.completion_tokens),
     };
+  } catch {
+    return undefined;
+  }
+}
+
+/** What OpenAI's errors say to people. */
+function errorMessage(text: string): string | undefined {
+  try {
+    const { message } = JSON.parse(text).error;
+    return typeof message === 'string' && message !== '' ? message : undefined;
   } catch {
     return undefined;
   }

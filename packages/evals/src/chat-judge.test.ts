@@ -236,6 +236,13 @@ describe('failures that stay', () => {
       {},
       /refuses the request: 404 .*no model judge-1/,
     ],
+    [
+      'what OpenAI’s error says',
+      400,
+      '{"error": {"message": "messages: too\\nlong", "type": "invalid_request_error"}}',
+      {},
+      /refuses the request: 400 messages: too long$/,
+    ],
     ['no credit', 429, '{"error": {"code": "insufficient_quota"}}', {}, /insufficient_quota/],
     ['a long wait', 429, '{}', { 'retry-after': '3600' }, /asks to wait 3600 s, expected at most 600 s/],
   ])('%s is not tried again', async (_, status, body, headers, message) => {

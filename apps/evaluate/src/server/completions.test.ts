@@ -237,6 +237,10 @@ test('/metrics counts', async () => {
   expect(await client.metric('meap_prompt_tokens_total')).toBe(5);
   expect(await client.metric('meap_generated_tokens_total')).toBe(4);
   expect(await client.metric('meap_first_token_seconds_count')).toBe(1);
+  // A whole answer takes no less than its first token.
+  expect(await client.metric('meap_request_seconds_sum')).toBeGreaterThan(
+    await client.metric('meap_first_token_seconds_sum'),
+  );
 });
 
 test('a fault of the model is told without its details, and the server goes on', async () => {

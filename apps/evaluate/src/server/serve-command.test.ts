@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { saveLlama } from '@meap/llama-model';
@@ -75,4 +77,17 @@ test.each([
   const argv = ['serve', '--model', await modelFolder(), '--port', '0', ...flags];
   const outcome = await captureOutput((io) => evaluateCommand(argv, io));
   expect(outcome).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(message) });
+});
+
+test('a port that is taken is named', async () => {
+  const other = createServer().listen(0, '127.0.0.1');
+  onTestFinished(() => void other.close());
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  const argv = ['serve', '--model', await modelFolder(), '--port', String(port)];
+  const { code, stderr } = await captureOutput((io) => evaluateCommand(argv, io));
+  expect(stderr).toBe(
+    `meap-evaluate: --host 127.0.0.1 --port ${port}: another program listens there; expected a free port: choose one, or 0 for any\n`,
+  );
+  expect(code).toBe(1);
 });

@@ -2,7 +2,7 @@
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
 import { contextLengthOf, type Llama } from '@meap/llama-model';
-import { ConfigurationError } from '@meap/recipe-cli';
+import { ConfigurationError, RunError } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { TokenTexts } from '../token-texts.ts';
@@ -66,7 +66,8 @@ const SEND_TIMEOUT = 60_000;
 /**
  * Serves a model until it is closed; the model stays the caller's.
  *
- * @throws ConfigurationError for a public address without an API key; the system's error where it cannot listen
+ * @throws ConfigurationError for a public address without an API key; RunError for a port or address that it cannot
+ *   have
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { model, tokenizer, host, limits } = options;
@@ -105,10 +106,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const requireKey = options.apiKey === undefined ? undefined : keyCheck(options.apiKey);
   app.addHook('onRequest', async ({ headers, routeOptions }, reply) => {
+    // Fastify's own elapsedTime begins with the first hook on a response, of which there is none.
+    const start = performance.now();
     reply.raw.once('close', () => {
       // 499, as nginx has it: the client left first.
       const status = reply.raw.writableFinished ? reply.statusCode : 499;
-      metrics.responded(routeOptions.url ?? 'other', status, reply.elapsedTime / 1000);
+      metrics.responded(routeOptions.url ?? 'other', status, (performance.now() - start) / 1000);
     });
     if (isLocal) requireLocal(headers);
     if (routeOptions.url !== '/health') requireKey?.(headers.authorization);
@@ -157,7 +160,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   app.post('/v1/completions', answer(planCompletion));
   app.post('/v1/chat/completions', answer(planChat));
 
-  await app.listen({ host, port: options.port });
+  await app.listen({ host, port: options.port }).catch((error: NodeJS.ErrnoException) => {
+    throw portError(error, host, options.port);
+  });
   const { port } = app.server.address() as AddressInfo;
   const cut = () => {
     for (const job of jobs)
@@ -178,6 +183,17 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       await engine.idle();
     },
   };
+}
+
+/** Why it cannot listen, for its user where that is who can mend it. */
+function portError(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  const reason = {
+    EADDRINUSE: 'another program listens there; expected a free port: choose one, or 0 for any',
+    EACCES: 'not allowed to listen there; expected a port from 1024 on',
+    EADDRNOTAVAIL: 'this machine has no such address',
+    ENOTFOUND: 'no such address',
+  }[error.code ?? ''];
+  return reason === undefined ? error : new RunError(`--host ${host} --port ${port}: ${reason}`);
 }
 
 /** An abort signal for the time of a request: fires when it takes too long, is cut, or its client has left. */
