@@ -2,7 +2,7 @@ import { setBackend } from '@meap/tensor-kernels';
 import { expectNoLeaks } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { ContextLengthError, GenerateOptionError, TokenInputError } from './errors.ts';
 import { Decoder, type GenerateOptions, generate, type Llama, loadLlama } from './index.ts';
 import { backends, collect, distance, expected, fixture, tokens } from './testing.ts';
@@ -112,6 +112,35 @@ describe.each(backends)('Decoder on %s', (backend) => {
       { repeats: 3 },
     );
   });
+
+  test.each(['hidden', 'unembed'] as const)(
+    'a %s that fails stops the texts it was for, and the others go on',
+    async (pass) => {
+      const options = { maxNewTokens: 4, stopIds: [] };
+      const expectedIds = await collect(generate(model, prompt, options));
+      await expectNoLeaks(async () => {
+        const decoder = new Decoder(model, { promptTokensPerStep: 4 });
+        const first = decoder.start(prompt.slice(0, 3), options);
+        await decoder.step();
+        // Its prompt is read whole in the step that fails, the long one's not even begun.
+        const second = decoder.start(prompt.slice(0, 4), options);
+        const third = decoder.start(prompt, options);
+        const real = model[pass].bind(model) as (...args: unknown[]) => tf.Tensor2D;
+        const spy = vi.spyOn(model, pass).mockImplementation(((...args: unknown[]) => {
+          const [input] = args as [tf.Tensor];
+          const isNext = pass === 'unembed' || input.shape[1] === 1;
+          if (isNext) throw new Error('out of memory');
+          return real(...args);
+        }) as never);
+        await expect(decoder.step()).rejects.toThrow('out of memory');
+        spy.mockRestore();
+        expect([first.ids.length, second.ids.length, decoder.size]).toEqual([1, 0, 1]);
+        while (decoder.size > 0) await decoder.step();
+        expect(third.ids).toEqual(expectedIds);
+        expect([first.ids.length, second.ids.length]).toEqual([1, 0]);
+      });
+    },
+  );
 
   test('refuses impossible texts, and drops one with an id outside the vocabulary', async () => {
     const decoder = new Decoder(model);

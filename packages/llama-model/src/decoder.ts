@@ -129,24 +129,34 @@ export class Decoder {
    * Reads a piece of the prompt that waits longest, if one waits, and adds a token to every text whose prompt is read.
    *
    * @returns the tokens added, in the order in which their texts were started; finished texts are out of the decoder.
-   * @throws TokenInputError for an id outside the vocabulary; its text is stopped first.
+   * @throws TokenInputError for an id outside the vocabulary; its text is stopped first. Whatever the backend throws,
+   *   such as for want of memory; the texts that would have got a token are stopped first, the others can go on.
    */
   async step(): Promise<DecodedToken[]> {
     const waiting = [...this.#running].find(isReading);
     const ready = [...this.#running].filter((text) => !isReading(text));
-    const texts = [...ready];
-    const logits_BV = tf.tidy(() => {
-      const last_1E = waiting && this.#readPiece(waiting);
-      if (last_1E) texts.push(waiting);
-      const parts = [ready.length > 0 ? this.#readOne(ready) : undefined, last_1E].filter(
-        (x) => x !== undefined,
-      );
-      if (parts.length === 0) return undefined;
-      return this.#model.unembed(parts.length === 1 ? parts[0] : tf.concat(parts));
-    });
-    if (!logits_BV) return [];
-    const values = (await logits_BV.data()) as Float32Array;
-    logits_BV.dispose();
+    /** Those whose caches hold more than their tokens, until each has its next one. */
+    const texts: Running[] = [];
+    let logits_BV: tf.Tensor | undefined;
+    let values: Float32Array;
+    try {
+      logits_BV = tf.tidy(() => {
+        const last_1E = waiting && this.#readPiece(waiting);
+        texts.push(...ready, ...(last_1E ? [waiting] : []));
+        const parts = [ready.length > 0 ? this.#readOne(ready) : undefined, last_1E].filter(
+          (x) => x !== undefined,
+        );
+        if (parts.length === 0) return undefined;
+        return this.#model.unembed(parts.length === 1 ? parts[0] : tf.concat(parts));
+      });
+      if (!logits_BV) return [];
+      values = (await logits_BV.data()) as Float32Array;
+    } catch (error) {
+      for (const text of texts) this.stop(text);
+      throw error;
+    } finally {
+      logits_BV?.dispose();
+    }
     const vocabularySize = values.length / texts.length;
     // Those stopped while the device worked get no token.
     const order = [...this.#running];
@@ -198,12 +208,7 @@ export class Decoder {
       'int32',
     );
     const caches = texts.map(({ cache }) => cache);
-    try {
-      return this.#model.hidden(ids_B1, { cache: caches }).squeeze<tf.Tensor2D>([1]);
-    } catch (error) {
-      for (const text of texts) this.stop(text);
-      throw error;
-    }
+    return this.#model.hidden(ids_B1, { cache: caches }).squeeze<tf.Tensor2D>([1]);
   }
 }
 
