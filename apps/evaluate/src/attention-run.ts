@@ -80,6 +80,9 @@ export async function runAttention(
     }
     const [ntp, meap] = opened;
     requireLengths(lengths, Math.min(ntp.contextLength, meap.contextLength));
+    const rows = promptFiles ? await readRows(promptFiles) : [];
+    const prompts =
+      rows.length === 0 ? [] : opened.map((model) => rows.map((row, i) => segment(i, row, model)));
     const contrasts: (AttentionContrast & { length: number })[] = [];
     for (const length of lengths) {
       const masker = createMasker({ ratio, maskId, seed });
@@ -91,12 +94,12 @@ export async function runAttention(
       const found = await contrastAttention(ntp, meap, masked, { maskId, signal, onProgress });
       contrasts.push({ length, ...found });
     }
-    const prompts = promptFiles ? await readRows(promptFiles) : [];
     const shares: AttentionSharesOfTexts[] = [];
-    for (const [side, model] of (prompts.length > 0 ? opened : []).entries()) {
-      const segmented = prompts.map((row, i) => segment(`attention_prompts, row ${i}`, row, model.tokenizer));
+    for (const [side, segmented] of prompts.entries()) {
+      const model = opened[side];
+      const total = segmented.length;
       const onProgress = (done: number) =>
-        onEvent({ type: 'stage', stage: model.name, unit: 'prompts', done, total: prompts.length });
+        onEvent({ type: 'stage', stage: model.name, unit: 'prompts', done, total });
       const found = await attentionShares(model, segmented, { queries, signal, onProgress });
       const texts = new TokenTexts(tokenizers[side]);
       const tokenTexts = await Promise.all(segmented.map(({ ids }) => texts.split(ids)));
@@ -147,10 +150,15 @@ function cut(
   return Array.from({ length: sequences }, (_, i) => stream.slice(i * length, (i + 1) * length));
 }
 
-function segment(where: string, record: unknown, tokenizer: TextTokenizer): SegmentedPrompt {
+function segment(
+  index: number,
+  record: unknown,
+  { tokenizer, contextLength }: OpenLanguageModel,
+): SegmentedPrompt {
+  const where = `attention_prompts, row ${index}`;
   const row = readRow(where, record);
   const { bosId, eosId } = tokenizer;
-  return segmentPrompt(tokenizer, [
+  const prompt = segmentPrompt(tokenizer, [
     ...(bosId === undefined ? [] : [{ name: 'BOS', ids: [bosId] }]),
     { name: 'context before', text: row.text('context_before') },
     { name: 'answer', text: row.text('answer') },
@@ -158,4 +166,10 @@ function segment(where: string, record: unknown, tokenizer: TextTokenizer): Segm
     { name: 'query', text: row.text('query') },
     ...(eosId === undefined ? [] : [{ name: 'EOS', ids: [eosId] }]),
   ]);
+  if (prompt.ids.length > contextLength) {
+    throw new EvalsError(
+      `${where}: a prompt of ${prompt.ids.length} tokens, expected at most ${contextLength}, which the model reads; shorten it`,
+    );
+  }
+  return prompt;
 }

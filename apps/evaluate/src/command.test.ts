@@ -208,6 +208,11 @@ describe('meap-evaluate attention', () => {
     expect(long.stderr).toMatch(/attention\.lengths: got 1024, expected at most 32/);
     const many = await attention(...texts, ...small, '--set', 'attention.sequences=400');
     expect(many.stderr).toMatch(/the texts make \d+ sequences of 16 tokens, expected 400/);
+    writeRows('attention_prompts.jsonl', [
+      { context_before: 'One. '.repeat(40), answer: 'Red.', context_after: ' Two.', query: ' What?' },
+    ]);
+    const wide = await attention(...texts, ...small);
+    expect(wide.stderr).toMatch(/attention_prompts, row 0: a prompt of \d+ tokens, expected at most 32/);
   });
 });
 
