@@ -23,9 +23,12 @@ export function attentionSection(
 ): Section {
   const blocks: Block[] = contrasts.flatMap((contrast, index) => [
     contrastTable(contrast),
-    ...layerFigures(contrast, contrasts.length > 1 ? `-${contrast.length ?? index + 1}` : ''),
+    ...layerFigures(contrast, contrasts.length > 1 ? (contrast.length ?? index + 1) : undefined),
   ]);
-  if (shares.length > 0) blocks.push(sharesFigure(shares, models), ...shares.flatMap(attendedText));
+  if (shares.length > 0) {
+    const texts = shares.flatMap((shown, i) => attendedText(shown, colorOf(shown.model, i, models)));
+    blocks.push(sharesFigure(shares, models), ...texts);
+  }
   return { heading: 'Attention', blocks };
 }
 
@@ -66,8 +69,9 @@ function testCell(test: TTest | undefined) {
 /** Both statistics by layer. */
 function layerFigures(
   { ntp, meap, scoreDecay, varianceIncrease }: AttentionContrast,
-  suffix: string,
+  length: number | undefined,
 ): Figure[] {
+  const which = length === undefined ? '' : `, ${length} tokens`;
   const statistics = [
     { name: 'attention-score', title: 'Attention at masked keys, by layer', of: scoreDecay },
     {
@@ -92,8 +96,8 @@ function layerFigures(
     return [
       {
         kind: 'figure',
-        name: `${name}${suffix}`,
-        title,
+        name: length === undefined ? name : `${name}-${length}`,
+        title: `${title}${which}`,
         description: describeSeries(series),
         data: {
           columns: ['model', 'layer', 'value'],
@@ -113,18 +117,19 @@ function layerFigures(
   });
 }
 
+/** A model keeps its colour through the report. */
+function colorOf(model: string, index: number, models: readonly EvaluatedModel[]): number {
+  const found = models.findIndex(({ name }) => name === model);
+  return found < 0 ? index : found;
+}
+
 /** Bars of the segments, a bar a model. */
 function sharesFigure(shares: readonly ShownShares[], models: readonly EvaluatedModel[]): Figure {
-  // A model keeps its colour through the report.
-  const place = (model: string, index: number) => {
-    const found = models.findIndex(({ name }) => name === model);
-    return found < 0 ? index : found;
-  };
   const bars = shares.flatMap(({ model, segments }, index) =>
     segments.map(({ name, share, standardError, perToken, numPrompts }) => ({
       group: name,
       name: model,
-      model: place(model, index),
+      model: colorOf(model, index, models),
       value: 100 * share,
       shown: `${format(share, PERCENT)} %`,
       row: [model, name, share, standardError, perToken, numPrompts],
@@ -144,19 +149,31 @@ function sharesFigure(shares: readonly ShownShares[], models: readonly Evaluated
   };
 }
 
-/** The first prompt, each token over a bar as high as its share. */
-function attendedText({ model, prompts, tokenTexts }: ShownShares): Html[] {
+/** The first prompt in its parts, each token over a bar as high as its share, in the model's colour. */
+function attendedText({ model, prompts, tokenTexts }: ShownShares, color: number): Html[] {
   const [texts, prompt] = [tokenTexts?.[0], prompts[0]];
   if (!texts || !prompt) return [];
   // The first token takes most of it in many models, and would flatten the others.
   const highest = Math.max(...prompt.tokens.slice(1, MOST_TOKENS), Number.MIN_VALUE);
   const left = texts.length - MOST_TOKENS;
+  const parts: Html[] = [];
+  let start = 0;
+  for (const { name, share, numTokens } of prompt.segments) {
+    const tokens = texts.slice(start, Math.min(start + numTokens, MOST_TOKENS)).map((text, i) => {
+      const ofToken = prompt.tokens[start + i] ?? 0;
+      const height = Math.min(1, ofToken / highest).toFixed(2);
+      return html`<span style="--share: ${height}" title="${format(ofToken, PERCENT)} %">${text}</span>`;
+    });
+    if (tokens.length > 0) {
+      parts.push(html`<div><small>${name}, ${format(share, PERCENT)} %</small>\n<p>${tokens}</p></div>`);
+    }
+    start += numTokens;
+  }
   return [
     html`<h3>A prompt as ${model} sees it</h3>
-<p class="attended" id="${fileName('text', model)}">${texts.slice(0, MOST_TOKENS).map((text, i) => {
-      const height = Math.min(1, (prompt.tokens[i] ?? 0) / highest).toFixed(2);
-      return html`<span style="--share: ${height}" title="${format(prompt.tokens[i] ?? 0, PERCENT)} %">${text}</span>`;
-    })}</p>
+<div class="attended" id="${fileName('text', model)}" style="--bar: var(--model-${color + 1})">
+${parts}
+</div>
 <p class="note">The bar below a token is its share of the attention, full at ${format(highest, PERCENT)} %.${
       left > 0 ? ` ${left} more tokens are not shown.` : ''
     }</p>`,

@@ -42,9 +42,11 @@ summary { color: var(--muted); font-size: 0.82rem; cursor: pointer; padding: 0.2
 details .table { margin-top: 0.25rem; max-height: 24rem; overflow-y: auto; }
 pre, code { font: 0.82rem/1.45 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 pre { white-space: pre-wrap; margin: 0.5rem 0 1rem; }
-.attended { line-height: 2; white-space: pre-wrap; max-height: 30rem; overflow-y: auto; }
-.attended span { padding-bottom: 0.4em; background: linear-gradient(var(--model-1), var(--model-1)) left bottom /
-  100% calc(var(--share) * 0.4em) no-repeat; }
+.attended { border-left: 2px solid var(--faint); padding-left: 0.9rem; }
+.attended small { color: var(--muted); font-size: 0.76rem; }
+.attended p { margin: 0 0 0.6rem; line-height: 2.1; white-space: pre-wrap; }
+.attended span { padding-bottom: 0.6em; background: linear-gradient(var(--bar), var(--bar)) left bottom /
+  100% calc(var(--share) * 0.6em) no-repeat; }
 @media (min-width: 641px) {
   td br { display: none; }
 }
