@@ -121,8 +121,8 @@ function hideBetweenLines(
 
 function hideInEssay(random: PythonRandom, needles: readonly string[], hay: NeedleHay, size: number): string {
   const { words } = hay;
-  const repeated = Array.from({ length: Math.ceil(size / words.length) }, () => words).flat();
-  const sentences = hay.splitSentences(repeated.slice(0, size).join(' ').trim());
+  const taken = Array.from({ length: size }, (_, index) => words[index % words.length]);
+  const sentences = hay.splitSentences(taken.join(' ').trim());
   const places = random
     .sample(DEPTHS, needles.length)
     .map((depth) => Math.trunc(sentences.length * (depth / 100)))

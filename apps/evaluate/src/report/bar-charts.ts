@@ -75,8 +75,9 @@ export function differenceChart({ label, model, differences }: DifferenceChart, 
   const color = modelColor(model);
   const intervals = differences.flatMap(({ name, interval }) => (interval ? [{ name, interval }] : []));
   const ends = differences.flatMap(({ value, interval = [] }) => [value, ...interval]);
-  const [low, high] = [Math.min(0, ...ends), Math.max(0, ...ends)];
-  const margin = (high - low || 1) / 20;
+  // Models that are equal in everything still need an axis.
+  const [low, high] = ends.every((end) => end === 0) ? [-1, 1] : [Math.min(0, ...ends), Math.max(0, ...ends)];
+  const margin = (high - low) / 20;
   const left = roomFor(names, width);
   const ticks = Math.floor(width / 90);
   return drawing({

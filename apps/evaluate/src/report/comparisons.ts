@@ -73,8 +73,8 @@ export function comparisonColumns(models: readonly EvaluatedModel[]): string[] {
 }
 
 /** A value with its standard error. */
-export function valueCell(result: MetricResult | undefined, unit: Unit): Cell | undefined {
-  if (result === undefined) return undefined;
+export function valueCell(result: MetricResult | undefined, unit: Unit): Cell | string {
+  if (result === undefined) return '–';
   const { value, standardError } = result;
   return {
     value: format(value, unit),
