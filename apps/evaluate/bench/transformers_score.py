@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Scores requests with transformers on the CPU, as the peer of score-hellaswag.mjs.
 
-Made with Python 3.11, torch 2.15.0, transformers 5.23.0, lm-eval 0.4.13.
+Made with Python 3.11, torch 2.15.0, transformers 5.24.0, lm-eval 0.4.13.
 usage: transformers_score.py MODEL REQUESTS.json (padded|harness) BATCH
 
 REQUESTS.json is a list of [context ids, continuation ids]. `padded` sorts by length, pads each batch, and puts only the
