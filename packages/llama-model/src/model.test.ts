@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from './config.ts';
 import { CheckpointError, ContextLengthError, TokenInputError } from './errors.ts';
-import { createLlama, Llama, loadLlama } from './index.ts';
+import { createLlama, type ForwardOptions, Llama, loadLlama } from './index.ts';
 import { variable } from './model.ts';
 import { BLOCK_WEIGHTS, EMBEDDING, FINAL_NORM, HEAD, parameterShapes } from './parameters.ts';
 import { normals, randomKey } from './random.ts';
@@ -16,7 +16,7 @@ const inputs = expected.batches[0].map((row) => row.slice(0, -1));
 const targets = expected.batches[0].map((row) => row.slice(1));
 
 /** Loss sum, and its gradient by parameter name. */
-function gradients(model: Llama, options: { recompute?: boolean } = {}, from = inputs, to = targets) {
+function gradients(model: Llama, options: ForwardOptions = {}, from = inputs, to = targets) {
   const byName = new Map<string, Float32Array>();
   let sum = 0;
   tf.tidy(() => {
@@ -106,6 +106,17 @@ describe.each(backends)('Llama on %s', (backend) => {
       const slope = moves.reduce((sum, move) => sum + move.slope, 0);
       expect(Math.abs(difference / slope - 1), kind).toBeLessThan(5e-3);
       lossAt(0);
+    }
+    model.dispose();
+  });
+
+  test('fused halves of blocks compute what the single ops do', async () => {
+    const model = await loadLlama(fixture);
+    const fused = gradients(model);
+    const single = gradients(model, { onAttention: () => undefined });
+    expect(fused.sum / single.sum).toBeCloseTo(1, 5);
+    for (const [name, gradient] of single.byName) {
+      expect(distance(fused.byName.get(name)!, gradient)).toBeLessThan(1e-5);
     }
     model.dispose();
   });

@@ -178,12 +178,14 @@ napi_value gemm(napi_env, Arguments &in) {
   g.ldc = g.N;
   g.a = in.floats(strideA ? batch * strideA : g.M * g.K);
   g.b = in.matrix(strideB ? batch * strideB : g.K * g.N);
+  g.plus = in.optionalFloats(batch * g.M * g.N);
   g.c = in.floats(batch * g.M * g.N);
   for (int64_t i = 0; i < batch; i++) {
     kernels->gemm(g);
     g.a += strideA;
     g.b = g.b.from(strideB);
     g.c += g.M * g.N;
+    if (g.plus) g.plus += g.M * g.N;
   }
   return nullptr;
 }
@@ -286,8 +288,9 @@ napi_value rmsNormGrad(napi_env, Arguments &in) {
   int64_t rows = in.integer(), C = in.integer();
   float epsilon = (float)in.number();
   const float *dy = in.floats(rows * C), *x = in.floats(rows * C), *w = in.floats(C);
+  const float *plus = in.optionalFloats(rows * C);
   float *dx = in.floats(rows * C);
-  kernels->rmsNormGrad(dy, x, w, dx, in.floats(C), rows, C, epsilon);
+  kernels->rmsNormGrad(dy, x, w, plus, dx, in.floats(C), rows, C, epsilon);
   return nullptr;
 }
 

@@ -58,9 +58,7 @@ struct AttentionShape {
 
 // B operand panels over keys, contracted over the head: [keyPanel][D][NR].
 void packKeysAcross(const AttentionShape &s, const float *head, float *packed) {
-  for (int64_t p = 0; p < s.keyPanels; p++) {
-    pack<NR, false>(head + p * NR * s.G * s.D, s.G * s.D, 1, least(NR, s.S - p * NR), s.D, packed + p * NR * s.D);
-  }
+  pack<NR, false>(head, s.G * s.D, 1, s.S, s.D, packed);
 }
 // B operand panels over the head, contracted over keys or queries: [headPanel][padded length][NR].
 void packLengthwise(const AttentionShape &s, const float *head, int64_t stride, int64_t length, int64_t padded,
@@ -72,10 +70,7 @@ void packLengthwise(const AttentionShape &s, const float *head, int64_t stride, 
 // A operand panels of one tile: [rowPanel][depth][MR].
 void packTile(const float *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
               float *packed, float scale = 1.0f) {
-  for (int64_t i = 0; i < lanes; i += MR) {
-    pack<MR, false>(source + i * laneStride, laneStride, depthStride, least(MR, lanes - i), depth,
-                    packed + i * depth, scale);
-  }
+  pack<MR, false>(source, laneStride, depthStride, lanes, depth, packed, scale);
 }
 
 void attention(const meap::Attention &a) {

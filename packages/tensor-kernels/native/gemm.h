@@ -36,60 +36,89 @@ MEAP_INLINE void storeLanes(float *to, int i0, V x) {
 MEAP_INLINE float toFloat(float x) { return x; }
 MEAP_INLINE float toFloat(uint16_t bits) { return fromBfloat16(bits); }
 
-// Packs `outer` lanes × `depth` steps into panels [depth][LANES] with zero padding: element (lane, k) is
-// source[lane * laneStride + k * depthStride], one of the strides being 1.
+// Packs rows that lie along the lanes: all panels step by step, so that memory is read in whole rows.
 template <int LANES, bool ROUND, class T>
-void pack(const T *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
-          float *panel, float scale = 1.0f) {
+void packAlongLanes(const T *source, int64_t depthStride, int64_t lanes, int64_t depth, float *panels, float scale) {
   auto value = [&](T x) { return ROUND ? roundToBfloat16(toFloat(x) * scale) : toFloat(x) * scale; };
-  if (laneStride == 1) {
-    for (int64_t k = 0; k < depth; k++) {
-      const T *from = source + k * depthStride;
-      float *to = panel + k * LANES;
-      if (lanes == LANES) {
-        for (int i = 0; i < LANES; i++) to[i] = value(from[i]);
-      } else {
-        for (int i = 0; i < LANES; i++) to[i] = i < lanes ? value(from[i]) : 0.0f;
-      }
+  constexpr int64_t lineOf = 64 / sizeof(T), ahead = 8;
+  for (int64_t k = 0; k < depth; k++) {
+    const T *__restrict from = source + k * depthStride;
+    for (int64_t i = 0; i < lanes; i += lineOf) __builtin_prefetch(from + ahead * depthStride + i);
+    int64_t i0 = 0;
+    for (; i0 + LANES <= lanes; i0 += LANES) {
+      float *__restrict to = panels + i0 * depth + k * LANES;
+      for (int i = 0; i < LANES; i++) to[i] = value(from[i0 + i]);
     }
-    return;
-  }
-  // Each lane is a row: squares of W lanes and W steps are turned in registers.
-  int64_t k = 0;
-  for (; k + W <= depth; k += W) {
-    for (int i0 = 0; i0 < LANES; i0 += W) {
-      vf rows[W];
-#pragma GCC unroll 16
-      for (int i = 0; i < W; i++) {
-        rows[i] = i0 + i < lanes ? load(source + (i0 + i) * laneStride + k) * scale : vf{};
-        if (ROUND) rows[i] = roundToBfloat16(rows[i]);
-      }
-      transpose(rows);
-#pragma GCC unroll 16
-      for (int i = 0; i < W; i++) storeLanes<LANES>(panel + (k + i) * LANES, i0, rows[i]);
-    }
-  }
-  for (; k < depth; k++) {
-    for (int i = 0; i < LANES; i++) panel[k * LANES + i] = i < lanes ? value(source[i * laneStride + k]) : 0.0f;
+    if (i0 == lanes) continue;
+    float *to = panels + i0 * depth + k * LANES;
+    for (int i = 0; i < LANES; i++) to[i] = i0 + i < lanes ? value(from[i0 + i]) : 0.0f;
   }
 }
 
-// c[rows, cols] (+)= a · b for one pair of panels.
-MEAP_INLINE void registerKernel(int64_t depth, const float *__restrict a, const float *__restrict b,
-                                float *__restrict c, int64_t ldc, int64_t rows, int64_t cols, bool accumulate) {
+// Packs `lanes` lanes × `depth` steps into panels [depth][LANES], one behind the other, the last padded with zeros:
+// element (lane, k) is source[lane * laneStride + k * depthStride], one of the strides being 1.
+template <int LANES, bool ROUND, class T>
+void pack(const T *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth, float *panels,
+          float scale = 1.0f) {
+  if (laneStride == 1) return packAlongLanes<LANES, ROUND>(source, depthStride, lanes, depth, panels, scale);
+  auto value = [&](T x) { return ROUND ? roundToBfloat16(toFloat(x) * scale) : toFloat(x) * scale; };
+  for (int64_t lane = 0; lane < lanes; lane += LANES, source += LANES * laneStride, panels += LANES * depth) {
+    const int64_t here = least(LANES, lanes - lane);
+    // Each lane is a row: squares of W lanes and W steps are turned in registers.
+    int64_t k = 0;
+    for (; k + W <= depth; k += W) {
+      for (int i0 = 0; i0 < LANES; i0 += W) {
+        vf rows[W];
+#pragma GCC unroll 16
+        for (int i = 0; i < W; i++) {
+          rows[i] = i0 + i < here ? load(source + (i0 + i) * laneStride + k) * scale : vf{};
+          if (ROUND) rows[i] = roundToBfloat16(rows[i]);
+        }
+        transpose(rows);
+#pragma GCC unroll 16
+        for (int i = 0; i < W; i++) storeLanes<LANES>(panels + (k + i) * LANES, i0, rows[i]);
+      }
+    }
+    for (; k < depth; k++) {
+      for (int i = 0; i < LANES; i++) panels[k * LANES + i] = i < here ? value(source[i * laneStride + k]) : 0.0f;
+    }
+  }
+}
+
+// What of a tile [MR][NR] lies inside c.
+void storeTile(const float *tile, float *c, const float *plus, int64_t ldc, int64_t rows, int64_t cols) {
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t j = 0; j < cols; j++) {
+      c[i * ldc + j] = plus ? plus[i * ldc + j] + tile[i * NR + j] : tile[i * NR + j];
+    }
+  }
+}
+
+// Steps in depth that panels are fetched ahead of their use, since they stream from the second-level cache; at a
+// panel's end this reaches into the next.
+constexpr int64_t AHEAD_A = 16, AHEAD_B = 8;
+
+// c[rows, cols] = plus + a · b for one pair of panels; plus is laid out as c, may be c itself, and null is nothing.
+// Not inlined: among other code the compiler runs out of registers in the inner loop.
+__attribute__((noinline)) void registerKernel(int64_t depth, const float *__restrict a, const float *__restrict b,
+                                              float *c, const float *plus, int64_t ldc, int64_t rows, int64_t cols) {
   vf acc[MR][NV] = {};
   // C is far away and needed at the end.
   if (rows == MR) {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) {
-      __builtin_prefetch(c + i * ldc, 1);
-      __builtin_prefetch(c + i * ldc + NR - 1, 1);
+      __builtin_prefetch((plus ? plus : c) + i * ldc, 1);
+      __builtin_prefetch((plus ? plus : c) + i * ldc + NR - 1, 1);
     }
   }
   for (int64_t k = 0; k < depth; k++) {
+    __builtin_prefetch(a + AHEAD_A * MR);
     vf bv[NV];
 #pragma GCC unroll 4
-    for (int j = 0; j < NV; j++) bv[j] = load(b + j * W);
+    for (int j = 0; j < NV; j++) {
+      __builtin_prefetch(b + AHEAD_B * NR + j * W);
+      bv[j] = load(b + j * W);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) {
       vf av = splat(a[i]);
@@ -104,8 +133,8 @@ MEAP_INLINE void registerKernel(int64_t depth, const float *__restrict a, const 
     for (int i = 0; i < MR; i++) {
 #pragma GCC unroll 4
       for (int j = 0; j < NV; j++) {
-        float *p = c + i * ldc + j * W;
-        store(p, accumulate ? load(p) + acc[i][j] : acc[i][j]);
+        const int64_t at = i * ldc + j * W;
+        store(c + at, plus ? load(plus + at) + acc[i][j] : acc[i][j]);
       }
     }
     return;
@@ -116,12 +145,7 @@ MEAP_INLINE void registerKernel(int64_t depth, const float *__restrict a, const 
 #pragma GCC unroll 4
     for (int j = 0; j < NV; j++) store(tile + i * NR + j * W, acc[i][j]);
   }
-  for (int64_t i = 0; i < rows; i++) {
-    for (int64_t j = 0; j < cols; j++) {
-      float *p = c + i * ldc + j;
-      *p = accumulate ? *p + tile[i * NR + j] : tile[i * NR + j];
-    }
-  }
+  storeTile(tile, c, plus, ldc, rows, cols);
 }
 
 // All pairs of panels: a holds ⌈rows/MR⌉ of them, b ⌈cols/NR⌉, `strideB` floats apart.
@@ -132,8 +156,9 @@ void panelProduct(int64_t depth, const float *a, const float *b, int64_t strideB
   for (int64_t j = 0; j < cols; j += NR) {
     for (int64_t i = 0; i < rows; i += MR) {
       if (skip(i, j)) continue;
-      registerKernel(depth, a + i * depth, b + j / NR * strideB, c + i * ldc + j, ldc, least(MR, rows - i),
-                     least(NR, cols - j), accumulate);
+      float *to = c + i * ldc + j;
+      registerKernel(depth, a + i * depth, b + j / NR * strideB, to, accumulate ? to : nullptr, ldc,
+                     least(MR, rows - i), least(NR, cols - j));
     }
   }
 }
@@ -192,9 +217,9 @@ void packPairs(const T *source, int64_t laneStride, int64_t depthStride, int64_t
   }
 }
 
-MEAP_INLINE void registerKernelPairs(int64_t pairs, const uint32_t *__restrict a, const uint32_t *__restrict b,
-                                     float *__restrict c, int64_t ldc, int64_t rows, int64_t cols,
-                                     bool accumulate) {
+__attribute__((noinline)) void registerKernelPairs(int64_t pairs, const uint32_t *__restrict a,
+                                                   const uint32_t *__restrict b, float *c, const float *plus,
+                                                   int64_t ldc, int64_t rows, int64_t cols) {
   __m512 acc[MR][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < MR; i++)
@@ -214,57 +239,54 @@ MEAP_INLINE void registerKernelPairs(int64_t pairs, const uint32_t *__restrict a
     b += NR;
   }
   float tile[MR * NR];
-  bool whole = rows == MR && cols == NR;
+  const bool whole = rows == MR && cols == NR;
 #pragma GCC unroll 16
   for (int i = 0; i < MR; i++) {
 #pragma GCC unroll 4
     for (int j = 0; j < NV; j++) {
-      float *p = whole ? c + i * ldc + j * W : tile + i * NR + j * W;
-      _mm512_storeu_ps(p, whole && accumulate ? _mm512_add_ps(_mm512_loadu_ps(p), acc[i][j]) : acc[i][j]);
+      const int64_t at = i * ldc + j * W;
+      if (whole && plus) acc[i][j] = _mm512_add_ps(_mm512_loadu_ps(plus + at), acc[i][j]);
+      _mm512_storeu_ps(whole ? c + at : tile + i * NR + j * W, acc[i][j]);
     }
   }
-  if (whole) return;
-  for (int64_t i = 0; i < rows; i++) {
-    for (int64_t j = 0; j < cols; j++) {
-      float *p = c + i * ldc + j;
-      *p = accumulate ? *p + tile[i * NR + j] : tile[i * NR + j];
-    }
-  }
+  if (!whole) storeTile(tile, c, plus, ldc, rows, cols);
 }
 #endif
 
 // How panels are packed and multiplied at one precision.
 struct Float32Panels {
   template <int LANES, class T>
-  static void packPanel(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
-    pack<LANES, false>(s, ls, ds, lanes, depth, p);
+  static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+    ::pack<LANES, false>(s, ls, ds, lanes, depth, p);
   }
-  static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
-                                   int64_t rows, int64_t cols, bool accumulate) {
-    registerKernel(depth, a, b, c, ldc, rows, cols, accumulate);
+  static void multiply(int64_t depth, const float *a, const float *b, float *c, const float *plus, int64_t ldc,
+                       int64_t rows, int64_t cols) {
+    registerKernel(depth, a, b, c, plus, ldc, rows, cols);
   }
   static int64_t panelDepth(int64_t depth) { return depth; }
 };
 struct Bfloat16Panels {
 #if defined(__AVX512BF16__)
   template <int LANES, class T>
-  static void packPanel(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
-    packPairs<LANES>(s, ls, ds, lanes, depth, (uint32_t *)p);
+  static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+    for (int64_t i = 0; i < lanes; i += LANES) {
+      packPairs<LANES>(s + i * ls, ls, ds, least(LANES, lanes - i), depth, (uint32_t *)p + i * panelDepth(depth));
+    }
   }
-  static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
-                                   int64_t rows, int64_t cols, bool accumulate) {
-    registerKernelPairs((depth + 1) / 2, (const uint32_t *)a, (const uint32_t *)b, c, ldc, rows, cols, accumulate);
+  static void multiply(int64_t depth, const float *a, const float *b, float *c, const float *plus, int64_t ldc,
+                       int64_t rows, int64_t cols) {
+    registerKernelPairs((depth + 1) / 2, (const uint32_t *)a, (const uint32_t *)b, c, plus, ldc, rows, cols);
   }
   static int64_t panelDepth(int64_t depth) { return (depth + 1) / 2; }
 #else
   // The same rounding without the instruction: inputs to bfloat16, sums in float32.
   template <int LANES, class T>
-  static void packPanel(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
-    pack<LANES, true>(s, ls, ds, lanes, depth, p);
+  static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
+    ::pack<LANES, true>(s, ls, ds, lanes, depth, p);
   }
-  static MEAP_INLINE void multiply(int64_t depth, const float *a, const float *b, float *c, int64_t ldc,
-                                   int64_t rows, int64_t cols, bool accumulate) {
-    registerKernel(depth, a, b, c, ldc, rows, cols, accumulate);
+  static void multiply(int64_t depth, const float *a, const float *b, float *c, const float *plus, int64_t ldc,
+                       int64_t rows, int64_t cols) {
+    registerKernel(depth, a, b, c, plus, ldc, rows, cols);
   }
   static int64_t panelDepth(int64_t depth) { return depth; }
 #endif
@@ -294,8 +316,8 @@ MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, in
   if (k < g.K) step([&](auto p) { return loadPart(p, g.K - k); }, k);
   for (int i = 0; i < MB; i++) {
     for (int64_t j = 0; j < least(4, g.N - n); j++) {
-      float *c = g.c + (m + i) * g.ldc + n + j;
-      *c = g.accumulate ? *c + sum(acc[i][j]) : sum(acc[i][j]);
+      const int64_t at = (m + i) * g.ldc + n + j;
+      g.c[at] = g.plus ? g.plus[at] + sum(acc[i][j]) : sum(acc[i][j]);
     }
   }
 }
@@ -324,8 +346,11 @@ void gemmPacked(const meap::Gemm &g) {
   const int64_t bLane = g.transposeB ? g.ldb : 1, bDepth = g.transposeB ? 1 : g.ldb;
   const int64_t depthBlocks = (g.K + KC - 1) / KC;
   const int64_t kc = depthBlocks ? roundUp((g.K + depthBlocks - 1) / depthBlocks, 8) : 0;
-  if (g.K == 0 && !g.accumulate) {
-    for (int64_t m = 0; m < g.M; m++) memset(g.c + m * g.ldc, 0, g.N * sizeof(float));
+  if (g.K == 0 && g.plus != g.c) {
+    for (int64_t m = 0; m < g.M; m++) {
+      if (g.plus) memcpy(g.c + m * g.ldc, g.plus + m * g.ldc, g.N * sizeof(float));
+      else memset(g.c + m * g.ldc, 0, g.N * sizeof(float));
+    }
   }
   for (int64_t n0 = 0; n0 < g.N; n0 += NC) {
     const int64_t cols = least(NC, g.N - n0), colPanels = (cols + NR - 1) / NR;
@@ -333,29 +358,24 @@ void gemmPacked(const meap::Gemm &g) {
       const int64_t depth = least(kc, g.K - k0), panelDepth = Panels::panelDepth(depth);
       float *packedB = (float *)meap::scratch(0, colPanels * NR * panelDepth * 4);
       parallel((colPanels + 7) / 8, [&](int64_t task) {
-        for (int64_t p = task * 8; p < least(colPanels, task * 8 + 8); p++) {
-          const meap::Matrix b = g.b.from((n0 + p * NR) * bLane + k0 * bDepth);
-          const int64_t lanes = least(NR, cols - p * NR);
-          float *panel = packedB + p * NR * panelDepth;
-          if (b.floats) Panels::template packPanel<NR>(b.floats, bLane, bDepth, lanes, depth, panel);
-          else Panels::template packPanel<NR>(b.halves, bLane, bDepth, lanes, depth, panel);
-        }
+        const int64_t j0 = task * 8 * NR, lanes = least(8 * NR, cols - j0);
+        const meap::Matrix b = g.b.from((n0 + j0) * bLane + k0 * bDepth);
+        float *panels = packedB + j0 * panelDepth;
+        if (b.floats) Panels::template pack<NR>(b.floats, bLane, bDepth, lanes, depth, panels);
+        else Panels::template pack<NR>(b.halves, bLane, bDepth, lanes, depth, panels);
       });
       const int64_t rowBlocks = (g.M + MC - 1) / MC;
       const int64_t splits = least(colPanels, most(1, 4 * meap::threadCount() / rowBlocks));
-      const bool accumulate = g.accumulate || k0 > 0;
+      const float *plus = k0 > 0 ? g.c : g.plus;
       parallel(rowBlocks * splits, [&](int64_t task) {
         const int64_t m0 = task / splits * MC, rows = least(MC, g.M - m0), split = task % splits;
         float *packedA = (float *)meap::scratch(1, MC * panelDepth * 4);
-        for (int64_t i = 0; i < rows; i += MR) {
-          Panels::template packPanel<MR>(g.a + (m0 + i) * aLane + k0 * aDepth, aLane, aDepth, least(MR, rows - i),
-                                         depth, packedA + i * panelDepth);
-        }
+        Panels::template pack<MR>(g.a + m0 * aLane + k0 * aDepth, aLane, aDepth, rows, depth, packedA);
         for (int64_t p = colPanels * split / splits; p < colPanels * (split + 1) / splits; p++) {
           for (int64_t i = 0; i < rows; i += MR) {
-            Panels::multiply(depth, packedA + i * panelDepth, packedB + p * NR * panelDepth,
-                             g.c + (m0 + i) * g.ldc + n0 + p * NR, g.ldc, least(MR, rows - i),
-                             least(NR, cols - p * NR), accumulate);
+            const int64_t at = (m0 + i) * g.ldc + n0 + p * NR;
+            Panels::multiply(depth, packedA + i * panelDepth, packedB + p * NR * panelDepth, g.c + at,
+                             plus ? plus + at : nullptr, g.ldc, least(MR, rows - i), least(NR, cols - p * NR));
           }
         }
       });

@@ -15,12 +15,14 @@ struct Matrix {
 };
 
 struct Gemm {
-  // c[M,N] (+)= op(a)[M,K] · op(b)[K,N]; leading dimensions in elements.
+  // c[M,N] = plus + op(a)[M,K] · op(b)[K,N]; leading dimensions in elements. plus: laid out as c, c itself to
+  // accumulate, or null.
   const float *a;
   Matrix b;
   float *c;
+  const float *plus;
   int64_t M, N, K, lda, ldb, ldc;
-  bool transposeA, transposeB, accumulate, bfloat16;
+  bool transposeA, transposeB, bfloat16;
 };
 
 struct Attention {
@@ -76,8 +78,9 @@ struct Kernels {
   void (*cachedAttention)(const CachedAttention &);
   void (*crossEntropy)(const CrossEntropy &);
   void (*rmsNorm)(const float *x, const float *w, float *y, int64_t rows, int64_t C, float epsilon);
-  void (*rmsNormGrad)(const float *dy, const float *x, const float *w, float *dx, float *dw, int64_t rows,
-                      int64_t C, float epsilon);
+  // plus: added to dx, or null; what flows past the norm in a residual block.
+  void (*rmsNormGrad)(const float *dy, const float *x, const float *w, const float *plus, float *dx, float *dw,
+                      int64_t rows, int64_t C, float epsilon);
   // x: [B,T,H,D]; tables: [T,D/2] (tableBatch 1) or [B,T,D/2]; sign −1 turns backwards.
   void (*rotary)(const float *x, const float *cos, const float *sin, float *y, int64_t B, int64_t T, int64_t H,
                  int64_t D, int64_t tableBatch, float sign);

@@ -32,8 +32,8 @@ void rmsNorm(const float *x, const float *w, float *y, int64_t rows, int64_t C, 
   });
 }
 
-void rmsNormGrad(const float *dy, const float *x, const float *w, float *dx, float *dw, int64_t rows, int64_t C,
-                 float epsilon) {
+void rmsNormGrad(const float *dy, const float *x, const float *w, const float *plus, float *dx, float *dw,
+                 int64_t rows, int64_t C, float epsilon) {
   const int64_t tasks = (rows + ROWS - 1) / ROWS;
   float *partial = (float *)meap::scratch(0, (tasks * C + 1) * 4);
   parallel(tasks, [&](int64_t task) {
@@ -47,7 +47,10 @@ void rmsNormGrad(const float *dy, const float *x, const float *w, float *dx, flo
         sums[c] += d[c] * row[c] * inverse;
       }
       const float projection = dotRow(weighted, row, C) * inverse * inverse / C;
-      for (int64_t c = 0; c < C; c++) dx[r * C + c] = inverse * (weighted[c] - row[c] * projection);
+      for (int64_t c = 0; c < C; c++) {
+        const float gradient = inverse * (weighted[c] - row[c] * projection);
+        dx[r * C + c] = plus ? plus[r * C + c] + gradient : gradient;
+      }
     }
   });
   memset(dw, 0, C * 4);

@@ -57,7 +57,7 @@ void crossEntropy(const meap::CrossEntropy &o) {
   for (int64_t n0 = 0; n0 < o.N; n0 += chunk) {
     const int64_t rows = least(chunk, o.N - n0);
     const float *x = o.x + n0 * o.C;
-    gemm({x, o.weight, logits, rows, o.V, o.C, o.C, o.C, o.V, false, true, false, o.bfloat16});
+    gemm({x, o.weight, logits, nullptr, rows, o.V, o.C, o.C, o.C, o.V, false, true, o.bfloat16});
     parallel((rows + 3) / 4, [&](int64_t task) {
       for (int64_t r = task * 4; r < least(rows, task * 4 + 4); r++) {
         const float mask = o.mask ? o.mask[n0 + r] : 1.0f;
@@ -66,9 +66,10 @@ void crossEntropy(const meap::CrossEntropy &o) {
       }
     });
     if (!withGradients) continue;
-    gemm({logits, o.weight, o.dx + n0 * o.C, rows, o.C, o.V, o.V, o.C, o.C, false, false, false, o.bfloat16});
+    gemm({logits, o.weight, o.dx + n0 * o.C, nullptr, rows, o.C, o.V, o.V, o.C, o.C, false, false, o.bfloat16});
     if (!o.dWeight) continue;
-    gemm({logits, {x, nullptr}, o.dWeight, o.V, o.C, rows, o.V, o.C, o.C, true, false, n0 > 0, o.bfloat16});
+    const float *plus = n0 > 0 ? o.dWeight : nullptr;
+    gemm({logits, {x, nullptr}, o.dWeight, plus, o.V, o.C, rows, o.V, o.C, o.C, true, false, o.bfloat16});
   }
   if (o.mask) multiply(o.losses, o.mask, o.losses, o.N);
 }

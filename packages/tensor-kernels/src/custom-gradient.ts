@@ -1,8 +1,15 @@
 import * as tf from '@tensorflow/tfjs';
 
+/** Gradients that functions below returned and that nobody but the tape holds. */
+const held = new WeakSet<tf.Tensor>();
+
 /**
  * `tf.customGrad` with its arguments told apart: the inputs, and the function that keeps tensors for the
  * backward pass.
+ *
+ * TensorFlow.js keeps all that a tape saved, and every gradient on the way, until the whole backward pass ends. Here
+ * what a gradient function has consumed is freed at once, so that of the backward pass one op's tensors exist at a
+ * time.
  */
 export function customGradient(
   inputs: tf.Tensor[],
@@ -14,7 +21,16 @@ export function customGradient(
   const op = tf.customGrad((...args) => {
     const save = args.pop() as tf.GradSaveFunc;
     const { value, gradient } = forward(args as tf.Tensor[], save);
-    return { value, gradFunc: (dy, saved) => gradient(dy as tf.Tensor, saved) };
+    const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
+      const gradients = tf.tidy(() => [gradient(dy, saved)].flat());
+      // Inside another gradient the tape is read once more.
+      if (tf.engine().state.gradientDepth > 0) return gradients;
+      const consumed = held.has(dy) ? [dy, ...saved] : saved;
+      tf.dispose(consumed.filter((tensor) => !gradients.includes(tensor)));
+      for (const tensor of gradients) held.add(tensor);
+      return gradients;
+    };
+    return { value, gradFunc: gradFunc as (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor[] };
   });
   return op(...inputs);
 }

@@ -31,4 +31,11 @@ export {
 } from './precision.ts';
 export { type Keep, type Piece, type PiecewiseInputs, recompute, recomputeInPieces } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';
+export {
+  type AttentionWeights,
+  type FeedForwardWeights,
+  type ResidualAttentionOptions,
+  residualAttention,
+  residualFeedForward,
+} from './residual-layers.ts';
 export { threefry } from './threefry.ts';

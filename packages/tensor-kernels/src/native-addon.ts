@@ -1,19 +1,7 @@
 /** The compiled kernels, as the addon exposes them: sizes first, then arrays; outputs come last. */
 export interface NativeAddon {
-  gemm(
-    batch: number,
-    M: number,
-    N: number,
-    K: number,
-    transposeA: boolean,
-    transposeB: boolean,
-    sharedA: boolean,
-    sharedB: boolean,
-    bfloat16: boolean,
-    a: ArrayBufferView,
-    b: ArrayBufferView,
-    c: Float32Array,
-  ): void;
+  /** batch, M, N, K, transposes, which operand is shared, bfloat16; a, b, what is added or null, c. */
+  gemm(...sizesThenArrays: unknown[]): void;
   attention(...sizesThenArrays: unknown[]): void;
   attentionGrad(...sizesThenArrays: unknown[]): void;
   cachedAttention(...sizesThenArrays: unknown[]): void;

@@ -85,12 +85,25 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
     return y.info;
   },
 
-  RmsNormGrad({ backend, inputs: { dy, x, weight }, attrs }) {
+  RmsNormGrad({ backend, inputs: { dy, x, weight, plus }, attrs }) {
     const dx = backend.allocate(x.shape);
     const dWeight = backend.allocate(weight.shape);
     const arrays = [dy, x, weight].map((tensor) => backend.values(tensor));
-    backend.addon.rmsNormGrad(...rowsOf(x), attrs.epsilon, ...arrays, dx.values, dWeight.values);
+    const added = optionalValues(backend, plus);
+    backend.addon.rmsNormGrad(...rowsOf(x), attrs.epsilon, ...arrays, added, dx.values, dWeight.values);
     return [dx.info, dWeight.info];
+  },
+
+  Product({ backend, inputs: { a, b, plus }, attrs: { transposeA, transposeB } }) {
+    const [rows, columns] = rowsOf(a);
+    const [M, K] = transposeA ? [columns, rows] : [rows, columns];
+    const [rowsB, N] = transposeB ? [...rowsOf(b)].reverse() : rowsOf(b);
+    if (rowsB !== K) throw new Error(`Product: inner dimensions differ, got ${K} and ${rowsB}`);
+    const c = backend.allocate(transposeA ? [M, N] : [...a.shape.slice(0, -1), N]);
+    const arrays = [backend.values(a), backend.stored(b), optionalValues(backend, plus)];
+    const bfloat16 = backend.precision === 'bfloat16';
+    backend.addon.gemm(1, M, N, K, transposeA, transposeB, false, false, bfloat16, ...arrays, c.values);
+    return c.info;
   },
 
   RotaryEmbedding({ backend, inputs: { x, cos, sin }, attrs }) {
@@ -241,7 +254,21 @@ const overrides: Record<string, (call: Call) => tf.TensorInfo | undefined> = {
     const bfloat16 = backend.precision === 'bfloat16';
     const batch = sizeFromShape(batchShape);
     const { gemm } = backend.addon;
-    gemm(batch, M, N, K, transposeA, transposeB, sharedA, sharedB, bfloat16, aValues, bValues, c.values);
+    gemm(
+      batch,
+      M,
+      N,
+      K,
+      transposeA,
+      transposeB,
+      sharedA,
+      sharedB,
+      bfloat16,
+      aValues,
+      bValues,
+      null,
+      c.values,
+    );
     return c.info;
   },
 

@@ -11,6 +11,8 @@ import {
   embedding,
   linear,
   linearCrossEntropy,
+  residualAttention,
+  residualFeedForward,
   rmsNorm,
   rotaryEmbedding,
   scoreTokens,
@@ -212,6 +214,46 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     use();
     const run = (x: tf.Tensor, w: tf.Tensor) => linear(x, as2D(w));
     await expectSame(run, run, [random([2, 3, 20], 1), random([9, 20], 2)]);
+  });
+
+  it('the halves of a block equal their compositions', async () => {
+    use();
+    const feedForward = (x: tf.Tensor, norm: tf.Tensor, ...matrices: tf.Tensor[]) => {
+      const [gate_FE, up_FE, down_EF] = matrices.map(as2D);
+      return residualFeedForward(x, { norm_E: as1D(norm), gate_FE, up_FE, down_EF }, 1e-5);
+    };
+    const [x, norm] = [random([2, 37, 24], 1), random([24], 2)];
+    const matrices = [
+      [51, 24],
+      [51, 24],
+      [24, 51],
+    ].map((shape, i) => random(shape, i + 3));
+    await expectSame(feedForward, feedForward, [x, norm, ...matrices], 3e-6, 'feed-forward');
+
+    const segmentIds = integers([2, 37], (i) => Math.floor((i % 37) / 11));
+    const attend = (x: tf.Tensor, norm: tf.Tensor, ...matrices: tf.Tensor[]) => {
+      const [q_OE, k_OE, v_OE, o_EO] = matrices.map(as2D);
+      const angles = tf.outerProduct(tf.range(0, 37) as tf.Tensor1D, tf.tensor1d([1, 0.3, 0.1]));
+      return residualAttention(
+        x as tf.Tensor3D,
+        { norm_E: as1D(norm), q_OE, k_OE, v_OE, o_EO },
+        {
+          epsilon: 1e-5,
+          cos: tf.cos(angles),
+          sin: tf.sin(angles),
+          headSize: 6,
+          segmentIds: as2D(tensorOf(segmentIds)),
+          window: 9,
+        },
+      );
+    };
+    const projections = [
+      [24, 24],
+      [12, 24],
+      [12, 24],
+      [24, 24],
+    ].map((shape, i) => random(shape, i + 7));
+    await expectSame(attend, attend, [x, norm, ...projections], 3e-6, 'attention');
   });
 
   it('embedding sums the gradients of repeated ids', async () => {

@@ -1,0 +1,173 @@
+/**
+ * The two halves of a transformer block, each one op with one gradient: what a training step spends its time on.
+ *
+ * The tape of small ops keeps every intermediate and adds gradients in passes of their own. Here the backward pass
+ * computes the norm and the gated product again, which is cheap, keeps what is dear, and sums in the matrix products.
+ *
+ * Shape suffixes as in reference.ts; E channels, F feed-forward size.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { customGradient } from './custom-gradient.ts';
+import {
+  attention,
+  hasKernel,
+  linear,
+  requireShape,
+  rmsNorm,
+  rotaryEmbedding,
+  runKernel,
+  swiGlu,
+} from './ops.ts';
+import type { AttentionOptions } from './reference.ts';
+
+/** Weights of {@link residualFeedForward}. */
+export interface FeedForwardWeights {
+  norm_E: tf.Tensor1D;
+  gate_FE: tf.Tensor2D;
+  up_FE: tf.Tensor2D;
+  down_EF: tf.Tensor2D;
+}
+
+/** Weights of {@link residualAttention}. */
+export interface AttentionWeights {
+  norm_E: tf.Tensor1D;
+  q_OE: tf.Tensor2D;
+  k_OE: tf.Tensor2D;
+  v_OE: tf.Tensor2D;
+  o_EO: tf.Tensor2D;
+}
+
+/** What {@link residualAttention} needs besides tensors that learn. */
+export interface ResidualAttentionOptions extends AttentionOptions {
+  epsilon: number;
+  /** Tables of {@link rotaryEmbedding}. */
+  cos: tf.Tensor;
+  sin: tf.Tensor;
+  headSize: number;
+}
+
+interface ProductOptions {
+  transposeA?: boolean;
+  transposeB?: boolean;
+  /** Added to the product. */
+  plus?: tf.Tensor;
+}
+
+/** op(a) · op(b) + plus, leading axes of a folded. */
+function product(a: tf.Tensor, b: tf.Tensor, options: ProductOptions = {}): tf.Tensor {
+  const { transposeA = false, transposeB = false, plus } = options;
+  return runKernel('Product', { a, b, plus }, { transposeA, transposeB })[0];
+}
+
+/** The gradient of the weight of x·weightᵀ. */
+const weightGradient = (dy: tf.Tensor, x: tf.Tensor) => product(dy, x, { transposeA: true });
+
+/** Frees a tensor after its last use. */
+function last<T>(tensor: tf.Tensor, use: (tensor: tf.Tensor) => T): T {
+  const result = use(tensor);
+  tensor.dispose();
+  return result;
+}
+
+/**
+ * Feed-forward half of a block: x + down · swiGlu(gate · n, up · n), n = rmsNorm(x).
+ *
+ * @param x float32 `[..., E]`.
+ * @returns float32 of x's shape.
+ */
+export function residualFeedForward<T extends tf.Tensor>(
+  x: T,
+  weights: FeedForwardWeights,
+  epsilon: number,
+): T {
+  const { norm_E, gate_FE, up_FE, down_EF } = weights;
+  const E = x.shape[x.rank - 1];
+  requireShape('residualFeedForward', 'norm', norm_E, [E]);
+  requireShape('residualFeedForward', 'gate', gate_FE, [null, E]);
+  requireShape('residualFeedForward', 'up', up_FE, gate_FE.shape);
+  requireShape('residualFeedForward', 'down', down_EF, [E, gate_FE.shape[0]]);
+  if (!hasKernel('Product')) {
+    const n = rmsNorm(x, norm_E, epsilon);
+    return tf.add(x, linear(swiGlu(linear(n, gate_FE), linear(n, up_FE)), down_EF));
+  }
+  return customGradient([x, norm_E, gate_FE, up_FE, down_EF], ([x, norm, wGate, wUp, wDown], save) => {
+    const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
+    const gate = product(n, wGate, { transposeB: true });
+    const up = last(n, () => product(n, wUp, { transposeB: true }));
+    const value = last(runKernel('SwiGlu', { gate, up })[0], (y) =>
+      product(y, wDown, { transposeB: true, plus: x }),
+    );
+    save([x, norm, wGate, wUp, wDown, gate, up]);
+    return {
+      value,
+      gradient: (dy, [x, norm, wGate, wUp, wDown, gate, up]) => {
+        const dDown = last(runKernel('SwiGlu', { gate, up })[0], (y) => weightGradient(dy, y));
+        const [dGate, dUp] = last(product(dy, wDown), (d) => runKernel('SwiGluGrad', { dy: d, gate, up }));
+        const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
+        const [dWGate, dWUp] = [weightGradient(dGate, n), weightGradient(dUp, n)];
+        const dn = product(dUp, wUp, { plus: product(dGate, wGate) });
+        const [dx, dNorm] = runKernel('RmsNormGrad', { dy: dn, x, weight: norm, plus: dy }, { epsilon });
+        return [dx, dNorm, dWGate, dWUp, dDown];
+      },
+    };
+  }) as T;
+}
+
+/**
+ * Attention half of a block: x + o · attention(rotary(q · n), rotary(k · n), v · n), n = rmsNorm(x).
+ *
+ * @param x_BTE float32 `[B, T, E]`.
+ * @returns float32 `[B, T, E]`.
+ */
+export function residualAttention(
+  x_BTE: tf.Tensor3D,
+  weights: AttentionWeights,
+  options: ResidualAttentionOptions,
+): tf.Tensor3D {
+  const { norm_E, q_OE, k_OE, v_OE, o_EO } = weights;
+  const { epsilon, cos, sin, headSize: D, ...attentionOptions } = options;
+  const [B, T, E] = x_BTE.shape;
+  requireShape('residualAttention', 'norm', norm_E, [E]);
+  requireShape('residualAttention', 'q', q_OE, [null, E]);
+  requireShape('residualAttention', 'k', k_OE, [null, E]);
+  requireShape('residualAttention', 'v', v_OE, k_OE.shape);
+  requireShape('residualAttention', 'o', o_EO, [E, q_OE.shape[0]]);
+  const heads = (y: tf.Tensor) => tf.reshape(y, [B, T, y.shape[2]! / D, D]) as tf.Tensor4D;
+  const flat = (y: tf.Tensor) => tf.reshape(y, [B, T, -1]);
+  if (!hasKernel('Product')) {
+    const n = rmsNorm(x_BTE, norm_E, epsilon);
+    const [q, k, v] = [q_OE, k_OE, v_OE].map((weight) => heads(linear(n, weight)));
+    const turned = [q, k].map((y) => rotaryEmbedding(y, cos, sin));
+    return tf.add(x_BTE, linear(flat(attention(turned[0], turned[1], v, attentionOptions)), o_EO));
+  }
+  const { segmentIds, prefixIds, window = 0, scale = 1 / Math.sqrt(D) } = attentionOptions;
+  const rotate = (x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, inverse: boolean) =>
+    last(x, () => runKernel('RotaryEmbedding', { x, cos, sin }, { inverse })[0]);
+  return customGradient([x_BTE, norm_E, q_OE, k_OE, v_OE, o_EO], ([x, norm, wQ, wK, wV, wO], save) => {
+    const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
+    const project = (weight: tf.Tensor) => last(product(n, weight, { transposeB: true }), heads);
+    const q = rotate(project(wQ), cos, sin, false);
+    const k = rotate(project(wK), cos, sin, false);
+    const v = last(n, () => project(wV));
+    const [out, logSumExp] = runKernel('Attention', { q, k, v, segmentIds, prefixIds }, { scale, window });
+    const constants = [cos, sin, ...(segmentIds ? [segmentIds] : []), ...(prefixIds ? [prefixIds] : [])];
+    save([x, norm, wQ, wK, wV, wO, q, k, v, out, logSumExp, ...constants]);
+    return {
+      value: product(flat(out), wO, { transposeB: true, plus: x }),
+      gradient: (dy, [x, norm, wQ, wK, wV, wO, q, k, v, out, logSumExp, cos, sin, segmentIds, prefixIds]) => {
+        const dO = weightGradient(dy, flat(out));
+        const attended = { q, k, v, out, logSumExp, segmentIds, prefixIds };
+        const [dq, dk, dv] = last(product(dy, wO), (d) =>
+          runKernel('AttentionGrad', { dy: heads(d), ...attended }, { scale, window }),
+        );
+        const gradients = [rotate(dq, cos, sin, true), rotate(dk, cos, sin, true), dv].map(flat);
+        const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
+        const dWeights = gradients.map((d) => weightGradient(d, n));
+        const [dQ, dK, dV] = gradients;
+        const dn = product(dV, wV, { plus: product(dK, wK, { plus: product(dQ, wQ) }) });
+        const [dx, dNorm] = runKernel('RmsNormGrad', { dy: dn, x, weight: norm, plus: dy }, { epsilon });
+        return [dx, dNorm, ...dWeights, dO];
+      },
+    };
+  }) as tf.Tensor3D;
+}
