@@ -37,6 +37,9 @@ struct AttentionShape {
     }
     bool meets(const Range &other) const { return low <= other.high && other.low <= high; }
   };
+  // Columns of a tile that are looked at in a row whose last seen column is `last`, whole vectors: the products go by
+  // panels of rows, so that a panel's first row needs zeros as far as its last row sees.
+  int64_t rowEnd(int64_t last) const { return least(TILE, roundUp(last + MR, W)); }
   // Writes −inf (as −1e30) where query row i of the tile may not see key column j.
   void hide(float *scores, int64_t b, int64_t q0, int64_t rows, int64_t k0, int64_t cols) const {
     for (int64_t i = 0; i < rows; i++) {
@@ -73,6 +76,34 @@ void packTile(const float *source, int64_t laneStride, int64_t depthStride, int6
   pack<MR, false>(source, laneStride, depthStride, lanes, depth, packed, scale);
 }
 
+// Scores of a tile: rows of a against columns of b, over the head. Panels that no query sees are left untouched.
+template <class Seen>
+void scoreTile(int64_t depth, const float *a, const float *b, float *scores, int64_t rows, int64_t cols, Seen seen) {
+  for (int64_t j = 0; j < cols; j += NR) {
+    for (int64_t i = 0; i < rows; i += MR) {
+      if (!seen(i, j)) continue;
+      registerKernel(depth, a + i * depth, b + j * depth, scores + i * TILE + j, nullptr, TILE, least(MR, rows - i),
+                     least(NR, cols - j));
+    }
+  }
+}
+
+// sums += weights · b over the part of the depth that is not masked for a panel of rows. Element (i, k) of weights is
+// weights[i * ROW + k * STEP]: the tile of scores as it lies, or its transpose.
+template <int ROW, int STEP, class Range>
+void addWeighted(const float *weights, const float *b, int64_t strideB, float *sums, int64_t width, int64_t rows,
+                 Range range) {
+  for (int64_t j = 0; j < width; j += NR) {
+    for (int64_t i = 0; i < rows; i += MR) {
+      const auto [from, to] = range(i);
+      if (from >= to) continue;
+      float *c = sums + i * width + j;
+      registerKernel<ROW, STEP>(to - from, weights + i * ROW + from * STEP, b + j / NR * strideB + from * NR, c, c,
+                                width, least(MR, rows - i), NR);
+    }
+  }
+}
+
 void attention(const meap::Attention &a) {
   const AttentionShape s(a);
   const int64_t stride = s.G * s.D, keySize = s.keyPanels * NR * s.D, valueSize = s.headPanels * s.paddedS * NR;
@@ -88,29 +119,30 @@ void attention(const meap::Attention &a) {
     const int64_t tile = tiles - 1 - task / (s.B * s.H), b = task % (s.B * s.H) / s.H, h = task % s.H;
     const int64_t q0 = tile * TILE, rows = least(TILE, s.T - q0), q1 = q0 + rows;
     const float *keys = packed + (b * s.G + s.group(h)) * (keySize + valueSize), *values = keys + keySize;
-    float *work = (float *)meap::scratch(1, (TILE * s.D + 2 * TILE * TILE + TILE * s.paddedD + 2 * TILE) * 4);
-    float *queries = work, *scores = queries + TILE * s.D, *weights = scores + TILE * TILE;
-    float *acc = weights + TILE * TILE, *peak = acc + TILE * s.paddedD, *total = peak + TILE;
+    float *work = (float *)meap::scratch(1, (TILE * s.D + TILE * TILE + TILE * s.paddedD + 2 * TILE) * 4);
+    float *queries = work, *scores = queries + TILE * s.D, *acc = scores + TILE * TILE, *peak = acc + TILE * s.paddedD, *total = peak + TILE;
     packTile(a.q + ((b * s.T + q0) * s.H + h) * s.D, s.H * s.D, 1, rows, s.D, queries, a.scale);
     memset(acc, 0, TILE * s.paddedD * 4);
     for (int64_t i = 0; i < rows; i++) peak[i] = -1e30f, total[i] = 0;
     for (int64_t k0 = s.firstKey(q0) / TILE * TILE; k0 < s.lastKey(q1); k0 += TILE) {
       const int64_t cols = least(TILE, s.S - k0);
       if (s.apart(b, q0, q1, k0, k0 + cols)) continue;
-      panelProduct(s.D, queries, keys + k0 * s.D, NR * s.D, scores, TILE, rows, cols, false,
-                   [&](int64_t i, int64_t j) { return k0 + j > q0 + i + MR - 1 + s.offset; });
+      const int64_t diagonal = q0 + s.offset - k0;  // the last key of the tile that query row 0 sees
+      scoreTile(s.D, queries, keys + k0 * s.D, scores, rows, cols,
+                [&](int64_t i, int64_t j) { return j <= diagonal + i + MR - 1; });
       const bool whole = cols == TILE && k0 + TILE - 1 <= q0 + s.offset && !s.segmentIds &&
                          (!s.window || k0 > q1 - 1 + s.offset - s.window);
       if (!whole) s.hide(scores, b, q0, rows, k0, cols);
       for (int64_t i = 0; i < rows; i++) {
         float *row = scores + i * TILE;
+        const int64_t end = s.rowEnd(diagonal + i);
         vf m = load(row);
-        for (int64_t j = W; j < TILE; j += W) m = max(m, load(row + j));
+        for (int64_t j = W; j < end; j += W) m = max(m, load(row + j));
         const float before = peak[i], now = maxOf(m) > before ? maxOf(m) : before;
         // A row that has seen nothing yet would give e^0 for hidden keys.
         const vf shift = splat(now <= -1e30f ? 0.0f : now);
         vf t{};
-        for (int64_t j = 0; j < TILE; j += W) {
+        for (int64_t j = 0; j < end; j += W) {
           vf e = exp(load(row + j) - shift);
           store(row + j, e);
           t += e;
@@ -122,8 +154,9 @@ void attention(const meap::Attention &a) {
           for (int64_t d = 0; d < s.paddedD; d += W) store(acc + i * s.paddedD + d, load(acc + i * s.paddedD + d) * correction);
         }
       }
-      packTile(scores, TILE, 1, rows, cols, weights);
-      panelProduct(cols, weights, values + k0 * NR, s.paddedS * NR, acc, s.paddedD, rows, s.paddedD, true, skipNone);
+      addWeighted<TILE, 1>(scores, values + k0 * NR, s.paddedS * NR, acc, s.paddedD, rows, [&](int64_t i) {
+        return std::pair<int64_t, int64_t>{0, least(cols, diagonal + i + MR)};
+      });
     }
     for (int64_t i = 0; i < rows; i++) {
       float *out = a.out + ((b * s.T + q0 + i) * s.H + h) * s.D;
@@ -213,13 +246,13 @@ void attentionGradHead(const meap::Attention &a, const AttentionShape &s, int64_
   const float *values = keys + keySize, *keysLengthwise = values + keySize;
   const int64_t sideSize = paddedT * s.D, lengthSize = s.headPanels * paddedT * NR;
   float *work = (float *)meap::scratch(
-      1, (2 * sideSize + 2 * lengthSize + paddedT * s.paddedD + 2 * paddedT + 3 * TILE * TILE +
+      1, (2 * sideSize + 2 * lengthSize + paddedT * s.paddedD + 2 * paddedT + 2 * TILE * TILE +
           2 * TILE * s.paddedD) * 4);
   float *queries = work, *douts = queries + sideSize;                       // A operands by tile
   float *queriesLengthwise = douts + sideSize, *doutsLengthwise = queriesLengthwise + lengthSize;
   float *dq = doutsLengthwise + lengthSize, *dots = dq + paddedT * s.paddedD, *shift = dots + paddedT;
-  float *p = shift + paddedT, *dp = p + TILE * TILE, *operand = dp + TILE * TILE;
-  float *dkTile = operand + TILE * TILE, *dvTile = dkTile + TILE * s.paddedD;
+  float *p = shift + paddedT, *dp = p + TILE * TILE;
+  float *dkTile = dp + TILE * TILE, *dvTile = dkTile + TILE * s.paddedD;
   const int64_t stride = s.H * s.D, base = (b * s.T * s.H + h) * s.D;
   const float *q = a.q + base, *dOut = a.dOut + base, *out = a.out + base;
   for (int64_t t = 0; t < s.T; t += TILE) {
@@ -230,9 +263,7 @@ void attentionGradHead(const meap::Attention &a, const AttentionShape &s, int64_
   packLengthwise(s, dOut, stride, s.T, paddedT, 1, doutsLengthwise);
   memset(dq, 0, paddedT * s.paddedD * 4);
   for (int64_t t = 0; t < s.T; t++) {
-    float dot = 0;
-    for (int64_t d = 0; d < s.D; d++) dot += dOut[t * stride + d] * out[t * stride + d];
-    dots[t] = dot;
+    dots[t] = dotRow(dOut + t * stride, out + t * stride, s.D);
     shift[t] = a.logSumExp[(b * s.H + h) * s.T + t];
   }
   for (int64_t k0 = 0; k0 < s.S; k0 += TILE) {
@@ -243,15 +274,17 @@ void attentionGradHead(const meap::Attention &a, const AttentionShape &s, int64_
       if (s.lastKey(q1) <= k0) continue;
       if (s.firstKey(q0) >= k0 + cols) break;
       if (s.apart(b, q0, q1, k0, k0 + cols)) continue;
-      auto above = [&](int64_t i, int64_t j) { return k0 + j > q0 + i + MR - 1 + s.offset; };
-      panelProduct(s.D, queries + q0 * s.D, keys + k0 * s.D, NR * s.D, p, TILE, rows, cols, false, above);
-      panelProduct(s.D, douts + q0 * s.D, values + k0 * s.D, NR * s.D, dp, TILE, rows, cols, false, above);
+      const int64_t diagonal = q0 + s.offset - k0;
+      auto seen = [&](int64_t i, int64_t j) { return j <= diagonal + i + MR - 1; };
+      scoreTile(s.D, queries + q0 * s.D, keys + k0 * s.D, p, rows, cols, seen);
+      scoreTile(s.D, douts + q0 * s.D, values + k0 * s.D, dp, rows, cols, seen);
       const bool whole = cols == TILE && k0 + TILE - 1 <= q0 + s.offset && !s.segmentIds &&
                          (!s.window || k0 > q1 - 1 + s.offset - s.window);
       if (!whole) s.hide(p, b, q0, rows, k0, cols);
       for (int64_t i = 0; i < rows; i++) {
         const vf lse = splat(shift[q0 + i]), dot = splat(dots[q0 + i]);
-        for (int64_t j = 0; j < TILE; j += W) {
+        const int64_t end = s.rowEnd(diagonal + i);
+        for (int64_t j = 0; j < end; j += W) {
           vf e = exp(load(p + i * TILE + j) - lse);
           store(p + i * TILE + j, e);
           // Skipped panels hold stale numbers: zero weight must win over whatever they are.
@@ -259,15 +292,12 @@ void attentionGradHead(const meap::Attention &a, const AttentionShape &s, int64_
           store(dp + i * TILE + j, e == 0.0f ? vf{} : d);
         }
       }
-      packTile(p, 1, TILE, cols, rows, operand);
-      panelProduct(rows, operand, doutsLengthwise + q0 * NR, paddedT * NR, dvTile, s.paddedD, cols, s.paddedD, true,
-                   skipNone);
-      packTile(dp, 1, TILE, cols, rows, operand);
-      panelProduct(rows, operand, queriesLengthwise + q0 * NR, paddedT * NR, dkTile, s.paddedD, cols, s.paddedD, true,
-                   skipNone);
-      packTile(dp, TILE, 1, rows, cols, operand);
-      panelProduct(cols, operand, keysLengthwise + k0 * NR, s.paddedS * NR, dq + q0 * s.paddedD, s.paddedD, rows,
-                   s.paddedD, true, skipNone);
+      // A panel of keys is seen from its first key's query on, a panel of queries sees up to its last query's key.
+      auto queriesOf = [&](int64_t j) { return std::pair<int64_t, int64_t>{most(0, j - diagonal), rows}; };
+      auto keysOf = [&](int64_t i) { return std::pair<int64_t, int64_t>{0, least(cols, diagonal + i + MR)}; };
+      addWeighted<1, TILE>(p, doutsLengthwise + q0 * NR, paddedT * NR, dvTile, s.paddedD, cols, queriesOf);
+      addWeighted<1, TILE>(dp, queriesLengthwise + q0 * NR, paddedT * NR, dkTile, s.paddedD, cols, queriesOf);
+      addWeighted<TILE, 1>(dp, keysLengthwise + k0 * NR, s.paddedS * NR, dq + q0 * s.paddedD, s.paddedD, rows, keysOf);
     }
     for (int64_t j = 0; j < cols; j++) {
       memcpy(dk + (k0 + j) * dStride, dkTile + j * s.paddedD, s.D * 4);

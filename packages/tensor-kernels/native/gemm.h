@@ -99,7 +99,9 @@ void storeTile(const float *tile, float *c, const float *plus, int64_t ldc, int6
 constexpr int64_t AHEAD_A = 16, AHEAD_B = 8;
 
 // c[rows, cols] = plus + a · b for one pair of panels; plus is laid out as c, may be c itself, and null is nothing.
+// Element (i, k) of a is a[i * ROW + k * STEP]: a packed panel, or a tile as it lies, if it is in the first-level cache.
 // Not inlined: among other code the compiler runs out of registers in the inner loop.
+template <int ROW = 1, int STEP = MR>
 __attribute__((noinline)) void registerKernel(int64_t depth, const float *__restrict a, const float *__restrict b,
                                               float *c, const float *plus, int64_t ldc, int64_t rows, int64_t cols) {
   vf acc[MR][NV] = {};
@@ -112,7 +114,7 @@ __attribute__((noinline)) void registerKernel(int64_t depth, const float *__rest
     }
   }
   for (int64_t k = 0; k < depth; k++) {
-    __builtin_prefetch(a + AHEAD_A * MR);
+    if (STEP == MR) __builtin_prefetch(a + AHEAD_A * MR);
     vf bv[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; j++) {
@@ -121,11 +123,11 @@ __attribute__((noinline)) void registerKernel(int64_t depth, const float *__rest
     }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) {
-      vf av = splat(a[i]);
+      vf av = splat(a[i * ROW]);
 #pragma GCC unroll 4
       for (int j = 0; j < NV; j++) acc[i][j] += av * bv[j];
     }
-    a += MR;
+    a += STEP;
     b += NR;
   }
   if (rows == MR && cols == NR) {
@@ -147,22 +149,6 @@ __attribute__((noinline)) void registerKernel(int64_t depth, const float *__rest
   }
   storeTile(tile, c, plus, ldc, rows, cols);
 }
-
-// All pairs of panels: a holds ⌈rows/MR⌉ of them, b ⌈cols/NR⌉, `strideB` floats apart.
-// Pairs for which skip(row, col) holds are left untouched.
-template <class Skip>
-void panelProduct(int64_t depth, const float *a, const float *b, int64_t strideB, float *c, int64_t ldc,
-                  int64_t rows, int64_t cols, bool accumulate, Skip skip) {
-  for (int64_t j = 0; j < cols; j += NR) {
-    for (int64_t i = 0; i < rows; i += MR) {
-      if (skip(i, j)) continue;
-      float *to = c + i * ldc + j;
-      registerKernel(depth, a + i * depth, b + j / NR * strideB, to, accumulate ? to : nullptr, ldc,
-                     least(MR, rows - i), least(NR, cols - j));
-    }
-  }
-}
-constexpr auto skipNone = [](int64_t, int64_t) { return false; };
 
 #if defined(__AVX512BF16__)
 // 2·W numbers as W pairs of bfloat16, the earlier of a pair in the lower half.

@@ -6,17 +6,6 @@ namespace {
 
 constexpr int64_t ROWS = 32;  // rows a task, and the fixed grain of sums over rows
 
-float dotRow(const float *a, const float *b, int64_t n) {
-  vf acc[2] = {};
-  int64_t i = 0;
-  for (; i + 2 * W <= n; i += 2 * W) {
-    acc[0] += load(a + i) * load(b + i);
-    acc[1] += load(a + i + W) * load(b + i + W);
-  }
-  for (; i < n; i += W) acc[0] += loadPart(a + i, least(W, n - i)) * loadPart(b + i, least(W, n - i));
-  return sum(acc[0] + acc[1]);
-}
-
 float inverseRms(const float *x, int64_t C, float epsilon) {
   return 1 / __builtin_sqrtf(dotRow(x, x, C) / C + epsilon);
 }
