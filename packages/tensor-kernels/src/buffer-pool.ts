@@ -19,6 +19,9 @@ export class BufferPool {
   #freeBytes = 0;
   #peakLiveBytes = 0;
   #peakBytes = 0;
+  /** Buffers let go, by size, and what of them was wanted again later: room that letting go should have left. */
+  readonly #discarded = new Map<number, number>();
+  #regretBytes = 0;
 
   constructor(memory: BufferMemory) {
     this.#memory = memory;
@@ -29,7 +32,7 @@ export class BufferPool {
     const size = sizeClass(bytes);
     const recycled = this.#free.get(size)?.pop();
     if (recycled) this.#freeBytes -= size;
-    const buffer = recycled ?? this.#memory.allocate(size);
+    const buffer = recycled ?? this.#renew(size);
     this.#uses.set(buffer, 0);
     this.#liveBytes += size;
     if (this.#liveBytes > this.#peakLiveBytes) this.#peakLiveBytes = this.#liveBytes;
@@ -60,8 +63,19 @@ export class BufferPool {
     // Sizes in the order of their last release: what shapes of long ago left is the first to go.
     this.#free.delete(buffer.byteLength);
     this.#free.set(buffer.byteLength, list);
-    // An eighth beyond the peak lets phases with different sizes take turns without allocating.
-    this.#trim(Math.max(1.125 * this.#peakLiveBytes - this.#liveBytes, 1 << 26));
+    // An eighth beyond the peak lets phases with different sizes take turns without allocating, and more of it, up to
+    // half of the peak, where that was not enough: forward and backward passes have few sizes in common.
+    const slack = Math.min(this.#peakLiveBytes / 8 + this.#regretBytes, this.#peakLiveBytes / 2);
+    this.#trim(Math.max(this.#peakLiveBytes + slack - this.#liveBytes, 1 << 26));
+  }
+
+  #renew(size: number): ArrayBuffer {
+    const discarded = this.#discarded.get(size) ?? 0;
+    if (discarded > 0) {
+      this.#discarded.set(size, discarded - 1);
+      this.#regretBytes += size;
+    }
+    return this.#memory.allocate(size);
   }
 
   /**
@@ -73,6 +87,7 @@ export class BufferPool {
       while (this.#freeBytes > limit && list.length > 0) {
         this.#memory.discard(list.pop()!);
         this.#freeBytes -= size;
+        this.#discarded.set(size, (this.#discarded.get(size) ?? 0) + 1);
       }
       if (list.length > 0) return;
       this.#free.delete(size);

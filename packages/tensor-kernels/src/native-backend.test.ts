@@ -62,6 +62,32 @@ describe('BufferPool', () => {
     expect(pool.memory().freeBytes).toBeLessThan(before);
   });
 
+  it('keeps what was wanted again after it had let it go, so that a repeated step allocates nothing', () => {
+    let allocations = 0;
+    const counting: BufferMemory = {
+      allocate: (bytes) => {
+        allocations++;
+        return memory.allocate(bytes);
+      },
+      discard: (buffer) => memory.discard(buffer),
+    };
+    const pool = new BufferPool(counting);
+    const pass = (count: number, bytes: number) => {
+      const buffers = Array.from({ length: count }, () => pool.take(bytes));
+      for (const buffer of buffers) pool.retain(buffer);
+      for (const buffer of buffers) pool.release(buffer);
+    };
+    // Activations, then gradients of other sizes: together more than the peak and an eighth.
+    const step = () => {
+      pass(40, 10 << 20);
+      pass(15, 7 << 20);
+    };
+    for (let i = 0; i < 4; i++) step();
+    const before = allocations;
+    step();
+    expect(allocations).toBe(before);
+  });
+
   it('keeps a buffer until its last tensor is gone', () => {
     const pool = new BufferPool(memory);
     const buffer = pool.take(100);
