@@ -28,11 +28,15 @@ if (!existsSync(data)) {
   console.warn(`tests on real data are skipped: no folder ${data}; name one with MEAP_DATA`);
 }
 
+// WebGPU is tested on a processor that imitates a GPU; VK_DRIVER_FILES= (empty) takes the machine's own drivers.
+const swiftShader = '/usr/lib/chromium/vk_swiftshader_icd.json';
+const vulkan = process.env.VK_DRIVER_FILES ?? (existsSync(swiftShader) ? swiftShader : undefined);
+
 export default defineConfig({
   resolve: { alias },
   test: {
     // Test files run side by side: one kernel thread each. Tests of threads set their own number.
-    env: { MEAP_DATA: data, MEAP_NUM_THREADS: '1' },
+    env: { MEAP_DATA: data, MEAP_NUM_THREADS: '1', ...(vulkan !== undefined && { VK_DRIVER_FILES: vulkan }) },
     // The kernels use every core themselves.
     maxWorkers: 2,
     testTimeout: 60_000,

@@ -109,7 +109,7 @@ class LlamaLanguageModel implements OpenLanguageModel {
     const options = { contextLength: this.contextLength, rowTokens: ROW_TOKENS, shareContexts };
     for (const row of packRequests(requests, options)) {
       await breathe(signal);
-      const { logProbabilities, greedyIds } = scoreRow(this.#model, row);
+      const { logProbabilities, greedyIds } = await scoreRow(this.#model, row);
       let next = 0;
       for (const { request, targets } of row.reads) {
         let logLikelihood = 0;
@@ -145,8 +145,11 @@ class LlamaLanguageModel implements OpenLanguageModel {
 }
 
 /** Log-probabilities and most probable ids of all that a row's reads score, in their order. */
-function scoreRow(model: Llama, row: PackedRow): { logProbabilities: Float32Array; greedyIds: Int32Array } {
-  return tf.tidy(() => {
+async function scoreRow(
+  model: Llama,
+  row: PackedRow,
+): Promise<{ logProbabilities: Float32Array; greedyIds: Int32Array }> {
+  const scores = tf.tidy(() => {
     const row_1T = (values: number[]) => tf.tensor2d(values, [1, values.length], 'int32');
     const hidden_1TE = model.hidden(row_1T(row.ids), {
       positions: row_1T(row.positions),
@@ -160,12 +163,14 @@ function scoreRow(model: Llama, row: PackedRow): { logProbabilities: Float32Arra
     // A gather with a kernel of its own.
     const at_1N = row_1T(row.reads.flatMap(({ at }) => at));
     const hidden_NE = embedding(at_1N, hidden_1TE.squeeze([0])).squeeze<tf.Tensor2D>([0]);
-    const { logProbabilities, greedyIds } = model.logProbabilities(hidden_NE, targets_N);
-    return {
-      logProbabilities: logProbabilities.dataSync() as Float32Array,
-      greedyIds: greedyIds.dataSync() as Int32Array,
-    };
+    return { ...model.logProbabilities(hidden_NE, targets_N) };
   });
+  const [logProbabilities, greedyIds] = await Promise.all([
+    scores.logProbabilities.data() as Promise<Float32Array>,
+    scores.greedyIds.data() as Promise<Int32Array>,
+  ]);
+  tf.dispose([scores.logProbabilities, scores.greedyIds]);
+  return { logProbabilities, greedyIds };
 }
 
 function requireScorable({ context, continuation }: ScoreRequest, contextLength: number): void {

@@ -1,6 +1,7 @@
 /** `meap-evaluate run`: a model on tasks. */
 import { basename, join, resolve } from 'node:path';
 import { type CommandIo, commandToResume, numberFlag } from '@meap/recipe-cli';
+import { backendNames } from '@meap/tensor-kernels';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadConfig } from './config.ts';
 import { planEvaluation, renderPlan } from './plan.ts';
@@ -38,7 +39,7 @@ export function withRecipeFlags(command: Command): Command {
     .option('--set <key=value>', 'change a key of the recipe, such as bos=true; repeatable', collect, [])
     .option('--data <dir>', 'folder in which data are looked for')
     .option('--seed <n>', 'key of what is drawn', numberFlag)
-    .option('--backend <name>', 'auto, native, wasm or cpu')
+    .option('--backend <name>', backendNames.join(', '))
     .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')
     .option('--json', 'print one JSON object');
 }

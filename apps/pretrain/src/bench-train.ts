@@ -7,6 +7,7 @@ import { createLlama, flopsPerToken, parseConfig, presets } from '@meap/llama-mo
 import { runCommand } from '@meap/recipe-cli';
 import {
   type BackendName,
+  backendNames,
   describeBackend,
   globalNorm,
   measurePeak,
@@ -64,10 +65,14 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
       variables,
     );
     const gradients = new Map(Object.entries(grads).map(([name, gradient]) => [names.get(name)!, gradient]));
-    const norm = globalNorm(Object.values(grads)) / targets.size;
+    const norm = (await globalNorm(Object.values(grads))) / targets.size;
     const gradientScale = Math.min(1, 1 / norm) / targets.size;
     optimizer.update(state, { parameters, gradients, learningRate: 4e-4, gradientScale });
-    loss = value.dataSync()[0] / targets.size;
+    // Waits for the whole step, the update too: on a GPU it runs behind.
+    const last = tf.tidy(() => variables.at(-1)!.flatten().slice([0], [1]));
+    await last.data();
+    last.dispose();
+    loss = (await value.data())[0] / targets.size;
     tf.dispose([value, ...Object.values(grads)]);
     if (step >= 2) times.push((performance.now() - started) / 1000);
   }
@@ -107,7 +112,7 @@ const program = new Command('bench-train')
     new Option('--steps <count>', 'timed steps; the median counts').default(5).argParser(wholeNumber),
   )
   .addOption(new Option('--precision <name>').choices(['float32', 'bfloat16']).default('float32'))
-  .addOption(new Option('--backend <name>').choices(['auto', 'native', 'wasm', 'cpu']).default('auto'))
+  .addOption(new Option('--backend <name>').choices(backendNames).default('auto'))
   .option('--recompute', 'recompute activations per block', false)
   .option('--json', 'print one JSON object', false);
 const action = async () => {

@@ -58,7 +58,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
   const tokensPerStep = global_batch_size * sequence_length;
   const parameters = countParameters(model);
   const flop_per_token = flopsPerToken(model, sequence_length);
-  const measured = measureRate(model, sequence_length, recompute);
+  const measured = await measureRate(model, sequence_length, recompute);
   const tokensPerSecond = measured / flop_per_token;
   const masker = text.tokenizer
     ? configuredMasker(config, text.tokenizer)

@@ -12,27 +12,31 @@ const WHOLE_MODEL_FLOP = 200e9;
  * A small model is timed whole; of a large one a single layer is, with embedding and head: its matrix products have
  * the same shapes, so they run at the same rate.
  */
-export function measureRate(model: LlamaConfig, sequenceLength: number, recompute: boolean): number {
+export async function measureRate(
+  model: LlamaConfig,
+  sequenceLength: number,
+  recompute: boolean,
+): Promise<number> {
   const length = Math.min(sequenceLength, TIMED_TOKENS);
   const rows = Math.max(1, Math.floor(TIMED_TOKENS / length));
   const isSmall = flopsPerToken(model, length) * rows * length < WHOLE_MODEL_FLOP;
   const timed = isSmall ? model : parseConfig({ ...model, num_hidden_layers: 1 });
   const llama = createLlama(timed, { seed: 0 });
   const ids = Int32Array.from({ length: rows * length }, (_, i) => i % timed.vocab_size);
-  const pass = () => {
+  const pass = async () => {
     const { value, grads } = tf.variableGrads(() => {
       const ids_BT = tf.tensor2d(ids, [rows, length], 'int32');
       return llama.loss(ids_BT, ids_BT, undefined, { recompute }).sum;
     }, [...llama.parameters.values()]);
-    value.dataSync();
+    await value.data();
     tf.dispose(grads);
     value.dispose();
   };
   try {
     // The first pass fills the buffer pool and is compiled on the way.
-    pass();
+    await pass();
     const began = performance.now();
-    pass();
+    await pass();
     return (flopsPerToken(timed, length) * rows * length) / ((performance.now() - began) / 1000);
   } finally {
     llama.dispose();

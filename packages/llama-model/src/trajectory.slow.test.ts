@@ -17,34 +17,33 @@ describe.each(backends)('training on %s', (backend) => {
 
     for (let step = 1; step <= expected.losses.length; step++) {
       const batch = expected.batches[(step - 1) % expected.batches.length];
-      tf.tidy(() => {
-        let count = 0;
-        const { value, grads } = tf.variableGrads(() => {
-          const inputs = tokens(batch.map((row) => row.slice(0, -1)));
-          const targets = tokens(batch.map((row) => row.slice(1)));
-          const loss = model.loss(inputs, targets, undefined, { recompute: step % 2 === 0 });
-          count = loss.count;
-          return loss.sum;
-        }, [...model.parameters.values()]);
-        losses.push(value.dataSync()[0] / count);
-        const norm = globalNorm(Object.values(grads)) / count;
-        norms.push(norm);
-        [...model.parameters.values()].forEach((parameter, i) => {
-          adamW({
-            parameter,
-            gradient: grads[parameter.name],
-            firstMoment: firstMoments[i],
-            secondMoment: secondMoments[i],
-            learningRate: 3e-3,
-            beta1: 0.9,
-            beta2: 0.95,
-            epsilon: 1e-8,
-            weightDecay: 0.05,
-            step,
-            gradientScale: Math.min(1, 1 / (norm + 1e-6)) / count,
-          });
+      let count = 0;
+      const { value, grads } = tf.variableGrads(() => {
+        const inputs = tokens(batch.map((row) => row.slice(0, -1)));
+        const targets = tokens(batch.map((row) => row.slice(1)));
+        const loss = model.loss(inputs, targets, undefined, { recompute: step % 2 === 0 });
+        count = loss.count;
+        return loss.sum;
+      }, [...model.parameters.values()]);
+      losses.push((await value.data())[0] / count);
+      const norm = (await globalNorm(Object.values(grads))) / count;
+      norms.push(norm);
+      [...model.parameters.values()].forEach((parameter, i) => {
+        adamW({
+          parameter,
+          gradient: grads[parameter.name],
+          firstMoment: firstMoments[i],
+          secondMoment: secondMoments[i],
+          learningRate: 3e-3,
+          beta1: 0.9,
+          beta2: 0.95,
+          epsilon: 1e-8,
+          weightDecay: 0.05,
+          step,
+          gradientScale: Math.min(1, 1 / (norm + 1e-6)) / count,
         });
       });
+      tf.dispose([value, ...Object.values(grads)]);
     }
 
     expect(distance(losses, expected.losses)).toBeLessThan(1e-5);

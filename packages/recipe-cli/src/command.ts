@@ -1,4 +1,5 @@
 /** Running a command: its streams, its errors as one line each, its exit code. */
+import { backendNames } from '@meap/tensor-kernels';
 import { type Command, CommanderError } from 'commander';
 import { ConfigurationError } from './errors.ts';
 
@@ -75,7 +76,7 @@ export function withTrainingFlags(command: Command): Command {
       'go on from the newest checkpoint in --out, or from that of another run',
       'auto',
     )
-    .option('--backend <name>', 'auto, native, wasm or cpu')
+    .option('--backend <name>', backendNames.join(', '))
     .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')
     .option('--dry-run', 'say what the run would be and take, without training')
     .option('--json', 'print one JSON object a line');

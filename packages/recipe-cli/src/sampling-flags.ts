@@ -1,3 +1,4 @@
+import { type BackendName, backendNames } from '@meap/tensor-kernels';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
 /** Flags of a command that generates text; absent ones leave the choice to the generator. */
@@ -6,7 +7,7 @@ export interface SamplingFlags {
   topK?: number;
   topP?: number;
   seed: number;
-  backend: 'auto' | 'native' | 'wasm' | 'cpu';
+  backend: BackendName;
 }
 
 /** Adds the flags that every command that generates text has. */
@@ -21,11 +22,7 @@ export function withSamplingFlags(command: Command, { temperature }: { temperatu
     .option('--top-k <k>', 'sample from the k most likely tokens', numberFlag)
     .option('--top-p <p>', 'sample from the most likely tokens that together reach probability p', numberFlag)
     .option('--seed <n>', 'the same seed draws the same text', numberFlag, 0)
-    .addOption(
-      new Option('--backend <name>', 'what computes')
-        .choices(['auto', 'native', 'wasm', 'cpu'])
-        .default('auto'),
-    );
+    .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'));
 }
 
 /** Reads the value of a flag as a number. */

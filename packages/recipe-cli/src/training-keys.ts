@@ -1,4 +1,5 @@
 /** Keys that the recipes of every program that trains have, with one meaning and one check. */
+import { backendNames } from '@meap/tensor-kernels';
 import { z } from 'zod';
 import type { Refusals } from './parse-config.ts';
 import { count, flag, natural, nonNegative, oneOf, positive, share, text } from './schema-keys.ts';
@@ -7,9 +8,7 @@ import { count, flag, natural, nonNegative, oneOf, positive, share, text } from 
 export const runKeys = (seedMeaning: string) => ({
   extends: text('Another recipe that this one changes; relative to this file.').optional(),
   seed: natural(seedMeaning).default(0),
-  backend: oneOf(['auto', 'native', 'wasm', 'cpu'], 'What computes; auto takes the best there is.').default(
-    'auto',
-  ),
+  backend: oneOf(backendNames, 'What computes; auto takes the best there is.').default('auto'),
   precision: oneOf(
     ['float32', 'bfloat16'],
     'Inputs of matrix products; sums, weights and moments stay float32.',

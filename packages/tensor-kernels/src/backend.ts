@@ -2,15 +2,18 @@ import * as tf from '@tensorflow/tfjs';
 import { loadNativeAddon } from './native-addon.ts';
 import { registerNativeBackend } from './native-backend.ts';
 
-/** Backends that {@link setBackend} knows; `auto` takes the first that is there. */
-export type BackendName = 'auto' | 'native' | 'wasm' | 'cpu';
+/** Names that {@link setBackend} knows. */
+export const backendNames = ['auto', 'webgpu', 'native', 'wasm', 'cpu'] as const;
+
+/** A backend, or `auto` for the best that is there. */
+export type BackendName = (typeof backendNames)[number];
 
 /** What runs, and why. */
 export interface BackendDescription {
   name: Exclude<BackendName, 'auto'>;
   /** Why this one, in one sentence. */
   reason: string;
-  /** For example `avx512, 2 threads`. */
+  /** For example `avx512, 2 threads`, or the name of the GPU. */
   device: string;
 }
 
@@ -24,22 +27,22 @@ let current: BackendDescription | undefined;
 /**
  * Makes a backend the one that all TensorFlow.js ops run on.
  *
- * `auto` tries `native` (this package's SIMD kernels), then `wasm` (stock TensorFlow.js), then `cpu`.
+ * `auto` tries `webgpu` where there is a GPU (not one that a processor imitates), then `native` (this package's SIMD
+ * kernels), then `wasm` (stock TensorFlow.js), then `cpu`.
  *
  * @throws BackendError when a backend named explicitly cannot run here, saying why and what to do.
  */
 export async function setBackend(name: BackendName = 'auto'): Promise<BackendDescription> {
   const tried: string[] = [];
-  const candidates = name === 'auto' ? (['native', 'wasm', 'cpu'] as const) : [name];
+  const candidates = name === 'auto' ? (['webgpu', 'native', 'wasm', 'cpu'] as const) : [name];
   for (const candidate of candidates) {
     try {
+      if (name === 'auto' && candidate === 'webgpu') await requireHardwareGpu();
       const device = await start(candidate);
       const reason =
         name !== 'auto'
           ? 'asked for by name'
-          : tried.length === 0
-            ? 'the fastest backend for a CPU'
-            : `next best: ${tried.join('; ')}`;
+          : `${REASONS[candidate]}${tried.length > 0 ? ` (${tried.join('; ')})` : ''}`;
       current = { name: candidate, reason, device };
       return current;
     } catch (error) {
@@ -58,12 +61,49 @@ export function describeBackend(): BackendDescription {
   return { name, reason: 'set through TensorFlow.js', device: 'unknown' };
 }
 
+const REASONS = {
+  webgpu: 'this machine has a GPU',
+  native: 'the fastest backend for a CPU',
+  wasm: 'the fastest backend left',
+  cpu: 'the only backend left',
+};
+
+/**
+ * Looks before it asks: Dawn prints warnings where there is no driver.
+ *
+ * @throws Error saying why `auto` passes `webgpu` over.
+ */
+async function requireHardwareGpu(): Promise<void> {
+  if (globalThis.process?.platform === 'linux') {
+    const { readdirSync } = process.getBuiltinModule('node:fs');
+    const nodes = ['/dev', '/dev/dri'].flatMap((path) => {
+      try {
+        return readdirSync(path);
+      } catch {
+        return [];
+      }
+    });
+    if (!nodes.some((name) => /^(renderD\d+|nvidia\d+|dxg|kfd|mali\d+)$/.test(name))) {
+      throw new Error('webgpu: no GPU');
+    }
+  }
+  const { registerWebgpuBackend } = await import('./webgpu/backend.ts');
+  const { isSoftware, description } = await registerWebgpuBackend();
+  if (isSoftware) throw new Error(`webgpu: ${description} is a processor`);
+}
+
 async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
   if (name === 'native') {
     const { instructionSet, numThreads } = loadNativeAddon();
     registerNativeBackend();
     await activate(name);
     return `${instructionSet()}, ${numThreads()} ${numThreads() === 1 ? 'thread' : 'threads'}`;
+  }
+  if (name === 'webgpu') {
+    const { registerWebgpuBackend } = await import('./webgpu/backend.ts');
+    const { description, isSoftware } = await registerWebgpuBackend();
+    await activate(name);
+    return isSoftware ? `${description} (a processor, not a GPU)` : description;
   }
   if (name === 'wasm') {
     try {
@@ -78,7 +118,7 @@ async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
     return 'WebAssembly';
   }
   if (name !== 'cpu') {
-    throw new Error(`unknown backend, got '${name}', expected 'auto', 'native', 'wasm' or 'cpu'`);
+    throw new Error(`unknown backend, got '${name}', expected one of ${backendNames.join(', ')}`);
   }
   await activate(name);
   return 'JavaScript';

@@ -2,6 +2,7 @@ export {
   type BackendDescription,
   BackendError,
   type BackendName,
+  backendNames,
   describeBackend,
   setBackend,
 } from './backend.ts';
@@ -20,7 +21,7 @@ export {
   swiGlu,
   type TokenScores,
 } from './ops.ts';
-export { type AdamWOptions, adamW, globalNorm } from './optimizer.ts';
+export { type AdamWOptions, adamW, globalNorm, sumsOfSquares } from './optimizer.ts';
 export {
   bfloat16Bits,
   bfloat16Variable,

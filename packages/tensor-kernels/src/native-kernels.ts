@@ -220,13 +220,16 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
     return y.info;
   },
 
-  SumOfSquares({ backend, inputs: { x } }) {
-    const { info, values } = backend.allocate([2]);
-    const array = backend.values(x) as Float32Array;
-    // A float64 as the sum of two float32.
-    const total = backend.addon.sumOfSquares(array.length, array);
-    values[0] = total;
-    values[1] = total - values[0];
+  SumsOfSquares({ backend, inputs }) {
+    const tensors = Object.values(inputs);
+    const { info, values } = backend.allocate([tensors.length, 2]);
+    for (const [i, x] of tensors.entries()) {
+      const array = backend.values(x) as Float32Array;
+      // A float64 as the sum of two float32.
+      const total = backend.addon.sumOfSquares(array.length, array);
+      values[2 * i] = total;
+      values[2 * i + 1] = total - values[2 * i];
+    }
     return info;
   },
 };

@@ -54,22 +54,30 @@ export function adamW(options: AdamWOptions): void {
 }
 
 /**
+ * Sums of squares of tensors, one row each; the squared norm over all is the sum of all numbers.
+ *
+ * Stays on the device, so that a caller can read it together with what else it reads.
+ *
+ * @returns float32 `[tensors, parts]`; on `native` a row is a float64 as the sum of two float32.
+ */
+export function sumsOfSquares(tensors: tf.Tensor[]): tf.Tensor2D {
+  if (hasKernel('SumsOfSquares')) {
+    const inputs = Object.fromEntries(tensors.map((tensor, i) => [`x${i}`, tensor]));
+    return runKernel('SumsOfSquares', inputs)[0] as tf.Tensor2D;
+  }
+  return tf.tidy(() => tf.stack(tensors.map((tensor) => tf.sum(tf.square(tensor)))).expandDims(1));
+}
+
+/**
  * The Euclidean norm over all elements of all tensors: what gradient clipping compares (Pascanu et al. 2013).
  *
- * Summed in float64 over fixed chunks, so the value does not depend on the number of threads. Waits for the
- * device; on `webgpu` use it sparingly.
+ * Summed over fixed chunks (in float64 on `native`), so the value does not depend on the number of threads. Waits for
+ * the device, once for all tensors.
  */
-export function globalNorm(tensors: tf.Tensor[]): number {
-  let sum = 0;
-  for (const tensor of tensors) {
-    if (hasKernel('SumOfSquares')) {
-      const [parts] = runKernel('SumOfSquares', { x: tensor });
-      const [high, low] = parts.dataSync();
-      sum += high + low;
-      parts.dispose();
-    } else {
-      sum += tf.tidy(() => tf.sum(tf.square(tensor)).dataSync()[0]);
-    }
-  }
-  return Math.sqrt(sum);
+export async function globalNorm(tensors: tf.Tensor[]): Promise<number> {
+  if (tensors.length === 0) return 0;
+  const sums = sumsOfSquares(tensors);
+  const values = (await sums.data()) as Float32Array;
+  sums.dispose();
+  return Math.sqrt(values.reduce((total, value) => total + value, 0));
 }

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs';
 import { BackendError } from './backend.ts';
 import { type NativeBackend, nativeBackend, type Precision } from './native-backend.ts';
 import { runKernel } from './ops.ts';
+import { webgpuBackend } from './webgpu/backend.ts';
 
 /**
  * Sets how matrix products compute on the current backend: `float32`, or `bfloat16` inputs (rounded to nearest
@@ -10,11 +11,11 @@ import { runKernel } from './ops.ts';
  * @throws BackendError for `bfloat16` on a backend that has no such products.
  */
 export function setPrecision(precision: Precision): void {
-  const backend = nativeBackend();
+  const backend = nativeBackend() ?? webgpuBackend();
   if (backend) backend.precision = precision;
   else if (precision !== 'float32') {
     throw new BackendError(
-      `precision: ${precision} needs the native backend, got '${tf.getBackend()}'; use float32 here`,
+      `precision: ${precision} needs the native or the webgpu backend, got '${tf.getBackend()}'; use float32 here`,
     );
   }
 }

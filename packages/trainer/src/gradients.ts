@@ -1,4 +1,4 @@
-import { globalNorm } from '@meap/tensor-kernels';
+import { sumsOfSquares } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { TrainerError } from './errors.ts';
 import type { BatchSource, Loss, Parameters } from './types.ts';
@@ -7,6 +7,8 @@ import type { BatchSource, Loss, Parameters } from './types.ts';
 export interface StepSums {
   /** Gradient of `loss` by parameter name, still a sum over targets; the caller disposes them. */
   gradients: Map<string, tf.Tensor>;
+  /** Sum of the squares of all gradients. */
+  squaredNorm: number;
   /** Sum of the negative log-likelihoods. */
   loss: number;
   /** Targets counted. */
@@ -37,7 +39,7 @@ export async function accumulateGradients<Batch>(
 ): Promise<StepSums | undefined> {
   const { parameters, loss, batches, step, microBatches, signal } = options;
   const variables = [...parameters.values()];
-  const sums: StepSums = { gradients: new Map(), loss: 0, count: 0, tokens: 0 };
+  const sums: StepSums = { gradients: new Map(), squaredNorm: 0, loss: 0, count: 0, tokens: 0 };
   const losses: tf.Scalar[] = [];
   try {
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
@@ -60,14 +62,28 @@ export async function accumulateGradients<Batch>(
         `loss: no target counted in step ${step + 1}, expected at least one: check masks and labels of the data`,
       );
     }
-    // Read once a step: on a GPU every read waits for the queue.
-    for (const value of losses) sums.loss += (await value.data())[0];
+    await readSums(sums, losses);
     const { gradients } = sums;
     sums.gradients = new Map();
     return { ...sums, gradients };
   } finally {
     tf.dispose(losses);
     tf.dispose([...sums.gradients.values()]);
+  }
+}
+
+/** Reads losses and norm, once a step and together: on a GPU every read waits for the queue. */
+async function readSums(sums: StepSums, losses: tf.Scalar[]): Promise<void> {
+  const { all, width } = tf.tidy(() => {
+    const squares = sumsOfSquares([...sums.gradients.values()]);
+    const parts = [...losses.map((loss) => loss.as1D()), squares.as1D()];
+    return { all: tf.concat1d(parts), width: squares.shape[1] };
+  });
+  const values = (await all.data()) as Float32Array;
+  all.dispose();
+  for (const value of values.subarray(0, losses.length)) sums.loss += value;
+  for (let i = losses.length; i < values.length; i += width) {
+    sums.squaredNorm += values.subarray(i, i + width).reduce((total, value) => total + value, 0);
   }
 }
 
@@ -79,8 +95,11 @@ function addTo(gradients: Map<string, tf.Tensor>, name: string, gradient: tf.Ten
 }
 
 /** Norm of the mean gradient and the factor that divides by the count and clips, as torch's clip_grad_norm_. */
-export function clipping(sums: StepSums, maxNorm: number): { gradNorm: number; gradientScale: number } {
-  const gradNorm = globalNorm([...sums.gradients.values()]) / sums.count;
+export function clipping(
+  sums: Pick<StepSums, 'squaredNorm' | 'count'>,
+  maxNorm: number,
+): { gradNorm: number; gradientScale: number } {
+  const gradNorm = Math.sqrt(sums.squaredNorm) / sums.count;
   const clip = Math.min(1, maxNorm / (gradNorm + 1e-6));
   return { gradNorm, gradientScale: clip / sums.count };
 }

@@ -2,7 +2,7 @@
 import { basename, resolve } from 'node:path';
 import { contextLengthOf } from '@meap/llama-model';
 import { type CommandIo, ConfigurationError, EXIT, plainText } from '@meap/recipe-cli';
-import type { BackendName } from '@meap/tensor-kernels';
+import { type BackendName, backendNames } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -54,11 +54,7 @@ export function addServeCommand(program: Command, io: CommandIo, done: (code: nu
       countFlag(1, 86_400),
       600,
     )
-    .addOption(
-      new Option('--backend <name>', 'what computes')
-        .choices(['auto', 'native', 'wasm', 'cpu'])
-        .default('auto'),
-    )
+    .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
     .addOption(
       new Option('--precision <format>', 'inputs of matrix products')
         .choices(['float32', 'bfloat16'])

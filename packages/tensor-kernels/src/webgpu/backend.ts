@@ -1,0 +1,242 @@
+/**
+ * The `webgpu` backend: TensorFlow.js's own over a device that is asked for all it has, with clear errors, buffers
+ * that are given back, and this package's WGSL kernels in place of the hot ones.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { BackendError } from '../backend.ts';
+import type { Precision } from '../native-backend.ts';
+import { type GpuDevice, requestDevice } from './device.ts';
+import { registerWebgpuKernels } from './kernels.ts';
+
+interface TensorData {
+  values?: tf.backend_util.BackendValues | null;
+  resource?: GPUBuffer | null;
+  dtype: tf.DataType;
+  shape: number[];
+}
+
+interface BufferManager {
+  device: Pick<GPUDevice, 'createBuffer'>;
+  freeBuffers: Map<string, GPUBuffer[]>;
+  numFreeBuffers: number;
+  numBytesUsed: number;
+  numBytesAllocated: number;
+  acquireBuffer(size: number, usage: GPUBufferUsageFlags): GPUBuffer;
+}
+
+/** The parts of TensorFlow.js's WebGPU backend that this one builds on. */
+interface StockBackend extends tf.KernelBackend {
+  device: GPUDevice;
+  queue: GPUQueue;
+  bufferManager: BufferManager;
+  tensorMap: tf.DataStorage<TensorData>;
+  commandEncoder: GPUCommandEncoder | null;
+  computePassEncoder: GPUComputePassEncoder | null;
+  commandQueueOwnedIds: WeakSet<object>;
+  dispatchCountInPass: number;
+  uniformPendingDisposal: GPUBuffer[];
+  activeTimers?: { name: string; query: Promise<number> }[];
+  querySet: GPUQuerySet | null;
+  supportTimestampQuery: boolean;
+  ensureCommandEncoderReady(): void;
+  endComputePassEncoder(): void;
+  submitQueue(): void;
+  getQueryTime(): Promise<number>;
+  uploadToGPU(dataId: object): void;
+  incRef(dataId: object): void;
+  makeTensorInfo(shape: number[], dtype: tf.DataType, values?: tf.TypedArray): tf.TensorInfo;
+}
+
+/** The WebGPU backend of this package, as its kernels see it. */
+export interface WebgpuBackend extends StockBackend {
+  readonly gpu: GpuDevice;
+  readonly pipelines: Map<string, GPUComputePipeline>;
+  precision: Precision;
+  /** Throws what went wrong on the device since it started, if anything did. */
+  requireHealthy(): void;
+  /** Keeps a promise of the device's verdict on something, for the next read to wait for. */
+  watch(verdict: Promise<GPUError | null>, what: string): void;
+  /** A tensor's buffer, uploaded if it is not there yet. */
+  buffer(tensor: tf.TensorInfo): GPUBuffer;
+  /** Values that the host knows without asking the device. */
+  hostValues(tensor: tf.TensorInfo): tf.TypedArray | undefined;
+  /** Forgets what the host knows, after a kernel changed a tensor in place. */
+  forgetHostValues(tensor: tf.TensorInfo): void;
+}
+
+type StockClass = new (device: GPUDevice, info: GPUAdapterInfo) => StockBackend;
+
+/** Largest float tensor whose values the host remembers after uploading it. */
+const REMEMBERED_FLOATS = 1 << 16;
+
+/** Bytes of free buffers that are always kept for reuse. */
+const KEPT_BYTES = 256 << 20;
+
+let found: { gpu: GpuDevice; Stock: StockClass } | undefined;
+
+/**
+ * Finds the GPU and registers the backend `webgpu`.
+ *
+ * @throws Error saying what is missing.
+ */
+export async function registerWebgpuBackend(): Promise<GpuDevice> {
+  if (found) return found.gpu;
+  const gpu = await requestDevice();
+  const Stock = await loadStockBackend();
+  found = { gpu, Stock };
+  // Importing TensorFlow.js's package in a browser has registered its own under this name.
+  if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
+  tf.registerBackend('webgpu', () => createBackend(gpu, Stock), 3);
+  registerWebgpuKernels(gpu.device.limits);
+  return gpu;
+}
+
+/** The running WebGPU backend, or undefined when another one is in use. */
+export function webgpuBackend(): WebgpuBackend | undefined {
+  return found && tf.getBackend() === 'webgpu' ? (tf.backend() as WebgpuBackend) : undefined;
+}
+
+async function loadStockBackend(): Promise<StockClass> {
+  try {
+    const loaded = (await import('@tensorflow/tfjs-backend-webgpu')) as unknown as {
+      WebGPUBackend?: StockClass;
+      default?: { WebGPUBackend: StockClass };
+    };
+    return (loaded.WebGPUBackend ?? loaded.default?.WebGPUBackend) as StockClass;
+  } catch (error) {
+    throw new Error(
+      'webgpu: the package @tensorflow/tfjs-backend-webgpu is not installed; add it to your project',
+      { cause: error },
+    );
+  }
+}
+
+function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
+  const { device } = gpu;
+
+  return new (class extends Stock implements WebgpuBackend {
+    readonly gpu = gpu;
+    readonly pipelines = new Map<string, GPUComputePipeline>();
+    precision: Precision = 'float32';
+    #failure: BackendError | undefined;
+    readonly #verdicts = new Set<Promise<void>>();
+
+    constructor() {
+      super(device, gpu.info);
+      this.bufferManager.device = { createBuffer: (descriptor) => this.#createBuffer(descriptor) };
+      device.lost.then(({ reason, message }) => {
+        if (reason === 'destroyed') return;
+        this.#failure ??= new BackendError(
+          `webgpu: the device was lost: ${message || reason}; go on from the last checkpoint in a new process`,
+        );
+      });
+    }
+
+    requireHealthy(): void {
+      if (this.#failure) throw this.#failure;
+    }
+
+    watch(verdict: Promise<GPUError | null>, what: string): void {
+      const settled = verdict
+        .then((error) => {
+          if (!error) return;
+          const { limits } = device;
+          this.#failure ??= new BackendError(
+            error instanceof GPUOutOfMemoryError
+              ? `webgpu: out of memory for ${what} beside ${megabytes(this.bufferManager.numBytesAllocated)} in use; ` +
+                  'use smaller batches or recompute activations'
+              : `webgpu: ${what}: ${error.message} (bindings of at most ${megabytes(limits.maxStorageBufferBindingSize)})`,
+          );
+        })
+        .catch(() => {})
+        .finally(() => this.#verdicts.delete(settled));
+      this.#verdicts.add(settled);
+    }
+
+    buffer(tensor: tf.TensorInfo): GPUBuffer {
+      this.uploadToGPU(tensor.dataId);
+      return this.tensorMap.get(tensor.dataId).resource!;
+    }
+
+    hostValues(tensor: tf.TensorInfo): tf.TypedArray | undefined {
+      return (this.tensorMap.get(tensor.dataId).values as tf.TypedArray | null) ?? undefined;
+    }
+
+    forgetHostValues(tensor: tf.TensorInfo): void {
+      this.tensorMap.get(tensor.dataId).values = null;
+    }
+
+    override uploadToGPU(dataId: object): void {
+      const data = this.tensorMap.get(dataId);
+      const { values } = data;
+      super.uploadToGPU(dataId);
+      // Ids and masks are looked at by the host too; asking the device for them would stop it.
+      const isSmall = data.dtype !== 'float32' || (values?.length ?? 0) <= REMEMBERED_FLOATS;
+      if (values && isSmall) data.values = values;
+    }
+
+    override readSync(dataId: object): tf.backend_util.BackendValues {
+      const { values } = this.tensorMap.get(dataId);
+      if (values) return values;
+      throw new BackendError('webgpu: a GPU cannot be read synchronously; use `await tensor.data()`');
+    }
+
+    override async read(dataId: object): Promise<tf.backend_util.BackendValues> {
+      this.requireHealthy();
+      const held = this.tensorMap.get(dataId);
+      const isCached = held?.values != null;
+      let values: tf.backend_util.BackendValues;
+      try {
+        values = await super.read(dataId);
+      } catch (error) {
+        await Promise.all(this.#verdicts);
+        this.requireHealthy();
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new BackendError(`webgpu: reading from the device failed: ${reason}`, { cause: error });
+      }
+      await Promise.all(this.#verdicts);
+      this.requireHealthy();
+      // What the host caches would be stale after a kernel wrote into the tensor while it was being read.
+      if (!isCached && held) held.values = null;
+      return values;
+    }
+
+    #createBuffer(descriptor: GPUBufferDescriptor): GPUBuffer {
+      this.requireHealthy();
+      const { size, usage } = descriptor;
+      const { maxBufferSize, maxStorageBufferBindingSize } = device.limits;
+      const limit =
+        usage & GPUBufferUsage.STORAGE ? Math.min(maxBufferSize, maxStorageBufferBindingSize) : maxBufferSize;
+      if (size > limit) {
+        throw new BackendError(
+          `webgpu: a tensor of ${megabytes(size)} is larger than this device binds, at most ${megabytes(limit)}; ` +
+            'use smaller batches',
+        );
+      }
+      this.#trim();
+      device.pushErrorScope('out-of-memory');
+      const buffer = device.createBuffer(descriptor);
+      this.watch(device.popErrorScope(), `a buffer of ${megabytes(size)}`);
+      return buffer;
+    }
+
+    /** Destroys free buffers where they hold more than those in use: shapes have changed. */
+    #trim(): void {
+      const manager = this.bufferManager;
+      for (const list of manager.freeBuffers.values()) {
+        while (list.length > 0) {
+          const free = manager.numBytesAllocated - manager.numBytesUsed;
+          if (free <= Math.max(KEPT_BYTES, manager.numBytesUsed)) return;
+          const buffer = list.pop()!;
+          manager.numFreeBuffers -= 1;
+          manager.numBytesAllocated -= buffer.size;
+          buffer.destroy();
+        }
+      }
+    }
+  })();
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.ceil(bytes / 2 ** 20)} MiB`;
+}

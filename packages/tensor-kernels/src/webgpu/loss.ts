@@ -1,0 +1,122 @@
+/**
+ * Head and cross-entropy, logits of a chunk of tokens at a time: each chunk's logits become its losses and, in place,
+ * their own gradient, which two matrix products turn into the gradients of hidden states and head.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import type { WebgpuBackend } from './backend.ts';
+import { type Kernel, run, workgroupsFor } from './dispatch.ts';
+import { NAN, requireIds } from './layers.ts';
+import { multiply } from './matmul.ts';
+import { combine, rowMain, threadsFor } from './rows.ts';
+
+/** Numbers of logits held at once, 64 MiB. */
+const CHUNK_NUMBERS = 1 << 24;
+
+/** What is asked of {@link crossEntropy}. */
+export interface CrossEntropy {
+  x: tf.TensorInfo;
+  weight: tf.TensorInfo;
+  targets: tf.TensorInfo;
+  mask?: tf.TensorInfo;
+  gradients: 'none' | 'x' | 'both';
+  /** Also the most probable token of each row. */
+  greedy?: boolean;
+}
+
+/** Losses `[N]`, then what was asked for: gradient of x, gradient of the head, greedy ids. */
+export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.TensorInfo[] {
+  const { x, weight, targets, mask, gradients, greedy = false } = call;
+  const [N, C] = x.shape;
+  const V = weight.shape[0];
+  requireIds(backend, 'linearCrossEntropy', targets, V);
+  const losses = backend.makeTensorInfo([N], 'float32');
+  const dx = gradients === 'none' ? undefined : backend.makeTensorInfo(x.shape, 'float32');
+  const dWeight = gradients === 'both' ? backend.makeTensorInfo(weight.shape, 'float32') : undefined;
+  const greedyIds = greedy ? backend.makeTensorInfo([N], 'int32') : undefined;
+  const chunk = Math.min(N, chunkRows(V));
+  const logits = backend.makeTensorInfo([chunk, V], 'float32');
+  const kernel = softmaxKernel({
+    threads: threadsFor(V),
+    masked: mask !== undefined,
+    gradient: dx !== undefined,
+    greedy,
+  });
+  for (let first = 0; first < N; first += chunk) {
+    const rows = Math.min(chunk, N - first);
+    const offset = first * C;
+    const head = { transposeA: false, transposeB: true, a: x, b: weight, c: logits, aOffset: offset };
+    multiply(backend, { ...head, M: rows, N: V, K: C });
+    run(backend, kernel, {
+      reads: { targets, ...(mask && { mask }) },
+      writes: { logits, losses, ...(greedyIds && { greedyIds }) },
+      uniforms: { rows, V, first },
+      workgroups: workgroupsFor(rows, 1),
+    });
+    if (dx) {
+      const plain = { transposeA: false, transposeB: false, a: logits, b: weight, c: dx, cOffset: offset };
+      multiply(backend, { ...plain, M: rows, N: C, K: V });
+    }
+    if (dWeight) {
+      const turned = { transposeA: true, transposeB: false, a: logits, b: x, c: dWeight, bOffset: offset };
+      multiply(backend, { ...turned, M: V, N: C, K: rows, accumulate: first > 0 });
+    }
+  }
+  backend.disposeData(logits.dataId);
+  return [losses, dx, dWeight, greedyIds].filter((tensor) => tensor !== undefined);
+}
+
+/** Tokens a chunk: a multiple of the tiles of a product. */
+function chunkRows(V: number): number {
+  return Math.max(128, Math.floor(CHUNK_NUMBERS / V / 128) * 128);
+}
+
+interface Variant {
+  threads: number;
+  masked: boolean;
+  gradient: boolean;
+  greedy: boolean;
+}
+
+function softmaxKernel({ threads, masked, gradient, greedy }: Variant): Kernel {
+  return {
+    key: `CrossEntropy_${threads}_${[masked, gradient, greedy].map(Number).join('')}`,
+    reads: { targets: 'i32', ...(masked && { mask: 'f32' }) },
+    writes: { logits: 'f32', losses: 'f32', ...(greedy && { greedyIds: 'i32' }) },
+    uniforms: { rows: 'u32', V: 'u32', first: 'u32' },
+    code: `
+${NAN()}
+// The largest logit and, in y, where it stands first.
+${combine('largestOf', 'vec2<f32>', 'select(select(a, b, b.y < a.y), select(a, b, b.x > a.x), a.x != b.x)', threads)}
+${combine('sumOf', 'f32', 'a + b', threads)}
+${rowMain(threads)}
+  let base = row * uniforms.V;
+  var largest = vec2<f32>(-3.4e38, 0.0);
+  for (var v = thread; v < uniforms.V; v += ${threads}u) {
+    let x = logits[base + v];
+    if (x > largest.x) { largest = vec2<f32>(x, f32(v)); }
+  }
+  largest = largestOf(largest, thread);
+  var sum = 0.0;
+  for (var v = thread; v < uniforms.V; v += ${threads}u) { sum += exp(logits[base + v] - largest.x); }
+  sum = sumOf(sum, thread);
+  let token = uniforms.first + row;
+  let factor = ${masked ? 'mask[token]' : '1.0'};
+  let targetId = u32(targets[token]);
+  if (thread == 0u) {
+    var loss = nan(row);
+    if (targetId < uniforms.V) { loss = factor * (log(sum) + largest.x - logits[base + targetId]); }
+    losses[token] = loss;
+    ${greedy ? 'greedyIds[token] = i32(largest.y);' : ''}
+  }
+  ${
+    gradient
+      ? `storageBarrier();
+  for (var v = thread; v < uniforms.V; v += ${threads}u) {
+    let probability = exp(logits[base + v] - largest.x) / sum;
+    logits[base + v] = factor * (probability - select(0.0, 1.0, v == targetId));
+  }`
+      : ''
+  }
+}`,
+  };
+}

@@ -1,0 +1,241 @@
+/**
+ * Matrix products: tiles in workgroup memory, a block of outputs in each thread's registers, four numbers a load.
+ *
+ * A workgroup of 16 × 16 threads computes a tile of C. Both operands' tiles lie in workgroup memory with the summed
+ * dimension outermost, so that one vec4 holds four rows of A (or columns of B); operands stored the other way round
+ * are turned in registers, 4 × 4 at a time, while they are loaded.
+ */
+import type * as tf from '@tensorflow/tfjs';
+import type { WebgpuBackend } from './backend.ts';
+import { type Kernel, run } from './dispatch.ts';
+
+/** One product C = A·B; offsets in elements. */
+export interface Product {
+  M: number;
+  N: number;
+  K: number;
+  transposeA: boolean;
+  transposeB: boolean;
+  a: tf.TensorInfo;
+  b: tf.TensorInfo;
+  c: tf.TensorInfo;
+  /** Products at once, 1 unless given; a shared operand is the same in all of them. */
+  batch?: number;
+  sharedA?: boolean;
+  sharedB?: boolean;
+  aOffset?: number;
+  bOffset?: number;
+  cOffset?: number;
+  /** Adds to C instead of overwriting it. */
+  accumulate?: boolean;
+}
+
+interface Tile {
+  rows: number;
+  columns: number;
+  depth: number;
+}
+
+const LARGE: Tile = { rows: 128, columns: 128, depth: 16 };
+const MEDIUM: Tile = { rows: 64, columns: 64, depth: 16 };
+/** Few rows, as in decoding a text. */
+const FLAT: Tile = { rows: 16, columns: 64, depth: 32 };
+
+/** Workgroups below which a GPU's cores would stand idle. */
+const BUSY = 128;
+
+function chooseTile(M: number, N: number, batch: number): Tile {
+  if (M <= 16) return FLAT;
+  const largeTiles = Math.ceil(M / LARGE.rows) * Math.ceil(N / LARGE.columns) * batch;
+  return largeTiles >= BUSY ? LARGE : MEDIUM;
+}
+
+/** Records C = A·B (or C += A·B). */
+export function multiply(backend: WebgpuBackend, product: Product): void {
+  const { M, N, K, transposeA, transposeB, a, b, c } = product;
+  const { batch = 1, sharedA = false, sharedB = false, aOffset = 0, bOffset = 0, cOffset = 0 } = product;
+  const tile = chooseTile(M, N, batch);
+  const isWhole = (size: number) => size % 4 === 0;
+  const kernel = matmulKernel({
+    tile,
+    transposeA,
+    transposeB,
+    // A vec4 must neither cross a row's end nor begin between two vec4s.
+    vector: [transposeA ? M : K, transposeB ? K : N, N, aOffset, bOffset, cOffset].every(isWhole),
+    accumulate: product.accumulate ?? false,
+    bfloat16: backend.precision === 'bfloat16',
+  });
+  run(backend, kernel, {
+    reads: { a, b },
+    writes: { c },
+    uniforms: {
+      M,
+      N,
+      K,
+      aBatch: sharedA ? 0 : M * K,
+      bBatch: sharedB ? 0 : K * N,
+      aOffset,
+      bOffset,
+      cOffset,
+    },
+    workgroups: [Math.ceil(N / tile.columns), Math.ceil(M / tile.rows), batch],
+  });
+}
+
+interface Variant {
+  tile: Tile;
+  transposeA: boolean;
+  transposeB: boolean;
+  /** Whether all three matrices are read and written four numbers at a time. */
+  vector: boolean;
+  accumulate: boolean;
+  bfloat16: boolean;
+}
+
+function matmulKernel(variant: Variant): Kernel {
+  const { tile, transposeA, transposeB, vector, accumulate, bfloat16 } = variant;
+  const type = vector ? 'vec4<f32>' : 'f32';
+  const flags = [transposeA, transposeB, vector, accumulate, bfloat16].map(Number);
+  // Each thread computes these: rows in fours, or one row; columns in fours.
+  const threadRows = tile.rows / 16;
+  const threadColumns = tile.columns / 64;
+  const aBlocks = (tile.rows / 4) * (tile.depth / 4);
+  const bBlocks = (tile.columns / 4) * (tile.depth / 4);
+  const rowIndices = Array.from({ length: threadRows }, (_, r) => r);
+  const columnIndices = Array.from({ length: threadColumns }, (_, c) => c);
+  const accumulators = rowIndices.flatMap((r) => columnIndices.map((c) => `sum_${r}_${c}`));
+  const isSingleRow = threadRows === 1;
+  // A thread's rows lie 64 apart in groups of four, so that neighbours read neighbouring vec4s.
+  const tileRow = (r: number) => (isSingleRow ? 'ty' : `${64 * Math.floor(r / 4)}u + ty * 4u + ${r % 4}u`);
+  const left = (r: number) =>
+    isSingleRow ? `aTile[k * ${tile.rows / 4}u + ty / 4u][ty % 4u]` : `left${Math.floor(r / 4)}[${r % 4}]`;
+  const lefts = isSingleRow
+    ? ''
+    : Array.from(
+        { length: threadRows / 4 },
+        (_, g) => `let left${g} = aTile[k * ${tile.rows / 4}u + ${16 * g}u + ty];`,
+      ).join('\n      ');
+
+  return {
+    key: `MatMul_${tile.rows}x${tile.columns}_${flags.join('')}`,
+    reads: { a: type, b: type },
+    writes: { c: type },
+    uniforms: Object.fromEntries(
+      ['M', 'N', 'K', 'aBatch', 'bBatch', 'aOffset', 'bOffset', 'cOffset'].map((name) => [name, 'u32']),
+    ),
+    code: `
+var<workgroup> aTile: array<vec4<f32>, ${(tile.depth * tile.rows) / 4}>;
+var<workgroup> bTile: array<vec4<f32>, ${(tile.depth * tile.columns) / 4}>;
+
+${loadFour('a', vector)}
+${loadFour('b', vector)}
+
+${bfloat16 ? ROUND_TO_BFLOAT16 : 'fn rounded(x: vec4<f32>) -> vec4<f32> { return x; }'}
+
+@compute @workgroup_size(16, 16)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>,
+        @builtin(local_invocation_index) thread: u32) {
+  let tx = id.x;
+  let ty = id.y;
+  let row0 = group.y * ${tile.rows}u;
+  let column0 = group.x * ${tile.columns}u;
+  let aBase = group.z * uniforms.aBatch + uniforms.aOffset;
+  let bBase = group.z * uniforms.bBatch + uniforms.bOffset;
+  ${accumulators.map((name) => `var ${name} = vec4<f32>();`).join('\n  ')}
+  for (var k0 = 0u; k0 < uniforms.K; k0 += ${tile.depth}u) {
+    for (var block = thread; block < ${aBlocks + bBlocks}u; block += 256u) {
+      if (block < ${aBlocks}u) {
+        ${loadBlock({ name: 'a', size: 'M', tileSize: tile.rows, depth: tile.depth, start: 'row0', isTurned: !transposeA })}
+      } else {
+        let block = block - ${aBlocks}u;
+        ${loadBlock({ name: 'b', size: 'N', tileSize: tile.columns, depth: tile.depth, start: 'column0', isTurned: transposeB })}
+      }
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < ${tile.depth}u; k++) {
+      ${lefts}
+      ${columnIndices.map((c) => `let right${c} = bTile[k * ${tile.columns / 4}u + ${16 * c}u + tx];`).join('\n      ')}
+      ${rowIndices.flatMap((r) => columnIndices.map((c) => `sum_${r}_${c} = fma(vec4<f32>(${left(r)}), right${c}, sum_${r}_${c});`)).join('\n      ')}
+    }
+    workgroupBarrier();
+  }
+  ${rowIndices
+    .flatMap((r) =>
+      columnIndices.map(
+        (c) => `store(group.z, row0 + ${tileRow(r)}, column0 + ${64 * c}u + tx * 4u, sum_${r}_${c});`,
+      ),
+    )
+    .join('\n  ')}
+}
+
+fn store(batch: u32, row: u32, column: u32, sum: vec4<f32>) {
+  if (row >= uniforms.M || column >= uniforms.N) { return; }
+  let at = (batch * uniforms.M + row) * uniforms.N + column + uniforms.cOffset;
+  ${
+    vector
+      ? `c[at / 4u] ${accumulate ? '+=' : '='} sum;`
+      : `let count = min(4u, uniforms.N - column);
+  for (var i = 0u; i < count; i++) { c[at + i] ${accumulate ? '+=' : '='} sum[i]; }`
+  }
+}`,
+  };
+}
+
+/** Four numbers from an offset, of which the first count are inside. */
+function loadFour(name: string, isVector: boolean): string {
+  const four = (i: number) => `select(0.0, ${name}[at + min(${i}u, last)], ${i}u <= last)`;
+  return isVector
+    ? `fn load_${name}(at: u32, count: u32) -> vec4<f32> { return ${name}[at / 4u]; }`
+    : `fn load_${name}(at: u32, count: u32) -> vec4<f32> {
+  let last = min(count, 4u) - 1u;
+  return vec4<f32>(${name}[at], ${[1, 2, 3].map(four).join(', ')});
+}`;
+}
+
+interface BlockLoad {
+  name: string;
+  /** The uniform that counts its rows (or columns) of C. */
+  size: string;
+  tileSize: number;
+  depth: number;
+  start: string;
+  /** Whether the summed dimension is the contiguous one. */
+  isTurned: boolean;
+}
+
+/** Loads a block of 4 summed indices × 4 rows (or columns) into the tile; outside the matrix it is zero. */
+function loadBlock({ name, size, tileSize, depth, start, isTurned }: BlockLoad): string {
+  const fours = tileSize / 4;
+  if (!isTurned) {
+    return `let m = ${start} + (block % ${fours}u) * 4u;
+        let k = (block / ${fours}u) * 4u;
+        for (var i = 0u; i < 4u; i++) {
+          var v = vec4<f32>();
+          if (m < uniforms.${size} && k0 + k + i < uniforms.K) {
+            v = load_${name}(${name}Base + (k0 + k + i) * uniforms.${size} + m, uniforms.${size} - m);
+          }
+          ${name}Tile[(k + i) * ${fours}u + block % ${fours}u] = rounded(v);
+        }`;
+  }
+  return `let k = (block % ${depth / 4}u) * 4u;
+        let m = ${start} + (block / ${depth / 4}u) * 4u;
+        var turned = mat4x4<f32>();
+        for (var i = 0u; i < 4u; i++) {
+          if (m + i < uniforms.${size} && k0 + k < uniforms.K) {
+            turned[i] = load_${name}(${name}Base + (m + i) * uniforms.K + k0 + k, uniforms.K - k0 - k);
+          }
+        }
+        turned = transpose(turned);
+        for (var i = 0u; i < 4u; i++) {
+          ${name}Tile[(k + i) * ${fours}u + block / ${depth / 4}u] = rounded(turned[i]);
+        }`;
+}
+
+/** To nearest even, as the native kernels do; NaN stays NaN. */
+const ROUND_TO_BFLOAT16 = `
+fn rounded(x: vec4<f32>) -> vec4<f32> {
+  let bits = bitcast<vec4<u32>>(x);
+  let nearest = (bits + vec4<u32>(0x7fffu) + ((bits >> vec4<u32>(16u)) & vec4<u32>(1u))) & vec4<u32>(0xffff0000u);
+  let isNan = (bits & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+  return bitcast<vec4<f32>>(select(nearest, bits, isNan));
+}`;

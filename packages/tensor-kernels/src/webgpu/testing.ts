@@ -1,0 +1,54 @@
+/** What the tests of this folder share; not part of the build. */
+import * as tf from '@tensorflow/tfjs';
+import { setBackend } from '../index.ts';
+
+/** Why WebGPU is not tested here, or undefined where it is. */
+export const missing: string | undefined = await setBackend('webgpu').then(
+  () => undefined,
+  (error: Error) => error.message,
+);
+if (missing) console.warn(`not tested on webgpu: ${missing}`);
+
+/** Values and shape of an argument, so that any backend can have it. */
+export interface Input {
+  values: tf.TypedArray;
+  shape: number[];
+}
+
+/** Normal numbers, the same for the same seed. */
+export function random(shape: number[], seed: number): Input {
+  const random = tf.util.sizeFromShape(shape);
+  // A generator of its own: tf.randomNormal would leave its values on the device.
+  let state = seed * 2654435761 + 12345;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0;
+    return ((state >>> 8) + 0.5) / 2 ** 24;
+  };
+  const normal = () => Math.sqrt(-2 * Math.log(next())) * Math.cos(2 * Math.PI * next());
+  return { values: Float32Array.from({ length: random }, normal), shape };
+}
+
+export function integers(shape: number[], f: (i: number) => number): Input {
+  return { values: Int32Array.from({ length: tf.util.sizeFromShape(shape) }, (_, i) => f(i)), shape };
+}
+
+export const tensorOf = ({ values, shape }: Input): tf.Tensor =>
+  tf.tensor(values.slice(), shape, values instanceof Int32Array ? 'int32' : 'float32');
+
+/** A function's value, and the gradients of its product with fixed random weights, as arrays. */
+export async function evaluate(
+  backend: 'webgpu' | 'native' | 'cpu',
+  f: (...inputs: tf.Tensor[]) => tf.Tensor,
+  inputs: Input[],
+): Promise<Float32Array[]> {
+  await tf.setBackend(backend);
+  const tensors = tf.tidy(() => {
+    const given = inputs.map(tensorOf);
+    const value = f(...given);
+    const weights = tensorOf(random(value.shape, 77));
+    return [value, ...tf.grads((...x) => tf.sum(tf.mul(f(...x), weights)))(given)];
+  });
+  const arrays = await Promise.all(tensors.map((tensor) => tensor.data()));
+  tf.dispose(tensors);
+  return arrays as Float32Array[];
+}
