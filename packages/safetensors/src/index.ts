@@ -1,5 +1,6 @@
 export type { Dtype } from './dtype.ts';
 export { SafetensorsError } from './error.ts';
+export { parseSafetensors } from './parse.ts';
 export { openSafetensors, readSafetensors, type SafetensorsReader, type TensorInfo } from './reader.ts';
 export { type DtypeArrays, fromFloat32, type SafetensorsTensor, toFloat32, toTypedArray } from './tensor.ts';
 export {

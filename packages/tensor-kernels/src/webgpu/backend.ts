@@ -45,6 +45,7 @@ interface StockBackend extends tf.KernelBackend {
   uploadToGPU(dataId: object): void;
   incRef(dataId: object): void;
   makeTensorInfo(shape: number[], dtype: tf.DataType, values?: tf.TypedArray): tf.TensorInfo;
+  memory(): { unreliable: boolean; numBytesInGPU: number; numBytesAllocatedInGPU: number };
 }
 
 /** The WebGPU backend of this package, as its kernels see it. */
@@ -125,7 +126,6 @@ function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
       super(device, gpu.info);
       this.bufferManager.device = { createBuffer: (descriptor) => this.#createBuffer(descriptor) };
       device.lost.then(({ reason, message }) => {
-        if (reason === 'destroyed') return;
         this.#failure ??= new BackendError(
           `webgpu: the device was lost: ${message || reason}; go on from the last checkpoint in a new process`,
         );

@@ -1,0 +1,154 @@
+/** The backend around the kernels: what it says, refuses, reads and keeps. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import * as tf from '@tensorflow/tfjs';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { adamW, BackendError, describeBackend, rmsNorm, setBackend, sumsOfSquares } from '../index.ts';
+import { webgpuBackend } from './backend.ts';
+import { missing } from './testing.ts';
+
+vi.setConfig({ testTimeout: 300_000 });
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Runs a program on the built package and returns what it prints; it must end by itself. */
+async function inNewProcess(program: string, env: Record<string, string> = {}): Promise<string> {
+  const start = `import * as tf from '@tensorflow/tfjs';
+    import { setBackend } from '${root}dist/index.js';`;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ['--input-type=module', '-e', start + program],
+    { env: { ...process.env, ...env }, timeout: 200_000, cwd: root },
+  );
+  return stdout;
+}
+
+describe.skipIf(missing)('the webgpu backend', () => {
+  beforeAll(async () => {
+    await setBackend('webgpu');
+  });
+  const backend = () => webgpuBackend()!;
+
+  it('says which adapter it is and whether that is a GPU', () => {
+    const { name, device } = describeBackend();
+    expect(name).toBe('webgpu');
+    expect(device.endsWith('(a processor, not a GPU)')).toBe(backend().gpu.isSoftware);
+  });
+
+  it('asks for what the adapter has, not for the defaults', async () => {
+    const adapter = await (
+      globalThis as unknown as { navigator: { gpu: GPU } }
+    ).navigator.gpu.requestAdapter();
+    const { limits } = backend().device;
+    expect(limits.maxStorageBufferBindingSize).toBe(adapter!.limits.maxStorageBufferBindingSize);
+    expect(limits.maxComputeWorkgroupStorageSize).toBe(adapter!.limits.maxComputeWorkgroupStorageSize);
+  });
+
+  it('refuses a tensor that it cannot bind, with both sizes, before anything is allocated', () => {
+    const elements = backend().device.limits.maxStorageBufferBindingSize / 4 + 1;
+    const before = backend().memory();
+    expect(() => tf.fill([elements], 1)).toThrow(
+      /a tensor of \d+ MiB is larger than this device binds, at most \d+ MiB/,
+    );
+    expect(backend().memory()).toEqual(before);
+  });
+
+  it('cannot be read synchronously, but knows what the host gave it', () => {
+    const ids = tf.tensor1d([3, 1], 'int32');
+    const row = tf.add(ids, tf.zeros([2000, 2], 'int32'));
+    expect([...ids.dataSync()]).toEqual([3, 1]);
+    expect(() => row.dataSync()).toThrow(BackendError);
+    tf.dispose([ids, row]);
+  });
+
+  it('reads what a kernel wrote in place, not what was read before', async () => {
+    const [parameter, firstMoment, secondMoment] = [2, 0, 0].map((x) => tf.variable(tf.tensor1d([x])));
+    const gradient = tf.tensor1d([3]);
+    const rates = { learningRate: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 0, weightDecay: 0.5 };
+    expect((await parameter.data())[0]).toBe(2);
+    adamW({ parameter, gradient, firstMoment, secondMoment, ...rates, step: 1, gradientScale: 1 });
+    expect((await parameter.data())[0]).toBeCloseTo(1.8, 5);
+    adamW({ parameter, gradient, firstMoment, secondMoment, ...rates, step: 2, gradientScale: 1 });
+    expect((await parameter.data())[0]).not.toBeCloseTo(1.8, 2);
+    expect((await firstMoment.data())[0]).toBeCloseTo(0.57, 5);
+    tf.dispose([parameter, firstMoment, secondMoment, gradient]);
+  });
+
+  it('leaves no tensor and no buffer behind in 100 steps', async () => {
+    const weight = tf.variable(tf.ones([8]));
+    const step = async () => {
+      const { value, grads } = tf.variableGrads(
+        () => tf.sum(tf.square(rmsNorm(tf.ones([4, 8]), weight as tf.Tensor1D, 1e-5))) as tf.Scalar,
+        [weight],
+      );
+      const squares = sumsOfSquares(Object.values(grads));
+      await squares.data();
+      tf.dispose([value, squares, ...Object.values(grads)]);
+    };
+    for (let i = 0; i < 3; i++) await step();
+    const before = { ...tf.memory(), ...backend().memory() };
+    for (let i = 0; i < 100; i++) await step();
+    expect({ ...tf.memory(), ...backend().memory() }).toEqual(before);
+    weight.dispose();
+  });
+
+  it('gives free buffers back when shapes change', async () => {
+    const megabytes = 24;
+    for (let i = 0; i < 30; i++) {
+      const x = tf.fill([(megabytes << 18) + 1024 * i], 1);
+      const first = x.slice([0], [1]);
+      x.dispose();
+      await first.data();
+      first.dispose();
+    }
+    expect(backend().memory().numBytesAllocatedInGPU).toBeLessThan((megabytes * 20) << 20);
+  });
+
+  it('names every kernel and its time in a profile', async () => {
+    const x = tf.ones([40, 40]);
+    const profile = (await backend().time(() => tf.dispose(tf.matMul(x, x)))) as tf.BackendTimingInfo;
+    expect(profile.getExtraProfileInfo?.()).toMatch(/^MatMul_64x64_\d+: [\d.e-]+$/);
+    x.dispose();
+  });
+
+  it('lets the process end by itself, and auto does not take a processor for a GPU', async () => {
+    const output = await inNewProcess(`
+      console.log((await setBackend('webgpu')).name, (await tf.ones([2]).mul(3).data()).join());
+      console.log((await setBackend('auto')).name);`);
+    const [explicit, auto] = output.trim().split('\n').slice(-2);
+    expect(explicit).toBe('webgpu 3,3');
+    if (backend().gpu.isSoftware) expect(auto).toBe('native');
+  });
+
+  it('lists the adapters there are when the one named is not', async () => {
+    const output = await inNewProcess(
+      `
+      await setBackend('webgpu').catch((error) => console.log(error.name, error.message));`,
+      { MEAP_GPU_ADAPTER: 'no such GPU' },
+    );
+    expect(output).toMatch(/BackendError webgpu: MEAP_GPU_ADAPTER: .*no such GPU.*Available adapters/s);
+  });
+
+  it('turns a lost device into an error that says what to do', async () => {
+    const output = await inNewProcess(`
+      await setBackend('webgpu');
+      const x = tf.ones([2]).mul(3);
+      tf.backend().device.destroy();
+      await x.data().catch((error) => console.log(error.name, error.message));`);
+    expect(output).toMatch(/BackendError webgpu: the device was lost.*last checkpoint/);
+  });
+
+  it('turns exhausted memory into an error that names the buffer, at the next read and in every op after', async () => {
+    const output = await inNewProcess(`
+      await setBackend('webgpu');
+      const x = tf.ones([40, 40]);
+      const y = x.matMul(x);
+      tf.backend().watch(Promise.resolve(new GPUOutOfMemoryError('')), 'a buffer of 3 MiB');
+      await y.data().catch((error) => console.log(error.name, error.message));
+      try { x.matMul(x); } catch (error) { console.log(error.name); }`);
+    expect(output).toMatch(
+      /BackendError webgpu: out of memory for a buffer of 3 MiB .*smaller batches.*\nBackendError/,
+    );
+  });
+});
