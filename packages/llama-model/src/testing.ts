@@ -12,7 +12,7 @@ vi.setConfig({ testTimeout: 300_000 });
 
 /** Backends that can run here: the same tests run on each. */
 export const backends: BackendName[] = [];
-for (const name of ['native', 'webgpu', 'wasm', 'cpu'] as const) {
+for (const name of ['native', 'webgpu', 'tensorflow', 'wasm', 'cpu'] as const) {
   await setBackend(name).then(
     () => backends.push(name),
     (error: Error) => console.warn(`not tested on ${name}: ${error.message}`),

@@ -3,7 +3,7 @@ import { loadNativeAddon } from './native-addon.ts';
 import { registerNativeBackend } from './native-backend.ts';
 
 /** Names that {@link setBackend} knows. */
-export const backendNames = ['auto', 'webgpu', 'native', 'wasm', 'cpu'] as const;
+export const backendNames = ['auto', 'webgpu', 'tensorflow', 'native', 'wasm', 'cpu'] as const;
 
 /** A backend, or `auto` for the best that is there. */
 export type BackendName = (typeof backendNames)[number];
@@ -34,7 +34,7 @@ let current: BackendDescription | undefined;
  */
 export async function setBackend(name: BackendName = 'auto'): Promise<BackendDescription> {
   const tried: string[] = [];
-  const candidates = name === 'auto' ? (['webgpu', 'native', 'wasm', 'cpu'] as const) : [name];
+  const candidates = name === 'auto' ? AUTOMATIC : [name];
   for (const candidate of candidates) {
     try {
       if (name === 'auto' && candidate === 'webgpu') await requireHardwareGpu();
@@ -42,7 +42,7 @@ export async function setBackend(name: BackendName = 'auto'): Promise<BackendDes
       const reason =
         name !== 'auto'
           ? 'asked for by name'
-          : `${REASONS[candidate]}${tried.length > 0 ? ` (${tried.join('; ')})` : ''}`;
+          : `${REASONS[candidate as keyof typeof REASONS]}${tried.length > 0 ? ` (${tried.join('; ')})` : ''}`;
       current = { name: candidate, reason, device };
       return current;
     } catch (error) {
@@ -60,6 +60,9 @@ export function describeBackend(): BackendDescription {
   if (current?.name === name) return current;
   return { name, reason: 'set through TensorFlow.js', device: 'unknown' };
 }
+
+/** What `auto` tries; TensorFlow, which takes seconds to load, is for those who name it. */
+const AUTOMATIC = ['webgpu', 'native', 'wasm', 'cpu'] as const;
 
 const REASONS = {
   webgpu: 'this machine has a GPU',
@@ -105,6 +108,7 @@ async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
     await activate(name);
     return isSoftware ? `${description} (a processor, not a GPU)` : description;
   }
+  if (name === 'tensorflow') return (await import('./tensorflow-backend.ts')).startTensorflow();
   if (name === 'wasm') {
     try {
       await import('@tensorflow/tfjs-backend-wasm');

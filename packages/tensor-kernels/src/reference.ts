@@ -27,8 +27,8 @@ export interface AttentionOptions {
   keep?: Keep;
 }
 
-/** `[B or 1, T, S]` booleans: which keys a query may look at. */
-function visibleKeys_BTS(
+/** `[B or 1, T, S]` booleans: which keys the last T of S tokens may look at; ids are of all S. */
+export function visibleKeys_BTS(
   numQueries: number,
   numKeys: number,
   { segmentIds, prefixIds, window }: AttentionOptions,
@@ -42,8 +42,8 @@ function visibleKeys_BTS(
   visible = visible.expandDims(0);
   if (segmentIds) {
     const key_B1T = segmentIds.expandDims(1);
-    const own = tf.equal(segmentIds.expandDims(2), key_B1T);
-    const both = prefixIds ? tf.logicalOr(own, tf.equal(prefixIds.expandDims(2), key_B1T)) : own;
+    const sees = (ids: tf.Tensor2D) => tf.equal(ids.slice([0, numKeys - numQueries]).expandDims(2), key_B1T);
+    const both = prefixIds ? tf.logicalOr(sees(segmentIds), sees(prefixIds)) : sees(segmentIds);
     visible = tf.logicalAnd(visible, both);
   }
   return visible as tf.Tensor3D;

@@ -5,11 +5,12 @@ import { promisify } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { adamW, BackendError, describeBackend, rmsNorm, setBackend, sumsOfSquares } from '../index.ts';
+import { whyMissing } from '../testing.ts';
 import { webgpuBackend } from './backend.ts';
-import { missing } from './testing.ts';
 
 vi.setConfig({ testTimeout: 300_000 });
 
+const missing = await whyMissing('webgpu');
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Runs a program on the built package and returns what it prints; it must end by itself. */

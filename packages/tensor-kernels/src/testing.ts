@@ -1,13 +1,16 @@
-/** What the tests of this folder share; not part of the build. */
+/** What tests of several backends share; not part of the build. */
 import * as tf from '@tensorflow/tfjs';
-import { setBackend } from '../index.ts';
+import { type BackendName, setBackend } from './index.ts';
 
-/** Why WebGPU is not tested here, or undefined where it is. */
-export const missing: string | undefined = await setBackend('webgpu').then(
-  () => undefined,
-  (error: Error) => error.message,
-);
-if (missing) console.warn(`not tested on webgpu: ${missing}`);
+/** Why a backend is not tested here, or undefined where it is. */
+export async function whyMissing(backend: BackendName): Promise<string | undefined> {
+  const why = await setBackend(backend).then(
+    () => undefined,
+    (error: Error) => error.message,
+  );
+  if (why) console.warn(`not tested on ${backend}: ${why}`);
+  return why;
+}
 
 /** Values and shape of an argument, so that any backend can have it. */
 export interface Input {
@@ -37,7 +40,7 @@ export const tensorOf = ({ values, shape }: Input): tf.Tensor =>
 
 /** A function's value, and the gradients of its product with fixed random weights, as arrays. */
 export async function evaluate(
-  backend: 'webgpu' | 'native' | 'cpu',
+  backend: BackendName,
   f: (...inputs: tf.Tensor[]) => tf.Tensor,
   inputs: Input[],
 ): Promise<Float32Array[]> {
