@@ -41,7 +41,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   const { preset, seq, batch, steps, precision, recompute } = options;
   await setBackend(options.backend);
   setPrecision(precision);
-  const peakBefore = measurePeak(precision);
+  const peakBefore = await measurePeak(precision);
   const config = parseConfig({ ...presets[preset], max_position_embeddings: seq });
   const model = createLlama(config, { seed: 0 });
   const parameters = model.parameters;
@@ -82,7 +82,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   const gflops = (flopPerToken * batch * seq) / seconds / 1e9;
   const { name, device } = describeBackend();
   // The clock of a shared machine drifts: the better of two measurements is nearer its limit.
-  const peak = Math.max(peakBefore ?? 0, measurePeak(precision) ?? 0);
+  const peak = Math.max(peakBefore ?? 0, (await measurePeak(precision)) ?? 0);
   return {
     peer: 'meap',
     backend: name,

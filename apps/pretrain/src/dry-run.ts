@@ -72,7 +72,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
   const shown = Math.min(text.pieces.length - 1, SHOWN_TOKENS);
   return {
     backend,
-    peak_gflops: machinePeak(config.precision),
+    peak_gflops: await machinePeak(config.precision),
     model,
     parameters,
     flop_per_token,

@@ -44,7 +44,8 @@ export async function measureRate(
 }
 
 /** The machine's peak in GFLOP/s, best of several measurements: other work on the cores only makes it look lower. */
-export function machinePeak(precision: Precision): number | null {
-  const peaks = Array.from({ length: 5 }, () => measurePeak(precision) ?? 0);
-  return Math.max(...peaks) || null;
+export async function machinePeak(precision: Precision): Promise<number | null> {
+  let best = 0;
+  for (let i = 0; i < 5; i++) best = Math.max(best, (await measurePeak(precision)) ?? 0);
+  return best || null;
 }

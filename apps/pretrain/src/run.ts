@@ -66,7 +66,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   const config = await withOrigin(given);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
-  const peakGflops = machinePeak(config.precision);
+  const peakGflops = await machinePeak(config.precision);
   emit({ type: 'backend', ...backend, peakGflops });
 
   let data: PreparedData;

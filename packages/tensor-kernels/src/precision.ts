@@ -3,6 +3,7 @@ import { BackendError } from './backend.ts';
 import { type NativeBackend, nativeBackend, type Precision } from './native-backend.ts';
 import { runKernel } from './ops.ts';
 import { webgpuBackend } from './webgpu/backend.ts';
+import { measureGpuPeak } from './webgpu/peak.ts';
 
 /**
  * Sets how matrix products compute on the current backend: `float32`, or `bfloat16` inputs (rounded to nearest
@@ -21,10 +22,13 @@ export function setPrecision(precision: Precision): void {
 }
 
 /**
- * The dense multiply-add rate of all threads in GFLOP/s: the limit that utilisation is measured against.
+ * The dense multiply-add rate of all threads (of a GPU without its matrix units) in GFLOP/s: the limit that
+ * utilisation is measured against.
  * Takes about a tenth of a second; undefined on backends where it cannot be measured.
  */
-export function measurePeak(precision: Precision = 'float32'): number | undefined {
+export async function measurePeak(precision: Precision = 'float32'): Promise<number | undefined> {
+  const gpu = webgpuBackend();
+  if (gpu) return measureGpuPeak(gpu);
   return nativeBackend()?.addon.measurePeak(precision === 'bfloat16');
 }
 
