@@ -1,0 +1,71 @@
+#!/usr/bin/env node
+/**
+ * Runs every kernel under the compiler's sanitizers, for this machine's own instruction set and the portable one, and
+ * for arm64 under emulation: `node native/check.mjs [address,undefined | thread | arm64]`, all of them by default.
+ *
+ * Exits with 1 at a finding, and with 77 where the compiler, its sanitizer or `qemu-aarch64` is missing.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const compiler = process.env.CXX || 'c++';
+const checks = process.argv[2] ? [process.argv[2]] : ['address,undefined', 'thread', 'arm64'];
+const work = mkdtempSync(join(tmpdir(), 'meap-check-'));
+const MISSING = 77;
+
+function run(command, args) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: here, encoding: 'utf8' });
+  return { ok: status === 0, output: `${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}` };
+}
+
+/** Compiles the check program; undefined where that cannot be done here. */
+function build(name, command, flags) {
+  const program = join(work, name);
+  const sources = ['kernels.cpp', 'thread_pool.cpp', 'check.cpp'];
+  const shared = ['-std=gnu++17', '-g', '-pthread', '-w', '-DMEAP_ISA=checked'];
+  const { ok, output } = run(command, [...shared, ...flags, ...sources, '-o', program]);
+  if (ok) return program;
+  console.log(`${name}: not available: ${output.split('\n')[0]}`);
+  return undefined;
+}
+
+function sanitize(sanitizer) {
+  const codes = ['-march=native', ''].map((architecture) => {
+    const name = `${sanitizer} ${architecture || 'portable'}`;
+    const flags = ['-O1', `-fsanitize=${sanitizer}`, '-fno-sanitize-recover=all', architecture].filter(
+      Boolean,
+    );
+    const program = build(name, compiler, flags);
+    if (!program) return MISSING;
+    const { ok, output } = run(program, []);
+    console.log(`${name}: ${ok ? 'clean' : output}`);
+    return ok ? 0 : 1;
+  });
+  return Math.max(...codes.filter((code) => code !== MISSING), codes.includes(0) ? 0 : MISSING);
+}
+
+/** What another processor computes must come near what this one does: sums are in another order. */
+function emulate() {
+  const here = build('portable', compiler, ['-O2']);
+  const there = build('arm64', 'aarch64-linux-gnu-g++', ['-O2', '-static']);
+  if (!here || !there) return MISSING;
+  const emulated = run('qemu-aarch64', [there]);
+  if (emulated.output.includes('ENOENT')) return MISSING;
+  const digests = [run(here, []), emulated].map(({ output }) => Number(/digest ([\d.]+)/.exec(output)?.[1]));
+  const close = Math.abs(digests[0] / digests[1] - 1) < 1e-5;
+  console.log(
+    `arm64: ${close ? 'the same results' : `other results, ${digests.join(' and ')}`} ${close ? '' : emulated.output}`,
+  );
+  return close ? 0 : 1;
+}
+
+try {
+  const codes = checks.map((check) => (check === 'arm64' ? emulate() : sanitize(check)));
+  process.exitCode = codes.includes(1) ? 1 : codes.includes(MISSING) ? MISSING : 0;
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}

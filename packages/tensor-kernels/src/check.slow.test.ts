@@ -1,0 +1,21 @@
+/**
+ * Every kernel under the compiler's sanitizers (no index out of range, no undefined behaviour, no data race), and on
+ * arm64 under emulation.
+ */
+import { spawnSync } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, it } from 'vitest';
+
+const script = join(dirname(fileURLToPath(import.meta.url)), '../native/check.mjs');
+
+it.for([
+  ['address,undefined', 'portable: clean'],
+  ['thread', 'portable: clean'],
+  ['arm64', 'the same results'],
+])('the kernels pass the check for %s', ([check, verdict], { skip }) => {
+  const { status, stdout } = spawnSync(process.execPath, [script, check], { encoding: 'utf8' });
+  if (status === 77) skip(stdout.trim());
+  expect(stdout).toContain(verdict);
+  expect(status, stdout).toBe(0);
+});
