@@ -19,6 +19,7 @@ export {
   type OpenLanguageModelOptions,
   openLanguageModel,
 } from './llama-language-model.ts';
+export type { StageEvent } from './progress.ts';
 export {
   type EvaluateEvent,
   type EvaluationResults,
@@ -26,3 +27,4 @@ export {
   runEvaluation,
 } from './run.ts';
 export { openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
+export type { JudgeEvent } from './task-catalog.ts';
