@@ -43,6 +43,27 @@ describe('estimateMemory', () => {
     },
   );
 
+  // Peak resident MiB of packages/llama-model/bench/long-rows.js: one row, one step.
+  it.each([
+    [8192, 574],
+    [16_384, 849],
+    [32_768, 1290],
+    [65_536, 2289],
+  ])('is within a tenth of what a row of %d tokens takes, in pieces', (places, measured) => {
+    const { shape, parameters } = TINY;
+    const step = {
+      parameters,
+      trained: parameters,
+      places,
+      accumulates: false,
+      recompute: true,
+      pieceTokens: 4096,
+    };
+    expect(
+      Math.abs(estimateMemory(shape, { ...step, base: 150 * MIB }).total / MIB / measured - 1),
+    ).toBeLessThan(0.1);
+  });
+
   // Peak resident MiB of three steps of meap-finetune on the same machine, micro-batches of one shape.
   it.each([
     ['all weights', 122_310_912, 1536, false, false, 4766],
