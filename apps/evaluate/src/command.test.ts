@@ -110,7 +110,7 @@ describe('meap-evaluate run', () => {
     [['--tasks', 'piqa', '--limit', '2', '--samples', '1'], /limit: got 2, expected none beside samples/],
     [['--tasks', 'piqa', '--model', 'ABSENT'], /model .*ABSENT: no such folder/],
     [['--tasks', 'piqa', '--model', 'EMPTY'], /model .*EMPTY: no config.json, model or checkpoints/],
-    [['--tasks', 'piqa', '--backend', 'gpu'], /backend: got "gpu", expected one of auto, native/],
+    [['--tasks', 'piqa', '--backend', 'gpu'], /backend: got "gpu", expected one of auto, webgpu/],
     [['--tasks', 'piqa', '--config', 'absent.yaml'], /absent\.yaml: cannot be read/],
   ])('refuses %j', async (args, message) => {
     mkdirSync(join(folder, 'EMPTY'));

@@ -31,7 +31,7 @@ describe('withSamplingFlags', () => {
   it.each([
     [['--top-k', 'many'], 'expected a number'],
     [['--seed', ''], 'expected a number'],
-    [['--backend', 'cuda'], 'Allowed choices are auto, native, wasm, cpu'],
+    [['--backend', 'cuda'], 'Allowed choices are auto, webgpu, tensorflow, native, wasm, cpu'],
   ])('refuses %j', async (argv, message) => {
     const { code, stderr } = await run(...argv);
     expect(code).toBe(EXIT.misused);
