@@ -180,7 +180,10 @@ describe('bad usage', () => {
   it.each([
     [['--frobnicate'], /unknown option '--frobnicate'/],
     [['--set', 'seed=-1'], /^meap-pretrain: seed: got -1, expected a whole number from 0\n$/],
-    [['--backend', 'gpu'], /^meap-pretrain: backend: got "gpu", expected one of auto, webgpu, tensorflow, native, wasm, cpu\n$/],
+    [
+      ['--backend', 'gpu'],
+      /^meap-pretrain: backend: got "gpu", expected one of auto, webgpu, tensorflow, native, wasm, cpu\n$/,
+    ],
     [['--precision', 'int8'], /^meap-pretrain: precision: got "int8", expected one of float32, bfloat16\n$/],
   ])('%j exits with 2', async (argv, message) => {
     const { code, stderr } = await bench.pretrain('usage', ...argv);
@@ -192,6 +195,8 @@ describe('bad usage', () => {
   it('bfloat16 where there is none is one line', async () => {
     const { code, stderr } = await bench.pretrain('usage-2', '--backend', 'cpu', '--precision', 'bfloat16');
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^meap-pretrain: precision: bfloat16 needs the native or the webgpu backend[^\n]+\n$/);
+    expect(stderr).toMatch(
+      /^meap-pretrain: precision: bfloat16 needs the native or the webgpu backend[^\n]+\n$/,
+    );
   });
 });

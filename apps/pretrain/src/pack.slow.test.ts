@@ -26,6 +26,7 @@ interface Manifest {
   packageManager?: string;
   bin?: Record<string, string>;
   dependencies?: Record<string, string>;
+  optionalDependencies?: Record<string, string>;
   peerDependencies?: Record<string, string>;
 }
 interface Packed {
@@ -72,7 +73,8 @@ beforeAll(() => {
   const peers: string[] = [];
   for (const { path, manifest } of packages) {
     peers.push(...Object.keys(manifest.peerDependencies ?? {}));
-    for (const name of Object.keys({ ...manifest.dependencies, ...manifest.peerDependencies })) {
+    const { dependencies, optionalDependencies, peerDependencies } = manifest;
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })) {
       overrides[name] ??= `link:${realpathSync(join(path, 'node_modules', name))}`;
     }
   }

@@ -59,6 +59,7 @@ describe.each(devices)('on %s', (name, missing) => {
     [4, 132, 72],
     [97, 70, 67],
     [132, 36, 68],
+    [9, 4100, 8],
   ])('matrix products [%i,%i]·[%i], all transposes', async (M, K, N) => {
     for (const transposeA of [false, true]) {
       for (const transposeB of [false, true]) {

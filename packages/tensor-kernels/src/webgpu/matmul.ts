@@ -50,36 +50,36 @@ function chooseTile(M: number, N: number, batch: number): Tile {
   return largeTiles >= BUSY ? LARGE : MEDIUM;
 }
 
+/**
+ * Summed indices of one pass, a multiple of every tile's depth. A longer sum is made of such parts, so that its rounding
+ * errors do not grow with its length; C is read and written again for each, which is little beside the work.
+ */
+const PART = 2048;
+
 /** Records C = A·B (or C += A·B). */
 export function multiply(backend: WebgpuBackend, product: Product): void {
   const { M, N, K, transposeA, transposeB, a, b, c } = product;
   const { batch = 1, sharedA = false, sharedB = false, aOffset = 0, bOffset = 0, cOffset = 0 } = product;
   const tile = chooseTile(M, N, batch);
   const isWhole = (size: number) => size % 4 === 0;
-  const kernel = matmulKernel({
+  const variant = {
     tile,
     transposeA,
     transposeB,
     // A vec4 must neither cross a row's end nor begin between two vec4s.
     vector: [transposeA ? M : K, transposeB ? K : N, N, aOffset, bOffset, cOffset].every(isWhole),
-    accumulate: product.accumulate ?? false,
     bfloat16: backend.precision === 'bfloat16',
-  });
-  run(backend, kernel, {
-    reads: { a, b },
-    writes: { c },
-    uniforms: {
-      M,
-      N,
-      K,
-      aBatch: sharedA ? 0 : M * K,
-      bBatch: sharedB ? 0 : K * N,
-      aOffset,
-      bOffset,
-      cOffset,
-    },
-    workgroups: [Math.ceil(N / tile.columns), Math.ceil(M / tile.rows), batch],
-  });
+  };
+  const batches = { aBatch: sharedA ? 0 : M * K, bBatch: sharedB ? 0 : K * N };
+  for (let start = 0; start < K; start += PART) {
+    const accumulate = start > 0 || (product.accumulate ?? false);
+    run(backend, matmulKernel({ ...variant, accumulate }), {
+      reads: { a, b },
+      writes: { c },
+      uniforms: { M, N, K, start, end: Math.min(K, start + PART), ...batches, aOffset, bOffset, cOffset },
+      workgroups: [Math.ceil(N / tile.columns), Math.ceil(M / tile.rows), batch],
+    });
+  }
 }
 
 interface Variant {
@@ -121,7 +121,10 @@ function matmulKernel(variant: Variant): Kernel {
     reads: { a: type, b: type },
     writes: { c: type },
     uniforms: Object.fromEntries(
-      ['M', 'N', 'K', 'aBatch', 'bBatch', 'aOffset', 'bOffset', 'cOffset'].map((name) => [name, 'u32']),
+      ['M', 'N', 'K', 'start', 'end', 'aBatch', 'bBatch', 'aOffset', 'bOffset', 'cOffset'].map((name) => [
+        name,
+        'u32',
+      ]),
     ),
     code: `
 var<workgroup> aTile: array<vec4<f32>, ${(tile.depth * tile.rows) / 4}>;
@@ -142,7 +145,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
   let aBase = group.z * uniforms.aBatch + uniforms.aOffset;
   let bBase = group.z * uniforms.bBatch + uniforms.bOffset;
   ${accumulators.map((name) => `var ${name} = vec4<f32>();`).join('\n  ')}
-  for (var k0 = 0u; k0 < uniforms.K; k0 += ${tile.depth}u) {
+  for (var k0 = uniforms.start; k0 < uniforms.end; k0 += ${tile.depth}u) {
     for (var block = thread; block < ${aBlocks + bBlocks}u; block += 256u) {
       if (block < ${aBlocks}u) {
         ${loadBlock({ name: 'a', size: 'M', tileSize: tile.rows, depth: tile.depth, start: 'row0', isTurned: !transposeA })}
