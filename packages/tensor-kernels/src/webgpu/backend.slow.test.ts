@@ -2,11 +2,13 @@
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { expectClose } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { adamW, BackendError, describeBackend, rmsNorm, setBackend, sumsOfSquares } from '../index.ts';
-import { whyMissing } from '../testing.ts';
+import { random, tensorOf, whyMissing } from '../testing.ts';
 import { webgpuBackend } from './backend.ts';
+import { crossEntropy } from './loss.ts';
 
 vi.setConfig({ testTimeout: 300_000 });
 
@@ -92,6 +94,24 @@ describe.skipIf(missing)('the webgpu backend', () => {
     for (let i = 0; i < 100; i++) await step();
     expect({ ...tf.memory(), ...backend().memory() }).toEqual(before);
     weight.dispose();
+  });
+
+  it('has one loss and one gradient however many chunks the logits come in', async () => {
+    const [x, weight] = [random([300, 5], 1), random([40, 5], 2)].map(tensorOf);
+    const targets = tf.tensor1d(
+      Int32Array.from({ length: 300 }, (_, i) => (i * 7) % 40),
+      'int32',
+    );
+    const run = async (chunkNumbers?: number) => {
+      const call = { x, weight, targets, gradients: 'both', greedy: true, chunkNumbers } as const;
+      const made = crossEntropy(backend(), call);
+      const values = await Promise.all(made.map(({ dataId }) => backend().read(dataId)));
+      for (const { dataId } of made) backend().disposeData(dataId);
+      return values as Float32Array[];
+    };
+    const [whole, chunked] = [await run(), await run(1)];
+    for (const [i, values] of whole.entries()) expectClose(chunked[i], values, { relative: 2e-6 });
+    tf.dispose([x, weight, targets]);
   });
 
   it('gives free buffers back when shapes change', async () => {

@@ -9,9 +9,6 @@ import { NAN, requireIds } from './layers.ts';
 import { multiply } from './matmul.ts';
 import { combine, rowMain, threadsFor } from './rows.ts';
 
-/** Numbers of logits held at once, 64 MiB. */
-const CHUNK_NUMBERS = 1 << 24;
-
 /** What is asked of {@link crossEntropy}. */
 export interface CrossEntropy {
   x: tf.TensorInfo;
@@ -21,11 +18,13 @@ export interface CrossEntropy {
   gradients: 'none' | 'x' | 'both';
   /** Also the most probable token of each row. */
   greedy?: boolean;
+  /** Numbers of logits held at once, 64 MiB of them unless given. */
+  chunkNumbers?: number;
 }
 
 /** Losses `[N]`, then what was asked for: gradient of x, gradient of the head, greedy ids. */
 export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.TensorInfo[] {
-  const { x, weight, targets, mask, gradients, greedy = false } = call;
+  const { x, weight, targets, mask, gradients, greedy = false, chunkNumbers = 1 << 24 } = call;
   const [N, C] = x.shape;
   const V = weight.shape[0];
   requireIds(backend, 'linearCrossEntropy', targets, V);
@@ -33,7 +32,7 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
   const dx = gradients === 'none' ? undefined : backend.makeTensorInfo(x.shape, 'float32');
   const dWeight = gradients === 'both' ? backend.makeTensorInfo(weight.shape, 'float32') : undefined;
   const greedyIds = greedy ? backend.makeTensorInfo([N], 'int32') : undefined;
-  const chunk = Math.min(N, chunkRows(V));
+  const chunk = Math.min(N, chunkRows(V, chunkNumbers));
   const logits = backend.makeTensorInfo([chunk, V], 'float32');
   const kernel = softmaxKernel({
     threads: threadsFor(V),
@@ -66,8 +65,8 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
 }
 
 /** Tokens a chunk: a multiple of the tiles of a product. */
-function chunkRows(V: number): number {
-  return Math.max(128, Math.floor(CHUNK_NUMBERS / V / 128) * 128);
+function chunkRows(V: number, numbers: number): number {
+  return Math.max(128, Math.floor(numbers / V / 128) * 128);
 }
 
 interface Variant {
