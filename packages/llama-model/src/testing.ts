@@ -10,14 +10,23 @@ import type { Llama } from './model.ts';
 // Plain JavaScript, or a GPU that a processor imitates, is slow on a busy machine, not wrong.
 vi.setConfig({ testTimeout: 300_000 });
 
-/** Backends that can run here: the same tests run on each. */
-export const backends: BackendName[] = [];
-for (const name of ['native', 'webgpu', 'tensorflow', 'wasm', 'cpu'] as const) {
-  await setBackend(name).then(
-    () => backends.push(name),
-    (error: Error) => console.warn(`not tested on ${name}: ${error.message}`),
-  );
+/** Those of some backends that can run here; what others lack is said. */
+async function available(names: BackendName[]): Promise<BackendName[]> {
+  const found: BackendName[] = [];
+  for (const name of names) {
+    await setBackend(name).then(
+      () => found.push(name),
+      (error: Error) => console.warn(`not tested on ${name}: ${error.message}`),
+    );
+  }
+  return found;
 }
+
+/** Backends that the same tests run on. */
+export const backends = await available(['native', 'wasm', 'cpu']);
+
+/** Those of GPUs, for slow tests: they cannot be read synchronously, and a processor that imitates one takes minutes. */
+export const devices = () => available(['webgpu', 'tensorflow']);
 
 /** A random LLaMA with grouped queries, and what transformers and PyTorch compute with it. */
 export const fixture = fileURLToPath(new URL('../fixtures/tiny-llama', import.meta.url));

@@ -2,9 +2,9 @@ import { adamW, globalNorm, setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { describe, expect, test } from 'vitest';
 import { loadLlama } from './index.ts';
-import { backends, distance, expected, fixture, tokens } from './testing.ts';
+import { backends, devices, distance, expected, fixture, tokens } from './testing.ts';
 
-describe.each(backends)('training on %s', (backend) => {
+describe.each([...backends, ...(await devices())])('training on %s', (backend) => {
   test('30 AdamW steps follow PyTorch’s losses and gradient norms', async () => {
     await setBackend(backend);
     const model = await loadLlama(fixture);
