@@ -19,6 +19,7 @@ import { adamWOptimizer } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { isUserError } from './errors.ts';
+import { KernelProfile, type KernelTime } from './kernel-profile.ts';
 
 interface BenchOptions {
   preset: 'tiny' | 'small' | '100m';
@@ -28,6 +29,7 @@ interface BenchOptions {
   precision: Precision;
   backend: BackendName;
   recompute: boolean;
+  profile: boolean;
   json: boolean;
 }
 
@@ -41,6 +43,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   const { preset, seq, batch, steps, precision, recompute } = options;
   await setBackend(options.backend);
   setPrecision(precision);
+  const profile = options.profile ? new KernelProfile() : undefined;
   const peakBefore = await measurePeak(precision);
   const config = parseConfig({ ...presets[preset], max_position_embeddings: seq });
   const model = createLlama(config, { seed: 0 });
@@ -56,10 +59,13 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   const targets = tf.tensor2d(ids.slice(batch), [batch, seq], 'int32');
 
   const times: number[] = [];
+  const cpuTimes: number[] = [];
   let loss = 0;
   // The first two steps fill pools and caches.
   for (let step = 0; step < steps + 2; step++) {
+    if (step === 2) profile?.take();
     const started = performance.now();
+    const cpuStarted = process.cpuUsage();
     const { value, grads } = tf.variableGrads(
       () => model.loss(inputs, targets, undefined, { recompute }).sum,
       variables,
@@ -74,9 +80,15 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
     last.dispose();
     loss = (await value.data())[0] / targets.size;
     tf.dispose([value, ...Object.values(grads)]);
-    if (step >= 2) times.push((performance.now() - started) / 1000);
+    if (step < 2) continue;
+    times.push((performance.now() - started) / 1000);
+    const { user, system } = process.cpuUsage(cpuStarted);
+    cpuTimes.push((user + system) / 1e6);
   }
+  const kernels = profile?.take();
+  const total = times.reduce((sum, seconds) => sum + seconds, 0);
   times.sort((a, b) => a - b);
+  cpuTimes.sort((a, b) => a - b);
   const seconds = times[Math.floor(times.length / 2)];
   const flopPerToken = flopsPerToken(config, seq);
   const gflops = (flopPerToken * batch * seq) / seconds / 1e9;
@@ -94,12 +106,25 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
     seq,
     loss: Number(loss.toFixed(4)),
     step_ms: Number((seconds * 1000).toFixed(1)),
+    // With one thread, what other programs on a busy machine hardly spoil.
+    cpu_ms: Number((cpuTimes[Math.floor(cpuTimes.length / 2)] * 1000).toFixed(1)),
     tokens_per_second: Number(((batch * seq) / seconds).toFixed(1)),
     flop_per_token: flopPerToken,
     gflops: Number(gflops.toFixed(1)),
     peak_gflops: peak > 0 ? Number(peak.toFixed(1)) : null,
     utilisation: peak > 0 ? Number((gflops / peak).toFixed(3)) : null,
     peak_rss_mb: Math.round(process.resourceUsage().maxRSS / 1024),
+    ...(kernels && { kernels: shares(kernels, total) }),
+  };
+}
+
+/** Each kernel's share of the timed steps, and what is left for JavaScript between them. */
+function shares(kernels: KernelTime[], seconds: number): Record<string, string> {
+  const percent = (milliseconds: number) => `${(milliseconds / seconds / 10).toFixed(1)} %`;
+  const inKernels = kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
+  return {
+    ...Object.fromEntries(kernels.map(({ kernel, milliseconds }) => [kernel, percent(milliseconds)])),
+    'between kernels': percent(seconds * 1000 - inKernels),
   };
 }
 
@@ -114,12 +139,18 @@ const program = new Command('bench-train')
   .addOption(new Option('--precision <name>').choices(['float32', 'bfloat16']).default('float32'))
   .addOption(new Option('--backend <name>').choices(backendNames).default('auto'))
   .option('--recompute', 'recompute activations per block', false)
+  .option('--profile', "print each kernel's share of a step; on a CPU", false)
   .option('--json', 'print one JSON object', false);
 const action = async () => {
   const options = program.opts<BenchOptions>();
   const result = await benchmark(options);
   if (options.json) console.log(JSON.stringify(result));
-  else for (const [key, value] of Object.entries(result)) console.log(`${key.padEnd(18)} ${value}`);
+  else {
+    for (const [key, value] of Object.entries(result)) {
+      if (key !== 'kernels') console.log(`${key.padEnd(18)} ${value}`);
+    }
+    if (result.kernels) console.table(result.kernels);
+  }
   return 0;
 };
 process.exitCode = await runCommand(program, process.argv.slice(2), { io: process, isUserError, action });

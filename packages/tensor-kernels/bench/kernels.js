@@ -1,8 +1,12 @@
 #!/usr/bin/env node
 /**
  * Achieved GFLOP/s of the kernels that bound a training step, against the measured multiply-add peak, and on `native`
- * stock tfjs-wasm on the same work in the same run: `pnpm bench:kernels [--backend webgpu] [--json]`.
+ * PyTorch on the same work in the same run, where a Python with it is found (`MEAP_PYTHON`, else `python3`):
+ * `pnpm bench:kernels [--backend webgpu] [--only attention] [--json]`.
  */
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import * as tf from '@tensorflow/tfjs';
 import {
@@ -15,7 +19,11 @@ import {
 } from '../dist/index.js';
 
 const { values: options } = parseArgs({
-  options: { json: { type: 'boolean', default: false }, backend: { type: 'string', default: 'native' } },
+  options: {
+    json: { type: 'boolean', default: false },
+    backend: { type: 'string', default: 'native' },
+    only: { type: 'string', default: '' },
+  },
 });
 await setBackend(options.backend);
 const { device } = describeBackend();
@@ -23,64 +31,41 @@ const isNative = options.backend === 'native';
 // A processor that imitates a GPU needs minutes for what a GPU does at once: small sizes show that all runs.
 const isImitation = device.endsWith('not a GPU)');
 
-const random = (shape) => tf.randomNormal(shape, 0, 1, 'float32', 1);
-const attentionFlop = (B, T, H, D) => 2 * 2 * B * H * D * ((T * (T + 1)) / 2);
+const random = (shape) => tf.randomUniform(shape, -1, 1, 'float32', 1);
+function product(name, M, N, K, transposeA, transposeB) {
+  return {
+    name: `${name} ${M}×${K}${transposeA ? 'ᵀ' : ''} · ${K}×${N}${transposeB ? 'ᵀ' : ''}`,
+    flop: 2 * M * N * K,
+    inputs: () => [random(transposeA ? [K, M] : [M, K]), random(transposeB ? [N, K] : [K, N])],
+    run: (a, b) => tf.matMul(a, b, transposeA, transposeB),
+    peer: { op: 'product', shape: [M, N, K, transposeA, transposeB] },
+  };
+}
 
-/** name, floating-point operations, function to time, whether wasm does it in reasonable time. */
-function cases() {
-  const products = (isImitation ? [256] : [512, 1024, 2048]).flatMap((n) =>
-    [
-      [false, false],
-      [false, true],
-      [true, false],
-    ].map(([transposeA, transposeB]) => ({
-      name: `matMul ${n}${transposeA ? 'ᵀ' : ''}·${n}${transposeB ? 'ᵀ' : ''}`,
-      flop: 2 * n ** 3,
-      inputs: () => [random([n, n]), random([n, n])],
-      run: (a, b) => tf.matMul(a, b, transposeA, transposeB),
-      slow: n > 1024,
-    })),
-  );
-  const layers = (
-    isImitation
-      ? [[128, 192, 512]]
-      : [
-          [2048, 512, 1408],
-          [2048, 768, 2048],
-        ]
-  ).map(([tokens, width, feedForward]) => ({
-    name: `linear ${tokens}×${width}→${feedForward}`,
-    flop: 2 * tokens * width * feedForward,
-    inputs: () => [random([tokens, width]), random([feedForward, width])],
-    run: (x, w) => tf.matMul(x, w, false, true),
-  }));
-  const heads = (
-    isImitation
-      ? [[1, 128, 2, 1, 64]]
-      : [
-          [4, 512, 8, 4, 64],
-          [1, 2048, 8, 4, 64],
-        ]
-  ).flatMap(([B, T, H, G, D]) => {
-    const inputs = () => [random([B, T, H, D]), random([B, T, G, D]), random([B, T, G, D])];
-    const forward = attentionFlop(B, T, H, D);
-    return [
-      {
-        name: `attention ${B}×${T}, ${H}/${G} heads of ${D}`,
-        flop: forward,
-        inputs,
-        run: (...x) => attention(...x),
-      },
-      {
-        name: `attention + gradient ${B}×${T}`,
-        flop: 3.5 * forward,
-        inputs,
-        run: (...x) => tf.grads((...y) => tf.sum(attention(...y)))(x),
-      },
-    ];
-  });
-  const [tokens, width, words] = isImitation ? [128, 64, 512] : [2048, 512, 8192];
-  const loss = {
+function attentionAlone(B, T, H, G, D) {
+  return {
+    name: `attention ${B}×${T}, ${H}/${G} heads of ${D}`,
+    // Causal: half of the square.
+    flop: 2 * 2 * B * H * D * ((T * (T + 1)) / 2),
+    inputs: () => [random([B, T, H, D]), random([B, T, G, D]), random([B, T, G, D])],
+    run: (...x) => attention(...x),
+    peer: { op: 'attention', shape: [B, T, H, G, D, false] },
+  };
+}
+
+function attentionWithGradient(...shape) {
+  const forward = attentionAlone(...shape);
+  return {
+    name: forward.name.replace('attention', 'attention + gradient'),
+    flop: 3.5 * forward.flop,
+    inputs: forward.inputs,
+    run: (...x) => tf.grads((...y) => tf.sum(attention(...y)))(x),
+    peer: { op: 'attention', shape: [...shape, true] },
+  };
+}
+
+function loss(tokens, width, words) {
+  return {
     name: `linearCrossEntropy + gradient ${tokens}×${width}→${words}`,
     flop: 6 * tokens * width * words,
     inputs: () => [random([tokens, width]), random([words, width])],
@@ -88,13 +73,65 @@ function cases() {
       const targets = tf.zeros([tokens], 'int32');
       return tf.grads((a, b) => linearCrossEntropy(a, b, targets))([x, w]);
     },
-    slow: true,
+    peer: { op: 'crossEntropy', shape: [tokens, width, words] },
   };
-  return [...products, ...layers, ...heads, loss];
+}
+
+/** What to time: a name, its floating-point operations, its inputs and itself, and the same for PyTorch. */
+function cases() {
+  const sizes = isImitation ? [256] : [512, 1024, 2048, 4096];
+  const transposes = [false, true].flatMap((a) => [false, true].map((b) => [a, b]));
+  // Tokens, hidden and feed-forward size of the presets tiny, small and 100m.
+  const layers = [
+    [2048, 256, 704],
+    [2048, 512, 1408],
+    [1024, 768, 2048],
+  ];
+  const heads = [
+    [4, 512, 8, 4, 32],
+    [4, 512, 8, 4, 64],
+    [1, 1024, 8, 4, 64],
+    [1, 4096, 8, 4, 64],
+    [1, 16384, 8, 4, 64],
+  ];
+  return [
+    ...sizes.flatMap((n) => transposes.map((transposed) => product('matMul', n, n, n, ...transposed))),
+    ...(isImitation ? [[128, 192, 512]] : layers).flatMap(([tokens, width, inner]) => [
+      product('linear', tokens, inner, width, false, true),
+      product('linear, gradient of x', tokens, width, inner, false, false),
+      product('linear, gradient of weight', inner, width, tokens, true, false),
+    ]),
+    ...(isImitation ? [[1, 128, 2, 1, 64]] : heads).flatMap((shape) => [
+      attentionAlone(...shape),
+      attentionWithGradient(...shape),
+    ]),
+    isImitation ? loss(128, 64, 512) : loss(2048, 512, 8192),
+  ].filter(({ name }) => name.includes(options.only));
+}
+
+/** PyTorch in a process of its own, or undefined where there is none. */
+async function startPyTorch(numThreads) {
+  const script = fileURLToPath(new URL('torch_kernels.py', import.meta.url));
+  const child = spawn(process.env.MEAP_PYTHON ?? 'python3', [script, String(numThreads)], {
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
+  child.on('error', () => undefined);
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const version = await lines.next();
+  if (version.done) return undefined;
+  return {
+    version: JSON.parse(version.value),
+    async time(work) {
+      child.stdin.write(`${JSON.stringify(work)}\n`);
+      return JSON.parse((await lines.next()).value);
+    },
+    stop: () => child.stdin.end(),
+  };
 }
 
 /** Median seconds of a few runs after one to warm up; a GPU is given several at once, so that waiting hides nothing. */
-async function time({ inputs, run }, repeats) {
+async function time({ inputs, run, flop }) {
+  const repeats = flop > 1e11 ? 3 : 7;
   const tensors = inputs();
   const seconds = [];
   let atOnce = 1;
@@ -114,6 +151,7 @@ async function time({ inputs, run }, repeats) {
   return seconds.sort((a, b) => a - b)[Math.floor(repeats / 2)];
 }
 
+const pyTorch = isNative ? await startPyTorch(Number(/(\d+) thread/.exec(device)[1])) : undefined;
 const rows = [];
 for (const item of cases()) {
   const row = { name: item.name };
@@ -121,20 +159,20 @@ for (const item of cases()) {
     await setBackend(options.backend);
     setPrecision(precision);
     const peak = (await measurePeak(precision)) ?? 0;
-    const rate = item.flop / (await time(item, 7)) / 1e9;
+    const rate = item.flop / (await time(item)) / 1e9;
     const limit = Math.max(peak, (await measurePeak(precision)) ?? 0);
     row[`${precision}_gflops`] = rate < 10 ? Number(rate.toFixed(2)) : Math.round(rate);
     if (limit > 0) row[`${precision}_of_peak`] = Number((rate / limit).toFixed(2));
     setPrecision('float32');
   }
-  if (isNative && !item.slow) {
-    await setBackend('wasm');
-    row.wasm_gflops = Number((item.flop / (await time(item, 1)) / 1e9).toFixed(1));
-  }
+  const seconds = await pyTorch?.time(item.peer);
+  if (seconds) row.pytorch_gflops = Math.round(item.flop / seconds / 1e9);
   rows.push(row);
   if (options.json) console.log(JSON.stringify({ ...row, backend: options.backend, device }));
 }
+pyTorch?.stop();
 if (!options.json) {
+  if (pyTorch) console.log(`PyTorch ${pyTorch.version}, float32`);
   console.log(
     `${options.backend}: ${device}; fractions are of the multiply-add peak measured beside each row`,
   );
