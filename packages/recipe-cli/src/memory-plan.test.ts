@@ -22,12 +22,13 @@ const M100 = { shape: decoder(12, 768, 2, 64, 2048), parameters: 122_309_376 };
 describe('estimateMemory', () => {
   // Peak resident MB of bench-train on the native backend (2 cores, Node 20.20), float32, one micro-batch a step.
   it.each([
-    ['tiny', TINY, 2048, false, 791],
-    ['tiny', TINY, 2048, true, 362],
-    ['tiny', TINY, 8192, false, 2372],
-    ['tiny', TINY, 8192, true, 767],
-    ['small', SMALL, 2048, false, 2133],
-    ['small', SMALL, 2048, true, 978],
+    ['tiny', TINY, 2048, false, 415],
+    ['tiny', TINY, 2048, true, 318],
+    ['tiny', TINY, 8192, false, 935],
+    ['tiny', TINY, 8192, true, 587],
+    ['small', SMALL, 2048, false, 1077],
+    ['small', SMALL, 2048, true, 809],
+    ['100m', M100, 1024, false, 2404],
   ] as const)(
     'is within a tenth of what pre-training %s takes, %#',
     (_, { shape, parameters }, places, recompute, measured) => {
@@ -37,46 +38,37 @@ describe('estimateMemory', () => {
         places,
         accumulates: false,
         recompute,
+        fused: true,
         base: 150 * MIB,
       };
       expect(Math.abs(estimateMemory(shape, step).total / 1e6 / measured - 1)).toBeLessThan(0.1);
     },
   );
 
-  // Peak resident MiB of packages/llama-model/bench/long-rows.js: one row, one step.
+  // Peak resident MiB of two steps of meap-finetune on the same machine, micro-batches of one shape.
   it.each([
-    [8192, 574],
-    [16_384, 849],
-    [32_768, 1290],
-    [65_536, 2289],
-  ])('is within a tenth of what a row of %d tokens takes, in pieces', (places, measured) => {
-    const { shape, parameters } = TINY;
-    const step = {
-      parameters,
-      trained: parameters,
-      places,
-      accumulates: false,
-      recompute: true,
-      pieceTokens: 4096,
-    };
-    expect(
-      Math.abs(estimateMemory(shape, { ...step, base: 150 * MIB }).total / MIB / measured - 1),
-    ).toBeLessThan(0.1);
-  });
-
-  // Peak resident MiB of three steps of meap-finetune on the same machine, micro-batches of one shape.
-  it.each([
-    ['all weights', 122_310_912, 1536, false, false, 4766],
-    ['recomputed', 122_310_912, 1536, false, true, 2708],
-    ['two micro-batches', 122_310_912, 1536, true, false, 5380],
-    ['LoRA of rank 8', 1_277_952, 1536, false, false, 3051],
-    ['small micro-batches', 122_310_912, 384, true, false, 3464],
-    ['NTP', 122_309_376, 768, false, false, 3737],
+    ['all weights', 122_310_912, 1024, true, false, 3209],
+    ['recomputed', 122_310_912, 1024, true, true, 2924],
+    ['NTP', 122_309_376, 512, true, false, 3026],
+    ['LoRA of rank 16', 2_556_672, 1024, true, false, 1976],
+    ['LoRA, recomputed', 2_556_672, 1024, true, true, 796],
+    ['LoRA, one large micro-batch', 2_556_672, 2688, false, false, 3523],
   ] as const)(
     'is within a tenth of what fine-tuning takes: %s',
     (_, trained, places, accumulates, recompute, measured) => {
       const { shape, parameters } = M100;
-      const step = { parameters, trained, places, accumulates, recompute, base: 500 * MIB };
+      const fused = trained >= parameters;
+      const weightBytes = fused ? 4 : 2;
+      const step = {
+        parameters,
+        weightBytes,
+        trained,
+        places,
+        accumulates,
+        recompute,
+        fused,
+        base: 350 * MIB,
+      } as const;
       expect(Math.abs(estimateMemory(shape, step).total / MIB / measured - 1)).toBeLessThan(0.1);
     },
   );

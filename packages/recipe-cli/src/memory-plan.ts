@@ -35,6 +35,8 @@ export interface StepShape {
   accumulates: boolean;
   /** Whether blocks keep only their inputs for the backward pass. */
   recompute: boolean;
+  /** Whether blocks are two fused ops each: those without adapters and biases, on a backend with these ops. */
+  fused: boolean;
   /** Tokens that long rows are worked through at once with `recompute`; absent where rows are no longer than that. */
   pieceTokens?: number;
   /** Bytes of Node.js, TensorFlow.js, compiled code and what the program holds besides. */
@@ -47,23 +49,26 @@ const POOL_OVERHEAD = 1.15;
 /**
  * Estimates the memory of training: weights, gradients, AdamW's two moments, float32, and what the backward pass holds.
  *
- * The forward pass of a block makes, per token, nine tensors of the residual's width (norms, query before and after
- * rotation, attention, projections, sums), three of the keys' and three of the feed-forward's. TensorFlow.js holds
- * the gradient of each until the pass ends, hence twice. With recomputation a block holds its input, and one block at
- * a time the rest; of long rows it also holds what attention gave, and the rest of it for one piece at a time. What one
- * block then holds of a whole row (queries, keys, values, output, their gradients, what attention packs) is measured.
+ * A fused block keeps, per token, four tensors of the residual's width (its input, that of its second half, queries and
+ * what attention gave), two of the keys' and two of the feed-forward's. Any other keeps nine, three and three: every
+ * input of an op. The backward pass frees what it has consumed, and holds gradients beside it; how much of a block that
+ * makes is measured. With recomputation a block holds its input, and one block at a time the rest; of long rows it also
+ * holds what attention gave, and the rest of it for one piece at a time. What one block then holds of a whole row
+ * (queries, keys, values, output, their gradients, what attention packs) is measured.
  */
 export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEstimate {
   const { parameters, weightBytes = 4, trained, places, accumulates, recompute, pieceTokens, base } = step;
-  const { hidden_size: hidden, num_hidden_layers: layers } = shape;
+  const { hidden_size: hidden, num_hidden_layers: layers, intermediate_size: feedForward } = shape;
   const keyValueWidth = shape.num_key_value_heads * shape.head_dim;
-  const block = 9 * hidden + 3 * keyValueWidth + 3 * shape.intermediate_size;
+  const single = 9 * hidden + 3 * keyValueWidth + 3 * feedForward;
+  const fused = 4 * hidden + 2 * keyValueWidth + 2 * feedForward;
+  const block = step.fused ? (recompute ? 2 : 1) * fused : 1.65 * single;
   const head = 3 * hidden;
   const floats =
     recompute && pieceTokens
       ? places * (2 * layers * hidden + head) +
-        Math.max(places * (11 * hidden + 8 * keyValueWidth), 2 * pieceTokens * block)
-      : places * (2 * (recompute ? layers * hidden + block : layers * block) + head);
+        Math.max(places * (11 * hidden + 8 * keyValueWidth), 2 * pieceTokens * single)
+      : places * ((recompute ? layers * hidden + block : layers * block) + head);
   const estimate = {
     weights: weightBytes * parameters,
     gradients: Math.round(4 * trained * (accumulates ? 2 : 1) * POOL_OVERHEAD),

@@ -28,6 +28,15 @@ describe('parseConfig', () => {
     expect(parseConfig(schema, { extra: {} }).extra).toEqual({ rank: 8 });
   });
 
+  it('a key that is null is none, but a known one', () => {
+    const none = { name: null, train: { max_steps: null, ratio: 0.5 }, extra: null };
+    expect(parseConfig(schema, none)).toEqual({ name: 'a', train: { max_steps: 10, ratio: 0.5 } });
+    // What YAML makes of {rank:8}, without the space.
+    expect(problems({ extra: { 'rank:8': null } })).toEqual([
+      'extra.rank:8: unknown key; did you mean rank?; allowed here: rank',
+    ]);
+  });
+
   it.each([
     [
       { train: { max_stps: 1 } },

@@ -11,9 +11,19 @@ type Issue = z.core.$ZodIssue;
  *   the likeliest correction
  */
 export function parseConfig<Schema extends z.ZodObject>(schema: Schema, input: unknown): z.output<Schema> {
-  const parsed = schema.safeParse(input);
+  const given = withoutNulls(schema, input, []);
+  const parsed = schema.safeParse(given);
   if (parsed.success) return parsed.data;
-  throw new ConfigurationError(parsed.error.issues.flatMap(describeIssue(schema, input)));
+  throw new ConfigurationError(parsed.error.issues.flatMap(describeIssue(schema, given)));
+}
+
+/** Without keys that are null, which is to have none; one that is not known stays, to be refused. */
+function withoutNulls(schema: z.ZodObject, input: unknown, path: string[]): unknown {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) return input;
+  const known = new Set(keysAt(schema, path));
+  const kept = Object.entries(input).filter(([key, value]) => value !== null || !known.has(key));
+  const entries = kept.map(([key, value]) => [key, path.length ? value : withoutNulls(schema, value, [key])]);
+  return Object.fromEntries(entries);
 }
 
 /** Collects what a schema cannot check: `path: got VALUE, expected …`. */

@@ -95,7 +95,8 @@ function mergeKeys(base: Layer, over: Layer): Layer {
   const merged: Layer = { ...base };
   for (const [key, value] of Object.entries(over)) {
     const inherited = Object.hasOwn(base, key) ? base[key] : undefined;
-    if (value === null) delete merged[key];
+    // Where there is nothing to take away, the schema says whether there is such a key.
+    if (value === null && Object.hasOwn(base, key)) delete merged[key];
     else define(merged, key, isLayer(value) ? mergeKeys(isLayer(inherited) ? inherited : {}, value) : value);
   }
   return merged;
