@@ -11,7 +11,7 @@ export { type DryRunPlan, dryRun, renderDryRun } from './dry-run.ts';
 export { isUserError } from './errors.ts';
 export { loadConfig } from './load-config.ts';
 export type { DataProgress } from './prepare-data.ts';
-export { type PretrainConfig, resolveConfig } from './resolve-config.ts';
+export { type ModelOrigin, type ModelShape, type PretrainConfig, resolveConfig } from './resolve-config.ts';
 export {
   type PretrainEvent,
   pretrain,

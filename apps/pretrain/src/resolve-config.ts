@@ -13,14 +13,14 @@ import { configSchema, type PretrainConfigInput } from './config.ts';
 type Parsed = z.output<typeof configSchema>;
 
 /** The shape of a fresh model; `vocab_size` is absent where it follows from the tokenizer. */
-type ModelShape = Omit<LlamaConfigInput, 'vocab_size'> & {
+export type ModelShape = Omit<LlamaConfigInput, 'vocab_size'> & {
   vocab_size?: number;
   max_position_embeddings: number;
   from?: undefined;
 };
 
 /** The folder of a model to train on. */
-interface ModelOrigin {
+export interface ModelOrigin {
   from: string;
   vocab_size?: undefined;
 }
