@@ -45,9 +45,9 @@ describe('the install script', () => {
     const output = build({ PATH: '/nonexistent', CXX: '' });
     expect(output.trim().split('\n')).toHaveLength(1);
     expect(output).toContain('no C++17 compiler found');
-    const answer = runProgram();
-    expect(answer).toContain('wasm: next best: native: the kernels are not built');
-    expect(answer).toContain(': 2');
+    expect(runProgram()).toMatch(
+      /^wasm: the fastest backend left \(.*native: the kernels are not built.*\): 2$/m,
+    );
   });
 
   it('with a compiler that fails says so in one line, and does not fail the installation', () => {
@@ -63,7 +63,7 @@ describe('the install script', () => {
 
   it('builds, is loaded, and does nothing the second time', () => {
     expect(build({})).toContain('built the native kernels');
-    expect(runProgram()).toContain('native: the fastest backend for a CPU: 2');
+    expect(runProgram()).toMatch(/^native: the fastest backend for a CPU.*: 2$/m);
     expect(build({})).toBe('');
   });
 });
