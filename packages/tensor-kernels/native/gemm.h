@@ -18,7 +18,7 @@ constexpr int MR = 6, NV = 2;
 constexpr int NR = NV * W;
 // Depth, rows and columns of a block: A's stays in the second-level cache, B's in the third. Deep blocks, since
 // every one of them reads and writes all of C.
-constexpr int64_t KC = 512, MC = 96, NC = 1536;
+constexpr int64_t KC = 768, MC = 48, NC = 1536;
 
 MEAP_INLINE float roundToBfloat16(float x) { return fromBfloat16((uint16_t)bfloat16Bits(x)); }
 MEAP_INLINE vf roundToBfloat16(vf x) {
