@@ -1,6 +1,7 @@
 /** TensorFlow.js kernels of the `native` backend: each checks what the addon needs, allocates outputs, calls it. */
 import * as tf from '@tensorflow/tfjs';
 import type { NativeBackend } from './native-backend.ts';
+import { registerKernels } from './register-kernels.ts';
 
 interface Call {
   backend: NativeBackend;
@@ -317,14 +318,5 @@ function elementwise(op: 'add' | 'multiply'): (call: Call) => tf.TensorInfo | un
 
 /** Adds this package's kernels to the `native` backend, over the JavaScript ones already there. */
 export function registerNativeKernels(): void {
-  const backendName = 'native';
-  for (const [kernelName, kernelFunc] of Object.entries(kernels)) {
-    tf.registerKernel({ kernelName, backendName, kernelFunc: kernelFunc as unknown as tf.KernelFunc });
-  }
-  for (const [kernelName, override] of Object.entries(overrides)) {
-    const fallback = tf.getKernel(kernelName, backendName).kernelFunc;
-    const kernelFunc: tf.KernelFunc = (call) => override(call as unknown as Call) ?? fallback(call);
-    tf.unregisterKernel(kernelName, backendName);
-    tf.registerKernel({ kernelName, backendName, kernelFunc });
-  }
+  registerKernels('native', kernels, overrides);
 }

@@ -338,11 +338,19 @@ interface Layout {
 
 const layoutOf = (D: number): Layout => ({ vector: D % 4 === 0, parts: Math.ceil(D / TILE) });
 
+/** Types of what every pass reads. */
+const attended = (type: 'vec4<f32>' | 'f32', hasSegments: boolean): Kernel['reads'] => ({
+  q: type,
+  k: type,
+  v: type,
+  ...(hasSegments && { segments: 'vec2<i32>' }),
+});
+
 function forwardKernel(layout: Layout, hasSegments: boolean, keepsSums: boolean): Kernel {
   const type = layout.vector ? 'vec4<f32>' : 'f32';
   return {
     key: `Attention_${Number(layout.vector)}${layout.parts}_${Number(hasSegments)}_${Number(keepsSums)}`,
-    reads: { q: type, k: type, v: type, ...(hasSegments && { segments: 'vec2<i32>' }) },
+    reads: attended(type, hasSegments),
     writes: { out: type, ...(keepsSums && { logSumExp: 'f32' }) },
     uniforms: SIZES,
     code: `${workgroupMemory}
@@ -400,14 +408,7 @@ function queryGradientKernel(layout: Layout, hasSegments: boolean): Kernel {
   const type = layout.vector ? 'vec4<f32>' : 'f32';
   return {
     key: `AttentionQueryGrad_${Number(layout.vector)}${layout.parts}_${Number(hasSegments)}`,
-    reads: {
-      q: type,
-      k: type,
-      v: type,
-      dy: type,
-      stats: 'vec2<f32>',
-      ...(hasSegments && { segments: 'vec2<i32>' }),
-    },
+    reads: { ...attended(type, hasSegments), dy: type, stats: 'vec2<f32>' },
     writes: { dq: type },
     uniforms: SIZES,
     code: `${workgroupMemory}
@@ -445,14 +446,7 @@ function keyGradientKernel(layout: Layout, hasSegments: boolean): Kernel {
   const type = layout.vector ? 'vec4<f32>' : 'f32';
   return {
     key: `AttentionKeyGrad_${Number(layout.vector)}${layout.parts}_${Number(hasSegments)}`,
-    reads: {
-      q: type,
-      k: type,
-      v: type,
-      dy: type,
-      stats: 'vec2<f32>',
-      ...(hasSegments && { segments: 'vec2<i32>' }),
-    },
+    reads: { ...attended(type, hasSegments), dy: type, stats: 'vec2<f32>' },
     writes: { dk: type, dv: type },
     uniforms: SIZES,
     code: `${workgroupMemory}

@@ -1,5 +1,6 @@
 /** TensorFlow.js kernels of the `webgpu` backend: each allocates outputs and records WGSL. */
 import * as tf from '@tensorflow/tfjs';
+import { registerKernels } from '../register-kernels.ts';
 import {
   ATTENTION_WORKGROUP_BYTES,
   type AttentionSizes,
@@ -118,15 +119,6 @@ const overrides: Record<string, (call: Call) => tf.TensorInfo | undefined> = {
 
 /** Adds this package's kernels to the `webgpu` backend; those that a device has no room for are left out. */
 export function registerWebgpuKernels(limits: GPUSupportedLimits): void {
-  const backendName = 'webgpu';
   const fitting = limits.maxComputeWorkgroupStorageSize >= ATTENTION_WORKGROUP_BYTES ? attentionKernels : {};
-  for (const [kernelName, kernelFunc] of Object.entries({ ...kernels, ...fitting })) {
-    tf.registerKernel({ kernelName, backendName, kernelFunc: kernelFunc as unknown as tf.KernelFunc });
-  }
-  for (const [kernelName, override] of Object.entries(overrides)) {
-    const fallback = tf.getKernel(kernelName, backendName).kernelFunc;
-    const kernelFunc: tf.KernelFunc = (call) => override(call as unknown as Call) ?? fallback(call);
-    tf.unregisterKernel(kernelName, backendName);
-    tf.registerKernel({ kernelName, backendName, kernelFunc });
-  }
+  registerKernels('webgpu', { ...kernels, ...fitting }, overrides);
 }
