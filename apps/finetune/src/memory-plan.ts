@@ -1,5 +1,5 @@
 /** Whether a fine-tuning run fits this machine, before any weight is loaded. */
-import type { LlamaConfig } from '@meap/llama-model';
+import { fusesBlocks, type LlamaConfig } from '@meap/llama-model';
 import { estimateMemory, type MemoryPlan, planMemory, type StepShape } from '@meap/recipe-cli';
 
 /** A step, and what could be changed about it. */
@@ -18,8 +18,7 @@ const BASE_BYTES = 350 * 1024 * 1024;
 /** Estimates the memory of fine-tuning. */
 export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPlan {
   const headBytes = step.copiesHead ? 4 * model.vocab_size * model.hidden_size : 0;
-  // Adapters and Qwen2's biases stand between the products that are one op otherwise.
-  const fused = step.trained >= step.parameters && model.model_type !== 'qwen2';
+  const fused = step.trained >= step.parameters && fusesBlocks(model);
   const estimate = estimateMemory(model, { ...step, fused, base: BASE_BYTES + headBytes });
   const remedies = [
     ...(step.trained < step.parameters ? [] : ['lora']),

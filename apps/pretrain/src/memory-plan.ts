@@ -1,4 +1,4 @@
-import { countParameters, type LlamaConfig, PIECE_TOKENS } from '@meap/llama-model';
+import { countParameters, fusesBlocks, type LlamaConfig, PIECE_TOKENS } from '@meap/llama-model';
 import { estimateMemory, type MemoryPlan, planMemory } from '@meap/recipe-cli';
 import type { PretrainConfig } from './resolve-config.ts';
 
@@ -16,7 +16,7 @@ export function planPretraining({ train }: PretrainConfig, model: LlamaConfig): 
     places: micro_batch_size * sequence_length,
     accumulates: micro_batch_size < global_batch_size,
     recompute,
-    fused: model.model_type !== 'qwen2',
+    fused: fusesBlocks(model),
     pieceTokens: sequence_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
   });
   return planMemory(estimate, memory_limit_gib, [

@@ -1,4 +1,5 @@
 export { type AttentionBlock, attentionMaps } from './attention-maps.ts';
+export { fusesBlocks } from './block.ts';
 export { type LoadLlamaOptions, loadLlama, type SaveLlamaOptions, saveLlama } from './checkpoint.ts';
 export {
   type LlamaConfig,
