@@ -63,7 +63,7 @@ describe('model', () => {
 
   it('rows beyond its context', async () => {
     expect(await complaint(...set('train.max_length=129'))).toMatch(
-      /^meap-finetune: train\.max_length: got 129, expected at most 128, the max_position_embeddings of DIR/,
+      /^meap-finetune: train\.max_length: got 129, expected at most 128, the context of DIR/,
     );
   });
 

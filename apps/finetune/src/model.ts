@@ -4,6 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   addLora,
+  contextLengthOf,
   growVocabulary,
   Llama,
   type LlamaConfig,
@@ -46,15 +47,15 @@ export interface ModelParts {
 /**
  * Reads config, tokenizer and chat template of the model to fine-tune; no weights.
  *
- * @throws ConfigurationError for rows beyond the model's context; ConfigError, TokenizerError, TemplateError; TemplateError also where the tokenizer has more ids than the
- *   model has embeddings
+ * @throws ConfigurationError for rows beyond the model's context; ConfigError, TokenizerError, TemplateError;
+ *   TemplateError also where the tokenizer has more ids than the model has embeddings
  */
 export function loadModelParts({ model, data, masking, train }: FinetuneConfig): ModelParts {
   const config = readModelConfig(model.path);
-  if (train.max_length > config.max_position_embeddings) {
+  const context = contextLengthOf(config);
+  if (train.max_length > context) {
     throw new ConfigurationError([
-      `train.max_length: got ${train.max_length}, expected at most ${config.max_position_embeddings}, ` +
-        `the max_position_embeddings of ${model.path}`,
+      `train.max_length: got ${train.max_length}, expected at most ${context}, the context of ${model.path}`,
     ]);
   }
   const plain = loadTokenizer(model.path);
