@@ -173,7 +173,7 @@ napi_value start(napi_env env, napi_callback_info) {
   napi_value name;
   napi_create_string_utf8(env, "mpi", NAPI_AUTO_LENGTH, &name);
   napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr, settle, &settled);
-  // Outstanding operations keep the process alive through their references below, an idle connection does not.
+  // An idle connection does not keep the process; outstanding operations do, through hold().
   napi_unref_threadsafe_function(env, settled);
   std::thread(work).detach();
   std::unique_lock<std::mutex> lock(mutex);

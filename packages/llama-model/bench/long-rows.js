@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util';
 import { adamW, describeBackend, setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { createLlama, flopsPerToken, presets } from '../dist/index.js';
+import { ADAM } from './adam.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -21,15 +22,6 @@ const { values: options } = parseArgs({
     length: { type: 'string' },
   },
 });
-
-const ADAM = {
-  beta1: 0.9,
-  beta2: 0.95,
-  epsilon: 1e-8,
-  weightDecay: 0,
-  gradientScale: 1e-3,
-  learningRate: 1e-4,
-};
 
 function step(length) {
   const window = options.window && { model_type: 'mistral', sliding_window: Number(options.window) };

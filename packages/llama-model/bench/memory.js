@@ -12,6 +12,7 @@ import { parseArgs } from 'node:util';
 import { adamW, describeBackend, setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { addLora, countParameters, createLlama, loadLlama, presets, saveLlama } from '../dist/index.js';
+import { ADAM } from './adam.js';
 
 const { values: options } = parseArgs({
   options: {
@@ -24,15 +25,6 @@ const { values: options } = parseArgs({
     directory: { type: 'string' },
   },
 });
-
-const ADAM = {
-  beta1: 0.9,
-  beta2: 0.95,
-  epsilon: 1e-8,
-  weightDecay: 0,
-  gradientScale: 1e-3,
-  learningRate: 1e-4,
-};
 
 /** Three AdamW steps on random ids. */
 function train(model, recompute) {
