@@ -129,13 +129,13 @@ async function startPyTorch(numThreads) {
   };
 }
 
-/** Median seconds of a few runs after one to warm up; a GPU is given several at once, so that waiting hides nothing. */
-async function time({ inputs, run, flop }) {
-  const repeats = flop > 1e11 ? 3 : 7;
+/** Median seconds of a run after one to warm up; a GPU is given several at once, so that waiting hides nothing. */
+async function time({ inputs, run }) {
   const tensors = inputs();
   const seconds = [];
   let atOnce = 1;
-  for (let i = 0; i <= repeats + 1; i++) {
+  let [runs, total] = [0, 0];
+  while (seconds.length < 3 || (total < 0.5 && seconds.length < 50)) {
     const started = performance.now();
     for (let j = 0; j < atOnce; j++) {
       const first = tf.tidy(() => [run(...tensors)].flat()[0].flatten().slice([0], [1]));
@@ -144,11 +144,17 @@ async function time({ inputs, run, flop }) {
       first.dispose();
     }
     const each = (performance.now() - started) / 1000 / atOnce;
-    if (i > 1) seconds.push(each);
-    else if (!isNative) atOnce = Math.max(1, Math.min(50, Math.round(0.1 / each)));
+    runs += 1;
+    if (runs === 1) continue;
+    if (runs === 2 && !isNative) {
+      atOnce = Math.max(1, Math.min(50, Math.round(0.1 / each)));
+      continue;
+    }
+    total += each * atOnce;
+    seconds.push(each);
   }
   tf.dispose(tensors);
-  return seconds.sort((a, b) => a - b)[Math.floor(repeats / 2)];
+  return seconds.sort((a, b) => a - b)[Math.floor(seconds.length / 2)];
 }
 
 const pyTorch = isNative ? await startPyTorch(Number(/(\d+) thread/.exec(device)[1])) : undefined;

@@ -61,19 +61,19 @@ struct AttentionShape {
 
 // B operand panels over keys, contracted over the head: [keyPanel][D][NR].
 void packKeysAcross(const AttentionShape &s, const float *head, float *packed) {
-  pack<NR, false>(head, s.G * s.D, 1, s.S, s.D, packed);
+  pack<NR, false>(head, s.G * s.D, 1, s.S, s.D, packed, NR * s.D);
 }
 // B operand panels over the head, contracted over keys or queries: [headPanel][padded length][NR].
 void packLengthwise(const AttentionShape &s, const float *head, int64_t stride, int64_t length, int64_t padded,
                     float scale, float *packed) {
   for (int64_t p = 0; p < s.headPanels; p++) {
-    pack<NR, false>(head + p * NR, 1, stride, least(NR, s.D - p * NR), length, packed + p * padded * NR, scale);
+    pack<NR, false>(head + p * NR, 1, stride, least(NR, s.D - p * NR), length, packed + p * padded * NR, NR * padded, scale);
   }
 }
 // A operand panels of one tile: [rowPanel][depth][MR].
 void packTile(const float *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
               float *packed, float scale = 1.0f) {
-  pack<MR, false>(source, laneStride, depthStride, lanes, depth, packed, scale);
+  pack<MR, false>(source, laneStride, depthStride, lanes, depth, packed, MR * depth, scale);
 }
 
 // Scores of a tile: rows of a against columns of b, over the head. Panels that no query sees are left untouched.

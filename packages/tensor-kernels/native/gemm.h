@@ -1,6 +1,7 @@
 // Matrix products after BLIS (Van Zee & van de Geijn 2015): both operands packed into panels, a register kernel
 // over them. A's panels are [k][MR], B's [k][NR].
 #pragma once
+#include <numeric>
 #include "simd.h"
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
@@ -36,47 +37,93 @@ MEAP_INLINE void storeLanes(float *to, int i0, V x) {
 MEAP_INLINE float toFloat(float x) { return x; }
 MEAP_INLINE float toFloat(uint16_t bits) { return fromBfloat16(bits); }
 
+// The first FIRST lanes of one vector and the others of another.
+template <int FIRST, int... J>
+MEAP_INLINE vf joined(vf a, vf b, std::integer_sequence<int, J...>) {
+  return __builtin_shufflevector(a, b, (J < FIRST ? J : W + J)...);
+}
+// Packs as many rows of LANES numbers as fill whole vectors, vector by vector: an end of one row and the start of the
+// next, which is read from before its start for its lanes to be in place.
+template <int LANES, bool ROUND, int V = 0, class T>
+MEAP_INLINE void packRows(const T *from, int64_t depthStride, float *to, float scale) {
+  constexpr int row = V * W / LANES, offset = V * W % LANES, first = LANES - offset < W ? LANES - offset : W;
+  vf x = load(from + row * depthStride + offset);
+  if constexpr (first < W) {
+    x = joined<first>(x, load(from + (row + 1) * depthStride - first), std::make_integer_sequence<int, W>());
+  }
+  x *= scale;
+  store(to + V * W, ROUND ? roundToBfloat16(x) : x);
+  if constexpr ((V + 1) * W % LANES != 0) packRows<LANES, ROUND, V + 1>(from, depthStride, to, scale);
+}
+
 // Packs rows that lie along the lanes: all panels step by step, so that memory is read in whole rows.
 template <int LANES, bool ROUND, class T>
-void packAlongLanes(const T *source, int64_t depthStride, int64_t lanes, int64_t depth, float *panels, float scale) {
+void packAlongLanes(const T *source, int64_t depthStride, int64_t lanes, int64_t depth, float *panels,
+                    int64_t panelStride, float scale) {
   auto value = [&](T x) { return ROUND ? roundToBfloat16(toFloat(x) * scale) : toFloat(x) * scale; };
   constexpr int64_t lineOf = 64 / sizeof(T), ahead = 8;
-  for (int64_t k = 0; k < depth; k++) {
+  constexpr int64_t rows = W / std::gcd(LANES, W);
+  for (int64_t k = 0; k < depth; k += rows) {
     const T *__restrict from = source + k * depthStride;
-    for (int64_t i = 0; i < lanes; i += lineOf) __builtin_prefetch(from + ahead * depthStride + i);
-    int64_t i0 = 0;
-    for (; i0 + LANES <= lanes; i0 += LANES) {
-      float *__restrict to = panels + i0 * depth + k * LANES;
-      for (int i = 0; i < LANES; i++) to[i] = value(from[i0 + i]);
+    const int64_t here = least(rows, depth - k);
+    for (int64_t row = ahead; row < ahead + here; row++) {
+      for (int64_t i = 0; i < lanes; i += lineOf) __builtin_prefetch(from + row * depthStride + i);
     }
-    if (i0 == lanes) continue;
-    float *to = panels + i0 * depth + k * LANES;
-    for (int i = 0; i < LANES; i++) to[i] = i0 + i < lanes ? value(from[i0 + i]) : 0.0f;
+    for (int64_t i0 = 0; i0 < lanes; i0 += LANES) {
+      float *__restrict to = panels + i0 / LANES * panelStride + k * LANES;
+      if (here == rows && i0 + LANES <= lanes) {
+        packRows<LANES, ROUND>(from + i0, depthStride, to, scale);
+        continue;
+      }
+      for (int64_t row = 0; row < here; row++) {
+        for (int i = 0; i < LANES; i++) {
+          to[row * LANES + i] = i0 + i < lanes ? value(from[row * depthStride + i0 + i]) : 0.0f;
+        }
+      }
+    }
   }
 }
 
-// Packs `lanes` lanes × `depth` steps into panels [depth][LANES], one behind the other, the last padded with zeros:
+// Transposes squares of 4 × 4 side by side.
+MEAP_INLINE void transposeSquares(vf *rows) {
+  constexpr auto lanes = std::make_integer_sequence<int, W>();
+  exchange<2>(rows[0], rows[2], lanes);
+  exchange<2>(rows[1], rows[3], lanes);
+  exchange<1>(rows[0], rows[1], lanes);
+  exchange<1>(rows[2], rows[3], lanes);
+}
+
+// Packs `lanes` lanes × `depth` steps into panels [depth][LANES], panelStride apart, the last padded with zeros:
 // element (lane, k) is source[lane * laneStride + k * depthStride], one of the strides being 1.
 template <int LANES, bool ROUND, class T>
 void pack(const T *source, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth, float *panels,
-          float scale = 1.0f) {
-  if (laneStride == 1) return packAlongLanes<LANES, ROUND>(source, depthStride, lanes, depth, panels, scale);
+          int64_t panelStride, float scale = 1.0f) {
+  if (laneStride == 1) {
+    return packAlongLanes<LANES, ROUND>(source, depthStride, lanes, depth, panels, panelStride, scale);
+  }
   auto value = [&](T x) { return ROUND ? roundToBfloat16(toFloat(x) * scale) : toFloat(x) * scale; };
-  for (int64_t lane = 0; lane < lanes; lane += LANES, source += LANES * laneStride, panels += LANES * depth) {
+  for (int64_t lane = 0; lane < lanes; lane += LANES, source += LANES * laneStride, panels += panelStride) {
     const int64_t here = least(LANES, lanes - lane);
-    // Each lane is a row: squares of W lanes and W steps are turned in registers.
+    // Each lane is a row: squares of 4 lanes and 4 steps are turned in registers, as many side by side as a vector holds.
     int64_t k = 0;
     for (; k + W <= depth; k += W) {
-      for (int i0 = 0; i0 < LANES; i0 += W) {
-        vf rows[W];
-#pragma GCC unroll 16
-        for (int i = 0; i < W; i++) {
+#pragma GCC unroll 8
+      for (int i0 = 0; i0 < LANES; i0 += 4) {
+        vf rows[4];
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
           rows[i] = i0 + i < here ? load(source + (i0 + i) * laneStride + k) * scale : vf{};
           if (ROUND) rows[i] = roundToBfloat16(rows[i]);
         }
-        transpose(rows);
-#pragma GCC unroll 16
-        for (int i = 0; i < W; i++) storeLanes<LANES>(panels + (k + i) * LANES, i0, rows[i]);
+        transposeSquares(rows);
+#pragma GCC unroll 4
+        for (int step = 0; step < 4; step++) {
+#pragma GCC unroll 4
+          for (int square = 0; square < W / 4; square++) {
+            memcpy(panels + (k + square * 4 + step) * LANES + i0, (const float *)&rows[step] + square * 4,
+                   LANES - i0 < 4 ? LANES % 4 * 4 : 16);
+          }
+        }
       }
     }
     for (; k < depth; k++) {
@@ -239,11 +286,18 @@ __attribute__((noinline)) void registerKernelPairs(int64_t pairs, const uint32_t
 }
 #endif
 
+// A line more than a panel needs: were panels whole pages apart, as many steps make them, they would fall on the same
+// lines of the first-level cache.
+template <int LANES>
+constexpr int64_t panelStride(int64_t depth) {
+  return LANES * depth + 16;
+}
+
 // How panels are packed and multiplied at one precision.
 struct Float32Panels {
   template <int LANES, class T>
   static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
-    ::pack<LANES, false>(s, ls, ds, lanes, depth, p);
+    ::pack<LANES, false>(s, ls, ds, lanes, depth, p, panelStride<LANES>(depth));
   }
   static void multiply(int64_t depth, const float *a, const float *b, float *c, const float *plus, int64_t ldc,
                        int64_t rows, int64_t cols) {
@@ -256,7 +310,7 @@ struct Bfloat16Panels {
   template <int LANES, class T>
   static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
     for (int64_t i = 0; i < lanes; i += LANES) {
-      packPairs<LANES>(s + i * ls, ls, ds, least(LANES, lanes - i), depth, (uint32_t *)p + i * panelDepth(depth));
+      packPairs<LANES>(s + i * ls, ls, ds, least(LANES, lanes - i), depth, (uint32_t *)p + i / LANES * panelStride<LANES>(panelDepth(depth)));
     }
   }
   static void multiply(int64_t depth, const float *a, const float *b, float *c, const float *plus, int64_t ldc,
@@ -268,7 +322,7 @@ struct Bfloat16Panels {
   // The same rounding without the instruction: inputs to bfloat16, sums in float32.
   template <int LANES, class T>
   static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
-    ::pack<LANES, true>(s, ls, ds, lanes, depth, p);
+    ::pack<LANES, true>(s, ls, ds, lanes, depth, p, panelStride<LANES>(depth));
   }
   static void multiply(int64_t depth, const float *a, const float *b, float *c, const float *plus, int64_t ldc,
                        int64_t rows, int64_t cols) {
@@ -342,25 +396,36 @@ void gemmPacked(const meap::Gemm &g) {
     const int64_t cols = least(NC, g.N - n0), colPanels = (cols + NR - 1) / NR;
     for (int64_t k0 = 0; k0 < g.K; k0 += kc) {
       const int64_t depth = least(kc, g.K - k0), panelDepth = Panels::panelDepth(depth);
-      float *packedB = (float *)meap::scratch(0, colPanels * NR * panelDepth * 4);
-      parallel((colPanels + 7) / 8, [&](int64_t task) {
-        const int64_t j0 = task * 8 * NR, lanes = least(8 * NR, cols - j0);
+      const int64_t strideA = panelStride<MR>(panelDepth), strideB = panelStride<NR>(panelDepth);
+      float *packedB = (float *)meap::scratch(0, colPanels * strideB * 4);
+      const int64_t taskPanels = most(1, least(8, colPanels / (2 * meap::threadCount())));
+      parallel((colPanels + taskPanels - 1) / taskPanels, [&](int64_t task) {
+        const int64_t j0 = task * taskPanels * NR, lanes = least(taskPanels * NR, cols - j0);
         const meap::Matrix b = g.b.from((n0 + j0) * bLane + k0 * bDepth);
-        float *panels = packedB + j0 * panelDepth;
+        float *panels = packedB + task * taskPanels * strideB;
         if (b.floats) Panels::template pack<NR>(b.floats, bLane, bDepth, lanes, depth, panels);
         else Panels::template pack<NR>(b.halves, bLane, bDepth, lanes, depth, panels);
       });
-      const int64_t rowBlocks = (g.M + MC - 1) / MC;
-      const int64_t splits = least(colPanels, most(1, 4 * meap::threadCount() / rowBlocks));
+      // Whole blocks, as many for every thread, then what is left in equal parts.
+      const int64_t threads = meap::threadCount(), rowPanels = (g.M + MR - 1) / MR, blockPanels = MC / MR;
+      const int64_t wholeBlocks = rowPanels / (blockPanels * threads) * threads;
+      const int64_t rest = rowPanels - wholeBlocks * blockPanels, parts = least(rest, threads);
+      const int64_t rowBlocks = wholeBlocks + parts;
+      const auto firstRow = [&](int64_t block) {
+        const int64_t part = block - wholeBlocks;
+        return MR * (part <= 0 ? block * blockPanels : wholeBlocks * blockPanels + rest * part / parts);
+      };
+      const int64_t splits = least(colPanels, most(1, 4 * threads / rowBlocks));
       const float *plus = k0 > 0 ? g.c : g.plus;
       parallel(rowBlocks * splits, [&](int64_t task) {
-        const int64_t m0 = task / splits * MC, rows = least(MC, g.M - m0), split = task % splits;
-        float *packedA = (float *)meap::scratch(1, MC * panelDepth * 4);
+        const int64_t block = task / splits, split = task % splits, m0 = firstRow(block);
+        const int64_t rows = least(g.M, firstRow(block + 1)) - m0;
+        float *packedA = (float *)meap::scratch(1, blockPanels * strideA * 4);
         Panels::template pack<MR>(g.a + m0 * aLane + k0 * aDepth, aLane, aDepth, rows, depth, packedA);
         for (int64_t p = colPanels * split / splits; p < colPanels * (split + 1) / splits; p++) {
           for (int64_t i = 0; i < rows; i += MR) {
             const int64_t at = (m0 + i) * g.ldc + n0 + p * NR;
-            Panels::multiply(depth, packedA + i * panelDepth, packedB + p * NR * panelDepth, g.c + at,
+            Panels::multiply(depth, packedA + i / MR * strideA, packedB + p * strideB, g.c + at,
                              plus ? plus + at : nullptr, g.ldc, least(MR, rows - i), least(NR, cols - p * NR));
           }
         }
