@@ -18,7 +18,7 @@ const BASE_BYTES = 350 * 1024 * 1024;
 /** Estimates the memory of fine-tuning. */
 export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPlan {
   const headBytes = step.copiesHead ? 4 * model.vocab_size * model.hidden_size : 0;
-  const fused = step.trained >= step.parameters && fusesBlocks(model);
+  const fused = step.trained >= step.parameters && fusesBlocks();
   const estimate = estimateMemory(model, { ...step, fused, base: BASE_BYTES + headBytes });
   const remedies = [
     ...(step.trained < step.parameters ? [] : ['lora']),

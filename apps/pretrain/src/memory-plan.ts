@@ -16,7 +16,7 @@ export function planPretraining({ train }: PretrainConfig, model: LlamaConfig): 
     places: micro_batch_size * sequence_length,
     accumulates: micro_batch_size < global_batch_size,
     recompute,
-    fused: fusesBlocks(model),
+    fused: fusesBlocks(),
     pieceTokens: sequence_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
   });
   return planMemory(estimate, memory_limit_gib, [

@@ -48,40 +48,42 @@ export interface BlockContext {
 
 /** One transformer block: what comes before attention and after it looks at one token at a time. */
 export function block(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor3D {
-  if (isPlain(context)) return plainBlock(x_BTE as tf.Tensor3D, context);
+  const { adapter, frozen, caches, onAttention, keep } = context;
+  // Fused ops, whose gradients are faster and keep less, where the weights are alone and rows not worked through in pieces.
+  const fuses = !adapter && !frozen && !keep;
+  if (fuses && caches.length === 0 && !onAttention) {
+    return fusedFeedForward(fusedAttention(x_BTE as tf.Tensor3D, context), context);
+  }
   const out_BTHD = selfAttention(x_BTE, context);
   const [B, T, H, D] = out_BTHD.shape;
   const rows = [x_BTE, out_BTHD.reshape([B, T, H * D])];
-  return perToken(afterAttention, rows, ['self_attn.o_proj', 'post_attention_layernorm', 'mlp'], context);
-}
-
-/** Whether a block is the weights' own, without adapters, biases, caches, onlookers or pieces: what pre-training runs. */
-function isPlain({ tensors, adapter, frozen, caches, onAttention, keep }: BlockContext): boolean {
-  const isAlone = !adapter && !frozen && caches.length === 0 && !onAttention && !keep;
-  return isAlone && !tensors.has('self_attn.q_proj.bias');
+  if (fuses) return fusedFeedForward(afterAttention(rows, context), context);
+  const toEnd = (rows: tf.Tensor[], context: BlockContext) =>
+    feedForward(afterAttention(rows, context), context);
+  return perToken(toEnd, rows, ['self_attn.o_proj', 'post_attention_layernorm', 'mlp'], context);
 }
 
 /**
- * Whether training all weights of such a model runs blocks of fused ops on the current backend, which hold about half of
+ * Whether training all weights of a model runs blocks of fused ops on the current backend, which hold about half of
  * what single ops hold.
  */
-export function fusesBlocks({ model_type }: Pick<LlamaConfig, 'model_type'>): boolean {
-  // Qwen2's biases stand between the products that are one op otherwise.
-  return describeBackend().name === 'native' && model_type !== 'qwen2';
+export function fusesBlocks(): boolean {
+  return describeBackend().name === 'native';
 }
 
-/** The same block of two fused ops, whose gradients are faster and keep less. */
-function plainBlock(x_BTE: tf.Tensor3D, { tensors, config, rotary, layer }: BlockContext): tf.Tensor3D {
-  const weight = (name: string) => tensors.get(`${name}.weight`) as tf.Tensor2D;
-  const normWeight = (name: string) => tensors.get(`${name}.weight`) as tf.Tensor1D;
-  const attentionWeights = {
-    norm_E: normWeight('input_layernorm'),
-    q_OE: weight('self_attn.q_proj'),
-    k_OE: weight('self_attn.k_proj'),
-    v_OE: weight('self_attn.v_proj'),
-    o_EO: weight('self_attn.o_proj'),
+function fusedAttention(x_BTE: tf.Tensor3D, { tensors, config, rotary, layer }: BlockContext): tf.Tensor3D {
+  const matrix = (name: string) => tensors.get(`self_attn.${name}_proj.weight`) as tf.Tensor2D;
+  const bias = (name: string) => tensors.get(`self_attn.${name}_proj.bias`) as tf.Tensor1D | undefined;
+  const [q, k, v] = ['q', 'k', 'v'].map(bias);
+  const weights = {
+    norm_E: tensors.get('input_layernorm.weight') as tf.Tensor1D,
+    q_OE: matrix('q'),
+    k_OE: matrix('k'),
+    v_OE: matrix('v'),
+    o_EO: matrix('o'),
+    biases: q && k && v && { q, k, v },
   };
-  const h_BTE = residualAttention(x_BTE, attentionWeights, {
+  return residualAttention(x_BTE, weights, {
     epsilon: config.rms_norm_eps,
     cos: rotary[0],
     sin: rotary[1],
@@ -90,13 +92,17 @@ function plainBlock(x_BTE: tf.Tensor3D, { tensors, config, rotary, layer }: Bloc
     prefixIds: tensors.get('prefixIds') as tf.Tensor2D | undefined,
     window: attentionWindow(config, layer),
   });
-  const feedForwardWeights = {
-    norm_E: normWeight('post_attention_layernorm'),
-    gate_FE: weight('mlp.gate_proj'),
-    up_FE: weight('mlp.up_proj'),
-    down_EF: weight('mlp.down_proj'),
+}
+
+function fusedFeedForward(h_BTE: tf.Tensor3D, { tensors, config }: BlockContext): tf.Tensor3D {
+  const matrix = (name: string) => tensors.get(`mlp.${name}_proj.weight`) as tf.Tensor2D;
+  const weights = {
+    norm_E: tensors.get('post_attention_layernorm.weight') as tf.Tensor1D,
+    gate_FE: matrix('gate'),
+    up_FE: matrix('up'),
+    down_EF: matrix('down'),
   };
-  return residualFeedForward(h_BTE, feedForwardWeights, config.rms_norm_eps);
+  return residualFeedForward(h_BTE, weights, config.rms_norm_eps);
 }
 
 /** Grouped-query causal attention with rotary positions, through the cache if there is one. */
@@ -150,9 +156,13 @@ function queriesKeysValues(x_BTE: tf.Tensor, context: BlockContext): tf.Tensor4D
   );
 }
 
-/** The rest of a block: output projection and feed-forward layer, each with its residual. */
+/** Output projection of attention with its residual. */
 function afterAttention([x_BTE, out_BTE]: tf.Tensor[], context: BlockContext): tf.Tensor3D {
-  const h_BTE = add(x_BTE, project(out_BTE, 'self_attn.o_proj', context));
+  return add(x_BTE, project(out_BTE, 'self_attn.o_proj', context)) as tf.Tensor3D;
+}
+
+/** Feed-forward layer with its residual. */
+function feedForward(h_BTE: tf.Tensor3D, context: BlockContext): tf.Tensor3D {
   const m_BTE = norm(h_BTE, 'post_attention_layernorm', context);
   const gate_BTF = project(m_BTE, 'mlp.gate_proj', context);
   const up_BTF = project(m_BTE, 'mlp.up_proj', context);

@@ -148,12 +148,12 @@ describe.each(backends)('LoRA on %s', (backend) => {
     const row = Array.from({ length: 40 }, (_, i) => i);
     const passes = async (options: ForwardOptions) => {
       let kept = 0;
-      const before = tf.memory().numDataBuffers;
+      const before = tf.memory().numBytes;
       const profile = await tf.profile(() => {
         tf.tidy(() => {
           tf.variableGrads(() => {
             const { sum } = model.loss(tokens([row]), tokens([row]), undefined, options);
-            kept = tf.memory().numDataBuffers - before;
+            kept = tf.memory().numBytes - before;
 
             return sum;
           }, [...model.trainable.values()]);
@@ -164,14 +164,14 @@ describe.each(backends)('LoRA on %s', (backend) => {
       return { kept, shapes: new Set(computed.flatMap((kernel) => kernel.outputShapes.map(String))) };
     };
     const weightShapes = ['36,36', '12,36', '110,36', '36,110'];
-    // Shown its attention, a model without adapters takes the ops that one with them takes.
+    // Shown its attention, a model without adapters takes more of the single ops that one with them takes.
     const full = await passes({ onAttention: () => undefined });
     expect([...full.shapes]).toEqual(expect.arrayContaining(weightShapes));
     addLora(model, { rank: 2, seed: 0, targetModules: ['q_proj', 'v_proj'] });
     for (const recompute of [false, true]) {
       const { kept, shapes } = await passes({ recompute });
       expect([...shapes].filter((shape) => weightShapes.includes(shape))).toEqual([]);
-      // Fewer buffers in spite of the adapters' own: what only a weight's gradient reads is gone.
+      // Less in spite of the adapters' own: what only a weight's gradient reads is gone.
       expect(kept).toBeLessThan(full.kept);
     }
     model.dispose();

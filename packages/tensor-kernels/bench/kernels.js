@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * Achieved GFLOP/s of the kernels that bound a training step, against the measured multiply-add peak, and on `native`
- * PyTorch on the same work in the same run, where a Python with it is found (`MEAP_PYTHON`, else `python3`):
+ * the same work in the same run elsewhere: products in tfjs-wasm; all in PyTorch and products in ONNX Runtime, where a
+ * Python with them is found (`MEAP_PYTHON`, else `python3`):
  * `pnpm bench:kernels [--backend webgpu] [--only attention] [--json]`.
  */
 import { spawn } from 'node:child_process';
@@ -109,18 +110,18 @@ function cases() {
   ].filter(({ name }) => name.includes(options.only));
 }
 
-/** PyTorch in a process of its own, or undefined where there is none. */
-async function startPyTorch(numThreads) {
-  const script = fileURLToPath(new URL('torch_kernels.py', import.meta.url));
+/** PyTorch and ONNX Runtime in a process of their own, or undefined where there is no Python with either. */
+async function startPeers(numThreads) {
+  const script = fileURLToPath(new URL('peers.py', import.meta.url));
   const child = spawn(process.env.MEAP_PYTHON ?? 'python3', [script, String(numThreads)], {
     stdio: ['pipe', 'pipe', 'ignore'],
   });
   child.on('error', () => undefined);
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const version = await lines.next();
-  if (version.done) return undefined;
+  const versions = await lines.next();
+  if (versions.done) return undefined;
   return {
-    version: JSON.parse(version.value),
+    versions: JSON.parse(versions.value),
     async time(work) {
       child.stdin.write(`${JSON.stringify(work)}\n`);
       return JSON.parse((await lines.next()).value);
@@ -157,28 +158,39 @@ async function time({ inputs, run }) {
   return seconds.sort((a, b) => a - b)[Math.floor(seconds.length / 2)];
 }
 
-const pyTorch = isNative ? await startPyTorch(Number(/(\d+) thread/.exec(device)[1])) : undefined;
+const peers = isNative ? await startPeers(Number(/(\d+) thread/.exec(device)[1])) : undefined;
 const rows = [];
 for (const item of cases()) {
   const row = { name: item.name };
+  const rounded = (seconds) => {
+    const rate = item.flop / seconds / 1e9;
+    return rate < 10 ? Number(rate.toFixed(2)) : Math.round(rate);
+  };
   for (const precision of isNative ? ['float32', 'bfloat16'] : ['float32']) {
     await setBackend(options.backend);
     setPrecision(precision);
     const peak = (await measurePeak(precision)) ?? 0;
-    const rate = item.flop / (await time(item)) / 1e9;
+    const seconds = await time(item);
     const limit = Math.max(peak, (await measurePeak(precision)) ?? 0);
-    row[`${precision}_gflops`] = rate < 10 ? Number(rate.toFixed(2)) : Math.round(rate);
-    if (limit > 0) row[`${precision}_of_peak`] = Number((rate / limit).toFixed(2));
+    row[`${precision}_gflops`] = rounded(seconds);
+    if (limit > 0) row[`${precision}_of_peak`] = Number((item.flop / seconds / 1e9 / limit).toFixed(2));
     setPrecision('float32');
   }
-  const seconds = await pyTorch?.time(item.peer);
-  if (seconds) row.pytorch_gflops = Math.round(item.flop / seconds / 1e9);
+  if (isNative && item.peer.op === 'product') {
+    await setBackend('wasm');
+    row['tfjs-wasm'] = rounded(await time(item));
+    await setBackend(options.backend);
+  }
+  for (const [name, seconds] of Object.entries((await peers?.time(item.peer)) ?? {})) {
+    if (seconds) row[name] = rounded(seconds);
+  }
   rows.push(row);
   if (options.json) console.log(JSON.stringify({ ...row, backend: options.backend, device }));
 }
-pyTorch?.stop();
+peers?.stop();
 if (!options.json) {
-  if (pyTorch) console.log(`PyTorch ${pyTorch.version}, float32`);
+  for (const [name, version] of Object.entries(peers?.versions ?? {}))
+    console.log(`${name} ${version}, float32`);
   console.log(
     `${options.backend}: ${device}; fractions are of the multiply-add peak measured beside each row`,
   );

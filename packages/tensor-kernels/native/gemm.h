@@ -343,7 +343,10 @@ MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, in
   auto step = [&](auto &&read, int64_t k) {
     vf bv[4];
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; j++) bv[j] = ROUND && sizeof(T) == 4 ? roundToBfloat16(read(b[j] + k)) : read(b[j] + k);
+    for (int j = 0; j < 4; j++) {
+      __builtin_prefetch(b[j] + 4 * g.ldb + k);
+      bv[j] = ROUND && sizeof(T) == 4 ? roundToBfloat16(read(b[j] + k)) : read(b[j] + k);
+    }
 #pragma GCC unroll 4
     for (int i = 0; i < MB; i++) {
       const vf av = ROUND ? roundToBfloat16(read(a[i] + k)) : read(a[i] + k);

@@ -3,6 +3,12 @@ import * as tf from '@tensorflow/tfjs';
 /** Gradients that functions below returned and that nobody but the tape holds. */
 const held = new WeakSet<tf.Tensor>();
 
+/** Whether a gradient tape is recording what runs now. */
+export function isRecording(): boolean {
+  const { state } = tf.engine();
+  return state.gradientDepth > 0 && state.kernelDepth === 0;
+}
+
 /**
  * `tf.customGrad` with its arguments told apart: the inputs, and the function that keeps tensors for the
  * backward pass.
@@ -18,6 +24,7 @@ export function customGradient(
     save: (tensors: tf.Tensor[]) => void,
   ) => { value: tf.Tensor; gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor | tf.Tensor[] },
 ): tf.Tensor {
+  if (!isRecording()) return tf.tidy(() => forward(inputs, () => undefined).value);
   const op = tf.customGrad((...args) => {
     const save = args.pop() as tf.GradSaveFunc;
     const { value, gradient } = forward(args as tf.Tensor[], save);

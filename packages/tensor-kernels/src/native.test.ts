@@ -246,12 +246,13 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     await expectSame(feedForward, feedForward, [x, norm, ...matrices], 3e-6, 'feed-forward');
 
     const segmentIds = integers([2, 37], (i) => Math.floor((i % 37) / 11));
-    const attend = (x: tf.Tensor, norm: tf.Tensor, ...matrices: tf.Tensor[]) => {
-      const [q_OE, k_OE, v_OE, o_EO] = matrices.map(as2D);
+    const attend = (x: tf.Tensor, norm: tf.Tensor, ...others: tf.Tensor[]) => {
+      const [q_OE, k_OE, v_OE, o_EO] = others.slice(0, 4).map(as2D);
+      const [q, k, v] = others.slice(4).map(as1D);
       const angles = tf.outerProduct(tf.range(0, 37) as tf.Tensor1D, tf.tensor1d([1, 0.3, 0.1]));
       return residualAttention(
         x as tf.Tensor3D,
-        { norm_E: as1D(norm), q_OE, k_OE, v_OE, o_EO },
+        { norm_E: as1D(norm), q_OE, k_OE, v_OE, o_EO, biases: q && { q, k, v } },
         {
           epsilon: 1e-5,
           cos: tf.cos(angles),
@@ -269,6 +270,8 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
       [24, 24],
     ].map((shape, i) => random(shape, i + 7));
     await expectSame(attend, attend, [x, norm, ...projections], 3e-6, 'attention');
+    const biases = [24, 12, 12].map((size, i) => random([size], i + 11));
+    await expectSame(attend, attend, [x, norm, ...projections, ...biases], 1e-5, 'attention with biases');
   });
 
   it('embedding sums the gradients of repeated ids', async () => {

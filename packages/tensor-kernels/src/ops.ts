@@ -5,7 +5,7 @@
  * Shape suffixes as in reference.ts.
  */
 import * as tf from '@tensorflow/tfjs';
-import { customGradient } from './custom-gradient.ts';
+import { customGradient, isRecording } from './custom-gradient.ts';
 import {
   type AttentionOptions,
   attentionReference,
@@ -32,12 +32,6 @@ export function runKernel(
   const present = Object.fromEntries(Object.entries(inputs).filter(([, tensor]) => tensor !== undefined));
   const out = tf.engine().runKernel(name, present as tf.NamedTensorMap, attributes as tf.NamedAttrMap);
   return (Array.isArray(out) ? out : [out]) as tf.Tensor[];
-}
-
-/** Whether a gradient tape is recording what runs now. */
-function isRecording(): boolean {
-  const { state } = tf.engine();
-  return state.gradientDepth > 0 && state.kernelDepth === 0;
 }
 
 /** Checks a shape; null stands for any size. */
@@ -180,7 +174,28 @@ export function swiGlu<T extends tf.Tensor>(gate: T, up: T): T {
  */
 export function linear(x: tf.Tensor, weight_OI: tf.Tensor2D): tf.Tensor {
   requireShape('linear', 'weight', weight_OI, [null, x.shape[x.rank - 1]]);
-  return linearReference(x, weight_OI);
+  if (!hasKernel('Product')) return linearReference(x, weight_OI);
+  return customGradient([x, weight_OI], ([x, weight], save) => {
+    save([x, weight]);
+    return {
+      value: product(x, weight, { transposeB: true }),
+      gradient: (dy, [x, weight]) => [product(dy, weight), product(dy, x, { transposeA: true })],
+    };
+  });
+}
+
+/** Options of {@link product}. */
+export interface ProductOptions {
+  transposeA?: boolean;
+  transposeB?: boolean;
+  /** Added to the product. */
+  plus?: tf.Tensor;
+}
+
+/** op(a) · op(b) + plus, leading axes folded, where the backend has such a kernel. */
+export function product(a: tf.Tensor, b: tf.Tensor, options: ProductOptions = {}): tf.Tensor {
+  const { transposeA = false, transposeB = false, plus } = options;
+  return runKernel('Product', { a, b, plus }, { transposeA, transposeB })[0];
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   attention,
   hasKernel,
   linear,
+  product,
   requireShape,
   rmsNorm,
   rotaryEmbedding,
@@ -35,6 +36,8 @@ export interface AttentionWeights {
   k_OE: tf.Tensor2D;
   v_OE: tf.Tensor2D;
   o_EO: tf.Tensor2D;
+  /** Added to the projections of its names, if there are any. */
+  biases?: Record<'q' | 'k' | 'v', tf.Tensor1D>;
 }
 
 /** What {@link residualAttention} needs besides tensors that learn. */
@@ -46,21 +49,12 @@ export interface ResidualAttentionOptions extends AttentionOptions {
   headSize: number;
 }
 
-interface ProductOptions {
-  transposeA?: boolean;
-  transposeB?: boolean;
-  /** Added to the product. */
-  plus?: tf.Tensor;
-}
-
-/** op(a) · op(b) + plus, leading axes of a folded. */
-function product(a: tf.Tensor, b: tf.Tensor, options: ProductOptions = {}): tf.Tensor {
-  const { transposeA = false, transposeB = false, plus } = options;
-  return runKernel('Product', { a, b, plus }, { transposeA, transposeB })[0];
-}
-
 /** The gradient of the weight of x·weightᵀ. */
 const weightGradient = (dy: tf.Tensor, x: tf.Tensor) => product(dy, x, { transposeA: true });
+
+/** The gradient of a bias: a product, which every size has a fast kernel for. */
+const biasGradient = (dy: tf.Tensor) =>
+  tf.tidy(() => product(tf.ones([1, dy.size / dy.shape[dy.rank - 1]]), dy).as1D());
 
 /** Frees a tensor after its last use. */
 function last<T>(tensor: tf.Tensor, use: (tensor: tf.Tensor) => T): T {
@@ -124,7 +118,7 @@ export function residualAttention(
   weights: AttentionWeights,
   options: ResidualAttentionOptions,
 ): tf.Tensor3D {
-  const { norm_E, q_OE, k_OE, v_OE, o_EO } = weights;
+  const { norm_E, q_OE, k_OE, v_OE, o_EO, biases } = weights;
   const { epsilon, cos, sin, headSize: D, ...attentionOptions } = options;
   const [B, T, E] = x_BTE.shape;
   requireShape('residualAttention', 'norm', norm_E, [E]);
@@ -132,23 +126,34 @@ export function residualAttention(
   requireShape('residualAttention', 'k', k_OE, [null, E]);
   requireShape('residualAttention', 'v', v_OE, k_OE.shape);
   requireShape('residualAttention', 'o', o_EO, [E, q_OE.shape[0]]);
+  const biasList = biases ? [biases.q, biases.k, biases.v] : [];
+  biasList.forEach((bias, i) => {
+    requireShape('residualAttention', `bias of ${'qkv'[i]}`, bias, [[q_OE, k_OE, v_OE][i].shape[0]]);
+  });
   const heads = (y: tf.Tensor) => tf.reshape(y, [B, T, y.shape[2]! / D, D]) as tf.Tensor4D;
   const flat = (y: tf.Tensor) => tf.reshape(y, [B, T, -1]);
   if (!hasKernel('Product')) {
     const n = rmsNorm(x_BTE, norm_E, epsilon);
-    const [q, k, v] = [q_OE, k_OE, v_OE].map((weight) => heads(linear(n, weight)));
+    const [q, k, v] = [q_OE, k_OE, v_OE].map((weight, i) => {
+      const y = linear(n, weight);
+      return heads(biases ? tf.add(y, biasList[i]) : y);
+    });
     const turned = [q, k].map((y) => rotaryEmbedding(y, cos, sin));
     return tf.add(x_BTE, linear(flat(attention(turned[0], turned[1], v, attentionOptions)), o_EO));
   }
   const { segmentIds, prefixIds, window = 0, scale = 1 / Math.sqrt(D) } = attentionOptions;
   const rotate = (x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, inverse: boolean) =>
     last(x, () => runKernel('RotaryEmbedding', { x, cos, sin }, { inverse })[0]);
-  return customGradient([x_BTE, norm_E, q_OE, k_OE, v_OE, o_EO], ([x, norm, wQ, wK, wV, wO], save) => {
+  const inputs = [x_BTE, norm_E, q_OE, k_OE, v_OE, o_EO, ...biasList];
+  return customGradient(inputs, ([x, norm, wQ, wK, wV, wO, ...biases], save) => {
     const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
-    const project = (weight: tf.Tensor) => last(product(n, weight, { transposeB: true }), heads);
-    const q = rotate(project(wQ), cos, sin, false);
-    const k = rotate(project(wK), cos, sin, false);
-    const v = last(n, () => project(wV));
+    const project = (weight: tf.Tensor, bias: tf.Tensor | undefined) => {
+      const y = product(n, weight, { transposeB: true });
+      return last(bias ? last(y, () => tf.add(y, bias)) : y, heads);
+    };
+    const q = rotate(project(wQ, biases[0]), cos, sin, false);
+    const k = rotate(project(wK, biases[1]), cos, sin, false);
+    const v = last(n, () => project(wV, biases[2]));
     const [out, logSumExp] = runKernel('Attention', { q, k, v, segmentIds, prefixIds }, { scale, window });
     const constants = [cos, sin, ...(segmentIds ? [segmentIds] : []), ...(prefixIds ? [prefixIds] : [])];
     save([x, norm, wQ, wK, wV, wO, q, k, v, out, logSumExp, ...constants]);
@@ -166,7 +171,8 @@ export function residualAttention(
         const [dQ, dK, dV] = gradients;
         const dn = product(dV, wV, { plus: product(dK, wK, { plus: product(dQ, wQ) }) });
         const [dx, dNorm] = runKernel('RmsNormGrad', { dy: dn, x, weight: norm, plus: dy }, { epsilon });
-        return [dx, dNorm, ...dWeights, dO];
+        const dBiases = biases.length > 0 ? gradients.map(biasGradient) : [];
+        return [dx, dNorm, ...dWeights, dO, ...dBiases];
       },
     };
   }) as tf.Tensor3D;
