@@ -167,46 +167,134 @@ void attention(const meap::Attention &a) {
   });
 }
 
-// One query against a sequence, for the query heads that share key-value head g: reads keys and values once, packs
-// nothing.
-void attendOne(const meap::CachedAttention &a, int64_t b, int64_t t, int64_t g) {
-  const int64_t share = a.H / a.G, stride = a.G * a.D, last = a.lengths[b] + t + 1;
-  const int64_t first = a.window ? most(0, last - a.window) : 0, n = last - first, row = roundUp(n, W);
-  const float *k = a.keys[b] + first * stride + g * a.D, *v = a.values[b] + first * stride + g * a.D;
-  const float *q = a.q + ((b * a.T + t) * a.H + g * share) * a.D;
-  float *out = a.out + ((b * a.T + t) * a.H + g * share) * a.D;
-  float *scores = (float *)meap::scratch(2, share * row * 4);
-  for (int64_t j = 0; j < n; j++) {
+// One query against a run of a sequence's keys, for the query heads that share key-value head g: reads keys and values
+// once, packs nothing. Leaves sums that are not divided yet, as FlashDecoding does (Dao et al. 2023), so that a long
+// sequence is work for many threads; runs have one length, so that no result depends on how many there are.
+struct KeyRun {
+  static constexpr int64_t LENGTH = 512;
+  const float *q, *k, *v;      // k, v: the run's first
+  int64_t n, stride, share, D;  // keys of the run, at most LENGTH; from one to the next; query heads
+  float scale;
+  float *out, *peak, *total;  // [share,D], [share], [share]
+
+  // Scores of W keys, from j on: dot products along the head, folded together into the lanes of one vector.
+  vf scores(const float *query, int64_t j) const {
+    const float *key[W];
+    for (int i = 0; i < W; i++) key[i] = k + least(j + i, n - 1) * stride;
+    vf acc[W] = {};
+    int64_t d = 0;
+    for (; d + W <= D; d += W) {
+      const vf x = load(query + d);
+#pragma GCC unroll 16
+      for (int i = 0; i < W; i++) acc[i] += x * load(key[i] + d);
+    }
+    if (d < D) {
+      const vf x = loadPart(query + d, D - d);
+      for (int i = 0; i < W; i++) acc[i] += x * loadPart(key[i] + d, D - d);
+    }
+    return sums(acc) * scale;
+  }
+  // Adds weighted values to C vectors of R heads.
+  template <int R, int C>
+  void addValues(const float *weights, int64_t from, int64_t to, float *sum) const {
+    vf acc[R][C];
+    for (int r = 0; r < R; r++) {
+      for (int c = 0; c < C; c++) acc[r][c] = load(sum + r * D + c * W);
+    }
+    const float *value = v + from * stride + (sum - out) % D;
+    for (int64_t j = from; j < to; j++, value += stride) {
+#pragma GCC unroll 4
+      for (int c = 0; c < C; c++) {
+        const vf x = load(value + c * W);
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r++) acc[r][c] += splat(weights[r * LENGTH + j]) * x;
+      }
+    }
+    for (int r = 0; r < R; r++) {
+      for (int c = 0; c < C; c++) store(sum + r * D + c * W, acc[r][c]);
+    }
+  }
+  template <int R>
+  void addValues(const float *weights, int64_t from, int64_t to, float *sum) const {
+    int64_t d = 0;
+    for (; d + 4 * W <= D; d += 4 * W) addValues<R, 4>(weights, from, to, sum + d);
+    for (; d + W <= D; d += W) addValues<R, 1>(weights, from, to, sum + d);
+    for (; d < D; d++) {
+      for (int r = 0; r < R; r++) {
+        for (int64_t j = from; j < to; j++) sum[r * D + d] += weights[r * LENGTH + j] * v[j * stride + d];
+      }
+    }
+  }
+  void attend() const {
+    float *weights = (float *)meap::scratch(2, share * LENGTH * 4);
+    for (int64_t j = 0; j < n; j += W) {
+      for (int64_t r = 0; r < share; r++) store(weights + r * LENGTH + j, scores(q + r * D, j));
+    }
     for (int64_t r = 0; r < share; r++) {
-      vf acc{};
-      int64_t d = 0;
-      for (; d + W <= a.D; d += W) acc += load(q + r * a.D + d) * load(k + j * stride + d);
-      float dot = sum(acc);
-      for (; d < a.D; d++) dot += q[r * a.D + d] * k[j * stride + d];
-      scores[r * row + j] = dot * a.scale;
+      float *row = weights + r * LENGTH;
+      for (int64_t j = n; j < roundUp(n, W); j++) row[j] = -1e30f;
+      vf m = load(row), t{};
+      for (int64_t j = W; j < n; j += W) m = max(m, load(row + j));
+      peak[r] = maxOf(m);
+      for (int64_t j = 0; j < n; j += W) {
+        const vf e = exp(load(row + j) - peak[r]);
+        store(row + j, e);
+        t += e;
+      }
+      total[r] = sum(t);
+    }
+    memset(out, 0, share * D * 4);
+    constexpr int64_t block = 64;  // values that stay in the first-level cache for all heads
+    for (int64_t j = 0; j < n; j += block) {
+      const int64_t end = least(n, j + block);
+      int64_t r = 0;
+      for (; r + 2 <= share; r += 2) addValues<2>(weights + r * LENGTH, j, end, out + r * D);
+      if (r < share) addValues<1>(weights + r * LENGTH, j, end, out + r * D);
     }
   }
-  for (int64_t r = 0; r < share; r++) {
-    float *score = scores + r * row;
-    float peak = score[0];
-    for (int64_t j = 1; j < n; j++) peak = score[j] > peak ? score[j] : peak;
-    for (int64_t j = n; j < row; j++) score[j] = -1e30f;
-    vf totals{};
-    for (int64_t j = 0; j < row; j += W) {
-      const vf e = exp(load(score + j) - peak);
-      store(score + j, e);
-      totals += e;
-    }
-    const float inverse = 1 / sum(totals);
-    for (int64_t j = 0; j < row; j += W) store(score + j, load(score + j) * inverse);
-  }
-  memset(out, 0, share * a.D * 4);
-  for (int64_t j = 0; j < n; j++) {
+};
+
+// Few queries against their sequences.
+void attendFew(const meap::CachedAttention &a) {
+  const int64_t share = a.H / a.G, stride = a.G * a.D, queries = a.B * a.T;
+  // Keys that a query sees, and the runs they make.
+  auto firstKey = [&](int64_t b, int64_t t) { return a.window ? most(0, a.lengths[b] + t + 1 - a.window) : 0; };
+  auto numKeys = [&](int64_t b, int64_t t) { return a.lengths[b] + t + 1 - firstKey(b, t); };
+  int64_t runs = 0;
+  for (int64_t b = 0; b < a.B; b++) runs = most(runs, (numKeys(b, a.T - 1) + KeyRun::LENGTH - 1) / KeyRun::LENGTH);
+  const int64_t size = share * (a.D + 2);
+  float *partial = (float *)meap::scratch(0, queries * a.G * runs * size * 4);
+  parallel(queries * a.G * runs, [&](int64_t task) {
+    const int64_t run = task % runs, g = task / runs % a.G, query = task / runs / a.G, b = query / a.T, t = query % a.T;
+    const int64_t from = run * KeyRun::LENGTH, n = least(KeyRun::LENGTH, numKeys(b, t) - from);
+    if (n <= 0) return;
+    const int64_t at = (firstKey(b, t) + from) * stride + g * a.D;
+    float *out = partial + task * size;
+    const float *q = a.q + (query * a.H + g * share) * a.D;
+    KeyRun{q, a.keys[b] + at, a.values[b] + at, n, stride, share, a.D, a.scale, out, out + share * a.D,
+           out + share * (a.D + 1)}.attend();
+  });
+  parallel(queries * a.G, [&](int64_t task) {
+    const int64_t query = task / a.G, b = query / a.T, t = query % a.T;
+    const int64_t seen = (numKeys(b, t) + KeyRun::LENGTH - 1) / KeyRun::LENGTH;
     for (int64_t r = 0; r < share; r++) {
-      const float weight = scores[r * row + j];
-      for (int64_t d = 0; d < a.D; d++) out[r * a.D + d] += weight * v[j * stride + d];
+      const float *first = partial + task * runs * size;
+      float peak = -1e30f, total = 0;
+      for (int64_t i = 0; i < seen; i++) {
+        const float own = first[i * size + share * a.D + r];
+        peak = own > peak ? own : peak;
+      }
+      float *out = a.out + (query * a.H + task % a.G * share + r) * a.D;
+      memset(out, 0, a.D * 4);
+      for (int64_t i = 0; i < seen; i++) {
+        const float *part = first + i * size;
+        const float factor = exp(splat(part[share * a.D + r] - peak))[0];
+        total += part[share * (a.D + 1) + r] * factor;
+        for (int64_t d = 0; d < a.D; d++) out[d] += part[r * a.D + d] * factor;
+      }
+      for (int64_t d = 0; d < a.D; d++) out[d] /= total;
     }
-  }
+  });
 }
 
 void cachedAttention(const meap::CachedAttention &a) {
@@ -216,11 +304,7 @@ void cachedAttention(const meap::CachedAttention &a) {
     memcpy(a.values[b] + a.lengths[b] * row, a.v + b * a.T * row, a.T * row * 4);
   }
   constexpr int64_t few = 4;  // queries up to which packing the keys would cost more than it saves
-  if (a.T <= few) {
-    return parallel(a.B * a.T * a.G, [&](int64_t task) {
-      attendOne(a, task / (a.T * a.G), task / a.G % a.T, task % a.G);
-    });
-  }
+  if (a.T <= few) return attendFew(a);
   for (int64_t b = 0; b < a.B; b++) {
     meap::Attention one{};
     one.q = a.q + b * a.T * a.H * a.D;

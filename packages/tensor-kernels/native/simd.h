@@ -109,6 +109,18 @@ MEAP_INLINE void transpose(V *rows) {
   if constexpr (H > 1) transpose<H / 2>(rows);
 }
 
+// The sum of each of W vectors, in the lane of its place: halves are folded onto each other two vectors at a time.
+template <int H = W / 2>
+MEAP_INLINE vf sums(vf *rows) {
+#pragma GCC unroll 16
+  for (int i = 0; i < H; i++) {
+    exchange<H>(rows[i], rows[i + H], std::make_integer_sequence<int, W>());
+    rows[i] += rows[i + H];
+  }
+  if constexpr (H > 1) return sums<H / 2>(rows);
+  return rows[0];
+}
+
 MEAP_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 MEAP_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 MEAP_INLINE int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
