@@ -57,7 +57,7 @@ async function decode(model, prompt) {
 }
 
 function llamaCpp(directory, dtype, prompt, numThreads) {
-  const script = fileURLToPath(new URL('llama_cpp.py', import.meta.url));
+  const script = fileURLToPath(new URL('llama_cpp_peer.py', import.meta.url));
   const child = spawnSync(
     process.env.MEAP_PYTHON ?? 'python3',
     [script, directory, dtype, String(newTokens), String(numThreads)],

@@ -211,13 +211,17 @@ double sumOfSquares(const float *x, int64_t n) {
   const int64_t blocks = (n + block - 1) / block;
   double *partial = (double *)meap::scratch(0, (blocks + 1) * 8);
   parallel(blocks, [&](int64_t b) {
-    double s[8] = {};
+    constexpr int lanes = 32;  // enough sums side by side to hide an addition's latency
+    double s[lanes] = {};
     int64_t i = b * block, end = least(n, i + block);
-    for (; i + 8 <= end; i += 8) {
-      for (int u = 0; u < 8; u++) s[u] += (double)x[i + u] * x[i + u];
+    for (; i + lanes <= end; i += lanes) {
+      for (int u = 0; u < lanes; u++) s[u] += (double)x[i + u] * x[i + u];
     }
     for (; i < end; i++) s[0] += (double)x[i] * x[i];
-    partial[b] = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]));
+    for (int half = lanes / 2; half > 0; half /= 2) {
+      for (int u = 0; u < half; u++) s[u] += s[u + half];
+    }
+    partial[b] = s[0];
   });
   double total = 0;
   for (int64_t b = 0; b < blocks; b++) total += partial[b];

@@ -68,38 +68,31 @@ describe.each(['native', 'wasm', 'cpu'] as const)('on %s', (backend) => {
   });
 });
 
-it.each(loadNativeAddon().instructionSets())('many heads to a key head on %s', async (instructionSet) => {
-  await setBackend('native');
-  const addon = loadNativeAddon();
-  const best = addon.instructionSet();
-  addon.setInstructionSet(instructionSet);
-  const random = <T extends tf.Tensor = tf.Tensor4D>(shape: number[], seed: number) =>
-    tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor as T;
-  const [q, k, v] = [random([1, 1, 6, 10], 1), random([1, 1, 1, 10], 2), random([1, 1, 1, 10], 3)];
-  const [keys, values] = [4, 5].map((seed) => tf.variable(random([33, 1, 10], seed)));
-  const got = cachedAttention(q, k, v, [{ keys, values, length: 32 }]);
-  const want = attention(q, keys.expandDims(0), values.expandDims(0));
-  expectClose(got, want, { relative: 3e-6, absolute: 1e-6 });
-  addon.setInstructionSet(best);
-});
-
-describe('refuses', () => {
-  const { q, k, v } = sequence(3, 1);
-
-  it('a cache without room', () => {
-    expect(() => cachedAttention(q, k, v, [{ ...emptyCache(4), length: 2 }])).toThrow(
-      'cachedAttention: cache 0 is full, got 2 + 3 tokens for 4 rows',
-    );
-  });
-
-  it('another number of caches than sequences', () => {
-    expect(() => cachedAttention(q, k, v, [])).toThrow('got 0 for 1 sequences');
-  });
-
-  it('a cache of other heads', () => {
-    const keys = tf.variable(tf.zeros([9, 1, D]));
-    expect(() => cachedAttention(q, k, v, [{ keys, values: keys, length: 0 }])).toThrow(
-      'keys of cache 0 has the wrong shape, got [9,1,24], expected [*, 2, 24]',
-    );
+// Longer than one run of keys, in whole and broken runs and vectors; heads that fill vectors or do not.
+const cases = [
+  { length: 32, numHeads: 6, groups: 1, headSize: 10, window: undefined },
+  { length: 1300, numHeads: 6, groups: 2, headSize: 64, window: undefined },
+  { length: 1535, numHeads: 5, groups: 5, headSize: 24, window: 700 },
+  { length: 511, numHeads: 3, groups: 1, headSize: 8, window: undefined },
+];
+describe.each(loadNativeAddon().instructionSets())('one query on %s', (instructionSet) => {
+  it.each(cases)('against $length keys, $numHeads heads in $groups groups of $headSize', async (shape) => {
+    const { length, numHeads, groups, headSize, window } = shape;
+    await setBackend('native');
+    const addon = loadNativeAddon();
+    const best = addon.instructionSet();
+    addon.setInstructionSet(instructionSet);
+    tf.tidy(() => {
+      const random = <T extends tf.Tensor = tf.Tensor4D>(shape: number[], seed: number) =>
+        tf.randomNormal(shape, 0, 1, 'float32', seed) as tf.Tensor as T;
+      const q = random([1, 1, numHeads, headSize], 1);
+      const [k, v] = [2, 3].map((seed) => random([1, 1, groups, headSize], seed));
+      const [keys, values] = [4, 5].map((seed) => tf.variable(random([length + 1, groups, headSize], seed)));
+      const got = cachedAttention(q, k, v, [{ keys, values, length }], { window });
+      const want = attention(q, keys.expandDims(0), values.expandDims(0), { window });
+      expectClose(got, want, { relative: 3e-6, absolute: 1e-6 });
+      tf.dispose([keys, values]);
+    });
+    addon.setInstructionSet(best);
   });
 });

@@ -2,7 +2,7 @@
 """llama.cpp on a checkpoint, as decode.js's peer: writes it as GGUF, reads the prompt's ids from standard input and
 prints the seconds to read it, the median of those a token takes, and the tokens.
 
-llama_cpp.py DIRECTORY float32|bfloat16 TOKENS THREADS
+llama_cpp_peer.py DIRECTORY float32|bfloat16 TOKENS THREADS
 """
 import json
 import os
