@@ -96,3 +96,24 @@ describe.each(loadNativeAddon().instructionSets())('one query on %s', (instructi
     addon.setInstructionSet(best);
   });
 });
+
+describe('refuses', () => {
+  const { q, k, v } = sequence(3, 1);
+
+  it('a cache without room', () => {
+    expect(() => cachedAttention(q, k, v, [{ ...emptyCache(4), length: 2 }])).toThrow(
+      'cachedAttention: cache 0 is full, got 2 + 3 tokens for 4 rows',
+    );
+  });
+
+  it('another number of caches than sequences', () => {
+    expect(() => cachedAttention(q, k, v, [])).toThrow('got 0 for 1 sequences');
+  });
+
+  it('a cache of other heads', () => {
+    const keys = tf.variable(tf.zeros([9, 1, D]));
+    expect(() => cachedAttention(q, k, v, [{ keys, values: keys, length: 0 }])).toThrow(
+      'keys of cache 0 has the wrong shape, got [9,1,24], expected [*, 2, 24]',
+    );
+  });
+});
