@@ -18,6 +18,7 @@ import {
 import { adamWOptimizer } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { comparePeers } from './bench-peers.ts';
 import { isUserError } from './errors.ts';
 import { KernelProfile, type KernelTime } from './kernel-profile.ts';
 
@@ -30,6 +31,7 @@ interface BenchOptions {
   backend: BackendName;
   recompute: boolean;
   profile: boolean;
+  peers: boolean;
   json: boolean;
 }
 
@@ -140,9 +142,16 @@ const program = new Command('bench-train')
   .addOption(new Option('--backend <name>').choices(backendNames).default('auto'))
   .option('--recompute', 'recompute activations per block', false)
   .option('--profile', "print each kernel's share of a step; on a CPU", false)
+  .option('--peers', 'run the same in PyTorch and tfjs-wasm too, in turns; on a CPU', false)
   .option('--json', 'print one JSON object', false);
 const action = async () => {
   const options = program.opts<BenchOptions>();
+  if (options.peers) {
+    const rows = await comparePeers(options);
+    if (options.json) console.log(JSON.stringify(rows));
+    else console.table(rows);
+    return 0;
+  }
   const result = await benchmark(options);
   if (options.json) console.log(JSON.stringify(result));
   else {

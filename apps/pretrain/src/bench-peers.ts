@@ -1,0 +1,83 @@
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+/** What the benchmarks of all peers print. */
+interface StepResult {
+  step_ms: number;
+  gflops: number;
+  peak_rss_mb: number;
+  utilisation?: number | null;
+}
+
+/** The step to time, which all peers' command lines call the same. */
+export interface PeerStep {
+  preset: string;
+  seq: number;
+  batch: number;
+  steps: number;
+  precision: string;
+}
+
+/** Times of one peer over all rounds. */
+export interface PeerRow {
+  peer: string;
+  gflops: number;
+  tokens_per_second: number;
+  of_the_peak: number | string;
+  peak_rss_mb: number;
+  /** How many times as fast `native` is. */
+  native_is_times: number;
+}
+
+const ROUNDS = 3;
+
+/**
+ * The same step here, in tfjs-wasm and, where `MEAP_PYTHON` (else `python3`) has it, in PyTorch, eager and compiled;
+ * in turns, because a machine's clock drifts, each time in a process of its own, one after the other. Medians.
+ */
+export async function comparePeers({ preset, seq, batch, steps, precision }: PeerStep): Promise<PeerRow[]> {
+  const shape = ['--preset', preset, '--seq', `${seq}`, '--batch', `${batch}`, '--precision', precision];
+  const own = fileURLToPath(new URL('./bench-train.js', import.meta.url));
+  const torch = fileURLToPath(new URL('../bench/torch_llama_bench.py', import.meta.url));
+  const python = process.env.MEAP_PYTHON ?? 'python3';
+  const threads = process.env.MEAP_NUM_THREADS ? ['--threads', process.env.MEAP_NUM_THREADS] : [];
+  const timed = ['--steps', `${steps}`];
+  const peers: [name: string, program: string, commandLine: string[]][] = [
+    ['native', process.execPath, [own, ...shape, ...timed, '--backend', 'native', '--json']],
+    ['PyTorch', python, [torch, ...shape, ...timed, ...threads]],
+    ['PyTorch, compiled', python, [torch, ...shape, ...timed, ...threads, '--compile']],
+    // Of steps that take minutes, one tells enough.
+    ['tfjs-wasm', process.execPath, [own, ...shape, '--steps', '1', '--backend', 'wasm', '--json']],
+  ];
+  const results = new Map<string, StepResult[]>(peers.map(([name]) => [name, []]));
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [name, program, commandLine] of peers) {
+      if (name === 'tfjs-wasm' && (round > 0 || precision !== 'float32')) continue;
+      const result = await run(program, commandLine);
+      if (result) results.get(name)!.push(result);
+    }
+  }
+  const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+  const milliseconds = (name: string) => median(results.get(name)!.map(({ step_ms }) => step_ms));
+  return [...results]
+    .filter(([, found]) => found.length > 0)
+    .map(([peer, found]) => ({
+      peer,
+      gflops: median(found.map(({ gflops }) => gflops)),
+      tokens_per_second: Math.round((batch * seq * 1000) / milliseconds(peer)),
+      of_the_peak: median(found.map(({ utilisation }) => utilisation ?? 0)) || '',
+      peak_rss_mb: median(found.map(({ peak_rss_mb }) => peak_rss_mb)),
+      native_is_times: Number((milliseconds(peer) / milliseconds('native')).toFixed(2)),
+    }));
+}
+
+/** The last line of what a benchmark prints; undefined when it cannot run here. */
+async function run(program: string, commandLine: string[]): Promise<StepResult | undefined> {
+  try {
+    const { stdout } = await promisify(execFile)(program, commandLine);
+    return JSON.parse(stdout.trim().split('\n').at(-1)!) as StepResult;
+  } catch {
+    return undefined;
+  }
+}
