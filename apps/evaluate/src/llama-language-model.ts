@@ -10,7 +10,7 @@ import type {
   ScoreRequest,
 } from '@meap/evals';
 import { attentionMaps, contextLengthOf, type Llama } from '@meap/llama-model';
-import { type BackendDescription, embedding } from '@meap/tensor-kernels';
+import { type BackendDescription, embedding, type Precision } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
 import { breathe } from './breathe.ts';
@@ -32,7 +32,7 @@ export interface OpenLanguageModelOptions extends ComputeOptions {
 export interface OpenLanguageModel extends LanguageModel {
   /** What computes, and why. */
   readonly backend: BackendDescription;
-  readonly precision: 'float32' | 'bfloat16';
+  readonly precision: Precision;
   /** Frees weights and tokenizer. */
   dispose(): void;
 }
@@ -86,7 +86,7 @@ class LlamaLanguageModel implements OpenLanguageModel {
   readonly contextLength: number;
   readonly tokenizer: DisposableTokenizer;
   readonly backend: BackendDescription;
-  readonly precision: 'float32' | 'bfloat16';
+  readonly precision: Precision;
   readonly #model: Llama;
   readonly #decoder: Tokenizer;
 

@@ -1,6 +1,12 @@
 /** Weights and backend: what both an evaluation and the server begin with. */
 import { type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
-import { type BackendDescription, type BackendName, setBackend, setPrecision } from '@meap/tensor-kernels';
+import {
+  type BackendDescription,
+  type BackendName,
+  type Precision,
+  setBackend,
+  setPrecision,
+} from '@meap/tensor-kernels';
 import type { ModelDirectory } from './model-directory.ts';
 
 /** What is to compute. */
@@ -8,7 +14,7 @@ export interface ComputeOptions {
   /** What computes; `auto`, the default, takes the best there is. */
   backend?: BackendName;
   /** Inputs of matrix products; float32 by default. */
-  precision?: 'float32' | 'bfloat16';
+  precision?: Precision;
 }
 
 /**

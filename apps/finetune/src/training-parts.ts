@@ -70,6 +70,7 @@ export async function trainingParts(
     steps,
     microBatches,
     clipNorm: train.max_grad_norm,
+    lossScaling: config.precision === 'float16',
     validation: heldOutValidation(model, { every: validation.every, held, numIds: parts.numIds }),
     samples: {
       every: samples.every,

@@ -12,6 +12,7 @@ import {
   globalNorm,
   measurePeak,
   type Precision,
+  precisionNames,
   setBackend,
   setPrecision,
 } from '@meap/tensor-kernels';
@@ -138,7 +139,7 @@ const program = new Command('bench-train')
   .addOption(
     new Option('--steps <count>', 'timed steps; the median counts').default(5).argParser(wholeNumber),
   )
-  .addOption(new Option('--precision <name>').choices(['float32', 'bfloat16']).default('float32'))
+  .addOption(new Option('--precision <name>').choices(precisionNames).default('float32'))
   .addOption(new Option('--backend <name>').choices(backendNames).default('auto'))
   .option('--recompute', 'recompute activations per block', false)
   .option('--profile', "print each kernel's share of a step; on a CPU", false)

@@ -44,6 +44,7 @@ export async function trainingParts(
     steps: train.max_steps,
     microBatches,
     clipNorm: train.max_grad_norm,
+    lossScaling: config.precision === 'float16',
     validation: {
       every: validation.every,
       batches: () => rowsOf(data.validation, train.micro_batch_size),

@@ -77,7 +77,7 @@ export function withTrainingFlags(command: Command): Command {
       'auto',
     )
     .option('--backend <name>', backendNames.join(', '))
-    .option('--precision <format>', 'float32 or bfloat16: inputs of matrix products')
+    .option('--precision <format>', 'float32, bfloat16 or, on a GPU, float16: inputs of matrix products')
     .option('--dry-run', 'say what the run would be and take, without training')
     .option('--json', 'print one JSON object a line');
 }

@@ -1,5 +1,5 @@
 /** Keys that the recipes of every program that trains have, with one meaning and one check. */
-import { backendNames } from '@meap/tensor-kernels';
+import { backendNames, precisionNames } from '@meap/tensor-kernels';
 import { z } from 'zod';
 import type { Refusals } from './parse-config.ts';
 import { count, flag, natural, nonNegative, oneOf, positive, share, text } from './schema-keys.ts';
@@ -10,8 +10,8 @@ export const runKeys = (seedMeaning: string) => ({
   seed: natural(seedMeaning).default(0),
   backend: oneOf(backendNames, 'What computes; auto takes the best there is.').default('auto'),
   precision: oneOf(
-    ['float32', 'bfloat16'],
-    'Inputs of matrix products; sums, weights and moments stay float32.',
+    precisionNames,
+    'Inputs of matrix products; sums, weights and moments stay float32. float16, with its loss scaled, is for GPUs.',
   ).default('float32'),
 });
 

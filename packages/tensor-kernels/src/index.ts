@@ -8,7 +8,7 @@ export {
 } from './backend.ts';
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
 export { dropout } from './dropout.ts';
-export type { Precision } from './native-backend.ts';
+export { type Precision, precisionNames } from './native-backend.ts';
 export {
   attention,
   embedding,

@@ -3,8 +3,11 @@ import { BufferPool } from './buffer-pool.ts';
 import { loadNativeAddon, type NativeAddon } from './native-addon.ts';
 import { registerNativeKernels } from './native-kernels.ts';
 
+/** Names that {@link setPrecision} knows. */
+export const precisionNames = ['float32', 'bfloat16', 'float16'] as const;
+
 /** How matrix products round their inputs; see {@link setPrecision}. */
-export type Precision = 'float32' | 'bfloat16';
+export type Precision = (typeof precisionNames)[number];
 
 interface TensorData {
   values?: tf.backend_util.BackendValues;

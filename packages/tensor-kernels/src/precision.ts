@@ -6,13 +6,16 @@ import { webgpuBackend } from './webgpu/backend.ts';
 import { measureGpuPeak } from './webgpu/peak.ts';
 
 /**
- * Sets how matrix products compute on the current backend: `float32`, or `bfloat16` inputs (rounded to nearest
- * even) with float32 sums. Tensors, weights and every other op stay float32, so these are float32 master weights.
+ * Sets how matrix products compute on the current backend: `float32`, or `bfloat16` or `float16` inputs (rounded to
+ * nearest even) with float32 sums. Tensors, weights and every other op stay float32, so these are float32 master weights.
  *
- * @throws BackendError for `bfloat16` on a backend that has no such products.
+ * `float16` is for GPUs: past 65504 a number becomes infinite and below 6e-8 zero, so training needs its loss scaled.
+ *
+ * @throws BackendError for a precision that the backend, or the GPU, has no products of.
  */
 export function setPrecision(precision: Precision): void {
   const backend = nativeBackend() ?? webgpuBackend();
+  if (precision === 'float16') requireFloat16();
   if (backend) backend.precision = precision;
   else if (precision !== 'float32') {
     throw new BackendError(
@@ -82,6 +85,15 @@ export function bfloat16Bits(tensor: tf.Tensor): Uint16Array | undefined {
 /** Whether a tensor's numbers are stored as bfloat16. */
 export function isStoredAsBfloat16(tensor: tf.Tensor): boolean {
   return bfloat16Bits(tensor) !== undefined;
+}
+
+function requireFloat16(): void {
+  const gpu = webgpuBackend()?.gpu;
+  if (gpu?.hasFloat16) return;
+  const got = gpu ? `the GPU '${gpu.description}', which lacks it` : `the backend '${tf.getBackend()}'`;
+  throw new BackendError(
+    `precision: float16 needs the webgpu backend on a GPU with shader-f16, got ${got}; use bfloat16 or float32`,
+  );
 }
 
 function requireNative(op: string): NativeBackend {

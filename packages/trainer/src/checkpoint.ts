@@ -16,6 +16,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { fileSha256, listFiles, syncDirectory, syncTree } from './durable.ts';
 import { CheckpointError, ResumeMismatchError } from './errors.ts';
 import type { GuardState } from './guard.ts';
+import type { LossScaleState } from './loss-scale.ts';
 import { assignBytes, tensorBytes } from './tensor-bytes.ts';
 import type { Json } from './types.ts';
 
@@ -34,6 +35,8 @@ export interface TrainerState {
   /** State of the batch source. */
   data: Json;
   guard: GuardState;
+  /** Where the loss is scaled. */
+  lossScale?: LossScaleState;
   /** What must be equal to resume: data set, model, seeds. */
   fingerprints: Readonly<Record<string, string | number>>;
   /** SHA-256 over the parameters' names and bytes, to prove that a loaded model is the saved one. */

@@ -15,6 +15,8 @@ export interface StepSums {
   count: number;
   /** Tokens processed. */
   tokens: number;
+  /** Factor that `gradients` still carry; `squaredNorm` and `loss` do not. */
+  lossScale: number;
 }
 
 /** What {@link accumulateGradients} needs. */
@@ -25,6 +27,8 @@ export interface AccumulateOptions<Batch> {
   /** The 0-based optimizer step. */
   step: number;
   microBatches: number;
+  /** Factor on the loss while gradients are computed, 1 unless given. */
+  lossScale?: number;
   signal?: AbortSignal;
 }
 
@@ -37,9 +41,9 @@ export interface AccumulateOptions<Batch> {
 export async function accumulateGradients<Batch>(
   options: AccumulateOptions<Batch>,
 ): Promise<StepSums | undefined> {
-  const { parameters, loss, batches, step, microBatches, signal } = options;
+  const { parameters, loss, batches, step, microBatches, lossScale = 1, signal } = options;
   const variables = [...parameters.values()];
-  const sums: StepSums = { gradients: new Map(), squaredNorm: 0, loss: 0, count: 0, tokens: 0 };
+  const sums: StepSums = { gradients: new Map(), squaredNorm: 0, loss: 0, count: 0, tokens: 0, lossScale };
   const losses: tf.Scalar[] = [];
   try {
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
@@ -52,7 +56,7 @@ export async function accumulateGradients<Batch>(
         const { sum, count, tokens = count } = loss(batch, position);
         sums.count += count;
         sums.tokens += tokens;
-        return sum;
+        return lossScale === 1 ? sum : tf.mul(sum, lossScale);
       }, variables);
       losses.push(value);
       for (const [name, variable] of parameters) addTo(sums.gradients, name, grads[variable.name]);
@@ -81,9 +85,10 @@ async function readSums(sums: StepSums, losses: tf.Scalar[]): Promise<void> {
   });
   const values = (await all.data()) as Float32Array;
   all.dispose();
-  for (const value of values.subarray(0, losses.length)) sums.loss += value;
+  for (const value of values.subarray(0, losses.length)) sums.loss += value / sums.lossScale;
   for (let i = losses.length; i < values.length; i += width) {
-    sums.squaredNorm += values.subarray(i, i + width).reduce((total, value) => total + value, 0);
+    sums.squaredNorm +=
+      values.subarray(i, i + width).reduce((total, value) => total + value, 0) / sums.lossScale ** 2;
   }
 }
 
@@ -94,12 +99,12 @@ function addTo(gradients: Map<string, tf.Tensor>, name: string, gradient: tf.Ten
   if (previous) tf.dispose([previous, gradient]);
 }
 
-/** Norm of the mean gradient and the factor that divides by the count and clips, as torch's clip_grad_norm_. */
+/** Norm of the mean gradient and the factor that divides by count and loss scale and clips, as torch's clip_grad_norm_. */
 export function clipping(
-  sums: Pick<StepSums, 'squaredNorm' | 'count'>,
+  { squaredNorm, count, lossScale = 1 }: Pick<StepSums, 'squaredNorm' | 'count'> & { lossScale?: number },
   maxNorm: number,
 ): { gradNorm: number; gradientScale: number } {
-  const gradNorm = Math.sqrt(sums.squaredNorm) / sums.count;
+  const gradNorm = Math.sqrt(squaredNorm) / count;
   const clip = Math.min(1, maxNorm / (gradNorm + 1e-6));
-  return { gradNorm, gradientScale: clip / sums.count };
+  return { gradNorm, gradientScale: clip / count / lossScale };
 }

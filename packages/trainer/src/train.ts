@@ -9,6 +9,7 @@ import { CheckpointError, TrainerError } from './errors.ts';
 import { accumulateGradients, clipping } from './gradients.ts';
 import { Guard, type GuardOptions } from './guard.ts';
 import { acquireLock } from './lock.ts';
+import { LossScale } from './loss-scale.ts';
 import type { Optimizer } from './optimizer.ts';
 import { findCheckpoint, requireSameRun, requireSameWeights } from './resume.ts';
 import { RunLog } from './run-log.ts';
@@ -44,6 +45,11 @@ export interface TrainOptions<Batch, ValidationBatch = Batch> {
   /** What must be the same to resume: data set fingerprint, model configuration, seeds. */
   fingerprints?: Readonly<Record<string, string | number>>;
   guard?: GuardOptions;
+  /**
+   * Scales the loss while gradients are computed, as PyTorch's GradScaler does: for precisions that cannot hold small
+   * gradients, float16. A step whose scaled gradients overflow is left out, and is no anomaly.
+   */
+  lossScaling?: boolean;
   /** For `mfu` = flopPerToken · tokens per second / peakFlops; the peak in FLOP/s as measured on this machine. */
   utilisation?: { flopPerToken: number; peakFlops: number };
   /** When aborted, the run saves a checkpoint of the last completed step and returns. */
@@ -106,6 +112,7 @@ export async function train<Batch, ValidationBatch = Batch>(
   const checkpoints = join(directory, 'checkpoints');
   const optimizerState = optimizer.init(parameters);
   const guard = new Guard(options.guard);
+  const scaling = options.lossScaling ? new LossScale() : undefined;
   const run: Progress = { step: 0, tokens: 0, validatedStep: 0, sampledStep: 0, data: snapshot(batches) };
   let release: (() => void) | undefined;
   let log: RunLog | undefined;
@@ -120,6 +127,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       await loadOptimizerTensors(found.path, optimizerState.tensors);
       await batches.restore(structuredClone(found.state.data));
       guard.restore(found.state.guard);
+      if (found.state.lossScale) scaling?.restore(found.state.lossScale);
       optimizerState.step = found.state.optimizerStep;
       const { step, tokens, validatedStep, sampledStep, data } = found.state;
       Object.assign(run, { step, tokens, validatedStep, sampledStep, data });
@@ -137,11 +145,14 @@ export async function train<Batch, ValidationBatch = Batch>(
     while (run.step < steps && !signal?.aborted) {
       const started = performance.now();
       const lr = schedule(run.step);
-      const sums = await accumulateGradients({ ...options, step: run.step, microBatches });
+      const lossScale = scaling?.value;
+      const sums = await accumulateGradients({ ...options, step: run.step, microBatches, lossScale });
       if (!sums) break;
       const loss = sums.loss / sums.count;
       const { gradNorm, gradientScale } = clipping(sums, options.clipNorm);
-      const { anomaly, skip } = guard.judge(run.step + 1, loss, gradNorm);
+      const { anomaly, skip } = scaling?.update(loss, gradNorm)
+        ? { skip: true }
+        : guard.judge(run.step + 1, loss, gradNorm);
       if (!skip) {
         const { gradients } = sums;
         optimizer.update(optimizerState, { parameters, gradients, learningRate: lr, gradientScale });
@@ -161,6 +172,7 @@ export async function train<Batch, ValidationBatch = Batch>(
         tokensPerSecond,
         mfu: utilisation ? (utilisation.flopPerToken * tokensPerSecond) / utilisation.peakFlops : null,
         ...(anomaly && { anomaly }),
+        ...(lossScale !== undefined && { lossScale }),
         ...(skip && { skipped: true }),
       };
       log.step(metrics);
@@ -217,6 +229,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       ...run,
       optimizerStep: optimizerState.step,
       guard: guard.state(),
+      ...(scaling && { lossScale: scaling.state() }),
       fingerprints,
       weightsSha256: await parametersSha256(parameters),
     };

@@ -69,6 +69,8 @@ export interface StepMetrics {
   mfu: number | null;
   /** Present when the guard found the step anomalous. */
   anomaly?: 'non-finite' | 'spike';
+  /** Factor on the loss in this step, where it is scaled. */
+  lossScale?: number;
   /** Present and true when the update was not applied. */
   skipped?: true;
 }

@@ -2,7 +2,7 @@
 import { basename, resolve } from 'node:path';
 import { contextLengthOf } from '@meap/llama-model';
 import { type CommandIo, ConfigurationError, EXIT, plainText } from '@meap/recipe-cli';
-import { type BackendName, backendNames } from '@meap/tensor-kernels';
+import { type BackendName, backendNames, type Precision, precisionNames } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -25,7 +25,7 @@ interface Flags {
   maxBody: number;
   requestTimeout: number;
   backend: BackendName;
-  precision: 'float32' | 'bfloat16';
+  precision: Precision;
 }
 
 // Milliseconds: a reader that takes nothing for so long is gone; orchestrators kill half a minute after they asked.
@@ -57,7 +57,7 @@ export function addServeCommand(program: Command, io: CommandIo, done: (code: nu
     .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
     .addOption(
       new Option('--precision <format>', 'inputs of matrix products')
-        .choices(['float32', 'bfloat16'])
+        .choices(precisionNames)
         .default('float32'),
     );
   command.action(async () => done(await serve(command.opts<Flags>(), io)));

@@ -8,6 +8,8 @@ export interface GpuDevice {
   info: GPUAdapterInfo;
   /** What the adapter says of itself: vendor, architecture, device, driver. */
   description: string;
+  /** Whether kernels may hold half precision (`shader-f16`). */
+  hasFloat16: boolean;
   /** Whether a processor only pretends to be a GPU; far slower than the native kernels on it. */
   isSoftware: boolean;
 }
@@ -56,6 +58,7 @@ export async function requestDevice(): Promise<GpuDevice> {
     device,
     info,
     description: words || 'unknown GPU',
+    hasFloat16: device.features.has('shader-f16'),
     isSoftware: info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|basic render/i.test(words),
   };
 }

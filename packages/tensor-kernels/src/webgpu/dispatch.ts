@@ -6,6 +6,8 @@ import type { WebgpuBackend } from './backend.ts';
 export interface Kernel {
   /** Tells apart all texts that one template makes. */
   key: string;
+  /** WGSL extensions that the text uses, such as `f16`. */
+  extensions?: readonly string[];
   /** Buffers by name with their element types, such as `f32` or `vec4<f32>`. */
   reads: Record<string, string>;
   writes: Record<string, string>;
@@ -118,7 +120,7 @@ function pipelineOf(backend: WebgpuBackend, kernel: Kernel): GPUComputePipeline 
   return pipeline;
 }
 
-function textOf({ reads, writes, uniforms, code }: Kernel): string {
+function textOf({ extensions = [], reads, writes, uniforms, code }: Kernel): string {
   const buffers = [
     ...Object.entries(reads).map(([name, type]) => `var<storage, read> ${name}: array<${type}>;`),
     ...Object.entries(writes).map(([name, type]) => `var<storage, read_write> ${name}: array<${type}>;`),
@@ -131,5 +133,5 @@ function textOf({ reads, writes, uniforms, code }: Kernel): string {
       `@group(0) @binding(${buffers.length}) var<uniform> uniforms: Uniforms;`,
     );
   }
-  return `${lines.join('\n')}\n${code}`;
+  return [...extensions.map((name) => `enable ${name};`), ...lines, code].join('\n');
 }

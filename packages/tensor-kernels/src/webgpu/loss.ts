@@ -9,6 +9,12 @@ import { NAN, requireIds } from './layers.ts';
 import { multiply } from './matmul.ts';
 import { combine, rowMain, threadsFor } from './rows.ts';
 
+/**
+ * Gradients of logits lie between -1 and 1, most of them far below what half precision can tell from 0: products take
+ * them this much larger.
+ */
+const HALF_SCALE = 4096;
+
 /** What is asked of {@link crossEntropy}. */
 export interface CrossEntropy {
   x: tf.TensorInfo;
@@ -34,12 +40,14 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
   const greedyIds = greedy ? backend.makeTensorInfo([N], 'int32') : undefined;
   const chunk = Math.min(N, chunkRows(V, chunkNumbers));
   const logits = backend.makeTensorInfo([chunk, V], 'float32');
+  const larger = backend.precision === 'float16' ? HALF_SCALE : 1;
   const kernel = softmaxKernel({
     threads: threadsFor(V),
     masked: mask !== undefined,
     gradient: dx !== undefined,
     greedy,
   });
+  const scale = 1 / larger;
   for (let first = 0; first < N; first += chunk) {
     const rows = Math.min(chunk, N - first);
     const offset = first * C;
@@ -48,15 +56,31 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
     run(backend, kernel, {
       reads: { targets, ...(mask && { mask }) },
       writes: { logits, losses, ...(greedyIds && { greedyIds }) },
-      uniforms: { rows, V, first },
+      uniforms: { rows, V, first, larger },
       workgroups: workgroupsFor(rows, 1),
     });
     if (dx) {
-      const plain = { transposeA: false, transposeB: false, a: logits, b: weight, c: dx, cOffset: offset };
+      const plain = {
+        transposeA: false,
+        transposeB: false,
+        a: logits,
+        b: weight,
+        c: dx,
+        cOffset: offset,
+        scale,
+      };
       multiply(backend, { ...plain, M: rows, N: C, K: V });
     }
     if (dWeight) {
-      const turned = { transposeA: true, transposeB: false, a: logits, b: x, c: dWeight, bOffset: offset };
+      const turned = {
+        transposeA: true,
+        transposeB: false,
+        a: logits,
+        b: x,
+        c: dWeight,
+        bOffset: offset,
+        scale,
+      };
       multiply(backend, { ...turned, M: V, N: C, K: rows, accumulate: first > 0 });
     }
   }
@@ -81,7 +105,7 @@ function softmaxKernel({ threads, masked, gradient, greedy }: Variant): Kernel {
     key: `CrossEntropy_${threads}_${[masked, gradient, greedy].map(Number).join('')}`,
     reads: { targets: 'i32', ...(masked && { mask: 'f32' }) },
     writes: { logits: 'f32', losses: 'f32', ...(greedy && { greedyIds: 'i32' }) },
-    uniforms: { rows: 'u32', V: 'u32', first: 'u32' },
+    uniforms: { rows: 'u32', V: 'u32', first: 'u32', larger: 'f32' },
     code: `
 ${NAN()}
 // The largest logit and, in y, where it stands first.
@@ -112,7 +136,7 @@ ${rowMain(threads)}
       ? `storageBarrier();
   for (var v = thread; v < uniforms.V; v += ${threads}u) {
     let probability = exp(logits[base + v] - largest.x) / sum;
-    logits[base + v] = factor * (probability - select(0.0, 1.0, v == targetId));
+    logits[base + v] = uniforms.larger * factor * (probability - select(0.0, 1.0, v == targetId));
   }`
       : ''
   }

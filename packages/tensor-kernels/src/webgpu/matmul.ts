@@ -4,8 +4,12 @@
  * A workgroup of 16 × 16 threads computes a tile of C. Both operands' tiles lie in workgroup memory with the summed
  * dimension outermost, so that one vec4 holds four rows of A (or columns of B); operands stored the other way round
  * are turned in registers, 4 × 4 at a time, while they are loaded.
+ *
+ * With `float16` the tiles hold half precision, which takes half the workgroup memory and its traffic; products of
+ * halves are exact in float32, and sums are float32.
  */
 import type * as tf from '@tensorflow/tfjs';
+import { type Precision, precisionNames } from '../native-backend.ts';
 import type { WebgpuBackend } from './backend.ts';
 import { type Kernel, run } from './dispatch.ts';
 
@@ -28,6 +32,8 @@ export interface Product {
   cOffset?: number;
   /** Adds to C instead of overwriting it. */
   accumulate?: boolean;
+  /** Factor on the sums, 1 unless given. */
+  scale?: number;
 }
 
 interface Tile {
@@ -60,6 +66,7 @@ const PART = 2048;
 export function multiply(backend: WebgpuBackend, product: Product): void {
   const { M, N, K, transposeA, transposeB, a, b, c } = product;
   const { batch = 1, sharedA = false, sharedB = false, aOffset = 0, bOffset = 0, cOffset = 0 } = product;
+  const { scale = 1 } = product;
   const tile = chooseTile(M, N, batch);
   const isWhole = (size: number) => size % 4 === 0;
   const variant = {
@@ -68,9 +75,10 @@ export function multiply(backend: WebgpuBackend, product: Product): void {
     transposeB,
     // A vec4 must neither cross a row's end nor begin between two vec4s.
     vector: [transposeA ? M : K, transposeB ? K : N, N, aOffset, bOffset, cOffset].every(isWhole),
-    bfloat16: backend.precision === 'bfloat16',
+    precision: backend.precision,
+    scaled: scale !== 1,
   };
-  const batches = { aBatch: sharedA ? 0 : M * K, bBatch: sharedB ? 0 : K * N };
+  const batches = { aBatch: sharedA ? 0 : M * K, bBatch: sharedB ? 0 : K * N, scale };
   for (let start = 0; start < K; start += PART) {
     const accumulate = start > 0 || (product.accumulate ?? false);
     run(backend, matmulKernel({ ...variant, accumulate }), {
@@ -89,13 +97,30 @@ interface Variant {
   /** Whether all three matrices are read and written four numbers at a time. */
   vector: boolean;
   accumulate: boolean;
-  bfloat16: boolean;
+  scaled: boolean;
+  /** What inputs are rounded to. */
+  precision: Precision;
 }
 
+const PRODUCT_UNIFORMS = {
+  M: 'u32',
+  N: 'u32',
+  K: 'u32',
+  start: 'u32',
+  end: 'u32',
+  aBatch: 'u32',
+  bBatch: 'u32',
+  aOffset: 'u32',
+  bOffset: 'u32',
+  cOffset: 'u32',
+  scale: 'f32',
+} as const;
+
 function matmulKernel(variant: Variant): Kernel {
-  const { tile, transposeA, transposeB, vector, accumulate, bfloat16 } = variant;
+  const { tile, transposeA, transposeB, vector, accumulate, scaled, precision } = variant;
   const type = vector ? 'vec4<f32>' : 'f32';
-  const flags = [transposeA, transposeB, vector, accumulate, bfloat16].map(Number);
+  const flags = [transposeA, transposeB, vector, accumulate, precisionNames.indexOf(precision)].map(Number);
+  const four = precision === 'float16' ? 'vec4<f16>' : 'vec4<f32>';
   // Each thread computes these: rows in fours, or one row; columns in fours.
   const threadRows = tile.rows / 16;
   const threadColumns = tile.columns / 64;
@@ -108,32 +133,30 @@ function matmulKernel(variant: Variant): Kernel {
   // A thread's rows lie 64 apart in groups of four, so that neighbours read neighbouring vec4s.
   const tileRow = (r: number) => (isSingleRow ? 'ty' : `${64 * Math.floor(r / 4)}u + ty * 4u + ${r % 4}u`);
   const left = (r: number) =>
-    isSingleRow ? `aTile[k * ${tile.rows / 4}u + ty / 4u][ty % 4u]` : `left${Math.floor(r / 4)}[${r % 4}]`;
+    isSingleRow
+      ? `f32(aTile[k * ${tile.rows / 4}u + ty / 4u][ty % 4u])`
+      : `left${Math.floor(r / 4)}[${r % 4}]`;
   const lefts = isSingleRow
     ? ''
     : Array.from(
         { length: threadRows / 4 },
-        (_, g) => `let left${g} = aTile[k * ${tile.rows / 4}u + ${16 * g}u + ty];`,
+        (_, g) => `let left${g} = vec4<f32>(aTile[k * ${tile.rows / 4}u + ${16 * g}u + ty]);`,
       ).join('\n      ');
 
   return {
-    key: `MatMul_${tile.rows}x${tile.columns}_${flags.join('')}`,
+    key: `MatMul_${tile.rows}x${tile.columns}_${flags.join('')}${scaled ? '_scaled' : ''}`,
+    extensions: precision === 'float16' ? ['f16'] : [],
     reads: { a: type, b: type },
     writes: { c: type },
-    uniforms: Object.fromEntries(
-      ['M', 'N', 'K', 'start', 'end', 'aBatch', 'bBatch', 'aOffset', 'bOffset', 'cOffset'].map((name) => [
-        name,
-        'u32',
-      ]),
-    ),
+    uniforms: PRODUCT_UNIFORMS,
     code: `
-var<workgroup> aTile: array<vec4<f32>, ${(tile.depth * tile.rows) / 4}>;
-var<workgroup> bTile: array<vec4<f32>, ${(tile.depth * tile.columns) / 4}>;
+var<workgroup> aTile: array<${four}, ${(tile.depth * tile.rows) / 4}>;
+var<workgroup> bTile: array<${four}, ${(tile.depth * tile.columns) / 4}>;
 
 ${loadFour('a', vector)}
 ${loadFour('b', vector)}
 
-${bfloat16 ? ROUND_TO_BFLOAT16 : 'fn rounded(x: vec4<f32>) -> vec4<f32> { return x; }'}
+${precision === 'bfloat16' ? ROUND_TO_BFLOAT16 : `fn rounded(x: vec4<f32>) -> ${four} { return ${four}(x); }`}
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>,
@@ -157,7 +180,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     workgroupBarrier();
     for (var k = 0u; k < ${tile.depth}u; k++) {
       ${lefts}
-      ${columnIndices.map((c) => `let right${c} = bTile[k * ${tile.columns / 4}u + ${16 * c}u + tx];`).join('\n      ')}
+      ${columnIndices.map((c) => `let right${c} = vec4<f32>(bTile[k * ${tile.columns / 4}u + ${16 * c}u + tx]);`).join('\n      ')}
       ${rowIndices.flatMap((r) => columnIndices.map((c) => `sum_${r}_${c} = fma(vec4<f32>(${left(r)}), right${c}, sum_${r}_${c});`)).join('\n      ')}
     }
     workgroupBarrier();
@@ -165,7 +188,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
   ${rowIndices
     .flatMap((r) =>
       columnIndices.map(
-        (c) => `store(group.z, row0 + ${tileRow(r)}, column0 + ${64 * c}u + tx * 4u, sum_${r}_${c});`,
+        (c) =>
+          `store(group.z, row0 + ${tileRow(r)}, column0 + ${64 * c}u + tx * 4u, sum_${r}_${c}${scaled ? ' * uniforms.scale' : ''});`,
       ),
     )
     .join('\n  ')}
