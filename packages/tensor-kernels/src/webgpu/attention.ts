@@ -13,7 +13,7 @@
 import * as tf from '@tensorflow/tfjs';
 import type { WebgpuBackend } from './backend.ts';
 import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
-import { combine } from './rows.ts';
+import { type RowGroup, rowGroup } from './rows.ts';
 
 /** Rows and columns of a tile. */
 const TILE = 64;
@@ -98,7 +98,10 @@ export function attentionForward(
   const { B, T, H, D } = sizes;
   if (T <= FEW_QUERIES && !logSumExp && !segments) {
     const binding = { reads: { q, k, v }, writes: { out }, uniforms: { ...sizes, queryBase } };
-    run(backend, fewQueriesKernel(Math.ceil(D / TILE)), { ...binding, workgroups: [T, H, B] });
+    run(backend, fewQueriesKernel(Math.ceil(D / TILE), rowGroup(backend.gpu, TILE)), {
+      ...binding,
+      workgroups: [T, H, B],
+    });
     return;
   }
   run(backend, forwardKernel(layoutOf(D), segments !== undefined, logSumExp !== undefined), {
@@ -498,19 +501,22 @@ ${MAIN}
 }
 
 /** A workgroup of 64 threads for each query and head: a thread scores a key, then sums a channel of the values. */
-function fewQueriesKernel(parts: number): Kernel {
+function fewQueriesKernel(parts: number, group: RowGroup): Kernel {
   const perPart = (f: (part: number) => string) => each(parts, f);
   return {
-    key: `AttentionFewQueries_${parts}`,
+    key: `AttentionFewQueries_${parts}_${group.key}`,
+    extensions: group.extensions,
     reads: { q: 'f32', k: 'f32', v: 'f32' },
     writes: { out: 'f32' },
     uniforms: SIZES,
     code: `
 var<workgroup> weights: array<f32, ${TILE}>;
-${combine('largestOf', 'f32', 'max(a, b)', TILE)}
-${combine('sumOf', 'f32', 'a + b', TILE)}
+${group.declarations}
+${group.combine('largestOf', 'f32', 'max(a, b)')}
+${group.combine('sumOf', 'f32', 'a + b')}
 @compute @workgroup_size(${TILE})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, ${group.parameters}) {
+  ${group.prologue}
   let t = group.x;
   let h = group.y;
   let b = group.z;

@@ -5,7 +5,16 @@ import { promisify } from 'node:util';
 import { expectClose } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { adamW, BackendError, describeBackend, rmsNorm, setBackend, sumsOfSquares } from '../index.ts';
+import {
+  adamW,
+  BackendError,
+  cachedAttention,
+  describeBackend,
+  rmsNorm,
+  scoreTokens,
+  setBackend,
+  sumsOfSquares,
+} from '../index.ts';
 import { random, tensorOf, whyMissing } from '../testing.ts';
 import { webgpuBackend } from './backend.ts';
 import { crossEntropy } from './loss.ts';
@@ -112,6 +121,53 @@ describe.skipIf(missing)('the webgpu backend', () => {
     const [whole, chunked] = [await run(), await run(1)];
     for (const [i, values] of whole.entries()) expectClose(chunked[i], values, { relative: 2e-6 });
     tf.dispose([x, weight, targets]);
+  });
+
+  it('reduces the same with subgroups and without', async () => {
+    const { gpu, pipelines } = backend();
+    const { largestSubgroup } = gpu;
+    const [x, weight] = [random([70, 200], 1), random([300, 200], 2)].map(tensorOf) as tf.Tensor2D[];
+    const [query, key] = [random([1, 2, 4, 72], 3), random([1, 2, 2, 72], 4)].map(tensorOf) as tf.Tensor4D[];
+    const old = tensorOf(random([90, 2, 72], 5)) as tf.Tensor3D;
+    const targets = tf.tensor1d(
+      Int32Array.from({ length: 70 }, (_, i) => (i * 7) % 300),
+      'int32',
+    );
+    const run = async () => {
+      const results = tf.tidy(() => {
+        const cache = { keys: tf.variable(old), values: tf.variable(old), length: 88 };
+        const decoded = cachedAttention(query, key, key, [cache]);
+        const { logProbabilities, greedyIds } = scoreTokens(x, weight, targets);
+        const gradient = tf.grad((x: tf.Tensor2D) =>
+          tf.sum(tf.square(rmsNorm(x, weight.slice([0], [1]).as1D(), 1e-5))),
+        );
+        return [gradient(x), logProbabilities, greedyIds, sumsOfSquares([x, weight]), decoded];
+      });
+      const values = await Promise.all(results.map((tensor) => tensor.data()));
+      tf.dispose(results);
+      return values;
+    };
+    const asOffered = await run();
+    gpu.largestSubgroup = 0;
+    const plain = await run().finally(() => {
+      gpu.largestSubgroup = largestSubgroup;
+    });
+    for (const [i, values] of plain.entries()) expectClose(asOffered[i], values, { relative: 2e-6 });
+    expect(asOffered[2]).toEqual(plain[2]);
+    const kernels = [
+      'RmsNorm',
+      'RmsNormGrad',
+      'CrossEntropy',
+      'SumOfSquares',
+      'SumOfParts',
+      'AttentionFewQueries',
+    ];
+    const without = kernels.filter(
+      (name) => ![...pipelines.keys()].some((key) => new RegExp(`^${name}_.*subgroups`).test(key)),
+    );
+    expect(without).toEqual(largestSubgroup > 0 && largestSubgroup <= 64 ? [] : kernels);
+    tf.dispose([x, weight, query, key, old, targets]);
+    tf.disposeVariables();
   });
 
   it('gives free buffers back when shapes change', async () => {

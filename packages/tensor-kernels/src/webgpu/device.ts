@@ -10,8 +10,18 @@ export interface GpuDevice {
   description: string;
   /** Whether kernels may hold half precision (`shader-f16`). */
   hasFloat16: boolean;
+  /** Most lanes of a subgroup; 0 where kernels cannot use subgroups. */
+  largestSubgroup: number;
+  /** Matrix units, where kernels can use them. */
+  subgroupMatrix?: SubgroupMatrix;
   /** Whether a processor only pretends to be a GPU; far slower than the native kernels on it. */
   isSoftware: boolean;
+}
+
+/** What a GPU's matrix units multiply: square matrices of halves, summed in float32, by subgroups of so many lanes. */
+export interface SubgroupMatrix {
+  size: number;
+  lanes: number;
 }
 
 /** Limits whose default is lower than what most GPUs have. */
@@ -27,7 +37,12 @@ const WANTED_LIMITS = [
 ] as const;
 
 // The types that TensorFlow.js brings are older than subgroups.
-const WANTED_FEATURES = ['timestamp-query', 'shader-f16', 'subgroups'] as GPUFeatureName[];
+const WANTED_FEATURES = [
+  'timestamp-query',
+  'shader-f16',
+  'subgroups',
+  'chromium-experimental-subgroup-matrix',
+] as GPUFeatureName[];
 
 /** What a browser has; Node has no `navigator` before version 21. */
 const host = globalThis as { navigator?: { gpu?: GPU } };
@@ -42,25 +57,66 @@ const INSTALL_DAWN = 'install the packages webgpu and @tensorflow/tfjs-backend-w
  * @throws Error when there is no WebGPU or no adapter, listing the adapters there are.
  */
 export async function requestDevice(): Promise<GpuDevice> {
-  const adapter = await requestAdapter(await findGpu());
+  const gpu = await findGpu();
+  const adapter = await requestAdapter(gpu);
   if (!adapter) {
     throw new Error(
       'webgpu: no GPU adapter found; install a driver (on Linux libvulkan1 and the GPU’s Vulkan driver)',
     );
   }
+  const { info } = adapter;
   const device = await adapter.requestDevice({
     requiredFeatures: WANTED_FEATURES.filter((name) => adapter.features.has(name)),
     requiredLimits: Object.fromEntries(WANTED_LIMITS.map((name) => [name, adapter.limits[name]])),
   });
-  const { info } = adapter;
   const words = [info.vendor, info.architecture, info.device, info.description].filter(Boolean).join(' ');
+  const subgroups = largestSubgroup(gpu, device, info);
   return {
     device,
     info,
     description: words || 'unknown GPU',
     hasFloat16: device.features.has('shader-f16'),
+    largestSubgroup: subgroups,
+    subgroupMatrix: subgroups > 0 ? subgroupMatrix(device, info) : undefined,
     isSoftware: info.isFallbackAdapter || /swiftshader|llvmpipe|lavapipe|basic render/i.test(words),
   };
+}
+
+/** Kernels combine subgroups in the order of their ids, a later addition to the language than subgroups. */
+function largestSubgroup(gpu: GPU, device: GPUDevice, info: GPUAdapterInfo): number {
+  const hasIds = (gpu.wgslLanguageFeatures as ReadonlySet<string>).has('subgroup_id');
+  if (!hasIds || !device.features.has('subgroups' as GPUFeatureName)) return 0;
+  return (info as SubgroupInfo).subgroupMaxSize;
+}
+
+interface SubgroupInfo extends GPUAdapterInfo {
+  subgroupMinSize: number;
+  subgroupMaxSize: number;
+  subgroupMatrixConfigs?: {
+    componentType: string;
+    resultComponentType: string;
+    M: number;
+    N: number;
+    K: number;
+  }[];
+}
+
+/** Bytes of workgroup memory that products through subgroup matrices take. */
+const MATRIX_WORKGROUP_BYTES = 24 << 10;
+
+/** The kernel's quarters of a tile belong to four subgroups, whose size must therefore be known. */
+function subgroupMatrix(device: GPUDevice, info: GPUAdapterInfo): SubgroupMatrix | undefined {
+  const { subgroupMinSize, subgroupMaxSize: lanes, subgroupMatrixConfigs = [] } = info as SubgroupInfo;
+  const isOffered = device.features.has('chromium-experimental-subgroup-matrix' as GPUFeatureName);
+  const { maxComputeWorkgroupStorageSize: memory, maxComputeInvocationsPerWorkgroup: threads } =
+    device.limits;
+  if (!isOffered || !device.features.has('shader-f16') || subgroupMinSize !== lanes) return undefined;
+  if (memory < MATRIX_WORKGROUP_BYTES || threads < 4 * lanes) return undefined;
+  const square = [...subgroupMatrixConfigs].find(
+    ({ componentType, resultComponentType, M, N, K }) =>
+      componentType === 'f16' && resultComponentType === 'f32' && M === N && N === K && 32 % M === 0,
+  );
+  return square && { size: square.M, lanes };
 }
 
 async function findGpu(): Promise<GPU> {
@@ -89,6 +145,8 @@ function dawnFlags(): string[] {
   return [
     // Whole nanoseconds: a kernel's time is shorter than what browsers round to.
     'disable-dawn-features=timestamp_quantization',
+    // Unsafe for what a web page may bring; needed for subgroup matrices.
+    'enable-dawn-features=allow_unsafe_apis',
     ...(process.platform === 'linux' ? ['backend=vulkan'] : []),
     ...(MEAP_GPU_ADAPTER ? [`adapter=${MEAP_GPU_ADAPTER}`] : []),
   ];

@@ -133,5 +133,8 @@ function textOf({ extensions = [], reads, writes, uniforms, code }: Kernel): str
       `@group(0) @binding(${buffers.length}) var<uniform> uniforms: Uniforms;`,
     );
   }
-  return [...extensions.map((name) => `enable ${name};`), ...lines, code].join('\n');
+  const directives = extensions.map((name) => `enable ${name};`);
+  // Its compiler cannot see that all lanes of a subgroup know one subgroup size.
+  if (extensions.includes('subgroups')) directives.push('diagnostic(off, subgroup_uniformity);');
+  return [...directives, ...lines, code].join('\n');
 }

@@ -68,6 +68,13 @@ describe.skipIf(!hasFloat16)('float16 on webgpu', () => {
     }
   });
 
+  it('uses the matrix units where there are any', async () => {
+    const { gpu, pipelines } = webgpuBackend()!;
+    await tf.matMul(tf.ones([40, 8]), tf.ones([8, 8])).data();
+    const used = [...pipelines.keys()].some((key) => key.startsWith('SubgroupMatMul'));
+    expect(used).toBe(gpu.subgroupMatrix !== undefined);
+  });
+
   it('a number beyond the largest half becomes infinite, so that a step shows that it overflowed', async () => {
     const product = tf.matMul(tf.tensor2d([[70_000, 0]]), tf.ones([2, 2]));
     const values = await product.data();

@@ -2,22 +2,23 @@
 import * as tf from '@tensorflow/tfjs';
 import type { WebgpuBackend } from './backend.ts';
 import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
-import { combine, rowMain, threadsFor } from './rows.ts';
+import { type RowGroup, rowGroup, rowMain } from './rows.ts';
 
 const { sizeFromShape } = tf.util;
 
-const rmsNormKernel = (threads: number): Kernel => ({
-  key: `RmsNorm_${threads}`,
+const rmsNormKernel = (group: RowGroup): Kernel => ({
+  key: `RmsNorm_${group.key}`,
+  extensions: group.extensions,
   reads: { x: 'f32', weight: 'f32' },
   writes: { y: 'f32' },
   uniforms: { rows: 'u32', C: 'u32', epsilon: 'f32' },
-  code: `${combine('sumOf', 'f32', 'a + b', threads)}
-${rowMain(threads)}
+  code: `${group.combine('sumOf', 'f32', 'a + b')}
+${rowMain(group)}
   let base = row * uniforms.C;
   var squares = 0.0;
-  for (var c = thread; c < uniforms.C; c += ${threads}u) { squares += x[base + c] * x[base + c]; }
+  for (var c = thread; c < uniforms.C; c += ${group.threads}u) { squares += x[base + c] * x[base + c]; }
   let scale = inverseSqrt(sumOf(squares, thread) / f32(uniforms.C) + uniforms.epsilon);
-  for (var c = thread; c < uniforms.C; c += ${threads}u) { y[base + c] = x[base + c] * scale * weight[c]; }
+  for (var c = thread; c < uniforms.C; c += ${group.threads}u) { y[base + c] = x[base + c] * scale * weight[c]; }
 }`,
 });
 
@@ -30,7 +31,7 @@ export function rmsNorm(
   const y = backend.makeTensorInfo(x.shape, 'float32');
   const C = weight.shape[0];
   const rows = sizeFromShape(x.shape) / C;
-  run(backend, rmsNormKernel(threadsFor(C)), {
+  run(backend, rmsNormKernel(rowGroup(backend.gpu, C)), {
     reads: { x, weight },
     writes: { y },
     uniforms: { rows, C, epsilon },
@@ -39,24 +40,25 @@ export function rmsNorm(
   return y;
 }
 
-const rmsNormGradKernel = (threads: number): Kernel => ({
-  key: `RmsNormGrad_${threads}`,
+const rmsNormGradKernel = (group: RowGroup): Kernel => ({
+  key: `RmsNormGrad_${group.key}`,
+  extensions: group.extensions,
   reads: { dy: 'f32', x: 'f32', weight: 'f32' },
   writes: { dx: 'f32', scales: 'f32' },
   uniforms: { rows: 'u32', C: 'u32', epsilon: 'f32' },
-  code: `${combine('sumOf', 'f32', 'a + b', threads)}
-${rowMain(threads)}
+  code: `${group.combine('sumOf', 'f32', 'a + b')}
+${rowMain(group)}
   let base = row * uniforms.C;
   var squares = 0.0;
   var product = 0.0;
-  for (var c = thread; c < uniforms.C; c += ${threads}u) {
+  for (var c = thread; c < uniforms.C; c += ${group.threads}u) {
     let value = x[base + c];
     squares += value * value;
     product += value * dy[base + c] * weight[c];
   }
   let scale = inverseSqrt(sumOf(squares, thread) / f32(uniforms.C) + uniforms.epsilon);
   let along = sumOf(product, thread) * scale * scale / f32(uniforms.C);
-  for (var c = thread; c < uniforms.C; c += ${threads}u) {
+  for (var c = thread; c < uniforms.C; c += ${group.threads}u) {
     dx[base + c] = scale * (dy[base + c] * weight[c] - x[base + c] * along);
   }
   if (thread == 0u) { scales[row] = scale; }
@@ -107,7 +109,7 @@ export function rmsNormGrad(
   const [dx, scales, parts, dWeight] = [x.shape, [rows], [numParts, C], [C]].map((shape) =>
     backend.makeTensorInfo(shape, 'float32'),
   );
-  run(backend, rmsNormGradKernel(threadsFor(C)), {
+  run(backend, rmsNormGradKernel(rowGroup(backend.gpu, C)), {
     reads: { dy, x, weight },
     writes: { dx, scales },
     uniforms: { rows, C, epsilon },

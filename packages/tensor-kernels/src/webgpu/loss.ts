@@ -7,7 +7,7 @@ import type { WebgpuBackend } from './backend.ts';
 import { type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { NAN, requireIds } from './layers.ts';
 import { multiply } from './matmul.ts';
-import { combine, rowMain, threadsFor } from './rows.ts';
+import { type RowGroup, rowGroup, rowMain } from './rows.ts';
 
 /**
  * Gradients of logits lie between -1 and 1, most of them far below what half precision can tell from 0: products take
@@ -42,7 +42,7 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
   const logits = backend.makeTensorInfo([chunk, V], 'float32');
   const larger = backend.precision === 'float16' ? HALF_SCALE : 1;
   const kernel = softmaxKernel({
-    threads: threadsFor(V),
+    group: rowGroup(backend.gpu, V),
     masked: mask !== undefined,
     gradient: dx !== undefined,
     greedy,
@@ -94,33 +94,34 @@ function chunkRows(V: number, numbers: number): number {
 }
 
 interface Variant {
-  threads: number;
+  group: RowGroup;
   masked: boolean;
   gradient: boolean;
   greedy: boolean;
 }
 
-function softmaxKernel({ threads, masked, gradient, greedy }: Variant): Kernel {
+function softmaxKernel({ group, masked, gradient, greedy }: Variant): Kernel {
   return {
-    key: `CrossEntropy_${threads}_${[masked, gradient, greedy].map(Number).join('')}`,
+    key: `CrossEntropy_${group.key}_${[masked, gradient, greedy].map(Number).join('')}`,
+    extensions: group.extensions,
     reads: { targets: 'i32', ...(masked && { mask: 'f32' }) },
     writes: { logits: 'f32', losses: 'f32', ...(greedy && { greedyIds: 'i32' }) },
     uniforms: { rows: 'u32', V: 'u32', first: 'u32', larger: 'f32' },
     code: `
 ${NAN()}
 // The largest logit and, in y, where it stands first.
-${combine('largestOf', 'vec2<f32>', 'select(select(a, b, b.y < a.y), select(a, b, b.x > a.x), a.x != b.x)', threads)}
-${combine('sumOf', 'f32', 'a + b', threads)}
-${rowMain(threads)}
+${group.combine('largestOf', 'vec2<f32>', 'select(select(a, b, b.y < a.y), select(a, b, b.x > a.x), a.x != b.x)')}
+${group.combine('sumOf', 'f32', 'a + b')}
+${rowMain(group)}
   let base = row * uniforms.V;
   var largest = vec2<f32>(-3.4e38, 0.0);
-  for (var v = thread; v < uniforms.V; v += ${threads}u) {
+  for (var v = thread; v < uniforms.V; v += ${group.threads}u) {
     let x = logits[base + v];
     if (x > largest.x) { largest = vec2<f32>(x, f32(v)); }
   }
   largest = largestOf(largest, thread);
   var sum = 0.0;
-  for (var v = thread; v < uniforms.V; v += ${threads}u) { sum += exp(logits[base + v] - largest.x); }
+  for (var v = thread; v < uniforms.V; v += ${group.threads}u) { sum += exp(logits[base + v] - largest.x); }
   sum = sumOf(sum, thread);
   let token = uniforms.first + row;
   let factor = ${masked ? 'mask[token]' : '1.0'};
@@ -134,7 +135,7 @@ ${rowMain(threads)}
   ${
     gradient
       ? `storageBarrier();
-  for (var v = thread; v < uniforms.V; v += ${threads}u) {
+  for (var v = thread; v < uniforms.V; v += ${group.threads}u) {
     let probability = exp(logits[base + v] - largest.x) / sum;
     logits[base + v] = uniforms.larger * factor * (probability - select(0.0, 1.0, v == targetId));
   }`

@@ -12,6 +12,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { type Precision, precisionNames } from '../native-backend.ts';
 import type { WebgpuBackend } from './backend.ts';
 import { type Kernel, run } from './dispatch.ts';
+import { MATRIX_TILE, subgroupMatmulKernel } from './subgroup-matmul.ts';
 
 /** One product C = A·B; offsets in elements. */
 export interface Product {
@@ -67,7 +68,8 @@ export function multiply(backend: WebgpuBackend, product: Product): void {
   const { M, N, K, transposeA, transposeB, a, b, c } = product;
   const { batch = 1, sharedA = false, sharedB = false, aOffset = 0, bOffset = 0, cOffset = 0 } = product;
   const { scale = 1 } = product;
-  const tile = chooseTile(M, N, batch);
+  const matrix = backend.precision === 'float16' && M > FLAT.rows ? backend.gpu.subgroupMatrix : undefined;
+  const tile = matrix ? MATRIX_TILE : chooseTile(M, N, batch);
   const isWhole = (size: number) => size % 4 === 0;
   const variant = {
     tile,
@@ -81,7 +83,8 @@ export function multiply(backend: WebgpuBackend, product: Product): void {
   const batches = { aBatch: sharedA ? 0 : M * K, bBatch: sharedB ? 0 : K * N, scale };
   for (let start = 0; start < K; start += PART) {
     const accumulate = start > 0 || (product.accumulate ?? false);
-    run(backend, matmulKernel({ ...variant, accumulate }), {
+    const whole = { ...variant, accumulate };
+    run(backend, matrix ? subgroupMatmulKernel(whole, matrix) : matmulKernel(whole), {
       reads: { a, b },
       writes: { c },
       uniforms: { M, N, K, start, end: Math.min(K, start + PART), ...batches, aOffset, bOffset, cOffset },
@@ -90,7 +93,7 @@ export function multiply(backend: WebgpuBackend, product: Product): void {
   }
 }
 
-interface Variant {
+export interface Variant {
   tile: Tile;
   transposeA: boolean;
   transposeB: boolean;
@@ -102,7 +105,7 @@ interface Variant {
   precision: Precision;
 }
 
-const PRODUCT_UNIFORMS = {
+export const PRODUCT_UNIFORMS = {
   M: 'u32',
   N: 'u32',
   K: 'u32',
@@ -195,6 +198,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     .join('\n  ')}
 }
 
+${storeFour(vector, accumulate)}`,
+  };
+}
+
+/** Declares `store`: four numbers of a row of C, of which those outside are left out. */
+export function storeFour(vector: boolean, accumulate: boolean): string {
+  return `
 fn store(batch: u32, row: u32, column: u32, sum: vec4<f32>) {
   if (row >= uniforms.M || column >= uniforms.N) { return; }
   let at = (batch * uniforms.M + row) * uniforms.N + column + uniforms.cOffset;
@@ -204,12 +214,11 @@ fn store(batch: u32, row: u32, column: u32, sum: vec4<f32>) {
       : `let count = min(4u, uniforms.N - column);
   for (var i = 0u; i < count; i++) { c[at + i] ${accumulate ? '+=' : '='} sum[i]; }`
   }
-}`,
-  };
+}`;
 }
 
 /** Four numbers from an offset, of which the first count are inside. */
-function loadFour(name: string, isVector: boolean): string {
+export function loadFour(name: string, isVector: boolean): string {
   const four = (i: number) => `select(0.0, ${name}[at + min(${i}u, last)], ${i}u <= last)`;
   return isVector
     ? `fn load_${name}(at: u32, count: u32) -> vec4<f32> { return ${name}[at / 4u]; }`

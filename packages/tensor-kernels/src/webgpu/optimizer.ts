@@ -1,8 +1,8 @@
 /** AdamW in place and sums of squares: one sweep over each parameter. */
 import * as tf from '@tensorflow/tfjs';
 import type { WebgpuBackend } from './backend.ts';
-import { ELEMENTWISE_MAIN, type Kernel, run, THREADS, workgroupsFor } from './dispatch.ts';
-import { combine, rowMain } from './rows.ts';
+import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
+import { type RowGroup, rowGroup, rowMain } from './rows.ts';
 
 const ADAM_W: Kernel = {
   key: 'AdamW',
@@ -69,50 +69,53 @@ const SHARE = 1 << 14;
 /** Workgroups for one tensor, at most. */
 const MAX_PARTS = 1024;
 
-const SQUARES: Kernel = {
-  key: 'SumOfSquares',
+const squaresKernel = (group: RowGroup): Kernel => ({
+  key: `SumOfSquares_${group.key}`,
+  extensions: group.extensions,
   reads: { x: 'f32' },
   writes: { parts: 'f32' },
   uniforms: { rows: 'u32', count: 'u32', share: 'u32' },
-  code: `${combine('sumOf', 'f32', 'a + b', THREADS)}
-${rowMain(THREADS)}
+  code: `${group.combine('sumOf', 'f32', 'a + b')}
+${rowMain(group)}
   var sum = 0.0;
   let end = min((row + 1u) * uniforms.share, uniforms.count);
-  for (var i = row * uniforms.share + thread; i < end; i += ${THREADS}u) { sum += x[i] * x[i]; }
+  for (var i = row * uniforms.share + thread; i < end; i += ${group.threads}u) { sum += x[i] * x[i]; }
   sum = sumOf(sum, thread);
   if (thread == 0u) { parts[row] = sum; }
 }`,
-};
+});
 
-const SUM_PARTS: Kernel = {
-  key: 'SumOfParts',
+const sumPartsKernel = (group: RowGroup): Kernel => ({
+  key: `SumOfParts_${group.key}`,
+  extensions: group.extensions,
   reads: { parts: 'f32' },
   writes: { sums: 'f32' },
   uniforms: { rows: 'u32', count: 'u32', index: 'u32' },
-  code: `${combine('sumOf', 'f32', 'a + b', THREADS)}
-${rowMain(THREADS)}
+  code: `${group.combine('sumOf', 'f32', 'a + b')}
+${rowMain(group)}
   var sum = 0.0;
-  for (var i = thread; i < uniforms.count; i += ${THREADS}u) { sum += parts[i]; }
+  for (var i = thread; i < uniforms.count; i += ${group.threads}u) { sum += parts[i]; }
   sum = sumOf(sum, thread);
   if (thread == 0u) { sums[uniforms.index] = sum; }
 }`,
-};
+});
 
 /** Sum of squares of each tensor, [tensors, 1], all on the device. */
 export function sumsOfSquares(backend: WebgpuBackend, tensors: tf.TensorInfo[]): tf.TensorInfo {
   const sums = backend.makeTensorInfo([tensors.length, 1], 'float32');
   const parts = backend.makeTensorInfo([MAX_PARTS], 'float32');
+  const group = rowGroup(backend.gpu, SHARE);
   for (const [index, x] of tensors.entries()) {
     const count = tf.util.sizeFromShape(x.shape);
     const share = Math.max(SHARE, Math.ceil(count / MAX_PARTS));
     const rows = Math.ceil(count / share);
-    run(backend, SQUARES, {
+    run(backend, squaresKernel(group), {
       reads: { x },
       writes: { parts },
       uniforms: { rows, count, share },
       workgroups: [rows],
     });
-    run(backend, SUM_PARTS, {
+    run(backend, sumPartsKernel(group), {
       reads: { parts },
       writes: { sums },
       uniforms: { rows: 1, count: rows, index },
