@@ -21,7 +21,15 @@ export {
   swiGlu,
   type TokenScores,
 } from './ops.ts';
-export { type AdamWOptions, adamW, globalNorm, sumsOfSquares } from './optimizer.ts';
+export {
+  type AdamWOptions,
+  adamW,
+  canScaleOnDevice,
+  type GradientScaleOptions,
+  globalNorm,
+  gradientScale,
+  sumsOfSquares,
+} from './optimizer.ts';
 export {
   bfloat16Bits,
   bfloat16Variable,

@@ -16,8 +16,11 @@ export interface AdamWOptions {
   weightDecay: number;
   /** From 1; sets the bias correction. */
   step: number;
-  /** Factor on the gradient before use: clipping and token averaging in one sweep. */
-  gradientScale: number;
+  /**
+   * Factor on the gradient before use: clipping and token averaging in one sweep. A tensor `[1]` from
+   * {@link gradientScale} is one that the device decided on; 0 in it leaves everything as it is.
+   */
+  gradientScale: number | tf.Tensor;
 }
 
 /**
@@ -29,6 +32,11 @@ export interface AdamWOptions {
 export function adamW(options: AdamWOptions): void {
   const { parameter, gradient, firstMoment, secondMoment, ...hyperparameters } = options;
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = hyperparameters;
+  if (typeof gradientScale !== 'number') {
+    const tensors = { parameter, gradient, firstMoment, secondMoment, scale: gradientScale };
+    runKernel('AdamW', tensors, { ...hyperparameters, gradientScale: 0 });
+    return;
+  }
   if (isStoredAsBfloat16(parameter)) {
     throw new Error(
       'adamW: the parameter is stored as bfloat16, which would round small updates away; train float32 weights',
@@ -51,6 +59,35 @@ export function adamW(options: AdamWOptions): void {
       tf.sub(decayed, tf.mul(tf.div(mHat, tf.add(tf.sqrt(vHat), epsilon)), learningRate)) as tf.Variable,
     );
   });
+}
+
+/** What {@link gradientScale} needs to know. */
+export interface GradientScaleOptions {
+  /** A step's losses, then sums of squares of its gradients. */
+  values: tf.Tensor1D;
+  numLosses: number;
+  /** Targets that losses and gradients are sums over. */
+  numTargets: number;
+  /** Largest norm of the mean gradient. */
+  clipNorm: number;
+  /** What this returned for the step before, if that has not been read. */
+  previous?: tf.Tensor;
+}
+
+/** Whether the device decides on a step by itself: whether there is {@link gradientScale}. */
+export function canScaleOnDevice(): boolean {
+  return hasKernel('GradientScale');
+}
+
+/**
+ * The factor of an update, decided on the device so that nobody waits for its numbers: division by the targets and
+ * clipping, or 0 where a loss or a gradient is not finite, and from then on.
+ *
+ * @returns `[1]`, for {@link adamW} on the same backend, one for which {@link canScaleOnDevice} is true.
+ */
+export function gradientScale(options: GradientScaleOptions): tf.Tensor {
+  const { values, previous, ...attributes } = options;
+  return runKernel('GradientScale', { values, previous }, attributes)[0];
 }
 
 /**

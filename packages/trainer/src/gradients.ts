@@ -17,6 +17,8 @@ export interface StepSums {
   tokens: number;
   /** Factor that `gradients` still carry; `squaredNorm` and `loss` do not. */
   lossScale: number;
+  /** Losses of the micro-batches, then sums of squares, where the caller reads them itself; the caller disposes it. */
+  unread?: { values: tf.Tensor1D; numLosses: number };
 }
 
 /** What {@link accumulateGradients} needs. */
@@ -29,6 +31,8 @@ export interface AccumulateOptions<Batch> {
   microBatches: number;
   /** Factor on the loss while gradients are computed, 1 unless given. */
   lossScale?: number;
+  /** Leaves loss and norm on the device, as `unread`, instead of waiting for them. */
+  leaveUnread?: boolean;
   signal?: AbortSignal;
 }
 
@@ -66,7 +70,9 @@ export async function accumulateGradients<Batch>(
         `loss: no target counted in step ${step + 1}, expected at least one: check masks and labels of the data`,
       );
     }
-    await readSums(sums, losses);
+    const gathered = gatherSums(sums, losses);
+    if (options.leaveUnread) sums.unread = { values: gathered.all, numLosses: losses.length };
+    else await readSums(sums, losses.length, gathered);
     const { gradients } = sums;
     sums.gradients = new Map();
     return { ...sums, gradients };
@@ -76,17 +82,26 @@ export async function accumulateGradients<Batch>(
   }
 }
 
-/** Reads losses and norm, once a step and together: on a GPU every read waits for the queue. */
-async function readSums(sums: StepSums, losses: tf.Scalar[]): Promise<void> {
-  const { all, width } = tf.tidy(() => {
+interface GatheredSums {
+  all: tf.Tensor1D;
+  /** Numbers that make up one sum of squares. */
+  width: number;
+}
+
+/** Losses and sums of squares in one tensor: on a GPU every read waits for the queue. */
+function gatherSums(sums: StepSums, losses: tf.Scalar[]): GatheredSums {
+  return tf.tidy(() => {
     const squares = sumsOfSquares([...sums.gradients.values()]);
     const parts = [...losses.map((loss) => loss.as1D()), squares.as1D()];
     return { all: tf.concat1d(parts), width: squares.shape[1] };
   });
+}
+
+async function readSums(sums: StepSums, numLosses: number, { all, width }: GatheredSums): Promise<void> {
   const values = (await all.data()) as Float32Array;
   all.dispose();
-  for (const value of values.subarray(0, losses.length)) sums.loss += value / sums.lossScale;
-  for (let i = losses.length; i < values.length; i += width) {
+  for (const value of values.subarray(0, numLosses)) sums.loss += value / sums.lossScale;
+  for (let i = numLosses; i < values.length; i += width) {
     sums.squaredNorm +=
       values.subarray(i, i + width).reduce((total, value) => total + value, 0) / sums.lossScale ** 2;
   }

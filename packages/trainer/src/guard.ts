@@ -12,6 +12,12 @@ export interface GuardOptions {
   spikes?: 'log' | 'skip';
 }
 
+/** Whether a step is anomalous, and whether its update must be left out. */
+export interface Verdict {
+  anomaly?: 'non-finite' | 'spike';
+  skip: boolean;
+}
+
 /** The guard's memory, part of a checkpoint. */
 export interface GuardState {
   losses: number[];
@@ -37,8 +43,14 @@ export class Guard {
     this.#options = { maxNonFiniteSteps: options.maxNonFiniteSteps ?? 0, spikes: options.spikes ?? 'log' };
   }
 
+  /** Whether all it does is to name steps and to stop at the first fault, never to leave out an update and go on. */
+  get goesOnOnlyWithAll(): boolean {
+    const { maxNonFiniteSteps, spikes } = this.#options;
+    return maxNonFiniteSteps === 0 && spikes === 'log';
+  }
+
   /** Whether the 1-based step is anomalous, and whether its update must be left out. */
-  judge(step: number, loss: number, gradNorm: number): { anomaly?: 'non-finite' | 'spike'; skip: boolean } {
+  judge(step: number, loss: number, gradNorm: number): Verdict {
     const state = this.#state;
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {
       state.nonFiniteInARow += 1;

@@ -17,8 +17,11 @@ export interface OptimizerUpdate {
   gradients: ReadonlyMap<string, tf.Tensor>;
   /** Rate of this step, before group multipliers. */
   learningRate: number;
-  /** Factor applied to every gradient: clipping and the division by the token count in one. */
-  gradientScale: number;
+  /**
+   * Factor applied to every gradient: clipping and the division by the token count in one. A tensor, which the device
+   * decided on and in which 0 leaves everything as it is, only where the optimizer says `takesDeviceScale`.
+   */
+  gradientScale: number | tf.Tensor;
 }
 
 /** An optimizer as a pair of functions over explicit state, as in optax. */
@@ -27,6 +30,8 @@ export interface Optimizer {
   init(parameters: Parameters): OptimizerState;
   /** Applies one step in place to the parameters and the state. */
   update(state: OptimizerState, update: OptimizerUpdate): void;
+  /** Whether `gradientScale` may be a tensor, so that a GPU need not be waited for before the update. */
+  readonly takesDeviceScale?: boolean;
 }
 
 /** Settings for the parameters whose names a pattern finds; the first group that matches a name holds. */
@@ -57,6 +62,7 @@ export function adamWOptimizer(options: AdamWOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.05 } = options;
   const groups = (options.groups ?? []).map((group) => ({ ...group, regex: new RegExp(group.pattern) }));
   return {
+    takesDeviceScale: true,
     init(parameters) {
       for (const { pattern, regex } of groups) {
         if ([...parameters.keys()].some((name) => regex.test(name))) continue;

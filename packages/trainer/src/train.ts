@@ -3,14 +3,16 @@
  * clip, update, log, validate, sample, save. It knows no model and no data set; all parts are passed in.
  */
 import { dirname, join } from 'node:path';
+import { canScaleOnDevice } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { loadOptimizerTensors, saveCheckpoint, type TrainerState, tidyCheckpoints } from './checkpoint.ts';
 import { CheckpointError, TrainerError } from './errors.ts';
 import { accumulateGradients, clipping } from './gradients.ts';
-import { Guard, type GuardOptions } from './guard.ts';
+import { Guard, type GuardOptions, type Verdict } from './guard.ts';
 import { acquireLock } from './lock.ts';
 import { LossScale } from './loss-scale.ts';
 import type { Optimizer } from './optimizer.ts';
+import { PendingSteps } from './pending-steps.ts';
 import { findCheckpoint, requireSameRun, requireSameWeights } from './resume.ts';
 import { RunLog } from './run-log.ts';
 import type { Schedule } from './schedules.ts';
@@ -113,6 +115,9 @@ export async function train<Batch, ValidationBatch = Batch>(
   const optimizerState = optimizer.init(parameters);
   const guard = new Guard(options.guard);
   const scaling = options.lossScaling ? new LossScale() : undefined;
+  // A GPU that decides by itself is read later; where an update may be left out and the run go on, it is asked first.
+  const isReadLater = canScaleOnDevice() && optimizer.takesDeviceScale && guard.goesOnOnlyWithAll && !scaling;
+  const pending = isReadLater ? new PendingSteps() : undefined;
   const run: Progress = { step: 0, tokens: 0, validatedStep: 0, sampledStep: 0, data: snapshot(batches) };
   let release: (() => void) | undefined;
   let log: RunLog | undefined;
@@ -146,41 +151,34 @@ export async function train<Batch, ValidationBatch = Batch>(
       const started = performance.now();
       const lr = schedule(run.step);
       const lossScale = scaling?.value;
-      const sums = await accumulateGradients({ ...options, step: run.step, microBatches, lossScale });
+      const leaveUnread = pending !== undefined;
+      const parts = { ...options, step: run.step, microBatches, lossScale, leaveUnread };
+      const sums = await accumulateGradients(parts);
       if (!sums) break;
-      const loss = sums.loss / sums.count;
-      const { gradNorm, gradientScale } = clipping(sums, options.clipNorm);
-      const { anomaly, skip } = scaling?.update(loss, gradNorm)
-        ? { skip: true }
-        : guard.judge(run.step + 1, loss, gradNorm);
-      if (!skip) {
-        const { gradients } = sums;
+      const { gradients, count, tokens: stepTokens, unread } = sums;
+      const progress = { step: run.step + 1, tokens: run.tokens + stepTokens, lr };
+      const update = (gradientScale: number | tf.Tensor) =>
         optimizer.update(optimizerState, { parameters, gradients, learningRate: lr, gradientScale });
+      let judged: [Omit<Measured, 'tokensPerSecond'>, Verdict] | undefined;
+      if (pending && unread) {
+        const step = { ...progress, ...unread, stepTokens, count };
+        pending.push(step, started);
+        update(pending.scaleOf(step, options.clipNorm));
+      } else {
+        const loss = sums.loss / count;
+        const { gradNorm, gradientScale } = clipping(sums, options.clipNorm);
+        const overflows = scaling?.update(loss, gradNorm);
+        const verdict = overflows ? { skip: true } : guard.judge(progress.step, loss, gradNorm);
+        if (!verdict.skip) update(gradientScale);
+        judged = [{ ...progress, loss, gradNorm, lossScale }, verdict];
       }
-      tf.dispose([...sums.gradients.values()]);
+      tf.dispose([...gradients.values()]);
 
-      run.step += 1;
-      run.tokens += sums.tokens;
-      run.data = snapshot(batches);
-      const tokensPerSecond = sums.tokens / ((performance.now() - started) / 1000);
-      const metrics: StepMetrics = {
-        step: run.step,
-        tokens: run.tokens,
-        loss: finiteOrNull(loss),
-        lr,
-        gradNorm: finiteOrNull(gradNorm),
-        tokensPerSecond,
-        mfu: utilisation ? (utilisation.flopPerToken * tokensPerSecond) / utilisation.peakFlops : null,
-        ...(anomaly && { anomaly }),
-        ...(lossScale !== undefined && { lossScale }),
-        ...(skip && { skipped: true }),
-      };
-      log.step(metrics);
-      emit({ type: 'step', ...metrics });
-      if (anomaly) {
-        const consequence = skip ? 'skipped' : 'applied';
-        warn(`step ${run.step}: ${anomaly}: loss ${loss}, gradient norm ${gradNorm}; update ${consequence}`);
-      }
+      Object.assign(run, { step: progress.step, tokens: progress.tokens, data: snapshot(batches) });
+      if (judged) {
+        const tokensPerSecond = stepTokens / ((performance.now() - started) / 1000);
+        report(log, { ...judged[0], tokensPerSecond }, judged[1]);
+      } else await reportRead(log, isPause());
 
       saved = undefined;
       await validateAndSample(log);
@@ -193,12 +191,53 @@ export async function train<Batch, ValidationBatch = Batch>(
         }
       }
     }
+    await reportRead(log, true);
     const status = run.step >= steps ? 'finished' : 'stopped';
     return { status, step: run.step, tokens: run.tokens, checkpoint: saved ?? (await save(log)) };
   } finally {
     log?.close();
+    pending?.dispose();
     tf.dispose([...optimizerState.tensors.values()]);
     release?.();
+  }
+
+  /** Whether what follows this step needs its outcome. */
+  function isPause(): boolean {
+    const others = [validation?.every, samples?.every].some((every) => every && isDue(every));
+    return others || run.step % checkpoint.every === 0 || signal?.aborted === true;
+  }
+
+  /** Judges and reports the steps that have been read. */
+  async function reportRead(log: RunLog, isAll: boolean): Promise<void> {
+    for (const read of (await (isAll ? pending?.settle() : pending?.take())) ?? []) {
+      const { step, tokens, lr, count, tokensPerSecond } = read;
+      const loss = read.loss / count;
+      const { gradNorm } = clipping(read, options.clipNorm);
+      const metrics = { step, tokens, lr, loss, gradNorm, tokensPerSecond };
+      report(log, metrics, guard.judge(step, loss, gradNorm));
+    }
+  }
+
+  function report(log: RunLog, measured: Measured, { anomaly, skip }: Verdict): void {
+    const { step, tokens, loss, lr, gradNorm, tokensPerSecond, lossScale } = measured;
+    const metrics: StepMetrics = {
+      step,
+      tokens,
+      loss: finiteOrNull(loss),
+      lr,
+      gradNorm: finiteOrNull(gradNorm),
+      tokensPerSecond,
+      mfu: utilisation ? (utilisation.flopPerToken * tokensPerSecond) / utilisation.peakFlops : null,
+      ...(anomaly && { anomaly }),
+      ...(lossScale !== undefined && { lossScale }),
+      ...(skip && { skipped: true }),
+    };
+    log.step(metrics);
+    emit({ type: 'step', ...metrics });
+    if (anomaly) {
+      const consequence = skip ? 'skipped' : 'applied';
+      warn(`step ${step}: ${anomaly}: loss ${loss}, gradient norm ${gradNorm}; update ${consequence}`);
+    }
   }
 
   async function validateAndSample(log: RunLog): Promise<void> {
@@ -244,6 +283,11 @@ export async function train<Batch, ValidationBatch = Batch>(
     return saved;
   }
 }
+
+/** What a step gave, finite or not. */
+type Measured = Record<'step' | 'tokens' | 'loss' | 'lr' | 'gradNorm' | 'tokensPerSecond', number> & {
+  lossScale?: number;
+};
 
 /** The part of a checkpoint's state that the loop itself counts. */
 type Progress = Pick<TrainerState, 'step' | 'tokens' | 'validatedStep' | 'sampledStep' | 'data'>;

@@ -13,7 +13,14 @@ import type { WebgpuBackend } from './backend.ts';
 import * as layers from './layers.ts';
 import { crossEntropy } from './loss.ts';
 import { multiply } from './matmul.ts';
-import { type AdamWAttributes, type AdamWTensors, adamW, sumsOfSquares } from './optimizer.ts';
+import {
+  type AdamWAttributes,
+  type AdamWTensors,
+  adamW,
+  type GradientScaleAttributes,
+  gradientScale,
+  sumsOfSquares,
+} from './optimizer.ts';
 
 interface Call {
   backend: WebgpuBackend;
@@ -84,6 +91,8 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
     adamW(backend, inputs as AdamWTensors, attrs as AdamWAttributes);
     return [];
   },
+  GradientScale: ({ backend, inputs: { values, previous }, attrs }) =>
+    gradientScale(backend, values, previous, attrs as GradientScaleAttributes),
   SumsOfSquares: ({ backend, inputs }) => sumsOfSquares(backend, Object.values(inputs)),
 };
 

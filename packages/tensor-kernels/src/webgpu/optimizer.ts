@@ -4,9 +4,9 @@ import type { WebgpuBackend } from './backend.ts';
 import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { type RowGroup, rowGroup, rowMain } from './rows.ts';
 
-const ADAM_W: Kernel = {
-  key: 'AdamW',
-  reads: { gradient: 'f32' },
+const adamWKernel = (isScaledOnDevice: boolean): Kernel => ({
+  key: isScaledOnDevice ? 'AdamWScaled' : 'AdamW',
+  reads: { gradient: 'f32', ...(isScaledOnDevice && { scale: 'f32' }) },
   writes: { parameter: 'f32', firstMoment: 'f32', secondMoment: 'f32' },
   uniforms: {
     count: 'u32',
@@ -21,17 +21,24 @@ const ADAM_W: Kernel = {
     gradientScale: 'f32',
   },
   code: `${ELEMENTWISE_MAIN}
-  let g = gradient[i] * uniforms.gradientScale;
+  ${isScaledOnDevice ? 'if (scale[0] == 0.0) { return; }' : ''}
+  let g = gradient[i] * ${isScaledOnDevice ? 'scale[0]' : 'uniforms.gradientScale'};
   let m = firstMoment[i] * uniforms.beta1 + g * uniforms.rest1;
   let v = secondMoment[i] * uniforms.beta2 + g * g * uniforms.rest2;
   firstMoment[i] = m;
   secondMoment[i] = v;
   parameter[i] = parameter[i] * uniforms.decay - uniforms.stepSize * m / (sqrt(v) * uniforms.inverseRoot + uniforms.epsilon);
 }`,
-};
+});
 
-/** Tensors of {@link adamW}; all but the gradient change. */
-export type AdamWTensors = Record<'parameter' | 'gradient' | 'firstMoment' | 'secondMoment', tf.TensorInfo>;
+/** Tensors of {@link adamW}; all but gradient and scale change. */
+export type AdamWTensors = Record<
+  'parameter' | 'gradient' | 'firstMoment' | 'secondMoment',
+  tf.TensorInfo
+> & {
+  /** In place of the attribute `gradientScale`; 0 leaves all as it is. */
+  scale?: tf.TensorInfo;
+};
 
 /** Attributes of the kernel, as `AdamWOptions` names them. */
 export type AdamWAttributes = Record<
@@ -40,11 +47,11 @@ export type AdamWAttributes = Record<
 >;
 
 export function adamW(backend: WebgpuBackend, tensors: AdamWTensors, attributes: AdamWAttributes): void {
-  const { gradient, ...written } = tensors;
+  const { gradient, scale, ...written } = tensors;
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = attributes;
   const count = tf.util.sizeFromShape(gradient.shape);
-  run(backend, ADAM_W, {
-    reads: { gradient },
+  run(backend, adamWKernel(scale !== undefined), {
+    reads: { gradient, ...(scale && { scale }) },
     writes: written,
     // Differences from 1 are taken in float64: 1 − 0.999 loses digits in float32.
     uniforms: {
@@ -124,4 +131,55 @@ export function sumsOfSquares(backend: WebgpuBackend, tensors: tf.TensorInfo[]):
   }
   backend.disposeData(parts.dataId);
   return sums;
+}
+
+/**
+ * What a gradient is multiplied with, from a step's losses and sums of squares: 0 where one of them is not finite or the
+ * step before had 0. Bits tell what is finite, since a compiler may assume that all numbers are; squares are summed
+ * 2⁻⁶⁴ times as large, so that their sum is finite where they are.
+ */
+const gradientScaleKernel = (group: RowGroup, hasPrevious: boolean): Kernel => ({
+  key: `GradientScale_${group.key}_${Number(hasPrevious)}`,
+  extensions: group.extensions,
+  reads: { values: 'f32', ...(hasPrevious && { previous: 'f32' }) },
+  writes: { scale: 'f32' },
+  uniforms: { rows: 'u32', count: 'u32', numLosses: 'u32', numTargets: 'f32', clipNorm: 'f32' },
+  code: `${group.combine('sumOf', 'f32', 'a + b')}
+${rowMain(group)}
+  var squares = 0.0;
+  var faults = 0.0;
+  for (var i = thread; i < uniforms.count; i += ${group.threads}u) {
+    let value = values[i];
+    if ((bitcast<u32>(value) & 0x7f800000u) == 0x7f800000u) { faults += 1.0; }
+    else if (i >= uniforms.numLosses) { squares += value * exp2(-64.0); }
+  }
+  faults = sumOf(faults, thread);
+  squares = sumOf(squares, thread);
+  if (thread > 0u) { return; }
+  let norm = sqrt(squares) * exp2(32.0) / uniforms.numTargets + 1e-6;
+  let clip = select(uniforms.clipNorm / norm, 1.0, norm <= uniforms.clipNorm);
+  let isLeftOut = faults > 0.0${hasPrevious ? ' || previous[0] == 0.0' : ''};
+  scale[0] = select(clip / uniforms.numTargets, 0.0, isLeftOut);
+}`,
+});
+
+/** Attributes of the kernel, as `GradientScaleOptions` names them. */
+export type GradientScaleAttributes = Record<'numLosses' | 'numTargets' | 'clipNorm', number>;
+
+export function gradientScale(
+  backend: WebgpuBackend,
+  values: tf.TensorInfo,
+  previous: tf.TensorInfo | undefined,
+  { numLosses, numTargets, clipNorm }: GradientScaleAttributes,
+): tf.TensorInfo {
+  const scale = backend.makeTensorInfo([1], 'float32');
+  const count = tf.util.sizeFromShape(values.shape);
+  run(backend, gradientScaleKernel(rowGroup(backend.gpu, count), previous !== undefined), {
+    reads: { values, ...(previous && { previous }) },
+    writes: { scale },
+    // Infinity is not a number that WGSL knows.
+    uniforms: { rows: 1, count, numLosses, numTargets, clipNorm: Math.min(clipNorm, 3e38) },
+    workgroups: [1],
+  });
+  return scale;
 }

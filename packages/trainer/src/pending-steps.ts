@@ -1,0 +1,121 @@
+import { gradientScale } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+
+/** A step whose update the device has decided on and whose numbers nobody has read yet. */
+export interface PendingStep {
+  step: number;
+  /** Tokens of the run up to and with this step. */
+  tokens: number;
+  /** Tokens of this step alone. */
+  stepTokens: number;
+  lr: number;
+  /** Targets counted. */
+  count: number;
+  /** Losses of the micro-batches, then sums of squares of the gradients, on the device. */
+  values: tf.Tensor1D;
+  numLosses: number;
+}
+
+/** A step that was read. */
+export interface ReadStep extends PendingStep {
+  /** Sum of the negative log-likelihoods. */
+  loss: number;
+  squaredNorm: number;
+  /** Wall-clock throughput of the steps that were read together. */
+  tokensPerSecond: number;
+}
+
+/** Most steps read together, and how long a user waits for news of short ones. */
+const MAX_STEPS = 16;
+const MILLISECONDS = 250;
+
+/**
+ * Steps on their way through a device that is read while it works on the next ones: long steps one behind, short ones
+ * several at once. When a step is read changes nothing that is computed.
+ */
+export class PendingSteps {
+  #unread: PendingStep[] = [];
+  #reading: Promise<ReadStep[]> | undefined;
+  #together = 1;
+  /** When what is on its way began: at the last read, or with the first step after all had been read. */
+  #since = 0;
+  #scale: tf.Tensor | undefined;
+  readonly #now: () => number;
+
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  /** Takes in a step that began at `started`. */
+  push(step: PendingStep, started: number): void {
+    if (!this.#reading && this.#unread.length === 0) this.#since = started;
+    this.#unread.push(step);
+  }
+
+  /** What the device multiplies a step's gradients with, for the optimizer: 0 from the first fault on. */
+  scaleOf({ values, numLosses, count }: PendingStep, clipNorm: number): tf.Tensor {
+    const previous = this.#scale;
+    this.#scale = gradientScale({ values, numLosses, numTargets: count, clipNorm, previous });
+    previous?.dispose();
+    return this.#scale;
+  }
+
+  /** Steps that have been read since; starts to read those that wait, when they are enough. */
+  async take(): Promise<ReadStep[]> {
+    if (this.#unread.length < this.#together) return [];
+    const done = await this.#take();
+    this.#reading = this.#read(this.#unread.splice(0));
+    // A rejection is for the next call; until then it must not count as unhandled.
+    this.#reading.catch(() => {});
+    return this.#measure(done);
+  }
+
+  /** Reads all there are. */
+  async settle(): Promise<ReadStep[]> {
+    const done = await this.#take();
+    if (this.#unread.length === 0) return this.#measure(done);
+    return this.#measure([...done, ...(await this.#read(this.#unread.splice(0)))]);
+  }
+
+  /** Forgets what was not read. */
+  dispose(): void {
+    tf.dispose(this.#unread.splice(0).map(({ values }) => values));
+    this.#scale?.dispose();
+  }
+
+  async #take(): Promise<ReadStep[]> {
+    const steps = (await this.#reading) ?? [];
+    this.#reading = undefined;
+    return steps;
+  }
+
+  #measure(steps: ReadStep[]): ReadStep[] {
+    if (steps.length === 0) return [];
+    const now = this.#now();
+    const milliseconds = now - this.#since;
+    this.#since = now;
+    this.#together = Math.max(
+      1,
+      Math.min(MAX_STEPS, Math.floor((MILLISECONDS * steps.length) / milliseconds)),
+    );
+    const tokens = steps.reduce((sum, { stepTokens }) => sum + stepTokens, 0);
+    return steps.map((step) => ({ ...step, tokensPerSecond: tokens / (milliseconds / 1000) }));
+  }
+
+  async #read(steps: PendingStep[]): Promise<ReadStep[]> {
+    const all = steps.length === 1 ? steps[0].values : tf.concat1d(steps.map(({ values }) => values));
+    try {
+      const numbers = (await all.data()) as Float32Array;
+      let at = 0;
+      return steps.map((step) => {
+        const own = numbers.subarray(at, at + step.values.size);
+        at += step.values.size;
+        const sum = (part: Float32Array) => part.reduce((total, value) => total + value, 0);
+        const loss = sum(own.subarray(0, step.numLosses));
+        return { ...step, loss, squaredNorm: sum(own.subarray(step.numLosses)), tokensPerSecond: Number.NaN };
+      });
+    } finally {
+      tf.dispose([all, ...steps.map(({ values }) => values)]);
+    }
+  }
+}
