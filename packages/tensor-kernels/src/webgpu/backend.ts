@@ -5,7 +5,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { BackendError } from '../backend.ts';
 import type { Precision } from '../native-backend.ts';
-import { type GpuDevice, requestDevice } from './device.ts';
+import { type GpuDevice, INSTALL, requestDevice } from './device.ts';
 import { registerWebgpuKernels } from './kernels.ts';
 
 interface TensorData {
@@ -105,10 +105,9 @@ async function loadStockBackend(): Promise<StockClass> {
     };
     return (loaded.WebGPUBackend ?? loaded.default?.WebGPUBackend) as StockClass;
   } catch (error) {
-    throw new Error(
-      'webgpu: the package @tensorflow/tfjs-backend-webgpu is not installed; add it to your project',
-      { cause: error },
-    );
+    throw new Error(`webgpu: the package @tensorflow/tfjs-backend-webgpu is not installed; ${INSTALL}`, {
+      cause: error,
+    });
   }
 }
 

@@ -47,7 +47,8 @@ const WANTED_FEATURES = [
 /** What a browser has; Node has no `navigator` before version 21. */
 const host = globalThis as { navigator?: { gpu?: GPU } };
 
-const INSTALL_DAWN = 'install the packages webgpu and @tensorflow/tfjs-backend-webgpu';
+/** How to get what this backend needs. */
+export const INSTALL = '`npm install webgpu @tensorflow/tfjs-backend-webgpu`';
 
 /**
  * Asks for a device with all that the adapter offers.
@@ -130,7 +131,11 @@ async function findGpu(): Promise<GPU> {
     const name = 'webgpu';
     dawn = await import(/* @vite-ignore */ name);
   } catch (error) {
-    throw new Error(`webgpu: Dawn is not here; ${INSTALL_DAWN}`, { cause: error });
+    if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') {
+      throw new Error(`webgpu: the package webgpu is not installed; ${INSTALL}`, { cause: error });
+    }
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`webgpu: the package webgpu does not load here: ${reason}`, { cause: error });
   }
   // TensorFlow.js looks for the classes of WebGPU and for `navigator.gpu` where a browser has them.
   Object.assign(globalThis, dawn.globals);
