@@ -21,10 +21,10 @@ import * as tf from '@tensorflow/tfjs';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { comparePeers } from './bench-peers.ts';
 import { isUserError } from './errors.ts';
-import { KernelProfile, type KernelTime } from './kernel-profile.ts';
+import { type KernelTime, profileKernels } from './kernel-profile.ts';
 
 interface BenchOptions {
-  preset: 'tiny' | 'small' | '100m';
+  preset: 'tiny' | 'small' | '100m' | '1.1b';
   seq: number;
   batch: number;
   steps: number;
@@ -46,7 +46,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   const { preset, seq, batch, steps, precision, recompute } = options;
   await setBackend(options.backend);
   setPrecision(precision);
-  const profile = options.profile ? new KernelProfile() : undefined;
+  const profile = options.profile ? profileKernels() : undefined;
   const peakBefore = await measurePeak(precision);
   const config = parseConfig({ ...presets[preset], max_position_embeddings: seq });
   const model = createLlama(config, { seed: 0 });
@@ -66,7 +66,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   let loss = 0;
   // The first two steps fill pools and caches.
   for (let step = 0; step < steps + 2; step++) {
-    if (step === 2) profile?.take();
+    if (step === 2) await profile?.take();
     const started = performance.now();
     const cpuStarted = process.cpuUsage();
     const { value, grads } = tf.variableGrads(
@@ -88,7 +88,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
     const { user, system } = process.cpuUsage(cpuStarted);
     cpuTimes.push((user + system) / 1e6);
   }
-  const kernels = profile?.take();
+  const kernels = await profile?.take();
   const total = times.reduce((sum, seconds) => sum + seconds, 0);
   times.sort((a, b) => a - b);
   cpuTimes.sort((a, b) => a - b);
@@ -133,7 +133,7 @@ function shares(kernels: KernelTime[], seconds: number): Record<string, string> 
 
 const program = new Command('bench-train')
   .description('Times one LLaMA training step on random tokens.')
-  .addOption(new Option('--preset <name>').choices(['tiny', 'small', '100m']).default('tiny'))
+  .addOption(new Option('--preset <name>').choices(['tiny', 'small', '100m', '1.1b']).default('tiny'))
   .addOption(new Option('--seq <tokens>', 'tokens a row').default(512).argParser(wholeNumber))
   .addOption(new Option('--batch <rows>', 'rows a step').default(4).argParser(wholeNumber))
   .addOption(
@@ -142,7 +142,11 @@ const program = new Command('bench-train')
   .addOption(new Option('--precision <name>').choices(precisionNames).default('float32'))
   .addOption(new Option('--backend <name>').choices(backendNames).default('auto'))
   .option('--recompute', 'recompute activations per block', false)
-  .option('--profile', "print each kernel's share of a step; on a CPU", false)
+  .option(
+    '--profile',
+    "print each kernel's share of a step; on a GPU by its timestamps, which slow it down",
+    false,
+  )
   .option('--peers', 'run the same in PyTorch and tfjs-wasm too, in turns; on a CPU', false)
   .option('--json', 'print one JSON object', false);
 const action = async () => {

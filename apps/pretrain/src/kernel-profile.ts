@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { BackendError } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 
 /** Time spent in one TensorFlow.js kernel. */
@@ -8,9 +9,44 @@ export interface KernelTime {
   milliseconds: number;
 }
 
-/** Times every kernel of the current backend from here on; for backends that compute before they return. */
-export class KernelProfile {
-  readonly #times = new Map<string, KernelTime>();
+/** Times kernels from when it is made. */
+export interface Profile {
+  /** Times since the last call, the longest first. */
+  take(): Promise<KernelTime[]>;
+}
+
+/** A profile of the current backend: by the GPU's own clock, or around kernels that compute before they return. */
+export function profileKernels(): Profile {
+  return tf.getBackend() === 'webgpu' ? new GpuProfile() : new KernelProfile();
+}
+
+interface TimedBackend extends tf.KernelBackend {
+  activeTimers?: { name: string; query: Promise<number> }[];
+  supportTimestampQuery: boolean;
+}
+
+/** Each kernel between two timestamps of its own, which keeps them from running side by side. */
+class GpuProfile implements Profile {
+  readonly #backend = tf.backend() as TimedBackend;
+
+  constructor() {
+    if (!this.#backend.supportTimestampQuery) {
+      throw new BackendError('profile: this GPU has no timestamps (timestamp-query); run without --profile');
+    }
+    this.#backend.activeTimers = [];
+  }
+
+  async take(): Promise<KernelTime[]> {
+    const timers = this.#backend.activeTimers ?? [];
+    this.#backend.activeTimers = [];
+    const times = new Times();
+    for (const { name, query } of timers) times.add(name, await query);
+    return times.take();
+  }
+}
+
+class KernelProfile implements Profile {
+  readonly #times = new Times();
 
   constructor() {
     const backendName = tf.getBackend();
@@ -24,15 +60,26 @@ export class KernelProfile {
     return (call) => {
       const started = performance.now();
       const result = kernelFunc(call);
-      const entry = this.#times.get(kernelName) ?? { kernel: kernelName, calls: 0, milliseconds: 0 };
-      entry.calls++;
-      entry.milliseconds += performance.now() - started;
-      this.#times.set(kernelName, entry);
+      this.#times.add(kernelName, performance.now() - started);
       return result;
     };
   }
 
-  /** Times since the last call, the longest first. */
+  async take(): Promise<KernelTime[]> {
+    return this.#times.take();
+  }
+}
+
+class Times {
+  readonly #times = new Map<string, KernelTime>();
+
+  add(kernel: string, milliseconds: number): void {
+    const entry = this.#times.get(kernel) ?? { kernel, calls: 0, milliseconds: 0 };
+    entry.calls++;
+    entry.milliseconds += milliseconds;
+    this.#times.set(kernel, entry);
+  }
+
   take(): KernelTime[] {
     const times = [...this.#times.values()].sort((a, b) => b.milliseconds - a.milliseconds);
     this.#times.clear();

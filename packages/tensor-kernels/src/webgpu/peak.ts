@@ -39,7 +39,8 @@ export async function measureGpuPeak(backend: WebgpuBackend): Promise<number> {
       workgroups: [groups],
     });
     backend.endComputePassEncoder();
-    backend.submitQueue();
+    // A kernel that is timed has been submitted already.
+    if (backend.commandEncoder) backend.submitQueue();
     await backend.queue.onSubmittedWorkDone();
     const seconds = (performance.now() - started) / 1000;
     backend.disposeData(sums.dataId);
