@@ -184,7 +184,10 @@ describe('bad usage', () => {
       ['--backend', 'gpu'],
       /^meap-pretrain: backend: got "gpu", expected one of auto, webgpu, tensorflow, native, wasm, cpu\n$/,
     ],
-    [['--precision', 'int8'], /^meap-pretrain: precision: got "int8", expected one of float32, bfloat16\n$/],
+    [
+      ['--precision', 'int8'],
+      /^meap-pretrain: precision: got "int8", expected one of float32, bfloat16, float16\n$/,
+    ],
   ])('%j exits with 2', async (argv, message) => {
     const { code, stderr } = await bench.pretrain('usage', ...argv);
     expect(code).toBe(2);
@@ -197,6 +200,14 @@ describe('bad usage', () => {
     expect(code).toBe(1);
     expect(stderr).toMatch(
       /^meap-pretrain: precision: bfloat16 needs the native or the webgpu backend[^\n]+\n$/,
+    );
+  });
+
+  it('float16 on a processor is one line', async () => {
+    const { code, stderr } = await bench.pretrain('usage-3', '--backend', 'native', '--precision', 'float16');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^meap-pretrain: precision: float16 needs the webgpu backend on a GPU with shader-f16, got [^\n]+\n$/,
     );
   });
 });
