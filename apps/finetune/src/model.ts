@@ -27,6 +27,7 @@ import {
   TemplateError,
   type Tokenizer,
 } from '@meap/token-dataset';
+import type { TensorWriter } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { ConversationEncoder } from './conversation-encoder.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
@@ -145,9 +146,14 @@ export function stopIdsOf({ eos_token_id: eos }: LlamaConfig): number[] {
 }
 
 /** Saves what was trained, in float32, so that a run resumes exactly: the model, or only its adapter. */
-export async function saveTrained(directory: string, model: Llama, run: SavedWith): Promise<void> {
-  if (model.adapter) await saveLora(directory, model, { baseModel: run.baseModel });
-  else await saveLlama(directory, model, { dtype: 'float32' });
+export async function saveTrained(
+  directory: string,
+  model: Llama,
+  run: SavedWith,
+  writer?: TensorWriter,
+): Promise<void> {
+  if (model.adapter) await saveLora(directory, model, { baseModel: run.baseModel, ...writer });
+  else await saveLlama(directory, model, { dtype: 'float32', ...writer });
   await saveTokenizer(directory, run);
 }
 

@@ -1,6 +1,5 @@
 import {
-  bytes,
-  describeMisfit,
+  describeMemory,
   type Progress,
   type ProgressOutput,
   percent,
@@ -54,7 +53,6 @@ export function describeFacts(facts: RunFacts): string[] {
       ? `${duplication.numCopies} masked copies, ${duplication.numMasked} masks (${percent(duplication.numMasked / duplication.numCopiedAnswerTokens)} of their answers)`
       : 'no masked copies: next-token prediction';
   const share = facts.trained === facts.parameters ? 'all' : `${short(facts.trained)} of them (LoRA)`;
-  const memoryParts = `weights ${bytes(memory.weights)}, gradients ${bytes(memory.gradients)}, moments ${bytes(memory.moments)}, activations ${bytes(memory.activations)}`;
   return [
     `data         ${formats.join(', ')}: ${facts.trainConversations} conversations to train on, ${facts.validationConversations} held out`,
     ...(dropText.length > 0 ? [`left out     ${dropText.join(', ')}`] : []),
@@ -62,6 +60,6 @@ export function describeFacts(facts: RunFacts): string[] {
     `an epoch     ${duplication.numRows} rows: ${masked}; ${duplication.numCut} cut to fit, ${percent(facts.padding)} padding`,
     `model        ${short(facts.parameters)} parameters, trained: ${share}`,
     `training     ${facts.steps} steps of about ${short(facts.tokensPerStep)} tokens, ${Number(facts.epochs.toFixed(2))} epochs`,
-    `memory       about ${bytes(memory.total)} of ${bytes(memory.available)}: ${memoryParts}${memory.fits ? '' : `; does not fit: ${describeMisfit(memory)}`}`,
+    `memory       ${describeMemory(memory)}`,
   ];
 }

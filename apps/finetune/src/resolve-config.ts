@@ -1,4 +1,11 @@
-import { checkBatchKeys, parseConfig, type RecipeRules, Refusals, readRecipe } from '@meap/recipe-cli';
+import {
+  checkBatchKeys,
+  checkKeepBest,
+  parseConfig,
+  type RecipeRules,
+  Refusals,
+  readRecipe,
+} from '@meap/recipe-cli';
 import type { z } from 'zod';
 import { configSchema, type FinetuneConfigInput } from './config.ts';
 
@@ -51,6 +58,7 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
     refusals.add('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
   }
   const micro_batch_size = checkBatchKeys(train, refusals);
+  checkKeepBest(config.checkpoint, config.validation, refusals);
   if (train.max_length < 2) refusals.add('train.max_length', train.max_length, 'at least 2');
   if (masking.loss === 'masked-only' && masking.ratio === 0) {
     refusals.add('masking.loss', masking.loss, 'union with ratio 0, since nothing is masked');

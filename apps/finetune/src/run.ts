@@ -74,6 +74,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
     if (signal?.aborted) return stoppedEarly(out);
     const result = await train({
       ...trained,
+      checkpoint: { ...trained.checkpoint, background: facts.memory.checkpointCopy > 0 },
       directory: out,
       resume,
       signal,

@@ -9,11 +9,12 @@ import {
   readMetrics,
   short,
 } from '@meap/recipe-cli';
+import { bestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { readBaseline } from './baseline.ts';
 import { answerCurve, maskedCurve } from './report.ts';
 
 /** The text for people at the end of a run in `out`. */
-export function renderSummary(out: string, seconds: number): string {
+export async function renderSummary(out: string, seconds: number): Promise<string> {
   const { steps, validations } = readMetrics(out);
   const baseline = readBaseline(out);
   const sections: string[] = [];
@@ -26,6 +27,8 @@ export function renderSummary(out: string, seconds: number): string {
     lines.push(`after     ${text}`);
     sections.push(lines.map((line) => plainText(line.replace(/\n/g, '\n          '))).join('\n'));
   }
+  const [newest] = await listCheckpoints(join(out, 'checkpoints'));
+  const best = await bestCheckpoint(join(out, 'checkpoints'));
   const change = (points: readonly { loss: number }[]) =>
     points.length < 2 ? undefined : `${points[0].loss.toFixed(3)} → ${points.at(-1)!.loss.toFixed(3)}`;
   const answers = change(answerCurve(baseline, validations));
@@ -37,6 +40,7 @@ export function renderSummary(out: string, seconds: number): string {
         : []),
       `trained      on ${short(steps.at(-1)?.tokens ?? 0)} tokens, ${short(medianThroughput(steps))} tokens/s, ${duration(seconds)} in all`,
       `model        ${join(out, 'model')}   (transformers loads it; talk to it: meap-chat --model ${join(out, 'model')})`,
+      ...(best && best !== newest ? [`better       ${best}   (by held-out loss)`] : []),
       `report       ${join(out, 'report.html')}`,
       `metrics      ${join(out, 'metrics.jsonl')}, and tensorboard --logdir ${out}`,
     ].join('\n'),

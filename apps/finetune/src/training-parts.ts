@@ -92,7 +92,9 @@ export async function trainingParts(
     checkpoint: {
       every: checkpoint.every,
       keepLast: checkpoint.keep_last,
-      saveModel: (directory) => saveTrained(directory, model, savedWith),
+      keepEvery: checkpoint.keep_every,
+      keepBest: checkpoint.keep_best,
+      saveModel: (directory, writer) => saveTrained(directory, model, savedWith, writer),
       loadModel: (directory) => loadTrained(directory, model),
     },
     // What decides the next step's numbers, hardware apart; the rest may change between two parts of a run.

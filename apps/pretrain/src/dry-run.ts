@@ -1,16 +1,7 @@
 /** What a run would be and take: sizes, memory, time from a short measurement, one masked row. Nothing is trained. */
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
-import {
-  bytes,
-  describeMisfit,
-  duration,
-  flop,
-  type MemoryPlan,
-  percent,
-  plainText,
-  short,
-} from '@meap/recipe-cli';
+import { describeMemory, duration, flop, type MemoryPlan, percent, plainText, short } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import type { Tokenizer } from '@meap/token-dataset';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
@@ -101,13 +92,12 @@ export function renderDryRun(plan: DryRunPlan): string {
   const { model, memory_bytes: memory, peak_gflops: peak } = plan;
   const shape = `${model.num_hidden_layers} layers × ${model.hidden_size}, ${model.num_attention_heads} heads`;
   const ofPeak = peak ? `, ${percent(plan.measured_gflops / peak)} of the peak ${flop(peak * 1e9)}/s` : '';
-  const rest = `weights ${bytes(memory.weights)}, gradients ${bytes(memory.gradients)}, moments ${bytes(memory.moments)}`;
   const lines = [
     `backend      ${plan.backend.name} (${plan.backend.device}): ${plan.backend.reason}`,
     `model        ${plan.parameters.toLocaleString('en')} parameters: ${shape}, vocabulary ${model.vocab_size}`,
     `compute      ${flop(plan.flop_per_token)} per token, forward and backward`,
     `tokens       ${plan.steps} steps × ${short(plan.tokens_per_step)} = ${short(plan.tokens)}`,
-    `memory       about ${bytes(memory.total)} of ${bytes(memory.available)}: ${rest}, activations ${bytes(memory.activations)}${memory.fits ? '' : `; does not fit: ${describeMisfit(memory)}`}`,
+    `memory       ${describeMemory(memory)}`,
     `time         about ${duration(plan.seconds)} at ${short(plan.tokens_per_second)} tokens/s (${flop(plan.measured_gflops * 1e9)}/s, timed now${ofPeak})`,
   ];
   if (plan.data_problem)

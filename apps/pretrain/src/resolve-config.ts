@@ -6,7 +6,7 @@ import {
   parseConfig as parseModelConfig,
   presets,
 } from '@meap/llama-model';
-import { checkBatchKeys, parseConfig, Refusals } from '@meap/recipe-cli';
+import { checkBatchKeys, checkKeepBest, parseConfig, Refusals } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import { configSchema, type PretrainConfigInput } from './config.ts';
 
@@ -46,6 +46,7 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   const { data, tokenizer, masking, train, samples } = config;
   const min_learning_rate = train.min_learning_rate ?? train.learning_rate / 10;
   const micro_batch_size = checkBatchKeys({ ...train, min_learning_rate }, refusals);
+  checkKeepBest(config.checkpoint, config.validation, refusals);
   const { from, ...ownShape } = config.model;
   const model = from === undefined ? resolveModel(ownShape, train.sequence_length, refuse) : { from };
 

@@ -98,6 +98,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     };
     const { status, step, checkpoint } = await train({
       ...parts,
+      checkpoint: { ...parts.checkpoint, background: memory.checkpointCopy > 0 },
       directory: out,
       resume,
       utilisation: peakGflops ? { flopPerToken: facts.flopPerToken, peakFlops: peakGflops * 1e9 } : undefined,

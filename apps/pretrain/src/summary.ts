@@ -9,10 +9,11 @@ import {
   readMetrics,
   short,
 } from '@meap/recipe-cli';
+import { bestCheckpoint } from '@meap/trainer';
 import type { RunFacts } from './run.ts';
 
 /** The text for people at the end of a run in `out`. */
-export function renderSummary(out: string, facts: RunFacts, seconds: number): string {
+export async function renderSummary(out: string, facts: RunFacts, seconds: number): Promise<string> {
   const { steps, validations } = readMetrics(out);
   const validation = validations.at(-1);
   const curve = lossCurveText(steps);
@@ -28,11 +29,14 @@ export function renderSummary(out: string, facts: RunFacts, seconds: number): st
     const comparison = `${bitsPerByte.toFixed(3)} bits per byte, a unigram model ${facts.unigramBitsPerByte.toFixed(3)}`;
     sections.push(`validation   ${comparison}`);
   }
+  const newest = join(out, 'checkpoints', `step-${String(facts.steps).padStart(8, '0')}`);
+  const best = await bestCheckpoint(join(out, 'checkpoints'));
   const speed = `${short(medianThroughput(steps))} tokens/s`;
   sections.push(
     [
       `trained      ${short(facts.parameters)} parameters on ${short(steps.at(-1)?.tokens ?? 0)} tokens, ${speed}, ${duration(seconds)} in all`,
-      `checkpoint   ${join(out, 'checkpoints', `step-${String(facts.steps).padStart(8, '0')}`)}   (transformers loads it)`,
+      `checkpoint   ${newest}   (transformers loads it)`,
+      ...(best && best !== newest ? [`better       ${best}   (by validation)`] : []),
       `report       ${join(out, 'report.html')}`,
       `metrics      ${join(out, 'metrics.jsonl')}, and tensorboard --logdir ${out}`,
     ].join('\n'),

@@ -54,8 +54,10 @@ export async function trainingParts(
     checkpoint: {
       every: checkpoint.every,
       keepLast: checkpoint.keep_last,
-      saveModel: async (directory) => {
-        await saveLlama(directory, model, { dtype: 'float32' });
+      keepEvery: checkpoint.keep_every,
+      keepBest: checkpoint.keep_best,
+      saveModel: async (directory, writer) => {
+        await saveLlama(directory, model, { dtype: 'float32', ...writer });
         data.tokenizer.save(directory);
       },
       loadModel: (directory) => loadInto(model, directory),

@@ -31,6 +31,8 @@ export interface SaveLlamaOptions {
   dtype?: StoredDtype;
   /** Most bytes of a weight file; beyond it the weights are sharded with an index. 5e9 by default. */
   maxShardBytes?: number;
+  /** Writes the weights, in place of the function of `@meap/safetensors`: a trainer's does it beside training. */
+  writeShardedSafetensors?: (...files: Parameters<typeof writeShardedSafetensors>) => Promise<unknown>;
 }
 
 const SAFETENSORS_DTYPE = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
@@ -92,7 +94,8 @@ export async function loadLlama(
  *
  * Tensors leave the backend one at a time. The weights come last and appear complete or not at all.
  *
- * @returns Names of the files written, for instance `['config.json', …, 'model.safetensors']`
+ * @returns Names of the files written, for instance `['config.json', …, 'model.safetensors']`; those of weights only
+ *   as far as what writes them returns them
  * @throws AdapterError for an adapter that is not merged, which the files have no place for;
  *   CheckpointError for weights that are not finite in `dtype` or a directory that cannot be written;
  *   SafetensorsError when writing the weights fails
@@ -103,6 +106,7 @@ export async function saveLlama(
   options: SaveLlamaOptions = {},
 ): Promise<string[]> {
   const { dtype = model.config.torch_dtype, maxShardBytes } = options;
+  const write = options.writeShardedSafetensors ?? writeShardedSafetensors;
   if (model.adapter && !model.adapter.merged) {
     throw new AdapterError(
       'saveLlama: the model has an adapter that is not merged; call mergeLora first, or saveLora for the adapter alone',
@@ -134,11 +138,8 @@ export async function saveLlama(
   } catch (cause) {
     throw new CheckpointError(`${directory}: cannot be written: ${(cause as Error).message}`, [], { cause });
   }
-  const weightFiles = await writeShardedSafetensors(directory, tensors, {
-    metadata: { format: 'pt' },
-    maxShardBytes,
-  });
-  return [...Object.keys(files), ...weightFiles];
+  const weightFiles = await write(directory, tensors, { metadata: { format: 'pt' }, maxShardBytes });
+  return [...Object.keys(files), ...(Array.isArray(weightFiles) ? weightFiles : [])];
 }
 
 async function readConfig(path: string): Promise<LlamaConfig> {

@@ -28,6 +28,8 @@ const PREFIX = 'base_model.model.';
 export interface SaveLoraOptions {
   /** Directory or Hub name of the base model, for readers that load it by themselves; none by default. */
   baseModel?: string;
+  /** Writes the weights, in place of the function of `@meap/safetensors`: a trainer's does it beside training. */
+  writeSafetensors?: (...file: Parameters<typeof writeSafetensors>) => Promise<unknown>;
 }
 
 /**
@@ -40,7 +42,7 @@ export interface SaveLoraOptions {
 export async function saveLora(
   directory: string,
   model: Llama,
-  { baseModel }: SaveLoraOptions = {},
+  { baseModel, writeSafetensors: write = writeSafetensors }: SaveLoraOptions = {},
 ): Promise<string[]> {
   const adapter = requireAdapter(model, 'saveLora');
   const config = {
@@ -75,7 +77,7 @@ export async function saveLora(
     requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
     tensors.push([PREFIX + name, fromFloat32(values, 'F32', parameter.shape)] as const);
   }
-  await writeSafetensors(join(directory, WEIGHTS_FILE), tensors, { metadata: { format: 'pt' } });
+  await write(join(directory, WEIGHTS_FILE), tensors, { metadata: { format: 'pt' } });
   return [CONFIG_FILE, WEIGHTS_FILE];
 }
 

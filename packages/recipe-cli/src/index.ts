@@ -16,6 +16,7 @@ export { lossCurveText } from './loss-curve-text.ts';
 export {
   availableMemory,
   type DecoderShape,
+  describeMemory,
   describeMisfit,
   estimateMemory,
   type MemoryEstimate,
@@ -74,6 +75,7 @@ export {
 export {
   type BatchKeys,
   checkBatchKeys,
+  checkKeepBest,
   checkpointSection,
   type OptimizerDefaults,
   optimizerKeys,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { availableMemory, estimateMemory } from './memory-plan.ts';
+import { availableMemory, describeMemory, estimateMemory, planMemory } from './memory-plan.ts';
 
 const MIB = 2 ** 20;
 const decoder = (
@@ -75,5 +75,26 @@ describe('estimateMemory', () => {
 
   it('knows what there is', () => {
     expect(availableMemory()).toBeGreaterThan(64 * MIB);
+  });
+});
+
+describe('planMemory', () => {
+  const estimate = { weights: 100, gradients: 100, moments: 200, activations: 100, total: 500 };
+  const plan = (limit: number) =>
+    planMemory(
+      Object.fromEntries(Object.entries(estimate).map(([name, mib]) => [name, mib * MIB])) as typeof estimate,
+      limit / 1024,
+      ['less'],
+    );
+
+  it('gives checkpoints a copy of what is trained where there is room, and trains without where there is none', () => {
+    expect(plan(800)).toMatchObject({ fits: true, checkpointCopy: 300 * MIB, total: 800 * MIB });
+    expect(describeMemory(plan(800))).toBe(
+      'about 800 MiB of 800 MiB: weights 100 MiB, gradients 100 MiB, moments 200 MiB, activations 100 MiB, ' +
+        'copy to save 300 MiB',
+    );
+    expect(plan(799)).toMatchObject({ fits: true, checkpointCopy: 0, total: 500 * MIB });
+    expect(describeMemory(plan(799))).toMatch(/no room to save beside training$/);
+    expect(plan(499)).toMatchObject({ fits: false, checkpointCopy: 0 });
   });
 });

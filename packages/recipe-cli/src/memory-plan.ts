@@ -81,6 +81,8 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
 
 /** An estimate, and whether there is as much. */
 export interface MemoryPlan extends MemoryEstimate {
+  /** Of weights and moments, so that training goes on while they are saved; 0 where there is no room for it. */
+  checkpointCopy: number;
   /** What the run may take: `train.memory_limit_gib`, else the machine's memory or its container's. */
   available: number;
   fits: boolean;
@@ -95,7 +97,24 @@ export function planMemory(
   remedies: readonly string[],
 ): MemoryPlan {
   const available = limitGib === undefined ? availableMemory() : limitGib * 2 ** 30;
-  return { ...estimate, available, fits: estimate.total <= available, remedies };
+  // Weights that are trained, and their two moments.
+  const copy = 1.5 * estimate.moments;
+  const checkpointCopy = estimate.total + copy <= available ? copy : 0;
+  const total = estimate.total + checkpointCopy;
+  return { ...estimate, checkpointCopy, total, available, fits: total <= available, remedies };
+}
+
+/** The parts of a plan, as people read them. */
+export function describeMemory(plan: MemoryPlan): string {
+  const { weights, gradients, moments, activations, checkpointCopy } = plan;
+  const parts = Object.entries({ weights, gradients, moments, activations }).map(
+    ([name, size]) => `${name} ${bytes(size)}`,
+  );
+  parts.push(
+    checkpointCopy > 0 ? `copy to save ${bytes(checkpointCopy)}` : 'no room to save beside training',
+  );
+  const misfit = plan.fits ? '' : `; does not fit: ${describeMisfit(plan)}`;
+  return `about ${bytes(plan.total)} of ${bytes(plan.available)}: ${parts.join(', ')}${misfit}`;
 }
 
 /** What is wrong with a plan that does not fit, and what to do about it. */

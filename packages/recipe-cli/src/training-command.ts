@@ -69,7 +69,7 @@ export interface TrainingProgram<Config, Event> {
   /** Makes what shows a run to a person. */
   progress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress<Event>;
   /** What a finished run in `out` prints. */
-  summary(out: string, seconds: number): string;
+  summary(out: string, seconds: number): string | Promise<string>;
 }
 
 /** Runs the command; everything it has to say to its user goes through `io`. Returns its exit code. */
@@ -124,7 +124,7 @@ async function train<Config, Event extends object>(
     } else if (status === 'stopped') {
       const again = commandToResume(program.name, argv, out);
       io.stdout.write(`stopped at step ${step}; continue with: ${again}\n`);
-    } else io.stdout.write(`\n${program.summary(out, seconds)}\n`);
+    } else io.stdout.write(`\n${await program.summary(out, seconds)}\n`);
     if (status !== 'stopped') return EXIT.done;
     return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
   } finally {

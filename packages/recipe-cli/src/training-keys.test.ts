@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Refusals } from './parse-config.ts';
-import { checkBatchKeys, warmupSteps } from './training-keys.ts';
+import { checkBatchKeys, checkKeepBest, warmupSteps } from './training-keys.ts';
 
 describe('checkBatchKeys', () => {
   const good = { global_batch_size: 12, learning_rate: 1, min_learning_rate: 0.5 };
@@ -18,6 +18,19 @@ describe('checkBatchKeys', () => {
     expect(refusals.problems).toEqual([
       'train.micro_batch_size: got 5, expected a divisor of global_batch_size 12',
       'train.min_learning_rate: got 2, expected at most learning_rate 1',
+    ]);
+  });
+});
+
+describe('checkKeepBest', () => {
+  it('wants a validation at every checkpoint, where the best is to stay', () => {
+    const refusals = new Refusals();
+    checkKeepBest({ every: 150, keep_best: false }, { every: 100 }, refusals);
+    checkKeepBest({ every: 200, keep_best: true }, { every: 100 }, refusals);
+    expect(refusals.problems).toEqual([]);
+    checkKeepBest({ every: 150, keep_best: true }, { every: 100 }, refusals);
+    expect(refusals.problems).toEqual([
+      'checkpoint.every: got 150, expected a multiple of validation.every 100, with checkpoint.keep_best',
     ]);
   });
 });

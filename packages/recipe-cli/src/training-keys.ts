@@ -51,6 +51,10 @@ export const checkpointSection = () =>
     .strictObject({
       every: count('Steps between two checkpoints.').default(100),
       keep_last: count('How many of the newest stay.').default(2),
+      keep_every: count('Also those whose step is a multiple of this stay; default: none.').optional(),
+      keep_best: flag(
+        'Whether the one with the lowest validation loss stays too; every is then a multiple of validation.every.',
+      ).default(false),
     })
     .describe('When to save.')
     .prefault({});
@@ -59,6 +63,20 @@ export const checkpointSection = () =>
 export function warmupSteps(warmupRatio: number, steps: number): number {
   // The product may fall just short of a whole number: 0.29 · 100 is 28.999….
   return Math.floor(warmupRatio * steps + 1e-9);
+}
+
+/** Refuses to keep the best checkpoint where some checkpoints have no validation to be judged by. */
+export function checkKeepBest(
+  { every, keep_best }: { every: number; keep_best: boolean },
+  validation: { every: number },
+  refusals: Refusals,
+): void {
+  if (!keep_best || every % validation.every === 0) return;
+  refusals.add(
+    'checkpoint.every',
+    every,
+    `a multiple of validation.every ${validation.every}, with checkpoint.keep_best`,
+  );
 }
 
 /** Keys of `train` that have to fit each other. */

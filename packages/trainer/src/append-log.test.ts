@@ -21,7 +21,7 @@ describe('AppendLog', () => {
     const log = new AppendLog(path, () => {});
     log.append('b\n');
     log.append(Uint8Array.of(99, 10));
-    log.sync();
+    log.flush();
     log.close();
     expect(text()).toBe('a\nb\nc\n');
   });

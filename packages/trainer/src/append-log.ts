@@ -1,7 +1,6 @@
 import {
   closeSync,
   fstatSync,
-  fsyncSync,
   ftruncateSync,
   openSync,
   readFileSync,
@@ -16,7 +15,7 @@ import { CheckpointError } from './errors.ts';
  * A record that cannot be written is kept in memory and written before the next one; nothing half-written stays.
  */
 export class AppendLog {
-  readonly #path: string;
+  readonly path: string;
   readonly #onFailure: (message: string) => void;
   readonly #fd: number;
   #end: number;
@@ -24,7 +23,7 @@ export class AppendLog {
   #failing = false;
 
   constructor(path: string, onFailure: (message: string) => void) {
-    this.#path = path;
+    this.path = path;
     this.#onFailure = onFailure;
     // Not 'a': the position is ours, so that a short write can be taken back.
     this.#fd = openSync(path, 'r+', 0o666);
@@ -39,19 +38,18 @@ export class AppendLog {
       this.#failing = false;
     } catch (error) {
       if (!this.#failing) {
-        this.#onFailure(`${this.#path}: ${(error as Error).message}; kept in memory until there is room`);
+        this.#onFailure(`${this.path}: ${(error as Error).message}; kept in memory until there is room`);
       }
       this.#failing = true;
     }
   }
 
-  /** Makes everything appended so far durable, or throws a CheckpointError: no checkpoint may be ahead of its log. */
-  sync(): void {
+  /** Gives everything appended so far to the system, or throws a CheckpointError: no checkpoint may be ahead of it. */
+  flush(): void {
     try {
       this.#write();
-      fsyncSync(this.#fd);
     } catch (error) {
-      throw new CheckpointError(`${this.#path}: not written: ${(error as Error).message}`, { cause: error });
+      throw new CheckpointError(`${this.path}: not written: ${(error as Error).message}`, { cause: error });
     }
   }
 

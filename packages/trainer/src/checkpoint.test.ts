@@ -14,15 +14,10 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  latestCheckpoint,
-  listCheckpoints,
-  loadOptimizerTensors,
-  openCheckpoint,
-  saveCheckpoint,
-  tidyCheckpoints,
-} from './checkpoint.ts';
+import { latestCheckpoint, loadOptimizerTensors, openCheckpoint, tidyCheckpoints } from './checkpoint.ts';
+import { CheckpointSaver, type CheckpointSaverOptions } from './checkpoint-saver.ts';
 import { CheckpointError, ResumeMismatchError } from './errors.ts';
+import { bestCheckpoint, listCheckpoints, type TrainerState } from './write-checkpoint.ts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -39,29 +34,45 @@ afterEach(() => {
 
 const FILES = ['config.json', 'trainer/SHA256SUMS', 'trainer/optimizer.safetensors', 'trainer/state.json'];
 
-function save(step: number, overrides: Partial<Parameters<typeof saveCheckpoint>[0]> = {}) {
-  return saveCheckpoint({
+type Overrides = Partial<CheckpointSaverOptions> & Pick<Partial<TrainerState>, 'valLoss'>;
+
+async function save(step: number, { valLoss, ...overrides }: Overrides = {}) {
+  const saver = new CheckpointSaver({
     directory,
-    state: {
-      formatVersion: 1,
-      step,
-      tokens: step * 8,
-      optimizerStep: step,
-      validatedStep: 0,
-      sampledStep: 0,
-      data: { index: step },
-      guard: { losses: [1.5], gradNorms: [2.5], nonFiniteInARow: 0 },
-      fingerprints: { seed: 1 },
-      weightsSha256: 'abc',
-    },
-    optimizerTensors: new Map([['exp_avg.w', tf.variable(tf.tensor1d([step, 0.1, -0]))]]),
     saveModel: (path) => writeFileSync(join(path, 'config.json'), '{}'),
     keepLast: 3,
+    background: false,
     ...overrides,
   });
+  try {
+    const { path } = await saver.begin(stateAt(step, valLoss), momentsAt(step), []);
+    return await path;
+  } finally {
+    await saver.close();
+  }
 }
 
-describe('saveCheckpoint', () => {
+function stateAt(step: number, valLoss?: number): TrainerState {
+  return {
+    formatVersion: 1,
+    step,
+    tokens: step * 8,
+    optimizerStep: step,
+    validatedStep: 0,
+    sampledStep: 0,
+    valLoss,
+    data: { index: step },
+    guard: { losses: [1.5], gradNorms: [2.5], nonFiniteInARow: 0 },
+    fingerprints: { seed: 1 },
+    weightsSha256: 'abc',
+  };
+}
+
+function momentsAt(step: number) {
+  return new Map([['exp_avg.w', tf.variable(tf.tensor1d([step, 0.1, -0]))]]);
+}
+
+describe('saving', () => {
   it('writes the model, the tensors and the state, and sums that sha256sum understands', async () => {
     const path = await save(100);
     expect(path).toBe(join(directory, 'step-00000100'));
@@ -106,6 +117,122 @@ describe('saveCheckpoint', () => {
     expect((await latestCheckpoint(directory))?.state.step).toBe(1);
   });
 });
+
+describe('what stays', () => {
+  const names = (...steps: number[]) => steps.map((step) => `step-${String(step).padStart(8, '0')}`);
+
+  it('is also every nth and the best by validation, and a better one takes its place', async () => {
+    const keep = { keepLast: 1, keepEvery: 10, keepBest: true };
+    const losses = { 4: 3, 6: 1, 8: 2, 10: 5, 12: 1.5, 14: undefined };
+    for (const [step, valLoss] of Object.entries(losses)) await save(Number(step), { ...keep, valLoss });
+    expect(readdirSync(directory).sort()).toEqual(names(6, 10, 14));
+    expect(await bestCheckpoint(directory)).toBe(join(directory, names(6)[0]));
+    await save(16, { ...keep, valLoss: 0.5 });
+    await save(18, { ...keep, valLoss: 0.6 });
+    expect(readdirSync(directory).sort()).toEqual(names(10, 16, 18));
+  });
+
+  it('follows the rule whatever the losses are', async () => {
+    const runs = fc.record({
+      losses: fc.array(fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }), {
+        minLength: 1,
+        maxLength: 7,
+      }),
+      keepLast: fc.integer({ min: 1, max: 3 }),
+      keepEvery: fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined }),
+      keepBest: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(runs, async ({ losses, ...keep }) => {
+        rmSync(directory, { recursive: true });
+        for (const [i, valLoss] of losses.entries()) await save(i + 1, { ...keep, valLoss });
+        const steps = losses.map((_, i) => i + 1);
+        // The newest of equals: a later one with the same loss has seen more.
+        const best = steps.reduce<number | undefined>((found, step) => {
+          const [loss, least] = [losses[step - 1], found && losses[found - 1]];
+          return loss !== undefined && (least === undefined || loss <= least) ? step : found;
+        }, undefined);
+        const expected = steps.filter(
+          (step) =>
+            step > steps.length - keep.keepLast ||
+            (keep.keepEvery && step % keep.keepEvery === 0) ||
+            (keep.keepBest && step === best),
+        );
+        expect(readdirSync(directory).sort()).toEqual(names(...expected));
+      }),
+      { numRuns: 30, seed: 1 },
+    );
+  });
+});
+
+describe('saving beside training', () => {
+  it('writes what was there when it began, the same bytes as without', async () => {
+    const weights = tf.variable(tf.tensor1d([1, 2, 3]));
+    const bytesOf = async () => new Uint8Array((await weights.data()).slice().buffer);
+    const saveModel: CheckpointSaverOptions['saveModel'] = async (path, { writeSafetensors }) => {
+      writeFileSync(join(path, 'config.json'), '{}');
+      const tensor = { dtype: 'F32', shape: [3], data: bytesOf } as const;
+      await writeSafetensors(join(path, 'model.safetensors'), [['w', tensor]], {
+        metadata: { format: 'pt' },
+      });
+    };
+    const expected = readAll(await save(1, { saveModel }));
+    expect(Object.keys(expected)).toContain('model.safetensors');
+    rmSync(directory, { recursive: true });
+    const saver = new CheckpointSaver({ directory, saveModel, background: true, keepLast: 3 });
+    const moments = momentsAt(1);
+    const { path } = await saver.begin(stateAt(1), moments, []);
+    // What training does next.
+    weights.assign(tf.tensor1d([7, 8, 9]));
+    moments.get('exp_avg.w')!.assign(tf.tensor1d([4, 4, 4]));
+    expect(readAll(await path)).toEqual(expected);
+    await saver.close();
+  });
+
+  it('never does two at once, and a failure costs that checkpoint alone', async () => {
+    let during: string[] = [];
+    const saver = new CheckpointSaver({
+      directory,
+      keepLast: 3,
+      background: true,
+      saveModel: (path) => {
+        during = readdirSync(directory).filter((name) => name.endsWith('.partial'));
+        // A folder where a file belongs fails only when the worker gets to it.
+        if (path.includes('00000002')) mkdirSync(join(path, 'trainer/optimizer.safetensors'));
+      },
+    });
+    const paths: Promise<string>[] = [];
+    for (const step of [1, 2, 3]) {
+      paths.push((await saver.begin(stateAt(step), momentsAt(step), [])).path);
+      expect(during).toEqual([`.step-0000000${step}.partial`]);
+    }
+    const ends = await Promise.allSettled(paths);
+    await saver.close();
+    expect(ends.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    const { reason } = ends[1] as PromiseRejectedResult;
+    expect(reason).toBeInstanceOf(CheckpointError);
+    expect(reason.message).toMatch(/^checkpoint \S+step-00000002: not saved: [^\n]+$/);
+    expect(readdirSync(directory).sort()).toEqual(['step-00000001', 'step-00000003']);
+    expect((await latestCheckpoint(directory))?.state.step).toBe(3);
+  });
+
+  it('does not write ahead of a log that cannot be synced', async () => {
+    const saver = new CheckpointSaver({ directory, keepLast: 1, background: true, saveModel: () => {} });
+    const { path } = await saver.begin(stateAt(1), momentsAt(1), [join(directory, 'gone.jsonl')]);
+    await expect(path).rejects.toThrow(/not saved: ENOENT[^\n]+gone\.jsonl/);
+    expect(await listCheckpoints(directory)).toEqual([]);
+    await saver.close();
+  });
+});
+
+/** Every file of a folder. */
+function readAll(path: string): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (const name of readdirSync(path, { recursive: true, encoding: 'utf8' })) {
+    if (name !== 'trainer') files[name] = readFileSync(join(path, name), 'latin1');
+  }
+  return files;
+}
 
 describe('latestCheckpoint', () => {
   it('is undefined without any', async () => {

@@ -1,108 +1,18 @@
-/**
- * Checkpoints: complete or absent, never half.
- *
- *     checkpoints/step-00000100/        what saveModel wrote: a Hugging Face directory
- *       trainer/optimizer.safetensors   the optimizer's tensors
- *       trainer/state.json              counters, data position, guard window, fingerprints
- *       trainer/SHA256SUMS              of every other file; `sha256sum -c trainer/SHA256SUMS` checks it too
- *
- * Written under a hidden name, synced, renamed, parent synced. What a crash leaves has a hidden name.
- */
+/** Checkpoints as they are found: which is the newest complete one, what is in it, what a crash left. */
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { openSafetensors, writeSafetensors } from '@meap/safetensors';
+import { openSafetensors } from '@meap/safetensors';
 import type * as tf from '@tensorflow/tfjs';
-import { fileSha256, listFiles, syncDirectory, syncTree } from './durable.ts';
+import { fileSha256 } from './durable.ts';
 import { CheckpointError, ResumeMismatchError } from './errors.ts';
-import type { GuardState } from './guard.ts';
-import type { LossScaleState } from './loss-scale.ts';
-import { assignBytes, tensorBytes } from './tensor-bytes.ts';
-import type { Json } from './types.ts';
-
-/** Everything about a run that is not a tensor; `trainer/state.json` of a checkpoint. */
-export interface TrainerState {
-  formatVersion: 1;
-  /** Optimizer steps completed. */
-  step: number;
-  /** Tokens processed. */
-  tokens: number;
-  /** Updates applied, which skipped steps are not. */
-  optimizerStep: number;
-  /** Last step whose validation and samples are in the logs. */
-  validatedStep: number;
-  sampledStep: number;
-  /** State of the batch source. */
-  data: Json;
-  guard: GuardState;
-  /** Where the loss is scaled. */
-  lossScale?: LossScaleState;
-  /** What must be equal to resume: data set, model, seeds. */
-  fingerprints: Readonly<Record<string, string | number>>;
-  /** SHA-256 over the parameters' names and bytes, to prove that a loaded model is the saved one. */
-  weightsSha256: string;
-}
-
-/** What {@link saveCheckpoint} writes and where. */
-export interface SaveCheckpointOptions {
-  /** The `checkpoints` folder of a run. */
-  directory: string;
-  state: TrainerState;
-  optimizerTensors: ReadonlyMap<string, tf.Variable>;
-  /** Writes the model into an existing empty directory. */
-  saveModel: (directory: string) => void | Promise<void>;
-  /** How many of the newest checkpoints stay. */
-  keepLast: number;
-}
+import { assignBytes } from './tensor-bytes.ts';
+import { listCheckpoints, OPTIMIZER, STATE, SUMS, stepOf, type TrainerState } from './write-checkpoint.ts';
 
 /** A checkpoint that was found complete. */
 export interface FoundCheckpoint {
   path: string;
   state: TrainerState;
-}
-
-const NAME = /^step-(\d{8,})$/;
-const SUMS = 'trainer/SHA256SUMS';
-const STATE = 'trainer/state.json';
-const OPTIMIZER = 'trainer/optimizer.safetensors';
-
-/** Writes one checkpoint and then deletes those beyond `keepLast`; on failure nothing of it stays. */
-export async function saveCheckpoint(options: SaveCheckpointOptions): Promise<string> {
-  const { directory, state, optimizerTensors, saveModel, keepLast } = options;
-  const name = `step-${String(state.step).padStart(8, '0')}`;
-  const path = join(directory, name);
-  const partial = join(directory, `.${name}.partial`);
-  try {
-    await rm(partial, { recursive: true, force: true });
-    await mkdir(join(partial, 'trainer'), { recursive: true });
-    await saveModel(partial);
-    await writeSafetensors(join(partial, OPTIMIZER), optimizerEntries(optimizerTensors));
-    await writeFile(join(partial, STATE), `${JSON.stringify(state, null, 2)}\n`);
-    await writeFile(join(partial, SUMS), await checksums(partial));
-    await syncTree(partial);
-    await removeAtomically(path);
-    await rename(partial, path);
-    await syncDirectory(directory);
-  } catch (error) {
-    await rm(partial, { recursive: true, force: true });
-    throw new CheckpointError(`checkpoint ${path}: not saved: ${messageOf(error)}`, { cause: error });
-  }
-  const kept = (await listCheckpoints(directory)).filter((other) => stepOf(other) <= state.step);
-  try {
-    for (const old of kept.slice(keepLast)) await removeAtomically(old);
-  } catch (error) {
-    throw new CheckpointError(
-      `checkpoint ${path}: saved, but an older one was not deleted: ${messageOf(error)}`,
-    );
-  }
-  return path;
-}
-
-/** Paths of the checkpoints in a `checkpoints` folder, newest first, not looked into. */
-export async function listCheckpoints(directory: string): Promise<string[]> {
-  if (!existsSync(directory)) return [];
-  const names = (await readdir(directory)).filter((name) => NAME.test(name));
-  return names.map((name) => join(directory, name)).sort((a, b) => stepOf(b) - stepOf(a));
 }
 
 /**
@@ -194,38 +104,4 @@ export async function tidyCheckpoints(directory: string, step: number): Promise<
     await rename(path, `${path}.set-aside`);
   }
   return later.map((path) => basename(path));
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}
-
-function stepOf(path: string): number {
-  return Number(NAME.exec(basename(path))![1]);
-}
-
-/** Renames first: a crash in the middle of deleting must not leave something that looks like a checkpoint. */
-async function removeAtomically(path: string): Promise<void> {
-  if (!existsSync(path)) return;
-  const doomed = join(path, '..', `.${basename(path)}.deleted`);
-  await rm(doomed, { recursive: true, force: true });
-  await rename(path, doomed);
-  await rm(doomed, { recursive: true, force: true });
-}
-
-async function checksums(directory: string): Promise<string> {
-  const files = (await listFiles(directory)).filter(
-    (file) => file !== SUMS && file !== OPTIMIZER && file !== STATE,
-  );
-  let lines = '';
-  for (const file of [...files, OPTIMIZER, STATE]) {
-    lines += `${await fileSha256(join(directory, file))}  ${file}\n`;
-  }
-  return lines;
-}
-
-function* optimizerEntries(tensors: ReadonlyMap<string, tf.Variable>) {
-  for (const [name, variable] of tensors) {
-    yield [name, { dtype: 'F32', shape: variable.shape, data: () => tensorBytes(variable) }] as const;
-  }
 }

@@ -22,7 +22,7 @@ export async function fileSha256(path: string): Promise<string> {
 }
 
 /** Waits until a file's bytes are on the disk. */
-async function syncFile(path: string): Promise<void> {
+export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, 'r+');
   try {
     await handle.sync();

@@ -1,10 +1,5 @@
-export {
-  type FoundCheckpoint,
-  latestCheckpoint,
-  listCheckpoints,
-  openCheckpoint,
-  type TrainerState,
-} from './checkpoint.ts';
+export { type FoundCheckpoint, latestCheckpoint, openCheckpoint } from './checkpoint.ts';
+export type { SaveModel, TensorWriter } from './checkpoint-saver.ts';
 export { describeEnvironment, type Environment, writeEnvironment } from './environment.ts';
 export {
   CheckpointError,
@@ -48,3 +43,4 @@ export type {
   ValidationSum,
 } from './types.ts';
 export { type ValidationOptions, validate } from './validation.ts';
+export { bestCheckpoint, listCheckpoints, type Retention, type TrainerState } from './write-checkpoint.ts';

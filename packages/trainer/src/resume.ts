@@ -1,9 +1,10 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type FoundCheckpoint, latestCheckpoint, listCheckpoints, openCheckpoint } from './checkpoint.ts';
+import { type FoundCheckpoint, latestCheckpoint, openCheckpoint } from './checkpoint.ts';
 import { ResumeMismatchError, RunExistsError } from './errors.ts';
 import { parametersSha256 } from './tensor-bytes.ts';
 import type { Parameters } from './types.ts';
+import { listCheckpoints } from './write-checkpoint.ts';
 
 /** The checkpoint that `resume` asks for; undefined starts anew. */
 export async function findCheckpoint(

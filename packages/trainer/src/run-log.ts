@@ -53,9 +53,11 @@ export class RunLog {
     this.#samples.append(`${JSON.stringify({ step, ...sample })}\n`);
   }
 
-  /** Makes all lines durable, so that no checkpoint is ever ahead of them; throws where the disk is full. */
-  sync(): void {
-    for (const log of [this.#metrics, this.#samples, this.#events]) log.sync();
+  /** Gives all lines to the system and names the files; throws where the disk is full. */
+  flush(): string[] {
+    const logs = [this.#metrics, this.#samples, this.#events];
+    for (const log of logs) log.flush();
+    return logs.map(({ path }) => path);
   }
 
   close(): void {

@@ -187,10 +187,38 @@ describe('train', () => {
       [{ microBatches: 1.5 }, 'train: microBatches is 1.5'],
       [{ checkpoint: { every: -1 } }, 'train: checkpoint.every is -1'],
       [{ checkpoint: { keepLast: 0 } }, 'train: checkpoint.keepLast is 0'],
+      [{ checkpoint: { keepEvery: 0.5 } }, 'train: checkpoint.keepEvery is 0.5'],
+      [
+        { checkpoint: { keepBest: true } },
+        'checkpoint.keepBest with checkpoint.every 3 and validation.every 4',
+      ],
     ] as const) {
       await expect(run(overrides)).rejects.toThrow(TrainerError);
       await expect(run(overrides)).rejects.toThrow(message);
     }
+  });
+});
+
+describe('checkpoints', () => {
+  it('also keeps the best by validation, in the background or not', async () => {
+    const kept: string[][] = [];
+    for (const background of [true, false]) {
+      directory = join(root, String(count++));
+      // A rate that ruins what was learned, from half-way on.
+      const schedule = (step: number) => (step < 8 ? 0.05 : 5);
+      const checkpoint = { every: 4, keepLast: 1, keepBest: true, background };
+      await run({ steps: 16, schedule, checkpoint });
+      const losses = lines('metrics.jsonl').filter((line) => 'valLoss' in line);
+      const best = losses.reduce((a, b) => ((b.valLoss as number) <= (a.valLoss as number) ? b : a));
+      const name = `step-${String(best.step).padStart(8, '0')}`;
+      expect(best.step).toBeLessThan(16);
+      expect(await trainer.bestCheckpoint(join(directory, 'checkpoints'))).toBe(
+        join(directory, 'checkpoints', name),
+      );
+      kept.push(readdirSync(join(directory, 'checkpoints')).sort());
+      expect(kept.at(-1)).toEqual([name, 'step-00000016']);
+    }
+    expect(kept[0]).toEqual(kept[1]);
   });
 });
 

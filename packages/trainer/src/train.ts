@@ -5,7 +5,8 @@
 import { dirname, join } from 'node:path';
 import { canScaleOnDevice } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
-import { loadOptimizerTensors, saveCheckpoint, type TrainerState, tidyCheckpoints } from './checkpoint.ts';
+import { loadOptimizerTensors, tidyCheckpoints } from './checkpoint.ts';
+import { CheckpointSaver, type SaveModel } from './checkpoint-saver.ts';
 import { CheckpointError, TrainerError } from './errors.ts';
 import { accumulateGradients, clipping } from './gradients.ts';
 import { Guard, type GuardOptions, type Verdict } from './guard.ts';
@@ -19,6 +20,7 @@ import type { Schedule } from './schedules.ts';
 import { parametersSha256 } from './tensor-bytes.ts';
 import type { BatchSource, Json, Loss, Parameters, StepMetrics, TrainEvent } from './types.ts';
 import { type ValidationOptions, validate } from './validation.ts';
+import type { Retention, TrainerState } from './write-checkpoint.ts';
 
 /** Options of {@link train}; batches to validate on may be of another type. */
 export interface TrainOptions<Batch, ValidationBatch = Batch> {
@@ -72,13 +74,19 @@ export interface SampleOptions {
 export type SampleRows = readonly { [key: string]: Json }[];
 
 /** How {@link train} saves and loads. */
-export interface CheckpointOptions {
+export interface CheckpointOptions extends Partial<Retention> {
   /** Steps between two checkpoints; one more follows the last step or an abort. */
   every: number;
-  /** How many of the newest stay; 2 unless given. */
-  keepLast?: number;
-  /** Writes model, config and tokenizer into an existing directory; weights in float32, or resuming is not exact. */
-  saveModel: (directory: string) => void | Promise<void>;
+  /**
+   * Whether training goes on while a checkpoint is written, from a copy of weights and moments that is held from the
+   * first one on; true unless given. Without, training waits and nothing is copied.
+   */
+  background?: boolean;
+  /**
+   * Writes model, config and tokenizer into an existing directory; weights in float32, or resuming is not exact. What is
+   * written through the second argument is copied now and written later; everything else training waits for.
+   */
+  saveModel: SaveModel;
   /** Fills the same `parameters` from a directory that `saveModel` wrote. */
   loadModel: (directory: string) => void | Promise<void>;
 }
@@ -118,10 +126,14 @@ export async function train<Batch, ValidationBatch = Batch>(
   // A GPU that decides by itself is read later; where an update may be left out and the run go on, it is asked first.
   const isReadLater = canScaleOnDevice() && optimizer.takesDeviceScale && guard.goesOnOnlyWithAll && !scaling;
   const pending = isReadLater ? new PendingSteps() : undefined;
+  const { saveModel, background = true, keepLast = 2, keepEvery, keepBest } = checkpoint;
+  const retention = { keepLast, keepEvery, keepBest };
+  const saver = new CheckpointSaver({ directory: checkpoints, saveModel, background, ...retention });
   const run: Progress = { step: 0, tokens: 0, validatedStep: 0, sampledStep: 0, data: snapshot(batches) };
   let release: (() => void) | undefined;
   let log: RunLog | undefined;
-  let saved: string | undefined;
+  /** The checkpoint that holds exactly this state, perhaps still being written; undefined where there is none. */
+  let saved: Promise<string | undefined> | undefined;
   try {
     release = acquireLock(directory);
     const found = await findCheckpoint(directory, options.resume ?? 'auto', warn);
@@ -134,9 +146,9 @@ export async function train<Batch, ValidationBatch = Batch>(
       guard.restore(found.state.guard);
       if (found.state.lossScale) scaling?.restore(found.state.lossScale);
       optimizerState.step = found.state.optimizerStep;
-      const { step, tokens, validatedStep, sampledStep, data } = found.state;
-      Object.assign(run, { step, tokens, validatedStep, sampledStep, data });
-      if (dirname(found.path) === checkpoints) saved = found.path;
+      const { step, tokens, validatedStep, sampledStep, valLoss, data } = found.state;
+      Object.assign(run, { step, tokens, validatedStep, sampledStep, valLoss, data });
+      if (dirname(found.path) === checkpoints) saved = Promise.resolve(found.path);
       emit({ type: 'resume', step, path: found.path });
     }
     for (const name of await tidyCheckpoints(checkpoints, run.step)) {
@@ -181,20 +193,19 @@ export async function train<Batch, ValidationBatch = Batch>(
       } else await reportRead(log, isPause());
 
       saved = undefined;
+      run.valLoss = undefined;
       await validateAndSample(log);
       if (run.step % checkpoint.every === 0 && run.step < steps) {
-        try {
-          await save(log);
-        } catch (error) {
-          if (!(error instanceof CheckpointError)) throw error;
-          warn(`${error.message}; training goes on, earlier checkpoints stay`);
-        }
+        const begun = await save(log).catch(goOnWithout);
+        saved = begun?.path.catch(goOnWithout);
       }
     }
     await reportRead(log, true);
     const status = run.step >= steps ? 'finished' : 'stopped';
-    return { status, step: run.step, tokens: run.tokens, checkpoint: saved ?? (await save(log)) };
+    const path = (await saved) ?? (await (await save(log)).path);
+    return { status, step: run.step, tokens: run.tokens, checkpoint: path };
   } finally {
+    await saver.close();
     log?.close();
     pending?.dispose();
     tf.dispose([...optimizerState.tensors.values()]);
@@ -245,6 +256,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       const result = await validate(validation, signal);
       if (!result) return;
       run.validatedStep = run.step;
+      run.valLoss = result.valLoss;
       saved = undefined;
       const metrics = { step: run.step, tokens: run.tokens, ...result };
       log.validation(metrics);
@@ -261,8 +273,9 @@ export async function train<Batch, ValidationBatch = Batch>(
     }
   }
 
-  async function save(log: RunLog): Promise<string> {
-    log.sync();
+  /** Begins to save; what it is waited for is only the copy, unless there is none. */
+  async function save(log: RunLog): Promise<{ path: Promise<string> }> {
+    const logs = log.flush();
     const state: TrainerState = {
       formatVersion: 1,
       ...run,
@@ -272,15 +285,17 @@ export async function train<Batch, ValidationBatch = Batch>(
       fingerprints,
       weightsSha256: await parametersSha256(parameters),
     };
-    saved = await saveCheckpoint({
-      directory: checkpoints,
-      state,
-      optimizerTensors: optimizerState.tensors,
-      saveModel: checkpoint.saveModel,
-      keepLast: checkpoint.keepLast ?? 2,
+    const { path } = await saver.begin(state, optimizerState.tensors, logs);
+    const told = path.then((path) => {
+      emit({ type: 'checkpoint', step: state.step, path });
+      return path;
     });
-    emit({ type: 'checkpoint', step: run.step, path: saved });
-    return saved;
+    return { path: told };
+  }
+
+  function goOnWithout(error: unknown): undefined {
+    if (!(error instanceof CheckpointError)) throw error;
+    warn(`${error.message}; training goes on, earlier checkpoints stay`);
   }
 }
 
@@ -290,7 +305,7 @@ type Measured = Record<'step' | 'tokens' | 'loss' | 'lr' | 'gradNorm' | 'tokensP
 };
 
 /** The part of a checkpoint's state that the loop itself counts. */
-type Progress = Pick<TrainerState, 'step' | 'tokens' | 'validatedStep' | 'sampledStep' | 'data'>;
+type Progress = Pick<TrainerState, 'step' | 'tokens' | 'validatedStep' | 'sampledStep' | 'valLoss' | 'data'>;
 
 /** A copy: the source may hand out the object it goes on changing. */
 function snapshot(batches: { state(): Json }): Json {
@@ -310,9 +325,16 @@ function requireCounts<Batch, ValidationBatch>(options: TrainOptions<Batch, Vali
     'samples.every': samples?.every ?? 1,
     'checkpoint.every': checkpoint.every,
     'checkpoint.keepLast': checkpoint.keepLast ?? 1,
+    'checkpoint.keepEvery': checkpoint.keepEvery ?? 1,
   };
   for (const [name, value] of Object.entries(counts)) {
     if (Number.isInteger(value) && value > 0) continue;
     throw new TrainerError(`train: ${name} is ${value}, expected a whole number above 0`);
+  }
+  if (checkpoint.keepBest && (!validation || checkpoint.every % validation.every !== 0)) {
+    throw new TrainerError(
+      `train: checkpoint.keepBest with checkpoint.every ${checkpoint.every} and validation.every ${validation?.every}, ` +
+        'expected a validation at every checkpoint: make one a multiple of the other',
+    );
   }
 }
