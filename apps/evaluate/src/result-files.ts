@@ -1,10 +1,10 @@
 /** Result files of an evaluation: written as one, read back for comparisons and reports. */
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TaskResult } from '@meap/evals';
 import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
 import type { BackendDescription } from '@meap/tensor-kernels';
-import { writeEnvironment } from '@meap/trainer';
+import { makeDirectory, writeEnvironment } from '@meap/trainer';
 import type { EvaluationResults } from './run.ts';
 
 /** Written last: a folder that has it holds a finished evaluation. */
@@ -19,7 +19,7 @@ export function writeResults(
   { tasks, harness }: EvaluationResults,
   { model, backend, logSamples }: { model: string; backend: BackendDescription; logSamples: boolean },
 ): void {
-  mkdirSync(join(out, 'tasks'), { recursive: true });
+  makeDirectory(join(out, 'tasks'));
   for (const result of tasks) {
     const samples = result.samples.map((sample) => ({ ...sample, shown: {}, answers: [] }));
     writeJson(join(out, 'tasks', `${result.task}.json`), { ...result, samples });

@@ -26,6 +26,7 @@ describe('a whole run', () => {
       'before.json',
       'checkpoints',
       'config.yaml',
+      'data-files.json',
       'environment.json',
       'events.out.tfevents',
       'metrics.jsonl',

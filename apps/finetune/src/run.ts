@@ -1,6 +1,7 @@
 /** One fine-tuning run from its configuration: model, data, training loop, export, report. */
 import { join } from 'node:path';
 import {
+  changedFiles,
   describeMisfit,
   finishedCheckpoint,
   openRunDirectory,
@@ -10,8 +11,10 @@ import {
   type RunOptions,
   stoppedEarly,
   writeConfig,
+  writeFileList,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { describeFiles } from '@meap/token-dataset';
 import { type TrainEvent, train, validate, writeEnvironment } from '@meap/trainer';
 import { type Baseline, readBaseline, writeBaseline } from './baseline.ts';
 import { exportModel, loadModelParts, loadTrainableModel } from './model.ts';
@@ -63,6 +66,8 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   }
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} records skipped, the first: ${first}`);
+  const files = await describeFiles([...config.data.files, ...(config.data.validation_files ?? [])]);
+  for (const change of changedFiles(out, files)) warn(`data changed since this run began: ${change}`);
   if (!facts.memory.fits) throw new RunError(`memory: ${describeMisfit(facts.memory)}`);
   const model = await loadTrainableModel(config, parts);
   try {
@@ -81,6 +86,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
       onEvent: (event) => {
         if (event.type === 'start') {
           const changes = writeConfig(out, config);
+          writeFileList(out, files);
           if (event.step > 0) {
             for (const change of changes) warn(`configuration changed since this run began: ${change}`);
           }

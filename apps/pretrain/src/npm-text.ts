@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { makeDirectory } from '@meap/trainer';
 
 /** Texts that npm packages carry, so that a first run downloads nothing but packages. */
 export const npmTextNames = ['moby-dick', 'sotu'] as const;
@@ -30,7 +31,7 @@ export function writeNpmText(names: readonly NpmTextName[], directory: string): 
     }));
   });
   lines.sort((a, b) => (a.key < b.key ? -1 : 1));
-  mkdirSync(directory, { recursive: true });
+  makeDirectory(directory);
   const partial = `${path}.${process.pid}.partial`;
   writeFileSync(partial, lines.map(({ line }) => line).join(''));
   renameSync(partial, path);

@@ -1,10 +1,11 @@
 /** From the configuration to token blocks: texts, tokenizer, prepared tokens, split. All but the texts is cached. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   addMaskToken,
   DatasetError,
+  type FileDescription,
   loadTokenizer,
   openTokenDataset,
   type PrepareProgress,
@@ -20,6 +21,7 @@ import {
   TokenizerError,
   trainBpeTokenizer,
 } from '@meap/token-dataset';
+import { makeDirectory } from '@meap/trainer';
 import { writeNpmText } from './npm-text.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 
@@ -41,6 +43,10 @@ export interface PreparedData {
   skipped: { count: number; first: readonly string[] };
   /** What became of each source of a mix, or of the files where only some documents were kept. */
   mix?: readonly SourceStatistics[];
+  /** The files of all texts as they were read. */
+  files: readonly FileDescription[];
+  /** Prepared data that were damaged and have been made again: the files and what is wrong with them. */
+  replaced: readonly string[];
   close(): void;
 }
 
@@ -99,6 +105,8 @@ export async function prepareData(
         first: parts.flatMap(({ skipped }) => skipped.first),
       },
       mix: parts[0].mix,
+      files: parts.flatMap(({ sources }) => sources),
+      replaced: parts.flatMap(({ replaced }) => replaced ?? []),
       close,
     };
   } catch (error) {
@@ -169,7 +177,7 @@ async function trainOrReuse(
   onProgress?.({ stage: 'tokenizer', vocabSize: options.vocabSize });
   const tokenizer = await trainBpeTokenizer({ ...options, documents: tokenizerText(config) });
   const partial = `${directory}.${process.pid}.partial`;
-  mkdirSync(join(directory, '..'), { recursive: true });
+  makeDirectory(join(directory, '..'));
   try {
     tokenizer.save(partial);
     renameSync(partial, directory);

@@ -23,6 +23,7 @@ describe('a whole run', () => {
     expect(readdirSync(bench.path('whole')).map((name) => name.replace(/tfevents.*/, 'tfevents'))).toEqual([
       'checkpoints',
       'config.yaml',
+      'data-files.json',
       'environment.json',
       'events.out.tfevents',
       'metrics.jsonl',

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import {
+  changedFiles,
   describeMisfit,
   finishedCheckpoint,
   openRunDirectory,
@@ -12,6 +13,7 @@ import {
   type RunOptions,
   stoppedEarly,
   writeConfig,
+  writeFileList,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
@@ -78,6 +80,8 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   }
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} bad records skipped, the first: ${first[0]}`);
+  for (const damage of data.replaced) warn(`data: ${damage}; made again`);
+  for (const change of changedFiles(out, data.files)) warn(`data changed since this run began: ${change}`);
   const shape = modelConfig(config, data.tokenizer);
   const memory = planPretraining(config, shape);
   if (!memory.fits) {
@@ -91,6 +95,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     emit({ type: 'ready', ...facts });
     const onStart = (step: number) => {
       const changes = writeConfig(out, config);
+      writeFileList(out, data.files);
       if (step > 0)
         for (const change of changes) warn(`configuration changed since this run began: ${change}`);
       if (facts.mix) writeFileSync(join(out, 'data-mix.json'), `${JSON.stringify(facts.mix, null, 1)}\n`);

@@ -49,6 +49,22 @@ describe('runCommand', () => {
     expect(outcome).toEqual({ code, stdout: '', stderr });
   });
 
+  it.each([
+    ['JavaScript’s arrays', () => new ArrayBuffer(2 ** 45)],
+    [
+      'the kernels',
+      () => {
+        throw new Error('std::bad_alloc');
+      },
+    ],
+  ])('says in one line that memory is out, for %s', async (_, demand) => {
+    const outcome = await run(['--config', 'a'], async () => Number(demand()));
+    expect(outcome.code).toBe(1);
+    expect(outcome.stderr).toMatch(
+      /^meap-x: out of memory: [^\n]+; use smaller batches or shorter texts[^\n]+\n$/,
+    );
+  });
+
   it('shows the stack of its own faults only', async () => {
     const outcome = await run(['--config', 'a'], async () => {
       throw new TypeError('oops');

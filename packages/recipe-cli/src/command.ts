@@ -1,7 +1,7 @@
 /** Running a command: its streams, its errors as one line each, its exit code. */
 import { backendNames } from '@meap/tensor-kernels';
 import { type Command, CommanderError } from 'commander';
-import { ConfigurationError } from './errors.ts';
+import { ConfigurationError, isOutOfMemory, reasonOf } from './errors.ts';
 
 /** Streams of a process, or stand-ins for them in a test. */
 export interface CommandIo {
@@ -41,7 +41,9 @@ export async function runCommand(
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.misused;
     const message = isUserError(error)
       ? error.message
-      : `a fault of this program, please report it: ${error instanceof Error ? error.stack : String(error)}`;
+      : isOutOfMemory(error)
+        ? `out of memory: ${reasonOf(error)}; use smaller batches or shorter texts, or stop what else runs here`
+        : `a fault of this program, please report it: ${error instanceof Error ? error.stack : String(error)}`;
     const lines = error instanceof ConfigurationError ? error.problems : [message];
     for (const line of lines) io.stderr.write(`${command.name()}: ${line}\n`);
     return error instanceof ConfigurationError ? EXIT.misused : EXIT.failed;

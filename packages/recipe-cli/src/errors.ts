@@ -28,6 +28,16 @@ export function userErrorTest(
   };
 }
 
+/** Whether the system gave no more memory: to JavaScript's arrays, to the kernels, or to a GPU. */
+export function isOutOfMemory(error: unknown): error is Error {
+  return (
+    error instanceof Error &&
+    /allocation failed|bad_alloc|out of memory|ENOMEM|ERR_WORKER_OUT_OF_MEMORY/i.test(
+      `${error.message} ${error.name}`,
+    )
+  );
+}
+
 /** The first line of what was thrown. */
 export function reasonOf(error: unknown): string {
   return String((error as { message?: unknown } | undefined)?.message ?? error).split('\n')[0];

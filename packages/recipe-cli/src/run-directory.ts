@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { latestCheckpoint, listCheckpoints } from '@meap/trainer';
+import { latestCheckpoint, listCheckpoints, makeDirectory } from '@meap/trainer';
 import { parse } from 'yaml';
 import { RunError, reasonOf } from './errors.ts';
 import { configToYaml } from './parse-config.ts';
@@ -18,7 +18,7 @@ export function openRunDirectory(out: string, resume: string): void {
     );
   }
   try {
-    mkdirSync(out, { recursive: true });
+    makeDirectory(out);
     const probe = join(out, `.probe-${process.pid}`);
     writeFileSync(probe, '');
     rmSync(probe);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import { DatasetError, reasonOf } from './errors.ts';
-import type { SourceFile } from './files.ts';
+import { RECORD_FORMATS, resolveFiles, type SourceFile } from './files.ts';
 import type { SourceRecord } from './manifest.ts';
 
 /** Everything besides the contents of the files on which the token stream and its layout depend. */
@@ -58,6 +58,27 @@ export async function sourceRecord(
     throw new DatasetError(`${file.path} cannot be read: ${reasonOf(error)}`);
   }
   return { ...stamp, sha256: hash.digest('hex') };
+}
+
+/** A file of text or records: what tells whether a later run reads the same. */
+export interface FileDescription {
+  readonly path: string;
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/**
+ * Paths, sizes and checksums of the files that a list of paths and globs of records names, in order.
+ *
+ * @throws DatasetError as {@link readRecords}
+ */
+export async function describeFiles(files: string | readonly string[]): Promise<FileDescription[]> {
+  const described: FileDescription[] = [];
+  for (const file of await resolveFiles(files, RECORD_FORMATS)) {
+    const { path, size, sha256 } = await sourceRecord(file, new Map(), () => {});
+    described.push({ path, size, sha256 });
+  }
+  return described;
 }
 
 /** @throws DatasetError where a file is no longer what its record says. */

@@ -15,6 +15,7 @@ export {
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
 export { BadRecordError, DatasetError, TemplateError, TokenizerError } from './errors.ts';
+export { describeFiles, type FileDescription } from './fingerprint.ts';
 export type { LengthHistogram, LengthUpsampling } from './length-upsampling.ts';
 export { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
 export type { SourceStatistics } from './mix-ledger.ts';

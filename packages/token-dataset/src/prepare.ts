@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { openTokenDataset } from './dataset.ts';
@@ -7,19 +7,26 @@ import type { EncodeSettings } from './encode.ts';
 import { type Encoder, inProcessEncoder, multiProcessEncoder } from './encoder.ts';
 import { type BadRecordError, DatasetError } from './errors.ts';
 import type { SourceFile } from './files.ts';
-import { assertUnchanged, type FingerprintSettings, fingerprintOf, sourceRecord } from './fingerprint.ts';
+import {
+  assertUnchanged,
+  type FileDescription,
+  type FingerprintSettings,
+  fingerprintOf,
+  sourceRecord,
+} from './fingerprint.ts';
 import type { LengthUpsampling } from './length-upsampling.ts';
 import { type Manifest, readManifest, type ShardRecord, syncDirectory, writeManifest } from './manifest.ts';
 import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
 import {
   closeTemporary,
+  makeFolder,
   openTemporary,
   putInPlace,
   removeOtherDatasets,
   removeStale,
 } from './output-folder.ts';
 import { type PrepareProgress, progressReporter, type Report } from './progress.ts';
-import { guard } from './shard.ts';
+import { guard, requireIntact } from './shard.ts';
 import { ShardSink } from './shard-sink.ts';
 import {
   type ChosenTexts,
@@ -83,6 +90,10 @@ export interface PreparedTokens {
   readonly numBytes: number;
   /** Records passed over with `onBadRecord: 'skip'`, and the messages of the first few. */
   readonly skipped: { readonly count: number; readonly first: readonly string[] };
+  /** Why a dataset that was there was made again: the file that is damaged and how. */
+  readonly replaced?: string;
+  /** The files of the text, as they were read. */
+  readonly sources: readonly FileDescription[];
   /** What became of each source; absent where all documents of `files` were taken. */
   readonly mix?: readonly SourceStatistics[];
 }
@@ -100,7 +111,7 @@ const maxDefaultWorkers = 16;
  * Tokenises files into shards of one continuous stream `BOS text EOS BOS text EOS …` (MEAP, appendix A.1).
  *
  * The result depends on the contents and order of the files, the tokenizer and the options, not on the number
- * of workers. Where the folder already holds it, by fingerprint, nothing is done. `manifest.json` is written
+ * of workers. Where the folder already holds it, by fingerprint and checksums, nothing is done. `manifest.json` is written
  * last, so an interrupted preparation leaves nothing that can be opened; what it leaves is removed by the next.
  *
  * @throws DatasetError for unreadable files, an empty corpus, a full disk; BadRecordError for a bad record.
@@ -123,10 +134,10 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     sources.push(await sourceRecord(file, known, onBytes));
   }
   const fingerprint = fingerprintOf({ ...settings, mix: texts.identity }, files, sources);
-  const present = reusable(directory, fingerprint);
-  if (present) return summaryOf(directory, present, true);
+  const found = await inspect(directory, fingerprint, signal);
+  if (found.whole) return summaryOf(directory, found.whole, true);
 
-  guard(directory, () => mkdirSync(directory, { recursive: true }));
+  guard(directory, () => makeFolder(directory));
   removeStale(directory);
   const temporary = openTemporary(directory);
   try {
@@ -136,8 +147,8 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     const folder = fingerprint.slice(0, 16);
     const shards = result.shards.map((shard) => ({ ...shard, file: `${folder}/${shard.file}` }));
     // Another process, perhaps another rank of this run, may have made the same dataset in the meantime.
-    const present = reusable(directory, fingerprint);
-    if (present) return summaryOf(directory, present, true);
+    const present = await inspect(directory, fingerprint, signal);
+    if (present.whole) return summaryOf(directory, present.whole, true);
     putInPlace(temporary, join(directory, folder), earlier?.fingerprint === fingerprint);
     const manifest: Manifest = {
       format: 'meap-token-dataset',
@@ -152,7 +163,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     };
     writeManifest(directory, folder, manifest);
     removeOtherDatasets(directory, folder);
-    return summaryOf(directory, manifest, false);
+    return { ...summaryOf(directory, manifest, false), replaced: found.damage };
   } finally {
     closeTemporary(temporary);
   }
@@ -307,6 +318,7 @@ function summaryOf(directory: string, manifest: Manifest, reused: boolean): Prep
     numTokens: sum('numTokens'),
     numBytes: sum('numBytes'),
     skipped: manifest.skipped,
+    sources: manifest.sources.map(({ path, size, sha256 }) => ({ path, size, sha256 })),
     ...(manifest.mix && { mix: manifest.mix }),
   };
 }
@@ -320,16 +332,22 @@ function manifestIfAny(directory: string): Manifest | undefined {
   }
 }
 
-/** The manifest of a dataset with this fingerprint that is whole. */
-function reusable(directory: string, fingerprint: string): Manifest | undefined {
+/** Looks for a dataset with this fingerprint, and whether it is what was written. */
+async function inspect(
+  directory: string,
+  fingerprint: string,
+  signal?: AbortSignal,
+): Promise<{ whole?: Manifest; damage?: string }> {
   const manifest = manifestIfAny(directory);
-  if (manifest?.fingerprint !== fingerprint) return undefined;
+  if (manifest?.fingerprint !== fingerprint) return {};
   try {
     openTokenDataset(directory).close();
-    return manifest;
+    for (const { file, sha256 } of manifest.shards)
+      await requireIntact(join(directory, file), sha256, signal);
+    return { whole: manifest };
   } catch (error) {
-    // A damaged dataset is made again rather than reported: its sources are at hand.
-    if (error instanceof DatasetError) return undefined;
+    // A damaged dataset is made again: its sources are at hand.
+    if (error instanceof DatasetError) return { damage: error.message };
     throw error;
   }
 }

@@ -14,7 +14,7 @@
  * A document lies in one shard. The header is written last, so an unfinished file has no magic.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { DatasetError, reasonOf } from './errors.ts';
 
 export const shardHeaderBytes = 64;
@@ -180,4 +180,14 @@ export function shardIsIntact(file: number, header: ShardHeader): boolean {
     hash.update(buffer.subarray(0, read));
   }
   return hash.digest('hex') === header.sha256;
+}
+
+/** Reads a whole shard and compares its checksum; waits for the disk without holding up anything else. */
+export async function requireIntact(path: string, sha256: string, signal?: AbortSignal): Promise<void> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path, { start: shardHeaderBytes, highWaterMark: bufferBytes })) {
+    signal?.throwIfAborted();
+    hash.update(chunk);
+  }
+  if (hash.digest('hex') !== sha256) throw new DatasetError(`${path}: damaged shard, its checksum is wrong`);
 }

@@ -47,7 +47,11 @@ export async function openCheckpoint(path: string): Promise<FoundCheckpoint> {
     throw damaged(`${SUMS} cannot be read`);
   });
   const sums = new Map<string, string>();
-  for (const line of text.split('\n').slice(0, -1)) sums.set(line.slice(66), line.slice(0, 64));
+  for (const line of text.split('\n').slice(0, -1)) {
+    const [, sum, file] = /^([0-9a-f]{64}) {2}(.+)$/.exec(line) ?? [];
+    if (!file) throw damaged(`${SUMS} has a line that is no sum`);
+    sums.set(file, sum);
+  }
   // The sums end with the trainer's files, so a shortened list lacks one of these.
   for (const required of [OPTIMIZER, STATE]) {
     if (!sums.has(required)) throw damaged(`${SUMS} does not list ${required}`);

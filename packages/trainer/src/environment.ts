@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { arch, cpus, hostname, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { makeDirectory } from './durable.ts';
 import type { Json } from './types.ts';
 
 /** What a run ran on, as far as Node can tell; `git` is null outside a repository. */
@@ -32,7 +33,7 @@ export function describeEnvironment(): Environment {
 
 /** Writes `environment.json` into a run directory, made if absent: {@link describeEnvironment} and what the caller adds. */
 export function writeEnvironment(directory: string, extra: { [key: string]: Json } = {}): void {
-  mkdirSync(directory, { recursive: true });
+  makeDirectory(directory);
   const path = join(directory, 'environment.json');
   writeFileSync(`${path}.partial`, `${JSON.stringify({ ...describeEnvironment(), ...extra }, null, 2)}\n`);
   renameSync(`${path}.partial`, path);

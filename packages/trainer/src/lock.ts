@@ -1,16 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import {
-  constants,
-  copyFileSync,
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { constants, copyFileSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { makeDirectory } from './durable.ts';
 import { RunLockedError, TrainerError } from './errors.ts';
 
 interface Holder {
@@ -28,7 +20,7 @@ interface Holder {
  */
 export function acquireLock(directory: string): () => void {
   try {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     const path = join(directory, 'run.lock');
     takeLock(path);
     return () => rmSync(path, { force: true });

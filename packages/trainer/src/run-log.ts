@@ -1,4 +1,4 @@
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { AppendLog, truncateJsonLines } from './append-log.ts';
@@ -26,8 +26,10 @@ export class RunLog {
     this.#metrics = openLines('metrics.jsonl');
     this.#samples = openLines('samples.jsonl');
     const seconds = Date.now() / 1000;
-    // TensorBoard reads the files of a folder in the order of their names.
-    const stamp = Math.floor(seconds).toString().padStart(10, '0');
+    // TensorBoard reads the files of a folder in the order of their names, which a clock set back must not turn round.
+    const stamp = Math.max(Math.floor(seconds), latestStamp(directory) + 1)
+      .toString()
+      .padStart(10, '0');
     this.#events = open(`events.out.tfevents.${stamp}.${hostname()}.${process.pid}.s${step}`);
     this.#events.append(versionEvent(seconds));
     if (step > 0) this.#events.append(restartEvent(seconds, step + 1));
@@ -63,4 +65,10 @@ export class RunLog {
   close(): void {
     for (const log of [this.#metrics, this.#samples, this.#events]) log.close();
   }
+}
+
+/** The latest time in the names of a folder's event files; -1 where there are none. */
+function latestStamp(directory: string): number {
+  const stamps = readdirSync(directory).map((name) => /^events\.out\.tfevents\.(\d+)\./.exec(name)?.[1]);
+  return Math.max(-1, ...stamps.filter((stamp) => stamp !== undefined).map(Number));
 }

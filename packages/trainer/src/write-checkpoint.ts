@@ -85,12 +85,9 @@ function partialPath(directory: string, step: number): string {
 export async function openPartial(directory: string, step: number): Promise<string> {
   const partial = partialPath(directory, step);
   await rm(partial, { recursive: true, force: true });
-  // One by one: Node 20 never returns from making a folder with its parents where the system lets none be made.
-  for (const path of [directory, partial, join(partial, 'trainer')]) {
-    await mkdir(path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error;
-    });
-  }
+  // Not with its parents: a run directory that vanished must not come back with nothing else in it.
+  if (!existsSync(directory)) await mkdir(directory);
+  for (const path of [partial, join(partial, 'trainer')]) await mkdir(path);
   return partial;
 }
 

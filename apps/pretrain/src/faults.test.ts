@@ -1,0 +1,70 @@
+/** Faults of data and folders between two parts of a run. */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, describe, expect, it } from 'vitest';
+import { corpus, Workbench } from './testing.ts';
+
+const bench = new Workbench();
+afterAll(() => bench.dispose());
+
+/** Stops after two steps, as if there were no more to do. */
+const begin = (out: string) =>
+  bench.pretrain(out, '--set', 'train.max_steps=2', '--set', 'checkpoint.every=1');
+
+describe('prepared tokens', () => {
+  it('with a flipped bit are found by their checksum, named, and made again from the text', async () => {
+    await begin('flipped');
+    const tokens = bench.path('cache/tokens');
+    const shard = readdirSync(tokens, { recursive: true, encoding: 'utf8' }).find((name) =>
+      name.endsWith('.bin'),
+    )!;
+    const path = `${tokens}/${shard}`;
+    const whole = readFileSync(path);
+    for (const [i, at] of [64, Math.floor(whole.length / 2), whole.length - 1].entries()) {
+      const bytes = Buffer.from(whole);
+      bytes[at] ^= 0b100;
+      writeFileSync(path, bytes);
+      const { code, stdout } = await bench.pretrain('flipped', '--set', `train.max_steps=${3 + i}`);
+      expect(code).toBe(0);
+      expect(stdout).toMatch(
+        /warning {6}data: \S+shard-00000\.bin: damaged shard, its checksum is wrong; made again\n/,
+      );
+      expect(readFileSync(path)).toEqual(whole);
+    }
+  });
+});
+
+describe('data that changed between stop and resume', () => {
+  it('are named with what changed, and refused where tokens differ', async () => {
+    const before = corpus(400);
+    const path = bench.write('changing.txt', before);
+    const set = ['--set', `data.files=["${path}"]`];
+    expect((await bench.pretrain('changed', ...set, '--set', 'train.max_steps=2')).code).toBe(0);
+    writeFileSync(path, before.replace('whale', 'snail'));
+    const refused = await bench.pretrain('changed', ...set);
+    expect(refused.code).toBe(1);
+    expect(refused.stdout).toMatch(
+      /warning {6}data changed since this run began: \S+changing\.txt: ([\d,]+) bytes → \1 bytes, with another content\n/,
+    );
+    expect(refused.stderr).toMatch(/^meap-pretrain: resume: data differs from the run of [^\n]+\n$/);
+  });
+
+  it('are named and taken where only the file is another', async () => {
+    expect((await begin('moved')).code).toBe(0);
+    const copy = bench.write('copy.txt', readFileSync(bench.path('corpus.txt')));
+    const { code, stdout } = await bench.pretrain('moved', '--set', `data.files=["${copy}"]`);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/data changed since this run began: \S+corpus\.txt: [\d,]+ bytes → not there\n/);
+    expect(stdout).toMatch(/resume {7}at step 2/);
+  });
+});
+
+describe.skipIf(process.platform !== 'linux')('folders that the system lets nobody make', () => {
+  it.each([
+    ['--out', ['--out', '/proc/meap/run'], /^meap-pretrain: --out \S+: cannot be written: ENOENT[^\n]+\n$/],
+    ['the cache', ['--set', 'data.cache_dir=/proc/meap'], /^meap-pretrain: [^\n]*ENOENT[^\n]+\n$/],
+  ])('%s: one line, and not an endless wait', async (_, argv, message) => {
+    const { code, stderr } = await bench.pretrain('nowhere', ...argv);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(message);
+  });
+});

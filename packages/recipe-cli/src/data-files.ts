@@ -1,0 +1,50 @@
+/** `data-files.json` of a run: which files it read, so that a later part of it can say what has changed. */
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** A file that a run reads. */
+export interface DataFile {
+  readonly path: string;
+  readonly size: number;
+  readonly sha256: string;
+}
+
+const NAME = 'data-files.json';
+
+/** Writes the list of a run's files. */
+export function writeFileList(out: string, files: readonly DataFile[]): void {
+  const path = join(out, NAME);
+  writeFileSync(`${path}.partial`, `${JSON.stringify(files, null, 1)}\n`);
+  renameSync(`${path}.partial`, path);
+}
+
+/** One line for each file that is not what it was when the run began, such as `a.txt: 10 bytes → 12 bytes`. */
+export function changedFiles(out: string, files: readonly DataFile[]): string[] {
+  const before = readFileList(out);
+  if (!before) return [];
+  const old = new Map(before.map((file) => [file.path, file]));
+  const now = new Map(files.map((file) => [file.path, file]));
+  const show = (file: DataFile | undefined) =>
+    file ? `${file.size.toLocaleString('en')} bytes` : 'not there';
+  const changes = [...new Set([...old.keys(), ...now.keys()])]
+    .filter((path) => old.get(path)?.sha256 !== now.get(path)?.sha256)
+    .map((path) => {
+      const [was, is] = [show(old.get(path)), show(now.get(path))];
+      return `${path}: ${was} → ${is}${was === is ? ', with another content' : ''}`;
+    });
+  const order = (list: readonly DataFile[]) => list.map(({ path }) => path).join('\n');
+  if (changes.length === 0 && order(before) !== order(files)) changes.push('the order of the files');
+  return changes;
+}
+
+function readFileList(out: string): DataFile[] | undefined {
+  const path = join(out, NAME);
+  if (!existsSync(path)) return undefined;
+  try {
+    const files: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    return Array.isArray(files) ? files : undefined;
+  } catch {
+    // Written by hand or cut off: what it would only say is no reason to stop.
+    return undefined;
+  }
+}
