@@ -9,6 +9,7 @@ import { LORA_TARGETS, type LoraTarget } from '@meap/llama-model';
 import {
   checkpointSection,
   count,
+  distributedSection,
   natural,
   nonNegative,
   oneOf,
@@ -96,7 +97,9 @@ const train = z.strictObject({
   epochs: positive('Passes over the data.').default(2),
   max_steps: count('Optimizer steps, in place of epochs.').optional(),
   global_batch_size: count('Conversations of a step, each with its copy.').default(512),
-  micro_batch_size: count('Conversations computed at once; default: global_batch_size.').optional(),
+  micro_batch_size: count(
+    'Conversations computed at once; default: all of a step, or of a rank’s share of it.',
+  ).optional(),
   max_length: count('Most tokens of a row; a longer conversation is cut.').default(4096),
   learning_rate: positive('Highest learning rate.').default(2e-5),
   min_learning_rate: nonNegative('Learning rate at the end of the cosine.').default(0),
@@ -141,6 +144,7 @@ export const configSchema = z.strictObject({
     .optional(),
   validation: validation.describe('Loss of held-out answers, and of masked tokens apart.').prefault({}),
   checkpoint: checkpointSection(),
+  distributed: distributedSection(),
   samples: samples.describe('Answers to held-out questions, before, while and after training.').prefault({}),
 });
 

@@ -53,6 +53,7 @@ export function batchSource(plan: BatchPlan): BatchSource<SftBatch> {
       }
       return batchOf(rows, packTo);
     },
+    skip: () => {},
     state: () => null,
     restore: () => {},
   };

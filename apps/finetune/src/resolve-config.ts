@@ -12,10 +12,9 @@ import { configSchema, type FinetuneConfigInput } from './config.ts';
 type Parsed = z.output<typeof configSchema>;
 
 /** A checked configuration in which nothing is left open but what depends on model and data. */
-export interface FinetuneConfig extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train'> {
+export interface FinetuneConfig extends Omit<Parsed, 'extends' | 'model' | 'data'> {
   model: { path: string };
   data: Parsed['data'] & { files: string[] };
-  train: Parsed['train'] & { micro_batch_size: number };
 }
 
 const RULES: RecipeRules = {
@@ -57,7 +56,7 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
   if (data.validation_files && data.validation_fraction) {
     refusals.add('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
   }
-  const micro_batch_size = checkBatchKeys(train, refusals);
+  checkBatchKeys(train, refusals);
   checkKeepBest(config.checkpoint, config.validation, refusals);
   if (train.max_length < 2) refusals.add('train.max_length', train.max_length, 'at least 2');
   if (masking.loss === 'masked-only' && masking.ratio === 0) {
@@ -72,6 +71,5 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
       files: data.files!,
       validation_fraction: data.validation_files ? undefined : (data.validation_fraction ?? 0.02),
     },
-    train: { ...train, micro_batch_size },
   };
 }

@@ -6,7 +6,7 @@ import {
   parseConfig,
   toHuggingFaceConfig,
 } from '@meap/llama-model';
-import type { MemoryPlan } from '@meap/recipe-cli';
+import { batchPlan, type MemoryPlan } from '@meap/recipe-cli';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
 import { countLoraParameters, planFinetuning } from './memory-plan.ts';
 import { heldAs, learnedTokens, type ModelParts } from './model.ts';
@@ -46,7 +46,7 @@ export async function describeRun(
   config: FinetuneConfig,
   parts: ModelParts,
   data: PreparedData,
-  signal?: AbortSignal,
+  { numRanks = 1, signal }: { numRanks?: number; signal?: AbortSignal } = {},
 ): Promise<RunFacts> {
   const { train, seed } = config;
   const { encoder, tokenizer } = parts;
@@ -55,13 +55,13 @@ export async function describeRun(
   const steps = stepsOf(config, samples.length);
   const duplicator = duplicatorOf(config, parts);
   const { statistics } = duplicator.duplicateAll(samples, { epoch: 0 });
-  const microBatches = train.global_batch_size / train.micro_batch_size;
+  const { microBatchSize, microBatches } = batchPlan(train, numRanks);
   const batches = batchSource({
     samples,
     duplicator,
     seed,
     globalBatchSize: train.global_batch_size,
-    microBatchSize: train.micro_batch_size,
+    microBatchSize,
     packTo: packTo(config),
   });
   let [places, largest, used] = [0, 0, 0];
@@ -105,9 +105,10 @@ export async function describeRun(
       weightBytes: heldAs(config, parts.config) === 'bfloat16' ? 2 : 4,
       trained,
       places: largest,
-      accumulates: microBatches > 1,
+      accumulates: microBatches > numRanks,
+      momentShares: config.distributed.zero_stage > 0 ? numRanks : 1,
       recompute: train.recompute,
-      canSplit: train.micro_batch_size > 1,
+      canSplit: microBatchSize > 1,
       copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,
       pieceTokens: train.max_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
       limitGib: train.memory_limit_gib,

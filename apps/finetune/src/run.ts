@@ -15,9 +15,9 @@ import {
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { describeFiles } from '@meap/token-dataset';
-import { type TrainEvent, train, validate, writeEnvironment } from '@meap/trainer';
+import { RankGroup, type TrainEvent, train, validate, writeEnvironment } from '@meap/trainer';
 import { type Baseline, readBaseline, writeBaseline } from './baseline.ts';
-import { exportModel, loadModelParts, loadTrainableModel } from './model.ts';
+import { exportModel, loadModelParts, loadTrainableModel, type ModelParts } from './model.ts';
 import { type PreparedData, prepareData } from './prepare-data.ts';
 import { writeReport } from './report.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
@@ -32,7 +32,7 @@ export type FinetuneEvent =
   | ({ type: 'ready' } & RunFacts);
 
 /**
- * Fine-tunes a model with MEAP and writes a run directory; resumable to the byte.
+ * Fine-tunes a model with MEAP and writes a run directory; resumable to the byte. Ranks call it together; rank 0 writes.
  *
  * Checkpoints hold what is trained in float32: the model, or its adapter in the files of PEFT. `OUT/model` gets the
  * finished model in the format of the published one.
@@ -40,30 +40,22 @@ export type FinetuneEvent =
  * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
  */
 export async function finetune(config: FinetuneConfig, options: RunOptions<FinetuneEvent>): Promise<RunEnd> {
-  const { out, resume = 'auto', signal } = options;
+  const { out, resume = 'auto', signal, ranks = new RankGroup() } = options;
   const emit = options.onEvent ?? (() => {});
   const warn = (message: string) => emit({ type: 'warning', message });
-  openRunDirectory(out, resume);
+  await ranks.onFirst(() => openRunDirectory(out, resume));
   const parts = loadModelParts(config);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
   emit({ type: 'backend', ...backend });
-  let data: PreparedData;
-  let facts: RunFacts;
-  try {
-    const onProgress = ({ conversations }: { conversations: number }) =>
-      emit({ type: 'data', conversations });
-    data = await prepareData(config, parts, { onProgress, signal });
-    facts = await describeRun(config, parts, data, signal);
-  } catch (error) {
-    if (signal?.aborted) return stoppedEarly(out);
-    throw error;
-  }
+  const prepared = await prepare(config, parts, ranks, options);
+  if ((await ranks.any(!prepared)) || !prepared) return stoppedEarly(out);
+  const { data, facts } = prepared;
   const exported = join(out, 'model');
-  if (resume === 'auto') {
-    const checkpoint = await finishedCheckpoint(out, facts.steps);
-    if (checkpoint) return { status: 'complete', step: facts.steps, checkpoint, model: exported };
-  }
+  const finished = await ranks.onFirst(async () =>
+    resume === 'auto' ? finishedCheckpoint(out, facts.steps) : undefined,
+  );
+  if (finished) return { status: 'complete', step: facts.steps, checkpoint: finished, model: exported };
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} records skipped, the first: ${first}`);
   const files = await describeFiles([...config.data.files, ...(config.data.validation_files ?? [])]);
@@ -74,14 +66,16 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
     emit({ type: 'ready', ...facts });
     const trained = await trainingParts(config, model, parts, data);
     // Made before the first step but written when the folder is locked.
-    const baseline = readBaseline(out) ?? (await measureBaseline(trained, signal));
+    const known = await ranks.onFirst(() => readBaseline(out));
+    const baseline = known ?? (await measureBaseline(trained, ranks, signal));
     // Nothing has been trained that a checkpoint could hold.
-    if (signal?.aborted) return stoppedEarly(out);
+    if (await ranks.any(signal?.aborted === true)) return stoppedEarly(out);
     const result = await train({
       ...trained,
       checkpoint: { ...trained.checkpoint, background: facts.memory.checkpointCopy > 0 },
       directory: out,
       resume,
+      ranks,
       signal,
       onEvent: (event) => {
         if (event.type === 'start') {
@@ -98,20 +92,46 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
     });
     const { status, step, checkpoint } = result;
     if (status === 'stopped') return { status, step, checkpoint };
-    await exportModel(exported, model, { ...parts, baseModel: config.model.path }, parts.config.torch_dtype);
-    writeReport(out, config, facts);
+    if (ranks.isFirst) {
+      await exportModel(
+        exported,
+        model,
+        { ...parts, baseModel: config.model.path },
+        parts.config.torch_dtype,
+      );
+      writeReport(out, config, facts);
+    }
     return { status, step, checkpoint, model: exported };
   } finally {
     model.dispose();
   }
 }
 
+/** Reads and describes the data, each rank for itself; undefined when `signal` was aborted. */
+async function prepare(
+  config: FinetuneConfig,
+  parts: ModelParts,
+  ranks: RankGroup,
+  { signal, onEvent }: RunOptions<FinetuneEvent>,
+): Promise<{ data: PreparedData; facts: RunFacts } | undefined> {
+  try {
+    const onProgress = ({ conversations }: { conversations: number }) =>
+      onEvent?.({ type: 'data', conversations });
+    const data = await prepareData(config, parts, { onProgress, signal });
+    return { data, facts: await describeRun(config, parts, data, { numRanks: ranks.size, signal }) };
+  } catch (error) {
+    if (signal?.aborted) return undefined;
+    throw error;
+  }
+}
+
 async function measureBaseline(
   { validation, samples }: Awaited<ReturnType<typeof trainingParts>>,
+  ranks: RankGroup,
   signal?: AbortSignal,
 ): Promise<Baseline | undefined> {
-  const losses = await validate(validation, signal);
+  const losses = await validate(validation, signal, ranks);
   if (!losses) return undefined;
-  const rows = (await samples.generate(0)) as Baseline['samples'];
+  const rows = (await ranks.onFirst(() => samples.generate(0))) as Baseline['samples'];
   return { valLoss: losses.valLoss, maskedLoss: losses.parts?.masked, samples: rows };
 }

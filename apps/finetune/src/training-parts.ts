@@ -1,7 +1,7 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import type { Llama } from '@meap/llama-model';
-import { warmupSteps } from '@meap/recipe-cli';
+import { batchPlan, warmupSteps } from '@meap/recipe-cli';
 import type { SftBatch } from '@meap/sft-duplication';
 import { adamWOptimizer, type TrainOptions, warmupCosine } from '@meap/trainer';
 import { answer } from './answers.ts';
@@ -17,7 +17,7 @@ type Parts = Required<
 > &
   Omit<
     TrainOptions<SftBatch, ValidationBatch>,
-    'directory' | 'resume' | 'utilisation' | 'signal' | 'onEvent'
+    'directory' | 'resume' | 'utilisation' | 'ranks' | 'signal' | 'onEvent'
   >;
 
 /** Optimizer steps of a run over `numSamples` conversations. */
@@ -38,7 +38,7 @@ export async function trainingParts(
   data: PreparedData,
 ): Promise<Parts> {
   const { train, masking, validation, checkpoint, samples, seed } = config;
-  const microBatches = train.global_batch_size / train.micro_batch_size;
+  const { microBatchSize, microBatches, scheduledMicroBatches } = batchPlan(train);
   const steps = stepsOf(config, data.train.samples.length);
   const savedWith = { ...parts, baseModel: config.model.path };
   const held = await validationBatches(config, parts, data);
@@ -51,7 +51,7 @@ export async function trainingParts(
       duplicator: duplicatorOf(config, parts),
       seed,
       globalBatchSize: train.global_batch_size,
-      microBatchSize: train.micro_batch_size,
+      microBatchSize,
       packTo: packTo(config),
     }),
     optimizer: adamWOptimizer({
@@ -65,12 +65,13 @@ export async function trainingParts(
       minimum: train.min_learning_rate,
       warmupSteps: warmupSteps(train.warmup_ratio, steps),
       totalSteps: steps,
-      microBatches,
+      microBatches: scheduledMicroBatches,
     }),
     steps,
     microBatches,
     clipNorm: train.max_grad_norm,
     lossScaling: config.precision === 'float16',
+    zeroStage: config.distributed.zero_stage,
     validation: heldOutValidation(model, { every: validation.every, held, numIds: parts.numIds }),
     samples: {
       every: samples.every,
@@ -106,7 +107,7 @@ export async function trainingParts(
       seed,
       max_length: train.max_length,
       global_batch_size: train.global_batch_size,
-      micro_batch_size: train.micro_batch_size,
+      micro_batch_size: train.micro_batch_size ?? 'a rank’s share',
       precision: config.precision,
     },
   };

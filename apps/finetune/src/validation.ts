@@ -6,6 +6,7 @@
  * is lent one.
  */
 import { growVocabulary, Llama } from '@meap/llama-model';
+import { batchPlan } from '@meap/recipe-cli';
 import { type SftBatch, type SftRow, sftPresets, TokenKind } from '@meap/sft-duplication';
 import type { Tokenizer } from '@meap/token-dataset';
 import type { ValidationLoss, ValidationOptions } from '@meap/trainer';
@@ -42,8 +43,9 @@ export async function validationBatches(
   });
   const count = Math.min(validation.samples.length, config.validation.max_samples);
   const batches: ValidationBatch[] = [];
-  for (let start = 0; start < count; start += train.micro_batch_size) {
-    const length = Math.min(train.micro_batch_size, count - start);
+  const { microBatchSize } = batchPlan(train);
+  for (let start = 0; start < count; start += microBatchSize) {
+    const length = Math.min(microBatchSize, count - start);
     const place = { epoch: 0, order: Int32Array.from({ length }, (_, i) => start + i) };
     const answers = plain.duplicateAll(validation.samples, place).rows;
     const copies = masked.duplicateAll(validation.samples, place).rows.filter(hasMasks);

@@ -9,6 +9,7 @@ import { EXTENSION_METHODS } from '@meap/long-context-extension';
 import {
   checkpointSection,
   count,
+  distributedSection,
   flag,
   nonNegative,
   oneOf,
@@ -140,7 +141,9 @@ const masking = z.strictObject({
 const train = z.strictObject({
   max_steps: count('Optimizer steps of the run.').optional(),
   global_batch_size: count('Rows of a step.').default(256),
-  micro_batch_size: count('Rows computed at once; default: global_batch_size.').optional(),
+  micro_batch_size: count(
+    'Rows computed at once; default: all of a step, or of a rank’s share of it.',
+  ).optional(),
   sequence_length: count('Tokens of a row.').default(4096),
   learning_rate: positive('Highest learning rate.').default(4e-4),
   min_learning_rate: nonNegative(
@@ -172,6 +175,7 @@ export const configSchema = z.strictObject({
   train: train.describe('Optimizer, batches and schedule.').prefault({}),
   validation: validation.describe('Plain next-token prediction, without masks.').prefault({}),
   checkpoint: checkpointSection(),
+  distributed: distributedSection(),
   samples: samples.describe('Texts written while training.').prefault({}),
 });
 

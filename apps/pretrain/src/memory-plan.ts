@@ -1,27 +1,33 @@
 import { countParameters, fusesBlocks, type LlamaConfig, PIECE_TOKENS } from '@meap/llama-model';
-import { estimateMemory, type MemoryPlan, planMemory } from '@meap/recipe-cli';
+import { batchPlan, estimateMemory, type MemoryPlan, planMemory } from '@meap/recipe-cli';
 import type { PretrainConfig } from './resolve-config.ts';
 
 /** What this program takes before anything is computed, measured. */
 const BASE_BYTES = 150 * 1024 * 1024;
 
 /** Whether a run fits this machine, from shapes alone. */
-export function planPretraining({ train }: PretrainConfig, model: LlamaConfig): MemoryPlan {
-  const { micro_batch_size, global_batch_size, sequence_length, recompute, memory_limit_gib } = train;
+export function planPretraining(
+  { train, distributed }: PretrainConfig,
+  model: LlamaConfig,
+  numRanks = 1,
+): MemoryPlan {
+  const { sequence_length, recompute, memory_limit_gib } = train;
+  const { microBatchSize, microBatches } = batchPlan(train, numRanks);
   const parameters = countParameters(model);
   const estimate = estimateMemory(model, {
     parameters,
     trained: parameters,
     base: BASE_BYTES,
-    places: micro_batch_size * sequence_length,
-    accumulates: micro_batch_size < global_batch_size,
+    places: microBatchSize * sequence_length,
+    accumulates: microBatches > numRanks,
+    momentShares: distributed.zero_stage > 0 ? numRanks : 1,
     recompute,
     fused: fusesBlocks(),
     pieceTokens: sequence_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
   });
   return planMemory(estimate, memory_limit_gib, [
     ...(recompute ? [] : ['train.recompute']),
-    ...(micro_batch_size > 1 ? ['a smaller train.micro_batch_size'] : []),
+    ...(microBatchSize > 1 ? ['a smaller train.micro_batch_size'] : []),
     'a shorter train.sequence_length',
   ]);
 }

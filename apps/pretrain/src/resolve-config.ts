@@ -29,7 +29,7 @@ export interface ModelOrigin {
 export interface PretrainConfig extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train'> {
   model: ModelShape | ModelOrigin;
   data: Parsed['data'] & { cache_dir: string };
-  train: Parsed['train'] & { max_steps: number; micro_batch_size: number; min_learning_rate: number };
+  train: Parsed['train'] & { max_steps: number; min_learning_rate: number };
 }
 
 /**
@@ -45,7 +45,7 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
 
   const { data, tokenizer, masking, train, samples } = config;
   const min_learning_rate = train.min_learning_rate ?? train.learning_rate / 10;
-  const micro_batch_size = checkBatchKeys({ ...train, min_learning_rate }, refusals);
+  checkBatchKeys({ ...train, min_learning_rate }, refusals);
   checkKeepBest(config.checkpoint, config.validation, refusals);
   const { from, ...ownShape } = config.model;
   const model = from === undefined ? resolveModel(ownShape, train.sequence_length, refuse) : { from };
@@ -103,7 +103,7 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
       validation_fraction,
       cache_dir: data.cache_dir ?? defaultCacheDirectory(),
     },
-    train: { ...train, max_steps: train.max_steps!, micro_batch_size, min_learning_rate },
+    train: { ...train, max_steps: train.max_steps!, min_learning_rate },
   };
 }
 

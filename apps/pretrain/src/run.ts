@@ -17,7 +17,7 @@ import {
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
-import { type TrainEvent, train, writeEnvironment } from '@meap/trainer';
+import { RankGroup, type TrainEvent, train, writeEnvironment } from '@meap/trainer';
 import { machinePeak } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
 import { createModel, modelConfig, withOrigin } from './model.ts';
@@ -52,38 +52,44 @@ export interface RunFacts {
 const UNIGRAM_TOKENS = 16 * 1024 * 1024;
 
 /**
- * Pre-trains a LLaMA with MEAP and writes a run directory; resumable to the byte.
+ * Pre-trains a LLaMA with MEAP and writes a run directory; resumable to the byte. Ranks call it together; rank 0 writes.
  *
  * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
  */
 export async function pretrain(given: PretrainConfig, options: RunOptions<PretrainEvent>): Promise<RunEnd> {
-  const { out, resume = 'auto', signal } = options;
+  const { out, resume = 'auto', signal, ranks = new RankGroup() } = options;
   const emit = options.onEvent ?? (() => {});
   const warn = (message: string) => emit({ type: 'warning', message });
-  openRunDirectory(out, resume);
-  if (resume === 'auto') {
-    const checkpoint = await finishedCheckpoint(out, given.train.max_steps);
-    if (checkpoint) return { status: 'complete', step: given.train.max_steps, checkpoint };
-  }
+  const checkpoint = await ranks.onFirst(async () => {
+    openRunDirectory(out, resume);
+    return resume === 'auto' ? finishedCheckpoint(out, given.train.max_steps) : undefined;
+  });
+  if (checkpoint) return { status: 'complete', step: given.train.max_steps, checkpoint };
   const config = await withOrigin(given);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
   const peakGflops = await machinePeak(config.precision);
   emit({ type: 'backend', ...backend, peakGflops });
 
-  let data: PreparedData;
-  try {
-    data = await prepareData(config, (progress) => emit({ type: 'data', ...progress }), signal);
-  } catch (error) {
-    if (signal?.aborted) return stoppedEarly(out);
-    throw error;
+  // The others find in the cache what rank 0 has prepared.
+  const data = await ranks.firstThenOthers(async () => {
+    try {
+      return await prepareData(config, (progress) => emit({ type: 'data', ...progress }), signal);
+    } catch (error) {
+      if (signal?.aborted) return undefined;
+      throw error;
+    }
+  });
+  if ((await ranks.any(!data)) || !data) {
+    data?.close();
+    return stoppedEarly(out);
   }
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} bad records skipped, the first: ${first[0]}`);
   for (const damage of data.replaced) warn(`data: ${damage}; made again`);
   for (const change of changedFiles(out, data.files)) warn(`data changed since this run began: ${change}`);
   const shape = modelConfig(config, data.tokenizer);
-  const memory = planPretraining(config, shape);
+  const memory = planPretraining(config, shape, ranks.size);
   if (!memory.fits) {
     data.close();
     throw new RunError(`memory: ${describeMisfit(memory)}`);
@@ -107,6 +113,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
       directory: out,
       resume,
       utilisation: peakGflops ? { flopPerToken: facts.flopPerToken, peakFlops: peakGflops * 1e9 } : undefined,
+      ranks,
       signal,
       onEvent: (event) => {
         // From here on the folder is locked: no other process's files are overwritten.
@@ -114,7 +121,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
         emit(event);
       },
     });
-    if (status === 'finished') writeReport(out, config, facts);
+    if (status === 'finished' && ranks.isFirst) writeReport(out, config, facts);
     return { status, step, checkpoint };
   } finally {
     model.dispose();

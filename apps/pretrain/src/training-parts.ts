@@ -1,7 +1,7 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import { contextLengthOf, generate, type Llama, loadLlama, saveLlama } from '@meap/llama-model';
-import { ConfigurationError, warmupSteps } from '@meap/recipe-cli';
+import { batchPlan, ConfigurationError, warmupSteps } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import {
   adamWOptimizer,
@@ -14,7 +14,10 @@ import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rows
 import type { PreparedData } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 
-type Parts = Omit<TrainOptions<Rows>, 'directory' | 'resume' | 'utilisation' | 'signal' | 'onEvent'>;
+type Parts = Omit<
+  TrainOptions<Rows>,
+  'directory' | 'resume' | 'utilisation' | 'ranks' | 'signal' | 'onEvent'
+>;
 
 /** Everything about a run that follows from its configuration, its model and its data. */
 export async function trainingParts(
@@ -23,14 +26,14 @@ export async function trainingParts(
   data: PreparedData,
 ): Promise<Parts> {
   const { train, masking, validation, checkpoint, samples } = config;
-  const microBatches = train.global_batch_size / train.micro_batch_size;
+  const { microBatchSize, microBatches } = batchPlan(train);
   return {
     parameters: model.parameters,
     loss: meapLoss(model, configuredMasker(config, data.tokenizer), train.recompute),
     batches: batchSource(
       createBatches(data.train.dataset, {
         ...data.trainSplit,
-        batchSize: train.micro_batch_size,
+        batchSize: microBatchSize,
         seed: config.seed,
       }),
     ),
@@ -45,9 +48,10 @@ export async function trainingParts(
     microBatches,
     clipNorm: train.max_grad_norm,
     lossScaling: config.precision === 'float16',
+    zeroStage: config.distributed.zero_stage,
     validation: {
       every: validation.every,
-      batches: () => rowsOf(data.validation, train.micro_batch_size),
+      batches: () => rowsOf(data.validation, microBatchSize),
       loss: nextTokenLoss(model),
     },
     samples: { every: samples.every, generate: await sampler(config, model, data.tokenizer) },
@@ -72,7 +76,7 @@ export async function trainingParts(
       seed: config.seed,
       sequence_length: train.sequence_length,
       global_batch_size: train.global_batch_size,
-      micro_batch_size: train.micro_batch_size,
+      micro_batch_size: train.micro_batch_size ?? 'a rank’s share',
       precision: config.precision,
     },
   };
@@ -85,7 +89,7 @@ export function configuredSchedule({ train }: PretrainConfig): Schedule {
     minimum: train.min_learning_rate,
     warmupSteps: warmupSteps(train.warmup_ratio, train.max_steps),
     totalSteps: train.max_steps,
-    microBatches: train.global_batch_size / train.micro_batch_size,
+    microBatches: batchPlan(train).scheduledMicroBatches,
   });
 }
 

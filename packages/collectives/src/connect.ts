@@ -10,13 +10,30 @@ export interface ConnectOptions {
   timeoutSeconds?: number;
 }
 
+/** A process among those that a launcher started together. */
+export interface Launched {
+  /** This process, from 0. */
+  rank: number;
+  size: number;
+  /** How many of them share this machine, at most. */
+  local: number;
+}
+
 /**
- * How many ranks a launcher says it started: Open MPI's and MPICH's mpirun, and srun, which speaks PMI-2 or PMIx.
- * Undefined where nothing launched this process.
+ * What a launcher says of this process: Open MPI's and MPICH's mpirun, and srun, which speaks PMI-2 or PMIx. Loads no
+ * MPI. Undefined where nothing launched this process.
  */
-export function launchedRanks(env: NodeJS.ProcessEnv = process.env): number | undefined {
+export function launched(env: NodeJS.ProcessEnv = process.env): Launched | undefined {
   const size = env.OMPI_COMM_WORLD_SIZE ?? env.PMI_SIZE ?? (env.PMIX_RANK ? env.SLURM_NTASKS : undefined);
-  return size === undefined ? undefined : Number(size);
+  if (size === undefined) return undefined;
+  const rank = env.OMPI_COMM_WORLD_RANK ?? env.PMI_RANK ?? env.PMIX_RANK ?? env.SLURM_PROCID;
+  const local = env.OMPI_COMM_WORLD_LOCAL_SIZE ?? env.MPI_LOCALNRANKS;
+  return { rank: Number(rank), size: Number(size), local: Number(local ?? mostTasks(env) ?? size) };
+}
+
+/** The largest number of tasks on a node, as Slurm writes them: `4(x2),3`. */
+function mostTasks({ SLURM_STEP_TASKS_PER_NODE: tasks }: NodeJS.ProcessEnv): number | undefined {
+  return tasks ? Math.max(...tasks.split(',').map((count) => Number.parseInt(count, 10))) : undefined;
 }
 
 let connection: Collectives | undefined;
@@ -34,7 +51,7 @@ export async function connect({ timeoutSeconds = 600 }: ConnectOptions = {}): Pr
       `connect: got timeoutSeconds ${timeoutSeconds}, expected a number of seconds above 0`,
     );
   }
-  const expected = launchedRanks();
+  const expected = launched()?.size;
   connection ??=
     expected === undefined ? singleProcess() : connectMpi(loadMpiAddon(), expected, timeoutSeconds);
   return connection;

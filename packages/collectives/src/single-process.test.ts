@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { CollectivesError, connect, launchedRanks, singleProcess } from './index.ts';
+import { CollectivesError, connect, launched, singleProcess } from './index.ts';
 
 it('one rank: sums and gathered values are its own', async () => {
   const ranks = singleProcess();
@@ -35,12 +35,18 @@ it('one rank refuses what several would', async () => {
 });
 
 it('a process that nothing launched is alone, and refuses a timeout that is none', async () => {
-  expect(launchedRanks({})).toBeUndefined();
-  expect(launchedRanks({ OMPI_COMM_WORLD_SIZE: '4' })).toBe(4);
-  expect(launchedRanks({ PMI_SIZE: '8', PMI_RANK: '3' })).toBe(8);
-  expect(launchedRanks({ PMIX_RANK: '0', SLURM_NTASKS: '2' })).toBe(2);
+  expect(launched({})).toBeUndefined();
+  const openMpi = { OMPI_COMM_WORLD_SIZE: '4', OMPI_COMM_WORLD_RANK: '2', OMPI_COMM_WORLD_LOCAL_SIZE: '2' };
+  expect(launched(openMpi)).toEqual({ rank: 2, size: 4, local: 2 });
+  expect(launched({ PMI_SIZE: '8', PMI_RANK: '3', MPI_LOCALNRANKS: '4' })).toEqual({
+    rank: 3,
+    size: 8,
+    local: 4,
+  });
+  const slurm = { PMIX_RANK: '0', SLURM_NTASKS: '11', SLURM_STEP_TASKS_PER_NODE: '3,4(x2)' };
+  expect(launched(slurm)).toEqual({ rank: 0, size: 11, local: 4 });
   // A script within an allocation of Slurm was not launched as a rank.
-  expect(launchedRanks({ SLURM_NTASKS: '2', SLURM_PROCID: '0' })).toBeUndefined();
+  expect(launched({ SLURM_NTASKS: '2', SLURM_PROCID: '0' })).toBeUndefined();
   expect((await connect()).size).toBe(1);
   await expect(connect({ timeoutSeconds: 0 })).rejects.toThrow('got timeoutSeconds 0');
 });

@@ -10,7 +10,7 @@ export interface CommandIo {
 }
 
 /** Exit codes: done, failed, wrong usage or configuration; stopped by a signal is 128 + its number. */
-export const EXIT = { done: 0, failed: 1, misused: 2, SIGINT: 130, SIGTERM: 143 } as const;
+export const EXIT = { done: 0, failed: 1, misused: 2, SIGINT: 130, SIGTERM: 143, SIGUSR2: 140 } as const;
 
 /** Options of {@link runCommand}. */
 export interface RunCommandOptions {

@@ -1,3 +1,5 @@
+import { CollectivesError } from '@meap/collectives';
+
 /** A configuration that cannot be: its `problems` are one line each, with path, value and what is allowed. */
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError';
@@ -16,7 +18,7 @@ export class RunError extends Error {
 
 /**
  * Makes the test whether an error tells its user what to do about it, so that a stack would only be in the way: one of
- * some classes, or the operating system's refusal.
+ * some classes, a failure between ranks, or the operating system's refusal.
  */
 export function userErrorTest(
   classes: readonly (new (...args: never[]) => Error)[],
@@ -24,6 +26,7 @@ export function userErrorTest(
   return (error): error is Error => {
     // A full disk, no permission: these name their file.
     const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
+    if (error instanceof CollectivesError) return true;
     return isSystemError || classes.some((known) => error instanceof known);
   };
 }

@@ -67,6 +67,7 @@ export {
   texts,
 } from './schema-keys.ts';
 export {
+  type DistributedConfig,
   type Progress,
   type RunEnd,
   type RunOptions,
@@ -75,9 +76,11 @@ export {
 } from './training-command.ts';
 export {
   type BatchKeys,
+  batchPlan,
   checkBatchKeys,
   checkKeepBest,
   checkpointSection,
+  distributedSection,
   type OptimizerDefaults,
   optimizerKeys,
   runKeys,

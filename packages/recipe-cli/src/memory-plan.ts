@@ -1,5 +1,6 @@
 /** Whether a run will fit, from shapes alone. */
 import { totalmem } from 'node:os';
+import { launched } from '@meap/collectives';
 import { bytes } from './format.ts';
 
 /** Bytes of memory by purpose. */
@@ -31,8 +32,10 @@ export interface StepShape {
   trained: number;
   /** Places of the largest micro-batch, padding included. */
   places: number;
-  /** Whether more than one micro-batch makes a step: its gradients then stand beside their sum. */
+  /** Whether more than one micro-batch makes a step of this process: its gradients then stand beside their sum. */
   accumulates: boolean;
+  /** Over how many ranks ZeRO shares the moments; 1 unless given. */
+  momentShares?: number;
   /** Whether blocks keep only their inputs for the backward pass. */
   recompute: boolean;
   /** Whether blocks are two fused ops each: those without adapters and biases, on a backend with these ops. */
@@ -57,7 +60,17 @@ const POOL_OVERHEAD = 1.15;
  * (queries, keys, values, output, their gradients, what attention packs) is measured.
  */
 export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEstimate {
-  const { parameters, weightBytes = 4, trained, places, accumulates, recompute, pieceTokens, base } = step;
+  const {
+    parameters,
+    weightBytes = 4,
+    trained,
+    momentShares = 1,
+    places,
+    accumulates,
+    recompute,
+    pieceTokens,
+    base,
+  } = step;
   const { hidden_size: hidden, num_hidden_layers: layers, intermediate_size: feedForward } = shape;
   const keyValueWidth = shape.num_key_value_heads * shape.head_dim;
   const single = 9 * hidden + 3 * keyValueWidth + 3 * feedForward;
@@ -72,7 +85,7 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
   const estimate = {
     weights: weightBytes * parameters,
     gradients: Math.round(4 * trained * (accumulates ? 2 : 1) * POOL_OVERHEAD),
-    moments: 8 * trained,
+    moments: Math.round((8 * trained) / momentShares),
     activations: Math.round(4 * floats * POOL_OVERHEAD),
   };
   const total = base + Object.values(estimate).reduce((sum, bytes) => sum + bytes, 0);
@@ -125,9 +138,12 @@ export function describeMisfit({ total, available, remedies }: MemoryPlan): stri
   );
 }
 
-/** Memory of the machine in bytes, or the limit of the container that this process is in. */
+/**
+ * Memory of the machine in bytes, or the limit of the container that this process is in; this rank's share of it where
+ * several were launched here.
+ */
 export function availableMemory(): number {
   // 0 or a number beyond any machine where nothing limits the process.
   const limit = process.constrainedMemory?.() ?? 0;
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+  return (limit > 0 ? Math.min(limit, totalmem()) : totalmem()) / (launched()?.local ?? 1);
 }

@@ -6,15 +6,16 @@ import { RunError, userErrorTest } from './errors.ts';
 import { type RunEnd, runTrainingCommand, type TrainingProgram } from './training-command.ts';
 
 type Event = { type: 'tick' };
+type Config = { overrides: readonly string[]; distributed: { timeout_seconds: number } };
 
 /** Runs the command of a program of which a test changes a part. */
-function run(changes: Partial<TrainingProgram<{ overrides: readonly string[] }, Event>>, ...more: string[]) {
-  const program: TrainingProgram<{ overrides: readonly string[] }, Event> = {
+function run(changes: Partial<TrainingProgram<Config, Event>>, ...more: string[]) {
+  const program: TrainingProgram<Config, Event> = {
     name: 'meap-x',
     description: 'Trains nothing.',
     version: '1.2.3',
     isUserError: userErrorTest([RunError]),
-    loadConfig: (_, overrides) => ({ overrides }),
+    loadConfig: (_, overrides) => ({ overrides, distributed: { timeout_seconds: 1 } }),
     plan: async ({ overrides }) => ({ json: { overrides }, text: `plan of ${overrides.join()}` }),
     run: async () => ({ status: 'finished', step: 3, checkpoint: 'C' }),
     progress: ({ write }) => ({

@@ -1,6 +1,6 @@
 /** The command of a program that trains: flags, plan or run, progress, signals, what is said at the end. */
 import { basename, extname, join } from 'node:path';
-import { stopOnSignals } from '@meap/trainer';
+import { type RankGroup, stopOnSignals } from '@meap/trainer';
 import { Command } from 'commander';
 import {
   type CommandIo,
@@ -12,6 +12,7 @@ import {
   withTrainingFlags,
 } from './command.ts';
 import type { ProgressOutput } from './progress.ts';
+import { connectLaunched, quietIo } from './ranks.ts';
 
 /** How a run ended. */
 export interface RunEnd {
@@ -34,6 +35,8 @@ export interface RunOptions<Event> {
    * not empty; a path goes on from that checkpoint, or from the newest of that run.
    */
   resume?: 'auto' | 'never' | (string & {});
+  /** The processes to share the run with; each makes the same call. This one alone unless given. */
+  ranks?: RankGroup;
   /** When aborted, the run saves and returns with status `stopped`. */
   signal?: AbortSignal;
   /** Called at once for everything that happens; it must not throw. */
@@ -72,24 +75,44 @@ export interface TrainingProgram<Config, Event> {
   summary(out: string, seconds: number): string | Promise<string>;
 }
 
-/** Runs the command; everything it has to say to its user goes through `io`. Returns its exit code. */
-export function runTrainingCommand<Config, Event extends object>(
+/** What every program that trains has in its recipes. */
+export interface DistributedConfig {
+  distributed: { timeout_seconds: number };
+}
+
+/**
+ * Runs the command; everything it has to say to its user goes through `io`. Returns its exit code.
+ *
+ * Of several ranks only rank 0 prints, and the others errors that it does not have. One that fails ends its process.
+ */
+export async function runTrainingCommand<Config extends DistributedConfig, Event extends object>(
   program: TrainingProgram<Config, Event>,
   argv: readonly string[],
-  io: CommandIo,
+  processIo: CommandIo,
 ): Promise<number> {
   const { name, description, version, isUserError } = program;
+  const quiet = quietIo(processIo);
+  const io = quiet ?? processIo;
+  let ranks: RankGroup | undefined;
   const command = withTrainingFlags(new Command(name).description(description)).version(version);
   const action = async () => {
     const flags = command.opts<TrainingFlags>();
     const config = program.loadConfig(flags.config, overridesOf(flags));
-    if (!flags.dryRun) return train(program, config, flags, argv, io);
+    if (!flags.dryRun) {
+      ranks = await connectLaunched(config.distributed.timeout_seconds, io);
+      return train(program, config, flags, argv, io, ranks);
+    }
     const color = io.stdout.isTTY === true && !flags.json && !process.env.NO_COLOR;
     const { json, text } = await program.plan(config, { width: io.stdout.columns, color });
     io.stdout.write(`${flags.json ? JSON.stringify(json) : text}\n`);
     return EXIT.done;
   };
-  return runCommand(command, argv, { io, isUserError, action });
+  const code = await runCommand(command, argv, { io, isUserError, action });
+  const hasFailed = code !== EXIT.done && !ranks?.isClosed;
+  if (hasFailed) await quiet?.complain();
+  // What this rank has begun with others would keep its process, and them; its end tells them.
+  if (hasFailed && ranks && ranks.size > 1) process.exit(code);
+  return code;
 }
 
 async function train<Config, Event extends object>(
@@ -98,6 +121,7 @@ async function train<Config, Event extends object>(
   flags: TrainingFlags,
   argv: readonly string[],
   io: CommandIo,
+  ranks: RankGroup,
 ): Promise<number> {
   const began = performance.now();
   const out = flags.out ?? join('runs', basename(flags.config, extname(flags.config)));
@@ -106,25 +130,31 @@ async function train<Config, Event extends object>(
   const target = interactive ? io.stderr : io.stdout;
   const progress = program.progress({ write: (text) => target.write(text), interactive }, io.stderr);
   const onEvent = (event: Event) => {
+    if (!ranks.isFirst) return;
     if (flags.json) json(event);
     else progress.onEvent(event);
   };
   const stop = stopOnSignals();
   stop.signal.addEventListener('abort', () => {
-    if (!flags.json) progress.note(`${stop.signal.reason}: saving and stopping; again to end at once`);
+    if (!flags.json && ranks.isFirst)
+      progress.note(`${stop.signal.reason}: saving and stopping; again to end at once`);
   });
   try {
-    const end = await program.run(config, { out, resume: flags.resume, signal: stop.signal, onEvent });
+    const end = await program.run(config, { out, resume: flags.resume, ranks, signal: stop.signal, onEvent });
     progress.close();
     const seconds = (performance.now() - began) / 1000;
     const { status, step, checkpoint, model } = end;
-    if (flags.json) json({ type: status, step, checkpoint, model, out, seconds });
+    if (!ranks.isFirst) {
+      // Rank 0 alone has something to say.
+    } else if (flags.json) json({ type: status, step, checkpoint, model, out, seconds });
     else if (status === 'complete') {
       io.stdout.write(`${out} holds a finished run of ${step} steps: ${model ?? checkpoint}\n`);
     } else if (status === 'stopped') {
       const again = commandToResume(program.name, argv, out);
       io.stdout.write(`stopped at step ${step}; continue with: ${again}\n`);
     } else io.stdout.write(`\n${await program.summary(out, seconds)}\n`);
+    // The last to come is rank 0: only then may a launcher see how the others ended.
+    await ranks.close();
     if (status !== 'stopped') return EXIT.done;
     return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
   } finally {

@@ -1,15 +1,28 @@
 import { describe, expect, it } from 'vitest';
 import { Refusals } from './parse-config.ts';
-import { checkBatchKeys, checkKeepBest, warmupSteps } from './training-keys.ts';
+import { batchPlan, checkBatchKeys, checkKeepBest, warmupSteps } from './training-keys.ts';
+
+const good = { global_batch_size: 12, learning_rate: 1, min_learning_rate: 0.5 };
 
 describe('checkBatchKeys', () => {
-  const good = { global_batch_size: 12, learning_rate: 1, min_learning_rate: 0.5 };
-
-  it('takes the whole step as a micro-batch unless told otherwise', () => {
+  it('takes what makes up a step', () => {
     const refusals = new Refusals();
-    expect(checkBatchKeys(good, refusals)).toBe(12);
-    expect(checkBatchKeys({ ...good, micro_batch_size: 4 }, refusals)).toBe(4);
+    checkBatchKeys(good, refusals);
+    checkBatchKeys({ ...good, micro_batch_size: 4 }, refusals);
     expect(refusals.problems).toEqual([]);
+  });
+
+  it('shares a step among ranks, and refuses what they cannot share equally', () => {
+    const refusals = new Refusals();
+    checkBatchKeys(good, refusals, 4);
+    checkBatchKeys({ ...good, micro_batch_size: 2 }, refusals, 3);
+    expect(refusals.problems).toEqual([]);
+    checkBatchKeys(good, refusals, 5);
+    checkBatchKeys({ ...good, micro_batch_size: 4 }, refusals, 2);
+    expect(refusals.problems).toEqual([
+      'train.global_batch_size: got 12, expected a multiple of 5, the number of ranks',
+      'train.micro_batch_size: got 4, expected a divisor of 6, what each of 2 ranks computes of global_batch_size 12',
+    ]);
   });
 
   it('refuses micro-batches that do not make up a step, and a rate that rises', () => {
@@ -32,6 +45,16 @@ describe('checkKeepBest', () => {
     expect(refusals.problems).toEqual([
       'checkpoint.every: got 150, expected a multiple of validation.every 100, with checkpoint.keep_best',
     ]);
+  });
+});
+
+describe('batchPlan', () => {
+  it('takes a rank’s share of the step as a micro-batch unless told otherwise', () => {
+    expect(batchPlan(good, 1)).toEqual({ microBatchSize: 12, microBatches: 1, scheduledMicroBatches: 1 });
+    expect(batchPlan(good, 4)).toEqual({ microBatchSize: 3, microBatches: 4, scheduledMicroBatches: 1 });
+    const cut = { ...good, micro_batch_size: 2 };
+    expect(batchPlan(cut, 1)).toEqual({ microBatchSize: 2, microBatches: 6, scheduledMicroBatches: 6 });
+    expect(batchPlan(cut, 3)).toEqual(batchPlan(cut, 1));
   });
 });
 

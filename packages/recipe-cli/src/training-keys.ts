@@ -1,4 +1,5 @@
 /** Keys that the recipes of every program that trains have, with one meaning and one check. */
+import { launched } from '@meap/collectives';
 import { backendNames, precisionNames } from '@meap/tensor-kernels';
 import { z } from 'zod';
 import type { Refusals } from './parse-config.ts';
@@ -59,6 +60,23 @@ export const checkpointSection = () =>
     .describe('When to save.')
     .prefault({});
 
+/** The section `distributed`. */
+export const distributedSection = () =>
+  z
+    .strictObject({
+      zero_stage: z
+        .literal([0, 1, 2], 'one of 0, 1, 2')
+        .describe(
+          'What ranks share out instead of holding it all (ZeRO): 1 the moments of AdamW, 2 the sums of gradients too.',
+        )
+        .default(0),
+      timeout_seconds: positive('How long ranks wait for one that is gone or hangs before they end.').default(
+        600,
+      ),
+    })
+    .describe('For several processes started by mpirun or srun.')
+    .prefault({});
+
 /** Steps of a linear warm-up over `steps`, rounded down as Python's `int` does in the authors' code. */
 export function warmupSteps(warmupRatio: number, steps: number): number {
   // The product may fall just short of a whole number: 0.29 · 100 is 28.999….
@@ -87,18 +105,43 @@ export interface BatchKeys {
   min_learning_rate: number;
 }
 
-/** Refuses micro-batches that do not make up a step and a learning rate that rises; returns the micro-batch's size. */
-export function checkBatchKeys(train: BatchKeys, refusals: Refusals): number {
-  const { global_batch_size, micro_batch_size = global_batch_size, learning_rate, min_learning_rate } = train;
-  if (global_batch_size % micro_batch_size !== 0) {
+/**
+ * Rows computed at once: `micro_batch_size`, or else all of a step that is this rank's share.
+ *
+ * The learning rate follows the recipe and not the number of ranks: it counts the whole step as one micro-batch where
+ * the recipe does not cut it up.
+ */
+export function batchPlan(
+  { global_batch_size, micro_batch_size }: Pick<BatchKeys, 'global_batch_size' | 'micro_batch_size'>,
+  numRanks = launched()?.size ?? 1,
+): { microBatchSize: number; microBatches: number; scheduledMicroBatches: number } {
+  const microBatchSize = micro_batch_size ?? global_batch_size / numRanks;
+  return {
+    microBatchSize,
+    microBatches: global_batch_size / microBatchSize,
+    scheduledMicroBatches: global_batch_size / (micro_batch_size ?? global_batch_size),
+  };
+}
+
+/** Refuses micro-batches that do not make up a step or that ranks cannot share equally, and a learning rate that rises. */
+export function checkBatchKeys(train: BatchKeys, refusals: Refusals, numRanks = launched()?.size ?? 1): void {
+  const { global_batch_size, learning_rate, min_learning_rate } = train;
+  const share = global_batch_size / numRanks;
+  const { micro_batch_size = share } = train;
+  if (!Number.isInteger(share)) {
     refusals.add(
-      'train.micro_batch_size',
-      micro_batch_size,
-      `a divisor of global_batch_size ${global_batch_size}`,
+      'train.global_batch_size',
+      global_batch_size,
+      `a multiple of ${numRanks}, the number of ranks`,
     );
+  } else if (share % micro_batch_size !== 0) {
+    const expected =
+      numRanks === 1
+        ? `a divisor of global_batch_size ${global_batch_size}`
+        : `a divisor of ${share}, what each of ${numRanks} ranks computes of global_batch_size ${global_batch_size}`;
+    refusals.add('train.micro_batch_size', micro_batch_size, expected);
   }
   if (min_learning_rate > learning_rate) {
     refusals.add('train.min_learning_rate', min_learning_rate, `at most learning_rate ${learning_rate}`);
   }
-  return micro_batch_size;
 }

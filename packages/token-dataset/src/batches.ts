@@ -59,7 +59,7 @@ export interface Batches extends IterableIterator<Batch> {
   batchAt(index: number): Batch;
   /** Where the next batch stands: all that `restore` needs. */
   state(): BatchesState;
-  /** Goes to a saved position; refuses one of other data, seed, split or shape. */
+  /** Goes to a saved position; refuses one of other data, seed, split or length, or inside a batch of this size. */
   restore(state: BatchesState): void;
 }
 
@@ -145,7 +145,8 @@ class BlockBatches implements Batches {
   }
 
   restore(state: BatchesState): void {
-    for (const [key, expected] of Object.entries(this.#identity)) {
+    const { batchSize, ...sequence } = this.#identity;
+    for (const [key, expected] of Object.entries(sequence)) {
       const got = state?.[key as keyof BatchesState];
       if (got !== expected) {
         throw new DatasetError(
@@ -153,7 +154,7 @@ class BlockBatches implements Batches {
         );
       }
     }
-    const nextBatch = state.nextRow / this.#identity.batchSize;
+    const nextBatch = state.nextRow / batchSize;
     if (!Number.isSafeInteger(nextBatch) || nextBatch < 0 || nextBatch > this.numBatches) {
       throw new DatasetError(`cannot resume the data: the saved position has nextRow ${state.nextRow}`);
     }

@@ -66,14 +66,12 @@ export async function accumulateGradients<Batch>(
       for (const [name, variable] of parameters) addTo(sums.gradients, name, grads[variable.name]);
     }
     if (sums.count === 0) {
-      throw new TrainerError(
-        `loss: no target counted in step ${step + 1}, expected at least one: check masks and labels of the data`,
-      );
+      throw noTargets(step);
     }
-    const gathered = gatherSums(sums, losses);
-    if (options.leaveUnread) sums.unread = { values: gathered.all, numLosses: losses.length };
-    else await readSums(sums, losses.length, gathered);
     const { gradients } = sums;
+    const gathered = gatherSums([...gradients.values()], losses);
+    if (options.leaveUnread) sums.unread = { values: gathered.all, numLosses: losses.length };
+    else Object.assign(sums, await readSums(gathered, lossScale));
     sums.gradients = new Map();
     return { ...sums, gradients };
   } finally {
@@ -82,32 +80,52 @@ export async function accumulateGradients<Batch>(
   }
 }
 
+/** What a step without any target to learn is refused with. */
+export function noTargets(step: number): TrainerError {
+  return new TrainerError(
+    `loss: no target counted in step ${step + 1}, expected at least one: check masks and labels of the data`,
+  );
+}
+
 interface GatheredSums {
   all: tf.Tensor1D;
+  numLosses: number;
   /** Numbers that make up one sum of squares. */
   width: number;
 }
 
-/** Losses and sums of squares in one tensor: on a GPU every read waits for the queue. */
-function gatherSums(sums: StepSums, losses: tf.Scalar[]): GatheredSums {
+/** Losses and the gradients' sums of squares in one tensor: on a GPU every read waits for the queue. */
+export function gatherSums(gradients: tf.Tensor[], losses: tf.Scalar[]): GatheredSums {
   return tf.tidy(() => {
-    const squares = sumsOfSquares([...sums.gradients.values()]);
+    // A rank may own no part of any gradient.
+    const squares = gradients.length > 0 ? sumsOfSquares(gradients) : tf.zeros([0, 1]);
     const parts = [...losses.map((loss) => loss.as1D()), squares.as1D()];
-    return { all: tf.concat1d(parts), width: squares.shape[1] };
+    return { all: tf.concat1d(parts), numLosses: losses.length, width: squares.shape[1]! };
   });
 }
 
-async function readSums(sums: StepSums, numLosses: number, { all, width }: GatheredSums): Promise<void> {
+/** Reads them, and takes the loss scale out. */
+export async function readSums(
+  { all, numLosses, width }: GatheredSums,
+  lossScale: number,
+): Promise<Pick<StepSums, 'loss' | 'squaredNorm'>> {
   const values = (await all.data()) as Float32Array;
   all.dispose();
-  for (const value of values.subarray(0, numLosses)) sums.loss += value / sums.lossScale;
+  const sums = { loss: 0, squaredNorm: 0 };
+  for (const value of values.subarray(0, numLosses)) sums.loss += value / lossScale;
   for (let i = numLosses; i < values.length; i += width) {
     sums.squaredNorm +=
-      values.subarray(i, i + width).reduce((total, value) => total + value, 0) / sums.lossScale ** 2;
+      values.subarray(i, i + width).reduce((total, value) => total + value, 0) / lossScale ** 2;
   }
+  return sums;
 }
 
-function addTo(gradients: Map<string, tf.Tensor>, name: string, gradient: tf.Tensor | undefined): void {
+/** Adds a gradient to that of the same name, and owns it. */
+export function addTo(
+  gradients: Map<string, tf.Tensor>,
+  name: string,
+  gradient: tf.Tensor | undefined,
+): void {
   if (!gradient) return;
   const previous = gradients.get(name);
   gradients.set(name, previous ? tf.add(previous, gradient) : gradient);

@@ -1,5 +1,6 @@
 export { type FoundCheckpoint, latestCheckpoint, openCheckpoint } from './checkpoint.ts';
 export type { SaveModel, TensorWriter } from './checkpoint-saver.ts';
+export type { ZeroStage } from './data-parallel.ts';
 export { makeDirectory } from './durable.ts';
 export { describeEnvironment, type Environment, writeEnvironment } from './environment.ts';
 export {
@@ -20,6 +21,7 @@ export {
   type OptimizerUpdate,
   type ParameterGroup,
 } from './optimizer.ts';
+export { type ConnectRanksOptions, connectRanks, RankGroup } from './rank-group.ts';
 export { constantRate, type Schedule, type WarmupCosineOptions, warmupCosine } from './schedules.ts';
 export { type StopSignals, stopOnSignals } from './signals.ts';
 export {

@@ -5,19 +5,23 @@
 import { dirname, join } from 'node:path';
 import { canScaleOnDevice } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
-import { loadOptimizerTensors, tidyCheckpoints } from './checkpoint.ts';
+import { tidyCheckpoints } from './checkpoint.ts';
 import { CheckpointSaver, type SaveModel } from './checkpoint-saver.ts';
+import { dataParallelStep, type ZeroStage } from './data-parallel.ts';
 import { CheckpointError, TrainerError } from './errors.ts';
-import { accumulateGradients, clipping } from './gradients.ts';
+import { clipping } from './gradients.ts';
 import { Guard, type GuardOptions, type Verdict } from './guard.ts';
 import { acquireLock } from './lock.ts';
 import { LossScale } from './loss-scale.ts';
-import type { Optimizer } from './optimizer.ts';
+import type { Optimizer, OptimizerState } from './optimizer.ts';
 import { PendingSteps } from './pending-steps.ts';
+import { RankGroup } from './rank-group.ts';
+import { broadcastTensors } from './rank-tensors.ts';
 import { findCheckpoint, requireSameRun, requireSameWeights } from './resume.ts';
 import { RunLog } from './run-log.ts';
 import type { Schedule } from './schedules.ts';
 import { parametersSha256 } from './tensor-bytes.ts';
+import { disposeStep, singleProcessStep } from './training-step.ts';
 import type { BatchSource, Json, Loss, Parameters, StepMetrics, TrainEvent } from './types.ts';
 import { type ValidationOptions, validate } from './validation.ts';
 import type { Retention, TrainerState } from './write-checkpoint.ts';
@@ -56,7 +60,15 @@ export interface TrainOptions<Batch, ValidationBatch = Batch> {
   lossScaling?: boolean;
   /** For `mfu` = flopPerToken · tokens per second / peakFlops; the peak in FLOP/s as measured on this machine. */
   utilisation?: { flopPerToken: number; peakFlops: number };
-  /** When aborted, the run saves a checkpoint of the last completed step and returns. */
+  /**
+   * The processes to share every step with, from `connectRanks`; each calls `train` with the same options. Micro-batches
+   * a step have to be a multiple of their number. Only rank 0 writes files and calls `onEvent`. This process alone
+   * unless given.
+   */
+  ranks?: RankGroup;
+  /** What ranks share out instead of holding it all; 0 unless given. */
+  zeroStage?: ZeroStage;
+  /** When aborted, on any rank, the run saves a checkpoint of the last completed step and returns. */
   signal?: AbortSignal;
   /** Called at once for everything that happens; it must not throw. */
   onEvent?: (event: TrainEvent) => void;
@@ -116,72 +128,83 @@ export async function train<Batch, ValidationBatch = Batch>(
   requireCounts(options);
   const { directory, parameters, batches, optimizer, schedule, steps, microBatches = 1, signal } = options;
   const { validation, samples, checkpoint, utilisation, fingerprints = {} } = options;
-  const emit = options.onEvent ?? (() => {});
+  const { ranks = new RankGroup(), zeroStage = 0 } = options;
+  const emit = (ranks.isFirst && options.onEvent) || (() => {});
   const warn = (message: string) => emit({ type: 'warning', message });
   const isDue = (every: number) => run.step > 0 && (run.step % every === 0 || run.step === steps);
   const checkpoints = join(directory, 'checkpoints');
-  const optimizerState = optimizer.init(parameters);
+  const parts = { ...options, microBatches };
+  const isShared = ranks.size > 1;
+  const work = isShared ? dataParallelStep({ ...parts, ranks, zeroStage }) : singleProcessStep(parts);
   const guard = new Guard(options.guard);
   const scaling = options.lossScaling ? new LossScale() : undefined;
   // A GPU that decides by itself is read later; where an update may be left out and the run go on, it is asked first.
-  const isReadLater = canScaleOnDevice() && optimizer.takesDeviceScale && guard.goesOnOnlyWithAll && !scaling;
-  const pending = isReadLater ? new PendingSteps() : undefined;
+  const canReadLater = canScaleOnDevice() && optimizer.takesDeviceScale && guard.goesOnOnlyWithAll;
+  const pending = canReadLater && !scaling && !isShared ? new PendingSteps() : undefined;
   const { saveModel, background = true, keepLast = 2, keepEvery, keepBest } = checkpoint;
   const retention = { keepLast, keepEvery, keepBest };
   const saver = new CheckpointSaver({ directory: checkpoints, saveModel, background, ...retention });
   const run: Progress = { step: 0, tokens: 0, validatedStep: 0, sampledStep: 0, data: snapshot(batches) };
   let release: (() => void) | undefined;
   let log: RunLog | undefined;
-  /** The checkpoint that holds exactly this state, perhaps still being written; undefined where there is none. */
+  let peakFlops = 0;
+  /** On rank 0 the checkpoint that holds exactly this state, perhaps still being written; undefined where there is none. */
   let saved: Promise<string | undefined> | undefined;
   try {
-    release = acquireLock(directory);
-    const found = await findCheckpoint(directory, options.resume ?? 'auto', warn);
-    if (found) {
+    const found = await ranks.onFirst(async () => {
+      release = acquireLock(directory);
+      const found = await findCheckpoint(directory, options.resume ?? 'auto', warn);
+      if (!found) return undefined;
       requireSameRun(found, fingerprints);
       await checkpoint.loadModel(found.path);
       await requireSameWeights(found, parameters);
-      await loadOptimizerTensors(found.path, optimizerState.tensors);
+      return found;
+    });
+    // Fresh weights too: ranks that began differently would stay different.
+    if (isShared) await broadcastTensors(ranks, parameters.values());
+    if (found) {
+      await work.load(found.path);
       await batches.restore(structuredClone(found.state.data));
       guard.restore(found.state.guard);
       if (found.state.lossScale) scaling?.restore(found.state.lossScale);
-      optimizerState.step = found.state.optimizerStep;
+      work.state.step = found.state.optimizerStep;
       const { step, tokens, validatedStep, sampledStep, valLoss, data } = found.state;
       Object.assign(run, { step, tokens, validatedStep, sampledStep, valLoss, data });
       if (dirname(found.path) === checkpoints) saved = Promise.resolve(found.path);
       emit({ type: 'resume', step, path: found.path });
     }
-    for (const name of await tidyCheckpoints(checkpoints, run.step)) {
-      warn(`checkpoints/${name} is later than step ${run.step}: renamed to ${name}.set-aside`);
+    if (ranks.isFirst) {
+      for (const name of await tidyCheckpoints(checkpoints, run.step)) {
+        warn(`checkpoints/${name} is later than step ${run.step}: renamed to ${name}.set-aside`);
+      }
+      log = new RunLog(directory, run.step, warn);
     }
-    log = new RunLog(directory, run.step, warn);
+    const peaks = await ranks.exchange(utilisation?.peakFlops ?? 0);
+    peakFlops = peaks.reduce((sum, peak) => sum + peak);
     emit({ type: 'start', step: run.step });
 
     // Validation and samples also come before the first step: an abort may have cut them off last time.
-    await validateAndSample(log);
-    while (run.step < steps && !signal?.aborted) {
+    await validateAndSample();
+    while (run.step < steps) {
       const started = performance.now();
       const lr = schedule(run.step);
       const lossScale = scaling?.value;
       const leaveUnread = pending !== undefined;
-      const parts = { ...options, step: run.step, microBatches, lossScale, leaveUnread };
-      const sums = await accumulateGradients(parts);
+      const sums = await work.accumulate(run.step, { lossScale, leaveUnread });
       if (!sums) break;
       const { gradients, count, tokens: stepTokens, unread } = sums;
       const progress = { step: run.step + 1, tokens: run.tokens + stepTokens, lr };
-      const update = (gradientScale: number | tf.Tensor) =>
-        optimizer.update(optimizerState, { parameters, gradients, learningRate: lr, gradientScale });
       let judged: [Omit<Measured, 'tokensPerSecond'>, Verdict] | undefined;
       if (pending && unread) {
         const step = { ...progress, ...unread, stepTokens, count };
         pending.push(step, started);
-        update(pending.scaleOf(step, options.clipNorm));
+        await work.update(sums, lr, pending.scaleOf(step, options.clipNorm));
       } else {
         const loss = sums.loss / count;
         const { gradNorm, gradientScale } = clipping(sums, options.clipNorm);
         const overflows = scaling?.update(loss, gradNorm);
         const verdict = overflows ? { skip: true } : guard.judge(progress.step, loss, gradNorm);
-        if (!verdict.skip) update(gradientScale);
+        if (!verdict.skip) await work.update(sums, lr, gradientScale);
         judged = [{ ...progress, loss, gradNorm, lossScale }, verdict];
       }
       tf.dispose([...gradients.values()]);
@@ -189,26 +212,31 @@ export async function train<Batch, ValidationBatch = Batch>(
       Object.assign(run, { step: progress.step, tokens: progress.tokens, data: snapshot(batches) });
       if (judged) {
         const tokensPerSecond = stepTokens / ((performance.now() - started) / 1000);
-        report(log, { ...judged[0], tokensPerSecond }, judged[1]);
-      } else await reportRead(log, isPause());
+        report({ ...judged[0], tokensPerSecond }, judged[1]);
+      } else await reportRead(isPause());
 
       saved = undefined;
       run.valLoss = undefined;
-      await validateAndSample(log);
+      await validateAndSample();
       if (run.step % checkpoint.every === 0 && run.step < steps) {
-        const begun = await save(log).catch(goOnWithout);
-        saved = begun?.path.catch(goOnWithout);
+        await save({ isLast: false });
       }
     }
-    await reportRead(log, true);
+    await reportRead(true);
     const status = run.step >= steps ? 'finished' : 'stopped';
-    const path = (await saved) ?? (await (await save(log)).path);
-    return { status, step: run.step, tokens: run.tokens, checkpoint: path };
+    let last = await written();
+    if (last.path === undefined) {
+      await save({ isLast: true });
+      last = await written();
+    }
+    // On all ranks, though only one of them writes.
+    if (last.path === undefined) throw new CheckpointError(last.failed!);
+    return { status, step: run.step, tokens: run.tokens, checkpoint: last.path };
   } finally {
     await saver.close();
     log?.close();
     pending?.dispose();
-    tf.dispose([...optimizerState.tensors.values()]);
+    disposeStep(work);
     release?.();
   }
 
@@ -219,17 +247,17 @@ export async function train<Batch, ValidationBatch = Batch>(
   }
 
   /** Judges and reports the steps that have been read. */
-  async function reportRead(log: RunLog, isAll: boolean): Promise<void> {
+  async function reportRead(isAll: boolean): Promise<void> {
     for (const read of (await (isAll ? pending?.settle() : pending?.take())) ?? []) {
       const { step, tokens, lr, count, tokensPerSecond } = read;
       const loss = read.loss / count;
       const { gradNorm } = clipping(read, options.clipNorm);
       const metrics = { step, tokens, lr, loss, gradNorm, tokensPerSecond };
-      report(log, metrics, guard.judge(step, loss, gradNorm));
+      report(metrics, guard.judge(step, loss, gradNorm));
     }
   }
 
-  function report(log: RunLog, measured: Measured, { anomaly, skip }: Verdict): void {
+  function report(measured: Measured, { anomaly, skip }: Verdict): void {
     const { step, tokens, loss, lr, gradNorm, tokensPerSecond, lossScale } = measured;
     const metrics: StepMetrics = {
       step,
@@ -238,12 +266,12 @@ export async function train<Batch, ValidationBatch = Batch>(
       lr,
       gradNorm: finiteOrNull(gradNorm),
       tokensPerSecond,
-      mfu: utilisation ? (utilisation.flopPerToken * tokensPerSecond) / utilisation.peakFlops : null,
+      mfu: utilisation ? (utilisation.flopPerToken * tokensPerSecond) / peakFlops : null,
       ...(anomaly && { anomaly }),
       ...(lossScale !== undefined && { lossScale }),
       ...(skip && { skipped: true }),
     };
-    log.step(metrics);
+    log?.step(metrics);
     emit({ type: 'step', ...metrics });
     if (anomaly) {
       const consequence = skip ? 'skipped' : 'applied';
@@ -251,46 +279,72 @@ export async function train<Batch, ValidationBatch = Batch>(
     }
   }
 
-  async function validateAndSample(log: RunLog): Promise<void> {
+  async function validateAndSample(): Promise<void> {
     if (validation && isDue(validation.every) && run.validatedStep < run.step) {
-      const result = await validate(validation, signal);
+      const result = await validate(validation, signal, ranks);
       if (!result) return;
       run.validatedStep = run.step;
       run.valLoss = result.valLoss;
       saved = undefined;
       const metrics = { step: run.step, tokens: run.tokens, ...result };
-      log.validation(metrics);
+      log?.validation(metrics);
       emit({ type: 'validation', ...metrics });
     }
     if (samples && isDue(samples.every) && run.sampledStep < run.step) {
-      const rows = await samples.generate(run.step);
+      const { generate } = samples;
+      const rows = await ranks.onFirst(() => generate(run.step));
       run.sampledStep = run.step;
       saved = undefined;
       for (const sample of rows) {
-        log.sample(run.step, sample);
+        log?.sample(run.step, sample);
         emit({ type: 'sample', step: run.step, sample });
       }
     }
   }
 
-  /** Begins to save; what it is waited for is only the copy, unless there is none. */
-  async function save(log: RunLog): Promise<{ path: Promise<string> }> {
-    const logs = log.flush();
+  /** Begins to save on rank 0 what all ranks hold; waits only for the copy, unless there is none. */
+  async function save({ isLast }: { isLast: boolean }): Promise<void> {
+    const { tensors, dispose } = await work.wholeTensors();
+    await ranks.onFirst(async () => {
+      const begun = begin(tensors);
+      const path = begun.then(({ path }) => path);
+      saved = isLast ? path : path.catch(goOnWithout);
+      // Whoever waits for it hears of a failure; until then it is not unhandled.
+      saved.catch(() => {});
+      await begun.catch(() => {});
+    });
+    dispose();
+  }
+
+  async function begin(tensors: OptimizerState['tensors']): Promise<{ path: Promise<string> }> {
+    const logs = log!.flush();
     const state: TrainerState = {
       formatVersion: 1,
       ...run,
-      optimizerStep: optimizerState.step,
+      optimizerStep: work.state.step,
       guard: guard.state(),
       ...(scaling && { lossScale: scaling.state() }),
       fingerprints,
       weightsSha256: await parametersSha256(parameters),
     };
-    const { path } = await saver.begin(state, optimizerState.tensors, logs);
+    const { path } = await saver.begin(state, tensors, logs);
     const told = path.then((path) => {
       emit({ type: 'checkpoint', step: state.step, path });
       return path;
     });
     return { path: told };
+  }
+
+  /** The checkpoint of exactly this state, once it is written, or why it could not be; the same on all ranks. */
+  function written(): Promise<{ path?: string; failed?: string }> {
+    return ranks.onFirst(async () => {
+      try {
+        return { path: await saved };
+      } catch (error) {
+        if (!(error instanceof CheckpointError)) throw error;
+        return { failed: error.message };
+      }
+    });
   }
 
   function goOnWithout(error: unknown): undefined {

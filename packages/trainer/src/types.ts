@@ -22,6 +22,8 @@ export interface Position {
 export interface BatchSource<Batch> {
   /** The next micro-batch. */
   next(position: Position): Batch | Promise<Batch>;
+  /** Passes over the next micro-batch, which another rank trains on; where absent it is drawn and dropped. */
+  skip?(position: Position): void;
   /** Everything `restore` needs to make the following `next` calls return what they would have returned. */
   state(): Json;
   /** Goes back to a state that `state` returned, perhaps in another process. */

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { RankGroup } from './rank-group.ts';
 import type { ValidationLoss, ValidationMetrics } from './types.ts';
 
 /** A validation pass over a fixed set of batches. */
@@ -15,18 +16,63 @@ export interface ValidationOptions<Batch> {
  * Mean loss and bits per byte over the validation batches; undefined when `signal` is aborted in between.
  *
  * Bits per byte = sum of nll / ln 2 / bytes. With no target at all both are NaN. Parts are means over their own
- * counts; one without any target is left out.
+ * counts; one without any target is left out. Ranks score every N-th batch each and all get the same result.
  */
 export async function validate<Batch>(
   options: ValidationOptions<Batch>,
   signal?: AbortSignal,
+  ranks = new RankGroup(),
 ): Promise<Pick<ValidationMetrics, 'valLoss' | 'bitsPerByte' | 'parts'> | undefined> {
+  const own = await scoreBatches(options, signal, ranks);
+  const all = await ranks.exchange(own);
+  if (all.some((sums) => sums.aborted)) return undefined;
   const whole = { nats: 0, count: 0 };
   const parts = new Map<string, typeof whole>();
   let bytes = 0;
+  for (const sums of all) {
+    addTo(whole, sums.whole);
+    bytes += sums.bytes;
+    for (const [name, part] of sums.parts) {
+      if (!parts.has(name)) parts.set(name, { nats: 0, count: 0 });
+      addTo(parts.get(name)!, part);
+    }
+  }
+  const means = [...parts].filter(([, { count }]) => count > 0).map(([name, p]) => [name, p.nats / p.count]);
+  return {
+    valLoss: whole.nats / whole.count,
+    bitsPerByte: whole.nats / Math.LN2 / bytes,
+    ...(means.length > 0 && { parts: Object.fromEntries(means) }),
+  };
+}
+
+/** A loss summed over batches, as JSON holds it. */
+interface Score {
+  nats: number;
+  count: number;
+}
+
+interface Scores {
+  aborted: boolean;
+  whole: Score;
+  bytes: number;
+  parts: [name: string, score: Score][];
+}
+
+/** Sums over the batches that are this rank's to score. */
+async function scoreBatches<Batch>(
+  options: ValidationOptions<Batch>,
+  signal: AbortSignal | undefined,
+  { rank, size }: RankGroup,
+): Promise<Scores> {
+  const whole = { nats: 0, count: 0 };
+  const parts = new Map<string, Score>();
+  const scores = (aborted: boolean) => ({ aborted, whole, bytes, parts: [...parts] });
+  let bytes = 0;
+  let index = 0;
   for await (const batch of options.batches()) {
+    if (index++ % size !== rank) continue;
     await new Promise(setImmediate);
-    if (signal?.aborted) return undefined;
+    if (signal?.aborted) return scores(true);
     const counts = new Map<string, number>();
     const sums = tf.tidy(() => {
       const loss = options.loss(batch);
@@ -44,10 +90,10 @@ export async function validate<Batch>(
       parts.set(name, { nats: part.nats + partNats[i], count: part.count + count });
     }
   }
-  const means = [...parts].filter(([, { count }]) => count > 0).map(([name, p]) => [name, p.nats / p.count]);
-  return {
-    valLoss: whole.nats / whole.count,
-    bitsPerByte: whole.nats / Math.LN2 / bytes,
-    ...(means.length > 0 && { parts: Object.fromEntries(means) }),
-  };
+  return scores(false);
+}
+
+function addTo(sum: Score, { nats, count }: Score): void {
+  sum.nats += nats;
+  sum.count += count;
 }

@@ -1,0 +1,264 @@
+/** The built command on several ranks, as mpirun starts them: against one process, killed, stopped, told to stop. */
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { captureOutput, hashFiles, readExactMetrics } from '@meap/recipe-cli';
+import { readSafetensors } from '@meap/safetensors';
+import { mpirunFlags, startRanks } from '@meap/test-support';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { pretrainCommand } from './command.ts';
+import { Workbench } from './testing.ts';
+
+const cli = join(import.meta.dirname, '../dist/cli.js');
+const hasMpi = mpirunFlags() !== undefined;
+if (!hasMpi) console.warn('ranks are not launched: no MPI here (tried mpirun, mpicxx)');
+
+const bench = new Workbench();
+const STEPS = 24;
+const argv = (out: string, ...more: string[]) => [
+  ...['--config', bench.recipe, '--out', bench.path(out), '--set', `data.cache_dir=${bench.path('cache')}`],
+  ...[
+    '--set',
+    `train.max_steps=${STEPS}`,
+    '--set',
+    'train.global_batch_size=8',
+    '--set',
+    'model.hidden_size=64',
+  ],
+  ...['--set', 'checkpoint.every=6', '--set', 'checkpoint.keep_last=9', ...more],
+];
+const start = (size: number, out: string, ...more: string[]) =>
+  startRanks(size, [cli, ...argv(out, ...more)]);
+
+async function finish(size: number, out: string, ...more: string[]) {
+  const ranks = start(size, out, ...more);
+  expect(await ranks.ended, ranks.output.stderr).toBe(0);
+  return ranks.output;
+}
+
+/** The same in this process, which nothing launched. */
+async function alone(out: string, ...more: string[]) {
+  const outcome = await captureOutput((io) => pretrainCommand(argv(out, ...more), io));
+  expect(outcome.code, outcome.stderr).toBe(0);
+}
+
+afterAll(() => bench.dispose());
+
+const last = (out: string) => bench.path(out, `checkpoints/step-000000${STEPS}`);
+const exact = (out: string) => ({
+  files: hashFiles(last(out)),
+  metrics: readExactMetrics(bench.path(out)),
+  samples: readFileSync(bench.path(out, 'samples.jsonl'), 'utf8'),
+});
+
+async function numbersOf(path: string): Promise<Map<string, Float32Array>> {
+  const { tensors } = await readSafetensors(path);
+  return new Map([...tensors].map(([name, { data }]) => [name, new Float32Array(data.slice().buffer)]));
+}
+
+/** The largest difference between two files of tensors with the same names. */
+async function distance(a: string, b: string): Promise<number> {
+  const [left, right] = [await numbersOf(a), await numbersOf(b)];
+  expect([...left.keys()].sort()).toEqual([...right.keys()].sort());
+  let most = 0;
+  for (const [name, values] of left) {
+    values.forEach((value, i) => {
+      most = Math.max(most, Math.abs(value - right.get(name)![i]));
+    });
+  }
+  return most;
+}
+
+/** Losses agree in float32: sums in another order, through 24 steps at a high learning rate. */
+const TOLERANCE = 2e-4;
+
+describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
+  beforeAll(async () => {
+    await alone('alone', '--set', 'train.micro_batch_size=2');
+    await finish(2, 'two', '--set', 'train.micro_batch_size=2');
+  });
+  it.each([
+    [2, 0],
+    [2, 1],
+    [2, 2],
+    [4, 0],
+    [4, 1],
+    [4, 2],
+  ])('%i ranks with ZeRO %i learn what one process learns, and write what it writes', async (size, stage) => {
+    const out = `${size}-${stage}`;
+    const { stdout } = await finish(
+      size,
+      out,
+      ...['--set', 'train.micro_batch_size=2', '--set', `distributed.zero_stage=${stage}`],
+    );
+    expect(stdout.match(/^model /gm)).toHaveLength(1);
+    const [whole, shared] = [readExactMetrics(bench.path('alone')), readExactMetrics(bench.path(out))];
+    expect(shared).toHaveLength(whole.length);
+    for (const [i, line] of shared.entries()) {
+      const { loss = 0, valLoss = 0, gradNorm, bitsPerByte, ...same } = line;
+      expect(Math.abs((loss ?? 0) - (whole[i].loss ?? 0))).toBeLessThan(TOLERANCE);
+      expect(Math.abs(valLoss - (whole[i].valLoss ?? 0))).toBeLessThan(TOLERANCE);
+      // Step, tokens and learning rate are the same to the bit.
+      expect(whole[i]).toMatchObject(same);
+    }
+    expect(Object.keys(hashFiles(last(out)))).toEqual(Object.keys(hashFiles(last('alone'))));
+    const tensors = ['model.safetensors', 'trainer/optimizer.safetensors'];
+    for (const file of tensors) {
+      expect(await distance(join(last(out), file), join(last('alone'), file))).toBeLessThan(TOLERANCE);
+    }
+    expect(readdirSync(bench.path(out)).sort()).toEqual(
+      readdirSync(bench.path('alone'))
+        .map((name) => name.replace(/^events.*/, 'events'))
+        .sort()
+        .map((name) => (name === 'events' ? expect.stringMatching(/^events/) : name)),
+    );
+  });
+
+  it('give the same bytes in every run of as many ranks', async () => {
+    await finish(2, 'two-again', '--set', 'train.micro_batch_size=2');
+    expect(exact('two-again')).toEqual(exact('two'));
+  });
+
+  it('share a step equally without being told how, at the learning rate of one process', async () => {
+    await finish(4, 'untold', '--set', 'train.micro_batch_size=null');
+    await alone('untold-alone', '--set', 'train.micro_batch_size=null');
+    const rates = (out: string) => readExactMetrics(bench.path(out)).map(({ lr, tokens }) => [lr, tokens]);
+    expect(rates('untold')).toEqual(rates('untold-alone'));
+  });
+
+  it.each([
+    ['4', 2, 4],
+    ['1', 2, 1],
+    ['2', 1, 2],
+  ])('resume on %s ranks what others left', async (_, before, after) => {
+    const out = `from-${before}-to-${after}`;
+    const cut = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.zero_stage=2'];
+    const ranks = start(before, out, ...cut);
+    await ranks.until(() => existsSync(bench.path(out, 'checkpoints/step-00000006')));
+    ranks.mpirun.kill('SIGKILL');
+    for (const pid of ranks.pids()) process.kill(pid, 'SIGKILL');
+    await ranks.ended;
+    const { stdout } = await finish(after, out, ...cut);
+    expect(stdout).toMatch(/^resume {7}at step (6|12|18|24)/m);
+    const file = 'model.safetensors';
+    expect(await distance(join(last(out), file), join(last('alone'), file))).toBeLessThan(TOLERANCE);
+    expect(readExactMetrics(bench.path(out)).at(-1)?.tokens).toBe(
+      readExactMetrics(bench.path('alone')).at(-1)?.tokens,
+    );
+  });
+
+  it('refuse a step that they cannot share, in one line', async () => {
+    const ranks = start(3, 'refused');
+    expect(await ranks.ended).toBe(2);
+    expect(ranks.output.stderr.match(/^.*meap-pretrain: .*$/gm)).toEqual([
+      'meap-pretrain: train.global_batch_size: got 8, expected a multiple of 3, the number of ranks',
+    ]);
+  });
+});
+
+describe.skipIf(!hasMpi || process.platform !== 'linux')('meap-pretrain on ranks that fail', () => {
+  const forever = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.timeout_seconds=3'];
+  beforeAll(() => finish(2, 'whole', ...forever));
+
+  it.each([0, 1])(
+    'rank of process %i killed: all end, the launcher fails, and the run goes on to the byte',
+    async (which) => {
+      const out = `killed-${which}`;
+      const ranks = start(2, out, ...forever);
+      await ranks.until(() => existsSync(bench.path(out, 'checkpoints/step-00000006')));
+      process.kill(ranks.pids()[which], 'SIGKILL');
+      expect(await ranks.ended).not.toBe(0);
+      expect(readdirSync(bench.path(out, 'checkpoints'))).not.toContain(`step-000000${STEPS}`);
+      const { stdout } = await finish(2, out, ...forever);
+      expect(stdout).toMatch(/^resume {7}at step (6|12|18)/m);
+      expect(exact(out)).toEqual(exact('whole'));
+    },
+  );
+
+  it.each([0, 1])(
+    'rank of process %i stopped: the other says so after the timeout, and the run goes on to the byte',
+    async (which) => {
+      const out = `hung-${which}`;
+      const ranks = start(2, out, ...forever);
+      await ranks.until(() => existsSync(bench.path(out, 'checkpoints/step-00000006')));
+      process.kill(ranks.pids()[which], 'SIGSTOP');
+      const stopped = performance.now();
+      expect(await ranks.ended).not.toBe(0);
+      // The timeout, the moment a rank leaves to rank 0, and what the launcher takes to end the rest.
+      expect((performance.now() - stopped) / 1000).toBeLessThan(30);
+      expect(ranks.output.stderr).toMatch(
+        /meap-pretrain: \w+: rank [01] of 2 has waited 3 s for the others: one of them ended, was stopped or cannot be reached; start the run again, it resumes from its last checkpoint\n/,
+      );
+      await finish(2, out, ...forever);
+      expect(exact(out)).toEqual(exact('whole'));
+    },
+  );
+
+  it.each(['SIGUSR2', 'SIGTERM', 'SIGINT'] as const)(
+    '%s to mpirun: one checkpoint at one step, from which the run goes on',
+    async (signal) => {
+      const out = `told-${signal}`;
+      const more = [...forever, '--set', 'checkpoint.every=1000', '--set', 'train.max_steps=100000'];
+      // Open MPI waits as long after SIGTERM before it kills; a loaded machine may need more than its default, a second.
+      const ranks = startRanks(2, [cli, ...argv(out, ...more)], { OMPI_MCA_odls_base_sigkill_timeout: '5' });
+      await ranks.until(() => ranks.output.stdout.includes('step       1 of'));
+      ranks.mpirun.kill(signal);
+      expect(await ranks.ended).not.toBe(0);
+      const [checkpoint, ...others] = readdirSync(bench.path(out, 'checkpoints'));
+      expect(others).toEqual([]);
+      const step = Number(/\d+$/.exec(checkpoint)?.[0]);
+      expect(readExactMetrics(bench.path(out)).at(-1)?.step).toBe(step);
+      const { stdout } = await finish(2, out, ...forever, '--set', `train.max_steps=${step + 2}`);
+      expect(stdout).toMatch(new RegExp(`^resume {7}at step ${step},`, 'm'));
+    },
+  );
+});
+
+const acrossNetworks = join(import.meta.dirname, '../fixtures/across-networks.sh');
+const canSeparate = hasMpi && mpirunFlags()!.length > 0 && process.getuid?.() === 0 && hasNamespaces();
+if (hasMpi && !canSeparate)
+  console.warn('ranks are not put on networks of their own: that takes Open MPI, Linux, root and ip');
+
+function hasNamespaces(): boolean {
+  const name = `meap-test-${process.pid}`;
+  try {
+    execFileSync('ip', ['netns', 'add', name], { stdio: 'ignore' });
+    execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe.skipIf(!canSeparate)('meap-pretrain on ranks with networks and addresses of their own', () => {
+  const flags = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.timeout_seconds=3'];
+  const across = (out: string, ...cut: string[]) =>
+    new Promise<{ code: number; stderr: string }>((resolve) => {
+      const command = [...cut, process.execPath, cli, ...argv(out, ...flags)];
+      execFile(acrossNetworks, command, (error, _, stderr) =>
+        resolve({ code: error ? Number(error.code) : 0, stderr }),
+      );
+    });
+  beforeAll(() => alone('near', ...flags));
+
+  it('learn what one process learns', async () => {
+    const { code, stderr } = await across('far');
+    expect(code, stderr).toBe(0);
+    const file = 'model.safetensors';
+    expect(await distance(join(last('far'), file), join(last('near'), file))).toBeLessThan(TOLERANCE);
+  });
+
+  it('end when the network is cut, say so, and go on from their checkpoint', async () => {
+    const { code, stderr } = await across(
+      'cut',
+      '--cut-when',
+      bench.path('cut', 'checkpoints/step-00000006'),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain('rank 0 of 2 has waited 3 s for the others');
+    const { stdout } = await finish(2, 'cut', ...flags);
+    expect(stdout).toMatch(/^resume {7}at step (6|12|18)/m);
+    const file = 'model.safetensors';
+    expect(await distance(join(last('cut'), file), join(last('near'), file))).toBeLessThan(TOLERANCE);
+  });
+});

@@ -1,0 +1,268 @@
+/** Ranks inside this process: what they compute together against what one process computes, and what they send. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setBackend } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { inMemoryRanks } from '../fixtures/in-memory-ranks.mjs';
+import { type TinyBatch, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
+import { TrainerError } from './errors.ts';
+import * as trainer from './index.ts';
+import { RankGroup } from './rank-group.ts';
+import type { Parameters, Position, TrainEvent } from './types.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'meap-ranks-'));
+let directory: string;
+let count = 0;
+beforeEach(() => {
+  directory = join(root, String(count++));
+});
+afterAll(() => rmSync(root, { recursive: true }));
+
+type Overrides = Record<string, unknown>;
+
+const weightsOf = (parameters: Parameters) =>
+  Object.fromEntries(
+    [...parameters].map(([name, variable]) => [name, Float32Array.from(variable.dataSync())]),
+  );
+
+const STEPS = 12;
+const base: Overrides = { microBatches: 12, steps: STEPS, checkpoint: { every: 1000 } };
+
+/** One run by `size` ranks, or by one process where `size` is 1. */
+async function run(size: number, overrides: Overrides = {}) {
+  const { ranks: collectives, traffic } = inMemoryRanks(size);
+  const events: TrainEvent[][] = [];
+  const results = await Promise.all(
+    collectives.map(async (own, rank) => {
+      const parameters = tinyParameters() as Parameters;
+      events[rank] = [];
+      const options = tinyOptions(trainer, parameters, directory, {
+        ...base,
+        ...overrides,
+        ...(size > 1 && { ranks: new RankGroup(own) }),
+        onEvent: (event: TrainEvent) => events[rank].push(event),
+      });
+      const result = await trainer.train(options);
+      const weights = weightsOf(parameters);
+      tf.dispose([...parameters.values()]);
+      return { result, weights };
+    }),
+  );
+  const metrics = readFileSync(join(directory, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => ({ ...JSON.parse(line), tokensPerSecond: 0 }));
+  return { results, metrics, events, traffic };
+}
+
+function closeTo(got: Record<string, Float32Array>, want: Record<string, Float32Array>, tolerance: number) {
+  for (const [name, values] of Object.entries(want)) {
+    values.forEach((value, i) => {
+      expect(Math.abs(got[name][i] - value), `${name}[${i}]`).toBeLessThan(tolerance);
+    });
+  }
+}
+
+describe.each(['cpu', 'native'] as const)('ranks on %s', (backend) => {
+  beforeAll(() => setBackend(backend));
+
+  it.each([
+    [2, 0],
+    [3, 0],
+    [2, 1],
+    [3, 1],
+    [4, 1],
+    [2, 2],
+    [4, 2],
+    [6, 2],
+  ] as const)('%i with ZeRO %i learn what one process learns', async (size, zeroStage) => {
+    const alone = await run(1);
+    directory += '-shared';
+    const before = tf.memory().numTensors;
+    const shared = await run(size, { zeroStage });
+    expect(tf.memory().numTensors).toBe(before);
+    for (const { weights, result } of shared.results) {
+      // Float32 sums in another order: a few units in the last place, through twelve steps of AdamW.
+      closeTo(weights, alone.results[0].weights, 1e-5);
+      expect(weights).toEqual(shared.results[0].weights);
+      expect(result).toEqual(shared.results[0].result);
+    }
+    expect(shared.metrics).toHaveLength(alone.metrics.length);
+    for (const [i, line] of shared.metrics.entries()) {
+      for (const [key, value] of Object.entries(alone.metrics[i])) {
+        if (typeof value !== 'number') expect(line[key]).toEqual(value);
+        else expect(Math.abs((line[key] as number) - value), key).toBeLessThan(1e-5);
+      }
+      expect([line.step, line.tokens]).toEqual([alone.metrics[i].step, alone.metrics[i].tokens]);
+    }
+    // Only rank 0 tells of anything.
+    expect(shared.events.slice(1).flat()).toEqual([]);
+    expect(shared.events[0].map(({ type }) => type)).toEqual(alone.events[0].map(({ type }) => type));
+  });
+
+  it.each([0, 1, 2] as const)('with ZeRO %i give the same bits in every run', async (zeroStage) => {
+    const first = await run(3, { zeroStage });
+    directory += '-again';
+    const second = await run(3, { zeroStage });
+    expect(second.results[0].weights).toEqual(first.results[0].weights);
+    expect(second.metrics).toEqual(first.metrics);
+  });
+
+  it('resume as another number of ranks, with another stage, exactly where they were', async () => {
+    const whole = await run(1);
+    directory += '-parts';
+    const parts: [size: number, zeroStage: 0 | 1 | 2, steps: number][] = [
+      [1, 0, 2],
+      [4, 2, 5],
+      [2, 1, 7],
+      [3, 0, 9],
+      [1, 0, 10],
+      [6, 1, STEPS],
+    ];
+    for (const [i, [size, zeroStage, steps]] of parts.entries()) {
+      const { events, results, metrics } = await run(size, { zeroStage, steps });
+      expect(results.map(({ result }) => result.step)).toEqual(new Array(size).fill(steps));
+      const resumed = events[0].find(({ type }) => type === 'resume');
+      expect(resumed).toEqual(i === 0 ? undefined : expect.objectContaining({ step: parts[i - 1][2] }));
+      if (steps === STEPS) {
+        closeTo(results[0].weights, whole.results[0].weights, 1e-5);
+        expect(metrics.at(-1)?.tokens).toBe(whole.metrics.at(-1)?.tokens);
+      }
+    }
+  });
+
+  it('write a checkpoint that resumes to the byte for the same number of ranks', async () => {
+    const whole = await run(4, { zeroStage: 2 });
+    directory += '-parts';
+    await run(4, { zeroStage: 2, steps: 5 });
+    const resumed = await run(4, { zeroStage: 2 });
+    expect(resumed.results[0].weights).toEqual(whole.results[0].weights);
+    expect(resumed.metrics.filter((line) => 'loss' in line)).toEqual(
+      whole.metrics.filter((line) => 'loss' in line),
+    );
+  });
+});
+
+describe('ranks', () => {
+  beforeAll(() => setBackend('cpu'));
+
+  it('refuse micro-batches that they cannot share', async () => {
+    await expect(run(2, { microBatches: 3 })).rejects.toThrow(
+      new TrainerError(
+        'train: 3 micro-batches a step cannot be shared by 2 ranks, expected a multiple of 2: make micro-batches ' +
+          'smaller, or start a number of ranks that divides 3',
+      ),
+    );
+  });
+
+  it('all stop at one step when any of them is told to, with one checkpoint', async () => {
+    const controller = new AbortController();
+    const size = 3;
+    const { ranks } = inMemoryRanks(size);
+    const results = await Promise.all(
+      ranks.map((own, rank) => {
+        const parameters = tinyParameters() as Parameters;
+        const source = tinyOptions(trainer, parameters, directory, base);
+        return trainer.train({
+          ...source,
+          ranks: new RankGroup(own),
+          // The signal is that of rank 2 alone.
+          signal: rank === 2 ? controller.signal : new AbortController().signal,
+          loss: (batch: TinyBatch, position: Position) => {
+            if (rank === 2 && position.step === 4 && position.microBatch === 5) controller.abort();
+            return source.loss(batch, position);
+          },
+        } as never);
+      }),
+    );
+    expect(results.map(({ status, step }) => [status, step])).toEqual(new Array(size).fill(['stopped', 4]));
+    expect(new Set(results.map(({ checkpoint }) => checkpoint)).size).toBe(1);
+  });
+
+  it('judge alike: a loss that is not finite on one rank stops all before the update', async () => {
+    const { ranks } = inMemoryRanks(2);
+    const outcomes = await Promise.allSettled(
+      ranks.map((own) => {
+        const parameters = tinyParameters() as Parameters;
+        const options = tinyOptions(trainer, parameters, directory, base);
+        return trainer.train({
+          ...options,
+          ranks: new RankGroup(own),
+          loss: (batch: TinyBatch, position: Position) => {
+            const { step, microBatch } = position;
+            const { sum, ...counts } = options.loss(batch, position);
+            return { ...counts, sum: step === 2 && microBatch === 1 ? tf.mul(sum, Number.NaN) : sum };
+          },
+        } as never);
+      }),
+    );
+    for (const outcome of outcomes) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { name: 'NonFiniteError' } });
+      expect((outcome as PromiseRejectedResult).reason.message).toMatch(/^train: step 3 has loss NaN/);
+    }
+  });
+
+  it.each([
+    [0, 2],
+    [0, 4],
+    [1, 2],
+    [1, 4],
+    [2, 2],
+    [2, 4],
+  ] as const)(
+    'with ZeRO %i, %i ranks send 2(N−1)/N of the gradients’ bytes a step',
+    async (zeroStage, size) => {
+      // One micro-batch a rank: with more, stage 2 pays for its memory by sending each.
+      const few = { microBatches: size, zeroStage, validation: undefined, samples: undefined };
+      const bytesOf = async (steps: number) => {
+        directory += '-x';
+        return (await run(size, { ...few, steps, checkpoint: { every: 1000 } })).traffic;
+      };
+      const [short, long] = [await bytesOf(2), await bytesOf(7)];
+      const perStep = (kind: 'allReduce' | 'reduceScatter' | 'allGather') => (long[kind] - short[kind]) / 5;
+      const parameters = 4 * (11 * 6 + 6 * 6 + 6 + 6 * 11);
+      // One bucket, padded to whole parts.
+      const psi = Math.ceil(parameters / 4 / size) * size * 4;
+      const theory = ((size - 1) / size) * psi;
+      // The vote to go on, and loss, norm, counts and a flag a parameter, float64.
+      const scalars = (2 * (size - 1) * 8 * (1 + 4 + 4)) / size;
+      if (zeroStage === 0) {
+        expect(perStep('allReduce')).toBeCloseTo(2 * theory + scalars, 6);
+        expect(perStep('reduceScatter') + perStep('allGather')).toBe(0);
+      } else {
+        expect(perStep('allReduce')).toBeCloseTo(scalars, 6);
+        expect(perStep('reduceScatter')).toBeCloseTo(theory, 6);
+        expect(perStep('allGather')).toBeCloseTo(theory, 6);
+      }
+    },
+  );
+
+  it.each([2, 3, 4])('hold one %i-th of the moments with ZeRO', async (size) => {
+    const held = async (zeroStage: 0 | 1) => {
+      directory += '-x';
+      const { ranks } = inMemoryRanks(size);
+      const bytes = await Promise.all(
+        ranks.map(async (own) => {
+          const { dataParallelStep } = await import('./data-parallel.ts');
+          const parameters = tinyParameters() as Parameters;
+          const options = tinyOptions(trainer, parameters, directory, base);
+          const step = dataParallelStep({
+            ...options,
+            microBatches: size,
+            ranks: new RankGroup(own),
+            zeroStage,
+          } as never);
+          return [...step.state.tensors.values()].reduce((sum, { size }) => sum + 4 * size, 0);
+        }),
+      );
+      return bytes;
+    };
+    const [whole] = await held(0);
+    const parts = await held(1);
+    expect(parts.reduce((sum, bytes) => sum + bytes)).toBe(whole);
+    // Rajbhandari et al., figure 1: K Ψ / N, but for what does not divide.
+    for (const bytes of parts) expect(Math.abs(bytes - whole / size)).toBeLessThan(8 * size);
+  });
+});

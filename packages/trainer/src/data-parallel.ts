@@ -1,0 +1,144 @@
+/**
+ * A training step shared by ranks (data parallelism): of the step's micro-batches, rank r of N computes r, r + N, …,
+ * each with the position one process would give it, so masks and dropout are the same. Gradients are added up over all
+ * ranks while the backward pass goes on; losses and counts in float64.
+ */
+import * as tf from '@tensorflow/tfjs';
+import { backward } from './backward.ts';
+import { loadOptimizerTensors } from './checkpoint.ts';
+import { TrainerError } from './errors.ts';
+import { GradientExchange, planBuckets } from './gradient-buckets.ts';
+import { addTo, gatherSums, noTargets, readSums, type StepSums } from './gradients.ts';
+import type { RankGroup } from './rank-group.ts';
+import { broadcastTensors } from './rank-tensors.ts';
+import type { StepOptions, StepReading, TrainingStep } from './training-step.ts';
+import { zeroOptimizer } from './zero.ts';
+
+/**
+ * What ranks share out instead of holding it all: 0 nothing, 1 optimizer state, 2 gradients too (ZeRO, Rajbhandari et
+ * al. 2020, arXiv 1910.02054).
+ */
+export type ZeroStage = 0 | 1 | 2;
+
+/** What {@link dataParallelStep} needs of a run. */
+export interface DataParallelOptions<Batch> extends StepOptions<Batch> {
+  ranks: RankGroup;
+  zeroStage: ZeroStage;
+}
+
+/** A step that ranks compute together. */
+export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): TrainingStep {
+  const { parameters, optimizer, ranks, zeroStage, microBatches } = options;
+  if (microBatches % ranks.size !== 0) {
+    throw new TrainerError(
+      `train: ${microBatches} micro-batches a step cannot be shared by ${ranks.size} ranks, expected a multiple of ` +
+        `${ranks.size}: make micro-batches smaller, or start a number of ranks that divides ${microBatches}`,
+    );
+  }
+  const buckets = planBuckets(parameters, ranks.size);
+  const scatter = zeroStage > 0;
+  const newExchange = () => new GradientExchange(buckets, ranks.collectives, { scatter });
+  const accumulate = (step: number, { lossScale = 1 }: StepReading = {}) =>
+    accumulateAcross({ ...options, step, lossScale, newExchange });
+  if (scatter) return { accumulate, ...zeroOptimizer(optimizer, parameters, buckets, ranks) };
+  const state = optimizer.init(parameters);
+  return {
+    state,
+    accumulate,
+    async update({ gradients }, learningRate, gradientScale) {
+      optimizer.update(state, { parameters, gradients, learningRate, gradientScale });
+    },
+    wholeTensors: async () => ({ tensors: state.tensors, dispose: () => {} }),
+    async load(path) {
+      if (ranks.isFirst) await loadOptimizerTensors(path, state.tensors);
+      await broadcastTensors(ranks, state.tensors.values());
+    },
+  };
+}
+
+interface AccumulateAcrossOptions<Batch> extends DataParallelOptions<Batch> {
+  step: number;
+  lossScale: number;
+  newExchange: () => GradientExchange;
+}
+
+async function accumulateAcross<Batch>(
+  options: AccumulateAcrossOptions<Batch>,
+): Promise<StepSums | undefined> {
+  const { parameters, loss, batches, microBatches, signal, ranks, zeroStage } = options;
+  const { step, lossScale, newExchange } = options;
+  const { rank, size } = ranks;
+  const losses: tf.Scalar[] = [];
+  const found = new Set<string>();
+  const own = { count: 0, tokens: 0 };
+  // What has been computed and not sent yet, and the sums over all ranks.
+  const unsent = new Map<string, tf.Tensor>();
+  const sums = new Map<string, tf.Tensor>();
+  let exchange: GradientExchange | undefined;
+  try {
+    for (let first = 0; first < microBatches; first += size) {
+      // A macrotask, not a microtask: only then do signal handlers and progress bars run between two batches.
+      await new Promise(setImmediate);
+      if (await ranks.any(signal?.aborted === true)) return undefined;
+      const { batch, position } = await drawOwn(first);
+      // Stage 2 never holds more than its own parts of the sum; otherwise what is sent is the sum of all micro-batches.
+      if (zeroStage === 2 || first + size >= microBatches) exchange = newExchange();
+      const computeLoss = () => {
+        const { sum, count, tokens = count } = loss(batch, position);
+        own.count += count;
+        own.tokens += tokens;
+        return lossScale === 1 ? sum : sum.mul<tf.Scalar>(lossScale);
+      };
+      const value = await backward(computeLoss, parameters, async (name, gradient) => {
+        found.add(name);
+        addTo(unsent, name, gradient);
+        if (exchange) await send(name);
+      });
+      losses.push(value);
+      if (!exchange) continue;
+      for (const name of unsent.keys()) await send(name);
+      for (const [name, gradient] of await exchange.finish()) addTo(sums, name, gradient);
+      exchange = undefined;
+    }
+    const total = await addUp();
+    if (total.count === 0) throw noTargets(step);
+    const gradients = new Map([...sums].filter(([name]) => total.found.has(name)));
+    for (const name of gradients.keys()) sums.delete(name);
+    return { ...total, gradients, lossScale };
+  } finally {
+    exchange?.dispose();
+    tf.dispose([losses, ...unsent.values(), ...sums.values()]);
+  }
+
+  async function drawOwn(first: number) {
+    let drawn: Batch | undefined;
+    for (let microBatch = first; microBatch < first + size; microBatch++) {
+      const position = { step, microBatch };
+      if (microBatch === first + rank) drawn = await batches.next(position);
+      else if (batches.skip) batches.skip(position);
+      else await batches.next(position);
+    }
+    return { batch: drawn as Batch, position: { step, microBatch: first + rank } };
+  }
+
+  async function send(name: string): Promise<void> {
+    const gradient = unsent.get(name)!;
+    unsent.delete(name);
+    await exchange!.add(name, gradient);
+  }
+
+  /** The sums of all ranks, the same bits on each: what they decide by must not differ. */
+  async function addUp() {
+    // Whole sums are the same everywhere: each rank squares some of them.
+    const isOwn = (index: number) => zeroStage > 0 || index % size === rank;
+    const squared = [...sums.values()].filter((_, index) => isOwn(index));
+    const { loss, squaredNorm } = await readSums(gatherSums(squared, losses), lossScale);
+    const names = [...parameters.keys()];
+    const flags = names.map((name) => Number(found.has(name)));
+    const numbers = Float64Array.of(loss, squaredNorm, own.count, own.tokens, ...flags);
+    await ranks.collectives.allReduce(numbers);
+    const reached = names.filter((_, i) => numbers[4 + i] > 0);
+    const [allLoss, allSquares, count, tokens] = numbers;
+    return { loss: allLoss, squaredNorm: allSquares, count, tokens, found: new Set(reached) };
+  }
+}

@@ -1,0 +1,141 @@
+import { deserialize, serialize } from 'node:v8';
+import { type Collectives, connect, launched, singleProcess } from '@meap/collectives';
+
+/** Options of {@link connectRanks}. */
+export interface ConnectRanksOptions {
+  /** Seconds that a rank waits for the others before it gives up; 600 unless given. */
+  timeoutSeconds?: number;
+}
+
+/**
+ * The processes that `mpirun` or `srun` started together, to be given to `train`; this process alone where it
+ * started no others, and then MPI is not loaded.
+ *
+ * @throws CollectivesError where ranks were launched but MPI cannot be used
+ */
+export async function connectRanks({ timeoutSeconds = 600 }: ConnectRanksOptions = {}): Promise<RankGroup> {
+  if ((launched()?.size ?? 1) <= 1) return new RankGroup();
+  return new RankGroup(await connect({ timeoutSeconds }), timeoutSeconds);
+}
+
+/**
+ * What ranks decide and do together beside their arithmetic; every rank makes the same calls in the same order.
+ *
+ * A process alone is a group of one, which waits for nobody.
+ */
+export class RankGroup {
+  readonly collectives: Collectives;
+  readonly #timeoutSeconds: number;
+  #isClosed = false;
+
+  constructor(collectives: Collectives = singleProcess(), timeoutSeconds = 600) {
+    this.collectives = collectives;
+    this.#timeoutSeconds = timeoutSeconds;
+  }
+
+  get rank(): number {
+    return this.collectives.rank;
+  }
+
+  get size(): number {
+    return this.collectives.size;
+  }
+
+  /** Whether this is rank 0, the one that writes. */
+  get isFirst(): boolean {
+    return this.rank === 0;
+  }
+
+  /** Whether any rank says so. */
+  async any(flag: boolean): Promise<boolean> {
+    if (this.size === 1) return flag;
+    const votes = Float64Array.of(Number(flag));
+    await this.collectives.allReduce(votes);
+    return votes[0] > 0;
+  }
+
+  /** The values of all ranks, in their order; copies, as `structuredClone` makes them. */
+  async exchange<T>(value: T): Promise<T[]> {
+    if (this.size === 1) return [value];
+    const own = new Uint8Array(serialize(value));
+    const lengths = new Float64Array(this.size);
+    await this.collectives.allGather(Float64Array.of(own.length), lengths);
+    const width = Math.max(...lengths);
+    const padded = new Uint8Array(width);
+    padded.set(own);
+    const all = new Uint8Array(width * this.size);
+    await this.collectives.allGather(padded, all);
+    return Array.from(lengths, (length, rank) =>
+      deserialize(all.subarray(rank * width, rank * width + length)),
+    );
+  }
+
+  /**
+   * What `work` returns on rank 0, for all; the others get a copy, as `structuredClone` makes it.
+   *
+   * The others wait however long it takes, since rank 0 lets them know that it is alive. An error stays with rank 0,
+   * whose process it must end; the launcher then ends the others, or they give up after their timeout.
+   */
+  async onFirst<T>(work: () => T | Promise<T>): Promise<T> {
+    if (this.size === 1) return work();
+    return this.isFirst ? this.#tell(work) : this.#hear();
+  }
+
+  /** Runs `work` on rank 0, then on all others: what rank 0 leaves in a cache, the others find there. */
+  async firstThenOthers<T>(work: () => T | Promise<T>): Promise<T> {
+    if (this.size === 1) return work();
+    if (!this.isFirst) {
+      await this.#hear();
+      return work();
+    }
+    let result: T | undefined;
+    await this.#tell(async () => {
+      result = await work();
+    });
+    return result as T;
+  }
+
+  /** Whether `close` has been called. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Ends the connection; waits until all ranks do. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.collectives.close();
+  }
+
+  async #tell<T>(work: () => T | Promise<T>): Promise<T> {
+    let telling = false;
+    const timer = setInterval(
+      async () => {
+        if (telling) return;
+        telling = true;
+        await this.collectives.broadcast(Float64Array.of(STILL_WORKING)).catch(() => {});
+        telling = false;
+      },
+      (this.#timeoutSeconds * 1000) / 4,
+    );
+    let result: T;
+    try {
+      result = await work();
+    } finally {
+      clearInterval(timer);
+    }
+    const bytes = new Uint8Array(serialize(result));
+    await this.collectives.broadcast(Float64Array.of(bytes.length));
+    await this.collectives.broadcast(bytes);
+    return result;
+  }
+
+  async #hear<T>(): Promise<T> {
+    const length = Float64Array.of(STILL_WORKING);
+    while (length[0] === STILL_WORKING) await this.collectives.broadcast(length);
+    const bytes = new Uint8Array(length[0]);
+    await this.collectives.broadcast(bytes);
+    return deserialize(bytes);
+  }
+}
+
+const STILL_WORKING = -1;

@@ -1,0 +1,46 @@
+import * as tf from '@tensorflow/tfjs';
+import { loadOptimizerTensors } from './checkpoint.ts';
+import { type AccumulateOptions, accumulateGradients, type StepSums } from './gradients.ts';
+import type { Optimizer, OptimizerState } from './optimizer.ts';
+
+/** How a step's gradients are computed and its sums are read. */
+export type StepReading = Pick<AccumulateOptions<never>, 'lossScale' | 'leaveUnread'>;
+
+/** What a training step is made of, whoever computes it: one process, or this rank of several. */
+export interface TrainingStep {
+  /** The optimizer's state; with ZeRO this rank's part of it. */
+  readonly state: OptimizerState;
+  /** Gradients and sums of the step over all ranks; undefined when it is to be given up for an abort. */
+  accumulate(step: number, reading?: StepReading): Promise<StepSums | undefined>;
+  /** Applies the gradients of `sums`. */
+  update(sums: StepSums, learningRate: number, gradientScale: number | tf.Tensor): Promise<void>;
+  /** The optimizer's tensors as one process would hold them; `dispose` frees those made for this. */
+  wholeTensors(): Promise<{ tensors: OptimizerState['tensors']; dispose(): void }>;
+  /** Reads the optimizer's tensors from a checkpoint. */
+  load(path: string): Promise<void>;
+}
+
+/** What {@link singleProcessStep} and its like need of a run. */
+export interface StepOptions<Batch> extends Omit<AccumulateOptions<Batch>, 'step' | keyof StepReading> {
+  optimizer: Optimizer;
+}
+
+/** A step that one process computes by itself. */
+export function singleProcessStep<Batch>(options: StepOptions<Batch>): TrainingStep {
+  const { parameters, optimizer } = options;
+  const state = optimizer.init(parameters);
+  return {
+    state,
+    accumulate: (step, reading) => accumulateGradients({ ...options, ...reading, step }),
+    async update({ gradients }, learningRate, gradientScale) {
+      optimizer.update(state, { parameters, gradients, learningRate, gradientScale });
+    },
+    wholeTensors: async () => ({ tensors: state.tensors, dispose: () => {} }),
+    load: (path) => loadOptimizerTensors(path, state.tensors),
+  };
+}
+
+/** Frees a step's optimizer state. */
+export function disposeStep({ state }: TrainingStep): void {
+  tf.dispose([...state.tensors.values()]);
+}
