@@ -2,7 +2,7 @@
 /**
  * All that is to be known of a GPU in one command, `pnpm bench:gpu`: matrix products and attention at the shapes of the
  * presets 100m and 1.1b against the multiply-add peak, then whole training steps, in float32 and, where the GPU has
- * it, float16; PyTorch's steps on the same card with `--torch tools/torch_llama_bench.py`.
+ * it, float16; with `--torch` PyTorch's steps on the same card.
  */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -115,11 +115,11 @@ async function lastLine(command: string, args: string[]): Promise<object> {
 
 const program = new Command('bench-gpu')
   .description('Times products, attention and training steps on a GPU; prints a JSON object a line.')
-  .option('--torch <file>', 'torch_llama_bench.py, to be run on the same card by `python3` or MEAP_PYTHON')
+  .option('--torch', "PyTorch's steps too, by `python3` or the one that MEAP_PYTHON names", false)
   .option('--profile', "with each kernel's share of a training step", false);
 
 const action = async () => {
-  const { torch, profile } = program.opts<{ torch?: string; profile: boolean }>();
+  const { torch, profile } = program.opts<{ torch: boolean; profile: boolean }>();
   const print = (row: object) => console.log(JSON.stringify(row));
   const { device } = await setBackend('webgpu');
   // A processor that imitates a GPU needs minutes for what a GPU does at once: small sizes show that all runs.
@@ -174,7 +174,8 @@ const action = async () => {
     }
     if (!torch) continue;
     for (const precision of ['float32', 'bfloat16'] satisfies Precision[]) {
-      const args = [torch, ...work, '--precision', precision, '--device', isImitation ? 'cpu' : 'cuda'];
+      const script = fileURLToPath(new URL('../bench/torch_llama_bench.py', import.meta.url));
+      const args = [script, ...work, '--precision', precision, '--device', isImitation ? 'cpu' : 'cuda'];
       print(await lastLine(process.env.MEAP_PYTHON ?? 'python3', args));
     }
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { tinyLoss, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
+import { type TinyBatch, tinyLoss, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
 import * as trainer from './index.ts';
 import { LossScale } from './loss-scale.ts';
 import type { Parameters, StepMetrics } from './types.ts';
@@ -82,9 +82,9 @@ describe('train with lossScaling', () => {
   /** A loss so steep that its scaled gradient overflows at first. */
   function steep(parameters: Parameters) {
     const plain = tinyLoss(parameters);
-    return (batch: unknown) => {
+    return (batch: TinyBatch) => {
       const { sum, ...counts } = plain(batch);
-      return { ...counts, sum: tf.mul(sum, 1e17) };
+      return { ...counts, sum: tf.mul(sum, 1e17) as tf.Scalar };
     };
   }
 

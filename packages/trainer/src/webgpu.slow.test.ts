@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, it, vi } from 'vitest';
-import { tinyLoss, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
+import { type TinyBatch, tinyLoss, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
 import * as trainer from './index.ts';
 import type { StepMetrics } from './types.ts';
 
@@ -100,7 +100,7 @@ describe.skipIf(missing)('training on webgpu', () => {
           checkpoint: { every: 1000 },
           validation: undefined,
           samples: undefined,
-          loss: (batch: unknown, { step }: trainer.Position) => {
+          loss: (batch: TinyBatch, { step }: trainer.Position) => {
             const { sum, ...counts } = loss(batch);
             return { ...counts, sum: step + 1 === faultyStep ? tf.mul(sum, factor) : sum };
           },

@@ -138,9 +138,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
         const cache = { keys: tf.variable(old), values: tf.variable(old), length: 88 };
         const decoded = cachedAttention(query, key, key, [cache]);
         const { logProbabilities, greedyIds } = scoreTokens(x, weight, targets);
-        const gradient = tf.grad((x: tf.Tensor2D) =>
-          tf.sum(tf.square(rmsNorm(x, weight.slice([0], [1]).as1D(), 1e-5))),
-        );
+        const gradient = tf.grad((x) => tf.sum(tf.square(rmsNorm(x, weight.slice([0], [1]).as1D(), 1e-5))));
         return [gradient(x), logProbabilities, greedyIds, sumsOfSquares([x, weight]), decoded];
       });
       const values = await Promise.all(results.map((tensor) => tensor.data()));
