@@ -73,7 +73,8 @@ function keysAt(schema: z.ZodObject, [section]: readonly PropertyKey[]): string[
   return Object.keys((at as { shape?: object } | undefined)?.shape ?? {});
 }
 
-function show(value: unknown): string {
+/** A value for an error message, cut where it is long. */
+export function show(value: unknown): string {
   if (value === undefined) return 'nothing';
   const text = JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;

@@ -1,10 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse, parseDocument } from 'yaml';
 import { ConfigurationError, reasonOf } from './errors.ts';
+import { plainText } from './format.ts';
+import { show } from './parse-config.ts';
 
 /** Keys with values, as they stand in YAML. */
 export type Layer = Record<string, unknown>;
+
+/** Most bytes of a recipe; what people write has a few hundred. */
+const MAX_BYTES = 2 ** 20;
 
 /** What a program has to tell about its recipes' keys. */
 export interface RecipeRules {
@@ -34,20 +39,7 @@ function readLayers(file: string, derived: readonly string[], rules: RecipeRules
   const shown = derived.length === 0 ? file : `${file} (extended by ${derived.at(-1)})`;
   if (derived.includes(file))
     throw new ConfigurationError([`${shown}: recipes extend each other in a circle`]);
-  let content: string;
-  try {
-    content = readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new ConfigurationError([`${shown}: cannot be read: ${reasonOf(error)}`]);
-  }
-  const document = parseDocument(content);
-  if (document.errors.length > 0) {
-    throw new ConfigurationError(document.errors.map((error) => `${shown}: not YAML: ${reasonOf(error)}`));
-  }
-  const layer: unknown = document.toJS() ?? {};
-  if (!isLayer(layer)) {
-    throw new ConfigurationError([`${shown}: got ${JSON.stringify(layer)}, expected keys with values`]);
-  }
+  const layer = parseRecipe(readText(file, shown), shown);
   const directory = dirname(file);
   const { extends: base, ...own } = withAbsolutePaths(layer, directory, rules);
   if (base === undefined) return own;
@@ -57,6 +49,34 @@ function readLayers(file: string, derived: readonly string[], rules: RecipeRules
     ]);
   }
   return merge(readLayers(resolve(directory, base), [...derived, file], rules), own, rules);
+}
+
+function readText(file: string, shown: string): string {
+  try {
+    const stats = statSync(file);
+    if (stats.isFile() && stats.size <= MAX_BYTES) return readFileSync(file, 'utf8');
+    const got = stats.isFile() ? `${stats.size} bytes` : 'no file';
+    throw new Error(`got ${got}, expected a file of at most ${MAX_BYTES} bytes`);
+  } catch (error) {
+    throw new ConfigurationError([`${shown}: cannot be read: ${reasonOf(error)}`]);
+  }
+}
+
+function parseRecipe(content: string, shown: string): Layer {
+  const notYaml = (error: unknown) => `${shown}: not YAML: ${plainText(reasonOf(error)).slice(0, 500)}`;
+  let layer: unknown;
+  let errors: readonly unknown[] = [];
+  try {
+    const document = parseDocument(content);
+    errors = document.errors.slice(0, 10);
+    if (errors.length === 0) layer = document.toJS() ?? {};
+  } catch (error) {
+    // An anchor that is not there, aliases that multiply, nesting beyond the stack.
+    errors = [error];
+  }
+  if (errors.length > 0) throw new ConfigurationError(errors.map(notYaml));
+  if (isLayer(layer)) return layer;
+  throw new ConfigurationError([`${shown}: got ${show(layer)}, expected keys with values`]);
 }
 
 function parseOverride(override: string, rules: RecipeRules): Layer {
@@ -71,7 +91,8 @@ function parseOverride(override: string, rules: RecipeRules): Layer {
   try {
     value = parse(override.slice(at + 1));
   } catch (error) {
-    throw new ConfigurationError([`--set ${override}: the value is not YAML: ${reasonOf(error)}`]);
+    const shown = override.length > 200 ? `${override.slice(0, 200)}…` : override;
+    throw new ConfigurationError([`--set ${shown}: the value is not YAML: ${reasonOf(error).slice(0, 500)}`]);
   }
   const layer = keys.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Layer;
   return withAbsolutePaths(layer, process.cwd(), rules);

@@ -1,13 +1,14 @@
 /**
  * Every kernel under the compiler's sanitizers (no index out of range, no undefined behaviour, no data race), and on
- * arm64 under emulation.
+ * arm64 under emulation; and the addon under fuzzing.
  */
 import { spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 
-const script = join(dirname(fileURLToPath(import.meta.url)), '../native/check.mjs');
+const native = join(dirname(fileURLToPath(import.meta.url)), '../native');
+const script = join(native, 'check.mjs');
 
 it.for([
   ['address,undefined', 'portable: clean'],
@@ -18,4 +19,13 @@ it.for([
   if (status === 77) skip(stdout.trim());
   expect(stdout).toContain(verdict);
   expect(status, stdout).toBe(0);
+});
+
+it('the addon takes or refuses whatever libFuzzer hands it', ({ skip }) => {
+  const { status, stdout } = spawnSync(process.execPath, [join(native, 'fuzz.mjs'), '10'], {
+    encoding: 'utf8',
+  });
+  if (status === 77) skip(stdout.trim());
+  expect(stdout).toMatch(/^clean: \d+ calls, \d+ edges covered/);
+  expect(status).toBe(0);
 });

@@ -4,9 +4,13 @@
  * To know which part of the text is whose, contents are rendered a second time between marks that no text has, and
  * the marks are then taken out. The result must be the text rendered without them, so a template that cuts, moves
  * or reads the contents cannot lead to a wrong loss mask or a forged turn: it is noticed.
+ *
+ * A template comes with a model that somebody else made. It sees messages and special tokens, nothing of the machine;
+ * one that runs for longer than three seconds is stopped, and `range` counts no further than a hundred thousand.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { createContext, Script } from 'node:vm';
 import { Template } from '@huggingface/jinja';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
 import { reasonOf, TemplateError } from './errors.ts';
@@ -41,6 +45,32 @@ const next = (mark: string, by: number) => String.fromCharCode(mark.charCodeAt(0
 /** The day that templates are told: what is trained on and answered must not depend on when it is rendered. */
 const DATE = { '%d': '26', '%b': 'Jul', '%B': 'July', '%m': '07', '%Y': '2024', '%y': '24' };
 
+/** Most time for one rendering, in ms: of what people write it takes less than one. */
+const RENDER_MS = 3000;
+/** Longest list that `range` makes. */
+const MAX_RANGE = 100_000;
+
+const sandbox = createContext({}) as { run?: () => unknown };
+const call = new Script('run()');
+
+/** Runs something that may never end; only a script of its own can be stopped from outside. */
+function withinTime<T>(run: () => T): T {
+  sandbox.run = run;
+  try {
+    return call.runInContext(sandbox, { timeout: RENDER_MS }) as T;
+  } finally {
+    sandbox.run = undefined;
+  }
+}
+
+/** Jinja's, but for its size. */
+function range(start: number, stop?: number, step?: number): number[] {
+  const [from, to, by] = stop === undefined ? [0, start, 1] : [start, stop, step ?? 1];
+  const length = Math.max(0, Math.ceil((to - from) / by));
+  if (!(length <= MAX_RANGE)) throw new Error(`range has ${length} numbers, expected at most ${MAX_RANGE}`);
+  return Array.from({ length }, (_, i) => from + i * by);
+}
+
 /** A chat template with the special tokens it may write. */
 export class ChatTemplate {
   /** Where it came from, for people. */
@@ -59,12 +89,12 @@ export class ChatTemplate {
     this.source = source;
     try {
       // The library's own clock cannot be replaced, so that templates are given one under another name.
-      this.#template = new Template(source.replaceAll('strftime_now', 'day_of_templates'));
+      this.#template = withinTime(() => new Template(source.replaceAll('strftime_now', 'day_of_templates')));
     } catch (error) {
       throw new TemplateError(`chat template ${name}: not a Jinja template: ${reasonOf(error)}`);
     }
     const date = (format: string) => format.replace(/%[a-zA-Z]/g, (code) => DATE[code as '%d'] ?? code);
-    this.#context = { bos_token: '', eos_token: '', ...specialTokens, day_of_templates: date };
+    this.#context = { bos_token: '', eos_token: '', ...specialTokens, day_of_templates: date, range };
   }
 
   /**
@@ -74,11 +104,12 @@ export class ChatTemplate {
    */
   render(messages: Conversation, { addGenerationPrompt = false }: RenderOptions = {}): string {
     try {
-      return this.#template.render({
+      const context = {
         ...this.#context,
         messages: messages.map(({ role, content }) => ({ role, content })),
         add_generation_prompt: addGenerationPrompt,
-      });
+      };
+      return withinTime(() => this.#template.render(context));
     } catch (error) {
       const roles = messages.map(({ role }) => role).join(', ');
       throw new TemplateError(

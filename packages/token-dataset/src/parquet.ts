@@ -32,7 +32,7 @@ export async function* readParquetRows(
     let rows: Record<string, unknown>[];
     try {
       const range = { columns: [column], rowStart, rowEnd, compressors, parsers };
-      rows = await parquetReadObjects({ file: buffer, metadata, ...range });
+      rows = await readObjects({ file: buffer, metadata, ...range });
     } catch (error) {
       throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
     }
@@ -56,11 +56,30 @@ export async function* readParquetRecords({ path }: SourceFile): AsyncGenerator<
   for (const group of metadata.row_groups) {
     const rowEnd = rowStart + Number(group.num_rows);
     try {
-      yield await parquetReadObjects({ file: buffer, metadata, rowStart, rowEnd, compressors });
+      yield await readObjects({ file: buffer, metadata, rowStart, rowEnd, compressors });
     } catch (error) {
       throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
     }
     rowStart = rowEnd;
+  }
+}
+
+/**
+ * hyparquet's, but for what it leaves behind: where it fails at one column it has begun to read others, whose failures
+ * nobody would hear, and which would end the process. What comes off the disk after a failure goes nowhere.
+ */
+async function readObjects(options: Parameters<typeof parquetReadObjects>[0]) {
+  let failed = false;
+  const { file } = options;
+  const slice = async (start: number, end?: number) => {
+    const bytes = await file.slice(start, end);
+    return failed ? new Promise<never>(() => {}) : bytes;
+  };
+  try {
+    return await parquetReadObjects({ ...options, file: { byteLength: file.byteLength, slice } });
+  } catch (error) {
+    failed = true;
+    throw error;
   }
 }
 

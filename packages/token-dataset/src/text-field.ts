@@ -16,7 +16,9 @@ export function textOfRecord(record: unknown, textField: string): string | { rea
   const keys = isObject(record) && Object.hasOwn(record, textField) ? [textField] : textField.split('.');
   for (const key of keys) {
     if (!isObject(value) || !Object.hasOwn(value, key)) {
-      const got = isObject(value) ? `the keys ${Object.keys(value).join(', ') || '(none)'}` : excerpt(value);
+      const got = isObject(value)
+        ? `the keys ${cut(Object.keys(value).join(', '), 300) || '(none)'}`
+        : excerpt(value);
       return { reason: `field '${textField}' is missing, got ${got}` };
     }
     value = value[key];
@@ -31,9 +33,16 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function excerpt(value: unknown): string {
-  const text =
-    typeof value === 'string'
-      ? value
-      : (JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? `${part}` : part)) ?? 'nothing');
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+  if (typeof value === 'string') return cut(value, 60);
+  try {
+    const text = JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? `${part}` : part));
+    return cut(text ?? 'nothing', 60);
+  } catch {
+    // JSON.parse reads what is nested more deeply than JSON.stringify can write.
+    return 'a value nested too deeply to show';
+  }
+}
+
+function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}…` : text;
 }

@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+/**
+ * Coverage-guided fuzzing of the addon's arguments with clang's libFuzzer: `node native/fuzz.mjs [SECONDS]`, 20 unless
+ * given. Found inputs are only kept in memory; a finding is printed with its stack.
+ *
+ * Exits with 1 at a finding, and with 77 where clang or libFuzzer is missing (Debian: clang and libclang-rt-14-dev).
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const seconds = Number(process.argv[2] ?? 20);
+const work = mkdtempSync(join(tmpdir(), 'meap-native-fuzz-'));
+const headers = createRequire(import.meta.url)('node-api-headers').include_dir;
+const program = join(work, 'fuzz');
+const flags = '-std=gnu++17 -g -O1 -w -pthread -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all';
+const definitions = ['-DMEAP_ISA=portable', '-DMEAP_INSTRUCTION_SETS(X)=X(portable)'];
+const sources = ['addon.cpp', 'kernels.cpp', 'thread_pool.cpp', 'fuzz.cpp'];
+
+try {
+  const build = spawnSync(
+    process.env.CLANG || 'clang++',
+    [...flags.split(' '), ...definitions, '-isystem', headers, ...sources, '-o', program],
+    { cwd: here, encoding: 'utf8' },
+  );
+  if (build.status !== 0) {
+    console.log(`not available: ${build.error?.message ?? build.stderr.split('\n')[0]}`);
+    process.exitCode = 77;
+  } else {
+    const corpus = join(work, 'corpus');
+    mkdirSync(corpus);
+    const options = [
+      `-max_total_time=${seconds}`,
+      '-seed=1',
+      '-max_len=512',
+      '-timeout=10',
+      '-rss_limit_mb=2048',
+    ];
+    const { status, stderr } = spawnSync(program, [...options, corpus], {
+      cwd: work,
+      encoding: 'utf8',
+      maxBuffer: 2 ** 28,
+    });
+    const done = /Done (\d+) runs/.exec(stderr)?.[1];
+    const coverage = [...stderr.matchAll(/cov: (\d+)/g)].at(-1)?.[1];
+    const isClean = status === 0 && done !== undefined;
+    console.log(isClean ? `clean: ${done} calls, ${coverage} edges covered` : stderr.slice(-6000));
+    process.exitCode = isClean ? 0 : 1;
+  }
+} finally {
+  rmSync(work, { recursive: true, force: true });
+}
