@@ -106,6 +106,15 @@ describe('meap-pretrain', () => {
     },
   );
 
+  it('goes on when nobody reads its output any more', async () => {
+    const { child, output, ended, until } = start('cli', argv('unread'));
+    await until(() => output.stdout.includes('backend'));
+    child.stdout.destroy();
+    child.stderr.destroy();
+    expect(await ended).toBe(0);
+    expect(bytesOf('unread')).toEqual(bytesOf('whole'));
+  });
+
   it('lets no second process into the folder of a live one', async () => {
     // Far more steps than it will get to make: it must outlive the second one's start.
     const first = start('cli', [...argv('shared'), '--set', 'train.max_steps=1000000']);

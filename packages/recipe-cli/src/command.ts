@@ -45,9 +45,20 @@ export async function runCommand(
         ? `out of memory: ${reasonOf(error)}; use smaller batches or shorter texts, or stop what else runs here`
         : `a fault of this program, please report it: ${error instanceof Error ? error.stack : String(error)}`;
     const lines = error instanceof ConfigurationError ? error.problems : [message];
-    for (const line of lines) io.stderr.write(`${command.name()}: ${line}\n`);
+    const asLog = command.opts<Partial<TrainingFlags>>().jsonLogs === true;
+    for (const line of lines) {
+      if (asLog) io.stdout.write(logLine({ type: 'error', message: line }));
+      io.stderr.write(`${command.name()}: ${line}\n`);
+    }
     return error instanceof ConfigurationError ? EXIT.misused : EXIT.failed;
   }
+}
+
+/** An event as a line of a log: its time, its level (`info`, `warn` or `error`), and all it says. */
+export function logLine(event: object): string {
+  const { type } = event as { type?: string };
+  const level = type === 'error' ? 'error' : type === 'warning' ? 'warn' : 'info';
+  return `${JSON.stringify({ time: new Date().toISOString(), level, ...event })}\n`;
 }
 
 /** Flags of every command that trains. */
@@ -60,6 +71,7 @@ export interface TrainingFlags {
   precision?: string;
   dryRun?: true;
   json?: true;
+  jsonLogs?: true;
 }
 
 /** Adds the flags that every command that trains has. */
@@ -81,7 +93,8 @@ export function withTrainingFlags(command: Command): Command {
     .option('--backend <name>', backendNames.join(', '))
     .option('--precision <format>', 'float32, bfloat16 or, on a GPU, float16: inputs of matrix products')
     .option('--dry-run', 'say what the run would be and take, without training')
-    .option('--json', 'print one JSON object a line');
+    .option('--json', 'print one JSON object a line')
+    .option('--json-logs', 'the same with time and level, for what collects logs');
 }
 
 /** All overrides that flags ask for. */

@@ -54,6 +54,44 @@ describe('runTrainingCommand', () => {
     expect(JSON.parse(json.stdout)).toEqual({ overrides: ['backend=cpu'] });
   });
 
+  it('logs a line of JSON an event with time and level, errors too', async () => {
+    const isTime = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+    const linesOf = (stdout: string) =>
+      stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+    const good = await run(
+      {
+        run: async (_, { onEvent }) => {
+          onEvent?.({ type: 'tick' });
+          onEvent?.({ type: 'warning' } as never);
+          return { status: 'finished', step: 3 };
+        },
+      },
+      '--json-logs',
+    );
+    expect(linesOf(good.stdout)).toMatchObject([
+      { time: isTime, level: 'info', type: 'tick' },
+      { time: isTime, level: 'warn', type: 'warning' },
+      { time: isTime, level: 'info', type: 'finished', step: 3, out: 'runs/b' },
+    ]);
+    const bad = await run(
+      {
+        run: async () => {
+          throw new RunError('no room');
+        },
+      },
+      '--json-logs',
+    );
+    expect(linesOf(bad.stdout)).toEqual([
+      { time: isTime, level: 'error', type: 'error', message: 'no room' },
+    ]);
+    expect(bad).toMatchObject({ code: EXIT.failed, stderr: 'meap-x: no room\n' });
+    const plan = await run({}, '--dry-run', '--json-logs');
+    expect(linesOf(plan.stdout)).toEqual([{ time: isTime, level: 'info', type: 'plan', overrides: [] }]);
+  });
+
   it('points to the model of a run that was finished already, or to its checkpoint', async () => {
     const end: RunEnd = { status: 'complete', step: 3, checkpoint: 'C' };
     expect((await ends(end, '--out', 'O')).stdout).toBe('O holds a finished run of 3 steps: C\n');

@@ -6,6 +6,7 @@ import {
   type CommandIo,
   commandToResume,
   EXIT,
+  logLine,
   overridesOf,
   runCommand,
   type TrainingFlags,
@@ -102,9 +103,12 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
       ranks = await connectLaunched(config.distributed.timeout_seconds, io);
       return train(program, config, flags, argv, io, ranks);
     }
-    const color = io.stdout.isTTY === true && !flags.json && !process.env.NO_COLOR;
+    const asJson = flags.json || flags.jsonLogs;
+    const color = io.stdout.isTTY === true && !asJson && !process.env.NO_COLOR;
     const { json, text } = await program.plan(config, { width: io.stdout.columns, color });
-    io.stdout.write(`${flags.json ? JSON.stringify(json) : text}\n`);
+    io.stdout.write(
+      flags.jsonLogs ? logLine({ type: 'plan', ...json }) : `${asJson ? JSON.stringify(json) : text}\n`,
+    );
     return EXIT.done;
   };
   const code = await runCommand(command, argv, { io, isUserError, action });
@@ -125,18 +129,24 @@ async function train<Config, Event extends object>(
 ): Promise<number> {
   const began = performance.now();
   const out = flags.out ?? join('runs', basename(flags.config, extname(flags.config)));
-  const json = (value: object) => io.stdout.write(`${JSON.stringify(value)}\n`);
+  const asJson = flags.json || flags.jsonLogs;
+  const json = (value: object) =>
+    io.stdout.write(flags.jsonLogs ? logLine(value) : `${JSON.stringify(value)}\n`);
+  // Days of training must not end because whoever read along has gone. Never taken off: a failed write is told late.
+  for (const stream of [io.stdout, io.stderr]) {
+    if (!stream.listeners?.('error').includes(goOnUnread)) stream.on?.('error', goOnUnread);
+  }
   const interactive = io.stderr.isTTY === true && !process.env.CI;
   const target = interactive ? io.stderr : io.stdout;
   const progress = program.progress({ write: (text) => target.write(text), interactive }, io.stderr);
   const onEvent = (event: Event) => {
     if (!ranks.isFirst) return;
-    if (flags.json) json(event);
+    if (asJson) json(event);
     else progress.onEvent(event);
   };
   const stop = stopOnSignals();
   stop.signal.addEventListener('abort', () => {
-    if (!flags.json && ranks.isFirst)
+    if (!asJson && ranks.isFirst)
       progress.note(`${stop.signal.reason}: saving and stopping; again to end at once`);
   });
   try {
@@ -146,7 +156,7 @@ async function train<Config, Event extends object>(
     const { status, step, checkpoint, model } = end;
     if (!ranks.isFirst) {
       // Rank 0 alone has something to say.
-    } else if (flags.json) json({ type: status, step, checkpoint, model, out, seconds });
+    } else if (asJson) json({ type: status, step, checkpoint, model, out, seconds });
     else if (status === 'complete') {
       io.stdout.write(`${out} holds a finished run of ${step} steps: ${model ?? checkpoint}\n`);
     } else if (status === 'stopped') {
@@ -161,4 +171,9 @@ async function train<Config, Event extends object>(
     progress.close();
     stop.dispose();
   }
+}
+
+/** A closed pipe is no fault of the run; a failure of another kind is. */
+function goOnUnread(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error;
 }
