@@ -19,10 +19,12 @@ const step = (step: number) =>
 /** A terminal as a process sees it, on an emulator that says what a person would see. */
 class Screen extends Writable {
   readonly isTTY = true;
+  columns: number;
   readonly #terminal: xterm.Terminal;
 
-  constructor(public columns: number) {
+  constructor(columns: number) {
     super();
+    this.columns = columns;
     this.#terminal = new xterm.Terminal({
       cols: columns,
       rows: 30,
