@@ -7,7 +7,7 @@ import * as tf from '@tensorflow/tfjs';
 import { backward } from './backward.ts';
 import { loadOptimizerTensors } from './checkpoint.ts';
 import { TrainerError } from './errors.ts';
-import { GradientExchange, planBuckets } from './gradient-buckets.ts';
+import { BucketMemory, GradientExchange, planBuckets } from './gradient-buckets.ts';
 import { addTo, gatherSums, noTargets, readSums, type StepSums } from './gradients.ts';
 import type { RankGroup } from './rank-group.ts';
 import { broadcastTensors } from './rank-tensors.ts';
@@ -37,7 +37,8 @@ export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): Tr
   }
   const buckets = planBuckets(parameters, ranks.size);
   const scatter = zeroStage > 0;
-  const newExchange = () => new GradientExchange(buckets, ranks.collectives, { scatter });
+  const memory = new BucketMemory();
+  const newExchange = () => new GradientExchange(buckets, ranks.collectives, { scatter, memory });
   const accumulate = (step: number, { lossScale = 1 }: StepReading = {}) =>
     accumulateAcross({ ...options, step, lossScale, newExchange });
   if (scatter) return { accumulate, ...zeroOptimizer(optimizer, parameters, buckets, ranks) };

@@ -3,6 +3,7 @@
  * PyTorch's DistributedDataParallel has them (Li et al. 2020, arXiv 2006.15704).
  */
 import type { Collectives } from '@meap/collectives';
+import { copyInto } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import type { Parameters } from './types.ts';
 
@@ -62,8 +63,21 @@ export function partsOf({ slots, size }: Bucket, rank: number, numRanks: number)
   });
 }
 
-/** Operations of reduce-scatter on their way at a time: their memory is what stage 2 of ZeRO saves. */
+/** Buckets on their way at a time where only parts of their sums are kept: their memory is what ZeRO saves. */
 const MOST_ON_THEIR_WAY = 4;
+
+/** Memory for buckets on their way, used again in every step: large arrays are dear to make and to collect. */
+export class BucketMemory {
+  readonly #arrays: Float32Array[] = [];
+
+  /** An array of `size` elements with unspecified content, the last one of this place. */
+  take(place: number, size: number): Float32Array {
+    const known = this.#arrays[place];
+    if (known && known.length >= size) return known.subarray(0, size);
+    this.#arrays[place] = new Float32Array(size);
+    return this.#arrays[place];
+  }
+}
 
 interface OnItsWay {
   bucket: Bucket;
@@ -75,19 +89,25 @@ interface OnItsWay {
 /**
  * Adds up the gradients of one backward pass over all ranks, bucket by bucket as they fill.
  *
- * With `scatter` a rank gets the sums of its own parts only.
+ * With `scatter` a rank gets the sums of its own parts only. Without, the sums lie in `memory` until the next exchange.
  */
 export class GradientExchange {
   readonly #buckets: readonly Bucket[];
   readonly #ranks: Collectives;
   readonly #scatter: boolean;
+  readonly #memory: BucketMemory;
   readonly #gradients = new Map<string, tf.Tensor>();
   readonly #sent: OnItsWay[] = [];
 
-  constructor(buckets: readonly Bucket[], ranks: Collectives, { scatter }: { scatter: boolean }) {
+  constructor(
+    buckets: readonly Bucket[],
+    ranks: Collectives,
+    { scatter, memory }: { scatter: boolean; memory: BucketMemory },
+  ) {
     this.#buckets = buckets;
     this.#ranks = ranks;
     this.#scatter = scatter;
+    this.#memory = memory;
   }
 
   /** Takes a gradient, owns it, and sends what is complete; buckets in order, so that all ranks send the same. */
@@ -145,16 +165,27 @@ export class GradientExchange {
     // Whoever waits for it later hears of a failure; until then it is not unhandled.
     done.catch(() => {});
     this.#sent.push({ bucket, sum, done });
-    if (this.#scatter) await this.#sent.at(-MOST_ON_THEIR_WAY)?.done;
   }
 
   /** A bucket's gradients in memory that is nobody else's. */
   async #collect({ slots, size }: Bucket): Promise<Float32Array> {
-    const values = new Float32Array(size);
-    for (const { name, offset } of slots) {
+    let place = this.#sent.length;
+    if (this.#scatter) {
+      place %= MOST_ON_THEIR_WAY;
+      // Who had this place last.
+      await this.#sent.at(-MOST_ON_THEIR_WAY)?.done;
+    }
+    const values = this.#memory.take(place, size);
+    const last = slots.at(-1)!;
+    values.fill(0, last.offset + last.size);
+    for (const { name, offset, size } of slots) {
+      const part = values.subarray(offset, offset + size);
       const gradient = this.#gradients.get(name);
-      if (!gradient) continue;
-      values.set(await gradient.data<'float32'>(), offset);
+      if (!gradient) {
+        part.fill(0);
+        continue;
+      }
+      await copyInto(gradient, part);
       gradient.dispose();
       this.#gradients.delete(name);
     }

@@ -4,6 +4,7 @@
  *
  * Weights are float32 on every rank, also where `precision` is bfloat16, so there are no master copies to share out.
  */
+import { copyInto } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { loadOptimizerTensors } from './checkpoint.ts';
 import { type Bucket, type Part, partsOf } from './gradient-buckets.ts';
@@ -42,7 +43,8 @@ export function zeroOptimizer(
     for (const [i, bucket] of buckets.entries()) {
       const values = new Float32Array(bucket.size / size);
       for (const { name, at } of partsOf(bucket, rank, size)) {
-        values.set(await partOf(name).data<'float32'>(), at);
+        const part = partOf(name);
+        await copyInto(part, values.subarray(at, at + part.size));
       }
       gathered.push(ranks.collectives.allGather(values, arrays[i]));
     }

@@ -1,0 +1,25 @@
+import * as tf from '@tensorflow/tfjs';
+import { expect, it } from 'vitest';
+import { setBackend } from './backend.ts';
+import { copyInto } from './copy-into.ts';
+import { storeAsBfloat16 } from './precision.ts';
+
+it.each(['cpu', 'native'] as const)('copies numbers to where they belong on %s', async (backend) => {
+  await setBackend(backend);
+  const target = new Float32Array(5).fill(9);
+  const tensor = tf.tensor2d([1, 2, 3, 4], [2, 2]);
+  const sum = tf.add(tensor, 1);
+  await copyInto(sum, target.subarray(1));
+  expect([...target]).toEqual([9, 2, 3, 4, 5]);
+  const part = tf.slice(sum, [1, 0], [1, 2]);
+  await copyInto(part, target);
+  expect([...target]).toEqual([4, 5, 3, 4, 5]);
+  if (backend === 'native') {
+    const halves = tf.variable(tensor);
+    storeAsBfloat16(halves);
+    await copyInto(halves, target);
+    expect([...target]).toEqual([1, 2, 3, 4, 5]);
+    halves.dispose();
+  }
+  tf.dispose([tensor, sum, part]);
+});
