@@ -3,8 +3,8 @@
  *
  * Clones this repository, lets changesets turn its changes into versions, publishes every package to a verdaccio on
  * loopback, installs each from there into an empty project of its own, and runs its README's example (of programs,
- * their help). Nothing outside a temporary folder is touched. verdaccio comes by npx: it would be 300 packages more to
- * install for everybody.
+ * their help). Nothing outside a temporary folder is touched. verdaccio is installed there too: it would be 280 packages
+ * more for everybody.
  */
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const VERDACCIO = 'verdaccio@6.10.4';
+// The last that runs on Node 20. It names node-fetch by a tag, which not every registry passes on.
+const VERDACCIO = { dependencies: { verdaccio: '6.1.6' }, overrides: { 'node-fetch': '2.7.0' } };
 const root = resolve(import.meta.dirname, '..');
 const work = mkdtempSync(join(tmpdir(), 'meap-rehearsal-'));
 const copy = join(work, 'repository');
@@ -61,20 +62,23 @@ writeFileSync(
     max_body_size: '100mb',
   }),
 );
-const server = spawn('npx', ['-y', VERDACCIO, '--config', config, '--listen', `127.0.0.1:${port}`], {
-  stdio: 'ignore',
-  // With its group, since npx starts another process.
-  detached: true,
-});
+let server;
 
 try {
+  const home = join(work, 'verdaccio');
+  mkdirSync(home);
+  writeFileSync(join(home, 'package.json'), JSON.stringify({ private: true, ...VERDACCIO }));
+  execFileSync('npm', ['install', '--no-audit', '--no-fund'], { cwd: home, stdio: 'pipe' });
+  const program = join(home, 'node_modules/verdaccio/bin/verdaccio');
+  const listen = ['--config', config, '--listen', `127.0.0.1:${port}`];
+  server = spawn(process.execPath, [program, ...listen], { stdio: 'ignore' });
   for (let tries = 0; ; tries++) {
     const answer = await fetch(`${registry}-/ping`).catch(() => undefined);
     if (answer?.ok) break;
-    if (tries > 180) throw new Error(`verdaccio did not answer on ${registry}`);
+    if (tries > 60 || server.exitCode !== null) throw new Error(`verdaccio does not answer on ${registry}`);
     await sleep(1000);
   }
-  say(`registry     ${VERDACCIO} on ${registry}`);
+  say(`registry     verdaccio ${VERDACCIO.dependencies.verdaccio} on ${registry}`);
 
   run(root, 'git', 'clone', '--quiet', root, copy);
   pnpm(copy, 'install', '--frozen-lockfile', '--prefer-offline');
@@ -144,6 +148,6 @@ try {
   console.error(error.stdout ?? '', error.stderr ?? '', error.message);
   process.exitCode = 1;
 } finally {
-  process.kill(-server.pid);
+  server?.kill();
   rmSync(work, { recursive: true, force: true });
 }
