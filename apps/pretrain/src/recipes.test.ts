@@ -1,8 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { countParameters } from '@meap/llama-model';
-import { changedKeys } from '@meap/recipe-cli';
+import { changedKeys, EXIT } from '@meap/recipe-cli';
 import { describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { loadConfig } from './load-config.ts';
 import { modelConfig } from './model.ts';
 import { configuredSchedule } from './training-parts.ts';
@@ -83,5 +85,38 @@ describe('recipes', () => {
     ['span-50', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 50']],
   ])('%s changes the 300M recipe in the masks alone', (name, changes) => {
     expect(changedKeys(load('meap-300m'), load(name))).toEqual(changes);
+  });
+});
+
+describe('recipes/cluster', () => {
+  const read = (name: string) => readFileSync(join(folder, 'cluster', name), 'utf8');
+  /** The recipe's overrides in a command line, which have to be keys of the schema. */
+  const overridesIn = (args: readonly string[]) => args.filter((_, i) => args[i - 1] === '--set');
+
+  it('mpijob.yaml starts as many ranks as its workers have slots for, with flags that exist', () => {
+    const { apiVersion, kind, spec } = parse(read('mpijob.yaml'));
+    expect([apiVersion, kind]).toEqual(['kubeflow.org/v2beta1', 'MPIJob']);
+    const { Launcher, Worker } = spec.mpiReplicaSpecs;
+    const [{ command }] = Launcher.template.spec.containers;
+    expect(command[command.indexOf('-n') + 1]).toBe(String(spec.slotsPerWorker * Worker.replicas));
+    const overrides = overridesIn(command);
+    expect(overrides).toHaveLength(2);
+    expect(loadConfig(join(folder, 'quickstart.yaml'), overrides)).toMatchObject({
+      data: { cache_dir: '/data/cache' },
+      distributed: { zero_stage: 2 },
+    });
+    const [volume] = Worker.template.spec.volumes;
+    expect(Worker.template.spec.containers[0].volumeMounts).toEqual([
+      { name: volume.name, mountPath: '/data' },
+    ]);
+  });
+
+  it('pretrain.sbatch is a shell script with flags that exist', () => {
+    const script = read('pretrain.sbatch');
+    execFileSync('bash', ['-n', join(folder, 'cluster/pretrain.sbatch')]);
+    const overrides = overridesIn(script.split(/\s+/));
+    expect(overrides).toEqual(['distributed.zero_stage=2']);
+    expect(() => loadConfig(join(folder, 'quickstart.yaml'), overrides)).not.toThrow();
+    expect(script).toContain(`"$code" -eq ${EXIT.SIGUSR2} `);
   });
 });
