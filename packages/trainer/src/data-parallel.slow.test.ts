@@ -157,6 +157,25 @@ describe('ranks', () => {
     );
   });
 
+  it('refuse to train on different data', async () => {
+    const { ranks } = inMemoryRanks(2);
+    const outcomes = await Promise.allSettled(
+      ranks.map((own) => {
+        const parameters = tinyParameters() as Parameters;
+        const fingerprints = { data: `d${own.rank}`, seed: 1 };
+        const overrides = { ...base, fingerprints, ranks: new RankGroup(own) };
+        return trainer.train(tinyOptions(trainer, parameters, directory, overrides));
+      }),
+    );
+    for (const outcome of outcomes) {
+      expect((outcome as PromiseRejectedResult).reason).toEqual(
+        new TrainerError(
+          'train: ranks differ in data, rank 0 has d0 and rank 1 has d1: give all ranks the same recipe, model and data',
+        ),
+      );
+    }
+  });
+
   it('all stop at one step when any of them is told to, with one checkpoint', async () => {
     const controller = new AbortController();
     const size = 3;

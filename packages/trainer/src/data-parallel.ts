@@ -57,6 +57,23 @@ export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): Tr
   };
 }
 
+/** @throws TrainerError where ranks were not given the same run: data on another disk, another version of a recipe */
+export async function requireSameOnAll(
+  ranks: RankGroup,
+  fingerprints: Readonly<Record<string, string | number>>,
+): Promise<void> {
+  const [first, ...others] = await ranks.exchange(fingerprints);
+  for (const [i, other] of others.entries()) {
+    for (const name of new Set([...Object.keys(first), ...Object.keys(other)])) {
+      if (first[name] === other[name]) continue;
+      throw new TrainerError(
+        `train: ranks differ in ${name}, rank 0 has ${first[name]} and rank ${i + 1} has ${other[name]}: give all ranks ` +
+          'the same recipe, model and data',
+      );
+    }
+  }
+}
+
 interface AccumulateAcrossOptions<Batch> extends DataParallelOptions<Batch> {
   step: number;
   lossScale: number;

@@ -7,7 +7,7 @@ import { canScaleOnDevice } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { tidyCheckpoints } from './checkpoint.ts';
 import { CheckpointSaver, type SaveModel } from './checkpoint-saver.ts';
-import { dataParallelStep, type ZeroStage } from './data-parallel.ts';
+import { dataParallelStep, requireSameOnAll, type ZeroStage } from './data-parallel.ts';
 import { CheckpointError, TrainerError } from './errors.ts';
 import { clipping } from './gradients.ts';
 import { Guard, type GuardOptions, type Verdict } from './guard.ts';
@@ -151,6 +151,7 @@ export async function train<Batch, ValidationBatch = Batch>(
   /** On rank 0 the checkpoint that holds exactly this state, perhaps still being written; undefined where there is none. */
   let saved: Promise<string | undefined> | undefined;
   try {
+    await requireSameOnAll(ranks, fingerprints);
     const found = await ranks.onFirst(async () => {
       release = acquireLock(directory);
       const found = await findCheckpoint(directory, options.resume ?? 'auto', warn);
