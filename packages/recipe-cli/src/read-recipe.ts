@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parse, parseDocument } from 'yaml';
 import { ConfigurationError, reasonOf } from './errors.ts';
@@ -51,12 +51,21 @@ function readLayers(file: string, derived: readonly string[], rules: RecipeRules
   return merge(readLayers(resolve(directory, base), [...derived, file], rules), own, rules);
 }
 
+/** Reads pipes and devices too, which `<(…)` of a shell is, and of none of them more than a recipe may have. */
 function readText(file: string, shown: string): string {
   try {
-    const stats = statSync(file);
-    if (stats.isFile() && stats.size <= MAX_BYTES) return readFileSync(file, 'utf8');
-    const got = stats.isFile() ? `${stats.size} bytes` : 'no file';
-    throw new Error(`got ${got}, expected a file of at most ${MAX_BYTES} bytes`);
+    const handle = openSync(file, 'r');
+    try {
+      const bytes = Buffer.alloc(MAX_BYTES + 1);
+      let end = 0;
+      for (let read = -1; read !== 0 && end <= MAX_BYTES; end += read) {
+        read = readSync(handle, bytes, end, bytes.length - end, null);
+      }
+      if (end > MAX_BYTES) throw new Error(`got more than ${MAX_BYTES} bytes, expected a recipe`);
+      return bytes.toString('utf8', 0, end);
+    } finally {
+      closeSync(handle);
+    }
   } catch (error) {
     throw new ConfigurationError([`${shown}: cannot be read: ${reasonOf(error)}`]);
   }

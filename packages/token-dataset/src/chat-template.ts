@@ -11,7 +11,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createContext, Script } from 'node:vm';
-import { Template } from '@huggingface/jinja';
+import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
 import { reasonOf, TemplateError } from './errors.ts';
 import { contentOf, type Tokenizer } from './tokenizer.ts';
@@ -64,8 +64,8 @@ function withinTime<T>(run: () => T): T {
 }
 
 /** Jinja's, but for its size. */
-function range(start: number, stop?: number, step?: number): number[] {
-  const [from, to, by] = stop === undefined ? [0, start, 1] : [start, stop, step ?? 1];
+function range(start: number, stop?: number, step = 1): number[] {
+  const [from, to, by] = stop === undefined ? [0, start, 1] : [start, stop, step];
   const length = Math.max(0, Math.ceil((to - from) / by));
   if (!(length <= MAX_RANGE)) throw new Error(`range has ${length} numbers, expected at most ${MAX_RANGE}`);
   return Array.from({ length }, (_, i) => from + i * by);
@@ -88,13 +88,17 @@ export class ChatTemplate {
     this.name = name;
     this.source = source;
     try {
-      // The library's own clock cannot be replaced, so that templates are given one under another name.
-      this.#template = withinTime(() => new Template(source.replaceAll('strftime_now', 'day_of_templates')));
+      this.#template = withinTime(() => new Template(source));
     } catch (error) {
       throw new TemplateError(`chat template ${name}: not a Jinja template: ${reasonOf(error)}`);
     }
     const date = (format: string) => format.replace(/%[a-zA-Z]/g, (code) => DATE[code as '%d'] ?? code);
-    this.#context = { bos_token: '', eos_token: '', ...specialTokens, day_of_templates: date, range };
+    const refuse = (reason: string) => {
+      throw new Error(reason);
+    };
+    const constants = { true: true, True: true, false: false, False: false, none: null, None: null };
+    const functions = { range, strftime_now: date, raise_exception: refuse };
+    this.#context = { ...constants, ...functions, bos_token: '', eos_token: '', ...specialTokens };
   }
 
   /**
@@ -109,7 +113,11 @@ export class ChatTemplate {
         messages: messages.map(({ role, content }) => ({ role, content })),
         add_generation_prompt: addGenerationPrompt,
       };
-      return withinTime(() => this.#template.render(context));
+      // Not the template's own `render`, whose globals are a clock and a `range` without end.
+      const environment = new Environment();
+      for (const [name, value] of Object.entries(context)) environment.set(name, value);
+      const run = () => new Interpreter(environment).run(this.#template.parsed);
+      return (withinTime(run) as { value: string }).value;
     } catch (error) {
       const roles = messages.map(({ role }) => role).join(', ');
       throw new TemplateError(
