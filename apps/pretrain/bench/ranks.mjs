@@ -2,12 +2,16 @@
 /**
  * What ranks gain and hold: node bench/ranks.mjs [--rounds 3] [--steps 12] [--batch 8] [key=value of a recipe …]
  *
- * Trains the same steps on one rank and on two, one thread each, in turns, and prints the throughput of the fastest step
- * (other programs on the cores can only slow one down, and two ranks more than one), the scaling efficiency, and the most
- * memory a rank held, for each stage of ZeRO. Two processes that know nothing of each other, with half of the rows each,
- * show what the machine itself allows: efficiency is also given in their terms. Needs Linux, MPI and the built packages.
+ * Trains the same steps on one rank and on two, one thread each, in turns, for each stage of ZeRO, and prints
+ *
+ * - the throughput of the fastest step: other programs on the cores can only slow one down, and two ranks more than one;
+ * - the processor time of a step, of all ranks together, which other programs change less. What two ranks take beyond
+ *   one is what sharing costs: one rank's time over it is the efficiency that a machine to itself would show;
+ * - the most memory that a rank held.
+ *
+ * Needs Linux, MPI and the built packages.
  */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -26,6 +30,12 @@ const recipe = join(import.meta.dirname, '../../../recipes/quickstart.yaml');
 const root = mkdtempSync(join(tmpdir(), 'meap-ranks-'));
 const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
 
+/** Processor seconds of a process so far, its threads included. */
+function processorTime(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
 /** Peak resident memory of a process in MiB, while it lives. */
 function peakOf(pid) {
   try {
@@ -36,25 +46,34 @@ function peakOf(pid) {
 }
 
 let runs = 0;
-async function measure(size, stage, batch = Number(values.batch)) {
+async function measure(size, stage) {
   const out = join(root, String(runs++));
   const keys = [
     ...[
       `train.max_steps=${values.steps}`,
-      `train.global_batch_size=${batch}`,
+      `train.global_batch_size=${values.batch}`,
       `distributed.zero_stage=${stage}`,
     ],
     ...['checkpoint.every=1000000', 'validation.every=1000000', 'validation.max_rows=2'],
     ...['samples.every=1000000', 'samples.max_new_tokens=1', ...positionals],
   ];
   const args = [cli, '--config', recipe, '--out', out, ...keys.flatMap((key) => ['--set', key])];
-  // Unbound: two runs that Open MPI starts beside each other it would put on one core.
-  const env = { MEAP_NUM_THREADS: '1', OMPI_MCA_hwloc_base_binding_policy: 'none' };
-  const ranks = startRanks(size, args, env);
+  const ranks = startRanks(size, args, { MEAP_NUM_THREADS: '1' });
   const peaks = new Map();
+  const marks = [];
   const timer = setInterval(() => {
-    for (const pid of ranks.pids()) peaks.set(pid, Math.max(peaks.get(pid) ?? 0, peakOf(pid)));
-  }, 50);
+    const pids = ranks.pids();
+    for (const pid of pids) peaks.set(pid, Math.max(peaks.get(pid) ?? 0, peakOf(pid)));
+    const steps = existsSync(join(out, 'metrics.jsonl'))
+      ? readFileSync(join(out, 'metrics.jsonl'), 'utf8').split('"lr"').length - 1
+      : 0;
+    if (steps < 3 || steps === (marks.at(-1)?.steps ?? 0) || steps >= Number(values.steps)) return;
+    try {
+      marks.push({ steps, seconds: pids.reduce((sum, pid) => sum + processorTime(pid), 0) });
+    } catch {
+      // A rank has just ended.
+    }
+  }, 20);
   const code = await ranks.ended;
   clearInterval(timer);
   if (code !== 0) throw new Error(ranks.output.stderr);
@@ -65,28 +84,26 @@ async function measure(size, stage, batch = Number(values.batch)) {
     .filter(({ step, tokensPerSecond }) => tokensPerSecond && step > 2)
     .map(({ tokensPerSecond }) => tokensPerSecond);
   rmSync(out, { recursive: true });
-  return { speed: Math.max(...speeds), memory: Math.max(...peaks.values()) };
-}
-
-/** Two runs beside each other. */
-async function measureApart() {
-  const both = await Promise.all([1, 2].map(() => measure(1, 0, Number(values.batch) / 2)));
-  return { speed: both[0].speed + both[1].speed, memory: Math.max(...both.map(({ memory }) => memory)) };
+  const [first, last] = [marks[0], marks.at(-1)];
+  const processor = (last.seconds - first.seconds) / (last.steps - first.steps);
+  return { speed: Math.max(...speeds), processor, memory: Math.max(...peaks.values()) };
 }
 
 const cases = {
   '1 rank': () => measure(1, 0),
-  '2 processes apart': measureApart,
   '2 ranks': () => measure(2, 0),
   '2 ranks, ZeRO 1': () => measure(2, 1),
   '2 ranks, ZeRO 2': () => measure(2, 2),
 };
-const results = Object.fromEntries(Object.keys(cases).map((name) => [name, { speeds: [], memories: [] }]));
+const results = Object.fromEntries(
+  Object.keys(cases).map((name) => [name, { speeds: [], processors: [], memories: [] }]),
+);
 try {
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const [name, run] of Object.entries(cases)) {
-      const { speed, memory } = await run();
+      const { speed, processor, memory } = await run();
       results[name].speeds.push(speed);
+      results[name].processors.push(processor);
       results[name].memories.push(memory);
     }
   }
@@ -94,6 +111,7 @@ try {
   rmSync(root, { recursive: true });
 }
 const speedOf = (name) => Math.max(...results[name].speeds);
+const processorOf = (name) => median(results[name].processors);
 const percent = (share) => `${(100 * share).toFixed(0)} %`;
 console.table(
   Object.fromEntries(
@@ -101,8 +119,8 @@ console.table(
       name,
       {
         'tokens/s': Math.round(speedOf(name)),
-        'of twice one rank': percent(speedOf(name) / speedOf('1 rank') / 2),
-        'of two processes apart': percent(speedOf(name) / speedOf('2 processes apart')),
+        'processor ms a step': Math.round(1000 * processorOf(name)),
+        'efficiency by it': percent(processorOf('1 rank') / processorOf(name)),
         'peak MiB of a rank': Math.round(median(memories)),
       },
     ]),

@@ -7,7 +7,7 @@
 import { copyInto } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { loadOptimizerTensors } from './checkpoint.ts';
-import { type Bucket, type Part, partsOf } from './gradient-buckets.ts';
+import { type Bucket, BucketMemory, type Part, partsOf } from './gradient-buckets.ts';
 import type { Optimizer } from './optimizer.ts';
 import type { RankGroup } from './rank-group.ts';
 import { assign } from './rank-tensors.ts';
@@ -33,25 +33,18 @@ export function zeroOptimizer(
   // A bucket's weights in one array, which its variables have as their memory where the backend lets them.
   const weights = buckets.map((bucket) => new Float32Array(bucket.size));
 
-  /** Puts the parts of all ranks together and hands out the values of each parameter. */
+  /** Puts the parts that ranks have of a bucket together. */
   async function gather(
+    bucket: Bucket,
     partOf: (name: string) => tf.Tensor,
-    arrays: readonly Float32Array[],
-    onValues: (name: string, values: Float32Array) => void,
+    into: Float32Array,
   ): Promise<void> {
-    const gathered: Promise<void>[] = [];
-    for (const [i, bucket] of buckets.entries()) {
-      const values = new Float32Array(bucket.size / size);
-      for (const { name, at } of partsOf(bucket, rank, size)) {
-        const part = partOf(name);
-        await copyInto(part, values.subarray(at, at + part.size));
-      }
-      gathered.push(ranks.collectives.allGather(values, arrays[i]));
+    const values = new Float32Array(bucket.size / size);
+    for (const { name, at } of partsOf(bucket, rank, size)) {
+      const part = partOf(name);
+      await copyInto(part, values.subarray(at, at + part.size));
     }
-    await Promise.all(gathered);
-    for (const [i, { slots }] of buckets.entries()) {
-      for (const { name, offset, size } of slots) onValues(name, arrays[i].subarray(offset, offset + size));
-    }
+    await ranks.collectives.allGather(values, into);
   }
 
   return {
@@ -60,33 +53,33 @@ export function zeroOptimizer(
     async update({ gradients }, learningRate, gradientScale) {
       const parts = takeParts(parameters, own);
       optimizer.update(state, { parameters: parts, gradients, learningRate, gradientScale });
-      await gather(
-        (name) => parts.get(name)!,
-        weights,
-        (name, values) => assign(parameters.get(name)!, values),
-      );
+      await Promise.all(buckets.map((bucket, i) => gather(bucket, (name) => parts.get(name)!, weights[i])));
+      for (const [i, { slots }] of buckets.entries()) {
+        for (const { name, offset, size } of slots) {
+          assign(parameters.get(name)!, weights[i].subarray(offset, offset + size));
+        }
+      }
       tf.dispose([...parts.values()]);
     },
 
     async wholeTensors() {
-      const whole = new Map<string, tf.Variable>();
-      for (const prefix of new Set(
-        [...state.tensors.keys()].map((key) => splitKey(key, parameters).prefix),
-      )) {
-        const arrays = buckets.map((bucket) => new Float32Array(bucket.size));
-        const values = new Map<string, Float32Array>();
-        await gather(
-          (name) => state.tensors.get(prefix + name)!,
-          arrays,
-          (name, array) => values.set(name, array),
-        );
-        if (!ranks.isFirst) continue;
-        // In the order in which one process writes them.
-        for (const [name, { shape }] of parameters) {
-          whole.set(prefix + name, variableOf(tf.tensor(values.get(name)!, shape)));
+      // In the order in which one process writes them; on other ranks a bucket at a time comes and goes.
+      const whole = new Map(
+        [...state.tensors.keys()].map((key) => [key, undefined as tf.Variable | undefined]),
+      );
+      const memory = new BucketMemory();
+      for (const prefix of new Set([...whole.keys()].map((key) => splitKey(key, parameters).prefix))) {
+        for (const bucket of buckets) {
+          const values = memory.take(0, bucket.size);
+          await gather(bucket, (name) => state.tensors.get(prefix + name)!, values);
+          if (!ranks.isFirst) continue;
+          for (const { name, offset, size, shape } of bucket.slots) {
+            whole.set(prefix + name, variableOf(tf.tensor(values.slice(offset, offset + size), shape)));
+          }
         }
       }
-      return { tensors: whole, dispose: () => tf.dispose([...whole.values()]) };
+      const tensors = ranks.isFirst ? (whole as Map<string, tf.Variable>) : new Map<string, tf.Variable>();
+      return { tensors, dispose: () => tf.dispose([...tensors.values()]) };
     },
 
     async load(path) {
