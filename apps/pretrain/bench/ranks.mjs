@@ -7,7 +7,7 @@
  * - the throughput of the fastest step: other programs on the cores can only slow one down, and two ranks more than one;
  * - the processor time of a step, of all ranks together, which other programs change less. What two ranks take beyond
  *   one is what sharing costs: one rank's time over it is the efficiency that a machine to itself would show;
- * - the most memory that a rank held.
+ * - the most memory that a rank held after a step, from the third on.
  *
  * Needs Linux, MPI and the built packages.
  */
@@ -36,13 +36,9 @@ function processorTime(pid) {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** Peak resident memory of a process in MiB, while it lives. */
-function peakOf(pid) {
-  try {
-    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
-  } catch {
-    return 0;
-  }
+/** Resident memory of a process in MiB. */
+function memoryOf(pid) {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
 }
 
 let runs = 0;
@@ -59,17 +55,19 @@ async function measure(size, stage) {
   ];
   const args = [cli, '--config', recipe, '--out', out, ...keys.flatMap((key) => ['--set', key])];
   const ranks = startRanks(size, args, { MEAP_NUM_THREADS: '1' });
-  const peaks = new Map();
   const marks = [];
   const timer = setInterval(() => {
     const pids = ranks.pids();
-    for (const pid of pids) peaks.set(pid, Math.max(peaks.get(pid) ?? 0, peakOf(pid)));
     const steps = existsSync(join(out, 'metrics.jsonl'))
       ? readFileSync(join(out, 'metrics.jsonl'), 'utf8').split('"lr"').length - 1
       : 0;
     if (steps < 3 || steps === (marks.at(-1)?.steps ?? 0) || steps >= Number(values.steps)) return;
     try {
-      marks.push({ steps, seconds: pids.reduce((sum, pid) => sum + processorTime(pid), 0) });
+      marks.push({
+        steps,
+        seconds: pids.reduce((sum, pid) => sum + processorTime(pid), 0),
+        memory: Math.max(...pids.map(memoryOf)),
+      });
     } catch {
       // A rank has just ended.
     }
@@ -86,7 +84,7 @@ async function measure(size, stage) {
   rmSync(out, { recursive: true });
   const [first, last] = [marks[0], marks.at(-1)];
   const processor = (last.seconds - first.seconds) / (last.steps - first.steps);
-  return { speed: Math.max(...speeds), processor, memory: Math.max(...peaks.values()) };
+  return { speed: Math.max(...speeds), processor, memory: Math.max(...marks.map(({ memory }) => memory)) };
 }
 
 const cases = {
@@ -121,7 +119,7 @@ console.table(
         'tokens/s': Math.round(speedOf(name)),
         'processor ms a step': Math.round(1000 * processorOf(name)),
         'efficiency by it': percent(processorOf('1 rank') / processorOf(name)),
-        'peak MiB of a rank': Math.round(median(memories)),
+        'MiB of a rank': Math.round(median(memories)),
       },
     ]),
   ),

@@ -7,9 +7,11 @@ import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { inMemoryRanks } from '../fixtures/in-memory-ranks.mjs';
 import { type TinyBatch, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
+import { dataParallelStep } from './data-parallel.ts';
 import { TrainerError } from './errors.ts';
 import * as trainer from './index.ts';
 import { RankGroup } from './rank-group.ts';
+import { disposeStep, singleProcessStep } from './training-step.ts';
 import type { Parameters, Position, TrainEvent } from './types.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'meap-ranks-'));
@@ -148,6 +150,43 @@ describe.each(['cpu', 'native'] as const)('ranks on %s', (backend) => {
 describe('ranks', () => {
   beforeAll(() => setBackend('cpu'));
 
+  it.each([
+    [2, 0, 7],
+    [3, 1, 7],
+    [2, 1, 42],
+    [4, 1, 70],
+    [3, 2, 7],
+    [4, 2, 42],
+  ] as const)(
+    '%i with ZeRO %i and buckets of %i elements ask in one order and learn the same',
+    async (size, zeroStage, bucketSize) => {
+      const learn = async (ranks?: RankGroup) => {
+        const parameters = tinyParameters() as Parameters;
+        const options = { ...tinyOptions(trainer, parameters, directory), microBatches: 12 };
+        const step = ranks
+          ? dataParallelStep({ ...options, ranks, zeroStage, bucketSize })
+          : singleProcessStep(options);
+        for (let i = 0; i < 4; i++) {
+          const sums = (await step.accumulate(i))!;
+          await step.update(sums, 0.05, 1 / sums.count);
+          tf.dispose([...sums.gradients.values()]);
+        }
+        const { tensors, dispose } = await step.wholeTensors();
+        const moments = weightsOf(tensors);
+        const weights = weightsOf(parameters);
+        dispose();
+        disposeStep(step);
+        tf.dispose([...parameters.values()]);
+        return { weights, moments };
+      };
+      const alone = await learn();
+      const shared = await Promise.all(inMemoryRanks(size).ranks.map((own) => learn(new RankGroup(own))));
+      for (const { weights } of shared) closeTo(weights, alone.weights, 1e-6);
+      expect(Object.keys(shared[0].moments)).toEqual(Object.keys(alone.moments));
+      closeTo(shared[0].moments, alone.moments, 1e-4);
+    },
+  );
+
   it('refuse micro-batches that they cannot share', async () => {
     await expect(run(2, { microBatches: 3 })).rejects.toThrow(
       new TrainerError(
@@ -264,7 +303,6 @@ describe('ranks', () => {
       const { ranks } = inMemoryRanks(size);
       const bytes = await Promise.all(
         ranks.map(async (own) => {
-          const { dataParallelStep } = await import('./data-parallel.ts');
           const parameters = tinyParameters() as Parameters;
           const options = tinyOptions(trainer, parameters, directory, base);
           const step = dataParallelStep({

@@ -24,18 +24,20 @@ export type ZeroStage = 0 | 1 | 2;
 export interface DataParallelOptions<Batch> extends StepOptions<Batch> {
   ranks: RankGroup;
   zeroStage: ZeroStage;
+  /** Elements of a bucket; those of 25 MiB unless given. */
+  bucketSize?: number;
 }
 
 /** A step that ranks compute together. */
 export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): TrainingStep {
-  const { parameters, optimizer, ranks, zeroStage, microBatches } = options;
+  const { parameters, optimizer, ranks, zeroStage, microBatches, bucketSize } = options;
   if (microBatches % ranks.size !== 0) {
     throw new TrainerError(
       `train: ${microBatches} micro-batches a step cannot be shared by ${ranks.size} ranks, expected a multiple of ` +
         `${ranks.size}: make micro-batches smaller, or start a number of ranks that divides ${microBatches}`,
     );
   }
-  const buckets = planBuckets(parameters, ranks.size);
+  const buckets = planBuckets(parameters, ranks.size, bucketSize);
   const scatter = zeroStage > 0;
   const memory = new BucketMemory();
   const newExchange = () => new GradientExchange(buckets, ranks.collectives, { scatter, memory });

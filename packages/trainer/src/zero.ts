@@ -33,18 +33,14 @@ export function zeroOptimizer(
   // A bucket's weights in one array, which its variables have as their memory where the backend lets them.
   const weights = buckets.map((bucket) => new Float32Array(bucket.size));
 
-  /** Puts the parts that ranks have of a bucket together. */
-  async function gather(
-    bucket: Bucket,
-    partOf: (name: string) => tf.Tensor,
-    into: Float32Array,
-  ): Promise<void> {
+  /** What this rank has of a bucket, in one array. */
+  async function ownOf(bucket: Bucket, partOf: (name: string) => tf.Tensor): Promise<Float32Array> {
     const values = new Float32Array(bucket.size / size);
     for (const { name, at } of partsOf(bucket, rank, size)) {
       const part = partOf(name);
       await copyInto(part, values.subarray(at, at + part.size));
     }
-    await ranks.collectives.allGather(values, into);
+    return values;
   }
 
   return {
@@ -53,7 +49,14 @@ export function zeroOptimizer(
     async update({ gradients }, learningRate, gradientScale) {
       const parts = takeParts(parameters, own);
       optimizer.update(state, { parameters: parts, gradients, learningRate, gradientScale });
-      await Promise.all(buckets.map((bucket, i) => gather(bucket, (name) => parts.get(name)!, weights[i])));
+      // One after another, since ranks have to ask in one order; what was asked for goes on meanwhile.
+      const gathered: Promise<void>[] = [];
+      for (const [i, bucket] of buckets.entries()) {
+        const own = await ownOf(bucket, (name) => parts.get(name)!);
+        gathered.push(ranks.collectives.allGather(own, weights[i]));
+        gathered[i].catch(() => {});
+      }
+      await Promise.all(gathered);
       for (const [i, { slots }] of buckets.entries()) {
         for (const { name, offset, size } of slots) {
           assign(parameters.get(name)!, weights[i].subarray(offset, offset + size));
@@ -71,7 +74,8 @@ export function zeroOptimizer(
       for (const prefix of new Set([...whole.keys()].map((key) => splitKey(key, parameters).prefix))) {
         for (const bucket of buckets) {
           const values = memory.take(0, bucket.size);
-          await gather(bucket, (name) => state.tensors.get(prefix + name)!, values);
+          const own = await ownOf(bucket, (name) => state.tensors.get(prefix + name)!);
+          await ranks.collectives.allGather(own, values);
           if (!ranks.isFirst) continue;
           for (const { name, offset, size, shape } of bucket.slots) {
             whole.set(prefix + name, variableOf(tf.tensor(values.slice(offset, offset + size), shape)));
