@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { setBackend } from './backend.ts';
-import { copyInto } from './copy-into.ts';
+import { copyInto, overwrite } from './copy-into.ts';
 import { storeAsBfloat16 } from './precision.ts';
 
 it.each(['cpu', 'native'] as const)('copies numbers to where they belong on %s', async (backend) => {
@@ -23,3 +23,16 @@ it.each(['cpu', 'native'] as const)('copies numbers to where they belong on %s',
   }
   tf.dispose([tensor, sum, part]);
 });
+
+it.each(['cpu', 'native'] as const)(
+  'overwrites a variable, and keeps nothing of the array, on %s',
+  async (backend) => {
+    await setBackend(backend);
+    const variable = tf.tidy(() => tf.variable(tf.add(tf.ones([2, 2]), 0)));
+    const values = Float32Array.of(5, 6, 7, 8);
+    overwrite(variable, values);
+    values.fill(0);
+    expect([...variable.dataSync()]).toEqual([5, 6, 7, 8]);
+    variable.dispose();
+  },
+);

@@ -7,7 +7,7 @@ export {
   setBackend,
 } from './backend.ts';
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
-export { copyInto } from './copy-into.ts';
+export { copyInto, overwrite } from './copy-into.ts';
 export { dropout } from './dropout.ts';
 export { type Precision, precisionNames } from './native-backend.ts';
 export {

@@ -64,7 +64,7 @@ export function partsOf({ slots, size }: Bucket, rank: number, numRanks: number)
 }
 
 /** Buckets on their way at a time where only parts of their sums are kept: their memory is what ZeRO saves. */
-const MOST_ON_THEIR_WAY = 4;
+export const MOST_ON_THEIR_WAY = 4;
 
 /** Memory for buckets on their way, used again in every step: large arrays are dear to make and to collect. */
 export class BucketMemory {

@@ -4,10 +4,10 @@
  *
  * Weights are float32 on every rank, also where `precision` is bfloat16, so there are no master copies to share out.
  */
-import { copyInto } from '@meap/tensor-kernels';
+import { copyInto, overwrite } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { loadOptimizerTensors } from './checkpoint.ts';
-import { type Bucket, BucketMemory, type Part, partsOf } from './gradient-buckets.ts';
+import { type Bucket, BucketMemory, MOST_ON_THEIR_WAY, type Part, partsOf } from './gradient-buckets.ts';
 import type { Optimizer } from './optimizer.ts';
 import type { RankGroup } from './rank-group.ts';
 import { assign } from './rank-tensors.ts';
@@ -30,8 +30,7 @@ export function zeroOptimizer(
   const initial = takeParts(parameters, own);
   const state = optimizer.init(initial);
   tf.dispose([...initial.values()]);
-  // A bucket's weights in one array, which its variables have as their memory where the backend lets them.
-  const weights = buckets.map((bucket) => new Float32Array(bucket.size));
+  const memory = new BucketMemory();
 
   /** What this rank has of a bucket, in one array. */
   async function ownOf(bucket: Bucket, partOf: (name: string) => tf.Tensor): Promise<Float32Array> {
@@ -49,19 +48,23 @@ export function zeroOptimizer(
     async update({ gradients }, learningRate, gradientScale) {
       const parts = takeParts(parameters, own);
       optimizer.update(state, { parameters: parts, gradients, learningRate, gradientScale });
-      // One after another, since ranks have to ask in one order; what was asked for goes on meanwhile.
-      const gathered: Promise<void>[] = [];
+      const sent: { bucket: Bucket; values: Float32Array; done: Promise<void> }[] = [];
+      const receive = async ({ bucket, values, done }: (typeof sent)[number]) => {
+        await done;
+        for (const { name, offset, size } of bucket.slots) {
+          overwrite(parameters.get(name)!, values.subarray(offset, offset + size));
+        }
+      };
+      // Asked for one after another, in the same order on all ranks, and a few on their way at a time.
       for (const [i, bucket] of buckets.entries()) {
         const own = await ownOf(bucket, (name) => parts.get(name)!);
-        gathered.push(ranks.collectives.allGather(own, weights[i]));
-        gathered[i].catch(() => {});
+        if (i >= MOST_ON_THEIR_WAY) await receive(sent[i - MOST_ON_THEIR_WAY]);
+        const values = memory.take(i % MOST_ON_THEIR_WAY, bucket.size);
+        const done = ranks.collectives.allGather(own, values);
+        done.catch(() => {});
+        sent.push({ bucket, values, done });
       }
-      await Promise.all(gathered);
-      for (const [i, { slots }] of buckets.entries()) {
-        for (const { name, offset, size } of slots) {
-          assign(parameters.get(name)!, weights[i].subarray(offset, offset + size));
-        }
-      }
+      for (const last of sent.slice(-MOST_ON_THEIR_WAY)) await receive(last);
       tf.dispose([...parts.values()]);
     },
 
@@ -70,7 +73,6 @@ export function zeroOptimizer(
       const whole = new Map(
         [...state.tensors.keys()].map((key) => [key, undefined as tf.Variable | undefined]),
       );
-      const memory = new BucketMemory();
       for (const prefix of new Set([...whole.keys()].map((key) => splitKey(key, parameters).prefix))) {
         for (const bucket of buckets) {
           const values = memory.take(0, bucket.size);
