@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <string>
 #include <vector>
 #include "kernels.h"
@@ -48,7 +49,12 @@ class Arguments {
     napi_get_cb_info(env, info, &count, values, nullptr, nullptr);
   }
   napi_value value() { return take(); }
-  int64_t integer() { return (int64_t)number(); }
+  // A size, an index or a count.
+  int64_t integer() {
+    const double x = number();
+    if (!(x >= 0 && x <= (double)((int64_t)1 << 40)) || x != (double)(int64_t)x) fail("a whole number from 0 to 2^40");
+    return (int64_t)x;
+  }
   double number() {
     double x = 0;
     if (napi_get_value_double(env, take(), &x) != napi_ok) fail("a number");
@@ -156,8 +162,14 @@ napi_value guarded(napi_env env, napi_callback_info info) {
     return F(env, arguments);
   } catch (const Error &error) {
     napi_throw_error(env, nullptr, ("native: " + error.message).c_str());
-    return nullptr;
+  } catch (const std::exception &error) {
+    napi_throw_error(env, nullptr, (std::string("native: ") + error.what()).c_str());
   }
+  return nullptr;
+}
+
+void require(bool holds, const char *what) {
+  if (!holds) throw Error{what};
 }
 
 // Every function takes its sizes first, then its arrays, so that lengths are checked as they are read.
@@ -199,6 +211,7 @@ meap::Attention attentionArguments(Arguments &in) {
   a.G = in.integer();
   a.D = in.integer();
   a.window = in.integer();
+  require(a.G > 0 && a.H % a.G == 0, "query heads cannot share the key-value heads evenly");
   a.scale = (float)in.number();
   a.q = in.floats(a.B * a.T * a.H * a.D);
   a.k = in.floats(a.B * a.S * a.G * a.D);
@@ -233,6 +246,7 @@ napi_value cachedAttention(napi_env, Arguments &in) {
   a.G = in.integer();
   a.D = in.integer();
   a.window = in.integer();
+  require(a.G > 0 && a.H % a.G == 0, "query heads cannot share the key-value heads evenly");
   a.scale = (float)in.number();
   a.q = in.floats(a.B * a.T * a.H * a.D);
   a.k = in.floats(a.B * a.T * a.G * a.D);
@@ -296,6 +310,7 @@ napi_value rmsNormGrad(napi_env, Arguments &in) {
 
 napi_value rotary(napi_env, Arguments &in) {
   int64_t B = in.integer(), T = in.integer(), H = in.integer(), D = in.integer(), tableBatch = in.integer();
+  require(tableBatch == 1 || tableBatch == B, "rotary: one table, or one for each row");
   float sign = in.boolean() ? -1.0f : 1.0f;
   const float *x = in.floats(B * T * H * D), *cos = in.floats(tableBatch * T * D / 2);
   const float *sin = in.floats(tableBatch * T * D / 2);

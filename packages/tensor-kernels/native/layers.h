@@ -211,17 +211,25 @@ double sumOfSquares(const float *x, int64_t n) {
   const int64_t blocks = (n + block - 1) / block;
   double *partial = (double *)meap::scratch(0, (blocks + 1) * 8);
   parallel(blocks, [&](int64_t b) {
-    constexpr int lanes = 32;  // enough sums side by side to hide an addition's latency
-    double s[lanes] = {};
+    typedef double vd __attribute__((vector_size(MEAP_VECTOR_BYTES)));
+    typedef float vh __attribute__((vector_size(MEAP_VECTOR_BYTES / 2), aligned(4), may_alias));
+    // Sums side by side hide an addition's latency, and rows come in while others are added.
+    constexpr int half = W / 2, chains = 4, ahead = 1024;
+    vd sums[chains] = {};
     int64_t i = b * block, end = least(n, i + block);
-    for (; i + lanes <= end; i += lanes) {
-      for (int u = 0; u < lanes; u++) s[u] += (double)x[i + u] * x[i + u];
+    for (; i + chains * half <= end; i += chains * half) {
+#pragma GCC unroll 4
+      for (int c = 0; c < chains; c++) {
+        __builtin_prefetch(x + i + c * half + ahead);
+        const vd v = __builtin_convertvector(*(const vh *)(x + i + c * half), vd);
+        sums[c] += v * v;
+      }
     }
-    for (; i < end; i++) s[0] += (double)x[i] * x[i];
-    for (int half = lanes / 2; half > 0; half /= 2) {
-      for (int u = 0; u < half; u++) s[u] += s[u + half];
-    }
-    partial[b] = s[0];
+    double s = 0;
+    for (; i < end; i++) s += (double)x[i] * x[i];
+    const vd all = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+    for (int u = 0; u < half; u++) s += all[u];
+    partial[b] = s;
   });
   double total = 0;
   for (int64_t b = 0; b < blocks; b++) total += partial[b];

@@ -50,6 +50,7 @@ int32_t firstMaximum(const float *row, int64_t n) {
 }
 
 void crossEntropy(const meap::CrossEntropy &o) {
+  if (o.N == 0 || o.V == 0) return;
   constexpr int64_t logitBytes = 64 << 20;
   const int64_t chunk = least(o.N, most(MC, logitBytes / 4 / o.V / MC * MC));
   float *logits = (float *)meap::scratch(4, chunk * o.V * 4 + 64);

@@ -88,6 +88,9 @@ export function nativeBackend(): NativeBackend | undefined {
   return tf.getBackend() === 'native' ? (tf.backend() as NativeBackend) : undefined;
 }
 
+/** What the addon aligns buffers of that size and above to. */
+const HUGE_PAGE_BYTES = 2 ** 21;
+
 function createBackend(addon: NativeAddon): NativeBackend {
   // The class is not exported by the package that users install; its instance is at hand.
   const Base = (tf.findBackend('cpu') as CpuBackend).constructor as new () => CpuBackend;
@@ -100,8 +103,9 @@ function createBackend(addon: NativeAddon): NativeBackend {
     firstUse = false;
 
     override write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object {
-      this.#retain(values);
-      return super.write(values, shape, dtype);
+      const held = this.#inHugePages(values);
+      this.#retain(held);
+      return super.write(held, shape, dtype);
     }
 
     override move(
@@ -178,6 +182,15 @@ function createBackend(addon: NativeAddon): NativeBackend {
       const values = new Float32Array(halves.length);
       addon.fromBfloat16(halves.length, halves, values);
       return values;
+    }
+
+    /** Large arrays of JavaScript's, such as weights, copied: a product strides through them, over too many small pages. */
+    #inHugePages(values: tf.backend_util.BackendValues): tf.backend_util.BackendValues {
+      if (!(values instanceof Float32Array) || values.byteLength < HUGE_PAGE_BYTES) return values;
+      if (this.pool.owns(values.buffer)) return values;
+      const copy = new Float32Array(this.pool.take(values.byteLength), 0, values.length);
+      copy.set(values);
+      return copy;
     }
 
     #retain(values: tf.backend_util.BackendValues): void {
