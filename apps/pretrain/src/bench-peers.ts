@@ -47,13 +47,14 @@ export async function comparePeers({ preset, seq, batch, steps, precision }: Pee
     ['native', process.execPath, [own, ...shape, ...timed, '--backend', 'native', '--json']],
     ['PyTorch', python, [torch, ...shape, ...timed, ...threads]],
     ['PyTorch, compiled', python, [torch, ...shape, ...timed, ...threads, '--compile']],
-    // Of steps that take minutes, one tells enough.
+    // A step of tiny takes half a minute there, of larger ones many: once, and of tiny alone.
     ['tfjs-wasm', process.execPath, [own, ...shape, '--steps', '1', '--backend', 'wasm', '--json']],
   ];
   const results = new Map<string, StepResult[]>(peers.map(([name]) => [name, []]));
   for (let round = 0; round < ROUNDS; round++) {
     for (const [name, program, commandLine] of peers) {
-      if (name === 'tfjs-wasm' && (round > 0 || precision !== 'float32')) continue;
+      const isWasm = name === 'tfjs-wasm';
+      if (isWasm && (round > 0 || preset !== 'tiny' || precision !== 'float32')) continue;
       const result = await run(program, commandLine);
       if (result) results.get(name)!.push(result);
     }

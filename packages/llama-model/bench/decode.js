@@ -96,7 +96,8 @@ for (const dtype of ['float32', 'bfloat16']) {
     if (peer) {
       row.llama_cpp_prompt_tokens_per_second = Math.round(promptLength / peer.read);
       row.llama_cpp_tokens_per_second = Number((1 / peer.each).toFixed(1));
-      row.same_tokens = `${ids.findIndex((id, i) => id !== peer.ids[i]) + 1 || ids.length + 1}`;
+      const apart = ids.findIndex((id, i) => id !== peer.ids[i]);
+      row.same_tokens = apart < 0 ? ids.length : apart;
     }
     rows.push(row);
     if (options.json) console.log(JSON.stringify({ ...row, device }));
