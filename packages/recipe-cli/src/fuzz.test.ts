@@ -1,6 +1,6 @@
 /** Recipes that somebody made to do harm: they are read or refused, a line a problem. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { devNull, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -121,5 +121,7 @@ describe('a recipe', () => {
       ConfigurationError,
     );
     expect(expectReadOrRefused(`name: ${'x'.repeat(20e6)}`)).toBe(true);
+    if (process.platform !== 'win32') expect(() => readRecipe('/dev/zero', [], rules)).toThrow(/got more than 1048576 bytes/);
+    expect(readRecipe(devNull, ['name=a'], rules)).toEqual({ name: 'a' });
   });
 });

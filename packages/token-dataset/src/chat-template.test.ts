@@ -14,6 +14,15 @@ const chat: Conversation = [
   { role: 'assistant', content: 'The captain' },
 ];
 
+it('counts as Jinja does, up to a limit, and leaves keys that are called range alone', () => {
+  const render = (source: string) => new ChatTemplate('t', source, {}).render([]);
+  expect(render('{% for i in range(3) %}{{ i }}{% endfor %} {{ range(2, 9, 3)[1] }} range(3)')).toBe(
+    '012 5 range(3)',
+  );
+  expect(render("{% set x = {'range': 7} %}{{ x.range }} {{ x['range'] }}")).toBe('7 7');
+  expect(() => render('{{ range(100001) }}')).toThrow(/range has 100001 numbers, expected at most 100000/);
+});
+
 describe('ChatTemplate', () => {
   it('its pieces are the text, with each content apart', () => {
     const contents = fc.array(fc.string({ unit: 'grapheme' }), { minLength: 1, maxLength: 4 });

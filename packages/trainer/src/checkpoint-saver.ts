@@ -24,7 +24,9 @@ import {
  * returns, the tensors have been copied and may change, and nothing need be in the file yet.
  */
 export interface TensorWriter {
+  /** One file of tensors. */
   writeSafetensors: (...file: Parameters<typeof writeSafetensors>) => Promise<void>;
+  /** Tensors in as many files as their size asks for, with an index. */
   writeShardedSafetensors: (...files: Parameters<typeof writeShardedSafetensors>) => Promise<void>;
 }
 

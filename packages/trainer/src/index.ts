@@ -13,6 +13,7 @@ export {
 } from './errors.ts';
 export type { GuardOptions, GuardState } from './guard.ts';
 export { acquireLock } from './lock.ts';
+export type { LossScaleState } from './loss-scale.ts';
 export {
   type AdamWOptions,
   adamWOptimizer,

@@ -1,4 +1,4 @@
-/** What a {@link LossScale} remembers; part of a checkpoint. */
+/** What the scaling of a loss remembers; part of a checkpoint. */
 export interface LossScaleState {
   /** The factor on the loss, a power of two. */
   scale: number;
