@@ -121,7 +121,8 @@ describe('a recipe', () => {
       ConfigurationError,
     );
     expect(expectReadOrRefused(`name: ${'x'.repeat(20e6)}`)).toBe(true);
-    if (process.platform !== 'win32') expect(() => readRecipe('/dev/zero', [], rules)).toThrow(/got more than 1048576 bytes/);
+    if (process.platform !== 'win32')
+      expect(() => readRecipe('/dev/zero', [], rules)).toThrow(/got more than 1048576 bytes/);
     expect(readRecipe(devNull, ['name=a'], rules)).toEqual({ name: 'a' });
   });
 });
