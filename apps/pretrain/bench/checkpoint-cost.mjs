@@ -17,6 +17,8 @@ import * as tf from '@tensorflow/tfjs';
 const EVERY = 10;
 const DEFAULT_EVERY = 100;
 const [preset = 'tiny', rounds = '4'] = process.argv.slice(2);
+if (!(Number(rounds) >= 3))
+  throw new Error(`rounds: got ${rounds}, expected at least 3: the first ones are not counted`);
 const [seq, batch] = [512, preset === '100m' ? 2 : 4];
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
