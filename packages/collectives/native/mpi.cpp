@@ -23,7 +23,7 @@ enum Kind { allReduce, reduceScatter, allGather, broadcast, barrier, numKinds };
 
 struct Operation {
   Kind kind = barrier;
-  // What is sent, and where the result goes; the same memory for allReduce and broadcast.
+  // What is sent, and where the result goes; the same memory for allReduce and broadcast, a part of it in allGather.
   const void *send = nullptr;
   void *receive = nullptr;
   int64_t count = 0;  // elements: of the smaller array where two differ
@@ -81,7 +81,14 @@ int begin(const Operation &op, MPI_Request *request) {
     case allReduce: return MPI_Iallreduce(MPI_IN_PLACE, op.receive, n, type, sum, MPI_COMM_WORLD, request);
     case reduceScatter:
       return MPI_Ireduce_scatter_block(op.send, op.receive, n, type, sum, MPI_COMM_WORLD, request);
-    case allGather: return MPI_Iallgather(op.send, n, type, op.receive, n, type, MPI_COMM_WORLD, request);
+    case allGather: {
+      // MPI forbids memory that overlaps, but for what lies in its place already.
+      int width;
+      MPI_Type_size(type, &width);
+      const bool isInPlace = op.send == (char *)op.receive + (size_t)rank * op.count * width;
+      const void *send = isInPlace ? MPI_IN_PLACE : op.send;
+      return MPI_Iallgather(send, n, type, op.receive, n, type, MPI_COMM_WORLD, request);
+    }
     case broadcast: return MPI_Ibcast(op.receive, n, type, op.root, MPI_COMM_WORLD, request);
     default: return MPI_Ibarrier(MPI_COMM_WORLD, request);
   }

@@ -22,10 +22,19 @@ export function requireLengths(
         `expected ${size} times as many in all for ${size} ranks`,
     );
   }
-  if (own.buffer === values.buffer) {
-    throw new CollectivesError(`${operation}: got two views of one buffer, expected memory of their own`);
-  }
   requireCount(operation, values);
+}
+
+/** Checks that two arrays have no memory in common. */
+export function requireApart(operation: string, values: Exchangeable, own: Exchangeable): void {
+  const startsBeforeEnd = (a: Exchangeable, b: Exchangeable) => a.byteOffset < b.byteOffset + b.byteLength;
+  if (own.buffer !== values.buffer || !startsBeforeEnd(own, values) || !startsBeforeEnd(values, own)) return;
+  throw new CollectivesError(`${operation}: got two views of the same memory, expected memory of their own`);
+}
+
+/** Whether `own` is part `rank` of `values` itself, so that it need not be copied there. */
+export function isInPlace(values: Exchangeable, own: Exchangeable, rank: number): boolean {
+  return own.buffer === values.buffer && own.byteOffset === values.byteOffset + rank * own.byteLength;
 }
 
 /** @throws CollectivesError for more elements than MPI can count */

@@ -113,7 +113,8 @@ describe.skipIf(!mpi)('ranks', () => {
         'CollectivesError: reduceScatter: got 2 elements a rank and 3 in all, expected 2 times as many in all for 2 ranks',
         'CollectivesError: allGather: got Float32Array and Float64Array, expected arrays of one type',
         'CollectivesError: broadcast: got root 2, expected a rank from 0 to 1',
-        'CollectivesError: reduceScatter: got two views of one buffer, expected memory of their own',
+        'CollectivesError: reduceScatter: got two views of the same memory, expected memory of their own',
+        'CollectivesError: allGather: got two views of the same memory, expected memory of their own',
         'barrier: the connection is closed, expected it open',
       ]);
     }

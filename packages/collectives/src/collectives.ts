@@ -25,7 +25,10 @@ export interface Collectives {
   allReduce(values: Summable): Promise<void>;
   /** Adds up `values`, `[size · n]`, over all ranks; rank r gets part r in `own`, `[n]`. */
   reduceScatter<Values extends Summable>(values: Values, own: Values): Promise<void>;
-  /** Puts `own`, `[n]`, of every rank into `values`, `[size · n]`, in the order of the ranks. */
+  /**
+   * Puts `own`, `[n]`, of every rank into `values`, `[size · n]`, in the order of the ranks; `own` may be this rank's
+   * place in `values` itself, and then nothing is copied.
+   */
   allGather<Values extends Exchangeable>(own: Values, values: Values): Promise<void>;
   /** Replaces `values` by those of rank `root`, 0 unless given. */
   broadcast(values: Exchangeable, root?: number): Promise<void>;

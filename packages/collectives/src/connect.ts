@@ -1,4 +1,11 @@
-import { requireCount, requireLengths, requireRoot, requireSummable } from './checks.ts';
+import {
+  isInPlace,
+  requireApart,
+  requireCount,
+  requireLengths,
+  requireRoot,
+  requireSummable,
+} from './checks.ts';
 import type { Collectives, Exchangeable } from './collectives.ts';
 import { CollectivesError, CollectiveTimeoutError } from './errors.ts';
 import { KIND, loadMpiAddon, type MpiAddon } from './mpi-addon.ts';
@@ -107,10 +114,12 @@ function connectMpi(addon: MpiAddon, expected: number, timeoutSeconds: number): 
     async reduceScatter(values, own) {
       requireSummable('reduceScatter', values);
       requireLengths('reduceScatter', values, own, size);
+      requireApart('reduceScatter', values, own);
       await run('reduceScatter', 0, values, own);
     },
     async allGather(own, values) {
       requireLengths('allGather', values, own, size);
+      if (!isInPlace(values, own, rank)) requireApart('allGather', values, own);
       await run('allGather', 0, own, values);
     },
     async broadcast(values, root = 0) {

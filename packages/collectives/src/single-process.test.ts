@@ -16,6 +16,8 @@ it('one rank: sums and gathered values are its own', async () => {
       await ranks.reduceScatter(values, own);
       await ranks.allGather(own, all);
       expect(all).toEqual(given);
+      await ranks.allGather(all, all);
+      expect(all).toEqual(given);
     }),
   );
 });

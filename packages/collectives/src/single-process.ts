@@ -1,4 +1,4 @@
-import { requireLengths, requireRoot, requireSummable } from './checks.ts';
+import { isInPlace, requireApart, requireLengths, requireRoot, requireSummable } from './checks.ts';
 import type { Collectives, Exchangeable, Summable } from './collectives.ts';
 
 /** The operations among one rank: sums are the values themselves, and nothing is exchanged. */
@@ -13,10 +13,12 @@ export function singleProcess(): Collectives {
     async reduceScatter<Values extends Summable>(values: Values, own: Values) {
       requireSummable('reduceScatter', values);
       requireLengths('reduceScatter', values, own, 1);
+      requireApart('reduceScatter', values, own);
       own.set(values as never);
     },
     async allGather<Values extends Exchangeable>(own: Values, values: Values) {
       requireLengths('allGather', values, own, 1);
+      if (!isInPlace(values, own, 0)) requireApart('allGather', values, own);
       values.set(own as never);
     },
     async broadcast(_values, root = 0) {

@@ -7,8 +7,8 @@ export {
   setBackend,
 } from './backend.ts';
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
-export { copyInto, overwrite } from './copy-into.ts';
 export { dropout } from './dropout.ts';
+export { copyInto, memoryOf, overwrite, type StagedVector, stageVector } from './host-memory.ts';
 export { type Precision, precisionNames } from './native-backend.ts';
 export {
   attention,

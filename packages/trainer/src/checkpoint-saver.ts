@@ -4,10 +4,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { WritableTensor, writeSafetensors, writeShardedSafetensors } from '@meap/safetensors';
-import type * as tf from '@tensorflow/tfjs';
 import type { CheckpointAnswer } from './checkpoint-worker.ts';
 import { CheckpointError } from './errors.ts';
-import { tensorBytes } from './tensor-bytes.ts';
 import {
   type CheckpointJob,
   notSaved,
@@ -61,7 +59,7 @@ export class CheckpointSaver {
    */
   async begin(
     state: TrainerState,
-    optimizerTensors: ReadonlyMap<string, tf.Tensor>,
+    optimizerTensors: TensorFile['tensors'],
     logs: readonly string[],
   ): Promise<{ path: Promise<string> }> {
     await this.#underWay;
@@ -78,11 +76,7 @@ export class CheckpointSaver {
         writeShardedSafetensors: (path, tensors, options = {}) =>
           add({ path, tensors: [...tensors], options, sharded: true }),
       });
-      const tensors = [...optimizerTensors].map(([name, tensor]) => {
-        const data = () => tensorBytes(tensor);
-        return [name, { dtype: 'F32', shape: tensor.shape, data } satisfies WritableTensor] as const;
-      });
-      await add({ path: join(partial, OPTIMIZER), tensors, options: {}, sharded: false });
+      await add({ path: join(partial, OPTIMIZER), tensors: optimizerTensors, options: {}, sharded: false });
     } catch (error) {
       throw await notSaved(directory, state.step, error);
     }

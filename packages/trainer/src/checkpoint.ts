@@ -3,10 +3,8 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { openSafetensors } from '@meap/safetensors';
-import type * as tf from '@tensorflow/tfjs';
 import { fileSha256 } from './durable.ts';
 import { CheckpointError, ResumeMismatchError } from './errors.ts';
-import { assignBytes } from './tensor-bytes.ts';
 import { listCheckpoints, OPTIMIZER, STATE, SUMS, stepOf, type TrainerState } from './write-checkpoint.ts';
 
 /** A checkpoint that was found complete. */
@@ -71,16 +69,21 @@ export async function openCheckpoint(path: string): Promise<FoundCheckpoint> {
   return { path, state };
 }
 
-/** Fills an optimizer's tensors from a checkpoint; throws ResumeMismatchError unless names and shapes are equal. */
-export async function loadOptimizerTensors(
+/**
+ * Reads an optimizer's tensors from a checkpoint, one after another in the order of `tensors`.
+ *
+ * @throws ResumeMismatchError unless names and shapes are equal
+ */
+export async function readOptimizerTensors(
   path: string,
-  tensors: ReadonlyMap<string, tf.Variable>,
+  tensors: readonly { name: string; shape: readonly number[] }[],
+  take: (index: number, values: Float32Array) => void | Promise<void>,
 ): Promise<void> {
   const file = await openSafetensors(join(path, OPTIMIZER));
   try {
-    const describe = (entries: Iterable<[string, { shape: readonly number[] }]>) =>
-      [...entries].map(([name, { shape }]) => `${name} [${shape}]`).sort();
-    const stored = describe(file.tensors);
+    const describe = (entries: Iterable<{ name: string; shape: readonly number[] }>) =>
+      Array.from(entries, ({ name, shape }) => `${name} [${shape}]`).sort();
+    const stored = describe(Array.from(file.tensors, ([name, { shape }]) => ({ name, shape })));
     const wanted = describe(tensors);
     const at = stored.findIndex((tensor, i) => tensor !== wanted[i]);
     if (at >= 0 || stored.length !== wanted.length) {
@@ -89,7 +92,11 @@ export async function loadOptimizerTensors(
           'use the optimizer and parameters of that run',
       );
     }
-    for (const [name, variable] of tensors) assignBytes(variable, (await file.read(name)).data);
+    for (const [i, { name }] of tensors.entries()) {
+      const { data } = await file.read(name);
+      // A copy: the bytes may lie unaligned in a larger buffer.
+      await take(i, new Float32Array(data.slice().buffer));
+    }
   } finally {
     await file.close();
   }

@@ -5,13 +5,12 @@
  */
 import * as tf from '@tensorflow/tfjs';
 import { backward } from './backward.ts';
-import { loadOptimizerTensors } from './checkpoint.ts';
 import { TrainerError } from './errors.ts';
-import { BucketMemory, GradientExchange, planBuckets } from './gradient-buckets.ts';
+import { GradientExchange, planBuckets } from './gradient-buckets.ts';
 import { addTo, gatherSums, noTargets, readSums, type StepSums } from './gradients.ts';
 import type { RankGroup } from './rank-group.ts';
 import { broadcastTensors } from './rank-tensors.ts';
-import type { StepOptions, StepReading, TrainingStep } from './training-step.ts';
+import { heldWhole, type StepOptions, type StepReading, type TrainingStep } from './training-step.ts';
 import { zeroOptimizer } from './zero.ts';
 
 /**
@@ -39,21 +38,21 @@ export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): Tr
   }
   const buckets = planBuckets(parameters, ranks.size, bucketSize);
   const scatter = zeroStage > 0;
-  const memory = new BucketMemory();
-  const newExchange = () => new GradientExchange(buckets, ranks.collectives, { scatter, memory });
+  const newExchange = () => new GradientExchange(buckets, ranks.collectives, { scatter });
   const accumulate = (step: number, { lossScale = 1 }: StepReading = {}) =>
     accumulateAcross({ ...options, step, lossScale, newExchange });
   if (scatter) return { accumulate, ...zeroOptimizer(optimizer, parameters, buckets, ranks) };
   const state = optimizer.init(parameters);
+  const whole = heldWhole(state);
   return {
+    ...whole,
     state,
     accumulate,
     async update({ gradients }, learningRate, gradientScale) {
       optimizer.update(state, { parameters, gradients, learningRate, gradientScale });
     },
-    wholeTensors: async () => ({ tensors: state.tensors, dispose: () => {} }),
     async load(path) {
-      if (ranks.isFirst) await loadOptimizerTensors(path, state.tensors);
+      if (ranks.isFirst) await whole.load(path);
       await broadcastTensors(ranks, state.tensors.values());
     },
   };

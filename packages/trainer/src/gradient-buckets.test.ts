@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { inMemoryRanks } from '../fixtures/in-memory-ranks.mjs';
 import { tinyBatch, tinyLoss, tinyParameters } from '../fixtures/tiny-run.mjs';
 import { backward } from './backward.ts';
-import { BucketMemory, GradientExchange, partsOf, planBuckets } from './gradient-buckets.ts';
+import { GradientExchange, partsOf, planBuckets } from './gradient-buckets.ts';
 import type { Parameters } from './types.ts';
 
 beforeAll(() => tf.setBackend('cpu'));
@@ -63,10 +63,7 @@ describe('GradientExchange', () => {
             return own.allReduce(values);
           },
         };
-        const exchange = new GradientExchange(buckets, recording as never, {
-          scatter: false,
-          memory: new BucketMemory(),
-        });
+        const exchange = new GradientExchange(buckets, recording as never, { scatter: false });
         const loss = () => tinyLoss(parameters)(tinyBatch(3)).sum as tf.Scalar;
         const value = await backward(loss, parameters, async (name, gradient) => {
           note(name);
@@ -91,13 +88,12 @@ describe('GradientExchange', () => {
 
   it.each([false, true])('sends zeros for what has no gradient here, scatter %s', async (scatter) => {
     const { ranks } = inMemoryRanks(2);
-    const memory = [new BucketMemory(), new BucketMemory()];
     const buckets = planBuckets(shaped([3, 4, 2]), 2, 5);
     // Twice: what the first round left in memory must not come back.
     for (const offset of [0, 10]) {
       const results = await Promise.all(
         ranks.map(async (own) => {
-          const exchange = new GradientExchange(buckets, own, { scatter, memory: memory[own.rank] });
+          const exchange = new GradientExchange(buckets, own, { scatter });
           const gradient = (values: number[]) => tf.tensor1d(values.map((x) => x + offset));
           // p1 nowhere, p0 on rank 0 alone.
           await exchange.add('p2', gradient([1, 2]));

@@ -3,7 +3,7 @@
  * PyTorch's DistributedDataParallel has them (Li et al. 2020, arXiv 2006.15704).
  */
 import type { Collectives } from '@meap/collectives';
-import { copyInto } from '@meap/tensor-kernels';
+import { copyInto, memoryOf, type StagedVector, stageVector } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import type { Parameters } from './types.ts';
 
@@ -64,50 +64,36 @@ export function partsOf({ slots, size }: Bucket, rank: number, numRanks: number)
 }
 
 /** Buckets on their way at a time where only parts of their sums are kept: their memory is what ZeRO saves. */
-export const MOST_ON_THEIR_WAY = 4;
+export const MOST_ON_THEIR_WAY = 2;
 
-/** Memory for buckets on their way, used again in every step: large arrays are dear to make and to collect. */
-export class BucketMemory {
-  readonly #arrays: Float32Array[] = [];
-
-  /** An array of `size` elements with unspecified content, the last one of this place. */
-  take(place: number, size: number): Float32Array {
-    const known = this.#arrays[place];
-    if (known && known.length >= size) return known.subarray(0, size);
-    this.#arrays[place] = new Float32Array(size);
-    return this.#arrays[place];
-  }
+/** The parameter that has a bucket to itself and fills it, so that its memory is the bucket's: most of a large model's. */
+export function onlySlot({ slots, size }: Bucket): Slot | undefined {
+  return slots.length === 1 && slots[0].size === size ? slots[0] : undefined;
 }
 
 interface OnItsWay {
   bucket: Bucket;
   /** The sum: of the whole bucket, or of this rank's part. */
-  sum: Float32Array;
+  sum: StagedVector;
   done: Promise<void>;
 }
 
 /**
  * Adds up the gradients of one backward pass over all ranks, bucket by bucket as they fill.
  *
- * With `scatter` a rank gets the sums of its own parts only. Without, the sums lie in `memory` until the next exchange.
+ * With `scatter` a rank gets the sums of its own parts only.
  */
 export class GradientExchange {
   readonly #buckets: readonly Bucket[];
   readonly #ranks: Collectives;
   readonly #scatter: boolean;
-  readonly #memory: BucketMemory;
   readonly #gradients = new Map<string, tf.Tensor>();
   readonly #sent: OnItsWay[] = [];
 
-  constructor(
-    buckets: readonly Bucket[],
-    ranks: Collectives,
-    { scatter, memory }: { scatter: boolean; memory: BucketMemory },
-  ) {
+  constructor(buckets: readonly Bucket[], ranks: Collectives, { scatter }: { scatter: boolean }) {
     this.#buckets = buckets;
     this.#ranks = ranks;
     this.#scatter = scatter;
-    this.#memory = memory;
   }
 
   /** Takes a gradient, owns it, and sends what is complete; buckets in order, so that all ranks send the same. */
@@ -127,7 +113,7 @@ export class GradientExchange {
     const sums = new Map<string, tf.Tensor>();
     const { rank, size } = this.#ranks;
     for (const { bucket, sum } of this.#sent.splice(0)) {
-      const flat = tf.tensor1d(sum);
+      const flat = sum.toTensor();
       if (this.#scatter) {
         for (const { name, at, length } of partsOf(bucket, rank, size))
           sums.set(name, tf.slice(flat, at, length));
@@ -144,10 +130,11 @@ export class GradientExchange {
     return sums;
   }
 
-  /** Frees what has not been sent. */
+  /** Frees what has not been sent, and what is on its way when it has come. */
   dispose(): void {
     tf.dispose([...this.#gradients.values()]);
     this.#gradients.clear();
+    for (const { sum, done } of this.#sent.splice(0)) done.then(() => sum.dispose()).catch(() => {});
   }
 
   #next(): Bucket | undefined {
@@ -159,23 +146,40 @@ export class GradientExchange {
   }
 
   async #send(bucket: Bucket): Promise<void> {
-    const values = await this.#collect(bucket);
-    const sum = this.#scatter ? new Float32Array(bucket.size / this.#ranks.size) : values;
-    const done = this.#scatter ? this.#ranks.reduceScatter(values, sum) : this.#ranks.allReduce(values);
+    const sent = this.#scatter ? await this.#reduceScatter(bucket) : await this.#allReduce(bucket);
     // Whoever waits for it later hears of a failure; until then it is not unhandled.
-    done.catch(() => {});
-    this.#sent.push({ bucket, sum, done });
+    sent.done.catch(() => {});
+    this.#sent.push(sent);
+  }
+
+  async #allReduce(bucket: Bucket): Promise<OnItsWay> {
+    const sum = await this.#collect(bucket);
+    return { bucket, sum, done: this.#ranks.allReduce(sum.values) };
+  }
+
+  async #reduceScatter(bucket: Bucket): Promise<OnItsWay> {
+    await this.#sent.at(-MOST_ON_THEIR_WAY)?.done;
+    const send = this.#takeOnly(bucket) ?? (await this.#collect(bucket));
+    const sum = stageVector(bucket.size / this.#ranks.size);
+    // Not freed where it fails: MPI may still read it.
+    const done = this.#ranks.reduceScatter(send.values, sum.values).then(() => send.dispose());
+    return { bucket, sum, done };
+  }
+
+  /** The only gradient of a bucket where it lies; it is only read. */
+  #takeOnly(bucket: Bucket): Pick<StagedVector, 'values' | 'dispose'> | undefined {
+    const name = onlySlot(bucket)?.name;
+    const gradient = name && this.#gradients.get(name);
+    const values = gradient && memoryOf(gradient);
+    if (!values) return undefined;
+    this.#gradients.delete(name);
+    return { values, dispose: () => gradient.dispose() };
   }
 
   /** A bucket's gradients in memory that is nobody else's. */
-  async #collect({ slots, size }: Bucket): Promise<Float32Array> {
-    let place = this.#sent.length;
-    if (this.#scatter) {
-      place %= MOST_ON_THEIR_WAY;
-      // Who had this place last.
-      await this.#sent.at(-MOST_ON_THEIR_WAY)?.done;
-    }
-    const values = this.#memory.take(place, size);
+  async #collect({ slots, size }: Bucket): Promise<StagedVector> {
+    const staged = stageVector(size);
+    const { values } = staged;
     const last = slots.at(-1)!;
     values.fill(0, last.offset + last.size);
     for (const { name, offset, size } of slots) {
@@ -189,6 +193,6 @@ export class GradientExchange {
       gradient.dispose();
       this.#gradients.delete(name);
     }
-    return values;
+    return staged;
   }
 }

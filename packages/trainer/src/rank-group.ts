@@ -75,10 +75,16 @@ export class RankGroup {
    *
    * The others wait however long it takes, since rank 0 lets them know that it is alive. An error stays with rank 0,
    * whose process it must end; the launcher then ends the others, or they give up after their timeout.
+   *
+   * Where `work` needs the others for something, it calls `ask` with a number from 0: every rank then calls `help` with
+   * it, and `ask` returns what it gave here. One at a time.
    */
-  async onFirst<T>(work: () => T | Promise<T>): Promise<T> {
-    if (this.size === 1) return work();
-    return this.isFirst ? this.#tell(work) : this.#hear();
+  async onFirst<T, Help = void>(
+    work: (ask: (index: number) => Promise<Help>) => T | Promise<T>,
+    help?: (index: number) => Promise<Help>,
+  ): Promise<T> {
+    if (this.size === 1) return work(help!);
+    return this.isFirst ? this.#tell(work, help) : this.#hear(help);
   }
 
   /** Runs `work` on rank 0, then on all others: what rank 0 leaves in a cache, the others find there. */
@@ -106,8 +112,21 @@ export class RankGroup {
     await this.collectives.close();
   }
 
-  async #tell<T>(work: () => T | Promise<T>): Promise<T> {
+  async #tell<T, Help>(
+    work: (ask: (index: number) => Promise<Help>) => T | Promise<T>,
+    help?: (index: number) => Promise<Help>,
+  ): Promise<T> {
     let telling = false;
+    const ask = async (index: number) => {
+      // No sign of life in between, where the others would not expect it.
+      telling = true;
+      try {
+        await this.collectives.broadcast(Float64Array.of(ASKING - index));
+        return await help!(index);
+      } finally {
+        telling = false;
+      }
+    };
     const timer = setInterval(
       async () => {
         if (telling) return;
@@ -119,7 +138,7 @@ export class RankGroup {
     );
     let result: T;
     try {
-      result = await work();
+      result = await work(ask);
     } finally {
       clearInterval(timer);
     }
@@ -129,13 +148,18 @@ export class RankGroup {
     return result;
   }
 
-  async #hear<T>(): Promise<T> {
+  async #hear<T>(help?: (index: number) => Promise<unknown>): Promise<T> {
     const length = Float64Array.of(STILL_WORKING);
-    while (length[0] === STILL_WORKING) await this.collectives.broadcast(length);
+    while (length[0] < 0) {
+      await this.collectives.broadcast(length);
+      if (length[0] <= ASKING) await help!(ASKING - length[0]);
+    }
     const bytes = new Uint8Array(length[0]);
     await this.collectives.broadcast(bytes);
     return deserialize(bytes);
   }
 }
 
+/** What rank 0 says before the length of a result: that it is alive, or, this less a number, what it asks for. */
 const STILL_WORKING = -1;
+const ASKING = -2;

@@ -1,5 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs';
 import type { RankGroup } from './rank-group.ts';
+import { assign } from './tensor-bytes.ts';
 
 /** Overwrites variables with rank 0's, one after another. */
 export async function broadcastTensors(ranks: RankGroup, variables: Iterable<tf.Variable>): Promise<void> {
@@ -8,11 +9,4 @@ export async function broadcastTensors(ranks: RankGroup, variables: Iterable<tf.
     await ranks.collectives.broadcast(values);
     assign(variable, values);
   }
-}
-
-/** Gives a variable new numbers; on a CPU it takes the array itself. */
-export function assign(variable: tf.Variable, values: Float32Array): void {
-  const value = tf.tensor(values, variable.shape, 'float32');
-  variable.assign(value);
-  value.dispose();
 }

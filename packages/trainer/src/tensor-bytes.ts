@@ -8,10 +8,8 @@ export async function tensorBytes(tensor: tf.Tensor): Promise<Uint8Array> {
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Overwrites a float32 variable with bytes read from a file. */
-export function assignBytes(variable: tf.Variable, bytes: Uint8Array): void {
-  // A copy: the bytes may lie unaligned in a larger buffer.
-  const values = new Float32Array(bytes.slice().buffer);
+/** Gives a variable new numbers; on a CPU it takes the array itself. */
+export function assign(variable: tf.Variable, values: Float32Array): void {
   const value = tf.tensor(values, variable.shape, 'float32');
   variable.assign(value);
   value.dispose();

@@ -13,7 +13,7 @@ import { clipping } from './gradients.ts';
 import { Guard, type GuardOptions, type Verdict } from './guard.ts';
 import { acquireLock } from './lock.ts';
 import { LossScale } from './loss-scale.ts';
-import type { Optimizer, OptimizerState } from './optimizer.ts';
+import type { Optimizer } from './optimizer.ts';
 import { PendingSteps } from './pending-steps.ts';
 import { RankGroup } from './rank-group.ts';
 import { broadcastTensors } from './rank-tensors.ts';
@@ -24,7 +24,7 @@ import { parametersSha256 } from './tensor-bytes.ts';
 import { disposeStep, singleProcessStep } from './training-step.ts';
 import type { BatchSource, Json, Loss, Parameters, StepMetrics, TrainEvent } from './types.ts';
 import { type ValidationOptions, validate } from './validation.ts';
-import type { Retention, TrainerState } from './write-checkpoint.ts';
+import type { Retention, TensorFile, TrainerState } from './write-checkpoint.ts';
 
 /** Options of {@link train}; batches to validate on may be of another type. */
 export interface TrainOptions<Batch, ValidationBatch = Batch> {
@@ -305,19 +305,21 @@ export async function train<Batch, ValidationBatch = Batch>(
 
   /** Begins to save on rank 0 what all ranks hold; waits only for the copy, unless there is none. */
   async function save({ isLast }: { isLast: boolean }): Promise<void> {
-    const { tensors, dispose } = await work.wholeTensors();
-    await ranks.onFirst(async () => {
+    const saveOnFirst = async (ask: (index: number) => Promise<Uint8Array>) => {
+      const tensors = work.tensors.map(({ name, shape }, index) => {
+        return [name, { dtype: 'F32', shape, data: () => ask(index) }] as const;
+      });
       const begun = begin(tensors);
       const path = begun.then(({ path }) => path);
       saved = isLast ? path : path.catch(goOnWithout);
       // Whoever waits for it hears of a failure; until then it is not unhandled.
       saved.catch(() => {});
       await begun.catch(() => {});
-    });
-    dispose();
+    };
+    await ranks.onFirst(saveOnFirst, work.readTensor);
   }
 
-  async function begin(tensors: OptimizerState['tensors']): Promise<{ path: Promise<string> }> {
+  async function begin(tensors: TensorFile['tensors']): Promise<{ path: Promise<string> }> {
     const logs = log!.flush();
     const state: TrainerState = {
       formatVersion: 1,

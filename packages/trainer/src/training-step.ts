@@ -1,7 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
-import { loadOptimizerTensors } from './checkpoint.ts';
+import { readOptimizerTensors } from './checkpoint.ts';
 import { type AccumulateOptions, accumulateGradients, type StepSums } from './gradients.ts';
 import type { Optimizer, OptimizerState } from './optimizer.ts';
+import { assign, tensorBytes } from './tensor-bytes.ts';
 
 /** How a step's gradients are computed and its sums are read. */
 export type StepReading = Pick<AccumulateOptions<never>, 'lossScale' | 'leaveUnread'>;
@@ -14,8 +15,10 @@ export interface TrainingStep {
   accumulate(step: number, reading?: StepReading): Promise<StepSums | undefined>;
   /** Applies the gradients of `sums`. */
   update(sums: StepSums, learningRate: number, gradientScale: number | tf.Tensor): Promise<void>;
-  /** The optimizer's tensors as one process would hold them; `dispose` frees those made for this. */
-  wholeTensors(): Promise<{ tensors: OptimizerState['tensors']; dispose(): void }>;
+  /** The optimizer's tensors as one process would hold them. */
+  readonly tensors: readonly { name: string; shape: number[] }[];
+  /** The bytes of one of them, on rank 0; ranks call it together, and one tensor at a time is whole. */
+  readTensor(index: number): Promise<Uint8Array>;
   /** Reads the optimizer's tensors from a checkpoint. */
   load(path: string): Promise<void>;
 }
@@ -35,8 +38,18 @@ export function singleProcessStep<Batch>(options: StepOptions<Batch>): TrainingS
     async update({ gradients }, learningRate, gradientScale) {
       optimizer.update(state, { parameters, gradients, learningRate, gradientScale });
     },
-    wholeTensors: async () => ({ tensors: state.tensors, dispose: () => {} }),
-    load: (path) => loadOptimizerTensors(path, state.tensors),
+    ...heldWhole(state),
+  };
+}
+
+/** What a step does with an optimizer's tensors where this process holds all of them. */
+export function heldWhole(state: OptimizerState): Pick<TrainingStep, 'tensors' | 'readTensor' | 'load'> {
+  const variables = [...state.tensors.values()];
+  const tensors = Array.from(state.tensors, ([name, { shape }]) => ({ name, shape }));
+  return {
+    tensors,
+    readTensor: (index) => tensorBytes(variables[index]),
+    load: (path) => readOptimizerTensors(path, tensors, (index, values) => assign(variables[index], values)),
   };
 }
 

@@ -4,13 +4,13 @@
  *
  * Weights are float32 on every rank, also where `precision` is bfloat16, so there are no master copies to share out.
  */
-import { copyInto, overwrite } from '@meap/tensor-kernels';
+import { copyInto, memoryOf, overwrite, stageVector } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
-import { loadOptimizerTensors } from './checkpoint.ts';
-import { type Bucket, BucketMemory, MOST_ON_THEIR_WAY, type Part, partsOf } from './gradient-buckets.ts';
+import { readOptimizerTensors } from './checkpoint.ts';
+import { type Bucket, MOST_ON_THEIR_WAY, onlySlot, type Part, partsOf } from './gradient-buckets.ts';
 import type { Optimizer } from './optimizer.ts';
 import type { RankGroup } from './rank-group.ts';
-import { assign } from './rank-tensors.ts';
+import { assign } from './tensor-bytes.ts';
 import type { TrainingStep } from './training-step.ts';
 import type { Parameters } from './types.ts';
 
@@ -30,81 +30,90 @@ export function zeroOptimizer(
   const initial = takeParts(parameters, own);
   const state = optimizer.init(initial);
   tf.dispose([...initial.values()]);
-  const memory = new BucketMemory();
+  const tensors = [...state.tensors.keys()].map((name) => {
+    const parameter = parameterOf(name, parameters);
+    return { name, parameter, shape: parameters.get(parameter)!.shape };
+  });
 
-  /** What this rank has of a bucket, in one array. */
-  async function ownOf(bucket: Bucket, partOf: (name: string) => tf.Tensor): Promise<Float32Array> {
-    const values = new Float32Array(bucket.size / size);
-    for (const { name, at } of partsOf(bucket, rank, size)) {
-      const part = partOf(name);
-      await copyInto(part, values.subarray(at, at + part.size));
+  /** Memory for a bucket's weights with this rank's part in it, and what to do when the others' have come. */
+  async function takeWeights(bucket: Bucket, parts: Parameters) {
+    const only = onlySlot(bucket);
+    const memory = only && memoryOf(parameters.get(only.name)!);
+    // There the optimizer has updated the part in its place.
+    if (memory) return { values: memory, store: () => {} };
+    const staged = stageVector(bucket.size);
+    const { values } = staged;
+    const first = (rank * bucket.size) / size;
+    for (const { name, at, length } of partsOf(bucket, rank, size)) {
+      await copyInto(parts.get(name)!, values.subarray(first + at, first + at + length));
     }
-    return values;
+    const store = () => {
+      for (const { name, offset, size } of bucket.slots) {
+        overwrite(parameters.get(name)!, values.subarray(offset, offset + size));
+      }
+      staged.dispose();
+    };
+    return { values, store };
   }
 
   return {
     state,
+    tensors,
 
     async update({ gradients }, learningRate, gradientScale) {
       const parts = takeParts(parameters, own);
       optimizer.update(state, { parameters: parts, gradients, learningRate, gradientScale });
-      const sent: { bucket: Bucket; values: Float32Array; done: Promise<void> }[] = [];
-      const receive = async ({ bucket, values, done }: (typeof sent)[number]) => {
-        await done;
-        for (const { name, offset, size } of bucket.slots) {
-          overwrite(parameters.get(name)!, values.subarray(offset, offset + size));
-        }
-      };
       // Asked for one after another, in the same order on all ranks, and a few on their way at a time.
-      for (const [i, bucket] of buckets.entries()) {
-        const own = await ownOf(bucket, (name) => parts.get(name)!);
-        if (i >= MOST_ON_THEIR_WAY) await receive(sent[i - MOST_ON_THEIR_WAY]);
-        const values = memory.take(i % MOST_ON_THEIR_WAY, bucket.size);
-        const done = ranks.collectives.allGather(own, values);
+      const gathered: Promise<void>[] = [];
+      for (const bucket of buckets) {
+        await gathered.at(-MOST_ON_THEIR_WAY);
+        const { values, store } = await takeWeights(bucket, parts);
+        const width = bucket.size / size;
+        const part = values.subarray(rank * width, (rank + 1) * width);
+        const done = ranks.collectives.allGather(part, values).then(store);
         done.catch(() => {});
-        sent.push({ bucket, values, done });
+        gathered.push(done);
       }
-      for (const last of sent.slice(-MOST_ON_THEIR_WAY)) await receive(last);
+      await Promise.all(gathered);
       tf.dispose([...parts.values()]);
     },
 
-    async wholeTensors() {
-      // In the order in which one process writes them; on other ranks a bucket at a time comes and goes.
-      const whole = new Map(
-        [...state.tensors.keys()].map((key) => [key, undefined as tf.Variable | undefined]),
-      );
-      for (const prefix of new Set([...whole.keys()].map((key) => splitKey(key, parameters).prefix))) {
-        for (const bucket of buckets) {
-          const values = memory.take(0, bucket.size);
-          const own = await ownOf(bucket, (name) => state.tensors.get(prefix + name)!);
-          await ranks.collectives.allGather(own, values);
-          if (!ranks.isFirst) continue;
-          for (const { name, offset, size, shape } of bucket.slots) {
-            whole.set(prefix + name, variableOf(tf.tensor(values.slice(offset, offset + size), shape)));
-          }
-        }
+    async readTensor(index) {
+      const { name, parameter, shape } = tensors[index];
+      const whole = new Float32Array(ranks.isFirst ? tf.util.sizeFromShape(shape) : 0);
+      // Each owner sends its part to all: collectives have no way to one alone, and this is rare.
+      for (const { owner, start, length } of ownersOf(parameter)) {
+        const values = ranks.isFirst ? whole.subarray(start, start + length) : new Float32Array(length);
+        if (owner === rank) await copyInto(state.tensors.get(name)!, values);
+        await ranks.collectives.broadcast(values, owner);
       }
-      const tensors = ranks.isFirst ? (whole as Map<string, tf.Variable>) : new Map<string, tf.Variable>();
-      return { tensors, dispose: () => tf.dispose([...tensors.values()]) };
+      return new Uint8Array(whole.buffer);
     },
 
     async load(path) {
-      const shapeOf = (key: string) => parameters.get(splitKey(key, parameters).name)!.shape;
-      const whole = new Map<string, tf.Variable>();
-      if (ranks.isFirst) {
-        for (const key of state.tensors.keys()) whole.set(key, variableOf(tf.zeros(shapeOf(key))));
-        await loadOptimizerTensors(path, whole);
-      }
-      for (const [key, variable] of state.tensors) {
-        const values = new Float32Array(tf.util.sizeFromShape(shapeOf(key)));
-        if (ranks.isFirst) values.set(await whole.get(key)!.data<'float32'>());
+      const take = async (index: number, values: Float32Array) => {
         await ranks.collectives.broadcast(values);
-        const part = own.get(splitKey(key, parameters).name);
-        if (part) assign(variable, values.slice(part.start, part.start + part.length));
+        const { name, parameter } = tensors[index];
+        const part = own.get(parameter);
+        if (part) assign(state.tensors.get(name)!, values.slice(part.start, part.start + part.length));
+      };
+      if (ranks.isFirst) await readOptimizerTensors(path, tensors, take);
+      else {
+        for (const [i, { shape }] of tensors.entries()) {
+          await take(i, new Float32Array(tf.util.sizeFromShape(shape)));
+        }
       }
-      tf.dispose([...whole.values()]);
     },
   };
+
+  function ownersOf(parameter: string): (Part & { owner: number })[] {
+    const bucket = buckets.find(({ slots }) => slots.some(({ name }) => name === parameter))!;
+    return Array.from({ length: size }, (_, owner) =>
+      partsOf(bucket, owner, size)
+        .filter(({ name }) => name === parameter)
+        .map((part) => ({ ...part, owner })),
+    ).flat();
+  }
 }
 
 /** The owned parts of all parameters, flat, empty where nothing is owned; over the parameters' memory on a CPU. */
@@ -123,18 +132,12 @@ function takeParts(parameters: Parameters, own: ReadonlyMap<string, Part>): Map<
   return parts;
 }
 
-/** The parameter that an optimizer's tensor belongs to, and what stands before its name, such as `exp_avg.`. */
-function splitKey(key: string, parameters: Parameters): { prefix: string; name: string } {
+/** The parameter that an optimizer's tensor such as `exp_avg.embed.weight` belongs to. */
+function parameterOf(tensor: string, parameters: Parameters): string {
   // From the left: of `b.weight` and `a.b.weight` the longer name is found first.
-  for (let dot = key.indexOf('.'); dot >= 0; dot = key.indexOf('.', dot + 1)) {
-    const name = key.slice(dot + 1);
-    if (parameters.has(name)) return { prefix: key.slice(0, dot + 1), name };
+  for (let dot = tensor.indexOf('.'); dot >= 0; dot = tensor.indexOf('.', dot + 1)) {
+    const name = tensor.slice(dot + 1);
+    if (parameters.has(name)) return name;
   }
-  throw new Error(`zero: optimizer tensor ${key} is of none of the parameters`);
-}
-
-function variableOf(value: tf.Tensor): tf.Variable {
-  const variable = tf.variable(value, false);
-  value.dispose();
-  return variable;
+  throw new Error(`zero: optimizer tensor ${tensor} is of none of the parameters`);
 }

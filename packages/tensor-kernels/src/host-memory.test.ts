@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { setBackend } from './backend.ts';
-import { copyInto, overwrite } from './copy-into.ts';
+import { copyInto, memoryOf, overwrite, stageVector } from './host-memory.ts';
 import { storeAsBfloat16 } from './precision.ts';
 
 it.each(['cpu', 'native'] as const)('copies numbers to where they belong on %s', async (backend) => {
@@ -36,3 +36,35 @@ it.each(['cpu', 'native'] as const)(
     variable.dispose();
   },
 );
+
+it.each(['cpu', 'native'] as const)(
+  'makes tensors of vectors written from outside on %s',
+  async (backend) => {
+    await setBackend(backend);
+    const before = tf.memory().numTensors;
+    stageVector(3).dispose();
+    const staged = stageVector(3);
+    staged.values.set([1, 2, 3]);
+    const tensor = staged.toTensor();
+    expect([...tensor.dataSync()]).toEqual([1, 2, 3]);
+    const memory = memoryOf(tensor);
+    expect(memory).toEqual(backend === 'native' ? staged.values : undefined);
+    if (memory) {
+      // A view, not a copy: what is written is in the tensor and in those that share its memory.
+      const part = tf.slice(tensor, 1, 2);
+      memory[2] = 7;
+      expect([...part.dataSync()]).toEqual([2, 7]);
+      part.dispose();
+    }
+    tensor.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+  },
+);
+
+it('has no float32 memory of what is stored as bfloat16', async () => {
+  await setBackend('native');
+  const halves = tf.variable(tf.ones([4]));
+  storeAsBfloat16(halves);
+  expect(memoryOf(halves)).toBeUndefined();
+  halves.dispose();
+});
