@@ -1,5 +1,6 @@
 import { sumsOfSquares } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
+import { backward } from './backward.ts';
 import { TrainerError } from './errors.ts';
 import type { BatchSource, Loss, Parameters } from './types.ts';
 
@@ -46,7 +47,6 @@ export async function accumulateGradients<Batch>(
   options: AccumulateOptions<Batch>,
 ): Promise<StepSums | undefined> {
   const { parameters, loss, batches, step, microBatches, lossScale = 1, signal } = options;
-  const variables = [...parameters.values()];
   const sums: StepSums = { gradients: new Map(), squaredNorm: 0, loss: 0, count: 0, tokens: 0, lossScale };
   const losses: tf.Scalar[] = [];
   try {
@@ -56,19 +56,23 @@ export async function accumulateGradients<Batch>(
       if (signal?.aborted) return undefined;
       const position = { step, microBatch };
       const batch = await batches.next(position);
-      const { value, grads } = tf.variableGrads(() => {
+      const computeLoss = () => {
         const { sum, count, tokens = count } = loss(batch, position);
         sums.count += count;
         sums.tokens += tokens;
-        return lossScale === 1 ? sum : tf.mul(sum, lossScale);
-      }, variables);
-      losses.push(value);
-      for (const [name, variable] of parameters) addTo(sums.gradients, name, grads[variable.name]);
+        return lossScale === 1 ? sum : sum.mul<tf.Scalar>(lossScale);
+      };
+      // One gradient at a time: a micro-batch's never stand whole beside the sum.
+      losses.push(
+        await backward(computeLoss, parameters, (name, gradient) => addTo(sums.gradients, name, gradient)),
+      );
     }
     if (sums.count === 0) {
       throw noTargets(step);
     }
-    const { gradients } = sums;
+    // In the order of the parameters, in which norms have always been added up.
+    const reached = [...parameters.keys()].filter((name) => sums.gradients.has(name));
+    const gradients = new Map(reached.map((name) => [name, sums.gradients.get(name)!]));
     const gathered = gatherSums([...gradients.values()], losses);
     if (options.leaveUnread) sums.unread = { values: gathered.all, numLosses: losses.length };
     else Object.assign(sums, await readSums(gathered, lossScale));
@@ -121,12 +125,7 @@ export async function readSums(
 }
 
 /** Adds a gradient to that of the same name, and owns it. */
-export function addTo(
-  gradients: Map<string, tf.Tensor>,
-  name: string,
-  gradient: tf.Tensor | undefined,
-): void {
-  if (!gradient) return;
+export function addTo(gradients: Map<string, tf.Tensor>, name: string, gradient: tf.Tensor): void {
   const previous = gradients.get(name);
   gradients.set(name, previous ? tf.add(previous, gradient) : gradient);
   if (previous) tf.dispose([previous, gradient]);
