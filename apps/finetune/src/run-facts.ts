@@ -106,7 +106,7 @@ export async function describeRun(
       trained,
       places: largest,
       accumulates: microBatches > numRanks,
-      momentShares: config.distributed.zero_stage > 0 ? numRanks : 1,
+      zero: { stage: config.distributed.zero_stage, numRanks },
       recompute: train.recompute,
       canSplit: microBatchSize > 1,
       copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,

@@ -20,7 +20,7 @@ export function planPretraining(
     base: BASE_BYTES,
     places: microBatchSize * sequence_length,
     accumulates: microBatches > numRanks,
-    momentShares: distributed.zero_stage > 0 ? numRanks : 1,
+    zero: { stage: distributed.zero_stage, numRanks },
     recompute,
     fused: fusesBlocks(),
     pieceTokens: sequence_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,

@@ -12,6 +12,8 @@ export interface MemoryEstimate {
   activations: number;
   /** All of these and the base. */
   total: number;
+  /** Not in the total: weights and moments of what is trained, whole, as a checkpoint has them. */
+  checkpoint: number;
 }
 
 /** The sizes of a decoder that decide what its backward pass holds; a `config.json` has them. */
@@ -32,10 +34,10 @@ export interface StepShape {
   trained: number;
   /** Places of the largest micro-batch, padding included. */
   places: number;
-  /** Whether more than one micro-batch makes a step of this process: its gradients then stand beside their sum. */
+  /** Whether more than one micro-batch makes a step of this process: gradients are then added to a sum. */
   accumulates: boolean;
-  /** Over how many ranks ZeRO shares the moments; 1 unless given. */
-  momentShares?: number;
+  /** Ranks that share out the optimizer's work, and the stage of ZeRO; this process alone unless given. */
+  zero?: { stage: 0 | 1 | 2; numRanks: number };
   /** Whether blocks keep only their inputs for the backward pass. */
   recompute: boolean;
   /** Whether blocks are two fused ops each: those without adapters and biases, on a backend with these ops. */
@@ -64,9 +66,8 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
     parameters,
     weightBytes = 4,
     trained,
-    momentShares = 1,
+    zero: { stage, numRanks } = { stage: 0, numRanks: 1 },
     places,
-    accumulates,
     recompute,
     pieceTokens,
     base,
@@ -84,17 +85,32 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
       : places * ((recompute ? layers * hidden + block : layers * block) + head);
   const estimate = {
     weights: weightBytes * parameters,
-    gradients: Math.round(4 * trained * (accumulates ? 2 : 1) * POOL_OVERHEAD),
-    moments: Math.round((8 * trained) / momentShares),
+    gradients: Math.round(gradientFloats(shape, step) * 4 * POOL_OVERHEAD),
+    moments: Math.round((8 * trained) / (stage > 0 ? numRanks : 1)),
     activations: Math.round(4 * floats * POOL_OVERHEAD),
   };
   const total = base + Object.values(estimate).reduce((sum, bytes) => sum + bytes, 0);
-  return { ...estimate, total };
+  return { ...estimate, checkpoint: 12 * trained, total };
+}
+
+/** Elements of a bucket of gradients on its way between ranks, 25 MiB. */
+const BUCKET_FLOATS = (25 * 2 ** 20) / 4;
+
+/**
+ * Numbers that gradients take. Gradients come one at a time, but the pool keeps as much as they take beside the sum to
+ * which they are added: measured. A rank with ZeRO keeps its part of the sums and three buckets, one being filled; at
+ * stage 1 it adds up its micro-batches before.
+ */
+function gradientFloats(shape: DecoderShape, { trained, accumulates, zero }: StepShape): number {
+  if (!zero || zero.stage === 0) return trained * (accumulates ? 2 : 1);
+  const bucket = Math.max(BUCKET_FLOATS, shape.hidden_size * shape.intermediate_size);
+  const whole = zero.stage === 1 && accumulates ? trained : 0;
+  return whole + trained / zero.numRanks + Math.min(3 * bucket, trained);
 }
 
 /** An estimate, and whether there is as much. */
-export interface MemoryPlan extends MemoryEstimate {
-  /** Of weights and moments, so that training goes on while they are saved; 0 where there is no room for it. */
+export interface MemoryPlan extends Omit<MemoryEstimate, 'checkpoint'> {
+  /** Of what a checkpoint holds, so that training goes on while it is saved; 0 where there is no room for it. */
   checkpointCopy: number;
   /** What the run may take: `train.memory_limit_gib`, else the machine's memory or its container's. */
   available: number;
@@ -105,14 +121,12 @@ export interface MemoryPlan extends MemoryEstimate {
 
 /** Holds an estimate against what there is. */
 export function planMemory(
-  estimate: MemoryEstimate,
+  { checkpoint, ...estimate }: MemoryEstimate,
   limitGib: number | undefined,
   remedies: readonly string[],
 ): MemoryPlan {
   const available = limitGib === undefined ? availableMemory() : limitGib * 2 ** 30;
-  // Weights that are trained, and their two moments.
-  const copy = 1.5 * estimate.moments;
-  const checkpointCopy = estimate.total + copy <= available ? copy : 0;
+  const checkpointCopy = estimate.total + checkpoint <= available ? checkpoint : 0;
   const total = estimate.total + checkpointCopy;
   return { ...estimate, checkpointCopy, total, available, fits: total <= available, remedies };
 }
