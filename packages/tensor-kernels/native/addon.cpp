@@ -1,10 +1,12 @@
 // The Node-API surface: checks sizes, picks the instruction set, hands typed arrays to the kernels.
 #include <node_api.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <initializer_list>
 #include <string>
 #include <vector>
 #include "kernels.h"
@@ -42,6 +44,32 @@ struct Error {
   std::string message;
 };
 
+constexpr int64_t MOST = (int64_t)1 << 40;  // elements of an array: more than any runtime makes
+
+// How many elements an array needs: one size, or the product of several. A product that wrapped around would pass for
+// the length of a small array, so one beyond MOST is refused; a size of 0 hides no such product, since kernels take
+// products of the other sizes.
+struct Length {
+  int64_t elements;
+  Length(int64_t elements) : elements(elements) {}
+  Length(std::initializer_list<int64_t> sizes) : elements(1) {
+    bool isEmpty = false;
+    for (int64_t size : sizes) {
+      if (size == 0) isEmpty = true;
+      else if (size > MOST / elements) tooMany(sizes);
+      else elements *= size;
+    }
+    if (isEmpty) elements = 0;
+  }
+
+ private:
+  [[noreturn]] static void tooMany(std::initializer_list<int64_t> sizes) {
+    std::string text;
+    for (int64_t size : sizes) text += (text.empty() ? "" : " x ") + std::to_string(size);
+    throw Error{"sizes of an array of more than 2^40 elements, got " + text};
+  }
+};
+
 // Reads a call's arguments in order.
 class Arguments {
  public:
@@ -52,7 +80,7 @@ class Arguments {
   // A size, an index or a count.
   int64_t integer() {
     const double x = number();
-    if (!(x >= 0 && x <= (double)((int64_t)1 << 40)) || x != (double)(int64_t)x) fail("a whole number from 0 to 2^40");
+    if (!isSize(x)) fail("a whole number from 0 to 2^40");
     return (int64_t)x;
   }
   double number() {
@@ -71,25 +99,26 @@ class Arguments {
     if (napi_get_value_string_utf8(env, take(), buffer, sizeof buffer, &n) != napi_ok) fail("a string");
     return std::string(buffer, n);
   }
-  float *floats(int64_t length) { return (float *)array(napi_float32_array, length, "Float32Array"); }
-  uint16_t *halves(int64_t length) { return (uint16_t *)array(napi_uint16_array, length, "Uint16Array"); }
+  float *floats(Length length) { return (float *)array(napi_float32_array, length, "Float32Array"); }
+  uint16_t *halves(Length length) { return (uint16_t *)array(napi_uint16_array, length, "Uint16Array"); }
   // A Float32Array, or the bits of bfloat16 in a Uint16Array.
-  meap::Matrix matrix(int64_t length) {
+  meap::Matrix matrix(Length length) {
     napi_typedarray_type type = napi_float32_array;
     if (position < count) napi_get_typedarray_info(env, values[position], &type, nullptr, nullptr, nullptr, nullptr);
     if (type == napi_uint16_array) return {nullptr, halves(length)};
     return {floats(length), nullptr};
   }
-  int32_t *ints(int64_t length) { return (int32_t *)array(napi_int32_array, length, "Int32Array"); }
-  float *optionalFloats(int64_t length) { return skipNull() ? nullptr : floats(length); }
-  int32_t *optionalInts(int64_t length) { return skipNull() ? nullptr : ints(length); }
+  int32_t *ints(Length length) { return (int32_t *)array(napi_int32_array, length, "Int32Array"); }
+  float *optionalFloats(Length length) { return skipNull() ? nullptr : floats(length); }
+  int32_t *optionalInts(Length length) { return skipNull() ? nullptr : ints(length); }
   // A JavaScript list of numbers.
   std::vector<int64_t> integers(int64_t length) {
-    std::vector<int64_t> result(length);
-    elements(length, [&](int64_t i, napi_value value) {
-      double x = 0;
-      if (napi_get_value_double(env, value, &x) != napi_ok) fail("a list of numbers");
-      result[i] = (int64_t)x;
+    std::vector<int64_t> result;
+    elements(length, [&](int64_t, napi_value value) {
+      double x = -1;
+      napi_get_value_double(env, value, &x);
+      if (!isSize(x)) fail("a list of whole numbers from 0 to 2^40");
+      result.push_back((int64_t)x);
     });
     return result;
   }
@@ -121,14 +150,17 @@ class Arguments {
   template <class F>
   void elements(int64_t length, F &&visit) {
     napi_value list = take();
+    uint32_t actual = 0;
+    if (napi_get_array_length(env, list, &actual) != napi_ok) fail("a list");
+    if (actual < length) tooShort(actual, length);
     for (int64_t i = 0; i < length; i++) {
       napi_value value;
       if (napi_get_element(env, list, (uint32_t)i, &value) != napi_ok) fail("a list");
       visit(i, value);
     }
   }
-  void *array(napi_typedarray_type expected, int64_t length, const char *name) {
-    return array(take(), expected, length, name);
+  void *array(napi_typedarray_type expected, Length length, const char *name) {
+    return array(take(), expected, length.elements, name);
   }
   void *array(napi_value value, napi_typedarray_type expected, int64_t length, const char *name) {
     napi_typedarray_type type;
@@ -138,11 +170,13 @@ class Arguments {
         type != expected) {
       fail(name);
     }
-    if ((int64_t)actual < length) {
-      throw Error{"argument " + std::to_string(position - 1) + " is too short, got " + std::to_string(actual) +
-                  " elements, expected " + std::to_string(length)};
-    }
+    if ((int64_t)actual < length) tooShort((int64_t)actual, length);
     return data;
+  }
+  static bool isSize(double x) { return x >= 0 && x <= (double)MOST && x == (double)(int64_t)x; }
+  [[noreturn]] void tooShort(int64_t actual, int64_t length) {
+    throw Error{"argument " + std::to_string(position - 1) + " is too short, got " + std::to_string(actual) +
+                " elements, expected " + std::to_string(length)};
   }
   [[noreturn]] void fail(const char *expected) {
     throw Error{"argument " + std::to_string(position - 1) + " is not " + expected};
@@ -183,15 +217,17 @@ napi_value gemm(napi_env, Arguments &in) {
   g.transposeA = in.boolean();
   g.transposeB = in.boolean();
   // A shared operand is one matrix for the whole batch.
-  int64_t strideA = in.boolean() ? 0 : g.M * g.K, strideB = in.boolean() ? 0 : g.K * g.N;
+  const bool sharesA = in.boolean(), sharesB = in.boolean();
   g.bfloat16 = in.boolean();
   g.lda = g.transposeA ? g.M : g.K;
   g.ldb = g.transposeB ? g.K : g.N;
   g.ldc = g.N;
-  g.a = in.floats(strideA ? batch * strideA : g.M * g.K);
-  g.b = in.matrix(strideB ? batch * strideB : g.K * g.N);
-  g.plus = in.optionalFloats(batch * g.M * g.N);
-  g.c = in.floats(batch * g.M * g.N);
+  g.a = in.floats({sharesA ? 1 : batch, g.M, g.K});
+  g.b = in.matrix({sharesB ? 1 : batch, g.K, g.N});
+  g.plus = in.optionalFloats({batch, g.M, g.N});
+  g.c = in.floats({batch, g.M, g.N});
+  if (g.M == 0 || g.N == 0) return nullptr;
+  const int64_t strideA = sharesA ? 0 : g.M * g.K, strideB = sharesB ? 0 : g.K * g.N;
   for (int64_t i = 0; i < batch; i++) {
     kernels->gemm(g);
     g.a += strideA;
@@ -200,6 +236,10 @@ napi_value gemm(napi_env, Arguments &in) {
     if (g.plus) g.plus += g.M * g.N;
   }
   return nullptr;
+}
+
+void requireHeads(int64_t H, int64_t G) {
+  require(H > 0 && G > 0 && H % G == 0, "query heads cannot share the key-value heads evenly");
 }
 
 meap::Attention attentionArguments(Arguments &in) {
@@ -211,30 +251,40 @@ meap::Attention attentionArguments(Arguments &in) {
   a.G = in.integer();
   a.D = in.integer();
   a.window = in.integer();
-  require(a.G > 0 && a.H % a.G == 0, "query heads cannot share the key-value heads evenly");
+  requireHeads(a.H, a.G);
+  require(a.S >= a.T, "attention: fewer keys than queries");
   a.scale = (float)in.number();
-  a.q = in.floats(a.B * a.T * a.H * a.D);
-  a.k = in.floats(a.B * a.S * a.G * a.D);
-  a.v = in.floats(a.B * a.S * a.G * a.D);
-  a.segmentIds = in.optionalInts(a.B * a.T);
-  a.prefixIds = in.optionalInts(a.B * a.T);
-  a.out = in.floats(a.B * a.T * a.H * a.D);
-  a.logSumExp = in.floats(a.B * a.H * a.T);
+  const Length queries{a.B, a.T, a.H, a.D}, keys{a.B, a.S, a.G, a.D};
+  a.q = in.floats(queries);
+  a.k = in.floats(keys);
+  a.v = in.floats(keys);
+  a.segmentIds = in.optionalInts({a.B, a.T});
+  a.prefixIds = in.optionalInts({a.B, a.T});
+  require(!a.segmentIds || a.S == a.T, "attention: segments need as many keys as queries");
+  require(!a.prefixIds || a.segmentIds, "attention: prefixes without segments");
+  a.out = in.floats(queries);
+  a.logSumExp = in.floats({a.B, a.H, a.T});
   return a;
 }
 
+bool isEmpty(const meap::Attention &a) { return a.B == 0 || a.T == 0 || a.D == 0; }
+
 napi_value attention(napi_env, Arguments &in) {
-  kernels->attention(attentionArguments(in));
+  const meap::Attention a = attentionArguments(in);
+  if (!isEmpty(a)) kernels->attention(a);
   return nullptr;
 }
 
 napi_value attentionGrad(napi_env, Arguments &in) {
   meap::Attention a = attentionArguments(in);
-  a.dOut = in.floats(a.B * a.T * a.H * a.D);
-  a.dq = in.floats(a.B * a.T * a.H * a.D);
-  a.dk = in.floats(a.B * a.S * a.G * a.D);
-  a.dv = in.floats(a.B * a.S * a.G * a.D);
-  kernels->attentionGrad(a);
+  const Length queries{a.B, a.T, a.H, a.D}, keys{a.B, a.S, a.G, a.D};
+  a.dOut = in.floats(queries);
+  a.dq = in.floats(queries);
+  a.dk = in.floats(keys);
+  a.dv = in.floats(keys);
+  Length{a.B, a.S, a.H, a.D};  // what each query head writes before its group's are summed
+  if (!isEmpty(a)) kernels->attentionGrad(a);
+  else for (float *gradient : {a.dk, a.dv}) std::fill_n(gradient, keys.elements, 0.0f);
   return nullptr;
 }
 
@@ -246,19 +296,20 @@ napi_value cachedAttention(napi_env, Arguments &in) {
   a.G = in.integer();
   a.D = in.integer();
   a.window = in.integer();
-  require(a.G > 0 && a.H % a.G == 0, "query heads cannot share the key-value heads evenly");
+  requireHeads(a.H, a.G);
   a.scale = (float)in.number();
-  a.q = in.floats(a.B * a.T * a.H * a.D);
-  a.k = in.floats(a.B * a.T * a.G * a.D);
-  a.v = in.floats(a.B * a.T * a.G * a.D);
-  std::vector<int64_t> lengths = in.integers(a.B), sizes(a.B);
-  for (int64_t b = 0; b < a.B; b++) sizes[b] = (lengths[b] + a.T) * a.G * a.D;
+  const Length queries{a.B, a.T, a.H, a.D}, keysNow{a.B, a.T, a.G, a.D};
+  a.q = in.floats(queries);
+  a.k = in.floats(keysNow);
+  a.v = in.floats(keysNow);
+  std::vector<int64_t> lengths = in.integers(a.B), sizes(lengths.size());
+  for (int64_t b = 0; b < a.B; b++) sizes[b] = Length{lengths[b] + a.T, a.G, a.D}.elements;
   std::vector<float *> keys = in.floatArrays(sizes), values = in.floatArrays(sizes);
   a.lengths = lengths.data();
   a.keys = keys.data();
   a.values = values.data();
-  a.out = in.floats(a.B * a.T * a.H * a.D);
-  kernels->cachedAttention(a);
+  a.out = in.floats(queries);
+  if (queries.elements > 0) kernels->cachedAttention(a);
   return nullptr;
 }
 
@@ -277,44 +328,49 @@ napi_value crossEntropy(napi_env, Arguments &in) {
   o.V = in.integer();
   o.C = in.integer();
   o.bfloat16 = in.boolean();
-  o.x = in.floats(o.N * o.C);
-  o.weight = in.matrix(o.V * o.C);
+  require(o.C > 0, "linearCrossEntropy: rows without elements");
+  o.x = in.floats({o.N, o.C});
+  o.weight = in.matrix({o.V, o.C});
   o.targets = in.ints(o.N);
   o.mask = in.optionalFloats(o.N);
   o.losses = in.floats(o.N);
   o.greedyIds = in.optionalInts(o.N);
-  o.dx = in.optionalFloats(o.N * o.C);
-  o.dWeight = in.optionalFloats(o.V * o.C);
+  o.dx = in.optionalFloats({o.N, o.C});
+  o.dWeight = in.optionalFloats({o.V, o.C});
   requireIds("linearCrossEntropy", o.targets, o.N, o.V);
-  kernels->crossEntropy(o);
+  if (o.N > 0) kernels->crossEntropy(o);
+  else if (o.dWeight) std::fill_n(o.dWeight, o.V * o.C, 0.0f);
   return nullptr;
 }
 
 napi_value rmsNorm(napi_env, Arguments &in) {
   int64_t rows = in.integer(), C = in.integer();
   float epsilon = (float)in.number();
-  const float *x = in.floats(rows * C), *w = in.floats(C);
-  kernels->rmsNorm(x, w, in.floats(rows * C), rows, C, epsilon);
+  const float *x = in.floats({rows, C}), *w = in.floats(C);
+  float *y = in.floats({rows, C});
+  if (C > 0) kernels->rmsNorm(x, w, y, rows, C, epsilon);
   return nullptr;
 }
 
 napi_value rmsNormGrad(napi_env, Arguments &in) {
   int64_t rows = in.integer(), C = in.integer();
   float epsilon = (float)in.number();
-  const float *dy = in.floats(rows * C), *x = in.floats(rows * C), *w = in.floats(C);
-  const float *plus = in.optionalFloats(rows * C);
-  float *dx = in.floats(rows * C);
-  kernels->rmsNormGrad(dy, x, w, plus, dx, in.floats(C), rows, C, epsilon);
+  const float *dy = in.floats({rows, C}), *x = in.floats({rows, C}), *w = in.floats(C);
+  const float *plus = in.optionalFloats({rows, C});
+  float *dx = in.floats({rows, C}), *dw = in.floats(C);
+  if (C > 0) kernels->rmsNormGrad(dy, x, w, plus, dx, dw, rows, C, epsilon);
   return nullptr;
 }
 
 napi_value rotary(napi_env, Arguments &in) {
   int64_t B = in.integer(), T = in.integer(), H = in.integer(), D = in.integer(), tableBatch = in.integer();
   require(tableBatch == 1 || tableBatch == B, "rotary: one table, or one for each row");
+  require(D % 2 == 0, "rotary: elements of a head come in pairs");
   float sign = in.boolean() ? -1.0f : 1.0f;
-  const float *x = in.floats(B * T * H * D), *cos = in.floats(tableBatch * T * D / 2);
-  const float *sin = in.floats(tableBatch * T * D / 2);
-  kernels->rotary(x, cos, sin, in.floats(B * T * H * D), B, T, H, D, tableBatch, sign);
+  const Length rows{B, T, H, D}, table{tableBatch, T, D / 2};
+  const float *x = in.floats(rows), *cos = in.floats(table), *sin = in.floats(table);
+  float *y = in.floats(rows);
+  if (rows.elements > 0) kernels->rotary(x, cos, sin, y, B, T, H, D, tableBatch, sign);
   return nullptr;
 }
 
@@ -335,27 +391,31 @@ napi_value swiGluGrad(napi_env, Arguments &in) {
 
 napi_value dropout(napi_env, Arguments &in) {
   int64_t rows = in.integer(), n = in.integer(), dropBelow = in.integer();
-  const int32_t *keys = in.ints(2 * rows);
-  const float *x = in.floats(rows * n);
-  kernels->dropout(x, keys, in.floats(rows * n), rows, n, (int32_t)dropBelow);
+  require(dropBelow < 65536, "dropout: a threshold of 16 bits");
+  const int32_t *keys = in.ints({rows, 2});
+  const float *x = in.floats({rows, n});
+  float *y = in.floats({rows, n});
+  kernels->dropout(x, keys, y, rows, n, (int32_t)dropBelow);
   return nullptr;
 }
 
 napi_value embedding(napi_env, Arguments &in) {
   int64_t n = in.integer(), V = in.integer(), C = in.integer();
   const int32_t *ids = in.ints(n);
-  const meap::Matrix table = in.matrix(V * C);
+  const meap::Matrix table = in.matrix({V, C});
   requireIds("embedding", ids, n, V);
-  kernels->embedding(ids, table, in.floats(n * C), n, C);
+  kernels->embedding(ids, table, in.floats({n, C}), n, C);
   return nullptr;
 }
 
 napi_value embeddingGrad(napi_env, Arguments &in) {
   int64_t n = in.integer(), V = in.integer(), C = in.integer();
-  const float *dy = in.floats(n * C);
+  require(n <= INT32_MAX, "embedding: more tokens than a gradient can sort");
+  const float *dy = in.floats({n, C});
   const int32_t *ids = in.ints(n);
   requireIds("embedding", ids, n, V);
-  kernels->embeddingGrad(dy, ids, in.floats(V * C), n, V, C);
+  float *dTable = in.floats({V, C});
+  if (C > 0) kernels->embeddingGrad(dy, ids, dTable, n, V, C);
   return nullptr;
 }
 
@@ -461,7 +521,9 @@ napi_value setInstructionSet(napi_env, Arguments &in) {
 napi_value numThreads(napi_env env, Arguments &) { return numberValue(env, meap::threadCount()); }
 
 napi_value setNumThreads(napi_env, Arguments &in) {
-  meap::setThreadCount((int)in.integer());
+  const int64_t threads = in.integer();
+  require(threads >= 1 && threads <= 1024, "a number of threads outside 1 to 1024");
+  meap::setThreadCount((int)threads);
   return nullptr;
 }
 

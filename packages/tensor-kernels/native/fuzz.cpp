@@ -1,8 +1,9 @@
 // Calls every function of the addon with arguments that libFuzzer makes up, under the address and undefined-behaviour
 // sanitizers: addon.cpp runs unchanged on an imitation of the few Node-API calls it makes. fuzz.mjs builds it.
 //
-// Numbers are what ops.ts lets through (whole, small, heads that divide); kinds, counts and lengths of arguments are
-// anything. Arrays are heap blocks of exactly their length, so that the sanitizer sees one element too far.
+// Numbers are small, as often as not ones that belong together as ops.ts makes sure of, or huge powers of two, whose
+// products wrap around to small ones; kinds, counts and lengths of arguments are anything. Arrays are heap blocks of
+// exactly their length, so that the sanitizer sees one element too far.
 #include <fuzzer/FuzzedDataProvider.h>
 #include <node_api.h>
 
@@ -83,6 +84,11 @@ napi_status napi_get_typedarray_info(napi_env, napi_value value, napi_typedarray
   if (data) *data = of(value)->data.get();
   return napi_ok;
 }
+napi_status napi_get_array_length(napi_env, napi_value value, uint32_t *into) {
+  if (of(value)->kind != Value::List) return napi_array_expected;
+  *into = (uint32_t)of(value)->list.size();
+  return napi_ok;
+}
 napi_status napi_get_element(napi_env, napi_value value, uint32_t i, napi_value *into) {
   if (of(value)->kind != Value::List) return napi_object_expected;
   *into = (napi_value)(i < of(value)->list.size() ? of(value)->list[i] : add({}));
@@ -121,7 +127,7 @@ napi_status napi_set_element(napi_env, napi_value list, uint32_t, napi_value val
 }
 napi_status napi_create_external_arraybuffer(napi_env env, void *data, size_t bytes, napi_finalize release, void *hint,
                                              napi_value *into) {
-  memset(data, 1, bytes);
+  if (bytes > 0) ((char *)data)[0] = ((char *)data)[bytes - 1] = 1;
   release(env, data, hint);
   return napi_create_array(env, into);
 }
@@ -148,16 +154,24 @@ const std::vector<std::pair<const char *, const char *>> SIGNATURES = {
     {"scale", "nn--"}, {"setNumThreads", "n"}, {"allocate", "n"}, {"setInstructionSet", "-"}, {"numThreads", ""},
 };
 
-// What the TypeScript that calls the addon makes sure of.
+// What the TypeScript that calls the addon makes sure of; the addon checks it too.
 void keepContract(const std::string &name, std::vector<double> &n) {
   if (name == "attention" || name == "attentionGrad") {
     n[4] = 1 + (int)n[4] % 3, n[3] = n[4] * (1 + (int)n[3] % 3), n[2] = n[1];
     n[5] = 1 + n[5];
   }
   if (name == "cachedAttention") n[3] = 1 + (int)n[3] % 3, n[2] = n[3] * (1 + (int)n[2] % 3), n[4] = 1 + n[4];
-  if (name == "crossEntropy") n[1]++;
+  if (name == "crossEntropy") n[1]++, n[2]++;
   if (name == "rotary") n[3] = 2 * n[3], n[4] = (int)n[4] % 2 ? n[0] : 1;
   if (name == "setNumThreads") n[0] = 1 + (int)n[0] % 4;
+}
+
+// Each is a size the addon takes, 2^40 and 2^40 + 1 at its limit; two or more of them pass 2^64 as a product.
+double anySize(FuzzedDataProvider &data, bool isHuge) {
+  if (isHuge && data.ConsumeBool()) {
+    return (double)(((int64_t)1 << data.ConsumeIntegralInRange(15, 40)) + data.ConsumeIntegralInRange(-1, 1));
+  }
+  return data.ConsumeIntegralInRange(0, data.ConsumeBool() ? 4 : 37);
 }
 
 Value *anyValue(FuzzedDataProvider &data) {
@@ -214,10 +228,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   values.clear();
   arguments.clear();
   std::vector<double> numbers;
+  const bool isHuge = data.ConsumeBool();
   for (const char *kind = signature; *kind; kind++) {
-    if (*kind == 'n') numbers.push_back(data.ConsumeIntegralInRange(0, data.ConsumeBool() ? 4 : 37));
+    if (*kind == 'n') numbers.push_back(anySize(data, isHuge));
   }
-  keepContract(name, numbers);
+  if (!isHuge && (name == "setNumThreads" || data.ConsumeBool())) keepContract(name, numbers);
   size_t next = 0;
   for (const char *kind = signature; *kind; kind++) {
     Value value;
@@ -225,9 +240,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
     else if (*kind == 'b') value.kind = Value::Boolean, value.number = data.ConsumeBool();
     else if (*kind == 'L' || *kind == 'A') {
       value.kind = Value::List;
-      for (int i = 0; i < (int)numbers[0]; i++) {
+      for (int i = 0; i < std::min(numbers[0], 37.0); i++) {
         Value element;
-        if (*kind == 'L') element.kind = Value::Number, element.number = data.ConsumeIntegralInRange(0, 9);
+        if (*kind == 'L') element.kind = Value::Number, element.number = anySize(data, isHuge) - isHuge;
         else resize(element, napi_float32_array, 0, 1);
         value.list.push_back(add(std::move(element)));
       }

@@ -42,6 +42,8 @@ try {
     ];
     const { status, stderr } = spawnSync(program, [...options, corpus], {
       cwd: work,
+      // A buffer too large for this machine is an error the addon must report.
+      env: { ...process.env, ASAN_OPTIONS: 'allocator_may_return_null=1:max_allocation_size_mb=1024' },
       encoding: 'utf8',
       maxBuffer: 2 ** 28,
     });
