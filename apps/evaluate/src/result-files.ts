@@ -3,8 +3,9 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TaskResult } from '@meap/evals';
 import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
+import { makeDirectory } from '@meap/safetensors';
 import type { BackendDescription } from '@meap/tensor-kernels';
-import { makeDirectory, writeEnvironment } from '@meap/trainer';
+import { writeEnvironment } from '@meap/trainer';
 import type { EvaluationResults } from './run.ts';
 
 /** Written last: a folder that has it holds a finished evaluation. */

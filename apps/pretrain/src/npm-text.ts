@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { makeDirectory } from '@meap/trainer';
+import { makeDirectory } from '@meap/safetensors';
 
 /** Texts that npm packages carry, so that a first run downloads nothing but packages. */
 export const npmTextNames = ['moby-dick', 'sotu'] as const;

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { makeDirectory } from '@meap/safetensors';
 import {
   addMaskToken,
   DatasetError,
@@ -21,7 +22,6 @@ import {
   TokenizerError,
   trainBpeTokenizer,
 } from '@meap/token-dataset';
-import { makeDirectory } from '@meap/trainer';
 import { writeNpmText } from './npm-text.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -111,6 +112,13 @@ describe('saveLlama and loadLlama', () => {
     expect((await readdir(directory)).filter((file) => file.includes('safetensors'))).toEqual([]);
     model.dispose();
   });
+});
+
+test.skipIf(!existsSync('/proc/self'))('saving where no folder can be made is an error', async () => {
+  const model = await loadLlama(fixture);
+  await expect(saveLlama('/proc/meap/model', model)).rejects.toThrow(
+    /^\/proc\/meap\/model: cannot be written: ENOENT/,
+  );
 });
 
 describe('loadLlama refuses', () => {

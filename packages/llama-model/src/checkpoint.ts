@@ -1,7 +1,8 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   fromFloat32,
+  makeDirectory,
   openSafetensors,
   type SafetensorsReader,
   toFloat32,
@@ -131,7 +132,7 @@ export async function saveLlama(
     'generation_config.json': { _from_model_config: true, bos_token_id, eos_token_id, pad_token_id },
   };
   try {
-    await mkdir(directory, { recursive: true });
+    makeDirectory(directory);
     for (const [name, content] of Object.entries(files)) {
       await writeFile(join(directory, name), `${JSON.stringify(content, null, 2)}\n`);
     }

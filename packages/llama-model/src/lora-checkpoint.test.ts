@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -66,6 +67,13 @@ test('a model without an adapter has none to save, and a directory that cannot b
   addLora(model, { rank: 1, seed: 0 });
   await writeFile(join(directory, 'file'), '');
   await expect(saveLora(join(directory, 'file', 'x'), model)).rejects.toThrow(AdapterError);
+});
+
+test.skipIf(!existsSync('/proc/self'))('saving where no folder can be made is an error', async () => {
+  addLora(model, { rank: 1, seed: 0 });
+  await expect(saveLora('/proc/meap/adapter', model)).rejects.toThrow(
+    /^\/proc\/meap\/adapter: cannot be written: ENOENT/,
+  );
 });
 
 test('an adapter that diverged is not saved', async () => {

@@ -1,7 +1,7 @@
 /** Adapters in the files of PEFT: adapter_config.json and adapter_model.safetensors. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fromFloat32, openSafetensors, toFloat32, writeSafetensors } from '@meap/safetensors';
+import { fromFloat32, makeDirectory, openSafetensors, toFloat32, writeSafetensors } from '@meap/safetensors';
 import type * as tf from '@tensorflow/tfjs';
 import { requireFinite } from './checkpoint.ts';
 import type { LlamaConfig } from './config.ts';
@@ -66,7 +66,7 @@ export async function saveLora(
     layers_to_transform: null,
   };
   try {
-    await mkdir(directory, { recursive: true });
+    makeDirectory(directory);
     await writeFile(join(directory, CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
   } catch (cause) {
     throw new AdapterError(`${directory}: cannot be written: ${(cause as Error).message}`, { cause });

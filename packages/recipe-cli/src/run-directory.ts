@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { latestCheckpoint, listCheckpoints, makeDirectory } from '@meap/trainer';
+import { makeDirectory } from '@meap/safetensors';
+import { latestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { parse } from 'yaml';
 import { RunError, reasonOf } from './errors.ts';
 import { configToYaml } from './parse-config.ts';

@@ -1,3 +1,4 @@
+export { makeDirectory, syncDirectory } from './directory.ts';
 export type { Dtype } from './dtype.ts';
 export { SafetensorsError } from './error.ts';
 export { parseSafetensors } from './parse.ts';

@@ -59,13 +59,3 @@ export class PendingFile {
     await rm(this.#name, { force: true }).catch(() => {});
   }
 }
-
-/** Makes renames in a folder durable. */
-export async function syncFolder(path: string): Promise<void> {
-  // Windows cannot open a folder, and makes renames durable by itself.
-  if (process.platform === 'win32') return;
-  await attempt('sync', path, async () => {
-    const handle = await open(path, 'r');
-    await handle.sync().finally(() => handle.close());
-  });
-}

@@ -1,9 +1,10 @@
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { makeDirectory, syncDirectory } from './directory.ts';
 import { countBytes, DTYPE_BYTES, type Dtype, isDtype } from './dtype.ts';
 import { attempt, SafetensorsError, show } from './error.ts';
 import { LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from './header.ts';
-import { PendingFile, syncFolder } from './pending-file.ts';
+import { PendingFile } from './pending-file.ts';
 import { INDEX_FILE, SINGLE_FILE } from './reader.ts';
 import { checkData } from './tensor.ts';
 
@@ -52,7 +53,7 @@ export async function writeSafetensors(
 ): Promise<void> {
   const file = await writePending(path, checkTensors(path, tensors), metadata);
   await publishAll([file]);
-  await syncFolder(dirname(path));
+  await attempt('sync', dirname(path), () => syncDirectory(dirname(path)));
 }
 
 /**
@@ -80,7 +81,7 @@ export async function writeShardedSafetensors(
   const shards = planShards(checkTensors(directory, tensors), maxShardBytes);
   const names = shards.map((_, i) => shardName(i, shards.length));
   const contents = new Map(names.map((name, i) => [name, shards[i]]));
-  await attempt('create', directory, () => mkdir(directory, { recursive: true }));
+  await attempt('create', directory, async () => makeDirectory(directory));
   const files: PendingFile[] = [];
   try {
     for (const [name, shard] of contents)
@@ -98,7 +99,7 @@ export async function writeShardedSafetensors(
   }
   await publishAll(files);
   await removeModelFiles(directory, (name) => isModelFile(name) && !names.includes(name));
-  await syncFolder(directory);
+  await attempt('sync', directory, () => syncDirectory(directory));
   return names;
 }
 

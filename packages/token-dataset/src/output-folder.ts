@@ -1,30 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { guard } from './shard.ts';
 
 /** Folders being filled by this very process; its id alone would also match a killed predecessor in a container. */
 const active = new Set<string>();
-
-/**
- * Makes a folder and those above it.
- *
- * One by one: Node 20's own way of it never returns where the system lets none be made, as below `/proc`.
- */
-export function makeFolder(path: string): void {
-  const missing: string[] = [];
-  for (let at = resolve(path); !existsSync(at) && dirname(at) !== at; at = dirname(at)) missing.unshift(at);
-  for (const folder of missing) {
-    try {
-      mkdirSync(folder);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
-  }
-  // Fails where a file has that name.
-  mkdirSync(path, { recursive: true });
-}
 
 /** A new hidden folder to work in, inside `directory`. */
 export function openTemporary(directory: string): string {

@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { makeDirectory } from '@meap/safetensors';
 import { openTokenDataset } from './dataset.ts';
 import { rethrow } from './documents.ts';
 import type { EncodeSettings } from './encode.ts';
@@ -19,7 +20,6 @@ import { type Manifest, readManifest, type ShardRecord, syncDirectory, writeMani
 import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
 import {
   closeTemporary,
-  makeFolder,
   openTemporary,
   putInPlace,
   removeOtherDatasets,
@@ -137,7 +137,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
   const found = await inspect(directory, fingerprint, signal);
   if (found.whole) return summaryOf(directory, found.whole, true);
 
-  guard(directory, () => makeFolder(directory));
+  guard(directory, () => makeDirectory(directory));
   removeStale(directory);
   const temporary = openTemporary(directory);
   try {

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -85,6 +85,13 @@ test('a mask token gets the first id after the vocabulary, decodes, and is saved
   // A token that is there already is used as it is.
   expect(addMaskToken(tinyTokenizer).maskTokenId).toBe(500);
 });
+
+test.skipIf(!existsSync('/proc/self'))(
+  'saving where no folder can be made is an error, no endless loop',
+  () => {
+    expect(() => tinyTokenizer.save('/proc/meap/saved')).toThrow(/ENOENT/);
+  },
+);
 
 test('what is not a tokenizer is named', () => {
   const folder = temporaryFolder();

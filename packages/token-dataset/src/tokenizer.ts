@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeDirectory } from '@meap/safetensors';
 import { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { reasonOf, TokenizerError } from './errors.ts';
 
@@ -92,7 +93,7 @@ export class Tokenizer {
    * which `transformers` then loads.
    */
   save(directory: string): void {
-    mkdirSync(directory, { recursive: true });
+    makeDirectory(directory);
     const specialTokens = Object.entries(this.config).filter(
       ([key, value]) => key.endsWith('_token') && value,
     );

@@ -1,26 +1,8 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, mkdirSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
-
-/**
- * Makes a directory and those above it, as far as they are not there; throws the system's error.
- *
- * One by one: Node 20's own way of it never returns where the system lets none be made, as below `/proc`.
- */
-export function makeDirectory(path: string): void {
-  const missing: string[] = [];
-  for (let at = resolve(path); !existsSync(at) && dirname(at) !== at; at = dirname(at)) missing.unshift(at);
-  for (const directory of missing) {
-    try {
-      mkdirSync(directory);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
-  }
-  // Fails where a file has that name.
-  mkdirSync(path, { recursive: true });
-}
+import { join } from 'node:path';
+import { syncDirectory } from '@meap/safetensors';
 
 /** Paths of all files below a directory, relative to it, with `/`, sorted. */
 export async function listFiles(directory: string, prefix = ''): Promise<string[]> {
@@ -43,17 +25,6 @@ export async function fileSha256(path: string): Promise<string> {
 /** Waits until a file's bytes are on the disk. */
 export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, 'r+');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Waits until a directory's entries are on the disk; Windows has no such call and needs none. */
-export async function syncDirectory(path: string): Promise<void> {
-  if (process.platform === 'win32') return;
-  const handle = await open(path, 'r');
   try {
     await handle.sync();
   } finally {

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { renameSync, writeFileSync } from 'node:fs';
 import { arch, cpus, hostname, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { makeDirectory } from './durable.ts';
+import { makeDirectory } from '@meap/safetensors';
 import type { Json } from './types.ts';
 
 /** What a run ran on, as far as Node can tell; `git` is null outside a repository. */

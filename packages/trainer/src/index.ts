@@ -1,7 +1,6 @@
 export { type FoundCheckpoint, latestCheckpoint, openCheckpoint } from './checkpoint.ts';
 export type { SaveModel, TensorWriter } from './checkpoint-saver.ts';
 export type { ZeroStage } from './data-parallel.ts';
-export { makeDirectory } from './durable.ts';
 export { describeEnvironment, type Environment, writeEnvironment } from './environment.ts';
 export {
   CheckpointError,

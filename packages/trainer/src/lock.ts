@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { constants, copyFileSync, linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { makeDirectory } from './durable.ts';
+import { makeDirectory } from '@meap/safetensors';
 import { RunLockedError, TrainerError } from './errors.ts';
 
 interface Holder {

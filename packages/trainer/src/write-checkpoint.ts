@@ -11,8 +11,13 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type WritableTensor, writeSafetensors, writeShardedSafetensors } from '@meap/safetensors';
-import { fileSha256, listFiles, syncDirectory, syncFile, syncTree } from './durable.ts';
+import {
+  syncDirectory,
+  type WritableTensor,
+  writeSafetensors,
+  writeShardedSafetensors,
+} from '@meap/safetensors';
+import { fileSha256, listFiles, syncFile, syncTree } from './durable.ts';
 import { CheckpointError } from './errors.ts';
 import type { GuardState } from './guard.ts';
 import type { LossScaleState } from './loss-scale.ts';

@@ -1,7 +1,7 @@
 /** `meap-evaluate report DIR...`: results as a page. */
-import { mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { CommandIo } from '@meap/recipe-cli';
+import { makeDirectory } from '@meap/safetensors';
 import type { Command } from 'commander';
 import { readFolders } from './read-folders.ts';
 import { writeReport } from './report.ts';
@@ -22,7 +22,7 @@ export function addReportCommand(program: Command, io: CommandIo): void {
 /** Writes the page about some folders of results, and its folder; returns its path. */
 export function reportOn(folders: readonly string[], path: string): string {
   const input = readFolders(folders);
-  mkdirSync(dirname(path), { recursive: true });
+  makeDirectory(dirname(path));
   writeReport(input, path);
   return path;
 }

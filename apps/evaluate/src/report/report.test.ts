@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compareResults, type TaskResult } from '@meap/evals';
@@ -242,6 +242,10 @@ describe('writeReport', () => {
     expect(readdirSync(folder).sort()).toEqual(['figures', 'report.html']);
     expect(readdirSync(join(folder, 'figures')).sort()).toEqual(Object.keys(report.figures).sort());
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toBe(report.html);
+  });
+
+  it.skipIf(!existsSync('/proc/self'))('fails where no folder can be made', () => {
+    expect(() => writeReport(input, '/proc/meap/report.html')).toThrow(/ENOENT/);
   });
 
   it('keeps figures apart whose tasks are alike in letters that files may have', async () => {

@@ -1,7 +1,8 @@
 /** A report of evaluations: one HTML file, and every figure of it as SVG and CSV. */
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { RunError } from '@meap/recipe-cli';
+import { makeDirectory } from '@meap/safetensors';
 import { attentionSection } from './attention-section.ts';
 import { MAX_MODELS } from './colors.ts';
 import { type ComparedTask, compareModels, DIFFERENCE_NOTE } from './comparisons.ts';
@@ -30,7 +31,7 @@ export interface RenderedReport {
 export function writeReport(input: ReportInput, path: string): void {
   const { html, figures } = renderReport(input);
   const folder = join(dirname(path), 'figures');
-  if (Object.keys(figures).length > 0) mkdirSync(folder, { recursive: true });
+  if (Object.keys(figures).length > 0) makeDirectory(folder);
   for (const [name, content] of Object.entries(figures)) write(join(folder, name), content);
   write(path, html);
 }
