@@ -4,15 +4,13 @@
  * MEAP_FAULT_RUNS (6 unless given) is how often one is killed at a random point: MEAP_FAULT_RUNS=100 npx vitest run
  * packages/trainer/src/faults --project slow
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
 import {
   chmodSync,
   chownSync,
   closeSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -21,72 +19,25 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { listCheckpoints, openCheckpoint } from './index.ts';
-
-interface Event {
-  type: string;
-  step?: number;
-  message?: string;
-  [key: string]: unknown;
-}
-interface ChildOptions {
-  every?: number;
-  nanAt?: number;
-  demandAt?: number;
-  hoardAt?: number;
-  clockShift?: number;
-  pauseAt?: number[];
-}
-interface Surroundings {
-  uid?: number;
-  nodeOptions?: string[];
-}
+import {
+  directory,
+  expectExactResume,
+  expectWhole,
+  follow,
+  nextDirectory,
+  prepareRuns,
+  root,
+  STEPS,
+  type Surroundings,
+  script,
+  start,
+} from './testing.ts';
 
 const RUNS = Number(process.env.MEAP_FAULT_RUNS ?? 6);
-const STEPS = 40;
-const root = mkdtempSync(join(tmpdir(), 'meap-faults-'));
-const script = fileURLToPath(new URL('../fixtures/child.mjs', import.meta.url));
-let directory: string;
-let whole: Record<string, string>;
-let count = 0;
-
-beforeAll(async () => {
-  await finish(join(root, 'whole'));
-  whole = outcome(join(root, 'whole'));
-});
-beforeEach(() => {
-  directory = join(root, String(count++));
-});
-afterAll(() => rmSync(root, { recursive: true }));
-
-function start(options: ChildOptions = {}, { uid, nodeOptions = [] }: Surroundings = {}, where = directory) {
-  const args = [...nodeOptions, script, where, JSON.stringify({ steps: STEPS, every: 1, ...options })];
-  return spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'pipe'], uid });
-}
-
-/** Calls back for each event until the process ends; returns all of them and how it ended. */
-async function follow(child: ChildProcess, onEvent: (event: Event) => void = () => {}) {
-  const events: Event[] = [];
-  let stderr = '';
-  child.stderr!.on('data', (chunk) => {
-    stderr += chunk;
-  });
-  const closed = once(child, 'close');
-  for await (const line of createInterface({ input: child.stdout! })) {
-    // A killed process leaves its last line torn.
-    if (!line.endsWith('}')) continue;
-    events.push(JSON.parse(line));
-    onEvent(events.at(-1)!);
-  }
-  const [code, signal] = await closed;
-  const warnings = events.flatMap(({ type, message }) => (type === 'warning' ? [message!] : []));
-  return { events, warnings, code: code as number | null, signal: signal as string | null, stderr };
-}
+prepareRuns();
 
 /** Does something before some steps, with the process waiting. */
 async function interfere(actions: Record<number, () => void>, surroundings: Surroundings = {}) {
@@ -96,30 +47,6 @@ async function interfere(actions: Record<number, () => void>, surroundings: Surr
     actions[before as number]();
     child.stdin!.write('\n');
   });
-}
-
-async function finish(where = directory, surroundings: Surroundings = {}): Promise<Event[]> {
-  const { events, code, stderr } = await follow(start({}, surroundings, where));
-  expect(code, stderr).toBe(0);
-  expect(events.at(-1)).toMatchObject({ type: 'result', status: 'finished' });
-  return events;
-}
-
-/** What must be equal between two runs: last checkpoint and logs, but for what the clock decides. */
-function outcome(where: string): Record<string, string> {
-  const files: Record<string, string> = {};
-  for (const name of readdirSync(where, { recursive: true, encoding: 'utf8' })) {
-    if (!/\.jsonl$|step-00000040.*\.(json|safetensors)$/.test(name)) continue;
-    files[name] = readFileSync(join(where, name), 'latin1').replaceAll(/"tokensPerSecond":[^,}]+/g, '');
-  }
-  return files;
-}
-
-/** Finishes the run without faults; it must end in the bytes of one that met none. */
-async function expectExactResume(surroundings: Surroundings = {}): Promise<Event[]> {
-  const events = await finish(directory, surroundings);
-  expect(outcome(directory)).toEqual(whole);
-  return events;
 }
 
 /** Numbers in [0, 1) from a seed, the same on every machine. */
@@ -155,7 +82,7 @@ describe('kill -9', () => {
       if (newest < STEPS) continue;
       finished++;
       await expectExactResume();
-      directory = join(root, String(count++));
+      nextDirectory();
     }
     await expectExactResume();
     console.log(`kill -9: ${killed} of ${RUNS} runs killed, ${finished + 1} brought to their end, all exact`);
@@ -194,7 +121,7 @@ describe.skipIf(!canMount)('a full disk (needs the right to mount one)', () => {
       expect(code, stderr).toBe(0);
       expect(warnings.length).toBeGreaterThan(0);
       for (const warning of warnings) expect(warning).toMatch(/ENOSPC[^\n]*$/);
-      expect(outcome(directory)).toEqual(whole);
+      expectWhole();
     } finally {
       unmount(directory);
     }
@@ -225,7 +152,7 @@ describe.skipIf(!canRun || process.platform === 'win32')('a directory', () => {
       );
     }
     expect(events.at(-1)).toMatchObject({ type: 'result', status: 'finished' });
-    expect(outcome(directory)).toEqual(whole);
+    expectWhole();
   });
 
   it('that may not be written at all is one line before anything is done', async () => {
@@ -253,7 +180,7 @@ describe.skipIf(!canRun || process.platform === 'win32')('a directory', () => {
     const checkpoints = join(directory, 'checkpoints');
     const { code, stderr } = await interfere({ 11: () => renameSync(checkpoints, `${directory}.moved`) });
     expect(code, stderr).toBe(0);
-    expect(outcome(directory)).toEqual(whole);
+    expectWhole();
   });
 
   it('below which none can be made is one line, and not an endless wait', async () => {
@@ -299,7 +226,7 @@ describe('a clock', () => {
   it('that jumps to and fro changes nothing', async () => {
     const { code, stderr } = await follow(start({ clockShift: 24 }));
     expect(code, stderr).toBe(0);
-    expect(outcome(directory)).toEqual(whole);
+    expectWhole();
   });
 
   it('set back between two parts of a run leaves its event files in order', async () => {
