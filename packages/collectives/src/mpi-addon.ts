@@ -22,15 +22,22 @@ export interface MpiAddon {
   hold(on: boolean): void;
 }
 
+/** The binding to the launcher's MPI, where the machine has two; the only one otherwise, and under `srun`. */
+function addonPath({ OMPI_COMM_WORLD_SIZE, MPI_LOCALNRANKS } = process.env): string {
+  const pathOf = (name: string) => fileURLToPath(new URL(`../build/${name}.node`, import.meta.url));
+  const family = OMPI_COMM_WORLD_SIZE ? 'openmpi' : MPI_LOCALNRANKS ? 'mpich' : '';
+  const own = pathOf(`meap_mpi.${family}`);
+  return existsSync(own) ? own : pathOf('meap_mpi');
+}
+
 /** Loads the binding, building it first where MPI came after this package. */
 export function loadMpiAddon(): MpiAddon {
-  const path = fileURLToPath(new URL('../build/meap_mpi.node', import.meta.url));
-  if (!existsSync(path)) {
+  if (!existsSync(addonPath())) {
     const script = fileURLToPath(new URL('../native/build.mjs', import.meta.url));
     execFileSync(process.execPath, [script], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
   try {
-    return createRequire(import.meta.url)(path) as MpiAddon;
+    return createRequire(import.meta.url)(addonPath()) as MpiAddon;
   } catch (cause) {
     throw new CollectivesError(
       `collectives: launched as one of several ranks, but there is no MPI binding (${(cause as Error).message.split('\n')[0]}); ` +

@@ -3,11 +3,14 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Flags with which `mpirun` starts more ranks than there are cores, as root too; undefined where there is no MPI. */
-export function mpirunFlags(): string[] | undefined {
+/** What starts ranks where a test names no launcher; `MPIRUN=mpiexec.mpich` runs all tests on ranks with that. */
+const LAUNCHER = process.env.MPIRUN || 'mpirun';
+
+/** Flags with which a launcher starts more ranks than there are cores, as root too; undefined where it is not here. */
+export function mpirunFlags(launcher = LAUNCHER): string[] | undefined {
   try {
     execFileSync(process.env.MPICXX || 'mpicxx', ['-show'], { stdio: 'ignore' });
-    const version = execFileSync('mpirun', ['--version'], {
+    const version = execFileSync(launcher, ['--version'], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     });
@@ -35,9 +38,10 @@ export function startRanks(
   numRanks: number,
   args: readonly string[],
   env: NodeJS.ProcessEnv = {},
+  launcher = LAUNCHER,
 ): RunningRanks {
-  const command = [...(mpirunFlags() ?? []), '-n', String(numRanks), process.execPath, ...args];
-  const mpirun = spawn('mpirun', command, { env: { ...process.env, CI: '1', ...env } });
+  const command = [...(mpirunFlags(launcher) ?? []), '-n', String(numRanks), process.execPath, ...args];
+  const mpirun = spawn(launcher, command, { env: { ...process.env, CI: '1', ...env } });
   const output = { stdout: '', stderr: '' };
   mpirun.stdout.on('data', (chunk) => {
     output.stdout += chunk;
