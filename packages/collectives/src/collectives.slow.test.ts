@@ -11,9 +11,10 @@ const addon = fileURLToPath(new URL('../build/meap_mpi.node', import.meta.url));
 function launcher(): { command: string; flags: string[] } | undefined {
   if (!existsSync(addon)) return undefined;
   try {
-    const version = execFileSync('mpirun', ['--version'], { encoding: 'utf8' });
+    const command = process.env.MPIRUN || 'mpirun';
+    const version = execFileSync(command, ['--version'], { encoding: 'utf8' });
     return {
-      command: 'mpirun',
+      command,
       flags: /Open MPI/.test(version) ? ['--oversubscribe', '--allow-run-as-root'] : [],
     };
   } catch {
