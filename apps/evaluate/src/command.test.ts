@@ -127,6 +127,11 @@ describe('meap-evaluate run', () => {
     const bad = writeRows('piqa_a.jsonl', [rows(1)[0], { goal: 'x' }]);
     const malformed = await run('--tasks', 'piqa', '--set', `data.piqa=${bad}`);
     expect(malformed.stderr).toMatch(/piqa, row 1: field sol1 is wrong, got nothing, expected a text/);
+    const cut = join(folder, 'cut.jsonl');
+    writeFileSync(cut, `${JSON.stringify(rows(1)[0])}\n{"goal":\n`);
+    const notJson = await run('--tasks', 'piqa', '--set', `data.piqa=${cut}`);
+    expect(notJson.stderr).toMatch(/cut\.jsonl, line 2: .*; mend it, or take it out of the file$/m);
+    expect(notJson.stderr).not.toContain('onBadRecord');
     writeRows('piqa_b.jsonl', rows(1));
     const ambiguous = await run('--tasks', 'piqa', '--data', folder);
     expect(ambiguous.stderr).toMatch(/got 2 files that could be it \(piqa_a.jsonl, piqa_b.jsonl\)/);

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ConfigurationError } from '@meap/recipe-cli';
-import { readRecords } from '@meap/token-dataset';
+import { type BadRecordError, readRecords } from '@meap/token-dataset';
 import { glob } from 'tinyglobby';
 import type { EvaluateConfig } from './config.ts';
 import { DATA_SETS, type DataSet, type DataSetName } from './data-sets.ts';
@@ -48,7 +48,7 @@ export async function findOptionalData(
 /** Reads all records of some files. */
 export async function readRows(files: readonly string[]): Promise<Readonly<Record<string, unknown>>[]> {
   const rows: Readonly<Record<string, unknown>>[] = [];
-  for await (const { record } of readRecords({ files })) rows.push(record);
+  for await (const { record } of readRecords({ files, onBadRecord: refuse })) rows.push(record);
   return rows;
 }
 
@@ -59,7 +59,10 @@ export async function readTexts(files: readonly string[]): Promise<string[]> {
     const matches = pattern.includes('.txt') ? await glob(pattern, { absolute: true }) : [];
     for (const path of matches.sort()) texts.push(await readFile(path, 'utf8'));
     if (matches.length > 0) continue;
-    for await (const { record, file, unit, position } of readRecords({ files: pattern })) {
+    for await (const { record, file, unit, position } of readRecords({
+      files: pattern,
+      onBadRecord: refuse,
+    })) {
       if (typeof record.text !== 'string') {
         throw new ConfigurationError([
           `${file}, ${unit} ${position}: got ${Object.keys(record).join(', ')}, expected a field text`,
@@ -69,6 +72,13 @@ export async function readTexts(files: readonly string[]): Promise<string[]> {
     }
   }
   return texts;
+}
+
+/** An evaluation leaves no row out: its score would be of another data set. */
+function refuse({ file, unit, position, reason }: BadRecordError): never {
+  throw new ConfigurationError([
+    `${file}, ${unit} ${position}: ${reason}; mend it, or take it out of the file`,
+  ]);
 }
 
 async function search(folder: string, { patterns }: DataSet): Promise<string[]> {

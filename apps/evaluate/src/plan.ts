@@ -1,7 +1,5 @@
 /** What an evaluation would ask, found out without a model's weights. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { contextLengthOf, countParameters, parseConfig } from '@meap/llama-model';
+import { contextLengthOf, countParameters, readLlamaConfig } from '@meap/llama-model';
 import { short } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
 import { markdownTable } from 'markdown-table';
@@ -46,8 +44,7 @@ export async function planEvaluation(
 ): Promise<EvaluationPlan> {
   const tasks = await makeTasks(config);
   const directory = await findModel(config.model.path);
-  const path = join(directory.base, 'config.json');
-  const modelConfig = parseConfig(JSON.parse(readFileSync(path, 'utf8')), path);
+  const modelConfig = readLlamaConfig(directory.base);
   const contextLength = contextLengthOf(modelConfig);
   const tokenizer = await openTextTokenizer(directory.tokenizer, loadTokenizer(directory.tokenizer));
   const chosen = config.samples && new Set(config.samples);

@@ -1,5 +1,4 @@
 /** The model of a run: loaded, given a row for the mask token and perhaps an adapter, saved, exported. */
-import { existsSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -11,7 +10,7 @@ import {
   loadLlama,
   loadLora,
   mergeLora,
-  parseConfig,
+  readLlamaConfig,
   removeLora,
   type StoredDtype,
   saveLlama,
@@ -52,7 +51,7 @@ export interface ModelParts {
  *   TemplateError also where the tokenizer has more ids than the model has embeddings
  */
 export function loadModelParts({ model, data, masking, train }: FinetuneConfig): ModelParts {
-  const config = readModelConfig(model.path);
+  const config = readLlamaConfig(model.path);
   const context = contextLengthOf(config);
   if (train.max_length > context) {
     throw new ConfigurationError([
@@ -74,23 +73,6 @@ export function loadModelParts({ model, data, masking, train }: FinetuneConfig):
   });
   const encoder = new ConversationEncoder(tokenizer, template);
   return { config, tokenizer, maskId: masked.maskTokenId!, numIds: masked.vocabSize, template, encoder };
-}
-
-/** Reads and checks a model's config.json. */
-function readModelConfig(directory: string): LlamaConfig {
-  const path = join(directory, 'config.json');
-  if (!existsSync(path)) {
-    throw new TemplateError(
-      `${directory}: no config.json there, expected the folder of a Hugging Face model`,
-    );
-  }
-  let source: Record<string, unknown>;
-  try {
-    source = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new TemplateError(`${path}: not JSON: ${(error as Error).message}`);
-  }
-  return parseConfig(source, path);
 }
 
 /**

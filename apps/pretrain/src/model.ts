@@ -1,8 +1,7 @@
 /** The model of a run: fresh, or from a checkpoint whose context may be extended. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
-  ConfigError,
   contextLengthOf,
   createLlama,
   growVocabulary,
@@ -10,9 +9,10 @@ import {
   type LlamaConfig,
   loadLlama,
   parseConfig,
+  readLlamaConfig,
 } from '@meap/llama-model';
 import { ExtensionError, extendContext } from '@meap/long-context-extension';
-import { ConfigurationError, Refusals, reasonOf } from '@meap/recipe-cli';
+import { ConfigurationError, Refusals } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { latestCheckpoint } from '@meap/trainer';
 import { checkContext, type PretrainConfig } from './resolve-config.ts';
@@ -36,7 +36,8 @@ export async function withOrigin(config: PretrainConfig): Promise<PretrainConfig
  * The complete config of the model. A fresh one's vocabulary has room for the mask id, rounded up as in the paper
  * (32000 → 32064); a checkpoint's grows by that id alone, if it has no row for it.
  *
- * @throws ConfigurationError for a folder without a model, an extension that is none, rows longer than its context
+ * @throws CheckpointError for a folder without a model; ConfigurationError for an extension that is none, rows longer
+ *   than its context
  */
 export function modelConfig(
   config: PretrainConfig,
@@ -48,7 +49,7 @@ export function modelConfig(
     const ids = { bos_token_id: tokenizer.bosTokenId, eos_token_id: tokenizer.eosTokenId };
     return parseConfig({ ...shape, vocab_size, ...ids, torch_dtype: 'float32' }, 'model');
   }
-  const own = readModelConfig(model.from);
+  const own = readLlamaConfig(model.from);
   const vocab_size = Math.max(own.vocab_size, tokenizer.vocabSize);
   // Weights are stored in float32 to resume exactly.
   const extended = extend(config, Object.freeze({ ...own, vocab_size, torch_dtype: 'float32' }));
@@ -73,15 +74,5 @@ function extend({ extension, train }: PretrainConfig, config: LlamaConfig): Llam
   } catch (error) {
     if (error instanceof ExtensionError) throw new ConfigurationError([`extension: ${error.message}`]);
     throw error;
-  }
-}
-
-function readModelConfig(directory: string): LlamaConfig {
-  const path = join(directory, 'config.json');
-  try {
-    return parseConfig(JSON.parse(readFileSync(path, 'utf8')), path);
-  } catch (error) {
-    if (error instanceof ConfigError) throw error;
-    throw new ConfigurationError([`${path}: cannot be read: ${reasonOf(error)}`]);
   }
 }

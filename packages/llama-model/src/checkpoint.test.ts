@@ -15,7 +15,7 @@ import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from './config.ts';
 import { CheckpointError, ConfigError } from './errors.ts';
-import { createLlama, type Llama, loadLlama, saveLlama } from './index.ts';
+import { createLlama, type Llama, loadLlama, readLlamaConfig, saveLlama } from './index.ts';
 import { distance, fixture } from './testing.ts';
 
 let directory: string;
@@ -187,9 +187,11 @@ describe('loadLlama refuses', () => {
   });
 
   test('a directory without config.json, and one that is not JSON', async () => {
-    expect((await refusal(directory)).message).toContain('config.json: cannot be read');
+    expect((await refusal(directory)).message).toContain(`${directory}: no config.json there`);
     await writeFile(join(directory, 'config.json'), '{');
     expect((await refusal(directory)).message).toContain('config.json: cannot be read as JSON');
+    await writeFile(join(directory, 'config.json'), 'null');
+    expect(() => readLlamaConfig(directory)).toThrow(ConfigError);
   });
 
   test('a truncated weight file', async () => {

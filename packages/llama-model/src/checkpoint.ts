@@ -1,4 +1,5 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   fromFloat32,
@@ -59,7 +60,7 @@ export async function loadLlama(
   directory: string,
   { weights = 'float32' }: LoadLlamaOptions = {},
 ): Promise<Llama> {
-  const config = await readConfig(join(directory, 'config.json'));
+  const config = readLlamaConfig(directory);
   const reader = await openSafetensors(directory);
   const parameters = new Map<string, tf.Variable>();
   try {
@@ -143,13 +144,24 @@ export async function saveLlama(
   return [...Object.keys(files), ...(Array.isArray(weightFiles) ? weightFiles : [])];
 }
 
-async function readConfig(path: string): Promise<LlamaConfig> {
+/**
+ * Reads and checks the config.json of a Hugging Face directory, without its weights.
+ *
+ * @throws CheckpointError for a directory without one, or one that is not JSON; ConfigError for what this package does
+ *   not implement
+ */
+export function readLlamaConfig(directory: string): LlamaConfig {
+  const path = join(directory, 'config.json');
   let source: Record<string, unknown>;
   try {
-    source = JSON.parse(await readFile(path, 'utf8'));
+    source = JSON.parse(readFileSync(path, 'utf8'));
   } catch (cause) {
-    const reason = (cause as Error).message;
-    throw new CheckpointError(`${path}: cannot be read as JSON: ${reason}`, [], { cause });
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const isAbsent = code === 'ENOENT' || code === 'ENOTDIR';
+    const reason = isAbsent
+      ? `${directory}: no config.json there, expected the folder of a Hugging Face model`
+      : `${path}: cannot be read as JSON: ${message}`;
+    throw new CheckpointError(reason, [], { cause });
   }
   return parseConfig(source, path);
 }

@@ -1,6 +1,12 @@
 export { type AttentionBlock, attentionMaps } from './attention-maps.ts';
 export { fusesBlocks } from './block.ts';
-export { type LoadLlamaOptions, loadLlama, type SaveLlamaOptions, saveLlama } from './checkpoint.ts';
+export {
+  type LoadLlamaOptions,
+  loadLlama,
+  readLlamaConfig,
+  type SaveLlamaOptions,
+  saveLlama,
+} from './checkpoint.ts';
 export {
   type LlamaConfig,
   type LlamaConfigInput,

@@ -18,6 +18,7 @@ export class BadRecordError extends DatasetError {
   override readonly name: string = 'BadRecordError';
   /** Path of the file. */
   readonly file: string;
+  readonly unit: 'line' | 'row';
   /** Line (from 1) in a text file, row (from 1) in a Parquet file. */
   readonly position: number;
   /** What is wrong, without the place. */
@@ -26,6 +27,7 @@ export class BadRecordError extends DatasetError {
   constructor(file: string, unit: 'line' | 'row', position: number, reason: string) {
     super(`${file}, ${unit} ${position}: ${reason}; mend it, or skip bad records with onBadRecord`);
     this.file = file;
+    this.unit = unit;
     this.position = position;
     this.reason = reason;
   }
