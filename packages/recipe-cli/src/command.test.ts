@@ -1,3 +1,6 @@
+import { SafetensorsError } from '@meap/safetensors';
+import { BackendError } from '@meap/tensor-kernels';
+import { TrainerError } from '@meap/trainer';
 import { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { captureOutput } from './capture-output.ts';
@@ -10,7 +13,7 @@ import {
 } from './command.ts';
 import { ConfigurationError, RunError, userErrorTest } from './errors.ts';
 
-const isUserError = userErrorTest([RunError, ConfigurationError]);
+const isUserError = userErrorTest([]);
 
 function run(argv: string[], action: (flags: TrainingFlags) => Promise<number>) {
   const command = withTrainingFlags(new Command('meap-x'));
@@ -42,6 +45,9 @@ describe('runCommand', () => {
       'meap-x: a: wrong\nmeap-x: b: wrong\n',
     ],
     ['a user', new RunError('--out x: full'), 1, 'meap-x: --out x: full\n'],
+    ['a file of weights', new SafetensorsError('x: cut off'), 1, 'meap-x: x: cut off\n'],
+    ['a backend', new BackendError('no GPU'), 1, 'meap-x: no GPU\n'],
+    ['training', new TrainerError('no such run'), 1, 'meap-x: no such run\n'],
   ])('says in lines what is wrong with %s', async (_, error, code, stderr) => {
     const outcome = await run(['--config', 'a'], async () => {
       throw error;

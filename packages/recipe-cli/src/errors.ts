@@ -1,4 +1,7 @@
 import { CollectivesError } from '@meap/collectives';
+import { SafetensorsError } from '@meap/safetensors';
+import { BackendError } from '@meap/tensor-kernels';
+import { TrainerError } from '@meap/trainer';
 
 /** A configuration that cannot be: its `problems` are one line each, with path, value and what is allowed. */
 export class ConfigurationError extends Error {
@@ -16,18 +19,28 @@ export class RunError extends Error {
   override readonly name = 'RunError';
 }
 
+/** What the packages throw that every command is made of. */
+const EVERYWHERE = [
+  BackendError,
+  CollectivesError,
+  ConfigurationError,
+  RunError,
+  SafetensorsError,
+  TrainerError,
+] as const;
+
 /**
  * Makes the test whether an error tells its user what to do about it, so that a stack would only be in the way: one of
- * some classes, a failure between ranks, or the operating system's refusal.
+ * some classes or of those of every command, or the operating system's refusal.
  */
 export function userErrorTest(
   classes: readonly (new (...args: never[]) => Error)[],
 ): (error: unknown) => error is Error {
+  const known = [...EVERYWHERE, ...classes];
   return (error): error is Error => {
     // A full disk, no permission: these name their file.
     const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
-    if (error instanceof CollectivesError) return true;
-    return isSystemError || classes.some((known) => error instanceof known);
+    return isSystemError || known.some((one) => error instanceof one);
   };
 }
 
