@@ -57,7 +57,7 @@ function build({ compiler, shown }, name) {
     const link =
       process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread'];
     const out = join(work, `${name}.node`);
-    const flags = '-std=gnu++17 -O2 -fPIC -Wall -Wextra -Wno-cast-function-type'.split(' ');
+    const flags = '-std=gnu++17 -O3 -fPIC -Wall -Wextra -Wno-cast-function-type'.split(' ');
     execFileSync(compiler, [...flags, '-isystem', headers, ...link, source, '-o', out], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -5,9 +5,11 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <memory>
@@ -32,6 +34,7 @@ struct Operation {
   double timeoutSeconds = 0;
   std::string error;
   bool timedOut = false;
+  Clock::time_point started;
   // Of the JavaScript side.
   napi_deferred deferred = nullptr;
   napi_ref arrays[2] = {};
@@ -69,48 +72,158 @@ std::string messageOf(int code) {
   return std::string(text, length);
 }
 
-int begin(const Operation &op, MPI_Request *request) {
-  const bool isHalf = op.type == napi_uint16_array;
-  const MPI_Datatype type = op.type == napi_float32_array   ? MPI_FLOAT
-                            : op.type == napi_float64_array ? MPI_DOUBLE
-                            : isHalf                        ? MPI_UINT16_T
-                                                            : MPI_BYTE;
-  const MPI_Op sum = isHalf ? sumOfBfloat16 : MPI_SUM;
-  const int n = (int)op.count;
-  switch (op.kind) {
-    case allReduce: return MPI_Iallreduce(MPI_IN_PLACE, op.receive, n, type, sum, MPI_COMM_WORLD, request);
-    case reduceScatter:
-      return MPI_Ireduce_scatter_block(op.send, op.receive, n, type, sum, MPI_COMM_WORLD, request);
-    case allGather: {
-      // MPI forbids memory that overlaps, but for what lies in its place already.
-      int width;
-      MPI_Type_size(type, &width);
-      const bool isInPlace = op.send == (char *)op.receive + (size_t)rank * op.count * width;
-      const void *send = isInPlace ? MPI_IN_PLACE : op.send;
-      return MPI_Iallgather(send, n, type, op.receive, n, type, MPI_COMM_WORLD, request);
-    }
-    case broadcast: return MPI_Ibcast(op.receive, n, type, op.root, MPI_COMM_WORLD, request);
-    default: return MPI_Ibarrier(MPI_COMM_WORLD, request);
+MPI_Datatype datatypeOf(const Operation &op) {
+  switch (op.type) {
+    case napi_float32_array: return MPI_FLOAT;
+    case napi_float64_array: return MPI_DOUBLE;
+    case napi_uint16_array: return MPI_UINT16_T;
+    default: return MPI_BYTE;
   }
 }
 
+size_t widthOf(const Operation &op) {
+  int width;
+  MPI_Type_size(datatypeOf(op), &width);
+  return (size_t)width;
+}
+
 // Tests instead of waiting, so that a rank which is gone is noticed after the timeout: MPI itself waits for ever.
-void execute(Operation &op) {
-  MPI_Request request;
-  int code = begin(op, &request);
-  const auto started = Clock::now();
-  for (int done = 0; code == MPI_SUCCESS;) {
-    code = MPI_Test(&request, &done, MPI_STATUS_IGNORE);
-    if (code != MPI_SUCCESS || done) break;
-    const double seconds = std::chrono::duration<double>(Clock::now() - started).count();
+int await(Operation &op, MPI_Request *request) {
+  for (int done = 0;;) {
+    const int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
+    if (code != MPI_SUCCESS || done) return code;
+    const double seconds = std::chrono::duration<double>(Clock::now() - op.started).count();
     if (seconds > op.timeoutSeconds) {
       op.timedOut = true;
-      return;
+      return MPI_SUCCESS;
     }
     // The processor belongs to those who compute, of which there is one a core: a thread that only yields takes half.
     if (seconds < 50e-6) sched_yield();
     else usleep(50);
   }
+}
+
+void add(const Operation &op, const char *in, char *inout, int64_t n) {
+  if (op.type == napi_float32_array) {
+    for (int64_t i = 0; i < n; i++) ((float *)inout)[i] += ((const float *)in)[i];
+  } else if (op.type == napi_float64_array) {
+    for (int64_t i = 0; i < n; i++) ((double *)inout)[i] += ((const double *)in)[i];
+  } else {
+    int count = (int)n;
+    addBfloat16((void *)in, inout, &count, nullptr);
+  }
+}
+
+// Large arrays are cut into a part a rank. Every rank sends straight to every other what that one needs, so each sends
+// (N - 1)/N of the array to have its part summed, and as much for all parts to be everywhere: no way sends less (Patarasuk
+// & Yuan 2009). What MPI libraries do when asked for sums that do not block sends up to twice as much, or has one rank
+// sum for all.
+int64_t partStart(int64_t n, int r) {
+  const int64_t width = (n + size - 1) / size;
+  return std::min(n, r * width);
+}
+
+// Elements of a message: the next are on their way while one is added.
+constexpr int64_t segment = 1 << 18;
+constexpr int window = 4;
+
+// Trades parts with the others: each gets its own part of `values`, or with `sendsOwn` this rank's. `place` says where a
+// piece that comes has to go, `arrived` what to do with it then. All ranks turn to the partner at one distance at a time.
+template <class Place, class Arrived>
+int trade(Operation &op, const char *values, int64_t n, bool sendsOwn, Place place, Arrived arrived) {
+  const MPI_Datatype type = datatypeOf(op);
+  const size_t width = widthOf(op);
+  const int64_t segments = (partStart(n, 1) + segment - 1) / segment, total = segments * (size - 1);
+  MPI_Request sends[window], receives[window];
+  const auto distance = [&](int64_t j) { return 1 + (int)(j / segments); };
+  // The piece of a part that message j is about.
+  const auto piece = [&](int64_t j, int part, int64_t &at) {
+    at = std::min(partStart(n, part) + j % segments * segment, partStart(n, part + 1));
+    return (int)std::min(segment, partStart(n, part + 1) - at);
+  };
+  int code = MPI_SUCCESS;
+  for (int64_t j = 0; j < total + window; j++) {
+    const int slot = (int)(j % window);
+    int64_t at;
+    if (j >= window && j - window < total) {
+      const int from = (rank - distance(j - window) + size) % size;
+      if ((code = await(op, &receives[slot])) != MPI_SUCCESS || op.timedOut) return code;
+      const int count = piece(j - window, sendsOwn ? from : rank, at);
+      arrived(slot, at, count);
+      if ((code = await(op, &sends[slot])) != MPI_SUCCESS || op.timedOut) return code;
+    }
+    if (j >= total) continue;
+    const int to = (rank + distance(j)) % size, from = (rank - distance(j) + size) % size;
+    int count = piece(j, sendsOwn ? from : rank, at);
+    code = MPI_Irecv(place(slot, at), count, type, from, 0, MPI_COMM_WORLD, &receives[slot]);
+    if (code != MPI_SUCCESS) return code;
+    count = piece(j, sendsOwn ? rank : to, at);
+    code = MPI_Isend(values + (size_t)at * width, count, type, to, 0, MPI_COMM_WORLD, &sends[slot]);
+    if (code != MPI_SUCCESS) return code;
+  }
+  return code;
+}
+
+// This rank's part of the sum, added up in one order wherever it is computed: its own numbers, then those of the ranks
+// before it.
+int sumOwnPart(Operation &op, const char *values, int64_t n, char *sum) {
+  const size_t width = widthOf(op);
+  const int64_t first = partStart(n, rank);
+  const char *own = values + (size_t)first * width;
+  if (own != sum) memcpy(sum, own, (size_t)(partStart(n, rank + 1) - first) * width);
+  // Never freed: after a timeout MPI may still write to it.
+  static char *room = (char *)malloc(window * segment * sizeof(double));
+  if (!room) return MPI_ERR_NO_MEM;
+  const auto place = [&](int slot, int64_t) { return room + (size_t)slot * segment * width; };
+  return trade(op, values, n, false, place, [&](int slot, int64_t at, int count) {
+    add(op, place(slot, at), sum + (size_t)(at - first) * width, count);
+  });
+}
+
+// All parts on all ranks, each of which has its own in its place.
+int gatherParts(Operation &op, char *values, int64_t n) {
+  const size_t width = widthOf(op);
+  const auto place = [&](int, int64_t at) { return values + (size_t)at * width; };
+  return trade(op, values, n, true, place, [](int, int64_t, int) {});
+}
+
+// Below it what counts is the number of messages, which MPI keeps small.
+constexpr int64_t largeBytes = 1 << 16;
+
+int perform(Operation &op) {
+  const size_t width = widthOf(op);
+  const int n = (int)op.count;
+  MPI_Request request;
+  int code;
+  switch (op.kind) {
+    case allReduce:
+      if (size > 1 && op.count * (int64_t)width >= largeBytes) {
+        char *values = (char *)op.receive;
+        code = sumOwnPart(op, values, op.count, values + (size_t)partStart(op.count, rank) * width);
+        return code != MPI_SUCCESS || op.timedOut ? code : gatherParts(op, values, op.count);
+      }
+      code = MPI_Iallreduce(MPI_IN_PLACE, op.receive, n, datatypeOf(op),
+                            op.type == napi_uint16_array ? sumOfBfloat16 : MPI_SUM, MPI_COMM_WORLD, &request);
+      break;
+    case reduceScatter: return sumOwnPart(op, (const char *)op.send, op.count * size, (char *)op.receive);
+    case allGather: {
+      // MPI forbids memory that overlaps, but for what lies in its place already.
+      const bool isInPlace = op.send == (char *)op.receive + (size_t)op.count * rank * width;
+      const MPI_Datatype type = datatypeOf(op);
+      code = MPI_Iallgather(isInPlace ? MPI_IN_PLACE : op.send, n, type, op.receive, n, type, MPI_COMM_WORLD, &request);
+      break;
+    }
+    case broadcast:
+      code = MPI_Ibcast(op.receive, n, datatypeOf(op), op.root, MPI_COMM_WORLD, &request);
+      break;
+    default: code = MPI_Ibarrier(MPI_COMM_WORLD, &request);
+  }
+  return code == MPI_SUCCESS ? await(op, &request) : code;
+}
+
+void execute(Operation &op) {
+  op.started = Clock::now();
+  const int code = perform(op);
   if (code != MPI_SUCCESS) op.error = messageOf(code);
 }
 
