@@ -88,7 +88,7 @@ export async function follow(child: ChildProcess, onEvent: (event: Event) => voi
 }
 
 /** Runs to the end, or goes on to it. */
-export async function finish(
+async function finish(
   options: ChildOptions = {},
   surroundings: Surroundings = {},
   where = directory,
