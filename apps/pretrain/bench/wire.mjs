@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /**
- * What ranks send in a step, as their network interfaces count it, beside what a ring needs:
+ * What ranks send in a step, as their network interfaces count it, beside the least that a sum takes:
  * node bench/wire.mjs [--ranks 2] [key=value of a recipe …]
  *
  * Each rank has a network of its own (`fixtures/across-networks.sh`: Open MPI, Linux, root). Runs of 4 and of 12 steps
- * send the same but for 8 steps; so what starts and ends a run does not count. In a ring of N ranks each sends
+ * send the same but for 8 steps; so what starts and ends a run does not count. Each of N ranks has to send
  * (N − 1)/N of the gradients for the sums of its part, and as much again to have all of them, or of the weights with
  * ZeRO (Rajbhandari et al. 2020, section 7): 4 bytes a parameter each time.
  */
@@ -73,7 +73,7 @@ try {
     const perStep = after.map((bytes, rank) => (bytes - before[rank]) / (long - short) / MEGA);
     const theory = (2 * (numRanks - 1) * 4 * numParameters) / numRanks / MEGA;
     rows[`ZeRO ${zeroStage}`] = {
-      'a ring, MB a step and rank': Number(theory.toFixed(2)),
+      'least, MB a step and rank': Number(theory.toFixed(2)),
       counted: perStep.map((megabytes) => megabytes.toFixed(2)).join(' '),
       'over theory': (perStep.reduce((sum, x) => sum + x, 0) / numRanks / theory).toFixed(3),
     };
