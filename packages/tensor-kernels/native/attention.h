@@ -194,14 +194,14 @@ struct KeyRun {
     }
     return sums(acc) * scale;
   }
-  // Adds weighted values to C vectors of R heads.
+  // Adds weighted values to C vectors of R heads, from column d on.
   template <int R, int C>
-  void addValues(const float *weights, int64_t from, int64_t to, float *sum) const {
+  void addValues(const float *weights, int64_t from, int64_t to, int64_t d, float *sum) const {
     vf acc[R][C];
     for (int r = 0; r < R; r++) {
-      for (int c = 0; c < C; c++) acc[r][c] = load(sum + r * D + c * W);
+      for (int c = 0; c < C; c++) acc[r][c] = load(sum + r * D + d + c * W);
     }
-    const float *value = v + from * stride + (sum - out) % D;
+    const float *value = v + from * stride + d;
     for (int64_t j = from; j < to; j++, value += stride) {
 #pragma GCC unroll 4
       for (int c = 0; c < C; c++) {
@@ -211,14 +211,14 @@ struct KeyRun {
       }
     }
     for (int r = 0; r < R; r++) {
-      for (int c = 0; c < C; c++) store(sum + r * D + c * W, acc[r][c]);
+      for (int c = 0; c < C; c++) store(sum + r * D + d + c * W, acc[r][c]);
     }
   }
   template <int R>
   void addValues(const float *weights, int64_t from, int64_t to, float *sum) const {
     int64_t d = 0;
-    for (; d + 4 * W <= D; d += 4 * W) addValues<R, 4>(weights, from, to, sum + d);
-    for (; d + W <= D; d += W) addValues<R, 1>(weights, from, to, sum + d);
+    for (; d + 4 * W <= D; d += 4 * W) addValues<R, 4>(weights, from, to, d, sum);
+    for (; d + W <= D; d += W) addValues<R, 1>(weights, from, to, d, sum);
     for (; d < D; d++) {
       for (int r = 0; r < R; r++) {
         for (int64_t j = from; j < to; j++) sum[r * D + d] += weights[r * LENGTH + j] * v[j * stride + d];
