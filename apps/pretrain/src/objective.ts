@@ -8,10 +8,10 @@
  * The decoder stays causal and the loss counts all positions. With ratio 0 this is next-token prediction.
  */
 import type { Llama } from '@meap/llama-model';
-import { createMasker, type Masker } from '@meap/meap-masking';
+import { createMasker, type MaskedBatch, type Masker } from '@meap/meap-masking';
 import type { Batch, Batches, BatchesState, TokenBlocks, Tokenizer } from '@meap/token-dataset';
 import { TokenizerError } from '@meap/token-dataset';
-import type { BatchSource, Json, Loss, ValidationLoss } from '@meap/trainer';
+import type { BatchSource, Json, Loss, Position, ValidationLoss } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import type { PretrainConfig } from './resolve-config.ts';
 
@@ -20,16 +20,24 @@ export type Rows = Pick<Batch, 'inputs' | 'targets' | 'rows' | 'length' | 'numBy
 
 /** The loss of training: masked inputs, original targets. */
 export function meapLoss(model: Llama, masker: Masker, recompute: boolean): Loss<Rows> {
-  return ({ inputs, targets, rows, length }, { step, microBatch }) => {
-    // Keyed by step and row alone: any rank, micro-batch size or resumed run draws the same masks.
-    const masked = masker.apply(inputs, { rows, length, step, firstRow: microBatch * rows });
+  return (batch, position) => {
+    const { targets, rows, length } = batch;
     return model.loss(
-      tf.tensor2d(masked.inputs, [rows, length], 'int32'),
+      tf.tensor2d(maskRows(masker, batch, position).inputs, [rows, length], 'int32'),
       tf.tensor2d(targets, [rows, length], 'int32'),
       undefined,
       { recompute },
     );
   };
+}
+
+/** The inputs of a micro-batch with its masks, keyed by step and row alone: the same for any rank or micro-batch size. */
+export function maskRows(
+  masker: Masker,
+  { inputs, rows, length }: Rows,
+  { step, microBatch }: Position,
+): MaskedBatch {
+  return masker.apply(inputs, { rows, length, step, firstRow: microBatch * rows });
 }
 
 /** The loss of validation: nothing is masked. */

@@ -12,7 +12,10 @@ import type { LengthHistogram, SourceStatistics } from '@meap/token-dataset';
 import type { PretrainEvent } from './run.ts';
 
 /** A progress display on `output`. */
-export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress<PretrainEvent> {
+export function createProgress(
+  output: ProgressOutput,
+  stream: NodeJS.WriteStream,
+): Progress<PretrainEvent> & { onRows(done: number, steps: number): void } {
   const progress = new TrainingProgress(
     output,
     stream,
@@ -53,6 +56,15 @@ export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStrea
           progress.onTrainEvent(event);
       }
     },
+    /** Rows of some steps have been written. */
+    onRows: (done, steps) =>
+      progress.stage(
+        'writing rows',
+        done,
+        steps,
+        `${done} of ${steps} steps`,
+        `rows         of ${steps} steps`,
+      ),
     note: (text) => progress.line(text),
     close: () => progress.close(),
   };

@@ -1,6 +1,7 @@
 export { type FoundCheckpoint, latestCheckpoint, openCheckpoint } from './checkpoint.ts';
 export type { SaveModel, TensorWriter } from './checkpoint-saver.ts';
 export type { ZeroStage } from './data-parallel.ts';
+export { fileSha256 } from './durable.ts';
 export { describeEnvironment, type Environment, writeEnvironment } from './environment.ts';
 export {
   CheckpointError,
@@ -22,6 +23,7 @@ export {
   type ParameterGroup,
 } from './optimizer.ts';
 export { type ConnectRanksOptions, connectRanks, RankGroup } from './rank-group.ts';
+export { requireSameRun } from './resume.ts';
 export { constantRate, type Schedule, type WarmupCosineOptions, warmupCosine } from './schedules.ts';
 export { type StopSignals, stopOnSignals } from './signals.ts';
 export {

@@ -1,0 +1,114 @@
+/** The command line of `meap-handoff`, as a function from arguments to an exit code. */
+import { join } from 'node:path';
+import {
+  type CommandIo,
+  EXIT,
+  type ProgressOutput,
+  packageVersion,
+  percent,
+  runCommand,
+  short,
+} from '@meap/recipe-cli';
+import { stopOnSignals } from '@meap/trainer';
+import { Command, InvalidArgumentError } from 'commander';
+import { isUserError } from './errors.ts';
+import { createProgress } from './progress.ts';
+import { FURTHER_STEPS, type HandoffEvent, type HandoffSummary, writeHandoff } from './write-handoff.ts';
+
+interface Flags {
+  run: string;
+  out: string;
+  steps?: number;
+  checkSteps: number;
+  json?: true;
+}
+
+/** Runs `meap-handoff`; everything it has to say to its user goes through `io`. */
+export async function handoffCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
+  const command = new Command('meap-handoff')
+    .description('Hand a run over to PyTorch: model, optimizer, masked token rows, torchtitan configuration.')
+    .requiredOption(
+      '--run <dir>',
+      'run of meap-pretrain for its newest checkpoint, or one of its checkpoints',
+    )
+    .requiredOption('--out <dir>', 'folder to write; must not be there, or be empty')
+    .option(
+      '--steps <n>',
+      `steps to write the rows of (default: what is left of the run, ${FURTHER_STEPS} more of a finished one)`,
+      wholeFlag(1),
+    )
+    .option('--check-steps <n>', 'steps to take here, for check.py to find the same losses', wholeFlag(0), 2)
+    .option('--json', 'print one JSON object a line')
+    .version(packageVersion(import.meta.url));
+  const action = async () => {
+    const flags = command.opts<Flags>();
+    const interactive = io.stderr.isTTY === true && !process.env.CI;
+    const target = interactive ? io.stderr : io.stdout;
+    const show = showProgress({ write: (text) => target.write(text), interactive }, io.stderr);
+    const json = (value: object) => io.stdout.write(`${JSON.stringify(value)}\n`);
+    const stop = stopOnSignals();
+    try {
+      const onEvent = flags.json ? json : show.onEvent;
+      const summary = await writeHandoff({ ...flags, signal: stop.signal, onEvent });
+      show.close();
+      if (!summary) {
+        if (flags.json) json({ type: 'stopped' });
+        else io.stdout.write(`${stop.signal.reason}: stopped; nothing is left in ${flags.out}\n`);
+        return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
+      }
+      if (flags.json) json({ type: 'written', out: flags.out, ...summary });
+      else io.stdout.write(`\n${describe(flags.out, summary)}\n`);
+      return EXIT.done;
+    } finally {
+      show.close();
+      stop.dispose();
+    }
+  };
+  return runCommand(command, argv, { io, isUserError, action });
+}
+
+function wholeFlag(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`got ${text}, expected a whole number from ${least}`);
+  };
+}
+
+function showProgress(output: ProgressOutput, stream: NodeJS.WriteStream) {
+  const progress = createProgress(output, stream);
+  const onEvent = (event: HandoffEvent) => {
+    switch (event.type) {
+      case 'backend':
+        progress.onEvent({ ...event, peakGflops: null });
+        break;
+      case 'measuring':
+        progress.note(`expected     validating, and taking ${event.steps} steps`);
+        break;
+      case 'rows':
+        progress.onRows(event.done, event.steps);
+        break;
+      default:
+        progress.onEvent(event);
+    }
+  };
+  return { onEvent, close: () => progress.close() };
+}
+
+function describe(out: string, summary: HandoffSummary): string {
+  const { checkpoint, parameters, model, firstStep, steps, rows, masked, passes, expected } = summary;
+  const first = expected.steps[0];
+  const rereading = passes > 1 ? `, of pass ${passes} over the data` : '';
+  const { loss, bits_per_byte } = expected.validation;
+  return [
+    `handed over  ${out}   (${checkpoint}, ${short(parameters)} parameters)`,
+    `rows         ${short(rows)} for steps ${firstStep + 1} to ${firstStep + steps}${rereading}, ${percent(masked)} masked, and ${short(summary.validationRows)} to validate on`,
+    `expected     validation ${bits_per_byte.toFixed(3)} bits per byte, loss ${loss.toFixed(4)}${first ? `; step ${first.step} loss ${first.loss.toFixed(4)}` : ''}`,
+    `check        python ${join(out, 'check.py')}   (torch, transformers, safetensors)`,
+    ...(model.model_type === undefined
+      ? [
+          `torchtitan   PYTHONPATH=${out} torchrun --nproc-per-node 1 -m torchtitan.train --module torchtitan_meap --config meap`,
+        ]
+      : []),
+  ].join('\n');
+}

@@ -1,0 +1,94 @@
+/** A run as a hand-off finds it: its newest checkpoint, loaded as the trainer would load it to go on. */
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { Llama, loadLlama } from '@meap/llama-model';
+import { changedFiles, RunError } from '@meap/recipe-cli';
+import { type FoundCheckpoint, latestCheckpoint, openCheckpoint, requireSameRun } from '@meap/trainer';
+import { loadConfig } from './load-config.ts';
+import { modelConfig } from './model.ts';
+import { type DataProgress, type PreparedData, prepareData } from './prepare-data.ts';
+import type { PretrainConfig } from './resolve-config.ts';
+import { trainingParts } from './training-parts.ts';
+
+/** A run and the checkpoint of it that is handed over. */
+export interface FoundRun {
+  directory: string;
+  checkpoint: FoundCheckpoint;
+  config: PretrainConfig;
+}
+
+/** A run whose next step could be taken. */
+export interface OpenRun extends FoundRun {
+  model: Llama;
+  data: PreparedData;
+  parts: Awaited<ReturnType<typeof trainingParts>>;
+  close(): void;
+}
+
+/**
+ * Finds a run by its directory, for its newest complete checkpoint, or by the folder of one of its checkpoints.
+ *
+ * @throws RunError where there is none, CheckpointError where it is damaged
+ */
+export async function findRun(path: string, onWarning: (message: string) => void): Promise<FoundRun> {
+  const isCheckpoint = existsSync(join(path, 'trainer/state.json'));
+  const directory = isCheckpoint ? dirname(dirname(resolve(path))) : path;
+  if (!existsSync(directory)) {
+    throw new RunError(`--run ${path}: no such folder, expected a run of meap-pretrain`);
+  }
+  const recipe = join(directory, 'config.yaml');
+  if (!existsSync(recipe)) {
+    throw new RunError(`--run ${path}: no config.yaml in ${directory}, expected a run of meap-pretrain`);
+  }
+  const checkpoint = isCheckpoint
+    ? await openCheckpoint(path)
+    : await latestCheckpoint(join(directory, 'checkpoints'), onWarning);
+  if (!checkpoint) {
+    throw new RunError(
+      `--run ${path}: no checkpoint in it, expected at least one; let the run go on until it saves`,
+    );
+  }
+  return { directory, checkpoint, config: loadConfig(recipe) };
+}
+
+/**
+ * Opens data and model of a run at its checkpoint, and proves that they are those that it was trained on.
+ *
+ * @returns undefined when `signal` is aborted
+ * @throws ResumeMismatchError for other data, another tokenizer or recipe; what preparing data throws
+ */
+export async function openRun(
+  found: FoundRun,
+  options: {
+    signal?: AbortSignal;
+    onData: (progress: DataProgress) => void;
+    onWarning: (message: string) => void;
+  },
+): Promise<OpenRun | undefined> {
+  const { directory, checkpoint, config } = found;
+  const { signal, onData, onWarning } = options;
+  let data: PreparedData;
+  try {
+    data = await prepareData(config, onData, signal);
+  } catch (error) {
+    if (signal?.aborted) return undefined;
+    throw error;
+  }
+  let model: Llama | undefined;
+  const close = () => {
+    model?.dispose();
+    data.close();
+  };
+  try {
+    for (const change of changedFiles(directory, data.files))
+      onWarning(`data changed since the run: ${change}`);
+    const loaded = await loadLlama(checkpoint.path);
+    model = new Llama(modelConfig(config, data.tokenizer), loaded.parameters);
+    const parts = await trainingParts(config, model, data);
+    requireSameRun(checkpoint, parts.fingerprints!);
+    return { ...found, model, data, parts, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}

@@ -1,0 +1,272 @@
+/**
+ * A hand-off: all that training goes on with, for programs that are not this one.
+ *
+ *     handoff.json                 what is in it, checksums, and the losses to be found again
+ *     model/                       config, weights and tokenizer as transformers loads them
+ *     optimizer.safetensors        AdamW's moments, named as the weights
+ *     learning_rates.npy           of every step whose rows are here
+ *     train/, validation/          token rows (handoff-rows.ts)
+ *     check.py, handoff_rows.py, torchtitan_meap.py, README.md
+ *
+ * Written under a hidden name and renamed when it is complete.
+ */
+import { existsSync, readdirSync } from 'node:fs';
+import { copyFile, cp, mkdir, readdir, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { countParameters, type LlamaConfig } from '@meap/llama-model';
+import { batchPlan, bytes, packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
+import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { acquireLock, fileSha256 } from '@meap/trainer';
+import { type Expected, measureExpected } from './handoff-expected.ts';
+import { RowWriter, tokenDtype, trainRows, writeValidationRows } from './handoff-rows.ts';
+import { findRun, type OpenRun, openRun } from './handoff-run.ts';
+import { NpyWriter, npyBytes, type WrittenFile } from './npy.ts';
+import { configuredMasker } from './objective.ts';
+import type { DataProgress } from './prepare-data.ts';
+
+/** What {@link writeHandoff} is asked for. */
+export interface HandoffOptions {
+  /** A run of meap-pretrain, or one of its checkpoints. */
+  run: string;
+  /** The folder to write, which must not exist or be empty. */
+  out: string;
+  /** Steps whose rows are written; what is left of the run, or {@link FURTHER_STEPS} of a finished one. */
+  steps?: number;
+  /** Steps to take here, for `check.py` to find the same losses; at most `steps`. */
+  checkSteps: number;
+  /** Most bytes of a file of rows. */
+  shardBytes?: number;
+  signal?: AbortSignal;
+  /** Called at once for everything that happens; it must not throw. */
+  onEvent?: (event: HandoffEvent) => void;
+}
+
+/** What {@link writeHandoff} tells its caller. */
+export type HandoffEvent =
+  | ({ type: 'backend' } & BackendDescription)
+  | ({ type: 'data' } & DataProgress)
+  | { type: 'measuring'; steps: number }
+  | { type: 'rows'; step: number; done: number; steps: number }
+  | { type: 'warning'; message: string };
+
+/** What was written. */
+export interface HandoffSummary {
+  checkpoint: string;
+  model: LlamaConfig;
+  parameters: number;
+  firstStep: number;
+  steps: number;
+  rows: number;
+  /** Share of the input tokens that are masked. */
+  masked: number;
+  /** Passes over the training rows that have begun when the last row is drawn. */
+  passes: number;
+  validationRows: number;
+  expected: Expected;
+}
+
+/** Steps of rows that a finished run is handed over with: the data that would come next. */
+export const FURTHER_STEPS = 100;
+
+const SHARD_BYTES = 256 * 1024 * 1024;
+/** Python and text that go along, beside the sources of this package. */
+const FILES = join(import.meta.dirname, '../handoff');
+
+/**
+ * Writes a hand-off of a run.
+ *
+ * @returns undefined when `signal` is aborted: nothing is then left
+ * @throws RunError and what opening a run throws; nothing is then left either
+ */
+export async function writeHandoff(options: HandoffOptions): Promise<HandoffSummary | undefined> {
+  const { out, signal } = options;
+  const emit = options.onEvent ?? (() => {});
+  const onWarning = (message: string) => emit({ type: 'warning', message });
+  requireEmpty(out);
+  const found = await findRun(options.run, onWarning);
+  // The reference for whatever computes these losses next.
+  setPrecision('float32');
+  emit({ type: 'backend', ...(await setBackend(found.config.backend)) });
+  const onData = (progress: DataProgress) => emit({ type: 'data', ...progress });
+  const run = await openRun(found, { signal, onData, onWarning });
+  if (!run) return undefined;
+  const partial = join(dirname(resolve(out)), `.${basename(resolve(out))}.partial`);
+  let release: (() => void) | undefined;
+  try {
+    release = acquireLock(partial);
+    for (const name of await readdir(partial)) {
+      // What a killed process left.
+      if (name !== 'run.lock') await rm(join(partial, name), { recursive: true });
+    }
+    const summary = await fill(partial, run, options, emit);
+    if (!summary) return undefined;
+    release();
+    await putInPlace(partial, out);
+    return summary;
+  } finally {
+    if (release) await rm(partial, { recursive: true, force: true });
+    run.close();
+  }
+}
+
+async function fill(
+  folder: string,
+  run: OpenRun,
+  { checkSteps, signal, shardBytes = SHARD_BYTES, ...options }: HandoffOptions,
+  emit: (event: HandoffEvent) => void,
+): Promise<HandoffSummary | undefined> {
+  const { config, checkpoint, data, parts, model } = run;
+  const { train, masking, seed } = config;
+  const firstStep = checkpoint.state.step;
+  const steps = options.steps ?? (Math.max(0, train.max_steps - firstStep) || FURTHER_STEPS);
+  const length = train.sequence_length;
+  const rows = steps * train.global_batch_size;
+  const dtype = tokenDtype(model.config.vocab_size);
+  await requireSpace(folder, 2 * rows * length * npyBytes(dtype) + 3 * 4 * countParameters(model.config));
+
+  const measured = Math.min(checkSteps, steps);
+  emit({ type: 'measuring', steps: measured });
+  const scratch = join(folder, 'scratch');
+  const expected = await measureExpected(run, measured, scratch, signal);
+  await rm(scratch, { recursive: true, force: true });
+  if (!expected) return undefined;
+
+  await parts.batches.restore(checkpoint.state.data);
+  for (const name of ['train', 'validation']) await mkdir(join(folder, name));
+  const masker = configuredMasker(config, data.tokenizer);
+  const writer = new RowWriter(join(folder, 'train'), { rows, length, dtype, shardBytes });
+  let numMasked = 0;
+  try {
+    const source = { batches: parts.batches, masker, microBatches: parts.microBatches!, firstStep, steps };
+    for await (const { position, inputs, targets, numMasked: masked } of trainRows(source)) {
+      if (signal?.aborted) return undefined;
+      await writer.write(inputs, targets);
+      numMasked += masked;
+      if (position.microBatch > 0) continue;
+      emit({ type: 'rows', step: position.step, done: position.step - firstStep + 1, steps });
+      // Reading and masking never yield by themselves; a signal must be heard.
+      await new Promise(setImmediate);
+    }
+  } finally {
+    await writer.abandon();
+  }
+  const validation = await writeValidationRows(join(folder, 'validation'), data.validation, {
+    dtype,
+    shardBytes,
+  });
+  const rates = await NpyWriter.create(join(folder, 'learning_rates.npy'), '<f8', [steps]);
+  await rates.write(Array.from({ length: steps }, (_, i) => parts.schedule(firstStep + i)));
+
+  const index = {
+    format: 'meap-handoff',
+    version: 1,
+    meap: packageVersion(import.meta.url),
+    step: firstStep,
+    vocab_size: model.config.vocab_size,
+    mask_token_id: masker.maskId,
+    model: await copyModel(checkpoint.path, folder),
+    masking: { ...masking, seed },
+    train: {
+      first_step: firstStep,
+      steps,
+      global_batch_size: train.global_batch_size,
+      micro_batch_size: batchPlan(train).microBatchSize,
+      sequence_length: length,
+      rows,
+      rows_per_epoch: data.train.numBlocks,
+      masked_tokens: numMasked,
+      dtype,
+      shards: within('train', writer.finish()),
+      learning_rates: await rates.close(),
+    },
+    validation: {
+      rows: data.validation.numBlocks,
+      sequence_length: length,
+      dtype,
+      shards: within('validation', validation.shards),
+      bytes: within('validation', validation.bytes),
+    },
+    optimizer: {
+      name: 'AdamW',
+      ...(await copyOptimizer(checkpoint.path, folder)),
+      step: checkpoint.state.optimizerStep,
+      learning_rate: train.learning_rate,
+      beta1: train.adam_beta1,
+      beta2: train.adam_beta2,
+      epsilon: train.adam_epsilon,
+      weight_decay: train.weight_decay,
+      max_grad_norm: train.max_grad_norm,
+    },
+    expected,
+  };
+  for (const name of await readdir(FILES)) {
+    if (/\.(py|md)$/.test(name)) await copyFile(join(FILES, name), join(folder, name));
+  }
+  // The last to be written: a folder with an index has everything that it names.
+  await writeFile(join(folder, 'handoff.json'), `${JSON.stringify(index, null, 2)}\n`);
+  return {
+    checkpoint: checkpoint.path,
+    model: model.config,
+    parameters: countParameters(model.config),
+    firstStep,
+    steps,
+    rows,
+    masked: numMasked / (rows * length),
+    passes: Math.ceil(((firstStep + steps) * train.global_batch_size) / data.train.numBlocks),
+    validationRows: data.validation.numBlocks,
+    expected,
+  };
+}
+
+/** The files of a shard with the folder they are in. */
+function within<T>(folder: string, value: T): T {
+  return JSON.parse(JSON.stringify(value), (key, inner) => (key === 'file' ? `${folder}/${inner}` : inner));
+}
+
+/** Copies what transformers loads. */
+async function copyModel(checkpoint: string, folder: string): Promise<{ files: WrittenFile[] }> {
+  const isModel = (path: string) => path !== join(checkpoint, 'trainer');
+  await cp(checkpoint, join(folder, 'model'), { recursive: true, filter: isModel });
+  const names = (await readdir(join(folder, 'model'))).sort();
+  return { files: await Promise.all(names.map((name) => describeFile(folder, `model/${name}`))) };
+}
+
+async function copyOptimizer(checkpoint: string, folder: string): Promise<WrittenFile> {
+  const file = 'optimizer.safetensors';
+  await copyFile(join(checkpoint, 'trainer', file), join(folder, file));
+  return describeFile(folder, file);
+}
+
+async function describeFile(folder: string, file: string): Promise<WrittenFile> {
+  return { file, sha256: await fileSha256(join(folder, file)) };
+}
+
+function requireEmpty(out: string): void {
+  let names: string[];
+  try {
+    names = existsSync(out) ? readdirSync(out) : [];
+  } catch (error) {
+    throw new RunError(`--out ${out}: cannot be used: ${reasonOf(error)}; choose another folder`, {
+      cause: error,
+    });
+  }
+  if (names.length === 0) return;
+  throw new RunError(
+    `--out ${out}: the folder is not empty, expected none or an empty one; choose another, or delete it`,
+  );
+}
+
+async function putInPlace(partial: string, out: string): Promise<void> {
+  // Refuses, like the check at the beginning, what has come there meanwhile.
+  if (existsSync(out)) await rmdir(out);
+  await rename(partial, out);
+}
+
+/** Refuses what the disk has no room for, before hours are spent on it. */
+async function requireSpace(folder: string, needed: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (needed <= bavail * bsize) return;
+  throw new RunError(
+    `--out: the disk has ${bytes(bavail * bsize)} free, got a hand-off of ${bytes(needed)}; ask for fewer --steps, or choose another disk`,
+  );
+}
