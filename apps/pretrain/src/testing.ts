@@ -1,10 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { captureOutput, type Outcome } from '@meap/recipe-cli';
 import { stringify } from 'yaml';
 import { pretrainCommand } from './command.ts';
 import type { PretrainConfigInput } from './config.ts';
+import { handoffCommand } from './handoff-command.ts';
 import { sampleCommand } from './sample-command.ts';
 
 /** A temporary folder with a small corpus and a tiny recipe, and the commands run inside this process. */
@@ -33,6 +34,12 @@ export class Workbench {
     return captureOutput((io) => pretrainCommand(argv, io));
   }
 
+  /** Runs `meap-handoff --run run --out out …`, both folders of this bench. */
+  handoff(run: string, out: string, ...more: string[]): Promise<Outcome> {
+    const argv = ['--run', this.path(run), '--out', this.path(out), ...more];
+    return captureOutput((io) => handoffCommand(argv, io));
+  }
+
   sample(...argv: string[]): Promise<Outcome> {
     return captureOutput((io) => sampleCommand(argv, io));
   }
@@ -40,6 +47,27 @@ export class Workbench {
   dispose(): void {
     rmSync(this.directory, { recursive: true, force: true });
   }
+}
+
+/** Reads an array in NumPy's file format, as its manual describes it. */
+export function readNpy(path: string): { descr: string; shape: number[]; values: number[] } {
+  const bytes = readFileSync(path);
+  if (bytes.toString('latin1', 0, 8) !== '\x93NUMPY\x01\0')
+    throw new Error(`${path} is no .npy of format 1.0`);
+  const end = 10 + bytes.readUInt16LE(8);
+  if (end % 64 !== 0) throw new Error(`${path}: its data begin at ${end}`);
+  const header = bytes.toString('latin1', 10, end);
+  const [, descr, tuple] = /^\{'descr': '(.+)', 'fortran_order': False, 'shape': \((.+)\), \} *\n$/.exec(
+    header,
+  )!;
+  const shape = tuple.split(',').flatMap((size) => (size.trim() ? [Number(size)] : []));
+  const size = { '<u2': 2, '<i4': 4, '<f8': 8 }[descr]!;
+  const at = (i: number) => {
+    if (descr === '<u2') return bytes.readUInt16LE(i);
+    return descr === '<i4' ? bytes.readInt32LE(i) : bytes.readDoubleLE(i);
+  };
+  const values = Array.from({ length: (bytes.length - end) / size }, (_, i) => at(end + i * size));
+  return { descr, shape, values };
 }
 
 /** A recipe that trains in well under a second: all features on, everything tiny. */
