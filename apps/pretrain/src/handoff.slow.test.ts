@@ -21,6 +21,25 @@ async function check(out: string): Promise<{ code: number; stdout: string; stder
   }
 }
 
+/** Takes all steps of a hand-off, and prints how far from the given weights it ends, of how far it came. */
+const WEIGHTS = `
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch, check
+from safetensors.torch import load_file
+folder = check.Path(sys.argv[1])
+index = check.read_index(folder)
+model = check.AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32)
+optimizer = check.load_optimizer(folder, model, index["optimizer"])
+ours, begun = load_file(sys.argv[2]), {name: p.detach().clone() for name, p in model.named_parameters()}
+first = index["train"]["first_step"]
+for step in range(first, first + index["train"]["steps"]):
+    check.train_step(model, optimizer, folder, index, step)
+length = lambda tensors: sum(t.double().square().sum().item() for t in tensors) ** 0.5
+own = dict(model.named_parameters())
+print(length(own[n].detach() - w for n, w in ours.items()) / length(w - begun[n] for n, w in ours.items()))
+`;
+
 describe.skipIf(!python)('a hand-off in PyTorch (MEAP_PYTHON)', () => {
   beforeAll(async () => {
     await bench.pretrain('run');
@@ -56,6 +75,20 @@ describe.skipIf(!python)('a hand-off in PyTorch (MEAP_PYTHON)', () => {
     const { code, stdout, stderr } = await check(`${folder}-out`);
     expect(stdout, stderr).toMatch(/all as recorded\n$/);
     expect(code).toBe(0);
+  });
+
+  it('comes in four steps to the weights of our own next checkpoint', async () => {
+    bench.recipe = bench.path('tiny.yaml');
+    await bench.pretrain('long', '--set', 'checkpoint.keep_every=2');
+    await bench.handoff('long/checkpoints/step-00000002', 'four');
+    const { stdout } = await promisify(execFile)(python!, [
+      '-c',
+      WEIGHTS,
+      bench.path('four'),
+      bench.path('long/checkpoints/step-00000006/model.safetensors'),
+    ]);
+    // Of the length of what the four updates added up to.
+    expect(Number(stdout)).toBeLessThan(1e-3);
   });
 
   it('fails where a row, a moment or a record is another', async () => {

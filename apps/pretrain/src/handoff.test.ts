@@ -197,6 +197,13 @@ describe('a hand-off', () => {
   });
 });
 
+it('is documented by the very scripts that it holds', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../../docs/handoff.md'), 'utf8');
+  const code = [...page.matchAll(/```python\n(.*?)```/gs)].map(([, text]) => text);
+  const script = (name: string) => readFileSync(join(import.meta.dirname, '../handoff', name), 'utf8');
+  expect(code).toEqual(['check.py', 'handoff_rows.py'].map(script));
+});
+
 describe('a hand-off that cannot be', () => {
   async function expectRefused(run: string, message: RegExp, ...more: string[]) {
     const { code, stderr } = await bench.handoff(run, 'refused', ...more);
