@@ -3,13 +3,13 @@ import { type StepMetrics, train, validate } from '@meap/trainer';
 import type { OpenRun } from './handoff-run.ts';
 
 /** A validation pass: nats per token, and bits per UTF-8 byte of text. */
-export interface ExpectedValidation {
+interface ExpectedValidation {
   loss: number;
   bits_per_byte: number;
 }
 
 /** A training step: mean loss over its targets in nats, norm of its gradient before clipping. */
-export interface ExpectedStep {
+interface ExpectedStep {
   /** Steps completed, this one included. */
   step: number;
   loss: number;
