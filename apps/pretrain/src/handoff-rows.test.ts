@@ -70,7 +70,7 @@ it('writes for any micro-batches, steps and file sizes the row of each step and 
           expect(rows).toBeLessThanOrEqual(Math.max(1, shardBytes / (2 * T)));
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
 
