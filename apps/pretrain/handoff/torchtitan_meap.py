@@ -2,8 +2,8 @@
 
     PYTHONPATH=FOLDER torchrun --nproc-per-node 8 -m torchtitan.train --module torchtitan_meap --config meap
 
-torchtitan's own flags follow, such as --training.local_batch_size 4 or --parallelism.tensor_parallel_degree 2. Its steps
-count from the hand-off: step 1 here is step `first_step` + 1 of the run.
+torchtitan's own flags follow, such as --training.local_batch_size 4. Its steps count from the
+hand-off: step 1 here is step `first_step` + 1 of the run.
 """
 
 import json
@@ -215,6 +215,8 @@ def meap() -> Trainer.Config:
             seq_len=train["sequence_length"],
             max_norm=adamw["max_grad_norm"],
             steps=train["steps"],
+            # Faster with them, if they are tried: --training.no-disable-cuda-graphs
+            disable_cuda_graphs=True,
         ),
         dataloader=HandoffLoader.Config(part="train"),
         validator=Validator.Config(enable=True, freq=500, dataloader=HandoffLoader.Config(part="validation")),
