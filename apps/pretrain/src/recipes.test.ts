@@ -1,9 +1,11 @@
-import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { countParameters } from '@meap/llama-model';
 import { changedKeys, EXIT } from '@meap/recipe-cli';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { loadConfig } from './load-config.ts';
 import { modelConfig } from './model.ts';
@@ -117,6 +119,40 @@ describe('recipes/cluster', () => {
     const overrides = overridesIn(script.split(/\s+/));
     expect(overrides).toEqual(['distributed.zero_stage=2']);
     expect(() => loadConfig(join(folder, 'quickstart.yaml'), overrides)).not.toThrow();
-    expect(script).toContain(`"$code" -eq ${EXIT.SIGUSR2} `);
+  });
+
+  // What Slurm's own programs would do, told by a number how the ranks end.
+  it.each([
+    ['some ranks were killed while they ended', true, 143, 'requeue 7'],
+    ['all ranks stopped', true, EXIT.SIGUSR2, 'requeue 7'],
+    ['the run had just finished', true, 0, ''],
+    ['a rank failed', false, 1, ''],
+  ])('pretrain.sbatch, %s: time is up %s, code %i', async (_, isTimeUp, code, asked) => {
+    const directory = mkdtempSync(join(tmpdir(), 'meap-sbatch-'));
+    const stub = (name: string, body: string) => {
+      writeFileSync(join(directory, name), `#!/bin/bash\n${body}\n`, { mode: 0o755 });
+    };
+    const until = isTimeUp ? 'until [ -e stop ]; do sleep .05; done; ' : '';
+    stub('srun', `echo "$@" > started; ${until}exit ${code}`);
+    stub('scancel', 'echo "$@" > stop');
+    stub('scontrol', 'echo "$@" > asked');
+    try {
+      const env = { ...process.env, PATH: `${directory}:${process.env.PATH}` };
+      const job = spawn('bash', [join(folder, 'cluster/pretrain.sbatch'), 'recipe.yaml', 'runs/mine'], {
+        cwd: directory,
+        env: { ...env, SLURM_JOB_ID: '7', SLURM_CPUS_PER_TASK: '2' },
+      });
+      const ended = once(job, 'exit');
+      await vi.waitUntil(() => existsSync(join(directory, 'started')), 10_000);
+      if (isTimeUp) job.kill('SIGUSR2');
+      expect(await ended).toEqual([code, null]);
+      const read = (name: string) => {
+        return existsSync(join(directory, name)) ? readFileSync(join(directory, name), 'utf8').trim() : '';
+      };
+      expect(read('started')).toContain('meap-pretrain --config recipe.yaml --out runs/mine --resume auto');
+      expect([read('stop'), read('asked')]).toEqual([isTimeUp ? '--signal=USR2 7' : '', asked]);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 });
