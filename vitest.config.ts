@@ -13,6 +13,7 @@ const packages = [
   'recipe-cli',
   'trainer',
   'collectives',
+  'dashboard',
   'test-support',
 ];
 

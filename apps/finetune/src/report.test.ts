@@ -20,6 +20,8 @@ const steps = [1, 2, 3].map((step) => ({
   gradNorm: 1,
   tokensPerSecond: 10,
   mfu: null,
+  residentBytes: 1e9,
+  backendBytes: 5e8,
 }));
 const validations = [{ step: 3, tokens: 300, valLoss: 1.25, bitsPerByte: 1, parts: { masked: 1.5 } }];
 const config = resolveConfig({ model: { path: 'm' }, data: { files: ['f'] }, lora: { rank: 8 } });

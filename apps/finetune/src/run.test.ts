@@ -23,6 +23,7 @@ describe('a whole run', () => {
     const { code, stdout, stderr } = await bench.finetune('whole');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(readdirSync(bench.path('whole')).map((name) => name.replace(/tfevents.*/, 'tfevents'))).toEqual([
+      'batch.json',
       'before.json',
       'checkpoints',
       'config.yaml',

@@ -4,6 +4,7 @@ import {
   changedFiles,
   describeMisfit,
   finishedCheckpoint,
+  logBatches,
   openRunDirectory,
   packageVersion,
   type RunEnd,
@@ -22,6 +23,7 @@ import { type PreparedData, prepareData } from './prepare-data.ts';
 import { writeReport } from './report.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 import { describeRun, type RunFacts } from './run-facts.ts';
+import { shownRows } from './shown-rows.ts';
 import { trainingParts } from './training-parts.ts';
 
 /** What {@link finetune} tells its caller while it runs. */
@@ -70,8 +72,14 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
     const baseline = known ?? (await measureBaseline(trained, ranks, signal));
     // Nothing has been trained that a checkpoint could hold.
     if (await ranks.any(signal?.aborted === true)) return stoppedEarly(out);
+    const log = logBatches(trained.batches, {
+      directory: out,
+      rows: shownRows,
+      decode: (ids) => parts.tokenizer.decode(ids),
+    });
     const result = await train({
       ...trained,
+      batches: ranks.isFirst ? log.batches : trained.batches,
       checkpoint: { ...trained.checkpoint, background: facts.memory.checkpointCopy > 0 },
       directory: out,
       resume,
@@ -84,12 +92,15 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
           if (event.step > 0) {
             for (const change of changes) warn(`configuration changed since this run began: ${change}`);
           }
-          writeEnvironment(out, { meap: packageVersion(import.meta.url), backend: { ...backend } });
+          const { steps, parameters } = facts;
+          const meap = packageVersion(import.meta.url);
+          writeEnvironment(out, { meap, backend: { ...backend }, run: { steps, parameters } });
           if (baseline) writeBaseline(out, baseline);
         }
         emit(event);
       },
     });
+    await log.settled();
     const { status, step, checkpoint } = result;
     if (status === 'stopped') return { status, step, checkpoint };
     if (ranks.isFirst) {

@@ -13,6 +13,8 @@ const step = (number: number, loss: number | null = 7 - number / 100) => ({
   gradNorm: 1,
   tokensPerSecond: 1000,
   mfu: 0.4,
+  residentBytes: 1e9,
+  backendBytes: 5e8,
 });
 const facts = {
   parameters: 3_170_000,

@@ -21,6 +21,7 @@ describe('a whole run', () => {
     const { code, stdout, stderr } = await bench.pretrain('whole');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(readdirSync(bench.path('whole')).map((name) => name.replace(/tfevents.*/, 'tfevents'))).toEqual([
+      'batch.json',
       'checkpoints',
       'config.yaml',
       'data-files.json',
@@ -65,6 +66,8 @@ describe('a whole run', () => {
       'gradNorm',
       'tokensPerSecond',
       'mfu',
+      'residentBytes',
+      'backendBytes',
     ]);
     expect(lines[5]).toMatchObject({ step: 5, tokens: 5 * 4 * 16 });
     expect(
@@ -76,6 +79,15 @@ describe('a whole run', () => {
       [6, 'The'],
     ]);
     const environment = JSON.parse(readFileSync(bench.path('whole/environment.json'), 'utf8'));
+    expect(environment.run).toEqual({ steps: 6, parameters: expect.any(Number) });
+    const batch = JSON.parse(readFileSync(bench.path('whole/batch.json'), 'utf8'));
+    expect(batch).toMatchObject({
+      step: 1,
+      rows: [
+        { numTokens: 16, numMasked: 2 },
+        { numTokens: 16, numMasked: 2 },
+      ],
+    });
     expect(environment).toMatchObject({ meap: expect.any(String), backend: { name: expect.any(String) } });
 
     expect(stdout).toMatch(/validation {3}\d\.\d{3} bits per byte, a unigram model \d\.\d{3}\n/);

@@ -6,6 +6,7 @@ import {
   changedFiles,
   describeMisfit,
   finishedCheckpoint,
+  logBatches,
   openRunDirectory,
   packageVersion,
   type RunEnd,
@@ -21,9 +22,11 @@ import { RankGroup, type TrainEvent, train, writeEnvironment } from '@meap/train
 import { machinePeak } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
 import { createModel, modelConfig, withOrigin } from './model.ts';
+import { configuredMasker } from './objective.ts';
 import { type DataProgress, type PreparedData, prepareData, spread } from './prepare-data.ts';
 import { writeReport } from './report.ts';
 import type { PretrainConfig } from './resolve-config.ts';
+import { shownRows } from './shown-rows.ts';
 import { trainingParts } from './training-parts.ts';
 
 /** What {@link pretrain} tells its caller while it runs. */
@@ -105,10 +108,19 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
       if (step > 0)
         for (const change of changes) warn(`configuration changed since this run began: ${change}`);
       if (facts.mix) writeFileSync(join(out, 'data-mix.json'), `${JSON.stringify(facts.mix, null, 1)}\n`);
-      writeEnvironment(out, { meap: packageVersion(import.meta.url), backend: { ...backend }, peakGflops });
+      const { steps, parameters } = facts;
+      const meap = packageVersion(import.meta.url);
+      writeEnvironment(out, { meap, backend: { ...backend }, peakGflops, run: { steps, parameters } });
     };
+    const masker = configuredMasker(config, data.tokenizer);
+    const log = logBatches(parts.batches, {
+      directory: out,
+      rows: (batch, position) => shownRows(masker, batch, position),
+      decode: (ids) => data.tokenizer.decode(ids),
+    });
     const { status, step, checkpoint } = await train({
       ...parts,
+      batches: ranks.isFirst ? log.batches : parts.batches,
       checkpoint: { ...parts.checkpoint, background: memory.checkpointCopy > 0 },
       directory: out,
       resume,
@@ -121,6 +133,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
         emit(event);
       },
     });
+    await log.settled();
     if (status === 'finished' && ranks.isFirst) writeReport(out, config, facts);
     return { status, step, checkpoint };
   } finally {

@@ -69,6 +69,7 @@ export interface TrainingFlags {
   resume: string;
   backend?: string;
   precision?: string;
+  dashboard?: string | true;
   dryRun?: true;
   json?: true;
   jsonLogs?: true;
@@ -92,6 +93,7 @@ export function withTrainingFlags(command: Command): Command {
     )
     .option('--backend <name>', backendNames.join(', '))
     .option('--precision <format>', 'float32, bfloat16 or, on a GPU, float16: inputs of matrix products')
+    .option('--dashboard [port]', 'show the run live in a browser on this machine (port 6017, or any)')
     .option('--dry-run', 'say what the run would be and take, without training')
     .option('--json', 'print one JSON object a line')
     .option('--json-logs', 'the same with time and level, for what collects logs');

@@ -18,8 +18,8 @@ describe('what equal runs have in common', () => {
     });
   });
 
-  it('metrics but for the clock’s', () => {
-    const line = { step: 1, loss: 2, tokensPerSecond: 3.5, mfu: null };
+  it('metrics but for those of clock and memory', () => {
+    const line = { step: 1, loss: 2, tokensPerSecond: 3.5, mfu: null, residentBytes: 4, backendBytes: 5 };
     writeFileSync(join(folder, 'metrics.jsonl'), `${JSON.stringify(line)}\n`);
     expect(readExactMetrics(folder)).toEqual([{ step: 1, loss: 2 }]);
     expect(readExactMetrics(join(folder, 'nowhere'))).toEqual([]);

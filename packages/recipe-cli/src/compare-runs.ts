@@ -16,8 +16,8 @@ export function hashFiles(folder: string): Record<string, string> {
   return hashes;
 }
 
-/** The lines of a run's `metrics.jsonl` without the figures that a clock gives. */
+/** The lines of a run's `metrics.jsonl` without the figures of clock and memory. */
 export function readExactMetrics(out: string): Partial<StepMetrics & ValidationMetrics>[] {
   const lines = readJsonLines<Partial<StepMetrics & ValidationMetrics>>(join(out, 'metrics.jsonl'));
-  return lines.map(({ tokensPerSecond, mfu, ...exact }) => exact);
+  return lines.map(({ tokensPerSecond, mfu, residentBytes, backendBytes, ...exact }) => exact);
 }

@@ -1,3 +1,10 @@
+export {
+  type BatchLogOptions,
+  type LoggedBatches,
+  logBatches,
+  MOST_ROWS,
+  type ShownRow,
+} from './batch-log.ts';
 export { captureOutput, type Outcome } from './capture-output.ts';
 export {
   type CommandIo,

@@ -9,6 +9,8 @@ const step = (number: number, loss: number | null) => ({
   gradNorm: 1,
   tokensPerSecond: 1000,
   mfu: 0.4,
+  residentBytes: 1e9,
+  backendBytes: 5e8,
 });
 
 describe('lossCurve', () => {

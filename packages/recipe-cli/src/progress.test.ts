@@ -14,6 +14,8 @@ const step = (step: number) =>
     gradNorm: 1,
     tokensPerSecond: 5120,
     mfu: 0.5,
+    residentBytes: 1e9,
+    backendBytes: 5e8,
   }) as const;
 
 /** A terminal as a process sees it, on an emulator that says what a person would see. */

@@ -1,4 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { captureOutput } from './capture-output.ts';
 import { EXIT } from './command.ts';
@@ -139,5 +142,71 @@ describe('runTrainingCommand', () => {
       stderr: expect.stringMatching(/^meap-x: ENOENT.*\n$/),
     });
     expect((await fails(new Error('oops'))).stderr).toMatch(/a fault of this program[\s\S]*oops\n\s+at /);
+  });
+
+  it('serves a dashboard while the run goes on, and no longer', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'meap-command-'));
+    try {
+      let url = '';
+      let status = 0;
+      const outcome = await run(
+        {
+          run: async (_, { onEvent }) => {
+            onEvent?.({ type: 'tick' });
+            return { status: 'finished', step: 3 };
+          },
+          progress: ({ write }) => ({
+            onEvent: () => {},
+            note: (text) => {
+              write(`${text}\n`);
+              url = /http:\S+/.exec(text)?.[0] ?? url;
+            },
+            close: () => {},
+          }),
+          summary: async () => {
+            status = (await fetch(url)).status;
+            return 'done';
+          },
+        },
+        ...['--dashboard', '0', '--out', join(folder, 'runs/x')],
+      );
+      expect(outcome).toMatchObject({ code: EXIT.done, stderr: '' });
+      expect(outcome.stdout).toMatch(/^dashboard {4}http:\/\/127\.0\.0\.1:\d+\/\n\ndone\n$/);
+      expect(status).toBe(200);
+      await expect(fetch(url)).rejects.toThrow();
+      const json = await run({}, '--json', '--dashboard', '0', '--out', join(folder, 'runs/x'));
+      const [first] = json.stdout.split('\n');
+      expect(JSON.parse(first)).toEqual({
+        type: 'dashboard',
+        url: expect.stringContaining('http://127.0.0.1:'),
+      });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('goes on without a dashboard where its port is in use, and refuses what is no port', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'meap-command-'));
+    const other = createServer().listen(0, '127.0.0.1');
+    await new Promise((resolve) => other.once('listening', resolve));
+    try {
+      const { port } = other.address() as { port: number };
+      const out = ['--out', join(folder, 'x')];
+      const { code, stdout } = await run({}, '--dashboard', String(port), ...out);
+      expect(code).toBe(EXIT.done);
+      expect(stdout).toContain(
+        `warning      dashboard: port ${port} is in use; name another, or 0 for any that is free; `,
+      );
+      const json = await run({}, '--json', '--dashboard', String(port), ...out);
+      expect(JSON.parse(json.stdout.split('\n')[0])).toMatchObject({ type: 'warning' });
+      for (const wrong of ['x', '65536', '-1', '1e3']) {
+        const refused = await run({}, `--dashboard=${wrong}`, ...out);
+        expect(refused.code).toBe(EXIT.misused);
+        expect(refused.stderr).toContain(`--dashboard: got ${wrong}, expected a port from 0 to 65535`);
+      }
+    } finally {
+      other.close();
+      rmSync(folder, { recursive: true });
+    }
   });
 });

@@ -14,6 +14,7 @@ import {
 } from './command.ts';
 import type { ProgressOutput } from './progress.ts';
 import { connectLaunched, quietIo } from './ranks.ts';
+import { dashboardPort, openRunDashboard } from './run-dashboard.ts';
 
 /** How a run ended. */
 export interface RunEnd {
@@ -99,6 +100,8 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
   const action = async () => {
     const flags = command.opts<TrainingFlags>();
     const config = program.loadConfig(flags.config, overridesOf(flags));
+    // Before any work, as all that is wrong with the command.
+    if (flags.dashboard !== undefined) dashboardPort(flags.dashboard);
     if (!flags.dryRun) {
       ranks = await connectLaunched(config.distributed.timeout_seconds, io);
       return train(program, config, flags, argv, io, ranks);
@@ -149,11 +152,21 @@ async function train<Config, Event extends object>(
     if (!asJson && ranks.isFirst)
       progress.note(`${stop.signal.reason}: saving and stopping; again to end at once`);
   });
+  const warn = (message: string) =>
+    asJson ? json({ type: 'warning', message }) : progress.note(`warning      ${message}`);
+  const dashboard =
+    flags.dashboard !== undefined && ranks.isFirst
+      ? await openRunDashboard(out, dashboardPort(flags.dashboard), warn)
+      : undefined;
+  if (dashboard && asJson) json({ type: 'dashboard', url: dashboard.url });
+  else if (dashboard) progress.note(`dashboard    ${dashboard.url}`);
+  let ended = 'the run has ended with an error, which its terminal shows';
   try {
     const end = await program.run(config, { out, resume: flags.resume, ranks, signal: stop.signal, onEvent });
     progress.close();
     const seconds = (performance.now() - began) / 1000;
     const { status, step, checkpoint, model } = end;
+    ended = status === 'stopped' ? `the run was stopped at step ${step}` : 'the run has finished';
     if (!ranks.isFirst) {
       // Rank 0 alone has something to say.
     } else if (asJson) json({ type: status, step, checkpoint, model, out, seconds });
@@ -169,6 +182,7 @@ async function train<Config, Event extends object>(
     return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
   } finally {
     progress.close();
+    await dashboard?.close(ended);
     stop.dispose();
   }
 }

@@ -9,7 +9,7 @@ export { SftError } from './error.ts';
 export { epochOrder, type SamplePlace } from './masks.ts';
 export { type SftLayout, type SftLoss, type SftOptions, type SftRules, sftPresets } from './options.ts';
 export { planPacking } from './packing.ts';
-export { type RenderRowOptions, renderRow } from './picture.ts';
+export { inputKind, type RenderRowOptions, renderRow } from './picture.ts';
 export {
   joinRows,
   type PackingOptions,

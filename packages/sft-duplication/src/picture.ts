@@ -81,8 +81,8 @@ function partsOf(row: SftRow): Part[] {
   });
 }
 
-/** Kind of the token read at a place: that of the target before it. The first token of a segment is taken for a prompt. */
-function inputKind({ kinds, segmentIds }: SftRow, place: number): number {
+/** The {@link TokenKind} of the token read at a place: that of the target before it; a segment's first is a prompt's. */
+export function inputKind({ kinds, segmentIds }: SftRow, place: number): number {
   if (place > 0 && segmentIds[place] === segmentIds[place - 1]) return kinds[place - 1];
   return isCopy(kinds[place]) ? TokenKind.copyPrompt : TokenKind.prompt;
 }

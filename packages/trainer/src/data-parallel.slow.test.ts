@@ -55,7 +55,7 @@ async function run(size: number, overrides: Overrides = {}) {
   const metrics = readFileSync(join(directory, 'metrics.jsonl'), 'utf8')
     .trim()
     .split('\n')
-    .map((line) => ({ ...JSON.parse(line), tokensPerSecond: 0 }));
+    .map((line) => ({ ...JSON.parse(line), tokensPerSecond: 0, residentBytes: 0, backendBytes: 0 }));
   return { results, metrics, events, traffic };
 }
 

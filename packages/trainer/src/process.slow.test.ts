@@ -72,11 +72,12 @@ describe('two processes', () => {
 
 describe.skipIf(process.platform === 'win32')('a file that cannot grow', () => {
   it('keeps metrics in memory, reports saves in one line, stops with the last checkpoint intact', async () => {
-    // 4 KiB a file: metrics.jsonl passes it after some twenty steps.
+    // 4 KiB a file: metrics.jsonl passes it before the twentieth step.
     const { events, code } = await follow(start({ every: 7 }, { shell: 'ulimit -f 8' }));
     const warnings = events.filter(({ type }) => type === 'warning').map(({ message }) => message!);
     expect(warnings[0]).toMatch(/metrics\.jsonl: EFBIG.*; kept in memory until there is room$/);
-    expect(warnings[1]).toMatch(
+    // TensorBoard's file grows as fast, and may be full before the next save.
+    expect(warnings.find((warning) => warning.includes('not written'))).toMatch(
       /metrics\.jsonl: not written: EFBIG.*; training goes on, earlier checkpoints stay$/,
     );
     expect(warnings.every((warning) => !warning.includes('\n'))).toBe(true);

@@ -37,10 +37,11 @@ export class RunLog {
 
   step(metrics: StepMetrics): void {
     this.#metrics.append(`${JSON.stringify(metrics)}\n`);
-    const { step, loss, lr, gradNorm, tokensPerSecond, mfu } = metrics;
+    const { step, loss, lr, gradNorm, tokensPerSecond, mfu, residentBytes, backendBytes } = metrics;
     const scalars = { 'train/loss': loss, 'train/lr': lr, 'train/grad_norm': gradNorm };
     const speed = { 'speed/tokens_per_second': tokensPerSecond, 'speed/mfu': mfu };
-    this.#events.append(scalarsEvent(Date.now() / 1000, step, { ...scalars, ...speed }));
+    const memory = { 'memory/resident_bytes': residentBytes, 'memory/backend_bytes': backendBytes };
+    this.#events.append(scalarsEvent(Date.now() / 1000, step, { ...scalars, ...speed, ...memory }));
   }
 
   validation(metrics: ValidationMetrics): void {

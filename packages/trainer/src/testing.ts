@@ -104,7 +104,10 @@ function outcome(where: string): Record<string, string> {
   const files: Record<string, string> = {};
   for (const name of readdirSync(where, { recursive: true, encoding: 'utf8' })) {
     if (!/\.jsonl$|step-00000040.*\.(json|safetensors)$/.test(name)) continue;
-    files[name] = readFileSync(join(where, name), 'latin1').replaceAll(/"tokensPerSecond":[^,}]+/g, '');
+    files[name] = readFileSync(join(where, name), 'latin1').replaceAll(
+      /"(tokensPerSecond|residentBytes|backendBytes)":[^,}]+/g,
+      '',
+    );
   }
   return files;
 }

@@ -84,7 +84,7 @@ function outcome(where: string): Record<string, string> {
   for (const name of readdirSync(where, { recursive: true, encoding: 'utf8' }).sort()) {
     if (!/\.(jsonl?|safetensors)$|SHA256SUMS$/.test(name)) continue;
     files[name] = readFileSync(join(where, name), 'latin1').replaceAll(
-      /"(tokensPerSecond|mfu)":[^,}]+/g,
+      /"(tokensPerSecond|mfu|residentBytes|backendBytes)":[^,}]+/g,
       '"$1":0',
     );
   }
@@ -103,8 +103,12 @@ describe('train', () => {
     const metrics = lines('metrics.jsonl');
     const steps = metrics.filter((line) => 'loss' in line);
     expect(steps.map((line) => line.step)).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
-    const keys = ['step', 'tokens', 'loss', 'lr', 'gradNorm', 'tokensPerSecond', 'mfu'];
-    for (const line of steps) expect(Object.keys(line)).toEqual(keys);
+    const keys = ['step', 'tokens', 'loss', 'lr', 'gradNorm', 'tokensPerSecond', 'mfu', 'residentBytes'];
+    for (const line of steps) expect(Object.keys(line)).toEqual([...keys, 'backendBytes']);
+    // Node itself takes some tens of megabytes; the weights and moments of the model are held beside it.
+    expect(steps[11].residentBytes).toBeGreaterThan(2e7);
+    expect(steps[11].backendBytes).toBeGreaterThan(0);
+    expect(steps[11].backendBytes).toBeLessThan(steps[11].residentBytes as number);
     expect(steps[11].loss).toBeLessThan(steps[0].loss as number);
     expect(steps[5].mfu).toBeCloseTo(((steps[5].tokensPerSecond as number) * 1000) / 1e9, 12);
     const validations = metrics.filter((line) => 'valLoss' in line);

@@ -13,6 +13,7 @@ import { clipping } from './gradients.ts';
 import { Guard, type GuardOptions, type Verdict } from './guard.ts';
 import { acquireLock } from './lock.ts';
 import { LossScale } from './loss-scale.ts';
+import { memoryInUse } from './memory-in-use.ts';
 import type { Optimizer } from './optimizer.ts';
 import { PendingSteps } from './pending-steps.ts';
 import { RankGroup } from './rank-group.ts';
@@ -268,6 +269,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       gradNorm: finiteOrNull(gradNorm),
       tokensPerSecond,
       mfu: utilisation ? (utilisation.flopPerToken * tokensPerSecond) / peakFlops : null,
+      ...memoryInUse(),
       ...(anomaly && { anomaly }),
       ...(lossScale !== undefined && { lossScale }),
       ...(skip && { skipped: true }),

@@ -69,6 +69,10 @@ export interface StepMetrics {
   tokensPerSecond: number;
   /** Model FLOP utilisation, 0 to 1; null when `utilisation` was not given. */
   mfu: number | null;
+  /** Resident set of this process (rank 0) after the step, bytes. */
+  residentBytes: number;
+  /** What the TensorFlow.js backend holds after the step for tensors, in use or kept for reuse, bytes. */
+  backendBytes: number;
   /** Present when the guard found the step anomalous. */
   anomaly?: 'non-finite' | 'spike';
   /** Factor on the loss in this step, where it is scaled. */

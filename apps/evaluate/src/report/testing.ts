@@ -167,6 +167,8 @@ function madeUpTraining(skill: number): RunMetrics {
     gradNorm: 1,
     tokensPerSecond: 1000,
     mfu: 0.4,
+    residentBytes: 1e9,
+    backendBytes: 5e8,
   }));
   const validations = [100, 200, 300, 400].map((step) => ({
     step,

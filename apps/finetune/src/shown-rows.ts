@@ -1,0 +1,43 @@
+import { MOST_ROWS, type ShownRow } from '@meap/recipe-cli';
+import { inputKind, type SftBatch, type SftRow, TokenKind } from '@meap/sft-duplication';
+
+/** The first rows of a batch, conversations and their masked copies; a masked token's original is the target before it. */
+export function shownRows(batch: SftBatch): ShownRow[] {
+  const { length } = batch;
+  return Array.from({ length: Math.min(batch.numRows, MOST_ROWS) }, (_, index) => {
+    const places = <Values extends Int32Array | Uint8Array>(values: Values) =>
+      values.subarray(index * length, (index + 1) * length) as Values;
+    return shownRow({
+      inputs: places(batch.inputs),
+      targets: places(batch.targets),
+      lossMask: places(batch.lossMask),
+      segmentIds: places(batch.segmentIds),
+      positions: places(batch.positions),
+      kinds: places(batch.kinds),
+    });
+  });
+}
+
+function shownRow(row: SftRow): ShownRow {
+  const { inputs, targets, segmentIds, kinds } = row;
+  const padding = kinds.indexOf(TokenKind.padding);
+  const shown: { ids: number[]; kinds: ShownRow['kinds'][number][]; parts: Map<number, string> } = {
+    ids: [],
+    kinds: [],
+    parts: new Map(),
+  };
+  let wasCopy: boolean | undefined;
+  for (let i = 0; i < (padding < 0 ? kinds.length : padding); i++) {
+    const kind = inputKind(row, i);
+    const isCopy = kind >= TokenKind.copyPrompt;
+    const isMasked = kind === TokenKind.masked;
+    if (isCopy !== wasCopy || segmentIds[i] !== segmentIds[i - 1]) {
+      shown.parts.set(i, isCopy ? 'masked copy' : 'original');
+    }
+    wasCopy = isCopy;
+    shown.ids.push(isMasked ? targets[i - 1] : inputs[i]);
+    const isPrompt = kind === TokenKind.prompt || kind === TokenKind.copyPrompt;
+    shown.kinds.push(isMasked ? 'masked' : isPrompt ? 'prompt' : 'plain');
+  }
+  return shown;
+}

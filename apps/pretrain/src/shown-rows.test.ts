@@ -1,0 +1,20 @@
+import { createMasker } from '@meap/meap-masking';
+import { expect, it } from 'vitest';
+import { shownRows } from './shown-rows.ts';
+
+it('shows the masks that training draws, over the original tokens', () => {
+  const [rows, length] = [6, 40];
+  const inputs = Int32Array.from({ length: rows * length }, (_, i) => i % 50);
+  const masker = createMasker({ ratio: 0.15, maskId: 99, seed: 3 });
+  const batch = { inputs, targets: inputs, rows, length, numBytes: 0 };
+  const shown = shownRows(masker, batch, { step: 7, microBatch: 2 });
+  // As `meapLoss` draws them, for all rows at once.
+  const trained = masker.apply(inputs, { rows, length, step: 7, firstRow: 2 * rows }).inputs;
+  expect(shown).toHaveLength(4);
+  shown.forEach(({ ids, kinds }, row) => {
+    expect(ids).toEqual(inputs.slice(row * length, (row + 1) * length));
+    const masks = Array.from(trained.subarray(row * length, (row + 1) * length), (id) => id === 99);
+    expect(kinds.map((kind) => kind === 'masked')).toEqual(masks);
+    expect(masks.filter(Boolean)).toHaveLength(6);
+  });
+});

@@ -1,0 +1,20 @@
+import type { Masker } from '@meap/meap-masking';
+import { MOST_ROWS, type ShownRow } from '@meap/recipe-cli';
+import type { Position } from '@meap/trainer';
+import type { Rows } from './objective.ts';
+
+/** The first rows of a micro-batch with the masks that training gives them: a mask depends on step and row alone. */
+export function shownRows(
+  masker: Masker,
+  { inputs, rows, length }: Rows,
+  { step, microBatch }: Position,
+): ShownRow[] {
+  const shown = Math.min(rows, MOST_ROWS);
+  const original = inputs.subarray(0, shown * length);
+  const masked = masker.apply(original, { rows: shown, length, step, firstRow: microBatch * rows }).inputs;
+  return Array.from({ length: shown }, (_, row) => {
+    const ids = original.subarray(row * length, (row + 1) * length);
+    const kinds = Array.from(ids, (id, i) => (masked[row * length + i] === id ? 'plain' : 'masked'));
+    return { ids, kinds };
+  });
+}

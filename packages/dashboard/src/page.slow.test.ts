@@ -1,0 +1,273 @@
+/** The page in headless Chromium, on made-up runs; that of a real run is in `apps/pretrain`. */
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { startDashboard } from './dashboard.ts';
+import type { Dashboard } from './server.ts';
+import { makeRun, stepLine } from './testing.ts';
+
+const executablePath = process.env.MEAP_CHROMIUM ?? '/usr/bin/chromium';
+const built = join(import.meta.dirname, '../dist/page/main.js');
+const missing = [executablePath, built].find((path) => !existsSync(path));
+if (missing)
+  console.warn(`the dashboard’s page is not tested: no ${missing}; install chromium and run pnpm build`);
+
+const LOSS = '.chart:has-text("Loss") >> nth=0';
+
+describe.skipIf(missing)('the page', () => {
+  let browser: Browser;
+  let folder: string;
+  let dashboard: Dashboard | undefined;
+  let page: Page;
+  let errors: string[];
+
+  beforeAll(async () => {
+    const args = [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-background-networking',
+      '--disable-component-update',
+    ];
+    browser = await chromium.launch({ executablePath, args });
+  });
+  afterAll(() => browser?.close());
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'meap-page-'));
+    errors = [];
+  });
+  afterEach(async () => {
+    await page?.context().close();
+    await dashboard?.close();
+    dashboard = undefined;
+    rmSync(folder, { recursive: true, force: true });
+    expect(errors).toEqual([]);
+  });
+
+  async function open(url: string, { width = 1400, height = 1000, tolerates = /^$/ } = {}): Promise<void> {
+    const context = await browser.newContext({ viewport: { width, height } });
+    page = await context.newPage();
+    page.on('pageerror', ({ message }) => errors.push(message));
+    page.on('console', (message) => {
+      const isAlarming = message.type() === 'error' || message.type() === 'warning';
+      if (isAlarming && !tolerates.test(message.text())) errors.push(message.text());
+    });
+    await page.addInitScript(() => {
+      addEventListener('securitypolicyviolation', (event) =>
+        console.error(`policy: ${event.violatedDirective}`),
+      );
+    });
+    await page.goto(url);
+  }
+
+  const show = async (options: Parameters<typeof open>[1] = {}) => {
+    dashboard = await startDashboard({ runs: [folder], port: 0 });
+    await open(dashboard.url, options);
+  };
+  // Not waitForFunction: it would evaluate text, which the page's policy forbids.
+  const labelOf = async (chart: string) =>
+    (await page.locator(`${chart} >> .plot`).getAttribute('aria-label')) ?? '';
+  const soon = (read: () => Promise<unknown>) => expect.poll(read, { timeout: 20_000, interval: 50 });
+  const check = (name: string) => page.getByLabel(`Show ${name}`, { exact: true }).check();
+
+  it('shows steps as they come, and the corrected curve of a run that was set back', async () => {
+    const path = makeRun(folder, 'live', 5);
+    const metrics = join(path, 'metrics.jsonl');
+    await show();
+    await soon(() => labelOf(LOSS)).toMatch(/^Loss: live 6\.\d+\./);
+    await soon(() => page.locator('.steps').textContent()).toBe('step 5 of 1,000');
+    const kept = readFileSync(metrics).length;
+    for (let step = 6; step < 60; step++) appendFileSync(metrics, stepLine(step, { loss: 3 }));
+    await soon(() => page.locator('.steps').textContent()).toBe('step 59 of 1,000');
+    appendFileSync(metrics, '{"step":59,"tokens":5900,"valLoss":2.5,"bitsPerByte":1.25}\n');
+    await soon(() => labelOf(LOSS)).toContain('live 2.5');
+    await soon(() => labelOf('.chart:has-text("Bits per byte")')).toContain('live 1.25');
+    truncateSync(metrics, kept);
+    for (let step = 6; step < 20; step++) appendFileSync(metrics, stepLine(step, { loss: 9 }));
+    await soon(() => page.locator('.steps').textContent()).toBe('step 19 of 1,000');
+    // No smoothing: the last value itself.
+    await page.locator('#smoothing').fill('0');
+    await soon(() => labelOf(LOSS)).toBe('Loss: live 9. Arrow keys move, plus and minus zoom.');
+  });
+
+  it('says that there are no runs yet, and shows them when they come; and that one has nothing written for long', async () => {
+    await show();
+    await soon(() => page.locator('#empty').textContent()).toContain(`No runs in ${folder} yet`);
+    const path = makeRun(folder, 'first', 3);
+    writeFileSync(join(path, 'run.lock'), JSON.stringify({ pid: process.pid, host: 'another' }));
+    await soon(() => labelOf(LOSS)).toContain('first');
+    await soon(() => page.locator('.pill').textContent()).toBe('running');
+    const { utimesSync } = await import('node:fs');
+    const past = Date.now() / 1000 - 300;
+    utimesSync(join(path, 'metrics.jsonl'), past, past);
+    await soon(() => page.locator('.pill').textContent()).toMatch(/^silent for 5 m/);
+  });
+
+  it('runs nothing that stands in names, samples, configurations or batches', async () => {
+    const attack = '<img src=x onerror=alert(1)>';
+    const script = '"><script>globalThis.pwned = 1</script>';
+    for (const name of [attack, 'plain']) {
+      const path = makeRun(
+        folder,
+        name,
+        3,
+        `key: ${JSON.stringify(`${script} of ${name}`)}\n${JSON.stringify(attack)}: 1\n`,
+      );
+      appendFileSync(join(path, 'metrics.jsonl'), stepLine(4, { anomaly: attack, loss: null }));
+      const sample = { step: 3, prompt: script, text: `${attack}\u202e` };
+      writeFileSync(join(path, 'samples.jsonl'), `${JSON.stringify(sample)}\n`);
+      const pieces = [
+        { text: script, kind: 'masked' },
+        { text: attack, kind: 'prompt', part: attack },
+      ];
+      writeFileSync(
+        join(path, 'batch.json'),
+        JSON.stringify({ step: 3, rows: [{ numTokens: 2, numMasked: 1, pieces }] }),
+      );
+      const environment = { backend: { name: attack, device: script }, run: { steps: 10 } };
+      writeFileSync(join(path, 'environment.json'), JSON.stringify(environment));
+    }
+    let dialogs = 0;
+    await show();
+    page.on('dialog', (dialog) => {
+      dialogs++;
+      void dialog.dismiss();
+    });
+    await check(attack);
+    await check('plain');
+    await soon(() => page.locator('#samples blockquote').textContent()).toContain(script);
+    await soon(() => page.locator('#masks').textContent()).toContain(script);
+    await soon(() => page.locator('#differences').textContent()).toContain(`${script} of ${attack}`);
+    await soon(() => page.locator('.trouble').textContent()).toContain(attack);
+    expect(await page.locator('img, script:not([src]):not([type=importmap])').count()).toBe(0);
+    expect(await page.evaluate(() => 'pwned' in globalThis)).toBe(false);
+    expect(dialogs).toBe(0);
+  });
+
+  it('draws 100,000 steps in bounded room, and every step of a part', async () => {
+    const path = makeRun(folder, 'long', 0);
+    const lines = Array.from({ length: 100_000 }, (_, i) =>
+      stepLine(i + 1, i === 77_776 ? { loss: 50 } : { loss: 3 }),
+    );
+    writeFileSync(join(path, 'metrics.jsonl'), lines.join(''));
+    await show();
+    await soon(() => labelOf(LOSS)).toContain('long 3');
+    expect(await page.locator('*').count()).toBeLessThan(700);
+    const plot = page.locator(`${LOSS} >> .plot`);
+    await page.locator('#smoothing').fill('0');
+    const { x, y, width } = (await plot.boundingBox())!;
+    const [left, wide] = [x + 58, width - 58 - 18];
+    const drag = async (from: number, to: number, [low, high]: [number, number]) => {
+      const placeOf = (step: number) => left + (wide * (step - low)) / (high - low);
+      await page.mouse.move(placeOf(from), y + 60);
+      await page.mouse.down();
+      await page.mouse.move(placeOf(to), y + 60, { steps: 5 });
+      await page.mouse.up();
+    };
+    await drag(77_000, 79_000, [1, 100_000]);
+    await soon(() => page.locator('#controls').textContent()).toContain('Zoomed');
+    await drag(77_700, 77_850, [77_000, 79_000]);
+    // The spike of one step among a hundred thousand, read off where it is: finer rows have come.
+    const readout = page.locator(`${LOSS} >> .readout`);
+    await soon(async () => {
+      for (let at = 0; at < wide; at += 3) {
+        await page.mouse.move(left + at, y + 100);
+        const text = (await readout.textContent()) ?? '';
+        if (text.startsWith('step 77,777')) return text;
+      }
+      return '';
+    }).toBe('step 77,77750');
+    await plot.focus();
+    await page.keyboard.press('Escape');
+    await soon(() => page.locator('#controls').textContent()).toContain('Drag over a chart');
+    appendFileSync(join(path, 'metrics.jsonl'), stepLine(100_001, { loss: 7 }));
+    await page.mouse.move(5, 5);
+    await soon(() => labelOf(LOSS)).toContain('long 7');
+  });
+
+  it('takes up where it was when its server is back, and says so meanwhile', async () => {
+    const path = makeRun(folder, 'a', 5);
+    await show({ tolerates: /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET/ });
+    await soon(() => labelOf(LOSS)).toContain('Loss: a');
+    const { url } = dashboard!;
+    await dashboard!.close('the run was stopped at step 5');
+    await soon(() => page.locator('#notice').textContent()).toContain('The run was stopped at step 5.');
+    expect(await page.locator('#notice').textContent()).toContain(`meap-dashboard ${folder}`);
+    expect(await labelOf(LOSS)).toContain('Loss: a');
+    for (let step = 6; step <= 9; step++) appendFileSync(join(path, 'metrics.jsonl'), stepLine(step));
+    dashboard = await startDashboard({ runs: [folder], port: Number(new URL(url).port) });
+    await soon(() => page.locator('.steps').textContent()).toBe('step 9 of 1,000');
+    await soon(() => page.locator('#notice').isHidden()).toBe(true);
+  });
+
+  it('left open, turns to the next run on its port', async () => {
+    makeRun(folder, 'first', 5);
+    dashboard = await startDashboard({ runs: [folder], primary: join(folder, 'first'), port: 0 });
+    await open(dashboard.url, {
+      tolerates: /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET/,
+    });
+    await soon(() => page.locator('h1').textContent()).toBe('first');
+    await soon(() => labelOf(LOSS)).toContain('first');
+    const port = Number(new URL(dashboard.url).port);
+    await dashboard.close('the run has finished');
+    const second = join(folder, 'second');
+    dashboard = await startDashboard({ runs: [folder], primary: second, port });
+    await soon(() => page.locator('#notice').isHidden()).toBe(true);
+    makeRun(folder, 'second', 7);
+    await soon(() => page.locator('h1').textContent()).toBe('second');
+    await soon(() => labelOf(LOSS)).toMatch(/first \d.*second \d/);
+  });
+
+  it('compares runs: a curve and a colour each, what differs, and keeps the choice', async () => {
+    makeRun(folder, 'meap', 50, 'masking:\n  ratio: 0.15\nseed: 1\n');
+    makeRun(folder, 'ntp', 40, 'masking:\n  ratio: 0\nseed: 1\n');
+    await show();
+    await check('meap');
+    await check('ntp');
+    await soon(() => labelOf(LOSS)).toMatch(/meap \d.*ntp \d|ntp \d.*meap \d/);
+    const colors = await page
+      .locator(`${LOSS} >> .readout .value`)
+      .evaluateAll((values) => values.map((value) => (value as HTMLElement).style.color));
+    expect(new Set(colors).size).toBe(2);
+    const rows = page.locator('#differences tbody tr');
+    await soon(() => rows.count()).toBe(1);
+    expect(await rows.first().textContent()).toMatch(/^masking\.ratio(0\.150|00\.15)$/);
+    await page.getByRole('button', { name: 'Tokens', exact: true }).click();
+    await page.getByRole('button', { name: 'ntp', exact: true }).click();
+    await soon(() => page.locator('h1').textContent()).toBe('ntp');
+    await page.reload();
+    await soon(() => labelOf(LOSS)).toMatch(/meap \d.*ntp \d|ntp \d.*meap \d/);
+    expect(await page.locator('h1').textContent()).toBe('ntp');
+    expect(await page.getByRole('button', { name: 'Tokens', exact: true }).getAttribute('aria-pressed')).toBe(
+      'true',
+    );
+    await page.getByLabel('Show meap', { exact: true }).uncheck();
+    await soon(() => labelOf(LOSS)).not.toContain('meap');
+    expect(await page.locator('#differences').isHidden()).toBe(true);
+  });
+
+  it('fits a telephone', async () => {
+    const path = makeRun(folder, `a-run-with-a-name-${'of-no-end-'.repeat(12)}`, 50);
+    const text = 'w'.repeat(500);
+    writeFileSync(join(path, 'samples.jsonl'), `${JSON.stringify({ step: 3, prompt: text, text })}\n`);
+    const pieces = [{ text, kind: 'masked' }];
+    writeFileSync(
+      join(path, 'batch.json'),
+      JSON.stringify({ step: 3, rows: [{ numTokens: 9, numMasked: 9, pieces }] }),
+    );
+    await show({ width: 360, height: 740 });
+    await soon(() => labelOf(LOSS)).toContain('Loss: a-run');
+    await soon(() => page.locator('#masks mark').count()).toBe(1);
+    await soon(() => page.locator('#samples blockquote').count()).toBe(1);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(360);
+  });
+});

@@ -1,0 +1,231 @@
+/** All charts and what is common to them: axis, smoothing, the part in view. */
+import { unpack } from '../shared/wire.ts';
+import { Chart, type ChartSpec } from './chart.ts';
+import { rowRange, visibleRange } from './curves.ts';
+import { byId, el } from './dom.ts';
+import { bytes, percent, plain, short } from './format.ts';
+import { onScheme } from './palette.ts';
+import { type Axis, remember, state, type Zoom } from './state.ts';
+
+const SPECS: readonly ChartSpec[] = [
+  {
+    title: 'Loss',
+    hint: 'Nats per token: of training as lines, of validation as dots',
+    lines: [{ metric: 'loss', isSmoothed: true }],
+    dots: 'valLoss',
+    isWide: true,
+    format: plain,
+  },
+  {
+    title: 'Bits per byte',
+    hint: 'Of validation text; comparable between tokenizers',
+    lines: [],
+    dots: 'bitsPerByte',
+    format: plain,
+  },
+  {
+    title: 'Loss of masked tokens',
+    hint: 'Of held-out answers, nats per masked token',
+    lines: [],
+    dots: 'maskedLoss',
+    format: plain,
+  },
+  {
+    title: 'Gradient norm',
+    hint: 'Before clipping; the axis is logarithmic',
+    lines: [{ metric: 'gradNorm', isSmoothed: true }],
+    isLogarithmic: true,
+    format: plain,
+  },
+  { title: 'Learning rate', hint: '', lines: [{ metric: 'lr', isSmoothed: false }], format: plain },
+  {
+    title: 'Tokens per second',
+    hint: 'Of the step itself, without validation and samples',
+    lines: [{ metric: 'tokensPerSecond', isSmoothed: true }],
+    format: short,
+  },
+  {
+    title: 'Utilisation',
+    hint: 'Model FLOP utilisation: of the peak measured on the machine',
+    lines: [{ metric: 'mfu', isSmoothed: true }],
+    format: percent,
+  },
+  {
+    title: 'Memory',
+    hint: 'Resident set of the process, and dotted what the backend holds for tensors',
+    lines: [
+      { metric: 'residentBytes', isSmoothed: false },
+      { metric: 'backendBytes', isSmoothed: false, isFaint: true, label: 'tensors' },
+    ],
+    fromZero: true,
+    increments: Array.from({ length: 50 }, (_, power) => 2 ** power),
+    format: bytes,
+  },
+];
+
+const SHARES = [
+  ['All', 1],
+  ['Last half', 0.5],
+  ['Last tenth', 0.1],
+] as const;
+
+const charts = SPECS.map((spec) => new Chart(spec, setZoom));
+const dirty = new Set(charts);
+const visible = new Set<Chart>();
+let isScheduled = false;
+
+/** Puts the charts and their controls on the page. */
+export function initCharts(): void {
+  const place = byId('charts');
+  const seen = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const chart = charts.find(({ figure }) => figure === target)!;
+        if (isIntersecting) visible.add(chart);
+        else visible.delete(chart);
+      }
+      schedule();
+    },
+    { rootMargin: '200px' },
+  );
+  for (const { figure } of charts) {
+    place.append(figure);
+    seen.observe(figure);
+  }
+  place.prepend(el('p', { id: 'empty', className: 'quiet' }));
+  drawControls();
+  onScheme(redrawCharts);
+}
+
+/** Draws all charts again with the next frame, those out of sight when they come into it. */
+export function redrawCharts(): void {
+  for (const chart of charts) dirty.add(chart);
+  schedule();
+}
+
+function schedule(): void {
+  if (isScheduled) return;
+  isScheduled = true;
+  requestAnimationFrame(() => {
+    isScheduled = false;
+    const hasCurves = (state.selected ?? []).some(
+      (id) => (state.curves.get(id)?.table.first.length ?? 0) > 0,
+    );
+    for (const chart of charts) {
+      const isShown = chart.hasData;
+      if (chart.figure.hidden === isShown) chart.figure.hidden = !isShown;
+      if (!isShown || !dirty.has(chart) || !visible.has(chart)) continue;
+      dirty.delete(chart);
+      chart.update();
+    }
+    byId('controls').hidden = !hasCurves;
+  });
+}
+
+function setZoom(zoom: Zoom): void {
+  state.zoom = zoom;
+  drawControls();
+  redrawCharts();
+  scheduleDetail();
+}
+
+function drawControls(): void {
+  const axes: [string, Axis][] = [
+    ['Steps', 'step'],
+    ['Tokens', 'tokens'],
+    ['Time', 'seconds'],
+  ];
+  const { zoom } = state;
+  const choice = <Value>(
+    label: string,
+    options: readonly (readonly [string, Value])[],
+    chosen: Value,
+    choose: (value: Value) => void,
+  ) =>
+    el(
+      'div',
+      { className: 'choice', role: 'group', 'aria-label': label },
+      ...options.map(([name, value]) =>
+        el(
+          'button',
+          { type: 'button', 'aria-pressed': value === chosen, onclick: () => choose(value) },
+          name,
+        ),
+      ),
+    );
+  const shown = el('output', { id: 'smoothing-text' }, smoothingText());
+  const slider = el('input', {
+    type: 'range',
+    id: 'smoothing',
+    min: '0',
+    max: '3',
+    step: '0.05',
+    value: String(Math.log10(state.smoothing)),
+    'aria-valuetext': smoothingText(),
+    oninput: () => {
+      state.smoothing = Math.round(10 ** Number(slider.value));
+      shown.textContent = smoothingText();
+      slider.setAttribute('aria-valuetext', smoothingText());
+      remember();
+      redrawCharts();
+    },
+  });
+  const isPart = 'from' in zoom;
+  byId('controls').replaceChildren(
+    choice('Horizontal axis', axes, state.axis, (axis) => {
+      state.axis = axis;
+      if ('from' in state.zoom) state.zoom = { share: 1 };
+      remember();
+      setZoom(state.zoom);
+    }),
+    choice('Part shown', SHARES, isPart ? undefined : zoom.share, (share) => setZoom({ share: share ?? 1 })),
+    el(
+      'label',
+      {
+        className: 'smoothing',
+        title:
+          'Lines fitted to about so many steps on both sides, a tenth of the run at most; the values themselves stay faintly behind',
+      },
+      'Smooth',
+      slider,
+      shown,
+    ),
+    el(
+      'span',
+      { className: 'quiet hint' },
+      isPart ? 'Zoomed: Esc or a double click shows all' : 'Drag over a chart to zoom all',
+    ),
+  );
+}
+
+function smoothingText(): string {
+  return state.smoothing === 1 ? 'off' : `${state.smoothing} steps`;
+}
+
+let detailTimer: ReturnType<typeof setTimeout> | undefined;
+
+/** Asks for finer rows of what is in view, where the page has only coarse ones. */
+function scheduleDetail(): void {
+  clearTimeout(detailTimer);
+  for (const curves of state.curves.values()) if (!('from' in state.zoom)) curves.detail = undefined;
+  if (!('from' in state.zoom)) return;
+  detailTimer = setTimeout(() => {
+    for (const id of state.selected ?? []) void fetchDetail(id);
+  }, 150);
+}
+
+async function fetchDetail(id: string): Promise<void> {
+  const curves = state.curves.get(id);
+  const range = visibleRange();
+  if (!curves || !range) return;
+  const { table, generation } = curves;
+  const [start, end] = rowRange(table, state.axis, ...range);
+  if (end <= start || table.count.slice(start, end).every((count) => count === 1)) return;
+  const [from, to] = [table.first[start], table.first[end - 1] + table.count[end - 1]];
+  const search = new URLSearchParams({ run: id, generation, from: String(from), to: String(to) });
+  // Without an answer the coarse rows stay.
+  const answer = await fetch(`/api/curves?${search}`).catch(() => undefined);
+  if (!answer?.ok || state.curves.get(id)?.generation !== generation) return;
+  curves.detail = unpack(await answer.json());
+  redrawCharts();
+}

@@ -1,0 +1,97 @@
+/** From tables to what a chart draws: the part in view, thinned to what a screen shows, smoothed. */
+import { coalesce, type Metric, sliceRows, spliceRows, type Table } from '../shared/table.ts';
+import { type Axis, type Curves, state } from './state.ts';
+
+/** Lowest and highest place on the x axis that is drawn; undefined before there is anything. */
+export function visibleRange(): [number, number] | undefined {
+  let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const id of state.selected ?? []) {
+    const curves = state.curves.get(id);
+    for (const places of [curves?.table[state.axis], curves?.validations[state.axis]]) {
+      if (!places || places.length === 0) continue;
+      low = Math.min(low, places[0]);
+      high = Math.max(high, places.at(-1)!);
+    }
+  }
+  if (low > high) return undefined;
+  const { zoom } = state;
+  if ('from' in zoom) return [zoom.from, zoom.to];
+  const from = high - (high - low) * zoom.share;
+  return from < high ? [from, high] : [from - 0.5, high + 0.5];
+}
+
+/** The rows in a range, with one more on each side so that lines go to the edge, at most `most`. */
+export function rowsInView({ table, detail }: Curves, [low, high]: [number, number], most: number): Table {
+  const fine = detail ? spliceRows(table, detail) : table;
+  const [from, to] = rowRange(fine, state.axis, low, high);
+  let rows = sliceRows(fine, from, to);
+  for (let width = 2; rows.first.length > most; width *= 2) rows = coalesce(rows, width);
+  return rows;
+}
+
+/** Indices of the rows in a range, one more on each side, the second exclusive. */
+export function rowRange(table: Table, axis: Axis, low: number, high: number): [number, number] {
+  const places = table[axis];
+  let from = 0;
+  while (from < places.length && places[from] < low) from++;
+  let to = from;
+  while (to < places.length && places[to] <= high) to++;
+  return [Math.max(0, from - 1), Math.min(places.length, to + 1)];
+}
+
+/**
+ * Values smoothed over about `steps` steps on both sides: at each place a straight line is fitted to the values around
+ * it, near ones weighing exponentially more.
+ *
+ * A moving average that looks back only, the usual one, draws a falling curve too high, and any average bends where the
+ * curve begins; a fitted line does neither. A row weighs as many steps as it stands for, so coarse and fine rows give
+ * one curve.
+ *
+ * @param counts steps that each value stands for
+ */
+export function smooth(
+  values: readonly (number | null)[],
+  counts: readonly number[],
+  steps: number,
+): (number | null)[] {
+  const keep = 1 - 1 / steps;
+  const forward = [...values.keys()];
+  const sums = forward.map(() => [0, 0, 0, 0, 0]);
+  // Sums of w, w·d, w·d², w·v and w·d·v, over values v at distances d with weights w: first of what lies before.
+  for (const [order, sign] of [
+    [forward, -1],
+    [forward.toReversed(), 1],
+  ] as const) {
+    let [w, wd, wdd, wv, wdv] = [0, 0, 0, 0, 0];
+    let previous = 0;
+    for (const i of order) {
+      const away = (previous + counts[i]) / 2;
+      const kept = previous === 0 ? 0 : keep ** away;
+      wdd = kept * (wdd + 2 * away * wd + away * away * w);
+      wd = kept * (wd + away * w);
+      w *= kept;
+      wdv = kept * (wdv + away * wv);
+      wv *= kept;
+      const all = sums[i];
+      for (const [at, sum] of [w, sign * wd, wdd, wv, sign * wdv].entries()) all[at] += sum;
+      previous = counts[i];
+      if (values[i] === null) continue;
+      w += counts[i];
+      wv += counts[i] * values[i];
+      if (sign > 0) continue;
+      all[0] += counts[i];
+      all[3] += counts[i] * values[i];
+    }
+  }
+  return values.map((value, i) => {
+    if (value === null) return null;
+    const [w, wd, wdd, wv, wdv] = sums[i];
+    const spread = w * wdd - wd * wd;
+    return spread > 1e-9 * w * w ? (wdd * wv - wd * wdv) / spread : wv / w;
+  });
+}
+
+/** The last value of a metric, with its smoothing. */
+export function lastValue({ table }: Curves, metric: Metric): number | null {
+  return table.metrics[metric].mean.findLast((value) => value !== null) ?? null;
+}

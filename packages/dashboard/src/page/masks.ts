@@ -1,0 +1,82 @@
+/** Rows of a recent batch: what the model reads, with masks, and the text that is behind them. */
+import type { BatchPiece, BatchRow, RecentBatch } from '../shared/protocol.ts';
+import { byId, el } from './dom.ts';
+import { grouped, percent } from './format.ts';
+import { state } from './state.ts';
+
+let shown = '';
+let answer: RecentBatch | null = null;
+let isHidden = false;
+
+/** Asks for the batch where there is a newer one, and draws it. */
+export async function updateMasks(): Promise<void> {
+  const run = state.focus === undefined ? undefined : state.runs.get(state.focus);
+  const key = `${run?.id} ${run?.versions.batch}`;
+  if (key === shown || (run && state.connection !== 'live' && run.versions.batch !== '')) return;
+  shown = key;
+  const response = run?.versions.batch
+    ? await fetch(`/api/batch?run=${run.id}`).catch(() => undefined)
+    : undefined;
+  if (shown !== key) return;
+  answer = response?.ok ? await response.json() : null;
+  draw();
+}
+
+function draw(): void {
+  const section = byId('masks');
+  section.hidden = !answer || answer.rows.length === 0;
+  if (!answer) {
+    section.replaceChildren();
+    return;
+  }
+  const { step, rows } = answer;
+  const box = el('input', { type: 'checkbox', checked: isHidden });
+  const list = el('div', { className: isHidden ? 'rows as-read' : 'rows' }, ...rows.map(drawRow));
+  box.addEventListener('change', () => {
+    isHidden = box.checked;
+    list.className = isHidden ? 'rows as-read' : 'rows';
+  });
+  section.replaceChildren(
+    el(
+      'h2',
+      { id: 'masks-heading' },
+      'Masks of a recent batch ',
+      el('span', { className: 'quiet' }, `step ${grouped(step)}`),
+    ),
+    el('label', { className: 'quiet' }, box, ' as the model reads it'),
+    list,
+  );
+}
+
+function drawRow(row: BatchRow, index: number): HTMLElement {
+  const { numTokens, numMasked, pieces } = row;
+  const share = numTokens > 0 ? `, ${grouped(numMasked)} masked (${percent(numMasked / numTokens)})` : '';
+  const text = el('p', { className: 'row-text' });
+  for (const piece of pieces) {
+    if (piece.part) text.append(el('span', { className: 'part' }, piece.part));
+    // The space of a row's first word.
+    text.append(drawPiece(text.childNodes.length === 0 ? { ...piece, text: piece.text.trimStart() } : piece));
+  }
+  const isCut = pieces.length > 0 && row.isCut === true;
+  if (isCut) text.append(el('span', { className: 'quiet' }, ' …'));
+  return el(
+    'article',
+    {},
+    el('h3', { className: 'quiet' }, `row ${index + 1}: ${grouped(numTokens)} tokens${share}`),
+    text,
+  );
+}
+
+function drawPiece({ text, kind }: BatchPiece): HTMLElement | DocumentFragment | string {
+  if (kind === 'masked') {
+    const fragment = new DocumentFragment();
+    // The space before a word belongs to its token; drawn as masked it would only be a smear.
+    const [, space, word] = /^(\s*)([\s\S]*)$/.exec(text)!;
+    const aside = el('span', { className: 'aside' }, 'masked: ');
+    const behind = el('span', { className: 'behind' }, word || (space.includes('\n') ? '⏎' : '␣'));
+    const mark = el('mark', { title: `masked: ${text}` }, aside, behind);
+    fragment.append(...(word ? [space, mark] : [mark, space]));
+    return fragment;
+  }
+  return kind === 'prompt' ? el('span', { className: 'prompt' }, text) : text;
+}

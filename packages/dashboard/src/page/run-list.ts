@@ -1,0 +1,131 @@
+/** The list of runs: which are shown, in which colour, and how they stand. */
+import { MOST_SELECTED } from '../shared/protocol.ts';
+import { byId, el, setText } from './dom.ts';
+import { grouped, plain } from './format.ts';
+import { standing } from './header.ts';
+import { look } from './palette.ts';
+import { type KnownRun, remember, slotOf, state, toggle } from './state.ts';
+
+/** Rows drawn at most; a filter finds the others. */
+const MOST_LISTED = 200;
+
+interface Row {
+  element: HTMLLIElement;
+  box: HTMLInputElement;
+  swatch: HTMLElement;
+  name: HTMLButtonElement;
+  standing: HTMLElement;
+}
+
+const rows = new Map<string, Row>();
+const list = el('ul', {});
+const filter = el('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter runs by name' });
+const heading = el('summary', {});
+const note = el('p', { className: 'quiet' });
+
+/** Puts the list on the page. */
+export function initRunList(onChoice: () => void): void {
+  const details = el('details', {}, heading, filter, list, note);
+  // A narrow screen begins with the curves.
+  details.open = matchMedia('(min-width: 60rem)').matches;
+  byId('runs').append(details);
+  filter.addEventListener('input', updateRunList);
+  list.addEventListener('change', (event) => {
+    const box = event.target as HTMLInputElement;
+    toggle(box.value, box.checked);
+    onChoice();
+  });
+  list.addEventListener('click', (event) => {
+    const id = (event.target as HTMLElement).closest('button')?.value;
+    if (!id) return;
+    if (!state.selected?.includes(id)) toggle(id, true);
+    state.focus = id;
+    remember();
+    onChoice();
+  });
+}
+
+/** Draws the list as the state is now. */
+export function updateRunList(): void {
+  const wanted = filter.value.trim().toLowerCase();
+  const runs = [...state.runs.values()].filter(({ name }) => name.toLowerCase().includes(wanted));
+  const isShown = ({ id }: KnownRun) => state.selected?.includes(id) === true;
+  runs.sort(
+    (a, b) =>
+      Number(isShown(b)) - Number(isShown(a)) || b.changedAt - a.changedAt || (a.name < b.name ? -1 : 1),
+  );
+  const listed = runs.slice(0, MOST_LISTED);
+  setText(heading, `Runs (${state.runs.size})`);
+  filter.hidden = state.runs.size < 8;
+  const elements = listed.map((run) => updateRow(run, isShown(run)));
+  // Only where the order differs: what is focused would lose its focus.
+  if (
+    elements.some((element, i) => list.children[i] !== element) ||
+    list.children.length !== elements.length
+  ) {
+    list.replaceChildren(...elements);
+  }
+  for (const id of rows.keys()) if (!state.runs.has(id)) rows.delete(id);
+  const more = runs.length - listed.length;
+  const full =
+    (state.selected?.length ?? 0) >= MOST_SELECTED ? `At most ${MOST_SELECTED} are shown at a time.` : '';
+  const cut = state.list?.isCut ? 'There are more runs than are listed.' : '';
+  setText(note, [more > 0 ? `${more} more: filter them.` : '', cut, full].filter(Boolean).join(' '));
+  const empty = document.getElementById('empty')!;
+  const text = emptyText();
+  empty.hidden = text === '';
+  setText(empty, text);
+}
+
+function updateRow(run: KnownRun, isShown: boolean): HTMLLIElement {
+  const row = rows.get(run.id) ?? newRow(run);
+  row.box.checked = isShown;
+  row.box.setAttribute('aria-label', `Show ${run.name}`);
+  setText(row.name, run.name);
+  if (state.focus === run.id) row.name.setAttribute('aria-current', 'true');
+  else row.name.removeAttribute('aria-current');
+  const { color, dash } = isShown ? look(slotOf(run.id)) : { color: '', dash: undefined };
+  row.swatch.style.background = dash
+    ? `repeating-linear-gradient(90deg, ${color} 0 5px, transparent 5px 8px)`
+    : color;
+  const { text, kind } = standing(run);
+  const loss = run.loss === null ? '' : `, loss ${plain(run.loss)}`;
+  const share = run.totalSteps ? `${grouped(run.step)}/${grouped(run.totalSteps)}` : grouped(run.step);
+  setText(row.standing, `${text} · ${share}${loss}`);
+  row.standing.className = `standing ${kind}`;
+  return row.element;
+}
+
+function newRow({ id }: KnownRun): Row {
+  const box = el('input', { type: 'checkbox', value: id });
+  const swatch = el('span', { className: 'swatch' });
+  const name = el('button', {
+    type: 'button',
+    value: id,
+    className: 'name',
+    title: 'Show its samples and masks',
+  });
+  const standingText = el('span', { className: 'standing' });
+  const element = el(
+    'li',
+    {},
+    el('label', {}, box, swatch),
+    el('div', { className: 'run' }, name, standingText),
+  );
+  const row = { element, box, swatch, name, standing: standingText };
+  rows.set(id, row);
+  return row;
+}
+
+function emptyText(): string {
+  const { list: known, runs, selected } = state;
+  if (!known) return 'Connecting…';
+  const hasCurves = (selected ?? []).some((id) => (state.curves.get(id)?.table.first.length ?? 0) > 0);
+  if (hasCurves) return '';
+  const folders = known.folders.join(', ');
+  if (known.primary !== null && !runs.has(known.primary))
+    return 'The run prepares its data; curves begin with its first step.';
+  if (runs.size === 0) return `No runs in ${folders} yet: they appear here when they begin.`;
+  if (!selected?.length) return 'Choose runs to show.';
+  return 'No steps yet.';
+}

@@ -1,0 +1,83 @@
+/** Texts the model wrote on the way, by step. */
+import type { SamplesAnswer } from '../shared/protocol.ts';
+import { byId, el } from './dom.ts';
+import { grouped } from './format.ts';
+import { state } from './state.ts';
+
+let shown = '';
+let answer: SamplesAnswer | undefined;
+/** The step the reader has chosen; null follows the newest. */
+let chosen: number | null = null;
+let focus: string | undefined;
+
+/** Asks for samples where there are newer ones, and draws them. */
+export async function updateSamples(): Promise<void> {
+  const run = state.focus === undefined ? undefined : state.runs.get(state.focus);
+  if (run?.id !== focus) chosen = null;
+  focus = run?.id;
+  const key = `${run?.id} ${run?.versions.samples} ${chosen}`;
+  if (key === shown || (run && state.connection !== 'live')) return;
+  shown = key;
+  const search = new URLSearchParams({
+    run: run?.id ?? '',
+    ...(chosen !== null && { step: String(chosen) }),
+  });
+  const response = run?.versions.samples
+    ? await fetch(`/api/samples?${search}`).catch(() => undefined)
+    : undefined;
+  if (shown !== key) return;
+  answer = response?.ok ? await response.json() : undefined;
+  draw();
+}
+
+function draw(): void {
+  const section = byId('samples');
+  section.hidden = !answer || answer.rows.length === 0;
+  if (!answer || answer.step === null) {
+    section.replaceChildren();
+    return;
+  }
+  const { steps, step, rows } = answer;
+  const at = steps.indexOf(step);
+  const hadFocus = document.activeElement?.id === 'sample-step';
+  const slider = el('input', {
+    type: 'range',
+    id: 'sample-step',
+    min: '0',
+    max: String(steps.length - 1),
+    value: String(at),
+    'aria-label': 'Step of the samples',
+    'aria-valuetext': `step ${step}`,
+    oninput: () => {
+      const picked = Number(slider.value);
+      chosen = picked === steps.length - 1 ? null : steps[picked];
+      void updateSamples();
+    },
+  });
+  slider.hidden = steps.length < 2;
+  const follows = chosen === null && steps.length > 1 ? ', the newest' : '';
+  section.replaceChildren(
+    el(
+      'h2',
+      { id: 'samples-heading' },
+      'Samples ',
+      el('span', { className: 'quiet' }, `step ${grouped(step)}${follows}`),
+    ),
+    slider,
+    ...rows.map(({ prompt, text }) =>
+      el(
+        'blockquote',
+        {},
+        el('span', { className: 'prompt' }, prompt),
+        el('span', {}, text === '' ? '(nothing)' : `${joint(prompt, text)}${text}`),
+      ),
+    ),
+  );
+  if (hadFocus) slider.focus();
+}
+
+/** A question and its answer are two lines; a text and how it goes on are one. */
+function joint(prompt: string, text: string): string {
+  if (prompt === '' || /^\s/.test(text) || !/[.?!:]$/.test(prompt.trim())) return '';
+  return '\n';
+}

@@ -1,0 +1,277 @@
+/** One run as its directory tells of it: a summary always, curves and samples while somebody looks at them. */
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import type { FoundRun } from './find-runs.ts';
+import { LineTail, openPlain, readAt } from './line-tail.ts';
+import { number, parse, Series } from './series.ts';
+import type { ConfigAnswer, RecentBatch, RunState, RunSummary, SamplesAnswer } from './shared/protocol.ts';
+
+/** Most bytes of a small file that is read whole. */
+const MOST_BYTES = 1 << 20;
+/** Bytes from the end of a log that tell how a run stands. */
+const END_BYTES = 1 << 15;
+/** Steps that the pace is taken from. */
+const PACE_STEPS = 50;
+/** Lines of samples whose places are kept. */
+const MOST_SAMPLES = 10_000;
+
+/** What the small files of a run say. */
+type Described = Pick<RunSummary, 'totalSteps' | 'device' | 'parameters'>;
+
+/** A run directory. */
+export class Run {
+  readonly id: string;
+  readonly path: string;
+  readonly name: string;
+  summary: RunSummary;
+  /** Counts the changes of the summary. */
+  revision = 0;
+  /** Present while somebody looks; see {@link open}. */
+  series: Series | undefined;
+  #tail: LineTail | undefined;
+  #samplesTail: LineTail | undefined;
+  #samplesBusy: Promise<unknown> = Promise.resolve();
+  #samples: { step: number; start: number; bytes: number }[] = [];
+  #versions = new Map<string, string>();
+  #described: Described | undefined;
+  #generationsBefore = 0;
+
+  constructor({ path, name }: FoundRun) {
+    this.id = createHash('sha256').update(path).digest('hex').slice(0, 12);
+    this.path = path;
+    this.name = name;
+    this.summary = {
+      id: this.id,
+      name,
+      state: 'stopped',
+      silentSeconds: null,
+      changedAt: 0,
+      step: 0,
+      totalSteps: null,
+      tokens: 0,
+      loss: null,
+      tokensPerSecond: null,
+      valLoss: null,
+      bitsPerByte: null,
+      secondsLeft: null,
+      device: '',
+      parameters: null,
+      versions: { config: '', batch: '', samples: '' },
+      problem: '',
+    };
+  }
+
+  /** Looks at what has changed in the directory since the last look. */
+  async refresh(): Promise<void> {
+    const before = JSON.stringify({ ...this.summary, silentSeconds: 0 });
+    const changed = async (name: string) => {
+      const version = await versionOf(join(this.path, name));
+      const isNew = this.#versions.get(name) !== version;
+      this.#versions.set(name, version);
+      return isNew;
+    };
+    const describes = [await changed('config.yaml'), await changed('environment.json')];
+    if (describes.includes(true) || !this.#described) this.#described = await this.#describe();
+    Object.assign(this.summary, this.#described);
+    if (await changed('metrics.jsonl')) await this.#readEnd();
+    for (const name of ['batch.json', 'samples.jsonl']) await changed(name);
+    const of = (name: string) => this.#versions.get(name) ?? '';
+    this.summary.versions = {
+      config: of('config.yaml'),
+      batch: of('batch.json'),
+      samples: of('samples.jsonl'),
+    };
+    const { changedAt, step, totalSteps } = this.summary;
+    this.summary.state = await this.#state(totalSteps !== null && step >= totalSteps);
+    this.summary.silentSeconds = changedAt === 0 ? null : Math.max(0, (Date.now() - changedAt) / 1000);
+    if (JSON.stringify({ ...this.summary, silentSeconds: 0 }) !== before) this.revision++;
+  }
+
+  /** Reads the curves, from now on with each call what has come; true where there is more to read at once. */
+  async readCurves(): Promise<boolean> {
+    if (!this.series || !this.#tail) {
+      this.series = new Series();
+      // What was sent before the curves were let go of is not taken for the beginning of these.
+      this.series.generation = this.#generationsBefore;
+      this.#tail = new LineTail(join(this.path, 'metrics.jsonl'));
+    }
+    const { reset, lines, more } = await this.#tail.poll();
+    if (reset) this.series.reset();
+    for (const { text } of lines) this.series.take(text);
+    return more;
+  }
+
+  /** Lets go of the curves: nobody looks at them. */
+  close(): void {
+    this.#generationsBefore = (this.series?.generation ?? 0) + 1;
+    this.series = undefined;
+    this.#tail = undefined;
+    this.#samplesTail = undefined;
+    this.#samples = [];
+  }
+
+  /** The samples of a step, of the last where it is not given or has none, and at which steps there are any. */
+  samples(step: number | null): Promise<SamplesAnswer> {
+    // One after another: two that read the same lines would both take them.
+    const answer = this.#samplesBusy.then(() => this.#readSamples(step));
+    this.#samplesBusy = answer.catch(() => {});
+    return answer;
+  }
+
+  async #readSamples(step: number | null): Promise<SamplesAnswer> {
+    this.#samplesTail ??= new LineTail(join(this.path, 'samples.jsonl'));
+    for (let more = true; more; ) {
+      const change = await this.#samplesTail.poll();
+      more = change.more;
+      if (change.reset) this.#samples = [];
+      for (const { text, start } of change.lines) {
+        const at = number(parse(text)?.step);
+        if (at !== null) this.#samples.push({ step: at, start, bytes: Buffer.byteLength(text) });
+      }
+      this.#samples.splice(0, this.#samples.length - MOST_SAMPLES);
+    }
+    const steps = [...new Set(this.#samples.map((sample) => sample.step))].sort((a, b) => a - b);
+    const chosen = step !== null && steps.includes(step) ? step : (steps.at(-1) ?? null);
+    const file = await openPlain(join(this.path, 'samples.jsonl'));
+    const rows: SamplesAnswer['rows'] = [];
+    try {
+      for (const { start, bytes } of this.#samples.filter((sample) => sample.step === chosen).slice(0, 50)) {
+        const line = file && parse((await readAt(file, start, bytes)).toString('utf8'));
+        if (line) rows.push({ prompt: String(line.prompt ?? ''), text: String(line.text ?? '') });
+      }
+    } finally {
+      await file?.close();
+    }
+    return { steps, step: chosen, rows };
+  }
+
+  /** The configuration, flat: a key's path and its value as JSON. */
+  async config(): Promise<ConfigAnswer> {
+    return flatten(await this.#yaml());
+  }
+
+  /** The rows of a recent batch; null where the run has written none, or not as it should. */
+  async batch(): Promise<RecentBatch | null> {
+    const batch = parse((await readSmallFile(join(this.path, 'batch.json'))) ?? '');
+    return batch && Array.isArray(batch.rows) ? (batch as unknown as RecentBatch) : null;
+  }
+
+  async #yaml(): Promise<unknown> {
+    try {
+      return parseYaml((await readSmallFile(join(this.path, 'config.yaml'))) ?? '', { maxAliasCount: 100 });
+    } catch {
+      return undefined;
+    }
+  }
+
+  async #describe(): Promise<Described> {
+    const environment = parse((await readSmallFile(join(this.path, 'environment.json'))) ?? '') ?? {};
+    const config = (await this.#yaml()) as { train?: { max_steps?: unknown } } | undefined;
+    const { run, backend, cpu } = environment as Record<string, Record<string, unknown> | undefined>;
+    const name = typeof backend?.name === 'string' ? backend.name : '';
+    const device = name === 'native' && typeof cpu === 'string' ? cpu : String(backend?.device ?? '');
+    return {
+      totalSteps: number(run?.steps) ?? number(config?.train?.max_steps),
+      parameters: number(run?.parameters),
+      device: [name, device].filter(Boolean).join(', ').slice(0, 200),
+    };
+  }
+
+  /** Takes how the run stands from the end of its log. */
+  async #readEnd(): Promise<void> {
+    const summary = this.summary;
+    const path = join(this.path, 'metrics.jsonl');
+    const file = await openPlain(path);
+    const exists = file !== undefined || (await versionOf(path)) !== '';
+    summary.problem = exists && !file ? 'metrics.jsonl cannot be read' : '';
+    const blank = { step: 0, tokens: 0, loss: null, tokensPerSecond: null, valLoss: null };
+    Object.assign(summary, blank, { bitsPerByte: null, secondsLeft: null, changedAt: 0 });
+    if (!file) return;
+    try {
+      const { size, mtimeMs } = await file.stat();
+      summary.changedAt = mtimeMs;
+      const from = Math.max(0, size - END_BYTES);
+      const lines = (await readAt(file, from, size - from))
+        .toString('utf8')
+        .split('\n')
+        .slice(from > 0 ? 1 : 0, -1);
+      this.#standing(lines.map(parse).filter((line) => line !== undefined));
+    } finally {
+      await file.close();
+    }
+  }
+
+  #standing(lines: readonly Record<string, unknown>[]): void {
+    const summary = this.summary;
+    const steps = lines.filter((line) => !('valLoss' in line) && number(line.step) !== null);
+    const last = steps.at(-1);
+    if (last) {
+      summary.step = number(last.step)!;
+      summary.tokens = number(last.tokens) ?? 0;
+      summary.loss = number(last.loss);
+    }
+    const validation = lines.findLast((line) => 'valLoss' in line);
+    summary.valLoss = number(validation?.valLoss);
+    summary.bitsPerByte = number(validation?.bitsPerByte);
+    const paces = steps.slice(-PACE_STEPS).map((line) => number(line.tokensPerSecond) ?? 0);
+    const pace = paces.filter((value) => value > 0).sort((a, b) => a - b);
+    // The median: a step during which the machine was busy moves it little.
+    summary.tokensPerSecond = pace[Math.floor(pace.length / 2)] ?? null;
+    const [first] = steps;
+    const isMeasured =
+      last && first !== last && summary.tokensPerSecond !== null && summary.totalSteps !== null;
+    if (!isMeasured) return;
+    const perStep = (summary.tokens - (number(first.tokens) ?? 0)) / (summary.step - number(first.step)!);
+    const left = Math.max(0, summary.totalSteps! - summary.step);
+    summary.secondsLeft = number((left * perStep) / summary.tokensPerSecond!);
+  }
+
+  async #state(hasAllSteps: boolean): Promise<RunState> {
+    const holder = parse((await readSmallFile(join(this.path, 'run.lock'))) ?? '');
+    if (holder && isAlive(holder)) return 'running';
+    return hasAllSteps ? 'finished' : 'stopped';
+  }
+}
+
+/** Whether the process that a lock names is there; one of another machine is believed to be. */
+function isAlive({ pid, host }: Record<string, unknown>): boolean {
+  if (typeof pid !== 'number' || !Number.isInteger(pid) || pid <= 0) return false;
+  if (host !== hostname()) return true;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Tells one state of a file from another; empty where there is none. */
+async function versionOf(path: string): Promise<string> {
+  const found = await stat(path).catch(() => undefined);
+  return found ? `${found.ino}-${found.size}-${found.mtimeMs}` : '';
+}
+
+async function readSmallFile(path: string): Promise<string | undefined> {
+  const file = await openPlain(path);
+  if (!file) return undefined;
+  try {
+    const { size } = await file.stat();
+    return size > MOST_BYTES ? undefined : (await readAt(file, 0, size)).toString('utf8');
+  } catch {
+    return undefined;
+  } finally {
+    await file.close();
+  }
+}
+
+function flatten(value: unknown, path = '', into: ConfigAnswer = {}): ConfigAnswer {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    for (const [key, inner] of Object.entries(value)) flatten(inner, path ? `${path}.${key}` : key, into);
+  } else if (value !== undefined && value !== null && path !== '') {
+    into[path] = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+  }
+  return into;
+}

@@ -1,0 +1,368 @@
+import {
+  appendFileSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type DashboardOptions, startDashboard, startDashboardThread } from './dashboard.ts';
+import type { Dashboard } from './server.ts';
+import { MOST_ROWS } from './shared/table.ts';
+import { ask, type Heard, Listener, makeRun, stepLine } from './testing.ts';
+
+let folder: string;
+const open: { close(): unknown }[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'meap-dashboard-'));
+});
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function start(options: Partial<DashboardOptions> = {}): Promise<Dashboard> {
+  const dashboard = await startDashboard({ runs: [folder], port: 0, ...options });
+  open.push(dashboard);
+  return dashboard;
+}
+
+function listen(url: string, runs: readonly string[] = [], headers: Record<string, string> = {}): Listener {
+  const listener = new Listener(url, runs, headers);
+  open.push(listener);
+  return listener;
+}
+
+const isCurves = ({ event }: Heard) => event === 'curves';
+const isRuns = ({ event }: Heard) => event === 'runs';
+
+/** Ids of the runs by name. */
+async function idsOf(url: string): Promise<Record<string, string>> {
+  const listener = listen(url);
+  const { data } = await listener.next(isRuns);
+  listener.close();
+  return Object.fromEntries(data.changed.map(({ name, id }: { name: string; id: string }) => [name, id]));
+}
+
+describe('the web server', () => {
+  it('serves the page with all it needs, under a policy that lets nothing else in', async () => {
+    const { url } = await start();
+    const page = await ask(url, '/');
+    expect(page).toMatchObject({ status: 200, headers: { 'content-type': 'text/html; charset=utf-8' } });
+    const policy = String(page.headers['content-security-policy']);
+    expect(policy).toContain("default-src 'none'");
+    expect(policy).not.toContain('unsafe');
+    const wanted = [...page.body.matchAll(/(?:src|href)="(\/[^"]*)"/g)].map(([, path]) => path);
+    expect(wanted).toContain('/page/main.js');
+    for (const path of [...wanted, '/uplot.js', '/shared/table.js']) {
+      expect((await ask(url, path)).status, path).toBe(200);
+    }
+    // Nothing of it is anywhere else.
+    expect(page.body).not.toMatch(/https?:\/\/(?!www\.w3\.org)/);
+  });
+
+  it('answers to its own name only', async () => {
+    const { url } = await start();
+    const { port } = new URL(url);
+    const statusAs = async (host: string, more = {}) =>
+      (await ask(url, '/', { headers: { host, ...more } })).status;
+    // A tunnel may have another port.
+    for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, 'localhost:8080', '[::1]:9']) {
+      expect(await statusAs(host), host).toBe(200);
+    }
+    for (const host of [
+      `evil.example:${port}`,
+      'localhost.evil.example',
+      '127.0.0.1.nip.io',
+      'localhost@evil',
+    ]) {
+      expect(await statusAs(host), host).toBe(403);
+    }
+    const fetchedBy = (mode: string) => ({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': mode });
+    expect(await statusAs('localhost', fetchedBy('no-cors'))).toBe(403);
+    expect(await statusAs('localhost', fetchedBy('navigate'))).toBe(200);
+  });
+
+  it('takes GET only, and gives no file but its own', async () => {
+    writeFileSync(join(folder, 'secret.txt'), 'secret');
+    const { url } = await start();
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
+      expect(await ask(url, '/', { method })).toMatchObject({ status: 405, headers: { allow: 'GET, HEAD' } });
+    }
+    expect(await ask(url, '/', { method: 'HEAD' })).toMatchObject({ status: 200, body: '' });
+    const paths = [
+      '/../package.json',
+      '/page/../../package.json',
+      '/..%2f..%2fpackage.json',
+      '/page/%2e%2e/%2e%2e/package.json',
+      '/secret.txt',
+      '/page/',
+      '/page',
+      '//etc/passwd',
+      '//',
+      '/api/config?run=../secret.txt',
+      '/api/config?run=',
+      '/api/none',
+      '/page/main.js%00',
+    ];
+    for (const path of paths) {
+      const { status, body } = await ask(url, path);
+      expect([400, 404], path).toContain(status);
+      expect(body).not.toContain('secret');
+    }
+  });
+
+  it('names what is wrong with a port or a folder', async () => {
+    const { url } = await start();
+    const port = Number(new URL(url).port);
+    await expect(start({ port })).rejects.toThrow(
+      `port ${port} is in use; name another, or 0 for any that is free`,
+    );
+    await expect(start({ port: 70_000 })).rejects.toThrow(
+      'port 70000, expected a whole number from 0 to 65535',
+    );
+    await expect(start({ runs: [] })).rejects.toThrow('no folder given');
+    await expect(start({ runs: [join(folder, 'none')] })).rejects.toThrow(
+      'does not exist, expected a run or a folder',
+    );
+    writeFileSync(join(folder, 'file'), '');
+    await expect(start({ runs: [join(folder, 'file')] })).rejects.toThrow('is no folder');
+    await expect(startDashboardThread({ runs: [folder], port })).rejects.toThrow(`port ${port} is in use`);
+  });
+
+  it('runs in a thread while this one computes, and ends when told', async () => {
+    makeRun(folder, 'a', 3);
+    const dashboard = await startDashboardThread({ runs: [folder], port: 0 });
+    open.push(dashboard);
+    const listener = listen(dashboard.url);
+    expect((await listener.next(isRuns)).data.changed).toMatchObject([
+      { name: 'a', step: 3, totalSteps: 1000 },
+    ]);
+    await dashboard.close('the run has finished');
+    expect((await listener.next(({ event }) => event === 'end')).data).toEqual({
+      reason: 'the run has finished',
+    });
+    await expect(ask(dashboard.url, '/')).rejects.toThrow('ECONNREFUSED');
+    await dashboard.close();
+  });
+});
+
+describe('the list of runs', () => {
+  it('begins empty, and has runs as they appear and while they are there', async () => {
+    const { url } = await start();
+    const listener = listen(url);
+    const first = (await listener.next(isRuns)).data;
+    expect(first).toMatchObject({ changed: [], gone: [], primary: null, folders: [folder] });
+    makeRun(folder, 'deep/er/run', 2);
+    makeRun(folder, 'checkpointed', 1);
+    mkdirSync(join(folder, '.hidden/run'), { recursive: true });
+    writeFileSync(join(folder, '.hidden/run/metrics.jsonl'), stepLine(1));
+    const second = (await listener.next(isRuns)).data;
+    expect(second.changed.map(({ name }: { name: string }) => name).sort()).toEqual([
+      'checkpointed',
+      'deep/er/run',
+    ]);
+    rmSync(join(folder, 'checkpointed'), { recursive: true });
+    expect((await listener.next(isRuns)).data).toMatchObject({ changed: [], gone: [expect.any(String)] });
+  });
+
+  it('does not lead out of its folder', async () => {
+    const outside = mkdtempSync(join(tmpdir(), 'meap-outside-'));
+    open.push({ close: () => rmSync(outside, { recursive: true }) });
+    makeRun(outside, 'secret', 5);
+    symlinkSync(join(outside, 'secret'), join(folder, 'linked'));
+    const path = makeRun(folder, 'own', 1);
+    for (const name of ['samples.jsonl', 'batch.json', 'environment.json']) {
+      symlinkSync(join(outside, 'secret/metrics.jsonl'), join(path, name));
+    }
+    const { url } = await start();
+    const ids = await idsOf(url);
+    expect(Object.keys(ids)).toEqual(['own']);
+    expect(JSON.parse((await ask(url, `/api/samples?run=${ids.own}`)).body)).toEqual({
+      steps: [],
+      step: null,
+      rows: [],
+    });
+    expect((await ask(url, `/api/batch?run=${ids.own}`)).body).toBe('null');
+  });
+
+  it('knows running, finished and stopped runs, and how long is left', async () => {
+    const path = makeRun(folder, 'a', 10);
+    makeRun(folder, 'b', 1000);
+    makeRun(folder, 'c', 10);
+    writeFileSync(
+      join(path, 'run.lock'),
+      JSON.stringify({ pid: process.pid, started: null, host: (await import('node:os')).hostname() }),
+    );
+    writeFileSync(
+      join(folder, 'c/run.lock'),
+      JSON.stringify({ pid: 2 ** 22 + 1, started: null, host: (await import('node:os')).hostname() }),
+    );
+    const { url } = await start();
+    const { data } = await listen(url).next(isRuns);
+    const of = (name: string) => data.changed.find((run: { name: string }) => run.name === name);
+    expect(of('a')).toMatchObject({ state: 'running', step: 10, totalSteps: 1000, tokensPerSecond: 1000 });
+    // 990 steps of 100 tokens at 1000 a second.
+    expect(of('a').secondsLeft).toBeCloseTo(99, 9);
+    expect(of('b')).toMatchObject({ state: 'finished' });
+    expect(of('c')).toMatchObject({ state: 'stopped' });
+  });
+
+  it('suggests the run it is about though it has not begun, else runs given, else the last', async () => {
+    const a = makeRun(folder, 'a', 1);
+    const b = makeRun(folder, 'b', 1);
+    const suggested = async (options: Partial<DashboardOptions>) => {
+      const { url } = await start(options);
+      const { data } = await listen(url).next(isRuns);
+      return data.suggested.map(
+        (id: string) => data.changed.find((run: { id: string }) => run.id === id)?.name ?? 'coming',
+      );
+    };
+    expect(await suggested({ primary: join(folder, 'later') })).toEqual(['coming']);
+    expect(await suggested({ primary: a })).toEqual(['a']);
+    expect((await suggested({ runs: [a, b] })).sort()).toEqual(['a', 'b']);
+    expect(await suggested({})).toHaveLength(1);
+  });
+});
+
+describe('the stream of curves', () => {
+  it('sends all, then only what comes, and a torn line when it is whole', async () => {
+    const path = makeRun(folder, 'a', 3);
+    const { url } = await start();
+    const { a } = await idsOf(url);
+    const listener = listen(url, [a]);
+    const all = (await listener.next(isCurves)).data;
+    expect(all).toMatchObject({ run: a, isWhole: true, table: { step: [1, 2, 3], count: [1, 1, 1] } });
+    const four = stepLine(4);
+    appendFileSync(join(path, 'metrics.jsonl'), `${four}${stepLine(5).slice(0, 20)}`);
+    const more = (await listener.next(isCurves)).data;
+    expect(more).toMatchObject({
+      isWhole: false,
+      generation: all.generation,
+      table: { step: [4], first: [3] },
+    });
+    appendFileSync(
+      join(path, 'metrics.jsonl'),
+      `${stepLine(5).slice(20)}{"step":5,"tokens":500,"valLoss":2,"bitsPerByte":1}\n`,
+    );
+    expect((await listener.next(isCurves)).data).toMatchObject({
+      table: { step: [5] },
+      validations: { valLoss: [2] },
+    });
+  });
+
+  it('shows the corrected curve of a run that resumed from an earlier step', async () => {
+    const path = makeRun(folder, 'a', 50);
+    const { url } = await start();
+    const { a } = await idsOf(url);
+    const listener = listen(url, [a]);
+    const { generation } = (await listener.next(isCurves)).data;
+    const kept = Array.from({ length: 40 }, (_, i) => stepLine(i + 1)).join('');
+    truncateSync(join(path, 'metrics.jsonl'), Buffer.byteLength(kept));
+    for (let step = 41; step <= 60; step++)
+      appendFileSync(join(path, 'metrics.jsonl'), stepLine(step, { loss: 1 }));
+    const { data } = await listener.next(
+      ({ event, data }) => event === 'curves' && data.table.step.at(-1) === 60,
+    );
+    expect(data.generation).not.toBe(generation);
+    expect(data.table.step).toEqual(Array.from({ length: 60 }, (_, i) => i + 1));
+    expect(data.table.metrics.loss.mean.slice(39, 42)).toEqual([expect.any(Number), 1, 1]);
+  });
+
+  it('goes on where a page was that lost its connection, and begins anew for one of another server', async () => {
+    const path = makeRun(folder, 'a', 30);
+    const first = await start();
+    const { a } = await idsOf(first.url);
+    const listener = listen(first.url, [a]);
+    const { id } = await listener.next(isCurves);
+    listener.close();
+    appendFileSync(join(path, 'metrics.jsonl'), stepLine(31));
+    const again = (await listen(first.url, [a], { 'last-event-id': id }).next(isCurves)).data;
+    expect(again).toMatchObject({ isWhole: false, table: { step: [31] } });
+    const second = await start();
+    const other = (await listen(second.url, [a], { 'last-event-id': id }).next(isCurves)).data;
+    expect(other.isWhole).toBe(true);
+    const forged = [',', '~~~', `${a}~x~9999999~0`, `${a}~${again.generation}~99999~7`, 'x'.repeat(3000)];
+    for (const since of forged) {
+      const { data } = await listen(first.url, [a], { 'last-event-id': since }).next(isCurves);
+      expect(data.isWhole, since).toBe(true);
+    }
+  });
+
+  it('sends bounded rows of any length of run, and finer ones of a part when asked', async () => {
+    const path = makeRun(folder, 'long', 0);
+    let lines = '';
+    for (let step = 1; step <= 50_000; step++) lines += stepLine(step, step === 31_417 ? { loss: 99 } : {});
+    writeFileSync(join(path, 'metrics.jsonl'), lines);
+    const { url } = await start();
+    const { long } = await idsOf(url);
+    const { data } = await listen(url, [long]).next(isCurves);
+    expect(data.table.first.length).toBeLessThanOrEqual(MOST_ROWS);
+    expect(data.table.step.at(-1)).toBe(50_000);
+    expect(Math.max(...data.table.metrics.loss.high)).toBe(99);
+    const part = (more: string) => ask(url, `/api/curves?run=${long}&generation=${data.generation}&${more}`);
+    const fine = JSON.parse((await part('from=31400&to=31450')).body);
+    expect(fine.step).toEqual(Array.from({ length: 50 }, (_, i) => 31_401 + i));
+    expect(fine.metrics.loss.mean[16]).toBe(99);
+    expect((await part('from=9&to=3')).status).toBe(400);
+    expect((await part('from=x&to=3')).status).toBe(400);
+    expect(JSON.parse((await part('from=999999999&to=9999999999')).body).step).toEqual([]);
+    expect((await ask(url, `/api/curves?run=${long}&generation=other&from=0&to=5`)).status).toBe(409);
+  });
+
+  it('lets no more than 32 pages listen, and is free again when they go', async () => {
+    const { url } = await start();
+    const listeners = Array.from({ length: 32 }, () => listen(url));
+    await Promise.all(listeners.map((listener) => listener.next(isRuns)));
+    expect((await ask(url, '/api/stream')).status).toBe(503);
+    for (const listener of listeners) listener.close();
+    await listen(url)
+      .next(isRuns)
+      .catch(() => listen(url).next(isRuns));
+  });
+});
+
+describe('samples, configuration and batches', () => {
+  it('answers by step, the last unless told, as text', async () => {
+    const path = makeRun(folder, 'a', 3, 'train:\n  max_steps: 7\nname: <b>\nlist: [1, 2]\n');
+    const line = (step: number, prompt: string, text: string) =>
+      `${JSON.stringify({ step, prompt, text })}\n`;
+    writeFileSync(
+      join(path, 'samples.jsonl'),
+      `${line(1, 'p', 'é1')}${line(3, 'p', 'é3')}${line(3, 'q', '<i>')}not JSON\n`,
+    );
+    writeFileSync(join(path, 'batch.json'), JSON.stringify({ step: 2, rows: [] }));
+    const { url } = await start();
+    const { a } = await idsOf(url);
+    const get = async (what: string) => JSON.parse((await ask(url, `/api/${what}`)).body);
+    expect(await get(`samples?run=${a}`)).toEqual({
+      steps: [1, 3],
+      step: 3,
+      rows: [
+        { prompt: 'p', text: 'é3' },
+        { prompt: 'q', text: '<i>' },
+      ],
+    });
+    expect((await get(`samples?run=${a}&step=1`)).rows).toEqual([{ prompt: 'p', text: 'é1' }]);
+    expect((await get(`samples?run=${a}&step=2`)).step).toBe(3);
+    expect(await get(`config?run=${a}`)).toEqual({ 'train.max_steps': '7', name: '<b>', list: '[1,2]' });
+    expect(await get(`batch?run=${a}`)).toEqual({ step: 2, rows: [] });
+    writeFileSync(join(path, 'batch.json'), '{"step":2,');
+    writeFileSync(join(path, 'config.yaml'), 'a: [1\n');
+    expect(await get(`batch?run=${a}`)).toBeNull();
+    expect(await get(`config?run=${a}`)).toEqual({});
+  });
+
+  it('passes over files too large to be what they should', async () => {
+    const path = makeRun(folder, 'a', 1, `name: ${'x'.repeat(2 ** 21)}\n`);
+    writeFileSync(join(path, 'batch.json'), `{"step":1,"rows":[],"x":"${'x'.repeat(2 ** 21)}"}`);
+    const { url } = await start();
+    const { a } = await idsOf(url);
+    expect((await ask(url, `/api/config?run=${a}`)).body).toBe('{}');
+    expect((await ask(url, `/api/batch?run=${a}`)).body).toBe('null');
+  });
+});

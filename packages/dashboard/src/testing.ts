@@ -1,0 +1,108 @@
+/** Runs made up for tests, and what a page hears of them. */
+import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+
+/** A line of `metrics.jsonl` for a step. */
+export function stepLine(step: number, more: object = {}): string {
+  const loss = 2 + 5 / (1 + step / 100);
+  const figures = {
+    lr: 1e-3,
+    gradNorm: 1,
+    tokensPerSecond: 1000,
+    mfu: 0.4,
+    residentBytes: 5e8,
+    backendBytes: 3e8,
+  };
+  return `${JSON.stringify({ step, tokens: step * 100, loss, ...figures, ...more })}\n`;
+}
+
+/** Makes a run directory of so many steps; returns its path. */
+export function makeRun(
+  folder: string,
+  name: string,
+  steps: number,
+  config = 'train:\n  max_steps: 1000\n',
+): string {
+  const path = join(folder, name);
+  mkdirSync(path, { recursive: true });
+  writeFileSync(join(path, 'config.yaml'), config);
+  let lines = '';
+  for (let step = 1; step <= steps; step++) lines += stepLine(step);
+  appendFileSync(join(path, 'metrics.jsonl'), lines);
+  return path;
+}
+
+/** What a server answers to a request for a path. */
+export function ask(
+  url: string,
+  path: string,
+  { method = 'GET', headers = {} }: { method?: string; headers?: Record<string, string> } = {},
+): Promise<{ status: number; headers: Record<string, unknown>; body: string }> {
+  const { hostname, port } = new URL(url);
+  return new Promise((resolve, reject) => {
+    // Not fetch: it tidies paths and forbids to name a host.
+    const asked = request({ hostname, port, path, method, headers, agent: false }, (response) => {
+      let body = '';
+      response.setEncoding('utf8').on('data', (text) => {
+        body += text;
+      });
+      response.on('end', () => resolve({ status: response.statusCode!, headers: response.headers, body }));
+    });
+    asked.on('error', reject).end();
+  });
+}
+
+/** An event of a stream. */
+export interface Heard {
+  event: string;
+  id: string;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever was sent
+  data: any;
+}
+
+/** A page's ear, which hears until closed. */
+export class Listener {
+  readonly heard: Heard[] = [];
+  isEnded = false;
+  readonly #asked;
+  #rest = '';
+
+  constructor(url: string, runs: readonly string[], headers: Record<string, string> = {}) {
+    const { hostname, port } = new URL(url);
+    const path = `/api/stream?${runs.map((run) => `run=${run}`).join('&')}`;
+    this.#asked = request({ hostname, port, path, headers, agent: false }, (response) => {
+      response.setEncoding('utf8').on('data', (text: string) => this.#take(text));
+      response.on('end', () => {
+        this.isEnded = true;
+      });
+      response.on('error', () => {});
+    });
+    this.#asked.on('error', () => {}).end();
+  }
+
+  /** Waits for an event that satisfies `test`, of those not waited for yet. */
+  async next(test: (heard: Heard) => boolean): Promise<Heard> {
+    for (let tries = 0; tries < 400; tries++) {
+      const at = this.heard.findIndex(test);
+      if (at >= 0) return this.heard.splice(0, at + 1).at(-1)!;
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    throw new Error(`not heard; heard: ${JSON.stringify(this.heard).slice(0, 2000)}`);
+  }
+
+  close(): void {
+    this.#asked.destroy();
+  }
+
+  #take(text: string): void {
+    const events = `${this.#rest}${text}`.split('\n\n');
+    this.#rest = events.pop()!;
+    for (const event of events) {
+      const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(event)?.[1] ?? '';
+      if (event.includes('data: ')) {
+        this.heard.push({ event: field('event'), id: field('id'), data: JSON.parse(field('data')) });
+      }
+    }
+  }
+}

@@ -1,0 +1,14 @@
+import * as tf from '@tensorflow/tfjs';
+import type { StepMetrics } from './types.ts';
+
+/** Bytes this process and its backend hold now; some microseconds, so every step can say it. */
+export function memoryInUse(): Pick<StepMetrics, 'residentBytes' | 'backendBytes'> {
+  // The native backend tells what its pool keeps beside live tensors, WebGPU all it has allocated; others count tensors.
+  const { numBytes, numBytesInPool = 0, numBytesAllocatedInGPU } = tf.memory() as BackendMemory;
+  return {
+    residentBytes: process.memoryUsage.rss(),
+    backendBytes: numBytesAllocatedInGPU ?? numBytes + numBytesInPool,
+  };
+}
+
+type BackendMemory = tf.MemoryInfo & { numBytesInPool?: number; numBytesAllocatedInGPU?: number };
