@@ -1,7 +1,7 @@
 /** The dashboard of a run that trains: in a thread of its own, and never a reason for the run to end. */
-import { mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { type Dashboard, startDashboardThread } from '@meap/dashboard';
+import { makeDirectory } from '@meap/safetensors';
 import { ConfigurationError, reasonOf } from './errors.ts';
 
 /**
@@ -25,7 +25,7 @@ export async function openRunDashboard(
 ): Promise<Dashboard | undefined> {
   const folder = dirname(resolve(out));
   try {
-    mkdirSync(folder, { recursive: true });
+    makeDirectory(folder);
     return await startDashboardThread({ runs: [folder], primary: out, depth: 1, port }, warn);
   } catch (error) {
     warn(`${reasonOf(error)}; the run goes on without`);
