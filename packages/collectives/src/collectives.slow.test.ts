@@ -66,6 +66,11 @@ describe.skipIf(!mpi).each([2, 3, 4])('%d ranks', (numRanks) => {
     }
   });
 
+  it('sums of large arrays are exact', async () => {
+    const { ranks } = await launch(numRanks, 'large');
+    expect(ranks.map(({ wrong }) => wrong)).toEqual(Array.from({ length: numRanks }, () => [0, 0]));
+  });
+
   it('sums have the same bits on every rank and in every run', async () => {
     const [first, second] = [await launch(numRanks, 'bits'), await launch(numRanks, 'bits')];
     const hashes = [...first.ranks, ...second.ranks].map(({ hash }) => hash);
