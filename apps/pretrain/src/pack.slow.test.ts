@@ -25,6 +25,8 @@ interface Manifest {
   private?: boolean;
   packageManager?: string;
   bin?: Record<string, string>;
+  /** A dependency's commands are there: an install before the build would miss them. */
+  publishConfig?: { bin?: Record<string, string> };
   dependencies?: Record<string, string>;
   optionalDependencies?: Record<string, string>;
   peerDependencies?: Record<string, string>;
@@ -94,6 +96,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: project, encoding: 'utf8' });
 
 describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => {
+  const bin = manifest.bin ?? manifest.publishConfig?.bin;
   const installed = (file: string) => join(project, 'node_modules', name, file);
 
   it('holds what users need and nothing of ours', () => {
@@ -113,7 +116,7 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
     for (const exported of names) expect(source).toMatch(new RegExp(`\\b${exported}\\b`));
   });
 
-  it.skipIf(manifest.bin)('runs the example of its README', () => {
+  it.skipIf(bin)('runs the example of its README', () => {
     const [, example, output] =
       readFileSync(installed('README.md'), 'utf8').match(/```js\n(.*?)```\s*```\w*\n(.*?)```/s) ??
       expect.fail('README.md has no js example followed by its output');
@@ -127,10 +130,9 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
     expect(frame(node(file))).toEqual(frame(output));
   });
 
-  it.each(Object.keys(manifest.bin ?? {}))('has a command %s that explains itself', (bin) => {
-    expect(execFileSync(join(project, 'node_modules/.bin', bin), ['--help'], { encoding: 'utf8' })).toContain(
-      bin,
-    );
+  it.each(Object.keys(bin ?? {}))('has a command %s that explains itself', (command) => {
+    const help = execFileSync(join(project, 'node_modules/.bin', command), ['--help'], { encoding: 'utf8' });
+    expect(help).toContain(command);
   });
 });
 
