@@ -1,7 +1,9 @@
 import { dropout as dropoutWithKeys, threefry } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
-import { PIECE_TOKENS } from './long-rows.ts';
 import { randomKey } from './random.ts';
+
+/** Tokens of a long row that are processed at once with `recompute`; longer rows are long. */
+export const PIECE_TOKENS = 4096;
 
 /** Where in a run a forward pass stands: all that its dropout masks depend on. */
 export interface DropoutKey {

@@ -1,5 +1,5 @@
 export { type AttentionBlock, attentionMaps } from './attention-maps.ts';
-export { fusesBlocks } from './block.ts';
+export { fusesBlocks } from './block-execution.ts';
 export {
   type LoadLlamaOptions,
   loadLlama,
@@ -22,7 +22,7 @@ export {
   type DecoderOptions,
   type GenerateOptions,
 } from './decoder.ts';
-export type { DropoutKey } from './dropout.ts';
+export { type DropoutKey, PIECE_TOKENS } from './dropout.ts';
 export {
   AdapterError,
   CheckpointError,
@@ -36,7 +36,6 @@ export { generate } from './generate.ts';
 export { type GrowVocabularyOptions, growVocabulary } from './grow-vocabulary.ts';
 export { initialDeviation, initialValues } from './initialization.ts';
 export { KeyValueCache } from './key-value-cache.ts';
-export { PIECE_TOKENS } from './long-rows.ts';
 export {
   addLora,
   LORA_TARGETS,

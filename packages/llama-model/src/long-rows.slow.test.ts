@@ -3,8 +3,8 @@ import { expectNoLeaks } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parseConfig } from './config.ts';
+import { PIECE_TOKENS } from './dropout.ts';
 import { addLora, createLlama, type ForwardOptions, type Llama } from './index.ts';
-import { PIECE_TOKENS } from './long-rows.ts';
 import { normals, randomKey } from './random.ts';
 import { distance } from './testing.ts';
 

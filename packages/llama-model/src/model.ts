@@ -1,15 +1,15 @@
 /**
- * LLaMA, Mistral and Qwen2, the forward pass from ids to loss; block.ts is one block of it. What to know before reading:
+ * LLaMA, Mistral and Qwen2, the forward pass from ids to loss; block.ts is one block of it. Before you read:
  *
- * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; this file and block.ts are the mapping.
+ * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; this file and block-execution.ts are the mapping.
  * - Pre-norm RMSNorm, rotary positions in the half-split layout, grouped-query attention, SwiGLU, the output head
  *   untied unless the config ties it. Mistral and Qwen2 add windows of attention, Qwen2 biases on q, k and v.
  * - With an adapter (LoRA) only its thin matrices learn, and rows of the embedding table where it has some; of the
  *   frozen weights no gradient is computed.
  * - `loss` returns a sum and a token count, never a mean: rows with different masks can then be accumulated.
  * - Logits of a whole batch are never formed in training: the head is fused with the cross-entropy.
- * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again. Of rows longer than
- *   a piece it also keeps what attention gave, the dearest to compute again, and the rest of it goes piece by piece.
+ * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again. For long rows it also
+ *   keeps the output of attention, the most expensive part to recompute, and processes the rest in pieces.
  * - Weights and activations are float32; cos and sin tables come from the host.
  *
  * Shape suffixes: B batch, T tokens in this call, E hidden size, F feed-forward size, H query heads, G key/value
@@ -17,16 +17,14 @@
  */
 import {
   embedding,
-  type Keep,
   linear,
   linearCrossEntropy,
-  recompute,
   rmsNorm,
   scoreTokens,
   type TokenScores,
 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
-import { block } from './block.ts';
+import { type BlockTensors, runBlock } from './block-execution.ts';
 import type { LlamaConfig } from './config.ts';
 import type { DropoutKey } from './dropout.ts';
 import { AdapterError } from './errors.ts';
@@ -40,7 +38,6 @@ import {
   requireSameShape,
 } from './input-checks.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
-import { PIECE_TOKENS, zip } from './long-rows.ts';
 import type { LoraAdapter } from './lora.ts';
 import { blockParameter, blockShapes, EMBEDDING, FINAL_NORM, HEAD, parameterShapes } from './parameters.ts';
 import { RotaryAngles } from './rotary-tables.ts';
@@ -157,38 +154,21 @@ export class Llama {
     requireDropout(adapter, options);
 
     return tf.tidy(() => {
-      const rotary = this.#angles.of(ids_BT, options.positions, caches);
+      const [cos, sin] = this.#angles.of(ids_BT, options.positions, caches);
       let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
       if (adapter?.tokenRows) x_BTE = withTokenRows(x_BTE, ids_BT, adapter.tokenRows);
       for (let layer = 0; layer < numLayers; layer++) {
-        const { learning, fixed } = this.#blockTensors(layer, adapter);
-        const inputs = [x_BTE, ...learning.values()];
-        const constants = [
-          ...rotary,
-          ...fixed.values(),
-          ...(segmentIds ? [segmentIds] : []),
-          ...(prefixIds ? [prefixIds] : []),
-        ];
-        const isLong = options.recompute && ids_BT.shape[1] > PIECE_TOKENS;
-        const run = ([x, ...first]: tf.Tensor[], [cos, sin, ...second]: tf.Tensor[], keep?: Keep) =>
-          block(x, {
-            learning,
-            tensors: zip(
-              [...learning.keys(), ...fixed.keys(), 'segmentIds', 'prefixIds'],
-              [...first, ...second],
-            ),
-            config: this.config,
-            rotary: [cos, sin],
-            adapter,
-            frozen: this.#adapter !== undefined,
-            dropout: options.dropout || undefined,
-            caches,
-            layer,
-            onAttention: options.onAttention,
-            keep: isLong ? keep : undefined,
-          });
-        // Of a block nothing stays but what the cache and the backward pass keep.
-        x_BTE = options.recompute ? recompute(run, inputs, constants) : tf.tidy(() => run(inputs, constants));
+        const tensors = this.#blockTensors(layer, adapter, { cos, sin, segmentIds, prefixIds });
+        const settings = {
+          config: this.config,
+          layer,
+          adapter,
+          frozen: this.#adapter !== undefined,
+          dropout: options.dropout || undefined,
+          caches,
+          onAttention: options.onAttention,
+        };
+        x_BTE = runBlock(x_BTE, tensors, settings, options.recompute ?? false);
       }
       for (const cache of caches) cache.commit(ids_BT.shape[1]);
       return rmsNorm(x_BTE, this.#weight(FINAL_NORM) as tf.Tensor1D, epsilon);
@@ -254,8 +234,12 @@ export class Llama {
     this.#angles.dispose();
   }
 
-  /** A block's tensors by their names within the block: those that gradients flow to, and the others. */
-  #blockTensors(layer: number, adapter: LoraAdapter | undefined) {
+  /** A block's tensors by their names within the block; `others` are those that are not the model's. */
+  #blockTensors(
+    layer: number,
+    adapter: LoraAdapter | undefined,
+    others: Record<string, tf.Tensor | undefined>,
+  ): BlockTensors {
     const own = new Map<string, tf.Tensor>();
     const adapters = new Map<string, tf.Tensor>();
     for (const name of blockShapes(this.config).keys()) {
@@ -266,7 +250,9 @@ export class Llama {
         if (tensor) adapters.set(short, tensor);
       }
     }
-    return this.#adapter ? { learning: adapters, fixed: own } : { learning: own, fixed: adapters };
+    const [learning, fixed] = this.#adapter ? [adapters, own] : [own, adapters];
+    for (const [name, tensor] of Object.entries(others)) if (tensor) fixed.set(name, tensor);
+    return { learning, fixed };
   }
 
   #weight(name: string): tf.Variable {

@@ -17,8 +17,11 @@ export const BLOCK_WEIGHTS = [
 /** A weight of a block, such as `self_attn.q_proj`. */
 type BlockWeight = (typeof BLOCK_WEIGHTS)[number];
 
+/** A norm of a block. */
+export type Norm = 'input_layernorm' | 'post_attention_layernorm';
+
 /** A weight that multiplies: all of them but the norms. */
-export type Projection = Exclude<BlockWeight, 'input_layernorm' | 'post_attention_layernorm'>;
+export type Projection = Exclude<BlockWeight, Norm>;
 
 /** The seven linear layers of a block. */
 export const PROJECTIONS = BLOCK_WEIGHTS.filter((name): name is Projection => !name.endsWith('layernorm'));
