@@ -10,6 +10,7 @@ import {
   checkpointSection,
   count,
   distributedSection,
+  length,
   natural,
   nonNegative,
   oneOf,
@@ -20,6 +21,7 @@ import {
   share,
   text,
   texts,
+  validationEvery,
 } from '@meap/recipe-cli';
 import { sftPresets } from '@meap/sft-duplication';
 import { z } from 'zod';
@@ -96,12 +98,18 @@ const masking = z.strictObject({
 const train = z.strictObject({
   epochs: positive('Passes over the data.').default(2),
   max_steps: count('Optimizer steps, in place of epochs.').optional(),
-  global_batch_size: count('Conversations of a step, each with its copy.').default(512),
+  global_batch_size: count(
+    'Conversations of a step, each with its copy; default: 512, or the multiple of micro_batch_size below it.',
+  ).optional(),
   micro_batch_size: count(
     'Conversations computed at once; default: all of a step, or of a rank’s share of it.',
   ).optional(),
-  max_length: count('Most tokens of a row; a longer conversation is cut.').default(4096),
-  learning_rate: positive('Highest learning rate.').default(2e-5),
+  max_length: length(
+    'Most tokens of a row; a longer conversation is cut. Default: 4096, or the model’s context where that is shorter.',
+  ).optional(),
+  learning_rate: positive(
+    'Highest learning rate; default: 2e-5, or min_learning_rate where that is higher.',
+  ).optional(),
   min_learning_rate: nonNegative('Learning rate at the end of the cosine.').default(0),
   ...optimizerKeys({ warmupOf: 'the steps', weightDecay: 0.01, decayed: 'trained parameters' }),
 });
@@ -118,7 +126,7 @@ const lora = z.strictObject({
 });
 
 const validation = z.strictObject({
-  every: count('Steps between two validations.').default(100),
+  every: validationEvery(),
   max_samples: count('Most conversations of a validation; always the same.').default(256),
 });
 

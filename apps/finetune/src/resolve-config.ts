@@ -1,6 +1,9 @@
+import { contextLengthOf, readLlamaConfig } from '@meap/llama-model';
 import {
   checkBatchKeys,
   checkKeepBest,
+  fillBatchKeys,
+  fillIntervals,
   parseConfig,
   type RecipeRules,
   Refusals,
@@ -12,9 +15,13 @@ import { configSchema, type FinetuneConfigInput } from './config.ts';
 type Parsed = z.output<typeof configSchema>;
 
 /** A checked configuration in which nothing is left open but what depends on model and data. */
-export interface FinetuneConfig extends Omit<Parsed, 'extends' | 'model' | 'data'> {
+export interface FinetuneConfig
+  extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train' | 'validation' | 'checkpoint'> {
   model: { path: string };
   data: Parsed['data'] & { files: string[] };
+  train: Parsed['train'] & { global_batch_size: number; learning_rate: number; max_length: number };
+  validation: Parsed['validation'] & { every: number };
+  checkpoint: Parsed['checkpoint'] & { every: number };
 }
 
 const RULES: RecipeRules = {
@@ -46,7 +53,15 @@ export function loadConfig(file: string, overrides: readonly string[] = []): Fin
  */
 export function resolveConfig(input: FinetuneConfigInput | Record<string, unknown>): FinetuneConfig {
   const { extends: base, ...config } = parseConfig(configSchema, input);
-  const { model, data, train, masking } = config;
+  const { model, data, masking } = config;
+  const intervals = fillIntervals(config.checkpoint, config.validation);
+  const validation = { ...config.validation, every: intervals.validation };
+  const checkpoint = { ...config.checkpoint, every: intervals.checkpoint };
+  const train = {
+    ...config.train,
+    ...fillBatchKeys(config.train, { global_batch_size: 512, learning_rate: 2e-5 }),
+    max_length: config.train.max_length ?? Math.min(4096, contextOf(model.path)),
+  };
   const refusals = new Refusals();
   if (base !== undefined) {
     refusals.add('extends', base, 'none outside a recipe file; load it with loadConfig');
@@ -57,8 +72,7 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
     refusals.add('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
   }
   checkBatchKeys(train, refusals);
-  checkKeepBest(config.checkpoint, config.validation, refusals);
-  if (train.max_length < 2) refusals.add('train.max_length', train.max_length, 'at least 2');
+  checkKeepBest(checkpoint, validation, refusals);
   if (masking.loss === 'masked-only' && masking.ratio === 0) {
     refusals.add('masking.loss', masking.loss, 'union with ratio 0, since nothing is masked');
   }
@@ -71,5 +85,17 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
       files: data.files!,
       validation_fraction: data.validation_files ? undefined : (data.validation_fraction ?? 0.02),
     },
+    train,
+    validation,
+    checkpoint,
   };
+}
+
+/** The context of a model; without bounds where there is none to read, which is told when the model is wanted. */
+function contextOf(path: string | undefined): number {
+  try {
+    return contextLengthOf(readLlamaConfig(path!));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }

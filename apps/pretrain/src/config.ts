@@ -11,6 +11,7 @@ import {
   count,
   distributedSection,
   flag,
+  length,
   nonNegative,
   oneOf,
   optimizerKeys,
@@ -20,6 +21,7 @@ import {
   share,
   text,
   texts,
+  validationEvery,
 } from '@meap/recipe-cli';
 import { z } from 'zod';
 import { npmTextNames } from './npm-text.ts';
@@ -38,10 +40,12 @@ const model = z.strictObject({
   intermediate_size: count('Width of the SwiGLU feed-forward layer.').optional(),
   num_hidden_layers: count('Transformer blocks.').optional(),
   num_attention_heads: count('Query heads.').optional(),
-  num_key_value_heads: count('Key/value heads; default: as many as query heads.').optional(),
+  num_key_value_heads: count(
+    'Key/value heads; default: the preset’s where they divide the query heads, else as many as those.',
+  ).optional(),
   head_dim: count('Width of a head; default: hidden_size / num_attention_heads.').optional(),
-  max_position_embeddings: count(
-    'Longest context; default: the preset’s, else train.sequence_length.',
+  max_position_embeddings: length(
+    'Longest context; default: the preset’s or train.sequence_length, whichever is longer.',
   ).optional(),
   rms_norm_eps: positive('Epsilon of RMSNorm; default 1e-5.').optional(),
   rope_theta: positive('Base of the rotary embedding; default 10000.').optional(),
@@ -52,7 +56,7 @@ const model = z.strictObject({
 });
 
 const extension = z.strictObject({
-  context_length: count(
+  context_length: length(
     'Longest text after the extension, in tokens; default: train.sequence_length.',
   ).optional(),
   method: oneOf(
@@ -140,12 +144,18 @@ const masking = z.strictObject({
 
 const train = z.strictObject({
   max_steps: count('Optimizer steps of the run.').optional(),
-  global_batch_size: count('Rows of a step.').default(256),
+  global_batch_size: count(
+    'Rows of a step; default: 256, or the multiple of micro_batch_size below it.',
+  ).optional(),
   micro_batch_size: count(
     'Rows computed at once; default: all of a step, or of a rank’s share of it.',
   ).optional(),
-  sequence_length: count('Tokens of a row.').default(4096),
-  learning_rate: positive('Highest learning rate.').default(4e-4),
+  sequence_length: length(
+    'Tokens of a row; default: 4096, or the model’s context where that is shorter.',
+  ).optional(),
+  learning_rate: positive(
+    'Highest learning rate; default: 4e-4, or min_learning_rate where that is higher.',
+  ).optional(),
   min_learning_rate: nonNegative(
     'Learning rate at the end of the cosine; default: a tenth of learning_rate.',
   ).optional(),
@@ -153,14 +163,16 @@ const train = z.strictObject({
 });
 
 const validation = z.strictObject({
-  every: count('Steps between two validations.').default(100),
+  every: validationEvery(),
   max_rows: count('Most rows of a validation, spread evenly over the split; always the same.').default(256),
 });
 
 const samples = z.strictObject({
   every: count('Steps between two samples.').default(100),
   prompts: texts('Beginnings for the model to go on from; an empty one starts from nothing.').default(['']),
-  max_new_tokens: count('Length of a sample in tokens.').default(64),
+  max_new_tokens: count(
+    'Most tokens of a sample, which ends where the model’s context does; default: 64, less with a context as short.',
+  ).optional(),
   temperature: nonNegative('0 takes the most likely token.').default(0.8),
 });
 

@@ -1,12 +1,22 @@
+import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import {
   ConfigError,
+  contextLengthOf,
   type LlamaConfigInput,
   parseConfig as parseModelConfig,
   presets,
+  readLlamaConfig,
 } from '@meap/llama-model';
-import { checkBatchKeys, checkKeepBest, parseConfig, Refusals } from '@meap/recipe-cli';
+import {
+  checkBatchKeys,
+  checkKeepBest,
+  fillBatchKeys,
+  fillIntervals,
+  parseConfig,
+  Refusals,
+} from '@meap/recipe-cli';
 import type { z } from 'zod';
 import { configSchema, type PretrainConfigInput } from './config.ts';
 
@@ -26,10 +36,20 @@ export interface ModelOrigin {
 }
 
 /** A checked configuration in which nothing is left open but what depends on the tokenizer or the checkpoint. */
-export interface PretrainConfig extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train'> {
+export interface PretrainConfig
+  extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train' | 'validation' | 'checkpoint' | 'samples'> {
   model: ModelShape | ModelOrigin;
   data: Parsed['data'] & { cache_dir: string };
-  train: Parsed['train'] & { max_steps: number; min_learning_rate: number };
+  train: Parsed['train'] & {
+    max_steps: number;
+    global_batch_size: number;
+    sequence_length: number;
+    learning_rate: number;
+    min_learning_rate: number;
+  };
+  validation: Parsed['validation'] & { every: number };
+  checkpoint: Parsed['checkpoint'] & { every: number };
+  samples: Parsed['samples'] & { max_new_tokens: number };
 }
 
 /**
@@ -43,16 +63,27 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   const refuse: Refuse = (path, value, expected) => refusals.add(path, value, expected);
   if (base !== undefined) refuse('extends', base, 'none outside a recipe file; load it with loadConfig');
 
-  const { data, tokenizer, masking, train, samples } = config;
-  const min_learning_rate = train.min_learning_rate ?? train.learning_rate / 10;
-  checkBatchKeys({ ...train, min_learning_rate }, refusals);
-  checkKeepBest(config.checkpoint, config.validation, refusals);
+  const { data, tokenizer, masking } = config;
   const { from, ...ownShape } = config.model;
-  const model = from === undefined ? resolveModel(ownShape, train.sequence_length, refuse) : { from };
+  const intervals = fillIntervals(config.checkpoint, config.validation);
+  const validation = { ...config.validation, every: intervals.validation };
+  const checkpoint = { ...config.checkpoint, every: intervals.checkpoint };
+  const rates = fillBatchKeys(config.train, { global_batch_size: 256, learning_rate: 4e-4 });
+  const { min_learning_rate = rates.learning_rate / 10 } = config.train;
+  const settled = contextSettledBy(config);
+  const { sequence_length = Math.min(4096, settled ?? Number.POSITIVE_INFINITY) } = config.train;
+  const train = { ...config.train, ...rates, min_learning_rate, sequence_length };
+  checkBatchKeys(train, refusals);
+  checkKeepBest(checkpoint, validation, refusals);
+  const model = from === undefined ? resolveModel(ownShape, sequence_length, refuse) : { from };
+  const context = model.from === undefined ? model.max_position_embeddings : (settled ?? sequence_length);
+  // A token that opens a sample precedes it.
+  const { max_new_tokens = Math.min(64, context - 1) } = config.samples;
+  const samples = { ...config.samples, max_new_tokens };
 
   if (train.max_steps === undefined) refuse('train.max_steps', undefined, 'a whole number above 0');
   if (model.from === undefined) {
-    checkContext(config, model.max_position_embeddings, refuse);
+    checkContext({ train, samples }, model.max_position_embeddings, refuse);
     if (config.extension)
       refuse('extension', config.extension, 'none without model.from, the checkpoint to extend');
   }
@@ -103,8 +134,30 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
       validation_fraction,
       cache_dir: data.cache_dir ?? defaultCacheDirectory(),
     },
-    train: { ...train, max_steps: train.max_steps!, min_learning_rate },
+    train: { ...train, max_steps: train.max_steps! },
+    validation,
+    checkpoint,
+    samples,
   };
+}
+
+/** The context that a recipe settles without its sequence length, with which a default of that has to fit. */
+function contextSettledBy({ model, extension }: Parsed): number | undefined {
+  const { from, preset, max_position_embeddings } = model;
+  if (from === undefined) {
+    return max_position_embeddings ?? (preset && presets[preset].max_position_embeddings);
+  }
+  if (extension) return extension.context_length;
+  try {
+    const checkpoints = join(from, 'checkpoints');
+    const isRun = !existsSync(join(from, 'config.json')) && existsSync(checkpoints);
+    const folders = isRun ? readdirSync(checkpoints).map((name) => join(checkpoints, name)) : [from];
+    const folder = folders.find((path) => existsSync(join(path, 'config.json')));
+    return folder === undefined ? undefined : contextLengthOf(readLlamaConfig(folder));
+  } catch {
+    // What is wrong with a model is told when it is wanted.
+    return undefined;
+  }
 }
 
 /** Refuses rows and samples that are longer than the model's texts. */
@@ -131,8 +184,13 @@ function resolveModel(
   // Ids of special tokens are the tokenizer's, not the preset's; weights are stored in float32 to resume exactly.
   const { bos_token_id, eos_token_id, pad_token_id, torch_dtype, head_dim, initializer_range, ...shape } =
     preset ? presets[preset] : ({} as Record<string, undefined>);
-  const defaults = { max_position_embeddings: sequenceLength, rms_norm_eps: 1e-5, rope_theta: 10_000 };
+  const defaults = { rms_norm_eps: 1e-5, rope_theta: 10_000 };
   const keys = { ...defaults, ...shape, ...given };
+  keys.max_position_embeddings =
+    given.max_position_embeddings ?? Math.max(shape.max_position_embeddings ?? 0, sequenceLength);
+  // A preset's, unless they do not divide the query heads that were given beside it.
+  if (given.num_key_value_heads === undefined && keys.num_attention_heads! % keys.num_key_value_heads! !== 0)
+    keys.num_key_value_heads = keys.num_attention_heads;
   try {
     // Any size of the vocabulary will do to check the rest.
     const { vocab_size, bos_token_id, eos_token_id, pad_token_id, torch_dtype, ...checked } =

@@ -105,16 +105,16 @@ async function sampler(
   model: Llama,
   tokenizer: Tokenizer,
 ): Promise<(step: number) => Promise<SampleRows>> {
-  const { max_new_tokens: maxNewTokens, temperature } = samples;
+  const { max_new_tokens, temperature } = samples;
   const context = contextLengthOf(model.config);
   const prompts = await Promise.all(
     samples.prompts.map(async (prompt) => ({ prompt, ids: await encodePrompt(tokenizer, prompt) })),
   );
   for (const { prompt, ids } of prompts) {
-    if (ids.length + maxNewTokens <= context) continue;
+    if (ids.length < context) continue;
     throw new ConfigurationError([
-      `samples.prompts: got ${JSON.stringify(prompt)} of ${ids.length} tokens, expected at most ` +
-        `${context - maxNewTokens}, the context of ${context} less max_new_tokens`,
+      `samples.prompts: got ${JSON.stringify(prompt)} of ${ids.length} tokens, expected fewer than the model’s ` +
+        `context of ${context}`,
     ]);
   }
   return async (step) => {
@@ -122,6 +122,7 @@ async function sampler(
     for (const { prompt, ids } of prompts) {
       const fresh: number[] = [];
       // A new seed at each step: the texts then differ by more than what was learned in between.
+      const maxNewTokens = Math.min(max_new_tokens, context - ids.length);
       const options = { maxNewTokens, temperature, seed: seed + step };
       for await (const id of generate(model, ids, options)) fresh.push(id);
       rows.push({ prompt, text: await tokenizer.decode(fresh, { skipSpecialTokens: true }) });

@@ -64,6 +64,7 @@ export { numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-fl
 export {
   count,
   flag,
+  length,
   natural,
   nonNegative,
   oneOf,
@@ -88,8 +89,11 @@ export {
   checkKeepBest,
   checkpointSection,
   distributedSection,
+  fillBatchKeys,
+  fillIntervals,
   type OptimizerDefaults,
   optimizerKeys,
   runKeys,
+  validationEvery,
   warmupSteps,
 } from './training-keys.ts';

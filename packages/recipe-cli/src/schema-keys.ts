@@ -2,11 +2,15 @@
 import { z } from 'zod';
 
 const ANY_COUNT = 'a whole number above 0';
+const ANY_LENGTH = 'a whole number from 2';
 const ANY_NATURAL = 'a whole number from 0';
 const ANY_TEXT = 'text';
 
 /** A whole number above 0. */
 export const count = (meaning: string) => z.int(ANY_COUNT).min(1, ANY_COUNT).describe(meaning);
+
+/** Tokens of a row: a whole number from 2, one token to read and one to learn from. */
+export const length = (meaning: string) => z.int(ANY_LENGTH).min(2, ANY_LENGTH).describe(meaning);
 
 /** A whole number from 0. */
 export const natural = (meaning: string) => z.int(ANY_NATURAL).min(0, ANY_NATURAL).describe(meaning);

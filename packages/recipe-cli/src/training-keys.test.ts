@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { Refusals } from './parse-config.ts';
-import { batchPlan, checkBatchKeys, checkKeepBest, warmupSteps } from './training-keys.ts';
+import {
+  batchPlan,
+  checkBatchKeys,
+  checkKeepBest,
+  fillBatchKeys,
+  fillIntervals,
+  warmupSteps,
+} from './training-keys.ts';
 
 const good = { global_batch_size: 12, learning_rate: 1, min_learning_rate: 0.5 };
 
@@ -45,6 +52,34 @@ describe('checkKeepBest', () => {
     expect(refusals.problems).toEqual([
       'checkpoint.every: got 150, expected a multiple of validation.every 100, with checkpoint.keep_best',
     ]);
+  });
+});
+
+describe('defaults', () => {
+  it.each([
+    [{}, { global_batch_size: 256, learning_rate: 4e-4 }],
+    [{ micro_batch_size: 3 }, { global_batch_size: 255, learning_rate: 4e-4 }],
+    [{ micro_batch_size: 300 }, { global_batch_size: 300, learning_rate: 4e-4 }],
+    [{ min_learning_rate: 1e-3 }, { global_batch_size: 256, learning_rate: 1e-3 }],
+    [
+      { global_batch_size: 2, learning_rate: 1 },
+      { global_batch_size: 2, learning_rate: 1 },
+    ],
+  ])('of batches give way to %o', (given, expected) => {
+    expect(fillBatchKeys(given, { global_batch_size: 256, learning_rate: 4e-4 })).toEqual(expected);
+  });
+
+  it.each([
+    [undefined, undefined, false, 100, 100],
+    [30, undefined, false, 30, 100],
+    [30, undefined, true, 30, 30],
+    [200, undefined, true, 200, 100],
+    [undefined, 30, true, 120, 30],
+    [undefined, 30, false, 100, 30],
+    [undefined, 400, true, 400, 400],
+  ])('of intervals: checkpoint %s, validation %s, best %s', (every, validation, keep_best, ...expected) => {
+    const filled = fillIntervals({ every, keep_best }, { every: validation });
+    expect([filled.checkpoint, filled.validation]).toEqual(expected);
   });
 });
 

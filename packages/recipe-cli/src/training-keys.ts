@@ -46,11 +46,16 @@ export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefau
   ).optional(),
 });
 
+/** Steps between two validations, samples or checkpoints, unless a recipe says otherwise. */
+const INTERVAL = 100;
+
 /** The section `checkpoint`. */
 export const checkpointSection = () =>
   z
     .strictObject({
-      every: count('Steps between two checkpoints.').default(100),
+      every: count(
+        `Steps between two checkpoints; default: ${INTERVAL}, or with keep_best the next multiple of validation.every.`,
+      ).optional(),
       keep_last: count('How many of the newest stay.').default(2),
       keep_every: count('Also those whose step is a multiple of this stay; default: none.').optional(),
       keep_best: flag(
@@ -83,6 +88,26 @@ export function warmupSteps(warmupRatio: number, steps: number): number {
   return Math.floor(warmupRatio * steps + 1e-9);
 }
 
+/** The key `every` of the section `validation`. */
+export const validationEvery = () =>
+  count(
+    `Steps between two validations; default: ${INTERVAL}, or with checkpoint.keep_best what divides checkpoint.every.`,
+  ).optional();
+
+/**
+ * Fills in the intervals of checkpoints and validations: with `keep_best`, a default gives way to the one that is given.
+ */
+export function fillIntervals(
+  checkpoint: { every?: number; keep_best: boolean },
+  validation: { every?: number },
+): { checkpoint: number; validation: number } {
+  const { every, keep_best } = checkpoint;
+  const divides = !keep_best || every === undefined || every % INTERVAL === 0;
+  const validationEvery = validation.every ?? (divides ? INTERVAL : every);
+  const following = Math.ceil(INTERVAL / validationEvery) * validationEvery;
+  return { checkpoint: every ?? (keep_best ? following : INTERVAL), validation: validationEvery };
+}
+
 /** Refuses to keep the best checkpoint where some checkpoints have no validation to be judged by. */
 export function checkKeepBest(
   { every, keep_best }: { every: number; keep_best: boolean },
@@ -95,6 +120,21 @@ export function checkKeepBest(
     every,
     `a multiple of validation.every ${validation.every}, with checkpoint.keep_best`,
   );
+}
+
+/**
+ * Fills in the rows of a step and the learning rate: a default gives way to the keys beside it, so that it never makes
+ * a recipe invalid.
+ */
+export function fillBatchKeys(
+  { global_batch_size, micro_batch_size = 1, learning_rate, min_learning_rate = 0 }: Partial<BatchKeys>,
+  defaults: Pick<BatchKeys, 'global_batch_size' | 'learning_rate'>,
+): Pick<BatchKeys, 'global_batch_size' | 'learning_rate'> {
+  const whole = defaults.global_batch_size - (defaults.global_batch_size % micro_batch_size);
+  return {
+    global_batch_size: global_batch_size ?? Math.max(micro_batch_size, whole),
+    learning_rate: learning_rate ?? Math.max(defaults.learning_rate, min_learning_rate),
+  };
 }
 
 /** Keys of `train` that have to fit each other. */
