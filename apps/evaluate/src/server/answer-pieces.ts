@@ -1,7 +1,7 @@
 /** Tokens of the engine to text: what responses are made of, whole or streamed. */
 
 import type { TokenTexts } from '../token-texts.ts';
-import { StopScanner } from './stop-scanner.ts';
+import { StopScanner, StopTexts } from './stop-scanner.ts';
 import type { FinishReason, StreamedToken, TokenStream } from './token-stream.ts';
 
 /** A token as responses show it. */
@@ -39,11 +39,13 @@ export interface Piece {
 /** How tokens become the text of a choice. */
 export interface TextOptions {
   readonly texts: TokenTexts;
-  readonly stops: readonly string[];
+  readonly stops: StopTexts;
   readonly withTokens: boolean;
   /** Whether the first token begins a text, so that SentencePiece's leading space goes. */
   readonly beginsText: boolean;
 }
+
+const NO_STOPS = new StopTexts([]);
 
 /** The pieces of one choice; the last one has `finish`. Leaving early frees the sequence. */
 export async function* readPieces(
@@ -52,7 +54,7 @@ export async function* readPieces(
   { texts, stops, withTokens, beginsText }: TextOptions,
 ): AsyncGenerator<Piece, void, undefined> {
   // A stop text in the prompt ends nothing.
-  const prompt = new StopScanner([]);
+  const prompt = new StopScanner(NO_STOPS);
   const answer = new StopScanner(stops);
   let isFirst = beginsText;
   for await (const batch of stream) {
@@ -98,23 +100,38 @@ function showRanked({ id, logprob }: { id: number; logprob: number }, texts: Tok
 export async function* merge<T>(
   sources: readonly AsyncGenerator<T, void>[],
 ): AsyncGenerator<T, void, undefined> {
-  const ask = async (source: AsyncGenerator<T, void>) => ({ source, result: await source.next() });
-  const asked = new Map(sources.map((source) => [source, ask(source)]));
+  // Each source puts its next item here and waits until it is taken: an item costs the same however many sources there
+  // are, and a slow reader's items grow at their source instead of piling up.
+  const queue: { source: AsyncGenerator<T, void>; result: Promise<IteratorResult<T, void>> }[] = [];
+  let onItem = () => {};
+  const ask = (source: AsyncGenerator<T, void>) => {
+    const result = source.next();
+    const arrive = () => {
+      queue.push({ source, result });
+      onItem();
+    };
+    result.then(arrive, arrive);
+  };
+  const running = new Set(sources);
+  for (const source of sources) ask(source);
   try {
-    while (asked.size > 0) {
-      const { source, result } = await Promise.race(asked.values());
-      if (result.done) {
-        asked.delete(source);
+    while (running.size > 0) {
+      if (queue.length === 0) {
+        await new Promise<void>((resolve) => {
+          onItem = resolve;
+        });
+      }
+      const { source, result } = queue.shift()!;
+      const item = await result;
+      if (item.done) {
+        running.delete(source);
         continue;
       }
-      asked.set(source, ask(source));
-      yield result.value;
+      yield item.value;
+      ask(source);
     }
   } finally {
     // Those that are asked answer first, or never: nobody is to wait for them, nor to hear of their errors.
-    for (const [source, answer] of asked) {
-      answer.catch(() => {});
-      void source.return().catch(() => {});
-    }
+    for (const source of running) void source.return().catch(() => {});
   }
 }

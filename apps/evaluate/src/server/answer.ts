@@ -3,6 +3,7 @@ import { merge, type Piece, type PlacedToken, readPieces } from './answer-pieces
 import { ApiError } from './api-error.ts';
 import { type CompletionEngine, QueueFullError } from './completion-engine.ts';
 import type { Plan, Served, Usage } from './plan.ts';
+import { StopTexts } from './stop-scanner.ts';
 import type { FinishReason } from './token-stream.ts';
 
 /** What an answer tells about itself as it is made. */
@@ -35,11 +36,12 @@ export function startAnswer(
     throw error;
   }
   events.onPrompt(numPromptTokens);
+  const stopTexts = new StopTexts(stops);
   const sources = streams.map((stream, index) => {
     const withTokens = sequences[index].numTop !== undefined;
     return readPieces(stream, index, {
       texts: served.texts,
-      stops,
+      stops: stopTexts,
       withTokens,
       beginsText: beginsText[index],
     });

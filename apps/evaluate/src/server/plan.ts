@@ -117,7 +117,9 @@ export function sequencesOf(
 ): SequenceRequest[] {
   const { n = 1, temperature = 1, top_p: topP = 1, seed = randomInt(2 ** 47) } = fields;
   return Array.from({ length: n }, (_, i) => {
-    return { promptIds, temperature, topP, seed: (seed + i) % 2 ** 53, ...rest };
+    // Beyond 2^53 a sum would be rounded, and two answers be drawn alike.
+    const ownSeed = seed < 2 ** 53 - i ? seed + i : seed - (2 ** 53 - i);
+    return { promptIds, temperature, topP, seed: ownSeed, ...rest };
   });
 }
 

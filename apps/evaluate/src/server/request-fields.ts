@@ -39,7 +39,13 @@ const sampling = {
   model: optional(z.string()),
   temperature: optional(z.number().min(0).max(2)),
   // OpenAI's 0 leaves the most likely token alone, as does the smallest positive number.
-  top_p: optional(z.number().min(0).max(1)).transform((value) => value && Math.max(value, Number.MIN_VALUE)),
+  top_p: optional(
+    z
+      .number()
+      .min(0)
+      .max(1)
+      .transform((value) => Math.max(value, Number.MIN_VALUE)),
+  ),
   seed: optional(seed),
   n: optional(z.int().min(1).max(128)),
   stop: optional(z.union([stopText.transform((text) => [text]), z.array(stopText).max(64)])),

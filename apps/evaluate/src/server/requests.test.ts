@@ -91,6 +91,25 @@ describe('fields', () => {
     });
   });
 
+  test('at the edge of their range', async () => {
+    const client = await serve();
+    const body = { prompt: 'a', max_tokens: 3, temperature: 1, seed: 1 };
+    const text = async (fields: object) => {
+      const { status, json } = await client.complete({ ...body, ...fields });
+      expect(status).toBe(200);
+      return json.choices.map((choice: { text: string }) => choice.text);
+    };
+    const greedy = await text({ temperature: 0 });
+    // Nothing but the most likely token is left.
+    expect(await text({ top_p: 0 })).toEqual(greedy);
+    expect(await text({ top_p: 1e-323 })).toEqual(greedy);
+    expect(await text({ temperature: 1e-323 })).toEqual(greedy);
+    // Seeds go around, and each answer has its own.
+    const all = await text({ seed: Number.MAX_SAFE_INTEGER - 1, n: 4, max_tokens: 20 });
+    expect(new Set(all).size).toBe(4);
+    expect(await text({ seed: 1, max_tokens: 20 })).toEqual([all[3]]);
+  });
+
   test('that change nothing are taken', async () => {
     const client = await serve();
     const body = {

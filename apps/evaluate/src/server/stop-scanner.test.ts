@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { StopScanner } from './stop-scanner.ts';
+import { StopScanner, StopTexts } from './stop-scanner.ts';
 
 /** Bytes of a text cut at any place, in the middle of characters too. */
 const cutBytes = fc
@@ -12,11 +12,11 @@ const cutBytes = fc
   });
 
 test('property: gives out the text up to the first stop text, and never takes anything back', () => {
-  const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '😀'), minLength: 1, maxLength: 4 }), {
+  const stops = fc.array(fc.string({ unit: fc.constantFrom('a', 'b', '😀'), minLength: 1, maxLength: 6 }), {
     maxLength: 1,
   });
   const property = fc.property(cutBytes, stops, ({ text, pieces }, ends) => {
-    const scanner = new StopScanner(ends);
+    const scanner = new StopScanner(new StopTexts(ends));
     let given = '';
     for (const piece of pieces) {
       given += scanner.push(piece);
@@ -31,8 +31,41 @@ test('property: gives out the text up to the first stop text, and never takes an
   fc.assert(property, { numRuns: 1000 });
 });
 
+test('property: of several stop texts the one that begins first counts, and nothing more is held back', () => {
+  const unit = fc.constantFrom('a', 'b', 'ab', 'ba');
+  const words = fc.array(fc.string({ unit, minLength: 1, maxLength: 5 }), { maxLength: 4 });
+  const property = fc.property(fc.array(fc.string({ unit })), words, (pieces, ends) => {
+    const scanner = new StopScanner(new StopTexts(ends));
+    let text = '';
+    let given = '';
+    for (const piece of pieces) {
+      text += piece;
+      given += scanner.push(new TextEncoder().encode(piece));
+      const found = ends.map((end) => text.indexOf(end)).filter((place) => place >= 0);
+      if (found.length > 0) {
+        expect([scanner.isStopped, given]).toEqual([true, text.slice(0, Math.min(...found))]);
+        return;
+      }
+      const isOpen = (start: number) => ends.some((end) => end.startsWith(text.slice(start)));
+      const open = Array.from(text, (_, start) => start).find(isOpen) ?? text.length;
+      expect([scanner.isStopped, given]).toEqual([false, text.slice(0, open)]);
+    }
+  });
+  fc.assert(property, { numRuns: 2000 });
+});
+
+test('long stop texts that nearly match cost no more than short ones', () => {
+  // Compared at every length they might have, these would take minutes.
+  const stops = new StopTexts(Array.from({ length: 64 }, (_, i) => `${'a'.repeat(900 + i)}b`));
+  const scanner = new StopScanner(stops);
+  const bytes = new TextEncoder().encode('a'.repeat(20));
+  let length = 0;
+  for (let i = 0; i < 2000; i++) length += scanner.push(bytes).length;
+  expect(length + scanner.end().length).toBe(40_000);
+});
+
 test('holds back no more than what could become a stop text', () => {
-  const scanner = new StopScanner(['\n\n', 'END']);
+  const scanner = new StopScanner(new StopTexts(['\n\n', 'END']));
   const push = (text: string) => scanner.push(new TextEncoder().encode(text));
   expect(push('one\n')).toBe('one');
   expect(push('twoE')).toBe('\ntwo');
@@ -44,7 +77,7 @@ test('holds back no more than what could become a stop text', () => {
 });
 
 test('bytes that are no text become U+FFFD', () => {
-  const scanner = new StopScanner([]);
+  const scanner = new StopScanner(new StopTexts([]));
   expect(scanner.push(Uint8Array.of(0xf0, 0x9f))).toBe('');
   expect(scanner.push(Uint8Array.of(0x41))).toBe('\u{fffd}A');
   expect(scanner.push(Uint8Array.of(0xc3)) + scanner.end()).toBe('\u{fffd}');

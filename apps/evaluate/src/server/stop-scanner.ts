@@ -1,3 +1,55 @@
+/** Texts that end an answer, prepared once for all the answers of a request. */
+export class StopTexts {
+  readonly #stops: readonly { readonly text: string; readonly borders: Uint16Array }[];
+
+  /** @param texts none of them empty, none longer than 65,535 characters */
+  constructor(texts: readonly string[]) {
+    this.#stops = [...new Set(texts)].map((text) => ({ text, borders: bordersOf(text) }));
+  }
+
+  /** How much of each text has been matched, at the beginning: nothing. */
+  start(): Uint16Array {
+    return new Uint16Array(this.#stops.length);
+  }
+
+  /**
+   * Goes on in a text, in time that grows with the text and the number of stop texts, but not with their length
+   * (Knuth, Morris and Pratt 1977).
+   *
+   * @param matched how much of each stop text the text so far ends with; becomes what it ends with now
+   * @returns where the earliest stop text that ends in `text` begins, which may be before it; undefined without one
+   */
+  scan(text: string, matched: Uint16Array): number | undefined {
+    let first: number | undefined;
+    for (const [index, { text: stop, borders }] of this.#stops.entries()) {
+      let length = matched[index];
+      for (let at = 0; at < text.length; at++) {
+        const unit = text.charCodeAt(at);
+        while (length > 0 && stop.charCodeAt(length) !== unit) length = borders[length - 1];
+        if (stop.charCodeAt(length) === unit) length++;
+        if (length < stop.length) continue;
+        const start = at + 1 - length;
+        if (first === undefined || start < first) first = start;
+        break;
+      }
+      matched[index] = length;
+    }
+    return first;
+  }
+}
+
+/** At each place of a text, the length of the longest part before its end that the text also begins with. */
+function bordersOf(text: string): Uint16Array {
+  const borders = new Uint16Array(text.length);
+  let length = 0;
+  for (let at = 1; at < text.length; at++) {
+    while (length > 0 && text.charCodeAt(length) !== text.charCodeAt(at)) length = borders[length - 1];
+    if (text.charCodeAt(length) === text.charCodeAt(at)) length++;
+    borders[at] = length;
+  }
+  return borders;
+}
+
 /**
  * Text that grows by the bytes of tokens, and ends at the first of some stop texts.
  *
@@ -5,15 +57,16 @@
  * that has been given out is ever taken back.
  */
 export class StopScanner {
-  readonly #stops: readonly string[];
+  readonly #stops: StopTexts;
+  readonly #matched: Uint16Array;
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   #held = '';
   #numCharacters = 0;
   #isStopped = false;
 
-  /** @param stops none of them empty */
-  constructor(stops: readonly string[]) {
+  constructor(stops: StopTexts) {
     this.#stops = stops;
+    this.#matched = stops.start();
   }
 
   /** Whether a stop text has come; it and what follows are not given out. */
@@ -41,32 +94,18 @@ export class StopScanner {
   #add(text: string): string {
     if (this.#isStopped) return '';
     const all = this.#held + text;
-    const found = this.#stops.map((stop) => all.indexOf(stop)).filter((at) => at >= 0);
-    if (found.length > 0) {
-      const at = Math.min(...found);
+    const start = this.#stops.scan(text, this.#matched);
+    if (start !== undefined) {
+      const at = this.#held.length + start;
       this.#numCharacters += numCharacters(all.slice(0, at)) - numCharacters(this.#held);
       this.#held = '';
       this.#isStopped = true;
       return all.slice(0, at);
     }
     this.#numCharacters += numCharacters(text);
-    const certain = all.length - this.#longestBeginning(all);
+    const certain = all.length - Math.max(0, ...this.#matched);
     this.#held = all.slice(certain);
     return all.slice(0, certain);
-  }
-
-  /** Length of the longest end of the text that a stop text begins with. */
-  #longestBeginning(text: string): number {
-    let longest = 0;
-    for (const stop of this.#stops) {
-      for (let length = Math.min(stop.length - 1, text.length); length > longest; length--) {
-        if (stop.startsWith(text.slice(text.length - length))) {
-          longest = length;
-          break;
-        }
-      }
-    }
-    return longest;
   }
 }
 
