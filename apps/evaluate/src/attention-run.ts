@@ -16,11 +16,12 @@ import { ConfigurationError } from '@meap/recipe-cli';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import type { CommandConfig } from './config.ts';
 import { ModelError } from './errors.ts';
-import { findData, findOptionalData, readRows, readTexts } from './find-data.ts';
+import { findData, findOptionalData } from './find-data.ts';
 import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
 import { findModel } from './model-directory.ts';
 import type { StageEvent } from './progress.ts';
 import type { EvaluateEvent } from './run.ts';
+import { readRows, readTexts } from './tasks/read-data.ts';
 import { TokenTexts } from './token-texts.ts';
 
 /** What {@link runAttention} found. */
@@ -63,7 +64,7 @@ export async function runAttention(
   const { backend, precision, seed } = config;
   const { texts: files } = await findData(['texts'], config);
   const promptFiles = await findOptionalData('attention_prompts', config);
-  const texts = await readTexts(files!);
+  const texts = await readTexts(files);
   const tokenizers: Tokenizer[] = [];
   for (const path of [paths.ntp, paths.meap])
     tokenizers.push(loadTokenizer((await findModel(path)).tokenizer));

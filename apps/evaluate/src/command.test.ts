@@ -130,7 +130,7 @@ describe('meap-evaluate run', () => {
     const cut = join(folder, 'cut.jsonl');
     writeFileSync(cut, `${JSON.stringify(rows(1)[0])}\n{"goal":\n`);
     const notJson = await run('--tasks', 'piqa', '--set', `data.piqa=${cut}`);
-    expect(notJson.stderr).toMatch(/cut\.jsonl, line 2: .*; mend it, or take it out of the file$/m);
+    expect(notJson.stderr).toMatch(/cut\.jsonl, line 2: .*; correct it, or remove it from the file$/m);
     expect(notJson.stderr).not.toContain('onBadRecord');
     writeRows('piqa_b.jsonl', rows(1));
     const ambiguous = await run('--tasks', 'piqa', '--data', folder);

@@ -27,4 +27,4 @@ export {
   runEvaluation,
 } from './run.ts';
 export { openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
-export type { JudgeEvent } from './task-catalog.ts';
+export type { JudgeEvent } from './tasks/task-family.ts';

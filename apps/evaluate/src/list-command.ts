@@ -1,8 +1,7 @@
 /** `meap-evaluate list`: what there is to evaluate. */
 import type { CommandIo } from '@meap/recipe-cli';
 import type { Command } from 'commander';
-import { DATA_SETS } from './data-sets.ts';
-import { TASKS, type TaskEntry } from './task-catalog.ts';
+import { DATA_SETS, TASKS } from './tasks/catalogue.ts';
 
 /** Adds `list` to a program. */
 export function addListCommand(program: Command, io: CommandIo): void {
@@ -11,10 +10,9 @@ export function addListCommand(program: Command, io: CommandIo): void {
     .description('Show all tasks, what they measure, and the data they need.')
     .option('--json', 'print one JSON object a line');
   command.action(() => {
-    const entries = Object.entries<TaskEntry>(TASKS);
-    const width = Math.max(...entries.map(([name]) => name.length));
-    for (const [name, { description, data }] of entries) {
-      const sources = data.map((set) => ({ name: set, ...DATA_SETS[set] }));
+    const width = Math.max(...[...TASKS.keys()].map((name) => name.length));
+    for (const [name, { description, data }] of TASKS) {
+      const sources = data.map((set) => ({ name: set, ...DATA_SETS.get(set)! }));
       if (command.opts<{ json?: true }>().json) {
         const files = sources.map(({ name, what, source }) => ({ name, what, source }));
         io.stdout.write(`${JSON.stringify({ task: name, description, data: files })}\n`);

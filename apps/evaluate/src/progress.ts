@@ -1,7 +1,7 @@
 import { duration, type ProgressOutput, plainText, short, TrainingProgress } from '@meap/recipe-cli';
 import type { AttentionEvent } from './attention-run.ts';
 import type { EvaluateEvent } from './run.ts';
-import type { JudgeEvent } from './task-catalog.ts';
+import type { JudgeEvent } from './tasks/task-family.ts';
 
 /** How far work in equal pieces is. */
 export interface StageEvent {

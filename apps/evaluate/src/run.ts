@@ -3,12 +3,12 @@ import { type EvaluateProgress, evaluate, type Task, type TaskResult, toHarnessJ
 import { openRunDirectory, packageVersion } from '@meap/recipe-cli';
 import type { BackendDescription } from '@meap/tensor-kernels';
 import type { EvaluateConfig } from './config.ts';
-import type { DataSetName } from './data-sets.ts';
-import { type DataFiles, findData } from './find-data.ts';
+import { findData } from './find-data.ts';
 import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
 import { writeResults } from './result-files.ts';
 import { AnswerStores } from './sqlite-answer-store.ts';
-import { type JudgeEvent, TASKS, type TaskSources } from './task-catalog.ts';
+import { TASKS } from './tasks/catalogue.ts';
+import type { JudgeEvent, TaskSources } from './tasks/task-family.ts';
 
 /** What {@link runEvaluation} tells its caller while it runs. */
 export type EvaluateEvent =
@@ -86,11 +86,17 @@ export async function makeTasks(
   config: EvaluateConfig,
   more: Pick<TaskSources, 'judgements' | 'signal' | 'onEvent'> = {},
 ): Promise<Task[]> {
-  const entries = config.tasks.map((name) => TASKS[name]);
-  const names = entries.flatMap(({ data }): readonly DataSetName[] => data);
-  const files = (await findData(names, config)) as Required<DataFiles>;
+  const entries = config.tasks.map((name) => TASKS.get(name)!);
+  const files = await findData(
+    entries.flatMap(({ data }) => data),
+    config,
+  );
+  const { bos, seed } = config;
+  const sections: Readonly<Record<string, unknown>> = { ...config };
   const tasks: Task[] = [];
-  for (const entry of entries) tasks.push(...[await entry.make({ files, config, ...more })].flat());
+  for (const { family, make } of entries) {
+    tasks.push(...[await make({ files, settings: sections[family], bos, seed, ...more })].flat());
+  }
   return tasks;
 }
 

@@ -1,29 +1,5 @@
-/** Names of tasks and metrics as papers write them. */
-const TASKS: Readonly<Record<string, string>> = {
-  arc_easy: 'ARC-e',
-  arc_challenge: 'ARC-c',
-  boolq: 'BoolQ',
-  hellaswag: 'HellaSwag',
-  openbookqa: 'OpenBookQA',
-  piqa: 'PIQA',
-  winogrande: 'WinoGrande',
-  social_iqa: 'Social IQa',
-  lambada_openai: 'LAMBADA',
-  perplexity: 'Perplexity of texts',
-  niah: 'Needle in a haystack',
-  needlebench_multi_reasoning: 'Multi-needle reasoning (M-RS)',
-};
-
-const FAMILIES: readonly (readonly [pattern: RegExp, title: (...found: string[]) => string])[] = [
-  [/^mdqa_(\d+)$/, (count) => `Multi-document QA, ${count} documents`],
-  [
-    /^mdqa_(\d+)_other_answers$/,
-    (count) => `Multi-document QA, ${count} documents, answers of others among them`,
-  ],
-  [/^kv_retrieval_(\d+)$/, (count) => `Key-value retrieval, ${count} keys`],
-  [/^hallucination_(.+)$/, (set) => `Contextual hallucination, ${set}`],
-  [/^ruler_(.+)$/, (task) => task],
-];
+/** Names of tasks, metrics and files in reports. */
+import { families } from '../tasks/catalogue.ts';
 
 const METRICS: Readonly<Record<string, string>> = {
   acc: 'Accuracy',
@@ -47,10 +23,9 @@ const METRICS: Readonly<Record<string, string>> = {
 
 /** What a report calls a task: its own name where papers have none. */
 export function taskTitle(task: string): string {
-  if (Object.hasOwn(TASKS, task)) return TASKS[task];
-  for (const [pattern, title] of FAMILIES) {
-    const found = pattern.exec(task);
-    if (found) return title(...found.slice(1));
+  for (const [, family] of families) {
+    const title = family.title?.(task);
+    if (title !== undefined) return title;
   }
   return task;
 }

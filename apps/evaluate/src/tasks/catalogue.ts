@@ -1,0 +1,57 @@
+/**
+ * Every family of tasks. The configuration, `meap-evaluate list`, the search for data and the titles of reports follow
+ * from this table: a new task is a file of this folder and a line here.
+ */
+import type { z } from 'zod';
+import { attention } from './attention.ts';
+import type { DataSet } from './data-sets.ts';
+import { hallucination } from './hallucination.ts';
+import { kv_retrieval } from './kv-retrieval.ts';
+import { lambada } from './lambada.ts';
+import { m_rs } from './m-rs.ts';
+import { mdqa } from './mdqa.ts';
+import { niah } from './niah.ts';
+import { perplexity } from './perplexity.ts';
+import { perplexity_by_position } from './perplexity-by-position.ts';
+import { ruler } from './ruler.ts';
+import type { TaskEntry, TaskFamily } from './task-family.ts';
+import { zero_shot } from './zero-shot.ts';
+
+/** Families by the name of their section in a recipe, in the order in which `list` shows their tasks. */
+const FAMILIES = {
+  zero_shot,
+  lambada,
+  perplexity,
+  perplexity_by_position,
+  niah,
+  mdqa,
+  kv_retrieval,
+  m_rs,
+  ruler,
+  hallucination,
+  attention,
+};
+
+/** Checked settings of each family that has some. */
+export type FamilySettings = {
+  [Name in keyof typeof FAMILIES as (typeof FAMILIES)[Name] extends TaskFamily<string, z.ZodObject>
+    ? Name
+    : never]: (typeof FAMILIES)[Name] extends TaskFamily<string, infer Schema> ? z.output<Schema> : never;
+};
+
+/** A family whose types are not known. */
+export const families: readonly (readonly [name: string, TaskFamily])[] = Object.entries(
+  FAMILIES as unknown as Readonly<Record<string, TaskFamily>>,
+);
+
+/** Every task by name, with the name of its family. */
+export const TASKS: ReadonlyMap<string, TaskEntry & { readonly family: string }> = new Map(
+  families.flatMap(([family, { tasks }]) =>
+    Object.entries(tasks).map(([name, task]) => [name, { ...task, family }] as const),
+  ),
+);
+
+/** Every data set by name. */
+export const DATA_SETS: ReadonlyMap<string, DataSet> = new Map(
+  families.flatMap(([, { data }]) => Object.entries(data)),
+);
