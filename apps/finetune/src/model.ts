@@ -1,6 +1,4 @@
 /** The model of a run: loaded, given a row for the mask token and perhaps an adapter, saved, exported. */
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   addLora,
   contextLengthOf,
@@ -10,6 +8,7 @@ import {
   loadLlama,
   loadLora,
   mergeLora,
+  readGenerationConfig,
   readLlamaConfig,
   removeLora,
   type StoredDtype,
@@ -35,6 +34,8 @@ import type { FinetuneConfig } from './resolve-config.ts';
 export interface ModelParts {
   /** As published, before a row for the mask token. */
   config: LlamaConfig;
+  /** Its generation_config.json, if it has one. */
+  generationConfig?: Readonly<Record<string, unknown>>;
   /** With the mask token, unless nothing is masked. */
   tokenizer: Tokenizer;
   /** Id of the mask token, and how many ids there are with it; of NTP, what they would be. */
@@ -72,7 +73,9 @@ export function loadModelParts({ model, data, masking, train }: FinetuneConfig):
     setting: 'data.chat_template',
   });
   const encoder = new ConversationEncoder(tokenizer, template);
-  return { config, tokenizer, maskId: masked.maskTokenId!, numIds: masked.vocabSize, template, encoder };
+  const generationConfig = readGenerationConfig(model.path);
+  const { maskTokenId, vocabSize: numIds } = masked;
+  return { config, generationConfig, tokenizer, maskId: maskTokenId!, numIds, template, encoder };
 }
 
 /**
@@ -83,7 +86,9 @@ export async function loadTrainableModel(config: FinetuneConfig, parts: ModelPar
   let model = await loadLlama(config.model.path, { weights: heldAs(config, parts.config) });
   try {
     model = growVocabulary(model, { size: parts.tokenizer.vocabSize });
-    const stops = [...new Set([...stopIdsOf(model.config), parts.encoder.endOfAnswerId])];
+    const { vocab_size } = model.config;
+    const ends = [model.config, parts.generationConfig ?? {}].flatMap(stopIdsOf);
+    const stops = [...new Set([...ends, parts.encoder.endOfAnswerId])].filter((id) => id < vocab_size);
     const eos_token_id = stops.length === 1 ? stops[0] : stops;
     model = new Llama(Object.freeze({ ...model.config, eos_token_id }), model.parameters);
     if (config.lora) {
@@ -123,8 +128,8 @@ export function heldAs(
 }
 
 /** Ids that end a text, as a list. */
-export function stopIdsOf({ eos_token_id: eos }: LlamaConfig): number[] {
-  return typeof eos === 'number' ? [eos] : [...(eos ?? [])];
+export function stopIdsOf({ eos_token_id }: { readonly eos_token_id?: unknown }): number[] {
+  return [eos_token_id].flat().filter((id): id is number => Number.isSafeInteger(id));
 }
 
 /** Saves what was trained, in float32, so that a run resumes exactly: the model, or only its adapter. */
@@ -135,8 +140,13 @@ export async function saveTrained(
   writer?: TensorWriter,
 ): Promise<void> {
   if (model.adapter) await saveLora(directory, model, { baseModel: run.baseModel, ...writer });
-  else await saveLlama(directory, model, { dtype: 'float32', ...writer });
-  await saveTokenizer(directory, run);
+  else
+    await saveLlama(directory, model, {
+      dtype: 'float32',
+      generationConfig: run.generationConfig,
+      ...writer,
+    });
+  run.tokenizer.save(directory, { chatTemplate: run.template.source });
 }
 
 /** Fills a model, or its adapter, with what {@link saveTrained} wrote. */
@@ -161,9 +171,7 @@ export async function loadTrained(directory: string, model: Llama): Promise<void
 }
 
 /** What is saved beside weights. */
-export interface SavedWith {
-  tokenizer: Tokenizer;
-  template: ChatTemplate;
+export interface SavedWith extends Pick<ModelParts, 'tokenizer' | 'template' | 'generationConfig'> {
   /** Folder of the model that an adapter belongs to. */
   baseModel: string;
 }
@@ -176,14 +184,6 @@ export async function exportModel(
   dtype: StoredDtype,
 ): Promise<void> {
   if (model.adapter && !model.adapter.merged) mergeLora(model);
-  await saveLlama(directory, model, { dtype });
-  await saveTokenizer(directory, run);
-}
-
-/** Tokenizer files with the chat template in them, so that whoever loads the model talks to it as it was trained. */
-async function saveTokenizer(directory: string, { tokenizer, template }: SavedWith): Promise<void> {
-  tokenizer.save(directory);
-  const path = join(directory, 'tokenizer_config.json');
-  const config = { ...JSON.parse(await readFile(path, 'utf8')), chat_template: template.source };
-  await writeFile(path, `${JSON.stringify(config, null, 2)}\n`);
+  await saveLlama(directory, model, { dtype, generationConfig: run.generationConfig });
+  run.tokenizer.save(directory, { chatTemplate: run.template.source });
 }

@@ -94,12 +94,17 @@ describe('a run from a checkpoint', () => {
     const contents = JSON.parse(json);
     contents.added_tokens.pop();
     writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(contents));
+    writeFileSync(join(folder, 'vocab.json'), '{}');
+    writeFileSync(join(folder, 'generation_config.json'), JSON.stringify({ top_p: 0.9 }));
     expect(await bench.pretrain('grown', '--set', `model.from=${folder}`)).toMatchObject({
       code: 0,
       stderr: '',
     });
-    const written = readFileSync(bench.path('grown/checkpoints/step-00000006/config.json'), 'utf8');
-    expect(JSON.parse(written).vocab_size).toBe(301);
+    const written = (name: string) =>
+      JSON.parse(readFileSync(bench.path('grown/checkpoints/step-00000006', name), 'utf8'));
+    expect(written('config.json').vocab_size).toBe(301);
+    expect(written('generation_config.json')).toMatchObject({ top_p: 0.9, eos_token_id: shape.eos_token_id });
+    expect([written('vocab.json'), written('added_tokens.json')]).toEqual([{}, { '[MASK]': 300 }]);
   });
 
   it('says in a dry run what it would be', async () => {

@@ -1,6 +1,13 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
-import { contextLengthOf, generate, type Llama, loadLlama, saveLlama } from '@meap/llama-model';
+import {
+  contextLengthOf,
+  generate,
+  type Llama,
+  loadLlama,
+  readGenerationConfig,
+  saveLlama,
+} from '@meap/llama-model';
 import { batchPlan, ConfigurationError, warmupSteps } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import {
@@ -27,6 +34,8 @@ export async function trainingParts(
 ): Promise<Parts> {
   const { train, masking, validation, checkpoint, samples } = config;
   const { microBatchSize, microBatches } = batchPlan(train);
+  const { from } = config.model;
+  const generationConfig = from === undefined ? undefined : readGenerationConfig(from);
   return {
     parameters: model.parameters,
     loss: meapLoss(model, configuredMasker(config, data.tokenizer), train.recompute),
@@ -61,7 +70,7 @@ export async function trainingParts(
       keepEvery: checkpoint.keep_every,
       keepBest: checkpoint.keep_best,
       saveModel: async (directory, writer) => {
-        await saveLlama(directory, model, { dtype: 'float32', ...writer });
+        await saveLlama(directory, model, { dtype: 'float32', generationConfig, ...writer });
         data.tokenizer.save(directory);
       },
       loadModel: (directory) => loadInto(model, directory),

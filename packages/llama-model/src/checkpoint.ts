@@ -33,6 +33,11 @@ export interface SaveLlamaOptions {
   dtype?: StoredDtype;
   /** Most bytes of a weight file; beyond it the weights are sharded with an index. 5e9 by default. */
   maxShardBytes?: number;
+  /**
+   * Further keys of generation_config.json, such as those of the model that this one was made from:
+   * {@link readGenerationConfig}. Ids of special tokens are the model's own where its config has them.
+   */
+  generationConfig?: Readonly<Record<string, unknown>>;
   /** Writes the weights, in place of the function of `@meap/safetensors`: a trainer's does it beside training. */
   writeShardedSafetensors?: (...files: Parameters<typeof writeShardedSafetensors>) => Promise<unknown>;
 }
@@ -107,7 +112,7 @@ export async function saveLlama(
   model: Llama,
   options: SaveLlamaOptions = {},
 ): Promise<string[]> {
-  const { dtype = model.config.torch_dtype, maxShardBytes } = options;
+  const { dtype = model.config.torch_dtype, maxShardBytes, generationConfig } = options;
   const write = options.writeShardedSafetensors ?? writeShardedSafetensors;
   if (model.adapter && !model.adapter.merged) {
     throw new AdapterError(
@@ -128,9 +133,16 @@ export async function saveLlama(
     return [name, { dtype: SAFETENSORS_DTYPE[dtype], shape: parameter.shape, data }];
   });
   const { bos_token_id, eos_token_id, pad_token_id } = model.config;
+  const ids = Object.entries({ bos_token_id, eos_token_id, pad_token_id }).filter(([, id]) => id != null);
+  const generation = generationConfig ?? {
+    _from_model_config: true,
+    bos_token_id,
+    eos_token_id,
+    pad_token_id,
+  };
   const files = {
     'config.json': { ...toHuggingFaceConfig(model.config), torch_dtype: dtype },
-    'generation_config.json': { _from_model_config: true, bos_token_id, eos_token_id, pad_token_id },
+    'generation_config.json': { ...generation, ...Object.fromEntries(ids) },
   };
   try {
     makeDirectory(directory);
@@ -152,18 +164,35 @@ export async function saveLlama(
  */
 export function readLlamaConfig(directory: string): LlamaConfig {
   const path = join(directory, 'config.json');
-  let source: Record<string, unknown>;
+  const source = readJsonFile(path);
+  if (source !== undefined) return parseConfig(source as Record<string, unknown>, path);
+  throw new CheckpointError(
+    `${directory}: no config.json there, expected the folder of a Hugging Face model`,
+    [],
+  );
+}
+
+/**
+ * Reads the generation_config.json of a Hugging Face directory, as it is; undefined where there is none.
+ *
+ * @throws CheckpointError for one that is not a JSON object
+ */
+export function readGenerationConfig(directory: string): Record<string, unknown> | undefined {
+  const path = join(directory, 'generation_config.json');
+  const source = readJsonFile(path);
+  if (source === undefined) return undefined;
+  if (typeof source === 'object' && source !== null && !Array.isArray(source)) return { ...source };
+  throw new CheckpointError(`${path}: got ${JSON.stringify(source)}, expected a JSON object`, []);
+}
+
+function readJsonFile(path: string): unknown {
   try {
-    source = JSON.parse(readFileSync(path, 'utf8'));
+    return JSON.parse(readFileSync(path, 'utf8'));
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
-    const isAbsent = code === 'ENOENT' || code === 'ENOTDIR';
-    const reason = isAbsent
-      ? `${directory}: no config.json there, expected the folder of a Hugging Face model`
-      : `${path}: cannot be read as JSON: ${message}`;
-    throw new CheckpointError(reason, [], { cause });
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    throw new CheckpointError(`${path}: cannot be read as JSON: ${message}`, [], { cause });
   }
-  return parseConfig(source, path);
 }
 
 function requireTensors(directory: string, config: LlamaConfig, { tensors }: SafetensorsReader): void {

@@ -3,6 +3,7 @@ export { fusesBlocks } from './block-execution.ts';
 export {
   type LoadLlamaOptions,
   loadLlama,
+  readGenerationConfig,
   readLlamaConfig,
   type SaveLlamaOptions,
   saveLlama,

@@ -15,6 +15,7 @@ import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
 import { reasonOf, TemplateError } from './errors.ts';
 import { contentOf, type Tokenizer } from './tokenizer.ts';
+import { defaultTemplate } from './tokenizer-files.ts';
 
 /** What one party said. */
 export interface Message {
@@ -240,8 +241,5 @@ function templateInFile(path: string): string | undefined {
   } catch (error) {
     throw new TemplateError(`${path}: not JSON: ${reasonOf(error)}`);
   }
-  if (typeof template === 'string') return template;
-  if (!Array.isArray(template)) return undefined;
-  const named = template.find((entry) => entry?.name === 'default') ?? template[0];
-  return typeof named?.template === 'string' ? named.template : undefined;
+  return defaultTemplate(template);
 }

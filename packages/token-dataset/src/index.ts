@@ -30,6 +30,7 @@ export {
   type LoadTokenizerOptions,
   loadTokenizer,
   removeMaskToken,
+  type SaveTokenizerOptions,
   Tokenizer,
   type TokenizerConfig,
 } from './tokenizer.ts';

@@ -4,6 +4,15 @@ import { dirname, join } from 'node:path';
 import { makeDirectory } from '@meap/safetensors';
 import { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { reasonOf, TokenizerError } from './errors.ts';
+import {
+  type AddedToken,
+  readSideFiles,
+  type SideFiles,
+  toJson,
+  withAddedToken,
+  withChatTemplate,
+  withoutAddedToken,
+} from './tokenizer-files.ts';
 
 /** The content of a `tokenizer_config.json`. */
 export type TokenizerConfig = Readonly<Record<string, unknown>>;
@@ -28,6 +37,12 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean;
 }
 
+/** Options of {@link Tokenizer.save}. */
+export interface SaveTokenizerOptions {
+  /** Chat template of the folder, in Jinja; the tokenizer's own by default. */
+  chatTemplate?: string;
+}
+
 /**
  * A Hugging Face tokenizer: the contents of a `tokenizer.json` with the roles of its special tokens.
  *
@@ -45,13 +60,16 @@ export class Tokenizer {
   readonly maskTokenId: number | undefined;
   /** Entries of `tokenizer_config.json`; those that end in `_token` name the special tokens. */
   readonly config: TokenizerConfig;
+  /** Further files that the folder has for other readers, by name, such as `tokenizer.model` of SentencePiece. */
+  readonly sideFiles: SideFiles;
   readonly #native: NativeTokenizer;
 
   /** Not for callers: use `loadTokenizer`, `trainBpeTokenizer` or `addMaskToken`. */
-  constructor(json: string, config: TokenizerConfig, where: string) {
+  constructor(json: string, config: TokenizerConfig, where: string, sideFiles: SideFiles = new Map()) {
     this.json = json;
     this.sha256 = createHash('sha256').update(json).digest('hex');
     this.config = config;
+    this.sideFiles = sideFiles;
     this.#native = nativeTokenizer(json, where);
     let maxId = -1;
     for (const id of Object.values(this.#native.getVocab(true))) maxId = Math.max(maxId, id);
@@ -89,18 +107,26 @@ export class Tokenizer {
   }
 
   /**
-   * Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` into a folder,
-   * which `transformers` then loads.
+   * Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` and the files that came with them into
+   * a folder, which every version of `transformers` loads that loaded the folder they came from.
    */
-  save(directory: string): void {
-    makeDirectory(directory);
-    const specialTokens = Object.entries(this.config).filter(
-      ([key, value]) => key.endsWith('_token') && value,
+  save(directory: string, { chatTemplate }: SaveTokenizerOptions = {}): void {
+    const { config, sideFiles } = withChatTemplate(this, chatTemplate);
+    const specialTokens = Object.entries(config).filter(
+      ([key, value]) => (key.endsWith('_token') && value) || key === 'additional_special_tokens',
     );
-    const write = (name: string, value: string) => writeFileSync(join(directory, name), value);
-    write('tokenizer.json', this.json);
-    write('tokenizer_config.json', `${JSON.stringify(this.config, null, 2)}\n`);
-    write('special_tokens_map.json', `${JSON.stringify(Object.fromEntries(specialTokens), null, 2)}\n`);
+    const files = new Map<string, string | Uint8Array>([
+      ...sideFiles,
+      ['tokenizer.json', this.json],
+      ['tokenizer_config.json', toJson(config)],
+      ['special_tokens_map.json', toJson(Object.fromEntries(specialTokens))],
+    ]);
+    makeDirectory(directory);
+    for (const [name, content] of files) {
+      const path = join(directory, name);
+      makeDirectory(dirname(path));
+      writeFileSync(path, content);
+    }
   }
 
   #specialId(key: string, where: string): number | undefined {
@@ -153,7 +179,7 @@ export function loadTokenizer(path: string, options: LoadTokenizerOptions = {}):
       given ?? contentOf(config[`${role}_token`]) ?? tokenOfModelConfig(directory, role, json, file);
     if (token !== undefined) config[`${role}_token`] = given ?? config[`${role}_token`] ?? token;
   }
-  return new Tokenizer(json, config, file);
+  return new Tokenizer(json, config, file, readSideFiles(directory));
 }
 
 /**
@@ -163,12 +189,15 @@ export function loadTokenizer(path: string, options: LoadTokenizerOptions = {}):
  */
 export function addMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tokenizer {
   const config = { ...tokenizer.config, mask_token: maskToken };
-  if (tokenizer.tokenToId(maskToken) !== undefined) return new Tokenizer(tokenizer.json, config, 'tokenizer');
+  if (tokenizer.tokenToId(maskToken) !== undefined) {
+    return new Tokenizer(tokenizer.json, config, 'tokenizer', tokenizer.sideFiles);
+  }
   const contents = JSON.parse(tokenizer.json);
-  const added = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
-  const entry = { id: tokenizer.vocabSize, content: maskToken, ...added };
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const entry: AddedToken = { id: tokenizer.vocabSize, content: maskToken, ...flags };
   contents.added_tokens = [...(contents.added_tokens ?? []), entry];
-  const masked = new Tokenizer(JSON.stringify(contents), config, 'tokenizer');
+  const files = withAddedToken({ config, sideFiles: tokenizer.sideFiles }, entry);
+  const masked = new Tokenizer(JSON.stringify(contents), files.config, 'tokenizer', files.sideFiles);
   if (masked.maskTokenId !== tokenizer.vocabSize) {
     throw new TokenizerError(
       `mask token: '${maskToken}' got id ${masked.maskTokenId}, expected ${tokenizer.vocabSize}; ids have gaps`,
@@ -187,7 +216,8 @@ export function removeMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tok
   if (content !== maskToken || id !== tokenizer.vocabSize - 1) return tokenizer;
   contents.added_tokens.pop();
   const { mask_token, ...config } = tokenizer.config;
-  const without = new Tokenizer(JSON.stringify(contents), config, 'tokenizer');
+  const files = withoutAddedToken({ config, sideFiles: tokenizer.sideFiles }, { id, content });
+  const without = new Tokenizer(JSON.stringify(contents), files.config, 'tokenizer', files.sideFiles);
   // A vocabulary that lists the token itself gives its id without the entry too.
   return without.tokenToId(maskToken) === undefined ? without : tokenizer;
 }

@@ -1,0 +1,124 @@
+/**
+ * The files that stand beside a `tokenizer.json` and that only some readers use: vocabularies of tokenizers that are not
+ * in Rust, from which `transformers` 4 also rebuilds the fast one where `add_prefix_space` is set, chat templates, code.
+ */
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { reasonOf, TokenizerError } from './errors.ts';
+import type { TokenizerConfig } from './tokenizer.ts';
+
+/** Contents by name; a name may lead into a folder. */
+export type SideFiles = ReadonlyMap<string, Uint8Array>;
+
+/** What a `tokenizer.json` says of a token that was added to the vocabulary. */
+export interface AddedToken {
+  id: number;
+  content: string;
+  single_word: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+  normalized: boolean;
+  special: boolean;
+}
+
+/** The part of a tokenizer that is not its `tokenizer.json`. */
+interface Surroundings {
+  readonly config: TokenizerConfig;
+  readonly sideFiles: SideFiles;
+}
+
+const VOCABULARIES =
+  /^(tokenizer\.model(\.v\d+)?|spiece\.model|sentencepiece(\.bpe)?\.model|tekken\.json|vocab\.(json|txt|bpe)|\w+\.tiktoken)$/;
+const OTHERS = /^(merges\.txt|added_tokens\.json|chat_template\.jinja|tokenization_\w+\.py)$/;
+const ADDED_TOKENS = 'added_tokens.json';
+const TEMPLATE_FILE = 'chat_template.jinja';
+const TEMPLATE_FOLDER = 'additional_chat_templates';
+
+/** Reads the files of a folder that belong to its tokenizer, apart from those that `Tokenizer` itself writes. */
+export function readSideFiles(directory: string): SideFiles {
+  const names = readdirSync(directory).filter((name) => VOCABULARIES.test(name) || OTHERS.test(name));
+  const folder = join(directory, TEMPLATE_FOLDER);
+  if (existsSync(folder)) {
+    for (const name of readdirSync(folder)) {
+      if (name.endsWith('.jinja')) names.push(`${TEMPLATE_FOLDER}/${name}`);
+    }
+  }
+  const isFile = (name: string) => statSync(join(directory, name)).isFile();
+  return new Map(names.filter(isFile).map((name) => [name, readFileSync(join(directory, name))]));
+}
+
+/** The same with a token more, wherever a reader of another file than `tokenizer.json` looks for added tokens. */
+export function withAddedToken({ config, sideFiles }: Surroundings, token: AddedToken): Surroundings {
+  const { id, content, ...flags } = token;
+  const decoder = config.added_tokens_decoder as Record<string, unknown> | undefined;
+  const entries = decoder && { added_tokens_decoder: { ...decoder, [id]: { content, ...flags } } };
+  // Nothing but added_tokens.json names the id to a reader that builds the vocabulary from such a file.
+  const isNeeded = !decoder && [...sideFiles.keys()].some((name) => VOCABULARIES.test(name));
+  return {
+    config: { ...config, ...entries },
+    sideFiles: withAddedIds(sideFiles, (ids) => ({ ...ids, [content]: id }), isNeeded),
+  };
+}
+
+/** Undoes {@link withAddedToken}. */
+export function withoutAddedToken(
+  { config, sideFiles }: Surroundings,
+  { id, content }: Pick<AddedToken, 'id' | 'content'>,
+): Surroundings {
+  const { [id]: _, ...decoder } = (config.added_tokens_decoder ?? {}) as Record<string, unknown>;
+  return {
+    config: config.added_tokens_decoder ? { ...config, added_tokens_decoder: decoder } : config,
+    sideFiles: withAddedIds(sideFiles, ({ [content]: _, ...ids }) => ids),
+  };
+}
+
+/** The same with another chat template, which then is the only one; undefined or the present one changes nothing. */
+export function withChatTemplate({ config, sideFiles }: Surroundings, template?: string): Surroundings {
+  const own = sideFiles.has(TEMPLATE_FILE)
+    ? new TextDecoder().decode(sideFiles.get(TEMPLATE_FILE))
+    : defaultTemplate(config.chat_template);
+  if (template === undefined || template === own) {
+    // In both files, for versions of transformers that know only the older one.
+    return { config: own ? { chat_template: own, ...config } : config, sideFiles };
+  }
+  const changed = new Map([...sideFiles].filter(([name]) => !name.startsWith(`${TEMPLATE_FOLDER}/`)));
+  if (changed.has(TEMPLATE_FILE)) changed.set(TEMPLATE_FILE, new TextEncoder().encode(template));
+  return { config: { ...config, chat_template: template }, sideFiles: changed };
+}
+
+/** The template of a `tokenizer_config.json`: text, or the one called default, or else the first, of several. */
+export function defaultTemplate(value: unknown): string | undefined {
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) return undefined;
+  const named = value.find((entry) => entry?.name === 'default') ?? value[0];
+  return typeof named?.template === 'string' ? named.template : undefined;
+}
+
+/** JSON as Python writes it: an integer of any size, such as a `model_max_length` of 10³⁰, stays one. */
+export function toJson(value: object): string {
+  const text = JSON.stringify(value, null, 2);
+  return `${text.replace(/^(\s*"\w+": )(\d(?:\.\d+)?e\+\d+)(?=,?$)/gm, (_, key, number) => key + BigInt(Number(number)))}\n`;
+}
+
+/** Changes `added_tokens.json` where there is one or one is needed. */
+function withAddedIds(
+  sideFiles: SideFiles,
+  change: (ids: Record<string, unknown>) => Record<string, unknown>,
+  isNeeded = false,
+): SideFiles {
+  const found = sideFiles.get(ADDED_TOKENS);
+  if (!found && !isNeeded) return sideFiles;
+  const changed = new Map(sideFiles);
+  const ids = change(found ? parseIds(found) : {});
+  if (Object.keys(ids).length > 0) changed.set(ADDED_TOKENS, new TextEncoder().encode(toJson(ids)));
+  else changed.delete(ADDED_TOKENS);
+  return changed;
+}
+
+function parseIds(content: Uint8Array): Record<string, unknown> {
+  try {
+    return { ...JSON.parse(new TextDecoder().decode(content)) };
+  } catch (error) {
+    throw new TokenizerError(`${ADDED_TOKENS} is not JSON: ${reasonOf(error)}`);
+  }
+}
