@@ -256,8 +256,11 @@ describe('data', () => {
 
   it('missing files', async () => {
     expect(await complaint(...set('data.files=[nowhere.json]'))).toContain('no such file');
-    expect(await complaint(...set(`data.files=[${bench.write('a.docx', '')}]`))).toContain(
-      '.json, .jsonl (each also .gz or .zst) or .parquet',
+    expect(await complaint(...set(`data.files=[${bench.write('a.docx', 'PK\x03\x04\0')}]`))).toContain(
+      'a.docx: is a zip archive; unpack it first',
+    );
+    expect(await complaint(...set(`data.files=[${bench.write('a.md', 'Prose.')}]`))).toContain(
+      'got plain text, expected records',
     );
   });
 });

@@ -24,6 +24,7 @@ import {
   validationEvery,
 } from '@meap/recipe-cli';
 import { sftPresets } from '@meap/sft-duplication';
+import { RECORD_FORMATS } from '@meap/token-dataset';
 import { z } from 'zod';
 import { FORMATS } from './formats.ts';
 
@@ -35,8 +36,13 @@ const model = z.strictObject({
 
 const data = z.strictObject({
   files: texts(
-    'Paths and globs of .json, .jsonl (both also .gz and .zst) and .parquet files; relative to this file.',
+    'Paths and globs of files of JSON, CSV, TSV (each also inside gzip or zstd) and Parquet; relative to this file.',
   ).optional(),
+  file_format: oneOf(
+    ['auto', ...RECORD_FORMATS],
+    'What the files hold: jsonl (a record a line), json (an array, or any other layout), csv, tsv, parquet; auto tells ' +
+      'by content, then by name.',
+  ).default('auto'),
   format: oneOf(
     ['auto', ...FORMATS],
     'Shape of the records; auto recognises it by the fields of each record.',

@@ -136,7 +136,7 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
   };
 
   let count = 0;
-  for await (const entry of readRecords({ files, onBadRecord })) {
+  for await (const entry of readRecords({ files, format: data.file_format, onBadRecord })) {
     if (count >= (data.max_samples ?? Number.POSITIVE_INFINITY)) break;
     const place = `${entry.file}, ${entry.unit} ${entry.position}`;
     try {

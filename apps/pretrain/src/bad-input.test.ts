@@ -35,7 +35,11 @@ describe('bad text', () => {
   it.each([
     ['a missing file', () => `data.files=["${bench.path('nowhere.txt')}"]`, /no such file \S+nowhere\.txt/],
     ['a glob without a match', () => `data.files=["${bench.path('*.parquet')}"]`, /nothing matches /],
-    ['an unknown format', () => files('corpus.pdf', 'x'), /cannot tell the format of \S+corpus\.pdf/],
+    [
+      'an unknown format',
+      () => files('corpus.pdf', '%PDF-1.7\n\0'),
+      /corpus\.pdf: is a PDF document; extract its text/,
+    ],
     ['an empty file', () => files('empty.txt', ''), /empty corpus/],
     ['white space alone', () => files('blank.txt', ' \n---\n '), /empty corpus|yields \d+ tokens/],
     [

@@ -23,6 +23,7 @@ import {
   texts,
   validationEvery,
 } from '@meap/recipe-cli';
+import { FILE_FORMATS } from '@meap/token-dataset';
 import { z } from 'zod';
 import { npmTextNames } from './npm-text.ts';
 
@@ -67,9 +68,12 @@ const extension = z.strictObject({
   rope_theta: positive('The new base, with method theta; default 640000.').optional(),
 });
 
+const fileFormat = (description: string) => oneOf(['auto', ...FILE_FORMATS], description);
+
 const source = z.strictObject({
   files: texts('As data.files.'),
   share: positive('Part of the tokens, in proportion to the sum of all shares.'),
+  format: fileFormat('As data.format, which is the default.').optional(),
   text_field: text('As data.text_field, which is the default.').optional(),
   separator: text('As data.separator, which is the default.').optional(),
 });
@@ -88,7 +92,7 @@ const longDocuments = z.strictObject({
 
 const data = z.strictObject({
   files: texts(
-    'Paths and globs of .txt, .jsonl and .parquet files, the first two also .gz and .zst; relative to this file.',
+    'Paths and globs of files of text, JSON, CSV, TSV (each also inside gzip or zstd) and Parquet; relative to this file.',
   ).optional(),
   npm: z
     .array(oneOf(npmTextNames, 'A text that comes inside an npm package.'), 'a list of names')
@@ -104,8 +108,12 @@ const data = z.strictObject({
   long_documents: longDocuments
     .describe('Keep long documents and few short ones, within each source (Fu et al. 2024); default: all.')
     .optional(),
-  text_field: text('Field of JSONL and Parquet records that holds the text.').default('text'),
-  separator: text('Text between the documents of a .txt file; without it a file is one document.').optional(),
+  format: fileFormat(
+    'What the files hold: text, jsonl (a record a line), json (an array, or any other layout), csv, tsv, parquet; auto ' +
+      'tells by content, then by name.',
+  ).default('auto'),
+  text_field: text('Field of a record that holds the text.').default('text'),
+  separator: text('Text between the documents of a text file; without it a file is one document.').optional(),
   on_bad_record: oneOf(['error', 'skip'], 'Whether a record that cannot be read ends the run.').default(
     'error',
   ),

@@ -72,6 +72,7 @@ export async function prepareData(
       // The plain tokenizer: a text that spells the mask token must not become a target of that id.
       tokenizer: plain,
       outputDirectory: join(data.cache_dir, 'tokens', keyOf(stage, texts.files ?? '', plain.sha256, data)),
+      format: data.format,
       textField: data.text_field,
       separator: data.separator,
       addBos: plain.bosTokenId !== undefined,
@@ -125,8 +126,8 @@ function trainingTexts(config: PretrainConfig): TextChoice {
   const { sources, token_budget: tokenBudget, long_documents: long } = config.data;
   const lengthUpsampling = long && { minLength: long.min_tokens, keepShorter: long.keep_shorter };
   if (!sources) return { files: textFiles(config), lengthUpsampling, seed: config.seed };
-  const named = Object.entries(sources).map(([name, { files, share, text_field: textField, separator }]) => {
-    return { name, files, share, textField, separator };
+  const named = Object.entries(sources).map(([name, { text_field: textField, ...source }]) => {
+    return { name, textField, ...source };
   });
   return { sources: named, tokenBudget, lengthUpsampling, seed: config.seed };
 }
@@ -210,10 +211,11 @@ async function* tokenizerText(config: PretrainConfig): AsyncGenerator<string> {
 
 /** The documents of a source of the training text, the first or only one by default, read as the configuration says. */
 export function readText(config: PretrainConfig, source = 0): ReturnType<typeof readDocuments> {
-  const { text_field, separator, on_bad_record, sources } = config.data;
+  const { format, text_field, separator, on_bad_record, sources } = config.data;
   const own = sources && Object.values(sources)[source];
   return readDocuments({
     files: own?.files ?? textFiles(config),
+    format: own?.format ?? format,
     textField: own?.text_field ?? text_field,
     separator: own?.separator ?? separator,
     // Skipped records are counted when the tokens are prepared.

@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { gzipSync } from 'node:zlib';
 import type { SourceStatistics } from '@meap/token-dataset';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -48,6 +49,24 @@ describe('a run on several sources', () => {
     const { code, stdout } = await bench.pretrain('chosen', ...only);
     expect(code).toBe(0);
     expect(stdout).toMatch(/files: [\d.K]+ tokens, 100\.0 %/);
+  });
+
+  it('reads C4 as it is published, under the name that recipes/paper.yaml gives', async () => {
+    const c4 = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, i) => {
+        const text = `Line ${from + i} of many, and the words that follow it.`;
+        return `${JSON.stringify({ text, timestamp: '2019-04-25T12:57:54Z', url: 'https://example.org' })}\n`;
+      }).join('');
+    writeFileSync(bench.path('c4-train.00000-of-01024.json.gz'), gzipSync(c4(0, 200)));
+    writeFileSync(bench.path('c4-validation.00000-of-00008.json.gz'), gzipSync(c4(200, 240)));
+    const set = (pair: string) => ['--set', pair];
+    const { code, stderr } = await bench.pretrain(
+      'c4',
+      ...set(`data.files=["${bench.path('c4-train.*.json.gz')}"]`),
+      ...set(`data.validation_files=["${bench.path('c4-validation.*.json.gz')}"]`),
+      ...set('data.long_documents=null'),
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 
   it('plans without training', async () => {

@@ -1,44 +1,54 @@
 import { pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { BadRecordError, DatasetError, reasonOf } from './errors.ts';
-import type { SourceFile } from './files.ts';
 import type { DataRecord } from './read-records.ts';
-import { readChunks } from './records.ts';
+
+/** Rows in a group: few enough to hold, enough to spare steps of asynchronous iteration. */
+const GROUP = 256;
 
 /**
- * Streams the rows of a CSV file (RFC 4180) as records of texts; the first row names the fields.
+ * Streams the rows of CSV (RFC 4180) as records of texts; the first row names the fields.
  *
  * Blank lines are passed over. A row with another number of fields is a bad record; after a misplaced quote nothing can
  * be told apart, so that one ends the file.
  */
 export async function* readCsvRecords(
-  file: SourceFile,
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  delimiter: ',' | '\t',
   onBadRecord: (error: BadRecordError) => void,
-): AsyncGenerator<DataRecord> {
-  const rows = parse({ bom: true, relax_column_count: true, skip_empty_lines: true });
+): AsyncGenerator<DataRecord[]> {
+  const rows = parse({ bom: true, delimiter, relax_column_count: true, skip_empty_lines: true });
   let names: string[] | undefined;
   let position = 0;
+  let group: DataRecord[] = [];
   try {
     // The callback only keeps the error from being reported twice: iteration throws it too.
-    for await (const row of pipeline(utf8(file), rows, () => {}) as AsyncIterable<string[]>) {
+    for await (const row of pipeline(utf8(path, chunks), rows, () => {}) as AsyncIterable<string[]>) {
       if (!names) {
         names = row;
-        requireNames(file.path, names);
+        requireNames(path, names);
         continue;
       }
       position++;
       if (row.length === names.length) {
         const record = Object.fromEntries(names.map((name, i) => [name, row[i]]));
-        yield { record, file: file.path, unit: 'row', position };
+        if (group.push({ record, file: path, unit: 'row', position }) < GROUP) continue;
+        yield group;
+        group = [];
       } else {
+        // What came before is given out first, so that errors keep their order.
+        yield group;
+        group = [];
         const reason = `got ${row.length} fields, expected the ${names.length} that the first row names`;
-        onBadRecord(new BadRecordError(file.path, 'row', position, reason));
+        onBadRecord(new BadRecordError(path, 'row', position, reason));
       }
     }
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
-    throw new DatasetError(`${file.path}, line ${error.lines}: not CSV: ${reasonOf(error)}`);
+    throw new DatasetError(`${path}, line ${error.lines}: not CSV: ${reasonOf(error)}`);
   }
+  yield group;
 }
 
 function requireNames(path: string, names: readonly string[]): void {
@@ -49,15 +59,15 @@ function requireNames(path: string, names: readonly string[]): void {
   );
 }
 
-async function* utf8(file: SourceFile): AsyncGenerator<string> {
+async function* utf8(path: string, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const decode = (chunk?: Uint8Array) => {
     try {
       return decoder.decode(chunk, { stream: chunk !== undefined });
     } catch {
-      throw new DatasetError(`${file.path}: not valid UTF-8`);
+      throw new DatasetError(`${path}: not valid UTF-8`);
     }
   };
-  for await (const chunk of readChunks(file, () => {})) yield decode(chunk);
+  for await (const chunk of chunks) yield decode(chunk);
   yield decode();
 }

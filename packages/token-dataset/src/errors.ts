@@ -33,6 +33,10 @@ export class BadRecordError extends DatasetError {
   }
 }
 
+export function rethrow(error: BadRecordError): never {
+  throw error;
+}
+
 /** The first line of any thrown value, for one-line messages that name their cause. */
 export function reasonOf(error: unknown): string {
   // Errors of worker processes arrive as plain objects.

@@ -2,23 +2,15 @@ import { statSync } from 'node:fs';
 import { resolve, sep } from 'node:path';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { DatasetError } from './errors.ts';
-
-type FileFormat = 'txt' | 'csv' | 'json' | 'jsonl' | 'parquet';
-type Compression = 'none' | 'gzip' | 'zstd';
+import { type FileFormat, formatOfName } from './formats.ts';
 
 export interface SourceFile {
   readonly path: string;
-  readonly format: FileFormat;
-  readonly compression: Compression;
+  /** The format that the name promises; see `detectFormat` for what the content has to say. */
+  readonly named: FileFormat | undefined;
   /** Size on disk in bytes. */
   readonly size: number;
 }
-
-const compressionOf: Record<string, Compression> = { gz: 'gzip', zst: 'zstd' };
-
-/** Formats of files of documents, and of files of records. */
-const DOCUMENT_FORMATS: readonly FileFormat[] = ['txt', 'jsonl', 'parquet'];
-export const RECORD_FORMATS: readonly FileFormat[] = ['csv', 'json', 'jsonl', 'parquet'];
 
 /**
  * The files that a list of paths and globs names, in a stable order.
@@ -26,16 +18,14 @@ export const RECORD_FORMATS: readonly FileFormat[] = ['csv', 'json', 'jsonl', 'p
  * Patterns keep their order; the matches of one pattern are sorted with numbers by value, so that
  * `part-2` precedes `part-10` on every machine. A file named twice is taken once.
  */
-export async function resolveFiles(
-  patterns: string | readonly string[],
-  formats: readonly FileFormat[] = DOCUMENT_FORMATS,
-): Promise<SourceFile[]> {
+export async function resolveFiles(patterns: string | readonly string[]): Promise<SourceFile[]> {
   const files = new Map<string, SourceFile>();
   const list = typeof patterns === 'string' ? [patterns] : patterns;
   if (list.length === 0) throw new DatasetError('files: no files given; name at least one path or glob');
   for (const pattern of list) {
     for (const path of await expand(pattern)) {
-      if (!files.has(path)) files.set(path, describeFile(path, formats));
+      if (files.has(path)) continue;
+      files.set(path, { path, named: formatOfName(path), size: statSync(path).size });
     }
   }
   return [...files.values()];
@@ -55,21 +45,6 @@ async function expand(pattern: string): Promise<string[]> {
     throw new DatasetError(`files: nothing matches ${pattern} (looked from ${process.cwd()})`);
   }
   return matches.map((match) => resolve(match)).sort(compareNaturally);
-}
-
-function describeFile(path: string, formats: readonly FileFormat[]): SourceFile {
-  const parts = path.toLowerCase().split('.');
-  const compression = compressionOf[parts.at(-1)!] ?? 'none';
-  const extension = compression === 'none' ? parts.at(-1) : parts.at(-2);
-  const format = formats.find((known) => known === extension);
-  if (!format || (format === 'parquet' && compression !== 'none')) {
-    const texts = formats.filter((known) => known !== 'parquet').map((known) => `.${known}`);
-    throw new DatasetError(
-      `files: cannot tell the format of ${path} by its name; expected ${texts.join(', ')} ` +
-        '(each also .gz or .zst) or .parquet',
-    );
-  }
-  return { path, format, compression, size: statSync(path).size };
 }
 
 /** Order by code units, except that runs of digits compare by their value. */

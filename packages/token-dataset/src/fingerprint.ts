@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, statSync } from 'node:fs';
 import { DatasetError, reasonOf } from './errors.ts';
-import { RECORD_FORMATS, resolveFiles, type SourceFile } from './files.ts';
+import { resolveFiles, type SourceFile } from './files.ts';
+import type { FileFormat } from './formats.ts';
 import type { SourceRecord } from './manifest.ts';
 
 /** Everything besides the contents of the files on which the token stream and its layout depend. */
@@ -10,6 +11,7 @@ export interface FingerprintSettings {
   readonly tokenizerSha256: string;
   readonly bosTokenId: number | null;
   readonly eosTokenId: number | null;
+  readonly format: FileFormat | 'auto';
   readonly textField: string;
   readonly separator: string | null;
   readonly onBadRecord: string;
@@ -18,13 +20,16 @@ export interface FingerprintSettings {
   readonly mix?: unknown;
 }
 
-/** SHA-256 over the settings and, in order, the format and contents of each file. Names do not count. */
+/**
+ * SHA-256 over the settings and, in order, the contents of each file and the format that its name promises, which are
+ * what it is read by. Otherwise names do not count.
+ */
 export function fingerprintOf(
   settings: FingerprintSettings,
   files: readonly SourceFile[],
   sources: readonly SourceRecord[],
 ): string {
-  const contents = files.map((file, i) => [file.format, file.compression, sources[i].sha256]);
+  const contents = files.map((file, i) => [file.named ?? null, sources[i].sha256]);
   return createHash('sha256')
     .update(JSON.stringify([settings, contents]))
     .digest('hex');
@@ -74,7 +79,7 @@ export interface FileDescription {
  */
 export async function describeFiles(files: string | readonly string[]): Promise<FileDescription[]> {
   const described: FileDescription[] = [];
-  for (const file of await resolveFiles(files, RECORD_FORMATS)) {
+  for (const file of await resolveFiles(files)) {
     const { path, size, sha256 } = await sourceRecord(file, new Map(), () => {});
     described.push({ path, size, sha256 });
   }

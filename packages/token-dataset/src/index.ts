@@ -16,6 +16,7 @@ export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } fro
 export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
 export { BadRecordError, DatasetError, TemplateError, TokenizerError } from './errors.ts';
 export { describeFiles, type FileDescription } from './fingerprint.ts';
+export { FILE_FORMATS, type FileFormat, RECORD_FORMATS, type RecordFormat } from './formats.ts';
 export type { LengthHistogram, LengthUpsampling } from './length-upsampling.ts';
 export { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
 export type { SourceStatistics } from './mix-ledger.ts';

@@ -1,67 +1,64 @@
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import type { ReadFileOptions, TextDocument } from './documents.ts';
 import { BadRecordError, DatasetError, reasonOf } from './errors.ts';
 import type { SourceFile } from './files.ts';
+import type { DataRecord, RecordReading } from './read-records.ts';
 import { decodeUtf8 } from './records.ts';
-import { textOfRecord } from './text-field.ts';
 
 /** Stands in a cell for bytes that are not UTF-8, which hyparquet would otherwise replace in silence. */
 const invalidUtf8 = Symbol('invalid UTF-8');
 
-const parsers = {
-  stringFromBytes: (bytes: Uint8Array | undefined) => bytes && (decodeUtf8(bytes) ?? invalidUtf8),
-};
-
-/** The documents of a Parquet file, a row group at a time. */
-export async function* readParquetRows(
-  file: SourceFile,
-  options: ReadFileOptions,
-): AsyncGenerator<TextDocument[]> {
-  const { path } = file;
-  const { textField } = options;
+/** The rows of a Parquet file, a row group at a time; with a field, of its column alone. */
+export async function* readParquetRecords(
+  { path, size }: SourceFile,
+  { field, onBadRecord, onBytes }: RecordReading,
+): AsyncGenerator<DataRecord[]> {
   const { buffer, metadata } = await open(path);
-  const columns = topLevelColumns(metadata.schema);
-  const column = columns.includes(textField) ? textField : textField.split('.')[0];
-  if (!columns.includes(column)) {
-    throw new DatasetError(`${path}: no column '${column}', got ${columns.join(', ')}; set textField`);
-  }
+  const columns = field === undefined ? undefined : [columnOf(path, field, topLevelColumns(metadata.schema))];
+  let hasInvalid = false;
+  const parsers = {
+    stringFromBytes: (bytes: Uint8Array | undefined) => {
+      const text = bytes && decodeUtf8(bytes);
+      if (!bytes || text !== undefined) return text;
+      hasInvalid = true;
+      return invalidUtf8;
+    },
+  };
   let rowStart = 0;
   for (const group of metadata.row_groups) {
     const rowEnd = rowStart + Number(group.num_rows);
     let rows: Record<string, unknown>[];
+    hasInvalid = false;
     try {
-      const range = { columns: [column], rowStart, rowEnd, compressors, parsers };
-      rows = await readObjects({ file: buffer, metadata, ...range });
+      rows = await readObjects({ file: buffer, metadata, columns, rowStart, rowEnd, compressors, parsers });
     } catch (error) {
       throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
     }
-    const documents: TextDocument[] = [];
-    for (const [i, row] of rows.entries()) {
+    let records: DataRecord[] = [];
+    for (const [i, record] of rows.entries()) {
       const position = rowStart + i + 1;
-      const text = textOfRow(row, textField);
-      if (typeof text === 'string') documents.push({ text, file: path, position });
-      else options.onBadRecord(new BadRecordError(path, 'row', position, text.reason));
+      if (hasInvalid && holdsInvalid(record)) {
+        yield records;
+        records = [];
+        onBadRecord(new BadRecordError(path, 'row', position, 'not valid UTF-8'));
+      } else records.push({ record, file: path, unit: 'row', position });
     }
-    yield documents;
-    options.onBytes(metadata.num_rows === 0n ? 0 : (file.size * rows.length) / Number(metadata.num_rows));
+    yield records;
+    onBytes(metadata.num_rows === 0n ? 0 : (size * rows.length) / Number(metadata.num_rows));
     rowStart = rowEnd;
   }
 }
 
-/** The rows of a Parquet file as objects, a row group at a time. */
-export async function* readParquetRecords({ path }: SourceFile): AsyncGenerator<Record<string, unknown>[]> {
-  const { buffer, metadata } = await open(path);
-  let rowStart = 0;
-  for (const group of metadata.row_groups) {
-    const rowEnd = rowStart + Number(group.num_rows);
-    try {
-      yield await readObjects({ file: buffer, metadata, rowStart, rowEnd, compressors });
-    } catch (error) {
-      throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
-    }
-    rowStart = rowEnd;
-  }
+/** The column that holds a field, which may lie deeper in it. */
+function columnOf(path: string, field: string, columns: readonly string[]): string {
+  const column = columns.includes(field) ? field : field.split('.')[0];
+  if (columns.includes(column)) return column;
+  throw new DatasetError(`${path}: no column '${column}', got ${columns.join(', ')}; set textField`);
+}
+
+function holdsInvalid(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return value === invalidUtf8;
+  return Object.values(value).some(holdsInvalid);
 }
 
 /**
@@ -102,12 +99,4 @@ function topLevelColumns(schema: readonly { name: string; num_children?: number 
   };
   for (let at = 1; at < schema.length; at = skip(at)) names.push(schema[at].name);
   return names;
-}
-
-function textOfRow(row: Record<string, unknown>, textField: string): string | { reason: string } {
-  const text = textOfRecord(row, textField);
-  if (typeof text === 'string') return text;
-  const cell = textField.split('.').reduce<unknown>((value, key) => (value as never)?.[key], row);
-  const invalid = cell === invalidUtf8 || row[textField] === invalidUtf8;
-  return invalid ? { reason: 'not valid UTF-8' } : text;
 }

@@ -3,10 +3,9 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { makeDirectory } from '@meap/safetensors';
 import { openTokenDataset } from './dataset.ts';
-import { rethrow } from './documents.ts';
 import type { EncodeSettings } from './encode.ts';
 import { type Encoder, inProcessEncoder, multiProcessEncoder } from './encoder.ts';
-import { type BadRecordError, DatasetError } from './errors.ts';
+import { type BadRecordError, DatasetError, rethrow } from './errors.ts';
 import type { SourceFile } from './files.ts';
 import {
   assertUnchanged,
@@ -15,6 +14,7 @@ import {
   fingerprintOf,
   sourceRecord,
 } from './fingerprint.ts';
+import type { FileFormat } from './formats.ts';
 import type { LengthUpsampling } from './length-upsampling.ts';
 import { type Manifest, readManifest, type ShardRecord, syncDirectory, writeManifest } from './manifest.ts';
 import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
@@ -55,9 +55,11 @@ export interface PrepareTokensOptions {
   tokenizer: Tokenizer;
   /** Folder for the result; it holds one dataset, and another one there is replaced once this one is complete. */
   outputDirectory: string;
-  /** Field of JSONL and Parquet records. Default `text`. */
+  /** What the files hold, where content and name do not tell. Default `auto`. */
+  format?: FileFormat | 'auto';
+  /** Field of a record. Default `text`. */
   textField?: string;
-  /** String between the documents of a `.txt` file; without it a file is one document. */
+  /** String between the documents of a text file; without it a file is one document. */
   separator?: string;
   /** BOS in front of every document. Default true. */
   addBos?: boolean;
@@ -119,7 +121,8 @@ const maxDefaultWorkers = 16;
 export async function prepareTokens(options: PrepareTokensOptions): Promise<PreparedTokens> {
   const { outputDirectory: directory, tokenizer, signal } = options;
   const settings = resolveSettings(options);
-  const texts = await chooseTexts(options, settings.textField, settings.separator ?? undefined);
+  const { format, textField, separator } = settings;
+  const texts = await chooseTexts(options, { format, textField, separator: separator ?? undefined });
   const files = texts.sources.flatMap((source) => source.files);
   const report = progressReporter(files, options.onProgress);
 
@@ -193,6 +196,7 @@ function resolveSettings(options: PrepareTokensOptions): FingerprintSettings {
     tokenizerSha256: tokenizer.sha256,
     bosTokenId: addBos ? tokenizer.bosTokenId! : null,
     eosTokenId: addEos ? tokenizer.eosTokenId! : null,
+    format: options.format ?? 'auto',
     textField: options.textField ?? 'text',
     separator: options.separator ?? null,
     onBadRecord: options.onBadRecord ?? 'error',

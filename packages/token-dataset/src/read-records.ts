@@ -1,23 +1,27 @@
 import { readCsvRecords } from './csv.ts';
-import { rethrow } from './documents.ts';
-import { BadRecordError, DatasetError } from './errors.ts';
-import { RECORD_FORMATS, resolveFiles, type SourceFile } from './files.ts';
+import { BadRecordError, rethrow } from './errors.ts';
+import { resolveFiles, type SourceFile } from './files.ts';
+import type { RecordFormat } from './formats.ts';
+import { JsonSplitter } from './json-splitter.ts';
+import { type OpenedFile, openFile } from './open-file.ts';
 import { readParquetRecords } from './parquet.ts';
-import { decodeUtf8, RecordSplitter, readChunks } from './records.ts';
+import { decodeUtf8, RecordSplitter } from './records.ts';
 
 /** A record and where it was found. */
 export interface DataRecord {
   readonly record: Readonly<Record<string, unknown>>;
   readonly file: string;
-  /** What `position` counts from 1: lines of JSONL, rows of Parquet and CSV, entries of a JSON list. */
+  /** What `position` counts from 1: lines of JSONL, rows of Parquet and CSV, objects of other JSON. */
   readonly unit: 'line' | 'row';
   readonly position: number;
 }
 
 /** Options of {@link readRecords}. */
 export interface ReadRecordsOptions {
-  /** Paths and globs of `.json` (a list of objects), `.jsonl`, `.csv` (each also `.gz`, `.zst`), `.parquet` files. */
+  /** Paths and globs of files of JSON, CSV, TSV (each also inside gzip or zstd) and Parquet. */
   files: string | readonly string[];
+  /** What they hold, where content and name do not tell. Default `auto`. */
+  format?: RecordFormat | 'auto';
   /** Hears of a record that cannot be read, which is then skipped; without it the record's error is thrown. */
   onBadRecord?: (error: BadRecordError) => void;
 }
@@ -25,51 +29,117 @@ export interface ReadRecordsOptions {
 /**
  * Streams whole records, with all their fields, in the order of the files.
  *
- * A `.json` file that holds a record a line, as many do, is read as such. The first row of a `.csv` file names the
- * fields, whose values are texts. Memory holds one record of JSONL or CSV, one row group of Parquet, a whole file of
- * JSON.
+ * What a file holds is told by its content: JSON lines; one array of objects; one object with such an array in `data`;
+ * objects one after the other, on as many lines as they like; gzip, zstd and Parquet. CSV and TSV are told by their
+ * names; their first row names the fields, whose values are texts. Memory holds one record, or one row group of Parquet.
  *
- * @throws DatasetError for a missing file, a glob without a match, an unknown extension, damaged compression.
+ * @throws DatasetError for a missing file, a glob without a match, an unknown format, damaged compression.
  * @throws BadRecordError (a DatasetError) for a record that is not UTF-8, not JSON or not an object, or has
  *   more or fewer fields than the first row of its CSV file names.
  */
 export async function* readRecords(options: ReadRecordsOptions): AsyncGenerator<DataRecord> {
-  const onBadRecord = options.onBadRecord ?? rethrow;
-  for (const file of await resolveFiles(options.files, RECORD_FORMATS)) {
-    if (file.format === 'parquet') yield* parquetRecords(file);
-    else if (file.format === 'jsonl') yield* jsonLines(file, onBadRecord);
-    else if (file.format === 'csv') yield* readCsvRecords(file, onBadRecord);
-    else yield* jsonList(file, onBadRecord);
+  const { format = 'auto', onBadRecord = rethrow } = options;
+  for (const file of await resolveFiles(options.files)) {
+    const opened = await openFile(file, format, false, () => {});
+    const reading = { onBadRecord, onBytes: () => {} };
+    for await (const group of readFileRecords(file, opened, reading)) yield* group;
+  }
+}
+
+export interface RecordReading {
+  readonly onBadRecord: (error: BadRecordError) => void;
+  readonly onBytes: (numBytes: number) => void;
+  /** The only field that is of interest, which spares reading other columns of Parquet. */
+  readonly field?: string;
+}
+
+/** The records of a file that is not plain text, in groups as they come off the disk. */
+export async function* readFileRecords(
+  file: SourceFile,
+  { format, chunks }: OpenedFile,
+  reading: RecordReading,
+): AsyncGenerator<DataRecord[]> {
+  const { path } = file;
+  const { onBadRecord } = reading;
+  try {
+    if (format === 'parquet') yield* readParquetRecords(file, reading);
+    else if (format === 'jsonl') yield* jsonLines(path, chunks, onBadRecord);
+    else if (format === 'json') yield* jsonValues(path, chunks, reading);
+    else yield* readCsvRecords(path, chunks, format === 'tsv' ? '\t' : ',', onBadRecord);
+  } finally {
+    await chunks.return(undefined);
   }
 }
 
 type OnBadRecord = (error: BadRecordError) => void;
 
-async function* parquetRecords(file: SourceFile): AsyncGenerator<DataRecord> {
+async function* jsonLines(
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  onBadRecord: OnBadRecord,
+): AsyncGenerator<DataRecord[]> {
+  const splitter = new RecordSplitter(path, '\n');
   let position = 0;
-  for await (const rows of readParquetRecords(file)) {
-    for (const record of rows) yield { record, file: file.path, unit: 'row', position: ++position };
-  }
-}
-
-async function* jsonLines(file: SourceFile, onBadRecord: OnBadRecord): AsyncGenerator<DataRecord> {
-  const splitter = new RecordSplitter(file.path, '\n');
-  let position = 0;
-  const parse = function* (lines: Buffer[]): Generator<DataRecord> {
+  const parse = function* (lines: Buffer[]): Generator<DataRecord[]> {
+    let group: DataRecord[] = [];
     for (const bytes of lines) {
       position++;
-      const record = parseLine(bytes);
+      const record = parseRecord(bytes);
       if (record === undefined) continue;
-      if (typeof record === 'string') onBadRecord(new BadRecordError(file.path, 'line', position, record));
-      else yield { record, file: file.path, unit: 'line', position };
+      if (typeof record === 'string') {
+        yield group;
+        group = [];
+        onBadRecord(new BadRecordError(path, 'line', position, record));
+      } else group.push({ record, file: path, unit: 'line', position });
     }
+    yield group;
   };
-  for await (const chunk of readChunks(file, () => {})) yield* parse(splitter.push(chunk));
+  for await (const chunk of chunks) yield* parse(splitter.push(chunk));
   yield* parse([splitter.end()]);
 }
 
+async function* jsonValues(
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  { onBadRecord, field }: RecordReading,
+): AsyncGenerator<DataRecord[]> {
+  const splitter = new JsonSplitter(path);
+  let position = 0;
+  const parse = function* (pieces: ReturnType<JsonSplitter['push']>): Generator<DataRecord[]> {
+    let group: DataRecord[] = [];
+    for (const { bytes, isTop } of pieces) {
+      const parsed = parseRecord(bytes);
+      if (parsed === undefined) continue;
+      const list = isTop && typeof parsed !== 'string' ? wrappedList(parsed, field) : undefined;
+      for (const record of list ?? [parsed]) {
+        position++;
+        const reason = typeof record === 'string' ? record : notObject(record);
+        if (reason === undefined) group.push({ record: record as never, file: path, unit: 'row', position });
+        else {
+          yield group;
+          group = [];
+          onBadRecord(new BadRecordError(path, 'row', position, reason));
+        }
+      }
+    }
+    yield group;
+  };
+  for await (const chunk of chunks) yield* parse(splitter.push(chunk));
+  yield* parse(splitter.end());
+}
+
+/** The records of an object that only wraps them in `data`, as SQuAD and many other sets do. */
+function wrappedList(
+  { data, ...rest }: Record<string, unknown>,
+  field: string | undefined,
+): unknown[] | undefined {
+  if (!Array.isArray(data)) return undefined;
+  if (data.length > 0 && data.every((entry) => notObject(entry) !== undefined)) return undefined;
+  return field !== undefined && Object.hasOwn(rest, field) ? undefined : data;
+}
+
 /** A record, what is wrong with it, or undefined for a blank line. */
-function parseLine(bytes: Uint8Array): Record<string, unknown> | string | undefined {
+function parseRecord(bytes: Uint8Array): Record<string, unknown> | string | undefined {
   const content = decodeUtf8(bytes);
   if (content === undefined) return 'not valid UTF-8';
   // Trimming also takes a byte order mark.
@@ -77,41 +147,18 @@ function parseLine(bytes: Uint8Array): Record<string, unknown> | string | undefi
   if (json === '') return undefined;
   try {
     const value: unknown = JSON.parse(json);
-    return isObject(value) ? value : `not an object, got ${excerpt(json)}`;
+    return notObject(value) === undefined
+      ? (value as Record<string, unknown>)
+      : `not an object, got ${excerpt(json)}`;
   } catch {
     return `malformed JSON, got ${excerpt(json)}`;
   }
 }
 
-async function* jsonList(file: SourceFile, onBadRecord: OnBadRecord): AsyncGenerator<DataRecord> {
-  const whole = new RecordSplitter(file.path, undefined);
-  for await (const chunk of readChunks(file, () => {})) whole.push(chunk);
-  const content = decodeUtf8(whole.end());
-  if (content === undefined) throw new DatasetError(`${file.path}: not valid UTF-8`);
-  let list: unknown;
-  try {
-    list = JSON.parse(content.trim());
-  } catch {
-    // A record a line under the wrong name, or damaged: reading it by lines tells which.
-    return yield* jsonLines(file, onBadRecord);
-  }
-  if (!Array.isArray(list)) {
-    throw new DatasetError(
-      `${file.path}: got ${excerpt(content.trim())}, expected a list of records, as in [{…}, {…}]`,
-    );
-  }
-  for (const [i, record] of list.entries()) {
-    const position = i + 1;
-    if (isObject(record)) yield { record, file: file.path, unit: 'row', position };
-    else {
-      const reason = `not an object, got ${excerpt(JSON.stringify(record))}`;
-      onBadRecord(new BadRecordError(file.path, 'row', position, reason));
-    }
-  }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/** Why a value is no record. */
+function notObject(value: unknown): string | undefined {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return undefined;
+  return `not an object, got ${excerpt(JSON.stringify(value))}`;
 }
 
 function excerpt(text: string): string {

@@ -1,59 +1,14 @@
 import { isUtf8 } from 'node:buffer';
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
-import { Decompress } from 'fzstd';
-import { DatasetError, reasonOf } from './errors.ts';
-import type { SourceFile } from './files.ts';
+import { DatasetError } from './errors.ts';
 
 /** Longer than any document that a JavaScript string and a tokenizer can hold comfortably. */
-const maxRecordBytes = 256 * 1024 * 1024;
+export const MAX_RECORD_BYTES = 256 * 1024 * 1024;
 
-/**
- * The decompressed bytes of a file in chunks; a chunk is valid until the next one is asked for.
- *
- * @param onBytes hears how many bytes of the file on disk each step took, for progress.
- */
-export async function* readChunks(
-  file: SourceFile,
-  onBytes: (numBytes: number) => void,
-): AsyncGenerator<Uint8Array> {
-  const raw = createReadStream(file.path, { highWaterMark: 256 * 1024 });
-  const counted = count(raw, onBytes);
-  try {
-    if (file.compression === 'gzip') {
-      // The callback only keeps the error from being reported twice: iteration throws it too.
-      yield* pipeline(counted, createGunzip({ chunkSize: 256 * 1024 }), () => {});
-    } else if (file.compression === 'zstd') {
-      yield* unzstd(counted);
-    } else {
-      yield* counted;
-    }
-  } catch (error) {
-    const what = file.compression === 'none' ? 'cannot be read' : `is not whole ${file.compression} data`;
-    throw new DatasetError(`${file.path} ${what}: ${reasonOf(error)}`);
-  } finally {
-    raw.destroy();
-  }
-}
-
-async function* count(source: AsyncIterable<Uint8Array>, onBytes: (numBytes: number) => void) {
-  for await (const chunk of source) {
-    onBytes(chunk.length);
-    yield chunk;
-  }
-}
-
-async function* unzstd(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let decoded: Uint8Array[] = [];
-  const decompress = new Decompress((chunk) => decoded.push(chunk));
-  for await (const chunk of source) {
-    decompress.push(chunk);
-    yield* decoded;
-    decoded = [];
-  }
-  decompress.push(new Uint8Array(0), true);
-  yield* decoded;
+/** The error for a record beyond {@link MAX_RECORD_BYTES}. */
+export function tooLarge(path: string, advice: string): DatasetError {
+  return new DatasetError(
+    `${path}: a document is larger than ${MAX_RECORD_BYTES} bytes and must fit in memory; ${advice}`,
+  );
 }
 
 /** Cuts a byte stream at a separator; without one, the whole stream is a single record. */
@@ -96,11 +51,8 @@ export class RecordSplitter {
 
   #append(chunk: Uint8Array): void {
     const needed = this.#length + chunk.length;
-    if (needed > maxRecordBytes) {
-      const advice = this.#separator ? 'split it' : 'give a separator that splits it';
-      throw new DatasetError(
-        `${this.#file}: a document is larger than ${maxRecordBytes} bytes and must fit in memory; ${advice}`,
-      );
+    if (needed > MAX_RECORD_BYTES) {
+      throw tooLarge(this.#file, this.#separator ? 'split it' : 'give a separator that splits it');
     }
     if (needed > this.#held.length) {
       const grown = Buffer.allocUnsafe(Math.max(needed, this.#held.length * 2));

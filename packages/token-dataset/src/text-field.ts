@@ -1,14 +1,3 @@
-/** As `textOfRecord`, from the text of a JSON object. */
-export function textOfJson(json: string, textField: string): string | { reason: string } {
-  let record: unknown;
-  try {
-    record = JSON.parse(json);
-  } catch {
-    return { reason: `malformed JSON, got ${excerpt(json)}` };
-  }
-  return textOfRecord(record, textField);
-}
-
 /** The string at a dotted path of a record, or what is there instead. */
 export function textOfRecord(record: unknown, textField: string): string | { reason: string } {
   let value = record;

@@ -1,6 +1,7 @@
-import { type ReadFileOptions, readFileDocuments } from './documents.ts';
+import { type DocumentSettings, type ReadFileOptions, readFileDocuments } from './documents.ts';
 import { DatasetError } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
+import type { FileFormat } from './formats.ts';
 import { documentFilter, estimatedTokens, type LengthUpsampling } from './length-upsampling.ts';
 
 /** One of several sources of a mix. */
@@ -11,19 +12,19 @@ export interface TextSource {
   files: string | readonly string[];
   /** Its part of the tokens, in proportion to the sum of all shares. */
   share: number;
-  /** Field of JSONL and Parquet records; that of the options by default. */
+  /** What its files hold; that of the options by default. */
+  format?: FileFormat | 'auto';
+  /** Field of a record; that of the options by default. */
   textField?: string;
-  /** String between the documents of a `.txt` file; that of the options by default. */
+  /** String between the documents of a text file; that of the options by default. */
   separator?: string;
 }
 
 /** A source with its files found; without a budget it is read once. */
-export interface OpenSource {
+export interface OpenSource extends DocumentSettings {
   readonly name: string;
   readonly share: number;
   readonly files: readonly SourceFile[];
-  readonly textField: string;
-  readonly separator: string | undefined;
   /** Tokens after which it stops. */
   readonly budget: number;
 }
@@ -67,8 +68,7 @@ export interface TextChoice {
  */
 export async function chooseTexts(
   { files, sources, tokenBudget, lengthUpsampling, seed = 0 }: TextChoice,
-  textField: string,
-  separator: string | undefined,
+  settings: DocumentSettings,
 ): Promise<ChosenTexts> {
   if ((files === undefined) === (sources === undefined)) {
     throw new DatasetError(
@@ -82,9 +82,9 @@ export async function chooseTexts(
   const keeps = lengthUpsampling && documentFilter(lengthUpsampling, seed);
   const single = async (): Promise<OpenSource[]> => {
     const budget = Number.POSITIVE_INFINITY;
-    return [{ name: 'files', share: 1, budget, files: await resolveFiles(files!), textField, separator }];
+    return [{ name: 'files', share: 1, budget, files: await resolveFiles(files!), ...settings }];
   };
-  const open = sources ? await openSources(sources, tokenBudget, { textField, separator }) : await single();
+  const open = sources ? await openSources(sources, tokenBudget, settings) : await single();
   if (!sources && !keeps) return { sources: open, keeps, identity: undefined };
   const identity = {
     sources: sources && open.map(({ files, name, ...source }) => ({ ...source, numFiles: files.length })),
@@ -102,7 +102,7 @@ export async function chooseTexts(
 async function openSources(
   sources: readonly TextSource[],
   tokenBudget: number | undefined,
-  defaults: { textField: string; separator: string | undefined },
+  defaults: DocumentSettings,
 ): Promise<OpenSource[]> {
   const total = sources.reduce((sum, { share }) => sum + share, 0);
   const names = new Set(sources.map(({ name }) => name));
@@ -117,7 +117,7 @@ async function openSources(
     );
   }
   return Promise.all(
-    sources.map(async ({ name, share, files, textField, separator }) => {
+    sources.map(async ({ name, share, files, format, textField, separator }) => {
       if (!(share > 0 && Number.isFinite(share))) {
         throw new DatasetError(`sources: ${name} has share ${share}, expected a number above 0`);
       }
@@ -125,6 +125,7 @@ async function openSources(
         name,
         share: share / total,
         files: await resolveFiles(files),
+        format: format ?? defaults.format,
         textField: textField ?? defaults.textField,
         separator: separator ?? defaults.separator,
         budget: Math.round((tokenBudget! * share) / total),
@@ -144,7 +145,7 @@ export async function* mixSources(
   sources: readonly OpenSource[],
   keeps: Filter | undefined,
   isSpent: (source: number) => boolean,
-  read: Omit<ReadFileOptions, 'textField' | 'separator'>,
+  read: Omit<ReadFileOptions, keyof DocumentSettings>,
 ): AsyncGenerator<TextBatch> {
   const streams = sources.map((_, index) => readSource(sources, index, keeps, read));
   const kept = sources.map(() => 0);
@@ -175,9 +176,9 @@ async function* readSource(
   sources: readonly OpenSource[],
   source: number,
   keeps: Filter | undefined,
-  read: Omit<ReadFileOptions, 'textField' | 'separator'>,
+  read: Omit<ReadFileOptions, keyof DocumentSettings>,
 ): AsyncGenerator<TextBatch, undefined> {
-  const { name, files, textField, separator, budget } = sources[source];
+  const { name, files, format, textField, separator, budget } = sources[source];
   const passes = budget === Number.POSITIVE_INFINITY ? 1 : Number.POSITIVE_INFINITY;
   for (let pass = 0; pass < passes; pass++) {
     let number = 0;
@@ -185,7 +186,7 @@ async function* readSource(
     for (const file of files) {
       let documents: { characters: number; text?: string }[] = [];
       let characters = 0;
-      for await (const group of readFileDocuments(file, { ...read, textField, separator })) {
+      for await (const group of readFileDocuments(file, { ...read, format, textField, separator })) {
         for (const { text } of group) {
           const isKept = keeps?.(text.length, source, pass, number) ?? true;
           number++;

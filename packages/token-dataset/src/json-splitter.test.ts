@@ -1,0 +1,65 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { JsonSplitter } from './json-splitter.ts';
+
+function split(json: string, sizes: number[]): unknown[] {
+  const splitter = new JsonSplitter('test');
+  const bytes = Buffer.from(json);
+  const values: unknown[] = [];
+  const take = (pieces: ReturnType<JsonSplitter['push']>) =>
+    values.push(...pieces.map((piece) => JSON.parse(piece.bytes.toString())));
+  for (let at = 0, i = 0; at < bytes.length; i++) {
+    take(splitter.push(bytes.subarray(at, at + sizes[i % sizes.length])));
+    at += sizes[i % sizes.length];
+  }
+  take(splitter.end());
+  return values;
+}
+
+const chunks = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 });
+
+it('property: entries of an array do not depend on how the stream is cut', () => {
+  fc.assert(
+    fc.property(fc.array(fc.jsonValue()), fc.constantFrom(0, 2), chunks, (list, indent, sizes) => {
+      expect(split(JSON.stringify(list, null, indent), sizes)).toEqual(JSON.parse(JSON.stringify(list)));
+    }),
+  );
+});
+
+it('property: values one after the other', () => {
+  const value = fc.oneof(
+    fc.dictionary(fc.string(), fc.jsonValue()),
+    fc.integer(),
+    fc.string(),
+    fc.constant(null),
+  );
+  fc.assert(
+    fc.property(fc.array(value), chunks, (list, sizes) => {
+      expect(split(list.map((one) => JSON.stringify(one)).join('\n'), sizes)).toEqual(
+        JSON.parse(JSON.stringify(list)),
+      );
+    }),
+  );
+});
+
+it('a long list in data is given out as it comes, what stands around it is left out', () => {
+  const entry = { text: 'x'.repeat(2 ** 20), list: [[1, { data: [{}] }]] };
+  const splitter = new JsonSplitter('test');
+  let given = 0;
+  const push = (bytes: Buffer) => {
+    for (const piece of splitter.push(bytes)) {
+      expect(JSON.parse(piece.bytes.toString())).toEqual(entry);
+      expect(piece.isTop).toBe(false);
+      given++;
+    }
+  };
+  push(Buffer.from('{"version": "a ]}", "data" : ['));
+  for (let i = 0; i < 60; i++) {
+    push(Buffer.from(`${i > 0 ? ',\n' : ''}${JSON.stringify(entry)}`));
+    // Held back until it is too much for a record.
+    expect(given > 0).toBe(i > 30);
+  }
+  push(Buffer.from('], "more": [{"data": [{"text": "b"}]}]}\n'));
+  expect(splitter.end()).toEqual([]);
+  expect(given).toBe(60);
+});
