@@ -1,7 +1,8 @@
 // The Node-API surface: checks sizes, picks the instruction set, hands typed arrays to the kernels.
-#include <node_api.h>
+#include "node_api_host.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <initializer_list>
 #include <string>
 #include <vector>
+#include "cpu.h"
 #include "kernels.h"
 
 namespace meap {
@@ -20,20 +22,7 @@ namespace {
 
 using meap::Kernels;
 
-bool supported(const char *name) {
-#if defined(__x86_64__)
-  if (!strcmp(name, "avx512bf16")) {
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  }
-  if (!strcmp(name, "avx512")) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  }
-  if (!strcmp(name, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#endif
-  return true;
-}
+const meap::Cpu cpu;
 
 // Best first.
 #define MEAP_ADDRESS(name) &meap::name,
@@ -493,7 +482,7 @@ napi_value instructionSets(napi_env env, Arguments &) {
   napi_create_array(env, &list);
   uint32_t n = 0;
   for (const Kernels *k : all) {
-    if (!supported(k->name)) continue;
+    if (!cpu.supports(k->name)) continue;
     napi_value name;
     napi_create_string_utf8(env, k->name, NAPI_AUTO_LENGTH, &name);
     napi_set_element(env, list, n++, name);
@@ -510,7 +499,7 @@ napi_value instructionSet(napi_env env, Arguments &) {
 napi_value setInstructionSet(napi_env, Arguments &in) {
   std::string wanted = in.text();
   for (const Kernels *k : all) {
-    if (wanted == k->name && supported(k->name)) {
+    if (wanted == k->name && cpu.supports(k->name)) {
       kernels = k;
       return nullptr;
     }
@@ -535,9 +524,9 @@ napi_value allocate(napi_env env, Arguments &in) {
   void *data = meap::allocateBuffer(bytes);
   if (!data) throw Error{"out of memory: no room for a buffer of " + std::to_string(bytes) + " bytes"};
   napi_value buffer;
-  auto release = [](napi_env, void *data, void *) { free(data); };
+  auto release = [](napi_env, void *data, void *) { meap::freeBuffer(data); };
   if (napi_create_external_arraybuffer(env, data, bytes, release, nullptr, &buffer) != napi_ok) {
-    free(data);
+    meap::freeBuffer(data);
     throw Error{"this JavaScript runtime does not allow external buffers"};
   }
   return buffer;
@@ -554,16 +543,26 @@ napi_value discard(napi_env env, Arguments &in) {
 // Whether to take what is there. Intel's processors do the bfloat16 products of AVX-512 at half the rate of float32
 // (measured: 82 against 159 GFLOP/s on two cores of a Xeon of 2024), so float32 units do them there.
 bool preferred(const char *name) {
-#if defined(__x86_64__)
-  if (!strcmp(name, "avx512bf16")) return !__builtin_cpu_is("intel");
-#endif
-  (void)name;
-  return true;
+  return !(cpu.isIntel && !strcmp(name, "avx512bf16"));
+}
+
+// JavaScript threads that have this library loaded. Node unloads it when the last one ends, if that is a worker: no thread
+// may run its code then.
+std::atomic<int> environments{0};
+
+void leave(void *registration) {
+  delete (char *)registration;
+  meap::releaseScratch();
+  if (--environments == 0) meap::setThreadCount(1);
 }
 
 napi_value initialise(napi_env env, napi_value exports) {
+  if (!host::find()) return nullptr;
+  environments++;
+  // Each hook needs a pointer of its own.
+  napi_add_env_cleanup_hook(env, leave, new char);
   for (const Kernels *k : all) {
-    if (!kernels && supported(k->name) && preferred(k->name)) kernels = k;
+    if (!kernels && cpu.supports(k->name) && preferred(k->name)) kernels = k;
   }
   auto expose = [&](const char *name, napi_callback function) {
     napi_value value;

@@ -52,7 +52,7 @@ struct AttentionShape {
       if (segmentIds) {
         const int32_t *keys = segmentIds + b * T + k0, own = segmentIds[b * T + q0 + i];
         const int32_t prefix = prefixIds ? prefixIds[b * T + q0 + i] : own;
-        for (int64_t j = 0; j < cols; j++) row[j] = (keys[j] == own) | (keys[j] == prefix) ? row[j] : -1e30f;
+        for (int64_t j = 0; j < cols; j++) row[j] = ((keys[j] == own) | (keys[j] == prefix)) ? row[j] : -1e30f;
       }
       for (int64_t j = cols; j < TILE; j++) row[j] = -1e30f;
     }
@@ -162,7 +162,7 @@ void attention(const meap::Attention &a) {
       float *out = a.out + ((b * s.T + q0 + i) * s.H + h) * s.D;
       const float inverse = 1 / total[i];
       for (int64_t d = 0; d < s.D; d++) out[d] = acc[i * s.paddedD + d] * inverse;
-      if (a.logSumExp) a.logSumExp[(b * s.H + h) * s.T + q0 + i] = peak[i] + __builtin_logf(total[i]);
+      if (a.logSumExp) a.logSumExp[(b * s.H + h) * s.T + q0 + i] = peak[i] + naturalLog(total[i]);
     }
   });
 }
@@ -186,11 +186,11 @@ struct KeyRun {
     for (; d + W <= D; d += W) {
       const vf x = load(query + d);
 #pragma GCC unroll 16
-      for (int i = 0; i < W; i++) acc[i] += x * load(key[i] + d);
+      for (int i = 0; i < W; i++) acc[i] = multiplyAdd(x, load(key[i] + d), acc[i]);
     }
     if (d < D) {
       const vf x = loadPart(query + d, D - d);
-      for (int i = 0; i < W; i++) acc[i] += x * loadPart(key[i] + d, D - d);
+      for (int i = 0; i < W; i++) acc[i] = multiplyAdd(x, loadPart(key[i] + d, D - d), acc[i]);
     }
     return sums(acc) * scale;
   }
@@ -207,7 +207,7 @@ struct KeyRun {
       for (int c = 0; c < C; c++) {
         const vf x = load(value + c * W);
 #pragma GCC unroll 4
-        for (int r = 0; r < R; r++) acc[r][c] += splat(weights[r * LENGTH + j]) * x;
+        for (int r = 0; r < R; r++) acc[r][c] = multiplyAdd(splat(weights[r * LENGTH + j]), x, acc[r][c]);
       }
     }
     for (int r = 0; r < R; r++) {

@@ -1,40 +1,27 @@
 #!/usr/bin/env node
 /**
- * Builds the native addon with whatever C++17 compiler is here; runs when the package is installed.
- * No downloads: headers come from the npm package node-api-headers. Never fails an installation:
- * without a compiler one line says so, and tfjs-wasm serves.
+ * `npx meap-build`: compiles the kernels with this machine's C++17 compiler into the package's `build` folder, from where
+ * they are loaded in place of the prebuilt ones. No downloads: headers come from the npm package node-api-headers.
+ *
+ * `--if-possible`, for the workspace: where there is no compiler one line says so, and the exit code is 0.
  */
-import { execFile, execFileSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { compileAddon, sources } from './compile.mjs';
 
-const here = dirname(fileURLToPath(import.meta.url));
-const buildDirectory = join(here, '..', 'build');
+const buildDirectory = join(sources, '..', 'build');
 const addon = join(buildDirectory, 'meap_kernels.node');
 const stampFile = join(buildDirectory, 'stamp.txt');
+const say = (message) => console.log(`@meap/tensor-kernels: ${message}`);
 
-/** Best first: the addon takes the first that the processor supports. */
-const instructionSets = {
-  x64: {
-    avx512bf16: '-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mprefer-vector-width=512',
-    avx512: '-mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mprefer-vector-width=512',
-    avx2: '-mavx2 -mfma',
-    portable: '',
-  },
-  arm64: { neon: '' },
-}[process.arch] ?? { portable: '' };
-
-const baseFlags = '-std=gnu++17 -O3 -fPIC -ffp-contract=fast -fno-math-errno -Wall -Wextra -Wno-psabi'.split(
-  ' ',
-);
-
-function say(message) {
-  console.log(`@meap/tensor-kernels: ${message}`);
-}
+const LINK = {
+  darwin: ['-bundle', '-undefined', 'dynamic_lookup'],
+  // The C++ runtime of MinGW is not on the path of those who run the addon.
+  win32: ['-shared', '-static'],
+}[process.platform] ?? ['-shared', '-pthread'];
 
 function findCompiler() {
   const candidates = [process.env.CXX, 'c++', 'g++', 'clang++'].filter(Boolean);
@@ -52,69 +39,56 @@ function findCompiler() {
   return undefined;
 }
 
-async function build({ compiler }, work) {
-  const run = (args) => promisify(execFile)(compiler, args, { cwd: here });
-  const compile = (source, object, flags) =>
-    run([...baseFlags, ...flags, '-c', source, '-o', join(work, object)]).then(() => join(work, object));
-  const compiled = await Promise.allSettled(
-    Object.entries(instructionSets).map(([name, flags]) =>
-      compile('kernels.cpp', `${name}.o`, [...flags.split(' ').filter(Boolean), `-DMEAP_ISA=${name}`]),
-    ),
-  );
-  const failure = compiled.at(-1).reason;
-  if (failure) throw failure;
-  // A compiler too old for an instruction set leaves that set out.
-  const present = Object.keys(instructionSets)
-    .map((name, i) => ({ name, object: compiled[i].value }))
-    .filter(({ name, object }) => object ?? say(`left out ${name}: the compiler refused its flags`));
-  const headers = createRequire(import.meta.url)('node-api-headers').include_dir;
-  const list = present.map(({ name }) => `X(${name})`).join(' ');
-  const shared = await Promise.all([
-    compile('addon.cpp', 'addon.o', ['-isystem', headers, `-DMEAP_INSTRUCTION_SETS(X)=${list}`]),
-    compile('thread_pool.cpp', 'thread_pool.o', ['-pthread']),
-  ]);
-  const link =
-    process.platform === 'darwin' ? ['-bundle', '-undefined', 'dynamic_lookup'] : ['-shared', '-pthread'];
-  const out = join(work, 'meap_kernels.node');
-  await run([...link, '-o', out, ...present.map(({ object }) => object), ...shared]);
-  return out;
+const args = process.argv.slice(2);
+const isOptional = args.includes('--if-possible');
+const unknown = args.find((arg) => arg !== '--if-possible');
+if (unknown !== undefined) {
+  const isHelp = unknown === '--help' || unknown === '-h';
+  const usage =
+    'usage: meap-build [--if-possible]: compiles the kernels with $CXX, c++, g++ or clang++ (C++17)';
+  console.log(isHelp ? usage : `meap-build: unknown argument, got '${unknown}'\n${usage}`);
+  process.exit(isHelp ? 0 : 1);
 }
 
-const prebuilt = join(here, '..', 'prebuilds', `${process.platform}-${process.arch}`, 'meap_kernels.node');
-if (existsSync(prebuilt)) {
-  say('using the prebuilt native kernels');
-  process.exit(0);
+/** What cannot be done is an error for those who asked for it alone. */
+function giveUp(reason) {
+  say(isOptional ? `${reason}; without native kernels stock tfjs-wasm computes, many times slower` : reason);
+  process.exitCode = isOptional ? 0 : 1;
 }
-const found = findCompiler();
-if (!found) {
-  say(
-    'no C++17 compiler found (tried $CXX, c++, g++, clang++): the native backend is off, tfjs-wasm serves instead',
-  );
-  process.exit(0);
-}
-const sources = readdirSync(here)
-  .sort()
-  .map((file) => readFileSync(join(here, file)));
-const stamp = createHash('sha256')
-  .update([found.version, process.arch, ...sources].join('\0'))
-  .digest('hex');
-if (existsSync(addon) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp) process.exit(0);
 
-const work = join(buildDirectory, `tmp-${process.pid}`);
-try {
-  mkdirSync(work, { recursive: true });
+async function build() {
+  const found = findCompiler();
+  if (!found) return giveUp('no C++17 compiler found (tried $CXX, c++, g++, clang++)');
+  const { compiler, version } = found;
+  const files = readdirSync(sources).filter((file) => /\.(cpp|h)$|^compile\.mjs$/.test(file));
+  const contents = files.sort().map((file) => readFileSync(join(sources, file)));
+  const stamp = createHash('sha256')
+    .update([version, process.arch, ...contents].join('\0'))
+    .digest('hex');
+  const isCurrent = existsSync(addon) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
+  if (isCurrent) return isOptional || say(`the native kernels in ${addon} are up to date`);
+
+  const work = join(buildDirectory, `tmp-${process.pid}`);
   const started = Date.now();
-  renameSync(await build(found, work), addon);
-  writeFileSync(stampFile, stamp);
-  say(
-    `built the native kernels with ${found.version.split('\n')[0]} in ${((Date.now() - started) / 1000).toFixed(1)} s`,
-  );
-} catch (error) {
-  const reason =
-    String(error.stderr || error.message)
-      .split('\n')
-      .find((line) => /error/i.test(line)) ?? error.message;
-  say(`the native kernels did not build, tfjs-wasm serves instead: ${reason}`);
-} finally {
-  rmSync(work, { recursive: true, force: true });
+  try {
+    mkdirSync(work, { recursive: true });
+    const out = join(work, 'meap_kernels.node');
+    const jobs = availableParallelism();
+    const leftOut = await compileAddon([compiler], { arch: process.arch, link: LINK, work, out, jobs });
+    for (const name of leftOut) say(`left out ${name}: the compiler refused its flags`);
+    // Loaded programs keep the old file.
+    renameSync(out, addon);
+    writeFileSync(stampFile, stamp);
+    const seconds = ((Date.now() - started) / 1000).toFixed(1);
+    say(`built the native kernels with ${version.split('\n')[0]} in ${seconds} s`);
+  } catch (error) {
+    // What an older source left must not pass for this one's.
+    rmSync(addon, { force: true });
+    const lines = String(error.stderr || error.message).split('\n');
+    giveUp(`the native kernels did not build: ${lines.find((line) => /error/i.test(line)) ?? error.message}`);
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
 }
+
+await build();

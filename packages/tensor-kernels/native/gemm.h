@@ -3,9 +3,6 @@
 #pragma once
 #include <numeric>
 #include "simd.h"
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
 
 namespace {
 
@@ -172,7 +169,7 @@ __attribute__((noinline)) void registerKernel(int64_t depth, const float *__rest
     for (int i = 0; i < MR; i++) {
       vf av = splat(a[i * ROW]);
 #pragma GCC unroll 4
-      for (int j = 0; j < NV; j++) acc[i][j] += av * bv[j];
+      for (int j = 0; j < NV; j++) acc[i][j] = multiplyAdd(av, bv[j], acc[i][j]);
     }
     a += STEP;
     b += NR;
@@ -351,7 +348,7 @@ MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, in
     for (int i = 0; i < MB; i++) {
       const vf av = ROUND ? roundToBfloat16(read(a[i] + k)) : read(a[i] + k);
 #pragma GCC unroll 4
-      for (int j = 0; j < 4; j++) acc[i][j] += av * bv[j];
+      for (int j = 0; j < 4; j++) acc[i][j] = multiplyAdd(av, bv[j], acc[i][j]);
     }
   };
   int64_t k = 0;

@@ -29,7 +29,7 @@ void fmaPeak(int64_t iterations, bool bfloat16, double *flopPerCall) {
       const vf a = splat(0.99f), b = splat(0.01f);
       for (int64_t k = 0; k < iterations; k++) {
 #pragma GCC unroll 12
-        for (int i = 0; i < 12; i++) x[i] = x[i] * a + b;
+        for (int i = 0; i < 12; i++) x[i] = multiplyAdd(x[i], a, b);
       }
     }
     vf s{};

@@ -105,11 +105,15 @@ void parallelFor(int64_t n, void (*body)(void *context, int64_t i), void *contex
 // Grow-only scratch memory of the calling thread, 64-byte aligned; a slot's content lives until its next use.
 void *scratch(int slot, int64_t bytes);
 int64_t scratchBytes();
-// Uninitialised memory aligned to a cache line, or to a huge page where it fills one; release with free().
+// Frees the scratch memory of the calling thread.
+void releaseScratch();
+// Uninitialised memory aligned to a cache line, or to a huge page where it fills one.
 void *allocateBuffer(int64_t bytes);
+void freeBuffer(void *data);
 // Gives the memory of a buffer back to the system and leaves its content unspecified; it can still be used and freed.
 void discardBuffer(void *data, int64_t bytes);
 int threadCount();
+// With 1 no thread of the library is left, so that it can be unloaded.
 void setThreadCount(int threads);
 
 }  // namespace meap

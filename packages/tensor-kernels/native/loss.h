@@ -37,7 +37,7 @@ float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGrad
     for (; i < V; i++) row[i] *= factor;
     row[target] -= mask;
   }
-  return __builtin_logf(total) + peak - targetLogit;
+  return naturalLog(total) + peak - targetLogit;
 }
 
 // Index of the largest value, the first of equals.

@@ -5,6 +5,11 @@
 #include <cstring>
 #include <utility>
 #include "kernels.h"
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
 
 #if defined(__AVX512F__)
 #define MEAP_VECTOR_BYTES 64
@@ -25,6 +30,19 @@ typedef float vfu __attribute__((vector_size(MEAP_VECTOR_BYTES), aligned(4), may
 MEAP_INLINE vf load(const float *p) { return *(const vfu *)p; }
 MEAP_INLINE void store(float *p, vf x) { *(vfu *)p = x; }
 MEAP_INLINE vf splat(float x) { return x - vf{}; }
+// a * b + c, rounded once where the instruction set can. Compilers would choose differently which products to fuse, so
+// they are told not to (-ffp-contract=off): the bits of a result follow from this source alone.
+MEAP_INLINE vf multiplyAdd(vf a, vf b, vf c) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#elif defined(__aarch64__)
+  return (vf)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+#else
+  return a * b + c;
+#endif
+}
 // bfloat16: the upper half of a float32, rounded to nearest even.
 MEAP_INLINE uint32_t bfloat16Bits(float x) {
   uint32_t bits;
@@ -76,20 +94,39 @@ MEAP_INLINE float maxOf(vf x) {
 // e^x to 2 ulp over [-87.3, 88.7]; 0 below, e^88.7 above, NaN for NaN. Cody-Waite reduction, degree-6 minimax polynomial.
 MEAP_INLINE vf exp(vf x) {
   vf clamped = min(max(x, splat(-87.33654f)), splat(88.72283f));
-  vf shifted = clamped * 1.44269504f + 12582912.0f;  // 1.5·2^23: the sum's low bits are the rounded integer
+  vf shifted = multiplyAdd(clamped, splat(1.44269504f), splat(12582912.0f));  // 1.5·2^23: the sum's low bits are the rounded integer
   vf n = shifted - 12582912.0f;
-  vf r = clamped - n * 0.693359375f;
-  r = r + n * 2.12194440e-4f;
-  vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
+  vf r = multiplyAdd(n, splat(-0.693359375f), clamped);
+  r = multiplyAdd(n, splat(2.12194440e-4f), r);
+  vf p = multiplyAdd(r, splat(1.9875691500e-4f), splat(1.3981999507e-3f));
+  p = multiplyAdd(p, r, splat(8.3334519073e-3f));
+  p = multiplyAdd(p, r, splat(4.1665795894e-2f));
+  p = multiplyAdd(p, r, splat(1.6666665459e-1f));
+  p = multiplyAdd(p, r, splat(5.0000001201e-1f));
+  p = multiplyAdd(p * r, r, r) + 1.0f;
   vi bits = (vi)shifted << 23;  // drops all but the integer, modulo 2^9: exactly the exponent's offset
   vf y = (vf)((vi)p + bits);
   y = x < -87.33654f ? vf{} : y;
   return x == x ? y : x;
+}
+
+// The natural logarithm, correctly rounded but for rare ties: 2·atanh((m - 1)/(m + 1)) in double precision. Not the C
+// library's, whose last bit differs from one system to another.
+float naturalLog(float x) {
+  if (!(x > 0 && x < __builtin_inff())) return x == 0 ? -__builtin_inff() : x < 0 ? __builtin_nanf("") : x;
+  constexpr double coefficients[] = {1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3, 1};
+  const double wide = x;
+  uint64_t bits;
+  memcpy(&bits, &wide, 8);
+  // The mantissa within [sqrt(1/2), sqrt(2)), and the exponent that goes with it.
+  const int64_t exponent = (int64_t)(bits - 0x3fe6a09e667f3bcd) >> 52;
+  bits -= (uint64_t)exponent << 52;
+  double mantissa;
+  memcpy(&mantissa, &bits, 8);
+  const double s = (mantissa - 1) / (mantissa + 1), square = s * s;
+  double series = 0;
+  for (double coefficient : coefficients) series = series * square + coefficient;
+  return (float)((double)exponent * 0.6931471805599453 + 2 * s * series);
 }
 
 // Exchanges the off-diagonal blocks of size H of the rows i and i + H: one stage of a transposition.
@@ -129,10 +166,12 @@ float dotRow(const float *a, const float *b, int64_t n) {
   vf acc[2] = {};
   int64_t i = 0;
   for (; i + 2 * W <= n; i += 2 * W) {
-    acc[0] += load(a + i) * load(b + i);
-    acc[1] += load(a + i + W) * load(b + i + W);
+    acc[0] = multiplyAdd(load(a + i), load(b + i), acc[0]);
+    acc[1] = multiplyAdd(load(a + i + W), load(b + i + W), acc[1]);
   }
-  for (; i < n; i += W) acc[0] += loadPart(a + i, least(W, n - i)) * loadPart(b + i, least(W, n - i));
+  for (; i < n; i += W) {
+    acc[0] = multiplyAdd(loadPart(a + i, least(W, n - i)), loadPart(b + i, least(W, n - i)), acc[0]);
+  }
   return sum(acc[0] + acc[1]);
 }
 

@@ -1,6 +1,15 @@
-/** The install script as users meet it: with no compiler, with a broken one, and again with nothing changed. */
-import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+/** The build of the kernels: with no compiler, with a broken one, and again with nothing changed. */
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,11 +27,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(work, { recursive: true, force: true }));
 
-function build(env: Record<string, string>): string {
-  return execFileSync(process.execPath, [join(work, 'native/build.mjs')], {
+function build(env: Record<string, string>, ...args: string[]) {
+  const { status, stdout } = spawnSync(process.execPath, [join(work, 'native/build.mjs'), ...args], {
     encoding: 'utf8',
     env: { ...process.env, ...env },
   });
+  return { status, output: stdout };
 }
 
 const program = `
@@ -40,30 +50,46 @@ function runProgram(): string {
   });
 }
 
-describe('the install script', () => {
-  it('without a compiler says so in one line, and wasm serves', () => {
-    const output = build({ PATH: '/nonexistent', CXX: '' });
-    expect(output.trim().split('\n')).toHaveLength(1);
-    expect(output).toContain('no C++17 compiler found');
-    expect(runProgram()).toMatch(
-      /^wasm: the fastest backend left \(.*native: the kernels are not built.*\): 2$/m,
-    );
+describe('meap-build', () => {
+  it('without a compiler says so in one line, and fails unless it need not succeed', () => {
+    const env = { PATH: '/nonexistent', CXX: '' };
+    const { status, output } = build(env);
+    expect(status).toBe(1);
+    expect(output.trim()).toMatch(/^@meap\/tensor-kernels: no C\+\+17 compiler found \(tried .*\)$/);
+    expect(build(env, '--if-possible')).toEqual({
+      status: 0,
+      output: expect.stringMatching(
+        /no C\+\+17 compiler found .*; without native kernels stock tfjs-wasm computes.*\n$/,
+      ),
+    });
+    expect(runProgram()).toMatch(/^wasm: the fastest backend left \(.*native: .*\): 2$/m);
   });
 
-  it('with a compiler that fails says so in one line, and does not fail the installation', () => {
+  it('with a compiler that fails says so in one line, and leaves no older binary', () => {
     const broken = join(work, 'broken-c++');
     writeFileSync(
       broken,
       '#!/bin/sh\n[ "$1" = --version ] && { echo broken 1.0; exit 0; }\necho "error: no" >&2; exit 1\n',
     );
     chmodSync(broken, 0o755);
-    const output = build({ CXX: broken });
-    expect(output.trim().split('\n').at(-1)).toMatch(/did not build, tfjs-wasm serves instead: .*error: no/);
+    mkdirSync(join(work, 'build'));
+    writeFileSync(join(work, 'build/meap_kernels.node'), 'of older sources');
+    const { status, output } = build({ CXX: broken });
+    expect(status).toBe(1);
+    expect(output.trim().split('\n').at(-1)).toMatch(/the native kernels did not build: .*error: no/);
+    expect(existsSync(join(work, 'build/meap_kernels.node'))).toBe(false);
   });
 
   it('builds, is loaded, and does nothing the second time', () => {
-    expect(build({})).toContain('built the native kernels');
+    expect(build({}).output).toContain('built the native kernels');
     expect(runProgram()).toMatch(/^native: the fastest backend for a CPU.*: 2$/m);
-    expect(build({})).toBe('');
+    expect(build({}).output).toContain('up to date');
+  });
+
+  it('refuses what it does not know', () => {
+    expect(build({}, '--fast')).toMatchObject({
+      status: 1,
+      output: expect.stringContaining("unknown argument, got '--fast'"),
+    });
   });
 });
