@@ -29,7 +29,7 @@ export interface OpenLanguageModelOptions extends ComputeOptions {
 }
 
 /** A model that is held in memory until it is disposed. */
-export interface OpenLanguageModel extends LanguageModel {
+export interface OpenLanguageModel extends Required<LanguageModel> {
   /** What computes, and why. */
   readonly backend: BackendDescription;
   readonly precision: Precision;

@@ -1,4 +1,11 @@
-import { duration, type ProgressOutput, plainText, short, TrainingProgress } from '@meap/recipe-cli';
+import {
+  duration,
+  type OutputStream,
+  type ProgressOutput,
+  plainText,
+  short,
+  TrainingProgress,
+} from '@meap/recipe-cli';
 import type { AttentionEvent } from './attention-run.ts';
 import type { EvaluateEvent } from './run.ts';
 import type { JudgeEvent } from './tasks/task-family.ts';
@@ -21,7 +28,7 @@ export interface Progress {
 }
 
 /** Shows an evaluation to a person: a bar for each task where there is a terminal, a line where there is none. */
-export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress {
+export function createProgress(output: ProgressOutput, stream: OutputStream): Progress {
   const bars = new TrainingProgress(output, stream, () => '');
   let task: Clock | undefined;
   let judged: JudgeEvent | undefined;

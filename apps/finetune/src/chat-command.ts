@@ -78,7 +78,7 @@ async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<voi
   let isAnswering = false;
   const lines = createInterface({
     input: io.stdin,
-    output: io.stdin.isTTY ? io.stdout : undefined,
+    output: io.stdin.isTTY ? (io.stdout as NodeJS.WritableStream) : undefined,
     prompt: '> ',
   });
   const interrupt = () => {

@@ -1,5 +1,6 @@
 import {
   describeMemory,
+  type OutputStream,
   type Progress,
   type ProgressOutput,
   percent,
@@ -11,7 +12,7 @@ import type { FinetuneEvent } from './run.ts';
 import type { RunFacts } from './run-facts.ts';
 
 /** Makes what shows a run's events to a person. */
-export function createProgress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress<FinetuneEvent> {
+export function createProgress(output: ProgressOutput, stream: OutputStream): Progress<FinetuneEvent> {
   const progress = new TrainingProgress(output, stream, ({ valLoss, parts }) => {
     const masked = parts?.masked === undefined ? '' : `, of masked tokens ${parts.masked.toFixed(3)}`;
     return `held-out answers: loss ${valLoss.toFixed(3)}${masked}`;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   type CommandIo,
   EXIT,
+  type OutputStream,
   type ProgressOutput,
   packageVersion,
   percent,
@@ -75,7 +76,7 @@ function wholeFlag(least: number): (text: string) => number {
   };
 }
 
-function showProgress(output: ProgressOutput, stream: NodeJS.WriteStream) {
+function showProgress(output: ProgressOutput, stream: OutputStream) {
   const progress = createProgress(output, stream);
   const onEvent = (event: HandoffEvent) => {
     switch (event.type) {

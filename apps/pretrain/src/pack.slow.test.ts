@@ -1,23 +1,25 @@
 /**
  * What users install: every publishable package packed, its tarball installed by pnpm into an empty project,
- * and its README's example run there in plain Node against the built `dist`.
+ * its README's example run there in plain Node against the built `dist`, and every README's examples
+ * and every declaration compiled as the strictest TypeScript.
  *
  * Third-party dependencies are linked to where the workspace has them, and pnpm runs offline: a lockfile
  * install leaves no registry metadata behind, so resolving them anew would need the network. The packages
  * themselves, their install script and their bins go through a real installation.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 interface Manifest {
@@ -57,9 +59,44 @@ const packages = listed
   .filter((entry) => !entry.private)
   .map(({ name, path }) => ({ name, path, manifest: readManifest(path) }));
 
+/** The code of every README of the repository, by its name in the project's `examples`. */
+const examples = new Map(
+  ['.', ...['packages', 'apps'].flatMap((kind) => readdirSync(join(root, kind)).map((n) => join(kind, n)))]
+    .map((directory) => ({ directory, file: join(root, directory, 'README.md') }))
+    .filter(({ file }) => existsSync(file))
+    .flatMap(({ directory, file }) =>
+      [...readFileSync(file, 'utf8').matchAll(/```(?:js|ts)\n(.*?)```/gs)].map(
+        ([, code], i) => [exampleName(directory, i), code] as const,
+      ),
+    ),
+);
+function exampleName(directory: string, index: number): string {
+  return `${directory.replace(/\W/g, '-')}-${index}`;
+}
+
+const strictest = {
+  target: 'es2023',
+  module: 'nodenext',
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+};
+
 let folder: string;
 let project: string;
 let packed: Map<string, Packed>;
+let errors: string[];
+
+/** Errors of TypeScript in the project, a line each; written out all the same. */
+function compile(compilerOptions: object, files: readonly string[]): string[] {
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }));
+  const compiler = join(project, 'node_modules/typescript/bin/tsc');
+  const { stdout } = spawnSync(process.execPath, [compiler, '--pretty', 'false'], {
+    cwd: project,
+    encoding: 'utf8',
+  });
+  return stdout.split('\n').filter((line) => line !== '');
+}
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'meap-pack-'));
@@ -81,7 +118,9 @@ beforeAll(() => {
     }
   }
   for (const { name, filename } of reports) overrides[name] = `file:${filename}`;
-  const wanted = [...packages.map(({ name }) => name), ...peers];
+  const tools = ['typescript', '@types/node'];
+  for (const name of tools) overrides[name] = `link:${realpathSync(join(root, 'node_modules', name))}`;
+  const wanted = [...packages.map(({ name }) => name), ...peers, ...tools];
   const dependencies = Object.fromEntries(wanted.map((name) => [name, overrides[name]]));
   const manifest = { name: 'consumer', private: true, type: 'module', dependencies };
   writeFileSync(join(project, 'package.json'), JSON.stringify(manifest));
@@ -90,6 +129,12 @@ beforeAll(() => {
   const settings = { overrides, dangerouslyAllowAllBuilds: true, sideEffectsCache: false };
   writeFileSync(join(project, 'pnpm-workspace.yaml'), JSON.stringify(settings));
   pnpm(project, 'install', '--offline');
+  mkdirSync(join(project, 'examples'));
+  for (const [name, code] of examples) writeFileSync(join(project, 'examples', `${name}.ts`), code);
+  errors = compile(
+    { ...strictest, skipLibCheck: true, types: ['node'], rootDir: 'examples', outDir: 'compiled' },
+    [...examples.keys()].map((name) => `examples/${name}.ts`),
+  );
 }, 300_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -117,11 +162,10 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
   });
 
   it.skipIf(bin)('runs the example of its README', () => {
-    const [, example, output] =
-      readFileSync(installed('README.md'), 'utf8').match(/```js\n(.*?)```\s*```\w*\n(.*?)```/s) ??
-      expect.fail('README.md has no js example followed by its output');
-    const file = join(project, `${name.replace(/\W/g, '-')}.mjs`);
-    writeFileSync(file, example);
+    const [, output] =
+      readFileSync(installed('README.md'), 'utf8').match(/```(?:js|ts)\n.*?```\s*```\w*\n(.*?)```/s) ??
+      expect.fail('README.md has no example followed by its output');
+    const file = join(project, 'compiled', `${exampleName(relative(root, path), 0)}.js`);
     // Numbers, and what is told of the machine in between, differ from one to another.
     const frame = (text: string) => {
       const lines = text.trim().split('\n');
@@ -134,6 +178,35 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
     const help = execFileSync(join(project, 'node_modules/.bin', command), ['--help'], { encoding: 'utf8' });
     expect(help).toContain(command);
   });
+});
+
+it('compiles the examples of every README', () => {
+  expect(errors).toEqual([]);
+});
+
+it('has declarations that compile where libraries are checked too, without the types of Node', () => {
+  const imports = packages.map(({ name }) => `import '${name}';\n`).join('');
+  writeFileSync(join(project, 'all.ts'), imports);
+  const options = { ...strictest, skipLibCheck: false, lib: ['es2023', 'dom'], types: [], noEmit: true };
+  // TensorFlow.js brings an older WebGPU than TypeScript's own, and lacks a type of `long`.
+  const theirs = /^\S*node_modules\/(@tensorflow\/tfjs|@webgpu\/types|@typescript|typescript)\S*\.d\.ts\(/;
+  const found = compile(options, ['all.ts']).filter((line) => !/^\s/.test(line) && !theirs.test(line));
+  expect(found).toEqual([]);
+});
+
+it.each(packages)('$name declares what its declarations import', ({ name, manifest }) => {
+  const { dependencies, optionalDependencies, peerDependencies } = manifest;
+  const declared = new Set(Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies }));
+  const directory = join(project, 'node_modules', name, 'dist');
+  const declarations = readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.d.ts'))
+    .map((file) => readFileSync(join(directory, file), 'utf8'));
+  const imported = declarations.flatMap((text) =>
+    [...text.matchAll(/(?:from|import\(|types=|^import) ?['"]((?:@[^/'"]+\/)?[^./'"][^/'"]*)/gm)].map(
+      ([, n]) => n,
+    ),
+  );
+  expect(imported.filter((module) => !module.startsWith('node:') && !declared.has(module))).toEqual([]);
 });
 
 it.skipIf(!existsSync(join(root, 'packages/tensor-kernels/build/meap_kernels.node')))(

@@ -2,6 +2,7 @@
 import {
   bytes,
   flop,
+  type OutputStream,
   type Progress,
   type ProgressOutput,
   percent,
@@ -14,7 +15,7 @@ import type { PretrainEvent } from './run.ts';
 /** A progress display on `output`. */
 export function createProgress(
   output: ProgressOutput,
-  stream: NodeJS.WriteStream,
+  stream: OutputStream,
 ): Progress<PretrainEvent> & { onRows(done: number, steps: number): void } {
   const progress = new TrainingProgress(
     output,

@@ -30,7 +30,9 @@ export interface Launched {
  * What a launcher says of this process: Open MPI's and MPICH's mpirun, and srun, which speaks PMI-2 or PMIx. Loads no
  * MPI. Undefined where nothing launched this process.
  */
-export function launched(env: NodeJS.ProcessEnv = process.env): Launched | undefined {
+export function launched(
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Launched | undefined {
   const size = env.OMPI_COMM_WORLD_SIZE ?? env.PMI_SIZE ?? (env.PMIX_RANK ? env.SLURM_NTASKS : undefined);
   if (size === undefined) return undefined;
   const rank = env.OMPI_COMM_WORLD_RANK ?? env.PMI_RANK ?? env.PMIX_RANK ?? env.SLURM_PROCID;
@@ -39,7 +41,9 @@ export function launched(env: NodeJS.ProcessEnv = process.env): Launched | undef
 }
 
 /** The largest number of tasks on a node, as Slurm writes them: `4(x2),3`. */
-function mostTasks({ SLURM_STEP_TASKS_PER_NODE: tasks }: NodeJS.ProcessEnv): number | undefined {
+function mostTasks({
+  SLURM_STEP_TASKS_PER_NODE: tasks,
+}: Readonly<Record<string, string | undefined>>): number | undefined {
   return tasks ? Math.max(...tasks.split(',').map((count) => Number.parseInt(count, 10))) : undefined;
 }
 

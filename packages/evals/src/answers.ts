@@ -123,13 +123,16 @@ export async function answer(
   }
   if (missing.length === 0) return { answers, numStored: keys.length, numTokens: 0 };
   signal?.throwIfAborted();
+  if (model[kind] === undefined) {
+    throw new EvalsError(`${model.name}: the task needs the method ${kind}, which the model does not have`);
+  }
   const got: readonly Answer[] =
     kind === 'score'
-      ? await model.score(
+      ? await model.score!(
           missing.map((index) => requests[index]),
           { signal },
         )
-      : await model.generate(
+      : await model.generate!(
           missing.map((index) => requests[index]),
           { signal },
         );

@@ -109,7 +109,7 @@ describe('evaluate', () => {
             ...first,
             score(requests, options) {
               if (first.calls.length === numCalls) stop.abort(new Error('stopped'));
-              return first.score(requests, options);
+              return first.score!(requests, options);
             },
           },
           { store, signal: stop.signal },
@@ -123,6 +123,16 @@ describe('evaluate', () => {
         expect(third.calls).toEqual([]);
       }),
       { numRuns: 15 },
+    );
+  });
+
+  test('says which method a model lacks', async () => {
+    const { generate: _, ...model } = sumModel();
+    const items = [{ ask: score({ context: [1], continuation: [5] }) }];
+    expect((await evaluate(taskOf(items), model)).samples).toHaveLength(1);
+    const { score: __, ...mute } = sumModel();
+    await expect(evaluate(taskOf(items), mute)).rejects.toThrow(
+      `${mute.name}: the task needs the method score, which the model does not have`,
     );
   });
 

@@ -1,9 +1,9 @@
-/** What an engine offers to be evaluated: five members, of which the attention probe may be missing. */
+/** What an engine offers to be evaluated: a tokenizer, and those of `score`, `generate` and `attention` it can do. */
 
 /** Texts to token ids and back. */
 export interface TextTokenizer {
   /** Ids of a text, without special tokens around it; special tokens spelled in the text are not parsed. */
-  encode(text: string): number[];
+  encode(text: string): readonly number[];
   /** The text of ids; special tokens are left out. */
   decode(ids: readonly number[]): string;
   /** Id that begins a text, where the tokenizer has one. */
@@ -86,10 +86,10 @@ export interface LanguageModel {
   /** Most tokens of a sequence, prompt and answer together. */
   readonly contextLength: number;
   readonly tokenizer: TextTokenizer;
-  /** Log-likelihoods; context and continuation together fit `contextLength` + 1, the last token is never read. */
-  score(requests: readonly ScoreRequest[], options?: CallOptions): Promise<Score[]>;
-  /** New text; prompt and `maxNewTokens` together fit `contextLength`. */
-  generate(requests: readonly GenerateRequest[], options?: CallOptions): Promise<Generation[]>;
+  /** Log-likelihoods, for tasks that compare continuations; context and continuation together fit `contextLength` + 1, the last token is never read. */
+  score?(requests: readonly ScoreRequest[], options?: CallOptions): Promise<Score[]>;
+  /** New text, for tasks that read an answer; prompt and `maxNewTokens` together fit `contextLength`. */
+  generate?(requests: readonly GenerateRequest[], options?: CallOptions): Promise<Generation[]>;
   /**
    * Shows every head's attention over one sequence, block by block of queries, so that no map of a whole layer is
    * ever held.

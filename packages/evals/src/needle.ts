@@ -136,7 +136,11 @@ function hide(
 }
 
 /** The texts as often as it takes to have so many tokens. */
-function repeatedHaystack(texts: readonly string[], numTokens: number, tokenizer: TextTokenizer): number[] {
+function repeatedHaystack(
+  texts: readonly string[],
+  numTokens: number,
+  tokenizer: TextTokenizer,
+): readonly number[] {
   const once = texts.join('');
   let ids = tokenizer.encode(once);
   if (ids.length === 0) throw new EvalsError('niah: the haystack is empty, expected texts');

@@ -51,10 +51,15 @@ export function requireCaches(ids: tf.Tensor2D, options: ForwardOptions): readon
   return caches;
 }
 
-export function requireIds(what: string, ids: tf.Tensor, vocabularySize: number): void {
+/** Public methods take `tf.Tensor`, since TensorFlow.js's own ops return tensors of unknown rank. */
+export function requireTokens(what: string, ids: tf.Tensor): asserts ids is tf.Tensor2D {
   if (ids.dtype !== 'int32' || ids.rank !== 2) {
     throw new TokenInputError(`${what}: got ${ids.dtype} [${ids.shape}], expected int32 [batch, tokens]`);
   }
+}
+
+export function requireIds(what: string, ids: tf.Tensor, vocabularySize: number): asserts ids is tf.Tensor2D {
+  requireTokens(what, ids);
   // Batches come from the host, so this reads what is still there and waits for nothing.
   const values = ids.dataSync();
   for (let i = 0; i < values.length; i++) {
@@ -67,7 +72,11 @@ export function requireIds(what: string, ids: tf.Tensor, vocabularySize: number)
   }
 }
 
-export function requireSameShape(what: string, tensor: tf.Tensor, ids: tf.Tensor): void {
+export function requireSameShape(
+  what: string,
+  tensor: tf.Tensor,
+  ids: tf.Tensor2D,
+): asserts tensor is tf.Tensor2D {
   if (tensor.shape.join() !== ids.shape.join()) {
     throw new TokenInputError(
       `${what}: got shape [${tensor.shape}], expected that of the ids, [${ids.shape}]`,
@@ -75,7 +84,7 @@ export function requireSameShape(what: string, tensor: tf.Tensor, ids: tf.Tensor
   }
 }
 
-export function countMask(mask: tf.Tensor2D, ids: tf.Tensor2D): number {
+export function countMask(mask: tf.Tensor, ids: tf.Tensor2D): number {
   requireSameShape('mask', mask, ids);
   let count = 0;
   for (const value of mask.dataSync()) {

@@ -290,6 +290,20 @@ describe.each(backends)('Llama on %s', (backend) => {
         ),
       ).toThrow(TokenInputError);
       expect(() => model.hidden(tf.tensor2d([[1, 2]]))).toThrow(/expected int32/);
+      const flat = tf.tensor1d([1, 2, 3], 'int32');
+      expect(() => model.logits(flat)).toThrow('ids: got int32 [3], expected int32 [batch, tokens]');
+      expect(() => model.loss(flat, ids)).toThrow('inputs: got int32 [3]');
+      expect(() => model.loss(ids, flat)).toThrow('targets: got int32 [3]');
+      expect(() => model.loss(ids, ids, flat)).toThrow(
+        'mask: got shape [3], expected that of the ids, [1,3]',
+      );
+      for (const option of ['positions', 'segmentIds'] as const) {
+        expect(() => model.hidden(ids, { [option]: flat })).toThrow(`${option}: got shape [3]`);
+      }
+      expect(() => model.hidden(ids, { segmentIds: ids, prefixIds: flat })).toThrow(
+        'prefixIds: got shape [3]',
+      );
+      expect(() => model.logProbabilities(flat, flat)).toThrow('scoreTokens: x has the wrong shape');
       expect(() => model.loss(ids, tokens([[1, 2, 99]]))).toThrow(/targets: id 99/);
       expect(() => model.loss(ids, tokens([[1, 2]]))).toThrow(/targets: got shape \[1,2\]/);
       expect(() => model.loss(ids, ids, tf.tensor2d([[1, 0.5, 0]]))).toThrow(/mask: got 0.5/);

@@ -36,6 +36,7 @@ import {
   requireIds,
   requireParameters,
   requireSameShape,
+  requireTokens,
 } from './input-checks.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import type { LoraAdapter } from './lora.ts';
@@ -46,14 +47,14 @@ import { correctLogits, replaceRows, type TokenRows, tiedCrossEntropy, withToken
 /** What a forward pass may be told besides the ids. */
 export interface ForwardOptions {
   /** int32 `[B, T]`, each token's position; by default 0, 1, 2, … after what the cache holds. */
-  positions?: tf.Tensor2D;
+  positions?: tf.Tensor;
   /** int32 `[B, T]`; a token sees only tokens of its own segment. Give `positions` too where they restart. */
-  segmentIds?: tf.Tensor2D;
+  segmentIds?: tf.Tensor;
   /**
    * int32 `[B, T]`, with `segmentIds`: a token also sees the tokens of this segment, which stand before it in the
    * row, so that many continuations share one prefix. Its own segment's id where it has none.
    */
-  prefixIds?: tf.Tensor2D;
+  prefixIds?: tf.Tensor;
   /**
    * Read from and added to, one for each row (one alone for a single row); not together with `segmentIds`, and not
    * differentiable.
@@ -145,10 +146,12 @@ export class Llama {
    * @returns float32 `[B, T, E]`
    * @throws TokenInputError for an id outside the vocabulary, ContextLengthError for a position beyond the context
    */
-  hidden(ids_BT: tf.Tensor2D, options: ForwardOptions = {}): tf.Tensor3D {
+  hidden(ids_BT: tf.Tensor, options: ForwardOptions = {}): tf.Tensor3D {
     const { segmentIds, prefixIds } = options;
     const { num_hidden_layers: numLayers, rms_norm_eps: epsilon } = this.config;
     requireIds('ids', ids_BT, this.config.vocab_size);
+    if (segmentIds) requireSameShape('segmentIds', segmentIds, ids_BT);
+    if (prefixIds) requireSameShape('prefixIds', prefixIds, ids_BT);
     const caches = requireCaches(ids_BT, options);
     const adapter = this.#unmerged();
     requireDropout(adapter, options);
@@ -187,13 +190,13 @@ export class Llama {
    *
    * @param targets_N int32 `[N]`
    */
-  logProbabilities(hidden_NE: tf.Tensor2D, targets_N: tf.Tensor1D): TokenScores {
+  logProbabilities(hidden_NE: tf.Tensor, targets_N: tf.Tensor): TokenScores {
     const [head, rows] = [this.#head(), this.#headRows()];
     return tf.tidy(() => ({ ...scoreTokens(hidden_NE, rows ? replaceRows(head, rows) : head, targets_N) }));
   }
 
   /** Logits `[B, T, V]` of ids `[B, T]`; in training use `loss`, which never holds them. */
-  logits(ids_BT: tf.Tensor2D, options: ForwardOptions = {}): tf.Tensor3D {
+  logits(ids_BT: tf.Tensor, options: ForwardOptions = {}): tf.Tensor3D {
     return tf.tidy(() => this.unembed(this.hidden(ids_BT, options)) as tf.Tensor3D);
   }
 
@@ -207,11 +210,12 @@ export class Llama {
    * @param mask_BT `[B, T]` of 1 where the loss counts and 0 elsewhere; everywhere by default
    */
   loss(
-    inputs_BT: tf.Tensor2D,
-    targets_BT: tf.Tensor2D,
-    mask_BT?: tf.Tensor2D,
+    inputs_BT: tf.Tensor,
+    targets_BT: tf.Tensor,
+    mask_BT?: tf.Tensor,
     options: ForwardOptions = {},
   ): LossSum {
+    requireTokens('inputs', inputs_BT);
     requireIds('targets', targets_BT, this.config.vocab_size);
     requireSameShape('targets', targets_BT, inputs_BT);
     const count = mask_BT ? countMask(mask_BT, inputs_BT) : targets_BT.size;

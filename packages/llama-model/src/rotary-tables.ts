@@ -61,7 +61,7 @@ export class RotaryAngles {
    */
   of(
     ids_BT: tf.Tensor2D,
-    given: tf.Tensor2D | undefined,
+    given: tf.Tensor | undefined,
     caches: readonly KeyValueCache[],
   ): [cos: tf.Tensor, sin: tf.Tensor] {
     const limit = contextLengthOf(this.#config);
@@ -115,7 +115,7 @@ export class RotaryAngles {
    */
   #dynamic(
     [B, T]: [number, number],
-    positions: tf.Tensor2D | undefined,
+    positions: tf.Tensor | undefined,
     caches: readonly KeyValueCache[],
     end: number,
   ): [cos: tf.Tensor, sin: tf.Tensor] {

@@ -11,13 +11,12 @@ export interface Outcome {
 /** Runs a command on stand-ins for a process's streams: for tests, and for programs that embed one. */
 export async function captureOutput(command: (io: CommandIo) => Promise<number>): Promise<Outcome> {
   const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
-  const stream = (name: 'stdout' | 'stderr') =>
-    ({
-      write: (text: string) => {
-        outcome[name] += text;
-        return true;
-      },
-    }) as NodeJS.WriteStream;
+  const stream = (name: 'stdout' | 'stderr') => ({
+    write: (text: string) => {
+      outcome[name] += text;
+      return true;
+    },
+  });
   outcome.code = await command({ stdout: stream('stdout'), stderr: stream('stderr') });
   return outcome;
 }

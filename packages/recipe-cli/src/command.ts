@@ -3,10 +3,20 @@ import { backendNames } from '@meap/tensor-kernels';
 import { type Command, CommanderError } from 'commander';
 import { ConfigurationError, isOutOfMemory, reasonOf } from './errors.ts';
 
+/** What a program writes to: `process.stdout`, or whatever else takes text. */
+export interface OutputStream {
+  write(text: string): boolean;
+  readonly isTTY?: boolean;
+  /** Width of the terminal, where it is one. */
+  readonly columns?: number;
+  on?(event: 'error', listener: (error: Error) => void): unknown;
+  listeners?(event: 'error'): unknown[];
+}
+
 /** Streams of a process, or stand-ins for them in a test. */
 export interface CommandIo {
-  stdout: NodeJS.WriteStream;
-  stderr: NodeJS.WriteStream;
+  stdout: OutputStream;
+  stderr: OutputStream;
 }
 
 /** Exit codes: done, failed, wrong usage or configuration; stopped by a signal is 128 + its number. */

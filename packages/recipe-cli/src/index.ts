@@ -10,6 +10,7 @@ export {
   type CommandIo,
   commandToResume,
   EXIT,
+  type OutputStream,
   overridesOf,
   type RunCommandOptions,
   runCommand,

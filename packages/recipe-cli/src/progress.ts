@@ -1,6 +1,7 @@
 /** What people see while a run goes on: bars where there is a terminal, lines now and then where there is none. */
 import type { TrainEvent } from '@meap/trainer';
 import cliProgress from 'cli-progress';
+import type { OutputStream } from './command.ts';
 import { duration, percent, plainText, short } from './format.ts';
 
 /** Where to write, and whether a person is watching. */
@@ -29,7 +30,7 @@ export class TrainingProgress {
 
   constructor(
     output: ProgressOutput,
-    stream: NodeJS.WriteStream,
+    stream: OutputStream,
     describeValidation: TrainingProgress['describeValidation'],
   ) {
     this.#output = output;
@@ -107,11 +108,11 @@ export class TrainingProgress {
 
 /** One bar at a time, stopped whenever a line has to be written and drawn again below it. */
 class Bars {
-  readonly #stream: NodeJS.WriteStream;
+  readonly #stream: OutputStream;
   #bar: cliProgress.SingleBar | undefined;
   #what = '';
 
-  constructor(stream: NodeJS.WriteStream) {
+  constructor(stream: OutputStream) {
     this.#stream = stream;
   }
 
@@ -123,7 +124,7 @@ class Bars {
       this.#bar = new cliProgress.SingleBar(
         {
           format: total === undefined ? '{what}  {text}' : '{what} {bar} {percentage} %  {text}',
-          stream: this.#stream,
+          stream: this.#stream as NodeJS.WritableStream,
           hideCursor: true,
           clearOnComplete: true,
           barsize: 20,

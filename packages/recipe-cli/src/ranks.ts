@@ -15,13 +15,12 @@ export interface QuietIo extends CommandIo {
 export function quietIo({ stderr }: CommandIo, rank = launched()?.rank ?? 0): QuietIo | undefined {
   if (rank === 0) return undefined;
   let errors = '';
-  const stream = (write: (text: string) => void) =>
-    ({
-      write: (text: string) => {
-        write(text);
-        return true;
-      },
-    }) as NodeJS.WriteStream;
+  const stream = (write: (text: string) => void) => ({
+    write: (text: string) => {
+      write(text);
+      return true;
+    },
+  });
   return {
     stdout: stream(() => {}),
     stderr: stream((text) => {

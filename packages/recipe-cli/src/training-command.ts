@@ -7,6 +7,7 @@ import {
   commandToResume,
   EXIT,
   logLine,
+  type OutputStream,
   overridesOf,
   runCommand,
   type TrainingFlags,
@@ -72,7 +73,7 @@ export interface TrainingProgram<Config, Event> {
   /** Trains until the run ends or its signal does. */
   run(config: Config, options: RunOptions<Event>): Promise<RunEnd>;
   /** Makes what shows a run to a person. */
-  progress(output: ProgressOutput, stream: NodeJS.WriteStream): Progress<Event>;
+  progress(output: ProgressOutput, stream: OutputStream): Progress<Event>;
   /** What a finished run in `out` prints. */
   summary(out: string, seconds: number): string | Promise<string>;
 }
@@ -188,6 +189,6 @@ async function train<Config, Event extends object>(
 }
 
 /** A closed pipe is no fault of the run; a failure of another kind is. */
-function goOnUnread(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error;
+function goOnUnread(error: Error): void {
+  if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
 }

@@ -29,12 +29,13 @@ export type CachedAttentionOptions = Pick<AttentionOptions, 'window' | 'scale'>;
  * @throws Error when shapes do not fit each other or a cache has no room.
  */
 export function cachedAttention(
-  q_BTHD: tf.Tensor4D,
-  k_BTGD: tf.Tensor4D,
-  v_BTGD: tf.Tensor4D,
+  q_BTHD: tf.Tensor,
+  k_BTGD: tf.Tensor,
+  v_BTGD: tf.Tensor,
   caches: readonly SequenceCache[],
   options: CachedAttentionOptions = {},
 ): tf.Tensor4D {
+  requireShape('cachedAttention', 'q', q_BTHD, [null, null, null, null]);
   const [B, T, H, D] = q_BTHD.shape;
   requireShape('cachedAttention', 'k', k_BTGD, [B, T, null, D]);
   requireShape('cachedAttention', 'v', v_BTGD, k_BTGD.shape);

@@ -18,13 +18,13 @@ export function isRecording(): boolean {
  * time.
  */
 export function customGradient(
-  inputs: tf.Tensor[],
+  inputs: readonly tf.Tensor[],
   forward: (
     inputs: tf.Tensor[],
     save: (tensors: tf.Tensor[]) => void,
   ) => { value: tf.Tensor; gradient: (dy: tf.Tensor, saved: tf.Tensor[]) => tf.Tensor | tf.Tensor[] },
 ): tf.Tensor {
-  if (!isRecording()) return tf.tidy(() => forward(inputs, () => undefined).value);
+  if (!isRecording()) return tf.tidy(() => forward([...inputs], () => undefined).value);
   const op = tf.customGrad((...args) => {
     const save = args.pop() as tf.GradSaveFunc;
     const { value, gradient } = forward(args as tf.Tensor[], save);

@@ -181,6 +181,52 @@ describe('bad input', () => {
     expect(() => tf.matMul(zeros<tf.Tensor2D>(2, 3), zeros<tf.Tensor2D>(2, 3))).toThrow();
   });
 
+  const ids = tf.zeros([2], 'int32');
+  const [row, four] = [zeros(2, 3), zeros(1, 4, 2, 8)];
+  const cache = { keys: tf.variable(zeros(9, 2, 8)), values: tf.variable(zeros(9, 2, 8)), length: 0 };
+  const feed = { norm_E: zeros(3), gate_FE: zeros(4, 3), up_FE: zeros(4, 3), down_EF: zeros(3, 4) };
+  const attend = {
+    norm_E: zeros(3),
+    q_OE: zeros(4, 3),
+    k_OE: zeros(4, 3),
+    v_OE: zeros(4, 3),
+    o_EO: zeros(3, 4),
+  };
+  const layer = { epsilon: 1e-5, cos: zeros(2, 1), sin: zeros(2, 1), headSize: 2 };
+  const wrongRanks: [string, () => unknown][] = [
+    ['attention: q', () => k.attention(row, four, four)],
+    ['attention: k', () => k.attention(four, row, four)],
+    ['attention: segmentIds', () => k.attention(four, four, four, { segmentIds: ids })],
+    ['cachedAttention: q', () => k.cachedAttention(row, four, four, [cache])],
+    ['rmsNorm: weight', () => k.rmsNorm(row, row, 1e-5)],
+    ['rotaryEmbedding: x', () => k.rotaryEmbedding(row, row, row)],
+    ['rotaryEmbedding: cos', () => k.rotaryEmbedding(four, ids, ids)],
+    ['linear: weight', () => k.linear(row, four)],
+    ['embedding: table', () => k.embedding(ids, ids)],
+    ['linearCrossEntropy: x', () => k.linearCrossEntropy(four, row, ids)],
+    ['linearCrossEntropy: weight', () => k.linearCrossEntropy(row, four, ids)],
+    ['linearCrossEntropy: targets', () => k.linearCrossEntropy(row, row, row)],
+    ['linearCrossEntropy: mask', () => k.linearCrossEntropy(row, row, ids, row)],
+    ['scoreTokens: x', () => k.scoreTokens(ids, row, ids)],
+    ['residualFeedForward: gate', () => k.residualFeedForward(row, { ...feed, gate_FE: four }, 1e-5)],
+    ['residualAttention: x', () => k.residualAttention(row, attend, layer)],
+  ];
+  it.each(wrongRanks)('%s of another rank is named', (name, call) => {
+    for (const backend of ['native', 'cpu'] as const) {
+      tf.setBackend(backend);
+      expect(call).toThrow(`${name} has the wrong shape, got [`);
+    }
+    tf.setBackend('native');
+  });
+
+  it('segment ids of another type are named', () => {
+    const [segmentIds, float] = [tf.zeros([1, 4], 'int32'), zeros(1, 4)];
+    expect(() => k.attention(four, four, four, { segmentIds: float })).toThrow('segmentIds.toInt()');
+    expect(() => k.attention(four, four, four, { segmentIds, prefixIds: float })).toThrow(
+      'prefixIds.toInt()',
+    );
+  });
+
   it.each([-1, 5])('id %i outside the vocabulary is named', (id) => {
     const ids = tf.tensor1d([0, id], 'int32');
     expect(() => k.embedding(ids, zeros(5, 3))).toThrow(`got ${id} at position 1, expected 0 to 4`);

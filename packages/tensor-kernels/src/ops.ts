@@ -34,19 +34,28 @@ export function runKernel(
   return (Array.isArray(out) ? out : [out]) as tf.Tensor[];
 }
 
-/** Checks a shape; null stands for any size. */
-export function requireShape(
+type Ranks = [tf.Rank.R0, tf.Rank.R1, tf.Rank.R2, tf.Rank.R3, tf.Rank.R4];
+
+/**
+ * Checks a shape; null stands for any size. Public functions take `tf.Tensor`, since TensorFlow.js's own ops return
+ * tensors of unknown rank, and narrow it here.
+ */
+export function requireShape<const Shape extends readonly (number | null | undefined)[]>(
   op: string,
   name: string,
   tensor: tf.Tensor,
-  expected: (number | null | undefined)[],
-): void {
+  expected: Shape,
+): asserts tensor is tf.Tensor<Ranks[Shape['length']]> {
   const fits =
     tensor.rank === expected.length && expected.every((n, i) => n == null || n === tensor.shape[i]);
   if (!fits) {
     const want = expected.map((n) => n ?? '*').join(', ');
     throw new Error(`${op}: ${name} has the wrong shape, got [${tensor.shape}], expected [${want}]`);
   }
+}
+
+function requireInt32(op: string, name: string, { dtype }: tf.Tensor): void {
+  if (dtype !== 'int32') throw new Error(`${op}: ${name} must be int32, got ${dtype}; use ${name}.toInt()`);
 }
 
 /**
@@ -63,9 +72,9 @@ export function requireShape(
  * @throws Error when shapes do not fit each other.
  */
 export function attention(
-  q_BTHD: tf.Tensor4D,
-  k_BSGD: tf.Tensor4D,
-  v_BSGD: tf.Tensor4D,
+  q_BTHD: tf.Tensor,
+  k_BSGD: tf.Tensor,
+  v_BSGD: tf.Tensor,
   options: AttentionOptions = {},
 ): tf.Tensor4D {
   requireShape('attention', 'q', q_BTHD, [null, null, null, null]);
@@ -81,11 +90,13 @@ export function attention(
   const { segmentIds, prefixIds } = options;
   if (segmentIds) {
     requireShape('attention', 'segmentIds', segmentIds, [B, T]);
+    requireInt32('attention', 'segmentIds', segmentIds);
     if (S !== T) throw new Error(`attention: segmentIds need as many keys as queries, got S=${S}, T=${T}`);
   }
   if (prefixIds) {
     if (!segmentIds) throw new Error('attention: prefixIds name segments, give segmentIds too');
     requireShape('attention', 'prefixIds', prefixIds, [B, T]);
+    requireInt32('attention', 'prefixIds', prefixIds);
   }
   if (!hasKernel('Attention')) return attentionReference(q_BTHD, k_BSGD, v_BSGD, options);
 
@@ -110,7 +121,7 @@ export function attention(
  * @param weight_C float32 `[C]`.
  * @returns float32 of x's shape.
  */
-export function rmsNorm<T extends tf.Tensor>(x: T, weight_C: tf.Tensor1D, epsilon: number): T {
+export function rmsNorm<T extends tf.Tensor>(x: T, weight_C: tf.Tensor, epsilon: number): T {
   requireShape('rmsNorm', 'weight', weight_C, [x.shape[x.rank - 1]]);
   if (!hasKernel('RmsNorm')) return rmsNormReference(x, weight_C, epsilon);
   return customGradient([x, weight_C], ([x, weight], save) => {
@@ -131,7 +142,8 @@ export function rmsNorm<T extends tf.Tensor>(x: T, weight_C: tf.Tensor1D, epsilo
  * @param sin of cos's shape.
  * @returns float32 `[B, T, H, D]`.
  */
-export function rotaryEmbedding(x_BTHD: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
+export function rotaryEmbedding(x_BTHD: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
+  requireShape('rotaryEmbedding', 'x', x_BTHD, [null, null, null, null]);
   const [B, T, , D] = x_BTHD.shape;
   requireShape('rotaryEmbedding', 'cos', cos, cos.rank === 3 ? [B, T, D / 2] : [T, D / 2]);
   requireShape('rotaryEmbedding', 'sin', sin, cos.shape);
@@ -172,7 +184,7 @@ export function swiGlu<T extends tf.Tensor>(gate: T, up: T): T {
  * @param weight_OI float32 `[O, I]`.
  * @returns float32 `[..., O]`.
  */
-export function linear(x: tf.Tensor, weight_OI: tf.Tensor2D): tf.Tensor {
+export function linear(x: tf.Tensor, weight_OI: tf.Tensor): tf.Tensor {
   requireShape('linear', 'weight', weight_OI, [null, x.shape[x.rank - 1]]);
   if (!hasKernel('Product')) return linearReference(x, weight_OI);
   return customGradient([x, weight_OI], ([x, weight], save) => {
@@ -206,8 +218,9 @@ export function product(a: tf.Tensor, b: tf.Tensor, options: ProductOptions = {}
  * @returns float32 `[...ids.shape, C]`.
  * @throws Error naming the first id outside the table.
  */
-export function embedding(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
-  if (ids.dtype !== 'int32') throw new Error(`embedding: ids must be int32, got ${ids.dtype}`);
+export function embedding(ids: tf.Tensor, table_VC: tf.Tensor): tf.Tensor {
+  requireShape('embedding', 'table', table_VC, [null, null]);
+  requireInt32('embedding', 'ids', ids);
   if (!hasKernel('Embedding')) return embeddingReference(ids, table_VC);
   const numRows = table_VC.shape[0];
   return customGradient([table_VC], ([table], save) => {
@@ -238,10 +251,10 @@ export interface LinearCrossEntropyOptions {
  * @returns float32 scalar, a sum: divide by your token count.
  */
 export function linearCrossEntropy(
-  x_NC: tf.Tensor2D,
-  weight_VC: tf.Tensor2D,
-  targets_N: tf.Tensor1D,
-  mask_N?: tf.Tensor1D,
+  x_NC: tf.Tensor,
+  weight_VC: tf.Tensor,
+  targets_N: tf.Tensor,
+  mask_N?: tf.Tensor,
   { frozenWeight = false }: LinearCrossEntropyOptions = {},
 ): tf.Scalar {
   requireHead('linearCrossEntropy', x_NC, weight_VC, targets_N);
@@ -285,7 +298,7 @@ export interface TokenScores {
  * @param weight_VC float32 `[V, C]`.
  * @param targets_N int32 `[N]`, each in [0, V).
  */
-export function scoreTokens(x_NC: tf.Tensor2D, weight_VC: tf.Tensor2D, targets_N: tf.Tensor1D): TokenScores {
+export function scoreTokens(x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf.Tensor): TokenScores {
   requireHead('scoreTokens', x_NC, weight_VC, targets_N);
   if (!hasKernel('ScoreTokens')) return scoreTokensReference(x_NC, weight_VC, targets_N);
   const inputs = { x: x_NC, weight: weight_VC, targets: targets_N };
@@ -299,5 +312,5 @@ function requireHead(op: string, x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_
   requireShape(op, 'x', x_NC, [null, null]);
   requireShape(op, 'weight', weight_VC, [null, x_NC.shape[1]]);
   requireShape(op, 'targets', targets_N, [x_NC.shape[0]]);
-  if (targets_N.dtype !== 'int32') throw new Error(`${op}: targets must be int32, got ${targets_N.dtype}`);
+  requireInt32(op, 'targets', targets_N);
 }

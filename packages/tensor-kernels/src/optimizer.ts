@@ -64,7 +64,7 @@ export function adamW(options: AdamWOptions): void {
 /** What {@link gradientScale} needs to know. */
 export interface GradientScaleOptions {
   /** A step's losses, then sums of squares of its gradients. */
-  values: tf.Tensor1D;
+  values: tf.Tensor;
   numLosses: number;
   /** Targets that losses and gradients are sums over. */
   numTargets: number;
@@ -97,7 +97,7 @@ export function gradientScale(options: GradientScaleOptions): tf.Tensor {
  *
  * @returns float32 `[tensors, parts]`; on `native` a row is a float64 as the sum of two float32.
  */
-export function sumsOfSquares(tensors: tf.Tensor[]): tf.Tensor2D {
+export function sumsOfSquares(tensors: readonly tf.Tensor[]): tf.Tensor2D {
   if (hasKernel('SumsOfSquares')) {
     const inputs = Object.fromEntries(tensors.map((tensor, i) => [`x${i}`, tensor]));
     return runKernel('SumsOfSquares', inputs)[0] as tf.Tensor2D;
@@ -111,7 +111,7 @@ export function sumsOfSquares(tensors: tf.Tensor[]): tf.Tensor2D {
  * Summed over fixed chunks (in float64 on `native`), so the value does not depend on the number of threads. Waits for
  * the device, once for all tensors.
  */
-export async function globalNorm(tensors: tf.Tensor[]): Promise<number> {
+export async function globalNorm(tensors: readonly tf.Tensor[]): Promise<number> {
   if (tensors.length === 0) return 0;
   const sums = sumsOfSquares(tensors);
   const values = (await sums.data()) as Float32Array;

@@ -58,14 +58,14 @@ export function storeAsBfloat16(weight: tf.Variable): void {
  * @param bits as many as the shape has elements; copied
  * @throws BackendError on another backend than `native`; Error where bits and shape do not fit
  */
-export function bfloat16Variable(bits: Uint16Array, shape: number[]): tf.Variable {
+export function bfloat16Variable(bits: Uint16Array, shape: readonly number[]): tf.Variable {
   const backend = requireNative('bfloat16Variable');
-  if (bits.length !== tf.util.sizeFromShape(shape)) {
+  if (bits.length !== tf.util.sizeFromShape([...shape])) {
     throw new Error(
       `bfloat16Variable: got ${bits.length} numbers, expected as many as the shape [${shape}] has`,
     );
   }
-  const { info, values } = backend.allocateHalves(shape);
+  const { info, values } = backend.allocateHalves([...shape]);
   values.set(bits);
   const initial = tf.engine().makeTensorFromTensorInfo(info);
   const weight = tf.variable(initial);

@@ -20,12 +20,12 @@ export type Keep = (compute: () => tf.Tensor[]) => tf.Tensor[];
  */
 export function recompute<T extends tf.Tensor>(
   f: (inputs: tf.Tensor[], constants: tf.Tensor[], keep: Keep) => T,
-  inputs: tf.Tensor[],
-  constants: tf.Tensor[] = [],
+  inputs: readonly tf.Tensor[],
+  constants: readonly tf.Tensor[] = [],
 ): T {
   return customGradient(inputs, (tensors, save) => {
     const kept: tf.Tensor[][] = [];
-    const value = f(tensors, constants, (compute) => {
+    const value = f(tensors, [...constants], (compute) => {
       const results = compute();
       kept.push(results.map((tensor) => tf.keep(tensor.clone())));
       return results;
@@ -56,19 +56,25 @@ export function recompute<T extends tf.Tensor>(
 /** What {@link recomputeInPieces} cuts up and what it hands to every piece whole. */
 export interface PiecewiseInputs {
   /** float32 `[B, T, …]` that gradients flow to. */
-  rows: tf.Tensor[];
+  rows: readonly tf.Tensor[];
   /** Tensors without gradient that go with the tokens: `[T, C]` or `[B, T, C]`. */
-  tables?: tf.Tensor[];
+  tables?: readonly tf.Tensor[];
   /** Weights that gradients flow to. */
-  weights: tf.Tensor[];
+  weights: readonly tf.Tensor[];
   /** Tensors without gradient. */
-  constants?: tf.Tensor[];
+  constants?: readonly tf.Tensor[];
   /** Tokens of a piece. */
   length: number;
 }
 
 /** A piece of {@link PiecewiseInputs}, from token `start` of its rows on. */
-export type Piece = Required<Omit<PiecewiseInputs, 'length'>> & { start: number };
+export interface Piece {
+  rows: tf.Tensor[];
+  tables: tf.Tensor[];
+  weights: tf.Tensor[];
+  constants: tf.Tensor[];
+  start: number;
+}
 
 /**
  * Runs `f`, which looks at one token at a time, on pieces of long rows, forward and again in the backward pass, so that
@@ -102,7 +108,7 @@ export function recomputeInPieces(f: (piece: Piece) => tf.Tensor, inputs: Piecew
       starts.map((start) =>
         tf.tidy(() => {
           const cutRows = learning.slice(0, rows.length).map((row) => cut(row, 1, start, length));
-          return piece(start, [cutRows, learning.slice(rows.length)], tables, constants);
+          return piece(start, [cutRows, learning.slice(rows.length)], [...tables], [...constants]);
         }),
       ),
     );

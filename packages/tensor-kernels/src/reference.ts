@@ -13,12 +13,12 @@ import type { Keep } from './recompute.ts';
 /** Options of {@link attention}. */
 export interface AttentionOptions {
   /** int32 `[B, T]`; a query sees only keys of its own segment. Needs as many keys as queries. */
-  segmentIds?: tf.Tensor2D;
+  segmentIds?: tf.Tensor | undefined;
   /**
    * int32 `[B, T]`, with `segmentIds`: a query also sees the keys of this segment, so that one prefix in the row
    * serves many continuations. Its own segment's id where it has none.
    */
-  prefixIds?: tf.Tensor2D;
+  prefixIds?: tf.Tensor | undefined;
   /** A query sees at most this many latest keys, itself included. Unlimited by default. */
   window?: number;
   /** Factor on the scores; 1 / √D by default. */
@@ -42,7 +42,7 @@ export function visibleKeys_BTS(
   visible = visible.expandDims(0);
   if (segmentIds) {
     const key_B1T = segmentIds.expandDims(1);
-    const sees = (ids: tf.Tensor2D) => tf.equal(ids.slice([0, numKeys - numQueries]).expandDims(2), key_B1T);
+    const sees = (ids: tf.Tensor) => tf.equal(ids.slice([0, numKeys - numQueries]).expandDims(2), key_B1T);
     const both = prefixIds ? tf.logicalOr(sees(segmentIds), sees(prefixIds)) : sees(segmentIds);
     visible = tf.logicalAnd(visible, both);
   }
@@ -50,17 +50,17 @@ export function visibleKeys_BTS(
 }
 
 export function attentionReference(
-  q_BTHD: tf.Tensor4D,
-  k_BSGD: tf.Tensor4D,
-  v_BSGD: tf.Tensor4D,
+  q_BTHD: tf.Tensor,
+  k_BSGD: tf.Tensor,
+  v_BSGD: tf.Tensor,
   options: AttentionOptions = {},
 ): tf.Tensor4D {
   return tf.tidy(() => {
-    const [B, T, H, D] = q_BTHD.shape;
-    const [, S, G] = k_BSGD.shape;
+    const [B, T, H, D] = (q_BTHD as tf.Tensor4D).shape;
+    const [, S, G] = (k_BSGD as tf.Tensor4D).shape;
     const scale = options.scale ?? 1 / Math.sqrt(D);
     // Keys flattened to rank 4: TensorFlow.js has no gradient for a tile of rank 5.
-    const heads = (x: tf.Tensor4D) =>
+    const heads = (x: tf.Tensor) =>
       tf
         .transpose(x, [0, 2, 1, 3])
         .reshape([B, G, 1, S * D])
@@ -76,15 +76,15 @@ export function attentionReference(
   });
 }
 
-export function rmsNormReference<T extends tf.Tensor>(x: T, weight_C: tf.Tensor1D, epsilon: number): T {
+export function rmsNormReference<T extends tf.Tensor>(x: T, weight_C: tf.Tensor, epsilon: number): T {
   return tf.tidy(() =>
     tf.mul(tf.mul(x, tf.rsqrt(tf.mean(tf.square(x), -1, true).add(epsilon))), weight_C),
   ) as T;
 }
 
-export function rotaryEmbeddingReference(x_BTHD: tf.Tensor4D, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
+export function rotaryEmbeddingReference(x_BTHD: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor): tf.Tensor4D {
   return tf.tidy(() => {
-    const D = x_BTHD.shape[3];
+    const D = x_BTHD.shape[3]!;
     const a = tf.slice(x_BTHD, [0, 0, 0, 0], [-1, -1, -1, D / 2]);
     const b = tf.slice(x_BTHD, [0, 0, 0, D / 2], [-1, -1, -1, D / 2]);
     const c = cos.expandDims(-2);
@@ -97,23 +97,24 @@ export function swiGluReference<T extends tf.Tensor>(gate: T, up: T): T {
   return tf.tidy(() => tf.mul(tf.mul(gate, tf.sigmoid(gate)), up)) as T;
 }
 
-export function linearReference(x: tf.Tensor, weight_OI: tf.Tensor2D): tf.Tensor {
-  const [O, I] = weight_OI.shape;
+export function linearReference(x: tf.Tensor, weight_OI: tf.Tensor): tf.Tensor {
+  const [O, I] = (weight_OI as tf.Tensor2D).shape;
   return tf.matMul(x.reshape([-1, I]), weight_OI, false, true).reshape([...x.shape.slice(0, -1), O]);
 }
 
 /** Gradients come from a scatter, since plain `gather`'s need a kernel that tfjs-wasm lacks. */
-export function embeddingReference(ids: tf.Tensor, table_VC: tf.Tensor2D): tf.Tensor {
+export function embeddingReference(ids: tf.Tensor, table_VC: tf.Tensor): tf.Tensor {
   return customGradient([table_VC], ([table], save) => {
     save([ids]);
     return {
-      value: tf.gather(table, ids.as1D()).reshape([...ids.shape, table_VC.shape[1]]),
-      gradient: (dy, [ids]) => tf.scatterND(ids.reshape([-1, 1]), dy.reshape([ids.size, -1]), table_VC.shape),
+      value: tf.gather(table, ids.as1D()).reshape([...ids.shape, table_VC.shape[1]!]),
+      gradient: (dy, [ids]) =>
+        tf.scatterND(ids.reshape([-1, 1]), dy.reshape([ids.size, -1]), table_VC.shape as number[]),
     };
   });
 }
 
-function tokenLosses(x_NC: tf.Tensor2D, weight_VC: tf.Tensor2D, targets_N: tf.Tensor1D): tf.Tensor1D {
+function tokenLosses(x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf.Tensor): tf.Tensor1D {
   return tf.tidy(() => {
     const logits_NV = tf.matMul(x_NC, weight_VC, false, true);
     // A shift of all logits cancels, so it needs no gradient.
@@ -122,16 +123,16 @@ function tokenLosses(x_NC: tf.Tensor2D, weight_VC: tf.Tensor2D, targets_N: tf.Te
       gradient: () => tf.zeros(logits.shape),
     }));
     const logSum_N = tf.log(tf.sum(tf.exp(tf.sub(logits_NV, peak_N1)), -1)).add(peak_N1.squeeze([-1]));
-    const target_N = tf.sum(tf.mul(logits_NV, tf.oneHot(targets_N, weight_VC.shape[0])), -1);
+    const target_N = tf.sum(tf.mul(logits_NV, tf.oneHot(targets_N, weight_VC.shape[0]!)), -1);
     return tf.sub(logSum_N, target_N) as tf.Tensor1D;
   });
 }
 
 export function linearCrossEntropyReference(
-  x_NC: tf.Tensor2D,
-  weight_VC: tf.Tensor2D,
-  targets_N: tf.Tensor1D,
-  mask_N?: tf.Tensor1D,
+  x_NC: tf.Tensor,
+  weight_VC: tf.Tensor,
+  targets_N: tf.Tensor,
+  mask_N?: tf.Tensor,
 ): tf.Scalar {
   return tf.tidy(() => {
     const losses_N = tokenLosses(x_NC, weight_VC, targets_N);
@@ -140,9 +141,9 @@ export function linearCrossEntropyReference(
 }
 
 export function scoreTokensReference(
-  x_NC: tf.Tensor2D,
-  weight_VC: tf.Tensor2D,
-  targets_N: tf.Tensor1D,
+  x_NC: tf.Tensor,
+  weight_VC: tf.Tensor,
+  targets_N: tf.Tensor,
 ): { logProbabilities: tf.Tensor1D; greedyIds: tf.Tensor1D } {
   return tf.tidy(() => ({
     logProbabilities: tf.neg(tokenLosses(x_NC, weight_VC, targets_N)) as tf.Tensor1D,

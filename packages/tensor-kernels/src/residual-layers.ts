@@ -23,21 +23,21 @@ import type { AttentionOptions } from './reference.ts';
 
 /** Weights of {@link residualFeedForward}. */
 export interface FeedForwardWeights {
-  norm_E: tf.Tensor1D;
-  gate_FE: tf.Tensor2D;
-  up_FE: tf.Tensor2D;
-  down_EF: tf.Tensor2D;
+  norm_E: tf.Tensor;
+  gate_FE: tf.Tensor;
+  up_FE: tf.Tensor;
+  down_EF: tf.Tensor;
 }
 
 /** Weights of {@link residualAttention}. */
 export interface AttentionWeights {
-  norm_E: tf.Tensor1D;
-  q_OE: tf.Tensor2D;
-  k_OE: tf.Tensor2D;
-  v_OE: tf.Tensor2D;
-  o_EO: tf.Tensor2D;
+  norm_E: tf.Tensor;
+  q_OE: tf.Tensor;
+  k_OE: tf.Tensor;
+  v_OE: tf.Tensor;
+  o_EO: tf.Tensor;
   /** Added to the projections of its names, if there are any. */
-  biases?: Record<'q' | 'k' | 'v', tf.Tensor1D>;
+  biases?: Record<'q' | 'k' | 'v', tf.Tensor>;
 }
 
 /** What {@link residualAttention} needs besides tensors that learn. */
@@ -114,12 +114,13 @@ export function residualFeedForward<T extends tf.Tensor>(
  * @returns float32 `[B, T, E]`.
  */
 export function residualAttention(
-  x_BTE: tf.Tensor3D,
+  x_BTE: tf.Tensor,
   weights: AttentionWeights,
   options: ResidualAttentionOptions,
 ): tf.Tensor3D {
   const { norm_E, q_OE, k_OE, v_OE, o_EO, biases } = weights;
   const { epsilon, cos, sin, headSize: D, ...attentionOptions } = options;
+  requireShape('residualAttention', 'x', x_BTE, [null, null, null]);
   const [B, T, E] = x_BTE.shape;
   requireShape('residualAttention', 'norm', norm_E, [E]);
   requireShape('residualAttention', 'q', q_OE, [null, E]);

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
-import type { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { type EncodedBatch, type EncodeSettings, encodeDocuments } from './encode.ts';
-import { nativeTokenizer } from './tokenizer.ts';
+import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts';
 
 /** A batch for a worker process, which reads the tokenizer from disk with its first one. */
 export interface EncodeTask {

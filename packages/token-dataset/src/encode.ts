@@ -1,4 +1,4 @@
-import type { Tokenizer as NativeTokenizer } from 'tokenizers';
+import type { NativeTokenizer } from './native-tokenizer.ts';
 import type { TokenArray } from './shard.ts';
 
 /** What turns texts into the tokens of a stream; plain data, so that it can go to another process. */

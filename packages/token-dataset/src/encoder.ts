@@ -4,7 +4,7 @@ import { Tinypool } from 'tinypool';
 import { type EncodedBatch, type EncodeSettings, encodeDocuments } from './encode.ts';
 import type { EncodeTask } from './encode-worker.ts';
 import { DatasetError, reasonOf } from './errors.ts';
-import { nativeTokenizer } from './tokenizer.ts';
+import { nativeTokenizer } from './native-tokenizer.ts';
 
 /** Encodes batches of texts, several at a time. */
 export interface Encoder {

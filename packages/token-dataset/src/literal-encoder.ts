@@ -1,5 +1,6 @@
 import { reasonOf, TokenizerError } from './errors.ts';
-import { nativeTokenizer, type Tokenizer } from './tokenizer.ts';
+import { nativeTokenizer } from './native-tokenizer.ts';
+import type { Tokenizer } from './tokenizer.ts';
 
 /** A special token as `tokenizer.json` describes it. */
 export interface SpecialToken {

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { makeDirectory } from '@meap/safetensors';
-import { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { reasonOf, TokenizerError } from './errors.ts';
+import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts';
 import {
   type AddedToken,
   readSideFiles,
@@ -138,19 +138,6 @@ export class Tokenizer {
     }
     return id;
   }
-}
-
-/** Parses a `tokenizer.json`, with truncation and padding off: training text is never cut by its tokenizer. */
-export function nativeTokenizer(json: string, where: string): NativeTokenizer {
-  let native: NativeTokenizer;
-  try {
-    native = NativeTokenizer.fromString(json);
-  } catch (error) {
-    throw new TokenizerError(`${where} is not a tokenizer.json: ${reasonOf(error)}`);
-  }
-  native.disableTruncation();
-  native.disablePadding();
-  return native;
 }
 
 /**

@@ -8,6 +8,7 @@ import { backward } from './backward.ts';
 import { TrainerError } from './errors.ts';
 import { GradientExchange, planBuckets } from './gradient-buckets.ts';
 import { addTo, gatherSums, noTargets, readSums, type StepSums } from './gradients.ts';
+import { requireLossSum } from './loss-sum.ts';
 import type { RankGroup } from './rank-group.ts';
 import { broadcastTensors } from './rank-tensors.ts';
 import { heldWhole, type StepOptions, type StepReading, type TrainingStep } from './training-step.ts';
@@ -103,7 +104,9 @@ async function accumulateAcross<Batch>(
       // Stage 2 never holds more than its own parts of the sum; otherwise what is sent is the sum of all micro-batches.
       if (zeroStage === 2 || first + size >= microBatches) exchange = newExchange();
       const computeLoss = () => {
-        const { sum, count, tokens = count } = loss(batch, position);
+        const result = loss(batch, position);
+        const sum = requireLossSum('loss', result);
+        const { count, tokens = count } = result;
         own.count += count;
         own.tokens += tokens;
         return lossScale === 1 ? sum : sum.mul<tf.Scalar>(lossScale);

@@ -2,6 +2,7 @@ import { sumsOfSquares } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { backward } from './backward.ts';
 import { TrainerError } from './errors.ts';
+import { requireLossSum } from './loss-sum.ts';
 import type { BatchSource, Loss, Parameters } from './types.ts';
 
 /** Gradients and counts of one optimizer step, summed over its micro-batches. */
@@ -57,7 +58,9 @@ export async function accumulateGradients<Batch>(
       const position = { step, microBatch };
       const batch = await batches.next(position);
       const computeLoss = () => {
-        const { sum, count, tokens = count } = loss(batch, position);
+        const result = loss(batch, position);
+        const sum = requireLossSum('loss', result);
+        const { count, tokens = count } = result;
         sums.count += count;
         sums.tokens += tokens;
         return lossScale === 1 ? sum : sum.mul<tf.Scalar>(lossScale);

@@ -33,7 +33,7 @@ export interface BatchSource<Batch> {
 /** What a loss returns: a sum and its token count, so that unequal micro-batches weigh by their tokens. */
 export interface LossSum {
   /** Sum of the negative log-likelihoods (nats) over the counted targets, a scalar on the tape. */
-  sum: tf.Scalar;
+  sum: tf.Tensor;
   /** How many targets `sum` covers. */
   count: number;
   /** Tokens the model processed, for throughput and the `tokens` counter; `count` unless given. */

@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs';
+import { requireLossSum } from './loss-sum.ts';
 import { RankGroup } from './rank-group.ts';
 import type { ValidationLoss, ValidationMetrics } from './types.ts';
 
@@ -80,7 +81,8 @@ async function scoreBatches<Batch>(
       bytes += loss.bytes;
       const named = Object.entries(loss.parts ?? {});
       for (const [name, { count }] of named) counts.set(name, count);
-      return [loss.sum, ...named.map(([, { sum }]) => sum)];
+      const parts = named.map(([name, part]) => requireLossSum(`validation loss, part ${name}`, part));
+      return [requireLossSum('validation loss', loss), ...parts];
     });
     const [nats, ...partNats] = await Promise.all(sums.map(async (sum) => (await sum.data())[0]));
     tf.dispose(sums);
