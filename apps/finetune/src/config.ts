@@ -116,7 +116,7 @@ const train = z.strictObject({
   learning_rate: positive(
     'Highest learning rate; default: 2e-5, or min_learning_rate where that is higher.',
   ).optional(),
-  min_learning_rate: nonNegative('Learning rate at the end of the cosine.').default(0),
+  min_learning_rate: nonNegative('Learning rate that cosine and linear fall to; default: 0.').optional(),
   ...optimizerKeys({ warmupOf: 'the steps', weightDecay: 0.01, decayed: 'trained parameters' }),
 });
 

@@ -2,8 +2,10 @@ import { contextLengthOf, readLlamaConfig } from '@meap/llama-model';
 import {
   checkBatchKeys,
   checkKeepBest,
+  checkScheduleKeys,
   fillBatchKeys,
   fillIntervals,
+  lowestRate,
   parseConfig,
   type RecipeRules,
   Refusals,
@@ -60,6 +62,7 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
   const train = {
     ...config.train,
     ...fillBatchKeys(config.train, { global_batch_size: 512, learning_rate: 2e-5 }),
+    min_learning_rate: lowestRate(config.train, 0),
     max_length: config.train.max_length ?? Math.min(4096, contextOf(model.path)),
   };
   const refusals = new Refusals();
@@ -72,6 +75,7 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
     refusals.add('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
   }
   checkBatchKeys(train, refusals);
+  checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
   if (masking.loss === 'masked-only' && masking.ratio === 0) {
     refusals.add('masking.loss', masking.loss, 'union with ratio 0, since nothing is masked');

@@ -1,9 +1,9 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import type { Llama } from '@meap/llama-model';
-import { batchPlan, warmupSteps } from '@meap/recipe-cli';
+import { batchPlan, configuredSchedule } from '@meap/recipe-cli';
 import type { SftBatch } from '@meap/sft-duplication';
-import { adamWOptimizer, type TrainOptions, warmupCosine } from '@meap/trainer';
+import { adamWOptimizer, type TrainOptions } from '@meap/trainer';
 import { answer } from './answers.ts';
 import type { Conversation } from './formats.ts';
 import { loadTrained, type ModelParts, saveTrained } from './model.ts';
@@ -38,7 +38,7 @@ export async function trainingParts(
   data: PreparedData,
 ): Promise<Parts> {
   const { train, masking, validation, checkpoint, samples, seed } = config;
-  const { microBatchSize, microBatches, scheduledMicroBatches } = batchPlan(train);
+  const { microBatchSize, microBatches } = batchPlan(train);
   const steps = stepsOf(config, data.train.samples.length);
   const savedWith = { ...parts, baseModel: config.model.path };
   const held = await validationBatches(config, parts, data);
@@ -60,13 +60,7 @@ export async function trainingParts(
       epsilon: train.adam_epsilon,
       weightDecay: train.weight_decay,
     }),
-    schedule: warmupCosine({
-      peak: train.learning_rate,
-      minimum: train.min_learning_rate,
-      warmupSteps: warmupSteps(train.warmup_ratio, steps),
-      totalSteps: steps,
-      microBatches: scheduledMicroBatches,
-    }),
+    schedule: configuredSchedule(train, steps),
     steps,
     microBatches,
     clipNorm: train.max_grad_norm,

@@ -11,7 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLlama, parseConfig, presets, saveLlama } from '@meap/llama-model';
 import { setBackend } from '@meap/tensor-kernels';
-import { adamWOptimizer, constantRate, train } from '@meap/trainer';
+import { adamWOptimizer, train, warmupConstant } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 
 const EVERY = 10;
@@ -42,7 +42,7 @@ async function timesOf(background) {
       return model.loss(inputs, targets);
     },
     optimizer: adamWOptimizer(),
-    schedule: constantRate(1e-5),
+    schedule: warmupConstant({ peak: 1e-5, warmupSteps: 0 }),
     steps,
     clipNorm: 1,
     checkpoint: {

@@ -62,7 +62,10 @@ describe('resolveConfig', () => {
       { ...tinyRecipe, trian: {} },
       /^trian: unknown key; did you mean train\?; allowed here: extends, seed, /,
     ],
-    [change('train', { lr: 1 }), /^train\.lr: unknown key; allowed here: max_steps, /],
+    [
+      change('train', { lr: 1 }),
+      /^train\.lr: unknown key; write train\.learning_rate: 1; allowed here: max_steps, /,
+    ],
     [change('train', { steps: 1 }), /^train\.steps: unknown key; did you mean max_steps\?/],
     [
       change('train', { learning_rate: 'fast' }),

@@ -22,6 +22,7 @@ import {
   text,
   texts,
   validationEvery,
+  zeroToOne,
 } from '@meap/recipe-cli';
 import { FILE_FORMATS } from '@meap/token-dataset';
 import { z } from 'zod';
@@ -82,12 +83,7 @@ const longDocuments = z.strictObject({
   min_tokens: count('Estimated tokens, characters / 3.68, from which on a document is always kept.').default(
     4096,
   ),
-  keep_shorter: z
-    .number('a number from 0 to 1')
-    .min(0, 'a number from 0 to 1')
-    .max(1, 'a number from 0 to 1')
-    .describe('Probability with which a shorter one is kept.')
-    .default(0.1),
+  keep_shorter: zeroToOne('Probability with which a shorter one is kept.').default(0.1),
 });
 
 const data = z.strictObject({
@@ -165,7 +161,7 @@ const train = z.strictObject({
     'Highest learning rate; default: 4e-4, or min_learning_rate where that is higher.',
   ).optional(),
   min_learning_rate: nonNegative(
-    'Learning rate at the end of the cosine; default: a tenth of learning_rate.',
+    'Learning rate that cosine and linear fall to; default: a tenth of learning_rate.',
   ).optional(),
   ...optimizerKeys({ warmupOf: 'max_steps', weightDecay: 0.05, decayed: 'parameters' }),
 });

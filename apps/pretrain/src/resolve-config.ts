@@ -12,8 +12,10 @@ import {
 import {
   checkBatchKeys,
   checkKeepBest,
+  checkScheduleKeys,
   fillBatchKeys,
   fillIntervals,
+  lowestRate,
   parseConfig,
   Refusals,
 } from '@meap/recipe-cli';
@@ -45,7 +47,6 @@ export interface PretrainConfig
     global_batch_size: number;
     sequence_length: number;
     learning_rate: number;
-    min_learning_rate: number;
   };
   validation: Parsed['validation'] & { every: number };
   checkpoint: Parsed['checkpoint'] & { every: number };
@@ -69,11 +70,12 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   const validation = { ...config.validation, every: intervals.validation };
   const checkpoint = { ...config.checkpoint, every: intervals.checkpoint };
   const rates = fillBatchKeys(config.train, { global_batch_size: 256, learning_rate: 4e-4 });
-  const { min_learning_rate = rates.learning_rate / 10 } = config.train;
+  const min_learning_rate = lowestRate(config.train, rates.learning_rate / 10);
   const settled = contextSettledBy(config);
   const { sequence_length = Math.min(4096, settled ?? Number.POSITIVE_INFINITY) } = config.train;
   const train = { ...config.train, ...rates, min_learning_rate, sequence_length };
   checkBatchKeys(train, refusals);
+  checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
   const model = from === undefined ? resolveModel(ownShape, sequence_length, refuse) : { from };
   const context = model.from === undefined ? model.max_position_embeddings : (settled ?? sequence_length);

@@ -8,15 +8,9 @@ import {
   readGenerationConfig,
   saveLlama,
 } from '@meap/llama-model';
-import { batchPlan, ConfigurationError, warmupSteps } from '@meap/recipe-cli';
+import { batchPlan, ConfigurationError, configuredSchedule } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
-import {
-  adamWOptimizer,
-  type SampleRows,
-  type Schedule,
-  type TrainOptions,
-  warmupCosine,
-} from '@meap/trainer';
+import { adamWOptimizer, type SampleRows, type TrainOptions } from '@meap/trainer';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
 import type { PreparedData } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
@@ -52,7 +46,7 @@ export async function trainingParts(
       epsilon: train.adam_epsilon,
       weightDecay: train.weight_decay,
     }),
-    schedule: configuredSchedule(config),
+    schedule: configuredSchedule(train, train.max_steps),
     steps: train.max_steps,
     microBatches,
     clipNorm: train.max_grad_norm,
@@ -89,17 +83,6 @@ export async function trainingParts(
       precision: config.precision,
     },
   };
-}
-
-/** Linear warm-up and cosine. */
-export function configuredSchedule({ train }: PretrainConfig): Schedule {
-  return warmupCosine({
-    peak: train.learning_rate,
-    minimum: train.min_learning_rate,
-    warmupSteps: warmupSteps(train.warmup_ratio, train.max_steps),
-    totalSteps: train.max_steps,
-    microBatches: batchPlan(train).scheduledMicroBatches,
-  });
 }
 
 /** The ids a prompt becomes; an empty one becomes the token that opens a document. */

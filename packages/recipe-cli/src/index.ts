@@ -63,6 +63,12 @@ export {
 } from './run-directory.ts';
 export { numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
 export {
+  checkScheduleKeys,
+  configuredSchedule,
+  lowestRate,
+  type ScheduleKeys,
+} from './schedule-keys.ts';
+export {
   count,
   flag,
   length,
@@ -74,6 +80,7 @@ export {
   share,
   text,
   texts,
+  zeroToOne,
 } from './schema-keys.ts';
 export {
   type DistributedConfig,
@@ -96,5 +103,4 @@ export {
   optimizerKeys,
   runKeys,
   validationEvery,
-  warmupSteps,
 } from './training-keys.ts';

@@ -44,6 +44,15 @@ describe('parseConfig', () => {
     ],
     [{ extra: { rnk: 1 } }, 'extra.rnk: unknown key; did you mean rank?; allowed here: rank'],
     [{ trian: {} }, 'trian: unknown key; did you mean train?; allowed here: name, train, extra'],
+    [
+      { max_steps: 1 },
+      'max_steps: unknown key; did you mean train.max_steps?; allowed here: name, train, extra',
+    ],
+    [{ extra: { name: 'a' } }, 'extra.name: unknown key; did you mean name?; allowed here: rank'],
+    [
+      { train: { num_steps: 5 } },
+      'train.num_steps: unknown key; write train.max_steps: 5; allowed here: max_steps, ratio',
+    ],
     [{ train: { ratio: 1 } }, 'train.ratio: got 1, expected a number from 0 and below 1'],
     [{ train: { max_steps: 0.5 } }, 'train.max_steps: got 0.5, expected a whole number above 0'],
     [{ train: 3 }, 'train: got 3, expected keys with values (max_steps, ratio)'],
@@ -52,6 +61,14 @@ describe('parseConfig', () => {
     [null, 'configuration: got null, expected keys with values (name, train, extra)'],
   ])('%j', (input, expected) => {
     expect(problems(input)).toEqual([expected]);
+  });
+
+  it('knows the keys of sections within sections, by any name', () => {
+    const parts = z.record(z.string(), z.strictObject({ files: z.string().optional() }));
+    const nested = z.strictObject({ data: z.strictObject({ parts: parts.optional() }) });
+    expect(() => parseConfig(nested, { data: { parts: { a: { file: 'x' } } } })).toThrow(
+      'data.parts.a.file: unknown key; did you mean files?; allowed here: files',
+    );
   });
 
   it('names every problem', () => {

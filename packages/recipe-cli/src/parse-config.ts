@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import type { z } from 'zod';
 import { ConfigurationError } from './errors.ts';
+import { equivalentOf } from './foreign-keys.ts';
 
 type Issue = z.core.$ZodIssue;
 
@@ -52,12 +53,11 @@ function describeIssue(schema: z.ZodObject, input: unknown): (issue: Issue) => s
     if (issue.code === 'unrecognized_keys') {
       const allowed = keysAt(schema, issue.path);
       return issue.keys.map((key) => {
-        const near = closest(key, allowed);
-        const hint = near ? `; did you mean ${near}?` : '';
-        return `${path ? `${path}.` : ''}${key}: unknown key${hint}; allowed here: ${allowed.join(', ')}`;
+        const hint = hintFor(schema, input, [...issue.path, key]);
+        return `${path ? `${path}.` : ''}${key}: unknown key${hint ? `; ${hint}` : ''}; allowed here: ${allowed.join(', ')}`;
       });
     }
-    const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], input);
+    const value = valueAt(input, issue.path);
     const expected =
       issue.code === 'invalid_type' && issue.expected === 'object'
         ? `keys with values (${keysAt(schema, issue.path).join(', ')})`
@@ -66,11 +66,48 @@ function describeIssue(schema: z.ZodObject, input: unknown): (issue: Issue) => s
   };
 }
 
-/** Keys of the section at a path, however the section's schema is wrapped; sections are one level deep. */
-function keysAt(schema: z.ZodObject, [section]: readonly PropertyKey[]): string[] {
-  let at: unknown = section === undefined ? schema : schema.shape[section as string];
-  while (at && !(at as { shape?: object }).shape) at = (at as { unwrap?(): unknown }).unwrap?.();
-  return Object.keys((at as { shape?: object } | undefined)?.shape ?? {});
+/** What to write in place of an unknown key: the same in its section, ours for another trainer's, the likeliest. */
+function hintFor(schema: z.ZodObject, input: unknown, path: readonly PropertyKey[]): string | undefined {
+  const key = String(path.at(-1));
+  const places = keysAt(schema, []).filter((section) => keysAt(schema, [section]).includes(key));
+  const elsewhere = [
+    ...(Object.hasOwn(schema.shape, key) ? [key] : []),
+    ...places.map((at) => `${at}.${key}`),
+  ];
+  if (elsewhere.length > 0) return `did you mean ${elsewhere.join(' or ')}?`;
+  const hasKey = (to: string) => {
+    const keys = to.split('.');
+    return keysAt(schema, keys.slice(0, -1)).includes(keys.at(-1)!);
+  };
+  const given = valueAt(input, path);
+  const equivalent = equivalentOf(key, given, input as Record<string, unknown>, hasKey);
+  if (equivalent) return equivalent;
+  const near = closest(key, keysAt(schema, path.slice(0, -1)));
+  return near && `did you mean ${near}?`;
+}
+
+function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], input);
+}
+
+/** What zod's schemas have that lead to others. */
+interface SchemaNode {
+  shape?: Record<PropertyKey, SchemaNode>;
+  /** Of a record. */
+  valueType?: SchemaNode;
+  unwrap?(): SchemaNode;
+}
+
+/** Keys of the section at a path, however the section's schema is wrapped; none where there is no section. */
+function keysAt(schema: z.ZodObject, path: readonly PropertyKey[]): string[] {
+  const unwrapped = (node: SchemaNode | undefined) => {
+    let at = node;
+    while (at && !at.shape && !at.valueType) at = at.unwrap?.();
+    return at;
+  };
+  let at = unwrapped(schema as unknown as SchemaNode);
+  for (const key of path) at = unwrapped(at?.shape?.[key] ?? at?.valueType);
+  return Object.keys(at?.shape ?? {});
 }
 
 /** A value for an error message, cut where it is long. */

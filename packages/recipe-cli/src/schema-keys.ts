@@ -27,6 +27,10 @@ export const nonNegative = (meaning: string) =>
 export const share = (meaning: string, expected = 'a number from 0 and below 1') =>
   z.number(expected).min(0, expected).lt(1, expected).describe(meaning);
 
+/** A number from 0 to 1. */
+export const zeroToOne = (meaning: string, expected = 'a number from 0 to 1') =>
+  z.number(expected).min(0, expected).max(1, expected).describe(meaning);
+
 /** Text that is not empty. */
 export const text = (meaning: string) =>
   z.string(ANY_TEXT).min(1, 'text that is not empty').describe(meaning);
@@ -35,8 +39,11 @@ export const text = (meaning: string) =>
 export const flag = (meaning: string) => z.boolean('true or false').describe(meaning);
 
 /** One of some names. */
-export const oneOf = <const T extends readonly [string, ...string[]]>(values: T, meaning: string) =>
-  z.enum(values, `one of ${values.join(', ')}`).describe(meaning);
+export const oneOf = <const T extends readonly [string, ...string[]]>(
+  values: T,
+  meaning: string,
+  expected = `one of ${values.join(', ')}`,
+) => z.enum(values, expected).describe(meaning);
 
 /** A list of texts. */
 export const texts = (meaning: string) =>

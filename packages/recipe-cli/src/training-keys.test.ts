@@ -1,15 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Refusals } from './parse-config.ts';
-import {
-  batchPlan,
-  checkBatchKeys,
-  checkKeepBest,
-  fillBatchKeys,
-  fillIntervals,
-  warmupSteps,
-} from './training-keys.ts';
+import { batchPlan, checkBatchKeys, checkKeepBest, fillBatchKeys, fillIntervals } from './training-keys.ts';
 
-const good = { global_batch_size: 12, learning_rate: 1, min_learning_rate: 0.5 };
+const good = { global_batch_size: 12 };
 
 describe('checkBatchKeys', () => {
   it('takes what makes up a step', () => {
@@ -32,12 +25,11 @@ describe('checkBatchKeys', () => {
     ]);
   });
 
-  it('refuses micro-batches that do not make up a step, and a rate that rises', () => {
+  it('refuses micro-batches that do not make up a step', () => {
     const refusals = new Refusals();
-    checkBatchKeys({ ...good, micro_batch_size: 5, min_learning_rate: 2 }, refusals);
+    checkBatchKeys({ ...good, micro_batch_size: 5 }, refusals);
     expect(refusals.problems).toEqual([
       'train.micro_batch_size: got 5, expected a divisor of global_batch_size 12',
-      'train.min_learning_rate: got 2, expected at most learning_rate 1',
     ]);
   });
 });
@@ -85,22 +77,10 @@ describe('defaults', () => {
 
 describe('batchPlan', () => {
   it('takes a rank’s share of the step as a micro-batch unless told otherwise', () => {
-    expect(batchPlan(good, 1)).toEqual({ microBatchSize: 12, microBatches: 1, scheduledMicroBatches: 1 });
-    expect(batchPlan(good, 4)).toEqual({ microBatchSize: 3, microBatches: 4, scheduledMicroBatches: 1 });
+    expect(batchPlan(good, 1)).toEqual({ microBatchSize: 12, microBatches: 1 });
+    expect(batchPlan(good, 4)).toEqual({ microBatchSize: 3, microBatches: 4 });
     const cut = { ...good, micro_batch_size: 2 };
-    expect(batchPlan(cut, 1)).toEqual({ microBatchSize: 2, microBatches: 6, scheduledMicroBatches: 6 });
+    expect(batchPlan(cut, 1)).toEqual({ microBatchSize: 2, microBatches: 6 });
     expect(batchPlan(cut, 3)).toEqual(batchPlan(cut, 1));
-  });
-});
-
-describe('warmupSteps', () => {
-  it('rounds down, and takes a product just short of a whole number for whole', () => {
-    expect([warmupSteps(0.1, 19), warmupSteps(0.29, 100), warmupSteps(0, 5)]).toEqual([1, 29, 0]);
-  });
-
-  it.each([1, 7, 99, 640, 1907, 190_000])('is exact for all percentages of %i steps', (steps) => {
-    for (let percent = 0; percent <= 100; percent++) {
-      expect(warmupSteps(percent / 100, steps)).toBe(Math.floor((percent * steps) / 100));
-    }
   });
 });

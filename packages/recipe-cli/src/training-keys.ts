@@ -3,6 +3,7 @@ import { launched } from '@meap/collectives';
 import { backendNames, precisionNames } from '@meap/tensor-kernels';
 import { z } from 'zod';
 import type { Refusals } from './parse-config.ts';
+import { type ScheduleKeys, scheduleKeys } from './schedule-keys.ts';
 import { count, flag, natural, nonNegative, oneOf, positive, share, text } from './schema-keys.ts';
 
 /** Keys above all sections; `seedMeaning` says what is drawn from the seed. */
@@ -25,14 +26,9 @@ export interface OptimizerDefaults {
   decayed: string;
 }
 
-/** Warm-up, AdamW, clipping, recomputation and memory: the end of the section `train`. */
+/** Curve of the learning rate, AdamW, clipping, recomputation and memory: the end of the section `train`. */
 export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefaults) => ({
-  warmup_ratio: z
-    .number('a number from 0 to 1')
-    .min(0, 'a number from 0 to 1')
-    .max(1, 'a number from 0 to 1')
-    .describe(`Share of ${warmupOf} for the linear warm-up, rounded down to whole steps.`)
-    .default(0.1),
+  ...scheduleKeys(warmupOf),
   adam_beta1: share('Decay of AdamW’s first moment.').default(0.9),
   adam_beta2: share('Decay of AdamW’s second moment.').default(0.95),
   adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
@@ -82,12 +78,6 @@ export const distributedSection = () =>
     .describe('For several processes started by mpirun or srun.')
     .prefault({});
 
-/** Steps of a linear warm-up over `steps`, rounded down as Python's `int` does in the authors' code. */
-export function warmupSteps(warmupRatio: number, steps: number): number {
-  // The product may fall just short of a whole number: 0.29 · 100 is 28.999….
-  return Math.floor(warmupRatio * steps + 1e-9);
-}
-
 /** The key `every` of the section `validation`. */
 export const validationEvery = () =>
   count(
@@ -127,9 +117,14 @@ export function checkKeepBest(
  * a recipe invalid.
  */
 export function fillBatchKeys(
-  { global_batch_size, micro_batch_size = 1, learning_rate, min_learning_rate = 0 }: Partial<BatchKeys>,
-  defaults: Pick<BatchKeys, 'global_batch_size' | 'learning_rate'>,
-): Pick<BatchKeys, 'global_batch_size' | 'learning_rate'> {
+  {
+    global_batch_size,
+    micro_batch_size = 1,
+    learning_rate,
+    min_learning_rate = 0,
+  }: Partial<BatchKeys & Pick<ScheduleKeys, 'learning_rate' | 'min_learning_rate'>>,
+  defaults: { global_batch_size: number; learning_rate: number },
+): { global_batch_size: number; learning_rate: number } {
   const whole = defaults.global_batch_size - (defaults.global_batch_size % micro_batch_size);
   return {
     global_batch_size: global_batch_size ?? Math.max(micro_batch_size, whole),
@@ -141,31 +136,20 @@ export function fillBatchKeys(
 export interface BatchKeys {
   global_batch_size: number;
   micro_batch_size?: number;
-  learning_rate: number;
-  min_learning_rate: number;
 }
 
-/**
- * Rows computed at once: `micro_batch_size`, or else all of a step that is this rank's share.
- *
- * The learning rate follows the recipe and not the number of ranks: it counts the whole step as one micro-batch where
- * the recipe does not cut it up.
- */
+/** Rows computed at once: `micro_batch_size`, or else all of a step that is this rank's share. */
 export function batchPlan(
-  { global_batch_size, micro_batch_size }: Pick<BatchKeys, 'global_batch_size' | 'micro_batch_size'>,
+  { global_batch_size, micro_batch_size }: BatchKeys,
   numRanks = launched()?.size ?? 1,
-): { microBatchSize: number; microBatches: number; scheduledMicroBatches: number } {
+): { microBatchSize: number; microBatches: number } {
   const microBatchSize = micro_batch_size ?? global_batch_size / numRanks;
-  return {
-    microBatchSize,
-    microBatches: global_batch_size / microBatchSize,
-    scheduledMicroBatches: global_batch_size / (micro_batch_size ?? global_batch_size),
-  };
+  return { microBatchSize, microBatches: global_batch_size / microBatchSize };
 }
 
-/** Refuses micro-batches that do not make up a step or that ranks cannot share equally, and a learning rate that rises. */
+/** Refuses micro-batches that do not make up a step or that ranks cannot share equally. */
 export function checkBatchKeys(train: BatchKeys, refusals: Refusals, numRanks = launched()?.size ?? 1): void {
-  const { global_batch_size, learning_rate, min_learning_rate } = train;
+  const { global_batch_size } = train;
   const share = global_batch_size / numRanks;
   const { micro_batch_size = share } = train;
   if (!Number.isInteger(share)) {
@@ -180,8 +164,5 @@ export function checkBatchKeys(train: BatchKeys, refusals: Refusals, numRanks = 
         ? `a divisor of global_batch_size ${global_batch_size}`
         : `a divisor of ${share}, what each of ${numRanks} ranks computes of global_batch_size ${global_batch_size}`;
     refusals.add('train.micro_batch_size', micro_batch_size, expected);
-  }
-  if (min_learning_rate > learning_rate) {
-    refusals.add('train.min_learning_rate', min_learning_rate, `at most learning_rate ${learning_rate}`);
   }
 }

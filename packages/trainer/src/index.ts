@@ -24,7 +24,16 @@ export {
 } from './optimizer.ts';
 export { type ConnectRanksOptions, connectRanks, RankGroup } from './rank-group.ts';
 export { requireSameRun } from './resume.ts';
-export { constantRate, type Schedule, type WarmupCosineOptions, warmupCosine } from './schedules.ts';
+export {
+  type ReferenceCosineOptions,
+  referenceCosine,
+  type Schedule,
+  type WarmupDecayOptions,
+  type WarmupOptions,
+  warmupConstant,
+  warmupCosine,
+  warmupLinear,
+} from './schedules.ts';
 export { type StopSignals, stopOnSignals } from './signals.ts';
 export {
   type CheckpointOptions,

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { type TinyBatch, tinyLoss } from '../fixtures/tiny-run.mjs';
 import { accumulateGradients, clipping } from './gradients.ts';
 import { adamWOptimizer } from './optimizer.ts';
-import { warmupCosine } from './schedules.ts';
+import { referenceCosine } from './schedules.ts';
 
 const fixture = JSON.parse(
   readFileSync(new URL('../fixtures/adamw_trajectory.json', import.meta.url), 'utf8'),
@@ -34,7 +34,7 @@ describe('adamWOptimizer', () => {
     const parameters = variables(fixture.initial);
     const optimizer = adamWOptimizer({ weightDecay, groups: [{ pattern: /bias$/, weightDecay: 0 }] });
     const state = optimizer.init(parameters);
-    const schedule = warmupCosine({ peak, minimum, warmupSteps, totalSteps: steps, microBatches });
+    const schedule = referenceCosine({ peak, minimum, warmupSteps, totalSteps: steps, microBatches });
     let index = 0;
     const source = { next: (): TinyBatch => batches[index++], state: () => null, restore: () => {} };
     let clipped = 0;

@@ -1,62 +1,112 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { constantRate, warmupCosine } from './schedules.ts';
+import { referenceCosine, warmupConstant, warmupCosine, warmupLinear } from './schedules.ts';
 
 const paper = { peak: 4e-4, minimum: 4e-5 };
+const counts = fc.record({
+  warmupSteps: fc.integer({ min: 0, max: 50 }),
+  decaySteps: fc.integer({ min: 1, max: 200 }),
+});
+const decaying = { warmupCosine, warmupLinear };
 
-describe('warmupCosine', () => {
+// transformers 5.24.0, get_cosine_… and get_linear_schedule_with_warmup(SGD of rate .5, 3 warm-up steps, 12 in all).
+const TRANSFORMERS = {
+  warmupCosine: [
+    0.5, 0.4849231551964771, 0.4415111107797445, 0.375, 0.29341204441673263, 0.20658795558326742,
+    0.12500000000000006, 0.058488889220255524, 0.01507684480352292,
+  ],
+  warmupLinear: [
+    0.5, 0.4444444444444444, 0.3888888888888889, 0.3333333333333333, 0.2777777777777778, 0.2222222222222222,
+    0.16666666666666666, 0.1111111111111111, 0.05555555555555555,
+  ],
+};
+
+describe.each(['warmupCosine', 'warmupLinear'] as const)('%s', (name) => {
+  const schedule = decaying[name];
+
+  it('is that of transformers after a warm-up that begins above zero', () => {
+    const rate = schedule({ peak: 0.5, minimum: 0, warmupSteps: 3, totalSteps: 12 });
+    expect([0, 1, 2].map(rate)).toEqual([0.125, 0.25, 0.375]);
+    TRANSFORMERS[name].forEach((expected, k) => {
+      expect(rate(3 + k)).toBeCloseTo(expected, 14);
+    });
+    expect([12, 13, 10_000].map(rate)).toEqual([0, 0, 0]);
+  });
+
+  it('rises to the peak, then falls to the minimum, and is never zero before, whatever the counts', () => {
+    fc.assert(
+      fc.property(counts, ({ warmupSteps, decaySteps }) => {
+        const totalSteps = warmupSteps + decaySteps;
+        const rate = schedule({ ...paper, warmupSteps, totalSteps });
+        const rates = Array.from({ length: totalSteps + 2 }, (_, step) => rate(step));
+        expect(rates[warmupSteps]).toBe(paper.peak);
+        expect(rates[totalSteps]).toBe(paper.minimum);
+        rates.forEach((value, step) => {
+          expect(value).toBeGreaterThan(0);
+          if (step > 0 && step <= warmupSteps) expect(value).toBeGreaterThan(rates[step - 1]);
+          if (step > warmupSteps) expect(value).toBeLessThanOrEqual(rates[step - 1]);
+        });
+      }),
+    );
+  });
+
+  it('has no gap where all of the run is warm-up or none of it', () => {
+    expect(schedule({ ...paper, warmupSteps: 0, totalSteps: 10 })(0)).toBe(4e-4);
+    expect(schedule({ ...paper, warmupSteps: 10, totalSteps: 10 })(9)).toBeCloseTo((4e-4 * 10) / 11, 12);
+    expect(schedule({ ...paper, warmupSteps: 10, totalSteps: 10 })(10)).toBe(4e-5);
+  });
+
+  it('refuses a warm-up longer than the run', () => {
+    expect(() => schedule({ ...paper, warmupSteps: 11, totalSteps: 10 })).toThrow(
+      `${name}: warmupSteps 11, expected 0 to totalSteps 10`,
+    );
+  });
+});
+
+describe('referenceCosine', () => {
   it('has the values of the 190k run of the paper', () => {
-    const rate = warmupCosine({ ...paper, warmupSteps: 19_000, totalSteps: 190_000, microBatches: 32 });
+    const rate = referenceCosine({ ...paper, warmupSteps: 19_000, totalSteps: 190_000, microBatches: 32 });
     expect(rate(0)).toBeCloseTo(2.0395e-8, 12);
     expect(rate(100_000)).toBeCloseTo(2.34861e-4, 9);
   });
 
-  it('starts at zero with one micro-batch, peaks after the warm-up, ends at the minimum', () => {
-    const rate = warmupCosine({ ...paper, warmupSteps: 10, totalSteps: 100 });
-    expect(rate(0)).toBe(0);
-    expect(rate(10)).toBe(4e-4);
-    expect(rate(55)).toBeCloseTo((4e-4 + 4e-5) / 2, 12);
-    expect(rate(100)).toBe(4e-5);
-    expect(rate(10_000)).toBe(4e-5);
-  });
-
-  it('has no gap in it when there is no warm-up or no cosine', () => {
-    expect(warmupCosine({ ...paper, warmupSteps: 0, totalSteps: 10 })(0)).toBe(4e-4);
-    expect(warmupCosine({ ...paper, warmupSteps: 10, totalSteps: 10 })(9)).toBeCloseTo(3.6e-4, 12);
-    expect(warmupCosine({ ...paper, warmupSteps: 10, totalSteps: 10 })(10)).toBe(4e-5);
-  });
-
-  it('rises to the peak, then falls to the minimum, whatever the counts', () => {
-    const counts = fc.record({
-      warmupSteps: fc.integer({ min: 0, max: 50 }),
-      cosineSteps: fc.integer({ min: 1, max: 200 }),
-      microBatches: fc.integer({ min: 1, max: 64 }),
+  it('starts at zero with one micro-batch, and is that of transformers then', () => {
+    const rate = referenceCosine({ peak: 0.5, minimum: 0, warmupSteps: 3, totalSteps: 12, microBatches: 1 });
+    expect([0, 1, 2].map(rate)).toEqual([0, 1 / 6, 1 / 3]);
+    TRANSFORMERS.warmupCosine.forEach((expected, k) => {
+      expect(rate(3 + k)).toBeCloseTo(expected, 14);
     });
+  });
+
+  it('is between the steps before and after of the plain cosine', () => {
+    const numMicro = fc.integer({ min: 1, max: 64 });
     fc.assert(
-      fc.property(counts, ({ warmupSteps, cosineSteps, microBatches }) => {
-        const totalSteps = warmupSteps + cosineSteps;
-        const rate = warmupCosine({ ...paper, warmupSteps, totalSteps, microBatches });
-        for (let step = 0; step < totalSteps + 2; step++) {
-          expect(rate(step)).toBeGreaterThanOrEqual(step < warmupSteps ? 0 : paper.minimum);
-          expect(rate(step)).toBeLessThanOrEqual(paper.peak);
-          const rises = step + 1 < warmupSteps;
-          const falls = step >= warmupSteps;
-          if (rises) expect(rate(step + 1)).toBeGreaterThan(rate(step));
-          if (falls) expect(rate(step + 1)).toBeLessThanOrEqual(rate(step));
+      fc.property(counts, numMicro, ({ warmupSteps, decaySteps }, microBatches) => {
+        const shape = { ...paper, warmupSteps, totalSteps: warmupSteps + decaySteps };
+        const [rate, plain] = [referenceCosine({ ...shape, microBatches }), warmupCosine(shape)];
+        for (let step = warmupSteps; step < shape.totalSteps + 2; step++) {
+          expect(rate(step)).toBeLessThanOrEqual(plain(step) + 1e-18);
+          expect(rate(step)).toBeGreaterThanOrEqual(plain(step + 1) - 1e-18);
         }
       }),
     );
   });
 
   it('refuses a warm-up longer than the run', () => {
-    expect(() => warmupCosine({ ...paper, warmupSteps: 11, totalSteps: 10 })).toThrow(
-      'warmupSteps 11, expected 0 to totalSteps 10',
-    );
+    const shape = { ...paper, warmupSteps: 11, totalSteps: 10, microBatches: 1 };
+    expect(() => referenceCosine(shape)).toThrow('warmupSteps 11, expected 0 to totalSteps 10');
   });
 });
 
-describe('constantRate', () => {
-  it('is the same at every step', () => {
-    expect([0, 5, 1e6].map(constantRate(2e-5))).toEqual([2e-5, 2e-5, 2e-5]);
+describe('warmupConstant', () => {
+  it('warms up and stays', () => {
+    expect([0, 1, 2, 3, 4, 1e6].map(warmupConstant({ peak: 0.5, warmupSteps: 3 }))).toEqual([
+      0.125, 0.25, 0.375, 0.5, 0.5, 0.5,
+    ]);
+    expect([0, 5].map(warmupConstant({ peak: 2e-5, warmupSteps: 0 }))).toEqual([2e-5, 2e-5]);
+  });
+
+  it('refuses a negative warm-up', () => {
+    expect(() => warmupConstant({ peak: 1, warmupSteps: -1 })).toThrow('warmupSteps -1, expected 0 or more');
   });
 });

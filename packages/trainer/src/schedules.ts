@@ -1,45 +1,92 @@
 /** Learning rate of the 0-based optimizer step `step`; a pure function. */
 export type Schedule = (step: number) => number;
 
-/** Options of {@link warmupCosine}; counts are optimizer steps. */
-export interface WarmupCosineOptions {
+/** Options of {@link warmupConstant}; counts are optimizer steps. */
+export interface WarmupOptions {
   /** Learning rate at the end of the warm-up. */
   peak: number;
+  /** Steps of linear warm-up; 0 for none. */
+  warmupSteps: number;
+}
+
+/** Options of {@link warmupCosine} and {@link warmupLinear}; counts are optimizer steps. */
+export interface WarmupDecayOptions extends WarmupOptions {
   /** Learning rate from `totalSteps` on. */
   minimum: number;
-  /** Steps of linear warm-up from zero; the paper uses a tenth of `totalSteps`. */
-  warmupSteps: number;
-  /** Step at which the cosine reaches `minimum`. */
+  /** Step at which the decay reaches `minimum`, the first one after the run. */
   totalSteps: number;
-  /** Micro-batches a step; the code of the paper counts these, see {@link warmupCosine}. */
-  microBatches?: number;
+}
+
+/** Options of {@link referenceCosine}. */
+export interface ReferenceCosineOptions extends WarmupDecayOptions {
+  /** Micro-batches of a step. */
+  microBatches: number;
 }
 
 /**
- * Linear warm-up, then a half cosine, indexed by micro-iteration as in the code of the MEAP paper.
+ * Linear warm-up, then a half cosine from `peak` to `minimum`.
+ *
+ * With W warm-up steps of T, step k has peak·(k + 1)/(W + 1) for k < W, and from k = W on the rate of transformers'
+ * `get_cosine_schedule_with_warmup`, minimum + ½(1 + cos(π·(k − W)/(T − W)))·(peak − minimum). So the first step is
+ * never lost to a rate of 0 (transformers warms up by k/W), and step W has the peak.
+ */
+export function warmupCosine(options: WarmupDecayOptions): Schedule {
+  return warmupDecay('warmupCosine', options, cosine);
+}
+
+/** The warm-up of {@link warmupCosine}, then a line from `peak` to `minimum`: peak − (peak − minimum)·(k − W)/(T − W). */
+export function warmupLinear(options: WarmupDecayOptions): Schedule {
+  return warmupDecay('warmupLinear', options, (progress) => 1 - progress);
+}
+
+/** The warm-up of {@link warmupCosine}, then always `peak`. */
+export function warmupConstant({ peak, warmupSteps }: WarmupOptions): Schedule {
+  if (!(warmupSteps >= 0))
+    throw new RangeError(`warmupConstant: warmupSteps ${warmupSteps}, expected 0 or more`);
+  return (step) => (step < warmupSteps ? (peak * (step + 1)) / (warmupSteps + 1) : peak);
+}
+
+/**
+ * Warm-up and cosine of the code of the MEAP paper, which counts micro-iterations.
  *
  * With G micro-batches a step, step k reads the curve at its last micro-iteration, it = (k+1)·G − 1, of a warm-up
- * of W·G and a total of M·G: rate = peak·it/(W·G) before the warm-up ends, then
- * minimum + ½(1 + cos(π·(it − W·G)/((M − W)·G)))·(peak − minimum), then minimum. So with G = 1 the very first
- * step has rate 0, and G changes the curve by less than one step.
+ * of W·G and a total of T·G: rate = peak·it/(W·G) before the warm-up ends, then
+ * minimum + ½(1 + cos(π·(it − W·G)/((T − W)·G)))·(peak − minimum), then minimum. So the size of a micro-batch shifts
+ * the curve by up to a step, and with G = 1 the very first step has rate 0: for reproducing that code, nothing else.
  */
-export function warmupCosine(options: WarmupCosineOptions): Schedule {
-  const { peak, minimum, warmupSteps, totalSteps, microBatches = 1 } = options;
-  if (!(warmupSteps >= 0 && warmupSteps <= totalSteps)) {
-    throw new RangeError(`warmupCosine: warmupSteps ${warmupSteps}, expected 0 to totalSteps ${totalSteps}`);
-  }
+export function referenceCosine(options: ReferenceCosineOptions): Schedule {
+  const { peak, minimum, warmupSteps, totalSteps, microBatches } = options;
+  requireWarmup('referenceCosine', options);
   const warmup = warmupSteps * microBatches;
   const total = totalSteps * microBatches;
   return (step) => {
     const iteration = (step + 1) * microBatches - 1;
     if (iteration < warmup) return (peak * iteration) / warmup;
     if (iteration >= total) return minimum;
-    const progress = (iteration - warmup) / (total - warmup);
-    return minimum + 0.5 * (1 + Math.cos(Math.PI * progress)) * (peak - minimum);
+    return minimum + cosine((iteration - warmup) / (total - warmup)) * (peak - minimum);
   };
 }
 
-/** The same learning rate at every step. */
-export function constantRate(rate: number): Schedule {
-  return () => rate;
+function warmupDecay(
+  name: string,
+  options: WarmupDecayOptions,
+  left: (progress: number) => number,
+): Schedule {
+  const { peak, minimum, warmupSteps, totalSteps } = options;
+  requireWarmup(name, options);
+  return (step) => {
+    if (step >= totalSteps) return minimum;
+    if (step < warmupSteps) return (peak * (step + 1)) / (warmupSteps + 1);
+    return minimum + left((step - warmupSteps) / (totalSteps - warmupSteps)) * (peak - minimum);
+  };
+}
+
+/** Of a half cosine from 1 to 0, what is left at `progress` from 0 to 1. */
+function cosine(progress: number): number {
+  return 0.5 * (1 + Math.cos(Math.PI * progress));
+}
+
+function requireWarmup(name: string, { warmupSteps, totalSteps }: WarmupDecayOptions): void {
+  if (warmupSteps >= 0 && warmupSteps <= totalSteps) return;
+  throw new RangeError(`${name}: warmupSteps ${warmupSteps}, expected 0 to totalSteps ${totalSteps}`);
 }

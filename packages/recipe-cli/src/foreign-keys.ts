@@ -1,0 +1,220 @@
+/** Keys of other trainers (transformers, PEFT, TRL, LLaMA-Factory, axolotl, nanoGPT, torchtune) and what they are here. */
+
+/** What to write in place of a foreign key; the first one of a list that a recipe of this program can have counts. */
+interface Equivalent {
+  /** Path of our key, such as `train.epochs`; absent where nothing has to be written. */
+  to?: string;
+  /** Its value from that of the foreign key, in YAML; undefined where it cannot be told. */
+  value?: (given: unknown, config: Recipe) => unknown;
+  /** What else there is to know. */
+  note?: string;
+}
+
+type Recipe = Readonly<Record<string, unknown>>;
+
+const same = (given: unknown) => given;
+const number = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : undefined);
+const train = (config: Recipe, key: string) =>
+  number((config.train as Record<string, unknown> | undefined)?.[key] ?? config[key]);
+const times = (a: number | undefined, b: number | undefined) =>
+  a === undefined || b === undefined ? undefined : Number((a * b).toPrecision(12));
+const precision = (name: string) => (given: unknown) => (given === true ? name : undefined);
+
+const rename = (to: string, note?: string): Equivalent[] => [{ to, value: same, note }];
+const rowLength = [...rename('train.max_length'), ...rename('train.sequence_length')];
+const microBatch = rename(
+  'train.micro_batch_size',
+  'the rows computed at once; global_batch_size is that of a step',
+);
+const data: Equivalent[] = [
+  { to: 'data.files', value: (given) => (typeof given === 'string' ? [given] : given) },
+];
+const adapters: Equivalent[] = [
+  { to: 'lora', note: 'the section itself asks for adapters; {} takes all defaults' },
+];
+const curve: Equivalent[] = [{ to: 'train.lr_scheduler_type', note: 'cosine, linear or constant' }];
+const targets: Equivalent[] = [
+  { to: 'lora.target_modules', value: (given) => (given === 'all' || given === true ? 'all-linear' : given) },
+];
+const epochs: Equivalent[] = [
+  { to: 'train.epochs', value: same },
+  { to: 'train.max_steps', note: 'epochs × tokens / (global_batch_size × sequence_length)' },
+];
+const origin = [...rename('model.path'), ...rename('model.from')];
+
+const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
+  // Batches.
+  gradient_accumulation_steps: [
+    {
+      to: 'train.global_batch_size',
+      value: (given, config) =>
+        times(
+          number(given),
+          train(config, 'per_device_train_batch_size') ??
+            train(config, 'batch_size') ??
+            train(config, 'micro_batch_size'),
+        ),
+      note: 'the rows of a step on all devices: micro_batch_size × gradient_accumulation_steps × ranks',
+    },
+  ],
+  per_device_train_batch_size: microBatch,
+  per_device_batch_size: microBatch,
+  device_batch_size: microBatch,
+  per_device_eval_batch_size: [{ note: 'validation takes train.micro_batch_size' }],
+  eval_batch_size: [{ note: 'validation takes train.micro_batch_size' }],
+  batch_size: rename(
+    'train.global_batch_size',
+    'the rows of a step; micro_batch_size are those computed at once',
+  ),
+  train_batch_size: rename('train.global_batch_size', 'the rows of a step on all devices'),
+  total_batch_size: rename('train.global_batch_size'),
+  // Length of a run and of a row.
+  num_train_epochs: epochs,
+  num_epochs: epochs,
+  epochs,
+  max_iters: rename('train.max_steps'),
+  num_steps: rename('train.max_steps'),
+  ...Object.fromEntries(
+    [
+      'max_seq_length',
+      'max_seq_len',
+      'seq_length',
+      'seq_len',
+      'sequence_len',
+      'sequence_length',
+      'max_length',
+      'cutoff_len',
+      'block_size',
+      'model_max_length',
+    ].map((name) => [name, rowLength]),
+  ),
+  // Learning rate and optimizer.
+  lr: rename('train.learning_rate'),
+  max_lr: rename('train.learning_rate'),
+  min_lr: rename('train.min_learning_rate'),
+  min_lr_rate: [
+    {
+      to: 'train.min_learning_rate',
+      value: (given, config) => times(number(given), train(config, 'learning_rate')),
+      note: 'a rate, not a share of learning_rate',
+    },
+  ],
+  lr_scheduler_kwargs: [{ to: 'train.min_learning_rate', note: 'the rate that cosine and linear end at' }],
+  lr_scheduler: curve,
+  scheduler: curve,
+  warmup_steps: [
+    {
+      to: 'train.warmup_ratio',
+      value: (given, config) => {
+        const [steps, all] = [number(given), train(config, 'max_steps')];
+        return steps === undefined || !all || steps > all ? undefined : Number((steps / all).toPrecision(6));
+      },
+      note: 'a share of the steps',
+    },
+  ],
+  optim: [{ note: 'AdamW is the only optimizer' }],
+  optimizer: [
+    { note: 'AdamW is the only optimizer: train.adam_beta1, adam_beta2, adam_epsilon, weight_decay' },
+  ],
+  beta1: rename('train.adam_beta1'),
+  beta2: rename('train.adam_beta2'),
+  eps: rename('train.adam_epsilon'),
+  grad_clip: rename('train.max_grad_norm'),
+  gradient_clipping: rename('train.max_grad_norm'),
+  max_norm: rename('train.max_grad_norm'),
+  // Computing.
+  bf16: [{ to: 'precision', value: precision('bfloat16') }],
+  fp16: [{ to: 'precision', value: precision('float16') }],
+  torch_dtype: rename('precision'),
+  dtype: rename('precision'),
+  mixed_precision: [{ to: 'precision', note: 'float32, bfloat16 or float16' }],
+  gradient_checkpointing: rename('train.recompute'),
+  device: [{ to: 'backend' }],
+  deepspeed: [{ to: 'distributed.zero_stage' }],
+  fsdp: [{ to: 'distributed.zero_stage' }],
+  // Files, intervals.
+  output_dir: [{ note: 'it is a flag, --out DIR' }],
+  resume_from_checkpoint: [{ note: 'it is a flag, --resume' }],
+  overwrite_output_dir: [{ note: 'it is a flag, --resume never' }],
+  report_to: [{ note: 'TensorBoard’s files are always written' }],
+  logging_steps: [{ note: 'metrics.jsonl has every step' }],
+  save_steps: rename('checkpoint.every'),
+  save_total_limit: rename('checkpoint.keep_last'),
+  load_best_model_at_end: rename('checkpoint.keep_best'),
+  eval_steps: rename('validation.every'),
+  eval_strategy: [{ to: 'validation.every', note: 'the steps between two' }],
+  evaluation_strategy: [{ to: 'validation.every', note: 'the steps between two' }],
+  save_strategy: [{ to: 'checkpoint.every', note: 'the steps between two' }],
+  model_name_or_path: origin,
+  base_model: origin,
+  pretrained_model_name_or_path: origin,
+  tokenizer_name_or_path: rename('tokenizer.path'),
+  dataset: data,
+  datasets: data,
+  dataset_name: data,
+  data_path: data,
+  data_files: data,
+  train_file: data,
+  train_files: data,
+  validation_file: rename('data.validation_files'),
+  eval_file: rename('data.validation_files'),
+  val_size: rename('data.validation_fraction'),
+  val_set_size: rename('data.validation_fraction'),
+  max_train_samples: rename('data.max_samples'),
+  template: rename('data.chat_template'),
+  train_on_inputs: [{ to: 'masking.loss_roles', note: 'the roles whose messages are learned' }],
+  // Adapters.
+  r: rename('lora.rank'),
+  lora_r: rename('lora.rank'),
+  lora_rank: rename('lora.rank'),
+  lora_alpha: rename('lora.alpha'),
+  lora_dropout: rename('lora.dropout'),
+  lora_target: targets,
+  lora_target_modules: targets,
+  lora_target_linear: targets,
+  rslora: rename('lora.use_rslora'),
+  lora_modules_to_save: rename('lora.modules_to_save'),
+  additional_target: rename('lora.modules_to_save'),
+  adapter: adapters,
+  peft: adapters,
+  peft_config: adapters,
+  use_peft: adapters,
+  use_lora: adapters,
+  lora_config: adapters,
+  finetuning_type: adapters,
+};
+
+/** Other spellings of names above. */
+const ALIASES: Readonly<Record<string, string>> = {
+  gradient_accumulation: 'gradient_accumulation_steps',
+  grad_accum_steps: 'gradient_accumulation_steps',
+  num_warmup_steps: 'warmup_steps',
+  warmup_iters: 'warmup_steps',
+  lr_warmup_steps: 'warmup_steps',
+  cosine_min_lr_ratio: 'min_lr_rate',
+  min_lr_ratio: 'min_lr_rate',
+  lr_schedule: 'lr_scheduler',
+};
+
+/**
+ * What to write in place of another trainer's key; undefined for a key that is not one.
+ *
+ * @param hasKey whether a recipe of this program can have a key at that path
+ */
+export function equivalentOf(
+  key: string,
+  given: unknown,
+  config: Recipe,
+  hasKey: (path: string) => boolean,
+): string | undefined {
+  const name = Object.hasOwn(ALIASES, key) ? ALIASES[key] : key;
+  if (!Object.hasOwn(EQUIVALENTS, name)) return undefined;
+  const found = EQUIVALENTS[name].find(({ to = 'train' }) => hasKey(to));
+  if (!found) return undefined;
+  const { to, value, note } = found;
+  if (to === undefined) return note;
+  const here = value?.(given, config);
+  const isShown = here !== undefined && here !== null && JSON.stringify(here).length <= 80;
+  const write = `write ${to}${isShown ? `: ${typeof here === 'string' ? here : JSON.stringify(here)}` : ''}`;
+  return note ? `${write} (${note})` : write;
+}

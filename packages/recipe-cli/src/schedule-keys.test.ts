@@ -1,0 +1,95 @@
+import { describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { Refusals } from './parse-config.ts';
+import {
+  checkScheduleKeys,
+  configuredSchedule,
+  lowestRate,
+  type ScheduleKeys,
+  scheduleKeys,
+  warmupSteps,
+} from './schedule-keys.ts';
+
+const given: ScheduleKeys = {
+  lr_scheduler_type: 'cosine',
+  warmup_ratio: 0,
+  learning_rate: 0.01,
+  min_learning_rate: 0,
+  global_batch_size: 4,
+};
+const ratesOf = (changes: Partial<ScheduleKeys>, steps = 3) =>
+  Array.from({ length: steps }, (_, step) => configuredSchedule({ ...given, ...changes }, steps)(step));
+
+describe('configuredSchedule', () => {
+  it.each(['cosine', 'linear', 'constant'] as const)('%s does not depend on micro-batches', (type) => {
+    const rates = [undefined, 1, 2, 4].map((micro_batch_size) =>
+      ratesOf({ lr_scheduler_type: type, micro_batch_size, warmup_ratio: 0.4 }, 7),
+    );
+    for (const other of rates) expect(other).toEqual(rates[0]);
+    expect(rates[0][0]).toBeGreaterThan(0);
+  });
+
+  it('has the curve of its name', () => {
+    const expected = {
+      cosine: [0.01, 0.0075, 0.0025],
+      linear: [0.01, 0.01 * (2 / 3), 0.01 / 3],
+      constant: [0.01, 0.01, 0.01],
+      reference: [0.01, 0.0075, 0.0025],
+    };
+    for (const [type, rates] of Object.entries(expected)) {
+      ratesOf({ lr_scheduler_type: type as keyof typeof expected }).forEach((rate, step) => {
+        expect(rate).toBeCloseTo(rates[step], 12);
+      });
+    }
+  });
+
+  it('counts micro-batches for the reference, not those that ranks make of a step', () => {
+    const rates = ratesOf({ lr_scheduler_type: 'reference', micro_batch_size: 1 });
+    expect(rates.map((rate) => Number(rate.toFixed(5)))).toEqual([0.00854, 0.00371, 0.00017]);
+  });
+});
+
+describe('the keys', () => {
+  it('are a cosine with a tenth of warm-up unless told otherwise', () => {
+    const schema = z.strictObject(scheduleKeys('the steps'));
+    expect(schema.parse({})).toEqual({ lr_scheduler_type: 'cosine', warmup_ratio: 0.1 });
+    const { error } = schema.safeParse({ lr_scheduler_type: 'constant_with_warmup', warmup_ratio: 10 });
+    expect(error!.issues.map(({ message }) => message)).toEqual([
+      'one of cosine, linear, constant, reference, each after the warm-up of warmup_ratio',
+      'a number from 0 to 1',
+    ]);
+  });
+
+  it('refuse a rate that rises, and a lowest one where it stays', () => {
+    const refusals = new Refusals();
+    checkScheduleKeys(given, refusals);
+    checkScheduleKeys({ ...given, lr_scheduler_type: 'constant', min_learning_rate: undefined }, refusals);
+    expect(refusals.problems).toEqual([]);
+    checkScheduleKeys({ ...given, min_learning_rate: 2 }, refusals);
+    checkScheduleKeys({ ...given, lr_scheduler_type: 'constant' }, refusals);
+    expect(refusals.problems).toEqual([
+      'train.min_learning_rate: got 2, expected at most learning_rate 0.01',
+      'train.min_learning_rate: got 0, expected none with lr_scheduler_type constant; null takes it away',
+    ]);
+  });
+
+  it('have a lowest rate by default only where the rate falls', () => {
+    const rates = (['linear', 'constant'] as const).map((lr_scheduler_type) =>
+      lowestRate({ lr_scheduler_type }, 0.1),
+    );
+    expect(rates).toEqual([0.1, undefined]);
+    expect(lowestRate({ lr_scheduler_type: 'cosine', min_learning_rate: 0 }, 0.1)).toBe(0);
+  });
+});
+
+describe('warmupSteps', () => {
+  it('rounds down, and takes a product just short of a whole number for whole', () => {
+    expect([warmupSteps(0.1, 19), warmupSteps(0.29, 100), warmupSteps(0, 5)]).toEqual([1, 29, 0]);
+  });
+
+  it.each([1, 7, 99, 640, 1907, 190_000])('is exact for all percentages of %i steps', (steps) => {
+    for (let percent = 0; percent <= 100; percent++) {
+      expect(warmupSteps(percent / 100, steps)).toBe(Math.floor((percent * steps) / 100));
+    }
+  });
+});
