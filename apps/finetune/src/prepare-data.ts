@@ -34,6 +34,8 @@ export interface DataFacts {
   dropped: { noAnswer: number; promptFillsWindow: number };
   /** Records that could not be used, with `on_bad_record: skip`. */
   skipped: { count: number; first?: string };
+  /** Other names of files that were read already. */
+  repeatedFiles: string[];
 }
 
 /** Samples of a run. */
@@ -74,6 +76,7 @@ export async function prepareData(
     formats: {},
     dropped: { noAnswer: 0, promptFillsWindow: 0 },
     skipped: { count: 0 },
+    repeatedFiles: [],
   };
   const read = (files: string[]) => readSamples(files, { config, parts, facts, ...options });
   const all = await read(data.files);
@@ -118,6 +121,8 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
   const onBadRecord = (error: BadRecordError) =>
     handle(new ChatDataError(error.reason), `${error.file}, entry ${error.position}`);
 
+  const onRepeatedFile = (path: string) => facts.repeatedFiles.push(path);
+
   let pending: { conversation: Conversation; place: string }[] = [];
   const flush = async () => {
     for (const { conversation, sample } of await encodeEach(pending, config, parts.encoder, handle)) {
@@ -136,7 +141,7 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
   };
 
   let count = 0;
-  for await (const entry of readRecords({ files, format: data.file_format, onBadRecord })) {
+  for await (const entry of readRecords({ files, format: data.file_format, onRepeatedFile, onBadRecord })) {
     if (count >= (data.max_samples ?? Number.POSITIVE_INFINITY)) break;
     const place = `${entry.file}, ${entry.unit} ${entry.position}`;
     try {

@@ -80,11 +80,12 @@ export async function describeRun(
   const parameters = countParameters(model);
   const numLearned = learnedTokens(config, parts).length;
   const trained = config.lora ? countLoraParameters(model, config.lora, numLearned) : parameters;
-  const { formats, dropped, skipped } = data;
+  const { formats, dropped, skipped, repeatedFiles } = data;
   return {
     formats,
     dropped,
     skipped,
+    repeatedFiles,
     model,
     parameters,
     trained,

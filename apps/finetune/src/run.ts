@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   changedFiles,
   describeMisfit,
+  describeRepeated,
   finishedCheckpoint,
   logBatches,
   openRunDirectory,
@@ -60,6 +61,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   if (finished) return { status: 'complete', step: facts.steps, checkpoint: finished, model: exported };
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} records skipped, the first: ${first}`);
+  if (data.repeatedFiles.length > 0) warn(describeRepeated(data.repeatedFiles));
   const files = await describeFiles([...config.data.files, ...(config.data.validation_files ?? [])]);
   for (const change of changedFiles(out, files)) warn(`data changed since this run began: ${change}`);
   if (!facts.memory.fits) throw new RunError(`memory: ${describeMisfit(facts.memory)}`);

@@ -41,6 +41,8 @@ export interface PreparedData {
   validation: TokenBlocks;
   /** Bad records passed over in all files, and the messages of the first. */
   skipped: { count: number; first: readonly string[] };
+  /** Other names of files that were read already. */
+  repeatedFiles: readonly string[];
   /** What became of each source of a mix, or of the files where only some documents were kept. */
   mix?: readonly SourceStatistics[];
   /** The files of all texts as they were read. */
@@ -65,6 +67,7 @@ export async function prepareData(
 ): Promise<PreparedData> {
   const { data, train, validation } = config;
   const { plain, masked } = await prepareTokenizer(config, onProgress);
+  const repeatedFiles: string[] = [];
   const prepare = async (stage: 'train' | 'validation', texts: TextChoice) => {
     const report = (progress: PrepareProgress) => onProgress?.({ stage, ...progress });
     return prepareTokens({
@@ -76,6 +79,7 @@ export async function prepareData(
       textField: data.text_field,
       separator: data.separator,
       addBos: plain.bosTokenId !== undefined,
+      onRepeatedFile: (path) => repeatedFiles.push(path),
       onBadRecord: data.on_bad_record,
       onProgress: report,
       signal,
@@ -105,6 +109,7 @@ export async function prepareData(
         count: parts.reduce((sum, { skipped }) => sum + skipped.count, 0),
         first: parts.flatMap(({ skipped }) => skipped.first),
       },
+      repeatedFiles,
       mix: parts[0].mix,
       files: parts.flatMap(({ sources }) => sources),
       replaced: parts.flatMap(({ replaced }) => replaced ?? []),

@@ -5,6 +5,7 @@ import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-mo
 import {
   changedFiles,
   describeMisfit,
+  describeRepeated,
   finishedCheckpoint,
   logBatches,
   openRunDirectory,
@@ -89,6 +90,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   }
   const { count, first } = data.skipped;
   if (count > 0) warn(`data: ${count} bad records skipped, the first: ${first[0]}`);
+  if (data.repeatedFiles.length > 0) warn(describeRepeated(data.repeatedFiles));
   for (const damage of data.replaced) warn(`data: ${damage}; made again`);
   for (const change of changedFiles(out, data.files)) warn(`data changed since this run began: ${change}`);
   const shape = modelConfig(config, data.tokenizer);

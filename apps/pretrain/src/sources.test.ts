@@ -69,6 +69,16 @@ describe('a run on several sources', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 
+  it('reads a file once that several names lead to, and says so', async () => {
+    const { code, stdout } = await bench.pretrain(
+      'loop',
+      ...['--set', `data.files=["${bench.path('lines.jsonl')}","${bench.path('l*.jsonl')}"]`],
+      ...['--set', 'data.text_field=line', '--set', 'data.long_documents=null'],
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/warning {6}data: 1 file is left out, .*lines\.jsonl/);
+  });
+
   it('plans without training', async () => {
     const { code, stdout } = await bench.pretrain('none', '--dry-run', '--json');
     expect(code).toBe(0);

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { changedFiles, writeFileList } from './data-files.ts';
+import { changedFiles, describeRepeated, writeFileList } from './data-files.ts';
 
 let out: string;
 beforeEach(() => {
@@ -22,6 +22,11 @@ describe('changedFiles', () => {
       'd: 4 bytes → 4 bytes, with another content',
       'e: not there → 5 bytes',
     ]);
+  });
+
+  it('tells how many files were left out', () => {
+    expect(describeRepeated(['a'])).toBe('data: 1 file is left out, being read already by another name: a');
+    expect(describeRepeated(['a', 'b'])).toMatch(/^data: 2 files are left out, .*: a, …$/);
   });
 
   it('is empty where nothing changed, nothing is known, or what is there is no list', () => {

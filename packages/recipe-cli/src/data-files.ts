@@ -37,6 +37,12 @@ export function changedFiles(out: string, files: readonly DataFile[]): string[] 
   return changes;
 }
 
+/** What to say of files left out because they are others by another name: a link, or named by two patterns. */
+export function describeRepeated(paths: readonly string[]): string {
+  const names = paths.length === 1 ? 'file is' : 'files are';
+  return `data: ${paths.length} ${names} left out, being read already by another name: ${paths[0]}${paths.length > 1 ? ', …' : ''}`;
+}
+
 function readFileList(out: string): DataFile[] | undefined {
   const path = join(out, NAME);
   if (!existsSync(path)) return undefined;

@@ -27,6 +27,8 @@ export interface ReadDocumentsOptions {
    * White space around it is dropped, and so are empty pieces. Without it a file is one document.
    */
   separator?: string;
+  /** Hears of other names of a file that is read already: links, overlapping patterns. */
+  onRepeatedFile?: (path: string) => void;
   /** Hears of a record that cannot be read, which is then skipped; without it the record's error is thrown. */
   onBadRecord?: (error: BadRecordError) => void;
 }
@@ -54,7 +56,7 @@ export interface ReadFileOptions extends DocumentSettings {
  */
 export async function* readDocuments(options: ReadDocumentsOptions): AsyncGenerator<TextDocument> {
   const { format = 'auto', textField = 'text', separator, onBadRecord = rethrow } = options;
-  for (const file of await resolveFiles(options.files)) {
+  for (const file of await resolveFiles(options.files, options.onRepeatedFile)) {
     const read = { format, textField, separator, onBadRecord, onBytes: () => {} };
     for await (const documents of readFileDocuments(file, read)) yield* documents;
   }

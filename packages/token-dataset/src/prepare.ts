@@ -70,6 +70,8 @@ export interface PrepareTokensOptions {
    * The result is the same. Default: 0 below 64 MiB of files or 4 cores, else one per core, 16 at most.
    */
   workers?: number;
+  /** Hears of other names of a file that is read already: links, overlapping patterns. */
+  onRepeatedFile?: (path: string) => void;
   /** What to do with a record that cannot be read. Default `error`. */
   onBadRecord?: 'error' | 'skip';
   /** A shard is closed by the document that reaches this count. Default 2^29. */

@@ -22,6 +22,8 @@ export interface ReadRecordsOptions {
   files: string | readonly string[];
   /** What they hold, where content and name do not tell. Default `auto`. */
   format?: RecordFormat | 'auto';
+  /** Hears of other names of a file that is read already: links, overlapping patterns. */
+  onRepeatedFile?: (path: string) => void;
   /** Hears of a record that cannot be read, which is then skipped; without it the record's error is thrown. */
   onBadRecord?: (error: BadRecordError) => void;
 }
@@ -39,7 +41,7 @@ export interface ReadRecordsOptions {
  */
 export async function* readRecords(options: ReadRecordsOptions): AsyncGenerator<DataRecord> {
   const { format = 'auto', onBadRecord = rethrow } = options;
-  for (const file of await resolveFiles(options.files)) {
+  for (const file of await resolveFiles(options.files, options.onRepeatedFile)) {
     const opened = await openFile(file, format, false, () => {});
     const reading = { onBadRecord, onBytes: () => {} };
     for await (const group of readFileRecords(file, opened, reading)) yield* group;

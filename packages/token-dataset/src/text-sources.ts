@@ -58,6 +58,7 @@ export interface TextChoice {
   tokenBudget?: number;
   lengthUpsampling?: LengthUpsampling;
   seed?: number;
+  onRepeatedFile?: (path: string) => void;
 }
 
 /**
@@ -67,7 +68,7 @@ export interface TextChoice {
  *   are none
  */
 export async function chooseTexts(
-  { files, sources, tokenBudget, lengthUpsampling, seed = 0 }: TextChoice,
+  { files, sources, tokenBudget, lengthUpsampling, seed = 0, onRepeatedFile }: TextChoice,
   settings: DocumentSettings,
 ): Promise<ChosenTexts> {
   if ((files === undefined) === (sources === undefined)) {
@@ -80,11 +81,12 @@ export async function chooseTexts(
   }
   if (!Number.isSafeInteger(seed)) throw new DatasetError(`seed: got ${seed}, expected a whole number`);
   const keeps = lengthUpsampling && documentFilter(lengthUpsampling, seed);
+  const find = (patterns: string | readonly string[]) => resolveFiles(patterns, onRepeatedFile);
   const single = async (): Promise<OpenSource[]> => {
     const budget = Number.POSITIVE_INFINITY;
-    return [{ name: 'files', share: 1, budget, files: await resolveFiles(files!), ...settings }];
+    return [{ name: 'files', share: 1, budget, files: await find(files!), ...settings }];
   };
-  const open = sources ? await openSources(sources, tokenBudget, settings) : await single();
+  const open = sources ? await openSources(sources, tokenBudget, settings, find) : await single();
   if (!sources && !keeps) return { sources: open, keeps, identity: undefined };
   const identity = {
     sources: sources && open.map(({ files, name, ...source }) => ({ ...source, numFiles: files.length })),
@@ -103,6 +105,7 @@ async function openSources(
   sources: readonly TextSource[],
   tokenBudget: number | undefined,
   defaults: DocumentSettings,
+  find: (patterns: string | readonly string[]) => Promise<SourceFile[]>,
 ): Promise<OpenSource[]> {
   const total = sources.reduce((sum, { share }) => sum + share, 0);
   const names = new Set(sources.map(({ name }) => name));
@@ -124,7 +127,7 @@ async function openSources(
       return {
         name,
         share: share / total,
-        files: await resolveFiles(files),
+        files: await find(files),
         format: format ?? defaults.format,
         textField: textField ?? defaults.textField,
         separator: separator ?? defaults.separator,
