@@ -1,11 +1,12 @@
 /** One run as its directory tells of it: a summary always, curves and samples while somebody looks at them. */
 import { createHash } from 'node:crypto';
+import { readFileSync, readlinkSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import type { FoundRun } from './find-runs.ts';
 import { LineTail, openPlain, readAt } from './line-tail.ts';
+import { parsePlainYaml } from './plain-yaml.ts';
+import { readBatch, textOf } from './read-batch.ts';
 import { number, parse, Series } from './series.ts';
 import type { ConfigAnswer, RecentBatch, RunState, RunSummary, SamplesAnswer } from './shared/protocol.ts';
 
@@ -38,6 +39,7 @@ export class Run {
   #versions = new Map<string, string>();
   #described: Described | undefined;
   #generationsBefore = 0;
+  #heartbeat: { version: string; at: number } | undefined;
 
   constructor({ path, name }: FoundRun) {
     this.id = createHash('sha256').update(path).digest('hex').slice(0, 12);
@@ -140,7 +142,7 @@ export class Run {
     try {
       for (const { start, bytes } of this.#samples.filter((sample) => sample.step === chosen).slice(0, 50)) {
         const line = file && parse((await readAt(file, start, bytes)).toString('utf8'));
-        if (line) rows.push({ prompt: String(line.prompt ?? ''), text: String(line.text ?? '') });
+        if (line) rows.push({ prompt: textOf(line.prompt), text: textOf(line.text) });
       }
     } finally {
       await file?.close();
@@ -155,13 +157,12 @@ export class Run {
 
   /** The rows of a recent batch; null where the run has written none, or not as it should. */
   async batch(): Promise<RecentBatch | null> {
-    const batch = parse((await readSmallFile(join(this.path, 'batch.json'))) ?? '');
-    return batch && Array.isArray(batch.rows) ? (batch as unknown as RecentBatch) : null;
+    return readBatch(parse((await readSmallFile(join(this.path, 'batch.json'))) ?? ''));
   }
 
   async #yaml(): Promise<unknown> {
     try {
-      return parseYaml((await readSmallFile(join(this.path, 'config.yaml'))) ?? '', { maxAliasCount: 100 });
+      return parsePlainYaml((await readSmallFile(join(this.path, 'config.yaml'))) ?? '');
     } catch {
       return undefined;
     }
@@ -169,10 +170,10 @@ export class Run {
 
   async #describe(): Promise<Described> {
     const environment = parse((await readSmallFile(join(this.path, 'environment.json'))) ?? '') ?? {};
-    const config = (await this.#yaml()) as { train?: { max_steps?: unknown } } | undefined;
-    const { run, backend, cpu } = environment as Record<string, Record<string, unknown> | undefined>;
+    const config = (await this.#yaml()) as { train?: { max_steps?: unknown } } | null | undefined;
+    const { run, backend, cpu } = environment as Record<string, Record<string, unknown> | null | undefined>;
     const name = typeof backend?.name === 'string' ? backend.name : '';
-    const device = name === 'native' && typeof cpu === 'string' ? cpu : String(backend?.device ?? '');
+    const device = name === 'native' && typeof cpu === 'string' ? cpu : textOf(backend?.device);
     return {
       totalSteps: number(run?.steps) ?? number(config?.train?.max_steps),
       parameters: number(run?.parameters),
@@ -230,16 +231,48 @@ export class Run {
   }
 
   async #state(hasAllSteps: boolean): Promise<RunState> {
-    const holder = parse((await readSmallFile(join(this.path, 'run.lock'))) ?? '');
-    if (holder && isAlive(holder)) return 'running';
+    if (await this.#isHeld()) return 'running';
     return hasAllSteps ? 'finished' : 'stopped';
+  }
+
+  /** Whether the process that `run.lock` names is there; elsewhere, whether it still moves the file's time on. */
+  async #isHeld(): Promise<boolean> {
+    const path = join(this.path, 'run.lock');
+    const holder = parse((await readSmallFile(path)) ?? '');
+    if (!holder) return false;
+    const { pid, boot, namespaces } = holder;
+    const here = whereabouts();
+    if (here && boot === here.boot && namespaces === here.namespaces) return isProcess(pid);
+    const version = await versionOf(path);
+    const now = performance.now();
+    if (version !== this.#heartbeat?.version) {
+      // At first sight only the clock can tell; it may be another machine's.
+      const mtimeMs = this.#heartbeat
+        ? Date.now()
+        : ((await stat(path).catch(() => undefined))?.mtimeMs ?? 0);
+      const age = Math.min(PATIENCE_MS, Math.abs(Date.now() - mtimeMs));
+      this.#heartbeat = { version, at: now - age };
+    }
+    return now - this.#heartbeat.at < PATIENCE_MS;
   }
 }
 
-/** Whether the process that a lock names is there; one of another machine is believed to be. */
-function isAlive({ pid, host }: Record<string, unknown>): boolean {
+/** A lock that nobody has touched for so long is of a process that is gone: the trainer's own rule. */
+const PATIENCE_MS = 60_000;
+
+/** The boot and the namespaces in which this process knows others by their pids; undefined where that is not told. */
+function whereabouts(): { boot: string; namespaces: string } | undefined {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    const namespaces = ['pid', 'time'].map((name) => readlinkSync(`/proc/self/ns/${name}`)).join(' ');
+    return { boot, namespaces };
+  } catch {
+    return undefined;
+  }
+}
+
+function isProcess(pid: unknown): boolean {
   if (typeof pid !== 'number' || !Number.isInteger(pid) || pid <= 0) return false;
-  if (host !== hostname()) return true;
   try {
     process.kill(pid, 0);
     return true;
@@ -267,11 +300,16 @@ async function readSmallFile(path: string): Promise<string | undefined> {
   }
 }
 
+/** Assigns a key that may be called `__proto__`. */
+function define(target: object, key: string, value: string): void {
+  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
+}
+
 function flatten(value: unknown, path = '', into: ConfigAnswer = {}): ConfigAnswer {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
     for (const [key, inner] of Object.entries(value)) flatten(inner, path ? `${path}.${key}` : key, into);
   } else if (value !== undefined && value !== null && path !== '') {
-    into[path] = typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
+    define(into, path, textOf(value));
   }
   return into;
 }

@@ -2,9 +2,12 @@ import {
   appendFileSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
+  readlinkSync,
   rmSync,
   symlinkSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -190,27 +193,35 @@ describe('the list of runs', () => {
     expect((await ask(url, `/api/batch?run=${ids.own}`)).body).toBe('null');
   });
 
-  it('knows running, finished and stopped runs, and how long is left', async () => {
-    const path = makeRun(folder, 'a', 10);
-    makeRun(folder, 'b', 1000);
-    makeRun(folder, 'c', 10);
-    writeFileSync(
-      join(path, 'run.lock'),
-      JSON.stringify({ pid: process.pid, started: null, host: (await import('node:os')).hostname() }),
-    );
-    writeFileSync(
-      join(folder, 'c/run.lock'),
-      JSON.stringify({ pid: 2 ** 22 + 1, started: null, host: (await import('node:os')).hostname() }),
-    );
-    const { url } = await start();
-    const { data } = await listen(url).next(isRuns);
-    const of = (name: string) => data.changed.find((run: { name: string }) => run.name === name);
-    expect(of('a')).toMatchObject({ state: 'running', step: 10, totalSteps: 1000, tokensPerSecond: 1000 });
-    // 990 steps of 100 tokens at 1000 a second.
-    expect(of('a').secondsLeft).toBeCloseTo(99, 9);
-    expect(of('b')).toMatchObject({ state: 'finished' });
-    expect(of('c')).toMatchObject({ state: 'stopped' });
-  });
+  it.skipIf(process.platform !== 'linux')(
+    'knows running, finished and stopped runs, and how long is left',
+    async () => {
+      makeRun(folder, 'b', 1000);
+      const here = {
+        boot: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+        namespaces: ['pid', 'time'].map((name) => readlinkSync(`/proc/self/ns/${name}`)).join(' '),
+      };
+      const lock = (name: string, holder: object, changed = new Date()) => {
+        writeFileSync(join(makeRun(folder, name, 10), 'run.lock'), JSON.stringify(holder));
+        utimesSync(join(folder, name, 'run.lock'), changed, changed);
+      };
+      lock('a', { ...here, pid: process.pid }, new Date(0));
+      lock('c', { ...here, pid: 2 ** 22 + 1 });
+      // Whether a process elsewhere is there shows in the file's time alone.
+      lock('elsewhere', { pid: 1, boot: 'another' });
+      lock('once elsewhere', { pid: process.pid, boot: 'another' }, new Date(0));
+      const { url } = await start();
+      const { data } = await listen(url).next(isRuns);
+      const of = (name: string) => data.changed.find((run: { name: string }) => run.name === name);
+      expect(of('a')).toMatchObject({ state: 'running', step: 10, totalSteps: 1000, tokensPerSecond: 1000 });
+      // 990 steps of 100 tokens at 1000 a second.
+      expect(of('a').secondsLeft).toBeCloseTo(99, 9);
+      expect(of('b')).toMatchObject({ state: 'finished' });
+      expect(of('c')).toMatchObject({ state: 'stopped' });
+      expect(of('elsewhere')).toMatchObject({ state: 'running' });
+      expect(of('once elsewhere')).toMatchObject({ state: 'stopped' });
+    },
+  );
 
   it('suggests the run it is about though it has not begun, else runs given, else the last', async () => {
     const a = makeRun(folder, 'a', 1);
