@@ -41,6 +41,9 @@ export function createProgress(output: ProgressOutput, stream: OutputStream): Pr
         case 'model':
           bars.line(`model        ${plainText(event.name)}, context of ${event.contextLength} tokens`);
           break;
+        case 'warning':
+          bars.line(`warning      ${plainText(event.message)}`);
+          break;
         case 'task':
           task = { began: performance.now() };
           break;

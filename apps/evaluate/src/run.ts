@@ -17,7 +17,8 @@ export type EvaluateEvent =
   | { type: 'task'; task: string }
   | ({ type: 'progress'; task: string } & EvaluateProgress)
   | JudgeEvent
-  | { type: 'result'; result: TaskResult };
+  | { type: 'result'; result: TaskResult }
+  | { type: 'warning'; message: string };
 
 /** Where an evaluation's results go, and who hears of it. */
 export interface RunEvaluationOptions {
@@ -52,7 +53,8 @@ export async function runEvaluation(
   { out, cache, logSamples = false, signal, onEvent = () => {} }: RunEvaluationOptions = {},
 ): Promise<EvaluationResults> {
   if (out !== undefined) openRunDirectory(out, 'auto');
-  const stores = cache === undefined ? undefined : new AnswerStores(cache);
+  const onWarning = (message: string) => onEvent({ type: 'warning', message });
+  const stores = cache === undefined ? undefined : new AnswerStores(cache, { signal, onWarning });
   let opened: OpenLanguageModel | undefined;
   try {
     const tasks = await makeTasks(config, { judgements: stores?.of('judge'), signal, onEvent });
@@ -76,7 +78,7 @@ export async function runEvaluation(
     if (out !== undefined) writeResults(out, evaluation, { model, backend, logSamples });
     return evaluation;
   } finally {
-    stores?.close();
+    await stores?.close();
     opened?.dispose();
   }
 }

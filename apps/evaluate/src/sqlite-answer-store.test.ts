@@ -1,24 +1,28 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
+import sqlite from 'node-sqlite3-wasm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
 
 let directory: string;
 let store: SqliteAnswerStore;
-beforeEach(() => {
+let warnings: string[];
+const open = () => openAnswerStore(directory, 'f'.repeat(64), { onWarning: (text) => warnings.push(text) });
+beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'meap-store-'));
-  store = openAnswerStore(directory, 'f'.repeat(64));
+  warnings = [];
+  store = await open();
 });
 afterEach(() => {
   store.close();
   rmSync(directory, { recursive: true });
 });
 
-const reopen = () => {
+const reopen = async () => {
   store.close();
-  store = openAnswerStore(directory, 'f'.repeat(64));
+  store = await open();
 };
 const file = () => join(directory, 'answers', 'f'.repeat(32), 'answers.sqlite');
 
@@ -42,7 +46,7 @@ describe('openAnswerStore', () => {
       fc.asyncProperty(entries, fc.string(), async (entries, other) => {
         fc.pre(entries.every(({ key }) => key !== other));
         await store.put(entries);
-        reopen();
+        await reopen();
         const found = await store.get([other, ...entries.map(({ key }) => key)]);
         expect(found.slice(1)).toEqual(JSON.parse(JSON.stringify(entries.map(({ answer }) => answer))));
       }),
@@ -52,33 +56,117 @@ describe('openAnswerStore', () => {
   });
 
   it('keeps models apart, and is held by one process at a time', async () => {
-    const other = openAnswerStore(directory, 'e'.repeat(64));
+    const other = await openAnswerStore(directory, 'e'.repeat(64));
     await other.put([{ key: 'a', answer: { logLikelihood: -1, isGreedy: true } }]);
     expect(await store.get(['a'])).toEqual([undefined]);
     other.close();
-    expect(() => openAnswerStore(directory, 'f'.repeat(64))).toThrow(/in use by another evaluation/);
+    await expect(open()).rejects.toThrow(/in use by another evaluation/);
   });
 
   it('opens after a process was killed in a transaction', async () => {
     await store.put([{ key: 'a', answer: { logLikelihood: -1, isGreedy: true } }]);
     store.close();
     mkdirSync(`${file()}.lock`);
-    store = openAnswerStore(directory, 'f'.repeat(64));
+    store = await open();
     expect(await store.get(['a'])).toEqual([{ logLikelihood: -1, isGreedy: true }]);
   });
 
-  it('names a damaged file and leaves the store free', () => {
+  const answer = (i: number) => ({ logLikelihood: -1 - i, isGreedy: i % 2 === 0 });
+  const keys = Array.from({ length: 120 }, (_, i) => `key ${i}`);
+  const fill = () => store.put(keys.map((key, i) => ({ key, answer: answer(i) })));
+  const folder = () => readdirSync(join(directory, 'answers', 'f'.repeat(32)));
+
+  it('whichever bytes of its file are damaged, gives right answers or none, says so and goes on', async () => {
+    await fill();
     store.close();
-    writeFileSync(file(), 'no database'.repeat(100));
-    const open = () => openAnswerStore(directory, 'f'.repeat(64));
-    expect(open).toThrow(/answers.sqlite: cannot be used: .*; delete it/);
-    rmSync(file());
-    store = open();
-    expect(readdirSync(join(directory, 'answers', 'f'.repeat(32)))).toContain('run.lock');
+    const whole = readFileSync(file());
+    const damage = fc.oneof(
+      fc.record({ at: fc.nat(whole.length - 1), bytes: fc.uint8Array({ minLength: 1, maxLength: 600 }) }),
+      fc.record({ cut: fc.nat(whole.length - 1) }),
+    );
+    let repaired = 0;
+    await fc.assert(
+      fc.asyncProperty(damage, async (damage) => {
+        const bytes = Buffer.from(whole);
+        if ('at' in damage) bytes.set(damage.bytes.subarray(0, bytes.length - damage.at), damage.at);
+        writeFileSync(file(), 'cut' in damage ? bytes.subarray(0, damage.cut) : bytes);
+        warnings = [];
+        store = await open();
+        const found = await store.get(keys);
+        found.forEach((one, i) => {
+          if (one !== undefined) expect(one).toEqual(answer(i));
+        });
+        if (warnings.length > 0) {
+          repaired++;
+          expect(warnings[0]).toMatch(
+            /^\S+answers\.sqlite: damaged: [^\n]+; set aside as \S+\.damaged-\d+, \d+ whole /,
+          );
+        }
+        await fill();
+        expect(await store.get(keys)).toEqual(keys.map((_, i) => answer(i)));
+        store.close();
+      }),
+      { numRuns: 12 },
+    );
+    expect(repaired).toBeGreaterThan(0);
+    store = await open();
   });
 
-  it('refuses a folder that cannot be written', () => {
+  it('does not believe an answer that was altered, and keeps the others', async () => {
+    await fill();
+    store.close();
+    const bytes = readFileSync(file());
+    const at = bytes.indexOf('"logLikelihood":-8,');
+    bytes[at + 17] = '9'.charCodeAt(0);
+    writeFileSync(file(), bytes);
+    store = await open();
+    expect(await store.get(keys)).toEqual(keys.map((_, i) => (i === 7 ? undefined : answer(i))));
+    expect(warnings).toEqual([
+      expect.stringMatching(/checksum; set aside as .*damaged-1, 119 whole answers kept/),
+    ]);
+    expect(folder()).toContain('answers.sqlite.damaged-1');
+  });
+
+  it('sets aside what is no store: text, an empty schema of another kind, a view, an earlier format', async () => {
+    const makes = [
+      'CREATE VIEW answers AS SELECT 1 AS key, 2 AS answer, 3 AS sum; PRAGMA user_version = 2',
+      'CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID; PRAGMA user_version = 1',
+      'CREATE TABLE other (a)',
+    ];
+    for (const make of ['', ...makes]) {
+      store.close();
+      rmSync(file());
+      if (make === '') writeFileSync(file(), 'no database'.repeat(100));
+      else {
+        const database = new sqlite.Database(file());
+        database.exec(make);
+        database.close();
+      }
+      warnings = [];
+      store = await open();
+      expect(warnings).toHaveLength(1);
+      await fill();
+      await reopen();
+      expect(await store.get(['key 3'])).toEqual([answer(3)]);
+    }
+  });
+
+  it('leaves a file of a later format alone, and the store free', async () => {
+    store.close();
+    const database = new sqlite.Database(file());
+    database.exec('PRAGMA user_version = 99');
+    database.close();
+    await expect(open()).rejects.toThrow(
+      /cannot be used: written in format 99, expected 2; .*another --cache/,
+    );
+    expect(folder()).toEqual(['answers.sqlite']);
+    rmSync(file());
+    store = await open();
+  });
+
+  it('refuses a folder that cannot be written', async () => {
     writeFileSync(join(directory, 'file'), '');
-    expect(() => openAnswerStore(join(directory, 'file'), 'f')).toThrow(/--cache: .* cannot be written/);
+    const attempt = openAnswerStore(join(directory, 'file'), 'f');
+    await expect(attempt).rejects.toThrow(/--cache: .* cannot be written/);
   });
 });

@@ -1,11 +1,9 @@
-import { createHash } from 'node:crypto';
-import { existsSync, rmdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Answer, AnswerStore } from '@meap/evals';
+import type { AnswerStore } from '@meap/evals';
 import { RunError, reasonOf } from '@meap/recipe-cli';
 import { acquireLock, RunLockedError } from '@meap/trainer';
-import sqlite from 'node-sqlite3-wasm';
+import { AnswerDatabase } from './answer-database.ts';
 
 /** An {@link AnswerStore} in a file, held by one process at a time. */
 export interface SqliteAnswerStore extends AnswerStore {
@@ -13,8 +11,11 @@ export interface SqliteAnswerStore extends AnswerStore {
   close(): void;
 }
 
-/** Grows when answers are kept in another form. */
-const FORMAT = 1;
+/** Who hears that a store had to be repaired or waited for, and what ends the waiting. */
+export interface AnswerStoreOptions {
+  onWarning?: (message: string) => void;
+  signal?: AbortSignal;
+}
 
 /** Where answers are kept unless told otherwise: `$XDG_CACHE_HOME/meap` or `~/.cache/meap`. */
 export function defaultCacheDirectory(): string {
@@ -24,24 +25,32 @@ export function defaultCacheDirectory(): string {
 /** Stores of a folder by name, each opened when it is first used. */
 export class AnswerStores {
   readonly #directory: string;
-  readonly #open = new Map<string, SqliteAnswerStore>();
+  readonly #options: AnswerStoreOptions;
+  readonly #open = new Map<string, Promise<SqliteAnswerStore>>();
 
-  constructor(directory: string) {
+  constructor(directory: string, options: AnswerStoreOptions = {}) {
     this.#directory = directory;
+    this.#options = options;
   }
 
   /** The store of a model's fingerprint, or of a judge; see {@link openAnswerStore}. */
   of(name: string): AnswerStore {
-    const opened = (): SqliteAnswerStore => {
-      const store = this.#open.get(name) ?? openAnswerStore(this.#directory, name);
+    const opened = (): Promise<SqliteAnswerStore> => {
+      const store = this.#open.get(name) ?? openAnswerStore(this.#directory, name, this.#options);
       this.#open.set(name, store);
       return store;
     };
-    return { get: async (keys) => opened().get(keys), put: async (entries) => opened().put(entries) };
+    return {
+      get: async (keys) => (await opened()).get(keys),
+      put: async (entries) => (await opened()).put(entries),
+    };
   }
 
-  close(): void {
-    for (const store of this.#open.values()) store.close();
+  async close(): Promise<void> {
+    // One that could not be opened has said so.
+    for (const store of await Promise.allSettled(this.#open.values())) {
+      if (store.status === 'fulfilled') store.value.close();
+    }
   }
 }
 
@@ -49,37 +58,42 @@ export class AnswerStores {
  * Opens the answers of one model, in `FOLDER/answers/FINGERPRINT/answers.sqlite`; made where absent.
  *
  * A call of `put` is one transaction, on the disk when it returns: whatever happens to the process, a later one finds
- * all answers of a call or none.
+ * all answers of a call or none. A file that is damaged, or holds an answer without its checksum, is set aside; whole
+ * answers are kept, and the others count as never given.
  *
- * @throws RunError where another process has them open, where the folder cannot be written or the file is damaged
+ * @throws RunError where another process has them open, or where the folder cannot be written
  */
-export function openAnswerStore(directory: string, fingerprint: string): SqliteAnswerStore {
+export async function openAnswerStore(
+  directory: string,
+  fingerprint: string,
+  options: AnswerStoreOptions = {},
+): Promise<SqliteAnswerStore> {
   const folder = join(directory, 'answers', fingerprint.slice(0, 32));
   const path = join(folder, 'answers.sqlite');
-  const release = lock(folder);
+  const release = await lock(folder, options);
+  const usable = <T>(what: string, work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      throw new RunError(
+        `${path}: ${what}: ${reasonOf(error)}; make room, give another --cache, or --resume never`,
+      );
+    }
+  };
   try {
-    const database = openDatabase(path);
-    const select = database.prepare('SELECT answer FROM answers WHERE key = ?');
-    const insert = database.prepare('INSERT OR REPLACE INTO answers VALUES (?, ?)');
+    const database = usable(
+      'cannot be used',
+      () => new AnswerDatabase(path, options.onWarning ?? console.warn),
+    );
     return {
-      get: async (keys) => keys.map((key) => parseAnswer(select.get([hash(key)]))),
-      put: async (entries) => {
-        database.exec('BEGIN IMMEDIATE');
-        try {
-          for (const { key, answer } of entries) insert.run([hash(key), JSON.stringify(answer)]);
-          database.exec('COMMIT');
-        } catch (error) {
-          if (database.inTransaction) database.exec('ROLLBACK');
-          throw new RunError(
-            `${path}: an answer cannot be kept: ${reasonOf(error)}; make room, or --resume never`,
-          );
-        }
-      },
+      get: async (keys) => usable('answers cannot be read', () => database.get(keys)),
+      put: async (entries) => usable('answers cannot be kept', () => database.put(entries)),
       close: () => {
-        select.finalize();
-        insert.finalize();
-        database.close();
-        release();
+        try {
+          database.close();
+        } finally {
+          release();
+        }
       },
     };
   } catch (error) {
@@ -88,33 +102,12 @@ export function openAnswerStore(directory: string, fingerprint: string): SqliteA
   }
 }
 
-function openDatabase(path: string): sqlite.Database {
-  // A process that was killed in a transaction leaves SQLite's lock; that it is gone is known by now. The journal
-  // beside it lets SQLite undo what was half done.
-  if (existsSync(`${path}.lock`)) rmdirSync(`${path}.lock`);
-  let database: sqlite.Database | undefined;
+async function lock(
+  folder: string,
+  { onWarning: onWait = console.warn, signal }: AnswerStoreOptions,
+): Promise<() => void> {
   try {
-    database = new sqlite.Database(path);
-    // Nobody else has it, so nothing needs to be read again for each statement.
-    database.exec('PRAGMA locking_mode = EXCLUSIVE');
-    const { user_version: found } = database.get('PRAGMA user_version') as { user_version: number };
-    if (found === 0) {
-      database.exec(
-        `CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID; PRAGMA user_version = ${FORMAT}`,
-      );
-    } else if (found !== FORMAT) {
-      throw new Error(`written in format ${found}, expected ${FORMAT}`);
-    }
-    return database;
-  } catch (error) {
-    database?.close();
-    throw new RunError(`${path}: cannot be used: ${reasonOf(error)}; delete it, or --resume never`);
-  }
-}
-
-function lock(folder: string): () => void {
-  try {
-    return acquireLock(folder);
+    return (await acquireLock(folder, { onWait, signal })).release;
   } catch (error) {
     if (error instanceof RunLockedError) {
       throw new RunError(
@@ -127,12 +120,4 @@ function lock(folder: string): () => void {
       `--cache: ${folder} cannot be written: ${reason}; give another --cache, or --resume never`,
     );
   }
-}
-
-function hash(key: string): Uint8Array {
-  return createHash('sha256').update(key).digest();
-}
-
-function parseAnswer(row: object | null): Answer | undefined {
-  return row ? JSON.parse((row as { answer: string }).answer) : undefined;
 }

@@ -16,7 +16,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { countParameters, type LlamaConfig } from '@meap/llama-model';
 import { batchPlan, bytes, packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
-import { acquireLock, fileSha256 } from '@meap/trainer';
+import { acquireLock, fileSha256, type RunLock } from '@meap/trainer';
 import { type Expected, measureExpected } from './handoff-expected.ts';
 import { RowWriter, tokenDtype, trainRows, writeValidationRows } from './handoff-rows.ts';
 import { findRun, type OpenRun, openRun } from './handoff-run.ts';
@@ -91,20 +91,21 @@ export async function writeHandoff(options: HandoffOptions): Promise<HandoffSumm
   const run = await openRun(found, { signal, onData, onWarning });
   if (!run) return undefined;
   const partial = join(dirname(resolve(out)), `.${basename(resolve(out))}.partial`);
-  let release: (() => void) | undefined;
+  let lock: RunLock | undefined;
   try {
-    release = acquireLock(partial);
+    lock = await acquireLock(partial, { onWait: onWarning, signal });
     for (const name of await readdir(partial)) {
       // What a killed process left.
-      if (name !== 'run.lock') await rm(join(partial, name), { recursive: true });
+      if (!name.startsWith('run.lock')) await rm(join(partial, name), { recursive: true });
     }
     const summary = await fill(partial, run, options, emit);
     if (!summary) return undefined;
-    release();
+    lock.release();
     await putInPlace(partial, out);
     return summary;
   } finally {
-    if (release) await rm(partial, { recursive: true, force: true });
+    lock?.release();
+    if (lock) await rm(partial, { recursive: true, force: true });
     run.close();
   }
 }

@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads';
 import type { WritableTensor, writeSafetensors, writeShardedSafetensors } from '@meap/safetensors';
 import type { CheckpointAnswer } from './checkpoint-worker.ts';
 import { CheckpointError } from './errors.ts';
+import type { LockMark } from './lock.ts';
 import {
   type CheckpointJob,
   notSaved,
@@ -61,6 +62,7 @@ export class CheckpointSaver {
     state: TrainerState,
     optimizerTensors: TensorFile['tensors'],
     logs: readonly string[],
+    lock: LockMark,
   ): Promise<{ path: Promise<string> }> {
     await this.#underWay;
     const { saveModel, background, directory, ...retention } = this.#options;
@@ -80,7 +82,7 @@ export class CheckpointSaver {
     } catch (error) {
       throw await notSaved(directory, state.step, error);
     }
-    const job: CheckpointJob = { directory, state, files, logs, ...retention };
+    const job: CheckpointJob = { directory, state, files, logs, lock, ...retention };
     const path = background ? this.#writeBeside(job) : writeCheckpoint(job);
     this.#underWay = path.catch(() => {});
     if (!background) await this.#underWay;

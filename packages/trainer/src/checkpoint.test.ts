@@ -34,6 +34,9 @@ afterEach(() => {
 
 const FILES = ['config.json', 'trainer/SHA256SUMS', 'trainer/optimizer.safetensors', 'trainer/state.json'];
 
+// Of no folder: nobody can take it over.
+const LOCK = { path: join(tmpdir(), 'meap-no-such-folder', 'run.lock'), text: '' };
+
 type Overrides = Partial<CheckpointSaverOptions> & Pick<Partial<TrainerState>, 'valLoss'>;
 
 async function save(step: number, { valLoss, ...overrides }: Overrides = {}) {
@@ -45,7 +48,7 @@ async function save(step: number, { valLoss, ...overrides }: Overrides = {}) {
     ...overrides,
   });
   try {
-    const { path } = await saver.begin(stateAt(step, valLoss), momentsAt(step), []);
+    const { path } = await saver.begin(stateAt(step, valLoss), momentsAt(step), [], LOCK);
     return await path;
   } finally {
     await saver.close();
@@ -184,7 +187,7 @@ describe('saving beside training', () => {
     rmSync(directory, { recursive: true });
     const saver = new CheckpointSaver({ directory, saveModel, background: true, keepLast: 3 });
     const moment = Float32Array.of(1, 0.1, -0);
-    const { path } = await saver.begin(stateAt(1), momentsAt(1, moment), []);
+    const { path } = await saver.begin(stateAt(1), momentsAt(1, moment), [], LOCK);
     // What training does next.
     weights.assign(tf.tensor1d([7, 8, 9]));
     moment.fill(4);
@@ -206,7 +209,7 @@ describe('saving beside training', () => {
     });
     const paths: Promise<string>[] = [];
     for (const step of [1, 2, 3]) {
-      paths.push((await saver.begin(stateAt(step), momentsAt(step), [])).path);
+      paths.push((await saver.begin(stateAt(step), momentsAt(step), [], LOCK)).path);
       expect(during).toEqual([`.step-0000000${step}.partial`]);
     }
     const ends = await Promise.allSettled(paths);
@@ -221,7 +224,7 @@ describe('saving beside training', () => {
 
   it('does not write ahead of a log that cannot be synced', async () => {
     const saver = new CheckpointSaver({ directory, keepLast: 1, background: true, saveModel: () => {} });
-    const { path } = await saver.begin(stateAt(1), momentsAt(1), [join(directory, 'gone.jsonl')]);
+    const { path } = await saver.begin(stateAt(1), momentsAt(1), [join(directory, 'gone.jsonl')], LOCK);
     await expect(path).rejects.toThrow(/not saved: ENOENT[^\n]+gone\.jsonl/);
     expect(await listCheckpoints(directory)).toEqual([]);
     await saver.close();

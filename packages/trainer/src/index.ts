@@ -12,7 +12,7 @@ export {
   TrainerError,
 } from './errors.ts';
 export type { GuardOptions, GuardState } from './guard.ts';
-export { acquireLock } from './lock.ts';
+export { acquireLock, type LockMark, type LockOptions, type RunLock } from './lock.ts';
 export type { LossScaleState } from './loss-scale.ts';
 export {
   type AdamWOptions,

@@ -1,8 +1,9 @@
 /** What only a process can show: kill -9, signals, a lock between processes, a limit on file sizes. Runs `dist`. */
+import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { directory, expectExactResume, follow, prepareRuns, STEPS, start } from './testing.ts';
+import { directory, expectExactResume, expectWhole, follow, prepareRuns, STEPS, start } from './testing.ts';
 
 prepareRuns();
 
@@ -67,6 +68,31 @@ describe('two processes', () => {
     });
     expect(readdirSync(directory)).toContain('run.lock');
     await expectExactResume();
+  });
+});
+
+const container = ['unshare', '--pid', '--fork', '--kill-child', '--uts', '--mount-proc'];
+const canUnshare = spawnSync(container[0], [...container.slice(1), 'true']).status === 0;
+
+describe.skipIf(!canUnshare)('two containers of one machine, of the same host name', () => {
+  it('cannot train in one folder, also while the first is stopped, and the lock of a dead one is taken over', async () => {
+    const first = start({ stallAt: 2 }, { launcher: container, shell: 'hostname trainer' });
+    await follow(first, async ({ type }) => {
+      if (type !== 'stalled') return;
+      const inner = readFileSync(`/proc/${first.pid}/task/${first.pid}/children`, 'utf8').trim();
+      process.kill(Number(inner), 'SIGSTOP');
+      // Without its own /proc, which then shows the pids of others.
+      const second = start({}, { launcher: container.slice(0, -1), shell: 'hostname trainer' });
+      const { events, code } = await follow(second);
+      expect(code).toBe(1);
+      expect(events).toMatchObject([{ type: 'error', name: 'RunLockedError' }]);
+      first.kill('SIGKILL');
+    });
+    expect(readdirSync(directory)).toContain('run.lock');
+    const { events, warnings } = await follow(start({}, { launcher: container, shell: 'hostname renamed' }));
+    expect(warnings).toEqual([]);
+    expect(events.at(-1)).toMatchObject({ type: 'result', status: 'finished' });
+    expectWhole();
   });
 });
 

@@ -2,6 +2,7 @@ import { closeSync, openSync, readdirSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { AppendLog, truncateJsonLines } from './append-log.ts';
+import type { RunLock } from './lock.ts';
 import { restartEvent, scalarsEvent, versionEvent } from './tensorboard.ts';
 import type { Json, StepMetrics, ValidationMetrics } from './types.ts';
 
@@ -10,9 +11,15 @@ export class RunLog {
   readonly #metrics: AppendLog;
   readonly #samples: AppendLog;
   readonly #events: AppendLog;
+  readonly #lock: RunLock;
 
-  /** Opens the files of a run that stands after `step` steps; lines of later steps are cut off. */
-  constructor(directory: string, step: number, onFailure: (message: string) => void) {
+  /**
+   * Opens the files of a run that stands after `step` steps; lines of later steps are cut off.
+   *
+   * @param lock of the folder; its loss is thrown before anything is written
+   */
+  constructor(directory: string, step: number, lock: RunLock, onFailure: (message: string) => void) {
+    this.#lock = lock;
     const open = (name: string) => {
       const path = join(directory, name);
       closeSync(openSync(path, 'a'));
@@ -36,6 +43,7 @@ export class RunLog {
   }
 
   step(metrics: StepMetrics): void {
+    this.#lock.requireHeld();
     this.#metrics.append(`${JSON.stringify(metrics)}\n`);
     const { step, loss, lr, gradNorm, tokensPerSecond, mfu, residentBytes, backendBytes } = metrics;
     const scalars = { 'train/loss': loss, 'train/lr': lr, 'train/grad_norm': gradNorm };
@@ -45,6 +53,7 @@ export class RunLog {
   }
 
   validation(metrics: ValidationMetrics): void {
+    this.#lock.requireHeld();
     this.#metrics.append(`${JSON.stringify(metrics)}\n`);
     const { step, valLoss, bitsPerByte, parts = {} } = metrics;
     const named = Object.entries(parts).map(([name, loss]) => [`validation/loss_${name}`, loss]);
@@ -53,11 +62,13 @@ export class RunLog {
   }
 
   sample(step: number, sample: { [key: string]: Json }): void {
+    this.#lock.requireHeld();
     this.#samples.append(`${JSON.stringify({ step, ...sample })}\n`);
   }
 
   /** Gives all lines to the system and names the files; throws where the disk is full. */
   flush(): string[] {
+    this.#lock.requireHeld();
     const logs = [this.#metrics, this.#samples, this.#events];
     for (const log of logs) log.flush();
     return logs.map(({ path }) => path);

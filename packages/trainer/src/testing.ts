@@ -30,6 +30,8 @@ export interface Surroundings {
   uid?: number;
   nodeOptions?: string[];
   shell?: string;
+  /** A program that starts it, with its arguments. */
+  launcher?: readonly string[];
 }
 
 export const STEPS = 40;
@@ -58,13 +60,13 @@ export function nextDirectory(): void {
 /** Starts a run. */
 export function start(
   options: ChildOptions = {},
-  { uid, nodeOptions = [], shell }: Surroundings = {},
+  { uid, nodeOptions = [], shell, launcher = [] }: Surroundings = {},
   where = directory,
 ): ChildProcess {
   const args = [...nodeOptions, script, where, JSON.stringify({ steps: STEPS, every: 1, ...options })];
   const [command, ...rest] = shell
-    ? ['sh', '-c', `${shell}; exec "$@"`, 'sh', process.execPath, ...args]
-    : [process.execPath, ...args];
+    ? [...launcher, 'sh', '-c', `${shell}; exec "$@"`, 'sh', process.execPath, ...args]
+    : [...launcher, process.execPath, ...args];
   return spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe'], uid });
 }
 

@@ -336,7 +336,7 @@ describe('resuming', () => {
     await expect(run({ fingerprints: { data: 'tiny' } })).rejects.toThrow('seed differs');
     await expect(run({ checkpoint: { loadModel: () => {} } })).rejects.toThrow('saveModel must write');
     await expect(run({ resume: 'never' })).rejects.toThrow(RunExistsError);
-    const release = acquireLock(directory);
+    const { release } = await acquireLock(directory);
     await expect(run()).rejects.toThrow(RunLockedError);
     release();
     expect((await run()).result.step).toBe(12);

@@ -11,7 +11,7 @@ import { dataParallelStep, requireSameOnAll, type ZeroStage } from './data-paral
 import { CheckpointError, TrainerError } from './errors.ts';
 import { clipping } from './gradients.ts';
 import { Guard, type GuardOptions, type Verdict } from './guard.ts';
-import { acquireLock } from './lock.ts';
+import { acquireLock, type RunLock } from './lock.ts';
 import { LossScale } from './loss-scale.ts';
 import { memoryInUse } from './memory-in-use.ts';
 import type { Optimizer } from './optimizer.ts';
@@ -146,7 +146,7 @@ export async function train<Batch, ValidationBatch = Batch>(
   const retention = { keepLast, keepEvery, keepBest };
   const saver = new CheckpointSaver({ directory: checkpoints, saveModel, background, ...retention });
   const run: Progress = { step: 0, tokens: 0, validatedStep: 0, sampledStep: 0, data: snapshot(batches) };
-  let release: (() => void) | undefined;
+  let lock: RunLock | undefined;
   let log: RunLog | undefined;
   let peakFlops = 0;
   /** On rank 0 the checkpoint that holds exactly this state, perhaps still being written; undefined where there is none. */
@@ -154,7 +154,7 @@ export async function train<Batch, ValidationBatch = Batch>(
   try {
     await requireSameOnAll(ranks, fingerprints);
     const found = await ranks.onFirst(async () => {
-      release = acquireLock(directory);
+      lock = await acquireLock(directory, { onWait: warn, signal });
       const found = await findCheckpoint(directory, options.resume ?? 'auto', warn);
       if (!found) return undefined;
       requireSameRun(found, fingerprints);
@@ -179,7 +179,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       for (const name of await tidyCheckpoints(checkpoints, run.step)) {
         warn(`checkpoints/${name} is later than step ${run.step}: renamed to ${name}.set-aside`);
       }
-      log = new RunLog(directory, run.step, warn);
+      log = new RunLog(directory, run.step, lock!, warn);
     }
     const peaks = await ranks.exchange(utilisation?.peakFlops ?? 0);
     peakFlops = peaks.reduce((sum, peak) => sum + peak);
@@ -239,7 +239,7 @@ export async function train<Batch, ValidationBatch = Batch>(
     log?.close();
     pending?.dispose();
     disposeStep(work);
-    release?.();
+    lock?.release();
   }
 
   /** Whether what follows this step needs its outcome. */
@@ -332,7 +332,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       fingerprints,
       weightsSha256: await parametersSha256(parameters),
     };
-    const { path } = await saver.begin(state, tensors, logs);
+    const { path } = await saver.begin(state, tensors, logs, lock!.mark);
     const told = path.then((path) => {
       emit({ type: 'checkpoint', step: state.step, path });
       return path;

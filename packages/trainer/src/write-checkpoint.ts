@@ -18,8 +18,9 @@ import {
   writeShardedSafetensors,
 } from '@meap/safetensors';
 import { fileSha256, listFiles, syncFile, syncTree } from './durable.ts';
-import { CheckpointError } from './errors.ts';
+import { CheckpointError, RunLockedError } from './errors.ts';
 import type { GuardState } from './guard.ts';
+import { type LockMark, requireMark } from './lock.ts';
 import type { LossScaleState } from './loss-scale.ts';
 import type { Json } from './types.ts';
 
@@ -74,6 +75,8 @@ export interface CheckpointJob extends Retention {
   files: readonly TensorFile[];
   /** Logs that have to be on the disk first: no checkpoint may be ahead of them. */
   logs: readonly string[];
+  /** The run's lock, which has to be held when the checkpoint gets its name. */
+  lock: LockMark;
 }
 
 const NAME = /^step-(\d{8,})$/;
@@ -102,17 +105,20 @@ export async function openPartial(directory: string, step: number): Promise<stri
  * @throws CheckpointError; nothing of the checkpoint then stays
  */
 export async function writeCheckpoint(job: CheckpointJob): Promise<string> {
-  const { directory, state, files, logs } = job;
+  const { directory, state, files, logs, lock } = job;
   const path = join(directory, nameOf(state.step));
   const partial = partialPath(directory, state.step);
   try {
     for (const log of logs) await syncFile(log);
     for (const { path: file, tensors, sharded, options } of files) {
+      requireMark(lock);
       await (sharded ? writeShardedSafetensors : writeSafetensors)(file, tensors, options);
     }
+    requireMark(lock);
     await writeFile(join(partial, STATE), `${JSON.stringify(state, null, 2)}\n`);
     await writeFile(join(partial, SUMS), await checksums(partial));
     await syncTree(partial);
+    requireMark(lock);
     await removeAtomically(path);
     await rename(partial, path);
     await syncDirectory(directory);
@@ -132,6 +138,8 @@ export async function writeCheckpoint(job: CheckpointJob): Promise<string> {
 /** Clears away what there is of a checkpoint that failed, and makes the error that says so. */
 export async function notSaved(directory: string, step: number, cause: unknown): Promise<CheckpointError> {
   const path = join(directory, nameOf(step));
+  // What another process has taken over is its own now.
+  if (cause instanceof RunLockedError) return new CheckpointError(messageOf(cause), { cause });
   // A folder that cannot be written cannot be cleared either; the next run tidies up.
   await rm(partialPath(directory, step), { recursive: true, force: true }).catch(() => {});
   return new CheckpointError(`checkpoint ${path}: not saved: ${messageOf(cause)}`, { cause });
