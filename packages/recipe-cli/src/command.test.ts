@@ -1,3 +1,4 @@
+import { Writable } from 'node:stream';
 import { SafetensorsError } from '@meap/safetensors';
 import { BackendError } from '@meap/tensor-kernels';
 import { TrainerError } from '@meap/trainer';
@@ -22,7 +23,35 @@ function run(argv: string[], action: (flags: TrainingFlags) => Promise<number>) 
   );
 }
 
+/** A stream whose first write fails later, as those of a process do. */
+function failing(code: string): NodeJS.WriteStream {
+  return new Writable({
+    write: (_chunk, _encoding, done) =>
+      setImmediate(done, Object.assign(new Error(`${code}: write`), { code })),
+  }) as unknown as NodeJS.WriteStream;
+}
+
 describe('runCommand', () => {
+  it('goes on where nobody reads what it prints, and says at the end what a full disk has lost', async () => {
+    const printing = async (code: string) => {
+      const stderr: string[] = [];
+      const io = { stdout: failing(code), stderr: { write: (text: string) => stderr.push(text) } as never };
+      const action = async () => {
+        for (let i = 0; i < 3; i++) {
+          io.stdout.write('a line\n');
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+        return 0;
+      };
+      return [await runCommand(new Command('meap-x'), [], { io, isUserError, action }), ...stderr];
+    };
+    for (const code of ['EPIPE', 'EIO', 'EBADF']) expect(await printing(code)).toEqual([0]);
+    expect(await printing('ENOSPC')).toEqual([
+      1,
+      'meap-x: what it printed was not all written: ENOSPC: write\n',
+    ]);
+  });
+
   it('hands over the flags, of which --set may be repeated', async () => {
     const argv = ['--config', 'a.yaml', '--set', 'x=1', '--set', 'y=2', '--backend', 'cpu'];
     let seen: string[] = [];

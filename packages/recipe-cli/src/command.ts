@@ -10,7 +10,6 @@ export interface OutputStream {
   /** Width of the terminal, where it is one. */
   readonly columns?: number;
   on?(event: 'error', listener: (error: Error) => void): unknown;
-  listeners?(event: 'error'): unknown[];
 }
 
 /** Streams of a process, or stand-ins for them in a test. */
@@ -20,7 +19,15 @@ export interface CommandIo {
 }
 
 /** Exit codes: done, failed, wrong usage or configuration; stopped by a signal is 128 + its number. */
-export const EXIT = { done: 0, failed: 1, misused: 2, SIGINT: 130, SIGTERM: 143, SIGUSR2: 140 } as const;
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  misused: 2,
+  SIGHUP: 129,
+  SIGINT: 130,
+  SIGTERM: 143,
+  SIGUSR2: 140,
+} as const;
 
 /** Options of {@link runCommand}. */
 export interface RunCommandOptions {
@@ -38,6 +45,7 @@ export async function runCommand(
   { io, isUserError, action }: RunCommandOptions,
 ): Promise<number> {
   let code: number = EXIT.done;
+  const lost = listenForLostOutput(io);
   command
     .exitOverride()
     .configureOutput({ writeOut: (text) => io.stdout.write(text), writeErr: (text) => io.stderr.write(text) })
@@ -46,7 +54,10 @@ export async function runCommand(
     });
   try {
     await command.parseAsync(argv as string[], { from: 'user' });
-    return code;
+    const reason = lost();
+    if (reason === undefined) return code;
+    io.stderr.write(`${command.name()}: what it printed was not all written: ${reason}\n`);
+    return code || EXIT.failed;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.misused;
     const message = isUserError(error)
@@ -63,6 +74,28 @@ export async function runCommand(
     return error instanceof ConfigurationError ? EXIT.misused : EXIT.failed;
   }
 }
+
+/**
+ * Days of work must not end because nobody reads along any more: the pipe or the terminal is closed, the disk of the log
+ * is full. Returns what was lost to a full disk, to be told at the end.
+ */
+function listenForLostOutput({ stdout, stderr }: CommandIo): () => string | undefined {
+  for (const stream of [stdout, stderr]) {
+    if (listened.has(stream)) continue;
+    listened.add(stream);
+    // Never taken off: a failed write is told late.
+    stream.on?.('error', (error: NodeJS.ErrnoException) => {
+      if (FULL.has(error.code ?? '')) lostOutput.set(stream, error.message);
+      else if (!CLOSED.has(error.code ?? '')) throw error;
+    });
+  }
+  return () => lostOutput.get(stdout) ?? lostOutput.get(stderr);
+}
+
+const listened = new WeakSet<OutputStream>();
+const lostOutput = new WeakMap<OutputStream, string>();
+const CLOSED = new Set(['EPIPE', 'EIO', 'ENXIO', 'EBADF', 'ECONNRESET', 'ENOTCONN', 'ERR_STREAM_DESTROYED']);
+const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
 /** An event as a line of a log: its time, its level (`info`, `warn` or `error`), and all it says. */
 export function logLine(event: object): string {

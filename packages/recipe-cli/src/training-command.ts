@@ -136,10 +136,6 @@ async function train<Config, Event extends object>(
   const asJson = flags.json || flags.jsonLogs;
   const json = (value: object) =>
     io.stdout.write(flags.jsonLogs ? logLine(value) : `${JSON.stringify(value)}\n`);
-  // Days of training must not end because whoever read along has gone. Never taken off: a failed write is told late.
-  for (const stream of [io.stdout, io.stderr]) {
-    if (!stream.listeners?.('error').includes(goOnUnread)) stream.on?.('error', goOnUnread);
-  }
   const interactive = io.stderr.isTTY === true && !process.env.CI;
   const target = interactive ? io.stderr : io.stdout;
   const progress = program.progress({ write: (text) => target.write(text), interactive }, io.stderr);
@@ -186,9 +182,4 @@ async function train<Config, Event extends object>(
     await dashboard?.close(ended);
     stop.dispose();
   }
-}
-
-/** A closed pipe is no fault of the run; a failure of another kind is. */
-function goOnUnread(error: Error): void {
-  if ((error as NodeJS.ErrnoException).code !== 'EPIPE') throw error;
 }

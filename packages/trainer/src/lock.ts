@@ -56,7 +56,7 @@ export interface LockOptions {
 }
 
 /** A holder beats every `beat` milliseconds; one whose lock stands still through `patience`, looked at every `look`, is gone. */
-export const TIMING = { beat: 3000, look: 1000, patience: 60_000 };
+const TIMING = { beat: 3000, look: 1000, patience: 60_000 };
 
 /**
  * Makes a folder and takes `run.lock` in it, or throws RunLockedError naming the process that holds it.
