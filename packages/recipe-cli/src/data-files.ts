@@ -48,9 +48,15 @@ function readFileList(out: string): DataFile[] | undefined {
   if (!existsSync(path)) return undefined;
   try {
     const files: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    return Array.isArray(files) ? files : undefined;
+    // Only what says which file and what was in it can be compared.
+    return Array.isArray(files) && files.every(isDataFile) ? files : undefined;
   } catch {
     // Written by hand or cut off: what it would only say is no reason to stop.
     return undefined;
   }
+}
+
+function isDataFile(value: unknown): value is DataFile {
+  const { path, size, sha256 } = (value ?? {}) as Partial<DataFile>;
+  return typeof path === 'string' && typeof size === 'number' && typeof sha256 === 'string';
 }

@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { lossCurve } from './metrics.ts';
+import { RunError } from './errors.ts';
+import { lossCurve, readJsonLines } from './metrics.ts';
 
 const step = (number: number, loss: number | null) => ({
   step: number,
@@ -22,5 +26,25 @@ describe('lossCurve', () => {
     ]);
     expect(lossCurve(steps, 10)).toHaveLength(4);
     expect(lossCurve([], 10)).toEqual([]);
+  });
+});
+
+describe('readJsonLines', () => {
+  it('leaves out a last line that is being written, and names any other that is damaged', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'meap-lines-'));
+    const path = join(folder, 'metrics.jsonl');
+    expect(readJsonLines(path)).toEqual([]);
+    for (const torn of ['{"step":2', '\0\0', 'nul', '{"step":2}']) {
+      writeFileSync(path, `{"step":1}\n${torn}`);
+      expect(readJsonLines(path)).toEqual([{ step: 1 }, ...(torn === '{"step":2}' ? [{ step: 2 }] : [])]);
+    }
+    for (const bad of ['{"step":2', '\0', 'null', '[]', '3']) {
+      writeFileSync(path, `{"step":1}\n${bad}\n{"step":3}\n`);
+      expect(() => readJsonLines(path)).toThrow(RunError);
+      expect(() => readJsonLines(path)).toThrow(
+        /metrics\.jsonl: line 2 is damaged, expected a JSON object; resume/,
+      );
+    }
+    rmSync(folder, { recursive: true });
   });
 });

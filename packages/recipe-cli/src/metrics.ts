@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
+import { RunError } from './errors.ts';
 
 /** What `metrics.jsonl` holds of a run so far. */
 export interface RunMetrics {
@@ -50,9 +51,34 @@ export function medianThroughput(steps: readonly StepMetrics[]): number {
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
-/** The lines of a file of JSON, one value a line; none where there is no file. */
+/**
+ * The lines of a file of JSON objects, one a line; none where there is no file. A last line without its end may be torn,
+ * since the run may be writing it, and is left out.
+ *
+ * @throws RunError for any other line that is no JSON object
+ */
 export function readJsonLines<Line>(path: string): Line[] {
   if (!existsSync(path)) return [];
   const lines = readFileSync(path, 'utf8').split('\n');
-  return lines.filter(Boolean).map((line) => JSON.parse(line));
+  const found: Line[] = [];
+  for (const [i, line] of lines.entries()) {
+    if (line === '') continue;
+    const value = parseObject(line);
+    if (value) found.push(value as Line);
+    else if (i < lines.length - 1) {
+      throw new RunError(
+        `${path}: line ${i + 1} is damaged, expected a JSON object; resume the run, which repairs it, or delete the line`,
+      );
+    }
+  }
+  return found;
+}
+
+function parseObject(text: string): object | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parsePlainYaml } from '@meap/dashboard';
 import { makeDirectory } from '@meap/safetensors';
 import { latestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { parse } from 'yaml';
@@ -63,7 +64,8 @@ function stepOf(checkpoint: string | undefined): number {
 /** Writes `config.yaml`, and returns how it differs from the one that was there. */
 export function writeConfig(out: string, config: object): string[] {
   const path = join(out, 'config.yaml');
-  const changes = existsSync(path) ? changedKeys(readYaml(path), readBack(config)) : [];
+  const before = existsSync(path) ? readYaml(path) : undefined;
+  const changes = before === undefined ? [] : changedKeys(before, readBack(config));
   writeFileSync(`${path}.partial`, configToYaml(config));
   renameSync(`${path}.partial`, path);
   return changes;
@@ -91,10 +93,12 @@ function readBack(config: object): unknown {
   return parse(configToYaml(config));
 }
 
+/** The keys of a file; undefined where it is damaged: it is written again, and there is nothing to compare with. */
 function readYaml(path: string): unknown {
   try {
-    return parse(readFileSync(path, 'utf8'));
+    const found = parsePlainYaml(readFileSync(path, 'utf8'));
+    return typeof found === 'object' && found !== null ? found : undefined;
   } catch {
-    return {};
+    return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { AppendLog, truncateJsonLines } from './append-log.ts';
+import { AppendLog, repairJsonLines } from './append-log.ts';
 
 let directory: string;
 let path: string;
@@ -27,28 +27,39 @@ describe('AppendLog', () => {
   });
 });
 
-describe('truncateJsonLines', () => {
-  it('keeps the lines up to a step and nothing torn, wherever the file was cut', () => {
-    const lines = Array.from(
-      { length: 8 },
-      (_, i) => `${JSON.stringify({ step: i + 1, loss: 1 / (i + 1) })}\n`,
-    );
+describe('repairJsonLines', () => {
+  const lineOf = (step: number) => `${JSON.stringify({ step, loss: 1 / step })}\n`;
+  const lines = Array.from({ length: 8 }, (_, i) => lineOf(i + 1));
+
+  it('keeps the lines up to a step and nothing torn, wherever the file was cut or lost its bytes', () => {
+    const tails = fc.constantFrom('', '\0', '\0'.repeat(50), '\n', '{"step":');
     fc.assert(
-      fc.property(fc.nat(lines.join('').length), fc.nat(9), (length, step) => {
+      fc.property(fc.nat(lines.join('').length), tails, fc.nat(9), (length, tail, step) => {
         const cut = lines.join('').slice(0, length);
-        writeFileSync(path, cut);
-        truncateJsonLines(path, step);
-        const whole = cut.split('\n').length - 1;
-        expect(text()).toBe(lines.slice(0, Math.min(whole, step)).join(''));
+        writeFileSync(path, cut + tail);
+        repairJsonLines(path, step);
+        // A line that only lacks its end is whole.
+        const whole = lines.filter((_, i) => {
+          const rest = cut.slice(lines.slice(0, i).join('').length);
+          return rest.startsWith(lines[i]) || (rest === lines[i].trimEnd() && !/^[\0{]/.test(tail));
+        });
+        expect(text()).toBe(whole.slice(0, step).join(''));
       }),
     );
   });
 
-  it('cuts before a line that is no JSON, has no step, or is null', () => {
-    for (const bad of ['{"step":2', '{"loss":2}', 'null', '\0\0\0']) {
-      writeFileSync(path, `{"step":1}\n${bad}\n{"step":2}\n`);
-      truncateJsonLines(path, 9);
-      expect(text()).toBe('{"step":1}\n');
+  it('keeps what stands behind damage, and says what is gone', () => {
+    for (const bad of ['{"step":2', '{"loss":2}', 'null', '\0\0\0', '', '[1]']) {
+      writeFileSync(path, `${lineOf(1)}${bad}\n${lineOf(3)}${lineOf(4)}`);
+      expect(repairJsonLines(path, 3)).toBe('line 2 was torn or damaged, and is removed');
+      expect(text()).toBe(lineOf(1) + lineOf(3));
     }
+    writeFileSync(path, `${lineOf(1)}{\n\0\0`);
+    expect(repairJsonLines(path, 5)).toBe(
+      '2 lines from line 2 on were torn or damaged, and are removed; nothing is left of steps 2 to 5',
+    );
+    writeFileSync(path, `${lineOf(1)}${lineOf(2).trimEnd()}`);
+    expect(repairJsonLines(path, 2)).toBeUndefined();
+    expect(text()).toBe(lineOf(1) + lineOf(2));
   });
 });

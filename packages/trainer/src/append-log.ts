@@ -4,7 +4,9 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
+  renameSync,
   truncateSync,
+  writeFileSync,
   writeSync,
 } from 'node:fs';
 import { CheckpointError } from './errors.ts';
@@ -73,22 +75,53 @@ export class AppendLog {
   }
 }
 
-/** Cuts a JSON-lines file before the first line that is torn or whose `step` lies beyond the given one. */
-export function truncateJsonLines(path: string, step: number): void {
+/**
+ * Leaves the whole lines of a JSON-lines file up to the first whose `step` lies beyond the given one; returns what was
+ * damaged and is gone, in words, undefined where nothing was.
+ *
+ * A crash or a power loss leaves a torn line or zeros at the end; a damaged disk may do so anywhere, and the lines behind
+ * are kept. A last line that only lacks its end gets one.
+ */
+export function repairJsonLines(path: string, step: number): string | undefined {
   const bytes = readFileSync(path);
-  let end = 0;
-  for (let newline = bytes.indexOf(10); newline >= 0; newline = bytes.indexOf(10, end)) {
-    if (!isLineWithin(bytes.toString('utf8', end, newline), step)) break;
-    end = newline + 1;
+  const kept: Buffer[] = [];
+  let [end, last, numDamaged, firstDamaged] = [0, 0, 0, 0];
+  let isPrefix = true;
+  for (let number = 1; end < bytes.length; number++) {
+    const newline = bytes.indexOf(10, end);
+    const line = bytes.subarray(end, newline < 0 ? bytes.length : newline);
+    const at = stepOf(line);
+    if (at !== undefined && at > step) break;
+    if (at !== undefined) {
+      kept.push(line, NEWLINE);
+      last = Math.max(last, at);
+      isPrefix &&= numDamaged === 0 && newline >= 0;
+    } else if (numDamaged++ === 0) firstDamaged = number;
+    end += line.length + 1;
   }
-  if (end < bytes.length) truncateSync(path, end);
+  const whole = Buffer.concat(kept);
+  if (isPrefix) {
+    if (whole.length < bytes.length) truncateSync(path, whole.length);
+  } else {
+    writeFileSync(`${path}.partial`, whole);
+    renameSync(`${path}.partial`, path);
+  }
+  if (numDamaged === 0) return undefined;
+  const which =
+    numDamaged === 1
+      ? `line ${firstDamaged} was torn or damaged, and is removed`
+      : `${numDamaged} lines from line ${firstDamaged} on were torn or damaged, and are removed`;
+  return last < step ? `${which}; nothing is left of steps ${last + 1} to ${step}` : which;
 }
 
-function isLineWithin(line: string, step: number): boolean {
+const NEWLINE = Buffer.from('\n');
+
+/** The step of a line; undefined for what is no line of a log. */
+function stepOf(line: Uint8Array): number | undefined {
   try {
-    const value: unknown = JSON.parse(line)?.step;
-    return typeof value === 'number' && value <= step;
+    const value: unknown = JSON.parse(Buffer.from(line).toString('utf8'))?.step;
+    return typeof value === 'number' ? value : undefined;
   } catch {
-    return false;
+    return undefined;
   }
 }

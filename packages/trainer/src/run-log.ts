@@ -1,9 +1,9 @@
-import { closeSync, openSync, readdirSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, truncateSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { AppendLog, truncateJsonLines } from './append-log.ts';
+import { AppendLog, repairJsonLines } from './append-log.ts';
 import type { RunLock } from './lock.ts';
-import { restartEvent, scalarsEvent, versionEvent } from './tensorboard.ts';
+import { restartEvent, scalarsEvent, versionEvent, wholeRecords } from './tensorboard.ts';
 import type { Json, StepMetrics, ValidationMetrics } from './types.ts';
 
 /** The files a run writes line by line: `metrics.jsonl`, `samples.jsonl` and a TensorBoard event file. */
@@ -14,25 +14,27 @@ export class RunLog {
   readonly #lock: RunLock;
 
   /**
-   * Opens the files of a run that stands after `step` steps; lines of later steps are cut off.
+   * Opens the files of a run that stands after `step` steps; lines of later steps are cut off, and damage is repaired.
    *
    * @param lock of the folder; its loss is thrown before anything is written
    */
-  constructor(directory: string, step: number, lock: RunLock, onFailure: (message: string) => void) {
+  constructor(directory: string, step: number, lock: RunLock, onWarning: (message: string) => void) {
     this.#lock = lock;
     const open = (name: string) => {
       const path = join(directory, name);
       closeSync(openSync(path, 'a'));
-      return new AppendLog(path, onFailure);
+      return new AppendLog(path, onWarning);
     };
     const openLines = (name: string) => {
       closeSync(openSync(join(directory, name), 'a'));
-      truncateJsonLines(join(directory, name), step);
+      const damage = repairJsonLines(join(directory, name), step);
+      if (damage) onWarning(`${join(directory, name)}: ${damage}`);
       return open(name);
     };
     this.#metrics = openLines('metrics.jsonl');
     this.#samples = openLines('samples.jsonl');
     const seconds = Date.now() / 1000;
+    repairEvents(directory, onWarning);
     // TensorBoard reads the files of a folder in the order of their names, which a clock set back must not turn round.
     const stamp = Math.max(Math.floor(seconds), latestStamp(directory) + 1)
       .toString()
@@ -77,6 +79,22 @@ export class RunLog {
   close(): void {
     for (const log of [this.#metrics, this.#samples, this.#events]) log.close();
   }
+}
+
+/** Cuts a torn record off the latest event file, behind which TensorBoard would read no further. */
+function repairEvents(directory: string, onWarning: (message: string) => void): void {
+  const name = readdirSync(directory).filter(isEvents).sort().at(-1);
+  if (name === undefined) return;
+  const path = join(directory, name);
+  const bytes = readFileSync(path);
+  const end = wholeRecords(bytes);
+  if (end === bytes.length) return;
+  truncateSync(path, end);
+  onWarning(`${path}: its last ${bytes.length - end} bytes were torn or damaged, and are removed`);
+}
+
+function isEvents(name: string): boolean {
+  return /^events\.out\.tfevents\.\d+\./.test(name);
 }
 
 /** The latest time in the names of a folder's event files; -1 where there are none. */

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { restartEvent, scalarsEvent, versionEvent } from './tensorboard.ts';
+import { restartEvent, scalarsEvent, versionEvent, wholeRecords } from './tensorboard.ts';
 
 const folder = new URL('../fixtures/events/', import.meta.url);
 const FIRST = 'events.out.tfevents.1700000000.host.1.s0';
@@ -47,5 +47,19 @@ describe('TensorBoard events', () => {
       expect(seconds).toBe(start + step);
       expect(value).toBe(Math.fround(start / 1e9 / step));
     }
+  });
+
+  it('are whole up to where a file was cut, or its bytes are others', () => {
+    const records = [versionEvent(1), scalarsEvent(2, 1, { a: 1 }), scalarsEvent(3, 2, { a: 2 })];
+    const file = Buffer.concat(records);
+    const ends = records.map((_, i) => Buffer.concat(records.slice(0, i + 1)).length);
+    const endBefore = (at: number) => [0, ...ends].findLast((end) => end <= at);
+    for (let at = 0; at < file.length; at++) {
+      expect(wholeRecords(file.subarray(0, at))).toBe(endBefore(at));
+      const changed = Buffer.from(file);
+      changed[at] ^= 1;
+      expect(wholeRecords(changed)).toBe(endBefore(at));
+    }
+    expect(wholeRecords(Buffer.concat([file, Buffer.alloc(4096)]))).toBe(file.length);
   });
 });

@@ -49,6 +49,22 @@ function record(message: BinaryWriter): Uint8Array {
   return framed;
 }
 
+/** Bytes of an event file up to the first record that is torn or damaged. */
+export function wholeRecords(file: Buffer): number {
+  let end = 0;
+  while (file.length - end >= 16) {
+    const length = file.readBigUInt64LE(end);
+    if (length > file.length - end - 16) break;
+    const data = file.subarray(end + 12, end + 12 + Number(length));
+    const isWhole =
+      file.readUInt32LE(end + 8) === maskedCrc(file.subarray(end, end + 8)) &&
+      file.readUInt32LE(end + 12 + data.length) === maskedCrc(data);
+    if (!isWhole) break;
+    end += data.length + 16;
+  }
+  return end;
+}
+
 /** CRC-32C rotated right by 15 and offset, so that a checksum of checksums stays meaningful. */
 function maskedCrc(data: Uint8Array): number {
   const crc = crc32c.buf(data) >>> 0;

@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto';
 import {
+  appendFileSync,
   cpSync,
   existsSync,
   mkdtempSync,
@@ -226,6 +228,16 @@ describe('checkpoints', () => {
   });
 });
 
+/** Another `state.json`, with its sum. */
+function rewriteState(path: string, state: object): void {
+  const file = join(path, 'trainer/state.json');
+  const sums = join(path, 'trainer/SHA256SUMS');
+  const sum = () => createHash('sha256').update(readFileSync(file)).digest('hex');
+  const before = sum();
+  writeFileSync(file, JSON.stringify(state));
+  writeFileSync(sums, readFileSync(sums, 'utf8').replace(before, sum()));
+}
+
 describe('resuming', () => {
   let whole: Record<string, string>;
   beforeAll(async () => {
@@ -243,6 +255,65 @@ describe('resuming', () => {
     });
     return result;
   }
+
+  it('repairs torn logs, says so, and gives the same bytes', async () => {
+    await interrupted({ step: 6, microBatch: 1 });
+    const [events] = readdirSync(directory).filter((name) => name.startsWith('events'));
+    const torn = {
+      'metrics.jsonl': '{"step":7,"lo',
+      'samples.jsonl': '\0'.repeat(300),
+      [events]: '\0'.repeat(40),
+    };
+    for (const [name, tail] of Object.entries(torn)) appendFileSync(join(directory, name), tail);
+    const { events: told } = await run();
+    const warnings = told.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
+    expect(warnings.map((text) => text.slice(directory.length + 1))).toEqual([
+      expect.stringMatching(/^metrics\.jsonl: line \d+ was torn or damaged, and is removed$/),
+      expect.stringMatching(
+        /^samples\.jsonl: line \d+ was torn or damaged, and is removed; nothing is left of steps 6 to 7$/,
+      ),
+      expect.stringMatching(/^events\S+: its last 40 bytes were torn or damaged, and are removed$/),
+    ]);
+    for (const [name, text] of Object.entries(outcome(directory))) {
+      if (name.endsWith('.jsonl')) expect(text, name).toBe(whole[name]);
+    }
+  });
+
+  it('says once what computes it otherwise than before, and is silent where nothing does', async () => {
+    await interrupted({ step: 6, microBatch: 1 });
+    const path = join(directory, 'checkpoints', 'step-00000007');
+    const warningsOf = (events: TrainEvent[]) => events.filter(({ type }) => type === 'warning');
+    for (const change of ['avx2', undefined]) {
+      const state = JSON.parse(readFileSync(join(path, 'trainer/state.json'), 'utf8'));
+      expect(Object.keys(state.numerics)).toEqual([
+        'backend',
+        'device',
+        'precision',
+        'ranks',
+        'meap',
+        'tensorflowjs',
+        'node',
+      ]);
+      if (change) {
+        rewriteState(path, {
+          ...state,
+          numerics: { ...state.numerics, device: change, precision: 'bfloat16' },
+        });
+      }
+      const { events } = await run({ steps: change ? 7 : 12 });
+      expect(warningsOf(events)).toEqual(
+        change
+          ? [
+              {
+                type: 'warning',
+                message: expect.stringMatching(/: device avx2 → unknown, precision bfloat16 → float32; /),
+              },
+            ]
+          : [],
+      );
+      if (change) rewriteState(path, state);
+    }
+  });
 
   it('gives the same bytes wherever it stopped', { timeout: 60_000 }, async () => {
     const moments = fc.record({

@@ -14,6 +14,7 @@ import { Guard, type GuardOptions, type Verdict } from './guard.ts';
 import { acquireLock, type RunLock } from './lock.ts';
 import { LossScale } from './loss-scale.ts';
 import { memoryInUse } from './memory-in-use.ts';
+import { changedNumerics, describeNumerics } from './numerics.ts';
 import type { Optimizer } from './optimizer.ts';
 import { PendingSteps } from './pending-steps.ts';
 import { RankGroup } from './rank-group.ts';
@@ -116,7 +117,7 @@ export interface TrainResult {
 }
 
 /**
- * Trains until `steps` optimizer steps are done or `signal` is aborted; resumable to the byte.
+ * Trains until `steps` optimizer steps are done or `signal` is aborted; resumable to the byte, on what computed it before.
  *
  * Writes `metrics.jsonl`, `samples.jsonl`, TensorBoard events and `checkpoints/` into `directory`. A checkpoint that
  * cannot be written in mid-run (a full disk) is reported as a warning and training goes on; the last one must succeed.
@@ -145,6 +146,7 @@ export async function train<Batch, ValidationBatch = Batch>(
   const { saveModel, background = true, keepLast = 2, keepEvery, keepBest } = checkpoint;
   const retention = { keepLast, keepEvery, keepBest };
   const saver = new CheckpointSaver({ directory: checkpoints, saveModel, background, ...retention });
+  const numerics = describeNumerics(ranks.size);
   const run: Progress = { step: 0, tokens: 0, validatedStep: 0, sampledStep: 0, data: snapshot(batches) };
   let lock: RunLock | undefined;
   let log: RunLog | undefined;
@@ -174,6 +176,13 @@ export async function train<Batch, ValidationBatch = Batch>(
       Object.assign(run, { step, tokens, validatedStep, sampledStep, valLoss, data });
       if (dirname(found.path) === checkpoints) saved = Promise.resolve(found.path);
       emit({ type: 'resume', step, path: found.path });
+      const changes = changedNumerics(found.state.numerics, numerics);
+      if (changes) {
+        warn(
+          `resume: computed otherwise than up to step ${step}: ${changes}; results round differently, so the bytes ` +
+            'will not be those of a run that never stopped',
+        );
+      }
     }
     if (ranks.isFirst) {
       for (const name of await tidyCheckpoints(checkpoints, run.step)) {
@@ -330,6 +339,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       guard: guard.state(),
       ...(scaling && { lossScale: scaling.state() }),
       fingerprints,
+      numerics,
       weightsSha256: await parametersSha256(parameters),
     };
     const { path } = await saver.begin(state, tensors, logs, lock!.mark);

@@ -22,6 +22,7 @@ import { CheckpointError, RunLockedError } from './errors.ts';
 import type { GuardState } from './guard.ts';
 import { type LockMark, requireMark } from './lock.ts';
 import type { LossScaleState } from './loss-scale.ts';
+import type { Numerics } from './numerics.ts';
 import type { Json } from './types.ts';
 
 /** Everything about a run that is not a tensor; `trainer/state.json` of a checkpoint. */
@@ -45,6 +46,8 @@ export interface TrainerState {
   lossScale?: LossScaleState;
   /** What must be equal to resume: data set, model, seeds. */
   fingerprints: Readonly<Record<string, string | number>>;
+  /** What computed it; a change is said. Absent in checkpoints of earlier versions. */
+  numerics?: Numerics;
   /** SHA-256 over the parameters' names and bytes, to prove that a loaded model is the saved one. */
   weightsSha256: string;
 }
