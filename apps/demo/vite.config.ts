@@ -7,8 +7,8 @@ export default defineConfig({
     // TensorFlow.js is one large file.
     chunkSizeWarningLimit: 4000,
     rolldownOptions: {
-      // Parts of the packages that read files are not used here and drop out with their imports.
-      external: [/^node:/, '@tensorflow/tfjs-backend-wasm'],
+      // Parts of the trainer that write files are not used here and drop out with their imports.
+      external: [/^node:/],
     },
   },
 });

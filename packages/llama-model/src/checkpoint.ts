@@ -1,6 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import {
   fromFloat32,
   makeDirectory,
@@ -16,6 +13,7 @@ import type * as tf from '@tensorflow/tfjs';
 import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
 import { AdapterError, CheckpointError } from './errors.ts';
 import { Llama, variable } from './model.ts';
+import { fs } from './node.ts';
 import { EMBEDDING, HEAD, parameterShapes } from './parameters.ts';
 
 /** Options of `loadLlama`. */
@@ -147,7 +145,7 @@ export async function saveLlama(
   try {
     makeDirectory(directory);
     for (const [name, content] of Object.entries(files)) {
-      await writeFile(join(directory, name), `${JSON.stringify(content, null, 2)}\n`);
+      await fs.promises.writeFile(`${directory}/${name}`, `${JSON.stringify(content, null, 2)}\n`);
     }
   } catch (cause) {
     throw new CheckpointError(`${directory}: cannot be written: ${(cause as Error).message}`, [], { cause });
@@ -163,7 +161,7 @@ export async function saveLlama(
  *   not implement
  */
 export function readLlamaConfig(directory: string): LlamaConfig {
-  const path = join(directory, 'config.json');
+  const path = `${directory}/config.json`;
   const source = readJsonFile(path);
   if (source !== undefined) return parseConfig(source as Record<string, unknown>, path);
   throw new CheckpointError(
@@ -178,7 +176,7 @@ export function readLlamaConfig(directory: string): LlamaConfig {
  * @throws CheckpointError for one that is not a JSON object
  */
 export function readGenerationConfig(directory: string): Record<string, unknown> | undefined {
-  const path = join(directory, 'generation_config.json');
+  const path = `${directory}/generation_config.json`;
   const source = readJsonFile(path);
   if (source === undefined) return undefined;
   if (typeof source === 'object' && source !== null && !Array.isArray(source)) return { ...source };
@@ -187,7 +185,7 @@ export function readGenerationConfig(directory: string): Record<string, unknown>
 
 function readJsonFile(path: string): unknown {
   try {
-    return JSON.parse(readFileSync(path, 'utf8'));
+    return JSON.parse(fs.readFileSync(path, 'utf8'));
   } catch (cause) {
     const { code, message } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;

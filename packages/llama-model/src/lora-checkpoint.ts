@@ -1,6 +1,4 @@
 /** Adapters in the files of PEFT: adapter_config.json and adapter_model.safetensors. */
-import { readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { fromFloat32, makeDirectory, openSafetensors, toFloat32, writeSafetensors } from '@meap/safetensors';
 import type * as tf from '@tensorflow/tfjs';
 import { requireFinite } from './checkpoint.ts';
@@ -17,6 +15,7 @@ import {
   requireAdapter,
 } from './lora.ts';
 import { type Llama, variable } from './model.ts';
+import { fs } from './node.ts';
 
 const CONFIG_FILE = 'adapter_config.json';
 const WEIGHTS_FILE = 'adapter_model.safetensors';
@@ -67,7 +66,7 @@ export async function saveLora(
   };
   try {
     makeDirectory(directory);
-    await writeFile(join(directory, CONFIG_FILE), `${JSON.stringify(config, null, 2)}\n`);
+    await fs.promises.writeFile(`${directory}/${CONFIG_FILE}`, `${JSON.stringify(config, null, 2)}\n`);
   } catch (cause) {
     throw new AdapterError(`${directory}: cannot be written: ${(cause as Error).message}`, { cause });
   }
@@ -77,7 +76,7 @@ export async function saveLora(
     requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
     tensors.push([PREFIX + name, fromFloat32(values, 'F32', parameter.shape)] as const);
   }
-  await write(join(directory, WEIGHTS_FILE), tensors, { metadata: { format: 'pt' } });
+  await write(`${directory}/${WEIGHTS_FILE}`, tensors, { metadata: { format: 'pt' } });
   return [CONFIG_FILE, WEIGHTS_FILE];
 }
 
@@ -93,11 +92,11 @@ export async function saveLora(
  */
 export async function loadLora(directory: string, model: Llama): Promise<LoraAdapter> {
   const options = parseAdapterConfig(
-    await readJson(join(directory, CONFIG_FILE)),
-    join(directory, CONFIG_FILE),
+    await readJson(`${directory}/${CONFIG_FILE}`),
+    `${directory}/${CONFIG_FILE}`,
     model.config,
   );
-  const reader = await openSafetensors(join(directory, WEIGHTS_FILE));
+  const reader = await openSafetensors(`${directory}/${WEIGHTS_FILE}`);
   const parameters = new Map<string, tf.Variable>();
   try {
     const shapes = loraShapes(model.config, options);
@@ -195,7 +194,7 @@ function isEmpty(value: unknown): boolean {
 
 async function readJson(path: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(path, 'utf8'));
+    return JSON.parse(await fs.promises.readFile(path, 'utf8'));
   } catch (cause) {
     throw new AdapterError(`${path}: cannot be read as JSON: ${(cause as Error).message}`, { cause });
   }

@@ -1,6 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs';
-import { open } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { fs, paths } from './node.ts';
 
 /**
  * Makes a directory and those above it, as far as they are not there; throws the system's error.
@@ -9,22 +7,23 @@ import { dirname, resolve } from 'node:path';
  */
 export function makeDirectory(path: string): void {
   const missing: string[] = [];
-  for (let at = resolve(path); !existsSync(at) && dirname(at) !== at; at = dirname(at)) missing.unshift(at);
+  for (let at = paths.resolve(path); !fs.existsSync(at) && paths.dirname(at) !== at; at = paths.dirname(at))
+    missing.unshift(at);
   for (const directory of missing) {
     try {
-      mkdirSync(directory);
+      fs.mkdirSync(directory);
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
   // Fails where a file has that name.
-  mkdirSync(path, { recursive: true });
+  fs.mkdirSync(path, { recursive: true });
 }
 
 /** Waits until a directory's entries are on the disk; Windows has no such call and needs none. */
 export async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return;
-  const handle = await open(path, 'r');
+  const handle = await fs.promises.open(path, 'r');
   try {
     await handle.sync();
   } finally {

@@ -1,7 +1,6 @@
-import { randomUUID } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import { attempt } from './error.ts';
+import { fs, paths } from './node.ts';
 
 const MAX_WRITE_BYTES = 2 ** 30;
 
@@ -23,8 +22,8 @@ export class PendingFile {
 
   /** Creates the temporary file. */
   static async create(path: string): Promise<PendingFile> {
-    const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.tmp`);
-    const handle = await attempt('create', path, () => open(temporary, 'wx'));
+    const temporary = paths.join(paths.dirname(path), `.${paths.basename(path)}.${crypto.randomUUID()}.tmp`);
+    const handle = await attempt('create', path, () => fs.promises.open(temporary, 'wx'));
     return new PendingFile(path, temporary, handle);
   }
 
@@ -49,13 +48,13 @@ export class PendingFile {
 
   /** Gives a finished file its name, in place of what had it. */
   async publish(): Promise<void> {
-    await attempt('write', this.path, () => rename(this.#name, this.path));
+    await attempt('write', this.path, () => fs.promises.rename(this.#name, this.path));
     this.#name = this.path;
   }
 
   /** Removes the file, published or not; never fails, so that the error that led here is the one reported. */
   async discard(): Promise<void> {
     await this.#handle.close().catch(() => {});
-    await rm(this.#name, { force: true }).catch(() => {});
+    await fs.promises.rm(this.#name, { force: true }).catch(() => {});
   }
 }

@@ -1,6 +1,6 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { type FileHandle, open, readdir, readFile, stat } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+
+import type { FileHandle } from 'node:fs/promises';
 import type { Dtype } from './dtype.ts';
 import { attempt, SafetensorsError, show } from './error.ts';
 import {
@@ -13,6 +13,7 @@ import {
   type TensorRange,
 } from './header.ts';
 import { JsonCursor } from './json-cursor.ts';
+import { fs, paths } from './node.ts';
 import type { SafetensorsTensor } from './tensor.ts';
 
 /** Name of a checkpoint in one file. */
@@ -79,7 +80,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsReader> 
   const placed: [string, Shard][] = [];
   try {
     for (const file of [...new Set(weightMap.values())].sort()) {
-      shards.set(file, await openShard(join(dirname(source), file)));
+      shards.set(file, await openShard(paths.join(paths.dirname(source), file)));
     }
     for (const [name, file] of weightMap) {
       const shard = shards.get(file)!;
@@ -165,10 +166,10 @@ class ShardReader implements SafetensorsReader {
 }
 
 async function findSource(path: string): Promise<string> {
-  if (!(await attempt('open', path, () => stat(path))).isDirectory()) return path;
-  const files = await attempt('read', path, () => readdir(path));
+  if (!(await attempt('open', path, () => fs.promises.stat(path))).isDirectory()) return path;
+  const files = await attempt('read', path, () => fs.promises.readdir(path));
   const file = [SINGLE_FILE, INDEX_FILE].find((name) => files.includes(name));
-  if (file) return join(path, file);
+  if (file) return paths.join(path, file);
   throw new SafetensorsError(
     `${path}: no checkpoint in this directory, expected ${SINGLE_FILE} or ${INDEX_FILE}`,
   );
@@ -182,7 +183,10 @@ async function readIndex(path: string): Promise<Map<string, string>> {
       `${path}: index is too large, got ${size} bytes, expected at most ${MAX_HEADER_BYTES}`,
     );
   }
-  const cursor = new JsonCursor(await attempt('read', path, () => readFile(path)), `${path}: index`);
+  const cursor = new JsonCursor(
+    await attempt('read', path, () => fs.promises.readFile(path)),
+    `${path}: index`,
+  );
   let weightMap: Record<string, string> | undefined;
   cursor.object('the index', (key) => {
     if (key === 'weight_map') weightMap = readStringMap(cursor, 'weight_map');
@@ -192,7 +196,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   if (!weightMap) return cursor.fail('has no weight_map, expected tensor names and their files');
   for (const [name, file] of Object.entries(weightMap)) {
     // An index may only name files beside it: anything else could read the whole machine.
-    if (file !== basename(file) || file.includes('\\') || !file.endsWith('.safetensors')) {
+    if (file !== paths.basename(file) || file.includes('\\') || !file.endsWith('.safetensors')) {
       cursor.fail(
         `tensor ${show(name)} is not in a file beside the index, got ${show(file)}, ` +
           'expected a name that ends in .safetensors',
@@ -204,7 +208,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
 
 /** Size of a regular file; opening anything else, such as a pipe, could wait for ever. */
 async function fileSize(path: string): Promise<number> {
-  const info = await attempt('open', path, () => stat(path));
+  const info = await attempt('open', path, () => fs.promises.stat(path));
   if (!info.isFile()) {
     throw new SafetensorsError(`${path}: is not a file, expected a .safetensors file or an index`);
   }
@@ -213,7 +217,7 @@ async function fileSize(path: string): Promise<number> {
 
 async function openShard(path: string): Promise<Shard> {
   await fileSize(path);
-  const handle = await attempt('open', path, () => open(path, 'r'));
+  const handle = await attempt('open', path, () => fs.promises.open(path, 'r'));
   try {
     const { size } = await attempt('read', path, () => handle.stat());
     const first = await readExactly(handle, 0, Math.min(LENGTH_BYTES, size), path);

@@ -1,9 +1,8 @@
-import { readdir, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { makeDirectory, syncDirectory } from './directory.ts';
 import { countBytes, DTYPE_BYTES, type Dtype, isDtype } from './dtype.ts';
 import { attempt, SafetensorsError, show } from './error.ts';
 import { LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from './header.ts';
+import { fs, paths } from './node.ts';
 import { PendingFile } from './pending-file.ts';
 import { INDEX_FILE, SINGLE_FILE } from './reader.ts';
 import { checkData } from './tensor.ts';
@@ -53,7 +52,7 @@ export async function writeSafetensors(
 ): Promise<void> {
   const file = await writePending(path, checkTensors(path, tensors), metadata);
   await publishAll([file]);
-  await attempt('sync', dirname(path), () => syncDirectory(dirname(path)));
+  await attempt('sync', paths.dirname(path), () => syncDirectory(paths.dirname(path)));
 }
 
 /**
@@ -85,10 +84,10 @@ export async function writeShardedSafetensors(
   const files: PendingFile[] = [];
   try {
     for (const [name, shard] of contents)
-      files.push(await writePending(join(directory, name), shard, metadata));
+      files.push(await writePending(paths.join(directory, name), shard, metadata));
     if (shards.length > 1) {
       names.push(INDEX_FILE);
-      files.push(await writePendingBytes(join(directory, INDEX_FILE), [indexBytes(contents)]));
+      files.push(await writePendingBytes(paths.join(directory, INDEX_FILE), [indexBytes(contents)]));
     }
     // Until the index is there again, the shards of either save are not a checkpoint.
     if (shards.length > 1)
@@ -248,8 +247,8 @@ function isModelFile(name: string): boolean {
 
 async function removeModelFiles(directory: string, isStale: (name: string) => boolean): Promise<void> {
   await attempt('remove the earlier save from', directory, async () => {
-    for (const name of (await readdir(directory)).filter(isStale))
-      await rm(join(directory, name), { force: true });
+    for (const name of (await fs.promises.readdir(directory)).filter(isStale))
+      await fs.promises.rm(paths.join(directory, name), { force: true });
   });
 }
 

@@ -110,14 +110,7 @@ async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
   }
   if (name === 'tensorflow') return (await import('./tensorflow-backend.ts')).startTensorflow();
   if (name === 'wasm') {
-    try {
-      await import('@tensorflow/tfjs-backend-wasm');
-    } catch (error) {
-      throw new Error(
-        'wasm: the package @tensorflow/tfjs-backend-wasm is not installed; add it to your project',
-        { cause: error },
-      );
-    }
+    await requireWasm();
     await activate(name);
     return 'WebAssembly';
   }
@@ -126,6 +119,22 @@ async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
   }
   await activate(name);
   return 'JavaScript';
+}
+
+/** In a browser the program imports the package itself, if it wants it: no bundler has to find what few want. */
+async function requireWasm(): Promise<void> {
+  if (tf.findBackendFactory('wasm')) return;
+  const name = '@tensorflow/tfjs-backend-wasm';
+  try {
+    await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
+  } catch (error) {
+    throw new Error(
+      `wasm: the package ${name} is not installed; add it to your project and import it there`,
+      {
+        cause: error,
+      },
+    );
+  }
 }
 
 async function activate(name: string): Promise<void> {

@@ -1,0 +1,55 @@
+/** What the packages that run in browsers cost there, and that their bundles ask for nothing of Node. */
+import { readFileSync } from 'node:fs';
+import { runInNewContext } from 'node:vm';
+import { gzipSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { expect, it } from 'vitest';
+
+const packages = new URL('../../../packages/', import.meta.url).pathname;
+
+/** A bundle of everything that a package exports, minified; TensorFlow.js stays outside, its size is its own. */
+async function bundle(name: string, program = `export * from '@meap/${name}'`): Promise<string> {
+  const { outputFiles, metafile } = await build({
+    stdin: { contents: program, resolveDir: import.meta.dirname },
+    alias: Object.fromEntries(
+      SOURCES.map((source) => [`@meap/${source}`, `${packages}${source}/src/index.ts`]),
+    ),
+    external: ['@tensorflow/*'],
+    platform: 'browser',
+    format: program.startsWith('export') ? 'esm' : 'iife',
+    target: 'es2022',
+    bundle: true,
+    minify: true,
+    write: false,
+    metafile: true,
+    logLevel: 'silent',
+  });
+  const outside = Object.values(metafile.outputs).flatMap((output) => output.imports.map(({ path }) => path));
+  expect(outside.filter((path) => !path.startsWith('@tensorflow/'))).toEqual([]);
+  return outputFiles[0].text;
+}
+const SOURCES = ['evals', 'llama-model', 'meap-masking', 'safetensors', 'sft-duplication', 'tensor-kernels'];
+
+it.each(SOURCES)('%s bundles for browsers without Node, as small as its README says', async (name) => {
+  const code = await bundle(name);
+  expect(code).not.toMatch(/(from|require|import) ?\(?["']node:/);
+  const readme = readFileSync(`${packages}${name}/README.md`, 'utf8');
+  const said = Number(/([\d.]+) kB minified and gzipped/.exec(readme)?.[1]);
+  const found = gzipSync(code, { level: 9 }).length / 1000;
+  expect(found, `${name}: ${found} kB`).toBeLessThan(1.1 * said);
+  expect(found, `${name}: ${found} kB`).toBeGreaterThan(0.9 * said);
+});
+
+it('safetensors reads bytes where there is no process, and says that it has no files', async () => {
+  const code = await bundle(
+    'safetensors',
+    `import { fromFloat32, openSafetensors, parseSafetensors, toFloat32 } from '@meap/safetensors';
+     globalThis.found = openSafetensors('model').catch((error) => error.message);
+     globalThis.bytes = fromFloat32(Float32Array.of(1, 2), 'BF16', [2]).data.length;
+     try { parseSafetensors(new Uint8Array(3), 'weights'); } catch (error) { globalThis.refused = error.message; }`,
+  );
+  const browser: { found?: Promise<string>; bytes?: number; refused?: string } = {};
+  runInNewContext(code, Object.assign(browser, { TextDecoder, TextEncoder }));
+  expect(browser).toMatchObject({ bytes: 4, refused: expect.stringContaining('weights') });
+  expect(await browser.found).toContain('no files here, got a browser');
+});
