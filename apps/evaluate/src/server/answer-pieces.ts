@@ -4,23 +4,10 @@ import type { TokenTexts } from '../token-texts.ts';
 import { StopScanner, StopTexts } from './stop-scanner.ts';
 import type { FinishReason, StreamedToken, TokenStream } from './token-stream.ts';
 
-/** A token as responses show it. */
-export interface ShownToken {
-  readonly id: number;
-  readonly logprob: number;
-  readonly text: string;
-  /** UTF-8 of what it adds to the text; empty for a special token. */
-  readonly bytes: readonly number[];
-}
-
-/** A token with its place. */
-export interface PlacedToken extends Omit<ShownToken, 'logprob'> {
-  /** Absent for the first of a prompt. */
-  readonly logprob?: number;
-  readonly isPrompt: boolean;
-  /** Where in the text of the choice it begins, in code points. */
+/** A token with its place in the text of its choice. */
+export interface PlacedToken extends StreamedToken {
+  /** Where it begins, in code points. */
   readonly offset: number;
-  readonly top?: readonly ShownToken[];
 }
 
 /** What a choice grows by. */
@@ -68,7 +55,7 @@ export async function* readPieces(
         text += prompt.end();
         numNew++;
       }
-      if (withTokens) tokens.push(placed(token, prompt.numCharacters + answer.numCharacters, texts));
+      if (withTokens) tokens.push({ ...token, offset: prompt.numCharacters + answer.numCharacters });
       const bytes = texts.bytes(id, { isFirst });
       if (texts.bytes(id).length > 0) isFirst = false;
       text += (isPrompt ? prompt : answer).push(bytes);
@@ -81,19 +68,6 @@ export async function* readPieces(
     if (text !== '' || tokens.length > 0 || numNew > 0) yield { index, text, tokens, numNew };
   }
   yield { index, text: prompt.end() + answer.end(), tokens: [], numNew: 0, finish: stream.finish };
-}
-
-function placed(
-  { id, isPrompt, logprob, top }: StreamedToken,
-  offset: number,
-  texts: TokenTexts,
-): PlacedToken {
-  const shown = { id, text: texts.shown(id), bytes: [...texts.bytes(id)] };
-  return { ...shown, isPrompt, logprob, offset, top: top?.map((token) => showRanked(token, texts)) };
-}
-
-function showRanked({ id, logprob }: { id: number; logprob: number }, texts: TokenTexts): ShownToken {
-  return { id, logprob, text: texts.shown(id), bytes: [...texts.bytes(id)] };
 }
 
 /** Items of many sources as they come; leaving early leaves all of them. */

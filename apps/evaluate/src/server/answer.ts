@@ -1,8 +1,8 @@
 /** Computes a plan: the whole answer as one body, or server-sent events as it grows. */
 import { merge, type Piece, type PlacedToken, readPieces } from './answer-pieces.ts';
-import { ApiError } from './api-error.ts';
-import { type CompletionEngine, QueueFullError } from './completion-engine.ts';
+import type { CompletionEngine } from './completion-engine.ts';
 import type { Plan, Served, Usage } from './plan.ts';
+import { asApiError } from './refusals.ts';
 import { StopTexts } from './stop-scanner.ts';
 import type { FinishReason } from './token-stream.ts';
 
@@ -16,7 +16,6 @@ export interface AnswerEvents {
  * Hands a plan to the engine.
  *
  * @returns the pieces of all choices as they come
- * @throws ApiError 429 when there is no room
  */
 export function startAnswer(
   { sequences, stops, beginsText, numPromptTokens }: Plan,
@@ -27,14 +26,7 @@ export function startAnswer(
     events,
   }: { engine: CompletionEngine; served: Served; signal: AbortSignal; events: AnswerEvents },
 ): AsyncGenerator<Piece, void, undefined> {
-  let streams: ReturnType<CompletionEngine['submit']>;
-  try {
-    streams = engine.submit(sequences, signal);
-  } catch (error) {
-    if (error instanceof QueueFullError)
-      throw new ApiError(429, `queue full: ${error.message}`, { code: 'queue_full' });
-    throw error;
-  }
+  const streams = engine.submit(sequences, signal);
   events.onPrompt(numPromptTokens);
   const stopTexts = new StopTexts(stops);
   const sources = streams.map((stream, index) => {
@@ -56,7 +48,7 @@ async function* counted(pieces: AsyncGenerator<Piece, void>, { onNewTokens }: An
   }
 }
 
-/** The body of a whole answer. */
+/** The body of a whole answer; its choices are worded when it is written. */
 export async function wholeAnswer(plan: Plan, pieces: AsyncIterable<Piece>): Promise<object> {
   const choices = plan.sequences.map((_, index) => {
     return { index, text: '', tokens: [] as PlacedToken[], finish: 'stop' as FinishReason };
@@ -69,7 +61,13 @@ export async function wholeAnswer(plan: Plan, pieces: AsyncIterable<Piece>): Pro
     if (piece.finish) choice.finish = piece.finish;
     numNew += piece.numNew;
   }
-  return { ...plan.format.body, choices: choices.map(plan.format.choice), usage: usageOf(plan, numNew) };
+  function* worded() {
+    for (const choice of choices) {
+      yield plan.format.choice(choice);
+      choice.tokens.length = 0;
+    }
+  }
+  return { ...plan.format.body, choices: worded(), usage: usageOf(plan, numNew) };
 }
 
 /**
@@ -96,31 +94,6 @@ export async function* streamedAnswer(
   } catch (error) {
     yield eventOf(asApiError(error).body);
   }
-}
-
-/** Passes items on; calls `giveUp` when the next one is not asked for within `patience` milliseconds. */
-export async function* impatiently<T>(
-  items: AsyncIterable<T>,
-  patience: number,
-  giveUp: () => void,
-): AsyncGenerator<T, void, undefined> {
-  for await (const item of items) {
-    const timer = setTimeout(giveUp, patience);
-    try {
-      yield item;
-    } finally {
-      clearTimeout(timer);
-    }
-  }
-}
-
-/** What a client is told of an error. */
-export function asApiError(error: unknown): ApiError {
-  if (error instanceof ApiError) return error;
-  console.error(error);
-  return new ApiError(500, 'the server failed at this request; its log has the details', {
-    code: 'internal_error',
-  });
 }
 
 function eventOf(value: object): string {

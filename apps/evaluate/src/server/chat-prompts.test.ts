@@ -1,8 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ConfigurationError } from '@meap/recipe-cli';
-import { loadTokenizer } from '@meap/token-dataset';
+import { loadTokenizer, TemplateError } from '@meap/token-dataset';
 import { expect, onTestFinished, test } from 'vitest';
 import { openChatPrompts } from './chat-prompts.ts';
 import { tinyTokenizer } from './testing.ts';
@@ -63,5 +62,5 @@ test.each([
   expect(prompts).toBeUndefined();
   expect(description).toMatch(reason);
   expect(() => open(files, 'nope')).toThrow(/^--chat-template nope: no such template or file/);
-  expect(() => open(files, 'chatml')).toThrow(ConfigurationError);
+  expect(() => open(files, 'chatml')).toThrow(TemplateError);
 });

@@ -1,14 +1,23 @@
 import { basename } from 'node:path';
-import { ConfigurationError } from '@meap/recipe-cli';
 import {
   ChatEncoder,
   ChatTemplate,
+  type Conversation,
   loadChatTemplate,
   specialTokensOf,
   TemplateError,
   type Tokenizer,
 } from '@meap/token-dataset';
-import type { ChatPrompts } from './plan.ts';
+
+/** Turns messages into prompts. */
+export interface ChatPrompts {
+  /** Ids that end an answer, besides those that end a text. */
+  readonly stopIds: readonly number[];
+  /** The text of a conversation and the header of its next answer. */
+  render(messages: Conversation): string;
+  /** Its ids. */
+  encodePrompt(messages: Conversation): Promise<Int32Array>;
+}
 
 /** Prompts, or why there are none; either way in words for who starts the server. */
 export interface OpenedChat {
@@ -24,7 +33,7 @@ export interface OpenedChat {
  *
  * @param directory folder of the tokenizer
  * @param choice what `--chat-template` says
- * @throws ConfigurationError for a choice that is no template, or none for this tokenizer
+ * @throws TemplateError for a choice that is no template, or none for this tokenizer
  */
 export function openChatPrompts(directory: string, tokenizer: Tokenizer, choice?: string): OpenedChat {
   try {
@@ -40,13 +49,13 @@ export function openChatPrompts(directory: string, tokenizer: Tokenizer, choice?
     return {
       prompts: {
         stopIds: [encoder.endOfAnswerId],
+        render: (messages) => template.render(messages, { addGenerationPrompt: true }),
         encodePrompt: (messages) => encoder.encodePrompt(messages),
       },
       description: `${name}; answers end with ${end}`,
     };
   } catch (error) {
-    if (!(error instanceof TemplateError)) throw error;
-    if (choice !== undefined) throw new ConfigurationError([error.message]);
+    if (!(error instanceof TemplateError) || choice !== undefined) throw error;
     return { description: `none: ${error.message}` };
   }
 }

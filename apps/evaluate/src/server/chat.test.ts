@@ -1,6 +1,6 @@
 import { generate } from '@meap/llama-model';
 import { expect, test } from 'vitest';
-import { chat, serve, tinyModel, tinyTokenizer } from './testing.ts';
+import { encodeChat, plainRequests, serve, tinyModel, tinyRequests, tinyTokenizer } from './testing.ts';
 
 const messages = [
   { role: 'system', content: 'Be brief.' },
@@ -10,8 +10,8 @@ const PATH = '/v1/chat/completions';
 
 async function expectedIds(maxNewTokens: number): Promise<number[]> {
   const ids: number[] = [];
-  const prompt = await chat.encodePrompt([...messages]);
-  const stopIds = [1, ...chat.stopIds];
+  const prompt = await encodeChat([...messages]);
+  const stopIds = [1];
   for await (const id of generate(tinyModel, prompt, { maxNewTokens, stopIds })) ids.push(id);
   return ids;
 }
@@ -19,7 +19,7 @@ async function expectedIds(maxNewTokens: number): Promise<number[]> {
 const decode = (ids: number[]) => tinyTokenizer.decode(ids, { skipSpecialTokens: true });
 
 test('answers messages', async () => {
-  const client = await serve({ chat });
+  const client = await serve();
   const { status, json } = await client.post(PATH, {
     model: 'tiny',
     messages,
@@ -28,7 +28,7 @@ test('answers messages', async () => {
   });
   expect(status).toBe(200);
   const ids = await expectedIds(8);
-  const numPromptTokens = (await chat.encodePrompt([...messages])).length;
+  const numPromptTokens = (await encodeChat([...messages])).length;
   expect(json).toEqual({
     id: expect.stringMatching(/^chatcmpl-/),
     object: 'chat.completion',
@@ -48,19 +48,28 @@ test('answers messages', async () => {
 
 test('the id that ends an answer ends it, without limit otherwise', async () => {
   const [, , , fourth] = await expectedIds(4);
-  const client = await serve({ chat: { ...chat, stopIds: [fourth] } });
+  const requests = await tinyRequests();
+  const stoppedBy = (chatStopIds: number[]) =>
+    serve({
+      requests: {
+        chatStopIds,
+        completion: (...request) => requests.completion(...request),
+        chat: (...request) => requests.chat(...request),
+      },
+    });
+  const client = await stoppedBy([fourth]);
   const { json } = await client.post(PATH, { messages, temperature: 0, logprobs: true });
   expect(json.choices[0].finish_reason).toBe('stop');
   expect(json.usage.completion_tokens).toBeLessThanOrEqual(4);
   // The end of the answer is no part of it.
   expect(json.choices[0].logprobs.content).toHaveLength(json.usage.completion_tokens - 1);
-  const endless = await serve({ chat: { ...chat, stopIds: [] } });
+  const endless = await stoppedBy([]);
   const full = (await endless.post(PATH, { messages, temperature: 0 })).json;
   if (full.choices[0].finish_reason === 'length') expect(full.usage.total_tokens).toBe(128);
 });
 
 test('contents in parts, old roles and earlier answers as clients send them back', async () => {
-  const client = await serve({ chat });
+  const client = await serve();
   const ask = async (conversation: unknown) => {
     const body = { messages: conversation, temperature: 0, max_tokens: 6 };
     return (await client.post(PATH, body)).json.choices[0].message;
@@ -75,12 +84,14 @@ test('contents in parts, old roles and earlier answers as clients send them back
   const refused = await client.post(PATH, { messages: [messages[1], messages[1]] });
   expect(refused).toMatchObject({
     status: 400,
-    json: { error: { message: 'messages: roles must alternate, got user twice', param: 'messages' } },
+    json: {
+      error: { message: expect.stringMatching(/^messages: .*roles must alternate/), param: 'messages' },
+    },
   });
 });
 
 test('log-probabilities with bytes', async () => {
-  const client = await serve({ chat });
+  const client = await serve();
   const body = { messages, temperature: 0, max_tokens: 6, logprobs: true, top_logprobs: 2 };
   const [{ message, logprobs }] = (await client.post(PATH, body)).json.choices;
   expect(logprobs.content).toHaveLength(6);
@@ -97,7 +108,7 @@ test('log-probabilities with bytes', async () => {
 });
 
 test('streams', async () => {
-  const client = await serve({ chat });
+  const client = await serve();
   const body = { messages, temperature: 1, seed: 5, n: 2, max_completion_tokens: 12 };
   const { choices, usage } = (await client.post(PATH, body)).json;
   const events = await client.stream(PATH, { ...body, stream_options: { include_usage: true } });
@@ -113,7 +124,7 @@ test('streams', async () => {
 });
 
 test('a model without a chat template says so', async () => {
-  const { status, json } = await (await serve()).post(PATH, { messages });
+  const { status, json } = await (await serve({ requests: await plainRequests() })).post(PATH, { messages });
   expect(status).toBe(400);
   expect(json.error.message).toMatch(/has no chat template; use \/v1\/completions/);
 });

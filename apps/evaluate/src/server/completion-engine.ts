@@ -1,5 +1,5 @@
 /**
- * One model, many requests: a bounded queue in front of a decoder, and a loop that works on both.
+ * One model, many requests: a queue in front of a decoder, and a loop that works on both.
  *
  * A turn of the loop admits sequences while the batch has room and lets the decoder step: it reads a piece of one prompt
  * and adds a token to every text past its prompt. So a long prompt delays answers by a piece at a time, and requests
@@ -32,21 +32,10 @@ export interface SequenceRequest {
   readonly echo: boolean;
 }
 
-/** How much an engine takes on. */
-export interface EngineLimits {
-  /** Most sequences computed at once; each holds a key/value cache. */
-  readonly maxBatch: number;
-  /** Most sequences beyond those, waiting or not yet read by their clients. */
-  readonly maxQueue: number;
-}
-
-/** More sequences are there already than the engine takes. */
-export class QueueFullError extends Error {
-  override readonly name = 'QueueFullError';
-}
-
 interface Sequence {
   readonly request: SequenceRequest;
+  /** Of the client's request, which may have many sequences. */
+  readonly signal: AbortSignal;
   readonly stream: TokenStream;
 }
 
@@ -64,20 +53,19 @@ const SCORED_PLACES = 64;
 /** Generates for many requests at once with one model. */
 export class CompletionEngine {
   readonly #model: Llama;
-  readonly #limits: EngineLimits;
+  readonly #maxBatch: number;
   readonly #decoder: Decoder;
   /** Sequences that wait, by request: requests take turns. */
   #waiting: Sequence[][] = [];
   readonly #running = new Map<DecodedText, Sequence>();
   /** What the last step read of prompts that are scored. */
   readonly #read: ReadPiece[] = [];
-  /** Streams that are not read to their end. */
-  readonly #open = new Set<TokenStream>();
   #loop: Promise<void> | undefined;
 
-  constructor(model: Llama, limits: EngineLimits) {
+  /** @param limits `maxBatch`: most sequences computed at once; each holds a key/value cache */
+  constructor(model: Llama, { maxBatch }: { maxBatch: number }) {
     this.#model = model;
-    this.#limits = limits;
+    this.#maxBatch = maxBatch;
     this.#decoder = new Decoder(model);
   }
 
@@ -89,28 +77,15 @@ export class CompletionEngine {
     return this.#waiting.reduce((sum, { length }) => sum + length, 0);
   }
 
-  /** How many more sequences would be taken now. */
-  get room(): number {
-    return this.#limits.maxBatch + this.#limits.maxQueue - this.#open.size;
-  }
-
   /**
-   * Takes the sequences of one request, all or none.
+   * Takes the sequences of one request; how many there may be is up to the caller.
    *
    * @param signal gives the sequences up; their readers get its reason
    * @returns a stream for each sequence, to be read to its end or left
-   * @throws QueueFullError when there is no room
    */
   submit(requests: readonly SequenceRequest[], signal: AbortSignal): TokenStream[] {
     signal.throwIfAborted();
-    if (requests.length > this.room) {
-      throw new QueueFullError(`got ${requests.length} sequences, room for ${this.room}; try again later`);
-    }
-    const sequences = requests.map((request) => {
-      const stream: TokenStream = new TokenStream(() => this.#open.delete(stream));
-      this.#open.add(stream);
-      return { request, stream };
-    });
+    const sequences = requests.map((request) => ({ request, signal, stream: new TokenStream() }));
     const giveUp = () => {
       for (const { stream } of sequences) stream.fail(signal.reason);
     };
@@ -159,10 +134,17 @@ export class CompletionEngine {
     this.#decoder.dispose();
   }
 
+  /** Requests take turns; an eighth of the places is left to those that have none yet. */
   #admit(): void {
-    while (this.numRunning < this.#limits.maxBatch && this.#waiting.length > 0) {
-      const sequences = this.#waiting.shift()!;
+    const running = new Set(Array.from(this.#running.values(), ({ signal }) => signal));
+    const numKept = this.#maxBatch > 1 ? Math.max(1, Math.floor(this.#maxBatch / 8)) : 0;
+    while (this.numRunning < this.#maxBatch) {
+      const isFull = this.numRunning >= this.#maxBatch - numKept;
+      const next = this.#waiting.findIndex(([{ signal }]) => !(isFull && running.has(signal)));
+      if (next < 0) return;
+      const [sequences] = this.#waiting.splice(next, 1);
       const sequence = sequences.shift()!;
+      running.add(sequence.signal);
       try {
         this.#start(sequence);
       } catch (error) {

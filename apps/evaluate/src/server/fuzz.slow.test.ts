@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Client, chat, serve } from './testing.ts';
+import { type Client, serve } from './testing.ts';
 
 test('property: no body makes the server fail', async () => {
-  const client = await serve({ chat });
+  const client = await serve();
   const anything = fc.jsonValue({ maxDepth: 3 });
   const some = (value: fc.Arbitrary<unknown>) =>
     fc.option(fc.oneof({ weight: 3, arbitrary: value }, anything), { nil: undefined });

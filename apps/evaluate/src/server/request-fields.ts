@@ -31,6 +31,14 @@ function optional<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
+/** A list that is refused for its length before its items are looked at. */
+function list<T extends z.ZodType>(item: T, most: number, least = 0) {
+  return z.array(z.unknown()).min(least).max(most).pipe(z.array(item));
+}
+
+// OpenAI's.
+const MAX_MESSAGES = 2048;
+
 // Beyond 2^53 - 1 JSON numbers are not exact.
 const seed = z.int().transform((value) => (value < 0 ? 2 ** 53 + value : value));
 const stopText = z.string().min(1).max(1000);
@@ -48,7 +56,7 @@ const sampling = {
   ),
   seed: optional(seed),
   n: optional(z.int().min(1).max(128)),
-  stop: optional(z.union([stopText.transform((text) => [text]), z.array(stopText).max(64)])),
+  stop: optional(z.union([stopText.transform((text) => [text]), list(stopText, 64)])),
   stream: optional(z.boolean()),
   stream_options: optional(
     z.strictObject({ include_usage: optional(z.boolean()), include_obfuscation: unused(false, true) }),
@@ -85,7 +93,7 @@ const message = z.strictObject({
   role: z.enum(['system', 'developer', 'user', 'assistant']),
   content: z.union([
     z.string(),
-    z.array(textPart).transform((parts) => parts.map(({ text }) => text).join('\n')),
+    list(textPart, MAX_MESSAGES).transform((parts) => parts.map(({ text }) => text).join('\n')),
   ]),
   name: unused(),
   // What clients send back of an earlier answer.
@@ -99,7 +107,7 @@ const message = z.strictObject({
 /** Body of `/v1/chat/completions`. */
 export const chatFields = z.strictObject({
   ...sampling,
-  messages: z.array(message).min(1),
+  messages: list(message, MAX_MESSAGES, 1),
   max_tokens: optional(z.int().min(1)),
   max_completion_tokens: optional(z.int().min(1)),
   logprobs: optional(z.boolean()),
@@ -135,7 +143,7 @@ export function parseFields<T extends z.ZodType>(schema: T, body: unknown): z.ou
   if (result.success) return result.data;
   const issue = deepest(result.error.issues[0]);
   if (issue.code === 'unrecognized_keys') {
-    const param = [...issue.path, issue.keys[0]].join('.');
+    const param = [...issue.path, issue.keys[0].slice(0, 100)].join('.');
     throw new ApiError(400, `${param}: no field of this endpoint; leave it out`, {
       param,
       code: 'unknown_parameter',

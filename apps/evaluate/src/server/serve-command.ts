@@ -3,12 +3,12 @@ import { basename, resolve } from 'node:path';
 import { contextLengthOf } from '@meap/llama-model';
 import { type CommandIo, ConfigurationError, EXIT, plainText } from '@meap/recipe-cli';
 import { type BackendName, backendNames, type Precision, precisionNames } from '@meap/tensor-kernels';
-import { loadTokenizer } from '@meap/token-dataset';
+import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadModel } from '../load-model.ts';
-import { findModel } from '../model-directory.ts';
-import { openChatPrompts } from './chat-prompts.ts';
+import { findModel, type ModelDirectory } from '../model-directory.ts';
+import { RequestProcesses } from './request-process.ts';
 import { startServer } from './server.ts';
 
 interface Flags {
@@ -45,7 +45,7 @@ export function addServeCommand(program: Command, io: CommandIo, done: (code: nu
     .option('--chat-template <name>', 'a built-in template or a file, in place of the model’s own')
     .option('--no-special-tokens', 'texts of /v1/completions get no BOS unless a request asks for it')
     .option('--max-batch <n>', 'sequences computed at once', countFlag(1), 16)
-    .option('--max-queue <n>', 'sequences that may wait; more get status 429', countFlag(0), 256)
+    .option('--max-queue <n>', 'sequences that may wait; more get status 429', countFlag(0), 512)
     .option('--max-context <n>', 'tokens of prompt and answer; default: the model’s context', countFlag(1))
     .option('--max-body <mib>', 'size of a request', countFlag(1, 1024), 8)
     .option(
@@ -67,7 +67,29 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
   const apiKey = flags.apiKeyEnv === undefined ? undefined : keyOf(flags.apiKeyEnv);
   const folders = await findModel(flags.model);
   const tokenizer = loadTokenizer(folders.tokenizer);
-  const chat = openChatPrompts(folders.tokenizer, tokenizer, flags.chatTemplate);
+  const requests = await RequestProcesses.open({
+    directory: folders.tokenizer,
+    chatTemplate: flags.chatTemplate,
+  });
+  try {
+    return await serveRequests(requests, { flags, io, apiKey, folders, tokenizer });
+  } finally {
+    requests.close();
+  }
+}
+
+interface Parts {
+  flags: Flags;
+  io: CommandIo;
+  apiKey: string | undefined;
+  folders: ModelDirectory;
+  tokenizer: Tokenizer;
+}
+
+async function serveRequests(
+  requests: RequestProcesses,
+  { flags, io, apiKey, folders, tokenizer }: Parts,
+): Promise<number> {
   const { model, backend } = await loadModel(folders, flags);
   const stop = stopOnSignals();
   try {
@@ -75,8 +97,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
     const name = flags.name ?? basename(resolve(flags.model));
     const maxContext = Math.min(contextLength, flags.maxContext ?? contextLength);
     const server = await startServer({
-      ...{ model, tokenizer, name, apiKey, host: flags.host, port: flags.port },
-      chat: chat.prompts,
+      ...{ model, tokenizer, requests, name, apiKey, host: flags.host, port: flags.port },
       addSpecialTokens: flags.specialTokens,
       limits: {
         ...{ maxBatch: flags.maxBatch, maxQueue: flags.maxQueue, maxContext },
@@ -89,7 +110,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
     io.stdout.write(
       `backend      ${backend.name} (${backend.device}): ${backend.reason}\n` +
         `model        ${name}, context ${maxContext}\n` +
-        `chat         ${plainText(chat.description)}\n` +
+        `chat         ${plainText(requests.chatDescription)}\n` +
         `listens      ${server.url}   (Ctrl-C ends it)\n`,
     );
     await new Promise((resolve) => stop.signal.addEventListener('abort', resolve));

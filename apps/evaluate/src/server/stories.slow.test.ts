@@ -3,10 +3,10 @@ import { expect, test } from 'vitest';
 import { hasStories, loadStories, serve } from './testing.ts';
 
 test.skipIf(!hasStories)('a trained model writes its golden ids, whole and streamed', async () => {
-  const { model, tokenizer } = await loadStories();
+  const { model, tokenizer, requests } = await loadStories();
   const golden = JSON.parse(readFileSync(`${process.env.MEAP_DATA}/models/stories260K/golden.json`, 'utf8'));
   const { prompt, prompt_ids: promptIds, greedy_ids: ids } = golden;
-  const client = await serve({ model, tokenizer, name: 'stories' });
+  const client = await serve({ model, tokenizer, requests, name: 'stories' });
   const expected = await tokenizer.decode(ids, { skipSpecialTokens: true });
   for (const given of [prompt, promptIds]) {
     const body = { prompt: given, temperature: 0, max_tokens: ids.length - promptIds.length, echo: true };

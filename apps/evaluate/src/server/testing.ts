@@ -1,11 +1,13 @@
 /** What the tests of the server share; not part of the build. */
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createLlama, type Llama, loadLlama, parseConfig } from '@meap/llama-model';
 import { setBackend } from '@meap/tensor-kernels';
-import { loadTokenizer, type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
-import { onTestFinished } from 'vitest';
-import type { ChatPrompts } from './plan.ts';
+import { type Conversation, loadTokenizer, type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
+import { afterAll, onTestFinished } from 'vitest';
+import { RequestProcesses } from './request-process.ts';
 import { type RunningServer, type ServerLimits, type ServerOptions, startServer } from './server.ts';
 
 await setBackend('native').catch(() => setBackend('cpu'));
@@ -34,26 +36,54 @@ export const tinyModel: Llama = createLlama(
   { seed: 1 },
 );
 
-/** A template that writes `role: content` lines, and refuses two of the same role in a row. */
-export const chat: ChatPrompts = {
-  stopIds: [13],
-  encodePrompt: (messages) => {
-    for (const [i, { role }] of messages.entries()) {
-      if (role === messages[i - 1]?.role) throw new Error(`roles must alternate, got ${role} twice`);
-    }
-    const lines = messages.map(({ role, content }) => `${role}: ${content}\n`);
-    return tinyTokenizer.encode(`${lines.join('')}assistant:`);
-  },
-};
+/** Writes `role: content` lines, and refuses two of the same role in a row. */
+const TEMPLATE =
+  '{{ bos_token }}{% for message in messages %}' +
+  "{% if not loop.first and loop.previtem['role'] == message['role'] %}" +
+  "{{ raise_exception('roles must alternate') }}{% endif %}" +
+  "{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
+
+/** What the template makes of messages, and its ids. */
+export function encodeChat(messages: Conversation): Promise<Int32Array> {
+  const lines = messages.map(({ role, content }) => `${role}: ${content}\n`);
+  return tinyTokenizer.encode(`${lines.join('')}assistant:`);
+}
+
+/** A folder with the tiny tokenizer and a chat template, for the length of a test file. */
+function tokenizerFolder(template: string | undefined): string {
+  const folder = mkdtempSync(join(tmpdir(), 'serve-test-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  tinyTokenizer.save(folder);
+  if (template !== undefined) writeFileSync(join(folder, 'chat_template.jinja'), template);
+  return folder;
+}
+
+/** Processes that read requests, for the length of a test file. */
+function openRequests(directory: string): () => Promise<RequestProcesses> {
+  let opened: Promise<RequestProcesses> | undefined;
+  afterAll(async () => (await opened)?.close());
+  return () => {
+    opened ??= RequestProcesses.open({ directory });
+    return opened;
+  };
+}
+
+/** Reads requests to the tiny model under the template. */
+export const tinyRequests = openRequests(tokenizerFolder(TEMPLATE));
+/** The same without a chat template. */
+export const plainRequests = openRequests(tokenizerFolder(undefined));
 
 const stories = `${process.env.MEAP_DATA}/models/stories260K`;
 export const hasStories = existsSync(stories);
 
 /** A trained model, where it is. */
-export async function loadStories(): Promise<{ model: Llama; tokenizer: Tokenizer }> {
+export async function loadStories(): Promise<Pick<ServerOptions, 'model' | 'tokenizer' | 'requests'>> {
+  const requests = await RequestProcesses.open({ directory: stories });
+  onTestFinished(() => requests.close());
   const model = await loadLlama(stories);
   onTestFinished(() => model.dispose());
-  return { model, tokenizer: loadTokenizer(stories) };
+  return { model, tokenizer: loadTokenizer(stories), requests };
 }
 
 const limits: ServerLimits = {
@@ -73,6 +103,7 @@ export async function serve(
   const server = await startServer({
     model: tinyModel,
     tokenizer: tinyTokenizer,
+    requests: changes.requests ?? (await tinyRequests()),
     name: 'tiny',
     host: '127.0.0.1',
     port: 0,

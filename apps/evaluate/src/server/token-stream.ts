@@ -25,17 +25,11 @@ export interface StreamedToken {
  * at most a context's tokens.
  */
 export class TokenStream implements AsyncIterableIterator<StreamedToken[], void> {
-  readonly #onRead: () => void;
   #finish: FinishReason | undefined;
   #buffer: StreamedToken[] = [];
   #error: unknown;
   #isOver = false;
   #resume: (() => void) | undefined;
-
-  /** @param onRead told when all has been read or the reader has left */
-  constructor(onRead: () => void) {
-    this.#onRead = onRead;
-  }
 
   /** How the text ended, once it has. */
   get finish(): FinishReason | undefined {
@@ -70,10 +64,7 @@ export class TokenStream implements AsyncIterableIterator<StreamedToken[], void>
   async next(): Promise<IteratorResult<StreamedToken[], void>> {
     while (this.#buffer.length === 0) {
       if (this.#error !== undefined) throw this.#error;
-      if (this.#isOver) {
-        this.#onRead();
-        return { done: true, value: undefined };
-      }
+      if (this.#isOver) return { done: true, value: undefined };
       await new Promise<void>((resolve) => {
         this.#resume = resolve;
       });
@@ -97,7 +88,6 @@ export class TokenStream implements AsyncIterableIterator<StreamedToken[], void>
     this.#isOver = true;
     this.#buffer = [];
     this.#wake();
-    this.#onRead();
   }
 
   #wake(): void {
