@@ -33,7 +33,7 @@ export interface Prompt {
 }
 
 /** A request, checked and tokenised. */
-export interface ReadRequest<Fields> {
+interface ReadRequest<Fields> {
   readonly fields: Fields;
   readonly prompts: readonly Prompt[];
 }
