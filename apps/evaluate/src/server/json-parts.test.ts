@@ -18,7 +18,7 @@ test('property: joined they are what JSON.stringify writes', async () => {
 
 test('lists of any length, made as they are written, in parts that are no larger than they may be', async () => {
   const long = Array.from({ length: 30_000 }, (_, i) => ({ i, text: 'é😀' }));
-  for (const list of [long, [], ['a'.repeat(300_000)]]) {
+  for (const list of [long, [], ['a'.repeat(300_000)]] as unknown[][]) {
     const value = { list, same: list, none: undefined };
     const parts = await partsOf({ ...value, same: new Set(list) });
     expect(Buffer.concat(parts).toString()).toBe(JSON.stringify(value));
