@@ -33,7 +33,7 @@ export interface BatchPlan {
   packTo: number | undefined;
 }
 
-/** Batches as a pure function of step and micro-batch: nothing to save, nothing to restore. */
+/** The micro-batches of a run, a pure function of step and micro-batch. */
 export function batchSource(plan: BatchPlan): BatchSource<SftBatch> {
   const { samples, duplicator, seed, globalBatchSize, microBatchSize, packTo } = plan;
   const count = samples.length;
@@ -42,20 +42,15 @@ export function batchSource(plan: BatchPlan): BatchSource<SftBatch> {
     if (known.epoch !== epoch) known = { epoch, order: epochOrder({ count, seed, epoch }) };
     return known.order;
   };
-  return {
-    next({ step, microBatch }) {
-      const rows: SftRow[] = [];
-      const first = step * globalBatchSize + microBatch * microBatchSize;
-      for (let at = first; at < first + microBatchSize; at++) {
-        const epoch = Math.floor(at / count);
-        const index = orderOf(epoch)[at % count];
-        rows.push(...duplicator.duplicate(samples[index], { epoch, index }).rows);
-      }
-      return batchOf(rows, packTo);
-    },
-    skip: () => {},
-    state: () => null,
-    restore: () => {},
+  return ({ step, microBatch }) => {
+    const rows: SftRow[] = [];
+    const first = step * globalBatchSize + microBatch * microBatchSize;
+    for (let at = first; at < first + microBatchSize; at++) {
+      const epoch = Math.floor(at / count);
+      const index = orderOf(epoch)[at % count];
+      rows.push(...duplicator.duplicate(samples[index], { epoch, index }).rows);
+    }
+    return batchOf(rows, packTo);
   };
 }
 

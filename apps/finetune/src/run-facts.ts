@@ -71,7 +71,7 @@ export async function describeRun(
     if (step % 16 === 0) await new Promise(setImmediate);
     signal?.throwIfAborted();
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
-      const batch = batches.next({ step, microBatch }) as { kinds: Uint8Array };
+      const batch = batches({ step, microBatch }) as { kinds: Uint8Array };
       places += batch.kinds.length;
       largest = Math.max(largest, batch.kinds.length);
       for (const kind of batch.kinds) if (kind !== 0) used++;

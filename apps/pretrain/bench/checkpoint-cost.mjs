@@ -35,7 +35,7 @@ async function timesOf(background) {
   await train({
     directory: join(directory, String(background)),
     parameters: model.parameters,
-    batches: { next: () => ids, state: () => null, restore: () => {} },
+    batches: () => ids,
     loss: (ids) => {
       const inputs = tf.tensor2d(ids.slice(0, batch * seq), [batch, seq], 'int32');
       const targets = tf.tensor2d(ids.slice(batch), [batch, seq], 'int32');

@@ -45,12 +45,18 @@ it('writes for any micro-batches, steps and file sizes the row of each step and 
         );
         const order = { ...data.trainSplit, seed: config.seed };
         const batches = createBatches(data.train.dataset, { ...order, batchSize: micro });
-        batches.restore({ ...batches.state(), nextRow: firstStep * B });
         const folder = bench.path('rows');
         rmSync(folder, { recursive: true, force: true });
         mkdirSync(folder);
         const writer = new RowWriter(folder, { rows: steps * B, length: T, dtype: '<u2', shardBytes });
-        const source = { batches: batchSource(batches), masker, microBatches: B / micro, firstStep, steps };
+        const microBatches = B / micro;
+        const source = {
+          batches: batchSource(batches, microBatches),
+          masker,
+          microBatches,
+          firstStep,
+          steps,
+        };
         for await (const { inputs, targets } of trainRows(source)) await writer.write(inputs, targets);
 
         const read = (what: 'inputs' | 'targets') =>

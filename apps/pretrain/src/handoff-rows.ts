@@ -40,7 +40,7 @@ export interface RowShape {
 export interface TrainRows {
   batches: BatchSource<Rows>;
   masker: Masker;
-  /** Micro-batches of a step, from the one that `batches` stands at. */
+  /** Micro-batches of a step. */
   microBatches: number;
   /** Steps completed before the first. */
   firstStep: number;
@@ -117,7 +117,7 @@ export async function* trainRows({ batches, masker, microBatches, firstStep, ste
   for (let step = firstStep; step < firstStep + steps; step++) {
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
       const position = { step, microBatch };
-      const batch = await batches.next(position);
+      const batch = await batches(position);
       const { inputs, numMasked } = maskRows(masker, batch, position);
       yield { position, inputs, targets: batch.targets, numMasked };
     }

@@ -9,9 +9,9 @@
  */
 import type { Llama } from '@meap/llama-model';
 import { createMasker, type MaskedBatch, type Masker } from '@meap/meap-masking';
-import type { Batch, Batches, BatchesState, TokenBlocks, Tokenizer } from '@meap/token-dataset';
+import type { Batch, Batches, TokenBlocks, Tokenizer } from '@meap/token-dataset';
 import { TokenizerError } from '@meap/token-dataset';
-import type { BatchSource, Json, Loss, Position, ValidationLoss } from '@meap/trainer';
+import type { BatchSource, Loss, Position, ValidationLoss } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import type { PretrainConfig } from './resolve-config.ts';
 
@@ -64,13 +64,9 @@ export function configuredMasker({ masking, seed }: PretrainConfig, tokenizer: T
   return createMasker({ strategy, ratio, spanLength, keepIds, seed, maskId: tokenizer.maskTokenId! });
 }
 
-/** Training batches as the trainer takes them: in order, with a position to save. */
-export function batchSource(batches: Batches): BatchSource<Rows> {
-  return {
-    next: () => batches.next().value!,
-    state: () => ({ ...batches.state() }) as unknown as Json,
-    restore: (state) => batches.restore(state as unknown as BatchesState),
-  };
+/** Training batches as the trainer takes them: the rows of a step are those of its micro-batches, in order. */
+export function batchSource(batches: Batches, microBatches: number): BatchSource<Rows> {
+  return ({ step, microBatch }) => batches.batchAt(step * microBatches + microBatch);
 }
 
 /** The blocks of a split in order, in batches of at most `batchSize` rows. */

@@ -39,6 +39,7 @@ export async function trainingParts(
         batchSize: microBatchSize,
         seed: config.seed,
       }),
+      microBatches,
     ),
     optimizer: adamWOptimizer({
       beta1: train.adam_beta1,
@@ -78,6 +79,7 @@ export async function trainingParts(
         .trim(),
       seed: config.seed,
       sequence_length: train.sequence_length,
+      validation_fraction: data.trainSplit.validationFraction ?? 0,
       global_batch_size: train.global_batch_size,
       micro_batch_size: train.micro_batch_size ?? 'a rank’s share',
       precision: config.precision,

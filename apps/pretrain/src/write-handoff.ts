@@ -132,7 +132,6 @@ async function fill(
   await rm(scratch, { recursive: true, force: true });
   if (!expected) return undefined;
 
-  await parts.batches.restore(checkpoint.state.data);
   for (const name of ['train', 'validation']) await mkdir(join(folder, name));
   const masker = configuredMasker(config, data.tokenizer);
   const writer = new RowWriter(join(folder, 'train'), { rows, length, dtype, shardBytes });

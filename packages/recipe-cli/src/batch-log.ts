@@ -52,8 +52,8 @@ export function logBatches<Batch>(
 ): LoggedBatches<Batch> {
   let last = Number.NEGATIVE_INFINITY;
   let underWay: Promise<void> | undefined;
-  const next = async (position: Position) => {
-    const batch = await source.next(position);
+  const batches = async (position: Position) => {
+    const batch = await source(position);
     const now = performance.now();
     if (!underWay && now - last >= EVERY_SECONDS * 1000) {
       last = now;
@@ -65,7 +65,7 @@ export function logBatches<Batch>(
     }
     return batch;
   };
-  return { batches: { ...source, next }, settled: async () => underWay };
+  return { batches, settled: async () => underWay };
 }
 
 async function write<Batch>(

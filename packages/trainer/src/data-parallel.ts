@@ -100,7 +100,8 @@ async function accumulateAcross<Batch>(
       // A macrotask, not a microtask: only then do signal handlers and progress bars run between two batches.
       await new Promise(setImmediate);
       if (await ranks.any(signal?.aborted === true)) return undefined;
-      const { batch, position } = await drawOwn(first);
+      const position = { step, microBatch: first + rank };
+      const batch = await batches(position);
       // Stage 2 never holds more than its own parts of the sum; otherwise what is sent is the sum of all micro-batches.
       if (zeroStage === 2 || first + size >= microBatches) exchange = newExchange();
       const computeLoss = () => {
@@ -130,17 +131,6 @@ async function accumulateAcross<Batch>(
   } finally {
     exchange?.dispose();
     tf.dispose([losses, ...unsent.values(), ...sums.values()]);
-  }
-
-  async function drawOwn(first: number) {
-    let drawn: Batch | undefined;
-    for (let microBatch = first; microBatch < first + size; microBatch++) {
-      const position = { step, microBatch };
-      if (microBatch === first + rank) drawn = await batches.next(position);
-      else if (batches.skip) batches.skip(position);
-      else await batches.next(position);
-    }
-    return { batch: drawn as Batch, position: { step, microBatch: first + rank } };
   }
 
   async function send(name: string): Promise<void> {

@@ -10,7 +10,7 @@ beforeAll(async () => {
 
 function sourceOf(batches: TinyBatch[]) {
   let index = 0;
-  return { next: () => batches[index++], state: () => index, restore: () => {} };
+  return () => batches[index++];
 }
 
 describe('accumulateGradients', () => {
@@ -61,12 +61,9 @@ describe('accumulateGradients', () => {
         seen.push(position);
         return loss(batch);
       },
-      batches: {
-        ...tinySource(),
-        next: (position) => {
-          seen.push(position);
-          return tinyBatch(position.microBatch);
-        },
+      batches: (position) => {
+        seen.push(position);
+        return tinyBatch(position.microBatch);
       },
       step: 7,
       microBatches: 2,
@@ -82,7 +79,7 @@ describe('accumulateGradients', () => {
     const loss = tinyLoss(parameters);
     const before = tf.memory().numTensors;
     const controller = new AbortController();
-    const options = { parameters, batches: tinySource(), step: 0, microBatches: 3 };
+    const options = { parameters, batches: tinySource(3), step: 0, microBatches: 3 };
     const aborting = (batch: TinyBatch, { microBatch }: { microBatch: number }) => {
       if (microBatch === 1) controller.abort();
       return loss(batch);

@@ -56,7 +56,7 @@ export async function accumulateGradients<Batch>(
       await new Promise(setImmediate);
       if (signal?.aborted) return undefined;
       const position = { step, microBatch };
-      const batch = await batches.next(position);
+      const batch = await batches(position);
       const computeLoss = () => {
         const result = loss(batch, position);
         const sum = requireLossSum('loss', result);

@@ -44,7 +44,7 @@ export class Guard {
   }
 
   /** Whether all it does is to name steps and to stop at the first fault, never to leave out an update and go on. */
-  get goesOnOnlyWithAll(): boolean {
+  get stopsAtFirstFault(): boolean {
     const { maxNonFiniteSteps, spikes } = this.#options;
     return maxNonFiniteSteps === 0 && spikes === 'log';
   }

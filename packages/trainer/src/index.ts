@@ -35,14 +35,14 @@ export {
   warmupLinear,
 } from './schedules.ts';
 export { type StopSignals, stopOnSignals } from './signals.ts';
-export {
-  type CheckpointOptions,
-  type SampleOptions,
-  type SampleRows,
-  type TrainOptions,
-  type TrainResult,
-  train,
-} from './train.ts';
+export { train } from './train.ts';
+export type {
+  CheckpointOptions,
+  SampleOptions,
+  SampleRows,
+  TrainOptions,
+  TrainResult,
+} from './train-options.ts';
 export type {
   BatchSource,
   Json,

@@ -18,7 +18,7 @@ const wrong: [string, () => unknown, string][] = [
 it.each(wrong)(
   'a loss that returns %s is refused, in training and in validation',
   async (_, loss, message) => {
-    const source = { next: () => 0, state: () => 0, restore: () => {} };
+    const source = () => 0;
     const lossSum = loss as () => LossSum;
     const options = { parameters: new Map(), loss: lossSum, batches: source, step: 0, microBatches: 1 };
     await expect(accumulateGradients(options)).rejects.toThrow(TrainerError);

@@ -36,7 +36,7 @@ describe('adamWOptimizer', () => {
     const state = optimizer.init(parameters);
     const schedule = referenceCosine({ peak, minimum, warmupSteps, totalSteps: steps, microBatches });
     let index = 0;
-    const source = { next: (): TinyBatch => batches[index++], state: () => null, restore: () => {} };
+    const source = (): TinyBatch => batches[index++];
     let clipped = 0;
     for (let step = 0; step < steps; step++) {
       const sums = await accumulateGradients({

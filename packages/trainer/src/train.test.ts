@@ -15,14 +15,7 @@ import { join } from 'node:path';
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import {
-  type TinyBatch,
-  tinyBatch,
-  tinyLoss,
-  tinyOptions,
-  tinyParameters,
-  tinySource,
-} from '../fixtures/tiny-run.mjs';
+import { type TinyBatch, tinyBatch, tinyLoss, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
 import {
   CheckpointError,
   NonFiniteError,
@@ -415,16 +408,13 @@ describe('resuming', () => {
 });
 
 describe('trouble', () => {
-  const badAt = (bad: number[], value: number): Overrides => {
-    let index = 0;
-    return {
-      microBatches: 1,
-      batches: tinySource((batch) => {
-        const isBad = bad.includes(index++);
-        return isBad ? { ...batch, weights: batch.weights.map((w) => w * value) } : batch;
-      }),
-    };
-  };
+  const badAt = (bad: number[], value: number): Overrides => ({
+    microBatches: 1,
+    batches: ({ step }) => {
+      const batch = tinyBatch(step);
+      return bad.includes(step) ? { ...batch, weights: batch.weights.map((w) => w * value) } : batch;
+    },
+  });
 
   it('stops at a NaN before it reaches the weights', async () => {
     await expect(run(badAt([4], Number.NaN))).rejects.toThrow(NonFiniteError);

@@ -15,20 +15,11 @@ export interface Position {
 }
 
 /**
- * An endless supply of batches that can say where it is.
+ * The micro-batch at a position: a pure function, so that a resumed run and every rank draws exactly its own.
  *
  * A batch is plain data (typed arrays); the loss turns it into tensors, so that they are freed with the tape.
  */
-export interface BatchSource<Batch> {
-  /** The next micro-batch. */
-  next(position: Position): Batch | Promise<Batch>;
-  /** Passes over the next micro-batch, which another rank trains on; where absent it is drawn and dropped. */
-  skip?(position: Position): void;
-  /** Everything `restore` needs to make the following `next` calls return what they would have returned. */
-  state(): Json;
-  /** Goes back to a state that `state` returned, perhaps in another process. */
-  restore(state: Json): void | Promise<void>;
-}
+export type BatchSource<Batch> = (position: Position) => Batch | Promise<Batch>;
 
 /** What a loss returns: a sum and its token count, so that unequal micro-batches weigh by their tokens. */
 export interface LossSum {

@@ -3,7 +3,7 @@
  *
  *     checkpoints/step-00000100/        what saveModel wrote: a Hugging Face directory
  *       trainer/optimizer.safetensors   the optimizer's tensors
- *       trainer/state.json              counters, data position, guard window, fingerprints
+ *       trainer/state.json              counters, guard window, fingerprints
  *       trainer/SHA256SUMS              of every other file; `sha256sum -c trainer/SHA256SUMS` checks it too
  *
  * Written under a hidden name, synced, renamed, parent synced. What a crash leaves has a hidden name.
@@ -23,7 +23,6 @@ import type { GuardState } from './guard.ts';
 import { type LockMark, requireMark } from './lock.ts';
 import type { LossScaleState } from './loss-scale.ts';
 import type { Numerics } from './numerics.ts';
-import type { Json } from './types.ts';
 
 /** Everything about a run that is not a tensor; `trainer/state.json` of a checkpoint. */
 export interface TrainerState {
@@ -39,8 +38,6 @@ export interface TrainerState {
   sampledStep: number;
   /** Validation loss at this very step; absent where there was none. */
   valLoss?: number;
-  /** State of the batch source. */
-  data: Json;
   guard: GuardState;
   /** Where the loss is scaled. */
   lossScale?: LossScaleState;

@@ -1,0 +1,125 @@
+/**
+ * Optimizer steps and their outcomes. A step is computed in one of two ways, with the same numbers:
+ *
+ * - immediately: loss and gradient norm are read, judged by the guard, and the update is applied or left out;
+ * - deferred: the device itself clips the update, or leaves it out after a fault, and its metrics are read
+ *   asynchronously while it works on the next steps.
+ */
+import { canScaleOnDevice } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
+import { clipping } from './gradients.ts';
+import type { Guard, Verdict } from './guard.ts';
+import type { LossScale } from './loss-scale.ts';
+import type { Optimizer } from './optimizer.ts';
+import { PendingSteps, type ReadStep } from './pending-steps.ts';
+import type { TrainingStep } from './training-step.ts';
+
+/** What a step gave, finite or not, and the guard's verdict on it. */
+export interface StepOutcome extends Verdict {
+  /** Optimizer steps completed, this one included. */
+  step: number;
+  /** Tokens of the run up to and with this step. */
+  tokens: number;
+  lr: number;
+  /** Mean negative log-likelihood over the step's targets, nats. */
+  loss: number;
+  /** Global L2 norm of the mean gradient before clipping. */
+  gradNorm: number;
+  tokensPerSecond: number;
+  /** Factor on the loss, where it is scaled. */
+  lossScale?: number;
+}
+
+/** Runs optimizer steps one after the other. */
+export interface Steps {
+  /** Runs the step that follows `progress`; undefined, with nothing changed, where an abort came first. */
+  run(progress: { step: number; tokens: number }, lr: number): Promise<{ tokens: number } | undefined>;
+  /**
+   * Outcomes known by now, in order, each once.
+   *
+   * @throws NonFiniteError while it is iterated, at the step that ends the run
+   */
+  known(): Promise<Iterable<StepOutcome>>;
+  /** The same, after all are known. */
+  all(): Promise<Iterable<StepOutcome>>;
+  dispose(): void;
+}
+
+/** What steps are made of. */
+export interface StepsOptions {
+  work: TrainingStep;
+  guard: Guard;
+  /** Scales the loss, if anything does. */
+  scaling?: LossScale;
+  /** Largest global norm of the mean gradient. */
+  clipNorm: number;
+}
+
+/**
+ * Deferred steps where the backend and the optimizer can; immediate ones where an update may be left out and the run
+ * continue, which has to be known first, and where ranks share a step.
+ */
+export function optimizerSteps(options: StepsOptions & { optimizer: Optimizer; isShared: boolean }): Steps {
+  const { guard, scaling, optimizer, isShared } = options;
+  const canDefer =
+    canScaleOnDevice() && optimizer.takesDeviceScale && guard.stopsAtFirstFault && !scaling && !isShared;
+  return canDefer ? deferredSteps(options) : immediateSteps(options);
+}
+
+function immediateSteps({ work, guard, scaling, clipNorm }: StepsOptions): Steps {
+  const outcomes: StepOutcome[] = [];
+  const take = async () => outcomes.splice(0);
+  return {
+    async run(progress, lr) {
+      const started = performance.now();
+      const lossScale = scaling?.value;
+      const sums = await work.accumulate(progress.step, { lossScale });
+      if (!sums) return undefined;
+      try {
+        const [step, tokens] = [progress.step + 1, progress.tokens + sums.tokens];
+        const loss = sums.loss / sums.count;
+        const { gradNorm, gradientScale } = clipping(sums, clipNorm);
+        const overflows = scaling?.update(loss, gradNorm);
+        const verdict = overflows ? { skip: true } : guard.judge(step, loss, gradNorm);
+        if (!verdict.skip) await work.update(sums, lr, gradientScale);
+        const tokensPerSecond = sums.tokens / ((performance.now() - started) / 1000);
+        outcomes.push({ step, tokens, lr, loss, gradNorm, tokensPerSecond, lossScale, ...verdict });
+        return { tokens: sums.tokens };
+      } finally {
+        tf.dispose([...sums.gradients.values()]);
+      }
+    },
+    known: take,
+    all: take,
+    dispose() {},
+  };
+}
+
+function deferredSteps({ work, guard, clipNorm }: StepsOptions): Steps {
+  const pending = new PendingSteps();
+  function* judged(steps: ReadStep[]): Generator<StepOutcome> {
+    for (const read of steps) {
+      const { step, tokens, lr, tokensPerSecond } = read;
+      const loss = read.loss / read.count;
+      const { gradNorm } = clipping(read, clipNorm);
+      yield { step, tokens, lr, loss, gradNorm, tokensPerSecond, ...guard.judge(step, loss, gradNorm) };
+    }
+  }
+  return {
+    async run(progress, lr) {
+      const started = performance.now();
+      const sums = await work.accumulate(progress.step, { leaveUnread: true });
+      if (!sums) return undefined;
+      const { gradients, count, tokens: stepTokens, unread } = sums;
+      const tokens = progress.tokens + stepTokens;
+      const step = { step: progress.step + 1, tokens, lr, stepTokens, count, ...unread! };
+      pending.push(step, started);
+      await work.update(sums, lr, pending.scaleOf(step, clipNorm));
+      tf.dispose([...gradients.values()]);
+      return { tokens: stepTokens };
+    },
+    known: async () => judged(await pending.take()),
+    all: async () => judged(await pending.settle()),
+    dispose: () => pending.dispose(),
+  };
+}
