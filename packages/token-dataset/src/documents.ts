@@ -1,7 +1,8 @@
 import { BadRecordError, DatasetError, rethrow } from './errors.ts';
-import { resolveFiles, type SourceFile } from './files.ts';
+import { resolveFiles } from './files.ts';
 import type { FileFormat } from './formats.ts';
 import { openFile } from './open-file.ts';
+import { type FileAtHand, readAhead } from './read-ahead.ts';
 import { readFileRecords } from './read-records.ts';
 import { countNewlines, decodeUtf8, lineOfInvalidUtf8, RecordSplitter } from './records.ts';
 import { textOfRecord } from './text-field.ts';
@@ -56,7 +57,7 @@ export interface ReadFileOptions extends DocumentSettings {
  */
 export async function* readDocuments(options: ReadDocumentsOptions): AsyncGenerator<TextDocument> {
   const { format = 'auto', textField = 'text', separator, onBadRecord = rethrow } = options;
-  for (const file of await resolveFiles(options.files, options.onRepeatedFile)) {
+  for (const file of readAhead(await resolveFiles(options.files, options.onRepeatedFile))) {
     const read = { format, textField, separator, onBadRecord, onBytes: () => {} };
     for await (const documents of readFileDocuments(file, read)) yield* documents;
   }
@@ -64,7 +65,7 @@ export async function* readDocuments(options: ReadDocumentsOptions): AsyncGenera
 
 /** The documents of one file, in groups as they come off the disk. */
 export async function* readFileDocuments(
-  file: SourceFile,
+  atHand: FileAtHand,
   options: ReadFileOptions,
 ): AsyncGenerator<TextDocument[]> {
   const { format, textField: field, separator, onBadRecord, onBytes } = options;
@@ -73,7 +74,8 @@ export async function* readFileDocuments(
       'separator: got an empty string; leave it out to take a whole file as one document',
     );
   }
-  const opened = await openFile(file, format, true, onBytes);
+  const { file } = atHand;
+  const opened = await openFile(atHand, format, true, onBytes);
   if (opened.format === 'text') {
     yield* readText(file.path, opened.chunks, options);
     return;

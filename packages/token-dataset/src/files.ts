@@ -65,7 +65,7 @@ async function expand(pattern: string): Promise<string[]> {
         : `files: nothing matches ${pattern} (looked from ${process.cwd()})`,
     );
   }
-  return matches.map((match) => resolve(match)).sort(compareNaturally);
+  return sortNaturally(matches.map((match) => resolve(match)));
 }
 
 /** A pattern whose first folders are taken as written where they exist, such as `project (copy)/*.jsonl`. */
@@ -119,12 +119,24 @@ function requireFile(path: string, stats: Stats): Stats {
 
 /** Order by code units, except that runs of digits compare by their value. */
 export function compareNaturally(a: string, b: string): number {
-  const left = a.match(/\d+|\D+/g) ?? [];
-  const right = b.match(/\d+|\D+/g) ?? [];
+  return compareParts(partsOf(a), partsOf(b));
+}
+
+function sortNaturally(paths: readonly string[]): string[] {
+  const keyed = paths.map((path) => ({ path, parts: partsOf(path) }));
+  return keyed.sort((a, b) => compareParts(a.parts, b.parts)).map(({ path }) => path);
+}
+
+function partsOf(path: string): string[] {
+  return path.match(/\d+|\D+/g) ?? [];
+}
+
+function compareParts(left: readonly string[], right: readonly string[]): number {
   for (let i = 0; i < Math.min(left.length, right.length); i++) {
+    if (left[i] === right[i]) continue;
     const numeric = Number(left[i]) - Number(right[i]);
     if (numeric !== 0 && !Number.isNaN(numeric)) return numeric;
-    if (left[i] !== right[i]) return left[i] < right[i] ? -1 : 1;
+    return left[i] < right[i] ? -1 : 1;
   }
   return left.length - right.length;
 }

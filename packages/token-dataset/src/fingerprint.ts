@@ -4,6 +4,7 @@ import { DatasetError, reasonOf } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import type { FileFormat } from './formats.ts';
 import type { SourceRecord } from './manifest.ts';
+import { AHEAD, contentOfSmall } from './read-ahead.ts';
 
 /** Everything besides the contents of the files on which the token stream and its layout depend. */
 export interface FingerprintSettings {
@@ -36,11 +37,28 @@ export function fingerprintOf(
 }
 
 /**
- * The checksum of a file's contents.
+ * The checksums of the contents of files, several read side by side.
  *
  * @param known records of an earlier run: a file with the same size and times is not read again.
  */
-export async function sourceRecord(
+export async function sourceRecords(
+  files: readonly SourceFile[],
+  known: ReadonlyMap<string, SourceRecord>,
+  onBytes: (numBytes: number) => void,
+): Promise<SourceRecord[]> {
+  const records: SourceRecord[] = [];
+  const pending: Promise<SourceRecord>[] = [];
+  for (const file of files) {
+    const record = sourceRecord(file, known, onBytes);
+    // A failure is met in its turn, so that of several it is the first that is told.
+    record.catch(() => {});
+    pending.push(record);
+    if (pending.length === AHEAD) records.push(await pending.shift()!);
+  }
+  return records.concat(await Promise.all(pending));
+}
+
+async function sourceRecord(
   file: SourceFile,
   known: ReadonlyMap<string, SourceRecord>,
   onBytes: (numBytes: number) => void,
@@ -53,7 +71,9 @@ export async function sourceRecord(
   }
   const hash = createHash('sha256');
   try {
-    for await (const chunk of createReadStream(file.path, { highWaterMark: 1024 * 1024 })) {
+    const content = contentOfSmall(file);
+    const chunks = content ? [content] : createReadStream(file.path, { highWaterMark: 1024 * 1024 });
+    for await (const chunk of chunks) {
       hash.update(chunk);
       onBytes(chunk.length);
     }
@@ -78,12 +98,8 @@ export interface FileDescription {
  * @throws DatasetError as {@link readRecords}
  */
 export async function describeFiles(files: string | readonly string[]): Promise<FileDescription[]> {
-  const described: FileDescription[] = [];
-  for (const file of await resolveFiles(files)) {
-    const { path, size, sha256 } = await sourceRecord(file, new Map(), () => {});
-    described.push({ path, size, sha256 });
-  }
-  return described;
+  const records = await sourceRecords(await resolveFiles(files), new Map(), () => {});
+  return records.map(({ path, size, sha256 }) => ({ path, size, sha256 }));
 }
 
 /** @throws DatasetError where a file is no longer what its record says. */

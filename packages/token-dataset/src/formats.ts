@@ -159,7 +159,7 @@ function nextToken(bytes: Buffer, from: number): number {
 }
 
 /** First bytes of files that people have beside their texts, and what to do with them. */
-const FOREIGN: readonly [string, string][] = [
+const FOREIGN = [
   ['PK\x03\x04', 'a zip archive; unpack it first'],
   ['BZh', 'compressed with bzip2; unpack it with bunzip2, or compress it with gzip or zstd instead'],
   ['\xfd7zXZ\0', 'compressed with xz; unpack it with unxz, or compress it with gzip or zstd instead'],
@@ -170,14 +170,15 @@ const FOREIGN: readonly [string, string][] = [
   ['%PDF-', 'a PDF document; extract its text first'],
   ['\x1f\x8b', 'compressed twice; unpack it once'],
   ['\x28\xb5\x2f\xfd', 'compressed twice; unpack it once'],
-];
+].map(([magic, what]) => {
+  return { magic: Buffer.from(magic, 'latin1'), isPrintable: /^[ -~]+$/.test(magic), what };
+});
 
 function refuseForeign(head: Buffer, path: string): void {
-  for (const [magic, what] of FOREIGN) {
-    // Of printable ones, text may begin with the same letters.
-    const isSure = isBinary(head) || !/^[ -~]+$/.test(magic);
-    if (isSure && startsWith(head, Buffer.from(magic, 'latin1')))
-      throw new DatasetError(`${path}: is ${what}`);
+  for (const { magic, isPrintable, what } of FOREIGN) {
+    // Text may begin with the letters of a printable one.
+    if (!head.subarray(0, magic.length).equals(magic) || (isPrintable && !isBinary(head))) continue;
+    throw new DatasetError(`${path}: is ${what}`);
   }
   if (head.length >= 262 && head.toString('latin1', 257, 262) === 'ustar') {
     throw new DatasetError(`${path}: is a tar archive; unpack it first`);

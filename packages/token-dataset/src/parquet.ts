@@ -1,7 +1,8 @@
-import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
+import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, type RowGroup } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
 import { BadRecordError, DatasetError, reasonOf } from './errors.ts';
 import type { SourceFile } from './files.ts';
+import { requireReadable, requireReadablePages } from './parquet-limits.ts';
 import type { DataRecord, RecordReading } from './read-records.ts';
 import { decodeUtf8 } from './records.ts';
 
@@ -30,7 +31,8 @@ export async function* readParquetRecords(
     let rows: Record<string, unknown>[];
     hasInvalid = false;
     try {
-      rows = await readObjects({ file: buffer, metadata, columns, rowStart, rowEnd, compressors, parsers });
+      const options = { file: buffer, metadata, columns, rowStart, rowEnd, compressors, parsers };
+      rows = await readObjects(options, group);
     } catch (error) {
       throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
     }
@@ -62,15 +64,17 @@ function holdsInvalid(value: unknown): boolean {
 }
 
 /**
- * hyparquet's, but for what it leaves behind: where it fails at one column it has begun to read others, whose failures
+ * hyparquet's, with limits, and but for what it leaves behind: where it fails at one column it has begun to read others, whose failures
  * nobody would hear, and which would end the process. What comes off the disk after a failure goes nowhere.
  */
-async function readObjects(options: Parameters<typeof parquetReadObjects>[0]) {
+async function readObjects(options: Parameters<typeof parquetReadObjects>[0], group: RowGroup) {
   let failed = false;
   const { file } = options;
   const slice = async (start: number, end?: number) => {
     const bytes = await file.slice(start, end);
-    return failed ? new Promise<never>(() => {}) : bytes;
+    if (failed) return new Promise<never>(() => {});
+    requireReadablePages(bytes, start, group);
+    return bytes;
   };
   try {
     return await parquetReadObjects({ ...options, file: { byteLength: file.byteLength, slice } });
@@ -83,7 +87,9 @@ async function readObjects(options: Parameters<typeof parquetReadObjects>[0]) {
 async function open(path: string) {
   try {
     const buffer = await asyncBufferFromFile(path);
-    return { buffer, metadata: await parquetMetadataAsync(buffer) };
+    const metadata = await parquetMetadataAsync(buffer);
+    requireReadable(metadata);
+    return { buffer, metadata };
   } catch (error) {
     throw new DatasetError(`${path} is not a whole Parquet file: ${reasonOf(error)}`);
   }
@@ -92,11 +98,9 @@ async function open(path: string) {
 /** Names of the children of the root, found by stepping over each child's own subtree. */
 function topLevelColumns(schema: readonly { name: string; num_children?: number }[]): string[] {
   const names: string[] = [];
-  const skip = (at: number): number => {
-    let next = at + 1;
-    for (let child = 0; child < (schema[at].num_children ?? 0); child++) next = skip(next);
-    return next;
-  };
-  for (let at = 1; at < schema.length; at = skip(at)) names.push(schema[at].name);
+  for (let at = 1; at < schema.length; ) {
+    names.push(schema[at].name);
+    for (let left = 1; left > 0 && at < schema.length; left--) left += schema[at++].num_children ?? 0;
+  }
   return names;
 }

@@ -12,7 +12,7 @@ import {
   type FileDescription,
   type FingerprintSettings,
   fingerprintOf,
-  sourceRecord,
+  sourceRecords,
 } from './fingerprint.ts';
 import type { FileFormat } from './formats.ts';
 import type { LengthUpsampling } from './length-upsampling.ts';
@@ -130,14 +130,10 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
 
   const earlier = manifestIfAny(directory);
   const known = new Map(earlier?.sources.map((source) => [source.path, source]));
-  const sources = [];
-  for (const file of files) {
-    const onBytes = (bytes: number) => {
-      signal?.throwIfAborted();
-      report('hash', { bytes });
-    };
-    sources.push(await sourceRecord(file, known, onBytes));
-  }
+  const sources = await sourceRecords(files, known, (bytes) => {
+    signal?.throwIfAborted();
+    report('hash', { bytes });
+  });
   const fingerprint = fingerprintOf({ ...settings, mix: texts.identity }, files, sources);
   const found = await inspect(directory, fingerprint, signal);
   if (found.whole) return summaryOf(directory, found.whole, true);

@@ -5,6 +5,7 @@ import type { RecordFormat } from './formats.ts';
 import { JsonSplitter } from './json-splitter.ts';
 import { type OpenedFile, openFile } from './open-file.ts';
 import { readParquetRecords } from './parquet.ts';
+import { readAhead } from './read-ahead.ts';
 import { decodeUtf8, RecordSplitter } from './records.ts';
 
 /** A record and where it was found. */
@@ -41,10 +42,10 @@ export interface ReadRecordsOptions {
  */
 export async function* readRecords(options: ReadRecordsOptions): AsyncGenerator<DataRecord> {
   const { format = 'auto', onBadRecord = rethrow } = options;
-  for (const file of await resolveFiles(options.files, options.onRepeatedFile)) {
-    const opened = await openFile(file, format, false, () => {});
+  for (const atHand of readAhead(await resolveFiles(options.files, options.onRepeatedFile))) {
+    const opened = await openFile(atHand, format, false, () => {});
     const reading = { onBadRecord, onBytes: () => {} };
-    for await (const group of readFileRecords(file, opened, reading)) yield* group;
+    for await (const group of readFileRecords(atHand.file, opened, reading)) yield* group;
   }
 }
 
@@ -113,14 +114,13 @@ async function* jsonValues(
       const parsed = parseRecord(bytes);
       if (parsed === undefined) continue;
       const list = isTop && typeof parsed !== 'string' ? wrappedList(parsed, field) : undefined;
-      for (const record of list ?? [parsed]) {
+      for (const record of list?.map((entry) => (isObject(entry) ? entry : notObject(entry))) ?? [parsed]) {
         position++;
-        const reason = typeof record === 'string' ? record : notObject(record);
-        if (reason === undefined) group.push({ record: record as never, file: path, unit: 'row', position });
+        if (typeof record !== 'string') group.push({ record, file: path, unit: 'row', position });
         else {
           yield group;
           group = [];
-          onBadRecord(new BadRecordError(path, 'row', position, reason));
+          onBadRecord(new BadRecordError(path, 'row', position, record));
         }
       }
     }
@@ -135,8 +135,7 @@ function wrappedList(
   { data, ...rest }: Record<string, unknown>,
   field: string | undefined,
 ): unknown[] | undefined {
-  if (!Array.isArray(data)) return undefined;
-  if (data.length > 0 && data.every((entry) => notObject(entry) !== undefined)) return undefined;
+  if (!Array.isArray(data) || (data.length > 0 && !data.some(isObject))) return undefined;
   return field !== undefined && Object.hasOwn(rest, field) ? undefined : data;
 }
 
@@ -149,18 +148,23 @@ function parseRecord(bytes: Uint8Array): Record<string, unknown> | string | unde
   if (json === '') return undefined;
   try {
     const value: unknown = JSON.parse(json);
-    return notObject(value) === undefined
-      ? (value as Record<string, unknown>)
-      : `not an object, got ${excerpt(json)}`;
+    return isObject(value) ? value : `not an object, got ${excerpt(json)}`;
   } catch {
     return `malformed JSON, got ${excerpt(json)}`;
   }
 }
 
-/** Why a value is no record. */
-function notObject(value: unknown): string | undefined {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return undefined;
-  return `not an object, got ${excerpt(JSON.stringify(value))}`;
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function notObject(value: unknown): string {
+  try {
+    return `not an object, got ${excerpt(JSON.stringify(value))}`;
+  } catch {
+    // JSON.parse reads what is nested more deeply than JSON.stringify can write.
+    return 'not an object, got a list nested too deeply to show';
+  }
 }
 
 function excerpt(text: string): string {

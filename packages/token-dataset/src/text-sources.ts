@@ -3,6 +3,7 @@ import { DatasetError } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import type { FileFormat } from './formats.ts';
 import { documentFilter, estimatedTokens, type LengthUpsampling } from './length-upsampling.ts';
+import { readAhead } from './read-ahead.ts';
 
 /** One of several sources of a mix. */
 export interface TextSource {
@@ -186,9 +187,9 @@ async function* readSource(
   for (let pass = 0; pass < passes; pass++) {
     let number = 0;
     let canKeep = false;
-    for (const file of files) {
-      let documents: { characters: number; text?: string }[] = [];
-      let characters = 0;
+    let documents: { characters: number; text?: string }[] = [];
+    let characters = 0;
+    for (const file of readAhead(files)) {
       for await (const group of readFileDocuments(file, { ...read, format, textField, separator })) {
         for (const { text } of group) {
           const isKept = keeps?.(text.length, source, pass, number) ?? true;
@@ -203,8 +204,8 @@ async function* readSource(
           }
         }
       }
-      if (documents.length > 0) yield { source, pass, documents };
     }
+    if (documents.length > 0) yield { source, pass, documents };
     if (passes > 1 && !canKeep) {
       throw new DatasetError(
         `source ${name}: none of its ${number} documents is kept, its budget of ${budget} tokens cannot be met; ` +

@@ -1,0 +1,60 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { expect, it } from 'vitest';
+import { readDocuments } from './documents.ts';
+import { resolveFiles } from './files.ts';
+import { readAhead } from './read-ahead.ts';
+import { temporaryFolder } from './testing.ts';
+import { chooseTexts, mixSources } from './text-sources.ts';
+
+function folderOf(count: number): string {
+  const folder = temporaryFolder();
+  for (let i = 0; i < count; i++) writeFileSync(join(folder, `${i}.txt`), `text ${i}`);
+  return folder;
+}
+
+const expected = (count: number) => Array.from({ length: count }, (_, i) => `text ${i}`);
+
+it('small files keep their order among large ones and compressed ones', async () => {
+  const folder = folderOf(50);
+  const long = 'x'.repeat(300_000);
+  writeFileSync(join(folder, '7.txt'), long);
+  writeFileSync(join(folder, '20.txt'), gzipSync('text 20'));
+  const found: string[] = [];
+  for await (const { text } of readDocuments({ files: `${folder}/*.txt` })) found.push(text);
+  expect(found).toEqual(expected(50).with(7, long));
+});
+
+it('small ones are read ahead, but not all', async () => {
+  const files = await resolveFiles(`${folderOf(50)}/*.txt`);
+  const first = readAhead(files).next().value!;
+  expect(first.file).toBe(files[0]);
+  // Files beyond those being read may go; nothing has touched them.
+  for (const { path } of files.slice(20)) rmSync(path);
+  expect(`${await first.content}`).toBe('text 0');
+});
+
+it('a file that is gone is told in its turn', async () => {
+  const folder = folderOf(5);
+  const documents = readDocuments({ files: `${folder}/*.txt` });
+  expect((await documents.next()).value).toMatchObject({ text: 'text 0' });
+  const files = await resolveFiles(`${folder}/*.txt`);
+  rmSync(join(folder, '3.txt'));
+  mkdirSync(join(folder, '3.txt'));
+  const contents = [...readAhead(files)].map(({ content }) => content);
+  expect(`${await contents[2]}`).toBe('text 2');
+  await expect(contents[3]).rejects.toThrow(/EISDIR/);
+  await documents.return(undefined);
+});
+
+it('documents of many small files make one batch', async () => {
+  const settings = { format: 'auto', textField: 'text', separator: undefined } as const;
+  const { sources, keeps } = await chooseTexts({ files: `${folderOf(40)}/*.txt` }, settings);
+  const read = { onBadRecord: () => {}, onBytes: () => {} };
+  const batches: string[][] = [];
+  for await (const { documents } of mixSources(sources, keeps, () => false, read)) {
+    batches.push(documents.map(({ text }) => text!));
+  }
+  expect(batches).toEqual([expected(40)]);
+});
