@@ -14,6 +14,7 @@ import { createContext, Script } from 'node:vm';
 import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
 import { reasonOf, TemplateError } from './errors.ts';
+import { fixedStrftime } from './template-date.ts';
 import { contentOf, type Tokenizer } from './tokenizer.ts';
 import { defaultTemplate } from './tokenizer-files.ts';
 
@@ -42,9 +43,6 @@ export interface RenderOptions {
 // Code points that Unicode keeps for programs' own use inside.
 const MARKS = Array.from({ length: 10 }, (_, i) => String.fromCharCode(0xfdd0 + 3 * i));
 const next = (mark: string, by: number) => String.fromCharCode(mark.charCodeAt(0) + by);
-
-/** The day that templates are told: what is trained on and answered must not depend on when it is rendered. */
-const DATE = { '%d': '26', '%b': 'Jul', '%B': 'July', '%m': '07', '%Y': '2024', '%y': '24' };
 
 /** Most time for one rendering, in ms: of what people write it takes less than one. */
 const RENDER_MS = 3000;
@@ -93,12 +91,11 @@ export class ChatTemplate {
     } catch (error) {
       throw new TemplateError(`chat template ${name}: not a Jinja template: ${reasonOf(error)}`);
     }
-    const date = (format: string) => format.replace(/%[a-zA-Z]/g, (code) => DATE[code as '%d'] ?? code);
     const refuse = (reason: string) => {
       throw new Error(reason);
     };
     const constants = { true: true, True: true, false: false, False: false, none: null, None: null };
-    const functions = { range, strftime_now: date, raise_exception: refuse };
+    const functions = { range, strftime_now: fixedStrftime, raise_exception: refuse };
     this.#context = { ...constants, ...functions, bos_token: '', eos_token: '', ...specialTokens };
   }
 

@@ -1,0 +1,95 @@
+/**
+ * The day that chat templates see: what is trained on and answered must not depend on when it is rendered.
+ *
+ * Friday 26 July 2024, 00:00, without a time zone, as `datetime(2024, 7, 26).strftime` of Python writes it on Linux in
+ * the C locale. Llama's own templates fall back to this day.
+ */
+
+/** Numbers are [digits, width, what fills the width]; everything else is a text. */
+type Value = string | readonly [digits: string, width: number, fill: '0' | ' '];
+
+const two = (digits: string, fill: '0' | ' ' = '0') => [digits, 2, fill] as const;
+
+const VALUES: Readonly<Record<string, Value>> = {
+  a: 'Fri',
+  A: 'Friday',
+  b: 'Jul',
+  B: 'July',
+  c: 'Fri Jul 26 00:00:00 2024',
+  C: '20',
+  d: two('26'),
+  D: '07/26/24',
+  e: two('26', ' '),
+  f: '000000',
+  F: '2024-07-26',
+  g: two('24'),
+  G: '2024',
+  h: 'Jul',
+  H: two('0'),
+  I: two('12'),
+  j: ['208', 3, '0'],
+  k: two('0', ' '),
+  l: two('12', ' '),
+  m: two('7'),
+  M: two('0'),
+  n: '\n',
+  p: 'AM',
+  P: 'am',
+  r: '12:00:00 AM',
+  R: '00:00',
+  s: '1721952000',
+  S: two('0'),
+  t: '\t',
+  T: '00:00:00',
+  u: '5',
+  U: two('29'),
+  V: two('30'),
+  w: '5',
+  W: two('30'),
+  x: '07/26/24',
+  X: '00:00:00',
+  y: two('24'),
+  Y: '2024',
+  z: '',
+  Z: '',
+  '%': '%',
+};
+
+/** Codes that may stand behind `E` and `O`, which ask for a locale's own calendar and digits: C's has none. */
+const ALTERNATIVES: Readonly<Record<string, string>> = { '': '', E: 'cCxXyY', O: 'deHImMSuUVwWy' };
+
+/**
+ * `strftime` at {@link VALUES | the fixed day}.
+ *
+ * @param format with the codes of C and Python, each with one of the flags `-`, `_`, `0`, `^`, `#`
+ * @throws Error for a code that neither has
+ */
+export function fixedStrftime(format: unknown): string {
+  if (typeof format !== 'string') throw new Error(`strftime_now: got ${typeof format}, expected a format`);
+  return format.replace(
+    /%([-_0^#]?)([EO]?)(.)/gs,
+    (directive, flag: string, alternative: string, code: string) => {
+      const value = Object.hasOwn(VALUES, code) ? VALUES[code] : undefined;
+      const isKnown = alternative === '' || ALTERNATIVES[alternative].includes(code);
+      if (value === undefined || !isKnown || (code === 'f' && flag !== '')) {
+        throw new Error(
+          `strftime_now: unknown code ${directive} in '${format}', expected %${Object.keys(VALUES).join(' %')}, ` +
+            'each also with one of the flags - _ 0 ^ #',
+        );
+      }
+      return written(value, flag, code);
+    },
+  );
+}
+
+function written(value: Value, flag: string, code: string): string {
+  if (typeof value !== 'string') {
+    const [digits, width, fill] = value;
+    if (flag === '-') return digits;
+    return digits.padStart(width, flag === '_' ? ' ' : flag === '0' ? '0' : fill);
+  }
+  // P is lower case by definition.
+  if (flag === '^') return code === 'P' ? value : value.toUpperCase();
+  if (flag === '#') return code === 'p' ? 'am' : 'aAbBh'.includes(code) ? value.toUpperCase() : value;
+  return value;
+}
