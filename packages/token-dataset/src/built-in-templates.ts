@@ -2,10 +2,18 @@
 
 const TURNS = '{{ bos_token }}{% for message in messages %}';
 
-/** Puts a system message in front of the first question, for formats that have no place of its own for one. */
+/**
+ * Joins the system messages that a conversation begins with as `system`, for formats that have no turn of their own for
+ * one; roles other than user and assistant that follow are refused.
+ */
 const SYSTEM_FIRST =
-  "{% if messages[0]['role'] == 'system' %}{% set system = messages[0]['content'] | trim %}" +
-  '{% set messages = messages[1:] %}{% endif %}';
+  "{% set opening = namespace(system='', count=0) %}{% for message in messages %}" +
+  "{% if message['role'] == 'system' and loop.index0 == opening.count %}" +
+  "{% set opening.system = opening.system + ('\n\n' if opening.system else '') + message['content'] | trim %}" +
+  "{% set opening.count = loop.index %}{% elif message['role'] not in ['user', 'assistant'] %}" +
+  "{{ raise_exception('message ' ~ loop.index ~ ' has the role ' ~ message['role'] ~ ', expected system messages first, " +
+  "then user and assistant') }}{% endif %}{% endfor %}" +
+  '{% set system = opening.system %}{% set messages = messages[opening.count:] %}';
 
 const LLAMA_3_TURN =
   "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim }}";

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { ChatEncoder } from './chat-encoder.ts';
-import { ChatTemplate, type Conversation, type Message } from './chat-template.ts';
+import { ChatTemplate } from './chat-template.ts';
+import type { Conversation, Message } from './conversation.ts';
 import { loadTokenizer, Tokenizer } from './tokenizer.ts';
 
 const data = process.env.MEAP_DATA!;

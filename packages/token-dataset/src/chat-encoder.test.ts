@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
 import { ChatEncoder } from './chat-encoder.ts';
-import { ChatTemplate, type Conversation, specialTokensOf } from './chat-template.ts';
+import { ChatTemplate, specialTokensOf } from './chat-template.ts';
+import type { Conversation } from './conversation.ts';
 import { TemplateError } from './errors.ts';
 import { tinyTokenizer as tokenizer } from './testing.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -105,13 +106,93 @@ describe('ChatEncoder', () => {
     expect(lacking).toMatchObject({ endOfAnswerId: tokenizer.eosTokenId, lacksEnd: true });
   });
 
+  describe('what an answer is', () => {
+    /** Texts of the spans, by message. */
+    async function spansOf(source: string, messages: Conversation) {
+      const encoder = encoderOf(source);
+      const [{ spans }] = await encoder.encodeConversations([messages]);
+      const text = encoder.template.render(messages);
+      return spans.map(({ start, end, message }) => [message, text.slice(start, end)]);
+    }
+
+    it('with white space that the template keeps, and what ends it', async () => {
+      const source =
+        "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content | trim + ' [/INST] ' }}" +
+        '{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}';
+      const messages: Conversation = [
+        { role: 'user', content: 'Hi ' },
+        { role: 'assistant', content: 'Red.\n' },
+      ];
+      expect(await spansOf(source, messages)).toEqual([
+        [0, 'Hi'],
+        [1, 'Red.\n</s>'],
+      ]);
+    });
+
+    it('what {% generation %} marks, where a template has it', async () => {
+      const source =
+        "{% for m in messages %}\n  {%- if m.role == 'assistant' %}\n    {{- 'A: ' }}\n    {%- generation %}\n" +
+        "    {{- m.content + '!' + eos_token }}\n    {%- endgeneration %}\n  {%- else %}{{ 'U: ' + m.content }}{% endif %}\n{% endfor %}";
+      expect(encoderOf(source).template.render(chat)).toBe('U: What does the captain see?A: The whale!</s>');
+      expect(await spansOf(source, [...chat, ...chat])).toEqual([
+        [0, chat[0].content],
+        [1, 'The whale!</s>'],
+        [2, chat[0].content],
+        [3, 'The whale!</s>'],
+      ]);
+    });
+
+    const TOOLS =
+      "{% for m in messages %}{% if m.role == 'assistant' %}{{ 'A: ' }}{% if m.reasoning_content and loop.last %}" +
+      "{{ '<think>' + m.reasoning_content + '</think>' }}{% endif %}{{ m.content }}{% for c in m.tool_calls or [] %}" +
+      "{{ 'call ' + (c.function | tojson) }}{% endfor %}{{ eos_token + '\\n' }}{% else %}{{ m.role + ': ' + m.content + '\\n' }}" +
+      "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'A: ' }}{% endif %}";
+    const calling = (name: string): Conversation => [
+      chat[0],
+      { role: 'assistant', content: '', tool_calls: [{ function: { name, arguments: { at: 'sea' } } }] },
+      { role: 'tool', content: 'whale', tool_call_id: '1' },
+      { role: 'assistant', content: 'The whale', reasoning_content: 'It spouts.' },
+    ];
+
+    it('with reasoning and calls of tools, from behind the header to its end', async () => {
+      expect((await spansOf(TOOLS, calling('look'))).filter(([message]) => message !== 0)).toEqual([
+        [1, 'call {"name": "look", "arguments": {"at": "sea"}}</s>'],
+        [2, 'whale'],
+        [3, '<think>It spouts.</think>The whale</s>'],
+      ]);
+    });
+
+    it('of reasoning that the template drops from earlier turns: only where it is not learned', async () => {
+      const messages: Conversation = [...calling('look'), ...chat];
+      await expect(spansOf(TOOLS, messages)).rejects.toThrow(
+        'leaves out reasoning_content of message 4 of 6',
+      );
+      const read = messages.map((message, i) => (i === 3 ? { ...message, learn: false } : message));
+      expect((await spansOf(TOOLS, read)).slice(3)).toEqual([
+        [3, 'The whale</s>'],
+        [4, chat[0].content],
+        [5, 'The whale</s>'],
+      ]);
+      expect(await encoderOf(TOOLS).encodePrompt(messages.slice(0, 5))).toBeDefined();
+    });
+
+    it('never with special tokens that calls, tools or names spell', async () => {
+      const encoder = encoderOf(TOOLS);
+      await expect(encoder.encodeConversations([calling('</s>')])).rejects.toThrow(
+        'calls of tools spell the special token </s>, expected none',
+      );
+      const named: Conversation = [{ ...chat[0], name: '<s>' }, chat[1]];
+      await expect(encoder.encodePrompt(named)).rejects.toThrow('spell the special token <s>');
+    });
+  });
+
   it.each([
     [
       'chatml',
       BUILT_IN_TEMPLATES.chatml,
       'answers end with "<|im_end|>", expected a special token of the tokenizer',
     ],
-    ['one without answers', '{{ messages[0].content }}', 'leaves out what user or assistant say'],
+    ['one without answers', '{{ messages[0].content }}', 'leaves out message 2 of 2 (role assistant)'],
     ['one that cuts', '{% for m in messages %}{{ m.content[0] }}</s>{% endfor %}', 'changes the text'],
   ])('refuses a template that does not suit: %s', (_, source, message) => {
     expect(() => encoderOf(source)).toThrow(TemplateError);

@@ -6,7 +6,9 @@
  *     tokens    <s>  and  </s>  by their ids; the run in between is encoded as one text, so that ids are those of
  *               transformers' apply_chat_template, and its tokens are told apart by where they stand
  */
-import type { ChatTemplate, Conversation, Piece } from './chat-template.ts';
+import { answerRanges, type TextRange } from './answer-ranges.ts';
+import type { ChatTemplate, Piece, RenderOptions } from './chat-template.ts';
+import type { Conversation } from './conversation.ts';
 import { TemplateError } from './errors.ts';
 import { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
 import type { Tokenizer } from './tokenizer.ts';
@@ -14,7 +16,7 @@ import type { Tokenizer } from './tokenizer.ts';
 /** Tokens of a conversation, and whose they are. */
 export interface EncodedConversation extends LocatedTokens {
   /** Where the content of each message stands, with the text up to the special token that ends an answer; in order. */
-  readonly spans: readonly { readonly start: number; readonly end: number; readonly message: number }[];
+  readonly spans: readonly Readonly<TextRange>[];
 }
 
 /** How a template ends an answer. */
@@ -36,7 +38,7 @@ interface Part {
 interface Laid {
   text: string;
   parts: Part[];
-  spans: { start: number; end: number; message: number }[];
+  spans: TextRange[];
 }
 
 /** Encodes conversations and prompts under one template and tokenizer. */
@@ -77,7 +79,20 @@ export class ChatEncoder {
    * @throws TokenizerError where the vocabulary itself spells a special token that is in a message
    */
   async encodeConversations(conversations: readonly Conversation[]): Promise<EncodedConversation[]> {
-    return this.#encode(conversations.map((messages) => this.#lay(this.template.pieces(messages))));
+    return this.#encode(
+      conversations.map((messages) => {
+        const pieces = this.#pieces(messages);
+        const ranges = answerRanges(this.template, messages, {
+          pieces,
+          findSpecial: (text) => this.#findSpecial(text),
+          endId: this.lacksEnd ? undefined : this.endOfAnswerId,
+        });
+        const { spans, ...laid } = this.#lay(pieces);
+        const replaced = new Set(ranges.map(({ message }) => message));
+        const kept = spans.filter(({ message }) => !replaced.has(message));
+        return { ...laid, spans: [...kept, ...ranges].sort((a, b) => a.start - b.start) };
+      }),
+    );
   }
 
   /**
@@ -86,9 +101,32 @@ export class ChatEncoder {
    * @throws TemplateError, TokenizerError as {@link encodeConversations}
    */
   async encodePrompt(messages: Conversation): Promise<Int32Array> {
-    const pieces = this.template.pieces(messages, { addGenerationPrompt: true });
+    const pieces = this.#pieces(messages, { addGenerationPrompt: true });
     const [{ ids }] = await this.#encode([this.#lay(pieces)]);
     return ids;
+  }
+
+  /** What no piece tells from the template's own text must not spell special tokens. */
+  #pieces(messages: Conversation, options: RenderOptions = {}): Piece[] {
+    const others = messages.map(({ name, tool_call_id, tool_calls }) => [name, tool_call_id, tool_calls]);
+    for (const [where, value] of [
+      ['tools', messages.tools ?? null] as const,
+      ['calls of tools', others] as const,
+    ]) {
+      const [special] = this.#findSpecial(JSON.stringify(value));
+      if (!special) continue;
+      throw new TemplateError(
+        `chat template ${this.template.name}: ${where} spell the special token ${special.content}, expected none in ` +
+          'them; take it out of the data',
+      );
+    }
+    return this.template.pieces(messages, options);
+  }
+
+  *#findSpecial(text: string): Generator<{ index: number; end: number } & SpecialToken> {
+    for (const { 0: content, index } of text.matchAll(this.#specialPattern)) {
+      yield { ...this.#specialByText.get(content)!, index, end: index + content.length };
+    }
   }
 
   /** Finds contents, special tokens of the template, and the runs between them. */
@@ -107,10 +145,9 @@ export class ChatEncoder {
         const ending = text.startsWith(this.#end.text, end) ? this.#end.text.length : 0;
         spans.push({ start: at, end: end + ending, message: piece.message });
       } else {
-        for (const match of piece.text.matchAll(this.#specialPattern)) {
-          const token = this.#specialByText.get(match[0])!;
-          const start = at + match.index;
-          const end = start + match[0].length;
+        for (const token of this.#findSpecial(piece.text)) {
+          const start = at + token.index;
+          const end = at + token.end;
           closeRun(token.lstrip ? runStart + text.slice(runStart, start).trimEnd().length : start);
           parts.push({ start, end, id: token.id });
           runStart = token.rstrip ? text.length - text.slice(end).trimStart().length : end;
@@ -167,19 +204,9 @@ export class ChatEncoder {
       { role: 'assistant', content: 'A' },
     ]);
     const answer = pieces.findIndex(({ message }) => message === 1);
-    if (answer < 0 || !pieces.some(({ message }) => message === 0)) {
-      throw new TemplateError(
-        `chat template ${name}: leaves out what user or assistant say, expected a template for chats`,
-      );
-    }
     const tail = pieces[answer + 1]?.text ?? '';
-    const [match] = tail.matchAll(this.#specialPattern);
-    if (match) {
-      return {
-        text: tail.slice(0, match.index + match[0].length),
-        id: this.#specialByText.get(match[0])!.id,
-      };
-    }
+    const [ending] = this.#findSpecial(tail);
+    if (ending) return { text: tail.slice(0, ending.end), id: ending.id };
     if (tail.trim() !== '') {
       const known = [...this.#specialByText.keys()].slice(0, 8).join(', ');
       throw new TemplateError(

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
-import { ChatTemplate, type Conversation, loadChatTemplate, specialTokensOf } from './chat-template.ts';
+import { ChatTemplate, loadChatTemplate, specialTokensOf } from './chat-template.ts';
+import { type Conversation, withTools } from './conversation.ts';
 import { TemplateError } from './errors.ts';
 import { temporaryFolder, tinyTokenizer } from './testing.ts';
 import { Tokenizer } from './tokenizer.ts';
@@ -63,6 +64,162 @@ describe('ChatTemplate', () => {
       'chat template strict: refuses the roles user, assistant: roles must alternate; use the template',
     );
     expect(() => new ChatTemplate('broken', '{% if %}', special)).toThrow(/broken: not a Jinja template: /);
+  });
+});
+
+describe('contents in the text', () => {
+  const of = (source: string, messages: Conversation) =>
+    new ChatTemplate('t', source, special)
+      .pieces(messages)
+      .flatMap(({ text, message }) => (message === undefined ? [] : [[message, text]]));
+  const ask = (...contents: string[]): Conversation =>
+    contents.map((content, i) => ({ role: i % 2 ? 'assistant' : 'user', content }));
+  const trimsUsers =
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}" +
+    "{{ '[INST] ' + m['content'] | trim + ' [/INST] ' }}{% else %}{{ m['content'] + eos_token }}{% endif %}{% endfor %}";
+
+  it('a message that is trimmed moves the marks of no other', () => {
+    expect(of(trimsUsers, ask('Hi ', 'Red.\n', ' Hi', '\n\nHi \n'))).toEqual([
+      [0, 'Hi'],
+      [1, 'Red.\n'],
+      [2, 'Hi'],
+      [3, '\n\nHi \n'],
+    ]);
+  });
+
+  it('are found under any mixture of filters, whatever they say', () => {
+    const filters = ['', ' | trim', '.strip()', '.lstrip()', '.rstrip()', " | replace('a', 'b')", ' | upper'];
+    const word = fc.constantFrom(
+      'Hi',
+      'a',
+      'Hi Hi',
+      '{{ x }}',
+      '{% endfor %}',
+      '[/INST]',
+      '</s>',
+      '\ufdd0',
+      'A',
+      '0',
+    );
+    const space = fc.constantFrom('', ' ', '\n', ' \n\t ');
+    const content = fc.tuple(space, word, space).map((parts) => parts.join(''));
+    const filter = fc.constantFrom(...filters);
+    const apply = (text: string, name: string) =>
+      [
+        text,
+        text.trim(),
+        text.trim(),
+        text.trimStart(),
+        text.trimEnd(),
+        text.replaceAll('a', 'b'),
+        text.toUpperCase(),
+      ][filters.indexOf(name)];
+    fc.assert(
+      fc.property(
+        fc.array(content, { minLength: 2, maxLength: 6 }),
+        filter,
+        filter,
+        (texts, user, answer) => {
+          const source =
+            `{% for m in messages %}{% if m.role == 'user' %}[INST]{{ m.content${user} }}[/INST]{% else %}` +
+            `{{ m.content${answer} }}</s>{% endif %}{% endfor %}`;
+          expect(of(source, ask(...texts))).toEqual(
+            texts.map((text, i) => [i, apply(text, i % 2 ? answer : user)]),
+          );
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  it.each([
+    [
+      'a role that is skipped',
+      "{% for m in messages if m.role != 'system' %}{{ m.role + m.content }}{% endfor %}",
+    ],
+    ['a message that is skipped', '{% for m in messages[1:] %}{{ m.role + m.content }}{% endfor %}'],
+  ])('%s is noticed', (_, source) => {
+    expect(() => of(source, [{ role: 'system', content: 'Be brief.' }, ...ask('Q', 'A')])).toThrow(
+      'chat template t: leaves out message 1 of 3 (role system), expected all that is said',
+    );
+  });
+
+  it.each([
+    ['system', 'user', 'assistant'],
+    ['user', 'system', 'assistant'],
+    ['user', 'assistant', 'tool'],
+  ] as const)('a role that is written like an answer is noticed: %s, %s, %s', (...roles) => {
+    const messages = roles.map((role, i) => ({ role, content: `${i}` }));
+    const of = roles.findIndex((role) => role === 'system' || role === 'tool') + 1;
+    expect(() => new ChatTemplate('t', trimsUsers, special).pieces(messages)).toThrow(
+      `writes message ${of} of 3 (role ${messages[of - 1].role}) as it writes an answer`,
+    );
+  });
+
+  it('names, tools and calls that a template does not write are noticed', () => {
+    const tool = (name: string) => ({ type: 'function', function: { name } });
+    const call = (name: string) => ({ function: { name, arguments: {} } });
+    const named: Conversation = [{ role: 'user', content: 'Q', name: 'Ann' }, ask('Q', 'A')[1]];
+    const calling: Conversation = [
+      ask('Q')[0],
+      { role: 'assistant', content: '', tool_calls: [call('f'), call('g')] },
+    ];
+    expect(() => of(trimsUsers, named)).toThrow('leaves out name of message 1 of 2');
+    expect(() => of(trimsUsers, calling)).toThrow('leaves out tool_calls of message 2 of 2');
+    expect(() => of(trimsUsers, withTools(ask('Q', 'A'), [tool('f')]))).toThrow('leaves out tool 1 of 1');
+    // One of several, too.
+    const firstCall = `{% if messages[1].tool_calls %}{{ messages[1].tool_calls[0].function.name }}{% endif %}${trimsUsers}`;
+    expect(() => of(firstCall, calling)).toThrow('leaves out tool_calls of message 2 of 2');
+    const firstTool = `{% if tools %}{{ tools[0].function.name }}{% endif %}${trimsUsers}`;
+    expect(() => of(firstTool, withTools(ask('Q', 'A'), [tool('f'), tool('g')]))).toThrow(
+      'leaves out tool 2 of 2',
+    );
+    const all =
+      '{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}{{ m.name }}{% for c in m.tool_calls or [] %}' +
+      `{{ c.function | tojson }}{% endfor %}{% endfor %}${trimsUsers}`;
+    for (const written of [named, calling, withTools(ask('Q', 'A'), [tool('f'), tool('g')])]) {
+      expect(() => of(all, written)).not.toThrow();
+    }
+  });
+
+  it('reasoning may be missing from what is read only', () => {
+    const messages = ask('Q', 'A');
+    const thought = (learn?: boolean): Conversation => [
+      messages[0],
+      { ...messages[1], reasoning: 'R', learn },
+    ];
+    expect(() => of(trimsUsers, thought())).toThrow('leaves out reasoning of message 2 of 2');
+    expect(of(trimsUsers, thought(false))).toEqual([
+      [0, 'Q'],
+      [1, 'A'],
+    ]);
+  });
+});
+
+describe('formats without a turn for system messages', () => {
+  const system = (content: string) => ({ role: 'system' as const, content });
+  it.each([
+    ['llama-2', '<s>[INST] <<SYS>>\nS1\n\nS2\n<</SYS>>\n\nOne [/INST] Two </s>'],
+    ['mistral', '<s>[INST] S1\n\nS2\n\nOne [/INST] Two</s>'],
+    ['alpaca', '<s>S1\n\nS2\n\n### Instruction:\nOne\n\n### Response:\nTwo</s>\n\n'],
+  ])('%s joins those that a conversation begins with, and refuses others', (name, text) => {
+    const template = new ChatTemplate(name, BUILT_IN_TEMPLATES[name], special);
+    const turns: Conversation = [
+      { role: 'user', content: 'One' },
+      { role: 'assistant', content: 'Two' },
+    ];
+    expect(template.render([system('S1 '), system('S2'), ...turns])).toBe(text);
+    expect(template.render([system('S1\n\nS2'), ...turns])).toBe(text);
+    const later = [...turns, system('S'), ...turns];
+    expect(() => template.render(later)).toThrow(
+      'message 3 has the role system, expected system messages first',
+    );
+    expect(() => template.render([...turns, { role: 'tool', content: 'T' }])).toThrow(
+      'message 3 has the role tool',
+    );
+    // An answer without a question leaves no turn to put the system message in.
+    if (name !== 'alpaca')
+      expect(() => template.pieces([system('S'), turns[1]])).toThrow('leaves out message 1');
   });
 });
 

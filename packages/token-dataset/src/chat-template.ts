@@ -1,9 +1,8 @@
 /**
  * Chat templates: Jinja programs that turn messages into one text.
  *
- * To know which part of the text is whose, contents are rendered a second time between marks that no text has, and
- * the marks are then taken out. The result must be the text rendered without them, so a template that cuts, moves
- * or reads the contents cannot lead to a wrong loss mask or a forged turn: it is noticed.
+ * Nothing that a conversation holds may be lost on the way: a template that leaves out a message, a tool or a thought,
+ * or that writes a system or tool message as if the assistant had said it, is refused.
  *
  * A template comes with a model that somebody else made. It sees messages and special tokens, nothing of the machine;
  * one that runs for longer than three seconds is stopped, and `range` counts no further than a hundred thousand.
@@ -13,19 +12,13 @@ import { join, resolve } from 'node:path';
 import { createContext, Script } from 'node:vm';
 import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
+import { findContents } from './content-marks.ts';
+import { type Conversation, REASONING_FIELDS, templateMessage, withTools } from './conversation.ts';
 import { reasonOf, TemplateError } from './errors.ts';
+import { requireAllWritten } from './template-checks.ts';
 import { fixedStrftime } from './template-date.ts';
 import { contentOf, type Tokenizer } from './tokenizer.ts';
 import { defaultTemplate } from './tokenizer-files.ts';
-
-/** What one party said. */
-export interface Message {
-  role: 'system' | 'user' | 'assistant';
-  content: string;
-}
-
-/** Messages in order. */
-export type Conversation = readonly Message[];
 
 /** A part of a rendered conversation: text of the template, or the content of a message. */
 export interface Piece {
@@ -40,14 +33,22 @@ export interface RenderOptions {
   addGenerationPrompt?: boolean;
 }
 
-// Code points that Unicode keeps for programs' own use inside.
-const MARKS = Array.from({ length: 10 }, (_, i) => String.fromCharCode(0xfdd0 + 3 * i));
-const next = (mark: string, by: number) => String.fromCharCode(mark.charCodeAt(0) + by);
-
 /** Most time for one rendering, in ms: of what people write it takes less than one. */
 const RENDER_MS = 3000;
 /** Longest list that `range` makes. */
 const MAX_RANGE = 100_000;
+
+const GENERATION_START = '\ufdee';
+const GENERATION_END = '\ufdef';
+const GENERATION_MARKS = /([\ufdee\ufdef])/;
+
+/** Marks where `{% generation %}` blocks begin and end; white space is cut as around the tags themselves. */
+function withGenerationMarks(source: string): string {
+  return source.replace(/\{%(-?)\s*(end)?generation\s*(-?)%\}/g, (_, left, isEnd, right) => {
+    const mark = isEnd ? GENERATION_END : GENERATION_START;
+    return `{%${left} if true %}{{ '${mark}' }}{% endif ${right}%}`;
+  });
+}
 
 const sandbox = createContext({}) as { run?: () => unknown };
 const call = new Script('run()');
@@ -77,6 +78,8 @@ export class ChatTemplate {
   /** Jinja, as `chat_template` of tokenizer_config.json. */
   readonly source: string;
   readonly #template: Template;
+  /** The same with marks around `{% generation %}` blocks, where there are any. */
+  readonly #marked: Template | undefined;
   readonly #context: Readonly<Record<string, unknown>>;
 
   /**
@@ -88,6 +91,8 @@ export class ChatTemplate {
     this.source = source;
     try {
       this.#template = withinTime(() => new Template(source));
+      const marked = withGenerationMarks(source);
+      this.#marked = marked === source ? undefined : withinTime(() => new Template(marked));
     } catch (error) {
       throw new TemplateError(`chat template ${name}: not a Jinja template: ${reasonOf(error)}`);
     }
@@ -104,17 +109,94 @@ export class ChatTemplate {
    *
    * @throws TemplateError with the template's own words where it refuses the conversation
    */
-  render(messages: Conversation, { addGenerationPrompt = false }: RenderOptions = {}): string {
+  render(messages: Conversation, options: RenderOptions = {}): string {
+    return this.#run(this.#template, messages, options);
+  }
+
+  /**
+   * The parts of a rendered conversation; joined they are exactly what `render` returns.
+   *
+   * Of a conversation to answer, and of messages that are not to be learned, thoughts may be missing: templates leave
+   * those of earlier turns out on purpose.
+   *
+   * @throws TemplateError where the template changes contents beyond trimming them, leaves something out, or writes a
+   *   system or tool message like an answer
+   */
+  pieces(messages: Conversation, options: RenderOptions = {}): Piece[] {
+    const text = this.render(messages, options);
+    const slots = messages.flatMap((message, i) =>
+      (['content', ...REASONING_FIELDS] as const)
+        .filter((field) => (message[field] ?? '').trim() !== '')
+        .map((field) => ({ message: i, field })),
+    );
+    const contents = slots.map(({ message, field }) => messages[message][field]!);
+    const found = findContents(text, contents, (others) => {
+      const changed = messages.map((message) => ({ ...message }));
+      for (const [i, { message, field }] of slots.entries()) changed[message][field] = others[i];
+      return this.render(withTools(changed, messages.tools), options);
+    });
+    if (!found) {
+      throw new TemplateError(
+        `chat template ${this.name}: changes the text of messages, expected one that writes them as they are or ` +
+          'trimmed; use another template, or take out what it reacts to (such as <think> blocks)',
+      );
+    }
+    const written = new Set(found.map(({ slot }) => slot));
+    for (const [i, { message, field }] of slots.entries()) {
+      const mayLack =
+        field !== 'content' && (options.addGenerationPrompt || messages[message].learn === false);
+      if (!written.has(i) && !mayLack) throw this.#leavesOut(messages, message, field);
+    }
+    requireAllWritten(messages, text, {
+      render: (others) => this.#attempt(others, options),
+      leavesOut: (message, field) => this.#leavesOut(messages, message, field),
+      refuse: (reason) => {
+        throw new TemplateError(`chat template ${this.name}: ${reason}`);
+      },
+    });
+    return found.map(({ text: part, slot }) =>
+      slot === undefined ? { text: part } : { text: part, message: slots[slot].message },
+    );
+  }
+
+  /**
+   * Where the template says that answers stand, with `{% generation %}`; undefined where it does not say.
+   *
+   * @returns ranges of what `render` returns, one for each time that such a block is written
+   * @throws TemplateError for messages with U+FDEE or U+FDEF in them
+   */
+  generationRanges(messages: Conversation): { start: number; end: number }[] | undefined {
+    if (!this.#marked) return undefined;
+    const marked = this.#run(this.#marked, messages, {});
+    const ranges: { start: number; end: number }[] = [];
+    let text = '';
+    let start = 0;
+    for (const part of marked.split(GENERATION_MARKS)) {
+      if (part === GENERATION_START) start = text.length;
+      else if (part === GENERATION_END) ranges.push({ start, end: text.length });
+      else text += part;
+    }
+    if (text !== this.render(messages)) {
+      throw new TemplateError(
+        `chat template ${this.name}: a message holds the noncharacter U+FDEE or U+FDEF, expected text without`,
+      );
+    }
+    return ranges;
+  }
+
+  #run(template: Template, messages: Conversation, { addGenerationPrompt = false }: RenderOptions): string {
     try {
       const context = {
         ...this.#context,
-        messages: messages.map(({ role, content }) => ({ role, content })),
+        messages: messages.map(templateMessage),
+        tools: messages.tools ?? null,
+        documents: null,
         add_generation_prompt: addGenerationPrompt,
       };
       // Not the template's own `render`, whose globals are a clock and a `range` without end.
       const environment = new Environment();
       for (const [name, value] of Object.entries(context)) environment.set(name, value);
-      const run = () => new Interpreter(environment).run(this.#template.parsed);
+      const run = () => new Interpreter(environment).run(template.parsed);
       return (withinTime(run) as { value: string }).value;
     } catch (error) {
       const roles = messages.map(({ role }) => role).join(', ');
@@ -125,53 +207,22 @@ export class ChatTemplate {
     }
   }
 
-  /**
-   * The parts of a rendered conversation; joined they are exactly what `render` returns.
-   *
-   * @throws TemplateError where the template changes contents beyond trimming them
-   */
-  pieces(messages: Conversation, options: RenderOptions = {}): Piece[] {
-    const text = this.render(messages, options);
-    const all = messages.map(({ content }) => content).join('');
-    const mark = MARKS.find((start) => [0, 1, 2].every((by) => !all.includes(next(start, by))));
-    if (!mark) {
-      throw new TemplateError('a message holds all noncharacters U+FDD0 to U+FDED, expected text without');
+  /** What a changed conversation becomes; undefined where the template refuses it. */
+  #attempt(messages: Conversation, options: RenderOptions): string | undefined {
+    try {
+      return this.render(messages, options);
+    } catch {
+      return undefined;
     }
-    // Marks at the very ends of a content keep templates from trimming it; where one does, they go further in.
-    for (const wrap of [wrapWhole, wrapTrimmed]) {
-      const marked = messages.map((message, i) => ({ ...message, content: wrap(message.content, i, mark) }));
-      const pieces = cutAtMarks(this.render(marked, options), mark);
-      if (pieces.map((piece) => piece.text).join('') === text) return pieces;
-    }
-    throw new TemplateError(
-      `chat template ${this.name}: changes the text of messages, expected one that writes them as they are or ` +
-        'trimmed; use another template, or take out what it reacts to (such as <think> blocks)',
+  }
+
+  #leavesOut(messages: Conversation, message: number, field: string): TemplateError {
+    const what = field === 'content' ? '' : `${field} of `;
+    return new TemplateError(
+      `chat template ${this.name}: leaves out ${what}message ${message + 1} of ${messages.length} (role ` +
+        `${messages[message].role}), expected all that is said; use a template that writes it, or take it out of the data`,
     );
   }
-}
-
-function wrapWhole(content: string, index: number, mark: string): string {
-  return content.trim() === '' ? content : `${mark}${index}${next(mark, 1)}${content}${next(mark, 2)}`;
-}
-
-function wrapTrimmed(content: string, index: number, mark: string): string {
-  const core = content.trim();
-  if (core === '') return content;
-  const at = content.indexOf(core);
-  return content.slice(0, at) + wrapWhole(core, index, mark) + content.slice(at + core.length);
-}
-
-function cutAtMarks(text: string, mark: string): Piece[] {
-  const pieces: Piece[] = [];
-  const marked = new RegExp(`${mark}(\\d+)${next(mark, 1)}([^${next(mark, 2)}]*)${next(mark, 2)}`, 'g');
-  let at = 0;
-  for (const match of text.matchAll(marked)) {
-    if (match.index > at) pieces.push({ text: text.slice(at, match.index) });
-    pieces.push({ text: match[2], message: Number(match[1]) });
-    at = match.index + match[0].length;
-  }
-  if (at < text.length) pieces.push({ text: text.slice(at) });
-  return pieces;
 }
 
 /** Options of {@link loadChatTemplate}. */

@@ -4,14 +4,19 @@ export { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
 export { ChatEncoder, type EncodedConversation } from './chat-encoder.ts';
 export {
   ChatTemplate,
-  type Conversation,
   type LoadChatTemplateOptions,
   loadChatTemplate,
-  type Message,
   type Piece,
   type RenderOptions,
   specialTokensOf,
 } from './chat-template.ts';
+export {
+  type Conversation,
+  type Message,
+  REASONING_FIELDS,
+  type ToolCall,
+  withTools,
+} from './conversation.ts';
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
 export { BadRecordError, DatasetError, TemplateError, TokenizerError } from './errors.ts';

@@ -1,0 +1,47 @@
+/** What is said in a chat, as chat templates take it: OpenAI's messages with Hugging Face's additions. */
+
+/** A call of a tool by the assistant. */
+export interface ToolCall {
+  readonly id?: string;
+  readonly type?: string;
+  /** `arguments` are an object here, as templates expect, not the JSON text that OpenAI's API sends. */
+  readonly function: { readonly name: string; readonly arguments: unknown };
+}
+
+/** Fields in which models publish what the assistant thought before it answered. */
+export const REASONING_FIELDS = ['reasoning_content', 'reasoning', 'thinking'] as const;
+
+/** What one party said. */
+export interface Message {
+  role: 'system' | 'user' | 'assistant' | 'tool';
+  content: string;
+  /** Thoughts before the answer, under the name that the template reads. */
+  reasoning_content?: string;
+  /** As `reasoning_content`. */
+  reasoning?: string;
+  /** As `reasoning_content`. */
+  thinking?: string;
+  /** Calls that the assistant makes. */
+  tool_calls?: readonly ToolCall[];
+  /** Of a message of role `tool`: the call that it answers. */
+  tool_call_id?: string;
+  /** Who speaks, or which tool answers. */
+  name?: string;
+  /** False: a message to read but not to learn. Templates do not see it. */
+  learn?: boolean;
+}
+
+/** Messages in order, with the tools that the assistant may call, as JSON schemas. */
+export interface Conversation extends ReadonlyArray<Message> {
+  readonly tools?: readonly object[];
+}
+
+/** The same tools beside other messages. */
+export function withTools(messages: readonly Message[], tools: readonly object[] | undefined): Conversation {
+  return tools?.length ? Object.assign([...messages], { tools }) : messages;
+}
+
+/** A message as templates see it. */
+export function templateMessage({ learn: _, ...message }: Message): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== undefined));
+}
