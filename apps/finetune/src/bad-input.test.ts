@@ -114,7 +114,11 @@ describe('chat template', () => {
 
   it.each([
     ['that is no Jinja', '{% for m in messages %}', 'not a Jinja template'],
-    ['that forgets the user', '{{ messages[-1].content }}</s>', 'leaves out what user or assistant say'],
+    [
+      'that forgets the user',
+      '{{ messages[-1].content }}</s>',
+      String.raw`leaves out message 1 of 2 \(role user\)`,
+    ],
     [
       'that cuts what is said',
       "{% for m in messages %}{{ m.content.split('.')[0] }}</s>{% endfor %}",
@@ -145,7 +149,7 @@ describe('data', () => {
     [
       'a message without a role',
       { messages: [{ content: 'x' }] },
-      'messages[0].from: got nothing, expected system, user or assistant',
+      'messages[0].from: got nothing, expected system, user, assistant or tool',
     ],
     [
       'an unknown role',
@@ -161,34 +165,64 @@ describe('data', () => {
     [
       'tools',
       { messages: [{ role: 'assistant', content: '', tool_calls: [{ id: 1 }] }] },
-      'messages[0].tool_calls: tools are not supported',
+      'messages[0].tool_calls[0]: got {"id":1}, expected a call with the name of a function',
     ],
     [
       'answers of tools',
       { messages: [{ role: 'tool', content: '21 °C' }] },
-      'line 2: messages[0].role: tools are not supported, got "tool", expected none',
+      'line 2: chat template alpaca: refuses the roles tool: message 1 has the role tool',
     ],
     [
       'tools of ShareGPT',
       { conversations: [{ from: 'human', value: 'Q' }], tools: '[{"name": "weather"}]' },
-      'line 2: tools: tools are not supported',
+      'line 2: chat template alpaca: leaves out tool 1 of 1',
     ],
     [
       'calls of ShareGPT',
-      { conversations: [{ from: 'function_call', value: '{}' }] },
-      'conversations[0].from: tools are not supported, got "function_call"',
+      { conversations: [{ from: 'function_call', value: '{"name": "weather"}' }] },
+      'line 2: chat template alpaca: leaves out tool_calls of message 1 of 1 (role assistant)',
     ],
     [
       'pictures',
       { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
       'expected parts of type text',
     ],
+    [
+      'preferences',
+      { prompt: 'Q', chosen: 'A', rejected: 'B', completion: 'A' },
+      'line 2: chosen: got "A", expected none, since answers are learned here, not preferences',
+    ],
+    [
+      'two system messages apart',
+      {
+        messages: [
+          { role: 'system', content: 'S1' },
+          { role: 'user', content: 'Q' },
+          { role: 'assistant', content: 'A' },
+          { role: 'system', content: 'S2' },
+          { role: 'user', content: 'Q' },
+          { role: 'assistant', content: 'A' },
+        ],
+      },
+      'line 2: chat template alpaca: refuses the roles system, user, assistant, system, user, assistant: message 4 has',
+    ],
+    [
+      'a question marked to be learned',
+      {
+        messages: [
+          { role: 'user', content: 'Q', train: true },
+          { role: 'assistant', content: 'A' },
+        ],
+      },
+      'line 2: message 1 of 2 (role user) is marked to be learned, expected one of masking.loss_roles (assistant)',
+    ],
+    ['text alone', { text: 'x' }, 'train on plain text with meap-pretrain'],
     ['a number for text', { instruction: 'Q', output: 3 }, 'output: got 3, expected text'],
     ['a list', [1], 'not an object'],
   ])('%s', async (_, record, message) => {
     const said = await withData([good, record]);
     expect(said).toContain(message);
-    expect(said).toContain('mend it, or set data.on_bad_record to skip');
+    expect(said).toContain('fix it, or set data.on_bad_record to skip');
   });
 
   it('a template that refuses one conversation names it', async () => {
@@ -216,6 +250,35 @@ describe('data', () => {
   it('prompts longer than the window', async () => {
     const long = { instruction: 'whale '.repeat(300), output: 'Yes.' };
     expect(await withData([long, long])).toContain('2 whose prompt fills train.max_length');
+  });
+
+  it('a name of a field that no record has, and one that only some have', async () => {
+    const records = [
+      { q: 'Q', a: good.output },
+      { q: 'Q', a: good.output, about: 'x' },
+    ];
+    const fields = (names: string) => `data.fields={instruction: q, output: a, ${names}}`;
+    expect(await withData(records, fields('input: abuot'))).toContain(
+      'data.fields: no record has a field abuot, expected',
+    );
+    expect(await withData(records, fields('inptu: about'))).toContain(
+      'data.fields.inptu: got "about", expected one of the usual names as key: messages',
+    );
+    expect(await withData([{ q: 'Q' }], fields('input: about'))).toContain(
+      'it lacks a (data.fields.output), about',
+    );
+    const file = bench.write('some.jsonl', records.map((record) => JSON.stringify(record)).join('\n'));
+    const { code, stdout } = await bench.finetune(
+      'some',
+      ...set(
+        `data.files=[${file}]`,
+        fields('input: about'),
+        'train.max_steps=1',
+        'masking.turns=last-answer',
+      ),
+    );
+    expect(code).toBe(0);
+    expect(stdout).toContain('data         2 alpaca');
   });
 
   it('counts and skips where asked to', async () => {

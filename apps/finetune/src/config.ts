@@ -49,8 +49,13 @@ const data = z.strictObject({
   ).default('auto'),
   fields: z
     .record(z.string('text'), z.string('text'), 'keys with values, such as {instruction: question}')
-    .describe('Names that fields have in these files, by their usual name.')
+    .describe(
+      'Names that fields of records and messages have in these files, by their usual name; a.b reaches into objects.',
+    )
     .default({}),
+  ignore_fields: texts('Fields of records and messages to train without, such as rejected or tools.').default(
+    [],
+  ),
   chat_template: text(
     'Name of a built-in template, or a file: Jinja or a tokenizer_config.json. Default: the model’s own.',
   ).optional(),
@@ -84,15 +89,16 @@ const masking = z.strictObject({
     defaults.refresh,
   ),
   turns: oneOf(
-    ['with-history', 'separate'],
-    'Whether a conversation is one sample, or each of its answers is one without the turns before.',
+    ['with-history', 'last-answer', 'separate'],
+    'Whether a conversation is one sample of which every answer is learned, or the last one alone, or each of its ' +
+      'answers is a sample without the turns before.',
   ).default(defaults.turns),
   threshold: natural('An answer longer than this gets a masked copy, any other is learned as usual.').default(
     defaults.threshold,
   ),
   threshold_unit: oneOf(['tokens', 'characters'], 'What threshold counts.').default(defaults.thresholdUnit),
   loss_roles: z
-    .array(oneOf(['assistant', 'user', 'system'], 'A role.'), 'a list of roles')
+    .array(oneOf(['assistant', 'user', 'system', 'tool'], 'A role.'), 'a list of roles')
     .min(1, 'at least one role')
     .describe('Whose messages are learned.')
     .default(['assistant']),

@@ -73,6 +73,31 @@ describe('ConversationEncoder', () => {
     ]);
   });
 
+  it('refuses a mark to learn a role that is not learned', async () => {
+    const marked: Conversation = [{ ...chat[0], learn: true }, chat[1]];
+    await expect(learned(BUILT_IN_TEMPLATES.alpaca, marked)).rejects.toThrow(
+      'message 1 of 2 (role user) is marked to be learned, expected one of masking.loss_roles (assistant)',
+    );
+    expect((await learned(BUILT_IN_TEMPLATES.alpaca, marked, ['user', 'assistant']))[1][0]).toBe(true);
+  });
+
+  it('learns each answer to its end, however the questions around it are trimmed', async () => {
+    const source =
+      "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}" +
+      "{{ '[INST] ' + m['content'] | trim + ' [/INST] ' }}{% else %}{{ m['content'] + eos_token }}{% endif %}{% endfor %}";
+    const answers = ['Red.\n', ' The whale ', 'Hi'];
+    const conversation = answers.flatMap(
+      (content): Conversation => [
+        { role: 'user', content: 'Hi ' },
+        { role: 'assistant', content },
+      ],
+    );
+    const parts = await learned(source, conversation);
+    expect(parts.filter(([trainable]) => trainable).map(([, text]) => text.trimStart())).toEqual(
+      answers.map((text) => `${text}</s>`.trimStart()),
+    );
+  });
+
   it('adds EOS where a template ends answers with nothing', async () => {
     const encoder = encoderOf("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}");
     expect(encoder.lacksEnd).toBe(true);

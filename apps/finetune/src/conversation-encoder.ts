@@ -1,10 +1,12 @@
 /**
  * Conversations to samples: token ids with the answers marked.
  *
- * An answer is every token that overlaps its text or the text up to the special token that ends it.
+ * An answer is every token that overlaps its text or the text up to the special token that ends it. Thoughts and calls of
+ * tools belong to it; where the template marks answers with `{% generation %}`, they are what it marks.
  */
 import type { SftSample, SftSegment } from '@meap/sft-duplication';
-import { ChatEncoder, type EncodedConversation } from '@meap/token-dataset';
+import { ChatEncoder, type EncodedConversation, REASONING_FIELDS, withTools } from '@meap/token-dataset';
+import { ChatDataError } from './errors.ts';
 import type { Conversation, Message } from './formats.ts';
 
 /** Encodes conversations to learn from, and prompts, under one template and tokenizer. */
@@ -13,17 +15,18 @@ export class ConversationEncoder extends ChatEncoder {
    * Token ids of conversations as samples for `createDuplicator`.
    *
    * @param learnedRoles whose messages are learned
-   * @throws TemplateError where the template refuses a conversation or rewrites a message
+   * @throws TemplateError where the template refuses a conversation, or leaves out or rewrites some of it
+   * @throws ChatDataError for a message that says it is to be learned, of a role that is not
    */
   async encode(
     conversations: readonly Conversation[],
     learnedRoles: readonly Message['role'][],
   ): Promise<SftSample[]> {
-    const encoded = await this.encodeConversations(conversations);
+    const marked = conversations.map((messages) => withLearned(messages, learnedRoles));
+    const encoded = await this.encodeConversations(marked);
     return encoded.map((tokens, i) => {
-      const messages = conversations[i];
-      const isLearned = (message: number) =>
-        learnedRoles.includes(messages[message].role) && messages[message].learn !== false;
+      const messages = marked[i];
+      const isLearned = (message: number) => messages[message].learn === true;
       const segments = segmentsOf(tokens, messages, isLearned);
       const answer = segments.findLastIndex(({ trainable }) => trainable);
       if (this.lacksEnd && answer >= 0) {
@@ -35,6 +38,21 @@ export class ConversationEncoder extends ChatEncoder {
       return { segments };
     });
   }
+}
+
+/** Messages that all say whether they are learned. */
+function withLearned(messages: Conversation, roles: readonly Message['role'][]): Conversation {
+  const marked = messages.map((message, i) => {
+    const isOfRole = roles.includes(message.role);
+    if (message.learn && !isOfRole) {
+      throw new ChatDataError(
+        `message ${i + 1} of ${messages.length} (role ${message.role}) is marked to be learned, expected one of ` +
+          `masking.loss_roles (${roles.join(', ')}); add its role there, or take the mark away`,
+      );
+    }
+    return { ...message, learn: isOfRole && message.learn !== false };
+  });
+  return withTools(marked, messages.tools);
 }
 
 /** Groups tokens by the message they belong to. */
@@ -59,8 +77,15 @@ function segmentsOf(
     const message = current?.message ?? messages.length - 1;
     const trainable = isInside && isLearned(message);
     const segment = { ids: [ids[i]], role: messages[message].role, trainable, span: owner };
-    const numCharacters = trainable ? [...messages[message].content].length : undefined;
+    const numCharacters = trainable ? numCharactersOf(messages[message]) : undefined;
     segments.push({ ...segment, numCharacters });
   }
   return segments.map(({ span: _, ...segment }) => segment);
+}
+
+/** Of all that an answer says: thoughts, content, calls. */
+function numCharactersOf(message: Message): number {
+  const thoughts = REASONING_FIELDS.map((field) => message[field] ?? '');
+  const calls = message.tool_calls ? JSON.stringify(message.tool_calls) : '';
+  return [...message.content, ...thoughts.join(''), ...calls].length;
 }

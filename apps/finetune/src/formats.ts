@@ -1,22 +1,33 @@
 /**
  * The four shapes in which instruction data are published, each turned into a conversation.
  *
- *     alpaca             { instruction, input?, output, system? }
- *     sharegpt           { conversations: [{ from, value }], system? }
- *     messages           { messages: [{ role, content, weight? }] }, OpenAI's
- *     prompt-completion  { prompt, completion }, or response for completion; texts or lists of messages
+ *     alpaca             { instruction, input?, output, history? }
+ *     sharegpt           { conversations: [{ from, value }] }
+ *     messages           { messages: [{ role, content }] }, OpenAI's
+ *     prompt-completion  { prompt, completion }, texts or lists of messages; question and answer, input and output
+ *
+ * each with `system?` and `tools?`. A field that one of the programs knows which read these shapes is honoured or
+ * refused, never lost: the table is in the README.
  */
-import type { Message as PlainMessage } from '@meap/token-dataset';
+import { type Conversation, type Message, withTools } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
+import { messageList } from './messages.ts';
+import {
+  chooseField,
+  type DataRecord,
+  type FieldNames,
+  isBlank,
+  isEmpty,
+  listOf,
+  parsed,
+  refuseFields,
+  renameFields,
+  show,
+  textOf,
+} from './record-fields.ts';
+import { toolsOf } from './tools.ts';
 
-/** What one party said, and whether to learn it. */
-export interface Message extends PlainMessage {
-  /** False: an answer to read but not to learn, `"weight": 0` in OpenAI's files. */
-  learn?: false;
-}
-
-/** Messages in order. */
-export type Conversation = readonly Message[];
+export type { Conversation, DataRecord, Message };
 
 /** The shape of a record, as in `data.format`. */
 export type DataFormat = 'alpaca' | 'sharegpt' | 'messages' | 'prompt-completion';
@@ -29,154 +40,147 @@ export const FORMATS = [
   'prompt-completion',
 ] as const satisfies DataFormat[];
 
-/** One line of a file, parsed. */
-export type DataRecord = Readonly<Record<string, unknown>>;
+const QUESTIONS = ['prompt', 'question', 'query'];
+/** What a question is about. */
+const INPUTS = ['input', 'context'];
+const ANSWERS = ['output', 'completion', 'response', 'answer'];
+const SYSTEMS = ['system', 'system_prompt', 'system_message'];
+
+/** Names that `data.fields` may give to fields of a file: those of records and of messages. */
+export const FIELD_NAMES = [
+  'messages',
+  'conversations',
+  'instruction',
+  ...QUESTIONS,
+  ...INPUTS,
+  ...ANSWERS,
+  ...SYSTEMS,
+  ...['history', 'tools', 'role', 'from', 'content', 'value', 'name', 'weight', 'train', 'loss'],
+  ...['reasoning_content', 'tool_calls', 'function_call', 'tool_call_id'],
+];
+
+const PREFERENCES = 'answers are learned here, not preferences between them';
+const REFUSED = {
+  images: 'pictures are not supported',
+  image: 'pictures are not supported',
+  videos: 'videos are not supported',
+  video: 'videos are not supported',
+  audios: 'sound is not supported',
+  audio: 'sound is not supported',
+  chosen: PREFERENCES,
+  rejected: PREFERENCES,
+  preferred_output: PREFERENCES,
+  non_preferred_output: PREFERENCES,
+  kto_tag: PREFERENCES,
+  chat_template_kwargs: 'templates see messages and tools only',
+};
 
 /** Which shape a record has by its fields; undefined where none fits. */
 export function recogniseFormat(record: DataRecord): DataFormat | undefined {
-  if (Array.isArray(record.messages)) return 'messages';
-  if (Array.isArray(record.conversations)) return 'sharegpt';
-  if ('instruction' in record && 'output' in record) return 'alpaca';
-  if ('prompt' in record && ('completion' in record || 'response' in record)) return 'prompt-completion';
-  return undefined;
+  const has = (names: readonly string[]) => names.some((name) => record[name] !== undefined);
+  if (listOf(record.messages)) return 'messages';
+  if (listOf(record.conversations)) return 'sharegpt';
+  if (!has(ANSWERS)) return undefined;
+  if (has(['instruction'])) return 'alpaca';
+  return has([...QUESTIONS, 'input']) ? 'prompt-completion' : undefined;
 }
 
 /**
  * The conversation of a record.
  *
- * Alpaca's input follows its instruction on a new line. Of OpenAI's content parts only texts are taken; tools and
- * roles other than system, user and assistant are refused, since leaving them out would change what was said.
+ * Alpaca's input follows its instruction on a new line. Of content in parts only texts are taken. A system message
+ * beside the messages is joined with the one that they begin with.
  *
+ * @param names how the fields of the file are called; without it as usual
  * @throws ChatDataError naming the field, without the place of the record
  */
-export function toConversation(record: DataRecord, format: DataFormat): Conversation {
-  refuseTools(record, '');
-  switch (format) {
-    case 'alpaca':
-      return alpaca(record);
-    case 'sharegpt':
-      return [...systemOf(record), ...messageList(record, 'conversations')];
-    case 'messages':
-      return messageList(record, 'messages');
-    case 'prompt-completion':
-      return promptCompletion(record);
+export function toConversation(record: DataRecord, format: DataFormat, names: FieldNames = {}): Conversation {
+  const named = renameFields(record, names);
+  refuseFields(named, REFUSED);
+  requireNeutral(named);
+  const messages = withSystem(named, names, messagesOf(named, format, names));
+  return withTools(messages, toolsOf(named));
+}
+
+function messagesOf(record: DataRecord, format: DataFormat, names: FieldNames): Message[] {
+  if (format === 'alpaca' || format === 'prompt-completion') return pair(record, format, names);
+  const [key, other] = format === 'messages' ? ['messages', 'conversations'] : ['conversations', 'messages'];
+  const beside = `the conversation is in ${key}`;
+  refuseFields(record, { [other]: beside, history: beside });
+  return messageList(record, key, names);
+}
+
+/** A question and its answer, each a text or a list of messages. */
+function pair(record: DataRecord, format: DataFormat, names: FieldNames): Message[] {
+  const [usualQuestion, usualAnswer] =
+    format === 'alpaca' ? ['instruction', 'output'] : ['prompt', 'completion'];
+  const asked = chooseField(record, ['instruction', ...QUESTIONS], names);
+  // Where there is no other question, the input is one.
+  const isInputAsked = asked === undefined && record.input !== undefined && format !== 'alpaca';
+  const question = isInputAsked ? 'input' : (asked ?? usualQuestion);
+  const input = chooseField(record, isInputAsked ? ['context'] : INPUTS, names);
+  const answer = chooseField(record, ANSWERS, names) ?? usualAnswer;
+  const about = input === undefined || isBlank(record[input]) ? [] : [textOf(record, input)];
+  if (!Array.isArray(record[question])) {
+    const content = [textOf(record, question), ...about].join('\n');
+    return [...historyOf(record), { role: 'user', content }, ...answers(record, answer, names)];
   }
-}
-
-/** A record whose fields have other names: `names` goes from the usual name to the one in the file. */
-export function renameFields(record: DataRecord, names: Readonly<Record<string, string>>): DataRecord {
-  const renamed: Record<string, unknown> = { ...record };
-  for (const [usual, own] of Object.entries(names)) {
-    if (!Object.hasOwn(record, own)) {
-      throw new ChatDataError(`field ${own} is missing, got ${Object.keys(record).join(', ') || 'none'}`);
-    }
-    renamed[usual] = record[own];
+  if (about.length > 0) {
+    throw new ChatDataError(`${input}: got it beside a list of messages, expected it in the last of them`);
   }
-  return renamed;
+  // As in TRL, what is said before the completion is read, not learned.
+  const before = messageList(record, question, names).map((message) =>
+    message.role === 'assistant' ? { ...message, learn: message.learn ?? false } : message,
+  );
+  return [...historyOf(record), ...before, ...answers(record, answer, names)];
 }
 
-function alpaca(record: DataRecord): Conversation {
-  const instruction = textOf(record, 'instruction');
-  const input = record.input == null ? '' : textOf(record, 'input');
-  const content = input === '' ? instruction : `${instruction}\n${input}`;
-  return [
-    ...systemOf(record),
-    { role: 'user', content },
-    { role: 'assistant', content: textOf(record, 'output') },
-  ];
+function answers(record: DataRecord, key: string, names: FieldNames): Message[] {
+  if (Array.isArray(record[key])) return messageList(record, key, names);
+  return [{ role: 'assistant', content: textOf(record, key) }];
 }
 
-function promptCompletion(record: DataRecord): Conversation {
-  const answer = 'completion' in record ? 'completion' : 'response';
-  const side = (key: string, role: Message['role']): Conversation =>
-    Array.isArray(record[key]) ? messageList(record, key) : [{ role, content: textOf(record, key) }];
-  return [...systemOf(record), ...side('prompt', 'user'), ...side(answer, 'assistant')];
-}
-
-function systemOf(record: DataRecord): Message[] {
-  return record.system == null || record.system === ''
-    ? []
-    : [{ role: 'system', content: textOf(record, 'system') }];
-}
-
-const ROLES: Readonly<Record<string, Message['role']>> = {
-  system: 'system',
-  developer: 'system',
-  user: 'user',
-  human: 'user',
-  assistant: 'assistant',
-  gpt: 'assistant',
-  chatgpt: 'assistant',
-  bing: 'assistant',
-  bard: 'assistant',
-  model: 'assistant',
-};
-
-/** What tools say and are told, in OpenAI's and ShareGPT's files. */
-const TOOL_ROLES = ['tool', 'function', 'function_call', 'observation'];
-
-function messageList(record: DataRecord, key: string): Message[] {
-  const list = record[key];
-  if (!Array.isArray(list) || list.length === 0) {
-    throw new ChatDataError(`${key}: got ${show(list)}, expected a list of messages`);
+/** Earlier turns: pairs of question and answer. */
+function historyOf(record: DataRecord): Message[] {
+  if (isEmpty(record.history)) return [];
+  const history = parsed(record.history, 'history');
+  if (!Array.isArray(history)) {
+    throw new ChatDataError(`history: got ${show(record.history)}, expected a list of [question, answer]`);
   }
-  return list.map((entry: unknown, i) => {
-    const path = `${key}[${i}]`;
-    if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
-      throw new ChatDataError(`${path}: got ${show(entry)}, expected a message with role and content`);
+  return history.flatMap((turn: unknown, i): Message[] => {
+    const isPair = Array.isArray(turn) && turn.length === 2 && turn.every((text) => typeof text === 'string');
+    if (!isPair) {
+      throw new ChatDataError(`history[${i}]: got ${show(turn)}, expected two texts, [question, answer]`);
     }
-    const message = entry as DataRecord;
-    refuseTools(message, `${path}.`);
-    const roleKey = 'role' in message ? 'role' : 'from';
-    const given = message[roleKey];
-    const role =
-      typeof given === 'string' && Object.hasOwn(ROLES, given.toLowerCase())
-        ? ROLES[given.toLowerCase()]
-        : undefined;
-    if (!role) {
-      if (TOOL_ROLES.includes(String(given).toLowerCase())) throw toolError(`${path}.${roleKey}`, given);
-      throw new ChatDataError(`${path}.${roleKey}: got ${show(given)}, expected system, user or assistant`);
-    }
-    const contentKey = 'content' in message ? 'content' : 'value';
-    const content = contentText(message[contentKey], `${path}.${contentKey}`);
-    return message.weight === 0 ? { role, content, learn: false } : { role, content };
+    return [
+      { role: 'user', content: turn[0] },
+      { role: 'assistant', content: turn[1] },
+    ];
   });
 }
 
-/** A text, or OpenAI's list of parts of which all are texts. */
-function contentText(value: unknown, path: string): string {
-  if (typeof value === 'string') return value;
-  if (!Array.isArray(value)) throw new ChatDataError(`${path}: got ${show(value)}, expected text`);
-  return value
-    .map((part: unknown) => {
-      const text = (part as { text?: unknown } | null)?.text;
-      if (typeof text === 'string') return text;
-      throw new ChatDataError(`${path}: got the part ${show(part)}, expected parts of type text`);
-    })
-    .join('');
+function withSystem(record: DataRecord, names: FieldNames, messages: Message[]): Message[] {
+  const key = chooseField(record, SYSTEMS, names);
+  if (key === undefined || isBlank(record[key])) return messages;
+  const content = textOf(record, key);
+  const [first, ...rest] = messages;
+  if (first?.role !== 'system') return [{ role: 'system', content }, ...messages];
+  return first.content === content
+    ? messages
+    : [{ ...first, content: `${content}\n\n${first.content}` }, ...rest];
 }
 
-/** Keys of tool calling; an empty one means that no tool is used. */
-function refuseTools(record: DataRecord, path: string): void {
-  for (const key of ['tools', 'functions', 'tool_calls', 'function_call']) {
-    const value = record[key];
-    if (value == null || (Array.isArray(value) && value.length === 0)) continue;
-    throw toolError(`${path}${key}`, value);
+/** Marks of a whole record that would make it worth more, less or nothing. */
+function requireNeutral(record: DataRecord): void {
+  const { weight, label } = record;
+  if (weight != null && Number(weight) !== 1) {
+    throw new ChatDataError(
+      `weight: got ${show(weight)} for a whole record, expected 1 or none; weigh messages, or name it in data.ignore_fields`,
+    );
   }
-}
-
-function toolError(path: string, value: unknown): ChatDataError {
-  return new ChatDataError(`${path}: tools are not supported, got ${show(value)}, expected none`);
-}
-
-function textOf(record: DataRecord, key: string): string {
-  const value = record[key];
-  if (typeof value === 'string') return value;
-  throw new ChatDataError(`${key}: got ${show(value)}, expected text`);
-}
-
-function show(value: unknown): string {
-  if (value === undefined) return 'nothing';
-  const text = JSON.stringify(value, (_, inner) => (typeof inner === 'bigint' ? String(inner) : inner));
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  if (typeof label === 'boolean') {
+    throw new ChatDataError(
+      `label: got ${label}, expected none, since ${PREFERENCES}; to train without it, name it in data.ignore_fields`,
+    );
+  }
 }

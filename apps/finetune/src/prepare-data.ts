@@ -9,16 +9,11 @@ import {
 } from '@meap/sft-duplication';
 import { type BadRecordError, type DataRecord, readRecords, TemplateError } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
-import {
-  type Conversation,
-  type DataFormat,
-  FORMATS,
-  recogniseFormat,
-  renameFields,
-  toConversation,
-} from './formats.ts';
+import { type Conversation, type DataFormat, FORMATS, recogniseFormat, toConversation } from './formats.ts';
 import type { ModelParts } from './model.ts';
+import { type FieldNames, listOf, renameFields, valueAt } from './record-fields.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
+import { lastAnswerOnly, separateTurns } from './turns.ts';
 
 /** Conversations of which each teaches something, as text and as tokens. */
 interface SampleSet {
@@ -78,7 +73,8 @@ export async function prepareData(
     skipped: { count: 0 },
     repeatedFiles: [],
   };
-  const read = (files: string[]) => readSamples(files, { config, parts, facts, ...options });
+  const missing = new Set(Object.values(data.fields));
+  const read = (files: string[]) => readSamples(files, { config, parts, facts, missing, ...options });
   const all = await read(data.files);
   let train = all;
   let validation: SampleSet;
@@ -92,6 +88,13 @@ export async function prepareData(
     validation = pick(all, order.subarray(0, kept));
     train = pick(all, order.subarray(kept).sort());
   }
+  // A name that some records lack is an optional field; one that all lack is a slip.
+  if (missing.size > 0 && all.samples.length > 0) {
+    throw new ChatDataError(
+      `data.fields: no record has a field ${[...missing].join(' or ')}, expected names that the files have; correct it, ` +
+        'or take it out',
+    );
+  }
   for (const set of [train, validation]) {
     if (set.samples.length === 0) throw tooFew(0, facts, 'at least one');
   }
@@ -102,10 +105,12 @@ interface Reading extends PrepareOptions {
   config: FinetuneConfig;
   parts: ModelParts;
   facts: DataFacts;
+  /** Names in `data.fields` that no record had so far; none where not all records are read. */
+  missing: Set<string>;
 }
 
 async function readSamples(files: string[], reading: Reading): Promise<SampleSet> {
-  const { config, parts, facts, onProgress, signal } = reading;
+  const { config, parts, facts, missing, onProgress, signal } = reading;
   const { data, masking } = config;
   const duplicator = duplicatorOf(config, parts, { ratio: 0 });
   const set = { conversations: [] as Conversation[], samples: [] as SftSample[] };
@@ -113,7 +118,7 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
     if (!(error instanceof ChatDataError || error instanceof TemplateError)) throw error;
     const message = `${place}: ${error.message}`;
     if (data.on_bad_record === 'error') {
-      throw new ChatDataError(`${message}; mend it, or set data.on_bad_record to skip`);
+      throw new ChatDataError(`${message}; fix it, or set data.on_bad_record to skip`);
     }
     facts.skipped.count++;
     facts.skipped.first ??= message;
@@ -142,14 +147,17 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
 
   let count = 0;
   for await (const entry of readRecords({ files, format: data.file_format, onRepeatedFile, onBadRecord })) {
-    if (count >= (data.max_samples ?? Number.POSITIVE_INFINITY)) break;
+    if (count >= (data.max_samples ?? Number.POSITIVE_INFINITY)) {
+      missing.clear();
+      break;
+    }
     const place = `${entry.file}, ${entry.unit} ${entry.position}`;
     try {
+      for (const name of missing) if (hasField(entry.record, name)) missing.delete(name);
       const { conversation, format } = conversationOf(entry, data);
       facts.formats[format] = (facts.formats[format] ?? 0) + 1;
       count++;
-      const parts = masking.turns === 'separate' ? separateTurns(conversation) : [conversation];
-      for (const part of parts) pending.push({ conversation: part, place });
+      for (const part of partsOf(conversation, masking.turns)) pending.push({ conversation: part, place });
     } catch (error) {
       handle(error, place);
     }
@@ -159,13 +167,32 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
   return set;
 }
 
-function conversationOf({ record }: DataRecord, { format, fields }: FinetuneConfig['data']) {
-  const named = renameFields(record, fields);
-  const found = format === 'auto' ? recogniseFormat(named) : format;
-  if (found) return { conversation: toConversation(named, found), format: found };
+/** Whether a record or one of its messages has a field. */
+function hasField(record: DataRecord['record'], name: string): boolean {
+  if (valueAt(record, name) !== undefined) return true;
+  return Object.values(record).some((value) =>
+    listOf(value)?.some((entry) => typeof entry === 'object' && entry !== null && Object.hasOwn(entry, name)),
+  );
+}
+
+function partsOf(conversation: Conversation, turns: FinetuneConfig['masking']['turns']): Conversation[] {
+  if (turns === 'separate') return separateTurns(conversation);
+  return [turns === 'last-answer' ? lastAnswerOnly(conversation) : conversation];
+}
+
+function conversationOf({ record }: DataRecord, data: FinetuneConfig['data']) {
+  const names: FieldNames = { fields: data.fields, ignore: data.ignore_fields };
+  const format = data.format === 'auto' ? recogniseFormat(renameFields(record, names)) : data.format;
+  if (format) return { conversation: toConversation(record, format, names), format };
+  const lacking = Object.entries(data.fields).filter(([, own]) => valueAt(record, own) === undefined);
+  const hint =
+    lacking.length > 0
+      ? `it lacks ${lacking.map(([usual, own]) => `${own} (data.fields.${usual})`).join(', ')}`
+      : 'text' in record
+        ? 'name a question and its answer in data.fields, or train on plain text with meap-pretrain'
+        : 'name the fields in data.fields, such as {prompt: question, completion: reply}';
   throw new ChatDataError(
-    `got the fields ${Object.keys(record).join(', ') || '(none)'}, expected those of ${FORMATS.join(', ')}; ` +
-      'name the fields in data.fields',
+    `got the fields ${Object.keys(record).join(', ') || '(none)'}, expected those of ${FORMATS.join(', ')}; ${hint}`,
   );
 }
 
@@ -181,7 +208,7 @@ async function encodeEach(
     const samples = await encoder.encode(conversations, masking.loss_roles);
     return samples.map((sample, i) => ({ conversation: conversations[i], sample }));
   } catch (error) {
-    if (!(error instanceof TemplateError)) throw error;
+    if (!(error instanceof TemplateError || error instanceof ChatDataError)) throw error;
   }
   const encoded: { conversation: Conversation; sample: SftSample }[] = [];
   for (const { conversation, place } of pending) {
@@ -193,20 +220,6 @@ async function encodeEach(
     }
   }
   return encoded;
-}
-
-/** Each answer with the system message and the messages since the answer before it. */
-function separateTurns(conversation: Conversation): Conversation[] {
-  const systemEnd = conversation.findIndex(({ role }) => role !== 'system');
-  const system = conversation.slice(0, Math.max(systemEnd, 0));
-  const turns: Conversation[] = [];
-  let start = system.length;
-  for (let i = start; i < conversation.length; i++) {
-    if (conversation[i].role !== 'assistant') continue;
-    turns.push([...system, ...conversation.slice(start, i + 1)]);
-    start = i + 1;
-  }
-  return turns.length > 0 ? turns : [conversation];
 }
 
 /** What turns samples into rows under a configuration. */

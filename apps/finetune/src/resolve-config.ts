@@ -13,6 +13,7 @@ import {
 } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import { configSchema, type FinetuneConfigInput } from './config.ts';
+import { FIELD_NAMES } from './formats.ts';
 
 type Parsed = z.output<typeof configSchema>;
 
@@ -73,6 +74,11 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
   if (!data.files?.length) refusals.add('data.files', data.files, 'at least one file of conversations');
   if (data.validation_files && data.validation_fraction) {
     refusals.add('data.validation_fraction', data.validation_fraction, 'none beside validation_files');
+  }
+  for (const [usual, own] of Object.entries(data.fields)) {
+    if (!FIELD_NAMES.includes(usual)) {
+      refusals.add(`data.fields.${usual}`, own, `one of the usual names as key: ${FIELD_NAMES.join(', ')}`);
+    }
   }
   checkBatchKeys(train, refusals);
   checkScheduleKeys(train, refusals);

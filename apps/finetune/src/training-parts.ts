@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Llama } from '@meap/llama-model';
 import { batchPlan, configuredSchedule } from '@meap/recipe-cli';
 import type { SftBatch } from '@meap/sft-duplication';
+import { withTools } from '@meap/token-dataset';
 import { adamWOptimizer, type TrainOptions } from '@meap/trainer';
 import { answer } from './answers.ts';
 import type { Conversation } from './formats.ts';
@@ -113,7 +114,7 @@ function heldOutQuestions({ samples }: FinetuneConfig, { validation }: PreparedD
   return validation.conversations
     .map((conversation) => {
       const end = conversation.findIndex(({ role }) => role === 'assistant');
-      return conversation.slice(0, Math.max(end, 1));
+      return withTools(conversation.slice(0, Math.max(end, 1)), conversation.tools);
     })
     .slice(0, samples.count);
 }

@@ -1,0 +1,147 @@
+/** Lists of messages as OpenAI, ShareGPT, TRL, axolotl, LLaMA-Factory and ms-swift publish them. */
+import { type Message, REASONING_FIELDS } from '@meap/token-dataset';
+import { ChatDataError } from './errors.ts';
+import {
+  chooseField,
+  type DataRecord,
+  type FieldNames,
+  isEmpty,
+  listOf,
+  refuseFields,
+  renameFields,
+  show,
+} from './record-fields.ts';
+import { toolCallsOf } from './tools.ts';
+
+const ROLES: Readonly<Record<string, Message['role']>> = {
+  system: 'system',
+  developer: 'system',
+  user: 'user',
+  human: 'user',
+  assistant: 'assistant',
+  gpt: 'assistant',
+  chatgpt: 'assistant',
+  bing: 'assistant',
+  bard: 'assistant',
+  model: 'assistant',
+  tool: 'tool',
+  function: 'tool',
+  observation: 'tool',
+  tool_response: 'tool',
+  // ShareGPT: its text is the call, as JSON.
+  function_call: 'assistant',
+  tool_call: 'assistant',
+};
+const CALLS = ['function_call', 'tool_call'];
+
+/** What a message may say that no template here could write. */
+const REFUSED = {
+  refusal: 'refusals are no part of chat templates',
+  images: 'pictures are not supported',
+  image: 'pictures are not supported',
+  videos: 'videos are not supported',
+  audios: 'sound is not supported',
+  audio: 'sound is not supported',
+  train_detail: 'parts of a message cannot be learned apart',
+  training_detail: 'parts of a message cannot be learned apart',
+  prefix: 'prefixes of answers are not supported',
+};
+
+/**
+ * The messages at a key of a record.
+ *
+ * @throws ChatDataError naming message and field
+ */
+export function messageList(record: DataRecord, key: string, names: FieldNames): Message[] {
+  const list = listOf(record[key]);
+  if (!list?.length) {
+    throw new ChatDataError(`${key}: got ${show(record[key])}, expected a list of messages`);
+  }
+  return list.map((entry, i) => {
+    const path = `${key}[${i}]`;
+    if (typeof entry !== 'object' || entry === null || Array.isArray(entry)) {
+      throw new ChatDataError(`${path}: got ${show(entry)}, expected a message with role and content`);
+    }
+    return messageOf(renameFields(entry as DataRecord, names), path, names);
+  });
+}
+
+function messageOf(record: DataRecord, path: string, names: FieldNames): Message {
+  refuseFields(record, REFUSED, `${path}.`);
+  const roleKey = 'role' in record ? 'role' : 'from';
+  const given = typeof record[roleKey] === 'string' ? record[roleKey].toLowerCase() : '';
+  const role = Object.hasOwn(ROLES, given) ? ROLES[given] : undefined;
+  if (!role) {
+    throw new ChatDataError(
+      `${path}.${roleKey}: got ${show(record[roleKey])}, expected system, user, assistant or tool`,
+    );
+  }
+  let contentKey = 'content';
+  try {
+    contentKey = chooseField(record, ['content', 'value'], names) ?? contentKey;
+  } catch (error) {
+    throw new ChatDataError(`${path}: ${(error as Error).message}`);
+  }
+  const extra: Partial<Message> = {};
+  if (CALLS.includes(given)) extra.tool_calls = toolCallsOf(record[contentKey], `${path}.${contentKey}`);
+  for (const field of ['tool_calls', 'function_call'] as const) {
+    if (!isEmpty(record[field])) extra.tool_calls = toolCallsOf(record[field], `${path}.${field}`);
+  }
+  for (const field of REASONING_FIELDS) {
+    if (!isEmpty(record[field])) extra[field] = contentText(record[field], `${path}.${field}`);
+  }
+  const beyond = extra.tool_calls
+    ? 'tool_calls'
+    : REASONING_FIELDS.find((field) => extra[field] !== undefined);
+  if (beyond && role !== 'assistant') {
+    throw new ChatDataError(`${path}.${beyond}: got it from ${given}, expected it from an assistant`);
+  }
+  for (const field of ['name', 'tool_call_id'] as const) {
+    if (!isEmpty(record[field])) extra[field] = contentText(record[field], `${path}.${field}`);
+  }
+  const learn = learnOf(record, path);
+  if (learn !== undefined) extra.learn = learn;
+  const hasNoContent = CALLS.includes(given) || (beyond !== undefined && record[contentKey] == null);
+  return {
+    role,
+    content: hasNoContent ? '' : contentText(record[contentKey], `${path}.${contentKey}`),
+    ...extra,
+  };
+}
+
+/** OpenAI's weight, axolotl's train, ms-swift's loss. */
+function learnOf(record: DataRecord, path: string): boolean | undefined {
+  const said = new Map<string, boolean>();
+  for (const field of ['weight', 'train', 'training', 'loss']) {
+    const value = typeof record[field] === 'bigint' ? Number(record[field]) : record[field];
+    if (value == null) continue;
+    if (![0, 1, true, false].includes(value as never)) {
+      throw new ChatDataError(
+        `${path}.${field}: got ${show(value)}, expected 0 or false to read the message only, 1 or true to learn it`,
+      );
+    }
+    // A weight of 1 is what every message has that names none.
+    if (field !== 'weight' || Number(value) === 0) said.set(field, Boolean(value));
+  }
+  if (new Set(said.values()).size > 1) {
+    throw new ChatDataError(
+      `${path}: got ${[...said.keys()].join(' and ')} that differ, expected one of them`,
+    );
+  }
+  return said.values().next().value;
+}
+
+/** A text, or OpenAI's list of parts of which all are texts. */
+function contentText(value: unknown, path: string): string {
+  if (typeof value === 'string') return value;
+  if (!Array.isArray(value)) throw new ChatDataError(`${path}: got ${show(value)}, expected text`);
+  return value
+    .map((part: unknown) => {
+      if (typeof part === 'string') return part;
+      const { type = 'text', text } = (part ?? {}) as { type?: unknown; text?: unknown };
+      if (typeof text === 'string' && ['text', 'input_text', 'output_text'].includes(type as string))
+        return text;
+      throw new ChatDataError(`${path}: got the part ${show(part)}, expected parts of type text`);
+    })
+    .join('');
+}
