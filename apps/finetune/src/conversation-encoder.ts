@@ -1,11 +1,11 @@
 /**
  * Conversations to samples: token ids with the answers marked.
  *
- * An answer is every token that overlaps its text or the text up to the special token that ends it. Thoughts and calls of
+ * An answer is every token that overlaps its text or the text up to the special token that ends it. Reasoning and calls of
  * tools belong to it; where the template marks answers with `{% generation %}`, they are what it marks.
  */
 import type { SftSample, SftSegment } from '@meap/sft-duplication';
-import { ChatEncoder, type EncodedConversation, REASONING_FIELDS, withTools } from '@meap/token-dataset';
+import { ChatEncoder, type EncodedConversation, withTools } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
 import type { Conversation, Message } from './formats.ts';
 
@@ -83,9 +83,8 @@ function segmentsOf(
   return segments.map(({ span: _, ...segment }) => segment);
 }
 
-/** Of all that an answer says: thoughts, content, calls. */
+/** Of all that an answer says: reasoning, content, calls. */
 function numCharactersOf(message: Message): number {
-  const thoughts = REASONING_FIELDS.map((field) => message[field] ?? '');
-  const calls = message.tool_calls ? JSON.stringify(message.tool_calls) : '';
-  return [...message.content, ...thoughts.join(''), ...calls].length;
+  const { content, reasoning_content: reasoning = '', tool_calls: calls } = message;
+  return [...content, ...reasoning, ...(calls ? JSON.stringify(calls) : '')].length;
 }

@@ -1,10 +1,11 @@
 /** Lists of messages as OpenAI, ShareGPT, TRL, axolotl, LLaMA-Factory and ms-swift publish them. */
-import { type Message, REASONING_FIELDS } from '@meap/token-dataset';
+import type { Message } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
 import {
   chooseField,
   type DataRecord,
   type FieldNames,
+  isBlank,
   isEmpty,
   listOf,
   refuseFields,
@@ -32,6 +33,8 @@ const ROLES: Readonly<Record<string, Message['role']>> = {
   function_call: 'assistant',
   tool_call: 'assistant',
 };
+/** Names under which reasoning is published, as `transformers` knows them. */
+const REASONING = ['reasoning_content', 'thinking', 'reasoning'];
 const CALLS = ['function_call', 'tool_call'];
 
 /** What a message may say that no template here could write. */
@@ -87,12 +90,14 @@ function messageOf(record: DataRecord, path: string, names: FieldNames): Message
   for (const field of ['tool_calls', 'function_call'] as const) {
     if (!isEmpty(record[field])) extra.tool_calls = toolCallsOf(record[field], `${path}.${field}`);
   }
-  for (const field of REASONING_FIELDS) {
-    if (!isEmpty(record[field])) extra[field] = contentText(record[field], `${path}.${field}`);
+  const reasoning = REASONING.filter((field) => !isBlank(record[field]));
+  if (reasoning.length > 1) {
+    throw new ChatDataError(
+      `${path}: got ${reasoning.join(' and ')}, expected one of them; name others in data.ignore_fields`,
+    );
   }
-  const beyond = extra.tool_calls
-    ? 'tool_calls'
-    : REASONING_FIELDS.find((field) => extra[field] !== undefined);
+  for (const field of reasoning) extra.reasoning_content = contentText(record[field], `${path}.${field}`);
+  const beyond = extra.tool_calls ? 'tool_calls' : reasoning[0];
   if (beyond && role !== 'assistant') {
     throw new ChatDataError(`${path}.${beyond}: got it from ${given}, expected it from an assistant`);
   }

@@ -1,6 +1,6 @@
 /** Where answers stand in a rendered conversation, beyond their contents: thoughts, calls of tools, `{% generation %}`. */
 import type { ChatTemplate, Piece } from './chat-template.ts';
-import { type Conversation, type Message, REASONING_FIELDS, withTools } from './conversation.ts';
+import { type Conversation, type Message, withTools } from './conversation.ts';
 import { TemplateError } from './errors.ts';
 
 /** A part of the text that is a message's. */
@@ -17,9 +17,7 @@ type FindSpecial = (text: string) => Iterable<{ index: number; end: number; id: 
 /** Whether an answer is more than its content. */
 export function isStructured(message: Message): boolean {
   const { role, tool_calls: calls } = message;
-  return (
-    role === 'assistant' && (!!calls?.length || REASONING_FIELDS.some((field) => message[field]?.trim()))
-  );
+  return role === 'assistant' && (!!calls?.length || !!message.reasoning_content?.trim());
 }
 
 /**

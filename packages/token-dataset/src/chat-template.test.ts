@@ -182,13 +182,32 @@ describe('contents in the text', () => {
     }
   });
 
+  it('are found where a template trims some and rewrites others', () => {
+    const source =
+      "{% for m in messages %}{{ m.content | trim if m.role == 'user' else m.content | tojson }}{% endfor %}";
+    expect(of(source, ask('Hi ', 'Red.\n', '\n"Hi"', ' "'))).toEqual([
+      [0, 'Hi'],
+      [1, 'Red.\\n'],
+      [2, '"Hi"'],
+      [3, ' \\"'],
+    ]);
+  });
+
+  it('reasoning is seen as thinking too', () => {
+    const messages: Conversation = [{ role: 'assistant', content: 'A', reasoning_content: 'R' }];
+    expect(of('{{ messages[0].thinking }}: {{ messages[0].content }}', messages)).toEqual([
+      [0, 'R'],
+      [0, 'A'],
+    ]);
+  });
+
   it('reasoning may be missing from what is read only', () => {
     const messages = ask('Q', 'A');
     const thought = (learn?: boolean): Conversation => [
       messages[0],
-      { ...messages[1], reasoning: 'R', learn },
+      { ...messages[1], reasoning_content: 'R', learn },
     ];
-    expect(() => of(trimsUsers, thought())).toThrow('leaves out reasoning of message 2 of 2');
+    expect(() => of(trimsUsers, thought())).toThrow('leaves out reasoning_content of message 2 of 2');
     expect(of(trimsUsers, thought(false))).toEqual([
       [0, 'Q'],
       [1, 'A'],

@@ -13,8 +13,9 @@ import { createContext, Script } from 'node:vm';
 import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
 import { findContents } from './content-marks.ts';
-import { type Conversation, REASONING_FIELDS, templateMessage, withTools } from './conversation.ts';
+import { type Conversation, templateMessage, withTools } from './conversation.ts';
 import { reasonOf, TemplateError } from './errors.ts';
+import { STRIP_FUNCTIONS, strip, usePythonStrip } from './python-strings.ts';
 import { requireAllWritten } from './template-checks.ts';
 import { fixedStrftime } from './template-date.ts';
 import { contentOf, type Tokenizer } from './tokenizer.ts';
@@ -100,7 +101,9 @@ export class ChatTemplate {
       throw new Error(reason);
     };
     const constants = { true: true, True: true, false: false, False: false, none: null, None: null };
-    const functions = { range, strftime_now: fixedStrftime, raise_exception: refuse };
+    usePythonStrip(this.#template);
+    if (this.#marked) usePythonStrip(this.#marked);
+    const functions = { ...STRIP_FUNCTIONS, range, strftime_now: fixedStrftime, raise_exception: refuse };
     this.#context = { ...constants, ...functions, bos_token: '', eos_token: '', ...specialTokens };
   }
 
@@ -125,8 +128,8 @@ export class ChatTemplate {
   pieces(messages: Conversation, options: RenderOptions = {}): Piece[] {
     const text = this.render(messages, options);
     const slots = messages.flatMap((message, i) =>
-      (['content', ...REASONING_FIELDS] as const)
-        .filter((field) => (message[field] ?? '').trim() !== '')
+      (['content', 'reasoning_content'] as const)
+        .filter((field) => strip(message[field] ?? '') !== '')
         .map((field) => ({ message: i, field })),
     );
     const contents = slots.map(({ message, field }) => messages[message][field]!);

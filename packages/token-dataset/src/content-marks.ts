@@ -5,10 +5,12 @@
  * has to be the text rendered without them, so a template that cuts, moves or reads contents cannot lead to a wrong
  * loss mask or a forged turn: it is noticed.
  *
- * Marks at the very ends of a content keep a template from trimming it. Where it does, the contents are rendered a
- * third time, trimmed, and the white space that the template kept is found in the text message by message.
+ * Marks at the very ends of a content keep a template from trimming it. Where it does, the contents are rendered
+ * trimmed, and the white space that the template kept is found in the text message by message. A template that trims some
+ * messages and rewrites others, as Llama 3.1's writes results of tools as JSON, takes a rendering for each to tell.
  */
 import { TemplateError } from './errors.ts';
+import { strip } from './python-strings.ts';
 
 /** A part of a rendered conversation: text of the template, or one of the contents. */
 export interface MarkedPiece {
@@ -43,8 +45,14 @@ export function findContents(
   const wrap = (content: string, i: number) => `${mark}${i}${next(mark, 1)}${content}${next(mark, 2)}`;
   const pieces = cutAtMarks(render(contents.map(wrap)), mark);
   if (joined(pieces) === text) return pieces;
-  const trimmed = cutAtMarks(render(contents.map((content, i) => wrap(content.trim(), i))), mark);
-  return withWhiteSpace(text, trimmed, contents);
+  const trimmed = contents.map((content) => strip(content));
+  const ofTrimmed = withWhiteSpace(text, cutAtMarks(render(trimmed.map(wrap)), mark), contents, trimmed);
+  if (ofTrimmed) return ofTrimmed;
+  const cores = contents.map((content, i) => {
+    const marked = contents.map((other, j) => (i === j ? wrap(other, j) : other));
+    return trimmed[i] !== content && joined(cutAtMarks(render(marked), mark)) === text ? content : trimmed[i];
+  });
+  return withWhiteSpace(text, cutAtMarks(render(cores.map(wrap)), mark), contents, cores);
 }
 
 function joined(pieces: readonly MarkedPiece[]): string {
@@ -65,20 +73,21 @@ function cutAtMarks(text: string, mark: string): MarkedPiece[] {
 }
 
 /** How a content may stand in the text: with its white space at both ends, one end, or none. */
-function variants(content: string, core: string): string[] {
-  const start = content.slice(0, content.length - content.trimStart().length);
-  const end = content.slice(content.trimEnd().length);
-  return [...new Set([`${start}${core}${end}`, `${core}${end}`, `${start}${core}`, core])];
+function variants(content: string, core: string, written: string): string[] {
+  const start = content.slice(0, content.indexOf(core));
+  const end = content.slice(start.length + core.length);
+  return [...new Set([`${start}${written}${end}`, `${written}${end}`, `${start}${written}`, written])];
 }
 
-/** The pieces of `text`, given those of the conversation with trimmed contents; undefined where they differ in more. */
+/** The pieces of `text`, given those of the conversation with `cores` for contents; undefined where they differ in more. */
 function withWhiteSpace(
   text: string,
   trimmed: readonly MarkedPiece[],
   contents: readonly string[],
+  cores: readonly string[],
 ): MarkedPiece[] | undefined {
-  const choices = trimmed.map(({ text: core, slot }) =>
-    slot === undefined ? [core] : variants(contents[slot], core),
+  const choices = trimmed.map(({ text: written, slot }) =>
+    slot === undefined ? [written] : variants(contents[slot], cores[slot], written),
   );
   // Depth first: what follows a piece tells which variant it is, at the latest the end of the text.
   const path: { choice: number; at: number }[] = [{ choice: 0, at: 0 }];

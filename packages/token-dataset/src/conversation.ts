@@ -8,19 +8,12 @@ export interface ToolCall {
   readonly function: { readonly name: string; readonly arguments: unknown };
 }
 
-/** Fields in which models publish what the assistant thought before it answered. */
-export const REASONING_FIELDS = ['reasoning_content', 'reasoning', 'thinking'] as const;
-
 /** What one party said. */
 export interface Message {
   role: 'system' | 'user' | 'assistant' | 'tool';
   content: string;
-  /** Thoughts before the answer, under the name that the template reads. */
+  /** What the assistant thought before it answered. Templates see it as `thinking` too, as in `transformers`. */
   reasoning_content?: string;
-  /** As `reasoning_content`. */
-  reasoning?: string;
-  /** As `reasoning_content`. */
-  thinking?: string;
   /** Calls that the assistant makes. */
   tool_calls?: readonly ToolCall[];
   /** Of a message of role `tool`: the call that it answers. */
@@ -43,5 +36,8 @@ export function withTools(messages: readonly Message[], tools: readonly object[]
 
 /** A message as templates see it. */
 export function templateMessage({ learn: _, ...message }: Message): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(message).filter(([, value]) => value !== undefined));
+  const { reasoning_content: thinking } = message;
+  return Object.fromEntries(
+    Object.entries({ thinking, ...message }).filter(([, value]) => value !== undefined),
+  );
 }

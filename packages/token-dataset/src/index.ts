@@ -13,7 +13,6 @@ export {
 export {
   type Conversation,
   type Message,
-  REASONING_FIELDS,
   type ToolCall,
   withTools,
 } from './conversation.ts';
