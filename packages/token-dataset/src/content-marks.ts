@@ -72,38 +72,49 @@ function cutAtMarks(text: string, mark: string): MarkedPiece[] {
   return pieces;
 }
 
-/** How a content may stand in the text: with its white space at both ends, one end, or none. */
-function variants(content: string, core: string, written: string): string[] {
-  const start = content.slice(0, content.indexOf(core));
-  const end = content.slice(start.length + core.length);
-  return [...new Set([`${start}${written}${end}`, `${written}${end}`, `${start}${written}`, written])];
+/** Longest white space of which a template may keep a part; of longer ones it keeps all or nothing. */
+const MAX_SPACE = 64;
+
+/** What may be left of the white space at one end: `rest` takes the first characters of it away. */
+function remainders(space: string, rest: (count: number) => string): string[] {
+  if (space.length > MAX_SPACE) return [space, ''];
+  return Array.from({ length: space.length + 1 }, (_, count) => rest(count));
 }
 
 /** The pieces of `text`, given those of the conversation with `cores` for contents; undefined where they differ in more. */
 function withWhiteSpace(
   text: string,
-  trimmed: readonly MarkedPiece[],
+  pieces: readonly MarkedPiece[],
   contents: readonly string[],
   cores: readonly string[],
 ): MarkedPiece[] | undefined {
-  const choices = trimmed.map(({ text: written, slot }) =>
-    slot === undefined ? [written] : variants(contents[slot], cores[slot], written),
-  );
-  // Depth first: what follows a piece tells which variant it is, at the latest the end of the text.
+  const steps = pieces.flatMap(({ text: written, slot }, piece) => {
+    if (slot === undefined) return [{ piece, choices: [written] }];
+    const start = contents[slot].slice(0, contents[slot].indexOf(cores[slot]));
+    const end = contents[slot].slice(start.length + cores[slot].length);
+    return [
+      { piece, choices: remainders(start, (count) => start.slice(count)) },
+      { piece, choices: [written] },
+      { piece, choices: remainders(end, (count) => end.slice(0, end.length - count)) },
+    ];
+  });
+  // Depth first: what follows tells how much is left, at the latest the end of the text.
   const path: { choice: number; at: number }[] = [{ choice: 0, at: 0 }];
   const deadEnds = new Set<string>();
   while (path.length > 0) {
     const depth = path.length - 1;
     const step = path[depth];
-    if (depth === choices.length) {
-      if (step.at === text.length) {
-        return trimmed.map((piece, i) => ({ ...piece, text: choices[i][path[i].choice - 1] }));
-      }
-      path.pop();
-      continue;
+    if (depth === steps.length && step.at === text.length) {
+      const bounds = path.map(({ at }) => at);
+      return pieces.map((piece, i) => {
+        const first = steps.findIndex((of) => of.piece === i);
+        const last = steps.findLastIndex((of) => of.piece === i);
+        return { ...piece, text: text.slice(bounds[first], bounds[last + 1]) };
+      });
     }
     const key = `${depth} ${step.at}`;
-    const chosen = deadEnds.has(key) ? undefined : choices[depth][step.choice++];
+    const isOpen = depth < steps.length && !deadEnds.has(key);
+    const chosen = isOpen ? steps[depth].choices[step.choice++] : undefined;
     if (chosen === undefined) {
       deadEnds.add(key);
       path.pop();
