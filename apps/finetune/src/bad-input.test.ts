@@ -216,6 +216,11 @@ describe('data', () => {
       },
       'line 2: message 1 of 2 (role user) is marked to be learned, expected one of masking.loss_roles (assistant)',
     ],
+    [
+      'preferences alone',
+      { prompt: 'Q', chosen: 'A', rejected: 'B' },
+      'line 2: chosen: got "A", expected none',
+    ],
     ['text alone', { text: 'x' }, 'train on plain text with meap-pretrain'],
     ['a number for text', { instruction: 'Q', output: 3 }, 'output: got 3, expected text'],
     ['a list', [1], 'not an object'],

@@ -75,6 +75,11 @@ const REFUSED = {
   chat_template_kwargs: 'templates see messages and tools only',
 };
 
+/** @throws ChatDataError for a record with a field that can be neither honoured nor left out without a word */
+export function refuseUnsupported(record: DataRecord): void {
+  refuseFields(record, REFUSED);
+}
+
 /** Which shape a record has by its fields; undefined where none fits. */
 export function recogniseFormat(record: DataRecord): DataFormat | undefined {
   const has = (names: readonly string[]) => names.some((name) => record[name] !== undefined);
@@ -96,7 +101,7 @@ export function recogniseFormat(record: DataRecord): DataFormat | undefined {
  */
 export function toConversation(record: DataRecord, format: DataFormat, names: FieldNames = {}): Conversation {
   const named = renameFields(record, names);
-  refuseFields(named, REFUSED);
+  refuseUnsupported(named);
   requireNeutral(named);
   const messages = withSystem(named, names, messagesOf(named, format, names));
   return withTools(messages, toolsOf(named));

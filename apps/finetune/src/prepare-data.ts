@@ -9,7 +9,14 @@ import {
 } from '@meap/sft-duplication';
 import { type BadRecordError, type DataRecord, readRecords, TemplateError } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
-import { type Conversation, type DataFormat, FORMATS, recogniseFormat, toConversation } from './formats.ts';
+import {
+  type Conversation,
+  type DataFormat,
+  FORMATS,
+  recogniseFormat,
+  refuseUnsupported,
+  toConversation,
+} from './formats.ts';
 import type { ModelParts } from './model.ts';
 import { type FieldNames, listOf, renameFields, valueAt } from './record-fields.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
@@ -182,8 +189,11 @@ function partsOf(conversation: Conversation, turns: FinetuneConfig['masking']['t
 
 function conversationOf({ record }: DataRecord, data: FinetuneConfig['data']) {
   const names: FieldNames = { fields: data.fields, ignore: data.ignore_fields };
-  const format = data.format === 'auto' ? recogniseFormat(renameFields(record, names)) : data.format;
+  const named = renameFields(record, names);
+  const format = data.format === 'auto' ? recogniseFormat(named) : data.format;
   if (format) return { conversation: toConversation(record, format, names), format };
+  // Preferences and pictures have other fields for the answer too.
+  refuseUnsupported(named);
   const lacking = Object.entries(data.fields).filter(([, own]) => valueAt(record, own) === undefined);
   const hint =
     lacking.length > 0
