@@ -15,7 +15,7 @@ export interface TextRange {
 type FindSpecial = (text: string) => Iterable<{ index: number; end: number; id: number }>;
 
 /** Whether an answer is more than its content. */
-export function isStructured(message: Message): boolean {
+function isStructured(message: Message): boolean {
   const { role, tool_calls: calls } = message;
   return role === 'assistant' && (!!calls?.length || !!message.reasoning_content?.trim());
 }

@@ -16,7 +16,7 @@ export function strip(text: string, characters = WHITE_SPACE): string {
 }
 
 /** Without the characters of `characters` at the beginning. */
-export function lstrip(text: string, characters = WHITE_SPACE): string {
+function lstrip(text: string, characters = WHITE_SPACE): string {
   const points = new Set(characters);
   let start = 0;
   for (const point of text) {
@@ -27,7 +27,7 @@ export function lstrip(text: string, characters = WHITE_SPACE): string {
 }
 
 /** Without the characters of `characters` at the end. */
-export function rstrip(text: string, characters = WHITE_SPACE): string {
+function rstrip(text: string, characters = WHITE_SPACE): string {
   const points = new Set(characters);
   let end = text.length;
   while (end > 0) {
