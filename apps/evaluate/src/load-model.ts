@@ -1,5 +1,5 @@
 /** Weights and backend: what both an evaluation and the server begin with. */
-import { type Llama, loadLlama, loadLora, mergeLora } from '@meap/llama-model';
+import { type Llama, loadAdaptedLlama, loadLlama, mergeLora } from '@meap/llama-model';
 import {
   type BackendDescription,
   type BackendName,
@@ -32,15 +32,8 @@ export async function loadModel(
   setPrecision(precision);
   // Products round the weights anyway; an adapter is merged into whole ones.
   const weights = precision === 'bfloat16' && backend.name === 'native' && !adapter ? 'bfloat16' : 'float32';
-  const model = await loadLlama(base, { weights });
-  try {
-    if (adapter) {
-      await loadLora(adapter, model);
-      mergeLora(model);
-    }
-    return { model, backend };
-  } catch (error) {
-    model.dispose();
-    throw error;
-  }
+  if (!adapter) return { model: await loadLlama(base, { weights }), backend };
+  const model = await loadAdaptedLlama(base, adapter, { weights });
+  mergeLora(model);
+  return { model, backend };
 }

@@ -41,7 +41,15 @@ describe('configuration', () => {
     ['train.micro_batch_size=3', 'train.micro_batch_size: got 3, expected a divisor of global_batch_size 4'],
     ['model.path=null', 'model.path: got nothing, expected the folder of a Hugging Face model'],
     ['data.files=null', 'data.files: got nothing, expected at least one file of conversations'],
-    ['lora.target_modules=[k]', 'lora.target_modules.0: got "k", expected one of q_proj'],
+    [
+      'lora.target_modules=[k]',
+      'lora.target_modules: got ["k"], expected all-linear, or a list of some of q_proj',
+    ],
+    ['lora.target_modules=all', 'lora.target_modules: got "all", expected all-linear, or a list'],
+    [
+      'lora.modules_to_save=[norm]',
+      'lora.modules_to_save.0: got "norm", expected some of embed_tokens, lm_head',
+    ],
     ['data.format=csv', 'data.format: got "csv", expected one of auto, alpaca'],
   ])('%s', async (override, message) => {
     expect(await complaint(...set(override))).toContain(`meap-finetune: ${message}`);

@@ -1,6 +1,8 @@
 /** The command line of `meap-chat`, as a function from arguments to an exit code. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { loadLlama } from '@meap/llama-model';
+import { adapterBase, type Llama, loadAdaptedLlama, loadLlama, mergeLora } from '@meap/llama-model';
 import {
   type CommandIo,
   EXIT,
@@ -42,7 +44,7 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
     .description(
       'Talk to a model. /new starts over, /exit leaves; Ctrl-C ends an answer, and at the prompt the chat.',
     )
-    .requiredOption('--model <dir>', 'Hugging Face directory, such as the model folder of a run')
+    .requiredOption('--model <dir>', 'Hugging Face directory, such as the folder model or adapter of a run')
     .option('--system <text>', 'system message')
     .option('--chat-template <name>', 'a built-in template or a file, in place of the model’s own')
     .option('--max-new-tokens <n>', 'longest answer; default: as long as the context has room', numberFlag)
@@ -50,14 +52,18 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
   withSamplingFlags(command, { temperature: 0.7 });
   const action = async () => {
     const flags = command.opts<Flags>();
-    const tokenizer = loadTokenizer(flags.model);
-    const template = loadChatTemplate(flags.model, specialTokensOf(tokenizer), {
+    const isAdapter = existsSync(join(flags.model, 'adapter_config.json'));
+    const base = isAdapter ? await adapterBase(flags.model) : flags.model;
+    // PEFT alone writes no tokenizer.
+    const files = existsSync(join(flags.model, 'tokenizer.json')) ? flags.model : base;
+    const tokenizer = loadTokenizer(files);
+    const template = loadChatTemplate(files, specialTokensOf(tokenizer), {
       choice: flags.chatTemplate,
       setting: '--chat-template',
     });
     const encoder = new ChatEncoder(tokenizer, template);
     await setBackend(flags.backend);
-    const model = await loadLlama(flags.model);
+    const model = await loadModel(flags.model, base);
     try {
       await converse({ model, tokenizer, encoder }, flags, io);
       return EXIT.done;
@@ -66,6 +72,14 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
     }
   };
   return runCommand(command, argv, { io, isUserError, action });
+}
+
+/** A model's weights; those of an adapter are its base's, with it merged into them. */
+async function loadModel(directory: string, base: string): Promise<Llama> {
+  if (base === directory) return loadLlama(directory);
+  const model = await loadAdaptedLlama(base, directory);
+  mergeLora(model);
+  return model;
 }
 
 async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<void> {

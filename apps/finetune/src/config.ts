@@ -5,11 +5,12 @@
  * Keys of a recipe are all optional here because it may extend another; what a whole run cannot do without is checked
  * by `resolveConfig`.
  */
-import { LORA_TARGETS, type LoraTarget } from '@meap/llama-model';
+import { LEARNED_TABLES, type LearnedTable, LORA_TARGETS, type LoraTarget } from '@meap/llama-model';
 import {
   checkpointSection,
   count,
   distributedSection,
+  flag,
   length,
   natural,
   nonNegative,
@@ -126,14 +127,28 @@ const train = z.strictObject({
   ...optimizerKeys({ warmupOf: 'the steps', weightDecay: 0.01, decayed: 'trained parameters' }),
 });
 
+const TABLES = `some of ${LEARNED_TABLES.join(', ')}`;
+
 const lora = z.strictObject({
   rank: count('Columns of the thin matrices.').default(16),
   alpha: positive('The update is scaled by alpha / rank; default: 2 · rank.').optional(),
+  use_rslora: flag(
+    'Scale the update by alpha / √rank instead, so that a high rank learns as fast.',
+  ).optional(),
   dropout: share('Share of a layer’s inputs that the adapter does not see in training.').default(0),
   target_modules: z
-    .array(oneOf(LORA_TARGETS as unknown as [LoraTarget, ...LoraTarget[]], 'A layer.'), 'a list of layers')
-    .min(1, 'at least one layer')
-    .describe('Layers that get an adapter; default: all seven of a block.')
+    .union(
+      [z.literal('all-linear'), z.array(z.enum(LORA_TARGETS as [LoraTarget, ...LoraTarget[]])).min(1)],
+      `all-linear, or a list of some of ${LORA_TARGETS.join(', ')}`,
+    )
+    .describe('Layers that get an adapter; default: all-linear, the seven of a block.')
+    .optional(),
+  modules_to_save: z
+    .array(z.enum(LEARNED_TABLES as [LearnedTable, ...LearnedTable[]], TABLES), `a list of ${TABLES}`)
+    .describe(
+      'Tables learned in full beside the adapters: embed_tokens, lm_head; one and the same where the head is tied. ' +
+        'Takes as much memory as training them without adapters.',
+    )
     .optional(),
 });
 

@@ -90,18 +90,21 @@ describe('memory plan', () => {
     accumulates: true,
     recompute: false,
     canSplit: true,
+    lora: false,
     copiesHead: false,
+    learnsTables: false,
   };
+  const adapters = { ...shape, lora: true, trained: 1e7 };
 
   it('weighs what an adapter and recomputation save', () => {
     const full = planMemory(presets['1.1b'], { ...shape, trained: parameters });
-    const lora = planMemory(presets['1.1b'], { ...shape, trained: 1e7 });
-    const recomputed = planMemory(presets['1.1b'], { ...shape, trained: 1e7, recompute: true });
-    expect(full.weights).toBe(lora.weights);
+    const lora = planMemory(presets['1.1b'], adapters);
+    const recomputed = planMemory(presets['1.1b'], { ...adapters, recompute: true });
+    expect(lora.weights - full.weights).toBe(4e7);
     expect(full.moments - lora.moments).toBe(8 * (parameters - 1e7));
     expect(recomputed.activations).toBeLessThan(lora.activations / 5);
     const { vocab_size, hidden_size } = presets['1.1b'];
-    const copying = planMemory(presets['1.1b'], { ...shape, trained: 1e7, copiesHead: true });
+    const copying = planMemory(presets['1.1b'], { ...adapters, copiesHead: true });
     expect(copying.total - lora.total).toBe(4 * vocab_size * hidden_size);
   });
 
@@ -111,8 +114,10 @@ describe('memory plan', () => {
     expect(describeMisfit(plan)).toMatch(
       /^the run would take about [\d.]+ GiB, got 16 GiB; use lora, train\.recompute, a smaller train\.micro_batch_size, a shorter train\.max_length, or set train\.memory_limit_gib if there is more$/,
     );
-    const all = { ...shape, trained: 1, recompute: true, canSplit: false };
+    const all = { ...adapters, trained: 1, recompute: true, canSplit: false };
     expect(planMemory(presets['1.1b'], all).remedies).toEqual(['a shorter train.max_length']);
+    const tables = { ...all, learnsTables: true };
+    expect(planMemory(presets['1.1b'], tables).remedies[0]).toBe('no lora.modules_to_save');
     expect(planMemory(presets['1.1b'], { ...all, limitGib: 64 }).fits).toBe(true);
   });
 

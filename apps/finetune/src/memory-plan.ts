@@ -6,8 +6,12 @@ import { estimateMemory, type MemoryPlan, planMemory, type StepShape } from '@me
 export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
   /** Whether a micro-batch has more than one conversation. */
   canSplit: boolean;
-  /** Whether an adapter learns embeddings of a tied head, of which the loss then holds a copy in float32. */
+  /** Whether there are adapters. */
+  lora: boolean;
+  /** Whether they learn embeddings of a tied head, of which the loss then holds a copy in float32. */
   copiesHead: boolean;
+  /** Whether they learn whole tables. */
+  learnsTables: boolean;
   /** `train.memory_limit_gib`. */
   limitGib?: number;
 }
@@ -18,10 +22,12 @@ const BASE_BYTES = 350 * 1024 * 1024;
 /** Estimates the memory of fine-tuning. */
 export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPlan {
   const headBytes = step.copiesHead ? 4 * model.vocab_size * model.hidden_size : 0;
-  const fused = step.trained >= step.parameters && fusesBlocks();
-  const estimate = estimateMemory(model, { ...step, fused, base: BASE_BYTES + headBytes });
+  const fused = !step.lora && fusesBlocks();
+  const added = step.lora ? step.trained : 0;
+  const estimate = estimateMemory(model, { ...step, added, fused, base: BASE_BYTES + headBytes });
   const remedies = [
-    ...(step.trained < step.parameters ? [] : ['lora']),
+    ...(step.lora ? [] : ['lora']),
+    ...(step.learnsTables ? ['no lora.modules_to_save'] : []),
     ...(step.recompute ? [] : ['train.recompute']),
     ...(step.canSplit ? ['a smaller train.micro_batch_size'] : []),
     'a shorter train.max_length',
@@ -29,10 +35,14 @@ export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPla
   return planMemory(estimate, step.limitGib, remedies);
 }
 
-/** Values in the thin matrices of an adapter and in the embeddings that it learns. */
+/** Values in the thin matrices of an adapter, and in the embeddings and tables that it learns. */
 export function countLoraParameters(
   model: LlamaConfig,
-  { rank, target_modules: targets }: { rank: number; target_modules?: readonly string[] },
+  {
+    rank,
+    target_modules: targets,
+    modules_to_save: tables = [],
+  }: { rank: number; target_modules?: string | readonly string[]; modules_to_save?: readonly string[] },
   numLearnedTokens: number,
 ): number {
   const { hidden_size: hidden, intermediate_size: feedForward } = model;
@@ -47,7 +57,9 @@ export function countLoraParameters(
     up_proj: hidden + feedForward,
     down_proj: feedForward + hidden,
   };
-  const chosen = targets ?? Object.keys(sizes);
+  const chosen = typeof targets === 'object' ? targets : Object.keys(sizes);
+  const numTables = model.tie_word_embeddings ? Math.min(1, tables.length) : new Set(tables).size;
   const block = [...new Set(chosen)].reduce((sum, target) => sum + sizes[target], 0);
-  return model.num_hidden_layers * rank * block + numLearnedTokens * hidden;
+  const numRows = numLearnedTokens + numTables * model.vocab_size;
+  return model.num_hidden_layers * rank * block + numRows * hidden;
 }

@@ -1,10 +1,13 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { adapterBase, type Llama, loadAdaptedLlama, loadLlama } from '@meap/llama-model';
 import { setBackend } from '@meap/tensor-kernels';
+import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { exportModel, loadModelParts, loadTrainableModel, saveTrained } from './model.ts';
+import { countLoraParameters } from './memory-plan.ts';
+import { exportModel, learnedTokens, loadModelParts, loadTrainableModel, saveTrained } from './model.ts';
 import { type FinetuneConfig, resolveConfig } from './resolve-config.ts';
-import { Workbench } from './testing.ts';
+import { saveTinyModel, tinyTokenizer, Workbench } from './testing.ts';
 
 let bench: Workbench;
 beforeAll(async () => {
@@ -39,7 +42,10 @@ async function saved(name: string, config: FinetuneConfig) {
   try {
     const run = { ...parts, baseModel: config.model.path };
     await saveTrained(join(folder, 'checkpoint'), model, run);
-    await exportModel(join(folder, 'model'), model, run, 'float32');
+    await exportModel(join(folder, 'model'), model, run, {
+      dtype: 'float32',
+      adapterDirectory: join(folder, 'adapter'),
+    });
   } finally {
     model.dispose();
   }
@@ -79,4 +85,85 @@ it('next-token prediction exports a folder without a mask token', async () => {
   const { json } = await saved('ntp', configured({ masking: { ratio: 0 } }));
   expect(json('model/added_tokens.json')).toEqual({ '<x>': 7 });
   expect(existsSync(bench.path('ntp/model/tokenizer.model'))).toBe(true);
+});
+
+describe('an exported adapter', () => {
+  const cases: [string, object, string[]][] = [
+    ['tokens', { rank: 2 }, []],
+    ['tables', { rank: 4, use_rslora: true, modules_to_save: ['lm_head'] }, ['embed_tokens', 'lm_head']],
+  ];
+
+  it.each(cases)('with learned %s stands beside the model and is the same', async (name, lora, tables) => {
+    // Of bfloat16 the merged weights would be rounded.
+    const path = bench.path('float32');
+    await saveTinyModel(path, await tinyTokenizer(), { torch_dtype: 'float32' });
+    const config = configured({ lora, model: { path } });
+    const parts = loadModelParts(config);
+    const model = await loadTrainableModel(config, parts);
+    for (const parameter of model.trainable.values()) {
+      tf.tidy(() => {
+        const noise = tf.randomNormal(parameter.shape, 0, 0.1, 'float32', 3);
+        parameter.assign(tf.add(parameter, noise) as tf.Variable);
+      });
+    }
+    const folder = bench.path(`adapter ${name}`);
+    const [whole, alone] = [join(folder, 'model'), join(folder, 'adapter')];
+    await exportModel(
+      whole,
+      model,
+      { ...parts, baseModel: config.model.path },
+      {
+        dtype: 'float32',
+        adapterDirectory: alone,
+      },
+    );
+    model.dispose();
+    const written = JSON.parse(readFileSync(join(alone, 'adapter_config.json'), 'utf8'));
+    expect(written).toMatchObject({
+      base_model_name_or_path: path,
+      use_rslora: name === 'tables',
+      modules_to_save: tables.length > 0 ? tables : null,
+      trainable_token_indices: tables.length > 0 ? null : [parts.maskId],
+    });
+    expect(existsSync(join(alone, 'tokenizer.json'))).toBe(true);
+    const [merged, base] = [await loadLlama(whole), await adapterBase(alone)];
+    const adapted = await loadAdaptedLlama(base, alone);
+    try {
+      const logits = (of: Llama) => {
+        const ids = tf.tensor2d([[5, parts.maskId, 9, 30]], [1, 4], 'int32');
+        return tf.tidy(() => of.logits(ids).dataSync().slice());
+      };
+      const [one, other] = [logits(merged), logits(adapted)];
+      expect(one).toHaveLength(4 * parts.numIds);
+      one.forEach((x, i) => {
+        expect(Math.abs(x - other[i])).toBeLessThan(1e-4);
+      });
+    } finally {
+      merged.dispose();
+      adapted.dispose();
+    }
+  });
+});
+
+it('a plan counts what an adapter learns: matrices, rows, tables', async () => {
+  const numLearned = async (lora: object) => {
+    const config = configured({ lora });
+    const parts = loadModelParts(config);
+    const model = await loadTrainableModel(config, parts);
+    const learned = [...model.trainable.values()].reduce((sum, { size }) => sum + size, 0);
+    const counted = countLoraParameters(model.config, config.lora!, learnedTokens(config, parts).length);
+    model.dispose();
+    return [counted, learned];
+  };
+  const choices = [
+    { target_modules: ['q_proj'] },
+    { target_modules: 'all-linear', rank: 3 },
+    { modules_to_save: ['embed_tokens'] },
+    { modules_to_save: ['lm_head', 'embed_tokens'] },
+    { modules_to_save: [] },
+  ];
+  for (const lora of choices) {
+    const [counted, learned] = await numLearned(lora);
+    expect(counted, JSON.stringify(lora)).toBe(learned);
+  }
 });

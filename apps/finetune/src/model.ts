@@ -1,4 +1,5 @@
 /** The model of a run: loaded, given a row for the mask token and perhaps an adapter, saved, exported. */
+import { resolve } from 'node:path';
 import {
   addLora,
   contextLengthOf,
@@ -92,9 +93,17 @@ export async function loadTrainableModel(config: FinetuneConfig, parts: ModelPar
     const eos_token_id = stops.length === 1 ? stops[0] : stops;
     model = new Llama(Object.freeze({ ...model.config, eos_token_id }), model.parameters);
     if (config.lora) {
-      const { rank, alpha, dropout, target_modules: targetModules } = config.lora;
-      const trainableTokens = learnedTokens(config, parts);
-      addLora(model, { rank, alpha, dropout, targetModules, trainableTokens, seed: config.seed });
+      const { rank, alpha, dropout } = config.lora;
+      addLora(model, {
+        rank,
+        alpha,
+        useRslora: config.lora.use_rslora,
+        dropout,
+        targetModules: config.lora.target_modules,
+        modulesToSave: config.lora.modules_to_save,
+        trainableTokens: learnedTokens(config, parts),
+        seed: config.seed,
+      });
     }
     return model;
   } catch (error) {
@@ -104,15 +113,18 @@ export async function loadTrainableModel(config: FinetuneConfig, parts: ModelPar
 }
 
 /**
- * Ids whose embeddings an adapter learns beside its matrices: the mask token's, where there are masks.
+ * Ids whose embeddings an adapter learns beside its matrices: the mask token's, where there are masks and not all
+ * embeddings are learned.
  *
  * Full fine-tuning learns it too; frozen, a new one would stay the mean of all embeddings.
  */
 export function learnedTokens(
-  { masking }: Pick<FinetuneConfig, 'masking'>,
-  { maskId }: Pick<ModelParts, 'maskId'>,
+  { masking, lora }: Pick<FinetuneConfig, 'masking' | 'lora'>,
+  { maskId, config }: Pick<ModelParts, 'maskId' | 'config'>,
 ): number[] {
-  return masking.ratio > 0 ? [maskId] : [];
+  const tables = lora?.modules_to_save ?? [];
+  const all = config.tie_word_embeddings ? tables.length > 0 : tables.includes('embed_tokens');
+  return masking.ratio > 0 && !all ? [maskId] : [];
 }
 
 /**
@@ -139,7 +151,7 @@ export async function saveTrained(
   run: SavedWith,
   writer?: TensorWriter,
 ): Promise<void> {
-  if (model.adapter) await saveLora(directory, model, { baseModel: run.baseModel, ...writer });
+  if (model.adapter) await saveLora(directory, model, { baseModel: resolve(run.baseModel), ...writer });
   else
     await saveLlama(directory, model, {
       dtype: 'float32',
@@ -176,13 +188,17 @@ export interface SavedWith extends Pick<ModelParts, 'tokenizer' | 'template' | '
   baseModel: string;
 }
 
-/** Writes the finished model, its adapter merged for good, in the format of the published weights: transformers loads it. */
+/**
+ * Writes the finished model, its adapter merged for good, in the format of the published weights: transformers loads it.
+ * The adapter alone goes to `adapterDirectory`, which PEFT loads.
+ */
 export async function exportModel(
   directory: string,
   model: Llama,
   run: SavedWith,
-  dtype: StoredDtype,
+  { dtype, adapterDirectory }: { dtype: StoredDtype; adapterDirectory: string },
 ): Promise<void> {
+  if (model.adapter) await saveTrained(adapterDirectory, model, run);
   if (model.adapter && !model.adapter.merged) mergeLora(model);
   await saveLlama(directory, model, { dtype, generationConfig: run.generationConfig });
   run.tokenizer.save(directory, { chatTemplate: run.template.source });

@@ -110,6 +110,8 @@ export async function describeRun(
       zero: { stage: config.distributed.zero_stage, numRanks },
       recompute: train.recompute,
       canSplit: microBatchSize > 1,
+      lora: config.lora !== undefined,
+      learnsTables: (config.lora?.modules_to_save ?? []).length > 0,
       copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,
       pieceTokens: train.max_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
       limitGib: train.memory_limit_gib,

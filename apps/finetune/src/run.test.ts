@@ -192,6 +192,9 @@ describe('LoRA', () => {
     const model = readdirSync(bench.path('straight LoRA/model'));
     expect(model).toContain('model.safetensors');
     expect(model).not.toContain('adapter_config.json');
+    expect(readdirSync(bench.path('straight LoRA/adapter'))).toEqual(
+      expect.arrayContaining(['adapter_config.json', 'adapter_model.safetensors', 'tokenizer.json']),
+    );
   });
 
   it('learns the embedding of the mask token, which stands in the exported table', async () => {
@@ -248,6 +251,16 @@ describe('meap-chat', () => {
     );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout.split('\n').length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('takes an adapter, whose base has no row for the mask token', async () => {
+    const argv = ['--temperature', '0', '--max-new-tokens', '5'];
+    const answers = await Promise.all(
+      ['model', 'adapter'].map((name) =>
+        bench.chat(['Hello', '/exit'], '--model', bench.path('straight LoRA', name), ...argv),
+      ),
+    );
+    expect(answers[1]).toEqual({ code: 0, stderr: '', stdout: answers[0].stdout });
   });
 
   it('says so where a conversation fills the context, and goes on', async () => {

@@ -38,7 +38,7 @@ export type FinetuneEvent =
  * Fine-tunes a model with MEAP and writes a run directory; resumable to the byte. Ranks call it together; rank 0 writes.
  *
  * Checkpoints hold what is trained in float32: the model, or its adapter in the files of PEFT. `OUT/model` gets the
- * finished model in the format of the published one.
+ * finished model in the format of the published one, and `OUT/adapter` the adapter, if there is one.
  *
  * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
  */
@@ -110,7 +110,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
         exported,
         model,
         { ...parts, baseModel: config.model.path },
-        parts.config.torch_dtype,
+        { dtype: parts.config.torch_dtype, adapterDirectory: join(out, 'adapter') },
       );
       writeReport(out, config, facts);
     }

@@ -1,4 +1,5 @@
 /** What a finished run prints: the loss curve, answers before and after, where everything is. */
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   duration,
@@ -40,6 +41,7 @@ export async function renderSummary(out: string, seconds: number): Promise<strin
         : []),
       `trained      on ${short(steps.at(-1)?.tokens ?? 0)} tokens, ${short(medianThroughput(steps))} tokens/s, ${duration(seconds)} in all`,
       `model        ${join(out, 'model')}   (transformers loads it; talk to it: meap-chat --model ${join(out, 'model')})`,
+      ...(existsSync(join(out, 'adapter')) ? [`adapter      ${join(out, 'adapter')}   (PEFT loads it)`] : []),
       ...(best && best !== newest ? [`better       ${best}   (by held-out loss)`] : []),
       `report       ${join(out, 'report.html')}`,
       `metrics      ${join(out, 'metrics.jsonl')}, and tensorboard --logdir ${out}`,

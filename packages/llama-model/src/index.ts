@@ -39,6 +39,8 @@ export { initialDeviation, initialValues } from './initialization.ts';
 export { KeyValueCache } from './key-value-cache.ts';
 export {
   addLora,
+  LEARNED_TABLES,
+  type LearnedTable,
   LORA_TARGETS,
   type LoraAdapter,
   type LoraOptions,
@@ -47,7 +49,13 @@ export {
   removeLora,
   unmergeLora,
 } from './lora.ts';
-export { loadLora, type SaveLoraOptions, saveLora } from './lora-checkpoint.ts';
+export {
+  adapterBase,
+  loadAdaptedLlama,
+  loadLora,
+  type SaveLoraOptions,
+  saveLora,
+} from './lora-checkpoint.ts';
 export { createLlama, type ForwardOptions, Llama, type LossSum } from './model.ts';
 export { countParameters, flopsPerToken, parameterShapes } from './parameters.ts';
 export { type PresetName, presets } from './presets.ts';

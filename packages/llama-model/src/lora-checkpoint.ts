@@ -1,21 +1,32 @@
 /** Adapters in the files of PEFT: adapter_config.json and adapter_model.safetensors. */
-import { fromFloat32, makeDirectory, openSafetensors, toFloat32, writeSafetensors } from '@meap/safetensors';
+import {
+  fromFloat32,
+  makeDirectory,
+  openSafetensors,
+  type SafetensorsReader,
+  toFloat32,
+  writeSafetensors,
+} from '@meap/safetensors';
 import type * as tf from '@tensorflow/tfjs';
-import { requireFinite } from './checkpoint.ts';
+import { type LoadLlamaOptions, loadLlama, requireFinite } from './checkpoint.ts';
 import type { LlamaConfig } from './config.ts';
 import { ConfigKeys } from './config-keys.ts';
 import { AdapterError } from './errors.ts';
+import { growVocabulary } from './grow-vocabulary.ts';
 import {
+  type CompleteLoraOptions,
   completeLoraOptions,
+  LEARNED_TABLES,
+  type LearnedTable,
   LORA_TARGETS,
   LoraAdapter,
   type LoraOptions,
-  type LoraTarget,
   loraShapes,
   requireAdapter,
 } from './lora.ts';
 import { type Llama, variable } from './model.ts';
 import { fs } from './node.ts';
+import { EMBEDDING, HEAD } from './parameters.ts';
 
 const CONFIG_FILE = 'adapter_config.json';
 const WEIGHTS_FILE = 'adapter_model.safetensors';
@@ -44,6 +55,8 @@ export async function saveLora(
   { baseModel, writeSafetensors: write = writeSafetensors }: SaveLoraOptions = {},
 ): Promise<string[]> {
   const adapter = requireAdapter(model, 'saveLora');
+  const isTied = model.config.tie_word_embeddings && adapter.modulesToSave.length > 0;
+  const tables = isTied ? LEARNED_TABLES : adapter.modulesToSave;
   const config = {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -56,11 +69,13 @@ export async function saveLora(
     bias: 'none',
     fan_in_fan_out: false,
     init_lora_weights: true,
-    use_rslora: false,
+    use_rslora: adapter.useRslora,
     use_dora: false,
     rank_pattern: {},
     alpha_pattern: {},
-    modules_to_save: null,
+    modules_to_save: tables.length > 0 ? tables : null,
+    // One table of both, wherever the adapter is trained further.
+    ...(isTied && { ensure_weight_tying: true }),
     trainable_token_indices: adapter.trainableTokens.length > 0 ? adapter.trainableTokens : null,
     layers_to_transform: null,
   };
@@ -74,7 +89,9 @@ export async function saveLora(
   for (const [name, parameter] of adapter.parameters) {
     const values = (await parameter.data()) as Float32Array;
     requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
-    tensors.push([PREFIX + name, fromFloat32(values, 'F32', parameter.shape)] as const);
+    const stored = fromFloat32(values, 'F32', parameter.shape);
+    tensors.push([PREFIX + name, stored] as const);
+    if (isTied && name === EMBEDDING) tensors.push([PREFIX + HEAD, stored] as const);
   }
   await write(`${directory}/${WEIGHTS_FILE}`, tensors, { metadata: { format: 'pt' } });
   return [CONFIG_FILE, WEIGHTS_FILE];
@@ -83,8 +100,7 @@ export async function saveLora(
 /**
  * Reads an adapter that PEFT or `saveLora` wrote and attaches it to the model, whose own weights are frozen.
  *
- * What would change the update in a way this package does not implement (DoRA, rank patterns, whole embedding tables,
- * biases, another adapter type, anything unknown) is refused by name; a key whose value is null, false or empty
+ * What would change the update in a way this package does not implement (DoRA, rank patterns, whole layers, biases, another adapter type, anything unknown) is refused by name; a key whose value is null, false or empty
  * is absent, since PEFT writes every option it knows.
  *
  * @throws AdapterError or ConfigError for an adapter that this package does not implement or that does not fit the
@@ -100,8 +116,11 @@ export async function loadLora(directory: string, model: Llama): Promise<LoraAda
   const parameters = new Map<string, tf.Variable>();
   try {
     const shapes = loraShapes(model.config, options);
+    const isTied = model.config.tie_word_embeddings && options.modulesToSave.length > 0;
+    if (isTied) await requireOneTable(directory, reader);
     for (const name of reader.tensors.keys()) {
       if (name.startsWith(PREFIX) && shapes.has(name.slice(PREFIX.length))) continue;
+      if (isTied && name === PREFIX + HEAD) continue;
       throw new AdapterError(
         `${directory}: ${name} is unexpected, expected the matrices of ${options.targetModules}`,
       );
@@ -112,7 +131,7 @@ export async function loadLora(directory: string, model: Llama): Promise<LoraAda
         const got = found ? `[${found.shape}]` : 'none';
         throw new AdapterError(
           `${directory}: ${PREFIX}${name} does not fit the model, got ${got}, expected [${shape}]; ` +
-            'load the base model that the adapter was trained on',
+            'load the base model that the adapter was trained on, and growVocabulary where it had grown',
         );
       }
       const values = toFloat32(await reader.read(PREFIX + name));
@@ -130,10 +149,67 @@ export async function loadLora(directory: string, model: Llama): Promise<LoraAda
   }
 }
 
+/**
+ * Loads a base model with an adapter on it, and grows its vocabulary to what the adapter was trained on: `[MASK]` is a
+ * row that published models lack.
+ *
+ * @throws as `loadLlama` and `loadLora`
+ */
+export async function loadAdaptedLlama(
+  baseDirectory: string,
+  adapterDirectory: string,
+  options?: LoadLlamaOptions,
+): Promise<Llama> {
+  let model = await loadLlama(baseDirectory, options);
+  try {
+    model = growVocabulary(model, { size: Math.max(1, await numLearnedIds(adapterDirectory)) });
+    await loadLora(adapterDirectory, model);
+    return model;
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** Least number of ids that an adapter's learned embeddings stand for; 0 where it learns none. */
+async function numLearnedIds(directory: string): Promise<number> {
+  const source = await readJson(`${directory}/${CONFIG_FILE}`);
+  const indices = (source as { trainable_token_indices?: unknown } | null)?.trainable_token_indices;
+  const ids = (Array.isArray(indices) ? indices : Object.values(indices ?? {}).flat()) as number[];
+  const reader = await openSafetensors(`${directory}/${WEIGHTS_FILE}`);
+  try {
+    const tables = [EMBEDDING, HEAD].map((name) => reader.tensors.get(PREFIX + name)?.shape[0] ?? 0);
+    return Math.max(0, ...tables, ...ids.filter(Number.isSafeInteger).map((id) => id + 1));
+  } finally {
+    await reader.close();
+  }
+}
+
+/**
+ * The folder of an adapter's base model: what adapter_config.json names, from the working directory or from beside the
+ * adapter.
+ *
+ * @throws AdapterError where there is no model
+ */
+export async function adapterBase(directory: string): Promise<string> {
+  const path = `${directory}/${CONFIG_FILE}`;
+  const source = (await readJson(path)) as { base_model_name_or_path?: unknown } | null;
+  const name = source?.base_model_name_or_path;
+  // PEFT writes the path as it was given, which may have been relative to either.
+  const candidates = typeof name === 'string' ? [name, `${directory}/../${name}`] : [];
+  const base = candidates.find((candidate) => fs.existsSync(`${candidate}/config.json`));
+  if (base !== undefined) return base;
+  throw new AdapterError(
+    `${path}: base_model_name_or_path, got ${JSON.stringify(name)}, expected the folder of a model on this machine; ` +
+      'download the base model and write its folder there',
+  );
+}
+
 // Keys that say where the adapter came from, or that matter only beside another key, which is refused.
 const INERT_KEYS = new Set([
   'auto_mapping',
   'base_model_name_or_path',
+  'ensure_weight_tying',
   'inference_mode',
   'megatron_core',
   'peft_version',
@@ -145,7 +221,7 @@ const INERT_KEYS = new Set([
 const INITIALISATIONS = [true, undefined, 'gaussian', 'eva', 'orthogonal'];
 
 /** @throws ConfigError by path, AdapterError for values out of range */
-function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): Required<LoraOptions> {
+function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): CompleteLoraOptions {
   const isObject = typeof source === 'object' && source !== null;
   const given = Object.entries(isObject ? source : {}).filter(([, value]) => !isEmpty(value));
   const keys = new ConfigKeys(
@@ -165,18 +241,51 @@ function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): 
     rank,
     alpha: keys.positive('lora_alpha', 8),
     dropout: keys.number('lora_dropout', 'a number from 0 and below 1', (rate) => rate >= 0 && rate < 1, 0),
+    useRslora: flag(keys, 'use_rslora'),
     targetModules: targetModules(keys),
+    modulesToSave: modulesToSave(keys),
     trainableTokens: trainableTokens(keys),
   };
   keys.requireNoMore(INERT_KEYS, 'a key of a LoRA config that this package implements');
   return completeLoraOptions(options, model);
 }
 
-function targetModules(keys: ConfigKeys): LoraTarget[] {
+function flag(keys: ConfigKeys, key: string): boolean {
+  const value = keys.take(key) ?? false;
+  if (typeof value === 'boolean') return value;
+  throw keys.refusal(key, value, 'true or false');
+}
+
+function targetModules(keys: ConfigKeys): LoraOptions['targetModules'] {
   const value = keys.take('target_modules');
+  if (value === 'all-linear') return value;
   const known = Array.isArray(value) && value.every((target) => LORA_TARGETS.includes(target));
   if (known) return value;
   throw keys.refusal('target_modules', value, `a list of some of ${LORA_TARGETS.join(', ')}`);
+}
+
+/** Tables by their names, with or without the model's in front. */
+function modulesToSave(keys: ConfigKeys): LearnedTable[] {
+  const value = keys.take('modules_to_save') ?? [];
+  const names = Array.isArray(value)
+    ? value.map((name) => String(name).replace(/^model\./, ''))
+    : [undefined];
+  if (names.every((name) => LEARNED_TABLES.includes(name as LearnedTable))) return names as LearnedTable[];
+  throw keys.refusal('modules_to_save', value, `a list of some of ${LEARNED_TABLES.join(', ')}`);
+}
+
+/** PEFT may learn a tied table and its head apart, which then is an untied model. */
+async function requireOneTable(directory: string, reader: SafetensorsReader): Promise<void> {
+  const [table, head] = [PREFIX + EMBEDDING, PREFIX + HEAD];
+  const { tensors } = reader;
+  if (tensors.has(table) && tensors.has(head)) {
+    const [first, second] = [await reader.read(table), await reader.read(head)];
+    if (first.dtype === second.dtype && Buffer.compare(first.data, second.data) === 0) return;
+  }
+  throw new AdapterError(
+    `${directory}: learns ${tensors.has(table) ? 'the embeddings' : 'the head'} apart from what they are tied to, ` +
+      'expected one table for both; train with ensure_weight_tying, or on a model with tie_word_embeddings false',
+  );
 }
 
 /** A list, or one by the name of its layer, which in these models is always the same. */

@@ -3,7 +3,8 @@
  *
  * The forward pass applies adapters in `src/model.ts` without forming the sum; here they are made, merged into the
  * weights and taken out again. A `[R, inputs]` starts uniform, B `[outputs, R]` at zero, so a fresh adapter changes
- * nothing. An adapter can also learn rows of the frozen embedding table, in `src/token-rows.ts`.
+ * nothing. An adapter can also learn rows of the frozen embedding table, in `src/token-rows.ts`, or whole tables, which
+ * then stand in for the model's own.
  */
 import { bfloat16Bits, embedding, isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
@@ -14,6 +15,7 @@ import {
   blockParameter,
   blockShapes,
   EMBEDDING,
+  HEAD,
   PROJECTIONS,
   type Projection,
   TOKEN_ROWS,
@@ -24,8 +26,16 @@ import { replaceRows, type TokenRows } from './token-rows.ts';
 /** A linear layer of a block by the last part of its name, as PEFT's `target_modules`. */
 export type LoraTarget = 'q_proj' | 'k_proj' | 'v_proj' | 'o_proj' | 'gate_proj' | 'up_proj' | 'down_proj';
 
+const TABLE_NAMES: Readonly<Record<LearnedTable, string>> = { embed_tokens: EMBEDDING, lm_head: HEAD };
+
 /** The linear layers of a block, all of which are adapted unless told otherwise. */
 export const LORA_TARGETS: readonly LoraTarget[] = Object.freeze(PROJECTIONS.map(targetOf));
+
+/** A table that an adapter may learn in full, as PEFT's `modules_to_save`. */
+export type LearnedTable = 'embed_tokens' | 'lm_head';
+
+/** The tables that an adapter may learn in full. */
+export const LEARNED_TABLES: readonly LearnedTable[] = Object.freeze(['embed_tokens', 'lm_head']);
 
 /** Shape and strength of an adapter. */
 export interface LoraOptions {
@@ -33,13 +43,20 @@ export interface LoraOptions {
   rank: number;
   /** The update is scaled by `alpha / rank`; 2 · rank by default. */
   alpha?: number;
+  /** Scales the update by `alpha / √rank` instead, so that a high rank learns as fast (Kalajdzievski 2023, rsLoRA). */
+  useRslora?: boolean;
   /** Share of a layer's inputs that the adapter does not see in training; 0 by default. */
   dropout?: number;
   /**
-   * Layers that get an adapter; all seven of a block by default, which at equal size learns better than attention
-   * alone (Dettmers et al. 2023, QLoRA, §4).
+   * Layers that get an adapter; `all-linear`, the seven of a block, by default, which at equal size learns better than
+   * attention alone (Dettmers et al. 2023, QLoRA, §4).
    */
-  targetModules?: readonly LoraTarget[];
+  targetModules?: 'all-linear' | readonly LoraTarget[];
+  /**
+   * Tables that are learned in full beside the thin matrices: as much memory as training them without an adapter.
+   * Where the head is tied to the embeddings, either name is the one table of both. None by default.
+   */
+  modulesToSave?: readonly LearnedTable[];
   /**
    * Ids whose embeddings are learned too, such as that of a new `[MASK]`; none by default. Where the head is tied to
    * the embeddings, its rows are these. PEFT's `trainable_token_indices`.
@@ -47,12 +64,17 @@ export interface LoraOptions {
   trainableTokens?: readonly number[];
 }
 
+/** {@link LoraOptions} with nothing left open. */
+export type CompleteLoraOptions = Required<LoraOptions> & { targetModules: readonly LoraTarget[] };
+
 /** Low-rank adapters of a model's linear layers; `model.adapter` once attached. */
 export class LoraAdapter {
   readonly rank: number;
   readonly alpha: number;
+  readonly useRslora: boolean;
   readonly dropout: number;
   readonly targetModules: readonly LoraTarget[];
+  readonly modulesToSave: readonly LearnedTable[];
   readonly trainableTokens: readonly number[];
   /** Variables by the names of PEFT, such as `model.layers.0.self_attn.q_proj.lora_A.weight`. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
@@ -60,20 +82,24 @@ export class LoraAdapter {
   merged = false;
   /** What a merge replaced in the embedding table, for the way back; the adapter owns it. */
   replacedRows: tf.Tensor2D | undefined;
+  /** What a merge replaced of whole tables, by name; the adapter owns it. */
+  readonly replacedTables = new Map<string, tf.Tensor>();
 
   /** @param parameters one variable for each of `loraShapes`; the adapter owns them from here on */
-  constructor(options: Required<LoraOptions>, parameters: ReadonlyMap<string, tf.Variable>) {
+  constructor(options: CompleteLoraOptions, parameters: ReadonlyMap<string, tf.Variable>) {
     this.rank = options.rank;
     this.alpha = options.alpha;
+    this.useRslora = options.useRslora;
     this.dropout = options.dropout;
     this.targetModules = options.targetModules;
+    this.modulesToSave = options.modulesToSave;
     this.trainableTokens = options.trainableTokens;
     this.parameters = parameters;
   }
 
   /** Factor on B·A. */
   get scaling(): number {
-    return this.alpha / this.rank;
+    return this.alpha / (this.useRslora ? Math.sqrt(this.rank) : this.rank);
   }
 
   /**
@@ -88,7 +114,7 @@ export class LoraAdapter {
 
   /** Frees the parameters. */
   dispose(): void {
-    tf.dispose([...this.parameters.values()]);
+    tf.dispose([...this.parameters.values(), ...this.replacedTables.values()]);
     this.replacedRows?.dispose();
   }
 }
@@ -96,8 +122,8 @@ export class LoraAdapter {
 /**
  * Adds fresh adapters to a model, whose own weights are frozen from here on.
  *
- * A is drawn from U(−1/√inputs, 1/√inputs), as PEFT does, by (seed, name) alone; B is zero, and rows of the embedding
- * table start as they are: the model computes what it did, to the bit. Train `model.trainable`.
+ * A is drawn from U(−1/√inputs, 1/√inputs), as PEFT does, by (seed, name) alone; B is zero, and what is learned of
+ * tables starts as it is: the model computes what it did, to the bit. Train `model.trainable`.
  *
  * @throws AdapterError for impossible options, an id outside the vocabulary among them, or when the model has an adapter already
  */
@@ -110,6 +136,14 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
       parameters.set(
         name,
         tf.tidy(() => tf.variable(rowsOf(model, complete.trainableTokens))),
+      );
+      continue;
+    }
+    const table = model.parameters.get(name);
+    if (table) {
+      parameters.set(
+        name,
+        tf.tidy(() => tf.variable(copyOf(table))),
       );
       continue;
     }
@@ -132,8 +166,8 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
 }
 
 /**
- * Adds the update to the model's weights: W + (α / R)·B·A, so that it runs and is saved as if it had no adapter.
- * Learned rows of the embedding table take their place in it.
+ * Adds the update to the model's weights, W + scaling·B·A, so that it runs and is saved as if it had no adapter.
+ * Learned tables, and rows of the embedding table, take their places.
  *
  * One weight at a time; `unmergeLora` is the way back, to float32 rounding. Weights stored as bfloat16 round the sum
  * and stay so.
@@ -174,10 +208,11 @@ export function requireAdapter(model: Llama, operation: string): LoraAdapter {
 /** Names and shapes of an adapter's parameters, in the order of the forward pass. */
 export function loraShapes(
   config: LlamaConfig,
-  { rank, targetModules, trainableTokens }: Required<LoraOptions>,
+  { rank, targetModules, modulesToSave, trainableTokens }: CompleteLoraOptions,
 ): Map<string, [rows: number, columns: number]> {
   const block = blockShapes(config);
   const shapes = new Map<string, [number, number]>();
+  for (const table of modulesToSave) shapes.set(TABLE_NAMES[table], [config.vocab_size, config.hidden_size]);
   if (trainableTokens.length > 0) shapes.set(TOKEN_ROWS, [trainableTokens.length, config.hidden_size]);
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     for (const projection of PROJECTIONS) {
@@ -193,9 +228,12 @@ export function loraShapes(
 /** @throws AdapterError for options out of range */
 export function completeLoraOptions(
   options: LoraOptions,
-  { vocab_size }: LlamaConfig,
-): Required<LoraOptions> {
-  const { rank, alpha = 2 * rank, dropout = 0, targetModules = LORA_TARGETS, trainableTokens = [] } = options;
+  { vocab_size, tie_word_embeddings }: LlamaConfig,
+): CompleteLoraOptions {
+  const { rank, alpha = 2 * rank, useRslora = false, dropout = 0, trainableTokens = [] } = options;
+  const targetModules =
+    options.targetModules === 'all-linear' ? LORA_TARGETS : (options.targetModules ?? LORA_TARGETS);
+  const tables = options.modulesToSave ?? [];
   if (!Number.isInteger(rank) || rank < 1) {
     throw new AdapterError(`rank: got ${rank}, expected a positive integer`);
   }
@@ -209,6 +247,21 @@ export function completeLoraOptions(
   if (targetModules.length === 0 || unknown !== undefined) {
     const got = unknown ?? 'none';
     throw new AdapterError(`targetModules: got ${got}, expected some of ${LORA_TARGETS.join(', ')}`);
+  }
+  const unknownTable = tables.find((table) => !LEARNED_TABLES.includes(table));
+  if (unknownTable !== undefined) {
+    throw new AdapterError(
+      `modulesToSave: got ${unknownTable}, expected some of ${LEARNED_TABLES.join(', ')}`,
+    );
+  }
+  const isTied = tie_word_embeddings && tables.length > 0;
+  const modulesToSave = isTied
+    ? (['embed_tokens'] as const)
+    : LEARNED_TABLES.filter((table) => tables.includes(table));
+  if (trainableTokens.length > 0 && modulesToSave.includes('embed_tokens')) {
+    throw new AdapterError(
+      `trainableTokens: got ${trainableTokens}, expected none beside modulesToSave ${tables}, which learns all embeddings`,
+    );
   }
   trainableTokens.forEach((id, k) => {
     if (!Number.isInteger(id) || id < 0 || id >= vocab_size) {
@@ -224,7 +277,9 @@ export function completeLoraOptions(
   return {
     rank,
     alpha,
+    useRslora,
     dropout,
+    modulesToSave,
     targetModules: LORA_TARGETS.filter((target) => targetModules.includes(target)),
     trainableTokens: Object.freeze([...trainableTokens]),
   };
@@ -240,6 +295,7 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
       'unmergeLora: weights stored as bfloat16 have rounded the update and cannot give it back; load the model again',
     );
   }
+  swapTables(model, adapter);
   swapTokenRows(model, adapter);
   const factor = operation === 'merge' ? adapter.scaling : -adapter.scaling;
   for (const [name, a] of adapter.parameters) {
@@ -254,6 +310,28 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
     if (isHalf) storeAsBfloat16(weight);
   }
   adapter.merged = !adapter.merged;
+}
+
+/** Exchanges whole tables: learned ones for the model's own in a merge, and back. */
+function swapTables(model: Llama, { parameters, modulesToSave, replacedTables }: LoraAdapter): void {
+  for (const name of modulesToSave.map((table) => TABLE_NAMES[table])) {
+    const table = model.parameters.get(name)!;
+    const isHalf = isStoredAsBfloat16(table);
+    const before = replacedTables.get(name);
+    // A table of bfloat16 has no way back.
+    if (!before && !isHalf) replacedTables.set(name, tf.keep(tf.tidy(() => copyOf(table))));
+    tf.tidy(() => table.assign(copyOf(before ?? parameters.get(name)!)));
+    if (isHalf) storeAsBfloat16(table);
+    if (before) {
+      before.dispose();
+      replacedTables.delete(name);
+    }
+  }
+}
+
+/** A float32 copy that shares no memory, as a clone would, since an optimizer changes what is learned in place. */
+function copyOf(table: tf.Tensor): tf.Tensor {
+  return tf.sub(table, 0);
 }
 
 /** Exchanges rows of the embedding table: learned ones for its own in a merge, and back. */

@@ -4,8 +4,8 @@
  * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; this file and block-execution.ts are the mapping.
  * - Pre-norm RMSNorm, rotary positions in the half-split layout, grouped-query attention, SwiGLU, the output head
  *   untied unless the config ties it. Mistral and Qwen2 add windows of attention, Qwen2 biases on q, k and v.
- * - With an adapter (LoRA) only its thin matrices learn, and rows of the embedding table where it has some; of the
- *   frozen weights no gradient is computed.
+ * - With an adapter (LoRA) only its thin matrices learn, and rows of the embedding table or whole tables where it has
+ *   some; of the frozen weights no gradient is computed.
  * - `loss` returns a sum and a token count, never a mean: rows with different masks can then be accumulated.
  * - Logits of a whole batch are never formed in training: the head is fused with the cross-entropy.
  * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again. For long rows it also
@@ -158,7 +158,7 @@ export class Llama {
 
     return tf.tidy(() => {
       const [cos, sin] = this.#angles.of(ids_BT, options.positions, caches);
-      let x_BTE = embedding(ids_BT, this.#matrix(EMBEDDING)) as tf.Tensor3D;
+      let x_BTE = embedding(ids_BT, this.#table(EMBEDDING)) as tf.Tensor3D;
       if (adapter?.tokenRows) x_BTE = withTokenRows(x_BTE, ids_BT, adapter.tokenRows);
       for (let layer = 0; layer < numLayers; layer++) {
         const tensors = this.#blockTensors(layer, adapter, { cos, sin, segmentIds, prefixIds });
@@ -224,8 +224,7 @@ export class Llama {
       const mask_N = mask_BT?.toFloat().as1D();
       const [head, rows, targets_N] = [this.#head(), this.#headRows(), targets_BT.as1D()];
       if (rows) return tiedCrossEntropy(x_NE, head, rows, targets_N, mask_N);
-      // An adapter's training leaves the head alone.
-      const frozenWeight = this.adapter !== undefined;
+      const frozenWeight = this.adapter !== undefined && head === this.#weight(this.#headName());
       return linearCrossEntropy(x_NE, head, targets_N, mask_N, { frozenWeight });
     });
     return { sum, count };
@@ -263,12 +262,17 @@ export class Llama {
     return this.parameters.get(name)!;
   }
 
-  #matrix(name: string): tf.Tensor2D {
-    return this.#weight(name) as tf.Tensor as tf.Tensor2D;
+  /** A table as it is read: the adapter's where it learns all of it. */
+  #table(name: string): tf.Tensor2D {
+    return (this.#unmerged()?.parameters.get(name) ?? this.#weight(name)) as tf.Tensor as tf.Tensor2D;
   }
 
   #head(): tf.Tensor2D {
-    return this.#matrix(this.config.tie_word_embeddings ? EMBEDDING : HEAD);
+    return this.#table(this.#headName());
+  }
+
+  #headName(): string {
+    return this.config.tie_word_embeddings ? EMBEDDING : HEAD;
   }
 
   /** Rows of the head that an adapter learns: as in PEFT, those of its embeddings where the head is tied to them. */

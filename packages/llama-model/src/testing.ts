@@ -51,11 +51,11 @@ export function architecture(name: string): {
 
 /**
  * A LoRA adapter that PEFT wrote for such a model, and what PEFT computes with it; a `token-adapter` has learned
- * embeddings too.
+ * embeddings too, a `tables-adapter`, of rsLoRA, the whole embedding table and head.
  */
 export function adapter(
   base: string,
-  kind: 'adapter' | 'token-adapter' = 'adapter',
+  kind: 'adapter' | 'token-adapter' | 'tables-adapter' = 'adapter',
 ): {
   directory: string;
   expected: { logits: number[][][]; loss: number; gradients: Record<string, number[]> };

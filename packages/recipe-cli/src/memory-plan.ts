@@ -30,6 +30,8 @@ export interface StepShape {
   parameters: number;
   /** Bytes of a weight in memory: 4, unless frozen ones are held as bfloat16. */
   weightBytes?: 2 | 4;
+  /** Values of an adapter in memory beside them, in float32; none by default. */
+  added?: number;
   /** Parameters that are trained: an adapter's, or all. */
   trained: number;
   /** Places of the largest micro-batch, padding included. */
@@ -65,6 +67,7 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
   const {
     parameters,
     weightBytes = 4,
+    added = 0,
     trained,
     zero: { stage, numRanks } = { stage: 0, numRanks: 1 },
     places,
@@ -84,7 +87,7 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
         Math.max(places * (11 * hidden + 8 * keyValueWidth), 2 * pieceTokens * single)
       : places * ((recompute ? layers * hidden + block : layers * block) + head);
   const estimate = {
-    weights: weightBytes * parameters,
+    weights: weightBytes * parameters + 4 * added,
     gradients: Math.round(gradientFloats(shape, step) * 4 * POOL_OVERHEAD),
     moments: Math.round((8 * trained) / (stage > 0 ? numRanks : 1)),
     activations: Math.round(4 * floats * POOL_OVERHEAD),
