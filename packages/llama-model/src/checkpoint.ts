@@ -2,6 +2,8 @@ import {
   fromFloat32,
   makeDirectory,
   openSafetensors,
+  readJsonFile,
+  SafetensorsError,
   type SafetensorsReader,
   toFloat32,
   toTypedArray,
@@ -162,7 +164,7 @@ export async function saveLlama(
  */
 export function readLlamaConfig(directory: string): LlamaConfig {
   const path = `${directory}/config.json`;
-  const source = readJsonFile(path);
+  const source = readIfPresent(path);
   if (source !== undefined) return parseConfig(source as Record<string, unknown>, path);
   throw new CheckpointError(
     `${directory}: no config.json there, expected the folder of a Hugging Face model`,
@@ -177,16 +179,17 @@ export function readLlamaConfig(directory: string): LlamaConfig {
  */
 export function readGenerationConfig(directory: string): Record<string, unknown> | undefined {
   const path = `${directory}/generation_config.json`;
-  const source = readJsonFile(path);
+  const source = readIfPresent(path);
   if (source === undefined) return undefined;
   if (typeof source === 'object' && source !== null && !Array.isArray(source)) return { ...source };
-  throw new CheckpointError(`${path}: got ${JSON.stringify(source)}, expected a JSON object`, []);
+  throw new CheckpointError(`${path}: expected a JSON object`, []);
 }
 
-function readJsonFile(path: string): unknown {
+function readIfPresent(path: string): unknown {
   try {
-    return JSON.parse(fs.readFileSync(path, 'utf8'));
+    return readJsonFile(path);
   } catch (cause) {
+    if (cause instanceof SafetensorsError) throw new CheckpointError(cause.message, [], { cause });
     const { code, message } = cause as NodeJS.ErrnoException;
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
     throw new CheckpointError(`${path}: cannot be read as JSON: ${message}`, [], { cause });

@@ -1,5 +1,8 @@
 import { ConfigError } from './errors.ts';
 
+/** Beyond it no tensor has an index. */
+const MAX_COUNT = 2 ** 31 - 1;
+
 /**
  * The keys of a JSON object, taken one by one, so that what nobody took can be refused by name.
  *
@@ -38,8 +41,16 @@ export class ConfigKeys {
     return value;
   }
 
-  count(key: string, preset?: number): number {
-    return this.number(key, 'a positive integer', (value) => Number.isInteger(value) && value > 0, preset);
+  count(key: string, preset?: number, most = MAX_COUNT): number {
+    const accepts = (value: number) => Number.isInteger(value) && value > 0 && value <= most;
+    const given = this.#values.get(key);
+    const isLarge = typeof given === 'number' && given > most;
+    return this.number(
+      key,
+      isLarge ? `a positive integer of at most ${most}` : 'a positive integer',
+      accepts,
+      preset,
+    );
   }
 
   positive(key: string, preset?: number): number {

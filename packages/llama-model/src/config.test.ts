@@ -25,6 +25,36 @@ const mistral = { model_type: 'mistral', num_key_value_heads: 2 };
 const qwen2 = { model_type: 'qwen2', num_key_value_heads: 2 };
 const windowed = ['full_attention', 'sliding_attention'];
 
+test('refuses sizes that no tensor has, before anything is made of them', () => {
+  const config = {
+    vocab_size: 8,
+    hidden_size: 8,
+    intermediate_size: 8,
+    num_hidden_layers: 1,
+    num_attention_heads: 2,
+  };
+  expect(() => parseConfig({ ...config, num_hidden_layers: 1e7 })).toThrow(
+    'config.num_hidden_layers: refused, got 10000000, expected a positive integer of at most 10000',
+  );
+  for (const key of [
+    'vocab_size',
+    'hidden_size',
+    'intermediate_size',
+    'num_attention_heads',
+    'max_position_embeddings',
+  ]) {
+    expect(() => parseConfig({ ...config, [key]: 2 ** 31 })).toThrow(
+      /expected a positive integer of at most 2147483647/,
+    );
+    expect(() => parseConfig({ ...config, [key]: 1.5 })).toThrow(/expected a positive integer$/);
+  }
+  let deep: unknown = 1;
+  for (let i = 0; i < 1e5; i++) deep = [deep];
+  for (const key of ['rope_scaling', 'architectures', 'layer_types', 'eos_token_id', 'other']) {
+    expect(() => parseConfig({ ...config, [key]: deep })).toThrow(ConfigError);
+  }
+});
+
 describe('parseConfig', () => {
   test('fills in the defaults of Hugging Face', () => {
     expect(parseConfig(minimal)).toEqual({

@@ -55,6 +55,9 @@ export type LlamaConfigInput = Partial<LlamaConfig> &
     'vocab_size' | 'hidden_size' | 'intermediate_size' | 'num_hidden_layers' | 'num_attention_heads'
   >;
 
+/** Ten times the deepest network anybody has trained; each layer costs names and shapes before any weight is read. */
+const MAX_LAYERS = 10_000;
+
 // Keys that say nothing about what the network computes: where the file came from, how it is to be served.
 const INERT_KEYS = new Set([
   '_name_or_path',
@@ -90,7 +93,7 @@ export function parseConfig(
   const rope = takeRope(keys);
   const vocab_size = keys.count('vocab_size');
   const hidden_size = keys.count('hidden_size');
-  const num_hidden_layers = keys.count('num_hidden_layers');
+  const num_hidden_layers = keys.count('num_hidden_layers', undefined, MAX_LAYERS);
   const num_attention_heads = keys.count('num_attention_heads');
   const num_key_value_heads = keys.count(
     'num_key_value_heads',

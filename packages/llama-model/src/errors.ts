@@ -61,6 +61,12 @@ export class GenerateOptionError extends Error {
 }
 
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? String(value);
+  } catch {
+    // Nested deeper than the stack.
+    return 'values nested too deeply';
+  }
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }

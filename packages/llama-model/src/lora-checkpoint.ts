@@ -3,6 +3,8 @@ import {
   fromFloat32,
   makeDirectory,
   openSafetensors,
+  readJsonFile,
+  SafetensorsError,
   type SafetensorsReader,
   toFloat32,
   writeSafetensors,
@@ -108,7 +110,7 @@ export async function saveLora(
  */
 export async function loadLora(directory: string, model: Llama): Promise<LoraAdapter> {
   const options = parseAdapterConfig(
-    await readJson(`${directory}/${CONFIG_FILE}`),
+    readJson(`${directory}/${CONFIG_FILE}`),
     `${directory}/${CONFIG_FILE}`,
     model.config,
   );
@@ -173,7 +175,7 @@ export async function loadAdaptedLlama(
 
 /** Least number of ids that an adapter's learned embeddings stand for; 0 where it learns none. */
 async function numLearnedIds(directory: string): Promise<number> {
-  const source = await readJson(`${directory}/${CONFIG_FILE}`);
+  const source = readJson(`${directory}/${CONFIG_FILE}`);
   const indices = (source as { trainable_token_indices?: unknown } | null)?.trainable_token_indices;
   const ids = (Array.isArray(indices) ? indices : Object.values(indices ?? {}).flat()) as number[];
   const reader = await openSafetensors(`${directory}/${WEIGHTS_FILE}`);
@@ -193,7 +195,7 @@ async function numLearnedIds(directory: string): Promise<number> {
  */
 export async function adapterBase(directory: string): Promise<string> {
   const path = `${directory}/${CONFIG_FILE}`;
-  const source = (await readJson(path)) as { base_model_name_or_path?: unknown } | null;
+  const source = readJson(path) as { base_model_name_or_path?: unknown } | null;
   const name = source?.base_model_name_or_path;
   // PEFT writes the path as it was given, which may have been relative to either.
   const candidates = typeof name === 'string' ? [name, `${directory}/../${name}`] : [];
@@ -301,10 +303,11 @@ function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && Object.keys(value).length === 0;
 }
 
-async function readJson(path: string): Promise<unknown> {
+function readJson(path: string): unknown {
   try {
-    return JSON.parse(await fs.promises.readFile(path, 'utf8'));
+    return readJsonFile(path);
   } catch (cause) {
+    if (cause instanceof SafetensorsError) throw new AdapterError(cause.message, { cause });
     throw new AdapterError(`${path}: cannot be read as JSON: ${(cause as Error).message}`, { cause });
   }
 }

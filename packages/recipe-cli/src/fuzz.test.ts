@@ -1,5 +1,5 @@
 /** Recipes that somebody made to do harm: they are read or refused, a line a problem. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { devNull, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -113,6 +113,31 @@ describe('a recipe', () => {
       expect(expectReadOrRefused(good, [`name=${'['.repeat(depth)}${']'.repeat(depth)}`])).toBe(true);
     }
     expect(expectReadOrRefused('a: &a [*a]')).toBe(true);
+    // The parser takes the square of these, or ends the process.
+    for (const open of ['[', '{', '{a: ', '- ', '? ', '"', '!a ', '&a ', 'a: 1\n', '%a\n']) {
+      const megabyte = open.repeat(2 ** 20 / open.length);
+      expect(expectReadOrRefused(megabyte)).toBe(true);
+      expect(expectReadOrRefused(good, [`name=${megabyte}`])).toBe(true);
+    }
+    expect(expectReadOrRefused(good, [`${'a.'.repeat(50_000)}b=1`])).toBe(true);
+    const empty = Array.from(
+      { length: 12 },
+      (_, i) => `a${i}: &a${i} [${i ? `*a${i - 1}, `.repeat(9) : ''}]`,
+    );
+    expect(expectReadOrRefused(empty.join('\n'))).toBe(true);
+  });
+
+  it('that extends many others in a row, or itself by another name, is refused', () => {
+    for (let i = 0; i < 40; i++)
+      writeFileSync(join(root, `chain-${i}.yaml`), `extends: chain-${i + 1}.yaml\n`);
+    writeFileSync(join(root, 'chain-40.yaml'), 'name: end\n');
+    expect(readRecipe(join(root, 'chain-30.yaml'), [], rules)).toEqual({ name: 'end' });
+    expect(() => readRecipe(join(root, 'chain-0.yaml'), [], rules)).toThrow(
+      /chain-16\.yaml .*: more than 16 recipes extend one another in a row/,
+    );
+    symlinkSync(root, join(root, 'here'));
+    writeFileSync(join(root, 'loop.yaml'), 'extends: here/loop.yaml\n');
+    expect(() => readRecipe(join(root, 'loop.yaml'), [], rules)).toThrow(/more than 16 recipes extend/);
   });
 
   it('that is not text, or far too large, is refused', () => {

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parse, parseDocument } from 'yaml';
+import { parsePlainYaml, requireFewValues, requirePlainYaml } from '@meap/dashboard';
+import { parseDocument } from 'yaml';
 import { ConfigurationError, reasonOf } from './errors.ts';
 import { plainText } from './format.ts';
 import { show } from './parse-config.ts';
@@ -10,6 +11,10 @@ export type Layer = Record<string, unknown>;
 
 /** Most bytes of a recipe; what people write has a few hundred. */
 const MAX_BYTES = 2 ** 20;
+/** Most recipes that extend one another in a row; what people write are three. */
+const MAX_CHAIN = 16;
+/** Most keys of an override's path. */
+const MAX_KEYS = 16;
 
 /** What a program has to tell about its recipes' keys. */
 export interface RecipeRules {
@@ -39,14 +44,17 @@ function readLayers(file: string, derived: readonly string[], rules: RecipeRules
   const shown = derived.length === 0 ? file : `${file} (extended by ${derived.at(-1)})`;
   if (derived.includes(file))
     throw new ConfigurationError([`${shown}: recipes extend each other in a circle`]);
+  if (derived.length >= MAX_CHAIN) {
+    throw new ConfigurationError([
+      `${shown}: more than ${MAX_CHAIN} recipes extend one another in a row, expected fewer; join some of them`,
+    ]);
+  }
   const layer = parseRecipe(readText(file, shown), shown);
   const directory = dirname(file);
   const { extends: base, ...own } = withAbsolutePaths(layer, directory, rules);
   if (base === undefined) return own;
   if (typeof base !== 'string') {
-    throw new ConfigurationError([
-      `${shown}: extends: got ${JSON.stringify(base)}, expected the path of a recipe`,
-    ]);
+    throw new ConfigurationError([`${shown}: extends: got ${show(base)}, expected the path of a recipe`]);
   }
   return merge(readLayers(resolve(directory, base), [...derived, file], rules), own, rules);
 }
@@ -76,9 +84,11 @@ function parseRecipe(content: string, shown: string): Layer {
   let layer: unknown;
   let errors: readonly unknown[] = [];
   try {
-    const document = parseDocument(content);
+    requirePlainYaml(content);
+    const document = parseDocument(content, { logLevel: 'error' });
     errors = document.errors.slice(0, 10);
     if (errors.length === 0) layer = document.toJS() ?? {};
+    requireFewValues(layer);
   } catch (error) {
     // An anchor that is not there, aliases that multiply, nesting beyond the stack.
     errors = [error];
@@ -91,17 +101,18 @@ function parseRecipe(content: string, shown: string): Layer {
 function parseOverride(override: string, rules: RecipeRules): Layer {
   const at = override.indexOf('=');
   const keys = override.slice(0, at).split('.');
-  if (at < 1 || keys.includes('')) {
-    throw new ConfigurationError([
-      `--set ${override}: expected path.to.key=value, such as train.max_steps=100`,
-    ]);
+  const cut = override.length > 200 ? `${override.slice(0, 200)}…` : override;
+  const shown = plainText(cut).replaceAll('\n', '␤');
+  if (at < 1 || keys.includes('') || keys.length > MAX_KEYS) {
+    throw new ConfigurationError([`--set ${shown}: expected path.to.key=value, such as train.max_steps=100`]);
   }
   let value: unknown;
   try {
-    value = parse(override.slice(at + 1));
+    value = parsePlainYaml(override.slice(at + 1));
   } catch (error) {
-    const shown = override.length > 200 ? `${override.slice(0, 200)}…` : override;
-    throw new ConfigurationError([`--set ${shown}: the value is not YAML: ${reasonOf(error).slice(0, 500)}`]);
+    throw new ConfigurationError([
+      `--set ${shown}: the value is not YAML: ${plainText(reasonOf(error)).slice(0, 500)}`,
+    ]);
   }
   const layer = keys.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Layer;
   return withAbsolutePaths(layer, process.cwd(), rules);

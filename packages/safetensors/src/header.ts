@@ -6,6 +6,8 @@ import { JsonCursor } from './json-cursor.ts';
 export const LENGTH_BYTES = 8;
 /** Longest header accepted, that of the reference implementation. */
 export const MAX_HEADER_BYTES = 100_000_000;
+/** Most tensors of a file: ten times as many as any published one has, and read within a second. */
+export const MAX_TENSORS = 100_000;
 /** The one key of a header that is not a tensor. */
 export const METADATA_KEY = '__metadata__';
 
@@ -53,7 +55,9 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string):
   const found: [string, TensorRange][] = [];
   cursor.object('the header', (name) => {
     if (name === METADATA_KEY) metadata = readStringMap(cursor, METADATA_KEY);
-    else found.push([name, readRange(cursor, name)]);
+    else if (found.push([name, readRange(cursor, name)]) > MAX_TENSORS) {
+      cursor.fail(`more than ${MAX_TENSORS} tensors, expected fewer; split them among several files`);
+    }
   });
   cursor.end();
   // An empty tensor may begin where the next one does: it comes first.

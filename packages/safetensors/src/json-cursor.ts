@@ -2,13 +2,12 @@ import { SafetensorsError, show } from './error.ts';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const PLAIN_STRING = /"[^"\\\p{Cc}]*"/uy;
+const NOT_PLAIN = /[\\\p{Cc}]/u;
 const INTEGER = /(?:0|[1-9]\d{0,15})(?![\d.eE])/y;
 const OTHER_SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
-const SPACE = /[ \t\n\r]*/y;
 const MAX_DEPTH = 32;
-// More than any 100 MB header of tensors can hold; what a hostile one makes of keys alone stays in memory.
-const MAX_ITEMS = 2_000_000;
+// Twice what the index of the largest published checkpoint lists: read within a second.
+const MAX_ITEMS = 250_000;
 
 /**
  * Reads JSON of a known shape, strictly, without building more than is asked for.
@@ -50,11 +49,16 @@ export class JsonCursor {
 
   /** Reads a string. */
   string(what: string): string {
-    const plain = this.#match(PLAIN_STRING);
-    if (plain !== undefined) return plain.slice(1, -1);
+    this.#skipSpace();
     const text = this.#text;
     if (text.charCodeAt(this.#at) !== QUOTE) this.#unexpected(what);
-    let end = this.#at + 1;
+    let end = text.indexOf('"', this.#at + 1);
+    const plain = end < 0 ? '\\' : text.slice(this.#at + 1, end);
+    if (!NOT_PLAIN.test(plain)) {
+      this.#at = end + 1;
+      return plain;
+    }
+    end = this.#at + 1;
     while (end < text.length && text.charCodeAt(end) !== QUOTE)
       end += text.charCodeAt(end) === BACKSLASH ? 2 : 1;
     let value: string;
@@ -127,9 +131,9 @@ export class JsonCursor {
   }
 
   #skipSpace(): void {
-    SPACE.lastIndex = this.#at;
-    SPACE.test(this.#text);
-    this.#at = SPACE.lastIndex;
+    for (let code = this.#text.charCodeAt(this.#at); isSpace(code); code = this.#text.charCodeAt(this.#at)) {
+      this.#at++;
+    }
   }
 
   #unexpected(expected: string): never {
@@ -138,4 +142,8 @@ export class JsonCursor {
       `not the JSON of the format at character ${this.#at}, got ${found ? JSON.stringify(found) : 'the end'}, expected ${expected}`,
     );
   }
+}
+
+function isSpace(code: number): boolean {
+  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 }

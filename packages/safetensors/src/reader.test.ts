@@ -103,6 +103,13 @@ describe('readSafetensors', () => {
     ['a control character in a name', fileOf(`{"\n":${good}}`, 1), 'expected a key'],
     ['half a surrogate pair', fileOf(`{"\\ud800":${good}}`, 1), 'half a surrogate pair'],
     ['a trailing comma', fileOf(`{"a":${good},}`, 1), 'expected a key'],
+    [
+      'more tensors than any file has',
+      fileOf(
+        `{${Array.from({ length: 100_001 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`)}}`,
+      ),
+      'more than 100000 tensors',
+    ],
     ['a duplicate name', fileOf(`{"a":${good},"a":${good}}`, 1), 'duplicate key "a"'],
     ['a duplicate in disguise', fileOf(`{"a":${good},"\\u0061":${good}}`, 1), 'duplicate key "a"'],
     ['a duplicate field', fileOf('{"a":{"dtype":"U8","dtype":"I8"}}'), 'duplicate key "dtype"'],

@@ -1,7 +1,7 @@
 import { makeDirectory, syncDirectory } from './directory.ts';
 import { countBytes, DTYPE_BYTES, type Dtype, isDtype } from './dtype.ts';
 import { attempt, SafetensorsError, show } from './error.ts';
-import { LENGTH_BYTES, MAX_HEADER_BYTES, METADATA_KEY } from './header.ts';
+import { LENGTH_BYTES, MAX_HEADER_BYTES, MAX_TENSORS, METADATA_KEY } from './header.ts';
 import { fs, paths } from './node.ts';
 import { PendingFile } from './pending-file.ts';
 import { INDEX_FILE, SINGLE_FILE } from './reader.ts';
@@ -184,6 +184,11 @@ function headerBytes(path: string, tensors: NamedTensor[], metadata: WriteOption
   }
   const json = new TextEncoder().encode(`{${fields.join(',')}}`);
   const length = Math.ceil(json.length / 8) * 8;
+  if (tensors.length > MAX_TENSORS) {
+    throw new SafetensorsError(
+      `${path}: too many tensors, got ${tensors.length}, expected at most ${MAX_TENSORS}; write several files`,
+    );
+  }
   if (length > MAX_HEADER_BYTES) {
     throw new SafetensorsError(
       `${path}: header is too long, got ${length} bytes, expected at most ${MAX_HEADER_BYTES}; write fewer tensors`,

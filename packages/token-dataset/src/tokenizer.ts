@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { makeDirectory } from '@meap/safetensors';
+import { makeDirectory, readJsonFile, SafetensorsError } from '@meap/safetensors';
 import { reasonOf, TokenizerError } from './errors.ts';
 import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts';
 import {
@@ -155,6 +155,13 @@ export function loadTokenizer(path: string, options: LoadTokenizerOptions = {}):
   if (!existsSync(file)) {
     throw new TokenizerError(`no such file ${file}; expected a tokenizer.json or a folder that holds one`);
   }
+  const found = statSync(file);
+  const { size } = found;
+  if (!found.isFile() || size > MAX_TOKENIZER_BYTES) {
+    throw new TokenizerError(
+      `${file}: got ${size} bytes, expected a plain file of at most ${MAX_TOKENIZER_BYTES}, a tokenizer.json`,
+    );
+  }
   const json = readFileSync(file, 'utf8');
   const config: Record<string, unknown> = {
     ...readJson(join(directory, 'special_tokens_map.json')),
@@ -230,13 +237,20 @@ function tokenOfModelConfig(
   return undefined;
 }
 
+/** The largest published vocabularies take 40 MB. */
+const MAX_TOKENIZER_BYTES = 256 * 2 ** 20;
+
+/** Those that list a hundred thousand added tokens are as large. */
+const MAX_CONFIG_BYTES = 16 * 2 ** 20;
+
 function readJson(path: string): Record<string, unknown> {
   if (!existsSync(path)) return {};
   try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    const value = readJsonFile(path, MAX_CONFIG_BYTES);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
   } catch (error) {
-    throw new TokenizerError(`${path} is not JSON: ${reasonOf(error)}`);
+    if (error instanceof SafetensorsError) throw new TokenizerError(error.message);
+    throw new TokenizerError(`${path}: cannot be read: ${reasonOf(error)}`);
   }
   throw new TokenizerError(`${path} does not hold a JSON object`);
 }
