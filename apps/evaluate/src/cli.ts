@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { endProcess } from '@meap/recipe-cli';
 import { evaluateCommand } from './command.ts';
 
-process.exitCode = await evaluateCommand(process.argv.slice(2));
+endProcess(await evaluateCommand(process.argv.slice(2)));

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { endProcess } from '@meap/recipe-cli';
 import { finetuneCommand } from './command.ts';
 
-process.exitCode = await finetuneCommand(process.argv.slice(2));
+endProcess(await finetuneCommand(process.argv.slice(2)));

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { endProcess } from '@meap/recipe-cli';
 import { pretrainCommand } from './command.ts';
 
-process.exitCode = await pretrainCommand(process.argv.slice(2));
+endProcess(await pretrainCommand(process.argv.slice(2)));

@@ -1,5 +1,5 @@
 /** The built commands as processes of their own: killed, interrupted, resumed. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import { Workbench } from './testing.ts';
 
 const bin = (name: string) => join(import.meta.dirname, '../dist', `${name}.js`);
 const bench = new Workbench();
+const hasScript = process.platform === 'linux' && spawnSync('script', ['--version']).status === 0;
 // Large enough that a checkpoint takes some milliseconds to write.
 const options = [
   '--set',
@@ -91,8 +92,10 @@ describe('meap-pretrain', () => {
   it.each([
     ['SIGINT', 130],
     ['SIGTERM', 143],
+    // The process ends by the signal itself.
+    ['SIGHUP', 'SIGHUP'],
   ] as const)(
-    'on %s saves, says how to continue and exits with %i; that continues to the byte',
+    'on %s saves, says how to continue and exits with %s; that continues to the byte',
     async (signal, code) => {
       const { child, output, ended } = start('cli', [...argv(signal), '--resume', 'never']);
       while (!output.stdout.includes('step       1 of 40')) await sleep(1);
@@ -105,6 +108,25 @@ describe('meap-pretrain', () => {
       expect(bytesOf(signal)).toEqual(bytesOf('whole'));
     },
   );
+
+  it.skipIf(!hasScript)('saves when its terminal is closed, and goes on to the byte', async () => {
+    const command = [process.execPath, bin('cli'), ...argv('closed')].join(' ');
+    const { CI, ...env } = process.env;
+    const terminal = spawn('script', ['-qefc', `exec ${command}`, '/dev/null'], {
+      env,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    terminal.stdout.resume();
+    const metrics = bench.path('closed', 'metrics.jsonl');
+    while (!existsSync(metrics) || readFileSync(metrics).length === 0) await sleep(1);
+    terminal.kill('SIGKILL');
+    while (existsSync(bench.path('closed', 'run.lock'))) await sleep(5);
+    const { ended, output } = start('cli', argv('closed'));
+    expect(await ended, output.stderr).toBe(0);
+    expect(output.stdout).toMatch(/resume {7}at step \d+/);
+    expect(output.stdout).not.toMatch(/warning/);
+    expect(bytesOf('closed')).toEqual(bytesOf('whole'));
+  });
 
   it('goes on when nobody reads its output any more', async () => {
     const { child, output, ended, until } = start('cli', argv('unread'));

@@ -87,11 +87,26 @@ function listenForLostOutput({ stdout, stderr }: CommandIo): () => string | unde
     stream.on?.('error', (error: NodeJS.ErrnoException) => {
       if (FULL.has(error.code ?? '')) lostOutput.set(stream, error.message);
       else if (!CLOSED.has(error.code ?? '')) throw error;
+      if (stream.isTTY) isTerminalGone = true;
     });
   }
   return () => lostOutput.get(stdout) ?? lostOutput.get(stderr);
 }
 
+/**
+ * Ends a program with a command's exit code once it has nothing left to do.
+ *
+ * Where its terminal is gone the process ends by SIGHUP, as those do that the hangup stops: Node would abort over the
+ * terminal that it cannot leave as it was.
+ */
+export function endProcess(code: number): void {
+  process.exitCode = code;
+  if ((code !== EXIT.SIGHUP && !isTerminalGone) || process.platform === 'win32') return;
+  process.removeAllListeners('SIGHUP');
+  process.kill(process.pid, 'SIGHUP');
+}
+
+let isTerminalGone = false;
 const listened = new WeakSet<OutputStream>();
 const lostOutput = new WeakMap<OutputStream, string>();
 const CLOSED = new Set(['EPIPE', 'EIO', 'ENXIO', 'EBADF', 'ECONNRESET', 'ENOTCONN', 'ERR_STREAM_DESTROYED']);

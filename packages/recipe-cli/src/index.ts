@@ -10,6 +10,7 @@ export {
   type CommandIo,
   commandToResume,
   EXIT,
+  endProcess,
   type OutputStream,
   overridesOf,
   type RunCommandOptions,

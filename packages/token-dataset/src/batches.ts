@@ -150,13 +150,15 @@ class BlockBatches implements Batches {
       const got = state?.[key as keyof BatchesState];
       if (got !== expected) {
         throw new DatasetError(
-          `cannot resume the data: the saved position has ${key} ${got}, this run has ${expected}; restore the old setting or start anew`,
+          `cannot resume the data: the saved position has ${key} ${JSON.stringify(got)}, this run has ${expected}; restore the old setting or start anew`,
         );
       }
     }
     const nextBatch = state.nextRow / batchSize;
     if (!Number.isSafeInteger(nextBatch) || nextBatch < 0 || nextBatch > this.numBatches) {
-      throw new DatasetError(`cannot resume the data: the saved position has nextRow ${state.nextRow}`);
+      throw new DatasetError(
+        `cannot resume the data: the saved position has nextRow ${JSON.stringify(state.nextRow)}`,
+      );
     }
     this.#nextBatch = nextBatch;
   }

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   appendFileSync,
   existsSync,
@@ -11,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { writeSafetensors } from '@meap/safetensors';
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -246,6 +248,59 @@ describe('latestCheckpoint', () => {
     expect(await listCheckpoints(join(directory, 'absent'))).toEqual([]);
   });
 
+  it('passes over a checkpoint whose state is not what it should be, though its sums are right', async () => {
+    await save(1);
+    const path = await save(2);
+    const file = join(path, 'trainer/state.json');
+    const whole = JSON.parse(readFileSync(file, 'utf8'));
+    const withSums = (text: string) => {
+      const sums = readFileSync(join(path, 'trainer/SHA256SUMS'), 'utf8');
+      const before = createHash('sha256').update(readFileSync(file)).digest('hex');
+      writeFileSync(file, text);
+      writeFileSync(
+        join(path, 'trainer/SHA256SUMS'),
+        sums.replace(before, createHash('sha256').update(text).digest('hex')),
+      );
+    };
+    const odd: unknown[] = [null, 'x', -1, 0.5, {}, { toString: 1 }, [null], true];
+    const required = [
+      'step',
+      'tokens',
+      'optimizerStep',
+      'validatedStep',
+      'sampledStep',
+      'guard',
+      'fingerprints',
+    ];
+    const texts = ['', 'null', '[]', '1', '{', '['.repeat(1e5), '{"formatVersion":1}'];
+    for (const key of [...required, 'weightsSha256', 'valLoss', 'lossScale']) {
+      for (const value of odd) {
+        const isFine =
+          (key === 'fingerprints' && JSON.stringify(value) === '{}') ||
+          (key === 'fingerprints' && JSON.stringify(value) === '{"toString":1}') ||
+          (key === 'weightsSha256' && value === 'x') ||
+          (key === 'valLoss' && typeof value === 'number');
+        if (!isFine) texts.push(JSON.stringify({ ...whole, [key]: value }));
+      }
+    }
+    for (const key of [...required, 'weightsSha256'])
+      texts.push(JSON.stringify({ ...whole, [key]: undefined }));
+    texts.push(JSON.stringify({ ...whole, step: 1 }));
+    texts.push(JSON.stringify({ ...whole, lossScale: { scale: 3, steps: 1 } }));
+    for (const text of texts) {
+      withSums(text);
+      const warnings: string[] = [];
+      const found = await latestCheckpoint(directory, (warning) => warnings.push(warning));
+      expect(found?.state.step, text.slice(0, 300)).toBe(1);
+      expect(warnings).toEqual([
+        expect.stringMatching(/step-00000002 is damaged: [^\n]*state\.json[^\n]*; passed over$/),
+      ]);
+    }
+    // A source that is a function of the step has no position.
+    withSums(JSON.stringify({ ...whole, data: undefined, lossScale: { scale: 2 ** -24, steps: 1 } }));
+    expect((await openCheckpoint(path)).state.step).toBe(2);
+  });
+
   it('passes over a checkpoint of which any file was cut, lengthened, changed or deleted', {
     timeout: 60_000,
   }, async () => {
@@ -301,9 +356,23 @@ describe('readOptimizerTensors', () => {
     const load = (name: string, shape: number[]) =>
       readOptimizerTensors(path, [{ name, shape }], () => expect.fail('taken'));
     await expect(load('exp_avg.w', [4])).rejects.toThrow(ResumeMismatchError);
-    await expect(load('exp_avg.w', [4])).rejects.toThrow('needs exp_avg.w [4] where');
-    await expect(load('exp_avg.v', [3])).rejects.toThrow('has exp_avg.w [3]');
+    await expect(load('exp_avg.w', [4])).rejects.toThrow('needs exp_avg.w F32 [4] where');
+    await expect(load('exp_avg.v', [3])).rejects.toThrow('has exp_avg.w F32 [3]');
     await expect(readOptimizerTensors(path, [], () => {})).rejects.toThrow('needs nothing where');
+  });
+
+  it('refuses tensors of another format, and NaN', async () => {
+    const path = await save(1);
+    const write = (dtype: 'F32' | 'F16', data: Uint8Array) =>
+      writeSafetensors(join(path, 'trainer/optimizer.safetensors'), [
+        ['exp_avg.w', { dtype, shape: [3], data }],
+      ]);
+    const load = () =>
+      readOptimizerTensors(path, [{ name: 'exp_avg.w', shape: [3] }], () => expect.fail('taken'));
+    await write('F16', new Uint8Array(6));
+    await expect(load()).rejects.toThrow('has exp_avg.w F16 [3]');
+    await write('F32', new Uint8Array(Float32Array.of(1, Number.NaN, 0).buffer));
+    await expect(load()).rejects.toThrow(/exp_avg\.w of the optimizer holds NaN/);
   });
 });
 

@@ -2,10 +2,22 @@
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { openSafetensors } from '@meap/safetensors';
+import { openSafetensors, readJsonFile } from '@meap/safetensors';
 import { fileSha256 } from './durable.ts';
 import { CheckpointError, ResumeMismatchError } from './errors.ts';
-import { listCheckpoints, OPTIMIZER, STATE, SUMS, stepOf, type TrainerState } from './write-checkpoint.ts';
+import { parseTrainerState } from './trainer-state.ts';
+import {
+  isCheckpointName,
+  listCheckpoints,
+  OPTIMIZER,
+  STATE,
+  SUMS,
+  stepOf,
+  type TrainerState,
+} from './write-checkpoint.ts';
+
+/** The position of the batches may be of any size that its source likes. */
+const MAX_STATE_BYTES = 64 * 2 ** 20;
 
 /** A checkpoint that was found complete. */
 export interface FoundCheckpoint {
@@ -60,12 +72,27 @@ export async function openCheckpoint(path: string): Promise<FoundCheckpoint> {
     });
     if (actual !== expected) throw damaged(`${file} has SHA-256 ${actual}, expected ${expected}`);
   }
-  const state = JSON.parse(await readFile(join(path, STATE), 'utf8')) as TrainerState;
-  if (state.formatVersion !== 1) {
+  let found: unknown;
+  try {
+    found = readJsonFile(join(path, STATE), MAX_STATE_BYTES);
+  } catch (error) {
+    throw damaged((error as Error).message);
+  }
+  const version = (found as Partial<TrainerState> | null)?.formatVersion;
+  if (typeof version === 'number' && version !== 1) {
     throw new CheckpointError(
-      `checkpoint ${path}: trainer format ${state.formatVersion}, expected 1; resume it with the version that wrote it`,
+      `checkpoint ${path}: trainer format ${version}, expected 1; resume it with the version that wrote it`,
     );
   }
+  let state: TrainerState;
+  try {
+    state = parseTrainerState(found);
+  } catch (error) {
+    throw damaged(`${STATE}: ${(error as Error).message}`);
+  }
+  const named = isCheckpointName(path) ? stepOf(path) : state.step;
+  if (named !== state.step)
+    throw damaged(`${STATE} is of step ${state.step}, expected ${named} as its folder says`);
   return { path, state };
 }
 
@@ -81,9 +108,9 @@ export async function readOptimizerTensors(
 ): Promise<void> {
   const file = await openSafetensors(join(path, OPTIMIZER));
   try {
-    const describe = (entries: Iterable<{ name: string; shape: readonly number[] }>) =>
-      Array.from(entries, ({ name, shape }) => `${name} [${shape}]`).sort();
-    const stored = describe(Array.from(file.tensors, ([name, { shape }]) => ({ name, shape })));
+    const describe = (entries: Iterable<{ name: string; shape: readonly number[]; dtype?: string }>) =>
+      Array.from(entries, ({ name, shape, dtype = 'F32' }) => `${name} ${dtype} [${shape}]`).sort();
+    const stored = describe(Array.from(file.tensors, ([name, { shape, dtype }]) => ({ name, shape, dtype })));
     const wanted = describe(tensors);
     const at = stored.findIndex((tensor, i) => tensor !== wanted[i]);
     if (at >= 0 || stored.length !== wanted.length) {
@@ -95,7 +122,13 @@ export async function readOptimizerTensors(
     for (const [i, { name }] of tensors.entries()) {
       const { data } = await file.read(name);
       // A copy: the bytes may lie unaligned in a larger buffer.
-      await take(i, new Float32Array(data.slice().buffer));
+      const values = new Float32Array(data.slice().buffer);
+      if (values.some(Number.isNaN)) {
+        throw new CheckpointError(
+          `checkpoint ${path}: ${name} of the optimizer holds NaN, expected numbers: resume from an earlier one`,
+        );
+      }
+      await take(i, values);
     }
   } finally {
     await file.close();

@@ -184,6 +184,11 @@ export async function listCheckpoints(directory: string): Promise<string[]> {
   return names.map((name) => join(directory, name)).sort((a, b) => stepOf(b) - stepOf(a));
 }
 
+/** Whether a folder is named as checkpoints are; one may be copied to any other name. */
+export function isCheckpointName(path: string): boolean {
+  return NAME.test(basename(path));
+}
+
 /** The step in a checkpoint's name. */
 export function stepOf(path: string): number {
   return Number(NAME.exec(basename(path))![1]);

@@ -1,0 +1,54 @@
+/** Reads `trainer/state.json`: whoever wrote it, nothing in it is used before it is what it should be. */
+import type { TrainerState } from './write-checkpoint.ts';
+
+/** A state as it was parsed; throws an error that says which part is not what it should be, and what was expected. */
+export function parseTrainerState(value: unknown): TrainerState {
+  const state = fields('it', value);
+  for (const key of ['step', 'tokens', 'optimizerStep', 'validatedStep', 'sampledStep'])
+    count(key, state[key]);
+  const guard = fields('guard', state.guard);
+  for (const key of ['losses', 'gradNorms']) {
+    const window = guard[key];
+    if (!Array.isArray(window) || !window.every(Number.isFinite)) {
+      throw refusal(`guard.${key}`, window, 'a list of numbers');
+    }
+  }
+  count('guard.nonFiniteInARow', guard.nonFiniteInARow);
+  if (state.lossScale !== undefined) {
+    const { scale, steps } = fields('lossScale', state.lossScale);
+    const exponent = typeof scale === 'number' ? Math.log2(scale) : Number.NaN;
+    if (!Number.isInteger(exponent)) throw refusal('lossScale.scale', scale, 'a power of two');
+    count('lossScale.steps', steps);
+  }
+  for (const [name, print] of Object.entries(fields('fingerprints', state.fingerprints))) {
+    if (typeof print !== 'string' && !Number.isFinite(print)) {
+      throw refusal(`fingerprints.${name}`, print, 'a text or a number');
+    }
+  }
+  if (state.valLoss !== undefined && !Number.isFinite(state.valLoss)) {
+    throw refusal('valLoss', state.valLoss, 'a number');
+  }
+  if (typeof state.weightsSha256 !== 'string') throw refusal('weightsSha256', state.weightsSha256, 'a text');
+  return value as TrainerState;
+}
+
+function fields(name: string, value: unknown): Record<string, unknown> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw refusal(name, value, 'keys with values');
+  }
+  return value as Record<string, unknown>;
+}
+
+function count(name: string, value: unknown): void {
+  if (!Number.isSafeInteger(value) || (value as number) < 0)
+    throw refusal(name, value, 'a whole number from 0 on');
+}
+
+function refusal(name: string, value: unknown, expected: string): Error {
+  const kind = Array.isArray(value)
+    ? 'a list'
+    : typeof value === 'object' && value !== null
+      ? 'keys'
+      : undefined;
+  return new Error(`${name}: got ${kind ?? JSON.stringify(value)?.slice(0, 80)}, expected ${expected}`);
+}
