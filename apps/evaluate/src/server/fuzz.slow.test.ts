@@ -57,3 +57,93 @@ test('property: no body makes the server fail', async () => {
     { numRuns: 200 },
   );
 });
+
+test('property: every number at the edges of its range is honoured or refused by name', async () => {
+  const client = await serve();
+  const edge = fc.oneof(
+    fc.constantFrom(
+      ...[0, -0, 1, -1, 2, 0.5, 1.5, 20, 21, 127, 128, 129, 319, 320],
+      ...[5e-324, 1e-308, -1e-308, 1e-9, 0.1 + 0.2, 1 - 2 ** -53, 1 + 2 ** -52, 2 + 2 ** -51],
+      ...[
+        2 ** 31 - 1,
+        2 ** 31,
+        -(2 ** 31),
+        2 ** 32,
+        2 ** 53 - 1,
+        2 ** 53,
+        -(2 ** 53) + 1,
+        -(2 ** 53),
+        1e300,
+        -1e300,
+      ],
+    ),
+    fc.constantFrom<unknown>(null, true, '1', [], [1], {}, '', '1e999', 'NaN'),
+    fc.double({ noDefaultInfinity: true, noNaN: true }),
+    fc.maxSafeInteger(),
+  );
+  const numeric = [
+    'temperature',
+    'top_p',
+    'top_k',
+    'min_p',
+    'seed',
+    'n',
+    'max_tokens',
+    'logprobs',
+    'frequency_penalty',
+  ];
+  const more = [
+    'presence_penalty',
+    'repetition_penalty',
+    'best_of',
+    'top_logprobs',
+    'max_completion_tokens',
+    'stop',
+  ];
+  const other = [
+    'logit_bias',
+    'stream',
+    'stream_options',
+    'echo',
+    'suffix',
+    'add_special_tokens',
+    'length_penalty',
+  ];
+  const fields = fc.dictionary(fc.constantFrom(...numeric, ...more, ...other), edge, { maxKeys: 3 });
+  const ids = fc.array(edge, { maxLength: 4 });
+  const prompts = fc.oneof(
+    { weight: 4, arbitrary: fc.constant('a') },
+    ids,
+    fc.array(ids, { maxLength: 3 }),
+    edge,
+  );
+  const messages = fc.constant([{ role: 'user', content: 'a' }]);
+  const bodies = fc.oneof(
+    fc.tuple(
+      fc.constant('/v1/completions'),
+      fc.record({ max_tokens: fc.constant(2), prompt: prompts }),
+      fields,
+    ),
+    fc.tuple(
+      fc.constant('/v1/chat/completions'),
+      fc.record({ max_tokens: fc.constant(2), messages }),
+      fields,
+    ),
+  );
+  await fc.assert(
+    fc.asyncProperty(bodies, async ([path, base, rest]) => {
+      // Numbers that JavaScript has none of can be written all the same.
+      const text = JSON.stringify({ ...base, ...rest }).replaceAll('"1e999"', '1e999');
+      const answer = await client.post(path, text);
+      expect([200, 400], `${text}: ${answer.text}`).toContain(answer.status);
+      expect(answer.text, text).not.toContain('server_error');
+      if (answer.status === 400) {
+        expect(answer.json.error, text).toMatchObject({
+          type: 'invalid_request_error',
+          param: expect.any(String),
+        });
+      }
+    }),
+    { numRuns: 400 },
+  );
+});

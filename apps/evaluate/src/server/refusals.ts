@@ -7,6 +7,8 @@ import { ApiError } from './api-error.ts';
 /** Answers with an error. */
 export function sendError(reply: FastifyReply, error: unknown): FastifyReply {
   const refusal = clientError(error) ?? asApiError(error);
+  // Fastify closes a connection whose body was refused; its client, still sending, would not see why.
+  if (refusal.status !== 503) reply.removeHeader('connection');
   if (refusal.status === 401) reply.header('www-authenticate', 'Bearer');
   if (refusal.status === 429 || refusal.status === 503) reply.header('retry-after', '1');
   return reply.code(refusal.status).send(refusal.body);

@@ -153,11 +153,12 @@ export function parseFields<T extends z.ZodType>(schema: T, body: unknown): z.ou
   throw new ApiError(400, `${param ?? 'body'}: ${issue.message}`, { param });
 }
 
-/** Of a union's refusals that which came furthest is about what was meant. */
+/** Of a union's refusals that which came furthest is about what was meant; of equals, that of the right type. */
 function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
   const issues = issue.errors.map(([first]) => first).filter((first) => first !== undefined);
-  const furthest = issues.reduce((a, b) => (b.path.length > a.path.length ? b : a), issues[0]);
+  const rank = ({ path, code }: z.core.$ZodIssue) => path.length + (code === 'invalid_type' ? 0 : 0.5);
+  const furthest = issues.reduce((a, b) => (rank(b) > rank(a) ? b : a), issues[0]);
   return furthest ? { ...deepest(furthest), path: [...issue.path, ...deepest(furthest).path] } : issue;
 }
 

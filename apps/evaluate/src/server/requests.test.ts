@@ -11,7 +11,11 @@ describe('bodies that are none are refused', () => {
     ['{"prompt": "a"', 400],
     ['{"__proto__": {"n": 2}, "prompt": "a"}', 400],
     ['{"prompt": "a", "prompt": 5}', 400],
-  ])('%s', async (text, status) => {
+    [`{"prompt": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`, 400],
+    ['['.repeat(1_000_000), 400],
+    ['{"a":'.repeat(50_000), 400],
+    ['{"prompt": "]]]]\\"]]", "prompt2": "\\\\"}', 400],
+  ])('case %#', async (text, status) => {
     const client = await serve();
     const answer = await client.post('/v1/completions', text);
     expect(answer).toMatchObject({ status, json: { error: { type: 'invalid_request_error' } } });
@@ -21,7 +25,10 @@ describe('bodies that are none are refused', () => {
     const client = await serve({ limits: { maxBody: 2000 } });
     const text = { headers: { 'content-type': 'text/plain' } };
     expect((await client.post('/v1/completions', '{"prompt":"a"}', text)).status).toBe(415);
-    expect((await client.complete({ prompt: 'a'.repeat(2000) })).status).toBe(413);
+    // The refusal is read even by clients that go on sending.
+    for (const length of [2000, 9_000_000]) {
+      expect((await client.complete({ prompt: 'a'.repeat(length) })).status).toBe(413);
+    }
   });
 
   test('a prompt of a megabyte is read and refused for its length', async () => {
@@ -49,6 +56,9 @@ describe('fields', () => {
     ['completions', { prompt: 'a', max_tokens: -1 }, 'max_tokens', /^max_tokens: /],
     ['completions', { prompt: 'a', logprobs: 21 }, 'logprobs', /^logprobs: /],
     ['completions', { prompt: 'a', stop: '' }, 'stop', /^stop: /],
+    ['completions', { prompt: 'a', stop: Array(65).fill('a') }, 'stop', /^stop: .*<=64/],
+    ['completions', { prompt: 'a', stop: 'a'.repeat(1001) }, 'stop', /^stop: .*<=1000/],
+    ['completions', { prompt: 'a', stop: 5 }, 'stop', /^stop: .*expected/],
     ['completions', { prompt: 'a', stop: ['a', 5] }, 'stop.1', /^stop.1: /],
     ['completions', { prompt: 'a', best_of: 2 }, 'best_of', /is not supported, got 2, expected n \(1\)/],
     ['completions', { prompt: 'a', suffix: 'b' }, 'suffix', /is not supported, got "b", expected null or ""/],
@@ -63,6 +73,7 @@ describe('fields', () => {
     ['completions', { prompt: 'a', stream_options: {} }, 'stream_options', /without stream/],
     ['chat/completions', {}, 'messages', /^messages: /],
     ['chat/completions', { messages: [] }, 'messages', /^messages: /],
+    ['chat/completions', { messages: Array(2049).fill(hi.messages[0]) }, 'messages', /<=2048/],
     ['chat/completions', { messages: [{ role: 'user' }] }, 'messages.0.content', /content/],
     ['chat/completions', { messages: [{ role: 'tool', content: '' }] }, 'messages.0.role', /role/],
     [
