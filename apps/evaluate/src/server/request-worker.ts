@@ -38,7 +38,9 @@ export type ReadResult =
   | { readonly bug: string };
 
 // Signals to a whole group are for the server, which lets this process finish what it is asked, and then lets it go.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2'] as const) process.on(signal, () => {});
+const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+if (process.platform !== 'win32') signals.push('SIGUSR2');
+for (const signal of signals) process.on(signal, () => {});
 process.once('disconnect', () => process.exit());
 
 const send = (message: WorkerReady | ReadResult) => process.send!(message);
