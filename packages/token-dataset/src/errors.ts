@@ -25,7 +25,10 @@ export class BadRecordError extends DatasetError {
   readonly reason: string;
 
   constructor(file: string, unit: 'line' | 'row', position: number, reason: string) {
-    super(`${file}, ${unit} ${position}: ${reason}; mend it, or skip bad records with onBadRecord`);
+    super(
+      `${file}, ${unit} ${position}: ${reason}; fix it, or skip bad records with onBadRecord ` +
+        '(data.on_bad_record: skip in a recipe)',
+    );
     this.file = file;
     this.unit = unit;
     this.position = position;

@@ -32,8 +32,9 @@ export async function* readParquetRecords(
     hasInvalid = false;
     try {
       const options = { file: buffer, metadata, columns, rowStart, rowEnd, compressors, parsers };
-      rows = await readObjects(options, group);
+      rows = await readObjects(path, options, group);
     } catch (error) {
+      if (error instanceof DatasetError) throw error;
       throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
     }
     let records: DataRecord[] = [];
@@ -55,7 +56,9 @@ export async function* readParquetRecords(
 function columnOf(path: string, field: string, columns: readonly string[]): string {
   const column = columns.includes(field) ? field : field.split('.')[0];
   if (columns.includes(column)) return column;
-  throw new DatasetError(`${path}: no column '${column}', got ${columns.join(', ')}; set textField`);
+  throw new DatasetError(
+    `${path}: no column '${column}', got ${columns.join(', ')}; set textField (data.text_field in a recipe)`,
+  );
 }
 
 function holdsInvalid(value: unknown): boolean {
@@ -67,13 +70,13 @@ function holdsInvalid(value: unknown): boolean {
  * hyparquet's, with limits, and but for what it leaves behind: where it fails at one column it has begun to read others, whose failures
  * nobody would hear, and which would end the process. What comes off the disk after a failure goes nowhere.
  */
-async function readObjects(options: Parameters<typeof parquetReadObjects>[0], group: RowGroup) {
+async function readObjects(path: string, options: Parameters<typeof parquetReadObjects>[0], group: RowGroup) {
   let failed = false;
   const { file } = options;
   const slice = async (start: number, end?: number) => {
     const bytes = await file.slice(start, end);
     if (failed) return new Promise<never>(() => {});
-    requireReadablePages(bytes, start, group);
+    requireReadablePages(path, bytes, start, group);
     return bytes;
   };
   try {
@@ -88,9 +91,10 @@ async function open(path: string) {
   try {
     const buffer = await asyncBufferFromFile(path);
     const metadata = await parquetMetadataAsync(buffer);
-    requireReadable(metadata);
+    requireReadable(path, metadata);
     return { buffer, metadata };
   } catch (error) {
+    if (error instanceof DatasetError) throw error;
     throw new DatasetError(`${path} is not a whole Parquet file: ${reasonOf(error)}`);
   }
 }
