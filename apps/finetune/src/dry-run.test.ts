@@ -26,6 +26,37 @@ describe('--dry-run', () => {
     expect(stdout).toMatch(/masked copy: \d+ places, \d+ learned[\s\S]*\[MASK\]/);
   });
 
+  it('reads conversations from files of any layout', async () => {
+    const conversation = (text: string) => ({
+      messages: [
+        { role: 'user', content: 'Q' },
+        { role: 'assistant', content: `${text}, an answer that is long enough.` },
+      ],
+    });
+    const [a, b, c, d, e] = ['a', 'b', 'c', 'd', 'e'].map(conversation);
+    const files = [
+      bench.write('wrapped.json', JSON.stringify({ version: 1, data: [a, b] })),
+      bench.write('one.json', JSON.stringify(c, null, 2)),
+      bench.write('lines.ndjson', `${JSON.stringify(d)}\n${JSON.stringify(e)}\n`),
+    ];
+    const { stdout } = await bench.finetune('dry', '--dry-run', '--json', ...set(`data.files=[${files}]`));
+    expect(JSON.parse(stdout).formats).toEqual({ messages: 5 });
+    const lines = [bench.write('lines.txt', `${JSON.stringify(a)}\n${JSON.stringify({ data: [b] })}\n`)];
+    const named = await bench.finetune(
+      'dry',
+      '--dry-run',
+      ...set(`data.files=[${lines}]`, 'data.file_format=csv'),
+    );
+    expect(named.code).toBe(1);
+    expect(named.stderr).toMatch(/lines\.txt, line 1: not CSV/);
+  });
+
+  it('names what it cannot read', async () => {
+    const file = bench.write('wide.jsonl', Buffer.from('\ufeff{"a":1}\n', 'utf16le'));
+    const { stderr } = await bench.finetune('dry', '--dry-run', ...set(`data.files=[${file}]`));
+    expect(stderr).toMatch(/wide\.jsonl: is UTF-16, expected UTF-8; convert it/);
+  });
+
   it('loads no weights', async () => {
     const config = loadConfig(bench.recipe);
     const plan = await dryRun(config, { color: true });

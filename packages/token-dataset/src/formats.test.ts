@@ -43,7 +43,7 @@ describe('JSON of every layout is read as documents and as records, whatever the
     'indented array': JSON.stringify(two, null, 2),
     'array with an entry a line': `[\n${two.map((record) => JSON.stringify(record)).join(',\n')}\n]\n`,
     'array with a byte order mark': `\ufeff${JSON.stringify(two)}`,
-    'a list in data': JSON.stringify({ version: '1.1', data: two, more: [[1], { data: [{}] }] }),
+    'a list in data': JSON.stringify({ version: '1.1', data: two, languages: ['en'], info: { data: [{}] } }),
     'a list in data, indented': JSON.stringify({ data: two }, null, 4),
     'indented objects': two.map((record) => JSON.stringify(record, null, 2)).join('\n'),
     'objects end to end': two.map((record) => JSON.stringify(record)).join(''),
@@ -67,6 +67,23 @@ describe('JSON of every layout is read as documents and as records, whatever the
     }
   });
 
+  it('lines longer than a chunk of the disk, in files of several', async () => {
+    const long = [1, 2, 3].map((i) => ({ text: `${i}${'é"{[\\'.repeat(60_000)}`, data: [{ a: 1 }] }));
+    const json = long.map((record) => JSON.stringify(record));
+    for (const content of [
+      json.join('\n'),
+      `[${json}]`,
+      JSON.stringify(long, null, 1),
+      `{"data": [${json}]}`,
+      json.join(''),
+    ]) {
+      for (const name of ['a.json', 'a.jsonl', 'a']) {
+        expect(await texts(written(name, content))).toEqual(long.map(({ text }) => text));
+        expect(await records(written(`${name}.gz`, gzipSync(content)))).toEqual(long);
+      }
+    }
+  });
+
   it('one object a file', async () => {
     for (const content of [
       JSON.stringify(two[0]),
@@ -85,9 +102,15 @@ describe('JSON of every layout is read as documents and as records, whatever the
     ]);
   });
 
-  it('a list in data of each of several lines belongs to its record', async () => {
-    const many = [{ data: [{ a: 1 }] }, { data: [{ a: 2 }] }];
-    expect(await records(written('a.json', many.map((one) => JSON.stringify(one)).join('\n')))).toEqual(many);
+  it('a list in data of each of several objects belongs to its record, and so does one beside messages', async () => {
+    const many = [{ data: [{ a: 1 }] }, { data: [{ a: 2 }] }, { data: [] }];
+    for (const indent of [0, 2]) {
+      const content = many.map((one) => JSON.stringify(one, null, indent)).join('\n');
+      expect(await records(written('a.json', content))).toEqual(many);
+    }
+    const chat = { messages: [{ role: 'user' }], data: [{ a: 1 }] };
+    expect(await records(written('a.json', JSON.stringify(chat)))).toEqual([chat]);
+    expect(await records(written('a.json', '{"data": []}'))).toEqual([]);
   });
 
   it('any records in any layout and any chunks', async () => {
@@ -104,7 +127,7 @@ describe('JSON of every layout is read as documents and as records, whatever the
     await fc.assert(
       fc.asyncProperty(fc.array(plain, { minLength: 1, maxLength: 5 }), write, async (list, layout) => {
         writeFileSync(path, layout(list));
-        expect(await records(path)).toEqual(list);
+        expect(await records(path)).toEqual(JSON.parse(JSON.stringify(list)));
       }),
       { numRuns: 100 },
     );

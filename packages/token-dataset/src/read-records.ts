@@ -108,26 +108,47 @@ async function* jsonValues(
 ): AsyncGenerator<DataRecord[]> {
   const splitter = new JsonSplitter(path);
   let position = 0;
-  const parse = function* (pieces: ReturnType<JsonSplitter['push']>): Generator<DataRecord[]> {
+  /** A first object that wraps a list, unless another object follows and shows that it is a record like that. */
+  let wrapper: Record<string, unknown> | undefined;
+  const give = function* (entries: readonly unknown[]): Generator<DataRecord[]> {
     let group: DataRecord[] = [];
-    for (const { bytes, isTop } of pieces) {
-      const parsed = parseRecord(bytes);
-      if (parsed === undefined) continue;
-      const list = isTop && typeof parsed !== 'string' ? wrappedList(parsed, field) : undefined;
-      for (const record of list?.map((entry) => (isObject(entry) ? entry : notObject(entry))) ?? [parsed]) {
-        position++;
-        if (typeof record !== 'string') group.push({ record, file: path, unit: 'row', position });
-        else {
-          yield group;
-          group = [];
-          onBadRecord(new BadRecordError(path, 'row', position, record));
-        }
+    for (const entry of entries) {
+      position++;
+      if (isObject(entry) && !(entry instanceof BadRecord))
+        group.push({ record: entry, file: path, unit: 'row', position });
+      else {
+        yield group;
+        group = [];
+        const reason = entry instanceof BadRecord ? entry.reason : notObject(entry);
+        onBadRecord(new BadRecordError(path, 'row', position, reason));
       }
     }
     yield group;
   };
+  const parse = function* (pieces: ReturnType<JsonSplitter['push']>): Generator<DataRecord[]> {
+    const entries: unknown[] = [];
+    for (const { bytes, isTop } of pieces) {
+      const parsed = parseRecord(bytes);
+      if (parsed === undefined) continue;
+      if (wrapper) entries.push(wrapper);
+      wrapper = undefined;
+      const isFirst = isTop && position + entries.length === 0;
+      if (isFirst && isObject(parsed) && wrappedList(parsed, field)) wrapper = parsed;
+      else entries.push(typeof parsed === 'string' ? new BadRecord(parsed) : parsed);
+    }
+    yield* give(entries);
+  };
   for await (const chunk of chunks) yield* parse(splitter.push(chunk));
   yield* parse(splitter.end());
+  if (wrapper) yield* give(wrappedList(wrapper, field)!);
+}
+
+/** Stands where a record would, with what is wrong with it. */
+class BadRecord {
+  readonly reason: string;
+  constructor(reason: string) {
+    this.reason = reason;
+  }
 }
 
 /** The records of an object that only wraps them in `data`, as SQuAD and many other sets do. */
@@ -136,7 +157,10 @@ function wrappedList(
   field: string | undefined,
 ): unknown[] | undefined {
   if (!Array.isArray(data) || (data.length > 0 && !data.some(isObject))) return undefined;
-  return field !== undefined && Object.hasOwn(rest, field) ? undefined : data;
+  // With a text, or with messages beside it, it is a record of its own.
+  if (field !== undefined && Object.hasOwn(rest, field)) return undefined;
+  const hasOther = Object.values(rest).some((value) => Array.isArray(value) && value.some(isObject));
+  return hasOther ? undefined : data;
 }
 
 /** A record, what is wrong with it, or undefined for a blank line. */
