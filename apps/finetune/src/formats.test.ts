@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { recogniseFormat, toConversation } from './formats.ts';
+import { ChatDataError } from './errors.ts';
+import { FORMATS, recogniseFormat, toConversation } from './formats.ts';
 
 const said = (user: string, assistant: string) => [
   { role: 'user', content: user },
@@ -285,6 +287,55 @@ describe('nothing that a record says is lost', () => {
       { role: 'assistant', content: 'A' },
     ]);
   });
+});
+
+it('any record gives messages or a reason', () => {
+  const keys = [
+    'role',
+    'from',
+    'content',
+    'value',
+    'weight',
+    'train',
+    'tool_calls',
+    'function_call',
+    'function',
+    'name',
+  ];
+  const leaf = fc.oneof(
+    fc.constantFrom('user', 'gpt', 'function_call', '[]', '{"name":"f"}', '', 0, 1, null),
+    fc.jsonValue(),
+  );
+  const message = fc.dictionary(fc.constantFrom(...keys), leaf);
+  const value = fc.oneof(leaf, fc.array(message, { maxLength: 3 }), message);
+  const top = [
+    'messages',
+    'conversations',
+    'instruction',
+    'prompt',
+    'input',
+    'output',
+    'response',
+    'history',
+    'system',
+    'tools',
+  ];
+  const record = fc.dictionary(fc.constantFrom(...top, 'weight', 'label', 'images', '__proto__'), value);
+  fc.assert(
+    fc.property(record, fc.constantFrom(...FORMATS), (given, format) => {
+      try {
+        recogniseFormat(given);
+        for (const { role, content } of toConversation(given, format)) {
+          expect(['system', 'user', 'assistant', 'tool']).toContain(role);
+          expect(typeof content).toBe('string');
+        }
+      } catch (error) {
+        expect(error).toBeInstanceOf(ChatDataError);
+        expect((error as Error).message).not.toContain('\n');
+      }
+    }),
+    { numRuns: 2000 },
+  );
 });
 
 describe('fields have the names that the file gives them', () => {

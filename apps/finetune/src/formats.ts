@@ -178,7 +178,7 @@ function withSystem(record: DataRecord, names: FieldNames, messages: Message[]):
 /** Marks of a whole record that would make it worth more, less or nothing. */
 function requireNeutral(record: DataRecord): void {
   const { weight, label } = record;
-  if (weight != null && Number(weight) !== 1) {
+  if (weight != null && weight !== 1 && weight !== 1n) {
     throw new ChatDataError(
       `weight: got ${show(weight)} for a whole record, expected 1 or none; weigh messages, or name it in data.ignore_fields`,
     );

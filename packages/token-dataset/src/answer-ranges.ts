@@ -1,4 +1,4 @@
-/** Where answers stand in a rendered conversation, beyond their contents: thoughts, calls of tools, `{% generation %}`. */
+/** Where answers stand in a rendered conversation, beyond their contents: reasoning, calls of tools, `{% generation %}`. */
 import type { ChatTemplate, Piece } from './chat-template.ts';
 import { type Conversation, type Message, withTools } from './conversation.ts';
 import { TemplateError } from './errors.ts';
@@ -22,7 +22,7 @@ function isStructured(message: Message): boolean {
 
 /**
  * Ranges of answers that are not just their content: what the template marks with `{% generation %}`, else answers with
- * thoughts or calls of tools, from behind the header to the token that ends them.
+ * reasoning or calls of tools, from behind the header to the token that ends them.
  *
  * @param pieces of the whole conversation
  * @param endId id that ends answers; undefined where the template ends them with nothing
@@ -98,7 +98,7 @@ function owned(
 
 function unclear({ name }: ChatTemplate, message: number, what: 'begins' | 'ends'): TemplateError {
   return new TemplateError(
-    `chat template ${name}: does not show where the answer of message ${message + 1}, with thoughts or calls of tools, ` +
+    `chat template ${name}: does not show where the answer of message ${message + 1}, with reasoning or calls of tools, ` +
       `${what}, expected the text up to it to stay the same when messages follow; mark answers with {% generation %}, ` +
       'or learn each answer in a conversation that ends with it',
   );

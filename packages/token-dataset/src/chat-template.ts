@@ -1,7 +1,7 @@
 /**
  * Chat templates: Jinja programs that turn messages into one text.
  *
- * Nothing that a conversation holds may be lost on the way: a template that leaves out a message, a tool or a thought,
+ * Nothing that a conversation holds may be lost on the way: a template that leaves out a message, a tool or its reasoning,
  * or that writes a system or tool message as if the assistant had said it, is refused.
  *
  * A template comes with a model that somebody else made. It sees messages and special tokens, nothing of the machine;
@@ -119,8 +119,8 @@ export class ChatTemplate {
   /**
    * The parts of a rendered conversation; joined they are exactly what `render` returns.
    *
-   * Of a conversation to answer, and of messages that are not to be learned, thoughts may be missing: templates leave
-   * those of earlier turns out on purpose.
+   * Of a conversation to answer, and of messages that are not to be learned, reasoning may be missing: templates leave
+   * that of earlier turns out on purpose.
    *
    * @throws TemplateError where the template changes contents beyond trimming them, leaves something out, or writes a
    *   system or tool message like an answer
