@@ -133,7 +133,8 @@ export class ChatTemplate {
         .map((field) => ({ message: i, field })),
     );
     const contents = slots.map(({ message, field }) => messages[message][field]!);
-    const found = findContents(text, contents, (others) => {
+    const groups = slots.map(({ message, field }) => `${messages[message].role} ${field}`);
+    const found = findContents(text, { contents, groups }, (others) => {
       const changed = messages.map((message) => ({ ...message }));
       for (const [i, { message, field }] of slots.entries()) changed[message][field] = others[i];
       return this.render(withTools(changed, messages.tools), options);
@@ -221,9 +222,11 @@ export class ChatTemplate {
 
   #leavesOut(messages: Conversation, message: number, field: string): TemplateError {
     const what = field === 'content' ? '' : `${field} of `;
+    const orEnd =
+      field === 'reasoning_content' ? ', or learn this answer in a conversation that ends with it' : '';
     return new TemplateError(
       `chat template ${this.name}: leaves out ${what}message ${message + 1} of ${messages.length} (role ` +
-        `${messages[message].role}), expected all that is said; use a template that writes it, or take it out of the data`,
+        `${messages[message].role}), expected all that is said; use a template that writes it, or take it out of the data${orEnd}`,
     );
   }
 }

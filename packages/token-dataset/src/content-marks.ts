@@ -7,7 +7,7 @@
  *
  * Marks at the very ends of a content keep a template from trimming it. Where it does, the contents are rendered
  * trimmed, and the white space that the template kept is found in the text message by message. A template that trims some
- * messages and rewrites others, as Llama 3.1's writes results of tools as JSON, takes a rendering for each to tell.
+ * roles and rewrites others, as Llama 3.1's writes results of tools as JSON, takes a rendering for each role to tell.
  */
 import { TemplateError } from './errors.ts';
 import { strip } from './python-strings.ts';
@@ -26,14 +26,14 @@ const next = (mark: string, by: number) => String.fromCharCode(mark.charCodeAt(0
 /**
  * The parts of `text`, which joined are `text`.
  *
- * @param contents what to find, none of it blank
+ * @param contents what to find, none of it blank, and by which group of them a template tells how to write it
  * @param render renders the conversation with other contents in their place
  * @returns undefined where the template changes contents beyond trimming them
  * @throws TemplateError for contents that hold every mark
  */
 export function findContents(
   text: string,
-  contents: readonly string[],
+  { contents, groups }: { contents: readonly string[]; groups: readonly string[] },
   render: (contents: readonly string[]) => string,
 ): MarkedPiece[] | undefined {
   if (contents.length === 0) return [{ text }];
@@ -48,10 +48,12 @@ export function findContents(
   const trimmed = contents.map((content) => strip(content));
   const ofTrimmed = withWhiteSpace(text, cutAtMarks(render(trimmed.map(wrap)), mark), contents, trimmed);
   if (ofTrimmed) return ofTrimmed;
-  const cores = contents.map((content, i) => {
-    const marked = contents.map((other, j) => (i === j ? wrap(other, j) : other));
-    return trimmed[i] !== content && joined(cutAtMarks(render(marked), mark)) === text ? content : trimmed[i];
-  });
+  const isKept = (group: string) => {
+    const marked = contents.map((content, i) => (groups[i] === group ? wrap(content, i) : content));
+    return joined(cutAtMarks(render(marked), mark)) === text;
+  };
+  const kept = new Map([...new Set(groups)].map((group) => [group, isKept(group)]));
+  const cores = contents.map((content, i) => (kept.get(groups[i]) ? content : trimmed[i]));
   return withWhiteSpace(text, cutAtMarks(render(cores.map(wrap)), mark), contents, cores);
 }
 
@@ -88,15 +90,21 @@ function withWhiteSpace(
   contents: readonly string[],
   cores: readonly string[],
 ): MarkedPiece[] | undefined {
-  const steps = pieces.flatMap(({ text: written, slot }, piece) => {
-    if (slot === undefined) return [{ piece, choices: [written] }];
-    const start = contents[slot].slice(0, contents[slot].indexOf(cores[slot]));
-    const end = contents[slot].slice(start.length + cores[slot].length);
-    return [
-      { piece, choices: remainders(start, (count) => start.slice(count)) },
-      { piece, choices: [written] },
-      { piece, choices: remainders(end, (count) => end.slice(0, end.length - count)) },
-    ];
+  const steps: { choices: string[] }[] = [];
+  // Of each piece, the steps that it is made of.
+  const extents = pieces.map(({ text: written, slot }) => {
+    const first = steps.length;
+    if (slot === undefined) steps.push({ choices: [written] });
+    else {
+      const start = contents[slot].slice(0, contents[slot].indexOf(cores[slot]));
+      const end = contents[slot].slice(start.length + cores[slot].length);
+      steps.push(
+        { choices: remainders(start, (count) => start.slice(count)) },
+        { choices: [written] },
+        { choices: remainders(end, (count) => end.slice(0, end.length - count)) },
+      );
+    }
+    return { first, last: steps.length };
   });
   // Depth first: what follows tells how much is left, at the latest the end of the text.
   const path: { choice: number; at: number }[] = [{ choice: 0, at: 0 }];
@@ -105,11 +113,9 @@ function withWhiteSpace(
     const depth = path.length - 1;
     const step = path[depth];
     if (depth === steps.length && step.at === text.length) {
-      const bounds = path.map(({ at }) => at);
       return pieces.map((piece, i) => {
-        const first = steps.findIndex((of) => of.piece === i);
-        const last = steps.findLastIndex((of) => of.piece === i);
-        return { ...piece, text: text.slice(bounds[first], bounds[last + 1]) };
+        const { first, last } = extents[i];
+        return { ...piece, text: text.slice(path[first].at, path[last].at) };
       });
     }
     const key = `${depth} ${step.at}`;
