@@ -10,6 +10,7 @@ const packages = [
   'sft-duplication',
   'token-dataset',
   'evals',
+  'inference',
   'recipe-cli',
   'trainer',
   'collectives',

@@ -14,7 +14,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { multipleChoiceTask, zeroShot } from '@meap/evals';
-import { openLanguageModel } from '../dist/index.js';
+import { openLanguageModel } from '@meap/inference';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,

@@ -11,18 +11,21 @@ import {
   segmentPrompt,
   type TextTokenizer,
 } from '@meap/evals';
+import {
+  findModel,
+  ModelError,
+  type OpenLanguageModel,
+  openLanguageModel,
+  TokenTexts,
+} from '@meap/inference';
 import { createMasker } from '@meap/meap-masking';
 import { ConfigurationError } from '@meap/recipe-cli';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import type { CommandConfig } from './config.ts';
-import { ModelError } from './errors.ts';
 import { findData, findOptionalData } from './find-data.ts';
-import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
-import { findModel } from './model-directory.ts';
 import type { StageEvent } from './progress.ts';
 import type { EvaluateEvent } from './run.ts';
 import { readRows, readTexts } from './tasks/read-data.ts';
-import { TokenTexts } from './token-texts.ts';
 
 /** What {@link runAttention} found. */
 export interface AttentionResults {

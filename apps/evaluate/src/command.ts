@@ -7,7 +7,6 @@ import { isUserError } from './errors.ts';
 import { addListCommand } from './list-command.ts';
 import { addReportCommand } from './report/report-command.ts';
 import { addRunCommand } from './run-command.ts';
-import { addServeCommand } from './server/serve-command.ts';
 
 /** Runs `meap-evaluate`; everything it has to say to its user goes through `io`. */
 export async function evaluateCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
@@ -28,7 +27,6 @@ export async function evaluateCommand(argv: readonly string[], io: CommandIo = p
   addAttentionCommand(program, argv, io, done);
   addListCommand(program, io);
   addReportCommand(program, io);
-  addServeCommand(program, io, done);
   const action = async () => program.help({ error: true });
   const ended = await runCommand(program, argv, { io, isUserError, action });
   return ended === EXIT.done ? code : ended;

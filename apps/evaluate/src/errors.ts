@@ -1,4 +1,5 @@
 import { EvalsError, JudgeError } from '@meap/evals';
+import { ModelError } from '@meap/inference';
 import {
   AdapterError,
   CheckpointError,
@@ -9,11 +10,6 @@ import {
 } from '@meap/llama-model';
 import { userErrorTest } from '@meap/recipe-cli';
 import { DatasetError, TokenizerError } from '@meap/token-dataset';
-
-/** A model that cannot be evaluated: its folder is not one of a model, or a request does not fit it. */
-export class ModelError extends Error {
-  override readonly name = 'ModelError';
-}
 
 /** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
 export const isUserError = userErrorTest([

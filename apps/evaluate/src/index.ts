@@ -13,12 +13,7 @@ export {
   loadConfig,
   readConfig,
 } from './config.ts';
-export { isUserError, ModelError } from './errors.ts';
-export {
-  type OpenLanguageModel,
-  type OpenLanguageModelOptions,
-  openLanguageModel,
-} from './llama-language-model.ts';
+export { isUserError } from './errors.ts';
 export type { StageEvent } from './progress.ts';
 export {
   type EvaluateEvent,

@@ -1,14 +1,13 @@
 /** What an evaluation would ask, found out without a model's weights. */
+
+import { findModel, openTextTokenizer, yieldToEventLoop } from '@meap/inference';
 import { contextLengthOf, countParameters, readLlamaConfig } from '@meap/llama-model';
 import { short } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
 import { markdownTable } from 'markdown-table';
-import { breathe } from './breathe.ts';
 import type { EvaluateConfig } from './config.ts';
-import { findModel } from './model-directory.ts';
 import type { StageEvent } from './progress.ts';
 import { makeTasks } from './run.ts';
-import { openTextTokenizer } from './text-tokenizer.ts';
 
 /** What one task would ask. */
 interface TaskPlan {
@@ -60,7 +59,7 @@ export async function planEvaluation(
       for (const { ask } of task.items({ tokenizer, contextLength })) {
         if (done === total) break;
         if (chosen && !chosen.has(index++)) continue;
-        await breathe(signal);
+        await yieldToEventLoop(signal);
         onEvent({ type: 'stage', stage: name, unit: 'rows', done: ++done, total });
         if (ask.kind === 'skip') {
           skipped[ask.reason] = (skipped[ask.reason] ?? 0) + 1;

@@ -1,10 +1,10 @@
 /** One evaluation from its configuration: data, model, tasks one after the other, result files. */
 import { type EvaluateProgress, evaluate, type Task, type TaskResult, toHarnessJson } from '@meap/evals';
+import { type OpenLanguageModel, openLanguageModel } from '@meap/inference';
 import { openRunDirectory, packageVersion } from '@meap/recipe-cli';
 import type { BackendDescription } from '@meap/tensor-kernels';
 import type { EvaluateConfig } from './config.ts';
 import { findData } from './find-data.ts';
-import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
 import { writeResults } from './result-files.ts';
 import { AnswerStores } from './sqlite-answer-store.ts';
 import { TASKS } from './tasks/catalogue.ts';

@@ -1,5 +1,4 @@
 export type { MemoryPlan, RunEnd, RunOptions } from '@meap/recipe-cli';
-export { type Speaker, streamAnswer } from './answers.ts';
 export { configJsonSchema, type FinetuneConfigInput } from './config.ts';
 export { ConversationEncoder } from './conversation-encoder.ts';
 export { type DryRunOptions, type DryRunPlan, dryRun, renderDryRun } from './dry-run.ts';

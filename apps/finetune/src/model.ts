@@ -15,6 +15,7 @@ import {
   type StoredDtype,
   saveLlama,
   saveLora,
+  stopIdsOf,
 } from '@meap/llama-model';
 import { ConfigurationError } from '@meap/recipe-cli';
 import {
@@ -137,11 +138,6 @@ export function heldAs(
   { torch_dtype }: Pick<LlamaConfig, 'torch_dtype'>,
 ): 'float32' | 'bfloat16' {
   return lora && torch_dtype === 'bfloat16' && tf.getBackend() === 'native' ? 'bfloat16' : 'float32';
-}
-
-/** Ids that end a text, as a list. */
-export function stopIdsOf({ eos_token_id }: { readonly eos_token_id?: unknown }): number[] {
-  return [eos_token_id].flat().filter((id): id is number => Number.isSafeInteger(id));
 }
 
 /** Saves what was trained, in float32, so that a run resumes exactly: the model, or only its adapter. */

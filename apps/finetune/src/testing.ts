@@ -1,12 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
 import { createLlama, parseConfig, saveLlama } from '@meap/llama-model';
 import { captureOutput, type Outcome } from '@meap/recipe-cli';
 import { type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
 import { stringify } from 'yaml';
-import { chatCommand } from './chat-command.ts';
 import { finetuneCommand } from './command.ts';
 import type { FinetuneConfigInput } from './config.ts';
 
@@ -37,15 +35,6 @@ export class Workbench {
     return captureOutput((io) =>
       finetuneCommand(['--config', this.recipe, '--out', this.path(out), ...more], io),
     );
-  }
-
-  /** Runs `meap-chat` on lines of input. */
-  chat(lines: readonly string[], ...argv: string[]): Promise<Outcome> {
-    return captureOutput((io) => {
-      const stdin = new PassThrough() as unknown as NodeJS.ReadStream & PassThrough;
-      stdin.end(lines.map((line) => `${line}\n`).join(''));
-      return chatCommand(argv, { ...io, stdin });
-    });
   }
 
   dispose(): void {

@@ -1,11 +1,11 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
+import { answer } from '@meap/inference';
 import type { Llama } from '@meap/llama-model';
 import { batchPlan, configuredSchedule } from '@meap/recipe-cli';
 import type { SftBatch } from '@meap/sft-duplication';
 import { withTools } from '@meap/token-dataset';
 import { adamWOptimizer, type TrainOptions } from '@meap/trainer';
-import { answer } from './answers.ts';
 import type { Conversation } from './formats.ts';
 import { loadTrained, type ModelParts, saveTrained } from './model.ts';
 import { batchSource, sftLoss } from './objective.ts';

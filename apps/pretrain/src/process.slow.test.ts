@@ -152,39 +152,3 @@ describe('meap-pretrain', () => {
     expect(await first.ended, first.output.stderr).toBe(143);
   });
 });
-
-const stories = join(process.env.MEAP_DATA ?? '', 'models/stories260K');
-
-describe('meap-sample', () => {
-  it.skipIf(!existsSync(stories))('continues as the golden ids of a trained model do', async () => {
-    const golden = JSON.parse(readFileSync(join(stories, 'golden.json'), 'utf8'));
-    const { prompt, prompt_ids, greedy_ids } = golden;
-    const count = greedy_ids.length - prompt_ids.length;
-    const { ended, output } = start('sample', [
-      ...['--model', stories, '--prompt', prompt, '--max-new-tokens', `${count}`, '--json'],
-    ]);
-    expect(await ended, output.stderr).toBe(0);
-    const { text, ...ids } = JSON.parse(output.stdout);
-    expect(ids).toEqual({ prompt, prompt_ids, new_ids: greedy_ids.slice(prompt_ids.length) });
-    expect(text).toMatch(/^Once upon a time, there was a little girl named Lily\./);
-  });
-
-  it('samples from a run directory the same text for a seed', async () => {
-    const sample = async (...more: string[]) => {
-      const args = ['--model', bench.path('whole'), '--prompt', 'The', '--max-new-tokens', '8', '--json'];
-      const { ended, output } = start('sample', [...args, ...more]);
-      expect(await ended, output.stderr).toBe(0);
-      return JSON.parse(output.stdout);
-    };
-    const [greedy, one, same, two] = await Promise.all([
-      sample(),
-      sample('--temperature', '2', '--seed', '1'),
-      sample('--temperature', '2', '--seed', '1'),
-      sample('--temperature', '2', '--top-k', '50', '--top-p', '0.9', '--seed', '2'),
-    ]);
-    expect(greedy.new_ids).toHaveLength(8);
-    expect(one).toEqual(same);
-    expect(one.new_ids).not.toEqual(greedy.new_ids);
-    expect(two.new_ids).not.toEqual(one.new_ids);
-  });
-});

@@ -6,7 +6,6 @@ import { stringify } from 'yaml';
 import { pretrainCommand } from './command.ts';
 import type { PretrainConfigInput } from './config.ts';
 import { handoffCommand } from './handoff-command.ts';
-import { sampleCommand } from './sample-command.ts';
 
 /** A temporary folder with a small corpus and a tiny recipe, and the commands run inside this process. */
 export class Workbench {
@@ -38,10 +37,6 @@ export class Workbench {
   handoff(run: string, out: string, ...more: string[]): Promise<Outcome> {
     const argv = ['--run', this.path(run), '--out', this.path(out), ...more];
     return captureOutput((io) => handoffCommand(argv, io));
-  }
-
-  sample(...argv: string[]): Promise<Outcome> {
-    return captureOutput((io) => sampleCommand(argv, io));
   }
 
   dispose(): void {

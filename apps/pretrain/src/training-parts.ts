@@ -1,5 +1,6 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
+import { encodePrompt } from '@meap/inference';
 import {
   contextLengthOf,
   generate,
@@ -85,13 +86,6 @@ export async function trainingParts(
       precision: config.precision,
     },
   };
-}
-
-/** The ids a prompt becomes; an empty one becomes the token that opens a document. */
-export async function encodePrompt(tokenizer: Tokenizer, prompt: string): Promise<Int32Array> {
-  const ids = await tokenizer.encode(prompt);
-  const first = tokenizer.bosTokenId ?? tokenizer.eosTokenId;
-  return ids.length === 0 && first !== undefined ? Int32Array.of(first) : ids;
 }
 
 async function sampler(

@@ -5,6 +5,7 @@ import type { Llama } from './model.ts';
 import { type RandomKey, randomKey, uniform } from './random.ts';
 import { contextLengthOf } from './rotary-frequencies.ts';
 import { requireSamplingOptions, type SamplingOptions, sampleToken } from './sampling.ts';
+import { stopIdsOf } from './stop-ids.ts';
 
 /** Options of `generate`. */
 export interface GenerateOptions extends SamplingOptions {
@@ -99,7 +100,6 @@ export class Decoder {
    * @throws GenerateOptionError for impossible options
    */
   start(promptIds: ArrayLike<number>, options: DecodeOptions = {}): DecodedText {
-    const { eos_token_id: eos } = this.#model.config;
     const maxNewTokens = requireRoom(this.#model, promptIds.length, options.maxNewTokens);
     requireSamplingOptions(options);
     const text: Running = {
@@ -108,7 +108,7 @@ export class Decoder {
       finish: maxNewTokens === 0 ? 'length' : undefined,
       options,
       maxNewTokens,
-      stopIds: new Set(options.stopIds ?? (typeof eos === 'number' ? [eos] : (eos ?? []))),
+      stopIds: new Set(options.stopIds ?? stopIdsOf(this.#model.config)),
       key: randomKey(options.seed ?? 0, 'generate'),
       cache: new KeyValueCache({
         capacity: promptIds.length + Math.min(maxNewTokens, EXPECTED_TOKENS),

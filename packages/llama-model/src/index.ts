@@ -73,4 +73,5 @@ export {
   rotaryFrequencies,
 } from './rotary-frequencies.ts';
 export type { SamplingOptions } from './sampling.ts';
+export { stopIdsOf } from './stop-ids.ts';
 export type { LayerType } from './windows.ts';

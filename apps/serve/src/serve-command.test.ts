@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { saveLlama } from '@meap/llama-model';
 import { captureOutput } from '@meap/recipe-cli';
 import { expect, onTestFinished, test } from 'vitest';
-import { evaluateCommand } from '../command.ts';
-import { tinyModel, tinyTokenizer, until } from './testing.ts';
+import { serveCommand } from './serve-command.ts';
+import { tinyModel, tinyTokenizer, until } from './server/testing.ts';
 
 /** A folder with the tiny model. */
 async function modelFolder(): Promise<string> {
@@ -26,7 +26,6 @@ test('serves until it is told to stop', async () => {
   });
   let url: string | undefined;
   const argv = [
-    'serve',
     '--model',
     folder,
     '--port',
@@ -43,7 +42,7 @@ test('serves until it is told to stop', async () => {
       url ??= /listens +(\S+)/.exec(text)?.[1];
       return stdout.write(text);
     };
-    return evaluateCommand(argv, { stdout: { ...stdout, write } as NodeJS.WriteStream, stderr });
+    return serveCommand(argv, { stdout: { ...stdout, write } as NodeJS.WriteStream, stderr });
   });
   await until(() => url !== undefined);
   const models = await fetch(`${url}/models`, { headers: { authorization: 'Bearer key' } });
@@ -67,15 +66,15 @@ test('serves until it is told to stop', async () => {
 });
 
 test.each([
-  [['--model', 'nowhere'], 1, /^meap-evaluate: model nowhere: no such folder/],
+  [['--model', 'nowhere'], 1, /^meap-serve: model nowhere: no such folder/],
   [['--host', '0.0.0.0'], 2, /others could reach it, expected a loopback address or an API key/],
   [['--api-key-env', 'NO_SUCH_KEY'], 2, /--api-key-env NO_SUCH_KEY: not set/],
   [['--port', '70000'], 2, /expected a whole number from 0 to 65535/],
   [['--chat-template', 'nope'], 2, /--chat-template nope: no such template or file, expected one of chatml/],
   [['--max-batch', '0'], 2, /expected a whole number of at least 1/],
 ])('%j is refused', async (flags, code, message) => {
-  const argv = ['serve', '--model', await modelFolder(), '--port', '0', ...flags];
-  const outcome = await captureOutput((io) => evaluateCommand(argv, io));
+  const argv = ['--model', await modelFolder(), '--port', '0', ...flags];
+  const outcome = await captureOutput((io) => serveCommand(argv, io));
   expect(outcome).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(message) });
 });
 
@@ -84,10 +83,10 @@ test('a port that is taken is named', async () => {
   onTestFinished(() => void other.close());
   await once(other, 'listening');
   const { port } = other.address() as AddressInfo;
-  const argv = ['serve', '--model', await modelFolder(), '--port', String(port)];
-  const { code, stderr } = await captureOutput((io) => evaluateCommand(argv, io));
+  const argv = ['--model', await modelFolder(), '--port', String(port)];
+  const { code, stderr } = await captureOutput((io) => serveCommand(argv, io));
   expect(stderr).toBe(
-    `meap-evaluate: --host 127.0.0.1 --port ${port}: another program listens there; expected a free port: choose one, or 0 for any\n`,
+    `meap-serve: --host 127.0.0.1 --port ${port}: another program listens there; expected a free port: choose one, or 0 for any\n`,
   );
   expect(code).toBe(1);
 });

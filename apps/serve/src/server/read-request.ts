@@ -4,9 +4,10 @@
  * All that a client can make long is done here, in a process of its own (`request-worker.ts`): parsing, the chat template,
  * tokenising. What cannot fit the context is refused before it is tokenised, wherever that can be told.
  */
+
+import type { ChatPrompts } from '@meap/inference';
 import type { Conversation, Tokenizer } from '@meap/token-dataset';
 import { ApiError } from './api-error.ts';
-import type { ChatPrompts } from './chat-prompts.ts';
 import { readBody } from './read-body.ts';
 import { type ChatFields, type CompletionFields, chatFields, completionFields } from './request-fields.ts';
 import { maxBytesPerToken } from './token-bound.ts';

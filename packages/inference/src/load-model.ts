@@ -7,7 +7,7 @@ import {
   setBackend,
   setPrecision,
 } from '@meap/tensor-kernels';
-import type { ModelDirectory } from './model-directory.ts';
+import type { ModelDirectory } from './find-model.ts';
 
 /** What is to compute. */
 export interface ComputeOptions {

@@ -1,8 +1,7 @@
 /** The command line of `meap-chat`, as a function from arguments to an exit code. */
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { adapterBase, type Llama, loadAdaptedLlama, loadLlama, mergeLora } from '@meap/llama-model';
+import { findModel, loadModel, type Speaker, streamAnswer } from '@meap/inference';
+import { stopIdsOf } from '@meap/llama-model';
 import {
   type CommandIo,
   EXIT,
@@ -13,7 +12,6 @@ import {
   type SamplingFlags,
   withSamplingFlags,
 } from '@meap/recipe-cli';
-import { setBackend } from '@meap/tensor-kernels';
 import {
   ChatEncoder,
   loadChatTemplate,
@@ -22,9 +20,8 @@ import {
   specialTokensOf,
 } from '@meap/token-dataset';
 import { Command } from 'commander';
-import { type Speaker, streamAnswer } from './answers.ts';
 import { isUserError } from './errors.ts';
-import { stopIdsOf } from './model.ts';
+import { MODEL_HELP } from './model-flag.ts';
 
 /** Streams of a chat: what a person types, besides where answers and errors go. */
 export interface ChatIo extends CommandIo {
@@ -44,7 +41,7 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
     .description(
       'Talk to a model. /new starts over, /exit leaves; Ctrl-C ends an answer, and at the prompt the chat.',
     )
-    .requiredOption('--model <dir>', 'Hugging Face directory, such as the folder model or adapter of a run')
+    .requiredOption('--model <dir>', MODEL_HELP)
     .option('--system <text>', 'system message')
     .option('--chat-template <name>', 'a built-in template or a file, in place of the model’s own')
     .option('--max-new-tokens <n>', 'longest answer; default: as long as the context has room', numberFlag)
@@ -52,18 +49,14 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
   withSamplingFlags(command, { temperature: 0.7 });
   const action = async () => {
     const flags = command.opts<Flags>();
-    const isAdapter = existsSync(join(flags.model, 'adapter_config.json'));
-    const base = isAdapter ? await adapterBase(flags.model) : flags.model;
-    // PEFT alone writes no tokenizer.
-    const files = existsSync(join(flags.model, 'tokenizer.json')) ? flags.model : base;
-    const tokenizer = loadTokenizer(files);
-    const template = loadChatTemplate(files, specialTokensOf(tokenizer), {
+    const folders = await findModel(flags.model);
+    const tokenizer = loadTokenizer(folders.tokenizer);
+    const template = loadChatTemplate(folders.tokenizer, specialTokensOf(tokenizer), {
       choice: flags.chatTemplate,
       setting: '--chat-template',
     });
     const encoder = new ChatEncoder(tokenizer, template);
-    await setBackend(flags.backend);
-    const model = await loadModel(flags.model, base);
+    const { model } = await loadModel(folders, { backend: flags.backend });
     try {
       await converse({ model, tokenizer, encoder }, flags, io);
       return EXIT.done;
@@ -72,14 +65,6 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
     }
   };
   return runCommand(command, argv, { io, isUserError, action });
-}
-
-/** A model's weights; those of an adapter are its base's, with it merged into them. */
-async function loadModel(directory: string, base: string): Promise<Llama> {
-  if (base === directory) return loadLlama(directory);
-  const model = await loadAdaptedLlama(base, directory);
-  mergeLora(model);
-  return model;
 }
 
 async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<void> {

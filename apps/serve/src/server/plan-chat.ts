@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { TokenTexts } from '../token-texts.ts';
+import type { TokenTexts } from '@meap/inference';
 import type { PlacedToken } from './answer-pieces.ts';
 import { type AnswerFormat, type Plan, type Served, sequencesOf, streaming } from './plan.ts';
 import type { ChatRequest } from './read-request.ts';

@@ -2,7 +2,7 @@
 import type { GenerateRequest, Generation } from '@meap/evals';
 import { type DecodedText, Decoder, type Llama } from '@meap/llama-model';
 import type { Tokenizer } from '@meap/token-dataset';
-import { breathe } from './breathe.ts';
+import { yieldToEventLoop } from './yield-to-event-loop.ts';
 
 /** Options of {@link generateTexts}. */
 export interface GenerateTextsOptions {
@@ -62,7 +62,7 @@ export async function generateTexts(
   };
   try {
     for (admit(); running.size > 0; admit()) {
-      await breathe(signal);
+      await yieldToEventLoop(signal);
       const tokens = await decoder.step();
       await Promise.all(tokens.map(({ text }) => settle(running.get(text)!)));
     }

@@ -2,11 +2,11 @@
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
-import { contextLengthOf, type Llama } from '@meap/llama-model';
+import { TokenTexts } from '@meap/inference';
+import { contextLengthOf, type Llama, stopIdsOf } from '@meap/llama-model';
 import { ConfigurationError, RunError } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
-import { TokenTexts } from '../token-texts.ts';
 import { isLoopback, keyCheck, requireLocal } from './access.ts';
 import { Admission } from './admission.ts';
 import { startAnswer, streamedAnswer, wholeAnswer } from './answer.ts';
@@ -91,7 +91,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       `host ${host}: others could reach it, expected a loopback address or an API key; name its variable with --api-key-env`,
     ]);
   }
-  const eos = model.config.eos_token_id;
   const capacity = limits.maxBatch + limits.maxQueue;
   const admission = new Admission(capacity);
   const settings: ReadSettings = {
@@ -104,7 +103,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const served: Served = {
     name: options.name,
     texts: new TokenTexts(tokenizer),
-    stopIds: typeof eos === 'number' ? [eos] : (eos ?? []),
+    stopIds: stopIdsOf(model.config),
     chatStopIds: options.requests.chatStopIds ?? [],
   };
   const uploads = new Uploads(Math.max(MAX_BODIES, 2 * limits.maxBody));

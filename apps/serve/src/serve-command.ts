@@ -1,15 +1,23 @@
-/** `meap-evaluate serve`: a model behind OpenAI's API. */
+/** The command line of `meap-serve`: a model behind OpenAI's API. */
 import { basename, resolve } from 'node:path';
+import { findModel, loadModel, type ModelDirectory } from '@meap/inference';
 import { contextLengthOf } from '@meap/llama-model';
-import { type CommandIo, ConfigurationError, EXIT, plainText } from '@meap/recipe-cli';
+import {
+  type CommandIo,
+  ConfigurationError,
+  EXIT,
+  packageVersion,
+  plainText,
+  runCommand,
+} from '@meap/recipe-cli';
 import { type BackendName, backendNames, type Precision, precisionNames } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { loadModel } from '../load-model.ts';
-import { findModel, type ModelDirectory } from '../model-directory.ts';
-import { RequestProcesses } from './request-process.ts';
-import { startServer } from './server.ts';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { isUserError } from './errors.ts';
+import { MODEL_HELP } from './model-flag.ts';
+import { RequestProcesses } from './server/request-process.ts';
+import { startServer } from './server/server.ts';
 
 interface Flags {
   model: string;
@@ -32,12 +40,11 @@ interface Flags {
 const READER_PATIENCE = 30_000;
 const SHUTDOWN_GRACE = 20_000;
 
-/** Adds `serve` to a program; `done` hears its exit code. */
-export function addServeCommand(program: Command, io: CommandIo, done: (code: number) => void): void {
-  const command = program
-    .command('serve')
+/** Runs `meap-serve`; everything it has to say to its user goes through `io`. */
+export async function serveCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
+  const command = new Command('meap-serve')
     .description('Serve a model over HTTP as OpenAI’s API does, for its clients and lm-evaluation-harness.')
-    .requiredOption('--model <dir>', 'Hugging Face folder, PEFT adapter, or run directory')
+    .requiredOption('--model <dir>', MODEL_HELP)
     .option('--host <address>', 'address to listen on; any but a loopback one needs an API key', '127.0.0.1')
     .option('--port <n>', 'port to listen on; 0 takes any that is free', countFlag(0, 65535), 8000)
     .option('--api-key-env <name>', 'environment variable with the key that clients must send')
@@ -59,8 +66,10 @@ export function addServeCommand(program: Command, io: CommandIo, done: (code: nu
       new Option('--precision <format>', 'inputs of matrix products')
         .choices(precisionNames)
         .default('float32'),
-    );
-  command.action(async () => done(await serve(command.opts<Flags>(), io)));
+    )
+    .version(packageVersion(import.meta.url));
+  const action = async () => serve(command.opts<Flags>(), io);
+  return runCommand(command, argv, { io, isUserError, action });
 }
 
 async function serve(flags: Flags, io: CommandIo): Promise<number> {

@@ -5,7 +5,7 @@ import { generate, type Llama, loadLlama } from '@meap/llama-model';
 import * as tf from '@tensorflow/tfjs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type OpenLanguageModel, openLanguageModel } from './llama-language-model.ts';
+import { type OpenLanguageModel, openLanguageModel } from './language-model.ts';
 import { dataPath, storiesModel, tinyModel } from './testing.ts';
 
 let model: OpenLanguageModel;

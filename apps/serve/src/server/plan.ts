@@ -1,6 +1,6 @@
 /** A request to an endpoint, worked out: what the engine is to compute, and how the answer is to be worded. */
 import { randomInt } from 'node:crypto';
-import type { TokenTexts } from '../token-texts.ts';
+import type { TokenTexts } from '@meap/inference';
 import type { Piece, PlacedToken } from './answer-pieces.ts';
 import type { SequenceRequest } from './completion-engine.ts';
 import type { ChatRequest, CompletionRequest, Prompt } from './read-request.ts';

@@ -16,7 +16,7 @@ import { setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { loadModel } from './load-model.ts';
-import { findModel } from './model-directory.ts';
+import { findModel } from './find-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'evaluate-load-'));
 const base = join(folder, 'base');

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { tinyTokenizer } from './server/testing.ts';
+import { tinyTokenizer } from './testing.ts';
 import { TokenTexts } from './token-texts.ts';
 
 const published = ['models/stories260K', 'tokenizers/llama2', 'tokenizers/llama3_1', 'tokenizers/gpt2']

@@ -1,7 +1,8 @@
 /** The process that reads requests: see `request-process.ts`. One request at a time, as messages. */
+
+import { openChatPrompts } from '@meap/inference';
 import { loadTokenizer } from '@meap/token-dataset';
 import { ApiError } from './api-error.ts';
-import { openChatPrompts } from './chat-prompts.ts';
 import {
   type ChatRequest,
   type CompletionRequest,

@@ -7,6 +7,7 @@ import {
   type Llama,
 } from '@meap/llama-model';
 import type { ChatEncoder, Conversation, Tokenizer } from '@meap/token-dataset';
+import { TokenTexts } from './token-texts.ts';
 
 /** A model that answers. */
 export interface Speaker {
@@ -18,7 +19,7 @@ export interface Speaker {
 /**
  * Answers a conversation, yielding the text as it grows.
  *
- * A piece is held back while it ends in the middle of a character. The id that ends the answer is not part of it.
+ * Text is held back while it ends in the middle of a character. The id that ends the answer is not part of it.
  *
  * @param options without `maxNewTokens` the answer may fill the context
  * @throws ContextLengthError where the conversation leaves no room
@@ -37,19 +38,30 @@ export async function* streamAnswer(
   }
   const maxNewTokens = Math.min(options.maxNewTokens ?? room, room);
   const special = new Set(encoder.specialIds);
-  const ids: number[] = [];
-  let shown = '';
+  const texts = textsOf(tokenizer);
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  let isFirst = true;
   for await (const id of generate(model, promptIds, { ...options, maxNewTokens })) {
     if (special.has(id)) continue;
-    ids.push(id);
-    const text = await tokenizer.decode(ids);
-    // Decoders write U+FFFD for a character whose bytes are not all there yet.
-    if (text.endsWith('\u{fffd}') || !text.startsWith(shown)) continue;
-    yield text.slice(shown.length);
-    shown = text;
+    await texts.load([id]);
+    const piece = decoder.decode(texts.bytes(id, { isFirst }), { stream: true });
+    if (texts.bytes(id).length > 0) isFirst = false;
+    if (piece !== '') yield piece;
   }
-  const text = await tokenizer.decode(ids);
-  if (text.length > shown.length) yield text.slice(shown.length);
+  const rest = decoder.decode();
+  if (rest !== '') yield rest;
+}
+
+// What each token adds is looked up once for a tokenizer, not once for an answer.
+const known = new WeakMap<Tokenizer, TokenTexts>();
+
+function textsOf(tokenizer: Tokenizer): TokenTexts {
+  let texts = known.get(tokenizer);
+  if (!texts) {
+    texts = new TokenTexts(tokenizer);
+    known.set(tokenizer, texts);
+  }
+  return texts;
 }
 
 /** A whole answer. */

@@ -1,6 +1,6 @@
 /** Tokens of the engine to text: what responses are made of, whole or streamed. */
 
-import type { TokenTexts } from '../token-texts.ts';
+import type { TokenTexts } from '@meap/inference';
 import { StopScanner, StopTexts } from './stop-scanner.ts';
 import type { FinishReason, StreamedToken, TokenStream } from './token-stream.ts';
 

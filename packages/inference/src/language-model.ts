@@ -13,14 +13,14 @@ import { attentionMaps, contextLengthOf, type Llama } from '@meap/llama-model';
 import { type BackendDescription, embedding, type Precision } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
-import { breathe } from './breathe.ts';
 import { ModelError } from './errors.ts';
+import { findModel } from './find-model.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { generateTexts } from './generate-texts.ts';
 import { type ComputeOptions, loadModel } from './load-model.ts';
-import { findModel } from './model-directory.ts';
 import { type PackedRow, packRequests } from './pack-requests.ts';
 import { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
+import { yieldToEventLoop } from './yield-to-event-loop.ts';
 
 /** Options of {@link openLanguageModel}. */
 export interface OpenLanguageModelOptions extends ComputeOptions {
@@ -108,7 +108,7 @@ class LlamaLanguageModel implements OpenLanguageModel {
     const shareContexts = this.#model.config.sliding_window == null;
     const options = { contextLength: this.contextLength, rowTokens: ROW_TOKENS, shareContexts };
     for (const row of packRequests(requests, options)) {
-      await breathe(signal);
+      await yieldToEventLoop(signal);
       const { logProbabilities, greedyIds } = await scoreRow(this.#model, row);
       let next = 0;
       for (const { request, targets } of row.reads) {

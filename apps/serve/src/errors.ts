@@ -1,0 +1,25 @@
+import { ModelError } from '@meap/inference';
+import {
+  AdapterError,
+  CheckpointError,
+  ConfigError,
+  ContextLengthError,
+  GenerateOptionError,
+  TokenInputError,
+} from '@meap/llama-model';
+import { userErrorTest } from '@meap/recipe-cli';
+import { DatasetError, TemplateError, TokenizerError } from '@meap/token-dataset';
+
+/** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
+export const isUserError = userErrorTest([
+  AdapterError,
+  CheckpointError,
+  ConfigError,
+  ContextLengthError,
+  DatasetError,
+  GenerateOptionError,
+  ModelError,
+  TokenInputError,
+  TemplateError,
+  TokenizerError,
+]);

@@ -1,0 +1,4 @@
+export { type ChatIo, chatCommand } from './chat-command.ts';
+export { isUserError } from './errors.ts';
+export { sampleCommand } from './sample-command.ts';
+export { serveCommand } from './serve-command.ts';

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ModelError } from './errors.ts';
+import { findModel } from './find-model.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'find-model-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function write(files: Readonly<Record<string, string>>): void {
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(join(folder, name, '..'), { recursive: true });
+    writeFileSync(join(folder, name), content);
+  }
+}
+
+/** A checkpoint as the trainer leaves it. */
+function checkpoint(step: number, { damaged = false } = {}): void {
+  const name = `checkpoints/step-${String(step).padStart(8, '0')}`;
+  const files = {
+    'config.json': '{}',
+    'trainer/optimizer.safetensors': 'x',
+    'trainer/state.json': '{"formatVersion":1}',
+  };
+  const sums = Object.entries(files).map(
+    ([file, text]) => `${createHash('sha256').update(text).digest('hex')}  ${file}\n`,
+  );
+  const all = { ...files, ...(damaged && { 'config.json': '{' }), 'trainer/SHA256SUMS': sums.join('') };
+  write(Object.fromEntries(Object.entries(all).map(([file, text]) => [`${name}/${file}`, text])));
+}
+
+describe('a model is found in', () => {
+  it('a Hugging Face folder', async () => {
+    write({ 'm/config.json': '{}' });
+    expect(await findModel(join(folder, 'm'))).toEqual({
+      base: join(folder, 'm'),
+      tokenizer: join(folder, 'm'),
+    });
+  });
+
+  it('a run: the finished model, else the newest complete checkpoint', async () => {
+    checkpoint(2);
+    checkpoint(4);
+    checkpoint(6, { damaged: true });
+    const newest = join(folder, 'checkpoints/step-00000004');
+    expect(await findModel(folder)).toEqual({ base: newest, tokenizer: newest });
+    write({ 'model/config.json': '{}' });
+    expect((await findModel(folder)).base).toBe(join(folder, 'model'));
+  });
+
+  it('a PEFT adapter, with the tokenizer of its own or of its base', async () => {
+    write({ 'base/config.json': '{}', 'a/adapter_config.json': '{"base_model_name_or_path":"base"}' });
+    const [base, adapter] = [join(folder, 'base'), join(folder, 'a')];
+    expect(await findModel(adapter)).toEqual({ base, adapter, tokenizer: base });
+    write({ 'a/tokenizer.json': '{}' });
+    expect(await findModel(adapter)).toEqual({ base, adapter, tokenizer: adapter });
+    expect(relative(folder, adapter)).toBe('a');
+  });
+});
+
+it('says what is missing', async () => {
+  await expect(findModel(folder)).rejects.toThrow(ModelError);
+  await expect(findModel(folder)).rejects.toThrow(/no config\.json, model or checkpoints in there/);
+  await expect(findModel(join(folder, 'none'))).rejects.toThrow(/no such folder/);
+  write({ 'a/adapter_config.json': '{"base_model_name_or_path":"gone"}' });
+  await expect(findModel(join(folder, 'a'))).rejects.toThrow(/got "gone", expected the folder of a model/);
+  write({ 'a/adapter_config.json': '{' });
+  await expect(findModel(join(folder, 'a'))).rejects.toThrow(/cannot be read as JSON/);
+});

@@ -1,0 +1,14 @@
+export { answer, type Speaker, streamAnswer } from './chat-answers.ts';
+export { type ChatPrompts, type OpenedChat, openChatPrompts } from './chat-prompts.ts';
+export { encodePrompt } from './encode-prompt.ts';
+export { ModelError } from './errors.ts';
+export { findModel, type ModelDirectory } from './find-model.ts';
+export {
+  type OpenLanguageModel,
+  type OpenLanguageModelOptions,
+  openLanguageModel,
+} from './language-model.ts';
+export { type ComputeOptions, loadModel } from './load-model.ts';
+export { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
+export { TokenTexts } from './token-texts.ts';
+export { yieldToEventLoop } from './yield-to-event-loop.ts';
