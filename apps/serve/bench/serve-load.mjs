@@ -3,7 +3,7 @@
  *
  *     node bench/serve-load.mjs MODEL [--max-body MIB]
  *
- * Starts `meap-evaluate serve` on MODEL, asks `/health` every 25 ms and a completion of two tokens again and again, and
+ * Starts `meap-serve` on MODEL, asks `/health` every 25 ms and a completion of two tokens again and again, and
  * meanwhile sends, in turn and then all at once: six prompts of almost 8 MiB, and 272 answers of as many tokens as the
  * context has room for, up to 500. Memory is that of the server and its processes together, from /proc (Linux).
  */
@@ -17,17 +17,8 @@ if (!model) {
   console.error('usage: node bench/serve-load.mjs MODEL');
   process.exit(2);
 }
-const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
-const server = spawn(process.execPath, [
-  cli,
-  'serve',
-  '--model',
-  model,
-  '--port',
-  '0',
-  '--chat-template',
-  'alpaca',
-]);
+const cli = fileURLToPath(new URL('../dist/serve.js', import.meta.url));
+const server = spawn(process.execPath, [cli, '--model', model, '--port', '0', '--chat-template', 'alpaca']);
 server.stderr.pipe(process.stderr);
 let started = '';
 for await (const chunk of server.stdout) {

@@ -15,8 +15,8 @@ import {
 import { setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { loadModel } from './load-model.ts';
 import { findModel } from './find-model.ts';
+import { loadModel } from './load-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'evaluate-load-'));
 const base = join(folder, 'base');
