@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { fixture, temporaryFolder } from './testing.ts';
@@ -48,6 +48,17 @@ describe('files beside tokenizer.json', () => {
       expect(readFileSync(join(folder, name))).toEqual(Buffer.from(content as string));
     }
     expect([...loadTokenizer(folder).sideFiles.keys()].sort()).toEqual(Object.keys(side).sort());
+  });
+
+  it('are not what only has their name: folders, links that lead nowhere, a file where a folder is meant', () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'tokenizer.json'), tokenizerJson);
+    writeFileSync(join(folder, 'additional_chat_templates'), '');
+    mkdirSync(join(folder, 'vocab.json'));
+    symlinkSync(join(folder, 'nowhere'), join(folder, 'tokenizer.model'));
+    expect([...loadTokenizer(folder).sideFiles.keys()]).toEqual([]);
+    symlinkSync('merges.txt', join(folder, 'merges.txt'));
+    expect(() => loadTokenizer(folder)).toThrow(/a tokenizer's file cannot be read: ELOOP/);
   });
 
   it('leave integers beyond 2^53 and further special tokens in the configuration', () => {

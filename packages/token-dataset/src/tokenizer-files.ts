@@ -2,7 +2,7 @@
  * The files that stand beside a `tokenizer.json` and that only some readers use: vocabularies of tokenizers that are not
  * in Rust, from which `transformers` 4 also rebuilds the fast one where `add_prefix_space` is set, chat templates, code.
  */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { reasonOf, TokenizerError } from './errors.ts';
 import type { TokenizerConfig } from './tokenizer.ts';
@@ -34,18 +34,29 @@ const ADDED_TOKENS = 'added_tokens.json';
 const TEMPLATE_FILE = 'chat_template.jinja';
 const TEMPLATE_FOLDER = 'additional_chat_templates';
 
-/** Reads the files of a folder that belong to its tokenizer, apart from those that `Tokenizer` itself writes. */
+/**
+ * Reads the files of a folder that belong to its tokenizer, apart from those that `Tokenizer` itself writes; links that
+ * lead nowhere are none.
+ *
+ * @throws TokenizerError for a file or folder that cannot be read
+ */
 export function readSideFiles(directory: string): SideFiles {
-  const names = readdirSync(directory).filter((name) => VOCABULARIES.test(name) || OTHERS.test(name));
-  const folder = join(directory, TEMPLATE_FOLDER);
-  if (existsSync(folder)) {
-    for (const name of readdirSync(folder)) {
-      if (name.endsWith('.jinja')) names.push(`${TEMPLATE_FOLDER}/${name}`);
+  try {
+    const names = readdirSync(directory).filter((name) => VOCABULARIES.test(name) || OTHERS.test(name));
+    const folder = join(directory, TEMPLATE_FOLDER);
+    if (isThere(folder)?.isDirectory()) {
+      for (const name of readdirSync(folder)) {
+        if (name.endsWith('.jinja')) names.push(`${TEMPLATE_FOLDER}/${name}`);
+      }
     }
+    const files = names.filter((name) => isThere(join(directory, name))?.isFile());
+    return new Map(files.map((name) => [name, readFileSync(join(directory, name))]));
+  } catch (error) {
+    throw new TokenizerError(`${directory}: a tokenizer's file cannot be read: ${reasonOf(error)}`);
   }
-  const isFile = (name: string) => statSync(join(directory, name)).isFile();
-  return new Map(names.filter(isFile).map((name) => [name, readFileSync(join(directory, name))]));
 }
+
+const isThere = (path: string) => statSync(path, { throwIfNoEntry: false });
 
 /** The same with a token more, wherever a reader of another file than `tokenizer.json` looks for added tokens. */
 export function withAddedToken({ config, sideFiles }: Surroundings, token: AddedToken): Surroundings {
