@@ -2,6 +2,7 @@ import { pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { BadRecordError, DatasetError, reasonOf } from './errors.ts';
 import type { DataRecord } from './read-records.ts';
+import { MAX_RECORD_BYTES, tooLarge } from './records.ts';
 
 /** Rows in a group: few enough to hold, enough to spare steps of asynchronous iteration. */
 const GROUP = 256;
@@ -18,7 +19,15 @@ export async function* readCsvRecords(
   delimiter: ',' | '\t',
   onBadRecord: (error: BadRecordError) => void,
 ): AsyncGenerator<DataRecord[]> {
-  const rows = parse({ bom: true, delimiter, relax_column_count: true, skip_empty_lines: true });
+  const rows = parse({
+    bom: true,
+    delimiter,
+    max_record_size: MAX_RECORD_BYTES,
+    relax_column_count: true,
+    // Many that write TSV quote nothing: there a quote within a field is a character like others.
+    relax_quotes: delimiter === '\t',
+    skip_empty_lines: true,
+  });
   let names: string[] | undefined;
   let position = 0;
   let group: DataRecord[] = [];
@@ -46,6 +55,9 @@ export async function* readCsvRecords(
     }
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
+    if (error.code === 'CSV_MAX_RECORD_SIZE') {
+      throw tooLarge(path, 'split it, or look for a quote that is not closed');
+    }
     throw new DatasetError(`${path}, line ${error.lines}: not CSV: ${reasonOf(error)}`);
   }
   yield group;

@@ -137,9 +137,12 @@ describe('JSON of every layout is read as documents and as records, whatever the
 describe('tables and text', () => {
   it('CSV and TSV by their names, as documents too', async () => {
     expect(await texts(written('a.csv', 'id,text\n1,"one, two"\n'))).toEqual(['one, two']);
-    expect(
-      await texts(written('a.tsv.gz', gzipSync('id\ttext\n1\tone, "two"\n').valueOf()), 'tsv').catch(String),
-    ).toMatch(/not CSV/);
+    expect(await texts(written('a.tsv.gz', gzipSync('id\ttext\n1\t5" wide, "so"\n2\t"a ""b"""\n')))).toEqual([
+      '5" wide, "so"',
+      'a "b"',
+    ]);
+    // A misleading name.
+    expect(await texts(written('a.csv', lines))).toEqual(two.map(({ text }) => text));
     expect(await texts(written('a.tsv', 'id\ttext\n1\tone, two\n'))).toEqual(['one, two']);
   });
 
@@ -154,6 +157,11 @@ describe('tables and text', () => {
       expect(await texts(written('enwik8', content))).toEqual([content]);
       expect(await texts(written('README.md', content))).toEqual([content]);
     }
+  });
+
+  it('gzip of several members, and padded with zeros', async () => {
+    const members = Buffer.concat([gzipSync(lines), gzipSync(lines), Buffer.alloc(512)]);
+    expect(await texts(written('a.jsonl.gz', members))).toHaveLength(4);
   });
 
   it('empty files have no documents, under every name', async () => {
@@ -201,6 +209,17 @@ describe('what cannot be read is called by its name', () => {
     ['a.csv', utf16('text\nb\n'), /is UTF-16/],
     ['a.json.gz', gzipSync(utf16(lines)), /is UTF-16/],
     ['a.jsonl.gz', Buffer.from('1e8b00ff', 'hex'), /is not whole gzip data/],
+    [
+      'a.jsonl.gz',
+      Buffer.concat([gzipSync(lines), Buffer.from('garbage')]),
+      /something else follows its last/,
+    ],
+    [
+      'a.jsonl.gz',
+      Buffer.concat([gzipSync(lines), Buffer.alloc(9), gzipSync(lines)]),
+      /something else follows its last/,
+    ],
+    ['a.jsonl.gz', gzipSync(lines).subarray(0, -3), /is not whole gzip data: unexpected end/],
     ['a.json', Buffer.from('PK\x03\x04\x14\0\0\0'), /is a zip archive; unpack it first/],
     ['a.jsonl.xz', Buffer.from('\xfd7zXZ\0\0', 'latin1'), /compressed with xz/],
     ['a.json.gz', gzipSync(gzipSync(lines)), /compressed twice/],

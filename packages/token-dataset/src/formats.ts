@@ -35,7 +35,7 @@ export function formatOfName(path: string): FileFormat | undefined {
 }
 
 /** How much of a file may be needed to tell a record a line from a single object on one line. */
-const MAX_HEAD_BYTES = 32 * 1024 * 1024;
+const MAX_HEAD_BYTES = 8 * 1024 * 1024;
 
 export interface Detection {
   /** Path, for messages. */
@@ -51,7 +51,7 @@ export interface Detection {
  * The format of a file from its first bytes, decompressed; undefined where more of them are needed.
  *
  * Names decide between what bytes cannot tell apart: `.txt` is plain text whatever it says, `.csv` and `.tsv` are
- * tables, a line of `.jsonl` that is not JSON is a bad record and not a sign of text.
+ * tables unless they are JSON, a line of `.jsonl` that is not JSON is a bad record and not a sign of text.
  *
  * @param isWhole whether `head` is all there is
  * @throws DatasetError for UTF-16, archives, other binary files, and for text where records are expected
@@ -65,10 +65,11 @@ export function detectFormat(
   if (format === 'auto' && startsWith(head, 'PAR1')) return 'parquet';
   refuseForeign(head, path);
   if (format !== 'auto') return format;
-  if (named === 'csv' || named === 'tsv' || (named === 'text' && texts)) return named;
+  if (named === 'text' && texts) return named;
   const json = jsonLayout(head, isWhole, named);
   if (json === 'more') return undefined;
   if (json !== 'none') return json;
+  if (named === 'csv' || named === 'tsv') return named;
   if (named === 'json' || named === 'jsonl') return 'jsonl';
   if (named === 'parquet') {
     throw new DatasetError(`${path} is not a whole Parquet file: it does not begin with PAR1`);

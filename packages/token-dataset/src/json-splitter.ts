@@ -12,7 +12,7 @@ export interface JsonPiece {
  * An object beyond this is not held as a whole if most of it is a list in `data`, whose entries are then given out
  * as they come.
  */
-const STREAM_BYTES = 32 * 1024 * 1024;
+const STREAM_BYTES = 8 * 1024 * 1024;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;

@@ -11,6 +11,7 @@ import { isZstd, unzstd } from './zstd.ts';
 type OnBytes = (numBytes: number) => void;
 
 const CHUNK_BYTES = 256 * 1024;
+const GARBAGE = 'something else follows its last member';
 
 /** A file whose format is known, and its decompressed bytes; of Parquet, which is read by position, none. */
 export interface OpenedFile {
@@ -37,21 +38,25 @@ export async function openFile(
   const told: { compression?: string } = {};
   const chunks = readChunks(file, content, onBytes, told);
   if (format === 'parquet') return { format, chunks };
-  let head: Buffer = Buffer.alloc(0);
+  const parts: Buffer[] = [];
+  let length = 0;
   try {
     for (let wanted = 0; ; ) {
       const { value, done } = await chunks.next();
-      // A copy from the second on, because a chunk is valid until the next one is asked for.
-      if (value) head = head.length === 0 ? asBuffer(value) : Buffer.concat([head, value]);
-      if (head.length < wanted && !done) continue;
-      const found = detectFormat(head, done === true, { path, named, texts, format });
-      if (found === 'parquet' && told.compression) {
-        throw new DatasetError(`${path}: is a Parquet file inside ${told.compression}; unpack it first`);
+      if (value) parts.push(asBuffer(value));
+      length += value?.length ?? 0;
+      if (length >= wanted || done) {
+        const head = parts.length === 1 ? parts[0] : Buffer.concat(parts);
+        const found = detectFormat(head, done === true, { path, named, texts, format });
+        if (found === 'parquet' && told.compression) {
+          throw new DatasetError(`${path}: is a Parquet file inside ${told.compression}; unpack it first`);
+        }
+        if (found) return { format: found, chunks: prepend(withoutMark(head), chunks) };
+        // More is looked at from the start again, so it has to be twice as much.
+        wanted = length * 2;
       }
-      if (found) return { format: found, chunks: prepend(withoutMark(head), chunks) };
-      // More is looked at from the start again, so it has to be twice as much.
-      wanted = head.length * 2;
-      head = Buffer.from(head);
+      // Before the next chunk is asked for this one is copied, since it is valid no longer.
+      if (value) parts.push(Buffer.from(parts.pop()!));
     }
   } catch (error) {
     await chunks.return(undefined);
@@ -96,7 +101,9 @@ async function* readChunks(
     if (compression === 'gzip') {
       const chunkSize = Math.max(1024, Math.min(CHUNK_BYTES, 4 * size));
       // The callback only keeps the error from being reported twice: iteration throws it too.
-      yield* pipeline(counted, createGunzip({ chunkSize }), () => {});
+      const gunzip = createGunzip({ chunkSize });
+      yield* pipeline(counted, gunzip, () => {});
+      if (gunzip.bytesWritten < size) await requirePadding(path, gunzip.bytesWritten);
     } else if (compression === 'zstd') {
       yield* unzstd(path, counted);
     } else {
@@ -105,9 +112,18 @@ async function* readChunks(
   } catch (error) {
     if (error instanceof DatasetError) throw error;
     const what = compression ? `is not whole ${compression} data` : 'cannot be read';
-    throw new DatasetError(`${path} ${what}: ${reasonOf(error)}`);
+    // The header of the first member has been looked at.
+    const reason = reasonOf(error).replace('incorrect header check', GARBAGE);
+    throw new DatasetError(`${path} ${what}: ${reason}`);
   } finally {
     raw?.destroy();
+  }
+}
+
+/** @throws Error for anything but zeros behind gzip's last member, which zlib passes over once it has met one */
+async function requirePadding(path: string, start: number): Promise<void> {
+  for await (const chunk of createReadStream(path, { start }) as AsyncIterable<Buffer>) {
+    if (chunk.some((byte) => byte !== 0)) throw new Error(GARBAGE);
   }
 }
 
