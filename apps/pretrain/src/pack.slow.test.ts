@@ -5,10 +5,13 @@
  *
  * Third-party dependencies are linked to where the workspace has them, and pnpm runs offline: a lockfile
  * install leaves no registry metadata behind, so resolving them anew would need the network. The packages
- * themselves, their install script and their bins go through a real installation.
+ * themselves and their bins go through a real installation, in which no script may run: the kernels come with the package
+ * of this platform, here with the local build inside.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
+  copyFileSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -28,7 +31,8 @@ interface Manifest {
   packageManager?: string;
   bin?: Record<string, string>;
   /** A dependency's commands are there: an install before the build would miss them. */
-  publishConfig?: { bin?: Record<string, string> };
+  publishConfig?: { bin?: Record<string, string>; os?: string[]; cpu?: string[]; libc?: string[] };
+  scripts?: Record<string, string>;
   dependencies?: Record<string, string>;
   optionalDependencies?: Record<string, string>;
   peerDependencies?: Record<string, string>;
@@ -55,9 +59,12 @@ function pnpm(directory: string, ...args: string[]): string {
 const listed: { name: string; path: string; private: boolean }[] = JSON.parse(
   pnpm(root, 'list', '--recursive', '--depth', '-1', '--json'),
 );
-const packages = listed
+const published = listed
   .filter((entry) => !entry.private)
   .map(({ name, path }) => ({ name, path, manifest: readManifest(path) }));
+const packages = published.filter(({ manifest }) => !manifest.publishConfig?.os);
+const platforms = published.filter(({ manifest }) => manifest.publishConfig?.os);
+const localBuild = join(root, 'packages/tensor-kernels/build/meap_kernels.node');
 
 /** The code of every README of the repository, by its name in the project's `examples`. */
 const examples = new Map(
@@ -85,6 +92,7 @@ const strictest = {
 let folder: string;
 let project: string;
 let packed: Map<string, Packed>;
+let platform: { name: string; filename: string } | undefined;
 let errors: string[];
 
 /** Errors of TypeScript in the project, a line each; written out all the same. */
@@ -118,15 +126,18 @@ beforeAll(() => {
     }
   }
   for (const { name, filename } of reports) overrides[name] = `file:${filename}`;
+  // '-' leaves a dependency out, as the systems of the others do.
+  for (const { name } of platforms) overrides[name] = '-';
+  platform = packPlatform();
+  if (platform) overrides[platform.name] = `file:${platform.filename}`;
   const tools = ['typescript', '@types/node'];
   for (const name of tools) overrides[name] = `link:${realpathSync(join(root, 'node_modules', name))}`;
   const wanted = [...packages.map(({ name }) => name), ...peers, ...tools];
   const dependencies = Object.fromEntries(wanted.map((name) => [name, overrides[name]]));
   const manifest = { name: 'consumer', private: true, type: 'module', dependencies };
   writeFileSync(join(project, 'package.json'), JSON.stringify(manifest));
-  // YAML holds JSON. Everything but our own packages is a link, so that builds are our own install script;
-  // without the cache of its effects it runs every time.
-  const settings = { overrides, dangerouslyAllowAllBuilds: true, sideEffectsCache: false };
+  // YAML holds JSON.
+  const settings = { overrides };
   writeFileSync(join(project, 'pnpm-workspace.yaml'), JSON.stringify(settings));
   pnpm(project, 'install', '--offline');
   mkdirSync(join(project, 'examples'));
@@ -137,6 +148,28 @@ beforeAll(() => {
   );
 }, 300_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** Packs this platform's package with the local build inside, as for a release. */
+function packPlatform(): { name: string; filename: string } | undefined {
+  const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
+  const own = platforms.find(({ manifest: { publishConfig } }) => {
+    const { os, cpu, libc: libcs = [libc] } = publishConfig!;
+    return os!.includes(process.platform) && cpu!.includes(process.arch) && libcs.includes(libc);
+  });
+  if (!own || !existsSync(localBuild)) return undefined;
+  // Two folders deep, from where its check finds what it runs.
+  const kernels = join(folder, 'kernels');
+  cpSync(join(root, 'packages/tensor-kernels/native'), join(kernels, 'native'), { recursive: true });
+  const staged = join(kernels, 'platforms/own');
+  cpSync(own.path, staged, { recursive: true });
+  rmSync(join(staged, 'meap_kernels.node'), { force: true });
+  expect(() => pnpm(staged, 'pack')).toThrow();
+  copyFileSync(localBuild, join(staged, 'meap_kernels.node'));
+  // Its check says its own name first.
+  const report = pnpm(staged, 'pack', '--json', '--pack-destination', folder);
+  const { filename }: Packed = JSON.parse(report.slice(report.search(/^\{/m)));
+  return { name: own.name, filename };
+}
 
 const node = (...args: string[]) => execFileSync(process.execPath, args, { cwd: project, encoding: 'utf8' });
 
@@ -209,18 +242,33 @@ it.each(packages)('$name declares what its declarations import', ({ name, manife
   expect(imported.filter((module) => !module.startsWith('node:') && !declared.has(module))).toEqual([]);
 });
 
-it.skipIf(!existsSync(join(root, 'packages/tensor-kernels/build/meap_kernels.node')))(
-  'builds the native kernels while installing, and runs them',
-  () => {
-    const addon = 'node_modules/@meap/tensor-kernels/build/meap_kernels.node';
-    expect(existsSync(join(project, addon))).toBe(true);
-    const program = `
-      import { describeBackend, rmsNorm, setBackend } from '@meap/tensor-kernels';
-      import * as tf from '@tensorflow/tfjs';
-      await setBackend('native');
-      const sum = tf.sum(rmsNorm(tf.fill([2, 64], 3), tf.ones([64]), 0));
-      console.log(describeBackend().name, sum.dataSync()[0]);
-    `;
-    expect(node('--input-type=module', '-e', program).trim()).toBe('native 128');
-  },
-);
+it('no package runs a script when it is installed, since most package managers would not run it', () => {
+  for (const { name, manifest } of published) {
+    const scripts = Object.keys(manifest.scripts ?? {}).filter((script) =>
+      /^(pre|post)?install$/.test(script),
+    );
+    expect(scripts, name).toEqual([]);
+  }
+});
+
+it.skipIf(!existsSync(localBuild))('the native kernels are there as soon as they are installed', () => {
+  expect(existsSync(join(project, 'node_modules/@meap/tensor-kernels/build'))).toBe(false);
+  const program = `
+    import { describeBackend, rmsNorm, setBackend } from '@meap/tensor-kernels';
+    import * as tf from '@tensorflow/tfjs';
+    await setBackend('native');
+    const sum = tf.sum(rmsNorm(tf.fill([2, 64], 3), tf.ones([64]), 0));
+    console.log(describeBackend().name, sum.dataSync()[0]);
+  `;
+  expect(node('--input-type=module', '-e', program).trim()).toBe('native 128');
+});
+
+it.skipIf(!existsSync(localBuild))('packages of platforms say on which systems they are installed', () => {
+  const { name, filename } = platform!;
+  const text = execFileSync('tar', ['xOf', filename, 'package/package.json'], { encoding: 'utf8' });
+  const { os, cpu, libc } = platforms.find((own) => own.name === name)!.manifest.publishConfig!;
+  expect(JSON.parse(text)).toMatchObject({ os, cpu, ...(libc && { libc }), main: 'meap_kernels.node' });
+  const files = execFileSync('tar', ['tf', filename], { encoding: 'utf8' }).trim().split('\n').sort();
+  const expected = ['README.md', 'meap_kernels.node', 'package.json'];
+  expect(files).toEqual(expected.map((file) => `package/${file}`));
+});

@@ -1,20 +1,31 @@
 #!/usr/bin/env node
 /**
- * Builds the MPI binding with the compiler wrapper of the MPI that is here; runs when the package is installed and, if
- * there was none then, when ranks are first launched. Never fails an installation: without MPI one line says so.
+ * `npx meap-build-mpi`: builds the MPI binding with the compiler wrapper of the MPI that is here. Ranks do so by themselves
+ * when they are first launched. `--if-possible`: without MPI one line says so, and the exit code is 0.
  *
  * Debian puts a second MPI beside the first, with the family in the names of its commands: each gets a binding.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const buildDirectory = join(here, '..', 'build');
 const source = join(here, 'mpi.cpp');
+const args = process.argv.slice(2);
+const isOptional = args.includes('--if-possible');
+const unknown = args.find((arg) => arg !== '--if-possible');
+if (unknown !== undefined) {
+  const isHelp = unknown === '--help' || unknown === '-h';
+  const usage =
+    'usage: meap-build-mpi [--if-possible]: compiles the MPI binding with $MPICXX, mpicxx or mpic++';
+  console.log(isHelp ? usage : `meap-build-mpi: unknown argument, got '${unknown}'\n${usage}`);
+  process.exit(isHelp ? 0 : 1);
+}
 const say = (message) => console.error(`@meap/collectives: ${message}`);
 
 /** The first wrapper that is here, and what it would run, which names the MPI: Open MPI and MPICH both know -show. */
@@ -72,18 +83,49 @@ function build({ compiler, shown }, name) {
         .split('\n')
         .find((line) => /error/i.test(line)) ?? error.message;
     say(`the MPI binding did not build with ${compiler}: ${reason}`);
+    if (!isOptional) process.exitCode = 1;
   } finally {
     rmSync(work, { recursive: true, force: true });
+  }
+}
+
+/** Ranks that are launched together need one build: the first holds the lock, the others find its work done. */
+async function alone(work) {
+  const lock = join(buildDirectory, 'lock');
+  mkdirSync(buildDirectory, { recursive: true });
+  for (;;) {
+    try {
+      mkdirSync(lock);
+      break;
+    } catch (error) {
+      if (error.code !== 'EEXIST') throw error;
+    }
+    // One that was killed leaves its lock behind; a build takes seconds.
+    const since = statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+    if (Date.now() - since > 120_000) rmSync(lock, { recursive: true, force: true });
+    await sleep(100);
+  }
+  try {
+    work();
+  } finally {
+    rmSync(lock, { recursive: true, force: true });
   }
 }
 
 const found = findCompiler(process.env.MPICXX, 'mpicxx', 'mpic++');
 if (!found) {
   say('no MPI found (tried $MPICXX, mpicxx, mpic++): one process only; install Open MPI or MPICH for more');
-  process.exit(0);
+  process.exit(isOptional ? 0 : 1);
 }
-build(found, 'meap_mpi');
-const [own, second] = isOpenMpi(found) ? ['openmpi', 'mpich'] : ['mpich', 'openmpi'];
-rmSync(join(buildDirectory, `meap_mpi.${own}.node`), { force: true });
-const other = findCompiler(`mpicxx.${second}`);
-if (other) build(other, `meap_mpi.${second}`);
+try {
+  await alone(() => {
+    build(found, 'meap_mpi');
+    const [own, second] = isOpenMpi(found) ? ['openmpi', 'mpich'] : ['mpich', 'openmpi'];
+    rmSync(join(buildDirectory, `meap_mpi.${own}.node`), { force: true });
+    const other = findCompiler(`mpicxx.${second}`);
+    if (other) build(other, `meap_mpi.${second}`);
+  });
+} catch (error) {
+  say(`the MPI binding cannot be built in ${buildDirectory}: ${error.message}`);
+  process.exitCode = isOptional ? 0 : 1;
+}

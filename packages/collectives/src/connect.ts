@@ -75,7 +75,7 @@ function connectMpi(addon: MpiAddon, expected: number, timeoutSeconds: number): 
     // What one MPI's launcher starts, another MPI's library takes for processes on their own.
     throw new CollectivesError(
       `connect: the launcher started ${expected} ranks and ${library} sees ${size}: they are of different MPIs; ` +
-        'rebuild with MPICXX=the compiler of the launcher’s MPI npm rebuild @meap/collectives',
+        'build the binding with the compiler of the launcher’s MPI: MPICXX=… npx meap-build-mpi',
     );
   }
   let outstanding = 0;

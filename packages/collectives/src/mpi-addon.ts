@@ -30,18 +30,18 @@ function addonPath({ OMPI_COMM_WORLD_SIZE, MPI_LOCALNRANKS } = process.env): str
   return existsSync(own) ? own : pathOf('meap_mpi');
 }
 
-/** Loads the binding, building it first where MPI came after this package. */
+/** Loads the binding, building it first: an installation may run no scripts, and has no MPI to see. */
 export function loadMpiAddon(): MpiAddon {
   if (!existsSync(addonPath())) {
     const script = fileURLToPath(new URL('../native/build.mjs', import.meta.url));
-    execFileSync(process.execPath, [script], { stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync(process.execPath, [script, '--if-possible'], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
   try {
     return createRequire(import.meta.url)(addonPath()) as MpiAddon;
   } catch (cause) {
     throw new CollectivesError(
       `collectives: launched as one of several ranks, but there is no MPI binding (${(cause as Error).message.split('\n')[0]}); ` +
-        'install Open MPI or MPICH with its headers and a C++17 compiler, and run npm rebuild @meap/collectives',
+        'install Open MPI or MPICH with its headers and a C++17 compiler; `npx meap-build-mpi` says what is missing',
       { cause },
     );
   }

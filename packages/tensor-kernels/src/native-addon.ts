@@ -1,3 +1,5 @@
+import { findAddon } from './find-addon.ts';
+
 /** The compiled kernels, as the addon exposes them: sizes first, then arrays; outputs come last. */
 export interface NativeAddon {
   /** batch, M, N, K, transposes, which operand is shared, bfloat16; a, b, what is added or null, c. */
@@ -47,7 +49,7 @@ export interface NativeAddon {
 let loaded: NativeAddon | undefined;
 
 /**
- * Loads the addon: a prebuilt one inside the package, else the one built when the package was installed.
+ * Loads the addon: see {@link findAddon} for where it is looked for.
  *
  * `MEAP_NUM_THREADS` sets the number of threads (all cores by default), `MEAP_INSTRUCTION_SET` one of
  * {@link NativeAddon.instructionSets} instead of the best.
@@ -57,23 +59,11 @@ let loaded: NativeAddon | undefined;
 export function loadNativeAddon(): NativeAddon {
   if (loaded) return loaded;
   // Reached through the process object so that bundlers for browsers find no import of a Node module.
-  const builtin = globalThis.process?.getBuiltinModule;
-  if (!builtin) throw new Error('native: needs Node.js 20.19 or later, got another JavaScript runtime');
-  const { createRequire } = builtin('node:module');
-  const { existsSync } = builtin('node:fs');
-  const { fileURLToPath } = builtin('node:url');
-  const { availableParallelism } = builtin('node:os');
-  const candidates = [
-    `../prebuilds/${process.platform}-${process.arch}/meap_kernels.node`,
-    '../build/meap_kernels.node',
-  ].map((path) => fileURLToPath(new URL(path, import.meta.url)));
-  const path = candidates.find((candidate) => existsSync(candidate));
-  if (!path) {
-    throw new Error(
-      'native: the kernels are not built; install a C++17 compiler and run `npm rebuild @meap/tensor-kernels`',
-    );
+  if (!globalThis.process?.getBuiltinModule) {
+    throw new Error('native: needs Node.js 20.19 or later, got another JavaScript runtime');
   }
-  const addon = createRequire(import.meta.url)(path) as NativeAddon;
+  const { availableParallelism } = process.getBuiltinModule('node:os');
+  const addon = findAddon(import.meta.url);
   const { MEAP_INSTRUCTION_SET, MEAP_NUM_THREADS } = process.env;
   if (MEAP_INSTRUCTION_SET) addon.setInstructionSet(MEAP_INSTRUCTION_SET);
   const threads = MEAP_NUM_THREADS ? Number(MEAP_NUM_THREADS) : availableParallelism();

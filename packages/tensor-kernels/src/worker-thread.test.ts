@@ -1,9 +1,12 @@
 /** Node unloads the addon when the worker that loaded it ends: its threads must be gone by then. */
 import { execFileSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { createRequire } from 'node:module';
 import { expect, it } from 'vitest';
+import { loadNativeAddon } from './native-addon.ts';
 
-const addon = fileURLToPath(new URL('../build/meap_kernels.node', import.meta.url));
+loadNativeAddon();
+/** The file that was loaded: a local build, or a platform's package. */
+const addon = Object.keys(createRequire(import.meta.url).cache).find((path) => path.endsWith('.node'))!;
 const compute = `
   const addon = require(${JSON.stringify(addon)});
   addon.setNumThreads(4);

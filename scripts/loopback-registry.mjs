@@ -1,0 +1,61 @@
+/** A verdaccio on loopback, in a folder of its own: it would be 280 packages more for everybody as a dependency. */
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+// The last that runs on Node 20. It names node-fetch by a tag, which not every registry passes on.
+const VERDACCIO = { dependencies: { verdaccio: '6.1.6' }, overrides: { 'node-fetch': '2.7.0' } };
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((listening) => server.once('listening', listening));
+  const { port } = server.address();
+  await new Promise((closed) => server.close(closed));
+  return port;
+}
+
+/**
+ * Starts a registry that takes our own packages from anybody and all others from where npm takes them.
+ *
+ * @param work a folder that it may fill
+ * @returns its address, the environment that makes npm and pnpm use it, and how to stop it
+ */
+export async function startRegistry(work) {
+  const outside = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
+  const port = await freePort();
+  const url = `http://127.0.0.1:${port}/`;
+  const userconfig = join(work, 'npmrc');
+  // Anybody may publish there; npm asks for a token all the same.
+  writeFileSync(userconfig, `registry=${url}\n//127.0.0.1:${port}/:_authToken=rehearsal\n`);
+  const env = { ...process.env, npm_config_registry: url, NPM_CONFIG_USERCONFIG: userconfig, CI: '1' };
+  const config = join(work, 'verdaccio.yaml');
+  // YAML holds JSON. Ours are never looked for outside, so that names that somebody else has do not get in.
+  const settings = {
+    storage: join(work, 'storage'),
+    uplinks: { outside: { url: outside, maxage: '1h', timeout: '60s' } },
+    packages: {
+      '@meap/*': { access: '$all', publish: '$all', unpublish: '$all' },
+      '**': { access: '$all', proxy: 'outside' },
+    },
+    web: { enable: false },
+    log: { type: 'stdout', level: 'warn' },
+    max_body_size: '100mb',
+  };
+  writeFileSync(config, JSON.stringify(settings));
+  const home = join(work, 'verdaccio');
+  mkdirSync(home);
+  writeFileSync(join(home, 'package.json'), JSON.stringify({ private: true, ...VERDACCIO }));
+  execFileSync('npm', ['install', '--no-audit', '--no-fund'], { cwd: home, stdio: 'pipe' });
+  const program = join(home, 'node_modules/verdaccio/bin/verdaccio');
+  const listen = ['--config', config, '--listen', `127.0.0.1:${port}`];
+  const server = spawn(process.execPath, [program, ...listen], { stdio: 'ignore' });
+  for (let tries = 0; ; tries++) {
+    const answer = await fetch(`${url}-/ping`).catch(() => undefined);
+    if (answer?.ok) break;
+    if (tries > 60 || server.exitCode !== null) throw new Error(`verdaccio does not answer on ${url}`);
+    await sleep(1000);
+  }
+  return { url, env, version: VERDACCIO.dependencies.verdaccio, stop: () => server.kill() };
+}
