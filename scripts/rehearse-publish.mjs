@@ -3,18 +3,23 @@
  *
  * Clones this repository, lets changesets turn its changes into versions, publishes every package to a verdaccio on
  * loopback, installs each from there into an empty project of its own, and runs its README's example (of programs,
- * their help). Nothing outside a temporary folder is touched. verdaccio is installed there too: it would be 280 packages
- * more for everybody.
+ * their help). The packages of platforms hold what native/cross.mjs makes, or with --local-kernels all the same local build.
+ * Nothing outside a temporary folder is touched.
  */
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { execFileSync } from 'node:child_process';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { startRegistry } from './loopback-registry.mjs';
 
-// The last that runs on Node 20. It names node-fetch by a tag, which not every registry passes on.
-const VERDACCIO = { dependencies: { verdaccio: '6.1.6' }, overrides: { 'node-fetch': '2.7.0' } };
 const root = resolve(import.meta.dirname, '..');
 const work = mkdtempSync(join(tmpdir(), 'meap-rehearsal-'));
 const copy = join(work, 'repository');
@@ -31,54 +36,13 @@ const run = (cwd, command, ...args) =>
 const pnpm = (cwd, ...args) => run(cwd, 'npx', '-y', packageManager, ...args);
 const say = (text) => console.log(text);
 
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((listening) => server.once('listening', listening));
-  const { port } = server.address();
-  await new Promise((closed) => server.close(closed));
-  return port;
-}
-
-const outside = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
-const port = await freePort();
-const registry = `http://127.0.0.1:${port}/`;
-const userconfig = join(work, 'npmrc');
-// Anybody may publish there; npm asks for a token all the same.
-writeFileSync(userconfig, `registry=${registry}\n//127.0.0.1:${port}/:_authToken=rehearsal\n`);
-const env = { ...process.env, npm_config_registry: registry, NPM_CONFIG_USERCONFIG: userconfig, CI: '1' };
-const config = join(work, 'verdaccio.yaml');
-// YAML holds JSON. Ours are never looked for outside, so that names that somebody else has do not get in.
-writeFileSync(
-  config,
-  JSON.stringify({
-    storage: join(work, 'storage'),
-    uplinks: { outside: { url: outside, maxage: '1h', timeout: '60s' } },
-    packages: {
-      '@meap/*': { access: '$all', publish: '$all', unpublish: '$all' },
-      '**': { access: '$all', proxy: 'outside' },
-    },
-    web: { enable: false },
-    log: { type: 'stdout', level: 'warn' },
-    max_body_size: '100mb',
-  }),
-);
-let server;
+let env = process.env;
+let registry;
 
 try {
-  const home = join(work, 'verdaccio');
-  mkdirSync(home);
-  writeFileSync(join(home, 'package.json'), JSON.stringify({ private: true, ...VERDACCIO }));
-  execFileSync('npm', ['install', '--no-audit', '--no-fund'], { cwd: home, stdio: 'pipe' });
-  const program = join(home, 'node_modules/verdaccio/bin/verdaccio');
-  const listen = ['--config', config, '--listen', `127.0.0.1:${port}`];
-  server = spawn(process.execPath, [program, ...listen], { stdio: 'ignore' });
-  for (let tries = 0; ; tries++) {
-    const answer = await fetch(`${registry}-/ping`).catch(() => undefined);
-    if (answer?.ok) break;
-    if (tries > 60 || server.exitCode !== null) throw new Error(`verdaccio does not answer on ${registry}`);
-    await sleep(1000);
-  }
-  say(`registry     verdaccio ${VERDACCIO.dependencies.verdaccio} on ${registry}`);
+  registry = await startRegistry(work);
+  env = registry.env;
+  say(`registry     verdaccio ${registry.version} on ${registry.url}`);
 
   run(root, 'git', 'clone', '--quiet', root, copy);
   pnpm(copy, 'install', '--frozen-lockfile', '--prefer-offline');
@@ -99,6 +63,15 @@ try {
       throw new Error(`${name}: no changelog`);
   }
   pnpm(copy, 'run', 'build');
+  const kernels = join(copy, 'packages/tensor-kernels');
+  if (process.argv.includes('--local-kernels')) {
+    for (const folder of readdirSync(join(kernels, 'platforms'))) {
+      const addon = 'meap_kernels.node';
+      copyFileSync(join(kernels, 'build', addon), join(kernels, 'platforms', folder, addon));
+    }
+  } else {
+    run(copy, process.execPath, join(kernels, 'native/cross.mjs'));
+  }
   run(
     copy,
     'git',
@@ -117,7 +90,8 @@ try {
   }
   say(`published    ${packages.length} packages of version ${packages[0].version}`);
 
-  for (const { name, version } of packages) {
+  const isForPlatform = ({ name }) => /^@meap\/tensor-kernels-./.test(name);
+  for (const { name, version } of packages.filter((own) => !isForPlatform(own))) {
     const project = join(work, name.replace('@meap/', ''));
     mkdirSync(project);
     writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
@@ -148,6 +122,6 @@ try {
   console.error(error.stdout ?? '', error.stderr ?? '', error.message);
   process.exitCode = 1;
 } finally {
-  server?.kill();
+  registry?.stop();
   rmSync(work, { recursive: true, force: true });
 }

@@ -60,6 +60,7 @@ export function generate() {
     return [
       [at('package.json'), `${JSON.stringify(json, null, 2)}\n`],
       [at('README.md'), readme],
+      [at('turbo.json'), '{\n  "extends": ["//"],\n  "tags": ["kernels"]\n}\n'],
     ];
   });
   const optionalDependencies = Object.fromEntries(platforms.map(({ name }) => [name, 'workspace:*']));
