@@ -63,6 +63,37 @@ describe('meap-evaluate run', () => {
     expect(existsSync(join(folder, 'out/environment.json'))).toBe(true);
   });
 
+  it('names in a dry run all that is missing or damaged, and exits with 1', async () => {
+    const damaged = writeRows('damaged.jsonl', [rows(1)[0], 3]);
+    const { code, stderr } = await captureOutput((io) =>
+      evaluateCommand(
+        [
+          'run',
+          '--dry-run',
+          '--model',
+          join(folder, 'nowhere'),
+          '--tasks',
+          'boolq,piqa,arc_easy',
+          '--data',
+          folder,
+        ].concat(['--set', `data.piqa=${damaged}`]),
+        io,
+      ),
+    );
+    expect(code).toBe(1);
+    const lines = stderr.trim().split('\n');
+    expect(lines).toHaveLength(4);
+    for (const [i, named] of [
+      /data\.boolq: /,
+      /damaged\.jsonl, line 2: /,
+      /data\.arc_easy: /,
+      /nowhere: no such folder/,
+    ].entries()) {
+      expect(lines[i]).toMatch(/^meap-evaluate: /);
+      expect(lines[i]).toMatch(named);
+    }
+  });
+
   it('prints the same JSON whether answers are kept or asked again', async () => {
     const data = writeRows('rows.jsonl', rows(8));
     const asked = ['--tasks', 'piqa', '--set', `data.piqa=${data}`, '--json'];

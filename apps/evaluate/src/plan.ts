@@ -1,11 +1,13 @@
 /** What an evaluation would ask, found out without a model's weights. */
 
+import type { Task } from '@meap/evals';
 import { findModel, openTextTokenizer, yieldToEventLoop } from '@meap/inference';
 import { contextLengthOf, countParameters, readLlamaConfig } from '@meap/llama-model';
-import { short } from '@meap/recipe-cli';
+import { Problems, short } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
 import { markdownTable } from 'markdown-table';
 import type { EvaluateConfig } from './config.ts';
+import { isUserError } from './errors.ts';
 import type { StageEvent } from './progress.ts';
 import { makeTasks } from './run.ts';
 
@@ -36,16 +38,27 @@ export interface PlanOptions {
   readonly onEvent?: (event: StageEvent) => void;
 }
 
-/** Reads data and tokenizer and makes every request, but asks none. */
+/**
+ * Reads data and tokenizer and makes every request, but asks none.
+ *
+ * @throws NotReadyError with all that is wrong with the data of each task and with the model’s folder
+ */
 export async function planEvaluation(
   config: EvaluateConfig,
   { signal, onEvent = () => {} }: PlanOptions = {},
 ): Promise<EvaluationPlan> {
-  const tasks = await makeTasks(config);
-  const directory = await findModel(config.model.path);
-  const modelConfig = readLlamaConfig(directory.base);
+  const problems = new Problems(isUserError);
+  const tasks: Task[] = [];
+  for (const name of config.tasks) {
+    tasks.push(...((await problems.attempt(() => makeTasks({ ...config, tasks: [name] }))) ?? []));
+  }
+  const directory = await problems.attempt(() => findModel(config.model.path));
+  const shape = directory && (await problems.attempt(() => readLlamaConfig(directory.base)));
+  const plain = directory && (await problems.attempt(() => loadTokenizer(directory.tokenizer)));
+  problems.throwIfAny();
+  const modelConfig = shape!;
   const contextLength = contextLengthOf(modelConfig);
-  const tokenizer = await openTextTokenizer(directory.tokenizer, loadTokenizer(directory.tokenizer));
+  const tokenizer = await openTextTokenizer(directory!.tokenizer, plain!);
   const chosen = config.samples && new Set(config.samples);
   try {
     const plans: TaskPlan[] = [];

@@ -57,6 +57,28 @@ describe('--dry-run', () => {
     expect(stderr).toMatch(/wide\.jsonl: is UTF-16, expected UTF-8; convert it/);
   });
 
+  it('names all that is wrong with model and data at once, and exits with 1', async () => {
+    const bad = bench.write('bad.json', '[{"question": "a", "answer": "b"}]');
+    const sets = set(
+      'model.path=nowhere',
+      `data.files=[lost.json, "${bad}"]`,
+      'data.validation_files=[gone.json]',
+    );
+    const { code, stdout, stderr } = await bench.finetune('dry', '--dry-run', ...sets);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+    const lines = stderr.trim().split('\n');
+    expect(lines).toHaveLength(4);
+    for (const [i, named] of [
+      /nowhere/,
+      /lost\.json/,
+      /bad\.json, row 1: .*data\.fields/,
+      /gone\.json/,
+    ].entries()) {
+      expect(lines[i]).toMatch(/^meap-finetune: /);
+      expect(lines[i]).toMatch(named);
+    }
+  });
+
   it('loads no weights', async () => {
     const config = loadConfig(bench.recipe);
     const plan = await dryRun(config, { color: true });

@@ -1,10 +1,11 @@
 /** What a run would be and take, with a picture of one conversation; no weights are loaded. */
-import { plainText } from '@meap/recipe-cli';
+import { Problems, plainText } from '@meap/recipe-cli';
 import { renderRow } from '@meap/sft-duplication';
 import { setBackend } from '@meap/tensor-kernels';
 import type { Tokenizer } from '@meap/token-dataset';
-import { loadModelParts } from './model.ts';
-import { duplicatorOf, prepareData } from './prepare-data.ts';
+import { isUserError } from './errors.ts';
+import { loadModelParts, type ModelParts } from './model.ts';
+import { duplicatorOf, findDataProblems, prepareData } from './prepare-data.ts';
 import { describeFacts } from './progress.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 import { describeRun, type RunFacts } from './run-facts.ts';
@@ -26,12 +27,27 @@ export interface DryRunOptions {
 /** Tokens of the conversation that is drawn: the shortest that shows everything. */
 const SHORTEST = 24;
 
-/** Plans a run without loading its weights. */
+/**
+ * Plans a run without loading its weights.
+ *
+ * @throws NotReadyError with all that is wrong with the model’s folder and the first records of each file
+ */
 export async function dryRun(
   config: FinetuneConfig,
   { width = 100, color = false }: DryRunOptions = {},
 ): Promise<DryRunPlan> {
-  const parts = loadModelParts(config);
+  const problems = new Problems(isUserError);
+  const parts = await problems.attempt(() => loadModelParts(config));
+  problems.add(await findDataProblems(config));
+  problems.throwIfAny();
+  return planOf(config, parts!, { width, color });
+}
+
+async function planOf(
+  config: FinetuneConfig,
+  parts: ModelParts,
+  { width, color }: Required<DryRunOptions>,
+): Promise<DryRunPlan> {
   // Which one it is decides how weights are held.
   await setBackend(config.backend);
   const data = await prepareData(config, parts);

@@ -7,7 +7,13 @@ import {
   type SftOptions,
   type SftSample,
 } from '@meap/sft-duplication';
-import { type BadRecordError, type DataRecord, readRecords, TemplateError } from '@meap/token-dataset';
+import {
+  type BadRecordError,
+  type DataRecord,
+  findFileProblems,
+  readRecords,
+  TemplateError,
+} from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
 import {
   type Conversation,
@@ -55,6 +61,8 @@ export interface PrepareOptions {
   /** When aborted, its reason is thrown. */
   signal?: AbortSignal;
 }
+
+const ADVICE = 'fix it, or set data.on_bad_record to skip';
 
 /** Conversations encoded at once: enough for all cores, few enough for a bar that moves. */
 const CHUNK = 512;
@@ -108,6 +116,27 @@ export async function prepareData(
   return { train, validation, fingerprint: fingerprintOf([train, validation]), ...facts };
 }
 
+/** What is wrong with the first records of all files: missing ones, and what is no conversation. */
+export function findDataProblems({ data }: FinetuneConfig): Promise<string[]> {
+  const skips = data.on_bad_record === 'skip';
+  const read = async function* (files: string) {
+    for await (const entry of readRecords({
+      files,
+      format: data.file_format,
+      ...(skips && { onBadRecord: () => {} }),
+    })) {
+      try {
+        yield conversationOf(entry, data);
+      } catch (error) {
+        if (!(error instanceof ChatDataError)) throw error;
+        if (!skips) throw new ChatDataError(`${placeOf(entry)}: ${error.message}; ${ADVICE}`);
+      }
+    }
+  };
+  const files = [...data.files, ...(data.validation_files ?? [])];
+  return findFileProblems(files, read, (error) => error instanceof ChatDataError);
+}
+
 interface Reading extends PrepareOptions {
   config: FinetuneConfig;
   parts: ModelParts;
@@ -125,7 +154,7 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
     if (!(error instanceof ChatDataError || error instanceof TemplateError)) throw error;
     const message = `${place}: ${error.message}`;
     if (data.on_bad_record === 'error') {
-      throw new ChatDataError(`${message}; fix it, or set data.on_bad_record to skip`);
+      throw new ChatDataError(`${message}; ${ADVICE}`);
     }
     facts.skipped.count++;
     facts.skipped.first ??= message;
@@ -158,7 +187,7 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
       missing.clear();
       break;
     }
-    const place = `${entry.file}, ${entry.unit} ${entry.position}`;
+    const place = placeOf(entry);
     try {
       for (const name of missing) if (hasField(entry.record, name)) missing.delete(name);
       const { conversation, format } = conversationOf(entry, data);
@@ -172,6 +201,10 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
   }
   await flush();
   return set;
+}
+
+function placeOf({ file, unit, position }: DataRecord): string {
+  return `${file}, ${unit} ${position}`;
 }
 
 /** Whether a record or one of its messages has a field. */

@@ -20,7 +20,7 @@ export function pretrainCommand(argv: readonly string[], io: CommandIo = process
       loadConfig,
       plan: async (config, { width }) => {
         const plan = await dryRun(config, width);
-        return { json: plan, text: renderDryRun(plan) };
+        return { json: plan, text: renderDryRun(plan), problems: plan.problems };
       },
       run: (config, { onEvent, ...options }) =>
         pretrain(config, {

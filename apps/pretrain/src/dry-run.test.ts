@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { countParameters, flopsPerToken } from '@meap/llama-model';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -6,6 +6,13 @@ import { Workbench } from './testing.ts';
 
 const bench = new Workbench();
 afterAll(() => bench.dispose());
+/** The tokenizer that the recipe trains, in the cache. */
+async function trainedTokenizer(): Promise<string> {
+  await bench.pretrain('dry', '--dry-run');
+  const tokenizers = bench.path('cache', 'tokenizers');
+  return join(tokenizers, readdirSync(tokenizers)[0]);
+}
+
 const recipes = join(import.meta.dirname, '../../../recipes');
 
 describe('--dry-run', () => {
@@ -48,25 +55,47 @@ describe('--dry-run', () => {
   it('prints one JSON object with --json', async () => {
     const { stdout } = await bench.pretrain('dry', '--dry-run', '--json');
     const plan = JSON.parse(stdout);
-    expect(plan).toMatchObject({ steps: 6, tokens_per_step: 64, tokens: 384, data_problem: null });
+    expect(plan).toMatchObject({ steps: 6, tokens_per_step: 64, tokens: 384, problems: [] });
     expect(plan.parameters).toBe(countParameters(plan.model));
     expect(plan.flop_per_token).toBe(flopsPerToken(plan.model, 16));
     expect(plan.seconds).toBeCloseTo(384 / plan.tokens_per_second, 6);
   });
 
-  it('plans without the data, and says what is missing', async () => {
-    const { code, stdout } = await bench.pretrain('dry', '--dry-run', '--set', 'data.files=[nowhere.txt]');
-    expect(code).toBe(0);
-    expect(stdout).toMatch(/\ndata {9}not ready, a sample sentence stands in below: .*nowhere\.txt\n/);
+  it('names all that keeps the run from starting, and exits with 1', async () => {
+    const bad = bench.write('bad.jsonl', '{"text": "good"}\n{"txt": "bad"}\n');
+    const files = ['nowhere.txt', bad, 'none/*.jsonl'];
+    const keys = [`data.files=${JSON.stringify(files)}`, 'data.validation_files=[lost.txt]'];
+    const argv = ['--dry-run', ...keys.flatMap((key) => ['--set', key])];
+    const { code, stdout, stderr } = await bench.pretrain('dry', ...argv);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/\ndata {9}not ready: a sample sentence stands in below\n/);
     expect(stdout).toMatch(/\ninput {2}A /);
+    const lines = stderr.trim().split('\n');
+    expect(lines).toHaveLength(4);
+    expect(lines[0]).toMatch(/^meap-pretrain: .*nowhere\.txt/);
+    expect(lines[1]).toMatch(/^meap-pretrain: .*bad\.jsonl, line 2: field 'text' is missing/);
+    expect(lines[2]).toMatch(/^meap-pretrain: .*none\/\*\.jsonl/);
+    expect(lines[3]).toMatch(/^meap-pretrain: .*lost\.txt/);
+    const json = await bench.pretrain('dry', '--json', ...argv);
+    expect([json.code, JSON.parse(json.stdout).problems]).toEqual([1, lines.map((line) => line.slice(15))]);
   });
 
-  it('cannot plan a model whose vocabulary nothing tells', async () => {
-    const sets = ['--set', 'tokenizer.path=nowhere'];
+  it('reads as far as the run needs: an empty text is not enough', async () => {
+    const empty = bench.write('empty.txt', ' \n');
+    const sets = ['--set', `data.files=["${empty}"]`, '--set', `tokenizer.path=${await trainedTokenizer()}`];
     const { code, stderr } = await bench.pretrain('dry', '--dry-run', ...sets);
-    expect(code).toBe(1);
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^meap-pretrain: .*empty/),
+    });
+  });
+
+  it('cannot plan a model whose vocabulary nothing tells, and says what else is missing', async () => {
+    const sets = ['--set', 'tokenizer.path=nowhere', '--set', 'data.files=[nowhere.txt]'];
+    const { code, stdout, stderr } = await bench.pretrain('dry', '--dry-run', ...sets);
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toMatch(
-      /^meap-pretrain: no such file [^\n]+; without it model\.vocab_size has to be given\n$/,
+      /^meap-pretrain: [^\n]*nowhere\.txt[^\n]*\nmeap-pretrain: no such file [^\n]+\nmeap-pretrain: the size of the model is not known without a tokenizer, unless model\.vocab_size says it\n$/,
     );
   });
 
@@ -75,8 +104,14 @@ describe('--dry-run', () => {
     bench.recipe = join(recipes, 'meap-100m.yaml');
     const sets = ['--set', 'precision=float32', '--set', 'train.sequence_length=64'];
     const { code, stdout } = await bench.pretrain('dry', '--dry-run', '--json', ...sets);
-    expect(code).toBe(0);
+    // Neither C4 nor a tokenizer is there.
+    expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({
+      problems: [
+        expect.stringContaining('c4-train'),
+        expect.stringContaining('c4-validation'),
+        expect.stringContaining('tokenizer.json'),
+      ],
       parameters: 122_407_680,
       steps: 1907,
       tokens: 1907 * 256 * 64,

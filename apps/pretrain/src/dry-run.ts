@@ -1,15 +1,25 @@
 /** What a run would be and take: sizes, memory, time from a short measurement, one masked row. Nothing is trained. */
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
-import { describeMemory, duration, flop, type MemoryPlan, percent, plainText, short } from '@meap/recipe-cli';
+import {
+  describeMemory,
+  duration,
+  flop,
+  type MemoryPlan,
+  NotReadyError,
+  Problems,
+  percent,
+  plainText,
+  short,
+} from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
-import type { Tokenizer } from '@meap/token-dataset';
-import { DatasetError, TokenizerError } from '@meap/token-dataset';
+import { DatasetError, findFileProblems, type Tokenizer } from '@meap/token-dataset';
+import { isUserError } from './errors.ts';
 import { machinePeak, measureRate } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
 import { modelConfig, withOrigin } from './model.ts';
 import { configuredMasker } from './objective.ts';
-import { prepareTokenizer, readText } from './prepare-data.ts';
+import { prepareTokenizer, readText, sourcesOf } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 
 /** What {@link dryRun} finds out. */
@@ -28,24 +38,29 @@ export interface DryRunPlan {
   measured_gflops: number;
   tokens_per_second: number;
   seconds: number;
-  /** What a run would complain of first; null where text and tokenizer are there. */
-  data_problem: string | null;
+  /** All that keeps the run from starting, a line each: missing files, what is wrong with their first records. */
+  problems: readonly string[];
   /** How many tokens of the row are masked. */
   masked: string;
   /** The beginning of a row in text: inputs above targets. */
   row: string;
 }
 
-/** Plans a run without training; trains the tokenizer if there is none yet, since the row needs it. */
+/**
+ * Plans a run without training; trains the tokenizer if there is none yet, since the row needs it.
+ *
+ * @throws NotReadyError with all problems where they leave the size of the model unknown
+ */
 export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRunPlan> {
-  const config = await withOrigin(given);
+  const problems = new Problems(isUserError);
+  const config = (await problems.attempt(() => withOrigin(given))) ?? given;
+  problems.add((await problems.attempt(() => findTextProblems(config))) ?? []);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
   const { max_steps: steps, global_batch_size, sequence_length, recompute } = config.train;
-  const text = await firstRow(config);
-  const model = text.tokenizer
-    ? modelConfig(config, text.tokenizer)
-    : modelWithoutTokenizer(config, text.problem);
+  const text = await firstRow(config, problems);
+  const model = await problems.attempt(() => modelConfig(config, text.tokenizer ?? unknownTokenizer(config)));
+  if (!model) throw new NotReadyError(problems.list);
   const tokensPerStep = global_batch_size * sequence_length;
   const parameters = countParameters(model);
   const flop_per_token = flopsPerToken(model, sequence_length);
@@ -74,7 +89,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
     measured_gflops: measured / 1e9,
     tokens_per_second: tokensPerSecond,
     seconds: (steps * tokensPerStep) / tokensPerSecond,
-    data_problem: text.problem,
+    problems: problems.list,
     masked: describeMask({ length: text.ids.length - 1, positions }),
     row: renderMaskedRow(
       text.pieces.slice(0, shown + 1),
@@ -100,8 +115,7 @@ export function renderDryRun(plan: DryRunPlan): string {
     `memory       ${describeMemory(memory)}`,
     `time         about ${duration(plan.seconds)} at ${short(plan.tokens_per_second)} tokens/s (${flop(plan.measured_gflops * 1e9)}/s, timed now${ofPeak})`,
   ];
-  if (plan.data_problem)
-    lines.push(`data         not ready, a sample sentence stands in below: ${plan.data_problem}`);
+  if (plan.problems.length > 0) lines.push('data         not ready: a sample sentence stands in below');
   return `${lines.join('\n')}\n\nmasked row   ${plan.masked}\n\n${plainText(plan.row)}`;
 }
 
@@ -117,35 +131,49 @@ interface FirstRow {
   /** One block: T + 1 tokens, or fewer where the text has no more. */
   ids: Int32Array;
   pieces: string[];
-  problem: string | null;
+}
+
+/** What is wrong with the first records of all files. */
+async function findTextProblems(config: PretrainConfig): Promise<string[]> {
+  const { validation_files: files, format, text_field: textField, separator } = config.data;
+  const validation = files ? [{ files, format, textField, separator, share: 0 }] : [];
+  const problems: string[] = [];
+  for (const source of [...sourcesOf(config), ...validation]) {
+    problems.push(
+      ...(await findFileProblems(source.files, (files) => readText(config, { ...source, files }))),
+    );
+  }
+  return problems;
 }
 
 /** The first block of the training text, or words of a sentence where text or tokenizer are missing. */
-async function firstRow(config: PretrainConfig): Promise<FirstRow> {
+async function firstRow(config: PretrainConfig, problems: Problems): Promise<FirstRow> {
+  const tokenizers = await problems.attempt(() => prepareTokenizer(config));
+  const row = tokenizers && (await problems.attempt(() => firstBlock(config, tokenizers)));
+  if (row) return row;
+  const pieces = SAMPLE_SENTENCE.split(' ');
+  return { tokenizer: tokenizers?.masked, ids: Int32Array.from(pieces, (_, i) => i), pieces };
+}
+
+/** The first block of the text, which has to hold as many as the run needs at least. */
+async function firstBlock(
+  config: PretrainConfig,
+  { plain, masked }: { plain: Tokenizer; masked: Tokenizer },
+): Promise<FirstRow> {
   const blockLength = config.train.sequence_length + 1;
-  let tokenizer: Tokenizer | undefined;
-  try {
-    const { plain, masked } = await prepareTokenizer(config);
-    tokenizer = masked;
-    const ids: number[] = [];
-    for await (const { text } of readText(config)) {
-      if (plain.bosTokenId !== undefined) ids.push(plain.bosTokenId);
-      for (const id of await plain.encode(text.slice(0, 16 * blockLength), { addSpecialTokens: false }))
-        ids.push(id);
-      ids.push(plain.eosTokenId!);
-      if (ids.length >= blockLength) break;
-    }
-    if (ids.length < 2) throw new DatasetError('empty corpus: the files hold no text');
-    const row = Int32Array.from(ids.slice(0, blockLength));
-    const pieces = await Promise.all(
-      Array.from(row.subarray(0, SHOWN_TOKENS + 1), (id) => pieceOf(masked, id)),
-    );
-    return { tokenizer, ids: row, pieces, problem: null };
-  } catch (error) {
-    if (!(error instanceof DatasetError || error instanceof TokenizerError)) throw error;
-    const pieces = SAMPLE_SENTENCE.split(' ');
-    return { tokenizer, ids: Int32Array.from(pieces, (_, i) => i), pieces, problem: error.message };
+  const [source] = sourcesOf(config);
+  const ids: number[] = [];
+  for await (const { text } of readText(config, source)) {
+    if (plain.bosTokenId !== undefined) ids.push(plain.bosTokenId);
+    const start = text.slice(0, 16 * blockLength);
+    for (const id of await plain.encode(start, { addSpecialTokens: false })) ids.push(id);
+    ids.push(plain.eosTokenId!);
+    if (ids.length >= blockLength) break;
   }
+  if (ids.length < 2) throw new DatasetError('empty corpus: the files hold no text; give files with text');
+  const row = Int32Array.from(ids.slice(0, blockLength));
+  const shown = Array.from(row.subarray(0, SHOWN_TOKENS + 1), (id) => pieceOf(masked, id));
+  return { tokenizer: masked, ids: row, pieces: await Promise.all(shown) };
 }
 
 /** A token as it stands in the text; decoding alone would drop the space that SentencePiece writes as ▁. */
@@ -154,9 +182,11 @@ async function pieceOf(tokenizer: Tokenizer, id: number): Promise<string> {
   return token.startsWith('▁') ? token.replaceAll('▁', ' ') : tokenizer.decode([id]);
 }
 
-function modelWithoutTokenizer(config: PretrainConfig, problem: string | null): LlamaConfig {
-  const vocabSize = config.model.vocab_size ?? config.tokenizer.vocab_size;
-  if (vocabSize === undefined)
-    throw new TokenizerError(`${problem}; without it model.vocab_size has to be given`);
-  return modelConfig(config, { vocabSize: vocabSize + 1 });
+/** Stands for a tokenizer that is not there, where the recipe says how many ids it has. */
+function unknownTokenizer({ model, tokenizer }: PretrainConfig): Pick<Tokenizer, 'vocabSize'> {
+  const vocabSize = model.vocab_size ?? tokenizer.vocab_size;
+  if (vocabSize !== undefined) return { vocabSize: vocabSize + 1 };
+  throw new DatasetError(
+    'the size of the model is not known without a tokenizer, unless model.vocab_size says it',
+  );
 }

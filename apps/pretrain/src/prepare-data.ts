@@ -7,6 +7,7 @@ import {
   addMaskToken,
   DatasetError,
   type FileDescription,
+  type FileFormat,
   loadTokenizer,
   openTokenDataset,
   type PrepareProgress,
@@ -198,11 +199,11 @@ async function trainOrReuse(
 }
 
 async function* tokenizerText(config: PretrainConfig): AsyncGenerator<string> {
-  const shares = Object.values(config.data.sources ?? { all: { share: 1 } }).map(({ share }) => share);
-  const total = shares.reduce((sum, share) => sum + share, 0);
+  const sources = sourcesOf(config);
+  const total = sources.reduce((sum, { share }) => sum + share, 0);
   let characters = 0;
-  for (const [source, share] of shares.entries()) {
-    const most = (TOKENIZER_CHARACTERS * share) / total;
+  for (const source of sources) {
+    const most = (TOKENIZER_CHARACTERS * source.share) / total;
     let ofSource = 0;
     for await (const { text } of readText(config, source)) {
       yield text;
@@ -214,17 +215,41 @@ async function* tokenizerText(config: PretrainConfig): AsyncGenerator<string> {
   if (characters === 0) throw new DatasetError('empty corpus: the files hold no text; give files with text');
 }
 
-/** The documents of a source of the training text, the first or only one by default, read as the configuration says. */
-export function readText(config: PretrainConfig, source = 0): ReturnType<typeof readDocuments> {
-  const { format, text_field, separator, on_bad_record, sources } = config.data;
-  const own = sources && Object.values(sources)[source];
+/** Files that are read in one way. */
+export interface TextFiles {
+  files: string | readonly string[];
+  format: FileFormat | 'auto';
+  textField: string;
+  separator: string | undefined;
+  /** Its part of the training text. */
+  share: number;
+}
+
+/** The sources of the training text, of which there may be only one. */
+export function sourcesOf(config: PretrainConfig): TextFiles[] {
+  const { format, text_field: textField, separator, sources } = config.data;
+  if (!sources) return [{ files: textFiles(config), format, textField, separator, share: 1 }];
+  return Object.values(sources).map((source) => ({
+    files: source.files,
+    format: source.format ?? format,
+    textField: source.text_field ?? textField,
+    separator: source.separator ?? separator,
+    share: source.share,
+  }));
+}
+
+/** The documents of some files, read as the configuration says. */
+export function readText(
+  { data }: PretrainConfig,
+  { files, format, textField, separator }: TextFiles,
+): ReturnType<typeof readDocuments> {
   return readDocuments({
-    files: own?.files ?? textFiles(config),
-    format: own?.format ?? format,
-    textField: own?.text_field ?? text_field,
-    separator: own?.separator ?? separator,
+    files,
+    format,
+    textField,
+    separator,
     // Skipped records are counted when the tokens are prepared.
-    ...(on_bad_record === 'skip' && { onBadRecord: () => {} }),
+    ...(data.on_bad_record === 'skip' && { onBadRecord: () => {} }),
   });
 }
 

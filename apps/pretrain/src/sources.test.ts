@@ -82,7 +82,7 @@ describe('a run on several sources', () => {
   it('plans without training', async () => {
     const { code, stdout } = await bench.pretrain('none', '--dry-run', '--json');
     expect(code).toBe(0);
-    expect(JSON.parse(stdout).data_problem).toBeNull();
+    expect(JSON.parse(stdout).problems).toEqual([]);
   });
 
   it('takes paths of sources relative to the recipe', () => {

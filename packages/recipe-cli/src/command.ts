@@ -1,7 +1,7 @@
 /** Running a command: its streams, its errors as one line each, its exit code. */
 import { backendNames } from '@meap/tensor-kernels';
 import { type Command, CommanderError } from 'commander';
-import { ConfigurationError, isOutOfMemory, reasonOf } from './errors.ts';
+import { ConfigurationError, isOutOfMemory, NotReadyError, reasonOf } from './errors.ts';
 
 /** What a program writes to: `process.stdout`, or whatever else takes text. */
 export interface OutputStream {
@@ -65,7 +65,8 @@ export async function runCommand(
       : isOutOfMemory(error)
         ? `out of memory: ${reasonOf(error)}; use smaller batches or shorter texts, or stop what else runs here`
         : `a fault of this program, please report it: ${error instanceof Error ? error.stack : String(error)}`;
-    const lines = error instanceof ConfigurationError ? error.problems : [message];
+    const isList = error instanceof ConfigurationError || error instanceof NotReadyError;
+    const lines = isList ? error.problems : [message];
     const asLog = command.opts<Partial<TrainingFlags>>().jsonLogs === true;
     for (const line of lines) {
       if (asLog) io.stdout.write(logLine({ type: 'error', message: line }));

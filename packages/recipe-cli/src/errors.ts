@@ -19,11 +19,60 @@ export class RunError extends Error {
   override readonly name = 'RunError';
 }
 
+/** A run that is not ready to start: its `problems` are one line each. */
+export class NotReadyError extends Error {
+  override readonly name = 'NotReadyError';
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'));
+    this.problems = problems;
+  }
+}
+
+/** Collects what is wrong with a plan, so that one problem does not hide the next. */
+export class Problems {
+  readonly #isUserError: (error: unknown) => error is Error;
+  readonly #found = new Set<string>();
+
+  /** @param isUserError which errors are the user's; others are thrown on */
+  constructor(isUserError: (error: unknown) => error is Error) {
+    this.#isUserError = isUserError;
+  }
+
+  /** What was found, in order, each once. */
+  get list(): readonly string[] {
+    return [...this.#found];
+  }
+
+  /** Notes problems that were found elsewhere. */
+  add(problems: Iterable<string>): void {
+    for (const problem of problems) this.#found.add(problem);
+  }
+
+  /** The result of an action; undefined where it threw an error of the user's, which is noted. */
+  async attempt<T>(action: () => T | Promise<T>): Promise<T | undefined> {
+    try {
+      return await action();
+    } catch (error) {
+      if (!this.#isUserError(error)) throw error;
+      this.add((error as Partial<NotReadyError>).problems ?? [error.message]);
+      return undefined;
+    }
+  }
+
+  /** @throws NotReadyError unless there are none */
+  throwIfAny(): void {
+    if (this.#found.size > 0) throw new NotReadyError(this.list);
+  }
+}
+
 /** What the packages throw that every command is made of. */
 const EVERYWHERE = [
   BackendError,
   CollectivesError,
   ConfigurationError,
+  NotReadyError,
   RunError,
   SafetensorsError,
   TrainerError,

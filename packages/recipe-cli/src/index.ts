@@ -20,7 +20,7 @@ export {
 } from './command.ts';
 export { hashFiles, readExactMetrics } from './compare-runs.ts';
 export { changedFiles, type DataFile, describeRepeated, writeFileList } from './data-files.ts';
-export { ConfigurationError, RunError, reasonOf, userErrorTest } from './errors.ts';
+export { ConfigurationError, NotReadyError, Problems, RunError, reasonOf, userErrorTest } from './errors.ts';
 export { bytes, duration, flop, percent, plainText, short } from './format.ts';
 export { lossCurveText } from './loss-curve-text.ts';
 export {

@@ -13,6 +13,7 @@ import {
   type TrainingFlags,
   withTrainingFlags,
 } from './command.ts';
+import { NotReadyError } from './errors.ts';
 import type { ProgressOutput } from './progress.ts';
 import { connectLaunched, quietIo } from './ranks.ts';
 import { dashboardPort, openRunDashboard } from './run-dashboard.ts';
@@ -65,11 +66,11 @@ export interface TrainingProgram<Config, Event> {
   isUserError: (error: unknown) => error is Error;
   /** Reads a recipe and lays overrides over it. */
   loadConfig(file: string, overrides: readonly string[]): Config;
-  /** What `--dry-run` prints: text, or an object with `--json`. */
+  /** What `--dry-run` prints: text, or an object with `--json`; with problems, the run is not ready to start. */
   plan(
     config: Config,
     page: { width: number | undefined; color: boolean },
-  ): Promise<{ json: object; text: string }>;
+  ): Promise<{ json: object; text: string; problems?: readonly string[] }>;
   /** Trains until the run ends or its signal does. */
   run(config: Config, options: RunOptions<Event>): Promise<RunEnd>;
   /** Makes what shows a run to a person. */
@@ -109,10 +110,11 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
     }
     const asJson = flags.json || flags.jsonLogs;
     const color = io.stdout.isTTY === true && !asJson && !process.env.NO_COLOR;
-    const { json, text } = await program.plan(config, { width: io.stdout.columns, color });
+    const { json, text, problems = [] } = await program.plan(config, { width: io.stdout.columns, color });
     io.stdout.write(
       flags.jsonLogs ? logLine({ type: 'plan', ...json }) : `${asJson ? JSON.stringify(json) : text}\n`,
     );
+    if (problems.length > 0) throw new NotReadyError(problems);
     return EXIT.done;
   };
   const code = await runCommand(command, argv, { io, isUserError, action });

@@ -19,6 +19,7 @@ export {
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
 export { BadRecordError, DatasetError, TemplateError, TokenizerError } from './errors.ts';
+export { findFileProblems } from './file-problems.ts';
 export { describeFiles, type FileDescription } from './fingerprint.ts';
 export { FILE_FORMATS, type FileFormat, RECORD_FORMATS, type RecordFormat } from './formats.ts';
 export type { LengthHistogram, LengthUpsampling } from './length-upsampling.ts';
