@@ -110,6 +110,9 @@ const data = z.strictObject({
   ).default('auto'),
   text_field: text('Field of a record that holds the text.').default('text'),
   separator: text('Text between the documents of a text file; without it a file is one document.').optional(),
+  parse_special_tokens: flag(
+    'Whether text that spells a special token, such as </s>, becomes it; otherwise it stays text.',
+  ).default(false),
   on_bad_record: oneOf(['error', 'skip'], 'Whether a record that cannot be read ends the run.').default(
     'error',
   ),

@@ -2,6 +2,7 @@
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
 import {
+  counted,
   describeMemory,
   duration,
   flop,
@@ -13,7 +14,13 @@ import {
   short,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
-import { DatasetError, findFileProblems, type Tokenizer } from '@meap/token-dataset';
+import {
+  DatasetError,
+  type DocumentSurvey,
+  findFileProblems,
+  surveyDocuments,
+  type Tokenizer,
+} from '@meap/token-dataset';
 import { isUserError } from './errors.ts';
 import { machinePeak, measureRate } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
@@ -40,6 +47,8 @@ export interface DryRunPlan {
   seconds: number;
   /** All that keeps the run from starting, a line each: missing files, what is wrong with their first records. */
   problems: readonly string[];
+  /** What is noticed of the first documents; null where there are none to read. */
+  first_documents: DocumentSurvey | null;
   /** How many tokens of the row are masked. */
   masked: string;
   /** The beginning of a row in text: inputs above targets. */
@@ -90,6 +99,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
     tokens_per_second: tokensPerSecond,
     seconds: (steps * tokensPerStep) / tokensPerSecond,
     problems: problems.list,
+    first_documents: text.survey ?? null,
     masked: describeMask({ length: text.ids.length - 1, positions }),
     row: renderMaskedRow(
       text.pieces.slice(0, shown + 1),
@@ -115,8 +125,14 @@ export function renderDryRun(plan: DryRunPlan): string {
     `memory       ${describeMemory(memory)}`,
     `time         about ${duration(plan.seconds)} at ${short(plan.tokens_per_second)} tokens/s (${flop(plan.measured_gflops * 1e9)}/s, timed now${ofPeak})`,
   ];
+  if (plan.first_documents) lines.push(describeSurvey(plan.first_documents));
   if (plan.problems.length > 0) lines.push('data         not ready: a sample sentence stands in below');
   return `${lines.join('\n')}\n\nmasked row   ${plan.masked}\n\n${plainText(plan.row)}`;
+}
+
+function describeSurvey({ documents, empty, duplicates, spellings }: DocumentSurvey): string {
+  const read = `data         of the first ${counted(documents, 'document')} ${empty} empty`;
+  return `${read}, ${duplicates} exact duplicates, ${spellings.documents} with special tokens spelled out`;
 }
 
 /** Tokens of the row that are drawn. */
@@ -131,6 +147,7 @@ interface FirstRow {
   /** One block: T + 1 tokens, or fewer where the text has no more. */
   ids: Int32Array;
   pieces: string[];
+  survey?: DocumentSurvey;
 }
 
 /** What is wrong with the first records of all files. */
@@ -173,7 +190,8 @@ async function firstBlock(
   if (ids.length < 2) throw new DatasetError('empty corpus: the files hold no text; give files with text');
   const row = Int32Array.from(ids.slice(0, blockLength));
   const shown = Array.from(row.subarray(0, SHOWN_TOKENS + 1), (id) => pieceOf(masked, id));
-  return { tokenizer: masked, ids: row, pieces: await Promise.all(shown) };
+  const survey = await surveyDocuments(readText(config, source), plain);
+  return { tokenizer: masked, ids: row, pieces: await Promise.all(shown), survey };
 }
 
 /** A token as it stands in the text; decoding alone would drop the space that SentencePiece writes as ▁. */

@@ -1,5 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { openTokenDataset } from '@meap/token-dataset';
 import { afterAll, describe, expect, it } from 'vitest';
+import { describeDocuments } from './describe-documents.ts';
 import { loadConfig } from './load-config.ts';
 import { npmTextNames, writeNpmText } from './npm-text.ts';
 import { type DataProgress, prepareData } from './prepare-data.ts';
@@ -60,6 +62,45 @@ describe('prepareData', () => {
     const { data } = await prepare(`data.files=["${file}"]`);
     expect(data.tokenizer.maskTokenId).toBe(300);
     expect(data.train.dataset.maxTokenId).toBeLessThan(300);
+  });
+
+  it('keeps the spelling of special tokens as text unless told to parse it, and counts what is odd', async () => {
+    const file = bench.write('html.txt', `${corpus(400)}\n---\n<s>old</s> new\n---\ntwice\n---\ntwice`);
+    const files = `data.files=["${file}"]`;
+    const literal = (await prepare(files)).data;
+    expect(literal.documents).toMatchObject({
+      empty: 0,
+      duplicates: { oneIn: 1 },
+      spellings: { documents: 1, occurrences: 2 },
+    });
+    const parsed = (await prepare(files, 'data.parse_special_tokens=true')).data;
+    const special = ({ train }: typeof parsed) => {
+      const dataset = openTokenDataset(train.dataset.directory);
+      const count = dataset.readTokens(0, dataset.numTokens).filter((id) => id < 2).length;
+      dataset.close();
+      return count;
+    };
+    expect(special(parsed) - special(literal)).toBe(2);
+    expect(special(literal)).toBe(2 * literal.train.dataset.numDocuments);
+    expect(describeDocuments(literal.documents, false)).toContainEqual(
+      '1 document with special tokens spelled out, kept as text (2 times)',
+    );
+  });
+
+  it('goes on where another process was stopped, and says so', async () => {
+    const [first, second] = ['a.txt', 'b.txt'].map((name, i) => bench.write(name, corpus(900 + i)));
+    const config = `data.files=["${first}", "${second}"]`;
+    const stop = new AbortController();
+    const notices: string[] = [];
+    const listen = (progress: DataProgress) => {
+      if ('notice' in progress) notices.push(progress.notice);
+      else if ('phase' in progress && progress.documents > 0) stop.abort(new Error('enough'));
+    };
+    await expect(prepareData(load(config), listen, stop.signal)).rejects.toThrow('enough');
+    // Other handling of bad records, of which there was none, and another validation are no reason to start over.
+    const again = load(config, 'data.on_bad_record=skip', 'data.validation_fraction=0.1');
+    (await prepareData(again, listen)).close();
+    expect(notices).toEqual([expect.stringMatching(/^going on after [\d,]+ tokens of [\d,]+ documents/)]);
   });
 
   it('takes a tokenizer from a file, without BOS where it has none', async () => {

@@ -6,6 +6,7 @@ import { makeDirectory } from '@meap/safetensors';
 import {
   addMaskToken,
   DatasetError,
+  type DocumentCounts,
   type FileDescription,
   type FileFormat,
   loadTokenizer,
@@ -29,7 +30,9 @@ import type { PretrainConfig } from './resolve-config.ts';
 /** What is being prepared, and how much of it is done. */
 export type DataProgress =
   | { stage: 'tokenizer'; vocabSize: number }
-  | ({ stage: 'train' | 'validation' } & PrepareProgress);
+  | ({ stage: 'train' | 'validation' } & PrepareProgress)
+  /** Whether an interrupted preparation is continued, in words. */
+  | { stage: 'train' | 'validation'; notice: string };
 
 /** Everything a run reads. */
 export interface PreparedData {
@@ -44,6 +47,8 @@ export interface PreparedData {
   skipped: { count: number; first: readonly string[] };
   /** Other names of files that were read already. */
   repeatedFiles: readonly string[];
+  /** What was noticed of all documents. */
+  documents: DocumentCounts;
   /** What became of each source of a mix, or of the files where only some documents were kept. */
   mix?: readonly SourceStatistics[];
   /** The files of all texts as they were read. */
@@ -69,19 +74,23 @@ export async function prepareData(
   const { data, train, validation } = config;
   const { plain, masked } = await prepareTokenizer(config, onProgress);
   const repeatedFiles: string[] = [];
+  // What is worth a folder of its own: with other handling of bad records, say, one that was interrupted goes on.
+  const reading = [data.format, data.text_field, data.separator ?? '', data.parse_special_tokens];
   const prepare = async (stage: 'train' | 'validation', texts: TextChoice) => {
     const report = (progress: PrepareProgress) => onProgress?.({ stage, ...progress });
     return prepareTokens({
       ...texts,
       // The plain tokenizer: a text that spells the mask token must not become a target of that id.
       tokenizer: plain,
-      outputDirectory: join(data.cache_dir, 'tokens', keyOf(stage, texts.files ?? '', plain.sha256, data)),
+      outputDirectory: join(data.cache_dir, 'tokens', keyOf(stage, texts, plain.sha256, reading)),
       format: data.format,
       textField: data.text_field,
       separator: data.separator,
       addBos: plain.bosTokenId !== undefined,
       onRepeatedFile: (path) => repeatedFiles.push(path),
       onBadRecord: data.on_bad_record,
+      parseSpecialTokens: data.parse_special_tokens,
+      onNotice: (notice) => onProgress?.({ stage, notice }),
       onProgress: report,
       signal,
     });
@@ -111,6 +120,7 @@ export async function prepareData(
         first: parts.flatMap(({ skipped }) => skipped.first),
       },
       repeatedFiles,
+      documents: addedUp(parts.map(({ documents }) => documents)),
       mix: parts[0].mix,
       files: parts.flatMap(({ sources }) => sources),
       replaced: parts.flatMap(({ replaced }) => replaced ?? []),
@@ -120,6 +130,21 @@ export async function prepareData(
     close();
     throw error;
   }
+}
+
+function addedUp(parts: readonly DocumentCounts[]): DocumentCounts {
+  const sum = (of: (part: DocumentCounts) => number) => parts.reduce((total, part) => total + of(part), 0);
+  return {
+    empty: sum(({ empty }) => empty),
+    duplicates: {
+      count: sum(({ duplicates }) => duplicates.count),
+      oneIn: Math.max(...parts.map(({ duplicates }) => duplicates.oneIn)),
+    },
+    spellings: {
+      documents: sum(({ spellings }) => spellings.documents),
+      occurrences: sum(({ spellings }) => spellings.occurrences),
+    },
+  };
 }
 
 type TextChoice = Pick<

@@ -10,6 +10,7 @@ import {
   TrainingProgress,
 } from '@meap/recipe-cli';
 import type { LengthHistogram, SourceStatistics } from '@meap/token-dataset';
+import { describeDocuments } from './describe-documents.ts';
 import type { PretrainEvent } from './run.ts';
 
 /** A progress display on `output`. */
@@ -27,6 +28,7 @@ export function createProgress(
     if (event.stage === 'tokenizer') {
       return progress.line(`tokenizer    training a BPE of ${event.vocabSize} tokens`);
     }
+    if ('notice' in event) return progress.line(`data         ${event.stage} text: ${event.notice}`);
     const { stage, phase, bytesDone, bytesTotal, tokens } = event;
     const what = `${stage} text, ${phase === 'hash' ? 'checking' : 'tokenising'}`;
     const done = `${bytes(bytesDone)} of ${bytes(bytesTotal)}, ${short(tokens)} tokens`;
@@ -45,6 +47,8 @@ export function createProgress(
           break;
         case 'ready':
           progress.totalSteps = event.steps;
+          for (const line of describeDocuments(event.documents, event.parsesSpecialTokens))
+            progress.line(`data         ${line}`);
           for (const source of event.mix ?? []) progress.line(`data         ${describeSource(source)}`);
           progress.line(
             `data         ${short(event.trainTokens)} tokens to train on, ${short(event.validationTokens)} to validate on`,

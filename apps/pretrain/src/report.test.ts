@@ -23,6 +23,11 @@ const facts = {
   unigramBitsPerByte: 2.678,
   steps: 200,
   tokensPerStep: 64,
+  documents: {
+    empty: 3,
+    duplicates: { count: 12, oneIn: 1 },
+    spellings: { documents: 5, occurrences: 7 },
+  },
 } as RunFacts;
 
 describe('renderReport', () => {

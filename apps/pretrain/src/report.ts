@@ -72,7 +72,7 @@ function titleOf({ masking }: PretrainConfig, { parameters }: RunFacts): string 
 }
 
 function figures(
-  { masking }: PretrainConfig,
+  { masking, data }: PretrainConfig,
   facts: RunFacts,
   steps: readonly StepMetrics[],
   validations: readonly ValidationMetrics[],
@@ -89,6 +89,15 @@ function figures(
     ['Steps', `${last?.step ?? 0}`],
     ['Tokens processed', (last?.tokens ?? 0).toLocaleString('en')],
     ['Tokens of the training split', facts.trainTokens.toLocaleString('en')],
+    ['Empty documents, left out', facts.documents.empty.toLocaleString('en')],
+    [
+      facts.documents.duplicates.oneIn > 1 ? 'Exact duplicates, estimated' : 'Exact duplicates, kept',
+      facts.documents.duplicates.count.toLocaleString('en'),
+    ],
+    [
+      `Documents that spell special tokens, ${data.parse_special_tokens ? 'parsed' : 'kept as text'}`,
+      facts.documents.spellings.documents.toLocaleString('en'),
+    ],
     ['Tokens per second, median', Math.round(medianThroughput(steps)).toLocaleString('en')],
     ...(mfu ? [['Model FLOP utilisation, median', percent(mfu)] as [string, string]] : []),
   ];

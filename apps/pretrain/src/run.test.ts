@@ -79,7 +79,15 @@ describe('a whole run', () => {
       [6, 'The'],
     ]);
     const environment = JSON.parse(readFileSync(bench.path('whole/environment.json'), 'utf8'));
-    expect(environment.run).toEqual({ steps: 6, parameters: expect.any(Number) });
+    expect(environment.run).toEqual({
+      steps: 6,
+      parameters: expect.any(Number),
+      documents: {
+        empty: 0,
+        duplicates: { count: 12, oneIn: 1 },
+        spellings: { documents: 0, occurrences: 0 },
+      },
+    });
     const batch = JSON.parse(readFileSync(bench.path('whole/batch.json'), 'utf8'));
     expect(batch).toMatchObject({
       step: 1,

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import {
   changedFiles,
+  counted,
   describeMisfit,
   describeRepeated,
   finishedCheckpoint,
@@ -18,7 +19,7 @@ import {
   writeFileList,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
-import { type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
+import { type DocumentCounts, type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
 import { RankGroup, type TrainEvent, train, writeEnvironment } from '@meap/trainer';
 import { machinePeak } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
@@ -48,6 +49,10 @@ export interface RunFacts {
   unigramBitsPerByte: number;
   steps: number;
   tokensPerStep: number;
+  /** What was noticed of the documents. */
+  documents: DocumentCounts;
+  /** Whether text that spells special tokens has become them. */
+  parsesSpecialTokens: boolean;
   /** Of a mix of sources, or where only some documents were kept. */
   mix?: readonly SourceStatistics[];
 }
@@ -89,7 +94,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     return stoppedEarly(out);
   }
   const { count, first } = data.skipped;
-  if (count > 0) warn(`data: ${count} bad records skipped, the first: ${first[0]}`);
+  if (count > 0) warn(`data: ${counted(count, 'bad record')} skipped, the first: ${first[0]}`);
   if (data.repeatedFiles.length > 0) warn(describeRepeated(data.repeatedFiles));
   for (const damage of data.replaced) warn(`data: ${damage}; made again`);
   for (const change of changedFiles(out, data.files)) warn(`data changed since this run began: ${change}`);
@@ -110,9 +115,12 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
       if (step > 0)
         for (const change of changes) warn(`configuration changed since this run began: ${change}`);
       if (facts.mix) writeFileSync(join(out, 'data-mix.json'), `${JSON.stringify(facts.mix, null, 1)}\n`);
-      const { steps, parameters } = facts;
+      const { steps, parameters, documents } = facts;
       const meap = packageVersion(import.meta.url);
-      writeEnvironment(out, { meap, backend: { ...backend }, peakGflops, run: { steps, parameters } });
+      const { empty, duplicates, spellings } = documents;
+      const noticed = { empty, duplicates: { ...duplicates }, spellings: { ...spellings } };
+      const run = { steps, parameters, documents: noticed };
+      writeEnvironment(out, { meap, backend: { ...backend }, peakGflops, run });
     };
     const masker = configuredMasker(config, data.tokenizer);
     const log = logBatches(parts.batches, {
@@ -144,17 +152,20 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   }
 }
 
-function describeRun({ train }: PretrainConfig, model: LlamaConfig, data: PreparedData): RunFacts {
-  const counted = spread(data.train, Math.ceil(UNIGRAM_TOKENS / data.train.blockLength));
+function describeRun(config: PretrainConfig, model: LlamaConfig, data: PreparedData): RunFacts {
+  const { train } = config;
+  const sample = spread(data.train, Math.ceil(UNIGRAM_TOKENS / data.train.blockLength));
   return {
     model,
     parameters: countParameters(model),
     flopPerToken: flopsPerToken(model, train.sequence_length),
     trainTokens: data.train.numBlocks * data.train.blockLength,
     validationTokens: data.validation.numBlocks * train.sequence_length,
-    unigramBitsPerByte: unigramBitsPerByte(counted, data.validation).bitsPerByte,
+    unigramBitsPerByte: unigramBitsPerByte(sample, data.validation).bitsPerByte,
     steps: train.max_steps,
     tokensPerStep: train.global_batch_size * train.sequence_length,
+    documents: data.documents,
+    parsesSpecialTokens: config.data.parse_special_tokens,
     ...(data.mix && { mix: data.mix }),
   };
 }

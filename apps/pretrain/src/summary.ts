@@ -10,6 +10,7 @@ import {
   short,
 } from '@meap/recipe-cli';
 import { bestCheckpoint } from '@meap/trainer';
+import { describeDocuments } from './describe-documents.ts';
 import type { RunFacts } from './run.ts';
 
 /** The text for people at the end of a run in `out`. */
@@ -29,6 +30,8 @@ export async function renderSummary(out: string, facts: RunFacts, seconds: numbe
     const comparison = `${bitsPerByte.toFixed(3)} bits per byte, a unigram model ${facts.unigramBitsPerByte.toFixed(3)}`;
     sections.push(`validation   ${comparison}`);
   }
+  const noticed = describeDocuments(facts.documents, facts.parsesSpecialTokens);
+  if (noticed.length > 0) sections.push(`data         ${noticed.join('; ')}`);
   const newest = join(out, 'checkpoints', `step-${String(facts.steps).padStart(8, '0')}`);
   const best = await bestCheckpoint(join(out, 'checkpoints'));
   const speed = `${short(medianThroughput(steps))} tokens/s`;

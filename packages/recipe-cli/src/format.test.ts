@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { bytes, duration, flop, plainText, short } from './format.ts';
+import { bytes, counted, duration, flop, plainText, short } from './format.ts';
 
 describe('format', () => {
   it.each([
@@ -21,4 +21,14 @@ describe('format', () => {
   ])('%s', (got, expected) => {
     expect(got).toBe(expected);
   });
+});
+
+it('counts have their noun', () => {
+  expect([1, 0, 2, 1234].map((n) => counted(n, 'bad record'))).toEqual([
+    '1 bad record',
+    '0 bad records',
+    '2 bad records',
+    '1,234 bad records',
+  ]);
+  expect(counted(2, 'entry', 'entries')).toBe('2 entries');
 });

@@ -5,6 +5,11 @@ export function short(value: number): string {
   return scaled(value, ['', 'K', 'M', 'B', 'T']);
 }
 
+/** A count with its noun: 1 bad record, 1,234 bad records. */
+export function counted(value: number, one: string, several = `${one}s`): string {
+  return `${value.toLocaleString('en')} ${value === 1 ? one : several}`;
+}
+
 /** Floating-point operations, or with `/s` their rate: 18.4 MFLOP, 252 GFLOP/s. */
 export function flop(value: number): string {
   return `${scaled(value, [' ', ' K', ' M', ' G', ' T', ' P'])}FLOP`;

@@ -21,7 +21,7 @@ export {
 export { hashFiles, readExactMetrics } from './compare-runs.ts';
 export { changedFiles, type DataFile, describeRepeated, writeFileList } from './data-files.ts';
 export { ConfigurationError, NotReadyError, Problems, RunError, reasonOf, userErrorTest } from './errors.ts';
-export { bytes, duration, flop, percent, plainText, short } from './format.ts';
+export { bytes, counted, duration, flop, percent, plainText, short } from './format.ts';
 export { lossCurveText } from './loss-curve-text.ts';
 export {
   availableMemory,

@@ -10,7 +10,7 @@ import { answerRanges, type TextRange } from './answer-ranges.ts';
 import type { ChatTemplate, Piece, RenderOptions } from './chat-template.ts';
 import type { Conversation } from './conversation.ts';
 import { TemplateError } from './errors.ts';
-import { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
+import { LiteralEncoder, type LocatedTokens, type SpecialToken, spellingPattern } from './literal-encoder.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** Tokens of a conversation, and whose they are. */
@@ -65,8 +65,7 @@ export class ChatEncoder {
     const { specialTokens } = this.#literal;
     this.specialIds = specialTokens.map(({ id }) => id);
     this.#specialByText = new Map(specialTokens.map((token) => [token.content, token]));
-    const escaped = specialTokens.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
-    this.#specialPattern = new RegExp(escaped.join('|') || '(?!)', 'g');
+    this.#specialPattern = spellingPattern(tokenizer.json);
     this.#end = this.#answerEnd(tokenizer);
     this.endOfAnswerId = this.#end.id;
     this.lacksEnd = this.#end.text === '';

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type EncodedBatch, type EncodeSettings, encodeDocuments } from './encode.ts';
-import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts';
+import { DocumentEncoder, type EncodedBatch, type EncodeSettings } from './encode.ts';
 
 /** A batch for a worker process, which reads the tokenizer from disk with its first one. */
 export interface EncodeTask {
@@ -10,10 +9,11 @@ export interface EncodeTask {
   readonly tokenizerPath: string;
 }
 
-let native: NativeTokenizer | undefined;
+let encoder: DocumentEncoder | undefined;
 
 /** The task of a worker process. */
 export default async function encodeTask(task: EncodeTask): Promise<EncodedBatch> {
-  native ??= nativeTokenizer(readFileSync(task.tokenizerPath, 'utf8'), task.tokenizerPath);
-  return encodeDocuments(native, task.texts, task.settings);
+  const { tokenizerPath, settings, texts } = task;
+  encoder ??= new DocumentEncoder(readFileSync(tokenizerPath, 'utf8'), tokenizerPath, settings);
+  return encoder.encode(texts);
 }

@@ -1,10 +1,9 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Tinypool } from 'tinypool';
-import { type EncodedBatch, type EncodeSettings, encodeDocuments } from './encode.ts';
+import { DocumentEncoder, type EncodedBatch, type EncodeSettings } from './encode.ts';
 import type { EncodeTask } from './encode-worker.ts';
 import { DatasetError, reasonOf } from './errors.ts';
-import { nativeTokenizer } from './native-tokenizer.ts';
 
 /** Encodes batches of texts, several at a time. */
 export interface Encoder {
@@ -16,11 +15,11 @@ export interface Encoder {
 
 /** Encodes in this process, on the threads of the tokenizers library. */
 export function inProcessEncoder(json: string, settings: EncodeSettings): Encoder {
-  const native = nativeTokenizer(json, 'tokenizer');
+  const encoder = new DocumentEncoder(json, 'tokenizer', settings);
   return {
     // Each batch takes a thread of the pool that libuv has four of; long documents are one task each.
     depth: 4,
-    encode: (texts) => encodeDocuments(native, texts, settings),
+    encode: (texts) => encoder.encode(texts),
     close: async () => {},
   };
 }

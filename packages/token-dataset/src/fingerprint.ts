@@ -16,6 +16,7 @@ export interface FingerprintSettings {
   readonly textField: string;
   readonly separator: string | null;
   readonly onBadRecord: string;
+  readonly parseSpecialTokens: boolean;
   readonly maxTokensPerShard: number;
   /** Of several sources or a choice of documents; absent otherwise. */
   readonly mix?: unknown;
@@ -40,12 +41,14 @@ export function fingerprintOf(
  * The checksums of the contents of files, several read side by side.
  *
  * @param known records of an earlier run: a file with the same size and times is not read again.
+ * @param hears of bytes that were read, and of all records so far when there is one more
  */
 export async function sourceRecords(
   files: readonly SourceFile[],
   known: ReadonlyMap<string, SourceRecord>,
-  onBytes: (numBytes: number) => void,
+  hears: { onBytes?(numBytes: number): void; onRecord?(records: readonly SourceRecord[]): void } = {},
 ): Promise<SourceRecord[]> {
+  const { onBytes = () => {}, onRecord } = hears;
   const records: SourceRecord[] = [];
   const pending: Promise<SourceRecord>[] = [];
   for (const file of files) {
@@ -53,7 +56,9 @@ export async function sourceRecords(
     // A failure is met in its turn, so that of several it is the first that is told.
     record.catch(() => {});
     pending.push(record);
-    if (pending.length === AHEAD) records.push(await pending.shift()!);
+    if (pending.length < AHEAD) continue;
+    records.push(await pending.shift()!);
+    onRecord?.(records);
   }
   return records.concat(await Promise.all(pending));
 }
@@ -98,7 +103,7 @@ export interface FileDescription {
  * @throws DatasetError as {@link readRecords}
  */
 export async function describeFiles(files: string | readonly string[]): Promise<FileDescription[]> {
-  const records = await sourceRecords(await resolveFiles(files), new Map(), () => {});
+  const records = await sourceRecords(await resolveFiles(files), new Map());
   return records.map(({ path, size, sha256 }) => ({ path, size, sha256 }));
 }
 

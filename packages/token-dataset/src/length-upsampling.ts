@@ -51,10 +51,26 @@ export interface LengthHistogram {
   readonly tokens: readonly number[];
 }
 
+/** What a {@link LengthCounter} has counted; plain JSON. */
+export interface LengthCounts {
+  readonly documents: readonly number[];
+  readonly characters: readonly number[];
+}
+
 /** Counts documents by length. */
 export class LengthCounter {
   readonly #documents = new Float64Array(BOUNDS.length + 1);
   readonly #characters = new Float64Array(BOUNDS.length + 1);
+
+  /** @param counts of a counter to go on with */
+  constructor(counts?: LengthCounts) {
+    this.#documents.set(counts?.documents ?? []);
+    this.#characters.set(counts?.characters ?? []);
+  }
+
+  get counts(): LengthCounts {
+    return { documents: [...this.#documents], characters: [...this.#characters] };
+  }
 
   add(characters: number): void {
     const found = BOUNDS.findIndex((bound) => estimatedTokens(characters) < bound);

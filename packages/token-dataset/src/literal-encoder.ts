@@ -32,20 +32,12 @@ export class LiteralEncoder {
   readonly #specialIds: ReadonlySet<number>;
 
   constructor(tokenizer: Tokenizer) {
-    const contents = JSON.parse(tokenizer.json);
-    const added: (SpecialToken & { special: boolean })[] = contents.added_tokens ?? [];
-    this.specialTokens = added
-      .filter(({ special }) => special)
-      .map(({ id, content, lstrip, rstrip }) => ({ id, content, lstrip, rstrip }))
-      .sort((a, b) => b.content.length - a.content.length);
-    // What no piece spells becomes the unknown token, special or not.
-    const unknown = contents.model?.unk_token;
-    this.#specialIds = new Set(
-      this.specialTokens.filter(({ content }) => content !== unknown).map(({ id }) => id),
-    );
-    const literal = { ...contents, post_processor: null, added_tokens: withoutSpecial(contents, added) };
-    this.#opening = nativeTokenizer(JSON.stringify(literal), 'tokenizer');
-    const continuing = { ...literal, pre_tokenizer: withoutPrefix(contents.pre_tokenizer) };
+    const { json, specialTokens, specialIds } = literalTokenizer(tokenizer.json);
+    this.specialTokens = specialTokens;
+    this.#specialIds = specialIds;
+    this.#opening = nativeTokenizer(json, 'tokenizer');
+    const literal = JSON.parse(json);
+    const continuing = { ...literal, pre_tokenizer: withoutPrefix(literal.pre_tokenizer) };
     this.#continuing = nativeTokenizer(JSON.stringify(continuing), 'tokenizer');
   }
 
@@ -84,15 +76,50 @@ export class LiteralEncoder {
   }
 }
 
+/** A tokenizer to which special tokens are ordinary text. */
+interface LiteralTokenizer {
+  /** As `tokenizer.json`. */
+  json: string;
+  /** Longest first, as they have to be searched for. */
+  specialTokens: readonly SpecialToken[];
+  /** Ids that no text may become. */
+  specialIds: ReadonlySet<number>;
+}
+
+/** The same tokenizer without special tokens, and without what its template puts in front and behind. */
+export function literalTokenizer(json: string): LiteralTokenizer {
+  const contents = JSON.parse(json);
+  const added: AddedToken[] = contents.added_tokens ?? [];
+  const specialTokens = specialTokensOf(added);
+  // What no piece spells becomes the unknown token, special or not.
+  const unknown = contents.model?.unk_token;
+  const specialIds = new Set(specialTokens.filter(({ content }) => content !== unknown).map(({ id }) => id));
+  const literal = { ...contents, post_processor: null, added_tokens: withoutSpecial(contents, added) };
+  return { json: JSON.stringify(literal), specialTokens, specialIds };
+}
+
+/** Finds the special tokens of a `tokenizer.json` in a text; nothing where there are none. */
+export function spellingPattern(json: string): RegExp {
+  const spelled = specialTokensOf(JSON.parse(json).added_tokens ?? []);
+  const escaped = spelled.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
+  return new RegExp(escaped.join('|') || '(?!)', 'g');
+}
+
+type AddedToken = SpecialToken & { special: boolean };
+
+function specialTokensOf(added: readonly AddedToken[]): SpecialToken[] {
+  return added
+    .filter(({ special, content }) => special && content !== '')
+    .map(({ id, content, lstrip, rstrip }) => ({ id, content, lstrip, rstrip }))
+    .sort((a, b) => b.content.length - a.content.length);
+}
+
 interface TokenizerContents {
   model?: { vocab?: Record<string, number> | unknown[] };
 }
 
 /** Special tokens are taken out, or given names that no text has where ids behind them would move up. */
-function withoutSpecial(
-  { model }: TokenizerContents,
-  added: readonly (SpecialToken & { special: boolean })[],
-): unknown[] {
+function withoutSpecial({ model }: TokenizerContents, added: readonly AddedToken[]): unknown[] {
   const vocab = model?.vocab ?? {};
   const size = Array.isArray(vocab) ? vocab.length : Object.keys(vocab).length;
   return added

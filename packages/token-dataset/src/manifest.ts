@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { guard } from './append-file.ts';
+import type { DuplicateCount } from './duplicate-counter.ts';
 import { DatasetError, reasonOf } from './errors.ts';
 import type { SourceStatistics } from './mix-ledger.ts';
-import { guard } from './shard.ts';
 
 /** An input file as it was when it was read; the times tell cheaply whether it has changed since. */
 export interface SourceRecord {
@@ -25,6 +26,16 @@ export interface ShardRecord {
   readonly sha256: string;
 }
 
+/** What was noticed of the documents of a dataset. */
+export interface DocumentCounts {
+  /** Left out because they hold nothing but white space. */
+  readonly empty: number;
+  /** Taken although the same text was there before, repeats of a whole source apart. */
+  readonly duplicates: DuplicateCount;
+  /** Documents whose text spells special tokens, and how often. */
+  readonly spellings: { readonly documents: number; readonly occurrences: number };
+}
+
 /** What makes a folder a dataset; written last. */
 export interface Manifest {
   readonly format: 'meap-token-dataset';
@@ -35,6 +46,8 @@ export interface Manifest {
   readonly shards: readonly ShardRecord[];
   readonly skipped: { readonly count: number; readonly first: readonly string[] };
   readonly sources: readonly SourceRecord[];
+  /** What was noticed of the documents; absent from datasets of earlier versions. */
+  readonly documents?: DocumentCounts;
   /** Statistics of a mix or a choice of documents. */
   readonly mix?: readonly SourceStatistics[];
 }

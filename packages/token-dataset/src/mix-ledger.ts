@@ -1,4 +1,4 @@
-import { LengthCounter, type LengthHistogram } from './length-upsampling.ts';
+import { LengthCounter, type LengthCounts, type LengthHistogram } from './length-upsampling.ts';
 import type { OpenSource, TextBatch } from './text-sources.ts';
 
 /** What became of one source of a mix; plain JSON. */
@@ -26,19 +26,34 @@ interface Account {
   readonly kept: LengthCounter;
 }
 
+/** The books of a source, for a process that goes on with them; plain JSON. */
+export interface AccountMark {
+  readonly numTokens: number;
+  readonly passes: number;
+  readonly read: LengthCounts;
+  readonly kept: LengthCounts;
+}
+
 /** Keeps the books of a mix: what each source has been given, in the order in which documents are written. */
 export class MixLedger {
   readonly #sources: readonly OpenSource[];
   readonly #accounts: readonly Account[];
 
-  constructor(sources: readonly OpenSource[]) {
+  /** @param marks of a ledger to go on with */
+  constructor(sources: readonly OpenSource[], marks?: readonly AccountMark[]) {
     this.#sources = sources;
-    this.#accounts = sources.map(() => ({
-      numTokens: 0,
-      passes: 0,
-      read: new LengthCounter(),
-      kept: new LengthCounter(),
+    this.#accounts = sources.map((_, i) => ({
+      numTokens: marks?.[i].numTokens ?? 0,
+      passes: marks?.[i].passes ?? 0,
+      read: new LengthCounter(marks?.[i].read),
+      kept: new LengthCounter(marks?.[i].kept),
     }));
+  }
+
+  mark(): AccountMark[] {
+    return this.#accounts.map(({ numTokens, passes, read, kept }) => {
+      return { numTokens, passes, read: read.counts, kept: kept.counts };
+    });
   }
 
   isSpent(source: number): boolean {

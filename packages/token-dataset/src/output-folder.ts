@@ -1,19 +1,66 @@
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { guard } from './shard.ts';
+import { guard } from './append-file.ts';
+import { type Journal, readJournal } from './journal.ts';
 
 /** Folders being filled by this very process; its id alone would also match a killed predecessor in a container. */
 const active = new Set<string>();
 
-/** A new hidden folder to work in, inside `directory`. */
-export function openTemporary(directory: string): string {
+/** Folders of other machines count as given up when nothing was written there for so long. */
+const SILENT_MS = 10 * 60 * 1000;
+const BEAT_MS = 30 * 1000;
+
+/** A folder that a preparation works in, and what a process before it has left there. */
+export interface WorkingFolder {
+  readonly path: string;
+  readonly journal: Journal | undefined;
+  /** Tells other machines that work goes on; at most some times a minute. */
+  beat(): void;
+}
+
+/**
+ * A hidden folder to work in, inside `directory`: that of a preparation that was interrupted, the one that had come
+ * farthest, or else a new one.
+ */
+export function openTemporary(directory: string): WorkingFolder {
   const name = `.tmp-${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
   const path = join(directory, name);
-  guard(path, () => mkdirSync(path));
+  const left = abandoned(directory)
+    .map((folder) => ({ folder, journal: readJournal(folder) }))
+    .filter(({ journal }) => journal !== undefined)
+    .sort((a, b) => reached(b.journal!) - reached(a.journal!));
+  // Of several processes that want a folder, one succeeds in giving it another name.
+  const taken = left.find(({ folder }) => renamed(folder, path));
+  if (!taken) guard(path, () => mkdirSync(path));
   active.add(path);
-  return path;
+  let last = Number.NEGATIVE_INFINITY;
+  const beat = () => {
+    const now = performance.now();
+    if (now - last < BEAT_MS) return;
+    last = now;
+    try {
+      utimesSync(path, new Date(), new Date());
+    } catch {
+      // Only other machines would have read it.
+    }
+  };
+  beat();
+  return { path, journal: taken?.journal, beat };
+}
+
+function reached({ sources, writing }: Journal): number {
+  return writing ? writing.bytesRead + 1 : -1 / (sources.length + 1);
+}
+
+function renamed(from: string, to: string): boolean {
+  try {
+    renameSync(from, to);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /**
@@ -33,26 +80,31 @@ export function putInPlace(temporary: string, target: string, damaged: boolean):
   });
 }
 
-/** Removes such a folder, if it is still there. */
-export function closeTemporary(path: string): void {
+/** Removes such a folder, if it is still there; or keeps it for whoever goes on with it. */
+export function closeTemporary(path: string, { keep }: { keep: boolean }): void {
   active.delete(path);
-  rmSync(path, { recursive: true, force: true });
+  if (!keep) rmSync(path, { recursive: true, force: true });
 }
 
 /** Removes what preparations that no longer run have left. */
 export function removeStale(directory: string): void {
-  const dayAgo = Date.now() - 24 * 3600 * 1000;
-  for (const name of readdirSync(directory)) {
+  for (const path of abandoned(directory)) rmSync(path, { recursive: true, force: true });
+}
+
+/** Working folders of preparations that no longer run. */
+function abandoned(directory: string): string[] {
+  const isAbandoned = (name: string) => {
     const parts = /^\.tmp-(.*)-(\d+)-[0-9a-f]{8}$/.exec(name);
     const path = join(directory, name);
-    if (!parts) continue;
+    if (!parts) return false;
+    if (parts[1] === hostname()) return !isRunning(Number(parts[2]), path);
     // Other machines may be at work in a shared folder; their processes cannot be seen from here.
-    const here = parts[1] === hostname();
-    const alive = here
-      ? isRunning(Number(parts[2]), path)
-      : (statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) > dayAgo;
-    if (!alive) rmSync(path, { recursive: true, force: true });
-  }
+    const { mtimeMs = 0 } = statSync(path, { throwIfNoEntry: false }) ?? {};
+    return Date.now() - mtimeMs > SILENT_MS;
+  };
+  return readdirSync(directory)
+    .filter(isAbandoned)
+    .map((name) => join(directory, name));
 }
 
 function isRunning(pid: number, path: string): boolean {

@@ -1,11 +1,8 @@
-import { rmSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { makeDirectory } from '@meap/safetensors';
+import { guard } from './append-file.ts';
 import { openTokenDataset } from './dataset.ts';
-import type { EncodeSettings } from './encode.ts';
-import { type Encoder, inProcessEncoder, multiProcessEncoder } from './encoder.ts';
-import { type BadRecordError, DatasetError, rethrow } from './errors.ts';
+import { DatasetError } from './errors.ts';
 import type { SourceFile } from './files.ts';
 import {
   assertUnchanged,
@@ -15,27 +12,30 @@ import {
   sourceRecords,
 } from './fingerprint.ts';
 import type { FileFormat } from './formats.ts';
+import { readJournal, whyNotContinued, writeJournal } from './journal.ts';
 import type { LengthUpsampling } from './length-upsampling.ts';
-import { type Manifest, readManifest, type ShardRecord, syncDirectory, writeManifest } from './manifest.ts';
-import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
+import {
+  type DocumentCounts,
+  type Manifest,
+  readManifest,
+  type SourceRecord,
+  syncDirectory,
+  writeManifest,
+} from './manifest.ts';
+import type { SourceStatistics } from './mix-ledger.ts';
 import {
   closeTemporary,
   openTemporary,
   putInPlace,
   removeOtherDatasets,
   removeStale,
+  type WorkingFolder,
 } from './output-folder.ts';
 import { type PrepareProgress, progressReporter, type Report } from './progress.ts';
-import { guard, requireIntact } from './shard.ts';
-import { ShardSink } from './shard-sink.ts';
-import {
-  type ChosenTexts,
-  chooseTexts,
-  mixSources,
-  type TextBatch,
-  type TextSource,
-} from './text-sources.ts';
+import { requireIntact } from './shard.ts';
+import { chooseTexts, type TextSource } from './text-sources.ts';
 import type { Tokenizer } from './tokenizer.ts';
+import { clearWork, writeShards } from './write-shards.ts';
 
 /** Options of {@link prepareTokens}. */
 export interface PrepareTokensOptions {
@@ -72,13 +72,17 @@ export interface PrepareTokensOptions {
   workers?: number;
   /** Hears of other names of a file that is read already: links, overlapping patterns. */
   onRepeatedFile?: (path: string) => void;
+  /** Whether text that spells a special token, such as `</s>`, becomes it. Default false: it stays text. */
+  parseSpecialTokens?: boolean;
   /** What to do with a record that cannot be read. Default `error`. */
   onBadRecord?: 'error' | 'skip';
   /** A shard is closed by the document that reaches this count. Default 2^29. */
   maxTokensPerShard?: number;
   /** Called as work goes on, some times a second. */
   onProgress?: (progress: PrepareProgress) => void;
-  /** Stops the preparation, which rejects with the signal's reason and leaves nothing behind. */
+  /** Hears, in words, whether an interrupted preparation is continued, from where, or why not. */
+  onNotice?: (message: string) => void;
+  /** Stops the preparation, which rejects with the signal's reason; the next one goes on from there. */
   signal?: AbortSignal;
 }
 
@@ -94,6 +98,8 @@ export interface PreparedTokens {
   readonly numBytes: number;
   /** Records passed over with `onBadRecord: 'skip'`, and the messages of the first few. */
   readonly skipped: { readonly count: number; readonly first: readonly string[] };
+  /** What was noticed of the documents. */
+  readonly documents: DocumentCounts;
   /** Why a dataset that was there was made again: the file that is damaged and how. */
   readonly replaced?: string;
   /** The files of the text, as they were read. */
@@ -103,20 +109,17 @@ export interface PreparedTokens {
 }
 
 const formatVersion = 1;
-const maxRemembered = 10;
-/** Below this, starting processes takes longer than they save. */
-const smallCorpusBytes = 64 * 1024 * 1024;
-/** On two cores the threads of the library are as fast as processes (bench/prepare.js). */
-const fewestCores = 4;
-/** Each holds a tokenizer of its own, some 250 MB for Llama 3. */
-const maxDefaultWorkers = 16;
+/** Files of so many bytes take seconds to read, which is worth writing down. */
+const WORTH_KEEPING_BYTES = 256 * 1024 * 1024;
 
 /**
  * Tokenises files into shards of one continuous stream `BOS text EOS BOS text EOS …` (MEAP, appendix A.1).
  *
  * The result depends on the contents and order of the files, the tokenizer and the options, not on the number
  * of workers. Where the folder already holds it, by fingerprint and checksums, nothing is done. `manifest.json` is written
- * last, so an interrupted preparation leaves nothing that can be opened; what it leaves is removed by the next.
+ * last, so an interrupted preparation leaves nothing that can be opened. What it leaves, a place every few seconds, is
+ * where the next one goes on, to the same bytes: after a kill, an error or a full disk, also with more files behind
+ * those that had been read. With other settings or contents it starts over.
  *
  * @throws DatasetError for unreadable files, an empty corpus, a full disk; BadRecordError for a bad record.
  */
@@ -129,26 +132,33 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
   const report = progressReporter(files, options.onProgress);
 
   const earlier = manifestIfAny(directory);
-  const known = new Map(earlier?.sources.map((source) => [source.path, source]));
-  const sources = await sourceRecords(files, known, (bytes) => {
-    signal?.throwIfAborted();
-    report('hash', { bytes });
-  });
-  const fingerprint = fingerprintOf({ ...settings, mix: texts.identity }, files, sources);
-  const found = await inspect(directory, fingerprint, signal);
-  if (found.whole) return summaryOf(directory, found.whole, true);
-
-  guard(directory, () => makeDirectory(directory));
-  removeStale(directory);
-  const temporary = openTemporary(directory);
+  // Without a dataset there will be work: the folder for it is opened at once, and remembers checksums too.
+  let work = earlier ? undefined : openFolder(directory);
+  let isDone = false;
   try {
-    const result = await writeShards(options, settings, texts, temporary, report);
+    const known = [...(work?.journal?.sources ?? []), ...(earlier?.sources ?? [])];
+    const complete = { ...settings, mix: texts.identity };
+    const sources = await checksums(files, known, work, complete, report, signal);
+    const fingerprint = fingerprintOf(complete, files, sources);
+    const found = await inspect(directory, fingerprint, signal);
+    if (found.whole) return summaryOf(directory, found.whole, true);
+
+    work ??= openFolder(directory);
+    removeStale(directory);
+    const { journal, path: temporary } = work;
+    const left = journal?.writing;
+    const why = left && whyNotContinued(journal!, left, complete, files, sources);
+    if (why) options.onNotice?.(startOver(why));
+    const task = { settings, texts, report, journal: { settings: complete, sources } };
+    const result = await writeShards(options, task, work, why ? undefined : left);
     for (const source of sources) assertUnchanged(source);
+    clearWork(temporary);
     syncDirectory(temporary);
     const folder = fingerprint.slice(0, 16);
     const shards = result.shards.map((shard) => ({ ...shard, file: `${folder}/${shard.file}` }));
     // Another process, perhaps another rank of this run, may have made the same dataset in the meantime.
     const present = await inspect(directory, fingerprint, signal);
+    isDone = true;
     if (present.whole) return summaryOf(directory, present.whole, true);
     putInPlace(temporary, join(directory, folder), earlier?.fingerprint === fingerprint);
     const manifest: Manifest = {
@@ -160,14 +170,49 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
       shards,
       skipped: result.skipped,
       sources,
+      documents: result.documents,
       ...(texts.identity && { mix: result.mix }),
     };
     writeManifest(directory, folder, manifest);
     removeOtherDatasets(directory, folder);
     return { ...summaryOf(directory, manifest, false), replaced: found.damage };
   } finally {
-    closeTemporary(temporary);
+    if (work) closeTemporary(work.path, { keep: !isDone && readJournal(work.path) !== undefined });
   }
+}
+
+function openFolder(directory: string): WorkingFolder {
+  guard(directory, () => makeDirectory(directory));
+  return openTemporary(directory);
+}
+
+/** Checksums of all files; a working folder keeps those of large ones, whose reading takes long. */
+function checksums(
+  files: readonly SourceFile[],
+  known: readonly SourceRecord[],
+  work: WorkingFolder | undefined,
+  settings: FingerprintSettings,
+  report: Report,
+  signal: AbortSignal | undefined,
+): Promise<SourceRecord[]> {
+  let unsaved = 0;
+  return sourceRecords(files, new Map(known.map((source) => [source.path, source])), {
+    onBytes: (bytes) => {
+      signal?.throwIfAborted();
+      work?.beat();
+      report('hash', { bytes });
+    },
+    onRecord: (sources) => {
+      unsaved += sources.at(-1)!.size;
+      if (!work || work.journal || unsaved < WORTH_KEEPING_BYTES) return;
+      writeJournal(work.path, { format: 'meap-token-preparation', version: 1, settings, sources });
+      unsaved = 0;
+    },
+  });
+}
+
+function startOver(why: string): string {
+  return `an interrupted preparation cannot be continued, ${why}: starting over`;
 }
 
 function resolveSettings(options: PrepareTokensOptions): FingerprintSettings {
@@ -198,114 +243,8 @@ function resolveSettings(options: PrepareTokensOptions): FingerprintSettings {
     textField: options.textField ?? 'text',
     separator: options.separator ?? null,
     onBadRecord: options.onBadRecord ?? 'error',
+    parseSpecialTokens: options.parseSpecialTokens ?? false,
     maxTokensPerShard,
-  };
-}
-
-interface WrittenShards {
-  shards: ShardRecord[];
-  bytesPerToken: 2 | 4;
-  skipped: { count: number; first: string[] };
-  mix: readonly SourceStatistics[];
-}
-
-async function writeShards(
-  options: PrepareTokensOptions,
-  settings: FingerprintSettings,
-  { sources, keeps }: ChosenTexts,
-  folder: string,
-  report: Report,
-): Promise<WrittenShards> {
-  const { tokenizer, signal } = options;
-  const bytesPerToken = tokenizer.vocabSize <= 0x10000 ? 2 : 4;
-  const skipped: WrittenShards['skipped'] = { count: 0, first: [] };
-  let bytesRead = 0;
-  let bytesReported = 0;
-  let skippedReported = 0;
-  const files = sources.flatMap((source) => source.files);
-  const ledger = new MixLedger(sources);
-  const read = {
-    onBadRecord: (error: BadRecordError) => {
-      if (settings.onBadRecord === 'error') rethrow(error);
-      skipped.count++;
-      if (skipped.first.length < maxRemembered) skipped.first.push(error.message);
-    },
-    onBytes: (numBytes: number) => {
-      bytesRead += numBytes;
-    },
-  };
-  const encoder = openEncoder(options, settings, bytesPerToken, files, folder);
-  const sink = new ShardSink(folder, bytesPerToken, settings.maxTokensPerShard);
-  // Batches are encoded at once but written in the order they were read, whichever is done first.
-  const pending: Promise<void>[] = [];
-  let written: Promise<void> = Promise.resolve();
-  const submit = (batch: TextBatch) => {
-    const texts = batch.documents.flatMap(({ text }) => text ?? []);
-    const encoded = encoder.encode(texts);
-    const previous = written;
-    written = (async () => {
-      const [{ tokens, lengths }] = await Promise.all([encoded, previous]);
-      const taken = ledger.enter(batch, lengths);
-      sink.append(texts, { tokens, lengths }, taken);
-      report('tokenize', {
-        bytes: bytesRead - bytesReported,
-        documents: taken.length,
-        tokens: taken.reduce((sum, length) => sum + length, 0),
-        skipped: skipped.count - skippedReported,
-      });
-      [bytesReported, skippedReported] = [bytesRead, skipped.count];
-    })();
-    // A failure is met when its turn to be awaited comes; until then it must not count as unheard.
-    written.catch(() => {});
-    pending.push(written);
-  };
-  try {
-    for await (const batch of mixSources(sources, keeps, (source) => ledger.isSpent(source), read)) {
-      signal?.throwIfAborted();
-      if (pending.length >= encoder.depth) await pending.shift();
-      submit(batch);
-    }
-    await Promise.all(pending);
-    signal?.throwIfAborted();
-    const shards = sink.finish();
-    if (shards.every((shard) => shard.numTokens === 0)) {
-      const but = skipped.count > 0 ? ` (${skipped.count} bad records were skipped)` : '';
-      throw new DatasetError(`empty corpus: no tokens in ${files.length} file(s)${but}`);
-    }
-    return { shards, bytesPerToken, skipped, mix: ledger.statistics() };
-  } finally {
-    await Promise.allSettled(pending);
-    sink.close();
-    await encoder.close();
-  }
-}
-
-function openEncoder(
-  options: PrepareTokensOptions,
-  settings: FingerprintSettings,
-  bytesPerToken: 2 | 4,
-  files: readonly SourceFile[],
-  folder: string,
-): Encoder {
-  const encode: EncodeSettings = {
-    bosTokenId: settings.bosTokenId ?? undefined,
-    eosTokenId: settings.eosTokenId ?? undefined,
-    bytesPerToken,
-  };
-  const size = files.reduce((sum, file) => sum + file.size, 0);
-  const cores = availableParallelism();
-  const worthwhile = size >= smallCorpusBytes && cores >= fewestCores;
-  const workers = options.workers ?? (worthwhile ? Math.min(cores, maxDefaultWorkers) : 0);
-  if (workers === 0) return inProcessEncoder(options.tokenizer.json, encode);
-  const tokenizerPath = join(folder, 'tokenizer.json');
-  guard(tokenizerPath, () => writeFileSync(tokenizerPath, options.tokenizer.json));
-  const encoder = multiProcessEncoder(tokenizerPath, encode, workers);
-  return {
-    ...encoder,
-    close: async () => {
-      await encoder.close();
-      rmSync(tokenizerPath, { force: true });
-    },
   };
 }
 
@@ -320,6 +259,7 @@ function summaryOf(directory: string, manifest: Manifest, reused: boolean): Prep
     numTokens: sum('numTokens'),
     numBytes: sum('numBytes'),
     skipped: manifest.skipped,
+    documents: manifest.documents!,
     sources: manifest.sources.map(({ path, size, sha256 }) => ({ path, size, sha256 })),
     ...(manifest.mix && { mix: manifest.mix }),
   };

@@ -6,7 +6,7 @@ import { readDocuments } from './documents.ts';
 import { resolveFiles } from './files.ts';
 import { readAhead } from './read-ahead.ts';
 import { temporaryFolder } from './testing.ts';
-import { chooseTexts, mixSources } from './text-sources.ts';
+import { chooseTexts, mixSources, START } from './text-sources.ts';
 
 function folderOf(count: number): string {
   const folder = temporaryFolder();
@@ -53,7 +53,7 @@ it('documents of many small files make one batch', async () => {
   const { sources, keeps } = await chooseTexts({ files: `${folderOf(40)}/*.txt` }, settings);
   const read = { onBadRecord: () => {}, onBytes: () => {} };
   const batches: string[][] = [];
-  for await (const { documents } of mixSources(sources, keeps, () => false, read)) {
+  for await (const { documents } of mixSources(sources, [START], keeps, () => false, read)) {
     batches.push(documents.map(({ text }) => text!));
   }
   expect(batches).toEqual([expected(40)]);

@@ -1,7 +1,17 @@
-import { join } from 'node:path';
+import { closeSync, openSync, readdirSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { guard } from './append-file.ts';
 import type { EncodedBatch } from './encode.ts';
+import { DatasetError } from './errors.ts';
 import type { ShardRecord } from './manifest.ts';
-import { ShardWriter } from './shard.ts';
+import { indexPath, readShardHeader, type ShardMark, ShardWriter } from './shard.ts';
+
+/** How far a sink is, for a process that goes on with it. */
+export interface SinkMark {
+  readonly shards: readonly ShardRecord[];
+  /** The shard that is being written, and the bytes of its texts. */
+  readonly open: (ShardMark & { readonly numBytes: number }) | null;
+}
 
 /** Cuts a stream of documents into shard files of one folder. */
 export class ShardSink {
@@ -11,11 +21,32 @@ export class ShardSink {
   readonly #shards: ShardRecord[] = [];
   #writer: ShardWriter | undefined;
   #numBytes = 0;
+  #numTidied = 0;
 
   constructor(folder: string, bytesPerToken: 2 | 4, maxTokens: number) {
     this.#folder = folder;
     this.#bytesPerToken = bytesPerToken;
     this.#maxTokens = maxTokens;
+  }
+
+  /** Shards that are complete. */
+  get numShards(): number {
+    return this.#shards.length;
+  }
+
+  /** Goes on at a mark, with the shard that was being written. */
+  async restore({ shards, open }: SinkMark): Promise<void> {
+    for (const { file, sha256 } of shards) requireHeader(join(this.#folder, file), sha256);
+    this.#shards.push(...shards);
+    const path = join(this.#folder, this.#fileName());
+    if (open) this.#writer = await ShardWriter.reopen(path, this.#bytesPerToken, open);
+    this.#numBytes = open?.numBytes ?? 0;
+    const kept = new Set(shards.map(({ file }) => file));
+    if (open) for (const name of [path, indexPath(path)]) kept.add(basename(name));
+    // What was begun after the mark.
+    for (const name of readdirSync(this.#folder)) {
+      if (name.startsWith('shard-') && !kept.has(name)) rmSync(join(this.#folder, name));
+    }
   }
 
   /** @param taken tokens of each document that are written; those beyond its end are left out */
@@ -28,17 +59,32 @@ export class ShardSink {
       const bytes = Buffer.byteLength(texts[i]);
       const textBytes = numTokens === length ? bytes : Math.round((bytes * numTokens) / length);
       start += length;
-      this.#writer ??= new ShardWriter(join(this.#folder, this.#fileName()), this.#bytesPerToken);
+      this.#writer ??= ShardWriter.create(join(this.#folder, this.#fileName()), this.#bytesPerToken);
       this.#writer.append(tokens, textBytes);
       this.#numBytes += textBytes;
       if (this.#writer.numTokens >= this.#maxTokens) this.#closeShard();
     }
   }
 
+  /** Forces to disk what was added. */
+  mark(): SinkMark {
+    const open = this.#writer ? { ...this.#writer.mark(), numBytes: this.#numBytes } : null;
+    return { shards: [...this.#shards], open };
+  }
+
   /** Completes the last shard. */
   finish(): ShardRecord[] {
     if (this.#writer) this.#closeShard();
+    this.tidy();
     return this.#shards;
+  }
+
+  /** Removes the indexes of finished shards, which a mark may have spoken of until now. */
+  tidy(): void {
+    for (; this.#numTidied < this.#shards.length; this.#numTidied++) {
+      const path = join(this.#folder, this.#shards[this.#numTidied].file);
+      rmSync(indexPath(path), { force: true });
+    }
   }
 
   close(): void {
@@ -56,5 +102,15 @@ export class ShardSink {
 
   #fileName(): string {
     return `shard-${String(this.#shards.length).padStart(5, '0')}.bin`;
+  }
+}
+
+/** Its size and header tell cheaply that a shard is the one that was finished. */
+function requireHeader(path: string, sha256: string): void {
+  const file = guard(path, () => openSync(path, 'r'));
+  try {
+    if (readShardHeader(file, path).sha256 !== sha256) throw new DatasetError(`${path} is another shard`);
+  } finally {
+    closeSync(file);
   }
 }

@@ -1,8 +1,9 @@
 import { closeSync, existsSync, openSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { guard } from './append-file.ts';
 import { DatasetError } from './errors.ts';
-import { guard, readShardHeader, ShardWriter, shardIsIntact } from './shard.ts';
+import { readShardHeader, ShardWriter, shardIsIntact } from './shard.ts';
 import { temporaryFolder } from './testing.ts';
 
 function headerOf(path: string) {
@@ -19,7 +20,7 @@ test.each([2, 4] as const)(
   'a finished shard of %i-byte tokens has the header of its contents',
   (bytesPerToken) => {
     const path = join(temporaryFolder(), 'shard.bin');
-    const writer = new ShardWriter(path, bytesPerToken);
+    const writer = ShardWriter.create(path, bytesPerToken);
     const array = bytesPerToken === 2 ? Uint16Array : Uint32Array;
     writer.append(array.of(1, 40_000, 2), 7);
     writer.append(array.of(), 0);
@@ -41,7 +42,7 @@ test('a file of another kind is not taken for a shard', () => {
 
 // On Linux this device answers every write with "no space left".
 test.skipIf(!existsSync('/dev/full'))('a full disk is told as such', () => {
-  const writer = new ShardWriter('/dev/full', 2);
+  const writer = ShardWriter.create('/dev/full', 2);
   writer.append(Uint16Array.of(1, 2, 3), 3);
   expect(() => writer.finish()).toThrow(DatasetError);
   expect(() => writer.finish()).toThrow(/cannot write \/dev\/full: the disk is full; free some space/);

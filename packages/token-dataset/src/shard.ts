@@ -13,9 +13,10 @@
  *
  * A document lies in one shard. The header is written last, so an unfinished file has no magic.
  */
-import { createHash, type Hash } from 'node:crypto';
-import { closeSync, createReadStream, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
-import { DatasetError, reasonOf } from './errors.ts';
+import { createHash } from 'node:crypto';
+import { createReadStream, fstatSync, readFileSync, readSync } from 'node:fs';
+import { AppendFile, type FileMark } from './append-file.ts';
+import { DatasetError } from './errors.ts';
 
 export const shardHeaderBytes = 64;
 export const documentEntryBytes = 8;
@@ -39,24 +40,53 @@ export function indexOffset(header: Pick<ShardHeader, 'bytesPerToken' | 'numToke
   return shardHeaderBytes + Math.ceil((header.numTokens * header.bytesPerToken) / 4) * 4;
 }
 
-/** Writes one shard; nothing is valid before `finish`. */
+/** How far an unfinished shard is, for a process that goes on with it. */
+export interface ShardMark {
+  readonly tokens: FileMark;
+  readonly index: FileMark;
+  readonly numTokens: number;
+  readonly maxTokenId: number;
+}
+
+/**
+ * Writes one shard; nothing is valid before `finish`.
+ *
+ * The index of documents, which comes last in the shard, is kept beside it until then, in a file of its own.
+ */
 export class ShardWriter {
-  readonly #path: string;
   readonly #bytesPerToken: 2 | 4;
-  readonly #file: number;
-  readonly #hash: Hash = createHash('sha256');
-  readonly #buffer = Buffer.allocUnsafe(bufferBytes);
-  #filled = 0;
-  #position = shardHeaderBytes;
-  #index: number[] = [];
+  readonly #tokens: AppendFile;
+  readonly #index: AppendFile;
+  readonly #entries: number[];
   #maxTokenId = 0;
   #numTokens = 0;
-  #closed = false;
 
-  constructor(path: string, bytesPerToken: 2 | 4) {
-    this.#path = path;
+  private constructor(bytesPerToken: 2 | 4, tokens: AppendFile, index: AppendFile, entries: number[]) {
     this.#bytesPerToken = bytesPerToken;
-    this.#file = guard(path, () => openSync(path, 'w'));
+    this.#tokens = tokens;
+    this.#index = index;
+    this.#entries = entries;
+  }
+
+  static create(path: string, bytesPerToken: 2 | 4): ShardWriter {
+    const tokens = AppendFile.create(path, shardHeaderBytes);
+    return new ShardWriter(bytesPerToken, tokens, AppendFile.create(indexPath(path)), []);
+  }
+
+  /**
+   * Goes on with a shard at a mark.
+   *
+   * @throws DatasetError where its files are not what was written
+   */
+  static async reopen(path: string, bytesPerToken: 2 | 4, mark: ShardMark): Promise<ShardWriter> {
+    const index = await AppendFile.reopen(indexPath(path), mark.index);
+    const bytes = readFileSync(indexPath(path));
+    const entries = Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readUInt32LE(i * 4));
+    const tokens = await AppendFile.reopen(path, mark.tokens, shardHeaderBytes);
+    const writer = new ShardWriter(bytesPerToken, tokens, index, entries);
+    writer.#numTokens = mark.numTokens;
+    writer.#maxTokenId = mark.maxTokenId;
+    return writer;
   }
 
   get numTokens(): number {
@@ -65,70 +95,48 @@ export class ShardWriter {
 
   /** Adds a document; `tokens` has the width of the shard. */
   append(tokens: TokenArray, textBytes: number): void {
-    this.#index.push(this.#numTokens, textBytes);
+    this.#entries.push(this.#numTokens, textBytes);
+    this.#index.write(Uint32Array.of(this.#numTokens, textBytes));
     for (const id of tokens) if (id > this.#maxTokenId) this.#maxTokenId = id;
     this.#numTokens += tokens.length;
-    this.#write(tokens);
+    this.#tokens.write(tokens);
+  }
+
+  /** Forces to disk what was added. */
+  mark(): ShardMark {
+    const [tokens, index] = [this.#tokens.mark(), this.#index.mark()];
+    return { tokens, index, numTokens: this.#numTokens, maxTokenId: this.#maxTokenId };
   }
 
   /** Completes the file and forces it to disk. */
   finish(): ShardHeader {
-    this.#write(new Uint8Array(-(this.#numTokens * this.#bytesPerToken) & 3));
-    this.#write(Uint32Array.from(this.#index));
-    this.#flush();
-    const header: ShardHeader = {
-      bytesPerToken: this.#bytesPerToken,
-      numTokens: this.#numTokens,
-      numDocuments: this.#index.length / 2,
-      maxTokenId: this.#maxTokenId,
-      sha256: this.#hash.digest('hex'),
-    };
-    guard(this.#path, () => {
-      writeSync(this.#file, encodeHeader(header), 0, shardHeaderBytes, 0);
-      fsyncSync(this.#file);
+    this.#tokens.write(new Uint8Array(-(this.#numTokens * this.#bytesPerToken) & 3));
+    this.#tokens.write(Uint32Array.from(this.#entries));
+    let header: ShardHeader | undefined;
+    this.#tokens.finish((sha256) => {
+      header = {
+        bytesPerToken: this.#bytesPerToken,
+        numTokens: this.#numTokens,
+        numDocuments: this.#entries.length / 2,
+        maxTokenId: this.#maxTokenId,
+        sha256,
+      };
+      return encodeHeader(header);
     });
     this.close();
-    return header;
+    return header!;
   }
 
-  /** Gives the file back; what was not finished stays invalid. */
+  /** Gives the files back; what was not finished stays invalid. */
   close(): void {
-    if (!this.#closed) closeSync(this.#file);
-    this.#closed = true;
-  }
-
-  #write(values: TokenArray | Uint8Array): void {
-    const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength);
-    for (let start = 0; start < bytes.length; ) {
-      const copied = bytes.copy(this.#buffer, this.#filled, start);
-      this.#filled += copied;
-      start += copied;
-      if (this.#filled === bufferBytes) this.#flush();
-    }
-  }
-
-  #flush(): void {
-    const bytes = this.#buffer.subarray(0, this.#filled);
-    this.#hash.update(bytes);
-    guard(this.#path, () => {
-      for (let start = 0; start < bytes.length; ) {
-        start += writeSync(this.#file, bytes, start, bytes.length - start, this.#position + start);
-      }
-    });
-    this.#position += bytes.length;
-    this.#filled = 0;
+    this.#tokens.close();
+    this.#index.close();
   }
 }
 
-/** Turns a failed write into one line that says what to do; a full disk is the usual reason. */
-export function guard<T>(path: string, write: () => T): T {
-  try {
-    return write();
-  } catch (error) {
-    const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
-    const advice = full ? 'the disk is full; free some space or choose another outputDirectory' : '';
-    throw new DatasetError(`cannot write ${path}: ${advice || reasonOf(error)}`);
-  }
+/** Where the index of an unfinished shard is. */
+export function indexPath(shard: string): string {
+  return `${shard}.index`;
 }
 
 function encodeHeader(header: ShardHeader): Buffer {

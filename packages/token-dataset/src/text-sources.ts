@@ -30,19 +30,55 @@ export interface OpenSource extends DocumentSettings {
   readonly budget: number;
 }
 
+/** How far a source has been read: where another process goes on. Plain JSON. */
+export interface ReadPosition {
+  readonly pass: number;
+  /** Index of the file that is being read, and how much of it has been: documents, bad records, bytes on disk. */
+  readonly file: number;
+  readonly documents: number;
+  readonly badRecords: number;
+  readonly bytes: number;
+  /** Documents of the pass, and whether any was kept. */
+  readonly number: number;
+  readonly canKeep: boolean;
+  /** Documents of nothing but white space in the first pass. */
+  readonly empty: number;
+  /** Estimated tokens of all that was kept. */
+  readonly keptTokens: number;
+}
+
+/** The beginning of a source. */
+export const START: ReadPosition = {
+  pass: 0,
+  file: 0,
+  documents: 0,
+  badRecords: 0,
+  bytes: 0,
+  number: 0,
+  canKeep: false,
+  empty: 0,
+  keptTokens: 0,
+};
+
 /** Documents as they come: the text of a kept one, and of any its length in characters. */
 export interface TextBatch {
   readonly source: number;
   readonly pass: number;
   readonly documents: readonly { readonly characters: number; readonly text?: string }[];
+  /** Records since the batch of the source before that could not be read, and the messages of the first. */
+  readonly bad: { readonly count: number; readonly first: readonly string[] };
+  /** How far all sources are after this batch. */
+  readonly positions: readonly ReadPosition[];
 }
 
 /** Whether a document of a length is kept. */
 type Filter = (characters: number, source: number, pass: number, document: number) => boolean;
 
-/** Enough text to occupy a core for tens of milliseconds, little enough to spread over many. */
-const BATCH_CHARACTERS = 512 * 1024;
-const BATCH_DOCUMENTS = 8192;
+/**
+ * When a batch is full: enough text to occupy a core for tens of milliseconds, little enough to spread over many. Tests
+ * make it smaller.
+ */
+export const BATCH = { characters: 512 * 1024, documents: 8192 };
 
 /** What is read, and how it is chosen. */
 export interface ChosenTexts {
@@ -142,76 +178,113 @@ async function openSources(
  * The documents of all sources in one stream, each source in proportion to its share by estimated tokens, so that any
  * part of the stream has the mix of the whole. A source with a budget starts over where it ends, until `isSpent`.
  *
+ * @param start where a process before this one has stopped
  * @param isSpent may come to know late: which other batches come, and in which order, does not depend on it
  * @throws DatasetError for a source of which nothing is kept
  */
 export async function* mixSources(
   sources: readonly OpenSource[],
+  start: readonly ReadPosition[],
   keeps: Filter | undefined,
   isSpent: (source: number) => boolean,
   read: Omit<ReadFileOptions, keyof DocumentSettings>,
 ): AsyncGenerator<TextBatch> {
-  const streams = sources.map((_, index) => readSource(sources, index, keeps, read));
-  const kept = sources.map(() => 0);
+  const streams = sources.map((_, index) => readSource(sources, index, start[index], keeps, read));
+  let positions = start;
   const open = new Set(sources.keys());
   try {
     for (;;) {
       for (const index of open) if (isSpent(index)) open.delete(index);
       if (open.size === 0) return;
       const [first, ...rest] = open;
-      const behind = (index: number) => kept[index] / sources[index].share;
+      const behind = (index: number) => positions[index].keptTokens / sources[index].share;
       const next = rest.reduce((least, index) => (behind(index) < behind(least) ? index : least), first);
       const { value, done } = await streams[next].next();
       if (done) {
         open.delete(next);
         continue;
       }
-      for (const { characters, text } of value.documents) {
-        if (text !== undefined) kept[next] += estimatedTokens(characters);
-      }
-      yield value;
+      positions = positions.map((position, index) => (index === next ? value.position : position));
+      const { position, ...batch } = value;
+      yield { source: next, ...batch, positions };
     }
   } finally {
     for (const stream of streams) await stream.return(undefined);
   }
 }
 
+/** Messages of bad records that are worth keeping. */
+export const FIRST_BAD = 10;
+
+interface SourceBatch extends Pick<TextBatch, 'pass' | 'documents' | 'bad'> {
+  readonly position: ReadPosition;
+}
+
 async function* readSource(
   sources: readonly OpenSource[],
   source: number,
+  start: ReadPosition,
   keeps: Filter | undefined,
   read: Omit<ReadFileOptions, keyof DocumentSettings>,
-): AsyncGenerator<TextBatch, undefined> {
+): AsyncGenerator<SourceBatch, undefined> {
   const { name, files, format, textField, separator, budget } = sources[source];
   const passes = budget === Number.POSITIVE_INFINITY ? 1 : Number.POSITIVE_INFINITY;
-  for (let pass = 0; pass < passes; pass++) {
-    let number = 0;
-    let canKeep = false;
-    let documents: { characters: number; text?: string }[] = [];
-    let characters = 0;
-    for (const file of readAhead(files)) {
-      for await (const group of readFileDocuments(file, { ...read, format, textField, separator })) {
+  let { pass, file, number, canKeep, empty, keptTokens } = start;
+  // Of the file in which another process has stopped, so much is read again without being heard of.
+  let known = start;
+  let [inFile, badRecords, bytes] = [0, 0, 0];
+  let documents: { characters: number; text?: string }[] = [];
+  let characters = 0;
+  let bad = { count: 0, first: [] as string[] };
+  const batch = (): SourceBatch => {
+    const place = { pass, file, documents: inFile, badRecords, bytes };
+    const taken = { pass, documents, bad, position: { ...place, number, canKeep, empty, keptTokens } };
+    [documents, characters, bad] = [[], 0, { count: 0, first: [] }];
+    return taken;
+  };
+  const heard: typeof read = {
+    onBadRecord: (error) => {
+      if (++badRecords <= known.badRecords) return;
+      read.onBadRecord(error);
+      if (++bad.count <= FIRST_BAD) bad.first.push(error.message);
+    },
+    onBytes: (count) => {
+      bytes += count;
+      read.onBytes(Math.max(0, Math.min(count, bytes - known.bytes)));
+    },
+  };
+  for (; pass < passes; pass++) {
+    for (const atHand of readAhead(files.slice(file))) {
+      for await (const group of readFileDocuments(atHand, { ...heard, format, textField, separator })) {
         for (const { text } of group) {
-          const isKept = keeps?.(text.length, source, pass, number) ?? true;
+          if (++inFile <= known.documents) continue;
           number++;
+          if (!/\S/.test(text)) {
+            if (pass === 0) empty++;
+            continue;
+          }
+          const isKept = keeps?.(text.length, source, pass, number - 1) ?? true;
           canKeep ||= isKept;
           documents.push(isKept ? { characters: text.length, text } : { characters: text.length });
-          if (isKept) characters += text.length;
-          if (characters >= BATCH_CHARACTERS || documents.length === BATCH_DOCUMENTS) {
-            yield { source, pass, documents };
-            documents = [];
-            characters = 0;
+          if (isKept) {
+            characters += text.length;
+            keptTokens += estimatedTokens(text.length);
           }
+          if (characters >= BATCH.characters || documents.length === BATCH.documents) yield batch();
         }
       }
+      file++;
+      [inFile, badRecords, bytes] = [0, 0, 0];
+      known = START;
     }
-    if (documents.length > 0) yield { source, pass, documents };
+    yield batch();
     if (passes > 1 && !canKeep) {
       throw new DatasetError(
         `source ${name}: none of its ${number} documents is kept, its budget of ${budget} tokens cannot be met; ` +
           'give it longer documents, keep more of the short ones, or leave it out',
       );
     }
+    [file, number, canKeep] = [0, 0, false];
   }
   return undefined;
 }

@@ -1,0 +1,310 @@
+/** From chosen texts to shard files: reading, encoding and writing side by side, with a mark every few seconds. */
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { guard } from './append-file.ts';
+import { DuplicateCounter } from './duplicate-counter.ts';
+import type { EncodedBatch, EncodeSettings } from './encode.ts';
+import { type Encoder, inProcessEncoder, multiProcessEncoder } from './encoder.ts';
+import { type BadRecordError, DatasetError, rethrow } from './errors.ts';
+import type { SourceFile } from './files.ts';
+import type { FingerprintSettings } from './fingerprint.ts';
+import { type Journal, type WritingMark, writeJournal } from './journal.ts';
+import type { DocumentCounts, ShardRecord } from './manifest.ts';
+import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
+import type { WorkingFolder } from './output-folder.ts';
+import type { PrepareTokensOptions } from './prepare.ts';
+import type { Report } from './progress.ts';
+import { ShardSink } from './shard-sink.ts';
+import {
+  type ChosenTexts,
+  FIRST_BAD,
+  mixSources,
+  type OpenSource,
+  START,
+  type TextBatch,
+} from './text-sources.ts';
+
+/** Below this, starting processes takes longer than they save. */
+const smallCorpusBytes = 64 * 1024 * 1024;
+/** On two cores the threads of the library are as fast as processes (bench/prepare.js). */
+const fewestCores = 4;
+/** Each holds a tokenizer of its own, some 250 MB for Llama 3. */
+const maxDefaultWorkers = 16;
+/** What a kill costs at most, and long enough that forcing data to disk does not slow down the rest. */
+const MARK_MS = 5000;
+
+/** What {@link writeShards} is about. */
+export interface WritingTask {
+  readonly settings: FingerprintSettings;
+  readonly texts: ChosenTexts;
+  readonly report: Report;
+  readonly journal: Pick<Journal, 'settings' | 'sources'>;
+}
+
+/** What {@link writeShards} has written. */
+export interface WrittenShards {
+  readonly shards: ShardRecord[];
+  readonly bytesPerToken: 2 | 4;
+  readonly skipped: { readonly count: number; readonly first: readonly string[] };
+  readonly documents: DocumentCounts;
+  readonly mix: readonly SourceStatistics[];
+}
+
+/**
+ * Writes shards into a working folder, from the start or from a mark.
+ *
+ * @throws DatasetError, BadRecordError as `prepareTokens`; what has been written until then is marked
+ */
+export async function writeShards(
+  options: PrepareTokensOptions,
+  { settings, texts, report, journal }: WritingTask,
+  work: WorkingFolder,
+  left: WritingMark | undefined,
+): Promise<WrittenShards> {
+  const { tokenizer, signal } = options;
+  const { sources, keeps } = texts;
+  const bytesPerToken = tokenizer.vocabSize <= 0x10000 ? 2 : 4;
+  const files = sources.flatMap((source) => source.files);
+  const open = await openFiles(work.path, bytesPerToken, settings.maxTokensPerShard, left, options.onNotice);
+  const stream = new DocumentStream(sources, open);
+  const { bytesRead: bytesBefore, numDocuments, numTokens, skipped } = stream.counts;
+  report('tokenize', {
+    bytes: bytesBefore,
+    documents: numDocuments,
+    tokens: numTokens,
+    skipped: skipped.count,
+  });
+  let lastSave = performance.now();
+  const save = () => {
+    writeJournal(work.path, {
+      format: 'meap-token-preparation',
+      version: 1,
+      ...journal,
+      writing: stream.mark(),
+    });
+    open.sink.tidy();
+    lastSave = performance.now();
+  };
+
+  const encoder = openEncoder(options, settings, bytesPerToken, files, work.path);
+  let bytesRead = bytesBefore;
+  // Batches are encoded at once but written in the order they were read, whichever is done first.
+  const pending: Promise<void>[] = [];
+  let written: Promise<void> = Promise.resolve();
+  const submit = (batch: TextBatch) => {
+    const documents = batch.documents.flatMap(({ text }) => text ?? []);
+    const encoded = encoder.encode(documents);
+    const [previous, bytes] = [written, bytesRead];
+    written = (async () => {
+      const [tokens] = await Promise.all([encoded, previous]);
+      const { numShards } = open.sink;
+      report('tokenize', stream.write(batch, documents, tokens, bytes));
+      work.beat();
+      if (open.sink.numShards > numShards || performance.now() - lastSave > MARK_MS) save();
+    })();
+    // A failure is met when its turn to be awaited comes; until then it must not count as unheard.
+    written.catch(() => {});
+    pending.push(written);
+  };
+  const reading = {
+    onBadRecord: (error: BadRecordError) => {
+      if (settings.onBadRecord === 'error') rethrow(error);
+    },
+    onBytes: (numBytes: number) => {
+      bytesRead += numBytes;
+    },
+  };
+  let isComplete = false;
+  try {
+    const isSpent = (source: number) => stream.ledger.isSpent(source);
+    for await (const batch of mixSources(sources, stream.counts.positions, keeps, isSpent, reading)) {
+      signal?.throwIfAborted();
+      if (pending.length >= encoder.depth) await pending.shift();
+      submit(batch);
+    }
+    await Promise.all(pending);
+    signal?.throwIfAborted();
+    isComplete = true;
+    const shards = open.sink.finish();
+    const { counts, documents } = stream;
+    if (counts.numTokens === 0) throw emptyCorpus(files.length, counts.skipped.count, documents.empty);
+    return { shards, bytesPerToken, skipped: counts.skipped, documents, mix: stream.ledger.statistics() };
+  } finally {
+    await Promise.allSettled(pending);
+    try {
+      if (!isComplete && stream.isWhole && stream.counts.numDocuments > 0) save();
+    } catch {
+      // Such as a full disk: the mark before counts, and what has failed first is told.
+    }
+    open.sink.close();
+    open.duplicates.close();
+    await encoder.close();
+  }
+}
+
+interface OpenFiles {
+  readonly sink: ShardSink;
+  readonly duplicates: DuplicateCounter;
+  /** Where they stand; undefined at the start. */
+  readonly mark: WritingMark | undefined;
+}
+
+/** What has been written, and all that is counted of it. */
+class DocumentStream {
+  readonly ledger: MixLedger;
+  /** Whether there is a place to go on from: not while a batch has been counted or written in part. */
+  isWhole = true;
+  readonly #files: OpenFiles;
+  #counts: Omit<WritingMark, 'ledger' | 'duplicates' | 'sink'>;
+
+  constructor(sources: readonly OpenSource[], files: OpenFiles) {
+    this.#files = files;
+    this.ledger = new MixLedger(sources, files.mark?.ledger);
+    this.#counts = files.mark ?? {
+      positions: sources.map(() => START),
+      skipped: { count: 0, first: [] },
+      bytesRead: 0,
+      numDocuments: 0,
+      numTokens: 0,
+      spellings: { documents: 0, occurrences: 0 },
+    };
+  }
+
+  get counts(): Omit<WritingMark, 'ledger' | 'duplicates' | 'sink'> {
+    return this.#counts;
+  }
+
+  get documents(): DocumentCounts {
+    const { positions, spellings } = this.#counts;
+    const empty = positions.reduce((sum, position) => sum + position.empty, 0);
+    return { empty, duplicates: this.#files.duplicates.result, spellings };
+  }
+
+  /**
+   * Writes what is taken of a batch.
+   *
+   * @param bytesRead of all files, when the batch was read
+   * @returns what it adds
+   */
+  write(batch: TextBatch, texts: readonly string[], encoded: EncodedBatch, bytesRead: number) {
+    const { source, bad, pass } = batch;
+    const before = this.#counts;
+    const bytes = bytesRead - before.bytesRead;
+    // How many batches come of a source that has given all it may is a matter of chance: nothing may depend on them.
+    if (this.ledger.isSpent(source)) {
+      this.#counts = { ...before, bytesRead };
+      return { bytes };
+    }
+    this.isWhole = false;
+    const taken = this.ledger.enter(batch, encoded.lengths);
+    this.#files.sink.append(texts, encoded, taken);
+    let { documents, occurrences } = before.spellings;
+    for (const i of taken.keys()) {
+      // A source that is read again repeats itself.
+      if (pass === 0) this.#files.duplicates.add(texts[i]);
+      if (encoded.spellings[i] > 0) documents++;
+      occurrences += encoded.spellings[i];
+    }
+    const tokens = taken.reduce((sum, length) => sum + length, 0);
+    const { count, first } = before.skipped;
+    this.#counts = {
+      positions: before.positions.map((was, i) => (i === source ? batch.positions[i] : was)),
+      skipped: { count: count + bad.count, first: [...first, ...bad.first].slice(0, FIRST_BAD) },
+      bytesRead,
+      numDocuments: before.numDocuments + taken.length,
+      numTokens: before.numTokens + tokens,
+      spellings: { documents, occurrences },
+    };
+    this.isWhole = true;
+    return { bytes, documents: taken.length, tokens, skipped: bad.count };
+  }
+
+  /** Forces to disk what was written, and says where that ends. */
+  mark(): WritingMark {
+    const { sink, duplicates } = this.#files;
+    return {
+      ...this.#counts,
+      ledger: this.ledger.mark(),
+      duplicates: duplicates.mark(),
+      sink: sink.mark(),
+    };
+  }
+}
+
+/** Removes what only an unfinished preparation needs. */
+export function clearWork(folder: string): void {
+  for (const name of [SEEN, 'progress.json', 'progress.json.new', 'tokenizer.json'])
+    rmSync(join(folder, name), { force: true });
+}
+
+const SEEN = 'seen.bin';
+
+/** The files of a mark, cut back to it; new ones without a mark, or where what it speaks of is damaged. */
+async function openFiles(
+  folder: string,
+  bytesPerToken: 2 | 4,
+  maxTokens: number,
+  mark: WritingMark | undefined,
+  onNotice: ((message: string) => void) | undefined,
+): Promise<OpenFiles> {
+  const seen = join(folder, SEEN);
+  const sink = new ShardSink(folder, bytesPerToken, maxTokens);
+  if (mark) {
+    let duplicates: DuplicateCounter | undefined;
+    try {
+      duplicates = await DuplicateCounter.reopen(seen, mark.duplicates);
+      await sink.restore(mark.sink);
+      const from = `${mark.numTokens.toLocaleString('en')} tokens of ${mark.numDocuments.toLocaleString('en')} documents`;
+      onNotice?.(`going on after ${from} that an interrupted preparation has left`);
+      return { sink, duplicates, mark };
+    } catch (error) {
+      if (!(error instanceof DatasetError)) throw error;
+      duplicates?.close();
+      sink.close();
+      onNotice?.(`an interrupted preparation cannot be continued, ${error.message}: starting over`);
+    }
+  }
+  for (const name of readdirSync(folder)) rmSync(join(folder, name));
+  const fresh = new ShardSink(folder, bytesPerToken, maxTokens);
+  return { sink: fresh, duplicates: DuplicateCounter.create(seen), mark: undefined };
+}
+
+function emptyCorpus(numFiles: number, skipped: number, empty: number): DatasetError {
+  const left = [
+    ...(skipped > 0 ? [`${skipped} bad records were skipped`] : []),
+    ...(empty > 0 ? [`${empty} documents are white space`] : []),
+  ];
+  const but = left.length > 0 ? ` (${left.join(', ')})` : '';
+  return new DatasetError(`empty corpus: no tokens in ${numFiles} file(s)${but}`);
+}
+
+function openEncoder(
+  options: PrepareTokensOptions,
+  settings: FingerprintSettings,
+  bytesPerToken: 2 | 4,
+  files: readonly SourceFile[],
+  folder: string,
+): Encoder {
+  const encode: EncodeSettings = {
+    bosTokenId: settings.bosTokenId ?? undefined,
+    eosTokenId: settings.eosTokenId ?? undefined,
+    bytesPerToken,
+    parseSpecialTokens: settings.parseSpecialTokens,
+  };
+  const size = files.reduce((sum, file) => sum + file.size, 0);
+  const cores = availableParallelism();
+  const worthwhile = size >= smallCorpusBytes && cores >= fewestCores;
+  const workers = options.workers ?? (worthwhile ? Math.min(cores, maxDefaultWorkers) : 0);
+  if (workers === 0) return inProcessEncoder(options.tokenizer.json, encode);
+  const tokenizerPath = join(folder, 'tokenizer.json');
+  guard(tokenizerPath, () => writeFileSync(tokenizerPath, options.tokenizer.json));
+  const encoder = multiProcessEncoder(tokenizerPath, encode, workers);
+  return {
+    ...encoder,
+    close: async () => {
+      await encoder.close();
+      rmSync(tokenizerPath, { force: true });
+    },
+  };
+}
