@@ -58,7 +58,7 @@ describe('--dry-run', () => {
   });
 
   it('names all that is wrong with model and data at once, and exits with 1', async () => {
-    const bad = bench.write('bad.json', '[{"question": "a", "answer": "b"}]');
+    const bad = bench.write('bad.json', '[{"first": "a", "second": "b"}]');
     const sets = set(
       'model.path=nowhere',
       `data.files=[lost.json, "${bad}"]`,
