@@ -12,6 +12,7 @@ describe('the shapes in which data are published', () => {
   it.each([
     ['alpaca', { instruction: 'Q', input: '', output: 'A' }, said('Q', 'A')],
     ['alpaca', { instruction: 'Q', input: 'I', output: 'A' }, said('Q\nI', 'A')],
+    ['alpaca', { instruction: '', input: 'I', output: 'A' }, said('I', 'A')],
     [
       'alpaca',
       { instruction: 'Q', output: 'A', system: 'S' },

@@ -119,15 +119,17 @@ function messagesOf(record: DataRecord, format: DataFormat, names: FieldNames): 
 function pair(record: DataRecord, format: DataFormat, names: FieldNames): Message[] {
   const [usualQuestion, usualAnswer] =
     format === 'alpaca' ? ['instruction', 'output'] : ['prompt', 'completion'];
-  const asked = chooseField(record, ['instruction', ...QUESTIONS], names);
+  const chosen = chooseField(record, ['instruction', ...QUESTIONS], names);
   // Where there is no other question, the input is one.
-  const isInputAsked = asked === undefined && record.input !== undefined && format !== 'alpaca';
-  const question = isInputAsked ? 'input' : (asked ?? usualQuestion);
+  const isInputAsked = chosen === undefined && record.input !== undefined && format !== 'alpaca';
+  const question = isInputAsked ? 'input' : (chosen ?? usualQuestion);
   const input = chooseField(record, isInputAsked ? ['context'] : INPUTS, names);
   const answer = chooseField(record, ANSWERS, names) ?? usualAnswer;
   const about = input === undefined || isBlank(record[input]) ? [] : [textOf(record, input)];
   if (!Array.isArray(record[question])) {
-    const content = [textOf(record, question), ...about].join('\n');
+    // Some Alpaca sets have the whole question in the input.
+    const asked = textOf(record, question);
+    const content = (about.length > 0 && isBlank(asked) ? about : [asked, ...about]).join('\n');
     return [...historyOf(record), { role: 'user', content }, ...answers(record, answer, names)];
   }
   if (about.length > 0) {
