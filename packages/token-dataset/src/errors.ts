@@ -1,6 +1,10 @@
 /** What is wrong with a corpus, a prepared dataset or how it is asked for; one line, fit to show to a user. */
 export class DatasetError extends Error {
   override readonly name: string = 'DatasetError';
+
+  constructor(message: string) {
+    super(oneLine(message));
+  }
 }
 
 /** What is wrong with a tokenizer, its files or the vocabulary asked of it. */
@@ -32,12 +36,17 @@ export class BadRecordError extends DatasetError {
     this.file = file;
     this.unit = unit;
     this.position = position;
-    this.reason = reason;
+    this.reason = oneLine(reason);
   }
 }
 
 export function rethrow(error: BadRecordError): never {
   throw error;
+}
+
+/** Excerpts of files and names in them may go over several lines. */
+function oneLine(text: string): string {
+  return text.replace(/\s*[\r\n\u2028\u2029]\s*/g, ' ');
 }
 
 /** The first line of any thrown value, for one-line messages that name their cause. */

@@ -110,6 +110,13 @@ describe('texts', () => {
   it.each([
     ['docs.jsonl', jsonl],
     ['docs.jsonl.gz', gzipSync(jsonl)],
+    ['docs.json', Buffer.from(`[${lines.join(',\n')}]`)],
+    ['docs.data.json.gz', gzipSync(`{"version": 1, "data": [${lines.join(', ')}]}`)],
+    [
+      'docs.objects.json',
+      Buffer.from(lines.map((line) => JSON.stringify(JSON.parse(line), null, 2)).join('\n')),
+    ],
+    ['docs.tsv', Buffer.from('text\tlabel\n"a ""quoted"" one"\t1\nplain\t2\n')],
     ['docs.jsonl.zst', fixture('documents.jsonl.zst')],
     ['docs.parquet', fixture('documents.none.parquet')],
     ['docs.snappy.parquet', fixture('documents.snappy.parquet')],

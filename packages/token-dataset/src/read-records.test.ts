@@ -84,6 +84,13 @@ describe('readRecords', () => {
     expect(heard).toEqual(positions);
   });
 
+  it('tells what is wrong in one line', async () => {
+    const reading = collect(written('a.json', '[\n  {\n    "a": oops,\n    "b": 1\n  }\n]'));
+    await expect(reading).rejects.toThrow(/row 1: malformed JSON, got \{ "a": oops, "b": 1 \}; fix it/);
+    const error = await collect(written('a.csv', '"a\nb","a\nb"\n')).catch((thrown) => thrown);
+    expect(error.message).toMatch(/names a field twice, got 'a b'/);
+  });
+
   it.each([
     ['damaged.json', '[{"a":1}, {"a"', /line 1: /],
     ['a.txt', 'a', /got plain text, expected records: JSON lines, .*Parquet/],

@@ -192,5 +192,7 @@ function notObject(value: unknown): string {
 }
 
 function excerpt(text: string): string {
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  // Indented JSON would show little but its indentation.
+  const line = text.slice(0, 300).replace(/\s+/g, ' ');
+  return line.length > 60 ? `${line.slice(0, 57)}...` : line;
 }
