@@ -1,16 +1,25 @@
 /**
  * The server under requests that cost it as much as they can, and what honest ones notice of them.
  *
- *     node bench/serve-load.mjs MODEL [--max-body MIB]
+ *     node bench/serve-load.mjs MODEL
  *
  * Starts `meap-serve` on MODEL, asks `/health` every 25 ms and a completion of two tokens again and again, and
- * meanwhile sends, in turn and then all at once: six prompts of almost 8 MiB, and 272 answers of as many tokens as the
+ * meanwhile sends, from a thread of its own, six prompts of almost 8 MiB, and 272 answers of as many tokens as the
  * context has room for, up to 500. Memory is that of the server and its processes together, from /proc (Linux).
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { request } from 'node:http';
+import { cpus, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+
+const PROMPTS = '6 prompts of 7.9 MiB';
+
+if (!isMainThread) {
+  parentPort.postMessage(await attack(workerData));
+  process.exit();
+}
 
 const [model] = process.argv.slice(2);
 if (!model) {
@@ -97,38 +106,55 @@ async function watched(name, attack) {
   );
 }
 
-/** Statuses of several requests. */
-async function statuses(requests) {
-  const all = await Promise.all(
-    requests.map(async (request) => {
-      const response = await request;
-      const { length } = await response.text();
-      return `${response.status}${length > 2 ** 20 ? ` (${(length / 2 ** 20).toFixed(1)} MiB)` : ''}`;
-    }),
-  );
+/** Sends requests of some kinds all at once; their statuses. */
+async function attack({ url, kinds, numTokens }) {
+  const long = 'Once upon a time there was a little girl. '.repeat(200_000).slice(0, 7.9 * 2 ** 20);
+  const many = { prompt: Array.from({ length: 272 }, () => 'Once upon a time'), max_tokens: numTokens };
+  const bodies = kinds.map((kind) => {
+    if (kind === 'prompts') return Array(6).fill(JSON.stringify({ prompt: long }));
+    return [JSON.stringify(kind === 'logprobs' ? { ...many, logprobs: 20 } : many)];
+  });
+  // Not fetch, which waits five minutes for a response and no longer.
+  const post = (body) =>
+    new Promise((resolve, reject) => {
+      const options = { method: 'POST', headers: { 'content-type': 'application/json' }, agent: false };
+      const sent = request(`${url}/v1/completions`, options, async (response) => {
+        let length = 0;
+        for await (const chunk of response) length += chunk.length;
+        const size = length > 2 ** 20 ? ` (${(length / 2 ** 20).toFixed(1)} MiB)` : '';
+        resolve(`${response.statusCode}${size}`);
+      });
+      sent.on('error', reject).end(body);
+    });
+  const all = await Promise.all(bodies.flat().map(post));
   return [...new Set(all)]
     .map((status) => `${all.filter((one) => one === status).length} × ${status}`)
     .join(', ');
 }
 
-const long = 'Once upon a time there was a little girl. '.repeat(200_000).slice(0, 7.9 * 2 ** 20);
-const prompts = () => statuses(Array.from({ length: 6 }, () => post({ prompt: long })));
-const numTokens = Math.min(500, context - 12);
-const many = (rest = {}) => {
-  const prompt = Array.from({ length: 272 }, () => 'Once upon a time');
-  return statuses([post({ prompt, max_tokens: numTokens, ...rest })]);
-};
+/** The same from a thread of its own, so that what it costs to ask is not counted. */
+function attackFromThread(...kinds) {
+  return new Promise((resolve, reject) => {
+    const thread = new Worker(new URL(import.meta.url), { workerData: { url, kinds, numTokens } });
+    thread.once('message', resolve).once('error', reject);
+  });
+}
 
-console.log(`${cpus()[0].model}, ${cpus().length} cores, Node ${process.version}, context ${context}\n`);
+const numTokens = Math.min(500, context - 12);
+
+console.log(
+  `${cpus()[0].model}, ${cpus().length} cores, Node ${process.version}, context ${context}, load ${loadavg()[0].toFixed(1)} before\n`,
+);
 console.log(
   '| meanwhile | their answers | s | health checks | p50 / p99 / max ms | honest answers | p50 / max ms | refused | MiB |',
 );
 console.log('| --- | --- | --: | --: | --: | --: | --: | --- | --: |');
 await watched('nothing', () => sleep(5000).then(() => ''));
-await watched('6 prompts of 7.9 MiB', prompts);
-await watched(`272 answers of ${numTokens} tokens`, many);
-await watched('the same with 20 logprobs each', () => many({ logprobs: 20 }));
-await watched('prompts and answers at once', async () =>
-  (await Promise.all([prompts(), many(), prompts()])).join('; '),
+await watched(PROMPTS, () => attackFromThread('prompts'));
+await watched(`${PROMPTS}, and 272 answers of ${numTokens} tokens`, () =>
+  attackFromThread('prompts', 'answers'),
+);
+await watched(`272 answers of ${numTokens} tokens with 20 log-probabilities each`, () =>
+  attackFromThread('logprobs'),
 );
 server.kill('SIGTERM');
