@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import { DatasetError } from './errors.ts';
 import { JsonSplitter } from './json-splitter.ts';
 
 function split(json: string, sizes: number[]): unknown[] {
@@ -62,4 +63,23 @@ it('a long list in data is given out as it comes, what stands around it is left 
   push(Buffer.from('], "more": [{"data": [{"text": "b"}]}]}\n'));
   expect(splitter.end()).toEqual([]);
   expect(given).toBe(20);
+});
+
+it('property: any bytes end, in pieces or in an error', () => {
+  const bytes = fc.array(fc.constantFrom(...Buffer.from('[]{},:"\\a1 \n\0\x01\x0b')), { maxLength: 30 });
+  fc.assert(
+    fc.property(bytes, chunks, (content, sizes) => {
+      const splitter = new JsonSplitter('test');
+      let given = 0;
+      try {
+        for (let at = 0; at < content.length; at += sizes[0]) {
+          given += splitter.push(Buffer.from(content.slice(at, at + sizes[0]))).length;
+        }
+        given += splitter.end().length;
+      } catch (error) {
+        expect(error).toBeInstanceOf(DatasetError);
+      }
+      expect(given).toBeLessThanOrEqual(content.length);
+    }),
+  );
 });

@@ -19,6 +19,11 @@ const BACKSLASH = 0x5c;
 const COMMA = 0x2c;
 const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d];
 
+/** JSON's own four; other control characters are part of a value, which is then malformed. */
+function isWhite(byte: number): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
+
 /**
  * Cuts a byte stream of JSON into its records: the entries of an array, of an array in `data` of an object, or values
  * one after the other.
@@ -73,7 +78,7 @@ export class JsonSplitter {
   #begin(): boolean {
     const byte = this.#held[this.#at];
     const isList = this.#place !== 'top';
-    if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) {
+    if (isWhite(byte)) {
       this.#at++;
       return false;
     }
@@ -134,7 +139,7 @@ export class JsonSplitter {
         depth--;
         if (depth === 1) this.#dataAt = -1;
         isDone = depth === 0;
-      } else if (depth === 0 && (byte === COMMA || byte <= 0x20)) {
+      } else if (depth === 0 && (byte === COMMA || isWhite(byte))) {
         isDone = true;
         break;
       }
