@@ -28,7 +28,7 @@ import {
   type Tokenizer,
 } from '@meap/token-dataset';
 import type { TensorWriter } from '@meap/trainer';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { ConversationEncoder } from './conversation-encoder.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 

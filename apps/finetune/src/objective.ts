@@ -19,7 +19,7 @@ import {
   TokenKind,
 } from '@meap/sft-duplication';
 import type { BatchSource, Loss, LossSum } from '@meap/trainer';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** What decides the batches of a run. */
 export interface BatchPlan {

@@ -10,7 +10,7 @@ import { batchPlan } from '@meap/recipe-cli';
 import { type SftBatch, type SftRow, sftPresets, TokenKind } from '@meap/sft-duplication';
 import type { Tokenizer } from '@meap/token-dataset';
 import type { ValidationLoss, ValidationOptions } from '@meap/trainer';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { ModelParts } from './model.ts';
 import { batchOf, lossOf } from './objective.ts';
 import { duplicatorOf, type PreparedData } from './prepare-data.ts';

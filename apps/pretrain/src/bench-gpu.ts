@@ -17,7 +17,7 @@ import {
   setBackend,
   setPrecision,
 } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
 import { isUserError } from './errors.ts';
 

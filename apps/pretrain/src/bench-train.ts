@@ -17,7 +17,7 @@ import {
   setPrecision,
 } from '@meap/tensor-kernels';
 import { adamWOptimizer } from '@meap/trainer';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { comparePeers } from './bench-peers.ts';
 import { isUserError } from './errors.ts';

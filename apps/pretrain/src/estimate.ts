@@ -1,6 +1,6 @@
 import { createLlama, flopsPerToken, type LlamaConfig, parseConfig } from '@meap/llama-model';
 import { measurePeak, type Precision } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** Tokens of the timed batch, and the most work that the whole model may be timed with. */
 const TIMED_TOKENS = 1024;

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { BackendError } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** Time spent in one TensorFlow.js kernel. */
 export interface KernelTime {

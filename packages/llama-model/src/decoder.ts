@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { ContextLengthError, GenerateOptionError } from './errors.ts';
 import { KeyValueCache } from './key-value-cache.ts';
 import type { Llama } from './model.ts';

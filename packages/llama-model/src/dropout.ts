@@ -1,5 +1,5 @@
 import { dropout as dropoutWithKeys, threefry } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { randomKey } from './random.ts';
 
 /** Tokens of a long row that are processed at once with `recompute`; longer rows are long. */

@@ -1,5 +1,5 @@
 import { bfloat16Bits, bfloat16Variable, storeAsBfloat16 } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { AdapterError, ConfigError } from './errors.ts';
 import { Llama } from './model.ts';
 import { EMBEDDING, HEAD } from './parameters.ts';

@@ -1,5 +1,5 @@
 /** What a model refuses before it computes. */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError, CheckpointError, TokenInputError } from './errors.ts';
 import type { KeyValueCache } from './key-value-cache.ts';

@@ -1,5 +1,5 @@
 import type { SequenceCache } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** One layer's keys and values: two variables with room behind what is filled. */
 interface LayerCache {

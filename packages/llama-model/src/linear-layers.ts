@@ -5,7 +5,7 @@
  * Shape suffixes: I inputs, O outputs, R rank, N tokens.
  */
 import { linear } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** A low-rank adapter of one linear layer: x goes through `drop`, A, B and a factor. */
 export interface LowRank {

@@ -9,7 +9,7 @@ import {
   toFloat32,
   writeSafetensors,
 } from '@meap/safetensors';
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import { type LoadLlamaOptions, loadLlama, requireFinite } from './checkpoint.ts';
 import type { LlamaConfig } from './config.ts';
 import { ConfigKeys } from './config-keys.ts';

@@ -7,7 +7,7 @@
  * then stand in for the model's own.
  */
 import { bfloat16Bits, embedding, isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError } from './errors.ts';
 import { type Llama, variable } from './model.ts';

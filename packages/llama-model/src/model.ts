@@ -23,7 +23,7 @@ import {
   scoreTokens,
   type TokenScores,
 } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { type BlockTensors, runBlock } from './block-execution.ts';
 import type { LlamaConfig } from './config.ts';
 import type { DropoutKey } from './dropout.ts';

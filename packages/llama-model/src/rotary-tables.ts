@@ -1,5 +1,5 @@
 import { embedding } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { ContextLengthError, TokenInputError } from './errors.ts';
 import { requireSameShape } from './input-checks.ts';
 import type { KeyValueCache } from './key-value-cache.ts';

@@ -6,7 +6,7 @@
  * Shape suffixes: B batch, T tokens, N tokens of a batch, V vocabulary, E hidden size, K learned rows.
  */
 import { embedding, linear, linearCrossEntropy, scoreTokens } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** What an adapter knows of the tokens that it learns. */
 export interface TokenRows {

@@ -17,5 +17,5 @@ function builtin<Module extends object>(name: `node:${string}`): Module {
   });
 }
 
-export const fs = /* @__PURE__ */ builtin<typeof import('node:fs')>('node:fs');
-export const paths = /* @__PURE__ */ builtin<typeof import('node:path')>('node:path');
+export const fs: typeof import('node:fs') = /* @__PURE__ */ builtin('node:fs');
+export const paths: typeof import('node:path') = /* @__PURE__ */ builtin('node:path');

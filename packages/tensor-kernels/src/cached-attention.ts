@@ -1,5 +1,5 @@
 /** Attention while a text grows: new tokens over a cache of those already read. */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { hasKernel, requireShape, runKernel } from './ops.ts';
 import { type AttentionOptions, attentionReference } from './reference.ts';
 

@@ -4,7 +4,7 @@
  *
  * Shape suffixes as in reference.ts; t queries of a block, s keys that a block sees.
  */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { visibleKeys_BTS } from './reference.ts';
 
 interface Call {

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** Gradients that functions below returned and that nobody but the tape holds. */
 const held = new WeakSet<tf.Tensor>();

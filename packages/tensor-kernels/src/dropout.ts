@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { customGradient } from './custom-gradient.ts';
 import { hasKernel, runKernel } from './ops.ts';
 import { threefry } from './threefry.ts';

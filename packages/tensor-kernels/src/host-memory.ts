@@ -1,5 +1,5 @@
 /** Numbers of tensors in this process's memory, for what sends and receives them: on `native` without a copy. */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { nativeBackend } from './native-backend.ts';
 
 /**

@@ -1,3 +1,5 @@
+import '#tfjs';
+
 export {
   type BackendDescription,
   BackendError,
@@ -9,6 +11,7 @@ export {
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
 export { dropout } from './dropout.ts';
 export { copyInto, memoryOf, overwrite, type StagedVector, stageVector } from './host-memory.ts';
+export { installCommand } from './install-command.ts';
 export { type Precision, precisionNames } from './native-backend.ts';
 export {
   attention,

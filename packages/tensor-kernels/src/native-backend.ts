@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { BufferPool } from './buffer-pool.ts';
 import { loadNativeAddon, type NativeAddon } from './native-addon.ts';
 import { registerNativeKernels } from './native-kernels.ts';

@@ -1,5 +1,5 @@
 /** TensorFlow.js kernels of the `native` backend: each checks what the addon needs, allocates outputs, calls it. */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { NativeBackend } from './native-backend.ts';
 import { registerKernels } from './register-kernels.ts';
 

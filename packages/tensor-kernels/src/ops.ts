@@ -4,7 +4,7 @@
  *
  * Shape suffixes as in reference.ts.
  */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { customGradient, isRecording } from './custom-gradient.ts';
 import {
   type AttentionOptions,

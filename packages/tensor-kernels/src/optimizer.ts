@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { hasKernel, runKernel } from './ops.ts';
 import { isStoredAsBfloat16 } from './precision.ts';
 

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from './backend.ts';
 import { type NativeBackend, nativeBackend, type Precision } from './native-backend.ts';
 import { runKernel } from './ops.ts';

@@ -6,7 +6,7 @@
  * N tokens, V vocabulary, C channels.
  */
 
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { customGradient } from './custom-gradient.ts';
 import type { Keep } from './recompute.ts';
 

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 type Kernels<Call, Result> = Readonly<Record<string, (call: Call) => Result>>;
 

@@ -6,7 +6,7 @@
  *
  * Shape suffixes as in reference.ts; E channels, F feed-forward size.
  */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { customGradient } from './custom-gradient.ts';
 import {
   attention,

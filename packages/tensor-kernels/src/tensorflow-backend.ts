@@ -1,5 +1,5 @@
 /** The `tensorflow` backend: TensorFlow's C library through tfjs-node-gpu or tfjs-node, loaded when asked for. */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { registerComposedKernels } from './composed-kernels.ts';
 
 const PACKAGES = ['@tensorflow/tfjs-node-gpu', '@tensorflow/tfjs-node'];

@@ -1,5 +1,5 @@
 /** What tests of several backends share; not part of the build. */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { type BackendName, setBackend } from './index.ts';
 
 /** Why a backend is not tested here, or undefined where it is. */

@@ -57,7 +57,7 @@ export interface Detection {
  * @throws DatasetError for UTF-16, archives, other binary files, and for text where records are expected
  */
 export function detectFormat(
-  head: Buffer,
+  head: Uint8Array,
   isWhole: boolean,
   { path, named, texts, format }: Detection,
 ): FileFormat | undefined {
@@ -90,7 +90,7 @@ const WHITE = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const NEWLINE = 0x0a;
 
 function jsonLayout(
-  head: Buffer,
+  head: Uint8Array,
   isWhole: boolean,
   named: FileFormat | undefined,
 ): 'json' | 'jsonl' | 'none' | 'more' {
@@ -110,7 +110,7 @@ function jsonLayout(
   const end = newline < 0 ? head.length : newline;
   const next = nextToken(head, end);
   if (next === head.length && !most) return opening === '[' && named !== 'jsonl' ? 'json' : 'more';
-  const line = head.toString('utf8', start, end).trimEnd();
+  const line = utf8(head.subarray(start, end)).trimEnd();
   if (next === head.length) {
     // All there is: no line follows that could tell one object with a list from a record that has one.
     if (opening === '[' || !isWhole) return 'json';
@@ -153,7 +153,7 @@ function isJson(line: string): boolean {
   }
 }
 
-function nextToken(bytes: Buffer, from: number): number {
+function nextToken(bytes: Uint8Array, from: number): number {
   let at = from;
   while (at < bytes.length && WHITE.has(bytes[at])) at++;
   return at;
@@ -175,13 +175,13 @@ const FOREIGN = [
   return { magic: Buffer.from(magic, 'latin1'), isPrintable: /^[ -~]+$/.test(magic), what };
 });
 
-function refuseForeign(head: Buffer, path: string): void {
+function refuseForeign(head: Uint8Array, path: string): void {
   for (const { magic, isPrintable, what } of FOREIGN) {
     // Text may begin with the letters of a printable one.
-    if (!head.subarray(0, magic.length).equals(magic) || (isPrintable && !isBinary(head))) continue;
+    if (!magic.equals(head.subarray(0, magic.length)) || (isPrintable && !isBinary(head))) continue;
     throw new DatasetError(`${path}: is ${what}`);
   }
-  if (head.length >= 262 && head.toString('latin1', 257, 262) === 'ustar') {
+  if (head.length >= 262 && startsWith(head.subarray(257), 'ustar')) {
     throw new DatasetError(`${path}: is a tar archive; unpack it first`);
   }
   const wide = wideEncoding(head);
@@ -193,7 +193,7 @@ function refuseForeign(head: Buffer, path: string): void {
 }
 
 /** UTF-16 or UTF-32 by its byte order mark, or by the zeros that every second byte of it is in Latin scripts. */
-function wideEncoding(head: Buffer): string | undefined {
+function wideEncoding(head: Uint8Array): string | undefined {
   if (
     startsWith(head, Buffer.from([0xff, 0xfe, 0, 0])) ||
     startsWith(head, Buffer.from([0, 0, 0xfe, 0xff]))
@@ -211,7 +211,7 @@ function wideEncoding(head: Buffer): string | undefined {
 }
 
 /** Whether these bytes are no text: not UTF-8, or full of control characters. */
-export function isBinary(head: Buffer): boolean {
+export function isBinary(head: Uint8Array): boolean {
   // A character may be cut off at the end.
   const sample = head.subarray(0, 4096);
   let end = sample.length;
@@ -220,7 +220,10 @@ export function isBinary(head: Buffer): boolean {
   return sample.includes(0);
 }
 
-function startsWith(bytes: Buffer, prefix: string | Buffer): boolean {
+const utf8 = (bytes: Uint8Array) =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
+
+function startsWith(bytes: Uint8Array, prefix: string | Buffer): boolean {
   const expected = Buffer.from(prefix as string);
-  return bytes.subarray(0, expected.length).equals(expected);
+  return expected.equals(bytes.subarray(0, expected.length));
 }

@@ -2,7 +2,7 @@
  * A backward pass that hands out each parameter's gradient as soon as nothing can be added to it, so that it can be on
  * its way to other ranks while the rest is computed. Same operations in the same order as `tf.variableGrads`.
  */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
 type Tape = NonNullable<ReturnType<typeof tf.engine>['state']['activeTape']>;

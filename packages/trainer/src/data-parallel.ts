@@ -3,7 +3,7 @@
  * each with the position one process would give it, so masks and dropout are the same. Gradients are added up over all
  * ranks while the backward pass goes on; losses and counts in float64.
  */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { backward } from './backward.ts';
 import { TrainerError } from './errors.ts';
 import { GradientExchange, planBuckets } from './gradient-buckets.ts';

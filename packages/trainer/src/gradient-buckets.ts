@@ -4,7 +4,7 @@
  */
 import type { Collectives } from '@meap/collectives';
 import { copyInto, memoryOf, type StagedVector, stageVector } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
 /** A parameter's place in a bucket, in elements. */

@@ -1,5 +1,5 @@
 import { sumsOfSquares } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { backward } from './backward.ts';
 import { TrainerError } from './errors.ts';
 import { requireLossSum } from './loss-sum.ts';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { TrainerError } from './errors.ts';
 import type { LossSum } from './types.ts';
 

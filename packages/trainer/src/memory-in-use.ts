@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { StepMetrics } from './types.ts';
 
 /** Bytes this process and its backend hold now; some microseconds, so every step can say it. */

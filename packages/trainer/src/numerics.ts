@@ -1,7 +1,7 @@
 /** What rounds: a run that goes on elsewhere is the same run, but for its last digits. */
 import { readFileSync } from 'node:fs';
 import { describeBackend } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** What the bytes of a run depend on beside its options, by name; in `trainer/state.json` of a checkpoint. */
 export type Numerics = Readonly<Record<string, string>>;
@@ -20,7 +20,7 @@ export function describeNumerics(ranks: number): Numerics {
     precision,
     ranks: String(ranks),
     meap: version,
-    tensorflowjs: tf.version.tfjs,
+    tensorflowjs: tf.version_core,
     // Its functions of Math are the kernels.
     ...(name === 'cpu' && { node: process.versions.node.split('.')[0] }),
   };

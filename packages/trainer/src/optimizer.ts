@@ -1,5 +1,5 @@
 import { adamW } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
 /** What an optimizer remembers between steps; a checkpoint stores exactly this. */

@@ -1,5 +1,5 @@
 import { gradientScale } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 /** A step whose update the device has decided on and whose numbers nobody has read yet. */
 export interface PendingStep {

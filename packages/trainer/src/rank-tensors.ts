@@ -1,4 +1,4 @@
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { RankGroup } from './rank-group.ts';
 import { assign } from './tensor-bytes.ts';
 

@@ -6,7 +6,7 @@
  *   asynchronously while it works on the next steps.
  */
 import { canScaleOnDevice } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { clipping } from './gradients.ts';
 import type { Guard, Verdict } from './guard.ts';
 import type { LossScale } from './loss-scale.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
 /** The bytes of a float32 tensor, little-endian, a view where the backend allows it. */

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { readOptimizerTensors } from './checkpoint.ts';
 import { type AccumulateOptions, accumulateGradients, type StepSums } from './gradients.ts';
 import type { Optimizer, OptimizerState } from './optimizer.ts';

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { requireLossSum } from './loss-sum.ts';
 import { RankGroup } from './rank-group.ts';
 import type { ValidationLoss, ValidationMetrics } from './types.ts';

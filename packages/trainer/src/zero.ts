@@ -5,7 +5,7 @@
  * Weights are float32 on every rank, also where `precision` is bfloat16, so there are no master copies to share out.
  */
 import { copyInto, memoryOf, overwrite, stageVector } from '@meap/tensor-kernels';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { readOptimizerTensors } from './checkpoint.ts';
 import { type Bucket, MOST_ON_THEIR_WAY, onlySlot, type Part, partsOf } from './gradient-buckets.ts';
 import type { Optimizer } from './optimizer.ts';

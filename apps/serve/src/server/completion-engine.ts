@@ -9,7 +9,7 @@
  * Suffixes: T tokens, E hidden size, N places, V vocabulary.
  */
 import { type DecodedText, type DecodeOptions, Decoder, type Llama } from '@meap/llama-model';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { rankTokens } from './log-probabilities.ts';
 import { TokenStream } from './token-stream.ts';
 

@@ -1,4 +1,4 @@
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { CompletionEngine } from './completion-engine.ts';
 

@@ -10,7 +10,7 @@
  * In `forward` and `gradient of queries` rows are queries and columns are keys; in `gradient of keys and values` rows
  * are keys and columns are queries, so that each workgroup alone writes its outputs: no atomics, the same bits always.
  */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from './backend.ts';
 import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { type RowGroup, rowGroup } from './rows.ts';

@@ -2,10 +2,10 @@
  * The `webgpu` backend: TensorFlow.js's own over a device that is asked for all it has, with clear errors, buffers
  * that are given back, and this package's WGSL kernels in place of the hot ones.
  */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../backend.ts';
 import type { Precision } from '../native-backend.ts';
-import { type GpuDevice, INSTALL, requestDevice } from './device.ts';
+import { type GpuDevice, howToInstall, requestDevice } from './device.ts';
 import { registerWebgpuKernels } from './kernels.ts';
 
 interface TensorData {
@@ -105,9 +105,12 @@ async function loadStockBackend(): Promise<StockClass> {
     };
     return (loaded.WebGPUBackend ?? loaded.default?.WebGPUBackend) as StockClass;
   } catch (error) {
-    throw new Error(`webgpu: the package @tensorflow/tfjs-backend-webgpu is not installed; ${INSTALL}`, {
-      cause: error,
-    });
+    throw new Error(
+      `webgpu: the package @tensorflow/tfjs-backend-webgpu is not installed; ${howToInstall()}`,
+      {
+        cause: error,
+      },
+    );
   }
 }
 

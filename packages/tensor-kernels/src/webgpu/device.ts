@@ -2,6 +2,8 @@
  * Finding a GPU: `navigator.gpu` in a browser, Dawn (the npm package `webgpu`) in Node.
  */
 
+import { installCommand } from '../install-command.ts';
+
 /** A GPU that can be used, and what it is. */
 export interface GpuDevice {
   device: GPUDevice;
@@ -48,7 +50,8 @@ const WANTED_FEATURES = [
 const host = globalThis as { navigator?: { gpu?: GPU } };
 
 /** How to get what this backend needs. */
-export const INSTALL = '`npm install webgpu @tensorflow/tfjs-backend-webgpu`';
+/** How to get what Node has not got of WebGPU, 150 MB for all platforms. */
+export const howToInstall = () => `run ${installCommand(['webgpu', '@tensorflow/tfjs-backend-webgpu'])}`;
 
 /**
  * Asks for a device with all that the adapter offers.
@@ -132,7 +135,7 @@ async function findGpu(): Promise<GPU> {
     dawn = await import(/* @vite-ignore */ name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_MODULE_NOT_FOUND') {
-      throw new Error(`webgpu: the package webgpu is not installed; ${INSTALL}`, { cause: error });
+      throw new Error(`webgpu: the package webgpu is not installed; ${howToInstall()}`, { cause: error });
     }
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`webgpu: the package webgpu does not load here: ${reason}`, { cause: error });

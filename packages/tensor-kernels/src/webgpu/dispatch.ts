@@ -1,5 +1,5 @@
 /** Running a WGSL kernel: its text, its pipeline, its bindings, all in the backend's command stream. */
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from './backend.ts';
 
 /** A kernel's text and what it binds, in the order of the bindings. */

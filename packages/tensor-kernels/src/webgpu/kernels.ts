@@ -1,5 +1,5 @@
 /** TensorFlow.js kernels of the `webgpu` backend: each allocates outputs and records WGSL. */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import { registerKernels } from '../register-kernels.ts';
 import {
   ATTENTION_WORKGROUP_BYTES,

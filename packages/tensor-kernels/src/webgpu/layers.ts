@@ -1,5 +1,5 @@
 /** RMSNorm, rotary positions, SwiGLU and the embedding table: kernels bound by memory, one sweep each. */
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from './backend.ts';
 import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { type RowGroup, rowGroup, rowMain } from './rows.ts';

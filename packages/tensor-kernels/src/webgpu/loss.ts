@@ -2,7 +2,7 @@
  * Head and cross-entropy, logits of a chunk of tokens at a time: each chunk's logits become its losses and, in place,
  * their own gradient, which two matrix products turn into the gradients of hidden states and head.
  */
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from './backend.ts';
 import { type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { NAN, requireIds } from './layers.ts';

@@ -8,7 +8,7 @@
  * With `float16` the tiles hold half precision, which takes half the workgroup memory and its traffic; products of
  * halves are exact in float32, and sums are float32.
  */
-import type * as tf from '@tensorflow/tfjs';
+import type * as tf from '@tensorflow/tfjs-core';
 import { type Precision, precisionNames } from '../native-backend.ts';
 import type { WebgpuBackend } from './backend.ts';
 import { type Kernel, run } from './dispatch.ts';

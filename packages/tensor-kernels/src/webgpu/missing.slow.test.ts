@@ -26,15 +26,20 @@ function project(name: string, peers: string[]): string {
 async function run(cwd: string, program: string): Promise<string> {
   const start = `import { setBackend } from '@meap/tensor-kernels';`;
   const args = ['--input-type=module', '-e', start + program];
-  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd, timeout: 60_000 });
+  const { stdout } = await promisify(execFile)(process.execPath, args, {
+    cwd,
+    timeout: 60_000,
+    env: { ...process.env, npm_config_user_agent: 'npm/11' },
+  });
   return stdout.trim();
 }
 
 const BY_NAME = `await setBackend('webgpu').catch((error) => console.log(error.name + ': ' + error.message));`;
-const HOW = '`npm install webgpu @tensorflow/tfjs-backend-webgpu`';
+const TENSORFLOW = ['@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-cpu'];
+const HOW = 'run npm install webgpu @tensorflow/tfjs-backend-webgpu';
 
 it('says by name what to install where Dawn is not there, and takes another backend by itself', async () => {
-  const cwd = project('no-dawn', ['@tensorflow/tfjs']);
+  const cwd = project('no-dawn', TENSORFLOW);
   expect(await run(cwd, BY_NAME)).toBe(`BackendError: webgpu: the package webgpu is not installed; ${HOW}`);
   // As on a machine with a GPU, so that `auto` gets as far as Dawn.
   const seeGpu = `process.getBuiltinModule('node:fs').readdirSync = () => ['renderD128'];`;
@@ -45,7 +50,7 @@ it('says by name what to install where Dawn is not there, and takes another back
 });
 
 it('says which package is missing where only TensorFlow.js’s is', async () => {
-  const cwd = project('no-backend', ['@tensorflow/tfjs', 'webgpu']);
+  const cwd = project('no-backend', [...TENSORFLOW, 'webgpu']);
   const said = await run(cwd, BY_NAME);
   if (!said.includes('no GPU adapter')) {
     expect(said.split('\n').at(-1)).toBe(
@@ -55,7 +60,7 @@ it('says which package is missing where only TensorFlow.js’s is', async () => 
 });
 
 it('says why a package that is there does not load', async () => {
-  const cwd = project('broken', ['@tensorflow/tfjs']);
+  const cwd = project('broken', TENSORFLOW);
   const broken = join(cwd, 'node_modules/webgpu');
   mkdirSync(broken);
   writeFileSync(join(broken, 'package.json'), '{"name":"webgpu","type":"module","main":"index.js"}');
