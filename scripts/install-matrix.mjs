@@ -50,7 +50,7 @@ const PROGRAM = `
 import { createLlama, parseConfig, presets } from '@meap/llama-model';
 import { describeBackend, setBackend } from '@meap/tensor-kernels';
 import { adamWOptimizer } from '@meap/trainer';
-import * as tf from '@tensorflow/tfjs';
+import * as tf from '@tensorflow/tfjs-core';
 
 const { name, reason } = await setBackend('auto');
 const model = createLlama(parseConfig({ ...presets.tiny, num_hidden_layers: 1 }), { seed: 0 });
@@ -170,7 +170,7 @@ function writeProject(directory, row, registry, versions) {
   mkdirSync(directory, { recursive: true });
   const write = (file, value) =>
     writeFileSync(join(directory, file), typeof value === 'string' ? value : JSON.stringify(value));
-  const dependencies = { ...versions, '@tensorflow/tfjs': '4.22.0' };
+  const dependencies = { ...versions, '@tensorflow/tfjs-core': '4.22.0' };
   write('package.json', { name: 'consumer', private: true, type: 'module', dependencies });
   write('train.mjs', PROGRAM);
   write('.npmrc', `registry=${registry.url}\n`);

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
-import { endProcess } from '@meap/recipe-cli';
-import { evaluateCommand } from './command.ts';
+import { requireNode } from '@meap/recipe-cli/require-node';
 
+requireNode('meap-evaluate');
+const { endProcess } = await import('@meap/recipe-cli');
+const { evaluateCommand } = await import('./command.ts');
 endProcess(await evaluateCommand(process.argv.slice(2)));

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
-import { endProcess } from '@meap/recipe-cli';
-import { finetuneCommand } from './command.ts';
+import { requireNode } from '@meap/recipe-cli/require-node';
 
+requireNode('meap-finetune');
+const { endProcess } = await import('@meap/recipe-cli');
+const { finetuneCommand } = await import('./command.ts');
 endProcess(await finetuneCommand(process.argv.slice(2)));

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
-import { endProcess } from '@meap/recipe-cli';
-import { pretrainCommand } from './command.ts';
+import { requireNode } from '@meap/recipe-cli/require-node';
 
+requireNode('meap-pretrain');
+const { endProcess } = await import('@meap/recipe-cli');
+const { pretrainCommand } = await import('./command.ts');
 endProcess(await pretrainCommand(process.argv.slice(2)));

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import { handoffCommand } from './handoff-command.ts';
+import { requireNode } from '@meap/recipe-cli/require-node';
 
+requireNode('meap-handoff');
+const { handoffCommand } = await import('./handoff-command.ts');
 process.exitCode = await handoffCommand(process.argv.slice(2));

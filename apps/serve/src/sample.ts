@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import { sampleCommand } from './sample-command.ts';
+import { requireNode } from '@meap/recipe-cli/require-node';
 
+requireNode('meap-sample');
+const { sampleCommand } = await import('./sample-command.ts');
 process.exitCode = await sampleCommand(process.argv.slice(2));

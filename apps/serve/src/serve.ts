@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import { serveCommand } from './serve-command.ts';
+import { requireNode } from '@meap/recipe-cli/require-node';
 
+requireNode('meap-serve');
+const { serveCommand } = await import('./serve-command.ts');
 process.exitCode = await serveCommand(process.argv.slice(2));

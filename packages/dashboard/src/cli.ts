@@ -1,5 +1,14 @@
 #!/usr/bin/env node
-import { dashboardCommand } from './command.ts';
+// Before anything is loaded, since dependencies use what an older Node has not got.
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < 20 || (major === 20 && minor < 19)) {
+  console.error(
+    `meap-dashboard: this Node.js is too old, got ${process.versions.node}, expected 20.19 or later; ` +
+      'install a newer one, such as the LTS of https://nodejs.org',
+  );
+  process.exit(1);
+}
+const { dashboardCommand } = await import('./command.ts');
 
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => stop.abort());

@@ -1,6 +1,7 @@
 /** Whether a run will fit, from shapes alone. */
 import { totalmem } from 'node:os';
 import { launched } from '@meap/collectives';
+import { containerLimits } from '@meap/tensor-kernels';
 import { bytes } from './format.ts';
 
 /** Bytes of memory by purpose. */
@@ -160,7 +161,6 @@ export function describeMisfit({ total, available, remedies }: MemoryPlan): stri
  * several were launched here.
  */
 export function availableMemory(): number {
-  // 0 or a number beyond any machine where nothing limits the process.
-  const limit = process.constrainedMemory?.() ?? 0;
-  return (limit > 0 ? Math.min(limit, totalmem()) : totalmem()) / (launched()?.local ?? 1);
+  const { memoryBytes = totalmem() } = containerLimits();
+  return Math.min(memoryBytes, totalmem()) / (launched()?.local ?? 1);
 }

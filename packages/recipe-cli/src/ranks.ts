@@ -1,7 +1,8 @@
 /** A command as one of several processes that mpirun or srun started. */
-import { availableParallelism, cpus } from 'node:os';
+import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { launched } from '@meap/collectives';
+import { availableThreads } from '@meap/tensor-kernels';
 import { connectRanks, type RankGroup } from '@meap/trainer';
 import type { CommandIo } from './command.ts';
 
@@ -45,7 +46,7 @@ export async function connectLaunched(timeoutSeconds: number, io: CommandIo): Pr
   const ranks = await connectRanks({ timeoutSeconds });
   const local = launched()?.local ?? 1;
   if (ranks.size === 1 || process.env.MEAP_NUM_THREADS) return ranks;
-  const usable = availableParallelism();
+  const usable = availableThreads();
   const share = Math.floor(cpus().length / local);
   process.env.MEAP_NUM_THREADS = String(Math.max(1, Math.min(usable, share)));
   if (usable < share && ranks.isFirst) {

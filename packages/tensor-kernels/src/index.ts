@@ -9,6 +9,7 @@ export {
   setBackend,
 } from './backend.ts';
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
+export { availableThreads, type ContainerLimits, containerLimits } from './container-limits.ts';
 export { dropout } from './dropout.ts';
 export { copyInto, memoryOf, overwrite, type StagedVector, stageVector } from './host-memory.ts';
 export { installCommand } from './install-command.ts';

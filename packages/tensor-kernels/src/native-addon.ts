@@ -1,3 +1,4 @@
+import { availableThreads } from './container-limits.ts';
 import { findAddon } from './find-addon.ts';
 
 /** The compiled kernels, as the addon exposes them: sizes first, then arrays; outputs come last. */
@@ -51,7 +52,7 @@ let loaded: NativeAddon | undefined;
 /**
  * Loads the addon: see {@link findAddon} for where it is looked for.
  *
- * `MEAP_NUM_THREADS` sets the number of threads (all cores by default), `MEAP_INSTRUCTION_SET` one of
+ * `MEAP_NUM_THREADS` sets the number of threads (by default {@link availableThreads}), `MEAP_INSTRUCTION_SET` one of
  * {@link NativeAddon.instructionSets} instead of the best.
  *
  * @throws Error saying why the native kernels are not here and what to do.
@@ -62,11 +63,10 @@ export function loadNativeAddon(): NativeAddon {
   if (!globalThis.process?.getBuiltinModule) {
     throw new Error('native: needs Node.js 20.19 or later, got another JavaScript runtime');
   }
-  const { availableParallelism } = process.getBuiltinModule('node:os');
   const addon = findAddon(import.meta.url);
   const { MEAP_INSTRUCTION_SET, MEAP_NUM_THREADS } = process.env;
   if (MEAP_INSTRUCTION_SET) addon.setInstructionSet(MEAP_INSTRUCTION_SET);
-  const threads = MEAP_NUM_THREADS ? Number(MEAP_NUM_THREADS) : availableParallelism();
+  const threads = MEAP_NUM_THREADS ? Number(MEAP_NUM_THREADS) : availableThreads();
   if (!Number.isInteger(threads) || threads < 1) {
     throw new Error(
       `native: MEAP_NUM_THREADS must be a whole number of at least 1, got '${MEAP_NUM_THREADS}'`,

@@ -1,0 +1,15 @@
+import { expect, it, vi } from 'vitest';
+import { setBackend } from './backend.ts';
+
+vi.mock('./native-addon.ts', () => ({
+  loadNativeAddon: () => {
+    throw new Error('native: the kernels are not here; run npm rebuild');
+  },
+}));
+
+it('says what the wasm backend costs, why it is taken, and what to do', async () => {
+  const { name, reason } = await setBackend('auto');
+  expect(name).toBe('wasm');
+  expect(reason).toContain('about 65 times slower than native, which cannot run here (');
+  expect(reason).toContain('native: the kernels are not here; run npm rebuild');
+});
