@@ -128,6 +128,25 @@ describe.skipIf(!canMount)('a full disk (needs the right to mount one)', () => {
   });
 });
 
+const canLimit = spawnSync('prlimit', ['--version']).status === 0;
+
+describe.skipIf(!canLimit)('too many open files (needs prlimit)', () => {
+  it('cost checkpoints while that lasts, and nothing afterwards', async () => {
+    const child = start({ pauseAt: [11, 26] });
+    const limit = (files: number) =>
+      spawnSync('prlimit', ['--pid', `${child.pid}`, `--nofile=${files}:1024`]);
+    const { warnings, code, stderr } = await follow(child, ({ type, before }) => {
+      if (type !== 'paused') return;
+      limit(before === 11 ? 10 : 1024);
+      child.stdin!.write('\n');
+    });
+    expect(code, stderr).toBe(0);
+    expect(warnings.length).toBeGreaterThan(0);
+    for (const warning of warnings) expect(warning).toMatch(/EMFILE[^\n]*$/);
+    expectWhole();
+  });
+});
+
 // The superuser may write anywhere; as root, the run is nobody's.
 const uid = isRoot ? 65_534 : undefined;
 const canRun = spawnSync(process.execPath, ['--check', script], { uid }).status === 0;

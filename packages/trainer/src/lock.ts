@@ -93,14 +93,20 @@ export async function acquireLock(
 
 /** Throws RunLockedError where a lock is no longer held; one that was deleted is put back. */
 export function requireMark({ path, text }: LockMark): void {
-  const found = look(path)?.text;
+  let found: string | undefined;
+  try {
+    found = look(path)?.text;
+  } catch {
+    // No file can be opened now, or the disk fails: that says nothing of the lock, and no more is written than before.
+    return;
+  }
   // A folder that vanished is told of by whoever writes into it.
   if (found === text || !existsSync(join(path, '..'))) return;
   if (found === undefined && putBack({ path, text })) return;
   const holder = parseHolder(look(path)?.text ?? '');
   throw new RunLockedError(
-    `train: ${path} was taken over by process ${holder?.pid} on ${holder?.host} while this process stood still, ` +
-      'expected it to be held to the end: nothing more is written here; the other run goes on',
+    `train: ${path} was taken over by ${holder ? `process ${holder.pid} on ${holder.host}` : 'another process'} while ` +
+      'this process stood still, expected it to be held to the end: nothing more is written here; the other run goes on',
   );
 }
 

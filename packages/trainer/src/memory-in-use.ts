@@ -6,9 +6,19 @@ export function memoryInUse(): Pick<StepMetrics, 'residentBytes' | 'backendBytes
   // The native backend tells what its pool keeps beside live tensors, WebGPU all it has allocated; others count tensors.
   const { numBytes, numBytesInPool = 0, numBytesAllocatedInGPU } = tf.memory() as BackendMemory;
   return {
-    residentBytes: process.memoryUsage.rss(),
+    residentBytes: residentBytes(),
     backendBytes: numBytesAllocatedInGPU ?? numBytes + numBytesInPool,
   };
+}
+
+let lastResident = 0;
+
+/** Where no more files can be opened the system does not tell; what it said last must do. */
+function residentBytes(): number {
+  try {
+    lastResident = process.memoryUsage.rss();
+  } catch {}
+  return lastResident;
 }
 
 type BackendMemory = tf.MemoryInfo & { numBytesInPool?: number; numBytesAllocatedInGPU?: number };
