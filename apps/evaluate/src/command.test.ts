@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { captureOutput } from '@meap/recipe-cli';
+import { acquireLock } from '@meap/trainer';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { evaluateCommand } from './command.ts';
 import { tinyModel } from './testing.ts';
@@ -92,6 +93,13 @@ describe('meap-evaluate run', () => {
       expect(lines[i]).toMatch(/^meap-evaluate: /);
       expect(lines[i]).toMatch(named);
     }
+  });
+
+  it('leaves a folder alone that another evaluation is writing into', async () => {
+    const { release } = await acquireLock(join(folder, 'out'));
+    const { code, stderr } = await run('--tasks', 'piqa', '--data', folder);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/out\/run\.lock is held by process \d+ on /)]);
+    release();
   });
 
   it('prints the same JSON whether answers are kept or asked again', async () => {

@@ -3,6 +3,7 @@ import { type EvaluateProgress, evaluate, type Task, type TaskResult, toHarnessJ
 import { type OpenLanguageModel, openLanguageModel } from '@meap/inference';
 import { openRunDirectory, packageVersion } from '@meap/recipe-cli';
 import type { BackendDescription } from '@meap/tensor-kernels';
+import { acquireLock } from '@meap/trainer';
 import type { EvaluateConfig } from './config.ts';
 import { findData } from './find-data.ts';
 import { writeResults } from './result-files.ts';
@@ -52,8 +53,9 @@ export async function runEvaluation(
   config: EvaluateConfig,
   { out, cache, logSamples = false, signal, onEvent = () => {} }: RunEvaluationOptions = {},
 ): Promise<EvaluationResults> {
-  if (out !== undefined) openRunDirectory(out, 'auto');
   const onWarning = (message: string) => onEvent({ type: 'warning', message });
+  if (out !== undefined) openRunDirectory(out, 'auto');
+  const lock = out === undefined ? undefined : await acquireLock(out, { onWait: onWarning, signal });
   const stores = cache === undefined ? undefined : new AnswerStores(cache, { signal, onWarning });
   let opened: OpenLanguageModel | undefined;
   try {
@@ -79,6 +81,7 @@ export async function runEvaluation(
     return evaluation;
   } finally {
     await stores?.close();
+    lock?.release();
     opened?.dispose();
   }
 }

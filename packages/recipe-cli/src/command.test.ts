@@ -74,6 +74,7 @@ describe('runCommand', () => {
       'meap-x: a: wrong\nmeap-x: b: wrong\n',
     ],
     ['a user', new RunError('--out x: full'), 1, 'meap-x: --out x: full\n'],
+    ['a hostile file', new RunError('x: \u001b[2J\0'), 1, 'meap-x: x: \u{fffd}[2J\u{fffd}\n'],
     ['a file of weights', new SafetensorsError('x: cut off'), 1, 'meap-x: x: cut off\n'],
     ['a backend', new BackendError('no GPU'), 1, 'meap-x: no GPU\n'],
     ['training', new TrainerError('no such run'), 1, 'meap-x: no such run\n'],

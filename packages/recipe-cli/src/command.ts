@@ -2,6 +2,7 @@
 import { backendNames } from '@meap/tensor-kernels';
 import { type Command, CommanderError } from 'commander';
 import { ConfigurationError, isOutOfMemory, NotReadyError, reasonOf } from './errors.ts';
+import { plainText } from './format.ts';
 
 /** What a program writes to: `process.stdout`, or whatever else takes text. */
 export interface OutputStream {
@@ -70,7 +71,8 @@ export async function runCommand(
     const asLog = command.opts<Partial<TrainingFlags>>().jsonLogs === true;
     for (const line of lines) {
       if (asLog) io.stdout.write(logLine({ type: 'error', message: line }));
-      io.stderr.write(`${command.name()}: ${line}\n`);
+      // Parts of it may be of a file that somebody else wrote.
+      io.stderr.write(`${command.name()}: ${plainText(line)}\n`);
     }
     return error instanceof ConfigurationError ? EXIT.misused : EXIT.failed;
   }

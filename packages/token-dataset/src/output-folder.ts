@@ -1,5 +1,15 @@
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, utimesSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { guard } from './append-file.ts';
@@ -25,7 +35,7 @@ export interface WorkingFolder {
  * farthest, or else a new one.
  */
 export function openTemporary(directory: string): WorkingFolder {
-  const name = `.tmp-${hostname()}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  const name = `.tmp-${place()}-${process.pid}-${randomBytes(4).toString('hex')}`;
   const path = join(directory, name);
   const left = abandoned(directory)
     .map((folder) => ({ folder, journal: readJournal(folder) }))
@@ -97,14 +107,30 @@ function abandoned(directory: string): string[] {
     const parts = /^\.tmp-(.*)-(\d+)-[0-9a-f]{8}$/.exec(name);
     const path = join(directory, name);
     if (!parts) return false;
-    if (parts[1] === hostname()) return !isRunning(Number(parts[2]), path);
-    // Other machines may be at work in a shared folder; their processes cannot be seen from here.
+    if (parts[1] === place()) return !isRunning(Number(parts[2]), path);
+    // Other machines and containers may be at work in a shared folder; their processes cannot be seen from here.
     const { mtimeMs = 0 } = statSync(path, { throwIfNoEntry: false }) ?? {};
     return Date.now() - mtimeMs > SILENT_MS;
   };
   return readdirSync(directory)
     .filter(isAbandoned)
     .map((name) => join(directory, name));
+}
+
+/**
+ * Where process ids mean something: this pid namespace of this boot. Host names do not tell, since two containers can have
+ * one; they stand in where the system tells nothing else.
+ */
+export function place(): string {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8');
+    return createHash('sha256')
+      .update(`${boot} ${readlinkSync('/proc/self/ns/pid')}`)
+      .digest('hex')
+      .slice(0, 12);
+  } catch {
+    return hostname();
+  }
 }
 
 function isRunning(pid: number, path: string): boolean {

@@ -16,6 +16,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { openTokenDataset } from './dataset.ts';
+import { place } from './output-folder.ts';
 import { type PrepareTokensOptions, prepareTokens } from './prepare.ts';
 import type { PrepareProgress } from './progress.ts';
 import {
@@ -262,15 +263,17 @@ describe('interruption', () => {
     const { options, prepared } = corpus();
     const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' });
     await once(child, 'exit');
-    const gone = `.tmp-${hostname()}-${child.pid}-00000000`;
-    const sameIdBefore = `.tmp-${hostname()}-${process.pid}-00000000`;
-    const living = `.tmp-${hostname()}-${process.ppid}-00000000`;
+    const gone = `.tmp-${place()}-${child.pid}-00000000`;
+    const sameIdBefore = `.tmp-${place()}-${process.pid}-00000000`;
+    const living = `.tmp-${place()}-${process.ppid}-00000000`;
     const elsewhere = '.tmp-another-host-1-00000000';
-    for (const name of [gone, sameIdBefore, living, elsewhere])
+    // Of a container of the same name, whose processes cannot be seen from here.
+    const namesake = `.tmp-${hostname()}-${child.pid}-00000001`;
+    for (const name of [gone, sameIdBefore, living, elsewhere, namesake])
       mkdirSync(join(prepared, name), { recursive: true });
     await prepareTokens(options);
     const left = readdirSync(prepared).filter((name) => name.startsWith('.tmp'));
-    expect(left.sort()).toEqual([elsewhere, living].sort());
+    expect(left.sort()).toEqual([elsewhere, living, namesake].sort());
     utimesSync(join(prepared, elsewhere), new Date(1e12), new Date(1e12));
     await prepareTokens({ ...options, addBos: false });
     expect(existsSync(join(prepared, elsewhere))).toBe(false);

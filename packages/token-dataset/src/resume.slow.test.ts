@@ -2,11 +2,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { appendFileSync, readdirSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
-import { hostname } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { openTokenDataset } from './dataset.ts';
+import { place } from './output-folder.ts';
 import { type PrepareTokensOptions, prepareTokens } from './prepare.ts';
 import { fixture, fixtureDocuments, isBuilt, temporaryFolder, tinyTokenizer } from './testing.ts';
 import { BATCH } from './text-sources.ts';
@@ -250,7 +250,7 @@ test.skipIf(!isBuilt)(
     expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
     // As if another machine had left it, a while ago.
     const left = temporary(options.outputDirectory);
-    renameSync(left, left.replace(hostname(), 'elsewhere'));
+    renameSync(left, left.replace(place(), 'elsewhere'));
     vi.setSystemTime(Date.now() + 11 * 60 * 1000);
     await prepareTokens(options).finally(() => vi.useRealTimers());
     expect(notices).toEqual([expect.stringMatching(/^going on after [\d,]+ tokens/)]);
