@@ -44,9 +44,9 @@ export function rethrow(error: BadRecordError): never {
   throw error;
 }
 
-/** Excerpts of files and names in them may go over several lines. */
+/** Excerpts of files and names in them may go over several lines, and hold codes that a terminal would obey. */
 function oneLine(text: string): string {
-  return text.replace(/\s*[\r\n\u2028\u2029]\s*/g, ' ');
+  return text.replace(/\s*[\p{Cc}\u2028\u2029]+\s*/gu, ' ');
 }
 
 /** The first line of any thrown value, for one-line messages that name their cause. */

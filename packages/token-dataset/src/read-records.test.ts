@@ -87,6 +87,8 @@ describe('readRecords', () => {
   it('tells what is wrong in one line', async () => {
     const reading = collect(written('a.json', '[\n  {\n    "a": oops,\n    "b": 1\n  }\n]'));
     await expect(reading).rejects.toThrow(/row 1: malformed JSON, got \{ "a": oops, "b": 1 \}; fix it/);
+    const codes = collect(written('b.jsonl', '{"a": \u001b[31m\u0000}\n{}\n'));
+    await expect(codes).rejects.toThrow(/malformed JSON, got \{"a": \[31m \}; fix it/);
     const error = await collect(written('a.csv', '"a\nb","a\nb"\n')).catch((thrown) => thrown);
     expect(error.message).toMatch(/names a field twice, got 'a b'/);
   });
