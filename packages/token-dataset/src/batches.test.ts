@@ -144,11 +144,11 @@ describe('restore refuses', () => {
     createBatches(countingDataset(100, fingerprint), { ...base, ...change }).state();
 
   test.each<[string, BatchesState]>([
-    ['fingerprint b, this run has a', state({}, 'b')],
+    ['fingerprint "b", this run has a', state({}, 'b')],
     ['seed 2, this run has 1', state({ seed: 2 })],
     ['sequenceLength 3, this run has 4', state({ sequenceLength: 3 })],
     ['shuffle false, this run has true', state({ shuffle: false })],
-    ['split all, this run has train', state({ split: 'all' })],
+    ['split "all", this run has train', state({ split: 'all' })],
     ['validationFraction 0.5, this run has 0.2', state({ validationFraction: 0.5 })],
     ['nextRow -2', { ...state(), nextRow: -2 }],
     ['nextRow 3', { ...state(), nextRow: 3 }],
