@@ -25,7 +25,7 @@ import { MODEL_HELP } from './model-flag.ts';
 
 /** Streams of a chat: what a person types, besides where answers and errors go. */
 export interface ChatIo extends CommandIo {
-  stdin: NodeJS.ReadStream;
+  stdin: AsyncIterable<Uint8Array | string> & { readonly isTTY?: boolean };
 }
 
 interface Flags extends SamplingFlags {
@@ -76,7 +76,7 @@ async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<voi
   let stopped = false;
   let isAnswering = false;
   const lines = createInterface({
-    input: io.stdin,
+    input: io.stdin as NodeJS.ReadStream,
     output: io.stdin.isTTY ? (io.stdout as NodeJS.WritableStream) : undefined,
     prompt: '> ',
   });

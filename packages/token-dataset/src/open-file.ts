@@ -85,7 +85,7 @@ async function* prepend(head: Uint8Array, chunks: AsyncGenerator<Uint8Array>): A
 /** The decompressed bytes of a file in chunks; a chunk is valid until the next one is asked for. */
 async function* readChunks(
   { path, size }: SourceFile,
-  content: Promise<Buffer> | undefined,
+  content: Promise<Uint8Array> | undefined,
   onBytes: OnBytes,
   told: { compression?: string },
 ): AsyncGenerator<Uint8Array> {
@@ -93,8 +93,9 @@ async function* readChunks(
   let compression: 'gzip' | 'zstd' | undefined;
   try {
     const source = raw?.[Symbol.asyncIterator]() as AsyncIterator<Buffer> | undefined;
-    const first = source ? ((await source.next()).value as Buffer | undefined) : await content;
-    if (!first?.length) return;
+    const chunk = source ? ((await source.next()).value as Buffer | undefined) : await content;
+    if (!chunk?.length) return;
+    const first = asBuffer(chunk);
     compression = compressionOf(first, path);
     told.compression = compression;
     const counted = count(first, source, onBytes);

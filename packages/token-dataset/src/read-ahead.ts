@@ -7,7 +7,7 @@ export const AHEAD = 16;
 /** A file whose turn it is, and its content where that has been read ahead. */
 export interface FileAtHand {
   readonly file: SourceFile;
-  readonly content: Promise<Buffer> | undefined;
+  readonly content: Promise<Uint8Array> | undefined;
 }
 
 /** The files in their order, the contents of small ones read side by side while earlier ones are used. */
@@ -29,7 +29,7 @@ export function* readAhead(files: readonly SourceFile[]): Generator<FileAtHand> 
 const SMALL_BYTES = 64 * 1024;
 
 /** The content of a file that is small, and nothing of others. */
-export function contentOfSmall({ path, size }: SourceFile): Promise<Buffer> | undefined {
+export function contentOfSmall({ path, size }: SourceFile): Promise<Uint8Array> | undefined {
   if (size > SMALL_BYTES) return undefined;
   // With a callback it takes half the time of `fs.promises`.
   const content = new Promise<Buffer>((done, fail) => {
