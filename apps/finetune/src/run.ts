@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import {
   changedFiles,
+  counted,
   describeMisfit,
   describeRepeated,
   finishedCheckpoint,
@@ -58,9 +59,10 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   const finished = await ranks.onFirst(async () =>
     resume === 'auto' ? finishedCheckpoint(out, facts.steps) : undefined,
   );
-  if (finished) return { status: 'complete', step: facts.steps, checkpoint: finished, model: exported };
+  if (finished)
+    return { status: 'complete', step: finished.step, checkpoint: finished.path, model: exported };
   const { count, first } = data.skipped;
-  if (count > 0) warn(`data: ${count} records skipped, the first: ${first}`);
+  if (count > 0) warn(`data: ${counted(count, 'record')} skipped, the first: ${first}`);
   if (data.repeatedFiles.length > 0) warn(describeRepeated(data.repeatedFiles));
   const files = await describeFiles([...config.data.files, ...(config.data.validation_files ?? [])]);
   for (const change of changedFiles(out, files)) warn(`data changed since this run began: ${change}`);

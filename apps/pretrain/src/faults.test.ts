@@ -1,5 +1,5 @@
 /** Faults of data and folders between two parts of a run. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { corpus, Workbench } from './testing.ts';
 
@@ -46,6 +46,8 @@ describe('data that changed between stop and resume', () => {
       /warning {6}data changed since this run began: \S+changing\.txt: ([\d,]+) bytes → \1 bytes, with another content\n/,
     );
     expect(refused.stderr).toMatch(/^meap-pretrain: resume: data differs from the run of [^\n]+\n$/);
+    // Before anything was tokenised.
+    expect(refused.stdout).not.toMatch(/tokenising/);
   });
 
   it('are named and taken where only the file is another', async () => {
@@ -58,10 +60,31 @@ describe('data that changed between stop and resume', () => {
   });
 });
 
+it('a cache folder that is a circle of links is named by its key', async () => {
+  symlinkSync(bench.path('circle'), bench.path('circle'));
+  const { code, stderr } = await bench.pretrain('looped', '--set', `data.cache_dir=${bench.path('circle')}`);
+  expect({ code, stderr }).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(
+      /^meap-pretrain: data\.cache_dir: got \S+circle, which cannot be used: E[^\n]+\n$/,
+    ),
+  });
+});
+
+it('a finished run says how many steps it has, whatever is asked for', async () => {
+  expect((await bench.pretrain('finished')).code).toBe(0);
+  const { stdout } = await bench.pretrain('finished', '--set', 'train.max_steps=4');
+  expect(stdout).toMatch(/holds a finished run of 6 steps: \S+step-00000006\n$/);
+});
+
 describe.skipIf(process.platform !== 'linux')('folders that the system lets nobody make', () => {
   it.each([
     ['--out', ['--out', '/proc/meap/run'], /^meap-pretrain: --out \S+: cannot be written: ENOENT[^\n]+\n$/],
-    ['the cache', ['--set', 'data.cache_dir=/proc/meap'], /^meap-pretrain: [^\n]*ENOENT[^\n]+\n$/],
+    [
+      'the cache',
+      ['--set', 'data.cache_dir=/proc/meap'],
+      /^meap-pretrain: data\.cache_dir: got \/proc\/meap, which cannot be used: ENOENT[^\n]+\n$/,
+    ],
   ])('%s: one line, and not an endless wait', async (_, argv, message) => {
     const { code, stderr } = await bench.pretrain('nowhere', ...argv);
     expect(code).toBe(1);

@@ -1,7 +1,8 @@
 /** From the configuration to token blocks: texts, tokenizer, prepared tokens, split. All but the texts is cached. */
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { RunError, reasonOf } from '@meap/recipe-cli';
 import { makeDirectory } from '@meap/safetensors';
 import {
   addMaskToken,
@@ -34,6 +35,9 @@ export type DataProgress =
   /** Whether an interrupted preparation is continued, in words. */
   | { stage: 'train' | 'validation'; notice: string };
 
+/** Hears of a dataset before it is made; what it throws ends the preparation. */
+export type OnFound = NonNullable<PrepareTokensOptions['onFound']>;
+
 /** Everything a run reads. */
 export interface PreparedData {
   /** With the mask token. */
@@ -64,12 +68,14 @@ const TOKENIZER_CHARACTERS = 64 * 1024 * 1024;
 /**
  * Prepares the data of a run, or finds them prepared.
  *
+ * @param onFound hears of the training text before it is tokenised, and may throw
  * @throws DatasetError, TokenizerError for what is wrong with files, records, sizes or the vocabulary
  */
 export async function prepareData(
   config: PretrainConfig,
   onProgress?: (progress: DataProgress) => void,
   signal?: AbortSignal,
+  onFound?: OnFound,
 ): Promise<PreparedData> {
   const { data, train, validation } = config;
   const { plain, masked } = await prepareTokenizer(config, onProgress);
@@ -90,12 +96,13 @@ export async function prepareData(
       onRepeatedFile: (path) => repeatedFiles.push(path),
       onBadRecord: data.on_bad_record,
       parseSpecialTokens: data.parse_special_tokens,
+      onFound: stage === 'train' ? onFound : undefined,
       onNotice: (notice) => onProgress?.({ stage, notice }),
       onProgress: report,
       signal,
     });
   };
-  const parts = [await prepare('train', trainingTexts(config))];
+  const parts = [await inCache(config, () => prepare('train', trainingTexts(config)))];
   if (data.validation_files) parts.push(await prepare('validation', { files: data.validation_files }));
 
   const open: ReturnType<typeof openTokenDataset>[] = [];
@@ -168,8 +175,31 @@ function textFiles({ data }: PretrainConfig): readonly string[] {
   return data.files?.length ? data.files : [writeNpmText(data.npm ?? [], join(data.cache_dir, 'texts'))];
 }
 
+/** Runs what writes into the cache; a refusal of the system is told by the key that names the folder. */
+export async function inCache<T>({ data }: PretrainConfig, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    const { syscall, path = '' } = error as NodeJS.ErrnoException;
+    const folder = resolve(data.cache_dir);
+    // Also a folder above it, which could not be made.
+    if (syscall === undefined || !(path.startsWith(folder) || folder.startsWith(path))) throw error;
+    throw new RunError(
+      `data.cache_dir: got ${data.cache_dir}, which cannot be used: ${reasonOf(error)}; choose a folder you may write to`,
+      { cause: error },
+    );
+  }
+}
+
 /** Loads the tokenizer, or trains one unless the cache has it for this text. */
-export async function prepareTokenizer(
+export function prepareTokenizer(
+  config: PretrainConfig,
+  onProgress?: (progress: DataProgress) => void,
+): Promise<{ plain: Tokenizer; masked: Tokenizer }> {
+  return inCache(config, () => openTokenizer(config, onProgress));
+}
+
+async function openTokenizer(
   config: PretrainConfig,
   onProgress?: (progress: DataProgress) => void,
 ): Promise<{ plain: Tokenizer; masked: Tokenizer }> {

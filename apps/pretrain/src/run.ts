@@ -25,7 +25,8 @@ import { machinePeak } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
 import { createModel, modelConfig, withOrigin } from './model.ts';
 import { configuredMasker } from './objective.ts';
-import { type DataProgress, type PreparedData, prepareData, spread } from './prepare-data.ts';
+import { type DataProgress, type OnFound, type PreparedData, prepareData, spread } from './prepare-data.ts';
+import { sameDataTest } from './refuse-other-data.ts';
 import { writeReport } from './report.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 import { shownRows } from './shown-rows.ts';
@@ -69,21 +70,29 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   const { out, resume = 'auto', signal, ranks = new RankGroup() } = options;
   const emit = options.onEvent ?? (() => {});
   const warn = (message: string) => emit({ type: 'warning', message });
-  const checkpoint = await ranks.onFirst(async () => {
+  const finished = await ranks.onFirst(async () => {
     openRunDirectory(out, resume);
     return resume === 'auto' ? finishedCheckpoint(out, given.train.max_steps) : undefined;
   });
-  if (checkpoint) return { status: 'complete', step: given.train.max_steps, checkpoint };
+  if (finished) return { status: 'complete', step: finished.step, checkpoint: finished.path };
   const config = await withOrigin(given);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
   const peakGflops = await machinePeak(config.precision);
   emit({ type: 'backend', ...backend, peakGflops });
 
+  const requireSameData = await sameDataTest(out, resume);
+  const onFound: OnFound = ({ fingerprint, sources }) =>
+    requireSameData(fingerprint, () => {
+      const isOfText = (line: string) => sources.some(({ path }) => line.startsWith(`${path}:`));
+      for (const change of changedFiles(out, sources).filter(isOfText))
+        warn(`data changed since this run began: ${change}`);
+    });
   // The others find in the cache what rank 0 has prepared.
   const data = await ranks.firstThenOthers(async () => {
     try {
-      return await prepareData(config, (progress) => emit({ type: 'data', ...progress }), signal);
+      const onProgress = (progress: DataProgress) => emit({ type: 'data', ...progress });
+      return await prepareData(config, onProgress, signal, onFound);
     } catch (error) {
       if (signal?.aborted) return undefined;
       throw error;

@@ -14,6 +14,7 @@ import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import { adamWOptimizer, type SampleRows, type TrainOptions } from '@meap/trainer';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
 import type { PreparedData } from './prepare-data.ts';
+import { dataKey } from './refuse-other-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 
 type Parts = Omit<
@@ -73,7 +74,7 @@ export async function trainingParts(
     },
     // What decides the next step's numbers, hardware apart; the rest may change between two parts of a run.
     fingerprints: {
-      data: data.train.dataset.fingerprint.slice(0, 16),
+      data: dataKey(data.train.dataset.fingerprint),
       model: hashOf(model.config),
       masking: [masking.strategy, masking.ratio, masking.span_length ?? '', ...masking.keep_tokens]
         .join(' ')

@@ -3,6 +3,7 @@ import { backendNames } from '@meap/tensor-kernels';
 import { type Command, CommanderError } from 'commander';
 import { ConfigurationError, isOutOfMemory, NotReadyError, reasonOf } from './errors.ts';
 import { plainText } from './format.ts';
+import { inRecipeWords } from './recipe-words.ts';
 
 /** What a program writes to: `process.stdout`, or whatever else takes text. */
 export interface OutputStream {
@@ -37,13 +38,15 @@ export interface RunCommandOptions {
   isUserError: (error: unknown) => error is Error;
   /** What the command does; returns its exit code. */
   action: () => Promise<number>;
+  /** Names in messages that this command has others for, such as its flags. */
+  words?: Readonly<Record<string, string>>;
 }
 
 /** Parses, runs, and turns what goes wrong into one line a problem and an exit code. */
 export async function runCommand(
   command: Command,
   argv: readonly string[],
-  { io, isUserError, action }: RunCommandOptions,
+  { io, isUserError, action, words }: RunCommandOptions,
 ): Promise<number> {
   let code: number = EXIT.done;
   const lost = listenForLostOutput(io);
@@ -62,12 +65,12 @@ export async function runCommand(
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.misused;
     const message = isUserError(error)
-      ? error.message
+      ? inRecipeWords(error.message, words)
       : isOutOfMemory(error)
         ? `out of memory: ${reasonOf(error)}; use smaller batches or shorter texts, or stop what else runs here`
         : `a fault of this program, please report it: ${error instanceof Error ? error.stack : String(error)}`;
     const isList = error instanceof ConfigurationError || error instanceof NotReadyError;
-    const lines = isList ? error.problems : [message];
+    const lines = isList ? error.problems.map((line) => inRecipeWords(line, words)) : [message];
     const asLog = command.opts<Partial<TrainingFlags>>().jsonLogs === true;
     for (const line of lines) {
       if (asLog) io.stdout.write(logLine({ type: 'error', message: line }));

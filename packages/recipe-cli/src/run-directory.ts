@@ -46,14 +46,17 @@ export async function stoppedEarly(out: string): Promise<RunEnd> {
 }
 
 /** The checkpoint of a run that has all its steps and its report; undefined where anything is left to do. */
-export async function finishedCheckpoint(out: string, steps: number): Promise<string | undefined> {
+export async function finishedCheckpoint(
+  out: string,
+  steps: number,
+): Promise<{ path: string; step: number } | undefined> {
   const checkpoints = join(out, 'checkpoints');
   const [newest] = await listCheckpoints(checkpoints);
   if (!newest || !existsSync(join(out, 'report.html'))) return undefined;
   if (stepOf(newest) < steps) return undefined;
   // Damaged ones are reported when the run goes on.
   const found = await latestCheckpoint(checkpoints, () => {}).catch(() => undefined);
-  return found && found.state.step >= steps ? found.path : undefined;
+  return found && found.state.step >= steps ? { path: found.path, step: found.state.step } : undefined;
 }
 
 /** Steps of a checkpoint by its name; 0 where there is none. */

@@ -16,6 +16,7 @@ import {
 import { NotReadyError } from './errors.ts';
 import type { ProgressOutput } from './progress.ts';
 import { connectLaunched, quietIo } from './ranks.ts';
+import { inRecipeWords } from './recipe-words.ts';
 import { dashboardPort, openRunDashboard } from './run-dashboard.ts';
 
 /** How a run ended. */
@@ -141,8 +142,11 @@ async function train<Config, Event extends object>(
   const interactive = io.stderr.isTTY === true && !process.env.CI;
   const target = interactive ? io.stderr : io.stdout;
   const progress = program.progress({ write: (text) => target.write(text), interactive }, io.stderr);
-  const onEvent = (event: Event) => {
+  const onEvent = (given: Event) => {
     if (!ranks.isFirst) return;
+    const { type, message } = given as { type?: string; message?: string };
+    const event =
+      type === 'warning' && message !== undefined ? { ...given, message: inRecipeWords(message) } : given;
     if (asJson) json(event);
     else progress.onEvent(event);
   };

@@ -1,5 +1,5 @@
 import type { TokenDataset } from './dataset.ts';
-import { DatasetError } from './errors.ts';
+import { counted, DatasetError } from './errors.ts';
 
 /** Which blocks of a dataset are meant. */
 export interface SplitOptions {
@@ -61,7 +61,7 @@ export function selectBlocks(dataset: TokenDataset, options: SplitOptions): Toke
   }[split];
   if (numBlocks === 0) {
     throw new DatasetError(
-      `the ${split} split is empty: got ${total} block(s) of ${blockLength} tokens and validationFraction ${validationFraction}; give more text, a shorter sequence or another fraction`,
+      `the ${split} split is empty: got ${counted(total, 'block')} of ${blockLength} tokens and validationFraction ${validationFraction}; give more text, a shorter sequence or another fraction`,
     );
   }
   const startOf = (index: number) => {

@@ -29,10 +29,7 @@ export class BadRecordError extends DatasetError {
   readonly reason: string;
 
   constructor(file: string, unit: 'line' | 'row', position: number, reason: string) {
-    super(
-      `${file}, ${unit} ${position}: ${reason}; fix it, or skip bad records with onBadRecord ` +
-        '(data.on_bad_record: skip in a recipe)',
-    );
+    super(`${file}, ${unit} ${position}: ${reason}; fix it, or skip bad records with onBadRecord`);
     this.file = file;
     this.unit = unit;
     this.position = position;
@@ -47,6 +44,11 @@ export function rethrow(error: BadRecordError): never {
 /** Excerpts of files and names in them may go over several lines, and hold codes that a terminal would obey. */
 function oneLine(text: string): string {
   return text.replace(/\s*[\p{Cc}\u2028\u2029]+\s*/gu, ' ');
+}
+
+/** A count with its noun: 1 file, 2 files. */
+export function counted(value: number, one: string): string {
+  return `${value.toLocaleString('en')} ${one}${value === 1 ? '' : 's'}`;
 }
 
 /** The first line of any thrown value, for one-line messages that name their cause. */

@@ -56,9 +56,7 @@ export async function* readParquetRecords(
 function columnOf(path: string, field: string, columns: readonly string[]): string {
   const column = columns.includes(field) ? field : field.split('.')[0];
   if (columns.includes(column)) return column;
-  throw new DatasetError(
-    `${path}: no column '${column}', got ${columns.join(', ')}; set textField (data.text_field in a recipe)`,
-  );
+  throw new DatasetError(`${path}: no column '${column}', got ${columns.join(', ')}; set textField`);
 }
 
 function holdsInvalid(value: unknown): boolean {

@@ -225,7 +225,7 @@ describe('bad records', () => {
 
 test.each<[string, RegExp, Partial<PrepareTokensOptions>]>([
   ['', /empty corpus: no tokens in 1 file/, {}],
-  ['[]\n[]', /empty corpus: .*\(2 bad records were skipped\)/, { onBadRecord: 'skip' }],
+  ['[]\n[]', /empty corpus: .*\(2 bad records skipped\)/, { onBadRecord: 'skip' }],
   ['{"text": ""}', /empty corpus/, { addBos: false, addEos: false }],
   [
     '{"text": "a"}',

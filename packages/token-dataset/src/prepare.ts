@@ -80,6 +80,11 @@ export interface PrepareTokensOptions {
   maxTokensPerShard?: number;
   /** Called as work goes on, some times a second. */
   onProgress?: (progress: PrepareProgress) => void;
+  /**
+   * Hears what the dataset will be, by its fingerprint and files, before anything is tokenised; what it throws ends the
+   * preparation.
+   */
+  onFound?: (dataset: { fingerprint: string; sources: readonly FileDescription[] }) => void;
   /** Hears, in words, whether an interrupted preparation is continued, from where, or why not. */
   onNotice?: (message: string) => void;
   /** Stops the preparation, which rejects with the signal's reason; the next one goes on from there. */
@@ -140,6 +145,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     const complete = { ...settings, mix: texts.identity };
     const sources = await checksums(files, known, work, complete, report, signal);
     const fingerprint = fingerprintOf(complete, files, sources);
+    options.onFound?.({ fingerprint, sources });
     const found = await inspect(directory, fingerprint, signal);
     if (found.whole) return summaryOf(directory, found.whole, true);
 

@@ -6,7 +6,7 @@ import { guard } from './append-file.ts';
 import { DuplicateCounter } from './duplicate-counter.ts';
 import type { EncodedBatch, EncodeSettings } from './encode.ts';
 import { type Encoder, inProcessEncoder, multiProcessEncoder } from './encoder.ts';
-import { type BadRecordError, DatasetError, rethrow } from './errors.ts';
+import { type BadRecordError, counted, DatasetError, rethrow } from './errors.ts';
 import type { SourceFile } from './files.ts';
 import type { FingerprintSettings } from './fingerprint.ts';
 import { type Journal, type WritingMark, writeJournal } from './journal.ts';
@@ -255,7 +255,7 @@ async function openFiles(
     try {
       duplicates = await DuplicateCounter.reopen(seen, mark.duplicates);
       await sink.restore(mark.sink);
-      const from = `${mark.numTokens.toLocaleString('en')} tokens of ${mark.numDocuments.toLocaleString('en')} documents`;
+      const from = `${counted(mark.numTokens, 'token')} of ${counted(mark.numDocuments, 'document')}`;
       onNotice?.(`going on after ${from} that an interrupted preparation has left`);
       return { sink, duplicates, mark };
     } catch (error) {
@@ -272,11 +272,11 @@ async function openFiles(
 
 function emptyCorpus(numFiles: number, skipped: number, empty: number): DatasetError {
   const left = [
-    ...(skipped > 0 ? [`${skipped} bad records were skipped`] : []),
-    ...(empty > 0 ? [`${empty} documents are white space`] : []),
+    ...(skipped > 0 ? [`${counted(skipped, 'bad record')} skipped`] : []),
+    ...(empty > 0 ? [`${counted(empty, 'document')} of white space`] : []),
   ];
   const but = left.length > 0 ? ` (${left.join(', ')})` : '';
-  return new DatasetError(`empty corpus: no tokens in ${numFiles} file(s)${but}`);
+  return new DatasetError(`empty corpus: no tokens in ${counted(numFiles, 'file')}${but}`);
 }
 
 function openEncoder(
