@@ -176,7 +176,7 @@ function textFiles({ data }: PretrainConfig): readonly string[] {
 }
 
 /** Runs what writes into the cache; a refusal of the system is told by the key that names the folder. */
-export async function inCache<T>({ data }: PretrainConfig, action: () => Promise<T>): Promise<T> {
+async function inCache<T>({ data }: PretrainConfig, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {

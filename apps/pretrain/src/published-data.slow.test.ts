@@ -9,7 +9,7 @@ import { corpus, Workbench } from './testing.ts';
 const recipes = join(import.meta.dirname, '../../../recipes');
 // `paper` is what the others derive from: it names neither shape nor steps.
 const names = readdirSync(recipes).filter(
-  (name) => name.endsWith('.yaml') && !/^(evaluate|finetune)-|^paper\.yaml/.test(name),
+  (name) => name.endsWith('.yaml') && !/^(evaluate|finetune|litbank)-|^paper\.yaml/.test(name),
 );
 const bench = new Workbench();
 afterAll(() => bench.dispose());
@@ -45,7 +45,6 @@ beforeAll(async () => {
       zstd(lines({ meta: { redpajama_set_name: name } })),
     );
   }
-  for (const split of ['train', 'validation']) write(`litbank/${split}/174_the_picture.txt`, corpus(400));
   const tokenizer = await trainBpeTokenizer({ documents, vocabSize: 300 });
   tokenizer.save(bench.path('llama2'));
 });
@@ -55,12 +54,6 @@ function placesOf(name: string): string[] {
   const at = (...parts: string[]) => bench.path(...parts);
   const cache = `data.cache_dir=${at('cache')}`;
   if (/^quickstart/.test(name)) return [cache];
-  if (/^litbank/.test(name)) {
-    const files = (split: string) => JSON.stringify([at('litbank', split, '*.txt')]);
-    const data = [`data.files=${files('train')}`, `data.validation_files=${files('validation')}`];
-    // The text of the test is small; what goes on from a run has that run's tokenizer.
-    return [cache, ...data, ...(name.includes('512') ? ['tokenizer.vocab_size=300'] : [])];
-  }
   if (/^extend/.test(name)) {
     const folders = readdirSync(at('slimpajama'));
     const files = (folder: string) => `[${JSON.stringify(at('slimpajama', folder, '*.jsonl.zst'))}]`;
@@ -89,15 +82,15 @@ const run = (out: string, name: string, sets: readonly string[], ...more: string
   return bench.pretrain(out, ...sets.flatMap((set) => ['--set', set]), ...more);
 };
 
-it.each(names.filter((name) => !/^extend|^litbank-8k/.test(name)))('%s trains', async (name) => {
+it.each(names.filter((name) => !/^extend/.test(name)))('%s trains', async (name) => {
   const length = ['train.sequence_length=64', 'model.max_position_embeddings=64'];
   const sets = [...placesOf(name), ...TINY, ...SHORT, ...STEPS, ...length];
   const { code, stderr } = await run(`run-${name}`, name, sets);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
 });
 
-it.each(names.filter((name) => /^extend|^litbank-8k/.test(name)))('%s goes on from a run', async (name) => {
-  const from = `model.from=${bench.path(name.startsWith('litbank') ? 'run-litbank-512.yaml' : 'run-meap-100m.yaml')}`;
+it.each(names.filter((name) => /^extend/.test(name)))('%s goes on from a run', async (name) => {
+  const from = `model.from=${bench.path('run-meap-100m.yaml')}`;
   const long = ['extension.context_length=128', 'train.sequence_length=128'];
   const sets = [...placesOf(name), from, ...SHORT, ...STEPS, ...long];
   const { code, stderr } = await run(`run-${name}`, name, sets);
