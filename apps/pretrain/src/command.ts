@@ -1,5 +1,5 @@
 /** The command line of `meap-pretrain`, as a function from arguments to an exit code. */
-import { type CommandIo, packageVersion, runTrainingCommand } from '@meap/recipe-cli';
+import { type CommandIo, inRecipeWords, packageVersion, runTrainingCommand } from '@meap/recipe-cli';
 import { dryRun, renderDryRun } from './dry-run.ts';
 import { isUserError } from './errors.ts';
 import { loadConfig } from './load-config.ts';
@@ -20,7 +20,8 @@ export function pretrainCommand(argv: readonly string[], io: CommandIo = process
       loadConfig,
       plan: async (config, { width }) => {
         const plan = await dryRun(config, width);
-        return { json: plan, text: renderDryRun(plan), problems: plan.problems };
+        const problems = plan.problems.map((problem) => inRecipeWords(problem));
+        return { json: { ...plan, problems }, text: renderDryRun(plan), problems };
       },
       run: (config, { onEvent, ...options }) =>
         pretrain(config, {

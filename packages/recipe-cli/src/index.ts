@@ -47,6 +47,7 @@ export { packageVersion } from './package-version.ts';
 export { configToYaml, parseConfig, Refusals } from './parse-config.ts';
 export { type ProgressOutput, TrainingProgress } from './progress.ts';
 export { type Layer, type RecipeRules, readRecipe } from './read-recipe.ts';
+export { inRecipeWords } from './recipe-words.ts';
 export {
   type ChartSeries,
   escapeHtml,

@@ -210,8 +210,8 @@ describe('permutation', () => {
 describe('what cannot be cut', () => {
   test.each<[string, number, Partial<BatchOptions>]>([
     ['corpus shorter than a block: got 8 tokens, a block needs 9', 8, {}],
-    ['the train split is empty: got 1 block(s)', 9, { split: 'train', validationFraction: 0.5 }],
-    ['the validation split is empty: got 11 block(s)', 99, { split: 'validation' }],
+    ['the train split is empty: got 1 block of', 9, { split: 'train', validationFraction: 0.5 }],
+    ['the validation split is empty: got 11 blocks of', 99, { split: 'validation' }],
     ['sequenceLength: got 0', 99, { sequenceLength: 0 }],
     ['batchSize: got 1.5', 99, { batchSize: 1.5 }],
     ['seed: got NaN', 99, { seed: Number.NaN }],
