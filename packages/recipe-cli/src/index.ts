@@ -84,6 +84,7 @@ export {
   texts,
   zeroToOne,
 } from './schema-keys.ts';
+export type { ShippedRecipes } from './shipped-recipes.ts';
 export {
   type DistributedConfig,
   type Progress,

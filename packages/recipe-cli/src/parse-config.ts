@@ -1,3 +1,4 @@
+import leven from 'leven';
 import { stringify } from 'yaml';
 import type { z } from 'zod';
 import { ConfigurationError } from './errors.ts';
@@ -120,22 +121,9 @@ export function show(value: unknown): string {
 /** The likeliest correction of a misspelt key: few edits for its length, or a part of one. */
 function closest(key: string, candidates: readonly string[]): string | undefined {
   const scored = candidates
-    .map((candidate) => ({ candidate, edits: editDistance(key, candidate) }))
+    .map((candidate) => ({ candidate, edits: leven(key, candidate) }))
     .sort((a, b) => a.edits - b.edits);
   const [best] = scored;
   if (best && best.edits <= Math.max(2, key.length / 3)) return best.candidate;
   return candidates.find((candidate) => candidate.includes(key) || key.includes(candidate));
-}
-
-/** Levenshtein distance. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
 }

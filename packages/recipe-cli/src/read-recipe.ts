@@ -5,6 +5,7 @@ import { parseDocument } from 'yaml';
 import { ConfigurationError, reasonOf } from './errors.ts';
 import { plainText } from './format.ts';
 import { show } from './parse-config.ts';
+import { findRecipe, type RecipePlace, type ShippedRecipes } from './shipped-recipes.ts';
 
 /** Keys with values, as they stand in YAML. */
 export type Layer = Record<string, unknown>;
@@ -22,25 +23,29 @@ export interface RecipeRules {
   paths: readonly (readonly string[])[];
   /** Keys of which a run takes one: a layer that gives one drops the others that it inherits. */
   alternatives?: readonly (readonly [section: string, ...keys: string[]])[];
+  /** Recipes that come with the program, which are found by name where there is no file of that name. */
+  shipped?: ShippedRecipes;
 }
 
 /**
  * Reads a recipe with all it extends, and lays overrides over it; checking the result is the caller's.
  *
  * A recipe overrides what it extends key by key; null takes an inherited key away; lists are replaced. Paths are
- * relative to the file they stand in, those of overrides to the working directory.
+ * relative to the file they stand in, those of overrides and of recipes found by name to the working directory.
  *
+ * @param file a recipe's path, or the name of one of `rules.shipped`
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
  * @throws ConfigurationError for a file that cannot be read or is not YAML, for recipes that extend each other in a
  *   circle, for an override that is none
  */
 export function readRecipe(file: string, overrides: readonly string[], rules: RecipeRules): Layer {
-  let config = readLayers(resolve(file), [], rules);
+  let config = readLayers(findRecipe(file, process.cwd(), rules.shipped), [], rules);
   for (const override of overrides) config = merge(config, parseOverride(override, rules), rules);
   return config;
 }
 
-function readLayers(file: string, derived: readonly string[], rules: RecipeRules): Layer {
+function readLayers(place: RecipePlace, derived: readonly string[], rules: RecipeRules): Layer {
+  const { file, isShipped } = place;
   const shown = derived.length === 0 ? file : `${file} (extended by ${derived.at(-1)})`;
   if (derived.includes(file))
     throw new ConfigurationError([`${shown}: recipes extend each other in a circle`]);
@@ -51,12 +56,16 @@ function readLayers(file: string, derived: readonly string[], rules: RecipeRules
   }
   const layer = parseRecipe(readText(file, shown), shown);
   const directory = dirname(file);
-  const { extends: base, ...own } = withAbsolutePaths(layer, directory, rules);
+  const { extends: base, ...own } = withAbsolutePaths(layer, isShipped ? process.cwd() : directory, rules);
   if (base === undefined) return own;
   if (typeof base !== 'string') {
     throw new ConfigurationError([`${shown}: extends: got ${show(base)}, expected the path of a recipe`]);
   }
-  return merge(readLayers(resolve(directory, base), [...derived, file], rules), own, rules);
+  // What a shipped recipe extends is shipped with it.
+  const from = isShipped
+    ? { file: resolve(directory, base), isShipped }
+    : findRecipe(base, directory, rules.shipped, file);
+  return merge(readLayers(from, [...derived, file], rules), own, rules);
 }
 
 /** Reads pipes and devices too, which `<(…)` of a shell is, and of none of them more than a recipe may have. */

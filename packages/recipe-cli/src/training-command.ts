@@ -1,5 +1,5 @@
 /** The command of a program that trains: flags, plan or run, progress, signals, what is said at the end. */
-import { basename, extname, join } from 'node:path';
+import { join } from 'node:path';
 import { type RankGroup, stopOnSignals } from '@meap/trainer';
 import { Command } from 'commander';
 import {
@@ -18,6 +18,7 @@ import type { ProgressOutput } from './progress.ts';
 import { connectLaunched, quietIo } from './ranks.ts';
 import { inRecipeWords } from './recipe-words.ts';
 import { dashboardPort, openRunDashboard } from './run-dashboard.ts';
+import { recipeName } from './shipped-recipes.ts';
 
 /** How a run ended. */
 export interface RunEnd {
@@ -135,7 +136,7 @@ async function train<Config, Event extends object>(
   ranks: RankGroup,
 ): Promise<number> {
   const began = performance.now();
-  const out = flags.out ?? join('runs', basename(flags.config, extname(flags.config)));
+  const out = flags.out ?? join('runs', recipeName(flags.config));
   const asJson = flags.json || flags.jsonLogs;
   const json = (value: object) =>
     io.stdout.write(flags.jsonLogs ? logLine(value) : `${JSON.stringify(value)}\n`);
