@@ -1,0 +1,73 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = resolve(import.meta.dirname, '../../..');
+const folders = ['packages', 'apps'].flatMap((kind) =>
+  readdirSync(join(root, kind)).map((name) => `${kind}/${name}`),
+);
+const pages = [
+  ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'recipes/cluster/README.md'],
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+  ...folders.map((folder) => `${folder}/README.md`).filter((page) => existsSync(join(root, page))),
+];
+const read = (page: string) => readFileSync(join(root, page), 'utf8');
+
+/** What stands outside fenced code: links and names in running text. */
+const prose = (page: string) => read(page).replace(/^(`{3,})[\s\S]*?^\1$/gm, '');
+
+/** The anchors that GitHub gives the headings of a page. */
+const anchors = (path: string) =>
+  Array.from(readFileSync(path, 'utf8').matchAll(/^#+ (.+)$/gm), ([, heading]) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replaceAll(' ', '-'),
+  );
+
+/** Links of a page that lead to nothing in this repository. */
+function deadLinks(page: string): string[] {
+  const links = Array.from(prose(page).matchAll(/\]\((?!\w+:)([^)\s]+)\)/g), ([, link]) => link);
+  return links.filter((link) => {
+    const [path, anchor] = link.split('#');
+    const target = path === '' ? join(root, page) : resolve(dirname(join(root, page)), path);
+    if (!existsSync(target)) return true;
+    if (anchor === undefined) return false;
+    const text = statSync(target).isDirectory() ? join(target, 'README.md') : target;
+    return !existsSync(text) || !anchors(text).includes(anchor);
+  });
+}
+
+describe('pages', () => {
+  it.each(pages)('%s links to what exists', (page) => {
+    expect(deadLinks(page)).toEqual([]);
+  });
+
+  it.each(pages.filter((page) => /^docs\/|^CONTRIBUTING/.test(page)))('%s names files that exist', (page) => {
+    const named = Array.from(
+      prose(page).matchAll(/`((?:apps|packages|recipes|scripts|docs|\.github)\/[\w./-]+)`/g),
+      ([, path]) => path,
+    );
+    // NAME stands for any name, and `docs/api` is built.
+    const real = named.filter((path) => !path.includes('NAME') && path !== 'docs/api');
+    expect(real.filter((path) => !existsSync(join(root, path)))).toEqual([]);
+  });
+
+  it('docs/architecture.md names what its files hold', () => {
+    const named = [...read('docs/architecture.md').matchAll(/`(\w+)` \(\[`([^`]+)`\]\(([^)]+)\)/g)];
+    expect(named.length).toBeGreaterThan(40);
+    for (const [, name, shown, link] of named) {
+      const file = join(root, 'docs', link);
+      expect(relative(root, file)).toBe(shown);
+      expect(readFileSync(file, 'utf8'), `${name} in ${shown}`).toMatch(new RegExp(`\\b${name}\\b`));
+    }
+  });
+
+  it('docs/README.md has every package and app', () => {
+    const page = read('docs/README.md');
+    for (const folder of folders.filter((name) => existsSync(join(root, name, 'package.json'))))
+      expect(page).toContain(`](../${folder})`);
+  });
+});
