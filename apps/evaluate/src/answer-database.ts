@@ -111,7 +111,8 @@ const INSERT = 'INSERT OR REPLACE INTO answers VALUES (?, ?, ?)';
 
 type Row = readonly [key: Uint8Array, answer: string];
 
-function open(path: string): sqlite.Database {
+/** @param salvages whether to read what can be read of a file whose structure is damaged */
+function open(path: string, salvages = false): sqlite.Database {
   const database = new sqlite.Database(path);
   try {
     // Nobody else has it, so nothing needs to be read again for each statement.
@@ -128,6 +129,11 @@ function open(path: string): sqlite.Database {
       // A view or a trigger would compute whatever its author likes.
       throw new DamageError('its tables are not those of a store of answers');
     }
+    // What is put behind a damaged page may not be found again. Reads the whole file once, at the rate of the disk.
+    const { quick_check: verdict } = salvages
+      ? { quick_check: 'ok' }
+      : (database.get('PRAGMA quick_check(1)') as { quick_check: string });
+    if (verdict !== 'ok') throw new DamageError(verdict.split('\n').join(' '));
     return database;
   } catch (error) {
     database.close();
@@ -151,7 +157,7 @@ function wholeRows(path: string): Row[] {
   const rows: Row[] = [];
   let database: sqlite.Database | undefined;
   try {
-    database = open(path);
+    database = open(path, true);
     for (const row of database.prepare('SELECT key, answer, sum FROM answers').iterate()) {
       try {
         if (readAnswer(row)) rows.push([row.key as Uint8Array, row.answer as string]);

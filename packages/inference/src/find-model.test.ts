@@ -25,7 +25,12 @@ function checkpoint(step: number, { damaged = false } = {}): void {
   const files = {
     'config.json': '{}',
     'trainer/optimizer.safetensors': 'x',
-    'trainer/state.json': '{"formatVersion":1}',
+    'trainer/state.json': JSON.stringify({
+      ...{ formatVersion: 1, step, tokens: 0, optimizerStep: step, validatedStep: 0, sampledStep: 0 },
+      guard: { losses: [], gradNorms: [], nonFiniteInARow: 0 },
+      fingerprints: {},
+      weightsSha256: 'f'.repeat(64),
+    }),
   };
   const sums = Object.entries(files).map(
     ([file, text]) => `${createHash('sha256').update(text).digest('hex')}  ${file}\n`,

@@ -78,8 +78,8 @@ describe('readFolders', () => {
     }
     const folder = evaluation('x', [await resultOf('boolq', 'NTP')], checkpoint);
     expect(readFolders([folder]).models[0].training?.steps).toEqual([line]);
-    writeFileSync(join(root, 'run/metrics.jsonl'), '{"step": 1');
-    expect(() => trainingOf(checkpoint)).toThrow(/metrics\.jsonl: cannot be read/);
+    writeFileSync(join(root, 'run/metrics.jsonl'), '{"step": 1\n{}\n');
+    expect(() => trainingOf(checkpoint)).toThrow(/metrics\.jsonl: line 1 is damaged/);
   });
 
   it('refuses folders without results, and damaged ones, in a line', async () => {
