@@ -1,0 +1,94 @@
+/** The recipes find and read data laid out as they are published, and plan every request. */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { captureOutput } from '@meap/recipe-cli';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { evaluateCommand } from './command.ts';
+import { tinyModel } from './testing.ts';
+
+const recipes = join(import.meta.dirname, '../../../recipes');
+const names = readdirSync(recipes).filter((name) => /^evaluate-(?!attention).*\.yaml$/.test(name));
+let folder: string;
+
+function write(name: string, content: string | Uint8Array): void {
+  const path = join(folder, name);
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, content);
+}
+
+const lines = (rows: readonly object[]) => rows.map((row) => `${JSON.stringify(row)}\n`).join('');
+const many = <T>(make: (i: number) => T, count = 3) => Array.from({ length: count }, (_, i) => make(i));
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'meap-published-'));
+  const science = (i: number) => ({
+    id: `${i}`,
+    question: {
+      stem: `What sees whale ${i}?`,
+      choices: ['A', 'B', 'C', 'D'].map((label) => ({ text: `captain ${label}`, label })),
+    },
+    answerKey: 'B',
+  });
+  write('ARC-V1/ARC-Easy/ARC-Easy-Test.jsonl', lines(many(science)));
+  write('ARC-V1/ARC-Challenge/ARC-Challenge-Test.jsonl', lines(many(science)));
+  write('openbookqa_test.jsonl', lines(many(science)));
+  write(
+    'boolq_val.jsonl',
+    lines(many((i) => ({ question: `is it ${i}`, passage: 'It is.', label: i % 2 === 0 }))),
+  );
+  const endings = ['swims.', 'sings.', 'sinks.', 'sleeps.'];
+  write(
+    'hellaswag_val.jsonl',
+    lines(
+      many(() => ({ activity_label: 'Sailing', ctx_a: 'A man sails.', ctx_b: 'then he', endings, label: 0 })),
+    ),
+  );
+  write(
+    'piqa_valid.jsonl',
+    lines(many(() => ({ goal: 'Open it', sol1: 'with a key', sol2: 'with a whale', label: 0 }))),
+  );
+  write(
+    'winogrande_dev.jsonl',
+    lines(many(() => ({ sentence: 'He saw _ swim.', option1: 'it', option2: 'her', answer: '1' }))),
+  );
+  for (const name of ['a', 'b']) write(`PaulGrahamEssays/${name}.txt`, 'It was a long voyage. '.repeat(2000));
+  const ctxs = many(
+    (i) => ({ title: `Whale ${i}`, text: `Text ${i}.`, isgold: i === 0, hasanswer: i === 0 }),
+    20,
+  );
+  write(
+    'nq-open-20_total_documents_gold_at_0.jsonl.gz',
+    gzipSync(lines(many((i) => ({ question: `Who ${i}?`, answers: ['Ahab'], ctxs })))),
+  );
+  const derivations = many((i) => `Fact ${i}.`, 5);
+  const needles = [2, 3, 4, 5].flatMap((count) =>
+    many(
+      () => ({
+        derivations: derivations.slice(0, count),
+        derivation_count: count,
+        question: 'Who?',
+        answer: 'Ahab',
+      }),
+      12,
+    ),
+  );
+  write('multi_needle_reasoning_en.json', JSON.stringify(needles, null, 2));
+  const articles = many((i) => `A whale was seen, number ${i}.`, 100);
+  write('xsum_test.jsonl', lines(articles.map((document) => ({ document, summary: 'A whale.' }))));
+  write('multi_news_test.jsonl', lines(articles.map((document) => ({ document, summary: 'A whale.' }))));
+  write('wikisum_test.jsonl', lines(articles.map((article) => ({ article, summary: 'A whale.' }))));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+it.each(names)('%s', async (name) => {
+  const judge = name.includes('hallucination') ? ['--set', 'hallucination.judge=overlap'] : [];
+  const argv = ['--config', join(recipes, name), '--model', tinyModel, '--data', folder, '--limit', '2'];
+  const { code, stdout, stderr } = await captureOutput((io) =>
+    evaluateCommand(['run', ...argv, '--dry-run', '--json', ...judge], io),
+  );
+  expect(code, stderr).toBe(0);
+  const { tasks } = JSON.parse(stdout);
+  expect(tasks.length).toBeGreaterThan(0);
+});

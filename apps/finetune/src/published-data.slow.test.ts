@@ -1,0 +1,42 @@
+/** The recipes run, up to memory, on Alpaca as it is published; the model is a tiny one, and what is long is cut. */
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Workbench } from './testing.ts';
+
+const recipes = join(import.meta.dirname, '../../../recipes');
+const names = readdirSync(recipes).filter((name) => /^finetune-.*\.yaml$/.test(name));
+
+let bench: Workbench;
+beforeAll(async () => {
+  bench = await Workbench.create();
+  // One array, laid out over many lines, with an input that may be empty.
+  const records = Array.from({ length: 40 }, (_, i) => ({
+    instruction: `Say what the captain sees, number ${i}.`,
+    input: i % 2 ? 'The harbour' : '',
+    output: `The captain sees ${'a whale and '.repeat(1 + (i % 5))}the moon.`,
+  }));
+  bench.write('alpaca_data.json', JSON.stringify(records, null, 4));
+});
+afterAll(() => bench.dispose());
+
+it.each(names)('%s trains', async (name) => {
+  const sets = [
+    `model.path=${bench.path('model')}`,
+    `data.files=[${bench.path('alpaca_data.json')}]`,
+    // The tokens of the recipes' own templates are those of models that are not here.
+    'data.chat_template=alpaca',
+    'precision=float32',
+    'train.global_batch_size=2',
+    'train.micro_batch_size=1',
+    'train.max_steps=1',
+    'train.max_length=96',
+    'masking.threshold=5',
+    'samples.max_new_tokens=4',
+    'samples.count=1',
+  ];
+  const run = ['--config', join(recipes, name), ...sets.flatMap((set) => ['--set', set])];
+  const { code, stdout, stderr } = await bench.finetune(`run-${name}`, ...run);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  expect(stdout).toMatch(/step +1 of 1/);
+});
