@@ -12,7 +12,7 @@ export interface RowReader {
   rows(path: string): RowReader[];
   /** An integer in [least, most]; numbers written as text count too, as data sets write labels both ways. */
   integer(path: string, least: number, most: number): number;
-  /** True or false. */
+  /** True or false; 1 and 0 count too. */
   boolean(path: string): boolean;
   /** Refuses the row. */
   fail(path: string, expected: string): never;
@@ -67,6 +67,7 @@ export function readRow(where: string, record: unknown): RowReader {
     },
     boolean(path) {
       const value = get(path);
+      if (value === 0 || value === 1 || value === 0n || value === 1n) return Boolean(value);
       return typeof value === 'boolean' ? value : fail(path, 'true or false');
     },
   };

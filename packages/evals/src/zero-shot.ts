@@ -56,8 +56,8 @@ const boolQ: MultipleChoice = {
           : { passage: parts[1], question: parts[2] };
       });
     }
-    // google/boolq answers with true and false, super_glue with 1 and 0.
-    const label = row.has('answer') ? row.boolean('answer') : row.integer('label', 0, 1);
+    // google/boolq has `answer`, SuperGLUE `label`: true or false in its archive, 1 or 0 on the Hugging Face Hub.
+    const label = row.boolean(row.has('answer') ? 'answer' : 'label');
     return {
       fields: { passage: row.text('passage'), question: row.text('question') },
       choices: ['no', 'yes'],
