@@ -5,7 +5,7 @@ import { CreateError, createProject } from './create-project.ts';
 import { packageManagerOf, runScript } from './package-manager.ts';
 
 /** Where the command writes. */
-export interface Output {
+interface Output {
   stdout: { write(text: string): unknown };
   stderr: { write(text: string): unknown };
 }

@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -129,6 +138,10 @@ describe('create-meap', () => {
     const before = readdirSync(at('half'));
     expect(run(at('half/new', 'x'.repeat(300), 'a-run')).err).toMatch(/a-run: cannot be made: ENAMETOOLONG/);
     expect(readdirSync(at('half'))).toEqual(before);
+    // All is written when a link that leads nowhere turns out to be in the way.
+    symlinkSync(at('nowhere'), at('half/link'));
+    expect(run(at('half/link')).err).toMatch(/link: cannot be made: ENOTDIR.*nothing was left/);
+    expect(readdirSync(at('half'))).toEqual([...before, 'link']);
   });
 });
 

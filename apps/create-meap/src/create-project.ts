@@ -20,6 +20,14 @@ export class CreateError extends Error {
   override readonly name = 'CreateError';
 }
 
+/** What a project is made for. */
+export interface CreateOptions {
+  /** Of the packages it depends on. */
+  version: string;
+  /** Its README has the commands of this one. */
+  manager: PackageManager;
+}
+
 /** What was made. */
 export interface Project {
   /** The folder, absolute. */
@@ -34,13 +42,9 @@ const RESERVED = ['node_modules', 'favicon.ico'];
 /**
  * Makes a project in a folder that is not there, or is empty but for `.git`. Its last part names the package.
  *
- * @param options.version that of the packages it depends on
  * @throws CreateError for a folder with something in it, a name no package may have, a folder that cannot be written
  */
-export function createProject(
-  path: string,
-  { version, manager }: { version: string; manager: PackageManager },
-): Project {
+export function createProject(path: string, { version, manager }: CreateOptions): Project {
   const folder = resolve(path);
   const name = basename(folder);
   requirePackageName(name);

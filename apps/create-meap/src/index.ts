@@ -1,3 +1,2 @@
-export { createMeap, type Output } from './command.ts';
-export { CreateError, createProject, type Project } from './create-project.ts';
+export { CreateError, type CreateOptions, createProject, type Project } from './create-project.ts';
 export type { PackageManager } from './package-manager.ts';
