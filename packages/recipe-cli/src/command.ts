@@ -7,10 +7,12 @@ import { inRecipeWords } from './recipe-words.ts';
 
 /** What a program writes to: `process.stdout`, or whatever else takes text. */
 export interface OutputStream {
+  /** Takes a text; false when it is to be given no more until it has drained. */
   write(text: string): boolean;
   readonly isTTY?: boolean;
   /** Width of the terminal, where it is one. */
   readonly columns?: number;
+  /** Calls the listener when the stream fails, as a pipe whose reader is gone does. */
   on?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
