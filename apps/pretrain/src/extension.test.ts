@@ -142,11 +142,11 @@ describe('what cannot be', () => {
     [['model.from=nowhere'], 'expected the folder of a Hugging Face model'],
     [
       ['extension.context_length=16'],
-      'extension: contextLength: got 16, expected a whole number above the context',
+      'extension: extension.context_length: got 16, expected a whole number above the context',
     ],
     [
       ['extension.rope_theta=100'],
-      'extension: ropeTheta: got 100, expected a number above the model’s base 10000',
+      'extension: extension.rope_theta: got 100, expected a number above the model’s base 10000',
     ],
     [
       ['extension.context_length=32'],
