@@ -50,7 +50,7 @@ const PNP = { packageExtensions: { '@tensorflow/tfjs@*': { dependencies: { long:
 const RECIPE = {
   model: { hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 4 },
   data: { files: ['corpus.txt'], separator: '---', cache_dir: 'cache' },
-  tokenizer: { vocab_size: 300 },
+  tokenizer: { vocab_size: 280 },
   train: { max_steps: 10, global_batch_size: 8, sequence_length: 64, learning_rate: 0.01 },
 };
 

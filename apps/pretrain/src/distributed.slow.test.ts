@@ -199,7 +199,7 @@ describe.skipIf(!hasMpi || process.platform !== 'linux')('meap-pretrain on ranks
       // The timeout, the moment a rank leaves to rank 0, and what the launcher takes to end the rest.
       expect((performance.now() - stopped) / 1000).toBeLessThan(30);
       expect(ranks.output.stderr).toMatch(
-        /meap-pretrain: \w+: rank [01] of 2 has waited 3 s for the others: one of them ended, was stopped or cannot be reached; start the run again, it resumes from its last checkpoint\n/,
+        /meap-pretrain: (?:\w+: )?rank [01] of 2 has waited 3 s for the others: one of them ended, was stopped or cannot be reached; start the run again, it resumes from its last checkpoint\n/,
       );
       await finish(2, out, ...forever);
       expect(exact(out)).toEqual(exact('whole'));

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { RunError, reasonOf } from '@meap/recipe-cli';
+import { syncHandle } from '@meap/safetensors';
 
 /** Element types, little-endian, as NumPy spells them: 16 bits without sign, 32 bits with one, 64-bit floats. */
 export type NpyDtype = '<u2' | '<i4' | '<f8';
@@ -65,7 +66,7 @@ export class NpyWriter {
       throw new RangeError(`${this.path}: ${this.#missing} values are missing`);
     }
     await attempt(this.path, async () => {
-      await this.#handle.sync();
+      await syncHandle(this.#handle);
       await this.#handle.close();
     });
     return { file: basename(this.path), sha256: this.#hash.digest('hex') };

@@ -20,12 +20,23 @@ export function makeDirectory(path: string): void {
   fs.mkdirSync(path, { recursive: true });
 }
 
+/**
+ * Waits until what was written through a handle is on the disk.
+ *
+ * By its descriptor: the handles of Yarn's Plug'n'Play have no `sync`.
+ */
+export async function syncHandle(handle: { readonly fd: number }): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    fs.fsync(handle.fd, (error) => (error ? reject(error) : resolve()));
+  });
+}
+
 /** Waits until a directory's entries are on the disk; Windows has no such call and needs none. */
 export async function syncDirectory(path: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await fs.promises.open(path, 'r');
   try {
-    await handle.sync();
+    await syncHandle(handle);
   } finally {
     await handle.close();
   }

@@ -1,4 +1,4 @@
-export { makeDirectory, syncDirectory } from './directory.ts';
+export { makeDirectory, syncDirectory, syncHandle } from './directory.ts';
 export type { Dtype } from './dtype.ts';
 export { SafetensorsError } from './error.ts';
 export { readJsonFile } from './json-file.ts';

@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
+import { syncHandle } from './directory.ts';
 import { attempt } from './error.ts';
 import { fs, paths } from './node.ts';
 
@@ -41,7 +42,7 @@ export class PendingFile {
   /** Makes what was written durable and closes the file. */
   async finish(): Promise<void> {
     await attempt('write', this.path, async () => {
-      await this.#handle.sync();
+      await syncHandle(this.#handle);
       await this.#handle.close();
     });
   }

@@ -15,13 +15,15 @@ it('the files of the platforms are what `node native/platforms.mjs` writes', () 
 });
 
 it('all packages share one version', () => {
-  expect(JSON.parse(read(resolve(root, '.changeset/config.json'))).fixed).toEqual([['@meap/*']]);
+  expect(JSON.parse(read(resolve(root, '.changeset/config.json'))).fixed).toEqual([
+    ['@meap/*', 'create-meap'],
+  ]);
 });
 
 it('a release waits for the tests of its binaries on every platform', () => {
   const tests = read(resolve(root, '.github/workflows/native.yml'));
   for (const { folder } of platforms) expect(tests).toContain(`folder: ${folder},`);
   const publish = read(resolve(root, '.github/workflows/publish.yml'));
-  expect(publish).toMatch(/needs: native\n/);
+  expect(publish).toMatch(/needs: \[ci, native\]\n/);
   expect(publish).toContain('uses: ./.github/workflows/native.yml');
 });

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory } from '@meap/safetensors';
+import { syncDirectory, syncHandle } from '@meap/safetensors';
 
 /** Paths of all files below a directory, relative to it, with `/`, sorted. */
 export async function listFiles(directory: string, prefix = ''): Promise<string[]> {
@@ -26,7 +26,7 @@ export async function fileSha256(path: string): Promise<string> {
 export async function syncFile(path: string): Promise<void> {
   const handle = await open(path, 'r+');
   try {
-    await handle.sync();
+    await syncHandle(handle);
   } finally {
     await handle.close();
   }
