@@ -21,5 +21,5 @@ export {
   type RunEvaluationOptions,
   runEvaluation,
 } from './run.ts';
-export { openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
+export { type AnswerStoreOptions, openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
 export type { JudgeEvent } from './tasks/task-family.ts';

@@ -13,7 +13,9 @@ export interface SqliteAnswerStore extends AnswerStore {
 
 /** Who hears that a store had to be repaired or waited for, and what ends the waiting. */
 export interface AnswerStoreOptions {
+  /** Called with a line for each. */
   onWarning?: (message: string) => void;
+  /** Ends the waiting for another process. */
   signal?: AbortSignal;
 }
 

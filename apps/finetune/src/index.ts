@@ -12,6 +12,7 @@ export {
   toConversation,
 } from './formats.ts';
 export type { DataFacts } from './prepare-data.ts';
+export type { FieldNames } from './record-fields.ts';
 export { type FinetuneConfig, loadConfig, resolveConfig } from './resolve-config.ts';
 export { type FinetuneEvent, finetune } from './run.ts';
 export type { RunFacts } from './run-facts.ts';

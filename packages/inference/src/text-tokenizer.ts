@@ -11,6 +11,7 @@ const RECENT_TEXTS = 8;
 
 /** A {@link TextTokenizer} that holds a thread until it is disposed. */
 export interface DisposableTokenizer extends TextTokenizer {
+  /** Ends the thread. */
   dispose(): void;
 }
 

@@ -1,3 +1,4 @@
+export type { TextRange } from './answer-ranges.ts';
 export { type Batch, type Batches, type BatchesState, type BatchOptions, createBatches } from './batches.ts';
 export { type SplitOptions, selectBlocks, type TokenBlocks } from './blocks.ts';
 export { BUILT_IN_TEMPLATES } from './built-in-templates.ts';
@@ -43,5 +44,6 @@ export {
   Tokenizer,
   type TokenizerConfig,
 } from './tokenizer.ts';
+export type { SideFiles } from './tokenizer-files.ts';
 export { type TrainBpeOptions, trainBpeTokenizer } from './train-bpe.ts';
 export { tokenCounts, type UnigramScore, unigramBitsPerByte } from './unigram.ts';
