@@ -103,9 +103,11 @@ async function learnMerges(documents: TrainBpeOptions['documents']): Promise<[st
   }
 }
 
+// Deno gives such a script neither `require` of its own nor Node's first arguments.
 const trainScript = `
-const [library, corpus, output] = process.argv.slice(1);
-const { BPE, byteLevelPreTokenizer, Tokenizer } = require(library);
+const [library, corpus, output] = process.argv.slice(-3);
+const { createRequire } = process.getBuiltinModule('node:module');
+const { BPE, byteLevelPreTokenizer, Tokenizer } = createRequire(library)(library);
 const tokenizer = new Tokenizer(BPE.empty());
 tokenizer.setPreTokenizer(byteLevelPreTokenizer(false, true));
 tokenizer.train([corpus]);
