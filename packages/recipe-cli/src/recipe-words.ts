@@ -1,4 +1,4 @@
-/** Options of the packages by the keys of a recipe, which are what whoever types a command knows. */
+/** Options of the packages by the keys of a recipe, which are what users of the commands know. */
 const WORDS: Readonly<Record<string, string>> = {
   addBos: 'tokenizer.bos_token',
   addEos: 'tokenizer.eos_token',

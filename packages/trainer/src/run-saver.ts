@@ -78,7 +78,7 @@ export class RunSaver {
       const begun = this.#write(ask);
       const path = begun.then(({ path }) => path);
       this.#saved = onFailure ? path.catch(onFailure) : path;
-      // Whoever waits for it is told of a failure; until then it is not unhandled.
+      // The caller that waits for it receives the failure; until then it is not unhandled.
       this.#saved.catch(() => {});
       await begun.catch(() => {});
     };

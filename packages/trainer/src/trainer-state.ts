@@ -1,4 +1,4 @@
-/** Reads `trainer/state.json`: whoever wrote it, nothing in it is used before it is what it should be. */
+/** Reads `trainer/state.json`: nothing in it is used before it is validated. */
 import type { TrainerState } from './write-checkpoint.ts';
 
 /** A state as it was parsed; throws an error that says which part is not what it should be, and what was expected. */

@@ -24,7 +24,7 @@ interface Connection {
 /**
  * Watches the connections of a server.
  *
- * A limit that refuses newcomers lets whoever opens connections lock everybody out. Here newcomers are let in, and
+ * A limit that refuses newcomers lets a client that opens connections lock all others out. Here newcomers are let in, and
  * the oldest connection without a whole request gives way: a client that sends its request and reads the answer is
  * never the oldest for long.
  */

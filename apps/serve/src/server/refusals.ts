@@ -46,7 +46,7 @@ export function refuseConnection(error: NodeJS.ErrnoException, socket: Socket): 
     `content-length: ${Buffer.byteLength(content)}`,
     'connection: close',
   ];
-  // Whoever sent too much may still be sending, and would not see the answer if the connection were reset.
+  // A client that sent too much may still be sending, and would not see the answer if the connection were reset.
   socket.end(`${head.join('\r\n')}\r\n\r\n${content}`);
   socket.resume();
 }

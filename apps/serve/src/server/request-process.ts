@@ -58,7 +58,7 @@ export class RequestProcesses {
   /**
    * Reads a body of `/v1/completions`.
    *
-   * @param signal whoever asks has left
+   * @param signal aborted when the client has left
    * @throws ApiError what its client is told
    */
   completion(body: Buffer, settings: ReadSettings, signal: AbortSignal): Promise<CompletionRequest> {

@@ -228,7 +228,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       connections.closeOthers();
       const timers = [
         setTimeout(cut, limits.shutdownGrace),
-        // Whoever does not even take that they are cut off.
+        // Clients that do not read that they are cut off.
         setTimeout(() => app.server.closeAllConnections(), limits.shutdownGrace + 2000),
         // Connections that were busy when the server closed stay open behind their answer.
         setInterval(() => app.server.closeIdleConnections(), 50),
@@ -264,7 +264,7 @@ function openJob(
         code: 'timeout',
       }),
     );
-    // Whoever takes an answer a byte at a time.
+    // A client that reads an answer byte by byte.
     timer = setTimeout(() => raw.destroy(), readerPatience);
   };
   let timer = setTimeout(late, requestTimeout);

@@ -20,7 +20,7 @@ interface Incoming {
 /**
  * Receives bodies, of which all together hold at most so many bytes.
  *
- * When they would be more, the one that has been sending longest gives way: whoever sends at leisure cannot keep
+ * When they would be more, the one that has been sending longest gives way: a slow client cannot keep
  * others out.
  */
 export class Uploads {
