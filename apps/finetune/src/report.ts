@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import {
   configToYaml,
-  escapeHtml,
+  html,
   lossCurve,
   medianThroughput,
   percent,
@@ -69,16 +69,19 @@ function reportPage(
   const answers = samples.map(({ prompt, text }, i) => {
     const before = baseline?.samples[i]?.prompt === prompt ? baseline.samples[i].text : undefined;
     const row = (name: string, value: string) =>
-      `<p>${name}</p>\n<blockquote>${escapeHtml(value) || '<i>nothing</i>'}</blockquote>`;
-    return `<h3>${escapeHtml(prompt)}</h3>\n${before === undefined ? '' : row('Before', before)}\n${row('After', text)}`;
+      html`<p>${name}</p>\n<blockquote>${value || html`<i>nothing</i>`}</blockquote>\n`;
+    return html`<h3>${prompt}</h3>\n${before === undefined ? '' : row('Before', before)}${row('After', text)}`;
   });
   return {
     title: `${short(facts.parameters)} parameters fine-tuned with ${method}, ${tuned}`,
     figures: figures(config, facts, { steps, validations }, baseline),
     sections: [
-      { heading: 'Loss', html: chart },
-      { heading: 'Answers to held-out questions', html: answers.join('\n') || '<p>None.</p>' },
-      { heading: 'Configuration', html: `<pre>${escapeHtml(configToYaml(config))}</pre>` },
+      { heading: 'Loss', body: chart },
+      {
+        heading: 'Answers to held-out questions',
+        body: answers.length > 0 ? html`${answers}` : html`<p>None.</p>`,
+      },
+      { heading: 'Configuration', body: html`<pre>${configToYaml(config)}</pre>` },
     ],
   };
 }

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import {
   configToYaml,
-  escapeHtml,
+  html,
   lossCurve,
   medianThroughput,
   percent,
@@ -44,9 +44,7 @@ function reportPage(
   { steps, validations }: RunMetrics,
   samples: readonly SampleLine[],
 ): ReportPage {
-  const texts = samples.map(
-    ({ prompt, text }) => `<blockquote><b>${escapeHtml(prompt)}</b>${escapeHtml(text)}</blockquote>`,
-  );
+  const texts = samples.map(({ prompt, text }) => html`<blockquote><b>${prompt}</b>${text}</blockquote>\n`);
   const validation = validations.map(({ step, valLoss }) => ({ step, loss: valLoss }));
   const chart = renderLossChart(
     [
@@ -59,9 +57,9 @@ function reportPage(
     title: titleOf(config, facts),
     figures: figures(config, facts, steps, validations),
     sections: [
-      { heading: 'Loss', html: chart },
-      { heading: 'Samples', html: texts.join('\n') },
-      { heading: 'Configuration', html: `<pre>${escapeHtml(configToYaml(config))}</pre>` },
+      { heading: 'Loss', body: chart },
+      { heading: 'Samples', body: html`${texts}` },
+      { heading: 'Configuration', body: html`<pre>${configToYaml(config)}</pre>` },
     ],
   };
 }

@@ -48,7 +48,7 @@ it('says in a line what is wrong with how it was called', async () => {
   });
   for (const port of ['x', '-1', '70000', '1.5', '']) {
     expect((await run(['.', '--port', port])).stderr).toBe(
-      `meap-dashboard: --port ${port}, expected a whole number from 0 to 65535\n`,
+      `meap-dashboard: invalid port, got ${port || 'nothing'}, expected an integer from 0 to 65535; omit it for 6017, or any free port if 6017 is in use\n`,
     );
   }
   expect((await run(['--nonsense'])).code).toBe(2);

@@ -1,7 +1,7 @@
 /** The command line of `meap-dashboard`, as a function from arguments to an exit code. */
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { startDashboard } from './dashboard.ts';
+import { parsePort, startDashboard } from './dashboard.ts';
 import { DashboardError } from './errors.ts';
 
 /** Where the command writes. */
@@ -42,9 +42,4 @@ export async function dashboardCommand(
     stderr.write(`meap-dashboard: ${error.message.replace(/^dashboard: /, '')}\n`);
     return 2;
   }
-}
-
-function parsePort(text: string): number {
-  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
-  throw new DashboardError(`dashboard: --port ${text}, expected a whole number from 0 to 65535`);
 }

@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads';
 import { builtFolder } from './assets.ts';
 import { DashboardError } from './errors.ts';
 import { RunStore } from './run-store.ts';
-import { type Dashboard, serve } from './server.ts';
+import { type Dashboard, DEFAULT_PORT, serve } from './server.ts';
 
 /** What a dashboard shows, and where. */
 export interface DashboardOptions {
@@ -35,7 +35,7 @@ export async function startDashboard(options: DashboardOptions): Promise<Dashboa
     const what = found ? 'is no folder' : 'does not exist';
     throw new DashboardError(`dashboard: ${path} ${what}, expected a run or a folder of runs`);
   }
-  checkPort(port);
+  if (port !== undefined) parsePort(String(port));
   return serve(
     new RunStore(
       runs.map((path) => ({ path, depth })),
@@ -56,7 +56,7 @@ export async function startDashboardThread(
   options: DashboardOptions,
   onFailure: (message: string) => void = () => {},
 ): Promise<Dashboard> {
-  checkPort(options.port);
+  if (options.port !== undefined) parsePort(String(options.port));
   // Bounded: a fault here must not take the memory that training needs.
   const resourceLimits = { maxOldGenerationSizeMb: 512 };
   const worker = new Worker(join(builtFolder, 'dashboard-worker.js'), {
@@ -99,7 +99,14 @@ export async function startDashboardThread(
 /** What the thread says of its start. */
 export type WorkerAnswer = { url: string } | { error: string };
 
-function checkPort(port: number | undefined): void {
-  if (port === undefined || (Number.isInteger(port) && port >= 0 && port <= 65_535)) return;
-  throw new DashboardError(`dashboard: port ${port}, expected a whole number from 0 to 65535`);
+/**
+ * Parses a port.
+ *
+ * @throws DashboardError unless it is an integer from 0 to 65535
+ */
+export function parsePort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+  throw new DashboardError(
+    `dashboard: invalid port, got ${text || 'nothing'}, expected an integer from 0 to 65535; omit it for ${DEFAULT_PORT}, or any free port if ${DEFAULT_PORT} is in use`,
+  );
 }

@@ -126,7 +126,7 @@ describe('the web server', () => {
       `port ${port} is in use; name another, or 0 for any that is free`,
     );
     await expect(start({ port: 70_000 })).rejects.toThrow(
-      'port 70000, expected a whole number from 0 to 65535',
+      'invalid port, got 70000, expected an integer from 0 to 65535',
     );
     await expect(start({ runs: [] })).rejects.toThrow('no folder given');
     await expect(start({ runs: [join(folder, 'none')] })).rejects.toThrow(

@@ -17,8 +17,8 @@ export interface Dashboard {
   close(reason?: string): Promise<void>;
 }
 
-/** Port taken unless another is asked for; where it is in use, any that is free. */
-const DEFAULT_PORT = 6017;
+/** The default port; if it is in use, any free port is chosen. */
+export const DEFAULT_PORT = 6017;
 
 const HOST = '127.0.0.1';
 /** New lines reach the pages so often: drawing them must not take the processor from training. */

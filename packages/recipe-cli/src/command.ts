@@ -1,8 +1,9 @@
 /** Running a command: its streams, its errors as one line each, its exit code. */
+
+import { plainText } from '@meap/dashboard';
 import { backendNames } from '@meap/tensor-kernels';
 import { type Command, CommanderError } from 'commander';
 import { ConfigurationError, isOutOfMemory, NotReadyError, reasonOf } from './errors.ts';
-import { plainText } from './format.ts';
 import { inRecipeWords } from './recipe-words.ts';
 
 /** What a program writes to: `process.stdout`, or whatever else takes text. */

@@ -1,3 +1,4 @@
+export { bytes, counted, duration, flop, grouped, percent, plainText, short } from '@meap/dashboard';
 export {
   type BatchLogOptions,
   type LoggedBatches,
@@ -21,7 +22,7 @@ export {
 export { hashFiles, readExactMetrics } from './compare-runs.ts';
 export { changedFiles, type DataFile, describeRepeated, writeFileList } from './data-files.ts';
 export { ConfigurationError, NotReadyError, Problems, RunError, reasonOf, userErrorTest } from './errors.ts';
-export { bytes, counted, duration, flop, percent, plainText, short } from './format.ts';
+export { Html, type HtmlValue, html, trusted } from './html.ts';
 export { lossCurveText } from './loss-curve-text.ts';
 export {
   availableMemory,
@@ -50,7 +51,6 @@ export { type Layer, type RecipeRules, readRecipe } from './read-recipe.ts';
 export { inRecipeWords } from './recipe-words.ts';
 export {
   type ChartSeries,
-  escapeHtml,
   type ReportPage,
   renderLossChart,
   renderReportPage,

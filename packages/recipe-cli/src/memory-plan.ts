@@ -1,8 +1,8 @@
 /** Whether a run will fit, from shapes alone. */
 import { totalmem } from 'node:os';
 import { launched } from '@meap/collectives';
+import { bytes } from '@meap/dashboard';
 import { containerLimits } from '@meap/tensor-kernels';
-import { bytes } from './format.ts';
 
 /** Bytes of memory by purpose. */
 export interface MemoryEstimate {

@@ -1,8 +1,9 @@
 /** What people see while a run goes on: bars where there is a terminal, lines now and then where there is none. */
+
+import { duration, percent, plainText, short } from '@meap/dashboard';
 import type { TrainEvent } from '@meap/trainer';
 import cliProgress from 'cli-progress';
 import type { OutputStream } from './command.ts';
-import { duration, percent, plainText, short } from './format.ts';
 
 /** Where to write, and whether a person is watching. */
 export interface ProgressOutput {

@@ -1,9 +1,8 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { parsePlainYaml, requireFewValues, requirePlainYaml } from '@meap/dashboard';
+import { parsePlainYaml, plainText, requireFewValues, requirePlainYaml } from '@meap/dashboard';
 import { parseDocument } from 'yaml';
 import { ConfigurationError, reasonOf } from './errors.ts';
-import { plainText } from './format.ts';
 import { show } from './parse-config.ts';
 import { findRecipe, type RecipePlace, type ShippedRecipes } from './shipped-recipes.ts';
 

@@ -1,5 +1,6 @@
-/** `report.html`: one self-contained page about a finished run, light or dark as the reader has it. */
+/** `report.html`: a self-contained page about a finished run, in the reader's light or dark colour scheme. */
 import { renameSync, writeFileSync } from 'node:fs';
+import { type Html, html } from './html.ts';
 
 /** A line of a chart. */
 export interface ChartSeries {
@@ -11,13 +12,12 @@ export interface ChartSeries {
   color: 'first' | 'second' | 'third';
 }
 
-/** What a page shows, from top to bottom. */
+/** The contents of a page, from top to bottom. */
 export interface ReportPage {
   title: string;
-  /** Rows of the table: name and value. */
+  /** Rows of the table. */
   figures: readonly (readonly [name: string, value: string])[];
-  /** Headings with HTML below them; use {@link escapeHtml} on any text from outside. */
-  sections: readonly { heading: string; html: string }[];
+  sections: readonly { heading: string; body: Html }[];
 }
 
 /** Writes the page, complete or not at all. */
@@ -28,17 +28,15 @@ export function writeReportPage(path: string, page: ReportPage): void {
 
 /** The page as a string. */
 export function renderReportPage({ title, figures, sections }: ReportPage): string {
-  const rows = figures
-    .map(([name, value]) => `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`)
-    .join('\n');
-  const body = sections.map(({ heading, html }) => `<h2>${escapeHtml(heading)}</h2>\n${html}`).join('\n');
-  return `<!doctype html>
+  const rows = figures.map(([name, value]) => html`<tr><th>${name}</th><td>${value}</td></tr>\n`);
+  const body = sections.map(({ heading, body }) => html`<h2>${heading}</h2>\n${body}\n`);
+  return html`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<title>${escapeHtml(title)}</title>
+<title>${title}</title>
 <style>
 :root { --ink: #1d2433; --paper: #fff; --faint: #d9dde5; --first: #2f6fde; --second: #d2571e; --third: #2e8b57; }
 @media (prefers-color-scheme: dark) {
@@ -58,14 +56,12 @@ blockquote { border-left: 3px solid var(--first); margin-left: 0; padding-left: 
 </style>
 </head>
 <body>
-<h1>${escapeHtml(title)}</h1>
+<h1>${title}</h1>
 <table>
-${rows}
-</table>
-${body}
-</body>
+${rows}</table>
+${body}</body>
 </html>
-`;
+`.markup;
 }
 
 const WIDTH = 760;
@@ -73,10 +69,10 @@ const HEIGHT = 320;
 const LEFT = 44;
 const BOTTOM = 28;
 
-/** Losses over steps as an SVG with a legend below it; `note` ends the legend. */
-export function renderLossChart(series: readonly ChartSeries[], note: string): string {
+/** Draws losses over steps as an SVG with a legend below it; `note` ends the legend. */
+export function renderLossChart(series: readonly ChartSeries[], note: string): Html {
   const all = series.flatMap(({ points }) => points);
-  if (all.length === 0) return '<p>No steps yet.</p>';
+  if (all.length === 0) return html`<p>No steps yet.</p>`;
   const lastStep = Math.max(1, ...all.map(({ step }) => step));
   const low = Math.min(...all.map(({ loss }) => loss));
   const high = Math.max(...all.map(({ loss }) => loss), low + 1e-3);
@@ -86,28 +82,19 @@ export function renderLossChart(series: readonly ChartSeries[], note: string): s
   const marks = [0, 1, 2, 3, 4].map((i) => Math.round((lastStep * i) / 4));
   const drawn = series.map(({ points, style, color }) => {
     const line = points.map(({ step, loss }) => `${x(step)},${y(loss)}`).join(' ');
-    const polyline = `<polyline points="${line}" fill="none" stroke="var(--${color})" stroke-width="1.5"/>`;
+    const polyline = html`<polyline points="${line}" fill="none" stroke="var(--${color})" stroke-width="1.5"/>\n`;
     const dots = points.map(
-      ({ step, loss }) => `<circle cx="${x(step)}" cy="${y(loss)}" r="4" fill="var(--${color})"/>`,
+      ({ step, loss }) => html`<circle cx="${x(step)}" cy="${y(loss)}" r="4" fill="var(--${color})"/>\n`,
     );
-    return style === 'line' ? polyline : dots.join('\n');
+    return style === 'line' ? polyline : dots;
   });
   const legend = series
     .filter(({ points }) => points.length > 0)
     .map(({ name, style, color }) => {
       const sign = style === 'line' ? '—' : '●';
-      return `<span style="color: var(--${color})">${sign}</span> ${escapeHtml(name)}`;
+      return html`<span style="color: var(--${color})">${sign}</span> ${name}; `;
     });
-  return `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Loss in nats per token over steps">
-${levels.map((loss) => `<path d="M${LEFT} ${y(loss)}H${WIDTH - 8}" stroke="var(--faint)"/><text x="0" y="${y(loss)}" dy="4">${loss.toFixed(2)}</text>`).join('\n')}
-${marks.map((step) => `<text x="${x(step)}" y="${HEIGHT - 6}" text-anchor="${step === 0 ? 'start' : 'end'}">${step}</text>`).join('\n')}
-${drawn.join('\n')}
-</svg>
-<p>${legend.join('; ')}; ${escapeHtml(note)}</p>`;
-}
-
-/** Text as HTML shows it, tags and all. */
-export function escapeHtml(text: string): string {
-  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-  return text.replace(/[&<>"]/g, (character) => entities[character]);
+  return html`<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Loss in nats per token over steps">
+${levels.map((loss) => html`<path d="M${LEFT} ${y(loss)}H${WIDTH - 8}" stroke="var(--faint)"/><text x="0" y="${y(loss)}" dy="4">${loss.toFixed(2)}</text>\n`)}${marks.map((step) => html`<text x="${x(step)}" y="${HEIGHT - 6}" text-anchor="${step === 0 ? 'start' : 'end'}">${step}</text>\n`)}${drawn}</svg>
+<p>${legend}${note}</p>`;
 }

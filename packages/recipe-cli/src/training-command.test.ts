@@ -202,7 +202,9 @@ describe('runTrainingCommand', () => {
       for (const wrong of ['x', '65536', '-1', '1e3']) {
         const refused = await run({}, `--dashboard=${wrong}`, ...out);
         expect(refused.code).toBe(EXIT.misused);
-        expect(refused.stderr).toContain(`--dashboard: got ${wrong}, expected a port from 0 to 65535`);
+        expect(refused.stderr).toContain(
+          `--dashboard: invalid port, got ${wrong}, expected an integer from 0 to 65535`,
+        );
       }
     } finally {
       other.close();

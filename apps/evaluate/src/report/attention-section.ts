@@ -1,8 +1,9 @@
 /** Where models look: Figure 6 and Tables 10 and 16 to 18 of the MEAP paper. */
+
 import type { AttentionContrast, AttentionDifference, TTest } from '@meap/evals';
+import { type Html, html } from '@meap/recipe-cli';
 import { barChart } from './bar-charts.ts';
 import type { Figure } from './figure.ts';
-import { type Html, html } from './html.ts';
 import { lineChart, type Series } from './line-chart.ts';
 import type { Block, EvaluatedModel, ReportInput, Section, ShownShares } from './report-input.ts';
 import type { Cell, Table } from './table.ts';

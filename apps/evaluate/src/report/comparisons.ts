@@ -1,4 +1,5 @@
 /** Results of several models on one task, each held against the first. */
+
 import {
   compareResults,
   EvalsError,
@@ -7,7 +8,7 @@ import {
   type ResultComparison,
   type TaskResult,
 } from '@meap/evals';
-import { html } from './html.ts';
+import { html } from '@meap/recipe-cli';
 import type { EvaluatedModel } from './report-input.ts';
 import type { Cell } from './table.ts';
 import { format, formatDifference, formatProbability, type Unit } from './units.ts';

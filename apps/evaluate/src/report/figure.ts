@@ -1,7 +1,7 @@
 /** Figures: a drawing with the numbers that it shows. */
+import { type Html, html, trusted } from '@meap/recipe-cli';
 import { stringify } from 'csv-stringify/sync';
 import { withLightColors } from './colors.ts';
-import { type Html, html, trusted } from './html.ts';
 
 /** A drawing, its numbers, and what it says in words. */
 export interface Figure {

@@ -1,7 +1,7 @@
 /** A report as one page that needs nothing else: no script, no font, no address. */
+import { Html, html, trusted } from '@meap/recipe-cli';
 import { MAX_MODELS, modelColor } from './colors.ts';
 import { renderFigure } from './figure.ts';
-import { Html, html, trusted } from './html.ts';
 import type { Block, Section } from './report-input.ts';
 import { STYLE } from './style.ts';
 import { renderTable } from './table.ts';

@@ -1,7 +1,6 @@
 import type { AttentionContrast, AttentionShares, TaskResult } from '@meap/evals';
-import type { RunMetrics } from '@meap/recipe-cli';
+import type { Html, RunMetrics } from '@meap/recipe-cli';
 import type { Figure } from './figure.ts';
-import type { Html } from './html.ts';
 import type { Table } from './table.ts';
 
 /** A model and what was found of it. */

@@ -1,7 +1,8 @@
 /** What was asked of which model, so that the numbers can be had again. */
+
 import type { TaskResult } from '@meap/evals';
+import { html } from '@meap/recipe-cli';
 import type { ComparedTask } from './comparisons.ts';
-import { html } from './html.ts';
 import type { EvaluatedModel, Section } from './report-input.ts';
 import { taskTitle } from './task-names.ts';
 

@@ -1,4 +1,4 @@
-import { type Html, type HtmlValue, html } from './html.ts';
+import { type Html, type HtmlValue, html } from '@meap/recipe-cli';
 
 /** A cell: what it says, and in smaller type what belongs to it, such as an error below its value. */
 export interface Cell {

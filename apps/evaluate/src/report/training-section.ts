@@ -1,11 +1,11 @@
 /** Losses of the runs that trained the models: Figure 7 of the MEAP paper. */
-import { lossCurve } from '@meap/recipe-cli';
+import { lossCurve, short } from '@meap/recipe-cli';
 import { lineChart, type Series } from './line-chart.ts';
 import type { EvaluatedModel, Section } from './report-input.ts';
 import { describeSeries, rangeOf } from './task-section.ts';
 
-/** Most points of a line: more are not to be seen. */
-const MOST_POINTS = 200;
+/** Points of a line; more cannot be distinguished. */
+const MAX_POINTS = 200;
 
 /** Training and validation losses over tokens, by which runs of different batches compare. */
 export function trainingSection(models: readonly EvaluatedModel[]): Section {
@@ -15,7 +15,7 @@ export function trainingSection(models: readonly EvaluatedModel[]): Section {
       const tokens = new Map(training.steps.map(({ step, tokens }) => [step, tokens]));
       const points =
         kind === 'train'
-          ? lossCurve(training.steps, MOST_POINTS).map(({ step, loss }) => ({
+          ? lossCurve(training.steps, MAX_POINTS).map(({ step, loss }) => ({
               x: tokens.get(step)!,
               y: loss,
             }))
@@ -40,7 +40,7 @@ export function trainingSection(models: readonly EvaluatedModel[]): Section {
         kind: 'figure',
         name: `loss-${kind}`,
         title: `${title}, nats per token`,
-        description: describeSeries(series, formatTokens),
+        description: describeSeries(series, short),
         data: {
           columns: ['model', 'tokens', 'loss'],
           rows: series.flatMap(({ name, points }) => points.map(({ x, y }) => [name, x, y])),
@@ -49,7 +49,7 @@ export function trainingSection(models: readonly EvaluatedModel[]): Section {
           lineChart(
             {
               series,
-              x: { label: 'tokens read in training', format: formatTokens },
+              x: { label: 'tokens read in training', format: short },
               y: { label: 'nats per token', domain: rangeOf(series) },
             },
             width,
@@ -59,8 +59,4 @@ export function trainingSection(models: readonly EvaluatedModel[]): Section {
     ];
   });
   return { heading: 'Training', blocks: figures };
-}
-
-function formatTokens(value: number): string {
-  return value.toLocaleString('en', { notation: 'compact', maximumSignificantDigits: 3 });
 }

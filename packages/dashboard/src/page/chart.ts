@@ -1,9 +1,9 @@
 /** One chart: lines of several runs over one axis, with a readout, synchronous with the others. */
 import uPlot from 'uplot';
+import { duration, grouped, short } from '../shared/format.ts';
 import type { Metric, Table } from '../shared/table.ts';
 import { rowsInView, smooth, visibleRange } from './curves.ts';
 import { el } from './dom.ts';
-import { duration, grouped, short } from './format.ts';
 import { ink, look } from './palette.ts';
 import { slotOf, state, type Zoom } from './state.ts';
 

@@ -1,9 +1,10 @@
 /** All charts and what is common to them: axis, smoothing, the part in view. */
+
+import { bytes, percent, plain, short } from '../shared/format.ts';
 import { unpack } from '../shared/wire.ts';
 import { Chart, type ChartSpec } from './chart.ts';
 import { rowRange, visibleRange } from './curves.ts';
 import { byId, el } from './dom.ts';
-import { bytes, percent, plain, short } from './format.ts';
 import { onScheme } from './palette.ts';
 import { type Axis, remember, state, type Zoom } from './state.ts';
 

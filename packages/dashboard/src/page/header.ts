@@ -1,7 +1,8 @@
 /** The top of the page: how the run in focus stands, and the connection. */
+
+import { bytes, duration, grouped, percent, plain, short } from '../shared/format.ts';
 import { lastValue } from './curves.ts';
 import { byId, el, setText } from './dom.ts';
-import { bytes, duration, grouped, percent, plain, short } from './format.ts';
 import { type KnownRun, state } from './state.ts';
 
 /** A running program that has written nothing for so long, and ten times its steps, is called silent. */

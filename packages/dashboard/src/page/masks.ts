@@ -1,7 +1,8 @@
 /** Rows of a recent batch: what the model reads, with masks, and the text that is behind them. */
+
+import { grouped, percent } from '../shared/format.ts';
 import type { BatchPiece, BatchRow, RecentBatch } from '../shared/protocol.ts';
 import { byId, el } from './dom.ts';
-import { grouped, percent } from './format.ts';
 import { state } from './state.ts';
 
 let shown = '';

@@ -1,7 +1,8 @@
 /** The list of runs: which are shown, in which colour, and how they stand. */
+
+import { grouped, plain } from '../shared/format.ts';
 import { MOST_SELECTED } from '../shared/protocol.ts';
 import { byId, el, setText } from './dom.ts';
-import { grouped, plain } from './format.ts';
 import { standing } from './header.ts';
 import { look } from './palette.ts';
 import { type KnownRun, remember, slotOf, state, toggle } from './state.ts';

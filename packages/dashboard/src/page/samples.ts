@@ -1,7 +1,8 @@
 /** Texts the model wrote on the way, by step. */
+
+import { grouped } from '../shared/format.ts';
 import type { SamplesAnswer } from '../shared/protocol.ts';
 import { byId, el } from './dom.ts';
-import { grouped } from './format.ts';
 import { state } from './state.ts';
 
 let shown = '';
