@@ -91,7 +91,7 @@ const checkpoints = () => {
 };
 
 const training = start('pretrain', [
-  ...['--config', join(repository, 'recipes/quickstart.yaml'), '--out', out, '--json-logs'],
+  ...['--config', join(repository, 'recipes/pretrain/quickstart.yaml'), '--out', out, '--json-logs'],
   ...['train.max_steps=1000000', 'checkpoint.every=25', 'validation.every=25', 'samples.every=25'].flatMap(
     (key) => ['--set', key],
   ),

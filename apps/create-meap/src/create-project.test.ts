@@ -68,7 +68,7 @@ describe('a project', () => {
 
   it('has the recipe of the quick start, and versions that the workspace is tested with', () => {
     const recipe = parse(read(join(import.meta.dirname, '../template/recipe.yaml')));
-    expect(recipe).toEqual(parse(read(join(root, 'recipes/quickstart.yaml'))));
+    expect(recipe).toEqual(parse(read(join(root, 'recipes/pretrain/quickstart.yaml'))));
     const { catalog } = parse(read(join(root, 'pnpm-workspace.yaml')));
     expect(catalog).toMatchObject({ ...dependencies, ...devDependencies });
   });

@@ -74,13 +74,13 @@ export interface EvaluateConfig extends Omit<CommandConfig, 'model'> {
   model: { path: string };
 }
 
-/** The JSON Schema of a recipe, for editors; `recipes/evaluate-schema.json` is this. */
+/** The JSON Schema of a recipe, for editors; `recipes/evaluate/schema.json` is this. */
 export function configJsonSchema(): Record<string, unknown> {
   return recipeJsonSchema(configSchema, 'A recipe of meap-evaluate');
 }
 
 const RULES: RecipeRules = {
-  shipped: { moduleUrl: import.meta.url, schema: 'evaluate-schema.json' },
+  shipped: { moduleUrl: import.meta.url, program: 'evaluate' },
   paths: [
     ['model', 'path'],
     ['data', 'folder'],

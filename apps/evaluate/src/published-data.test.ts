@@ -8,8 +8,8 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { evaluateCommand } from './command.ts';
 import { tinyModel } from './testing.ts';
 
-const recipes = join(import.meta.dirname, '../../../recipes');
-const names = readdirSync(recipes).filter((name) => /^evaluate-(?!attention).*\.yaml$/.test(name));
+const recipes = join(import.meta.dirname, '../../../recipes/evaluate');
+const names = readdirSync(recipes).filter((name) => /^(?!attention).*\.yaml$/.test(name));
 let folder: string;
 
 function write(name: string, content: string | Uint8Array): void {

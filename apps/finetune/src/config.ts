@@ -186,7 +186,7 @@ export const configSchema = z.strictObject({
 /** A configuration as a recipe or a caller writes it: every key has a default or may be inherited. */
 export type FinetuneConfigInput = z.input<typeof configSchema>;
 
-/** The JSON Schema of a recipe, for editors; `recipes/finetune-schema.json` is this. */
+/** The JSON Schema of a recipe, for editors; `recipes/finetune/schema.json` is this. */
 export function configJsonSchema(): Record<string, unknown> {
   return recipeJsonSchema(configSchema, 'A recipe of meap-finetune');
 }

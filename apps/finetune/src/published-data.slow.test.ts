@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Workbench } from './testing.ts';
 
-const recipes = join(import.meta.dirname, '../../../recipes');
-const names = readdirSync(recipes).filter((name) => /^finetune-.*\.yaml$/.test(name));
+const recipes = join(import.meta.dirname, '../../../recipes/finetune');
+const names = readdirSync(recipes).filter((name) => name.endsWith('.yaml'));
 
 let bench: Workbench;
 beforeAll(async () => {

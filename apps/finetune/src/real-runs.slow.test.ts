@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { storyInstructions } from './story-instructions.ts';
 
 const cli = join(import.meta.dirname, '../dist/cli.js');
-const recipe = join(import.meta.dirname, '../../../recipes/finetune-stories.yaml');
+const recipe = join(import.meta.dirname, '../../../recipes/finetune/stories.yaml');
 const real = (name: string) => join(process.env.MEAP_DATA ?? '', name);
 const folder = mkdtempSync(join(tmpdir(), 'finetune-real-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

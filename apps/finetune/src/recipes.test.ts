@@ -4,9 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { configJsonSchema } from './config.ts';
 import { loadConfig } from './resolve-config.ts';
 
-const folder = join(import.meta.dirname, '../../../recipes');
+const folder = join(import.meta.dirname, '../../../recipes/finetune');
 const names = readdirSync(folder)
-  .filter((name) => name.startsWith('finetune-') && name.endsWith('.yaml'))
+  .filter((name) => name.endsWith('.yaml'))
   .map((name) => name.slice(0, -'.yaml'.length));
 const load = (name: string) =>
   loadConfig(join(folder, `${name}.yaml`), ['model.path=model', 'data.files=[a.json]']);
@@ -15,13 +15,13 @@ describe('recipes', () => {
   it.each(names)('%s is valid and names its schema', (name) => {
     expect(() => load(name)).not.toThrow();
     const [first] = readFileSync(join(folder, `${name}.yaml`), 'utf8').split('\n');
-    expect(first).toBe('# yaml-language-server: $schema=./finetune-schema.json');
+    expect(first).toBe('# yaml-language-server: $schema=./schema.json');
   });
 
   it.each(['llama-3-8b', 'llama-3.2-3b', 'qwen2.5-14b', 'mistral-7b-v0.2'])(
     'the twins of %s have the paper’s hyperparameters and differ in ratio and epochs alone',
     (model) => {
-      const [meap, ntp] = [load(`finetune-meap-${model}`), load(`finetune-ntp-${model}`)];
+      const [meap, ntp] = [load(model), load(`${model}-ntp`)];
       expect(meap.train).toMatchObject({
         epochs: 2,
         global_batch_size: 512,
@@ -48,14 +48,12 @@ describe('recipes', () => {
   );
 
   it('Table 9 has 3 epochs against 6', () => {
-    expect([load('finetune-table-9').train.epochs, load('finetune-table-9-ntp').train.epochs]).toEqual([
+    expect([load('ablation-mask-ratio').train.epochs, load('ablation-mask-ratio-ntp').train.epochs]).toEqual([
       3, 6,
     ]);
   });
 
-  it('finetune-schema.json is that of the code', () => {
-    expect(JSON.parse(readFileSync(join(folder, 'finetune-schema.json'), 'utf8'))).toEqual(
-      configJsonSchema(),
-    );
+  it('schema.json is that of the code', () => {
+    expect(JSON.parse(readFileSync(join(folder, 'schema.json'), 'utf8'))).toEqual(configJsonSchema());
   });
 });

@@ -28,7 +28,7 @@ export interface FinetuneConfig
 }
 
 const RULES: RecipeRules = {
-  shipped: { moduleUrl: import.meta.url, schema: 'finetune-schema.json' },
+  shipped: { moduleUrl: import.meta.url, program: 'finetune' },
   paths: [
     ['model', 'path'],
     ['data', 'files'],

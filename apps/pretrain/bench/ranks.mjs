@@ -26,7 +26,7 @@ const { values, positionals } = parseArgs({
   },
 });
 const cli = join(import.meta.dirname, '../dist/cli.js');
-const recipe = join(import.meta.dirname, '../../../recipes/quickstart.yaml');
+const recipe = join(import.meta.dirname, '../../../recipes/pretrain/quickstart.yaml');
 const root = mkdtempSync(join(tmpdir(), 'meap-ranks-'));
 const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
 

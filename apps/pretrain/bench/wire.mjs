@@ -23,7 +23,7 @@ const numRanks = Number(values.ranks);
 const [cli, fixture, recipe] = [
   '../dist/cli.js',
   '../fixtures/across-networks.sh',
-  '../../../recipes/quickstart.yaml',
+  '../../../recipes/pretrain/quickstart.yaml',
 ].map((path) => join(import.meta.dirname, path));
 const root = mkdtempSync(join(tmpdir(), 'meap-wire-'));
 let numParameters = 0;

@@ -227,8 +227,8 @@ describe('configToYaml', () => {
 });
 
 describe('configJsonSchema', () => {
-  it('is what recipes/schema.json holds; `pnpm --dir apps/pretrain run schema` writes it', () => {
-    const file = join(import.meta.dirname, '../../../recipes/schema.json');
+  it('is what recipes/pretrain/schema.json holds; `pnpm --dir apps/pretrain run schema` writes it', () => {
+    const file = join(import.meta.dirname, '../../../recipes/pretrain/schema.json');
     expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(configJsonSchema());
   });
 

@@ -13,7 +13,7 @@ async function trainedTokenizer(): Promise<string> {
   return join(tokenizers, readdirSync(tokenizers)[0]);
 }
 
-const recipes = join(import.meta.dirname, '../../../recipes');
+const recipes = join(import.meta.dirname, '../../../recipes/pretrain');
 
 describe('--dry-run', () => {
   it('prints sizes, memory, tokens, time and a masked row, and trains nothing', async () => {
@@ -101,7 +101,7 @@ describe('--dry-run', () => {
 
   // One layer of 768 × 32064 is a second's work where there are no native kernels, and more.
   it('plans the 100M recipe', { timeout: 60_000 }, async () => {
-    bench.recipe = join(recipes, 'meap-100m.yaml');
+    bench.recipe = join(recipes, '100m.yaml');
     const sets = ['--set', 'precision=float32', '--set', 'train.sequence_length=64'];
     const { code, stdout } = await bench.pretrain('dry', '--dry-run', '--json', ...sets);
     // Neither C4 nor a tokenizer is there.

@@ -38,7 +38,7 @@ const SETTINGS = {
 async function pretrain(name: string, ...flags: string[]): Promise<{ loss: number; gradNorm: number }[]> {
   const out = join(folder, name);
   const settings = Object.entries(SETTINGS).flatMap(([key, value]) => ['--set', `${key}=${value}`]);
-  const recipe = file('../../../recipes/quickstart.yaml');
+  const recipe = file('../../../recipes/pretrain/quickstart.yaml');
   const args = [file('../dist/cli.js'), '--config', recipe, ...settings, '--out', out, ...flags];
   await promisify(execFile)(process.execPath, args, { maxBuffer: 1 << 26 });
   const lines = readFileSync(join(out, 'metrics.jsonl'), 'utf8').trim().split('\n');

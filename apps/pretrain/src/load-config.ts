@@ -2,7 +2,7 @@ import { type RecipeRules, readRecipe } from '@meap/recipe-cli';
 import { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 
 const RULES: RecipeRules = {
-  shipped: { moduleUrl: import.meta.url, schema: 'schema.json' },
+  shipped: { moduleUrl: import.meta.url, program: 'pretrain' },
   paths: [
     ['model', 'from'],
     ['data', 'files'],

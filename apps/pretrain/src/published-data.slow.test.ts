@@ -6,10 +6,10 @@ import { trainBpeTokenizer } from '@meap/token-dataset';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { corpus, Workbench } from './testing.ts';
 
-const recipes = join(import.meta.dirname, '../../../recipes');
+const recipes = join(import.meta.dirname, '../../../recipes/pretrain');
 // `paper` is what the others derive from: it names neither shape nor steps.
 const names = readdirSync(recipes).filter(
-  (name) => name.endsWith('.yaml') && !/^(evaluate|finetune|litbank)-|^paper\.yaml/.test(name),
+  (name) => name.endsWith('.yaml') && !/^litbank-|^paper\.yaml/.test(name),
 );
 const bench = new Workbench();
 afterAll(() => bench.dispose());
@@ -90,7 +90,7 @@ it.each(names.filter((name) => !/^extend/.test(name)))('%s trains', async (name)
 });
 
 it.each(names.filter((name) => /^extend/.test(name)))('%s goes on from a run', async (name) => {
-  const from = `model.from=${bench.path('run-meap-100m.yaml')}`;
+  const from = `model.from=${bench.path('run-100m.yaml')}`;
   const long = ['extension.context_length=128', 'train.sequence_length=128'];
   const sets = [...placesOf(name), from, ...SHORT, ...STEPS, ...long];
   const { code, stderr } = await run(`run-${name}`, name, sets);

@@ -10,12 +10,12 @@ import { parse } from 'yaml';
 import { loadConfig } from './load-config.ts';
 import { modelConfig } from './model.ts';
 
-const folder = join(import.meta.dirname, '../../../recipes');
+const folder = join(import.meta.dirname, '../../../recipes/pretrain');
 const names = readdirSync(folder)
-  .filter((name) => name.endsWith('.yaml') && !/^(evaluate|finetune)-/.test(name))
+  .filter((name) => name.endsWith('.yaml'))
   .map((name) => name.slice(0, -'.yaml'.length));
 const load = (name: string) => loadConfig(join(folder, `${name}.yaml`));
-const twins = names.filter((name) => name.startsWith('ntp-') || name === 'quickstart-ntp');
+const twins = names.filter((name) => name.endsWith('-ntp'));
 
 describe('recipes', () => {
   // `paper` is what the others derive from: it names neither shape nor steps.
@@ -30,12 +30,12 @@ describe('recipes', () => {
     ['100m', 122.4, 1907, 2],
     ['300m', 324.1, 4768, 5],
     ['500m', 481.0, 10_000, 10.5],
-    ['1.1b-20k', 1176, 20_000, 21],
-    ['1.1b-40k', 1176, 40_000, 42],
-    ['1.1b-60k', 1176, 60_000, 63],
-    ['1.1b-190k', 1176, 190_000, 199],
-  ])('meap-%s is the paper’s', (name, millions, steps, billions) => {
-    const config = load(`meap-${name}`);
+    ['1.1b-20k-steps', 1176, 20_000, 21],
+    ['1.1b-40k-steps', 1176, 40_000, 42],
+    ['1.1b-60k-steps', 1176, 60_000, 63],
+    ['1.1b-190k-steps', 1176, 190_000, 199],
+  ])('%s is the paper’s', (name, millions, steps, billions) => {
+    const config = load(name);
     const { train, masking, precision } = config;
     const parameters = countParameters(modelConfig(config, { vocabSize: 32_001 }));
     expect(parameters / 1e6).toBeCloseTo(millions, millions < 1000 ? 1 : -1);
@@ -62,7 +62,7 @@ describe('recipes', () => {
   });
 
   it('has the learning rates of the authors’ code', () => {
-    const long = load('meap-1.1b-190k').train;
+    const long = load('1.1b-190k-steps').train;
     const { lr_scheduler_type } = load('reference').train;
     const reference = configuredSchedule({ ...long, lr_scheduler_type }, long.max_steps);
     expect(reference(0)).toBeCloseTo(2.0395e-8, 12);
@@ -76,33 +76,35 @@ describe('recipes', () => {
     }
   });
 
-  it('has an NTP twin of each MEAP recipe', () => {
-    expect(twins).toHaveLength(names.filter((name) => name.startsWith('meap-')).length + 1);
+  it('has an NTP twin of each run of the paper', () => {
+    const runs = names.filter((name) => /^(quickstart|extend-64k|\d+m|1\.1b-\d+k-steps)$/.test(name));
+    expect(runs).toHaveLength(9);
+    expect(twins).toEqual(runs.map((name) => `${name}-ntp`));
   });
 
   it.each(twins)('%s differs from its MEAP twin in the ratio alone', (name) => {
-    const meap = name === 'quickstart-ntp' ? 'quickstart' : name.replace('ntp-', 'meap-');
+    const meap = name.slice(0, -'-ntp'.length);
     expect(changedKeys(load(meap), load(name))).toEqual(['masking.ratio: 0.15 → 0']);
   });
 
   it.each([
-    ['ratio-0.05', ['masking.ratio: 0.15 → 0.05']],
-    ['ratio-0.10', ['masking.ratio: 0.15 → 0.1']],
-    ['ratio-0.20', ['masking.ratio: 0.15 → 0.2']],
+    ['ablation-mask-ratio-0.05', ['masking.ratio: 0.15 → 0.05']],
+    ['ablation-mask-ratio-0.10', ['masking.ratio: 0.15 → 0.1']],
+    ['ablation-mask-ratio-0.20', ['masking.ratio: 0.15 → 0.2']],
     [
       'reference',
       ['masking.strategy: "per-sequence" → "reference"', 'train.lr_scheduler_type: "cosine" → "reference"'],
     ],
-    ['bernoulli', ['masking.strategy: "per-sequence" → "bernoulli"']],
-    ['span-5', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 5']],
-    ['span-50', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 50']],
+    ['ablation-bernoulli', ['masking.strategy: "per-sequence" → "bernoulli"']],
+    ['ablation-span-5', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 5']],
+    ['ablation-span-50', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 50']],
   ])('%s changes the 300M recipe in this alone', (name, changes) => {
-    expect(changedKeys(load('meap-300m'), load(name))).toEqual(changes);
+    expect(changedKeys(load('300m'), load(name))).toEqual(changes);
   });
 });
 
 describe('recipes/cluster', () => {
-  const read = (name: string) => readFileSync(join(folder, 'cluster', name), 'utf8');
+  const read = (name: string) => readFileSync(join(folder, '../cluster', name), 'utf8');
   /** The recipe's overrides in a command line, which have to be keys of the schema. */
   const overridesIn = (args: readonly string[]) => args.filter((_, i) => args[i - 1] === '--set');
 
@@ -126,7 +128,7 @@ describe('recipes/cluster', () => {
 
   it('pretrain.sbatch is a shell script with flags that exist', () => {
     const script = read('pretrain.sbatch');
-    execFileSync('bash', ['-n', join(folder, 'cluster/pretrain.sbatch')]);
+    execFileSync('bash', ['-n', join(folder, '../cluster/pretrain.sbatch')]);
     const overrides = overridesIn(script.split(/\s+/));
     expect(overrides).toEqual(['distributed.zero_stage=2']);
     expect(() => loadConfig(join(folder, 'quickstart.yaml'), overrides)).not.toThrow();
@@ -149,7 +151,7 @@ describe('recipes/cluster', () => {
     stub('scontrol', 'echo "$@" > asked');
     try {
       const env = { ...process.env, PATH: `${directory}:${process.env.PATH}` };
-      const job = spawn('bash', [join(folder, 'cluster/pretrain.sbatch'), 'recipe.yaml', 'runs/mine'], {
+      const job = spawn('bash', [join(folder, '../cluster/pretrain.sbatch'), 'recipe.yaml', 'runs/mine'], {
         cwd: directory,
         env: { ...env, SLURM_JOB_ID: '7', SLURM_CPUS_PER_TASK: '2' },
       });

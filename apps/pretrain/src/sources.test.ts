@@ -51,7 +51,7 @@ describe('a run on several sources', () => {
     expect(stdout).toMatch(/files: [\d.K]+ tokens, 100\.0 %/);
   });
 
-  it('reads C4 as it is published, under the name that recipes/paper.yaml gives', async () => {
+  it('reads C4 as it is published, under the name that recipes/pretrain/paper.yaml gives', async () => {
     const c4 = (from: number, to: number) =>
       Array.from({ length: to - from }, (_, i) => {
         const text = `Line ${from + i} of many, and the words that follow it.`;

@@ -4,7 +4,7 @@ import { parsePlainYaml, plainText, requireFewValues, requirePlainYaml } from '@
 import { parseDocument } from 'yaml';
 import { ConfigurationError, reasonOf } from './errors.ts';
 import { show } from './parse-config.ts';
-import { findRecipe, type RecipePlace, type ShippedRecipes } from './shipped-recipes.ts';
+import { findRecipe, pathsFolder, type RecipePlace, type ShippedRecipes } from './shipped-recipes.ts';
 
 /** Keys with values, as they stand in YAML. */
 export type Layer = Record<string, unknown>;
@@ -30,7 +30,8 @@ export interface RecipeRules {
  * Reads a recipe with all it extends, and lays overrides over it; checking the result is the caller's.
  *
  * A recipe overrides what it extends key by key; null takes an inherited key away; lists are replaced. Paths are
- * relative to the file they stand in, those of overrides and of recipes found by name to the working directory.
+ * relative to the file they stand in, those of overrides to the working directory, those of recipes found by name to
+ * `recipes/PROGRAM` in it.
  *
  * @param file a recipe's path, or the name of one of `rules.shipped`
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
@@ -55,7 +56,7 @@ function readLayers(place: RecipePlace, derived: readonly string[], rules: Recip
   }
   const layer = parseRecipe(readText(file, shown), shown);
   const directory = dirname(file);
-  const { extends: base, ...own } = withAbsolutePaths(layer, isShipped ? process.cwd() : directory, rules);
+  const { extends: base, ...own } = withAbsolutePaths(layer, pathsFolder(place, rules.shipped), rules);
   if (base === undefined) return own;
   if (typeof base !== 'string') {
     throw new ConfigurationError([`${shown}: extends: got ${show(base)}, expected the path of a recipe`]);

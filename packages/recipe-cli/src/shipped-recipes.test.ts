@@ -10,20 +10,18 @@ const root = realpathSync(mkdtempSync(join(tmpdir(), 'shipped-recipes-')));
 const program = join(root, 'node_modules/@meap/program');
 const current = join(root, 'current');
 const moduleUrl = pathToFileURL(join(program, 'dist/config.js')).href;
-const rules = { paths: [['data', 'files'], ['cache']], shipped: { moduleUrl, schema: 'schema.json' } };
+const rules = { paths: [['data', 'files'], ['cache']], shipped: { moduleUrl, program: 'program' } };
 
 function write(folder: string, name: string, content: string): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, name), content);
 }
-const ship = (folder: string, name: string, content: string, schema = 'schema.json') =>
-  write(folder, `${name}.yaml`, `# yaml-language-server: $schema=./${schema}\n${content}`);
+const ship = (folder: string, name: string, content: string) => write(folder, `${name}.yaml`, content);
 
 beforeAll(() => {
   const folder = join(program, 'recipes');
-  ship(folder, 'base', 'data: {files: [a.txt]}\ncache: cache\n');
+  ship(folder, 'base', 'data: {files: [../../a.txt]}\ncache: ../../cache\n');
   ship(folder, 'meap-1.1b', 'extends: ./base.yaml\nsteps: 1\n');
-  ship(folder, 'tune', 'steps: 2\n', 'tune-schema.json');
   // What another package is called says nothing of recipes.
   ship(join(root, 'node_modules/recipes'), 'stranger', 'steps: 3\n');
   mkdirSync(join(current, 'base'), { recursive: true });
@@ -71,7 +69,7 @@ describe('a recipe that comes with the program', () => {
     expect(() => readRecipe('own.yaml', [], rules)).toThrow(/circle/);
   });
 
-  it.each(['meap-1.2b', 'tune', 'stranger', '', '..', 'a\0b'])('is none called %j: all are named', (name) => {
+  it.each(['meap-1.2b', 'stranger', '', '..', 'a\0b'])('is none called %j: all are named', (name) => {
     expect(() => readRecipe(name, [], rules)).toThrow(/--config: got .* expected .* one of .*base/);
   });
 
@@ -88,9 +86,11 @@ describe('a recipe that comes with the program', () => {
 
   it('is looked for beside the packages of a clone, where the package has no copy', () => {
     const clone = pathToFileURL(join(root, 'clone/apps/program/src/config.ts')).href;
-    ship(join(root, 'clone/recipes'), 'cloned', 'steps: 4\n');
-    const shipped = { moduleUrl: clone, schema: 'schema.json' };
+    ship(join(root, 'clone/recipes/program'), 'cloned', 'steps: 4\n');
+    ship(join(root, 'clone/recipes/other'), 'of-another-program', 'steps: 5\n');
+    const shipped = { moduleUrl: clone, program: 'program' };
     expect(readRecipe('cloned', [], { ...rules, shipped })).toEqual({ steps: 4 });
+    expect(() => readRecipe('of-another-program', [], { ...rules, shipped })).toThrow(/one of cloned$/);
   });
 });
 

@@ -1,6 +1,6 @@
-/** Recipes that come with a program: they are found by name, in its package or, in a clone, beside the packages. */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+/** Recipes that come with a program, found by name in its package or, in a clone, in `recipes/PROGRAM`. */
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import leven from 'leven';
 import { ConfigurationError } from './errors.ts';
@@ -10,20 +10,20 @@ import { show } from './parse-config.ts';
 export interface ShippedRecipes {
   /** `import.meta.url` of a module one folder below the package's own, in which `recipes` is. */
   moduleUrl: string;
-  /** The schema that their first lines name, such as `schema.json`; other programs' recipes may lie beside them. */
-  schema: string;
+  /** Their folder below `recipes` of a clone: `pretrain`, `finetune`, `evaluate`. */
+  program: string;
 }
 
 /** Where a recipe is. */
 export interface RecipePlace {
   file: string;
-  /** Found by name among those that come with the program: its paths are the user's, who does not know its folder. */
+  /** Found by name among those that come with the program. */
   isShipped: boolean;
 }
 
 /** The name of a recipe, given its name or its file. */
 export function recipeName(config: string): string {
-  // A name may have a dot: meap-1.1b-20k.
+  // A name may have a dot: 1.1b-20k-steps.
   return basename(config).replace(/\.(ya?ml|json)$/i, '');
 }
 
@@ -46,7 +46,7 @@ export function findRecipe(
   const own = [file, `${file}.yaml`].find((path) => path !== extending && isFile(path));
   if (own !== undefined) return { file: own, isShipped: false };
   const folder = shippedFolder(shipped);
-  const names = shippedNames(folder, shipped);
+  const names = shippedNames(folder);
   const name = recipeName(recipe);
   if (names.includes(name)) return { file: join(folder, `${name}.yaml`), isShipped: true };
   // To extend itself is refused by its own name.
@@ -69,14 +69,20 @@ function isFile(path: string): boolean {
 }
 
 /** The package's own folder comes first: beside installed packages anything may be called recipes. */
-function shippedFolder({ moduleUrl }: ShippedRecipes): string {
+function shippedFolder({ moduleUrl, program }: ShippedRecipes): string {
   const own = fileURLToPath(new URL('../recipes', moduleUrl));
-  return existsSync(own) ? own : fileURLToPath(new URL('../../../recipes', moduleUrl));
+  return existsSync(own) ? own : fileURLToPath(new URL(`../../../recipes/${program}`, moduleUrl));
 }
 
-function shippedNames(folder: string, { schema }: ShippedRecipes): string[] {
+function shippedNames(folder: string): string[] {
   const files = existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith('.yaml')) : [];
-  const isOwn = (file: string) =>
-    readFileSync(join(folder, file), 'utf8').split('\n', 1)[0].endsWith(`$schema=./${schema}`);
-  return files.filter(isOwn).map(recipeName).sort();
+  return files.map(recipeName).sort();
+}
+
+/**
+ * What the paths in a recipe are relative to. In a shipped recipe `../../data` means `data` in the working directory, as
+ * in a clone whose root that is: users do not know the package's folder.
+ */
+export function pathsFolder({ file, isShipped }: RecipePlace, shipped: ShippedRecipes | undefined): string {
+  return isShipped && shipped ? resolve('recipes', shipped.program) : dirname(file);
 }
