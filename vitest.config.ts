@@ -48,7 +48,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'fast',
-          include: ['{packages,apps}/*/src/**/*.test.ts'],
+          include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/*.test.mjs'],
           exclude: ['**/*.slow.test.ts'],
         },
       },

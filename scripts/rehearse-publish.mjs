@@ -109,7 +109,7 @@ try {
       const help = run(project, join(project, 'node_modules/.bin', command), '--help');
       if (!help.includes(command)) throw new Error(`${command} --help says ${help}`);
     }
-    const example = /```js\n(.*?)```\s*```\w*\n/s.exec(
+    const example = /```js\n(.*?)```\s*(?:<!--.*?-->\s*)?```\w*\n/s.exec(
       readFileSync(join(installed, 'README.md'), 'utf8'),
     )?.[1];
     const isProgram = Object.keys(bin).length > 0;

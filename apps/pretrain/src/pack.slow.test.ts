@@ -201,8 +201,9 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
 
   it.skipIf(bin)('runs the example of its README', () => {
     const [, output] =
-      readFileSync(installed('README.md'), 'utf8').match(/```(?:js|ts)\n.*?```\s*```\w*\n(.*?)```/s) ??
-      expect.fail('README.md has no example followed by its output');
+      readFileSync(installed('README.md'), 'utf8').match(
+        /```(?:js|ts)\n.*?```\s*(?:<!--.*?-->\s*)?```\w*\n(.*?)```/s,
+      ) ?? expect.fail('README.md has no example followed by its output');
     const file = join(project, 'compiled', `${exampleName(relative(root, path), 0)}.js`);
     // Numbers, and what is told of the machine in between, differ from one to another.
     const frame = (text: string) => {
