@@ -1,11 +1,11 @@
-/** The files of the page, read once: nothing else is ever served from the disk by name. */
+/** The files of the page, read once at start; no other file is served by name. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { DashboardError } from './errors.ts';
 
-/** A file as it is sent. */
+/** A file with its content type. */
 export interface Asset {
   type: string;
   body: Buffer;
@@ -17,15 +17,15 @@ const TYPES: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
 };
 
-/** The folder that `tsc` builds into, also for tests, which run the sources. */
+/** The output folder of `tsc`, also when tests run the sources. */
 export const builtFolder = import.meta.filename.endsWith('.ts')
   ? join(import.meta.dirname, '../dist')
   : import.meta.dirname;
 
 /**
- * All files by the path they are asked for under, and the hash of the one script inside the page: its import map.
+ * Returns all files by URL path, and the hash of the only inline script, the import map.
  *
- * @throws DashboardError where the package has not been built
+ * @throws DashboardError if the package has not been built
  */
 export function readAssets(): { files: ReadonlyMap<string, Asset>; scriptHash: string } {
   const files = new Map<string, Asset>();

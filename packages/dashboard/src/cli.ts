@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Before anything is loaded, since dependencies use what an older Node has not got.
+// Before any import: dependencies use features that older versions of Node.js lack.
 const [major, minor] = process.versions.node.split('.').map(Number);
 if (major < 20 || (major === 20 && minor < 19)) {
   console.error(
@@ -12,6 +12,6 @@ const { dashboardCommand } = await import('./command.ts');
 
 const stop = new AbortController();
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => stop.abort());
-// A terminal that is closed must not end it before its pages have heard.
+// When the terminal is closed, the pages are notified before the process ends.
 for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 process.exitCode = await dashboardCommand(process.argv.slice(2), process, stop.signal);

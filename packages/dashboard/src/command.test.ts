@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { dashboardCommand } from './command.ts';
 import { ask } from './testing.ts';
 
-/** Runs the command until what it prints satisfies `until`. */
+/** Runs the command until `until` has checked its output. */
 async function run(args: string[], until?: (stdout: string) => Promise<void>) {
   const stop = new AbortController();
   let [stdout, stderr] = ['', ''];
@@ -26,7 +26,7 @@ async function run(args: string[], until?: (stdout: string) => Promise<void>) {
   return { code, stdout, stderr };
 }
 
-it('serves until it is stopped', async () => {
+it('serves until the signal is aborted', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'meap-dashboard-'));
   try {
     let status = 0;
@@ -34,17 +34,17 @@ it('serves until it is stopped', async () => {
       status = (await ask(/http:\S+/.exec(text)![0], '/')).status;
     });
     expect({ code, status }).toEqual({ code: 0, status: 200 });
-    expect(stdout).toMatch(/^dashboard {4}http:\/\/127\.0\.0\.1:\d+\/ {3}Ctrl-C ends it\n$/);
+    expect(stdout).toMatch(/^dashboard {4}http:\/\/127\.0\.0\.1:\d+\/ {3}stop with Ctrl-C\n$/);
   } finally {
     rmSync(folder, { recursive: true });
   }
 });
 
-it('says in a line what is wrong with how it was called', async () => {
+it('reports invalid arguments in one line', async () => {
   expect(await run(['/nowhere/at/all'])).toEqual({
     code: 2,
     stdout: '',
-    stderr: 'meap-dashboard: /nowhere/at/all does not exist, expected a run or a folder of runs\n',
+    stderr: 'meap-dashboard: /nowhere/at/all does not exist, expected a run directory or a folder of them\n',
   });
   for (const port of ['x', '-1', '70000', '1.5', '']) {
     expect((await run(['.', '--port', port])).stderr).toBe(

@@ -4,7 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { parsePort, startDashboard } from './dashboard.ts';
 import { DashboardError } from './errors.ts';
 
-/** Where the command writes. */
+/** The output streams of the command. */
 export interface Output {
   stdout: { write(text: string): unknown };
   stderr: { write(text: string): unknown };
@@ -18,9 +18,12 @@ export async function dashboardCommand(
 ): Promise<number> {
   const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
   const command = new Command('meap-dashboard')
-    .description('A live page about training runs, for a browser on this machine.')
-    .argument('[dirs...]', 'runs, or folders of runs (default: runs)')
-    .option('--port <number>', 'port on 127.0.0.1; 0 for any that is free (default: 6017, or any)')
+    .description('Serves a live page about training runs on this machine.')
+    .argument('[dirs...]', 'run directories or their parent folders (default: runs)')
+    .option(
+      '--port <number>',
+      'port on 127.0.0.1, 0 for any free port (default: 6017, or any free port if in use)',
+    )
     .version(version)
     .exitOverride()
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) });
@@ -29,7 +32,7 @@ export async function dashboardCommand(
     const { port } = command.opts<{ port?: string }>();
     const runs = command.args.length > 0 ? command.args : ['runs'];
     const dashboard = await startDashboard({ runs, port: port === undefined ? undefined : parsePort(port) });
-    stdout.write(`dashboard    ${dashboard.url}   Ctrl-C ends it\n`);
+    stdout.write(`dashboard    ${dashboard.url}   stop with Ctrl-C\n`);
     await new Promise((resolve) => {
       if (signal.aborted) resolve(undefined);
       signal.addEventListener('abort', resolve);

@@ -1,8 +1,8 @@
-/** The thread of a dashboard that runs beside training. */
+/** The worker thread of {@link startDashboardThread}. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { startDashboard, type WorkerAnswer } from './dashboard.ts';
+import { startDashboard, type WorkerMessage } from './dashboard.ts';
 
-const say = (answer: WorkerAnswer) => parentPort!.postMessage(answer);
+const send = (message: WorkerMessage) => parentPort!.postMessage(message);
 
 try {
   const dashboard = await startDashboard(workerData);
@@ -10,7 +10,7 @@ try {
     await dashboard.close(reason);
     parentPort!.close();
   });
-  say({ url: dashboard.url });
+  send({ url: dashboard.url });
 } catch (error) {
-  say({ error: (error as Error).message });
+  send({ error: (error as Error).message });
 }

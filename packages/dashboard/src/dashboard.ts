@@ -6,78 +6,69 @@ import { DashboardError } from './errors.ts';
 import { RunStore } from './run-store.ts';
 import { type Dashboard, DEFAULT_PORT, serve } from './server.ts';
 
-/** What a dashboard shows, and where. */
+/** Options of a dashboard. */
 export interface DashboardOptions {
-  /** Runs, or folders of runs; new ones in them appear by themselves. */
+  /** Run directories or folders of them; new runs are found while the dashboard is open. */
   runs: readonly string[];
-  /** The run that this is about, which may not exist yet; it is shown first. */
+  /** The run to show first; it need not exist yet. */
   primary?: string;
-  /** Levels of folders in `runs` that are looked into; 3 unless given. */
+  /** Levels of subfolders that are searched. Default 3. */
   depth?: number;
-  /** Port on 127.0.0.1; 0 takes any that is free. Unless given 6017, or where that is in use any. */
+  /** Port on 127.0.0.1; 0 chooses a free port. Default 6017, or a free port if that is in use. */
   port?: number;
 }
 
 /**
- * Starts a dashboard in this process.
+ * Starts a dashboard in this process. It only reads, so it can show runs of other processes, running or ended.
  *
- * It reads run directories and writes nothing, so it shows runs of other processes, live, and those of last week.
- *
- * @throws DashboardError where a folder is missing or the port is in use
+ * @throws DashboardError if a folder is missing or the port is in use
  */
 export async function startDashboard(options: DashboardOptions): Promise<Dashboard> {
   const { runs, primary, depth = 3, port } = options;
   if (runs.length === 0)
-    throw new DashboardError('dashboard: no folder given, expected runs or folders of runs');
+    throw new DashboardError('dashboard: no folder given, expected run directories or folders of them');
   for (const path of runs) {
     const found = statSync(path, { throwIfNoEntry: false });
     if (found?.isDirectory()) continue;
-    const what = found ? 'is no folder' : 'does not exist';
-    throw new DashboardError(`dashboard: ${path} ${what}, expected a run or a folder of runs`);
+    const what = found ? 'is not a folder' : 'does not exist';
+    throw new DashboardError(`dashboard: ${path} ${what}, expected a run directory or a folder of them`);
   }
   if (port !== undefined) parsePort(String(port));
-  return serve(
-    new RunStore(
-      runs.map((path) => ({ path, depth })),
-      primary,
-    ),
-    port,
-  );
+  const roots = runs.map((path) => ({ path, depth }));
+  return serve(new RunStore(roots, primary), port);
 }
 
 /**
- * Starts a dashboard in a thread of its own: pages are answered while this thread computes, and whatever happens there
- * ends no more than the dashboard.
+ * Starts a dashboard in a worker thread: it responds while this thread computes, and a failure ends only the dashboard.
  *
- * @param onFailure told once if the dashboard ends by itself later
- * @throws DashboardError as {@link startDashboard} does, or where the thread does not start
+ * @param onFailure called once if the dashboard fails after it has started
+ * @throws DashboardError like {@link startDashboard}, or if the thread does not start
  */
 export async function startDashboardThread(
   options: DashboardOptions,
   onFailure: (message: string) => void = () => {},
 ): Promise<Dashboard> {
   if (options.port !== undefined) parsePort(String(options.port));
-  // Bounded: a fault here must not take the memory that training needs.
-  const resourceLimits = { maxOldGenerationSizeMb: 512 };
   const worker = new Worker(join(builtFolder, 'dashboard-worker.js'), {
     workerData: options,
-    resourceLimits,
+    // Training needs the rest of the memory.
+    resourceLimits: { maxOldGenerationSizeMb: 512 },
   });
-  const started = await new Promise<WorkerAnswer>((resolve) => {
+  const started = await new Promise<WorkerMessage>((resolve) => {
     worker.once('message', resolve);
     worker.once('error', (error) => resolve({ error: `dashboard: ${(error as Error).message}` }));
-    worker.once('exit', () => resolve({ error: 'dashboard: its thread ended while it started' }));
+    worker.once('exit', () => resolve({ error: 'dashboard: the thread exited during start' }));
   });
   if ('error' in started) {
     await worker.terminate();
     throw new DashboardError(started.error);
   }
-  // From here on it keeps no process alive.
+  // The thread does not keep the process alive.
   worker.unref();
   worker.removeAllListeners('exit');
   let isClosed = false;
   worker.on('error', (error) => {
-    if (!isClosed) onFailure(`dashboard: it ended: ${(error as Error).message}`);
+    if (!isClosed) onFailure(`dashboard: stopped after an error: ${(error as Error).message}`);
     isClosed = true;
   });
   return {
@@ -88,16 +79,16 @@ export async function startDashboardThread(
       const ended = new Promise((resolve) => worker.once('exit', resolve));
       worker.ref();
       worker.postMessage({ reason });
-      // What hangs there must not hang here.
-      const impatience = setTimeout(() => void worker.terminate(), 2000);
+      // A thread that hangs is terminated.
+      const timeout = setTimeout(() => void worker.terminate(), 2000);
       await ended;
-      clearTimeout(impatience);
+      clearTimeout(timeout);
     },
   };
 }
 
-/** What the thread says of its start. */
-export type WorkerAnswer = { url: string } | { error: string };
+/** The thread's message after its start. */
+export type WorkerMessage = { url: string } | { error: string };
 
 /**
  * Parses a port.

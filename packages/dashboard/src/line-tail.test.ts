@@ -22,13 +22,13 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Polls until there is nothing more, and applies what it hears to the lines heard before. */
-async function follow(tail: LineTail, heard: string[]): Promise<string[]> {
+/** Polls until no more data is available; returns all valid lines. */
+async function follow(tail: LineTail, known: string[]): Promise<string[]> {
   for (;;) {
     const { reset, lines, more } = await tail.poll();
-    if (reset) heard = [];
-    heard = [...heard, ...lines.map(({ text }) => text)];
-    if (!more) return heard;
+    if (reset) known = [];
+    known = [...known, ...lines.map(({ text }) => text)];
+    if (!more) return known;
   }
 }
 
@@ -40,7 +40,7 @@ const whole = (bytes: Buffer) =>
     .slice(0, -1);
 
 describe('LineTail', () => {
-  it('hands out each line once, a torn one when it is whole', async () => {
+  it('returns each line once, an incomplete one when it is complete', async () => {
     const tail = new LineTail(path);
     expect(await tail.poll()).toEqual({ reset: false, lines: [], more: false });
     writeFileSync(path, 'a\nbé\nto');
@@ -56,7 +56,7 @@ describe('LineTail', () => {
     ]);
   });
 
-  it('begins again when the file was cut back and has grown past where it was', async () => {
+  it('resets if the file was truncated and has grown past its former size', async () => {
     const tail = new LineTail(path);
     writeFileSync(path, '{"step":1}\n{"step":2}\n{"step":3,"loss":5}\n');
     await follow(tail, []);
@@ -72,9 +72,9 @@ describe('LineTail', () => {
     ]);
   });
 
-  it('after any writing, tearing, cutting and replacing has what reading at once gives', async () => {
+  it('equals reading the whole file after any sequence of writes, truncations and replacements', async () => {
     const bytes = fc.uint8Array({ maxLength: 40 }).map((raw) => {
-      // Many line ends, and characters of several bytes torn between two writes.
+      // Many line ends, and multi-byte characters split between two writes.
       return Buffer.from(raw.map((byte) => (byte < 90 ? 10 : byte)));
     });
     const operation = fc.oneof(
@@ -89,12 +89,12 @@ describe('LineTail', () => {
       fc.asyncProperty(fc.array(operation, { maxLength: 30 }), async (operations) => {
         rmSync(path, { force: true });
         let content: Buffer | undefined;
-        let heard: string[] = [];
+        let lines: string[] = [];
         const tail = new LineTail(path);
         for (const op of [...operations, { kind: 'poll' } as const]) {
           if (op.kind === 'poll') {
-            heard = await follow(tail, heard);
-            expect(heard).toEqual(content ? whole(content) : []);
+            lines = await follow(tail, lines);
+            expect(lines).toEqual(content ? whole(content) : []);
             continue;
           }
           if (op.kind === 'append') content = Buffer.concat([content ?? Buffer.alloc(0), op.data]);
@@ -114,7 +114,7 @@ describe('LineTail', () => {
     );
   });
 
-  it('reads a large file in parts, and passes over a line without end', async () => {
+  it('reads a large file in parts and skips a line that is too long', async () => {
     const line = `{"x":"${'x'.repeat(990)}"}\n`;
     writeFileSync(path, `${line.repeat(2500)}${'y'.repeat(600_000)}\nlast\n`);
     const tail = new LineTail(path);
@@ -129,7 +129,7 @@ describe('LineTail', () => {
     expect(rest.at(-1)).toBe('last');
   });
 
-  it('follows no link, waits for no pipe, reads no folder', async () => {
+  it('does not follow links, block on pipes or read folders', async () => {
     writeFileSync(join(folder, 'secret'), 'secret\n');
     symlinkSync(join(folder, 'secret'), path);
     expect((await new LineTail(path).poll()).lines).toEqual([]);

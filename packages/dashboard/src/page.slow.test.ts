@@ -1,4 +1,4 @@
-/** The page in headless Chromium, on made-up runs; that of a real run is in `apps/pretrain`. */
+/** The page in headless Chromium with artificial runs; `apps/pretrain` tests it with a real run. */
 import {
   appendFileSync,
   existsSync,
@@ -20,7 +20,9 @@ const executablePath = process.env.MEAP_CHROMIUM ?? '/usr/bin/chromium';
 const built = join(import.meta.dirname, '../dist/page/main.js');
 const missing = [executablePath, built].find((path) => !existsSync(path));
 if (missing)
-  console.warn(`the dashboard’s page is not tested: no ${missing}; install chromium and run pnpm build`);
+  console.warn(
+    `page of the dashboard not tested: ${missing} is missing; install chromium and run pnpm build`,
+  );
 
 const LOSS = '.chart:has-text("Loss") >> nth=0';
 
@@ -73,13 +75,13 @@ describe.skipIf(missing)('the page', () => {
     dashboard = await startDashboard({ runs: [folder], port: 0 });
     await open(dashboard.url, options);
   };
-  // Not waitForFunction: it would evaluate text, which the page's policy forbids.
+  // waitForFunction evaluates text, which the page's policy forbids.
   const labelOf = async (chart: string) =>
     (await page.locator(`${chart} >> .plot`).getAttribute('aria-label')) ?? '';
   const soon = (read: () => Promise<unknown>) => expect.poll(read, { timeout: 20_000, interval: 50 });
   const check = (name: string) => page.getByLabel(`Show ${name}`, { exact: true }).check();
 
-  it('shows steps as they come, and the corrected curve of a run that was set back', async () => {
+  it('follows new steps and a run that restarts at an earlier step', async () => {
     const path = makeRun(folder, 'live', 5);
     const metrics = join(path, 'metrics.jsonl');
     await show();
@@ -94,12 +96,12 @@ describe.skipIf(missing)('the page', () => {
     truncateSync(metrics, kept);
     for (let step = 6; step < 20; step++) appendFileSync(metrics, stepLine(step, { loss: 9 }));
     await soon(() => page.locator('.steps').textContent()).toBe('step 19 of 1,000');
-    // No smoothing: the last value itself.
+    // Without smoothing, the last value is displayed.
     await page.locator('#smoothing').fill('0');
     await soon(() => labelOf(LOSS)).toBe('Loss: live 9. Arrow keys move, plus and minus zoom.');
   });
 
-  it('says that there are no runs yet, and shows them when they come; and that one has nothing written for long', async () => {
+  it('shows runs when they appear, and one that is silent', async () => {
     await show();
     await soon(() => page.locator('#empty').textContent()).toContain(`No runs in ${folder} yet`);
     const path = makeRun(folder, 'first', 3);
@@ -112,7 +114,7 @@ describe.skipIf(missing)('the page', () => {
     await soon(() => page.locator('.pill').textContent()).toMatch(/^silent for 5 m/);
   });
 
-  it('runs nothing that stands in names, samples, configurations or batches', async () => {
+  it('does not execute names, samples, configurations or batches', async () => {
     const attack = '<img src=x onerror=alert(1)>';
     const script = '"><script>globalThis.pwned = 1</script>';
     for (const name of [attack, 'plain']) {
@@ -147,13 +149,13 @@ describe.skipIf(missing)('the page', () => {
     await soon(() => page.locator('#samples blockquote').textContent()).toContain(script);
     await soon(() => page.locator('#masks').textContent()).toContain(script);
     await soon(() => page.locator('#differences').textContent()).toContain(`${script} of ${attack}`);
-    await soon(() => page.locator('.trouble').textContent()).toContain(attack);
+    await soon(() => page.locator('.problems').textContent()).toContain(attack);
     expect(await page.locator('img, script:not([src]):not([type=importmap])').count()).toBe(0);
     expect(await page.evaluate(() => 'pwned' in globalThis)).toBe(false);
     expect(dialogs).toBe(0);
   });
 
-  it('draws 100,000 steps in bounded room, and every step of a part', async () => {
+  it('draws 100,000 steps with a bounded number of elements, and every step of a zoomed part', async () => {
     const path = makeRun(folder, 'long', 0);
     const lines = Array.from({ length: 100_000 }, (_, i) =>
       stepLine(i + 1, i === 77_776 ? { loss: 50 } : { loss: 3 }),
@@ -167,16 +169,16 @@ describe.skipIf(missing)('the page', () => {
     const { x, y, width } = (await plot.boundingBox())!;
     const [left, wide] = [x + 58, width - 58 - 18];
     const drag = async (from: number, to: number, [low, high]: [number, number]) => {
-      const placeOf = (step: number) => left + (wide * (step - low)) / (high - low);
-      await page.mouse.move(placeOf(from), y + 60);
+      const positionOf = (step: number) => left + (wide * (step - low)) / (high - low);
+      await page.mouse.move(positionOf(from), y + 60);
       await page.mouse.down();
-      await page.mouse.move(placeOf(to), y + 60, { steps: 5 });
+      await page.mouse.move(positionOf(to), y + 60, { steps: 5 });
       await page.mouse.up();
     };
     await drag(77_000, 79_000, [1, 100_000]);
     await soon(() => page.locator('#controls').textContent()).toContain('Zoomed');
     await drag(77_700, 77_850, [77_000, 79_000]);
-    // The spike of one step among a hundred thousand, read off where it is: finer rows have come.
+    // The spike of one step is found by the cursor once finer rows have been fetched.
     const readout = page.locator(`${LOSS} >> .readout`);
     await soon(async () => {
       for (let at = 0; at < wide; at += 3) {
@@ -194,7 +196,7 @@ describe.skipIf(missing)('the page', () => {
     await soon(() => labelOf(LOSS)).toContain('long 7');
   });
 
-  it('takes up where it was when its server is back, and says so meanwhile', async () => {
+  it('reconnects when its server is back, with a notice in the meantime', async () => {
     const path = makeRun(folder, 'a', 5);
     await show({ tolerates: /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED|ERR_CONNECTION_RESET/ });
     await soon(() => labelOf(LOSS)).toContain('Loss: a');
@@ -209,7 +211,7 @@ describe.skipIf(missing)('the page', () => {
     await soon(() => page.locator('#notice').isHidden()).toBe(true);
   });
 
-  it('left open, turns to the next run on its port', async () => {
+  it('switches to the next run on its port', async () => {
     makeRun(folder, 'first', 5);
     dashboard = await startDashboard({ runs: [folder], primary: join(folder, 'first'), port: 0 });
     await open(dashboard.url, {
@@ -227,7 +229,7 @@ describe.skipIf(missing)('the page', () => {
     await soon(() => labelOf(LOSS)).toMatch(/first \d.*second \d/);
   });
 
-  it('compares runs: a curve and a colour each, what differs, and keeps the choice', async () => {
+  it('compares runs with a colour each and their differences, and keeps the selection', async () => {
     makeRun(folder, 'meap', 50, 'masking:\n  ratio: 0.15\nseed: 1\n');
     makeRun(folder, 'ntp', 40, 'masking:\n  ratio: 0\nseed: 1\n');
     await show();
@@ -255,7 +257,7 @@ describe.skipIf(missing)('the page', () => {
     expect(await page.locator('#differences').isHidden()).toBe(true);
   });
 
-  it('fits a telephone', async () => {
+  it('fits a phone screen', async () => {
     const path = makeRun(folder, `a-run-with-a-name-${'of-no-end-'.repeat(12)}`, 50);
     const text = 'w'.repeat(500);
     writeFileSync(join(path, 'samples.jsonl'), `${JSON.stringify({ step: 3, prompt: text, text })}\n`);

@@ -1,29 +1,29 @@
-/** YAML as people write it: nothing that costs its reader more than a moment. */
+/** YAML with bounded nesting and size, so that parsing untrusted text takes bounded time. */
 import { Lexer, Parser, parse } from 'yaml';
 
-/** Deepest nesting; recipes have four levels. Far beyond it, the parser ends the whole process. */
+/** Maximum nesting; recipes have four levels. Extreme nesting overflows the parser's stack and ends the process. */
 const MAX_DEPTH = 64;
 
-/** Most words, signs and line ends: the parser takes the square of them for some. A recipe has a few thousand. */
+/** Maximum number of lexer tokens; the parser needs quadratic time for some inputs. A recipe has a few thousand. */
 const MAX_TOKENS = 20_000;
 
 /**
- * Throws an error of one line for YAML that is nested too deeply or has too many parts, before any of it is composed.
+ * Throws a one-line error for YAML that is nested too deeply or has too many tokens, before parsing it.
  *
- * What passes is parsed within a second; whether it is YAML is the parser's to say.
+ * Text that passes is parsed within a second; it may still be invalid YAML.
  */
 export function requirePlainYaml(text: string): void {
   const tokens: string[] = [];
   for (const token of new Lexer().lex(text)) {
     if (tokens.push(token) > MAX_TOKENS) {
       throw new Error(
-        `more than ${MAX_TOKENS} parts (words, signs and line ends), expected fewer; shorten it`,
+        `more than ${MAX_TOKENS} tokens (words, punctuation, line ends), expected fewer; shorten it`,
       );
     }
   }
   const parser = new Parser();
   for (const token of tokens) {
-    // Its nodes are not needed, only how many are open at once.
+    // Only the depth is needed, not the nodes.
     for (const _ of parser.next(token));
     if (parser.stack.length > MAX_DEPTH) {
       throw new Error(`nested deeper than ${MAX_DEPTH} levels, expected fewer`);
@@ -31,7 +31,7 @@ export function requirePlainYaml(text: string): void {
   }
 }
 
-/** Parses YAML that {@link requirePlainYaml} lets pass, of which aliases must not make many times more. */
+/** Parses YAML; throws a one-line error if it exceeds the limits of {@link requirePlainYaml} or {@link requireFewValues}. */
 export function parsePlainYaml(text: string): unknown {
   requirePlainYaml(text);
   const value: unknown = parse(text, { logLevel: 'error' });
@@ -39,13 +39,15 @@ export function parsePlainYaml(text: string): unknown {
   return value;
 }
 
-/** Throws an error of one line for a value whose parts, those that it holds several times counted each time, are many. */
+/** Throws a one-line error for a value that has too many values after its aliases are expanded. */
 export function requireFewValues(value: unknown): void {
   const found = [value];
-  // An alias may stand for what it stands in.
+  // An alias may refer to a value that contains it.
   for (let at = 0; at < found.length; at++) {
     if (found.length > MAX_TOKENS) {
-      throw new Error(`its aliases stand for more than ${MAX_TOKENS} values, expected fewer; write them out`);
+      throw new Error(
+        `aliases expand to more than ${MAX_TOKENS} values, expected fewer; write the values out`,
+      );
     }
     const one = found[at];
     if (typeof one === 'object' && one !== null) for (const inner of Object.values(one)) found.push(inner);

@@ -1,22 +1,22 @@
-/** What other programs wrote, as the page can draw it: any field may be of any type. */
+/** Converts values of unknown type, written by other programs, to types that the page can display. */
 import { number } from './series.ts';
 import type { BatchPiece, BatchRow, RecentBatch } from './shared/protocol.ts';
 
 const KINDS: readonly unknown[] = ['plain', 'masked', 'prompt'] satisfies BatchPiece['kind'][];
 
-/** A value as text: a string as it is, nothing for null, anything else as JSON. */
+/** Returns a string unchanged, an empty string for null or undefined, and JSON for other values. */
 export function textOf(value: unknown): string {
   if (typeof value === 'string') return value;
   if (value === undefined || value === null) return '';
   try {
     return JSON.stringify(value);
   } catch {
-    // Nested deeper than the stack.
+    // JSON.stringify overflows the stack for extreme nesting.
     return '…';
   }
 }
 
-/** The rows of `batch.json` that are rows; null where there are none. */
+/** Returns the valid rows of `batch.json`; null if it has no rows. */
 export function readBatch(batch: Fields | undefined): RecentBatch | null {
   if (!batch || !Array.isArray(batch.rows)) return null;
   return { step: number(batch.step) ?? 0, rows: batch.rows.filter(isFields).map(readRow) };

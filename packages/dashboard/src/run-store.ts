@@ -1,22 +1,22 @@
-/** All runs below some folders, kept as fresh as somebody looks at them. */
+/** All runs below some folders; displayed runs are refreshed more often. */
 import { resolve } from 'node:path';
 import { findRuns, type Root } from './find-runs.ts';
 import { Run } from './run.ts';
 import type { RunsMessage } from './shared/protocol.ts';
 
-/** Curves nobody has looked at for so long are let go of: a reader who comes back soon finds them. */
+/** Time after which the curves of a run that is no longer displayed are freed. */
 const FORGET_MS = 60_000;
-/** New runs are looked for, and those nobody has chosen refreshed, so often. */
+/** Interval at which new runs are searched and runs that are not displayed are refreshed. */
 const SEARCH_MS = 1500;
-/** Runs shown first where there is no primary one and the folders were not runs themselves. */
-const MOST_SUGGESTED = 8;
+/** Runs suggested if several run directories were given. */
+const MAX_SUGGESTED = 8;
 
 /** The runs of a dashboard. */
 export class RunStore {
   readonly runs = new Map<string, Run>();
   readonly #roots: readonly Root[];
   readonly #primary: { id: string; path: string } | undefined;
-  readonly #lookedAt = new Map<string, number>();
+  readonly #displayedAt = new Map<string, number>();
   #nextSearch = Number.NEGATIVE_INFINITY;
   #isCut = false;
 
@@ -26,25 +26,25 @@ export class RunStore {
     this.#primary = path === undefined ? undefined : { path, id: new Run({ path, name: '' }).id };
   }
 
-  /** Brings up to date what has changed on the disk: `looked` with their curves, the others less often. */
-  async refresh(looked: ReadonlySet<string>): Promise<void> {
+  /** Reads changed files: those of the displayed runs with their curves, the others less often. */
+  async refresh(displayed: ReadonlySet<string>): Promise<void> {
     const now = performance.now();
     const isSearch = now >= this.#nextSearch;
     if (isSearch) await this.#search();
     for (const run of this.runs.values()) {
-      if (looked.has(run.id)) this.#lookedAt.set(run.id, now);
-      else if (now - (this.#lookedAt.get(run.id) ?? now) > FORGET_MS) {
+      if (displayed.has(run.id)) this.#displayedAt.set(run.id, now);
+      else if (now - (this.#displayedAt.get(run.id) ?? now) > FORGET_MS) {
         run.close();
-        this.#lookedAt.delete(run.id);
+        this.#displayedAt.delete(run.id);
       }
-      if (!looked.has(run.id) && !isSearch) continue;
+      if (!displayed.has(run.id) && !isSearch) continue;
       await run.refresh();
-      if (!looked.has(run.id)) continue;
+      if (!displayed.has(run.id)) continue;
       while (await run.readCurves());
     }
   }
 
-  /** What a reader of the list has to be told who knows the revisions in `known`, which is brought up to date. */
+  /** Returns the changes since the revisions in `known`, and updates `known`; undefined if nothing changed. */
   message(known: Map<string, number>): RunsMessage | undefined {
     const isFirst = known.size === 0;
     const changed = [...this.runs.values()].filter((run) => known.get(run.id) !== run.revision);
@@ -63,20 +63,20 @@ export class RunStore {
     };
   }
 
-  /** The primary run; where there is none, runs given by themselves, or the one that changed last. */
+  /** Returns the primary run; without one the run directories given, or else the run that changed last. */
   #suggested(): string[] {
     if (this.#primary) return [this.#primary.id];
     const paths = new Set(this.#roots.map(({ path }) => path));
     const runs = [...this.runs.values()].sort((a, b) => b.summary.changedAt - a.summary.changedAt);
     const given = runs.filter((run) => paths.has(run.path)).map(({ id }) => id);
-    return given.length > 0 ? given.slice(0, MOST_SUGGESTED) : runs.slice(0, 1).map(({ id }) => id);
+    return given.length > 0 ? given.slice(0, MAX_SUGGESTED) : runs.slice(0, 1).map(({ id }) => id);
   }
 
   async #search(): Promise<void> {
     const began = performance.now();
     const { runs, isCut } = await findRuns(this.#roots, this.#primary?.path);
     const took = performance.now() - began;
-    // A folder of thousands takes a while: a twentieth of the time at most is spent in it.
+    // At most 5 % of the time is spent searching large folders.
     this.#nextSearch = began + Math.max(SEARCH_MS, 20 * took);
     this.#isCut = isCut;
     const found = new Map(runs.map((run) => [run.path, run]));
@@ -87,12 +87,12 @@ export class RunStore {
         this.runs.delete(id);
       }
     }
-    for (const place of found.values()) {
-      const run = new Run(place);
+    for (const one of found.values()) {
+      const run = new Run(one);
       this.runs.set(run.id, run);
     }
   }
 }
 
-/** Marks in the revisions a reader knows that it has had the list, be it empty; no run has this id. */
+/** Key in the known revisions which records that the list was sent, even if empty; no run has this id. */
 const LIST = '';

@@ -1,4 +1,4 @@
-/** Run directories that somebody else filled: any field of any file may be of any type. */
+/** Run directories in which any field of any file may have any type. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parsePlainYaml } from './plain-yaml.ts';
 import { Run } from './run.ts';
-import { MOST_ROWS } from './shared/table.ts';
+import { MAX_ROWS } from './shared/table.ts';
 import { pack } from './shared/wire.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'meap-run-'));
@@ -90,7 +90,7 @@ const files = fc.record({
 });
 
 describe('a run directory', () => {
-  it('whatever its files hold, is shown: numbers where numbers belong, texts where texts do', async () => {
+  it('yields numbers and strings where expected, regardless of the contents of its files', async () => {
     await fc.assert(
       fc.asyncProperty(files, async (files) => {
         for (const [name, content] of Object.entries(files)) writeFileSync(join(root, name), content);
@@ -118,7 +118,7 @@ describe('a run directory', () => {
         JSON.stringify([
           run.summary,
           samples,
-          pack(series!.table(0, series!.length, MOST_ROWS)),
+          pack(series!.table(0, series!.length, MAX_ROWS)),
           series!.anomalies,
         ]);
       }),
@@ -126,7 +126,7 @@ describe('a run directory', () => {
     );
   });
 
-  it('of nesting beyond the stack is shown too', async () => {
+  it('is read despite nesting that overflows the stack', async () => {
     const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
     writeFileSync(join(root, 'samples.jsonl'), `{"step":1,"prompt":${deep},"text":"b"}\n`);
     writeFileSync(join(root, 'config.yaml'), deep);
@@ -144,7 +144,7 @@ describe('a run directory', () => {
 });
 
 describe('parsePlainYaml', () => {
-  it('reads what people write', () => {
+  it('parses ordinary YAML', () => {
     expect(parsePlainYaml('a: &x [1, {b: "c"}]\nd: *x\n')).toEqual({
       a: [1, { b: 'c' }],
       d: [1, { b: 'c' }],
@@ -152,7 +152,7 @@ describe('parsePlainYaml', () => {
     expect(parsePlainYaml(`a:\n${'  - b\n'.repeat(3000)}`)).toEqual({ a: Array(3000).fill('b') });
   });
 
-  it('refuses what would take the parser, or the whole process, longer or further than that', () => {
+  it('refuses input that would take too long or overflow the stack', () => {
     for (const open of ['[', '{', '{a: ', '- ', '? ', ': ', '[{']) {
       expect(() => parsePlainYaml(open.repeat(100_000 / open.length))).toThrow(/^(nested deeper|more than) /);
       expect(() => parsePlainYaml(open.repeat(200))).toThrow(/^nested deeper than 64 levels/);
@@ -160,7 +160,7 @@ describe('parsePlainYaml', () => {
     const indented = Array.from({ length: 100 }, (_, i) => `${' '.repeat(i)}a:`).join('\n');
     expect(() => parsePlainYaml(indented)).toThrow(/^nested deeper/);
     for (const many of ['"', '!a ', '&a ', 'a: 1\n', '- b\n', '%a\n', '#\n', '---\n']) {
-      expect(() => parsePlainYaml(many.repeat(100_000))).toThrow(/^more than 20000 parts/);
+      expect(() => parsePlainYaml(many.repeat(100_000))).toThrow(/^more than 20000 tokens/);
     }
     for (const leaf of ['', '1']) {
       const bomb = Array.from(
@@ -169,6 +169,6 @@ describe('parsePlainYaml', () => {
       );
       expect(() => parsePlainYaml(bomb.join('\n'))).toThrow(/alias/);
     }
-    expect(() => parsePlainYaml('a: &a [*a]')).toThrow(/aliases stand for more/);
+    expect(() => parsePlainYaml('a: &a [*a]')).toThrow(/aliases expand to more/);
   });
 });

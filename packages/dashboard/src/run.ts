@@ -1,4 +1,4 @@
-/** One run as its directory tells of it: a summary always, curves and samples while somebody looks at them. */
+/** A run, read from its directory: the summary always, curves and samples while the run is displayed. */
 import { createHash } from 'node:crypto';
 import { readFileSync, readlinkSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -10,16 +10,16 @@ import { readBatch, textOf } from './read-batch.ts';
 import { number, parse, Series } from './series.ts';
 import type { ConfigAnswer, RecentBatch, RunState, RunSummary, SamplesAnswer } from './shared/protocol.ts';
 
-/** Most bytes of a small file that is read whole. */
-const MOST_BYTES = 1 << 20;
-/** Bytes from the end of a log that tell how a run stands. */
+/** Maximum size of files that are read whole. */
+const MAX_FILE_BYTES = 1 << 20;
+/** Bytes at the end of the log from which the summary is computed. */
 const END_BYTES = 1 << 15;
-/** Steps that the pace is taken from. */
+/** Steps from which the throughput is computed. */
 const PACE_STEPS = 50;
-/** Lines of samples whose places are kept. */
-const MOST_SAMPLES = 10_000;
+/** Samples whose positions in the file are kept. */
+const MAX_SAMPLES = 10_000;
 
-/** What the small files of a run say. */
+/** The part of a summary read from `config.yaml` and `environment.json`. */
 type Described = Pick<RunSummary, 'totalSteps' | 'device' | 'parameters'>;
 
 /** A run directory. */
@@ -28,9 +28,9 @@ export class Run {
   readonly path: string;
   readonly name: string;
   summary: RunSummary;
-  /** Counts the changes of the summary. */
+  /** Number of changes of the summary. */
   revision = 0;
-  /** Present while somebody looks; see {@link open}. */
+  /** Present while the run is displayed. */
   series: Series | undefined;
   #tail: LineTail | undefined;
   #samplesTail: LineTail | undefined;
@@ -66,7 +66,7 @@ export class Run {
     };
   }
 
-  /** Looks at what has changed in the directory since the last look. */
+  /** Updates the summary from the files that have changed. */
   async refresh(): Promise<void> {
     const before = JSON.stringify({ ...this.summary, silentSeconds: 0 });
     const changed = async (name: string) => {
@@ -92,21 +92,21 @@ export class Run {
     if (JSON.stringify({ ...this.summary, silentSeconds: 0 }) !== before) this.revision++;
   }
 
-  /** Reads the curves, from now on with each call what has come; true where there is more to read at once. */
+  /** Reads the curves, or their new steps; returns whether more data can be read immediately. */
   async readCurves(): Promise<boolean> {
     if (!this.series || !this.#tail) {
       this.series = new Series();
-      // What was sent before the curves were let go of is not taken for the beginning of these.
+      // Pages must not append to the curves of an earlier generation.
       this.series.generation = this.#generationsBefore;
       this.#tail = new LineTail(join(this.path, 'metrics.jsonl'));
     }
     const { reset, lines, more } = await this.#tail.poll();
     if (reset) this.series.reset();
-    for (const { text } of lines) this.series.take(text);
+    for (const { text } of lines) this.series.add(text);
     return more;
   }
 
-  /** Lets go of the curves: nobody looks at them. */
+  /** Frees the curves and samples. */
   close(): void {
     this.#generationsBefore = (this.series?.generation ?? 0) + 1;
     this.series = undefined;
@@ -115,9 +115,9 @@ export class Run {
     this.#samples = [];
   }
 
-  /** The samples of a step, of the last where it is not given or has none, and at which steps there are any. */
+  /** Returns the samples of a step, of the last step if `step` is null or has none, and all steps with samples. */
   samples(step: number | null): Promise<SamplesAnswer> {
-    // One after another: two that read the same lines would both take them.
+    // Sequential: concurrent reads would add the same lines twice.
     const answer = this.#samplesBusy.then(() => this.#readSamples(step));
     this.#samplesBusy = answer.catch(() => {});
     return answer;
@@ -133,7 +133,7 @@ export class Run {
         const at = number(parse(text)?.step);
         if (at !== null) this.#samples.push({ step: at, start, bytes: Buffer.byteLength(text) });
       }
-      this.#samples.splice(0, this.#samples.length - MOST_SAMPLES);
+      this.#samples.splice(0, this.#samples.length - MAX_SAMPLES);
     }
     const steps = [...new Set(this.#samples.map((sample) => sample.step))].sort((a, b) => a - b);
     const chosen = step !== null && steps.includes(step) ? step : (steps.at(-1) ?? null);
@@ -150,12 +150,12 @@ export class Run {
     return { steps, step: chosen, rows };
   }
 
-  /** The configuration, flat: a key's path and its value as JSON. */
+  /** Returns the configuration as a map from key path to value. */
   async config(): Promise<ConfigAnswer> {
     return flatten(await this.#yaml());
   }
 
-  /** The rows of a recent batch; null where the run has written none, or not as it should. */
+  /** Returns a recent batch; null if the file is missing or invalid. */
   async batch(): Promise<RecentBatch | null> {
     return readBatch(parse((await readSmallFile(join(this.path, 'batch.json'))) ?? ''));
   }
@@ -181,15 +181,15 @@ export class Run {
     };
   }
 
-  /** Takes how the run stands from the end of its log. */
+  /** Updates the summary from the end of the log. */
   async #readEnd(): Promise<void> {
     const summary = this.summary;
     const path = join(this.path, 'metrics.jsonl');
     const file = await openPlain(path);
     const exists = file !== undefined || (await versionOf(path)) !== '';
     summary.problem = exists && !file ? 'metrics.jsonl cannot be read' : '';
-    const blank = { step: 0, tokens: 0, loss: null, tokensPerSecond: null, valLoss: null };
-    Object.assign(summary, blank, { bitsPerByte: null, secondsLeft: null, changedAt: 0 });
+    const empty = { step: 0, tokens: 0, loss: null, tokensPerSecond: null, valLoss: null };
+    Object.assign(summary, empty, { bitsPerByte: null, secondsLeft: null, changedAt: 0 });
     if (!file) return;
     try {
       const { size, mtimeMs } = await file.stat();
@@ -199,13 +199,13 @@ export class Run {
         .toString('utf8')
         .split('\n')
         .slice(from > 0 ? 1 : 0, -1);
-      this.#standing(lines.map(parse).filter((line) => line !== undefined));
+      this.#status(lines.map(parse).filter((line) => line !== undefined));
     } finally {
       await file.close();
     }
   }
 
-  #standing(lines: readonly Record<string, unknown>[]): void {
+  #status(lines: readonly Record<string, unknown>[]): void {
     const summary = this.summary;
     const steps = lines.filter((line) => !('valLoss' in line) && number(line.step) !== null);
     const last = steps.at(-1);
@@ -219,7 +219,7 @@ export class Run {
     summary.bitsPerByte = number(validation?.bitsPerByte);
     const paces = steps.slice(-PACE_STEPS).map((line) => number(line.tokensPerSecond) ?? 0);
     const pace = paces.filter((value) => value > 0).sort((a, b) => a - b);
-    // The median: a step during which the machine was busy moves it little.
+    // The median is robust against steps during which the machine was busy.
     summary.tokensPerSecond = pace[Math.floor(pace.length / 2)] ?? null;
     const [first] = steps;
     const isMeasured =
@@ -235,33 +235,33 @@ export class Run {
     return hasAllSteps ? 'finished' : 'stopped';
   }
 
-  /** Whether the process that `run.lock` names is there; elsewhere, whether it still moves the file's time on. */
+  /** Whether the process in `run.lock` runs; on another machine, whether it still updates the file's time. */
   async #isHeld(): Promise<boolean> {
     const path = join(this.path, 'run.lock');
     const holder = parse((await readSmallFile(path)) ?? '');
     if (!holder) return false;
     const { pid, boot, namespaces } = holder;
-    const here = whereabouts();
-    if (here && boot === here.boot && namespaces === here.namespaces) return isProcess(pid);
+    const scope = processScope();
+    if (scope && boot === scope.boot && namespaces === scope.namespaces) return isProcess(pid);
     const version = await versionOf(path);
     const now = performance.now();
     if (version !== this.#heartbeat?.version) {
-      // At first sight only the clock can tell; it may be another machine's.
+      // The first time, only the clock can tell; the file's may be another machine's.
       const mtimeMs = this.#heartbeat
         ? Date.now()
         : ((await stat(path).catch(() => undefined))?.mtimeMs ?? 0);
-      const age = Math.min(PATIENCE_MS, Math.abs(Date.now() - mtimeMs));
+      const age = Math.min(LOCK_TIMEOUT_MS, Math.abs(Date.now() - mtimeMs));
       this.#heartbeat = { version, at: now - age };
     }
-    return now - this.#heartbeat.at < PATIENCE_MS;
+    return now - this.#heartbeat.at < LOCK_TIMEOUT_MS;
   }
 }
 
-/** A lock that nobody has touched for so long is of a process that is gone: the trainer's own rule. */
-const PATIENCE_MS = 60_000;
+/** A lock not updated for this long belongs to a process that has ended; the trainer uses the same rule. */
+const LOCK_TIMEOUT_MS = 60_000;
 
-/** The boot and the namespaces in which this process knows others by their pids; undefined where that is not told. */
-function whereabouts(): { boot: string; namespaces: string } | undefined {
+/** Returns the boot id and namespaces in which pids are valid for this process; undefined if unavailable. */
+function processScope(): { boot: string; namespaces: string } | undefined {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const namespaces = ['pid', 'time'].map((name) => readlinkSync(`/proc/self/ns/${name}`)).join(' ');
@@ -281,7 +281,7 @@ function isProcess(pid: unknown): boolean {
   }
 }
 
-/** Tells one state of a file from another; empty where there is none. */
+/** Returns a string that changes with the file; empty if the file is missing. */
 async function versionOf(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined);
   return found ? `${found.ino}-${found.size}-${found.mtimeMs}` : '';
@@ -292,7 +292,7 @@ async function readSmallFile(path: string): Promise<string | undefined> {
   if (!file) return undefined;
   try {
     const { size } = await file.stat();
-    return size > MOST_BYTES ? undefined : (await readAt(file, 0, size)).toString('utf8');
+    return size > MAX_FILE_BYTES ? undefined : (await readAt(file, 0, size)).toString('utf8');
   } catch {
     return undefined;
   } finally {
@@ -300,7 +300,7 @@ async function readSmallFile(path: string): Promise<string | undefined> {
   }
 }
 
-/** Assigns a key that may be called `__proto__`. */
+/** Sets a key that may be `__proto__`. */
 function define(target: object, key: string, value: string): void {
   Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
 }

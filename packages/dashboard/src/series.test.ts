@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Series } from './series.ts';
 
-function take(...lines: unknown[]): Series {
+function seriesOf(...lines: unknown[]): Series {
   const series = new Series();
-  for (const line of lines) series.take(typeof line === 'string' ? line : JSON.stringify(line));
+  for (const line of lines) series.add(typeof line === 'string' ? line : JSON.stringify(line));
   return series;
 }
 
@@ -16,8 +16,8 @@ const step = (number: number, more: object = {}) => ({
 });
 
 describe('Series', () => {
-  it('counts training time from tokens and pace, for validations too', () => {
-    const series = take(step(1), step(2, { tokensPerSecond: 100 }), {
+  it('computes training time from tokens and throughput, also for validations', () => {
+    const series = seriesOf(step(1), step(2, { tokensPerSecond: 100 }), {
       step: 2,
       tokens: 200,
       valLoss: 3,
@@ -34,8 +34,8 @@ describe('Series', () => {
     });
   });
 
-  it('leaves out what is no metrics, and counts it', () => {
-    const series = take(
+  it('skips and counts lines that are not metrics', () => {
+    const series = seriesOf(
       'not JSON',
       '[1]',
       '7',
@@ -55,8 +55,8 @@ describe('Series', () => {
     expect(series.table(0, 2, 1).tokens).toEqual([100, 100]);
   });
 
-  it('tells of steps that were not finite or left out', () => {
-    const series = take(
+  it('records steps that were not finite or were skipped', () => {
+    const series = seriesOf(
       step(1),
       step(2, { loss: null }),
       step(3, { anomaly: 'spike' }),
@@ -72,13 +72,13 @@ describe('Series', () => {
         { step: 5, what: 'overflow, skipped' },
       ],
     });
-    for (let i = 6; i < 300; i++) series.take(JSON.stringify(step(i, { loss: null })));
+    for (let i = 6; i < 300; i++) series.add(JSON.stringify(step(i, { loss: null })));
     expect(series.anomalies.count).toBe(298);
     expect(series.anomalies.last).toHaveLength(100);
   });
 
-  it('begins another history where steps go back without the log being cut', () => {
-    const series = take(
+  it('starts a new generation if steps decrease without the log being truncated', () => {
+    const series = seriesOf(
       step(1),
       step(2),
       { step: 2, valLoss: 1 },
@@ -94,8 +94,8 @@ describe('Series', () => {
     expect([series.generation, series.length]).toEqual([2, 0]);
   });
 
-  it('grows beyond what it began with', () => {
-    const series = take(...Array.from({ length: 5000 }, (_, i) => step(i + 1, { lr: i })));
+  it('grows beyond its initial capacity', () => {
+    const series = seriesOf(...Array.from({ length: 5000 }, (_, i) => step(i + 1, { lr: i })));
     expect(series.table(0, 5000, 1).metrics.lr.mean).toEqual(Array.from({ length: 5000 }, (_, i) => i));
   });
 });

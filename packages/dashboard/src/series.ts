@@ -1,15 +1,15 @@
-/** The curves of one run in memory, from the lines of its `metrics.jsonl`. */
+/** The curves of a run, parsed from the lines of `metrics.jsonl`. */
 import type { Anomaly, Validations } from './shared/protocol.ts';
 import { emptyTable, METRICS, type Metric, type Table } from './shared/table.ts';
 
 const COLUMNS = ['step', 'tokens', 'seconds', ...METRICS] as const;
 
-/** Anomalies that are kept by name; of more only the number. */
-const MOST_ANOMALIES = 100;
+/** Anomalies whose details are kept; earlier ones are only counted. */
+const MAX_ANOMALIES = 100;
 
-/** Steps and validations of a run, as columns of numbers. */
+/** Steps and validations of a run as columns. */
 export class Series {
-  /** Counts the histories of this run: a log that is cut back or rewritten begins another. */
+  /** Incremented when the log is truncated or rewritten. */
   generation = 0;
   length = 0;
   validations = emptyValidations();
@@ -17,7 +17,7 @@ export class Series {
   badLines = 0;
   #columns = allocate(1024);
 
-  /** Forgets everything: the log is another. */
+  /** Clears everything, because the log was replaced. */
   reset(): void {
     this.generation++;
     this.length = 0;
@@ -26,8 +26,8 @@ export class Series {
     this.badLines = 0;
   }
 
-  /** Takes a line; what is not metrics is counted and left out. */
-  take(text: string): void {
+  /** Adds a line; counts and skips lines that are not metrics. */
+  add(text: string): void {
     if (text.trim() === '') return;
     const line = parse(text);
     const step = line && number(line.step);
@@ -36,7 +36,7 @@ export class Series {
     else this.#step(step, line);
   }
 
-  /** Rows of at most `width` steps from step number `from` up to `to`, counted from the first line. */
+  /** Returns rows of at most `width` steps; `from` and `to` are indices of steps. */
   table(from: number, to: number, width: number): Table {
     const table = emptyTable();
     const { step, tokens, seconds } = this.#columns;
@@ -47,19 +47,19 @@ export class Series {
       table.step.push(step[end - 1]);
       table.tokens.push(tokens[end - 1]);
       table.seconds.push(seconds[end - 1]);
-      for (const metric of METRICS) this.#summarise(table, metric, start, end);
+      for (const metric of METRICS) this.#addColumn(table, metric, start, end);
       start = end;
     }
     return table;
   }
 
-  /** Validations from number `from` on. */
+  /** Returns the validations from index `from` on. */
   validationsFrom(from: number): Validations {
     const sliced = Object.entries(this.validations).map(([key, values]) => [key, values.slice(from)]);
     return Object.fromEntries(sliced) as Validations;
   }
 
-  #summarise(table: Table, metric: Metric, start: number, end: number): void {
+  #addColumn(table: Table, metric: Metric, start: number, end: number): void {
     const values = this.#columns[metric];
     let [sum, count, low, high] = [0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
     for (let i = start; i < end; i++) {
@@ -77,7 +77,7 @@ export class Series {
   }
 
   #step(step: number, line: Line): void {
-    // A program that begins again at an earlier step without cutting its log: what it wrote before is void.
+    // A program may restart at an earlier step without truncating its log; the later steps are then invalid.
     if (this.length > 0 && step <= this.#columns.step[this.length - 1]) this.#cutBack(step);
     if (this.length === this.#columns.step.length) this.#grow();
     const i = this.length++;
@@ -94,7 +94,7 @@ export class Series {
     if (what === '' && line.skipped !== true) return;
     this.anomalies.count++;
     this.anomalies.last.push({ step, what: line.skipped === true ? `${what || 'overflow'}, skipped` : what });
-    if (this.anomalies.last.length > MOST_ANOMALIES) this.anomalies.last.shift();
+    if (this.anomalies.last.length > MAX_ANOMALIES) this.anomalies.last.shift();
   }
 
   #validation(step: number, line: Line): void {
@@ -125,10 +125,10 @@ export class Series {
   }
 }
 
-/** A line of a log: nothing is known of it. */
+/** A parsed line of unknown contents. */
 type Line = Record<string, unknown>;
 
-/** The object in a line; undefined where there is none. */
+/** Parses a JSON object; undefined if the text is not one. */
 export function parse(text: string): Line | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -138,7 +138,7 @@ export function parse(text: string): Line | undefined {
   }
 }
 
-/** A finite number; null for anything else. */
+/** Returns a finite number; null for any other value. */
 export function number(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
 }

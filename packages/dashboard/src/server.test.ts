@@ -15,8 +15,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type DashboardOptions, startDashboard, startDashboardThread } from './dashboard.ts';
 import type { Dashboard } from './server.ts';
-import { MOST_ROWS } from './shared/table.ts';
-import { ask, type Heard, Listener, makeRun, stepLine } from './testing.ts';
+import { MAX_ROWS } from './shared/table.ts';
+import { ask, Listener, makeRun, type StreamEvent, stepLine } from './testing.ts';
 
 let folder: string;
 const open: { close(): unknown }[] = [];
@@ -40,8 +40,8 @@ function listen(url: string, runs: readonly string[] = [], headers: Record<strin
   return listener;
 }
 
-const isCurves = ({ event }: Heard) => event === 'curves';
-const isRuns = ({ event }: Heard) => event === 'runs';
+const isCurves = ({ event }: StreamEvent) => event === 'curves';
+const isRuns = ({ event }: StreamEvent) => event === 'runs';
 
 /** Ids of the runs by name. */
 async function idsOf(url: string): Promise<Record<string, string>> {
@@ -52,7 +52,7 @@ async function idsOf(url: string): Promise<Record<string, string>> {
 }
 
 describe('the web server', () => {
-  it('serves the page with all it needs, under a policy that lets nothing else in', async () => {
+  it('serves the page and its files with a policy that blocks everything else', async () => {
     const { url } = await start();
     const page = await ask(url, '/');
     expect(page).toMatchObject({ status: 200, headers: { 'content-type': 'text/html; charset=utf-8' } });
@@ -64,16 +64,16 @@ describe('the web server', () => {
     for (const path of [...wanted, '/uplot.js', '/shared/table.js']) {
       expect((await ask(url, path)).status, path).toBe(200);
     }
-    // Nothing of it is anywhere else.
+    // No file comes from another host.
     expect(page.body).not.toMatch(/https?:\/\/(?!www\.w3\.org)/);
   });
 
-  it('answers to its own name only', async () => {
+  it('refuses requests for other host names', async () => {
     const { url } = await start();
     const { port } = new URL(url);
     const statusAs = async (host: string, more = {}) =>
       (await ask(url, '/', { headers: { host, ...more } })).status;
-    // A tunnel may have another port.
+    // Through a tunnel the port may differ.
     for (const host of [`localhost:${port}`, `127.0.0.1:${port}`, 'localhost:8080', '[::1]:9']) {
       expect(await statusAs(host), host).toBe(200);
     }
@@ -90,7 +90,7 @@ describe('the web server', () => {
     expect(await statusAs('localhost', fetchedBy('navigate'))).toBe(200);
   });
 
-  it('takes GET only, and gives no file but its own', async () => {
+  it('accepts GET and HEAD only, and serves no other files', async () => {
     writeFileSync(join(folder, 'secret.txt'), 'secret');
     const { url } = await start();
     for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH']) {
@@ -119,25 +119,25 @@ describe('the web server', () => {
     }
   });
 
-  it('names what is wrong with a port or a folder', async () => {
+  it('reports invalid ports and folders', async () => {
     const { url } = await start();
     const port = Number(new URL(url).port);
     await expect(start({ port })).rejects.toThrow(
-      `port ${port} is in use; name another, or 0 for any that is free`,
+      `port ${port} is in use; choose another, or 0 for any free port`,
     );
     await expect(start({ port: 70_000 })).rejects.toThrow(
       'invalid port, got 70000, expected an integer from 0 to 65535',
     );
     await expect(start({ runs: [] })).rejects.toThrow('no folder given');
     await expect(start({ runs: [join(folder, 'none')] })).rejects.toThrow(
-      'does not exist, expected a run or a folder',
+      'does not exist, expected a run directory or a folder',
     );
     writeFileSync(join(folder, 'file'), '');
-    await expect(start({ runs: [join(folder, 'file')] })).rejects.toThrow('is no folder');
+    await expect(start({ runs: [join(folder, 'file')] })).rejects.toThrow('is not a folder');
     await expect(startDashboardThread({ runs: [folder], port })).rejects.toThrow(`port ${port} is in use`);
   });
 
-  it('runs in a thread while this one computes, and ends when told', async () => {
+  it('runs in a worker thread until closed', async () => {
     makeRun(folder, 'a', 3);
     const dashboard = await startDashboardThread({ runs: [folder], port: 0 });
     open.push(dashboard);
@@ -155,7 +155,7 @@ describe('the web server', () => {
 });
 
 describe('the list of runs', () => {
-  it('begins empty, and has runs as they appear and while they are there', async () => {
+  it('is initially empty, and follows runs that appear and disappear', async () => {
     const { url } = await start();
     const listener = listen(url);
     const first = (await listener.next(isRuns)).data;
@@ -173,7 +173,7 @@ describe('the list of runs', () => {
     expect((await listener.next(isRuns)).data).toMatchObject({ changed: [], gone: [expect.any(String)] });
   });
 
-  it('does not lead out of its folder', async () => {
+  it('does not follow links out of the folder', async () => {
     const outside = mkdtempSync(join(tmpdir(), 'meap-outside-'));
     open.push({ close: () => rmSync(outside, { recursive: true }) });
     makeRun(outside, 'secret', 5);
@@ -194,7 +194,7 @@ describe('the list of runs', () => {
   });
 
   it.skipIf(process.platform !== 'linux')(
-    'knows running, finished and stopped runs, and how long is left',
+    'distinguishes running, finished and stopped runs and estimates the time left',
     async () => {
       makeRun(folder, 'b', 1000);
       const here = {
@@ -207,7 +207,7 @@ describe('the list of runs', () => {
       };
       lock('a', { ...here, pid: process.pid }, new Date(0));
       lock('c', { ...here, pid: 2 ** 22 + 1 });
-      // Whether a process elsewhere is there shows in the file's time alone.
+      // For a process on another machine only the file's time is available.
       lock('elsewhere', { pid: 1, boot: 'another' });
       lock('once elsewhere', { pid: process.pid, boot: 'another' }, new Date(0));
       const { url } = await start();
@@ -223,17 +223,17 @@ describe('the list of runs', () => {
     },
   );
 
-  it('suggests the run it is about though it has not begun, else runs given, else the last', async () => {
+  it('suggests the primary run even before it exists, then runs given, then the last', async () => {
     const a = makeRun(folder, 'a', 1);
     const b = makeRun(folder, 'b', 1);
     const suggested = async (options: Partial<DashboardOptions>) => {
       const { url } = await start(options);
       const { data } = await listen(url).next(isRuns);
       return data.suggested.map(
-        (id: string) => data.changed.find((run: { id: string }) => run.id === id)?.name ?? 'coming',
+        (id: string) => data.changed.find((run: { id: string }) => run.id === id)?.name ?? 'not yet',
       );
     };
-    expect(await suggested({ primary: join(folder, 'later') })).toEqual(['coming']);
+    expect(await suggested({ primary: join(folder, 'later') })).toEqual(['not yet']);
     expect(await suggested({ primary: a })).toEqual(['a']);
     expect((await suggested({ runs: [a, b] })).sort()).toEqual(['a', 'b']);
     expect(await suggested({})).toHaveLength(1);
@@ -241,7 +241,7 @@ describe('the list of runs', () => {
 });
 
 describe('the stream of curves', () => {
-  it('sends all, then only what comes, and a torn line when it is whole', async () => {
+  it('sends all steps, then only new ones, and an incomplete line when it is complete', async () => {
     const path = makeRun(folder, 'a', 3);
     const { url } = await start();
     const { a } = await idsOf(url);
@@ -266,7 +266,7 @@ describe('the stream of curves', () => {
     });
   });
 
-  it('shows the corrected curve of a run that resumed from an earlier step', async () => {
+  it('sends the corrected curve of a run that resumed from an earlier step', async () => {
     const path = makeRun(folder, 'a', 50);
     const { url } = await start();
     const { a } = await idsOf(url);
@@ -284,7 +284,7 @@ describe('the stream of curves', () => {
     expect(data.table.metrics.loss.mean.slice(39, 42)).toEqual([expect.any(Number), 1, 1]);
   });
 
-  it('goes on where a page was that lost its connection, and begins anew for one of another server', async () => {
+  it('continues after a lost connection, and restarts for a page of another server', async () => {
     const path = makeRun(folder, 'a', 30);
     const first = await start();
     const { a } = await idsOf(first.url);
@@ -304,7 +304,7 @@ describe('the stream of curves', () => {
     }
   });
 
-  it('sends bounded rows of any length of run, and finer ones of a part when asked', async () => {
+  it('sends a bounded number of rows for any length, and all rows of a requested part', async () => {
     const path = makeRun(folder, 'long', 0);
     let lines = '';
     for (let step = 1; step <= 50_000; step++) lines += stepLine(step, step === 31_417 ? { loss: 99 } : {});
@@ -312,7 +312,7 @@ describe('the stream of curves', () => {
     const { url } = await start();
     const { long } = await idsOf(url);
     const { data } = await listen(url, [long]).next(isCurves);
-    expect(data.table.first.length).toBeLessThanOrEqual(MOST_ROWS);
+    expect(data.table.first.length).toBeLessThanOrEqual(MAX_ROWS);
     expect(data.table.step.at(-1)).toBe(50_000);
     expect(Math.max(...data.table.metrics.loss.high)).toBe(99);
     const part = (more: string) => ask(url, `/api/curves?run=${long}&generation=${data.generation}&${more}`);
@@ -325,7 +325,7 @@ describe('the stream of curves', () => {
     expect((await ask(url, `/api/curves?run=${long}&generation=other&from=0&to=5`)).status).toBe(409);
   });
 
-  it('lets no more than 32 pages listen, and is free again when they go', async () => {
+  it('allows at most 32 streams at a time', async () => {
     const { url } = await start();
     const listeners = Array.from({ length: 32 }, () => listen(url));
     await Promise.all(listeners.map((listener) => listener.next(isRuns)));
@@ -338,7 +338,7 @@ describe('the stream of curves', () => {
 });
 
 describe('samples, configuration and batches', () => {
-  it('answers by step, the last unless told, as text', async () => {
+  it('are returned as text, samples by step, by default the last', async () => {
     const path = makeRun(folder, 'a', 3, 'train:\n  max_steps: 7\nname: <b>\nlist: [1, 2]\n');
     const line = (step: number, prompt: string, text: string) =>
       `${JSON.stringify({ step, prompt, text })}\n`;
@@ -368,7 +368,7 @@ describe('samples, configuration and batches', () => {
     expect(await get(`config?run=${a}`)).toEqual({});
   });
 
-  it('passes over files too large to be what they should', async () => {
+  it('are skipped if the files are too large', async () => {
     const path = makeRun(folder, 'a', 1, `name: ${'x'.repeat(2 ** 21)}\n`);
     writeFileSync(join(path, 'batch.json'), `{"step":1,"rows":[],"x":"${'x'.repeat(2 ** 21)}"}`);
     const { url } = await start();

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { RunStore } from './run-store.ts';
-import { MOST_ROWS } from './shared/table.ts';
+import { MAX_ROWS } from './shared/table.ts';
 import { Stream } from './stream.ts';
 import { makeRun, stepLine } from './testing.ts';
 
@@ -22,7 +22,7 @@ beforeEach(async () => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A connection that takes one message and then says that it is full. */
+/** A connection that reports after the first message that its buffer is full. */
 class Connection extends EventEmitter {
   written: string[] = [];
   isFull = true;
@@ -50,7 +50,7 @@ async function write(from: number, to: number): Promise<void> {
   await store.refresh(new Set([run]));
 }
 
-it('queues nothing for a page that does not read, and then sends what it lacks in one message', async () => {
+it('queues nothing for a page that does not read, then sends all changes in one message', async () => {
   const connection = new Connection();
   const stream = new Stream(connection as unknown as ServerResponse, 's', [run], '');
   stream.send(store);
@@ -71,15 +71,15 @@ it('queues nothing for a page that does not read, and then sends what it lacks i
   expect(connection.curves()[1]).toEqual({ isWhole: false, step: [211, 212] });
 });
 
-it('sends a coarse whole in place of more new steps than a page holds', async () => {
+it('sends a coarse table instead of more new steps than a page holds', async () => {
   const connection = new Connection();
   connection.isFull = false;
   const stream = new Stream(connection as unknown as ServerResponse, 's', [run], '');
   await store.refresh(new Set([run]));
   stream.send(store);
-  await write(11, 11 + MOST_ROWS);
+  await write(11, 11 + MAX_ROWS);
   stream.send(store);
   const [, second] = connection.curves();
   expect(second.isWhole).toBe(true);
-  expect(second.step).toHaveLength(Math.ceil((11 + MOST_ROWS) / 2));
+  expect(second.step).toHaveLength(Math.ceil((11 + MAX_ROWS) / 2));
 });

@@ -1,36 +1,36 @@
-/** Server-sent events to one page: what it lacks, when its connection takes it, never a queue of messages. */
+/** Server-sent events to one page: only changes, and only when the connection accepts data, so nothing is queued. */
 import type { ServerResponse } from 'node:http';
 import type { Run } from './run.ts';
 import type { RunStore } from './run-store.ts';
 import type { CurvesMessage } from './shared/protocol.ts';
-import { MOST_ROWS, widthFor } from './shared/table.ts';
+import { MAX_ROWS, widthFor } from './shared/table.ts';
 import { pack } from './shared/wire.ts';
 
-/** A page that says nothing can tell a dead connection by the silence. */
+/** Interval at which a page is sent an event, so that it can detect a lost connection. */
 const HEARTBEAT_MS = 15_000;
-/** A connection that takes nothing for so long is given up; a page that still lives connects again. */
+/** A connection that accepts no data for this long is closed. */
 const STUCK_MS = 60_000;
 
-/** What a page has of a run. */
+/** The part of a run's curves that a page has. */
 interface Position {
   generation: string;
   steps: number;
   validations: number;
 }
 
-/** One page that listens. */
+/** The stream of one open page. */
 export class Stream {
-  /** Ids of the runs whose curves the page wants. */
+  /** Ids of the runs whose curves are sent. */
   readonly selected: readonly string[];
   readonly #response: ServerResponse;
-  /** Of this server: positions in another server's curves mean nothing. */
+  /** Identifies this server; positions of other servers are invalid. */
   readonly #server: string;
   readonly #positions: Map<string, Position>;
   readonly #revisions = new Map<string, number>();
   #blockedSince: number | undefined;
   #lastWrite = performance.now();
 
-  /** @param since what an earlier stream of this page gave as the id of its last event */
+  /** @param since the id of the last event of the page's previous stream */
   constructor(response: ServerResponse, server: string, selected: readonly string[], since: string) {
     this.#response = response;
     this.#server = server;
@@ -39,11 +39,10 @@ export class Stream {
     response.on('drain', () => {
       this.#blockedSince = undefined;
     });
-    // A page that reloads is back at once; one whose server is gone asks in vain for a while.
     response.write('retry: 2000\n\n');
   }
 
-  /** Sends what has come since the last time, as far as the connection takes it. */
+  /** Sends the changes since the last call, while the connection accepts data. */
   send(store: RunStore): void {
     const now = performance.now();
     if (this.#blockedSince !== undefined) {
@@ -61,7 +60,7 @@ export class Stream {
     if (now - this.#lastWrite > HEARTBEAT_MS) this.#write('beat', {});
   }
 
-  /** Says that the server ends, and why, and ends. */
+  /** Sends the reason why the server stops, and ends the stream. */
   end(reason: string): void {
     this.#write('end', { reason });
     this.#response.end();
@@ -75,7 +74,7 @@ export class Stream {
     const numValidations = series.validations.step.length;
     const known = this.#positions.get(run.id);
     const follows =
-      known?.generation === generation && known.steps <= length && length - known.steps <= MOST_ROWS;
+      known?.generation === generation && known.steps <= length && length - known.steps <= MAX_ROWS;
     const [steps, validations] = follows ? [known.steps, known.validations] : [0, 0];
     if (follows && steps === length && validations === numValidations) return undefined;
     this.#positions.set(run.id, { generation, steps: length, validations: numValidations });
@@ -105,7 +104,7 @@ export class Stream {
   }
 }
 
-/** Positions from an event id; whatever else it is, is none. */
+/** Parses the positions in an event id; ignores invalid parts. */
 function parsePositions(since: string): Map<string, Position> {
   const positions = new Map<string, Position>();
   for (const part of since.split(',')) {

@@ -1,4 +1,4 @@
-/** Runs made up for tests, and what a page hears of them. */
+/** Test runs, and a client for their streams. */
 import { appendFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ export function stepLine(step: number, more: object = {}): string {
   return `${JSON.stringify({ step, tokens: step * 100, loss, ...figures, ...more })}\n`;
 }
 
-/** Makes a run directory of so many steps; returns its path. */
+/** Creates a run directory; returns its path. */
 export function makeRun(
   folder: string,
   name: string,
@@ -33,7 +33,7 @@ export function makeRun(
   return path;
 }
 
-/** What a server answers to a request for a path. */
+/** Requests a path. */
 export function ask(
   url: string,
   path: string,
@@ -41,67 +41,67 @@ export function ask(
 ): Promise<{ status: number; headers: Record<string, unknown>; body: string }> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
-    // Not fetch: it tidies paths and forbids to name a host.
-    const asked = request({ hostname, port, path, method, headers, agent: false }, (response) => {
+    // fetch normalizes paths and does not allow a host header.
+    const sent = request({ hostname, port, path, method, headers, agent: false }, (response) => {
       let body = '';
       response.setEncoding('utf8').on('data', (text) => {
         body += text;
       });
       response.on('end', () => resolve({ status: response.statusCode!, headers: response.headers, body }));
     });
-    asked.on('error', reject).end();
+    sent.on('error', reject).end();
   });
 }
 
 /** An event of a stream. */
-export interface Heard {
+export interface StreamEvent {
   event: string;
   id: string;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever was sent
+  // biome-ignore lint/suspicious/noExplicitAny: any JSON
   data: any;
 }
 
-/** A page's ear, which hears until closed. */
+/** Receives the events of a stream until closed. */
 export class Listener {
-  readonly heard: Heard[] = [];
+  readonly events: StreamEvent[] = [];
   isEnded = false;
-  readonly #asked;
+  readonly #connection;
   #rest = '';
 
   constructor(url: string, runs: readonly string[], headers: Record<string, string> = {}) {
     const { hostname, port } = new URL(url);
     const path = `/api/stream?${runs.map((run) => `run=${run}`).join('&')}`;
-    this.#asked = request({ hostname, port, path, headers, agent: false }, (response) => {
-      response.setEncoding('utf8').on('data', (text: string) => this.#take(text));
+    this.#connection = request({ hostname, port, path, headers, agent: false }, (response) => {
+      response.setEncoding('utf8').on('data', (text: string) => this.#read(text));
       response.on('end', () => {
         this.isEnded = true;
       });
       response.on('error', () => {});
     });
-    this.#asked.on('error', () => {}).end();
+    this.#connection.on('error', () => {}).end();
   }
 
-  /** Waits for an event that satisfies `test`, of those not waited for yet. */
-  async next(test: (heard: Heard) => boolean): Promise<Heard> {
+  /** Waits for the next event that satisfies `test`. */
+  async next(test: (event: StreamEvent) => boolean): Promise<StreamEvent> {
     for (let tries = 0; tries < 400; tries++) {
-      const at = this.heard.findIndex(test);
-      if (at >= 0) return this.heard.splice(0, at + 1).at(-1)!;
+      const at = this.events.findIndex(test);
+      if (at >= 0) return this.events.splice(0, at + 1).at(-1)!;
       await new Promise((resolve) => setTimeout(resolve, 25));
     }
-    throw new Error(`not heard; heard: ${JSON.stringify(this.heard).slice(0, 2000)}`);
+    throw new Error(`event not received; received: ${JSON.stringify(this.events).slice(0, 2000)}`);
   }
 
   close(): void {
-    this.#asked.destroy();
+    this.#connection.destroy();
   }
 
-  #take(text: string): void {
+  #read(text: string): void {
     const events = `${this.#rest}${text}`.split('\n\n');
     this.#rest = events.pop()!;
     for (const event of events) {
       const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(event)?.[1] ?? '';
       if (event.includes('data: ')) {
-        this.heard.push({ event: field('event'), id: field('id'), data: JSON.parse(field('data')) });
+        this.events.push({ event: field('event'), id: field('id'), data: JSON.parse(field('data')) });
       }
     }
   }

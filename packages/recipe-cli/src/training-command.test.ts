@@ -195,7 +195,7 @@ describe('runTrainingCommand', () => {
       const { code, stdout } = await run({}, '--dashboard', String(port), ...out);
       expect(code).toBe(EXIT.done);
       expect(stdout).toContain(
-        `warning      dashboard: port ${port} is in use; name another, or 0 for any that is free; `,
+        `warning      dashboard: port ${port} is in use; choose another, or 0 for any free port; `,
       );
       const json = await run({}, '--json', '--dashboard', String(port), ...out);
       expect(JSON.parse(json.stdout.split('\n')[0])).toMatchObject({ type: 'warning' });

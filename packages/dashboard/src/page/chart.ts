@@ -1,35 +1,35 @@
-/** One chart: lines of several runs over one axis, with a readout, synchronous with the others. */
+/** A chart: lines of several runs over one axis, with the values at a cursor that all charts share. */
 import uPlot from 'uplot';
 import { duration, grouped, short } from '../shared/format.ts';
 import type { Metric, Table } from '../shared/table.ts';
 import { rowsInView, smooth, visibleRange } from './curves.ts';
 import { el } from './dom.ts';
-import { ink, look } from './palette.ts';
+import { ink, lineStyle } from './palette.ts';
 import { slotOf, state, type Zoom } from './state.ts';
 
-/** What a chart draws. */
+/** The contents of a chart. */
 export interface ChartSpec {
   title: string;
-  /** What it is for, where the title does not say. */
+  /** Tooltip of the title. */
   hint: string;
-  /** Lines from steps. */
+  /** Metrics of steps, drawn as lines. */
   lines: readonly { metric: Metric; isSmoothed: boolean; isFaint?: boolean; label?: string }[];
-  /** Dots from validations, with thin lines between them. */
+  /** A metric of validations, drawn as dots with thin lines between them. */
   dots?: 'valLoss' | 'bitsPerByte' | 'maskedLoss';
   isLogarithmic?: boolean;
   /** Whether the vertical axis begins at zero. */
   fromZero?: boolean;
-  /** Distances of marks on the vertical axis, where powers of ten read badly. */
+  /** Tick distances of the vertical axis; default powers of ten. */
   increments?: number[];
-  /** Whether it takes the page's width. */
+  /** Whether it spans the page. */
   isWide?: boolean;
   format: (value: number) => string;
 }
 
-/** Points that all lines of a chart may have together: what stays quick to draw. */
-const MOST_POINTS = 6000;
+/** Maximum number of points of all lines of a chart together. */
+const MAX_POINTS = 6000;
 
-/** What a series of a chart shows. */
+/** A series of a chart. */
 interface Drawn {
   run: string;
   role: 'line' | 'aside' | 'raw' | 'low' | 'high' | 'dots';
@@ -42,7 +42,7 @@ export class Chart {
   readonly #spec: ChartSpec;
   readonly #setZoom: (zoom: Zoom) => void;
   readonly #readout = el('div', { className: 'readout' });
-  readonly #place = el('div', { className: 'plot', tabIndex: 0, role: 'img' });
+  readonly #container = el('div', { className: 'plot', tabIndex: 0, role: 'img' });
   #plot: uPlot | undefined;
   #drawn: Drawn[] = [];
   #shape = '';
@@ -55,14 +55,14 @@ export class Chart {
       'figure',
       { className: spec.isWide ? 'chart wide' : 'chart' },
       el('figcaption', {}, heading, this.#readout),
-      this.#place,
+      this.#container,
     );
-    new ResizeObserver(() => this.#resize()).observe(this.#place);
-    this.#place.addEventListener('keydown', (event) => this.#onKey(event));
-    this.#place.addEventListener('dblclick', () => setZoom({ share: 1 }));
+    new ResizeObserver(() => this.#resize()).observe(this.#container);
+    this.#container.addEventListener('keydown', (event) => this.#onKey(event));
+    this.#container.addEventListener('dblclick', () => setZoom({ share: 1 }));
   }
 
-  /** Whether any shown run has what this chart draws. */
+  /** Whether any displayed run has data for this chart. */
   get hasData(): boolean {
     const { lines, dots } = this.#spec;
     return (state.selected ?? []).some((id) => {
@@ -75,7 +75,7 @@ export class Chart {
     });
   }
 
-  /** Draws the state as it is now. */
+  /** Draws the current state. */
   update(): void {
     const range = visibleRange();
     const { series, tables, drawn } = this.#data(range ?? [0, 1]);
@@ -86,11 +86,11 @@ export class Chart {
     if (!this.#plot || shape !== this.#shape) {
       this.#shape = shape;
       this.#plot?.destroy();
-      this.#plot = new uPlot(this.#options(series), data, this.#place);
+      this.#plot = new uPlot(this.#options(series), data, this.#container);
     } else this.#plot.setData(data, false);
     const [min, max] = range ?? [0, 1];
     this.#plot.batch(() => this.#plot!.setScale('x', { min, max }));
-    this.#read();
+    this.#updateReadout();
   }
 
   #data([low, high]: [number, number]): {
@@ -100,7 +100,7 @@ export class Chart {
   } {
     const { lines, dots } = this.#spec;
     const runs = (state.selected ?? []).filter((id) => state.curves.has(id));
-    const most = Math.max(200, Math.floor(MOST_POINTS / Math.max(1, runs.length * lines.length)));
+    const maxRows = Math.max(200, Math.floor(MAX_POINTS / Math.max(1, runs.length * lines.length)));
     const series: uPlot.Series[] = [];
     const tables: uPlot.AlignedData[] = [];
     const drawn: Drawn[] = [];
@@ -108,13 +108,13 @@ export class Chart {
       drawn.push(one);
       series.push({ spanGaps: false, points: { show: false }, ...options });
     };
-    const looks = runs.map((run) => look(slotOf(run)));
+    const styles = runs.map((run) => lineStyle(slotOf(run)));
     const parts =
-      lines.length === 0 ? [] : runs.map((run) => rowsInView(state.curves.get(run)!, [low, high], most));
+      lines.length === 0 ? [] : runs.map((run) => rowsInView(state.curves.get(run)!, [low, high], maxRows));
     const isAveraged = (line: (typeof lines)[number]) => line.isSmoothed && state.smoothing > 1;
-    // What is noisy first, so that no run's noise covers another's curve.
+    // All raw values are drawn before any smoothed curve.
     parts.forEach((rows, i) => {
-      const [run, { color, dash }] = [runs[i], looks[i]];
+      const [run, { color, dash }] = [runs[i], styles[i]];
       const columns = lines.flatMap((line) => {
         const { mean, low, high } = rows.metrics[line.metric];
         add({ run, role: 'low' }, { stroke: 'transparent', width: 0 });
@@ -126,22 +126,22 @@ export class Chart {
       tables.push([rows[state.axis], ...columns.map((column) => this.#fit(column))] as uPlot.AlignedData);
     });
     parts.forEach((rows, i) => {
-      const [run, { color, dash }] = [runs[i], looks[i]];
+      const [run, { color, dash }] = [runs[i], styles[i]];
       const columns = lines.map((line) => {
         const { metric, isFaint, label } = line;
-        // Read out of one run only: of several the numbers would fill the chart.
+        // With several runs, the readout omits the faint lines.
         add(
           { run, role: isFaint && runs.length > 1 ? 'aside' : 'line', label },
           {
             stroke: color,
             width: isFaint ? 1.25 : 1.75,
             dash: isFaint ? [3, 3] : dash,
-            // A line needs two.
+            // A single value is drawn as a point.
             points: { show: (plot) => plot.data[0].length < 2, size: 6, fill: color },
           },
         );
         if (!isAveraged(line)) return rows.metrics[metric].mean;
-        return smoothed(state.curves.get(run)!.table, rows, metric, this.#spec.isLogarithmic);
+        return smoothedInView(state.curves.get(run)!.table, rows, metric, this.#spec.isLogarithmic);
       });
       tables.push([rows[state.axis], ...columns.map((column) => this.#fit(column))] as uPlot.AlignedData);
     });
@@ -149,7 +149,7 @@ export class Chart {
     runs.forEach((run, i) => {
       if (!dots) return;
       const { validations } = state.curves.get(run)!;
-      const { color, dash } = looks[i];
+      const { color, dash } = styles[i];
       add(
         { run, role: 'dots' },
         {
@@ -164,7 +164,7 @@ export class Chart {
     return { series, tables, drawn };
   }
 
-  /** Values as they can be drawn: a logarithmic axis has no place for zero. */
+  /** Removes values that a logarithmic axis cannot show. */
   #fit(values: (number | null)[]): (number | null)[] {
     return this.#spec.isLogarithmic
       ? values.map((value) => (value !== null && value > 0 ? value : null))
@@ -180,7 +180,7 @@ export class Chart {
     };
     const bands = this.#drawn.flatMap(({ role, run }, i) =>
       role === 'high'
-        ? [{ series: [i + 1, i] as [number, number], fill: alpha(look(slotOf(run)).color, 0.16) }]
+        ? [{ series: [i + 1, i] as [number, number], fill: alpha(lineStyle(slotOf(run)).color, 0.16) }]
         : [],
     );
     return {
@@ -200,7 +200,7 @@ export class Chart {
           ...axis,
           size: 28,
           space: 64,
-          values: (_, places) => places.map((place) => placeText(place, true)),
+          values: (_, ticks) => ticks.map((tick) => positionText(tick, true)),
         },
         {
           ...axis,
@@ -209,9 +209,9 @@ export class Chart {
           values: (_, values) => values.map((value) => (value === null ? '' : this.#spec.format(value))),
           ...(this.#spec.increments && { incrs: this.#spec.increments }),
           ...(this.#spec.isLogarithmic && {
-            filter: fewMarks,
-            grid: { ...axis.grid, filter: fewMarks },
-            ticks: { ...axis.ticks, filter: fewMarks },
+            filter: fewTicks,
+            grid: { ...axis.grid, filter: fewTicks },
+            ticks: { ...axis.ticks, filter: fewTicks },
           }),
         },
       ],
@@ -219,14 +219,14 @@ export class Chart {
         y: false,
         points: { show: false },
         drag: { x: true, y: false, setScale: false },
-        // Only the place is shared: a part dragged over in one chart is no drag in the others.
+        // The charts share the cursor, not the selection.
         sync: {
           key: 'meap',
           filters: { pub: (type: string) => type === 'mousemove' || type === 'mouseleave' },
         },
       },
       hooks: {
-        setCursor: [() => this.#read()],
+        setCursor: [() => this.#updateReadout()],
         setSelect: [
           (plot) => {
             const { left, width } = plot.select;
@@ -239,18 +239,18 @@ export class Chart {
     };
   }
 
-  /** Writes each run's value at the cursor, or its last. */
-  #read(): void {
+  /** Updates the readout: each run's value at the cursor, or the last one. */
+  #updateReadout(): void {
     const plot = this.#plot;
     if (!plot) return;
     const at = plot.cursor.idx ?? null;
     const cells: { run: string; value: number; sign: string }[] = [];
-    let place: number | undefined;
+    let position: number | undefined;
     this.#drawn.forEach(({ run, role, label = '' }, i) => {
       if (role !== 'line' && role !== 'dots') return;
       const found = nearest(plot.data[i + 1] as (number | null | undefined)[], at, role === 'line');
       if (found === undefined) return;
-      if (at !== null) place ??= plot.data[0][at];
+      if (at !== null) position ??= plot.data[0][at];
       cells.push({
         run,
         value: plot.data[i + 1][found]!,
@@ -258,22 +258,24 @@ export class Chart {
       });
     });
     const texts = cells.map(({ value }) => this.#spec.format(value));
-    const key = JSON.stringify([place, cells]);
+    const key = JSON.stringify([position, cells]);
     if (this.#readout.dataset.key === key) return;
     this.#readout.dataset.key = key;
     this.#readout.replaceChildren(
-      ...(place === undefined ? [] : [el('span', { className: 'place' }, placeText(place, false))]),
+      ...(position === undefined
+        ? []
+        : [el('span', { className: 'position' }, positionText(position, false))]),
       ...cells.map(({ run, sign }, i) => {
         const value = el('span', { className: 'value', title: state.runs.get(run)?.name ?? '' }, texts[i]);
-        value.style.color = look(slotOf(run)).color;
+        value.style.color = lineStyle(slotOf(run)).color;
         if (sign) value.prepend(`${sign} `);
         return value;
       }),
     );
-    if (place !== undefined) return;
-    const told = cells.map(({ run }, i) => `${state.runs.get(run)?.name ?? 'a run'} ${texts[i]}`);
-    const label = `${this.#spec.title}: ${told.join(', ') || 'no values yet'}. Arrow keys move, plus and minus zoom.`;
-    this.#place.setAttribute('aria-label', label);
+    if (position !== undefined) return;
+    const values = cells.map(({ run }, i) => `${state.runs.get(run)?.name ?? 'a run'} ${texts[i]}`);
+    const label = `${this.#spec.title}: ${values.join(', ') || 'no values yet'}. Arrow keys move, plus and minus zoom.`;
+    this.#container.setAttribute('aria-label', label);
   }
 
   #onKey(event: KeyboardEvent): void {
@@ -281,25 +283,25 @@ export class Chart {
     const range = visibleRange();
     if (!plot || !range || event.ctrlKey || event.metaKey || event.altKey) return;
     const [low, high] = range;
-    const places = plot.data[0];
-    const at = plot.cursor.idx ?? places.length - 1;
+    const positions = plot.data[0];
+    const at = plot.cursor.idx ?? positions.length - 1;
     if (event.key === 'Escape') this.#setZoom({ share: 1 });
     else if (event.key === '+' || event.key === '-') {
       const middle =
-        plot.cursor.idx === null || plot.cursor.idx === undefined ? (low + high) / 2 : places[at];
+        plot.cursor.idx === null || plot.cursor.idx === undefined ? (low + high) / 2 : positions[at];
       const half = ((high - low) / 2) * (event.key === '+' ? 0.5 : 2);
       this.#setZoom({ from: Math.max(0, middle - half), to: middle + half });
     } else if (event.key === 'ArrowLeft' || event.key === 'ArrowRight') {
       const stride = event.shiftKey ? 10 : 1;
       const next = at + (event.key === 'ArrowLeft' ? -stride : stride);
-      const place = places[Math.max(0, Math.min(places.length - 1, next))];
-      if (place !== undefined) plot.setCursor({ left: plot.valToPos(place, 'x'), top: 10 });
+      const position = positions[Math.max(0, Math.min(positions.length - 1, next))];
+      if (position !== undefined) plot.setCursor({ left: plot.valToPos(position, 'x'), top: 10 });
     } else return;
     event.preventDefault();
   }
 
   #size(): { width: number; height: number } {
-    return { width: Math.max(120, this.#place.clientWidth), height: this.#place.clientHeight || 200 };
+    return { width: Math.max(120, this.#container.clientWidth), height: this.#container.clientHeight || 200 };
   }
 
   #resize(): void {
@@ -308,10 +310,11 @@ export class Chart {
 }
 
 /**
- * Smoothed with what lies beside the part that is drawn, so that the curve is the same wherever one zooms; over a tenth
- * of the run at most, or a young curve would be one straight line, and for a logarithmic axis as it is seen.
+ * Smooths a metric of the rows in view, including neighbouring rows so that zooming does not change the curve. The window
+ * is at most a tenth of the run, since short curves would otherwise become straight lines. For a logarithmic axis,
+ * logarithms are smoothed.
  */
-function smoothed(whole: Table, rows: Table, metric: Metric, isLogarithmic = false): (number | null)[] {
+function smoothedInView(whole: Table, rows: Table, metric: Metric, isLogarithmic = false): (number | null)[] {
   if (rows.first.length === 0) return [];
   const steps = Math.max(1, Math.min(state.smoothing, (whole.first.at(-1)! + whole.count.at(-1)!) / 10));
   const end = rows.first.at(-1)! + rows.count.at(-1)!;
@@ -320,60 +323,58 @@ function smoothed(whole: Table, rows: Table, metric: Metric, isLogarithmic = fal
   const near = whole.first.flatMap((first, row) => (isNear(first) ? [row] : []));
   const before = near.filter((row) => whole.first[row] + whole.count[row] <= rows.first[0]);
   const after = near.filter((row) => whole.first[row] >= end);
-  const { mean } = whole.metrics[metric];
-  const values = [
-    ...before.map((row) => mean[row]),
-    ...rows.metrics[metric].mean,
-    ...after.map((row) => mean[row]),
+  const extended = <Value>(outside: Value[], inside: Value[]) => [
+    ...before.map((row) => outside[row]),
+    ...inside,
+    ...after.map((row) => outside[row]),
   ];
-  const counts = [
-    ...before.map((row) => whole.count[row]),
-    ...rows.count,
-    ...after.map((row) => whole.count[row]),
-  ];
-  const isSeen = (value: number | null) => value !== null && value > 0;
-  const seen = isLogarithmic ? values.map((value) => (isSeen(value) ? Math.log(value!) : null)) : values;
-  const all = smooth(seen, counts, steps).slice(before.length, before.length + rows.first.length);
+  const values = extended(whole.metrics[metric].mean, rows.metrics[metric].mean);
+  const counts = extended(whole.count, rows.count);
+  const logarithm = (value: number | null) => (value !== null && value > 0 ? Math.log(value) : null);
+  const all = smooth(isLogarithmic ? values.map(logarithm) : values, counts, steps).slice(
+    before.length,
+    before.length + rows.first.length,
+  );
   return isLogarithmic ? all.map((value) => (value === null ? null : Math.exp(value))) : all;
 }
 
-/** The index nearest to `at` where there is a value, of a line only between its ends; the last where `at` is null. */
+/** Returns the index of the value nearest to `at`, for lines only between their ends; the last index if `at` is null. */
 function nearest(
   values: readonly (number | null | undefined)[],
   at: number | null,
   isLine: boolean,
 ): number | undefined {
-  const isThere = (value: number | null | undefined) => value !== null && value !== undefined;
-  const last = values.findLastIndex(isThere);
+  const isValue = (value: number | null | undefined) => value !== null && value !== undefined;
+  const last = values.findLastIndex(isValue);
   if (last < 0 || at === null) return last < 0 ? undefined : last;
-  if (isLine && (at > last || at < values.findIndex(isThere))) return undefined;
+  if (isLine && (at > last || at < values.findIndex(isValue))) return undefined;
   for (let away = 0; away < values.length; away++) {
-    for (const i of [at - away, at + away]) if (isThere(values[i])) return i;
+    for (const i of [at - away, at + away]) if (isValue(values[i])) return i;
   }
   return undefined;
 }
 
-/** Room above and below; a flat line runs through the middle. */
+/** Adds a margin; a constant line is centred. */
 function padded(low: number | null, high: number | null): [number, number] {
   if (low === null || high === null || !Number.isFinite(low) || !Number.isFinite(high)) return [0, 1];
   const room = high > low ? (high - low) * 0.06 : Math.max(Math.abs(high) * 0.1, 1e-9);
   return [low >= 0 ? Math.max(0, low - room) : low - room, high + room];
 }
 
-/** Of a logarithmic axis the marks at 1, 2 and 5; all where there are few. */
-function fewMarks(_: uPlot, marks: number[]): (number | null)[] {
-  if (marks.length < 8) return marks;
-  return marks.map((mark) => {
-    const lead = Math.round(mark / 10 ** Math.floor(Math.log10(mark) + 1e-9));
-    return lead === 1 || (marks.length < 20 && (lead === 2 || lead === 5)) ? mark : null;
+/** Reduces the ticks of a logarithmic axis to those at 1, 2 and 5, or only 1, if there are many. */
+function fewTicks(_: uPlot, ticks: number[]): (number | null)[] {
+  if (ticks.length < 8) return ticks;
+  return ticks.map((tick) => {
+    const lead = Math.round(tick / 10 ** Math.floor(Math.log10(tick) + 1e-9));
+    return lead === 1 || (ticks.length < 20 && (lead === 2 || lead === 5)) ? tick : null;
   });
 }
 
-function placeText(place: number, isMark: boolean): string {
+function positionText(position: number, isTick: boolean): string {
   if (state.axis === 'seconds')
-    return isMark && place < 60 ? `${Number(place.toPrecision(3))} s` : duration(place);
-  const text = isMark || state.axis === 'tokens' ? short(Math.round(place)) : grouped(place);
-  return isMark
+    return isTick && position < 60 ? `${Number(position.toPrecision(3))} s` : duration(position);
+  const text = isTick || state.axis === 'tokens' ? short(Math.round(position)) : grouped(position);
+  return isTick
     ? text
     : `${state.axis === 'step' ? 'step ' : ''}${text}${state.axis === 'tokens' ? ' tokens' : ''}`;
 }

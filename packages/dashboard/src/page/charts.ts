@@ -1,17 +1,19 @@
-/** All charts and what is common to them: axis, smoothing, the part in view. */
+/** All charts and their common controls: axis, smoothing, zoom. */
 
 import { bytes, percent, plain, short } from '../shared/format.ts';
+import type { Table } from '../shared/table.ts';
 import { unpack } from '../shared/wire.ts';
 import { Chart, type ChartSpec } from './chart.ts';
 import { rowRange, visibleRange } from './curves.ts';
 import { byId, el } from './dom.ts';
+import { fetchJson } from './fetch-json.ts';
 import { onScheme } from './palette.ts';
-import { type Axis, remember, state, type Zoom } from './state.ts';
+import { type Axis, hasSteps, remember, state, type Zoom } from './state.ts';
 
 const SPECS: readonly ChartSpec[] = [
   {
     title: 'Loss',
-    hint: 'Nats per token: of training as lines, of validation as dots',
+    hint: 'Nats per token; lines: training, dots: validation',
     lines: [{ metric: 'loss', isSmoothed: true }],
     dots: 'valLoss',
     isWide: true,
@@ -19,21 +21,21 @@ const SPECS: readonly ChartSpec[] = [
   },
   {
     title: 'Bits per byte',
-    hint: 'Of validation text; comparable between tokenizers',
+    hint: 'Validation; comparable between tokenizers',
     lines: [],
     dots: 'bitsPerByte',
     format: plain,
   },
   {
     title: 'Loss of masked tokens',
-    hint: 'Of held-out answers, nats per masked token',
+    hint: 'Held-out answers, nats per masked token',
     lines: [],
     dots: 'maskedLoss',
     format: plain,
   },
   {
     title: 'Gradient norm',
-    hint: 'Before clipping; the axis is logarithmic',
+    hint: 'Before clipping; logarithmic axis',
     lines: [{ metric: 'gradNorm', isSmoothed: true }],
     isLogarithmic: true,
     format: plain,
@@ -41,19 +43,19 @@ const SPECS: readonly ChartSpec[] = [
   { title: 'Learning rate', hint: '', lines: [{ metric: 'lr', isSmoothed: false }], format: plain },
   {
     title: 'Tokens per second',
-    hint: 'Of the step itself, without validation and samples',
+    hint: 'Of training steps, without validation and samples',
     lines: [{ metric: 'tokensPerSecond', isSmoothed: true }],
     format: short,
   },
   {
     title: 'Utilisation',
-    hint: 'Model FLOP utilisation: of the peak measured on the machine',
+    hint: 'Model FLOP utilisation, relative to the peak measured on the machine',
     lines: [{ metric: 'mfu', isSmoothed: true }],
     format: percent,
   },
   {
     title: 'Memory',
-    hint: 'Resident set of the process, and dotted what the backend holds for tensors',
+    hint: 'Resident set of the process; dashed: tensors of the backend',
     lines: [
       { metric: 'residentBytes', isSmoothed: false },
       { metric: 'backendBytes', isSmoothed: false, isFaint: true, label: 'tensors' },
@@ -75,9 +77,9 @@ const dirty = new Set(charts);
 const visible = new Set<Chart>();
 let isScheduled = false;
 
-/** Puts the charts and their controls on the page. */
+/** Adds the charts and their controls to the page. */
 export function initCharts(): void {
-  const place = byId('charts');
+  const container = byId('charts');
   const seen = new IntersectionObserver(
     (entries) => {
       for (const { target, isIntersecting } of entries) {
@@ -90,15 +92,15 @@ export function initCharts(): void {
     { rootMargin: '200px' },
   );
   for (const { figure } of charts) {
-    place.append(figure);
+    container.append(figure);
     seen.observe(figure);
   }
-  place.prepend(el('p', { id: 'empty', className: 'quiet' }));
+  container.prepend(el('p', { id: 'empty', className: 'quiet' }));
   drawControls();
   onScheme(redrawCharts);
 }
 
-/** Draws all charts again with the next frame, those out of sight when they come into it. */
+/** Redraws all charts in the next frame, or when they become visible. */
 export function redrawCharts(): void {
   for (const chart of charts) dirty.add(chart);
   schedule();
@@ -109,9 +111,6 @@ function schedule(): void {
   isScheduled = true;
   requestAnimationFrame(() => {
     isScheduled = false;
-    const hasCurves = (state.selected ?? []).some(
-      (id) => (state.curves.get(id)?.table.first.length ?? 0) > 0,
-    );
     for (const chart of charts) {
       const isShown = chart.hasData;
       if (chart.figure.hidden === isShown) chart.figure.hidden = !isShown;
@@ -119,7 +118,7 @@ function schedule(): void {
       dirty.delete(chart);
       chart.update();
     }
-    byId('controls').hidden = !hasCurves;
+    byId('controls').hidden = !hasSteps();
   });
 }
 
@@ -171,7 +170,7 @@ function drawControls(): void {
       redrawCharts();
     },
   });
-  const isPart = 'from' in zoom;
+  const isZoomed = 'from' in zoom;
   byId('controls').replaceChildren(
     choice('Horizontal axis', axes, state.axis, (axis) => {
       state.axis = axis;
@@ -179,13 +178,15 @@ function drawControls(): void {
       remember();
       setZoom(state.zoom);
     }),
-    choice('Part shown', SHARES, isPart ? undefined : zoom.share, (share) => setZoom({ share: share ?? 1 })),
+    choice('Part shown', SHARES, isZoomed ? undefined : zoom.share, (share) =>
+      setZoom({ share: share ?? 1 }),
+    ),
     el(
       'label',
       {
         className: 'smoothing',
         title:
-          'Lines fitted to about so many steps on both sides, a tenth of the run at most; the values themselves stay faintly behind',
+          'Lines fitted to about this many steps on both sides, at most a tenth of the run; raw values stay visible',
       },
       'Smooth',
       slider,
@@ -194,7 +195,7 @@ function drawControls(): void {
     el(
       'span',
       { className: 'quiet hint' },
-      isPart ? 'Zoomed: Esc or a double click shows all' : 'Drag over a chart to zoom all',
+      isZoomed ? 'Zoomed: Esc or double click to reset' : 'Drag over a chart to zoom',
     ),
   );
 }
@@ -205,7 +206,7 @@ function smoothingText(): string {
 
 let detailTimer: ReturnType<typeof setTimeout> | undefined;
 
-/** Asks for finer rows of what is in view, where the page has only coarse ones. */
+/** Fetches finer rows for the visible part if the page has only coarse ones. */
 function scheduleDetail(): void {
   clearTimeout(detailTimer);
   for (const curves of state.curves.values()) if (!('from' in state.zoom)) curves.detail = undefined;
@@ -223,10 +224,8 @@ async function fetchDetail(id: string): Promise<void> {
   const [start, end] = rowRange(table, state.axis, ...range);
   if (end <= start || table.count.slice(start, end).every((count) => count === 1)) return;
   const [from, to] = [table.first[start], table.first[end - 1] + table.count[end - 1]];
-  const search = new URLSearchParams({ run: id, generation, from: String(from), to: String(to) });
-  // Without an answer the coarse rows stay.
-  const answer = await fetch(`/api/curves?${search}`).catch(() => undefined);
-  if (!answer?.ok || state.curves.get(id)?.generation !== generation) return;
-  curves.detail = unpack(await answer.json());
+  const detail = await fetchJson<Table>('curves', { run: id, generation, from, to });
+  if (!detail || state.curves.get(id)?.generation !== generation) return;
+  curves.detail = unpack(detail);
   redrawCharts();
 }

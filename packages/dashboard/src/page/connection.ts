@@ -1,41 +1,41 @@
-/** The stream from the server: kept up, taken up again where it broke off, let go while nobody looks. */
+/** The event stream: resumed after a lost connection, closed while the page is hidden. */
 import type { CurvesMessage, RunsMessage } from '../shared/protocol.ts';
-import { appendRows, coalesce, MOST_ROWS, widthFor } from '../shared/table.ts';
+import { appendRows, coalesce, MAX_ROWS, widthFor } from '../shared/table.ts';
 import { unpack } from '../shared/wire.ts';
 import { slotOf, state, toggle } from './state.ts';
 
-/** A stream that has been silent for so long is dead: the server says something every 15 seconds. */
+/** Silence after which the connection is lost; the server sends an event every 15 seconds. */
 const SILENCE_MS = 40_000;
-/** A hidden page lets go of its stream after a while: a browser gives one server six connections in all its tabs. */
+/** Time after which a hidden page closes its stream; browsers allow six connections to a server from all tabs. */
 const HIDDEN_MS = 30_000;
-/** First and longest wait before a lost server is asked for again. */
+/** Shortest and longest delay before reconnecting. */
 const RETRY_MS = [1000, 15_000] as const;
 
 let source: EventSource | undefined;
 let openedFor = '';
 let lastId = '';
-let heardAt = performance.now();
+let receivedAt = performance.now();
 let hiddenSince: number | undefined;
 let retry: ReturnType<typeof setTimeout> | undefined;
 let retryMs: number = RETRY_MS[0];
 
-/** Begins to listen; `onChange` is called whenever the state has changed. */
+/** Opens the stream; calls `onChange` when the state has changed. */
 export function connect(onChange: () => void): void {
   open(onChange);
   setInterval(() => {
     if (document.hidden) hiddenSince ??= performance.now();
     else hiddenSince = undefined;
-    const isUnread = hiddenSince !== undefined && performance.now() - hiddenSince > HIDDEN_MS;
-    if (isUnread) close();
-    else if (source && performance.now() - heardAt > SILENCE_MS) lost(onChange);
+    const isIdle = hiddenSince !== undefined && performance.now() - hiddenSince > HIDDEN_MS;
+    if (isIdle) close();
+    else if (source && performance.now() - receivedAt > SILENCE_MS) lost(onChange);
   }, 5000);
   document.addEventListener('visibilitychange', () => {
     if (!document.hidden && !source) open(onChange);
   });
 }
 
-/** Listens to the runs that are selected now, if it does not yet. */
-export function listenToSelected(onChange: () => void): void {
+/** Reopens the stream if the selected runs have changed. */
+export function followSelected(onChange: () => void): void {
   if (key() !== openedFor) open(onChange);
 }
 
@@ -52,10 +52,10 @@ function close(): void {
 function open(onChange: () => void): void {
   close();
   openedFor = key();
-  heardAt = performance.now();
+  receivedAt = performance.now();
   const search = new URLSearchParams();
   for (const id of state.selected ?? []) search.append('run', id);
-  // Positions only of runs whose curves are still here.
+  // Only positions in curves that are still in memory.
   const since = lastId.split(',').filter((position) => state.curves.has(position.split('~')[0]));
   if (since.length > 0) search.set('since', since.join());
   const opened = new EventSource(`/api/stream?${search}`);
@@ -63,7 +63,7 @@ function open(onChange: () => void): void {
   const on = (name: string, take: (data: never) => void) =>
     opened.addEventListener(name, (event) => {
       if (opened !== source) return;
-      heardAt = performance.now();
+      receivedAt = performance.now();
       lastId = (event as MessageEvent).lastEventId;
       state.connection = 'live';
       retryMs = RETRY_MS[0];
@@ -84,7 +84,7 @@ function open(onChange: () => void): void {
   };
 }
 
-/** The server may come back: the same run resumed, or a dashboard of all runs. */
+/** The server may come back with a resumed run or a new dashboard. */
 function lost(onChange: () => void): void {
   if (state.connection !== 'ended') state.connection = 'lost';
   scheduleRetry(onChange);
@@ -103,18 +103,18 @@ function takeRuns(message: RunsMessage): void {
   const before = state.list?.primary;
   state.list = message;
   const now = performance.now();
-  for (const run of message.changed) state.runs.set(run.id, { ...run, heardAt: now });
+  for (const run of message.changed) state.runs.set(run.id, { ...run, receivedAt: now });
   for (const id of message.gone) state.runs.delete(id);
-  // The next run has taken the last one's port: a page left open turns to it.
+  // The next run may use the same port; a page left open switches to it.
   if (before !== undefined && message.primary !== null && message.primary !== before) {
     toggle(message.primary, true);
     state.focus = message.primary;
   }
-  // Curves of a run whose folder is gone stay until the reader puts them away; what an old bookmark names does not.
-  const isNothing =
+  // Curves of removed runs stay until the user deselects them, but unknown runs of an old bookmark do not.
+  const areAllUnknown =
     state.selected?.every((id) => !state.runs.has(id) && !state.curves.has(id)) && state.runs.size > 0;
-  const isUnchosen = state.selected === undefined || (state.selected.length > 0 && isNothing);
-  if (isUnchosen && message.suggested.length > 0) {
+  const usesDefault = state.selected === undefined || (state.selected.length > 0 && areAllUnknown);
+  if (usesDefault && message.suggested.length > 0) {
     state.selected = [...message.suggested];
     state.focus = state.selected[0];
     for (const id of state.selected) slotOf(id);
@@ -131,8 +131,8 @@ function takeCurves(message: CurvesMessage): void {
   }
   appendRows(known.table, table);
   const { first, count } = known.table;
-  // Twice as many rows as fit: they are merged now and then, not at every step.
-  if (first.length > 2 * MOST_ROWS) {
+  // Merged when there are twice as many rows as allowed, not at every step.
+  if (first.length > 2 * MAX_ROWS) {
     known.table = coalesce(known.table, widthFor(first.at(-1)! + count.at(-1)!));
   }
   for (const key of Object.keys(validations) as (keyof typeof validations)[]) {

@@ -4,7 +4,7 @@ import { smooth } from './curves.ts';
 
 const ones = (values: readonly unknown[]) => values.map(() => 1);
 
-/** The value at 0 of the line that fits best, by solving the normal equations outright. */
+/** The value of the regression line at index `at`, from the normal equations. */
 function fitted(values: readonly (number | null)[], at: number, keep: number): number {
   let [w, wd, wdd, wv, wdv] = [0, 0, 0, 0, 0];
   values.forEach((value, j) => {
@@ -21,7 +21,7 @@ function fitted(values: readonly (number | null)[], at: number, keep: number): n
 }
 
 describe('smooth', () => {
-  it('is at each place the line that fits the values around it best', () => {
+  it('equals local linear regression', () => {
     const value = fc.option(fc.double({ min: -100, max: 100, noNaN: true }), { freq: 5 });
     fc.assert(
       fc.property(
@@ -38,7 +38,7 @@ describe('smooth', () => {
     );
   });
 
-  it('leaves a straight line as it is, from its first to its last value', () => {
+  it('preserves a straight line, including its ends', () => {
     fc.assert(
       fc.property(
         fc.double({ min: -10, max: 10, noNaN: true }),
@@ -54,7 +54,7 @@ describe('smooth', () => {
     );
   });
 
-  it('is nothing but the values for one step, one value or none, and about the same for rows of several', () => {
+  it('returns single values unchanged, and nearly the same curve for merged rows', () => {
     expect(smooth([1, 7, null], [1, 1, 1], 1)).toEqual([1, 7, null]);
     expect(smooth([3], [5], 20)).toEqual([3]);
     expect(smooth([null, 4, null], [1, 1, 1], 20)).toEqual([null, 4, null]);

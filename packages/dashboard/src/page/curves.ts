@@ -1,16 +1,16 @@
-/** From tables to what a chart draws: the part in view, thinned to what a screen shows, smoothed. */
+/** Selects, thins and smooths the rows that a chart draws. */
 import { coalesce, type Metric, sliceRows, spliceRows, type Table } from '../shared/table.ts';
 import { type Axis, type Curves, state } from './state.ts';
 
-/** Lowest and highest place on the x axis that is drawn; undefined before there is anything. */
+/** Returns the visible range of the x axis; undefined without data. */
 export function visibleRange(): [number, number] | undefined {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const id of state.selected ?? []) {
     const curves = state.curves.get(id);
-    for (const places of [curves?.table[state.axis], curves?.validations[state.axis]]) {
-      if (!places || places.length === 0) continue;
-      low = Math.min(low, places[0]);
-      high = Math.max(high, places.at(-1)!);
+    for (const positions of [curves?.table[state.axis], curves?.validations[state.axis]]) {
+      if (!positions || positions.length === 0) continue;
+      low = Math.min(low, positions[0]);
+      high = Math.max(high, positions.at(-1)!);
     }
   }
   if (low > high) return undefined;
@@ -20,34 +20,32 @@ export function visibleRange(): [number, number] | undefined {
   return from < high ? [from, high] : [from - 0.5, high + 0.5];
 }
 
-/** The rows in a range, with one more on each side so that lines go to the edge, at most `most`. */
-export function rowsInView({ table, detail }: Curves, [low, high]: [number, number], most: number): Table {
+/** Returns the rows in a range and one more on each side, merged to at most `maxRows`. */
+export function rowsInView({ table, detail }: Curves, [low, high]: [number, number], maxRows: number): Table {
   const fine = detail ? spliceRows(table, detail) : table;
   const [from, to] = rowRange(fine, state.axis, low, high);
   let rows = sliceRows(fine, from, to);
-  for (let width = 2; rows.first.length > most; width *= 2) rows = coalesce(rows, width);
+  for (let width = 2; rows.first.length > maxRows; width *= 2) rows = coalesce(rows, width);
   return rows;
 }
 
-/** Indices of the rows in a range, one more on each side, the second exclusive. */
+/** Returns the indices of the rows in a range and one more on each side; the end is exclusive. */
 export function rowRange(table: Table, axis: Axis, low: number, high: number): [number, number] {
-  const places = table[axis];
+  const positions = table[axis];
   let from = 0;
-  while (from < places.length && places[from] < low) from++;
+  while (from < positions.length && positions[from] < low) from++;
   let to = from;
-  while (to < places.length && places[to] <= high) to++;
-  return [Math.max(0, from - 1), Math.min(places.length, to + 1)];
+  while (to < positions.length && positions[to] <= high) to++;
+  return [Math.max(0, from - 1), Math.min(positions.length, to + 1)];
 }
 
 /**
- * Values smoothed over about `steps` steps on both sides: at each place a straight line is fitted to the values around
- * it, near ones weighing exponentially more.
+ * Smooths values over about `steps` steps on both sides with local linear regression and exponential weights.
  *
- * A moving average that looks back only, the usual one, draws a falling curve too high, and any average bends where the
- * curve begins; a fitted line does neither. A row weighs as many steps as it stands for, so coarse and fine rows give
- * one curve.
+ * A trailing moving average lies above a falling curve, and any average is biased at its ends; a local line is neither.
+ * Values are weighted by their number of steps, so coarse and fine rows give the same curve.
  *
- * @param counts steps that each value stands for
+ * @param counts the number of steps of each value
  */
 export function smooth(
   values: readonly (number | null)[],
@@ -57,7 +55,7 @@ export function smooth(
   const keep = 1 - 1 / steps;
   const forward = [...values.keys()];
   const sums = forward.map(() => [0, 0, 0, 0, 0]);
-  // Sums of w, w·d, w·d², w·v and w·d·v, over values v at distances d with weights w: first of what lies before.
+  // Sums of w, w·d, w·d², w·v and w·d·v over values v at distances d with weights w, first of those before.
   for (const [order, sign] of [
     [forward, -1],
     [forward.toReversed(), 1],
@@ -91,7 +89,7 @@ export function smooth(
   });
 }
 
-/** The last value of a metric, with its smoothing. */
+/** Returns the last value of a metric. */
 export function lastValue({ table }: Curves, metric: Metric): number | null {
   return table.metrics[metric].mean.findLast((value) => value !== null) ?? null;
 }

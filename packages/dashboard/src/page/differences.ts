@@ -1,20 +1,21 @@
-/** What differs between the configurations of the runs that are shown. */
+/** The differences between the configurations of the displayed runs. */
 import type { ConfigAnswer } from '../shared/protocol.ts';
 import { byId, el } from './dom.ts';
-import { look } from './palette.ts';
+import { fetchJson } from './fetch-json.ts';
+import { lineStyle } from './palette.ts';
 import { slotOf, state } from './state.ts';
 
 const configs = new Map<string, { version: string; config: ConfigAnswer }>();
 let drawn = '';
 
-/** Asks for the configurations the page lacks, and draws where they differ. */
+/** Fetches missing configurations and draws the differences. */
 export async function updateDifferences(): Promise<void> {
   const runs = (state.selected ?? []).flatMap((id) => state.runs.get(id) ?? []);
   for (const { id, versions } of runs) {
     if (state.connection !== 'live' || configs.get(id)?.version === versions.config) continue;
     configs.set(id, { version: versions.config, config: configs.get(id)?.config ?? {} });
-    const answer = await fetch(`/api/config?run=${id}`).catch(() => undefined);
-    if (answer?.ok) configs.set(id, { version: versions.config, config: await answer.json() });
+    const config = await fetchJson<ConfigAnswer>('config', { run: id });
+    if (config) configs.set(id, { version: versions.config, config });
     else configs.delete(id);
   }
   draw();
@@ -41,7 +42,7 @@ function draw(): void {
   }
   const head = runs.map(({ id, name }) => {
     const swatch = el('span', { className: 'swatch' });
-    swatch.style.background = look(slotOf(id)).color;
+    swatch.style.background = lineStyle(slotOf(id)).color;
     return el('th', { scope: 'col' }, swatch, name);
   });
   const rows = differing.map((path) =>
@@ -59,9 +60,9 @@ function draw(): void {
     el('tbody', {}, ...rows),
   );
   section.replaceChildren(
-    el('h2', { id: 'differences-heading' }, 'What differs between them'),
+    el('h2', { id: 'differences-heading' }, 'Differences'),
     rows.length === 0
-      ? el('p', { className: 'quiet' }, 'Their configurations are the same.')
+      ? el('p', { className: 'quiet' }, 'The configurations are the same.')
       : el('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Differences' }, table),
   );
 }

@@ -1,34 +1,30 @@
-/** Elements from text that is never read as HTML. */
+/** Creates elements; text is never parsed as HTML. */
 
 /** A property, an attribute (`aria-…`, `data-…`, `role`) or a listener (`onclick`). */
 type Properties = Record<string, unknown>;
 
-/** An element with properties and children; strings become text. */
+/** Creates an element; string children become text nodes. */
 export function el<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
   properties: Properties = {},
-  ...children: (Node | string | null | undefined | false)[]
+  ...children: (Node | string)[]
 ): HTMLElementTagNameMap[Tag] {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
-    if (name.includes('-') || name === 'role' || name === 'for' || name === 'colspan') {
+    if (name.includes('-') || name === 'role') {
       element.setAttribute(name, String(value));
     } else Reflect.set(element, name, value);
   }
-  element.append(
-    ...children.filter(
-      (child): child is Node | string => child !== null && child !== undefined && child !== false,
-    ),
-  );
+  element.append(...children);
   return element;
 }
 
-/** The element with an id, which the page has. */
+/** Returns the element with an id, which must exist. */
 export function byId(id: string): HTMLElement {
   return document.getElementById(id)!;
 }
 
-/** Replaces what `parent` holds only where the text differs, so that what is selected or focused stays. */
+/** Sets the text if it differs, so that selection and focus stay. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }

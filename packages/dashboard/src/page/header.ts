@@ -1,11 +1,11 @@
-/** The top of the page: how the run in focus stands, and the connection. */
+/** The header: state of the focused run and of the connection. */
 
-import { bytes, duration, grouped, percent, plain, short } from '../shared/format.ts';
+import { bytes, counted, duration, grouped, percent, plain, short } from '../shared/format.ts';
 import { lastValue } from './curves.ts';
 import { byId, el, setText } from './dom.ts';
-import { type KnownRun, state } from './state.ts';
+import { focusedRun, type KnownRun, state } from './state.ts';
 
-/** A running program that has written nothing for so long, and ten times its steps, is called silent. */
+/** A run is silent if it has written nothing for this long and for ten times the duration of a step. */
 const SILENT_SECONDS = 30;
 
 const title = el('h1', {});
@@ -14,24 +14,24 @@ const device = el('span', { className: 'quiet device' });
 const bar = el('progress', { max: 1, value: 0, 'aria-label': 'Steps done' });
 const steps = el('span', { className: 'steps' });
 const figures = el('dl', { className: 'figures' });
-const trouble = el('p', { className: 'trouble', hidden: true });
+const problems = el('p', { className: 'problems', hidden: true });
 
-/** Puts the header on the page. */
+/** Adds the header to the page. */
 export function initHeader(): void {
   byId('header').append(
     el('div', { className: 'title' }, title, pill, device),
     el('div', { className: 'progress' }, bar, steps),
     figures,
-    trouble,
+    problems,
   );
 }
 
-/** Draws the header as the state is now; also called every second, for what time changes. */
+/** Draws the current state; called every second, since durations change. */
 export function updateHeader(): void {
-  const run = state.focus === undefined ? undefined : state.runs.get(state.focus);
+  const run = focusedRun();
   const name = run?.name ?? 'meap dashboard';
   setText(title, name);
-  const { text, kind } = run ? standing(run) : { text: '', kind: '' };
+  const { text, kind } = run ? statusOf(run) : { text: '', kind: '' };
   document.title = run ? `${text}: ${name}` : name;
   setText(pill, text);
   pill.className = `pill ${kind}`;
@@ -45,18 +45,18 @@ export function updateHeader(): void {
   if (run?.totalSteps) bar.value = Math.min(1, run.step / run.totalSteps);
   setText(steps, hasSteps ? stepsText(run) : '');
   drawFigures(run);
-  drawTrouble(run);
+  drawProblems(run);
   drawNotice();
 }
 
-/** How a run stands, in a word or two and for the style sheet. */
-export function standing(run: KnownRun): { text: string; kind: string } {
+/** Returns the status of a run as text and as a class name. */
+export function statusOf(run: KnownRun): { text: string; kind: string } {
   if (state.connection === 'ended' || state.connection === 'lost') {
-    if (run.state === 'running') return { text: 'no longer followed', kind: 'stopped' };
+    if (run.state === 'running') return { text: 'disconnected', kind: 'stopped' };
   }
   if (run.state !== 'running') return { text: run.state, kind: run.state };
   if (run.step === 0) return { text: 'starting', kind: 'running' };
-  const silent = (run.silentSeconds ?? 0) + (performance.now() - run.heardAt) / 1000;
+  const silent = (run.silentSeconds ?? 0) + (performance.now() - run.receivedAt) / 1000;
   const perStep = run.tokensPerSecond ? run.tokens / run.step / run.tokensPerSecond : 0;
   if (silent <= Math.max(SILENT_SECONDS, 10 * perStep)) return { text: 'running', kind: 'running' };
   return { text: `silent for ${duration(silent)}`, kind: 'silent' };
@@ -94,18 +94,18 @@ function drawFigures(run: KnownRun | undefined): void {
   );
 }
 
-function drawTrouble(run: KnownRun | undefined): void {
+function drawProblems(run: KnownRun | undefined): void {
   const curves = run && state.curves.get(run.id);
   const { count = 0, last = [] } = curves?.anomalies ?? {};
   const latest = last.slice(-3).map(({ step, what }) => `${grouped(step)} (${what})`);
-  const which = `${count > latest.length ? 'the last: ' : ''}${latest.join(', ')}`;
+  const which = `${count > latest.length ? 'latest ' : ''}${latest.join(', ')}`;
   const texts = [
     run?.problem,
-    count > 0 && `${grouped(count)} anomalous ${count === 1 ? 'step' : 'steps'}: ${which}`,
-    curves && curves.badLines > 0 && `${grouped(curves.badLines)} lines of metrics.jsonl cannot be read`,
+    count > 0 && `${counted(count, 'anomalous step')}: ${which}`,
+    curves && curves.badLines > 0 && `${counted(curves.badLines, 'line')} of metrics.jsonl cannot be read`,
   ].filter(Boolean);
-  trouble.hidden = texts.length === 0;
-  setText(trouble, texts.join('; '));
+  problems.hidden = texts.length === 0;
+  setText(problems, texts.join('; '));
 }
 
 function drawNotice(): void {
@@ -113,9 +113,9 @@ function drawNotice(): void {
   const { connection, endReason } = state;
   const text =
     connection === 'ended'
-      ? `${capital(endReason)}. This page keeps what it shows; to see it again: meap-dashboard ${state.list?.folders.join(' ') ?? ''}`
+      ? `${capital(endReason)}. This page keeps its contents; to reopen it, run: meap-dashboard ${state.list?.folders.join(' ') ?? ''}`
       : connection === 'lost'
-        ? 'The dashboard does not answer: what is shown may be old. Asking again…'
+        ? 'The dashboard does not respond; the data may be outdated. Reconnecting…'
         : '';
   notice.hidden = text === '';
   notice.className = connection;

@@ -1,6 +1,6 @@
-/** The page: one state, drawn anew in the frame after it has changed. */
+/** The entry point: redraws the page after each change of the state. */
 import { initCharts, redrawCharts } from './charts.ts';
-import { connect, listenToSelected } from './connection.ts';
+import { connect, followSelected } from './connection.ts';
 import { updateDifferences } from './differences.ts';
 import { initHeader, updateHeader } from './header.ts';
 import { updateMasks } from './masks.ts';
@@ -15,7 +15,7 @@ initHeader();
 initCharts();
 initRunList(changed);
 connect(changed);
-// For what only time changes.
+// Durations change without events.
 setInterval(() => {
   updateHeader();
   updateRunList();
@@ -25,10 +25,10 @@ changed();
 function changed(): void {
   if (isScheduled) return;
   isScheduled = true;
-  // Not a frame: a hidden tab has none, and its list must be ready when it is looked at.
+  // Not requestAnimationFrame, which hidden tabs do not run.
   setTimeout(() => {
     isScheduled = false;
-    listenToSelected(changed);
+    followSelected(changed);
     updateHeader();
     updateRunList();
     redrawCharts();

@@ -1,25 +1,23 @@
-/** Rows of a recent batch: what the model reads, with masks, and the text that is behind them. */
-
+/** Rows of a recent batch with their masks and the masked text. */
 import { grouped, percent } from '../shared/format.ts';
 import type { BatchPiece, BatchRow, RecentBatch } from '../shared/protocol.ts';
 import { byId, el } from './dom.ts';
-import { state } from './state.ts';
+import { fetchJson } from './fetch-json.ts';
+import { focusedRun, state } from './state.ts';
 
 let shown = '';
 let answer: RecentBatch | null = null;
 let isHidden = false;
 
-/** Asks for the batch where there is a newer one, and draws it. */
+/** Fetches the batch if there is a new one, and draws it. */
 export async function updateMasks(): Promise<void> {
-  const run = state.focus === undefined ? undefined : state.runs.get(state.focus);
+  const run = focusedRun();
   const key = `${run?.id} ${run?.versions.batch}`;
   if (key === shown || (run && state.connection !== 'live' && run.versions.batch !== '')) return;
   shown = key;
-  const response = run?.versions.batch
-    ? await fetch(`/api/batch?run=${run.id}`).catch(() => undefined)
-    : undefined;
+  const batch = run?.versions.batch ? await fetchJson<RecentBatch | null>('batch', { run: run.id }) : null;
   if (shown !== key) return;
-  answer = response?.ok ? await response.json() : null;
+  answer = batch ?? null;
   draw();
 }
 
@@ -44,7 +42,7 @@ function draw(): void {
       'Masks of a recent batch ',
       el('span', { className: 'quiet' }, `step ${grouped(step)}`),
     ),
-    el('label', { className: 'quiet' }, box, ' as the model reads it'),
+    el('label', { className: 'quiet' }, box, ' as the model sees it'),
     list,
   );
 }
@@ -55,7 +53,7 @@ function drawRow(row: BatchRow, index: number): HTMLElement {
   const text = el('p', { className: 'row-text' });
   for (const piece of pieces) {
     if (piece.part) text.append(el('span', { className: 'part' }, piece.part));
-    // The space of a row's first word.
+    // Removes the leading space of the first word.
     text.append(drawPiece(text.childNodes.length === 0 ? { ...piece, text: piece.text.trimStart() } : piece));
   }
   const isCut = pieces.length > 0 && row.isCut === true;
@@ -71,7 +69,7 @@ function drawRow(row: BatchRow, index: number): HTMLElement {
 function drawPiece({ text, kind }: BatchPiece): HTMLElement | DocumentFragment | string {
   if (kind === 'masked') {
     const fragment = new DocumentFragment();
-    // The space before a word belongs to its token; drawn as masked it would only be a smear.
+    // The space before a word belongs to its token, but is not marked.
     const [, space, word] = /^(\s*)([\s\S]*)$/.exec(text)!;
     const aside = el('span', { className: 'aside' }, 'masked: ');
     const behind = el('span', { className: 'behind' }, word || (space.includes('\n') ? '⏎' : '␣'));

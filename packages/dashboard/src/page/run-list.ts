@@ -1,21 +1,21 @@
-/** The list of runs: which are shown, in which colour, and how they stand. */
+/** The list of runs with selection, colours and status. */
 
 import { grouped, plain } from '../shared/format.ts';
-import { MOST_SELECTED } from '../shared/protocol.ts';
+import { MAX_SELECTED } from '../shared/protocol.ts';
 import { byId, el, setText } from './dom.ts';
-import { standing } from './header.ts';
-import { look } from './palette.ts';
-import { type KnownRun, remember, slotOf, state, toggle } from './state.ts';
+import { statusOf } from './header.ts';
+import { lineStyle } from './palette.ts';
+import { hasSteps, type KnownRun, remember, slotOf, state, toggle } from './state.ts';
 
-/** Rows drawn at most; a filter finds the others. */
-const MOST_LISTED = 200;
+/** Maximum number of rows; the others are found with the filter. */
+const MAX_LISTED = 200;
 
 interface Row {
   element: HTMLLIElement;
   box: HTMLInputElement;
   swatch: HTMLElement;
   name: HTMLButtonElement;
-  standing: HTMLElement;
+  status: HTMLElement;
 }
 
 const rows = new Map<string, Row>();
@@ -24,10 +24,10 @@ const filter = el('input', { type: 'search', placeholder: 'Filter', 'aria-label'
 const heading = el('summary', {});
 const note = el('p', { className: 'quiet' });
 
-/** Puts the list on the page. */
+/** Adds the list to the page. */
 export function initRunList(onChoice: () => void): void {
   const details = el('details', {}, heading, filter, list, note);
-  // A narrow screen begins with the curves.
+  // Narrow screens show the curves first.
   details.open = matchMedia('(min-width: 60rem)').matches;
   byId('runs').append(details);
   filter.addEventListener('input', updateRunList);
@@ -46,7 +46,7 @@ export function initRunList(onChoice: () => void): void {
   });
 }
 
-/** Draws the list as the state is now. */
+/** Draws the current state. */
 export function updateRunList(): void {
   const wanted = filter.value.trim().toLowerCase();
   const runs = [...state.runs.values()].filter(({ name }) => name.toLowerCase().includes(wanted));
@@ -55,11 +55,11 @@ export function updateRunList(): void {
     (a, b) =>
       Number(isShown(b)) - Number(isShown(a)) || b.changedAt - a.changedAt || (a.name < b.name ? -1 : 1),
   );
-  const listed = runs.slice(0, MOST_LISTED);
+  const listed = runs.slice(0, MAX_LISTED);
   setText(heading, `Runs (${state.runs.size})`);
   filter.hidden = state.runs.size < 8;
   const elements = listed.map((run) => updateRow(run, isShown(run)));
-  // Only where the order differs: what is focused would lose its focus.
+  // Only if the order differs, since replacing elements removes the focus.
   if (
     elements.some((element, i) => list.children[i] !== element) ||
     list.children.length !== elements.length
@@ -68,10 +68,9 @@ export function updateRunList(): void {
   }
   for (const id of rows.keys()) if (!state.runs.has(id)) rows.delete(id);
   const more = runs.length - listed.length;
-  const full =
-    (state.selected?.length ?? 0) >= MOST_SELECTED ? `At most ${MOST_SELECTED} are shown at a time.` : '';
-  const cut = state.list?.isCut ? 'There are more runs than are listed.' : '';
-  setText(note, [more > 0 ? `${more} more: filter them.` : '', cut, full].filter(Boolean).join(' '));
+  const full = (state.selected?.length ?? 0) >= MAX_SELECTED ? `At most ${MAX_SELECTED} runs are shown.` : '';
+  const cut = state.list?.isCut ? 'Not all runs are listed.' : '';
+  setText(note, [more > 0 ? `${more} more, use the filter.` : '', cut, full].filter(Boolean).join(' '));
   const empty = document.getElementById('empty')!;
   const text = emptyText();
   empty.hidden = text === '';
@@ -85,15 +84,15 @@ function updateRow(run: KnownRun, isShown: boolean): HTMLLIElement {
   setText(row.name, run.name);
   if (state.focus === run.id) row.name.setAttribute('aria-current', 'true');
   else row.name.removeAttribute('aria-current');
-  const { color, dash } = isShown ? look(slotOf(run.id)) : { color: '', dash: undefined };
+  const { color, dash } = isShown ? lineStyle(slotOf(run.id)) : { color: '', dash: undefined };
   row.swatch.style.background = dash
     ? `repeating-linear-gradient(90deg, ${color} 0 5px, transparent 5px 8px)`
     : color;
-  const { text, kind } = standing(run);
+  const { text, kind } = statusOf(run);
   const loss = run.loss === null ? '' : `, loss ${plain(run.loss)}`;
   const share = run.totalSteps ? `${grouped(run.step)}/${grouped(run.totalSteps)}` : grouped(run.step);
-  setText(row.standing, `${text} · ${share}${loss}`);
-  row.standing.className = `standing ${kind}`;
+  setText(row.status, `${text} · ${share}${loss}`);
+  row.status.className = `status ${kind}`;
   return row.element;
 }
 
@@ -104,16 +103,11 @@ function newRow({ id }: KnownRun): Row {
     type: 'button',
     value: id,
     className: 'name',
-    title: 'Show its samples and masks',
+    title: 'Show samples and masks',
   });
-  const standingText = el('span', { className: 'standing' });
-  const element = el(
-    'li',
-    {},
-    el('label', {}, box, swatch),
-    el('div', { className: 'run' }, name, standingText),
-  );
-  const row = { element, box, swatch, name, standing: standingText };
+  const status = el('span', { className: 'status' });
+  const element = el('li', {}, el('label', {}, box, swatch), el('div', { className: 'run' }, name, status));
+  const row = { element, box, swatch, name, status };
   rows.set(id, row);
   return row;
 }
@@ -121,12 +115,11 @@ function newRow({ id }: KnownRun): Row {
 function emptyText(): string {
   const { list: known, runs, selected } = state;
   if (!known) return 'Connecting…';
-  const hasCurves = (selected ?? []).some((id) => (state.curves.get(id)?.table.first.length ?? 0) > 0);
-  if (hasCurves) return '';
+  if (hasSteps()) return '';
   const folders = known.folders.join(', ');
   if (known.primary !== null && !runs.has(known.primary))
-    return 'The run prepares its data; curves begin with its first step.';
-  if (runs.size === 0) return `No runs in ${folders} yet: they appear here when they begin.`;
-  if (!selected?.length) return 'Choose runs to show.';
+    return 'The run is preparing its data; curves appear with the first step.';
+  if (runs.size === 0) return `No runs in ${folders} yet; they appear here when they start.`;
+  if (!selected?.length) return 'Select runs to show.';
   return 'No steps yet.';
 }

@@ -1,33 +1,30 @@
-/** Texts the model wrote on the way, by step. */
+/** Generated samples by step. */
 
 import { grouped } from '../shared/format.ts';
 import type { SamplesAnswer } from '../shared/protocol.ts';
 import { byId, el } from './dom.ts';
-import { state } from './state.ts';
+import { fetchJson } from './fetch-json.ts';
+import { focusedRun, state } from './state.ts';
 
 let shown = '';
 let answer: SamplesAnswer | undefined;
-/** The step the reader has chosen; null follows the newest. */
+/** The selected step; null for the newest. */
 let chosen: number | null = null;
 let focus: string | undefined;
 
-/** Asks for samples where there are newer ones, and draws them. */
+/** Fetches the samples if there are new ones, and draws them. */
 export async function updateSamples(): Promise<void> {
-  const run = state.focus === undefined ? undefined : state.runs.get(state.focus);
+  const run = focusedRun();
   if (run?.id !== focus) chosen = null;
   focus = run?.id;
   const key = `${run?.id} ${run?.versions.samples} ${chosen}`;
   if (key === shown || (run && state.connection !== 'live')) return;
   shown = key;
-  const search = new URLSearchParams({
-    run: run?.id ?? '',
-    ...(chosen !== null && { step: String(chosen) }),
-  });
-  const response = run?.versions.samples
-    ? await fetch(`/api/samples?${search}`).catch(() => undefined)
+  const samples = run?.versions.samples
+    ? await fetchJson<SamplesAnswer>('samples', { run: run.id, step: chosen ?? '' })
     : undefined;
   if (shown !== key) return;
-  answer = response?.ok ? await response.json() : undefined;
+  answer = samples;
   draw();
 }
 
@@ -70,15 +67,15 @@ function draw(): void {
         'blockquote',
         {},
         el('span', { className: 'prompt' }, prompt),
-        el('span', {}, text === '' ? '(nothing)' : `${joint(prompt, text)}${text}`),
+        el('span', {}, text === '' ? '(empty)' : `${separator(prompt, text)}${text}`),
       ),
     ),
   );
   if (hadFocus) slider.focus();
 }
 
-/** A question and its answer are two lines; a text and how it goes on are one. */
-function joint(prompt: string, text: string): string {
+/** Returns a line break between a question and its answer, nothing between a text and its continuation. */
+function separator(prompt: string, text: string): string {
   if (prompt === '' || /^\s/.test(text) || !/[.?!:]$/.test(prompt.trim())) return '';
   return '\n';
 }

@@ -1,28 +1,28 @@
-/** What the page knows and what its reader has chosen; the choice is kept in the address. */
+/** The state of the page; the user's choices are stored in the URL. */
 import type { Anomaly, RunSummary, RunsMessage, Validations } from '../shared/protocol.ts';
-import { MOST_SELECTED } from '../shared/protocol.ts';
+import { MAX_SELECTED } from '../shared/protocol.ts';
 import type { Table } from '../shared/table.ts';
 
-/** What steps are laid out by. */
+/** The quantity of the horizontal axis. */
 export type Axis = 'step' | 'tokens' | 'seconds';
 
-/** A run and when the page heard of it, by its own clock in milliseconds. */
+/** A run, and when its summary was received by the page's clock in milliseconds. */
 export interface KnownRun extends RunSummary {
-  heardAt: number;
+  receivedAt: number;
 }
 
-/** Curves of a run that is shown. */
+/** Curves of a displayed run. */
 export interface Curves {
   generation: string;
   table: Table;
   validations: Validations;
   anomalies: { count: number; last: Anomaly[] };
   badLines: number;
-  /** Finer rows of the part that is zoomed into. */
+  /** Finer rows of the zoomed part. */
   detail?: Table;
 }
 
-/** What part of the curves is drawn: all, the last part of what there is, or from one place to another. */
+/** The visible part: a fraction at the end of the curves, or a fixed range. */
 export type Zoom = { share: number } | { from: number; to: number };
 
 /** The state of the page. */
@@ -32,20 +32,30 @@ export const state = {
   list: undefined as RunsMessage | undefined,
   connection: 'connecting' as 'connecting' | 'live' | 'lost' | 'ended',
   endReason: '',
-  /** Ids, in the order of their colours; undefined until the reader or the server has chosen. */
+  /** Ids of displayed runs in the order of selection; undefined until the user or the server has chosen. */
   selected: undefined as string[] | undefined,
-  /** The run that header, masks and samples are about. */
+  /** The run of header, masks and samples. */
   focus: undefined as string | undefined,
   axis: 'step' as Axis,
-  /** Steps that smoothing averages over, about; 1 is none. */
+  /** Approximate number of smoothed steps; 1 for no smoothing. */
   smoothing: 20,
   zoom: { share: 1 } as Zoom,
 };
 
-/** Places of colours; a run keeps its own while it is selected. */
+/** Returns the focused run. */
+export function focusedRun(): KnownRun | undefined {
+  return state.focus === undefined ? undefined : state.runs.get(state.focus);
+}
+
+/** Whether any displayed run has steps. */
+export function hasSteps(): boolean {
+  return (state.selected ?? []).some((id) => (state.curves.get(id)?.table.first.length ?? 0) > 0);
+}
+
+/** The run of each colour; it keeps its colour while it is selected. */
 const slots: (string | undefined)[] = [];
 
-/** Number of a selected run's colour and dash. */
+/** Returns the index of a run's colour. */
 export function slotOf(id: string): number {
   const found = slots.indexOf(id);
   if (found >= 0) return found;
@@ -58,17 +68,17 @@ export function slotOf(id: string): number {
   return 0;
 }
 
-/** Shows a run or hides it; the last one shown that is not the focus is what header and samples turn to. */
+/** Shows or hides a run; if the focused run is hidden, the last one shown gets the focus. */
 export function toggle(id: string, isShown: boolean): void {
   const others = (state.selected ?? []).filter((other) => other !== id);
-  state.selected = isShown ? [...others, id].slice(-MOST_SELECTED) : others;
+  state.selected = isShown ? [...others, id].slice(-MAX_SELECTED) : others;
   if (isShown) slotOf(id);
   else state.curves.delete(id);
   if (!state.focus || !state.selected.includes(state.focus)) state.focus = state.selected.at(-1);
   remember();
 }
 
-/** Writes the choice into the address, so that a reload, a bookmark or a message to a colleague keeps it. */
+/** Stores the choices in the URL, so that reloads and bookmarks keep them. */
 export function remember(): void {
   const { selected = [], focus, axis, smoothing } = state;
   const parameters = new URLSearchParams({ axis, smoothing: String(smoothing) });
@@ -77,7 +87,7 @@ export function remember(): void {
   history.replaceState(null, '', `#${parameters}`);
 }
 
-/** Takes the choice from the address; whatever else stands there is passed over. */
+/** Restores the choices from the URL; ignores invalid parts. */
 export function recall(): void {
   const parameters = new URLSearchParams(location.hash.slice(1));
   const axis = parameters.get('axis');
@@ -86,7 +96,7 @@ export function recall(): void {
   if (smoothing >= 1 && smoothing <= 1000) state.smoothing = smoothing;
   const runs = [...new Set(parameters.getAll('run'))].filter((id) => /^\w{1,40}$/.test(id));
   if (runs.length === 0) return;
-  state.selected = runs.slice(0, MOST_SELECTED);
+  state.selected = runs.slice(0, MAX_SELECTED);
   const focus = parameters.get('focus');
   state.focus = focus && runs.includes(focus) ? focus : runs[0];
   for (const id of state.selected) slotOf(id);

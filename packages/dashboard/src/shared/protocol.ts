@@ -1,98 +1,98 @@
-/** What goes from the server to the page, as JSON. */
+/** The JSON messages from the server to the page. */
 import type { Table } from './table.ts';
 
-/** How a run is doing, as its files tell. */
+/** The state of a run according to its files. */
 export type RunState =
-  /** A process holds the folder. */
+  /** A process holds the lock. */
   | 'running'
   /** All steps are done. */
   | 'finished'
-  /** No process holds the folder, and there are steps left or nobody knows. */
+  /** No process holds the lock, and steps are left or their number is unknown. */
   | 'stopped';
 
-/** A run in the list, from its small files and the end of its log. */
+/** A run in the list. */
 export interface RunSummary {
   id: string;
-  /** Its path below the folder that was given. */
+  /** The path below the folder given. */
   name: string;
   state: RunState;
-  /** Seconds since its log last changed, when this was sent; null without a log. */
+  /** Seconds between the last change of the log and this message; null without a log. */
   silentSeconds: number | null;
-  /** When its log last changed, milliseconds of Unix time by the server's file system. */
+  /** Time of the last change of the log, in milliseconds of Unix time. */
   changedAt: number;
   step: number;
-  /** Steps of the whole run; null where nothing says. */
+  /** Steps of the whole run; null if unknown. */
   totalSteps: number | null;
   tokens: number;
   loss: number | null;
   tokensPerSecond: number | null;
   valLoss: number | null;
   bitsPerByte: number | null;
-  /** Seconds to the end at the pace of the last steps; null where that cannot be told. */
+  /** Estimated from the throughput of the last steps; null if unknown. */
   secondsLeft: number | null;
-  /** What computes, such as `native on Intel Xeon`; empty where unknown. */
+  /** Backend and device; empty if unknown. */
   device: string;
   parameters: number | null;
-  /** Change with the contents of the files: what the page has is old where they differ. */
+  /** Change with the contents of the files. */
   versions: { config: string; batch: string; samples: string };
-  /** What cannot be read of it; empty as a rule. */
+  /** An error message; usually empty. */
   problem: string;
 }
 
-/** Validations as columns; nulls where a line lacks the key. */
+/** Validations as columns; null if a line lacks the key. */
 export interface Validations {
   step: number[];
   tokens: number[];
   seconds: number[];
   valLoss: (number | null)[];
   bitsPerByte: (number | null)[];
-  /** `parts.masked`: the loss of masked tokens, where a run measures it. */
+  /** `parts.masked`: the loss of masked tokens. */
   maskedLoss: (number | null)[];
 }
 
-/** A step that the trainer's guard found anomalous, or left out. */
+/** A step that the trainer found anomalous or skipped. */
 export interface Anomaly {
   step: number;
   what: string;
 }
 
-/** Curves of a run: all there is, or what has come since. */
+/** Curves of a run: all steps, or the new ones. */
 export interface CurvesMessage {
   run: string;
-  /** Of one history: curves of another replace what the page has. */
+  /** Changes when the log is rewritten; curves of another generation replace those of the page. */
   generation: string;
-  /** Whether this is all, coarse where it is long; otherwise it follows what was sent before. */
+  /** Whether these are all steps (coarse for long runs), not only the new ones. */
   isWhole: boolean;
   table: Table;
   validations: Validations;
-  /** The last of them, and how many there are in all. */
+  /** The last anomalies, and the number of all. */
   anomalies: { count: number; last: Anomaly[] };
-  /** Lines of the log that are no metrics. */
+  /** Lines of the log that are not metrics. */
   badLines: number;
 }
 
-/** Runs that are new or have changed, and ids of those that are gone. */
+/** Runs that are new or changed, and ids of removed runs. */
 export interface RunsMessage {
   changed: RunSummary[];
   gone: string[];
-  /** The run that this server was started for; null where there is none. */
+  /** The run that this server was started for, if any. */
   primary: string | null;
-  /** Runs to show first where the reader has chosen none. */
+  /** Runs to show if the user has selected none. */
   suggested: string[];
-  /** Folders looked into. */
+  /** The folders searched. */
   folders: string[];
-  /** Whether there are more runs than the server lists. */
+  /** Whether the list is incomplete because there are too many runs. */
   isCut: boolean;
 }
 
-/** A step's samples. */
+/** The samples of a step. */
 export interface SamplesAnswer {
   steps: number[];
   step: number | null;
   rows: { prompt: string; text: string }[];
 }
 
-/** `config.yaml` as paths and values. */
+/** `config.yaml` as a map from key path to value. */
 export type ConfigAnswer = Record<string, string>;
 
 /** `batch.json`: rows of a recent batch as text. */
@@ -101,23 +101,23 @@ export interface RecentBatch {
   rows: BatchRow[];
 }
 
-/** A row that the model read, in pieces. */
+/** A row of model input, in pieces. */
 export interface BatchRow {
-  /** Tokens of the whole row, and how many of them are masked; the pieces may end earlier. */
+  /** Tokens and masked tokens of the whole row; the pieces may cover fewer. */
   numTokens: number;
   numMasked: number;
   pieces: BatchPiece[];
-  /** Whether the row goes on behind the pieces. */
+  /** Whether the row is longer than its pieces. */
   isCut?: boolean;
 }
 
-/** Adjacent tokens of a row that are of one kind; the text is the original, also where the model read masks. */
+/** Adjacent tokens of one kind; the text is the original one, also for masked tokens. */
 export interface BatchPiece {
   text: string;
   kind: 'plain' | 'masked' | 'prompt';
-  /** Whether a new part begins here, such as the masked copy; its name. */
+  /** The name of the part that begins here, such as the masked copy. */
   part?: string;
 }
 
-/** Runs whose curves a page can have at once: colours by eight, full and dashed. */
-export const MOST_SELECTED = 16;
+/** Runs displayed at the same time: eight colours, solid and dashed. */
+export const MAX_SELECTED = 16;

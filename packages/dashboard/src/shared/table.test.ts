@@ -5,8 +5,8 @@ import {
   appendRows,
   coalesce,
   emptyTable,
+  MAX_ROWS,
   METRICS,
-  MOST_ROWS,
   spliceRows,
   type Table,
   widthFor,
@@ -17,12 +17,12 @@ import { pack, unpack } from './wire.ts';
 function seriesOf(losses: readonly (number | null)[]): Series {
   const series = new Series();
   losses.forEach((loss, i) => {
-    series.take(JSON.stringify({ step: i + 1, tokens: (i + 1) * 10, loss, tokensPerSecond: 5 }));
+    series.add(JSON.stringify({ step: i + 1, tokens: (i + 1) * 10, loss, tokensPerSecond: 5 }));
   });
   return series;
 }
 
-/** Tables are equal but for the rounding of sums. */
+/** Expects equal tables, except for the rounding of means. */
 function expectSame(got: Table, want: Table): void {
   for (const key of ['first', 'count', 'step', 'tokens', 'seconds'] as const)
     expect(got[key]).toEqual(want[key]);
@@ -38,7 +38,7 @@ const losses = fc.array(fc.option(loss, { freq: 8 }), { maxLength: 200 });
 const width = fc.nat(5).map((power) => 2 ** power);
 
 describe('tables', () => {
-  it('keep every extreme at every width', () => {
+  it('keep minimum and maximum at every width', () => {
     fc.assert(
       fc.property(losses, width, (values, wide) => {
         const { low, high, mean } = seriesOf(values).table(0, values.length, wide).metrics.loss;
@@ -53,7 +53,7 @@ describe('tables', () => {
     );
   });
 
-  it('are the same whether merged at once or as they come, at any moments', () => {
+  it('do not depend on when rows are merged', () => {
     fc.assert(
       fc.property(
         losses,
@@ -77,15 +77,15 @@ describe('tables', () => {
     );
   });
 
-  it('stay bounded, and as long as they need be', () => {
-    for (const steps of [0, 1, MOST_ROWS, MOST_ROWS + 1, 1_000_000]) {
+  it('have a bounded number of rows', () => {
+    for (const steps of [0, 1, MAX_ROWS, MAX_ROWS + 1, 1_000_000]) {
       const rows = Math.ceil(steps / widthFor(steps));
-      expect(rows).toBeLessThanOrEqual(MOST_ROWS);
-      if (steps > MOST_ROWS) expect(rows).toBeGreaterThan(MOST_ROWS / 2);
+      expect(rows).toBeLessThanOrEqual(MAX_ROWS);
+      if (steps > MAX_ROWS) expect(rows).toBeGreaterThan(MAX_ROWS / 2);
     }
   });
 
-  it('take finer rows in the middle', () => {
+  it('accept finer rows in the middle', () => {
     const series = seriesOf(Array.from({ length: 64 }, (_, i) => i));
     const joined = spliceRows(series.table(0, 64, 16), series.table(16, 32, 1));
     expect(joined.count).toEqual([16, ...Array(16).fill(1), 16, 16]);
@@ -93,7 +93,7 @@ describe('tables', () => {
     expect(spliceRows(joined, emptyTable())).toBe(joined);
   });
 
-  it('travel with six digits, fine ones without their extremes', () => {
+  it('are sent with six digits, rows of one step without extremes', () => {
     const fine = seriesOf([1.23456789, null, 3]).table(0, 3, 1);
     const sent = pack(fine);
     expect(sent.metrics.loss).toEqual({ mean: [1.23457, null, 3], low: [], high: [] });

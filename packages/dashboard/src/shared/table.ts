@@ -1,12 +1,12 @@
 /**
- * Curves of any length in bounded room, for server and page alike.
+ * Curves of any length in bounded memory, used by server and page.
  *
- * A row stands for `count` consecutive steps: where they end, and mean, least and greatest of each metric. Rows merge
- * into coarser ones without losing an extreme, so a spike of one step in a million is still drawn. Widths are powers of
- * two counted from the first step: what comes later merges into the same rows as what came before.
+ * A row summarizes `count` consecutive steps: their end, and mean, minimum and maximum of each metric. Merging keeps the
+ * extremes, so a spike of one step in a million stays visible. Widths are powers of two aligned to the first step, so
+ * the result does not depend on when rows are merged.
  */
 
-/** What is drawn of a step, by its key in `metrics.jsonl`. */
+/** The plotted keys of `metrics.jsonl`. */
 export const METRICS = [
   'loss',
   'lr',
@@ -20,49 +20,49 @@ export const METRICS = [
 /** A key of {@link METRICS}. */
 export type Metric = (typeof METRICS)[number];
 
-/** Mean of the finite values in a row, and their extremes; null where there is none. */
+/** Mean, minimum and maximum of the finite values of each row; null if there are none. */
 export interface Column {
   mean: (number | null)[];
   low: (number | null)[];
   high: (number | null)[];
 }
 
-/** Rows as columns, all of one length. */
+/** Rows stored as columns of equal length. */
 export interface Table {
-  /** Index of the first step of each row, counted from the first line of the run. */
+  /** Index of the first step of each row. */
   first: number[];
-  /** Steps of each row. */
+  /** Number of steps of each row. */
   count: number[];
-  /** Step, tokens and seconds of training at the end of each row. */
+  /** Step, tokens and training time at the end of each row. */
   step: number[];
   tokens: number[];
   seconds: number[];
   metrics: Record<Metric, Column>;
 }
 
-/** Rows that a page holds of a run at most, and is sent. */
-export const MOST_ROWS = 2000;
+/** Maximum number of rows sent to a page for a run. */
+export const MAX_ROWS = 2000;
 
-/** A table without rows. */
+/** Returns a table without rows. */
 export function emptyTable(): Table {
   const column = (): Column => ({ mean: [], low: [], high: [] });
   const metrics = Object.fromEntries(METRICS.map((metric) => [metric, column()])) as Record<Metric, Column>;
   return { first: [], count: [], step: [], tokens: [], seconds: [], metrics };
 }
 
-/** The width at which `numSteps` steps make no more than {@link MOST_ROWS} rows: a power of two. */
+/** Returns the smallest power of two at which `numSteps` steps fit in {@link MAX_ROWS} rows. */
 export function widthFor(numSteps: number): number {
   let width = 1;
-  while (Math.ceil(numSteps / width) > MOST_ROWS) width *= 2;
+  while (Math.ceil(numSteps / width) > MAX_ROWS) width *= 2;
   return width;
 }
 
-/** Adds rows that follow, and merges where rows of at most `width` steps have become of one another's block. */
+/** Appends rows. */
 export function appendRows(table: Table, added: Table): void {
   for (let row = 0; row < added.first.length; row++) pushRow(table, added, row);
 }
 
-/** The rows merged into blocks of `width` steps; a row must not span blocks, rows wider than that stay. */
+/** Returns the rows merged into blocks of `width` steps; wider rows stay. */
 export function coalesce(table: Table, width: number): Table {
   const merged = emptyTable();
   let row = 0;
@@ -76,7 +76,7 @@ export function coalesce(table: Table, width: number): Table {
   return merged;
 }
 
-/** `table` with the rows that begin within the steps of `detail` replaced by its rows. */
+/** Returns `table` with the steps of `detail` replaced by the rows of `detail`. */
 export function spliceRows(table: Table, detail: Table): Table {
   if (detail.first.length === 0) return table;
   const from = detail.first[0];
@@ -92,7 +92,7 @@ export function spliceRows(table: Table, detail: Table): Table {
   return joined;
 }
 
-/** The rows from `from` up to `to`, exclusive. */
+/** Returns the rows from `from` up to `to`, exclusive. */
 export function sliceRows(table: Table, from: number, to: number): Table {
   const slice = emptyTable();
   for (let row = from; row < to; row++) pushRow(slice, table, row);
@@ -112,19 +112,19 @@ function pushMerged(into: Table, from: Table, start: number, end: number): void 
   into.seconds.push(from.seconds[last]);
   for (const metric of METRICS) {
     const { mean, low, high } = from.metrics[metric];
-    let [sum, weight, least, greatest] = [0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+    let [sum, weight, lowest, highest] = [0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
     for (let row = start; row < end; row++) {
       const value = mean[row];
       if (value === null) continue;
       sum += value * from.count[row];
       weight += from.count[row];
-      least = Math.min(least, low[row]!);
-      greatest = Math.max(greatest, high[row]!);
+      lowest = Math.min(lowest, low[row]!);
+      highest = Math.max(highest, high[row]!);
     }
     const column = into.metrics[metric];
-    // One row merged with nothing keeps its very value: sums round.
+    // A single row keeps its exact value.
     column.mean.push(weight === 0 ? null : end - start === 1 ? mean[start] : sum / weight);
-    column.low.push(weight === 0 ? null : least);
-    column.high.push(weight === 0 ? null : greatest);
+    column.low.push(weight === 0 ? null : lowest);
+    column.high.push(weight === 0 ? null : highest);
   }
 }

@@ -1,7 +1,7 @@
-/** Tables as they travel: six digits, which is more than a screen shows, and extremes only where rows hold several steps. */
+/** The transport format of tables: six digits, and extremes only for rows of several steps. */
 import { type Column, METRICS, type Metric, type Table } from './table.ts';
 
-/** A table to be sent; {@link unpack} undoes it. */
+/** Returns the table in its transport format. */
 export function pack(table: Table): Table {
   const isFine = table.count.every((count) => count === 1);
   const metrics = {} as Record<Metric, Column>;
@@ -14,7 +14,7 @@ export function pack(table: Table): Table {
   return { ...table, seconds: table.seconds.map((seconds) => Math.round(seconds * 1000) / 1000), metrics };
 }
 
-/** The table that {@link pack} was given, but for its rounding. */
+/** Restores the extremes that {@link pack} omitted. */
 export function unpack(table: Table): Table {
   for (const metric of METRICS) {
     const column = table.metrics[metric];
