@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 
 const packages = [
   'tensor-kernels',
+  'files',
   'safetensors',
   'llama-model',
   'long-context-extension',

@@ -1,9 +1,9 @@
 /** Result files of an evaluation: written as one, read back for comparisons and reports. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TaskResult } from '@meap/evals';
+import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
-import { makeDirectory } from '@meap/safetensors';
 import type { BackendDescription } from '@meap/tensor-kernels';
 import { writeEnvironment } from '@meap/trainer';
 import type { EvaluationResults } from './run.ts';
@@ -26,7 +26,7 @@ export function writeResults(
     writeJson(join(out, 'tasks', `${result.task}.json`), { ...result, samples });
     if (!logSamples) continue;
     const lines = result.samples.map((sample) => `${JSON.stringify(sample)}\n`);
-    write(join(out, `samples_${result.task}.jsonl`), lines.join(''));
+    writeFileAtomic(join(out, `samples_${result.task}.jsonl`), lines.join(''));
   }
   writeEnvironment(out, { meap: packageVersion(import.meta.url), model, backend: { ...backend } });
   writeJson(join(out, RESULTS), harness);
@@ -49,12 +49,7 @@ export function readResults(directory: string): TaskResult[] {
 
 /** Writes a value as JSON, whole or not at all. */
 export function writeJson(path: string, value: unknown): void {
-  write(path, `${JSON.stringify(value, null, 2)}\n`);
-}
-
-function write(path: string, content: string): void {
-  writeFileSync(`${path}.partial`, content);
-  renameSync(`${path}.partial`, path);
+  writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
 function readJson(path: string): unknown {

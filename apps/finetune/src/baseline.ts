@@ -1,6 +1,7 @@
 /** What the model said and lost before the first step, to set beside what it does afterwards. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeFileAtomic } from '@meap/files';
 
 /** Losses and answers of the untrained model. */
 export interface Baseline {
@@ -19,7 +20,5 @@ export function readBaseline(out: string): Baseline | undefined {
 
 /** Writes `before.json`, complete or not at all. */
 export function writeBaseline(out: string, baseline: Baseline): void {
-  const path = join(out, 'before.json');
-  writeFileSync(`${path}.partial`, `${JSON.stringify(baseline, null, 2)}\n`);
-  renameSync(`${path}.partial`, path);
+  writeFileAtomic(join(out, 'before.json'), `${JSON.stringify(baseline, null, 2)}\n`);
 }

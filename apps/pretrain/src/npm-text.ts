@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { makeDirectory } from '@meap/safetensors';
+import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { installCommand } from '@meap/tensor-kernels';
 import { DatasetError } from '@meap/token-dataset';
 
@@ -45,9 +45,7 @@ export function writeNpmText(names: readonly NpmTextName[], directory: string): 
   });
   lines.sort((a, b) => (a.key < b.key ? -1 : 1));
   makeDirectory(directory);
-  const partial = `${path}.${process.pid}.partial`;
-  writeFileSync(partial, lines.map(({ line }) => line).join(''));
-  renameSync(partial, path);
+  writeFileAtomic(path, lines.map(({ line }) => line).join(''));
   return path;
 }
 

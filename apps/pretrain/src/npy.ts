@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { syncHandle } from '@meap/files';
 import { RunError, reasonOf } from '@meap/recipe-cli';
-import { syncHandle } from '@meap/safetensors';
 
 /** Element types, little-endian, as NumPy spells them: 16 bits without sign, 32 bits with one, 64-bit floats. */
 export type NpyDtype = '<u2' | '<i4' | '<f8';

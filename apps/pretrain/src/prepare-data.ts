@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { makeDirectory } from '@meap/files';
 import { RunError, reasonOf } from '@meap/recipe-cli';
-import { makeDirectory } from '@meap/safetensors';
 import {
   addMaskToken,
   DatasetError,

@@ -1,8 +1,7 @@
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { MessageChannel, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { TextTokenizer } from '@meap/evals';
+import { findWorker } from '@meap/files';
 import { type Tokenizer, TokenizerError } from '@meap/token-dataset';
 import type { TokenizerAnswer, TokenizerTask, TokenizerWorkerData } from './tokenizer-worker.ts';
 
@@ -65,12 +64,8 @@ export async function openTextTokenizer(
   };
 }
 
-/** The built worker: beside this file in dist, or in the dist beside src when the sources themselves run. */
 function workerFile(): string {
-  const candidates = ['./tokenizer-worker.js', '../dist/tokenizer-worker.js'];
-  const paths = candidates.map((path) => fileURLToPath(new URL(path, import.meta.url)));
-  const found = paths.find((path) => existsSync(path));
-  if (!found)
-    throw new TokenizerError(`${paths[0]} is missing (bundled away?); install the package unbundled`);
-  return found;
+  const found = findWorker('./tokenizer-worker.js', import.meta.url);
+  if (found) return found;
+  throw new TokenizerError('tokenizer-worker.js is missing (bundled away?); install the package unbundled');
 }

@@ -1,6 +1,6 @@
+import { makeDirectory } from '@meap/files';
 import {
   fromFloat32,
-  makeDirectory,
   openSafetensors,
   readJsonFile,
   SafetensorsError,

@@ -1,7 +1,7 @@
 /** Adapters in the files of PEFT: adapter_config.json and adapter_model.safetensors. */
+import { makeDirectory } from '@meap/files';
 import {
   fromFloat32,
-  makeDirectory,
   openSafetensors,
   readJsonFile,
   SafetensorsError,

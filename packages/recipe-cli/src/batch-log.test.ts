@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BatchSource } from '@meap/trainer';
@@ -100,7 +100,7 @@ describe('logBatches', () => {
         rows: [{ numTokens: 1, numMasked: 1, pieces: [{ text: 'ABCD'[shown - 1], kind: 'masked' }] }],
       });
     }
-    expect(existsSync(join(directory, 'batch.json.partial'))).toBe(false);
+    expect(readdirSync(directory).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
   it('leaves out what it cannot decode or write', async () => {

@@ -1,7 +1,7 @@
 /** `batch.json` in the run directory: rows of a recent batch as text, with what is masked, for people to look at. */
-import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BatchPiece, BatchRow, RecentBatch } from '@meap/dashboard';
+import { writeFileAtomic } from '@meap/files';
 import type { BatchSource, Position } from '@meap/trainer';
 
 /** A row to be shown, before it is decoded. */
@@ -74,9 +74,7 @@ async function write<Batch>(
   step: number,
 ): Promise<void> {
   const batch: RecentBatch = { step, rows: await Promise.all(rows.map((row) => describeRow(row, decode))) };
-  const path = join(directory, 'batch.json');
-  writeFileSync(`${path}.partial`, `${JSON.stringify(batch)}\n`);
-  renameSync(`${path}.partial`, path);
+  writeFileAtomic(join(directory, 'batch.json'), `${JSON.stringify(batch)}\n`);
 }
 
 /** A row in pieces of one kind. */

@@ -1,6 +1,7 @@
 /** `data-files.json` of a run: which files it read, so that a later part of it can say what has changed. */
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeFileAtomic } from '@meap/files';
 
 /** A file that a run reads. */
 export interface DataFile {
@@ -13,9 +14,7 @@ const NAME = 'data-files.json';
 
 /** Writes the list of a run's files. */
 export function writeFileList(out: string, files: readonly DataFile[]): void {
-  const path = join(out, NAME);
-  writeFileSync(`${path}.partial`, `${JSON.stringify(files, null, 1)}\n`);
-  renameSync(`${path}.partial`, path);
+  writeFileAtomic(join(out, NAME), `${JSON.stringify(files, null, 1)}\n`);
 }
 
 /** One line for each file that is not what it was when the run began, such as `a.txt: 10 bytes → 12 bytes`. */

@@ -1,5 +1,5 @@
 /** `report.html`: a self-contained page about a finished run, in the reader's light or dark colour scheme. */
-import { renameSync, writeFileSync } from 'node:fs';
+import { writeFileAtomic } from '@meap/files';
 import { type Html, html } from './html.ts';
 
 /** A line of a chart. */
@@ -22,8 +22,7 @@ export interface ReportPage {
 
 /** Writes the page, complete or not at all. */
 export function writeReportPage(path: string, page: ReportPage): void {
-  writeFileSync(`${path}.partial`, renderReportPage(page));
-  renameSync(`${path}.partial`, path);
+  writeFileAtomic(path, renderReportPage(page));
 }
 
 /** The page as a string. */

@@ -1,7 +1,7 @@
 /** The dashboard of a run that trains: in a thread of its own, and never a reason for the run to end. */
 import { dirname, resolve } from 'node:path';
 import { type Dashboard, parsePort, startDashboardThread } from '@meap/dashboard';
-import { makeDirectory } from '@meap/safetensors';
+import { makeDirectory } from '@meap/files';
 import { ConfigurationError, reasonOf } from './errors.ts';
 
 /**

@@ -1,7 +1,7 @@
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parsePlainYaml } from '@meap/dashboard';
-import { makeDirectory } from '@meap/safetensors';
+import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { latestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { parse } from 'yaml';
 import { RunError, reasonOf } from './errors.ts';
@@ -69,8 +69,7 @@ export function writeConfig(out: string, config: object): string[] {
   const path = join(out, 'config.yaml');
   const before = existsSync(path) ? readYaml(path) : undefined;
   const changes = before === undefined ? [] : changedKeys(before, readBack(config));
-  writeFileSync(`${path}.partial`, configToYaml(config));
-  renameSync(`${path}.partial`, path);
+  writeFileAtomic(path, configToYaml(config));
   return changes;
 }
 

@@ -1,4 +1,3 @@
-export { makeDirectory, syncDirectory, syncHandle } from './directory.ts';
 export type { Dtype } from './dtype.ts';
 export { SafetensorsError } from './error.ts';
 export { readJsonFile } from './json-file.ts';

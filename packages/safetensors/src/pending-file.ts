@@ -1,5 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
-import { syncHandle } from './directory.ts';
+import { syncHandle } from '@meap/files';
 import { attempt } from './error.ts';
 import { fs, paths } from './node.ts';
 

@@ -1,4 +1,4 @@
-import { makeDirectory, syncDirectory } from './directory.ts';
+import { makeDirectory, syncDirectory } from '@meap/files';
 import { countBytes, DTYPE_BYTES, type Dtype, isDtype } from './dtype.ts';
 import { attempt, SafetensorsError, show } from './error.ts';
 import { LENGTH_BYTES, MAX_HEADER_BYTES, MAX_TENSORS, METADATA_KEY } from './header.ts';
@@ -52,7 +52,7 @@ export async function writeSafetensors(
 ): Promise<void> {
   const file = await writePending(path, checkTensors(path, tensors), metadata);
   await publishAll([file]);
-  await attempt('sync', paths.dirname(path), () => syncDirectory(paths.dirname(path)));
+  await attempt('sync', paths.dirname(path), async () => syncDirectory(paths.dirname(path)));
 }
 
 /**
@@ -98,7 +98,7 @@ export async function writeShardedSafetensors(
   }
   await publishAll(files);
   await removeModelFiles(directory, (name) => isModelFile(name) && !names.includes(name));
-  await attempt('sync', directory, () => syncDirectory(directory));
+  await attempt('sync', directory, async () => syncDirectory(directory));
   return names;
 }
 

@@ -1,5 +1,4 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { findWorker } from '@meap/files';
 import { Tinypool } from 'tinypool';
 import { DocumentEncoder, type EncodedBatch, type EncodeSettings } from './encode.ts';
 import type { EncodeTask } from './encode-worker.ts';
@@ -61,11 +60,8 @@ export function multiProcessEncoder(
   };
 }
 
-/** The built worker: beside this file in dist, or in the dist beside src when the sources themselves run. */
 function workerFile(): string {
-  const candidates = ['./encode-worker.js', '../dist/encode-worker.js'];
-  const paths = candidates.map((path) => fileURLToPath(new URL(path, import.meta.url)));
-  const found = paths.find((path) => existsSync(path));
-  if (!found) throw new DatasetError(`${paths[0]} is missing (bundled away?); set workers: 0`);
+  const found = findWorker('./encode-worker.js', import.meta.url);
+  if (!found) throw new DatasetError('encode-worker.js is missing (bundled away?); set workers: 0');
   return found;
 }

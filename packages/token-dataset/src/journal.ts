@@ -1,6 +1,7 @@
 /** What a preparation writes down so that another process can go on with it: `progress.json` in its working folder. */
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeFileAtomic } from '@meap/files';
 import { guard } from './append-file.ts';
 import type { DuplicateMark } from './duplicate-counter.ts';
 import type { SourceFile } from './files.ts';
@@ -40,10 +41,8 @@ const name = 'progress.json';
 /** Replaces the journal of a working folder in one step. */
 export function writeJournal(folder: string, journal: Journal): void {
   const path = join(folder, name);
-  guard(path, () => {
-    writeFileSync(`${path}.new`, JSON.stringify(journal), { flush: true });
-    renameSync(`${path}.new`, path);
-  });
+  const options = { durable: true, temporary: `${path}.new` };
+  guard(path, () => writeFileAtomic(path, JSON.stringify(journal), options));
 }
 
 /** The journal of a working folder; undefined where there is none that can be read. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { writeFileAtomic } from '@meap/files';
 import { guard } from './append-file.ts';
 import type { DuplicateCount } from './duplicate-counter.ts';
 import { DatasetError, reasonOf } from './errors.ts';
@@ -108,20 +109,6 @@ function isCount(value: unknown): boolean {
 export function writeManifest(directory: string, folder: string, manifest: Manifest): void {
   const path = join(directory, manifestName);
   const temporary = join(directory, folder, `${manifestName}.${randomBytes(6).toString('hex')}`);
-  guard(path, () => {
-    writeFileSync(temporary, `${JSON.stringify(manifest, null, 1)}\n`, { flush: true });
-    renameSync(temporary, path);
-  });
-  syncDirectory(directory);
-}
-
-/** Forces a rename to disk. Windows cannot open folders and does not need it. */
-export function syncDirectory(directory: string): void {
-  if (process.platform === 'win32') return;
-  const handle = openSync(directory, 'r');
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
+  const content = `${JSON.stringify(manifest, null, 1)}\n`;
+  guard(path, () => writeFileAtomic(path, content, { durable: true, temporary }));
 }

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { makeDirectory } from '@meap/safetensors';
+import { makeDirectory, syncDirectory } from '@meap/files';
 import { guard } from './append-file.ts';
 import { openTokenDataset } from './dataset.ts';
 import { DatasetError } from './errors.ts';
@@ -19,7 +19,6 @@ import {
   type Manifest,
   readManifest,
   type SourceRecord,
-  syncDirectory,
   writeManifest,
 } from './manifest.ts';
 import type { SourceStatistics } from './mix-ledger.ts';

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { makeDirectory, readJsonFile, SafetensorsError } from '@meap/safetensors';
+import { makeDirectory } from '@meap/files';
+import { readJsonFile, SafetensorsError } from '@meap/safetensors';
 import { reasonOf, TokenizerError } from './errors.ts';
 import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts';
 import {

@@ -4,11 +4,10 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
-  renameSync,
   truncateSync,
-  writeFileSync,
   writeSync,
 } from 'node:fs';
+import { writeFileAtomic } from '@meap/files';
 import { CheckpointError } from './errors.ts';
 
 /**
@@ -103,8 +102,7 @@ export function repairJsonLines(path: string, step: number): string | undefined 
   if (isPrefix) {
     if (whole.length < bytes.length) truncateSync(path, whole.length);
   } else {
-    writeFileSync(`${path}.partial`, whole);
-    renameSync(`${path}.partial`, path);
+    writeFileAtomic(path, whole);
   }
   if (numDamaged === 0) return undefined;
   const which =

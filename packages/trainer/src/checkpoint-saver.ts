@@ -1,8 +1,7 @@
 /** Saves checkpoints: tensors are copied while training waits, and written while it goes on. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { findWorker } from '@meap/files';
 import type { WritableTensor, writeSafetensors, writeShardedSafetensors } from '@meap/safetensors';
 import type { CheckpointAnswer } from './checkpoint-worker.ts';
 import { CheckpointError } from './errors.ts';
@@ -117,7 +116,7 @@ export class CheckpointSaver {
   }
 
   #writeBeside(job: CheckpointJob): Promise<string> {
-    const file = workerFile();
+    const file = findWorker('./checkpoint-worker.js', import.meta.url);
     if (!file) return writeCheckpoint(job);
     this.#worker ??= new Worker(file);
     const worker = this.#worker;
@@ -137,12 +136,4 @@ export class CheckpointSaver {
       worker.postMessage(job);
     });
   }
-}
-
-/** The built worker: beside this file in dist, or in the dist beside src when the sources themselves run. */
-function workerFile(): string | undefined {
-  const candidates = ['./checkpoint-worker.js', '../dist/checkpoint-worker.js'];
-  return candidates
-    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-    .find((path) => existsSync(path));
 }

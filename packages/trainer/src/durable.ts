@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncDirectory, syncHandle } from '@meap/safetensors';
+import { syncDirectory, syncHandle } from '@meap/files';
 
 /** Paths of all files below a directory, relative to it, with `/`, sorted. */
 export async function listFiles(directory: string, prefix = ''): Promise<string[]> {
@@ -43,6 +43,6 @@ export async function syncTree(directory: string): Promise<void> {
   }
   // The longest first: a directory is synced after those inside it.
   for (const path of [...directories].sort((a, b) => b.length - a.length)) {
-    await syncDirectory(join(directory, path));
+    syncDirectory(join(directory, path));
   }
 }

@@ -1,8 +1,7 @@
 import { execFileSync } from 'node:child_process';
-import { renameSync, writeFileSync } from 'node:fs';
 import { arch, cpus, hostname, platform, release, totalmem } from 'node:os';
 import { join } from 'node:path';
-import { makeDirectory } from '@meap/safetensors';
+import { makeDirectory, writeFileAtomic } from '@meap/files';
 import type { Json } from './types.ts';
 
 /** What a run ran on, as far as Node can tell; `git` is null outside a repository. */
@@ -34,9 +33,8 @@ export function describeEnvironment(): Environment {
 /** Writes `environment.json` into a run directory, made if absent: {@link describeEnvironment} and what the caller adds. */
 export function writeEnvironment(directory: string, extra: { [key: string]: Json } = {}): void {
   makeDirectory(directory);
-  const path = join(directory, 'environment.json');
-  writeFileSync(`${path}.partial`, `${JSON.stringify({ ...describeEnvironment(), ...extra }, null, 2)}\n`);
-  renameSync(`${path}.partial`, path);
+  const environment = JSON.stringify({ ...describeEnvironment(), ...extra }, null, 2);
+  writeFileAtomic(join(directory, 'environment.json'), `${environment}\n`);
 }
 
 function describeGit(): Environment['git'] {

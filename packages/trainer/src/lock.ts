@@ -23,7 +23,7 @@ import {
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { makeDirectory } from '@meap/safetensors';
+import { makeDirectory } from '@meap/files';
 import { RunLockedError, TrainerError } from './errors.ts';
 import { describeSelf, type Holder, judge, openSocket, parseHolder, socketOf } from './lock-holder.ts';
 

@@ -11,12 +11,8 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import {
-  syncDirectory,
-  type WritableTensor,
-  writeSafetensors,
-  writeShardedSafetensors,
-} from '@meap/safetensors';
+import { syncDirectory } from '@meap/files';
+import { type WritableTensor, writeSafetensors, writeShardedSafetensors } from '@meap/safetensors';
 import { fileSha256, listFiles, syncFile, syncTree } from './durable.ts';
 import { CheckpointError, RunLockedError } from './errors.ts';
 import type { GuardState } from './guard.ts';
@@ -121,7 +117,7 @@ export async function writeCheckpoint(job: CheckpointJob): Promise<string> {
     requireMark(lock);
     await removeAtomically(path);
     await rename(partial, path);
-    await syncDirectory(directory);
+    syncDirectory(directory);
   } catch (error) {
     throw await notSaved(directory, state.step, error);
   }

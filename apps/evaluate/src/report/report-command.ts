@@ -1,7 +1,7 @@
 /** `meap-evaluate report DIR...`: results as a page. */
 import { dirname } from 'node:path';
+import { makeDirectory } from '@meap/files';
 import type { CommandIo } from '@meap/recipe-cli';
-import { makeDirectory } from '@meap/safetensors';
 import type { Command } from 'commander';
 import { readFolders } from './read-folders.ts';
 import { writeReport } from './report.ts';

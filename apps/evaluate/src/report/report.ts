@@ -1,8 +1,7 @@
 /** A report of evaluations: one HTML file, and every figure of it as SVG and CSV. */
-import { renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { RunError } from '@meap/recipe-cli';
-import { makeDirectory } from '@meap/safetensors';
 import { attentionSection } from './attention-section.ts';
 import { MAX_MODELS } from './colors.ts';
 import { type ComparedTask, compareModels, DIFFERENCE_NOTE } from './comparisons.ts';
@@ -32,8 +31,8 @@ export function writeReport(input: ReportInput, path: string): void {
   const { html, figures } = renderReport(input);
   const folder = join(dirname(path), 'figures');
   if (Object.keys(figures).length > 0) makeDirectory(folder);
-  for (const [name, content] of Object.entries(figures)) write(join(folder, name), content);
-  write(path, html);
+  for (const [name, content] of Object.entries(figures)) writeFileAtomic(join(folder, name), content);
+  writeFileAtomic(path, html);
 }
 
 /** The files of a report; throws as {@link writeReport} does. */
@@ -102,9 +101,4 @@ function listed(names: readonly string[]): string {
 
 function isFigure(block: Section['blocks'][number]): boolean {
   return typeof block === 'object' && 'kind' in block && block.kind === 'figure';
-}
-
-function write(path: string, content: string): void {
-  writeFileSync(`${path}.partial`, content);
-  renameSync(`${path}.partial`, path);
 }

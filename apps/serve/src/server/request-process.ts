@@ -3,9 +3,8 @@
  * worst, time, memory, even an end of the process by V8 (which no thread survives), is then one request's fault alone.
  */
 import { type ChildProcess, fork } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { setPriority } from 'node:os';
-import { fileURLToPath } from 'node:url';
+import { findWorker } from '@meap/files';
 import { ConfigurationError, RunError } from '@meap/recipe-cli';
 import { ApiError } from './api-error.ts';
 import type { ChatRequest, CompletionRequest, ReadSettings } from './read-request.ts';
@@ -237,11 +236,9 @@ class Lane {
   }
 }
 
-/** The built worker: beside this file in dist, or in the dist beside src when the sources themselves run. */
 function workerFile(): string {
-  const candidates = ['./request-worker.js', '../../dist/server/request-worker.js'];
-  const paths = candidates.map((path) => fileURLToPath(new URL(path, import.meta.url)));
-  const found = paths.find((path) => existsSync(path));
-  if (!found) throw new RunError(`${paths[0]} is missing (bundled away?); install the package unbundled`);
+  const found = findWorker('./request-worker.js', import.meta.url);
+  if (!found)
+    throw new RunError('request-worker.js is missing (bundled away?); install the package unbundled');
   return found;
 }

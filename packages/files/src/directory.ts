@@ -1,9 +1,9 @@
-import { fs, paths } from './node.ts';
+import { fs, paths } from './node-module.ts';
 
 /**
- * Makes a directory and those above it, as far as they are not there; throws the system's error.
+ * Creates a directory and its missing parents; throws the system's error.
  *
- * One by one: Node 20's own way of it never returns where the system lets none be made, as below `/proc`.
+ * One level at a time: the recursive `mkdir` of Node 20 never returns where the system refuses, as below `/proc`.
  */
 export function makeDirectory(path: string): void {
   const missing: string[] = [];
@@ -16,28 +16,25 @@ export function makeDirectory(path: string): void {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
-  // Fails where a file has that name.
+  // Throws where a file has that name.
   fs.mkdirSync(path, { recursive: true });
 }
 
-/**
- * Waits until what was written through a handle is on the disk.
- *
- * By its descriptor: the handles of Yarn's Plug'n'Play have no `sync`.
- */
+/** Waits until everything written through a handle is on the disk. */
 export async function syncHandle(handle: { readonly fd: number }): Promise<void> {
+  // By descriptor: the handles of Yarn's Plug'n'Play have no `sync`.
   await new Promise<void>((resolve, reject) => {
     fs.fsync(handle.fd, (error) => (error ? reject(error) : resolve()));
   });
 }
 
-/** Waits until a directory's entries are on the disk; Windows has no such call and needs none. */
-export async function syncDirectory(path: string): Promise<void> {
+/** Blocks until a directory's entries are on the disk. Does nothing on Windows, which cannot open directories. */
+export function syncDirectory(path: string): void {
   if (process.platform === 'win32') return;
-  const handle = await fs.promises.open(path, 'r');
+  const descriptor = fs.openSync(path, 'r');
   try {
-    await syncHandle(handle);
+    fs.fsyncSync(descriptor);
   } finally {
-    await handle.close();
+    fs.closeSync(descriptor);
   }
 }
