@@ -3,10 +3,10 @@ import { type CommandIo, inRecipeWords, packageVersion, runTrainingCommand } fro
 import { dryRun, renderDryRun } from './dry-run.ts';
 import { isUserError } from './errors.ts';
 import { loadConfig } from './load-config.ts';
-import { createProgress } from './progress.ts';
 import type { PretrainConfig } from './resolve-config.ts';
-import { type PretrainEvent, pretrain, type RunFacts } from './run.ts';
-import { renderSummary } from './summary.ts';
+import { createProgress } from './training/progress.ts';
+import { type PretrainEvent, pretrain, type RunFacts } from './training/run.ts';
+import { renderSummary } from './training/summary.ts';
 
 /** Runs `meap-pretrain`; everything it has to say to its user goes through `io`. */
 export function pretrainCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {

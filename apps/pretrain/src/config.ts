@@ -26,7 +26,7 @@ import {
 } from '@meap/recipe-cli';
 import { FILE_FORMATS } from '@meap/token-dataset';
 import { z } from 'zod';
-import { npmTextNames } from './npm-text.ts';
+import { npmTextNames } from './training/npm-text.ts';
 
 const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]];
 

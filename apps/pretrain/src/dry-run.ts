@@ -24,10 +24,10 @@ import {
 import { isUserError } from './errors.ts';
 import { machinePeak, measureRate } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
-import { modelConfig, withOrigin } from './model.ts';
-import { configuredMasker } from './objective.ts';
-import { prepareTokenizer, readText, sourcesOf } from './prepare-data.ts';
 import type { PretrainConfig } from './resolve-config.ts';
+import { modelConfig, withOrigin } from './training/model.ts';
+import { configuredMasker } from './training/objective.ts';
+import { prepareTokenizer, readText, sourcesOf } from './training/prepare-data.ts';
 
 /** What {@link dryRun} finds out. */
 export interface DryRunPlan {

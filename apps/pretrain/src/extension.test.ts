@@ -6,9 +6,9 @@ import { setBackend } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { createModel, modelConfig } from './model.ts';
 import { resolveConfig } from './resolve-config.ts';
 import { tinyRecipe, Workbench } from './testing.ts';
+import { createModel, modelConfig } from './training/model.ts';
 
 const bench = new Workbench();
 afterAll(() => bench.dispose());

@@ -10,10 +10,10 @@ export { configJsonSchema, type PretrainConfigInput } from './config.ts';
 export { type DryRunPlan, dryRun, renderDryRun } from './dry-run.ts';
 export { isUserError } from './errors.ts';
 export { loadConfig } from './load-config.ts';
-export type { DataProgress } from './prepare-data.ts';
 export { type ModelOrigin, type ModelShape, type PretrainConfig, resolveConfig } from './resolve-config.ts';
+export type { DataProgress } from './training/prepare-data.ts';
 export {
   type PretrainEvent,
   pretrain,
   type RunFacts,
-} from './run.ts';
+} from './training/run.ts';

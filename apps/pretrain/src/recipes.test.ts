@@ -8,7 +8,7 @@ import { changedKeys, configuredSchedule, EXIT } from '@meap/recipe-cli';
 import { describe, expect, it, vi } from 'vitest';
 import { parse } from 'yaml';
 import { loadConfig } from './load-config.ts';
-import { modelConfig } from './model.ts';
+import { modelConfig } from './training/model.ts';
 
 const folder = join(import.meta.dirname, '../../../recipes/pretrain');
 const names = readdirSync(folder)

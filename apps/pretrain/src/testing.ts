@@ -5,7 +5,7 @@ import { captureOutput, type Outcome } from '@meap/recipe-cli';
 import { stringify } from 'yaml';
 import { pretrainCommand } from './command.ts';
 import type { PretrainConfigInput } from './config.ts';
-import { handoffCommand } from './handoff-command.ts';
+import { handoffCommand } from './handoff/command.ts';
 
 /** A temporary folder with a small corpus and a tiny recipe, and the commands run inside this process. */
 export class Workbench {

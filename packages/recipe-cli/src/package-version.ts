@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
-/** The version of the package that a module stands in, one folder below its package.json; give `import.meta.url`. */
+/** The version of the package that a module belongs to; give `import.meta.url`. */
 export function packageVersion(moduleUrl: string): string {
-  return JSON.parse(readFileSync(new URL('../package.json', moduleUrl), 'utf8')).version;
+  let file = new URL('package.json', moduleUrl);
+  while (!existsSync(file)) file = new URL('../package.json', file);
+  return JSON.parse(readFileSync(file, 'utf8')).version;
 }

@@ -25,8 +25,8 @@ import {
   TokenizerError,
   trainBpeTokenizer,
 } from '@meap/token-dataset';
+import type { PretrainConfig } from '../resolve-config.ts';
 import { writeNpmText } from './npm-text.ts';
-import type { PretrainConfig } from './resolve-config.ts';
 
 /** What is being prepared, and how much of it is done. */
 export type DataProgress =

@@ -17,12 +17,12 @@ import { countParameters, type LlamaConfig } from '@meap/llama-model';
 import { batchPlan, bytes, packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { acquireLock, fileSha256, type RunLock } from '@meap/trainer';
-import { type Expected, measureExpected } from './handoff-expected.ts';
-import { RowWriter, tokenDtype, trainRows, writeValidationRows } from './handoff-rows.ts';
-import { findRun, type OpenRun, openRun } from './handoff-run.ts';
+import { configuredMasker } from '../training/objective.ts';
+import type { DataProgress } from '../training/prepare-data.ts';
+import { type Expected, measureExpected } from './expected-losses.ts';
 import { NpyWriter, npyBytes, type WrittenFile } from './npy.ts';
-import { configuredMasker } from './objective.ts';
-import type { DataProgress } from './prepare-data.ts';
+import { findRun, type OpenRun, openRun } from './open-run.ts';
+import { RowWriter, tokenDtype, trainRows, writeValidationRows } from './rows.ts';
 
 /** What {@link writeHandoff} is asked for. */
 export interface HandoffOptions {
@@ -70,7 +70,7 @@ export const FURTHER_STEPS = 100;
 
 const SHARD_BYTES = 256 * 1024 * 1024;
 /** Python and text that go along, beside the sources of this package. */
-const FILES = join(import.meta.dirname, '../handoff');
+const FILES = join(import.meta.dirname, '../../handoff');
 
 /**
  * Writes a hand-off of a run.

@@ -2,5 +2,5 @@
 import { requireNode } from '@meap/recipe-cli/require-node';
 
 requireNode('meap-handoff');
-const { handoffCommand } = await import('./handoff-command.ts');
+const { handoffCommand } = await import('./command.ts');
 process.exitCode = await handoffCommand(process.argv.slice(2));

@@ -5,9 +5,9 @@ import { loadTokenizer } from '@meap/token-dataset';
 import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, it } from 'vitest';
-import { loadConfig } from './load-config.ts';
+import { loadConfig } from '../load-config.ts';
+import { Workbench } from '../testing.ts';
 import { type PretrainEvent, pretrain } from './run.ts';
-import { Workbench } from './testing.ts';
 
 const bench = new Workbench();
 afterAll(() => bench.dispose());

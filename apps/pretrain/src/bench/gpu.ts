@@ -19,7 +19,7 @@ import {
 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
-import { isUserError } from './errors.ts';
+import { isUserError } from '../errors.ts';
 
 interface Case {
   name: string;
@@ -161,7 +161,7 @@ const action = async () => {
     for (const precision of precisions) {
       const own = ['--backend', 'webgpu', '--precision', precision, '--json'];
       const flags = [...(recompute ? ['--recompute'] : []), ...(isImitation ? ['--steps', '1'] : [])];
-      const script = fileURLToPath(new URL('bench-train.js', import.meta.url));
+      const script = fileURLToPath(new URL('train.js', import.meta.url));
       print(
         await lastLine(process.execPath, [
           script,
@@ -174,7 +174,7 @@ const action = async () => {
     }
     if (!torch) continue;
     for (const precision of ['float32', 'bfloat16'] satisfies Precision[]) {
-      const script = fileURLToPath(new URL('../bench/torch_llama_bench.py', import.meta.url));
+      const script = fileURLToPath(new URL('../../bench/torch_llama_bench.py', import.meta.url));
       const args = [script, ...work, '--precision', precision, '--device', isImitation ? 'cpu' : 'cuda'];
       print(await lastLine(process.env.MEAP_PYTHON ?? 'python3', args));
     }

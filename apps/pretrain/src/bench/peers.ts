@@ -38,8 +38,8 @@ const ROUNDS = 3;
  */
 export async function comparePeers({ preset, seq, batch, steps, precision }: PeerStep): Promise<PeerRow[]> {
   const shape = ['--preset', preset, '--seq', `${seq}`, '--batch', `${batch}`, '--precision', precision];
-  const own = fileURLToPath(new URL('./bench-train.js', import.meta.url));
-  const torch = fileURLToPath(new URL('../bench/torch_llama_bench.py', import.meta.url));
+  const own = fileURLToPath(new URL('./train.js', import.meta.url));
+  const torch = fileURLToPath(new URL('../../bench/torch_llama_bench.py', import.meta.url));
   const python = process.env.MEAP_PYTHON ?? 'python3';
   const threads = process.env.MEAP_NUM_THREADS ? ['--threads', process.env.MEAP_NUM_THREADS] : [];
   const timed = ['--steps', `${steps}`];

@@ -1,6 +1,6 @@
 /** What a hand-off promises: losses that whoever takes over has to find again, taken by the trainer itself. */
 import { type StepMetrics, train, validate } from '@meap/trainer';
-import type { OpenRun } from './handoff-run.ts';
+import type { OpenRun } from './open-run.ts';
 
 /** A validation pass: nats per token, and bits per UTF-8 byte of text. */
 interface ExpectedValidation {

@@ -4,11 +4,11 @@ import { dirname, join, resolve } from 'node:path';
 import { Llama, loadLlama } from '@meap/llama-model';
 import { changedFiles, RunError } from '@meap/recipe-cli';
 import { type FoundCheckpoint, latestCheckpoint, openCheckpoint, requireSameRun } from '@meap/trainer';
-import { loadConfig } from './load-config.ts';
-import { modelConfig } from './model.ts';
-import { type DataProgress, type PreparedData, prepareData } from './prepare-data.ts';
-import type { PretrainConfig } from './resolve-config.ts';
-import { trainingParts } from './training-parts.ts';
+import { loadConfig } from '../load-config.ts';
+import type { PretrainConfig } from '../resolve-config.ts';
+import { modelConfig } from '../training/model.ts';
+import { type DataProgress, type PreparedData, prepareData } from '../training/prepare-data.ts';
+import { trainingParts } from '../training/training-parts.ts';
 
 /** A run and the checkpoint of it that is handed over. */
 export interface FoundRun {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import { resolveConfig } from '../resolve-config.ts';
+import { tinyRecipe } from '../testing.ts';
 import { createProgress } from './progress.ts';
 import { renderReport } from './report.ts';
-import { resolveConfig } from './resolve-config.ts';
 import type { PretrainEvent, RunFacts } from './run.ts';
-import { tinyRecipe } from './testing.ts';
 
 const step = (number: number, loss: number | null = 7 - number / 100) => ({
   step: number,

@@ -2,12 +2,12 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { createBatches } from '@meap/token-dataset';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { RowWriter, tokenDtype, trainRows } from './handoff-rows.ts';
-import { loadConfig } from './load-config.ts';
+import { loadConfig } from '../load-config.ts';
+import { readNpy, Workbench } from '../testing.ts';
+import { batchSource, configuredMasker } from '../training/objective.ts';
+import { type PreparedData, prepareData } from '../training/prepare-data.ts';
 import { NpyWriter } from './npy.ts';
-import { batchSource, configuredMasker } from './objective.ts';
-import { type PreparedData, prepareData } from './prepare-data.ts';
-import { readNpy, Workbench } from './testing.ts';
+import { RowWriter, tokenDtype, trainRows } from './rows.ts';
 
 const bench = new Workbench();
 const T = 16;

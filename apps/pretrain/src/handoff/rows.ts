@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import type { Masker } from '@meap/meap-masking';
 import type { TokenBlocks } from '@meap/token-dataset';
 import type { BatchSource } from '@meap/trainer';
+import { maskRows, type Rows, rowsOf } from '../training/objective.ts';
 import { type NpyDtype, NpyWriter, npyBytes, type WrittenFile } from './npy.ts';
-import { maskRows, type Rows, rowsOf } from './objective.ts';
 
 /** A pair of files with some rows. */
 export interface RowShard {

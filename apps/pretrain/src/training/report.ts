@@ -17,7 +17,7 @@ import {
   writeReportPage,
 } from '@meap/recipe-cli';
 import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
-import type { PretrainConfig } from './resolve-config.ts';
+import type { PretrainConfig } from '../resolve-config.ts';
 import type { RunFacts } from './run.ts';
 
 /** Writes `report.html` into a run directory from the files that are there. */

@@ -19,9 +19,9 @@ import {
 import { adamWOptimizer } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs-core';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { comparePeers } from './bench-peers.ts';
-import { isUserError } from './errors.ts';
+import { isUserError } from '../errors.ts';
 import { type KernelTime, profileKernels } from './kernel-profile.ts';
+import { comparePeers } from './peers.ts';
 
 interface BenchOptions {
   preset: 'tiny' | 'small' | '100m' | '1.1b';

@@ -21,14 +21,14 @@ import {
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type DocumentCounts, type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
 import { RankGroup, type TrainEvent, train, writeEnvironment } from '@meap/trainer';
-import { machinePeak } from './estimate.ts';
-import { planPretraining } from './memory-plan.ts';
+import { machinePeak } from '../estimate.ts';
+import { planPretraining } from '../memory-plan.ts';
+import type { PretrainConfig } from '../resolve-config.ts';
 import { createModel, modelConfig, withOrigin } from './model.ts';
 import { configuredMasker } from './objective.ts';
 import { type DataProgress, type OnFound, type PreparedData, prepareData, spread } from './prepare-data.ts';
 import { sameDataTest } from './refuse-other-data.ts';
 import { writeReport } from './report.ts';
-import type { PretrainConfig } from './resolve-config.ts';
 import { shownRows } from './shown-rows.ts';
 import { trainingParts } from './training-parts.ts';
 

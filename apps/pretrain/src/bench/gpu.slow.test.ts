@@ -19,7 +19,7 @@ const missing = await setBackend('webgpu').then(
 );
 if (missing) console.warn(`pnpm bench:gpu is not tested: ${missing}`);
 
-const program = fileURLToPath(new URL('../dist/bench-gpu.js', import.meta.url));
+const program = fileURLToPath(new URL('../../dist/bench/gpu.js', import.meta.url));
 
 describe.skipIf(missing)('pnpm bench:gpu', () => {
   it('times products, attention and a training step, kernel by kernel', async () => {

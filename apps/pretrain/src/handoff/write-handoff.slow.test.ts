@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { tinyRecipe, Workbench } from './testing.ts';
+import { tinyRecipe, Workbench } from '../testing.ts';
 
 // A Python with torch, transformers and safetensors: MEAP_PYTHON=/path/to/python.
 const python = process.env.MEAP_PYTHON;

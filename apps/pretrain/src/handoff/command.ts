@@ -12,8 +12,8 @@ import {
 } from '@meap/recipe-cli';
 import { stopOnSignals } from '@meap/trainer';
 import { Command, InvalidArgumentError } from 'commander';
-import { isUserError } from './errors.ts';
-import { createProgress } from './progress.ts';
+import { isUserError } from '../errors.ts';
+import { createProgress } from '../training/progress.ts';
 import { FURTHER_STEPS, type HandoffEvent, type HandoffSummary, writeHandoff } from './write-handoff.ts';
 
 interface Flags {

@@ -12,10 +12,10 @@ import {
 import { batchPlan, ConfigurationError, configuredSchedule } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import { adamWOptimizer, type SampleRows, type TrainOptions } from '@meap/trainer';
+import type { PretrainConfig } from '../resolve-config.ts';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
 import type { PreparedData } from './prepare-data.ts';
 import { dataKey } from './refuse-other-data.ts';
-import type { PretrainConfig } from './resolve-config.ts';
 
 type Parts = Omit<
   TrainOptions<Rows>,

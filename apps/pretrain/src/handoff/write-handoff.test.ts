@@ -4,9 +4,9 @@ import { Llama, loadLlama } from '@meap/llama-model';
 import { hashFiles, readMetrics } from '@meap/recipe-cli';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { loadConfig } from './load-config.ts';
-import { pretrain } from './run.ts';
-import { corpus, readNpy, Workbench } from './testing.ts';
+import { loadConfig } from '../load-config.ts';
+import { corpus, readNpy, Workbench } from '../testing.ts';
+import { pretrain } from '../training/run.ts';
 import { writeHandoff } from './write-handoff.ts';
 
 const bench = new Workbench();
@@ -198,9 +198,9 @@ describe('a hand-off', () => {
 });
 
 it('is documented by the very scripts that it holds', () => {
-  const page = readFileSync(join(import.meta.dirname, '../../../docs/handoff.md'), 'utf8');
+  const page = readFileSync(join(import.meta.dirname, '../../../../docs/handoff.md'), 'utf8');
   const code = [...page.matchAll(/```python\n(.*?)```/gs)].map(([, text]) => text);
-  const script = (name: string) => readFileSync(join(import.meta.dirname, '../handoff', name), 'utf8');
+  const script = (name: string) => readFileSync(join(import.meta.dirname, '../../handoff', name), 'utf8');
   expect(code).toEqual(['check.py', 'handoff_rows.py'].map(script));
 });
 

@@ -15,7 +15,7 @@ import { ExtensionError, extendContext } from '@meap/long-context-extension';
 import { ConfigurationError, Refusals } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { latestCheckpoint } from '@meap/trainer';
-import { checkContext, type PretrainConfig } from './resolve-config.ts';
+import { checkContext, type PretrainConfig } from '../resolve-config.ts';
 
 /**
  * The configuration with the folder of the model that it starts from: of a run, its newest complete checkpoint.

@@ -13,7 +13,7 @@ import type { Batch, Batches, TokenBlocks, Tokenizer } from '@meap/token-dataset
 import { TokenizerError } from '@meap/token-dataset';
 import type { BatchSource, Loss, Position, ValidationLoss } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs-core';
-import type { PretrainConfig } from './resolve-config.ts';
+import type { PretrainConfig } from '../resolve-config.ts';
 
 /** Token ids of some rows, row-major, and the text behind the targets. */
 export type Rows = Pick<Batch, 'inputs' | 'targets' | 'rows' | 'length' | 'numBytes'>;

@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { DatasetError, openTokenDataset } from '@meap/token-dataset';
 import { afterAll, describe, expect, it } from 'vitest';
+import { loadConfig } from '../load-config.ts';
+import { corpus, Workbench } from '../testing.ts';
 import { describeDocuments } from './describe-documents.ts';
-import { loadConfig } from './load-config.ts';
 import { npmTextNames, writeNpmText } from './npm-text.ts';
 import { type DataProgress, prepareData } from './prepare-data.ts';
-import { corpus, Workbench } from './testing.ts';
 
 const bench = new Workbench();
 afterAll(() => bench.dispose());
