@@ -1,8 +1,7 @@
 import { pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
 import { BadRecordError, DatasetError, reasonOf } from './errors.ts';
-import type { DataRecord } from './read-records.ts';
-import { MAX_RECORD_BYTES, tooLarge } from './records.ts';
+import { type DataRecord, MAX_RECORD_BYTES, tooLarge } from './records.ts';
 
 /** Rows in a group: few enough to hold, enough to spare steps of asynchronous iteration. */
 const GROUP = 256;

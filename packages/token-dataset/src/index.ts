@@ -28,9 +28,11 @@ export type { LengthHistogram, LengthUpsampling } from './length-upsampling.ts';
 export { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
 export type { DocumentCounts } from './manifest.ts';
 export type { SourceStatistics } from './mix-ledger.ts';
-export { type PreparedTokens, type PrepareTokensOptions, prepareTokens } from './prepare.ts';
+export { type PreparedTokens, prepareTokens } from './prepare.ts';
+export type { PrepareTokensOptions } from './prepare-options.ts';
 export type { PrepareProgress } from './progress.ts';
-export { type DataRecord, type ReadRecordsOptions, readRecords } from './read-records.ts';
+export { type ReadRecordsOptions, readRecords } from './read-records.ts';
+export type { DataRecord } from './records.ts';
 export { type DocumentSurvey, surveyDocuments } from './survey-documents.ts';
 export type { TextSource } from './text-sources.ts';
 export {
@@ -42,8 +44,7 @@ export {
   removeMaskToken,
   type SaveTokenizerOptions,
   Tokenizer,
-  type TokenizerConfig,
 } from './tokenizer.ts';
-export type { SideFiles } from './tokenizer-files.ts';
+export type { SideFiles, TokenizerConfig } from './tokenizer-files.ts';
 export { type TrainBpeOptions, trainBpeTokenizer } from './train-bpe.ts';
 export { tokenCounts, type UnigramScore, unigramBitsPerByte } from './unigram.ts';

@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { documentFilter, estimatedTokens, LengthCounter } from './length-upsampling.ts';
-import { type PrepareTokensOptions, prepareTokens } from './prepare.ts';
+import { prepareTokens } from './prepare.ts';
+import type { PrepareTokensOptions } from './prepare-options.ts';
 import { isBuilt, openForTest, temporaryFolder, tinyTokenizer } from './testing.ts';
 
 /** Sources of documents of given numbers of words, each document told by its first word. */

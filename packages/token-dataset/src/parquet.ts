@@ -3,8 +3,7 @@ import { compressors } from 'hyparquet-compressors';
 import { BadRecordError, DatasetError, reasonOf } from './errors.ts';
 import type { SourceFile } from './files.ts';
 import { requireReadable, requireReadablePages } from './parquet-limits.ts';
-import type { DataRecord, RecordReading } from './read-records.ts';
-import { decodeUtf8 } from './records.ts';
+import { type DataRecord, decodeUtf8, type RecordReading } from './records.ts';
 
 /** Stands in a cell for bytes that are not UTF-8, which hyparquet would otherwise replace in silence. */
 const invalidUtf8 = Symbol('invalid UTF-8');

@@ -17,7 +17,8 @@ import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { openTokenDataset } from './dataset.ts';
 import { place } from './output-folder.ts';
-import { type PrepareTokensOptions, prepareTokens } from './prepare.ts';
+import { prepareTokens } from './prepare.ts';
+import type { PrepareTokensOptions } from './prepare-options.ts';
 import type { PrepareProgress } from './progress.ts';
 import {
   fixture,

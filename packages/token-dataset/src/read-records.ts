@@ -6,16 +6,7 @@ import { JsonSplitter } from './json-splitter.ts';
 import { type OpenedFile, openFile } from './open-file.ts';
 import { readParquetRecords } from './parquet.ts';
 import { readAhead } from './read-ahead.ts';
-import { decodeUtf8, RecordSplitter } from './records.ts';
-
-/** A record and where it was found. */
-export interface DataRecord {
-  readonly record: Readonly<Record<string, unknown>>;
-  readonly file: string;
-  /** What `position` counts from 1: lines of JSONL, rows of Parquet and CSV, objects of other JSON. */
-  readonly unit: 'line' | 'row';
-  readonly position: number;
-}
+import { type DataRecord, decodeUtf8, type RecordReading, RecordSplitter } from './records.ts';
 
 /** Options of {@link readRecords}. */
 export interface ReadRecordsOptions {
@@ -47,13 +38,6 @@ export async function* readRecords(options: ReadRecordsOptions): AsyncGenerator<
     const reading = { onBadRecord, onBytes: () => {} };
     for await (const group of readFileRecords(atHand.file, opened, reading)) yield* group;
   }
-}
-
-export interface RecordReading {
-  readonly onBadRecord: (error: BadRecordError) => void;
-  readonly onBytes: (numBytes: number) => void;
-  /** The only field that is of interest, which spares reading other columns of Parquet. */
-  readonly field?: string;
 }
 
 /** The records of a file that is not plain text, in groups as they come off the disk. */

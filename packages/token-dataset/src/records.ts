@@ -1,5 +1,21 @@
 import { isUtf8 } from 'node:buffer';
-import { DatasetError } from './errors.ts';
+import { type BadRecordError, DatasetError } from './errors.ts';
+
+/** A record and where it was found. */
+export interface DataRecord {
+  readonly record: Readonly<Record<string, unknown>>;
+  readonly file: string;
+  /** What `position` counts from 1: lines of JSONL, rows of Parquet and CSV, objects of other JSON. */
+  readonly unit: 'line' | 'row';
+  readonly position: number;
+}
+
+export interface RecordReading {
+  readonly onBadRecord: (error: BadRecordError) => void;
+  readonly onBytes: (numBytes: number) => void;
+  /** The only field that is of interest, which spares reading other columns of Parquet. */
+  readonly field?: string;
+}
 
 /** Longer than any document that a JavaScript string and a tokenizer can hold comfortably. */
 export const MAX_RECORD_BYTES = 256 * 1024 * 1024;

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { openTokenDataset, type TokenDataset } from './dataset.ts';
-import { type PrepareTokensOptions, prepareTokens } from './prepare.ts';
+import { prepareTokens } from './prepare.ts';
+import type { PrepareTokensOptions } from './prepare-options.ts';
 import { loadTokenizer } from './tokenizer.ts';
 
 export const fixture = (name: string) => fileURLToPath(new URL(`../fixtures/${name}`, import.meta.url));

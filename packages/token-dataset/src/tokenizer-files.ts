@@ -5,7 +5,9 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { reasonOf, TokenizerError } from './errors.ts';
-import type { TokenizerConfig } from './tokenizer.ts';
+
+/** The content of a `tokenizer_config.json`. */
+export type TokenizerConfig = Readonly<Record<string, unknown>>;
 
 /** Contents by name; a name may lead into a folder. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;

@@ -9,14 +9,12 @@ import {
   type AddedToken,
   readSideFiles,
   type SideFiles,
+  type TokenizerConfig,
   toJson,
   withAddedToken,
   withChatTemplate,
   withoutAddedToken,
 } from './tokenizer-files.ts';
-
-/** The content of a `tokenizer_config.json`. */
-export type TokenizerConfig = Readonly<Record<string, unknown>>;
 
 /** Options of {@link loadTokenizer}. */
 export interface LoadTokenizerOptions {

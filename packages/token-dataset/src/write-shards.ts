@@ -13,7 +13,7 @@ import { type Journal, type WritingMark, writeJournal } from './journal.ts';
 import type { DocumentCounts, ShardRecord } from './manifest.ts';
 import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
 import type { WorkingFolder } from './output-folder.ts';
-import type { PrepareTokensOptions } from './prepare.ts';
+import type { PrepareTokensOptions } from './prepare-options.ts';
 import type { Report } from './progress.ts';
 import { ShardSink } from './shard-sink.ts';
 import {
