@@ -125,7 +125,7 @@ describe('chat template', () => {
     [
       'that forgets the user',
       '{{ messages[-1].content }}</s>',
-      String.raw`leaves out message 1 of 2 \(role user\)`,
+      String.raw`omits message 1 of 2 \(role user\)`,
     ],
     [
       'that cuts what is said',
@@ -183,12 +183,12 @@ describe('data', () => {
     [
       'tools of ShareGPT',
       { conversations: [{ from: 'human', value: 'Q' }], tools: '[{"name": "weather"}]' },
-      'line 2: chat template alpaca: leaves out tool 1 of 1',
+      'line 2: chat template alpaca: omits tool 1 of 1',
     ],
     [
       'calls of ShareGPT',
       { conversations: [{ from: 'function_call', value: '{"name": "weather"}' }] },
-      'line 2: chat template alpaca: leaves out tool_calls of message 1 of 1 (role assistant)',
+      'line 2: chat template alpaca: omits tool_calls of message 1 of 1 (role assistant)',
     ],
     [
       'pictures',

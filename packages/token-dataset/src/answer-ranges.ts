@@ -1,9 +1,9 @@
-/** Where answers stand in a rendered conversation, beyond their contents: reasoning, calls of tools, `{% generation %}`. */
+/** Finds answers in a rendered conversation that are more than their content: reasoning, tool calls, `{% generation %}`. */
 import type { ChatTemplate, Piece } from './chat-template.ts';
 import { type Conversation, type Message, withTools } from './conversation.ts';
 import { TemplateError } from './errors.ts';
 
-/** A part of the text that is a message's. */
+/** The range of a message in a rendered conversation. */
 export interface TextRange {
   start: number;
   end: number;
@@ -14,19 +14,19 @@ export interface TextRange {
 /** Special tokens of a text, in order. */
 type FindSpecial = (text: string) => Iterable<{ index: number; end: number; id: number }>;
 
-/** Whether an answer is more than its content. */
+/** Whether an answer has reasoning or tool calls. */
 function isStructured(message: Message): boolean {
   const { role, tool_calls: calls } = message;
   return role === 'assistant' && (!!calls?.length || !!message.reasoning_content?.trim());
 }
 
 /**
- * Ranges of answers that are not just their content: what the template marks with `{% generation %}`, else answers with
- * reasoning or calls of tools, from behind the header to the token that ends them.
+ * Ranges of answers that are more than their content: those that the template marks with `{% generation %}`, otherwise
+ * answers with reasoning or tool calls, from the end of the header to the token that ends them.
  *
- * @param pieces of the whole conversation
- * @param endId id that ends answers; undefined where the template ends them with nothing
- * @throws TemplateError where the template does not show where such an answer begins or ends
+ * @param pieces pieces of the whole conversation
+ * @param endId id that ends answers; undefined if the template writes none
+ * @throws TemplateError if the template does not show where such an answer starts or ends
  */
 export function answerRanges(
   template: ChatTemplate,
@@ -34,7 +34,7 @@ export function answerRanges(
   { pieces, findSpecial, endId }: { pieces: readonly Piece[]; findSpecial: FindSpecial; endId?: number },
 ): TextRange[] {
   const generated = template.generationRanges(messages);
-  if (generated) return owned(template, messages, pieces, generated);
+  if (generated) return assignRanges(template, messages, pieces, generated);
   const text = pieces.map((piece) => piece.text).join('');
   const ranges: TextRange[] = [];
   for (const [i, message] of messages.entries()) {
@@ -42,14 +42,14 @@ export function answerRanges(
     const upTo = (count: number, addGenerationPrompt: boolean) =>
       template.render(withTools(messages.slice(0, count), messages.tools), { addGenerationPrompt });
     const header = upTo(i, true);
-    if (!text.startsWith(header)) throw unclear(template, i, 'begins');
+    if (!text.startsWith(header)) throw unclear(template, i, 'starts');
     const start = header.length;
-    // Rendered as the last message, an answer ends with the last special token.
+    // If an answer is the last message, it ends with the last special token.
     const own = upTo(i + 1, false);
     const ended = endId === undefined ? undefined : [...findSpecial(own.slice(start))].at(-1);
     let end = start + (ended?.end ?? own.slice(start).trimEnd().length);
     if (!own.startsWith(header) || !text.startsWith(own.slice(0, end))) {
-      // Templates may write a last answer otherwise than an earlier one: then the first end behind its content counts.
+      // Templates may write a last answer differently: then the first end token after its content counts.
       const from = Math.max(start, endOfContent(pieces, i));
       const stop = [...findSpecial(text.slice(from))].find(({ id }) => id === endId);
       if (!stop) throw unclear(template, i, 'ends');
@@ -70,8 +70,8 @@ function endOfContent(pieces: readonly Piece[], message: number): number {
   return end;
 }
 
-/** Generated ranges by the answer they belong to: one each, or those that hold its content. */
-function owned(
+/** Assigns generated ranges to answers: one to each, or by the content inside a range. */
+function assignRanges(
   template: ChatTemplate,
   messages: Conversation,
   pieces: readonly Piece[],
@@ -96,10 +96,10 @@ function owned(
     });
 }
 
-function unclear({ name }: ChatTemplate, message: number, what: 'begins' | 'ends'): TemplateError {
+function unclear({ name }: ChatTemplate, message: number, what: 'starts' | 'ends'): TemplateError {
   return new TemplateError(
-    `chat template ${name}: does not show where the answer of message ${message + 1}, with reasoning or calls of tools, ` +
-      `${what}, expected the text up to it to stay the same when messages follow; mark answers with {% generation %}, ` +
-      'or learn each answer in a conversation that ends with it',
+    `chat template ${name}: does not show where the answer of message ${message + 1}, with reasoning or tool calls, ` +
+      `${what}, expected the text before it not to change when messages follow; mark answers with {% generation %}, ` +
+      'or train on each answer in a conversation that ends with it',
   );
 }

@@ -12,15 +12,15 @@ import { DatasetError, reasonOf } from './errors.ts';
 
 const bufferBytes = 1024 * 1024;
 
-/** A place in a growing file at which a later process can go on. */
+/** State of a growing file from which a later process can continue. */
 export interface FileMark {
-  /** Bytes from the start of the contents. */
+  /** Length of the contents in bytes. */
   readonly length: number;
-  /** Of these bytes, in hexadecimal. */
+  /** Checksum of the contents, in hexadecimal. */
   readonly sha256: string;
 }
 
-/** A file that only grows, with the checksum of its contents, which may start behind a header. */
+/** An append-only file with the checksum of its contents, which may start after a header. */
 export class AppendFile {
   readonly path: string;
   readonly #start: number;
@@ -39,31 +39,24 @@ export class AppendFile {
     this.#length = length;
   }
 
-  /** A new file; what was there is gone. */
+  /** Creates a file, or truncates an existing one. */
   static create(path: string, start = 0): AppendFile {
-    return new AppendFile(
-      path,
-      start,
-      guard(path, () => openSync(path, 'w')),
-      createHash('sha256'),
-      0,
-    );
+    const file = guard(path, () => openSync(path, 'w'));
+    return new AppendFile(path, start, file, createHash('sha256'), 0);
   }
 
   /**
-   * Goes on at a mark; what was written after it is cut off.
+   * Truncates a file to a mark and continues from there.
    *
-   * @throws DatasetError unless the bytes before the mark are those that were written
+   * @throws DatasetError if the bytes before the mark have changed
    */
   static async reopen(path: string, mark: FileMark, start = 0): Promise<AppendFile> {
     const hash = createHash('sha256');
     const file = guard(path, () => openSync(path, 'r+'));
     try {
-      const has = fstatSync(file).size - start;
-      if (has < mark.length) {
-        throw new DatasetError(
-          `${path} is truncated, got ${Math.max(0, has)} bytes, expected ${mark.length}`,
-        );
+      const length = Math.max(0, fstatSync(file).size - start);
+      if (length < mark.length) {
+        throw new DatasetError(`${path} is truncated, got ${length} bytes, expected ${mark.length}`);
       }
       if (mark.length > 0) {
         const range = { start, end: start + mark.length - 1, highWaterMark: bufferBytes };
@@ -80,7 +73,7 @@ export class AppendFile {
     }
   }
 
-  /** Adds bytes, which reach the file with {@link mark} at the latest. */
+  /** Appends bytes, which are buffered until {@link mark} at the latest. */
   write(values: Uint8Array | Uint16Array | Uint32Array): void {
     const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength);
     this.#buffer ??= Buffer.allocUnsafe(bufferBytes);
@@ -92,14 +85,14 @@ export class AppendFile {
     }
   }
 
-  /** Forces all that was added to disk. */
+  /** Syncs all bytes to disk. */
   mark(): FileMark {
     this.#flush();
     guard(this.path, () => fsyncSync(this.#file));
     return { length: this.#length, sha256: this.#hash.copy().digest('hex') };
   }
 
-  /** Completes the file with what stands before the contents, and closes it. */
+  /** Writes the header and closes the file. */
   finish(header: (sha256: string) => Uint8Array): void {
     this.#flush();
     guard(this.path, () => {
@@ -110,7 +103,7 @@ export class AppendFile {
     this.close();
   }
 
-  /** Gives the file back; what was added since the last mark may be missing. */
+  /** Closes the file; bytes since the last mark may be lost. */
   close(): void {
     if (!this.#isClosed) closeSync(this.#file);
     this.#isClosed = true;
@@ -130,16 +123,16 @@ export class AppendFile {
   }
 }
 
-/** Turns a failed write into one line that says what to do; a full disk is the usual reason. */
+/** Runs a write; its failure, usually a full disk, becomes a DatasetError. */
 export function guard<T>(path: string, write: () => T): T {
   try {
     return write();
   } catch (error) {
     if (error instanceof DatasetError) throw error;
     const full = ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
-    const advice = full
-      ? 'the disk is full; free some space and run the same again, which goes on from here'
-      : '';
-    throw new DatasetError(`cannot write ${path}: ${advice || reasonOf(error)}`);
+    const reason = full
+      ? 'the disk is full; free some space and run the same command again, which continues from here'
+      : reasonOf(error);
+    throw new DatasetError(`cannot write ${path}: ${reason}`);
   }
 }

@@ -10,31 +10,31 @@ export interface BatchOptions extends SplitOptions {
   batchSize: number;
   /** Key of the order of the blocks. Default 0. */
   seed?: number;
-  /** Whether every epoch has its own random order, rather than that of the stream. Default true. */
+  /** Whether every epoch has its own random order instead of that of the stream. Default true. */
   shuffle?: boolean;
-  /** Whether another epoch follows the last row, as training wants, rather than an end. Default true. */
+  /** Whether another epoch follows the last row, as for training. Default true. */
   repeat?: boolean;
 }
 
 /** Rows of token ids, row-major. */
 export interface Batch {
-  /** [B·T] The tokens fed to the model. */
+  /** [B·T] Input tokens of the model. */
   readonly inputs: Int32Array;
-  /** [B·T] At every position the token that follows it. */
+  /** [B·T] The next token at every position. */
   readonly targets: Int32Array;
-  /** B, or less in the last batch of a single pass. */
+  /** B, or fewer in the last batch of a single pass. */
   readonly rows: number;
   /** T. */
   readonly length: number;
   /** Epoch of its first row, from 0. */
   readonly epoch: number;
-  /** Number of its first row since the start of training, over all epochs; a key for what is random per row. */
+  /** Number of its first row since the start of training, over all epochs; a random key for rows. */
   readonly firstRow: number;
-  /** UTF-8 bytes of text behind its targets: nats / ln 2 / numBytes are bits per byte. */
+  /** UTF-8 bytes of the text of its targets: nats / ln 2 / numBytes are bits per byte. */
   readonly numBytes: number;
 }
 
-/** Where a sequence of batches stands, and what it is a sequence of; plain JSON. */
+/** Position in a sequence of batches, with the settings of the sequence; plain JSON. */
 export interface BatchesState {
   readonly version: 1;
   readonly fingerprint: string;
@@ -45,7 +45,7 @@ export interface BatchesState {
   readonly repeat: boolean;
   readonly split: string;
   readonly validationFraction: number;
-  /** The row with which the next batch begins. */
+  /** First row of the next batch. */
   readonly nextRow: number;
 }
 
@@ -53,24 +53,28 @@ export interface BatchesState {
 export interface Batches extends IterableIterator<Batch> {
   /** Rows of an epoch: the blocks of the split. */
   readonly rowsPerEpoch: number;
-  /** Batches in all; infinite with `repeat`. */
+  /** Number of batches; infinite with `repeat`. */
   readonly numBatches: number;
-  /** Any batch, without moving the position. Ranks of a data-parallel run draw `step · ranks + rank`. */
+  /** Returns any batch without moving the position. Ranks of a data-parallel run draw `step · ranks + rank`. */
   batchAt(index: number): Batch;
-  /** Where the next batch stands: all that `restore` needs. */
+  /** The position of the next batch, for `restore`. */
   state(): BatchesState;
-  /** Goes to a saved position; refuses one of other data, seed, split or length, or inside a batch of this size. */
+  /**
+   * Moves to a saved position.
+   *
+   * @throws DatasetError for a position of other data, seed, split or length, or inside a batch of this size
+   */
   restore(state: BatchesState): void;
 }
 
 /**
  * Draws batches of T-token rows from a dataset.
  *
- * The order is a function of seed and epoch only, so any batch can be had at once and a restored position
- * continues as if never interrupted. With `repeat` every batch is full: rows run on into the next epoch,
- * none is dropped. Without, one epoch is drawn and its last batch may have fewer rows.
+ * The order is a function of seed and epoch only, so access is random and a restored position continues exactly. With
+ * `repeat` every batch is full: the rows of one epoch are followed by those of the next, and none is dropped. Without
+ * it there is one epoch, whose last batch may have fewer rows.
  *
- * @throws DatasetError for a corpus shorter than a block, an empty split, an impossible option.
+ * @throws DatasetError for a corpus shorter than a block, an empty split, an invalid option
  */
 export function createBatches(dataset: TokenDataset, options: BatchOptions): Batches {
   const { batchSize, seed = 0, shuffle = true, repeat = true } = options;
@@ -96,7 +100,7 @@ class BlockBatches implements Batches {
   readonly numBatches: number;
   readonly #blocks: TokenBlocks;
   readonly #identity: Omit<BatchesState, 'nextRow'>;
-  /** Orders of the epochs last used; a batch touches two where one ends. */
+  /** Orders of the last two epochs used: a batch may span two. */
   #orders: { epoch: number; order: Uint32Array }[] = [];
   #nextBatch = 0;
 
@@ -150,7 +154,7 @@ class BlockBatches implements Batches {
       const got = state?.[key as keyof BatchesState];
       if (got !== expected) {
         throw new DatasetError(
-          `cannot resume the data: the saved position has ${key} ${JSON.stringify(got)}, this run has ${expected}; restore the old setting or start anew`,
+          `cannot resume the data: the saved position has ${key} ${JSON.stringify(got)}, this run has ${expected}; restore the old setting or start a new run`,
         );
       }
     }
@@ -165,8 +169,8 @@ class BlockBatches implements Batches {
 
   #blockOfRow(row: number): number {
     const epoch = Math.floor(row / this.rowsPerEpoch);
-    const place = row - epoch * this.rowsPerEpoch;
-    return this.#identity.shuffle ? this.#order(epoch)[place] : place;
+    const index = row - epoch * this.rowsPerEpoch;
+    return this.#identity.shuffle ? this.#order(epoch)[index] : index;
   }
 
   #order(epoch: number): Uint32Array {
@@ -179,9 +183,9 @@ class BlockBatches implements Batches {
   }
 }
 
-/** A uniformly random order of `length` blocks, a function of seed and epoch alone. */
+/** A uniformly random order of `length` blocks, a function of seed and epoch only. */
 export function permutation(length: number, seed: number, epoch: number): Uint32Array {
-  // A hash makes neighbouring seeds and epochs unrelated, and fills the generator's whole 128-bit state.
+  // The hash makes consecutive seeds and epochs independent and fills the 128-bit state of the generator.
   const key = createHash('sha256').update(`token-dataset shuffle ${seed} ${epoch}`).digest();
   const state = [0, 4, 8, 12].map((offset) => key.readInt32LE(offset));
   const generator = xoroshiro128plusFromState(state);

@@ -1,20 +1,20 @@
 import type { TokenDataset } from './dataset.ts';
 import { counted, DatasetError } from './errors.ts';
 
-/** Which blocks of a dataset are meant. */
+/** Selects blocks of a dataset. */
 export interface SplitOptions {
-  /** T: tokens that a row feeds to the model; a block holds one more, the last target. */
+  /** T: input tokens of a row; a block has one more, the last target. */
   sequenceLength: number;
   /** Default `all`. */
   split?: 'all' | 'train' | 'validation';
   /**
-   * Share of the blocks, at the end of the stream, that is kept for validation: from 0 to less than 1.
-   * Rounded to whole blocks, at least one. Needed with `train` and `validation`.
+   * Share of the blocks, at the end of the stream, for validation: from 0 to less than 1, rounded to whole blocks, at
+   * least one. Required with `train` and `validation`.
    */
   validationFraction?: number;
 }
 
-/** A run of equal blocks of a dataset. */
+/** Consecutive blocks of a dataset. */
 export interface TokenBlocks {
   readonly dataset: TokenDataset;
   /** Tokens of a block: T + 1. */
@@ -22,18 +22,17 @@ export interface TokenBlocks {
   readonly numBlocks: number;
   /** The tokens of a block. */
   read(index: number): Int32Array;
-  /** UTF-8 bytes of text behind the T targets of a block, that is, behind all its tokens but the first. */
+  /** UTF-8 bytes of the text of the T targets of a block: of all its tokens but the first. */
   targetBytes(index: number): number;
 }
 
 /**
- * Cuts the stream of a dataset into blocks of T + 1 tokens and selects a split of them.
+ * Splits the stream of a dataset into blocks of T + 1 tokens and selects a split of them.
  *
- * Blocks lie end to end and do not overlap, as in the code of MEAP's authors: the last token of a block is only
- * a target, the first of the next only an input. Documents cross blocks; tokens after the last whole block are
- * left out.
+ * Blocks are contiguous and do not overlap, as in the code of MEAP's authors: the last token of a block is only a
+ * target, the first of the next only an input. Documents may span blocks; tokens after the last whole block are dropped.
  *
- * @throws DatasetError where the dataset is shorter than a block or a split would be empty.
+ * @throws DatasetError if the dataset is shorter than a block or the split is empty
  */
 export function selectBlocks(dataset: TokenDataset, options: SplitOptions): TokenBlocks {
   const { sequenceLength, split = 'all', validationFraction = 0 } = options;
@@ -49,7 +48,7 @@ export function selectBlocks(dataset: TokenDataset, options: SplitOptions): Toke
   const total = Math.floor(dataset.numTokens / blockLength);
   if (total === 0) {
     throw new DatasetError(
-      `corpus shorter than a block: got ${dataset.numTokens} tokens, a block needs ${blockLength}; give more text or a shorter sequence`,
+      `corpus shorter than a block: got ${dataset.numTokens} tokens, a block needs ${blockLength}; use more text or a shorter sequence`,
     );
   }
   const numValidation = validationFraction === 0 ? 0 : Math.max(1, Math.round(total * validationFraction));
@@ -61,7 +60,7 @@ export function selectBlocks(dataset: TokenDataset, options: SplitOptions): Toke
   }[split];
   if (numBlocks === 0) {
     throw new DatasetError(
-      `the ${split} split is empty: got ${counted(total, 'block')} of ${blockLength} tokens and validationFraction ${validationFraction}; give more text, a shorter sequence or another fraction`,
+      `the ${split} split is empty: got ${counted(total, 'block')} of ${blockLength} tokens and validationFraction ${validationFraction}; use more text, a shorter sequence or another fraction`,
     );
   }
   const startOf = (index: number) => {

@@ -1,10 +1,10 @@
-/** Prompt formats by name, for models that come without a chat template; Jinja as in tokenizer_config.json. */
+/** Prompt formats by name, for models without a chat template; Jinja as in tokenizer_config.json. */
 
 const TURNS = '{{ bos_token }}{% for message in messages %}';
 
 /**
- * Joins the system messages that a conversation begins with as `system`, for formats that have no turn of their own for
- * one; roles other than user and assistant that follow are refused.
+ * Joins the leading system messages as `system`, for formats without a system turn; any later message must be of user
+ * or assistant.
  */
 const SYSTEM_FIRST =
   "{% set opening = namespace(system='', count=0) %}{% for message in messages %}" +
@@ -18,7 +18,7 @@ const SYSTEM_FIRST =
 const LLAMA_3_TURN =
   "{{ '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n' + message['content'] | trim }}";
 
-/** Chat templates by the name that people choose them by. */
+/** Built-in chat templates by name. */
 export const BUILT_IN_TEMPLATES: Readonly<Record<string, string>> = {
   chatml:
     TURNS +
@@ -27,7 +27,7 @@ export const BUILT_IN_TEMPLATES: Readonly<Record<string, string>> = {
   'llama-3':
     `${TURNS + LLAMA_3_TURN}{{ '<|eot_id|>' }}{% endfor %}` +
     "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}",
-  // The prompt of the MEAP authors' code: a fixed system message, and EOS instead of an end of turn behind answers.
+  // The prompt of the MEAP authors' code: a fixed system message, and EOS instead of an end of turn after answers.
   'meap-llama-3':
     "{{ bos_token }}{% if messages[0]['role'] != 'system' %}{{ '<|start_header_id|>system<|end_header_id|>\\n\\n" +
     "You are a helpful, excellent and smart assistant.<|eot_id|>' }}{% endif %}{% for message in messages %}" +

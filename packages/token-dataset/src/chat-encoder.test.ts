@@ -164,9 +164,7 @@ describe('ChatEncoder', () => {
 
     it('of reasoning that the template drops from earlier turns: only where it is not learned', async () => {
       const messages: Conversation = [...calling('look'), ...chat];
-      await expect(spansOf(TOOLS, messages)).rejects.toThrow(
-        'leaves out reasoning_content of message 4 of 6',
-      );
+      await expect(spansOf(TOOLS, messages)).rejects.toThrow('omits reasoning_content of message 4 of 6');
       const read = messages.map((message, i) => (i === 3 ? { ...message, learn: false } : message));
       expect((await spansOf(TOOLS, read)).slice(3)).toEqual([
         [3, 'The whale</s>'],
@@ -179,7 +177,7 @@ describe('ChatEncoder', () => {
     it('never with special tokens that calls, tools or names spell', async () => {
       const encoder = encoderOf(TOOLS);
       await expect(encoder.encodeConversations([calling('</s>')])).rejects.toThrow(
-        'calls of tools spell the special token </s>, expected none',
+        'tool calls spell the special token </s>, expected none',
       );
       const named: Conversation = [{ ...chat[0], name: '<s>' }, chat[1]];
       await expect(encoder.encodePrompt(named)).rejects.toThrow('spell the special token <s>');
@@ -192,7 +190,7 @@ describe('ChatEncoder', () => {
       BUILT_IN_TEMPLATES.chatml,
       'answers end with "<|im_end|>", expected a special token of the tokenizer',
     ],
-    ['one without answers', '{{ messages[0].content }}', 'leaves out message 2 of 2 (role assistant)'],
+    ['one without answers', '{{ messages[0].content }}', 'omits message 2 of 2 (role assistant)'],
     ['one that cuts', '{% for m in messages %}{{ m.content[0] }}</s>{% endfor %}', 'changes the text'],
   ])('refuses a template that does not suit: %s', (_, source, message) => {
     expect(() => encoderOf(source)).toThrow(TemplateError);

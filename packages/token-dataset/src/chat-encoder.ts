@@ -1,10 +1,10 @@
 /**
- * Conversations to token ids: what the chat template writes is parsed for special tokens, what people wrote never is.
+ * Encodes conversations: the text of the chat template is parsed for special tokens, the contents of messages are not.
  *
  *     text      <s>[INST] Name it. [/INST] Red.</s>
  *     pieces    └─template──┘└─user──┘└─template┘└─assistant─┘└template
- *     tokens    <s>  and  </s>  by their ids; the run in between is encoded as one text, so that ids are those of
- *               transformers' apply_chat_template, and its tokens are told apart by where they stand
+ *     tokens    <s>  and  </s>  by their ids; the run between them is encoded as one text, so that ids equal those of
+ *               transformers' apply_chat_template, and the offsets of its tokens tell which piece they belong to
  */
 import { answerRanges, type TextRange } from './answer-ranges.ts';
 import type { ChatTemplate, Piece, RenderOptions } from './chat-template.ts';
@@ -13,21 +13,21 @@ import { TemplateError } from './errors.ts';
 import { LiteralEncoder, type LocatedTokens, type SpecialToken, spellingPattern } from './literal-encoder.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-/** Tokens of a conversation, and whose they are. */
+/** Tokens of a conversation with the ranges of its messages. */
 export interface EncodedConversation extends LocatedTokens {
-  /** Where the content of each message stands, with the text up to the special token that ends an answer; in order. */
+  /** Range of the content of each message, up to and including the special token that ends an answer; in order. */
   readonly spans: readonly Readonly<TextRange>[];
 }
 
-/** How a template ends an answer. */
+/** The end of an answer under a template. */
 interface AnswerEnd {
-  /** Text behind an answer, up to and with the special token that ends it; empty where there is none. */
+  /** Text after an answer, up to and including the special token that ends it; may be empty. */
   text: string;
-  /** The special token that ends it; EOS, which is then added, where the template writes none. */
+  /** The special token that ends it; if the template writes none, EOS, which has to be added. */
   id: number;
 }
 
-/** A place of a special token or a run of ordinary text in a rendered conversation. */
+/** The range of a special token or of a run of ordinary text in a rendered conversation. */
 interface Part {
   start: number;
   end: number;
@@ -35,20 +35,20 @@ interface Part {
   id?: number;
 }
 
-interface Laid {
+interface Layout {
   text: string;
   parts: Part[];
   spans: TextRange[];
 }
 
-/** Encodes conversations and prompts under one template and tokenizer. */
+/** Encodes conversations and prompts with one template and tokenizer. */
 export class ChatEncoder {
   readonly template: ChatTemplate;
   /** Ids of all special tokens. */
   readonly specialIds: readonly number[];
-  /** Id that ends an answer, at which generation stops. */
+  /** Id that ends an answer and stops generation. */
   readonly endOfAnswerId: number;
-  /** Whether the template ends answers with nothing, so that EOS does and has to be added to text to learn from. */
+  /** Whether the template writes no end of answers, so that EOS has to be added to training text. */
   readonly lacksEnd: boolean;
   readonly #literal: LiteralEncoder;
   readonly #end: AnswerEnd;
@@ -56,8 +56,8 @@ export class ChatEncoder {
   readonly #specialPattern: RegExp;
 
   /**
-   * @throws TemplateError for a template that ends answers with something that is no special token of the tokenizer:
-   *   a model could neither learn to stop nor be stopped
+   * @throws TemplateError for a template that ends answers with text that is not a special token of the tokenizer: a
+   *   model could not learn to stop
    */
   constructor(tokenizer: Tokenizer, template: ChatTemplate) {
     this.template = template;
@@ -72,10 +72,10 @@ export class ChatEncoder {
   }
 
   /**
-   * Tokens of whole conversations, encoded on all cores.
+   * Encodes whole conversations, on all cores.
    *
-   * @throws TemplateError where the template refuses a conversation or rewrites a message
-   * @throws TokenizerError where the vocabulary itself spells a special token that is in a message
+   * @throws TemplateError if the template refuses a conversation or rewrites a message
+   * @throws TokenizerError if ordinary tokens of the vocabulary spell a special token that is in a message
    */
   async encodeConversations(conversations: readonly Conversation[]): Promise<EncodedConversation[]> {
     return this.#encode(
@@ -86,37 +86,34 @@ export class ChatEncoder {
           findSpecial: (text) => this.#findSpecial(text),
           endId: this.lacksEnd ? undefined : this.endOfAnswerId,
         });
-        const { spans, ...laid } = this.#lay(pieces);
+        const { spans, ...layout } = this.#layout(pieces);
         const replaced = new Set(ranges.map(({ message }) => message));
         const kept = spans.filter(({ message }) => !replaced.has(message));
-        return { ...laid, spans: [...kept, ...ranges].sort((a, b) => a.start - b.start) };
+        return { ...layout, spans: [...kept, ...ranges].sort((a, b) => a.start - b.start) };
       }),
     );
   }
 
   /**
-   * The ids that a model is to answer: all messages and the header of an answer.
+   * Encodes a prompt: all messages and the header of an answer.
    *
    * @throws TemplateError, TokenizerError as {@link encodeConversations}
    */
   async encodePrompt(messages: Conversation): Promise<Int32Array> {
     const pieces = this.#pieces(messages, { addGenerationPrompt: true });
-    const [{ ids }] = await this.#encode([this.#lay(pieces)]);
+    const [{ ids }] = await this.#encode([this.#layout(pieces)]);
     return ids;
   }
 
-  /** What no piece tells from the template's own text must not spell special tokens. */
+  /** Tools and tool calls become text of the template, so they must not spell special tokens. */
   #pieces(messages: Conversation, options: RenderOptions = {}): Piece[] {
-    const others = messages.map(({ name, tool_call_id, tool_calls }) => [name, tool_call_id, tool_calls]);
-    for (const [where, value] of [
-      ['tools', messages.tools ?? null] as const,
-      ['calls of tools', others] as const,
-    ]) {
+    const calls = messages.map(({ name, tool_call_id, tool_calls }) => [name, tool_call_id, tool_calls]);
+    for (const [where, value] of Object.entries({ tools: messages.tools ?? null, 'tool calls': calls })) {
       const [special] = this.#findSpecial(JSON.stringify(value));
       if (!special) continue;
       throw new TemplateError(
         `chat template ${this.template.name}: ${where} spell the special token ${special.content}, expected none in ` +
-          'them; take it out of the data',
+          'them; remove it from the data',
       );
     }
     return this.template.pieces(messages, options);
@@ -129,8 +126,8 @@ export class ChatEncoder {
   }
 
   /** Finds contents, special tokens of the template, and the runs between them. */
-  #lay(pieces: readonly Piece[]): Laid {
-    const spans: Laid['spans'] = [];
+  #layout(pieces: readonly Piece[]): Layout {
+    const spans: Layout['spans'] = [];
     const parts: Part[] = [];
     const text = pieces.map((piece) => piece.text).join('');
     let at = 0;
@@ -158,17 +155,17 @@ export class ChatEncoder {
     return { text, parts, spans };
   }
 
-  /** Ids and places of all parts, runs of all conversations encoded together. */
-  async #encode(laid: readonly Laid[]): Promise<EncodedConversation[]> {
+  /** Encodes all parts; the runs of all conversations are encoded together. */
+  async #encode(layouts: readonly Layout[]): Promise<EncodedConversation[]> {
     const texts: Record<'opening' | 'continuing', string[]> = { opening: [], continuing: [] };
-    for (const { text, parts } of laid) {
+    for (const { text, parts } of layouts) {
       for (const { start, end, id } of parts) {
         if (id === undefined) texts[start > 0 ? 'continuing' : 'opening'].push(text.slice(start, end));
       }
     }
     const opening = (await this.#literal.encode(texts.opening)).values();
     const continuing = (await this.#literal.encode(texts.continuing, { continuing: true })).values();
-    return laid.map(({ parts, spans }) => {
+    return layouts.map(({ parts, spans }) => {
       const ids: number[] = [];
       const starts: number[] = [];
       const ends: number[] = [];
@@ -195,7 +192,7 @@ export class ChatEncoder {
     });
   }
 
-  /** Renders one exchange to see how its answer ends. */
+  /** Renders one exchange to find the end of its answer. */
   #answerEnd(tokenizer: Tokenizer): AnswerEnd {
     const { name } = this.template;
     const pieces = this.template.pieces([
@@ -210,7 +207,7 @@ export class ChatEncoder {
       const known = [...this.#specialByText.keys()].slice(0, 8).join(', ');
       throw new TemplateError(
         `chat template ${name}: answers end with ${JSON.stringify(tail.trim())}, expected a special token of the ` +
-          `tokenizer (${known}) at which to stop; use the template of this model`,
+          `tokenizer (${known}) that stops generation; use the template of this model`,
       );
     }
     if (tokenizer.eosTokenId === undefined) {

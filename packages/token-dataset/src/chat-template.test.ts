@@ -138,7 +138,7 @@ describe('contents in the text', () => {
     ['a message that is skipped', '{% for m in messages[1:] %}{{ m.role + m.content }}{% endfor %}'],
   ])('%s is noticed', (_, source) => {
     expect(() => of(source, [{ role: 'system', content: 'Be brief.' }, ...ask('Q', 'A')])).toThrow(
-      'chat template t: leaves out message 1 of 3 (role system), expected all that is said',
+      'chat template t: omits message 1 of 3 (role system), expected the whole conversation',
     );
   });
 
@@ -150,7 +150,7 @@ describe('contents in the text', () => {
     const messages = roles.map((role, i) => ({ role, content: `${i}` }));
     const of = roles.findIndex((role) => role === 'system' || role === 'tool') + 1;
     expect(() => new ChatTemplate('t', trimsUsers, special).pieces(messages)).toThrow(
-      `writes message ${of} of 3 (role ${messages[of - 1].role}) as it writes an answer`,
+      `writes message ${of} of 3 (role ${messages[of - 1].role}) like an answer`,
     );
   });
 
@@ -162,15 +162,15 @@ describe('contents in the text', () => {
       ask('Q')[0],
       { role: 'assistant', content: '', tool_calls: [call('f'), call('g')] },
     ];
-    expect(() => of(trimsUsers, named)).toThrow('leaves out name of message 1 of 2');
-    expect(() => of(trimsUsers, calling)).toThrow('leaves out tool_calls of message 2 of 2');
-    expect(() => of(trimsUsers, withTools(ask('Q', 'A'), [tool('f')]))).toThrow('leaves out tool 1 of 1');
+    expect(() => of(trimsUsers, named)).toThrow('omits name of message 1 of 2');
+    expect(() => of(trimsUsers, calling)).toThrow('omits tool_calls of message 2 of 2');
+    expect(() => of(trimsUsers, withTools(ask('Q', 'A'), [tool('f')]))).toThrow('omits tool 1 of 1');
     // One of several, too.
     const firstCall = `{% if messages[1].tool_calls %}{{ messages[1].tool_calls[0].function.name }}{% endif %}${trimsUsers}`;
-    expect(() => of(firstCall, calling)).toThrow('leaves out tool_calls of message 2 of 2');
+    expect(() => of(firstCall, calling)).toThrow('omits tool_calls of message 2 of 2');
     const firstTool = `{% if tools %}{{ tools[0].function.name }}{% endif %}${trimsUsers}`;
     expect(() => of(firstTool, withTools(ask('Q', 'A'), [tool('f'), tool('g')]))).toThrow(
-      'leaves out tool 2 of 2',
+      'omits tool 2 of 2',
     );
     const all =
       '{% for t in tools or [] %}{{ t | tojson }}{% endfor %}{% for m in messages %}{{ m.name }}{% for c in m.tool_calls or [] %}' +
@@ -205,7 +205,7 @@ describe('contents in the text', () => {
       messages[0],
       { ...messages[1], reasoning_content: 'R', learn },
     ];
-    expect(() => of(trimsUsers, thought())).toThrow('leaves out reasoning_content of message 2 of 2');
+    expect(() => of(trimsUsers, thought())).toThrow('omits reasoning_content of message 2 of 2');
     expect(of(trimsUsers, thought(false))).toEqual([
       [0, 'Q'],
       [1, 'A'],
@@ -235,8 +235,7 @@ describe('formats without a turn for system messages', () => {
       'message 3 has the role tool',
     );
     // An answer without a question leaves no turn to put the system message in.
-    if (name !== 'alpaca')
-      expect(() => template.pieces([system('S'), turns[1]])).toThrow('leaves out message 1');
+    if (name !== 'alpaca') expect(() => template.pieces([system('S'), turns[1]])).toThrow('omits message 1');
   });
 });
 
@@ -275,7 +274,7 @@ describe('loadChatTemplate', () => {
     [{}, 'nope', /^--template nope: no such template or file, expected one of chatml, .*, or a file$/],
     [{}, 'constructor', /no such template or file/],
     [{}, 'FOLDER', /no such template or file/],
-    [config(7), 'FOLDER/tokenizer_config.json', /holds no chat_template/],
+    [config(7), 'FOLDER/tokenizer_config.json', /contains no chat_template/],
     [{ 'tokenizer_config.json': '{' }, undefined, /tokenizer_config\.json: not JSON: /],
   ])('%j, %s is refused', (files, choice, message) => {
     expect(() => load(files, choice)).toThrow(TemplateError);

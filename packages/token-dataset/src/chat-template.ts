@@ -1,11 +1,11 @@
 /**
- * Chat templates: Jinja programs that turn messages into one text.
+ * Chat templates: Jinja programs that render messages as one text.
  *
- * Nothing that a conversation holds may be lost on the way: a template that leaves out a message, a tool or its reasoning,
- * or that writes a system or tool message as if the assistant had said it, is refused.
+ * A template must keep all parts of a conversation: one that omits a message, a tool or reasoning, or writes a system or
+ * tool message like an answer, is refused.
  *
- * A template comes with a model that somebody else made. It sees messages and special tokens, nothing of the machine;
- * one that runs for longer than three seconds is stopped, and `range` counts no further than a hundred thousand.
+ * Templates come with untrusted models. They see messages and special tokens, but nothing of the machine; a rendering
+ * is stopped after three seconds, and `range` is limited to a hundred thousand numbers.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -21,7 +21,7 @@ import { fixedStrftime } from './template-date.ts';
 import { contentOf, type Tokenizer } from './tokenizer.ts';
 import { defaultTemplate } from './tokenizer-files.ts';
 
-/** A part of a rendered conversation: text of the template, or the content of a message. */
+/** A part of a rendered conversation: text of the template or the content of a message. */
 export interface Piece {
   text: string;
   /** Index of the message whose content this is; absent for text of the template. */
@@ -30,20 +30,20 @@ export interface Piece {
 
 /** Options of {@link ChatTemplate.render}. */
 export interface RenderOptions {
-  /** Whether the header of an answer follows, for the model to go on from. */
+  /** Whether to add the header of an answer, from which the model continues. */
   addGenerationPrompt?: boolean;
 }
 
-/** Most time for one rendering, in ms: of what people write it takes less than one. */
+/** Time limit of one rendering; ordinary conversations take less than 1 ms. */
 const RENDER_MS = 3000;
-/** Longest list that `range` makes. */
+/** Limit of the length of a `range`. */
 const MAX_RANGE = 100_000;
 
 const GENERATION_START = '\ufdee';
 const GENERATION_END = '\ufdef';
 const GENERATION_MARKS = /([\ufdee\ufdef])/;
 
-/** Marks where `{% generation %}` blocks begin and end; white space is cut as around the tags themselves. */
+/** Marks the start and end of `{% generation %}` blocks, with the white space control of the tags. */
 function withGenerationMarks(source: string): string {
   return source.replace(/\{%(-?)\s*(end)?generation\s*(-?)%\}/g, (_, left, isEnd, right) => {
     const mark = isEnd ? GENERATION_END : GENERATION_START;
@@ -54,7 +54,7 @@ function withGenerationMarks(source: string): string {
 const sandbox = createContext({}) as { run?: () => unknown };
 const call = new Script('run()');
 
-/** Runs something that may never end; only a script of its own can be stopped from outside. */
+/** Runs a function with a time limit; only a separate script can be interrupted. */
 function withinTime<T>(run: () => T): T {
   sandbox.run = run;
   try {
@@ -64,7 +64,7 @@ function withinTime<T>(run: () => T): T {
   }
 }
 
-/** Jinja's, but for its size. */
+/** Jinja's `range` with a limit. */
 function range(start: number, stop?: number, step = 1): number[] {
   const [from, to, by] = stop === undefined ? [0, start, 1] : [start, stop, step];
   const length = Math.max(0, Math.ceil((to - from) / by));
@@ -74,18 +74,18 @@ function range(start: number, stop?: number, step = 1): number[] {
 
 /** A chat template with the special tokens it may write. */
 export class ChatTemplate {
-  /** Where it came from, for people. */
+  /** Name or path, for messages. */
   readonly name: string;
   /** Jinja, as `chat_template` of tokenizer_config.json. */
   readonly source: string;
   readonly #template: Template;
-  /** The same with marks around `{% generation %}` blocks, where there are any. */
+  /** The template with marks around `{% generation %}` blocks, if it has any. */
   readonly #marked: Template | undefined;
   readonly #context: Readonly<Record<string, unknown>>;
 
   /**
    * @param specialTokens texts by name, such as `bos_token`
-   * @throws TemplateError for a template that is not Jinja
+   * @throws TemplateError for invalid Jinja
    */
   constructor(name: string, source: string, specialTokens: Readonly<Record<string, string>>) {
     this.name = name;
@@ -108,22 +108,22 @@ export class ChatTemplate {
   }
 
   /**
-   * The text of a conversation.
+   * Renders a conversation.
    *
-   * @throws TemplateError with the template's own words where it refuses the conversation
+   * @throws TemplateError with the template's own message if it refuses the conversation
    */
   render(messages: Conversation, options: RenderOptions = {}): string {
     return this.#run(this.#template, messages, options);
   }
 
   /**
-   * The parts of a rendered conversation; joined they are exactly what `render` returns.
+   * The parts of a rendered conversation; joined, they are exactly the result of `render`.
    *
-   * Of a conversation to answer, and of messages that are not to be learned, reasoning may be missing: templates leave
-   * that of earlier turns out on purpose.
+   * Reasoning may be missing from prompts and from messages that are not trained on: templates omit that of earlier
+   * turns on purpose.
    *
-   * @throws TemplateError where the template changes contents beyond trimming them, leaves something out, or writes a
-   *   system or tool message like an answer
+   * @throws TemplateError if the template changes contents beyond trimming them, omits something, or writes a system or
+   *   tool message like an answer
    */
   pieces(messages: Conversation, options: RenderOptions = {}): Piece[] {
     const text = this.render(messages, options);
@@ -141,19 +141,19 @@ export class ChatTemplate {
     });
     if (!found) {
       throw new TemplateError(
-        `chat template ${this.name}: changes the text of messages, expected one that writes them as they are or ` +
-          'trimmed; use another template, or take out what it reacts to (such as <think> blocks)',
+        `chat template ${this.name}: changes the text of messages, expected a template that writes them unchanged or ` +
+          'trimmed; use another template, or remove what it reacts to (such as <think> blocks)',
       );
     }
     const written = new Set(found.map(({ slot }) => slot));
     for (const [i, { message, field }] of slots.entries()) {
       const mayLack =
         field !== 'content' && (options.addGenerationPrompt || messages[message].learn === false);
-      if (!written.has(i) && !mayLack) throw this.#leavesOut(messages, message, field);
+      if (!written.has(i) && !mayLack) throw this.#omits(messages, message, field);
     }
     requireAllWritten(messages, text, {
       render: (others) => this.#attempt(others, options),
-      leavesOut: (message, field) => this.#leavesOut(messages, message, field),
+      omits: (message, field) => this.#omits(messages, message, field),
       refuse: (reason) => {
         throw new TemplateError(`chat template ${this.name}: ${reason}`);
       },
@@ -164,10 +164,9 @@ export class ChatTemplate {
   }
 
   /**
-   * Where the template says that answers stand, with `{% generation %}`; undefined where it does not say.
+   * Ranges of the `{% generation %}` blocks in the rendered text; undefined if the template has none.
    *
-   * @returns ranges of what `render` returns, one for each time that such a block is written
-   * @throws TemplateError for messages with U+FDEE or U+FDEF in them
+   * @throws TemplateError for messages that contain U+FDEE or U+FDEF
    */
   generationRanges(messages: Conversation): { start: number; end: number }[] | undefined {
     if (!this.#marked) return undefined;
@@ -182,7 +181,7 @@ export class ChatTemplate {
     }
     if (text !== this.render(messages)) {
       throw new TemplateError(
-        `chat template ${this.name}: a message holds the noncharacter U+FDEE or U+FDEF, expected text without`,
+        `chat template ${this.name}: a message contains the noncharacter U+FDEE or U+FDEF, expected text without it`,
       );
     }
     return ranges;
@@ -197,7 +196,7 @@ export class ChatTemplate {
         documents: null,
         add_generation_prompt: addGenerationPrompt,
       };
-      // Not the template's own `render`, whose globals are a clock and a `range` without end.
+      // `template.render` would provide a clock and an unlimited `range`.
       const environment = new Environment();
       for (const [name, value] of Object.entries(context)) environment.set(name, value);
       const run = () => new Interpreter(environment).run(template.parsed);
@@ -211,7 +210,7 @@ export class ChatTemplate {
     }
   }
 
-  /** What a changed conversation becomes; undefined where the template refuses it. */
+  /** The text of a changed conversation; undefined if the template refuses it. */
   #attempt(messages: Conversation, options: RenderOptions): string | undefined {
     try {
       return this.render(messages, options);
@@ -220,33 +219,33 @@ export class ChatTemplate {
     }
   }
 
-  #leavesOut(messages: Conversation, message: number, field: string): TemplateError {
+  #omits(messages: Conversation, message: number, field: string): TemplateError {
     const what = field === 'content' ? '' : `${field} of `;
     const orEnd =
-      field === 'reasoning_content' ? ', or learn this answer in a conversation that ends with it' : '';
+      field === 'reasoning_content' ? ', or train on this answer in a conversation that ends with it' : '';
     return new TemplateError(
-      `chat template ${this.name}: leaves out ${what}message ${message + 1} of ${messages.length} (role ` +
-        `${messages[message].role}), expected all that is said; use a template that writes it, or take it out of the data${orEnd}`,
+      `chat template ${this.name}: omits ${what}message ${message + 1} of ${messages.length} (role ` +
+        `${messages[message].role}), expected the whole conversation; use a template that writes it, or remove it from the data${orEnd}`,
     );
   }
 }
 
 /** Options of {@link loadChatTemplate}. */
 export interface LoadChatTemplateOptions {
-  /** Name of a built-in template, or a file; the model's own when absent. */
+  /** Name of a built-in template, or a file; by default the model's own. */
   choice?: string;
-  /** What people set the choice by, for errors: `--chat-template`, a key of a recipe. */
+  /** The option that sets the choice, for errors: `--chat-template`, a recipe key. */
   setting: string;
 }
 
 /**
- * The template to use: a built-in one by name, a file, or the model's own.
+ * Loads a chat template: a built-in one by name, a file, or the model's own.
  *
- * A file is Jinja text, or a tokenizer_config.json. A model's own is in chat_template.jinja, or else in
- * tokenizer_config.json, where several may have names; `default` is then taken.
+ * A file is Jinja or a tokenizer_config.json. A model's own template is in chat_template.jinja, else in
+ * tokenizer_config.json; of several, the one named `default` is used.
  *
  * @param specialTokens texts that the template may write, by name: {@link specialTokensOf}
- * @throws TemplateError where there is none
+ * @throws TemplateError if there is none
  */
 export function loadChatTemplate(
   modelDirectory: string,
@@ -262,7 +261,7 @@ export function loadChatTemplate(
     const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
     const source = isFile ? templateInFile(path) : undefined;
     if (source !== undefined) return new ChatTemplate(path, source, specialTokens);
-    const problem = isFile ? 'holds no chat_template' : 'no such template or file';
+    const problem = isFile ? 'contains no chat_template' : 'no such template or file';
     throw new TemplateError(`${setting} ${choice}: ${problem}, expected one of ${names}, or a file`);
   }
   for (const name of ['chat_template.jinja', 'tokenizer_config.json']) {
@@ -276,7 +275,7 @@ export function loadChatTemplate(
   );
 }
 
-/** Texts of a tokenizer's special tokens by name, such as `bos_token`, which templates write. */
+/** Texts of a tokenizer's special tokens by name, such as `bos_token`, for templates. */
 export function specialTokensOf({ config }: Tokenizer): Record<string, string> {
   const texts: Record<string, string> = {};
   for (const [key, value] of Object.entries(config)) {

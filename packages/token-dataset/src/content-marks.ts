@@ -1,35 +1,35 @@
 /**
  * Finds the contents of messages in a rendered text.
  *
- * Contents are rendered a second time between marks that no text has, and the marks are taken out again. What is left
- * has to be the text rendered without them, so a template that cuts, moves or reads contents cannot lead to a wrong
- * loss mask or a forged turn: it is noticed.
+ * Contents are rendered again between marks that occur in no text, and the marks are removed. The rest must equal the
+ * text rendered without marks; otherwise the template truncates, moves or parses contents, which would lead to a wrong
+ * loss mask or a forged turn.
  *
- * Marks at the very ends of a content keep a template from trimming it. Where it does, the contents are rendered
- * trimmed, and the white space that the template kept is found in the text message by message. A template that trims some
- * roles and rewrites others, as Llama 3.1's writes results of tools as JSON, takes a rendering for each role to tell.
+ * Marks also prevent a template from trimming. If it trims, contents are rendered trimmed, and the white space that the
+ * template kept is found message by message. A template that trims some roles and rewrites others, as Llama 3.1's writes
+ * tool results as JSON, needs one rendering per role.
  */
 import { TemplateError } from './errors.ts';
 import { strip } from './python-strings.ts';
 
-/** A part of a rendered conversation: text of the template, or one of the contents. */
+/** A part of a rendered conversation: text of the template or one of the contents. */
 export interface MarkedPiece {
   text: string;
   /** Index of the content; absent for text of the template. */
   slot?: number;
 }
 
-// Code points that Unicode keeps for programs' own use inside.
+// Noncharacters: code points that Unicode reserves for internal use.
 const MARKS = Array.from({ length: 10 }, (_, i) => String.fromCharCode(0xfdd0 + 3 * i));
 const next = (mark: string, by: number) => String.fromCharCode(mark.charCodeAt(0) + by);
 
 /**
- * The parts of `text`, which joined are `text`.
+ * Splits `text` into template text and contents.
  *
- * @param contents what to find, none of it blank, and by which group of them a template tells how to write it
- * @param render renders the conversation with other contents in their place
- * @returns undefined where the template changes contents beyond trimming them
- * @throws TemplateError for contents that hold every mark
+ * @param contents the contents to find, none of them blank, and the group of each that a template treats alike
+ * @param render renders the conversation with other contents
+ * @returns undefined if the template changes contents beyond trimming them
+ * @throws TemplateError for contents that contain every mark
  */
 export function findContents(
   text: string,
@@ -40,7 +40,9 @@ export function findContents(
   const all = contents.join('');
   const mark = MARKS.find((start) => [0, 1, 2].every((by) => !all.includes(next(start, by))));
   if (!mark) {
-    throw new TemplateError('a message holds all noncharacters U+FDD0 to U+FDED, expected text without');
+    throw new TemplateError(
+      'a message contains all noncharacters U+FDD0 to U+FDED, expected text without them',
+    );
   }
   const wrap = (content: string, i: number) => `${mark}${i}${next(mark, 1)}${content}${next(mark, 2)}`;
   const pieces = cutAtMarks(render(contents.map(wrap)), mark);
@@ -74,16 +76,16 @@ function cutAtMarks(text: string, mark: string): MarkedPiece[] {
   return pieces;
 }
 
-/** Longest white space of which a template may keep a part; of longer ones it keeps all or nothing. */
+/** Longest white space that a template may trim in part; longer white space is kept or dropped as a whole. */
 const MAX_SPACE = 64;
 
-/** What may be left of the white space at one end: `rest` takes the first characters of it away. */
+/** What trimming may leave of white space; `rest` drops its first characters. */
 function remainders(space: string, rest: (count: number) => string): string[] {
   if (space.length > MAX_SPACE) return [space, ''];
   return Array.from({ length: space.length + 1 }, (_, count) => rest(count));
 }
 
-/** The pieces of `text`, given those of the conversation with `cores` for contents; undefined where they differ in more. */
+/** The pieces of `text`, given those rendered with `cores` as contents; undefined if they differ in more than space. */
 function withWhiteSpace(
   text: string,
   pieces: readonly MarkedPiece[],
@@ -91,7 +93,7 @@ function withWhiteSpace(
   cores: readonly string[],
 ): MarkedPiece[] | undefined {
   const steps: { choices: string[] }[] = [];
-  // Of each piece, the steps that it is made of.
+  // The steps of each piece.
   const extents = pieces.map(({ text: written, slot }) => {
     const first = steps.length;
     if (slot === undefined) steps.push({ choices: [written] });
@@ -106,7 +108,7 @@ function withWhiteSpace(
     }
     return { first, last: steps.length };
   });
-  // Depth first: what follows tells how much is left, at the latest the end of the text.
+  // Depth-first search: the following text decides how much white space is left.
   const path: { choice: number; at: number }[] = [{ choice: 0, at: 0 }];
   const deadEnds = new Set<string>();
   while (path.length > 0) {

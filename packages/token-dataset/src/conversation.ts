@@ -1,35 +1,34 @@
-/** What is said in a chat, as chat templates take it: OpenAI's messages with Hugging Face's additions. */
+/** Conversations as chat templates take them: OpenAI's messages with Hugging Face's additions. */
 
-/** A call of a tool by the assistant. */
+/** A tool call of the assistant. */
 export interface ToolCall {
   readonly id?: string;
   readonly type?: string;
-  /** `arguments` are an object here, as templates expect, not the JSON text that OpenAI's API sends. */
+  /** `arguments` is an object, as templates expect, not the JSON text of OpenAI's API. */
   readonly function: { readonly name: string; readonly arguments: unknown };
 }
 
-/** What one party said. */
+/** One message of a conversation. */
 export interface Message {
   role: 'system' | 'user' | 'assistant' | 'tool';
   content: string;
-  /** What the assistant thought before it answered. Templates see it as `thinking` too, as in `transformers`. */
+  /** Reasoning of the assistant. Templates also see it as `thinking`, as in `transformers`. */
   reasoning_content?: string;
-  /** Calls that the assistant makes. */
   tool_calls?: readonly ToolCall[];
-  /** Of a message of role `tool`: the call that it answers. */
+  /** In a message of role `tool`: the id of the call that it answers. */
   tool_call_id?: string;
-  /** Who speaks, or which tool answers. */
+  /** Name of the speaker or the tool. */
   name?: string;
-  /** False: a message to read but not to learn. Templates do not see it. */
+  /** False excludes the message from training. Templates do not see it. */
   learn?: boolean;
 }
 
-/** Messages in order, with the tools that the assistant may call, as JSON schemas. */
+/** Messages in order, with the JSON schemas of the tools that the assistant may call. */
 export interface Conversation extends ReadonlyArray<Message> {
   readonly tools?: readonly object[];
 }
 
-/** The same tools beside other messages. */
+/** A conversation of these messages and tools. */
 export function withTools(messages: readonly Message[], tools: readonly object[] | undefined): Conversation {
   return tools?.length ? Object.assign([...messages], { tools }) : messages;
 }

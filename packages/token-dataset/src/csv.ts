@@ -1,16 +1,16 @@
 import { pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
-import { BadRecordError, DatasetError, reasonOf } from './errors.ts';
-import { type DataRecord, MAX_RECORD_BYTES, tooLarge } from './records.ts';
+import { type BadRecordError, DatasetError, reasonOf } from './errors.ts';
+import { type DataRecord, MAX_RECORD_BYTES, recordAt, tooLarge, withoutBad } from './records.ts';
 
-/** Rows in a group: few enough to hold, enough to spare steps of asynchronous iteration. */
-const GROUP = 256;
+/** Rows in a group: asynchronous iteration costs a step for each group instead of each row. */
+const GROUP_ROWS = 256;
 
 /**
- * Streams the rows of CSV (RFC 4180) as records of texts; the first row names the fields.
+ * Streams the rows of CSV (RFC 4180) as records of strings; the first row names the fields.
  *
- * Blank lines are passed over. A row with another number of fields is a bad record; after a misplaced quote nothing can
- * be told apart, so that one ends the file.
+ * Blank lines are skipped. A row with another number of fields is a bad record. A misplaced quote makes the rest of the
+ * file ambiguous, so it is an error of the file.
  */
 export async function* readCsvRecords(
   path: string,
@@ -23,34 +23,29 @@ export async function* readCsvRecords(
     delimiter,
     max_record_size: MAX_RECORD_BYTES,
     relax_column_count: true,
-    // Many that write TSV quote nothing: there a quote within a field is a character like others.
+    // Many programs write TSV without quoting: a quote within a field is then an ordinary character.
     relax_quotes: delimiter === '\t',
     skip_empty_lines: true,
   });
   let names: string[] | undefined;
   let position = 0;
-  let group: DataRecord[] = [];
+  let group: (DataRecord | BadRecordError)[] = [];
   try {
-    // The callback only keeps the error from being reported twice: iteration throws it too.
+    // Iteration throws the error too; the callback keeps it from being reported twice.
     for await (const row of pipeline(utf8(path, chunks), rows, () => {}) as AsyncIterable<string[]>) {
       if (!names) {
         names = row;
-        requireNames(path, names);
+        requireDistinctNames(path, names);
         continue;
       }
-      position++;
-      if (row.length === names.length) {
-        const record = Object.fromEntries(names.map((name, i) => [name, row[i]]));
-        if (group.push({ record, file: path, unit: 'row', position }) < GROUP) continue;
-        yield group;
-        group = [];
-      } else {
-        // What came before is given out first, so that errors keep their order.
-        yield group;
-        group = [];
-        const reason = `got ${row.length} fields, expected the ${names.length} that the first row names`;
-        onBadRecord(new BadRecordError(path, 'row', position, reason));
-      }
+      const isBad = row.length !== names.length;
+      const parsed = isBad
+        ? `got ${row.length} fields, expected the ${names.length} that the first row names`
+        : Object.fromEntries(names.map((name, i) => [name, row[i]]));
+      group.push(recordAt(path, 'row', ++position, parsed));
+      if (!isBad && group.length < GROUP_ROWS) continue;
+      yield* withoutBad(group, onBadRecord);
+      group = [];
     }
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;
@@ -59,14 +54,14 @@ export async function* readCsvRecords(
     }
     throw new DatasetError(`${path}, line ${error.lines}: not CSV: ${reasonOf(error)}`);
   }
-  yield group;
+  yield* withoutBad(group, onBadRecord);
 }
 
-function requireNames(path: string, names: readonly string[]): void {
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice === undefined) return;
+function requireDistinctNames(path: string, names: readonly string[]): void {
+  const repeated = names.find((name, i) => names.indexOf(name) !== i);
+  if (repeated === undefined) return;
   throw new DatasetError(
-    `${path}: the first row names a field twice, got '${twice}', expected different names`,
+    `${path}: the first row names a field twice, got '${repeated}', expected different names`,
   );
 }
 

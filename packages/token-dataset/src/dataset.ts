@@ -12,42 +12,41 @@ import {
 
 /** Options of {@link openTokenDataset}. */
 export interface OpenTokenDatasetOptions {
-  /** Rows of the embedding that the tokens are for; a dataset with a higher id is refused. */
+  /** Number of embedding rows; a dataset with a higher id is refused. */
   vocabSize?: number;
-  /** Whether the checksum of every shard is computed, which reads the whole dataset. Default false. */
+  /** Whether to check the checksum of every shard, which reads the whole dataset. Default false. */
   verify?: boolean;
 }
 
 /** A prepared dataset: one stream of tokens, read from disk by position. */
 export interface TokenDataset {
   readonly directory: string;
-  /** SHA-256 that changes with anything the stream depends on. */
+  /** SHA-256 of everything the stream depends on. */
   readonly fingerprint: string;
   readonly numTokens: number;
   readonly numDocuments: number;
   /** UTF-8 bytes of the text, without BOS and EOS. */
   readonly numBytes: number;
-  /** Of the tokenizer: one more than the highest id it can give. */
+  /** Highest id of the tokenizer plus one. */
   readonly vocabSize: number;
-  /** Highest id that occurs. */
+  /** Highest id in the data. */
   readonly maxTokenId: number;
   /** Tokens `start` to `start + length - 1` of the stream. */
   readTokens(start: number, length: number): Int32Array;
   /** Tokens of a document, by its number in the order of preparation. */
   readDocument(index: number): Int32Array;
-  /** UTF-8 bytes of text behind a range of tokens; a document cut by the range counts in proportion to its tokens. */
+  /** UTF-8 bytes of the text of a range of tokens; a partial document counts in proportion to its tokens. */
   bytesOfTokens(start: number, length: number): number;
-  /** Closes the files; the dataset cannot be read afterwards. */
+  /** Closes the files. */
   close(): void;
 }
 
 /**
- * Opens a folder written by `prepareTokens`; headers and sizes of all shards are checked.
+ * Opens a folder written by `prepareTokens` and checks headers and sizes of all shards.
  *
- * Nothing is loaded: every read goes to the file at its position, and the operating system's page cache
- * does the rest (Node has no memory mapping).
+ * Nothing is loaded: every read goes to the file, and the page cache makes it fast (Node has no memory mapping).
  *
- * @throws DatasetError that names the damaged shard, or says that the vocabulary is too small.
+ * @throws DatasetError for a damaged shard or a vocabulary that is too small
  */
 export function openTokenDataset(directory: string, options: OpenTokenDatasetOptions = {}): TokenDataset {
   const manifest = readManifest(directory);
@@ -65,7 +64,7 @@ export function openTokenDataset(directory: string, options: OpenTokenDatasetOpt
     const vocabSize = options.vocabSize ?? manifest.vocabSize;
     if (maxTokenId >= vocabSize) {
       throw new DatasetError(
-        `${directory}: vocabulary too small, got ${vocabSize} entries, the data has token id ${maxTokenId}; use the tokenizer that prepared it`,
+        `${directory}: vocabulary too small, got ${vocabSize} entries, the data has token id ${maxTokenId}; use the tokenizer of the data`,
       );
     }
   } catch (error) {
@@ -79,7 +78,7 @@ interface OpenShard extends ShardRecord {
   readonly path: string;
   readonly handle: number;
   readonly bytesPerToken: 2 | 4;
-  /** Position of its first token in the stream, and number of its first document. */
+  /** Position of its first token in the stream, and index of its first document. */
   readonly firstToken: number;
   readonly firstDocument: number;
 }
@@ -156,7 +155,7 @@ class ShardedDataset implements TokenDataset {
       const bytes = this.#read(shard, shardHeaderBytes + from * bytesPerToken, count * bytesPerToken);
       for (let i = 0; i < count; i++) {
         const id = bytesPerToken === 2 ? bytes.readUInt16LE(i * 2) : bytes.readUInt32LE(i * 4);
-        // An id out of bounds would read past an embedding table, so damage is caught here at the latest.
+        // An id out of bounds would read past an embedding table.
         if (id > maxTokenId) {
           throw new DatasetError(
             `${shard.path}: damaged shard, got token id ${id}, its highest is ${maxTokenId}; prepare the data again`,
@@ -200,10 +199,10 @@ class ShardedDataset implements TokenDataset {
     return numBytes;
   }
 
-  /** The documents of a shard from the given one on; nothing else may be read until the next is asked for. */
+  /** The documents of a shard from the given one; nothing else may be read between two steps of the iteration. */
   *#documentsFrom(shard: OpenShard, document: number) {
     for (let first = document; first < shard.numDocuments; first += indexRun) {
-      // One entry more than the run tells where its last document ends.
+      // One extra entry gives the end of the last document.
       const known = Math.min(indexRun + 1, shard.numDocuments - first);
       const position = indexOffset(shard) + first * documentEntryBytes;
       const entries = this.#read(shard, position, known * documentEntryBytes);
@@ -221,7 +220,7 @@ class ShardedDataset implements TokenDataset {
     }
   }
 
-  /** The document that holds a token of a shard, found by bisection on disk. */
+  /** The document that contains a token of a shard, by binary search on disk. */
   #documentAt(shard: OpenShard, token: number): number {
     let low = 0;
     let high = shard.numDocuments - 1;
@@ -234,7 +233,7 @@ class ShardedDataset implements TokenDataset {
     return low;
   }
 
-  /** Bytes of a shard in a buffer that the next read overwrites. */
+  /** Reads bytes of a shard into a buffer that the next read overwrites. */
   #read(shard: OpenShard, position: number, length: number): Buffer {
     if (this.#scratch.length < length) this.#scratch = Buffer.alloc(length);
     for (let done = 0; done < length; ) {
@@ -245,7 +244,7 @@ class ShardedDataset implements TokenDataset {
     return this.#scratch.subarray(0, length);
   }
 
-  /** The pieces of a range of the stream, shard by shard; `at` counts from the start of the range. */
+  /** The parts of a range of the stream in each shard; `at` counts from the start of the range. */
   *#parts(start: number, length: number) {
     let at = 0;
     let index = this.#shards.findLastIndex(({ firstToken }) => firstToken <= start);

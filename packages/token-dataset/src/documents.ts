@@ -4,10 +4,10 @@ import type { FileFormat } from './formats.ts';
 import { openFile } from './open-file.ts';
 import { type FileAtHand, readAhead } from './read-ahead.ts';
 import { readFileRecords } from './read-records.ts';
-import { countNewlines, decodeUtf8, lineOfInvalidUtf8, RecordSplitter } from './records.ts';
+import { countNewlines, decodeUtf8, lineOfInvalidUtf8, RecordSplitter, withoutBad } from './records.ts';
 import { textOfRecord } from './text-field.ts';
 
-/** A document and where it was found. */
+/** A document and its position in its file. */
 export interface TextDocument {
   readonly text: string;
   readonly file: string;
@@ -15,26 +15,30 @@ export interface TextDocument {
   readonly position: number;
 }
 
-/** Options of {@link readDocuments}. */
-export interface ReadDocumentsOptions {
-  /** Paths and globs of files of text, JSON, CSV, TSV (each also inside gzip or zstd) and Parquet. */
-  files: string | readonly string[];
-  /** What they hold, where content and name do not tell. Default `auto`. */
+/** Options that say how documents are read from files. */
+export interface DocumentOptions {
+  /** Format of the files, where content and name do not tell. Default `auto`. */
   format?: FileFormat | 'auto';
   /** Field of a record that holds the text; dots reach into objects. Default `text`. */
   textField?: string;
   /**
-   * String between the documents of a text file, such as `<|endoftext|>`.
-   * White space around it is dropped, and so are empty pieces. Without it a file is one document.
+   * String between the documents of a text file, such as `<|endoftext|>`. White space around it and empty documents are
+   * dropped. By default a file is one document.
    */
   separator?: string;
-  /** Hears of other names of a file that is read already: links, overlapping patterns. */
+}
+
+/** Options of {@link readDocuments}. */
+export interface ReadDocumentsOptions extends DocumentOptions {
+  /** Paths and globs of text, JSON, CSV and TSV files, which may be compressed with gzip or zstd, and of Parquet files. */
+  files: string | readonly string[];
+  /** Called with every other name of a file that is already read: links, overlapping patterns. */
   onRepeatedFile?: (path: string) => void;
-  /** Hears of a record that cannot be read, which is then skipped; without it the record's error is thrown. */
+  /** Called with the error of a bad record, which is then skipped; by default the error is thrown. */
   onBadRecord?: (error: BadRecordError) => void;
 }
 
-/** How the documents of a file are told apart and read. */
+/** {@link DocumentOptions} with their defaults. */
 export interface DocumentSettings {
   readonly format: FileFormat | 'auto';
   readonly textField: string;
@@ -49,7 +53,7 @@ export interface ReadFileOptions extends DocumentSettings {
 /**
  * Streams the documents of many files, in the order of the files.
  *
- * Formats are told as by `readRecords`; a file that holds no records is plain text, and so is whatever is called `.txt`.
+ * Formats are recognized as by `readRecords`; a file without records is plain text, and so is any file named `.txt`.
  * Memory holds one document and a buffer (for Parquet: the text column of one row group).
  *
  * @throws DatasetError for a missing file, a glob without a match, an unknown format, damaged compression.
@@ -63,16 +67,14 @@ export async function* readDocuments(options: ReadDocumentsOptions): AsyncGenera
   }
 }
 
-/** The documents of one file, in groups as they come off the disk. */
+/** The documents of one file, in groups as they are read from disk. */
 export async function* readFileDocuments(
   atHand: FileAtHand,
   options: ReadFileOptions,
 ): AsyncGenerator<TextDocument[]> {
   const { format, textField: field, separator, onBadRecord, onBytes } = options;
   if (separator === '') {
-    throw new DatasetError(
-      'separator: got an empty string; leave it out to take a whole file as one document',
-    );
+    throw new DatasetError('separator: got an empty string; omit it to read a whole file as one document');
   }
   const { file } = atHand;
   const opened = await openFile(atHand, format, true, onBytes);
@@ -81,17 +83,12 @@ export async function* readFileDocuments(
     return;
   }
   for await (const group of readFileRecords(file, opened, { field, onBadRecord, onBytes })) {
-    let documents: TextDocument[] = [];
-    for (const { record, unit, position } of group) {
+    const documents = group.map(({ record, unit, position }) => {
       const text = textOfRecord(record, field);
-      if (typeof text === 'string') documents.push({ text, file: file.path, position });
-      else {
-        yield documents;
-        documents = [];
-        onBadRecord(new BadRecordError(file.path, unit, position, text.reason));
-      }
-    }
-    yield documents;
+      if (typeof text === 'string') return { text, file: file.path, position };
+      return new BadRecordError(file.path, unit, position, text.reason);
+    });
+    yield* withoutBad<TextDocument>(documents, onBadRecord);
   }
 }
 
@@ -103,24 +100,19 @@ async function* readText(
   const splitter = new RecordSplitter(path, separator);
   const separatorLines = separator ? countNewlines(Buffer.from(separator)) : 0;
   let line = 1;
-  const parse = (pieces: Buffer[]): TextDocument[] => {
-    const documents: TextDocument[] = [];
-    for (const bytes of pieces) {
-      const content = decodeUtf8(bytes);
-      if (content === undefined) {
-        const reason = 'not valid UTF-8';
-        onBadRecord(new BadRecordError(path, 'line', line + lineOfInvalidUtf8(bytes), reason));
-      } else {
-        const text = separator === undefined ? content : content.trim();
-        if (text !== '') documents.push({ text, file: path, position: line });
-      }
-      line += countNewlines(bytes) + separatorLines;
+  const parse = (bytes: Buffer): TextDocument | BadRecordError | undefined => {
+    const content = decodeUtf8(bytes);
+    const position = line;
+    line += countNewlines(bytes) + separatorLines;
+    if (content === undefined) {
+      return new BadRecordError(path, 'line', position + lineOfInvalidUtf8(bytes), 'not valid UTF-8');
     }
-    return documents;
+    const text = separator === undefined ? content : content.trim();
+    return text === '' ? undefined : { text, file: path, position };
   };
   try {
-    for await (const chunk of chunks) yield parse(splitter.push(chunk));
-    yield parse([splitter.end()]);
+    for await (const chunk of chunks) yield* withoutBad(splitter.push(chunk).map(parse), onBadRecord);
+    yield* withoutBad([parse(splitter.end())], onBadRecord);
   } finally {
     await chunks.return(undefined);
   }

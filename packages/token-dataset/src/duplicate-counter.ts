@@ -2,17 +2,17 @@ import { hash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { AppendFile, type FileMark } from './append-file.ts';
 
-/** Texts that are remembered at most, 16 bytes each; beyond it, one text in 2, then in 4, and so on. */
+/** Limit of remembered texts, of 16 bytes each; beyond it, only one text in 2, then in 4, and so on is remembered. */
 const MAX_REMEMBERED = 2 ** 23;
 
-/** How many documents repeat the text of one before. */
+/** Number of documents whose text occurred before. */
 export interface DuplicateCount {
   readonly count: number;
-  /** 1: the count is exact. Otherwise one text in so many was remembered, and the count is an estimate. */
+  /** 1 for an exact count; n for an estimate from one text in n. */
   readonly oneIn: number;
 }
 
-/** How far a counter is, for a process that goes on with it. */
+/** State of a counter from which another process can continue. */
 export interface DuplicateMark {
   readonly level: number;
   readonly repeats: readonly number[];
@@ -20,11 +20,10 @@ export interface DuplicateMark {
 }
 
 /**
- * Counts documents whose text was there before, by 64 bits of its SHA-256, in bounded memory.
+ * Counts documents whose text occurred before, by 64 bits of its SHA-256, in bounded memory.
  *
- * Where there are more texts than it may remember, it goes on with those alone whose hash begins with a zero bit, then
- * with two, and so on: which texts these are depends on the texts, so that their repeats scale to all. The hashes also
- * go to a file, from which a later process can go on.
+ * Beyond its limit it remembers only texts whose hash starts with a zero bit, then with two, and so on. The sample
+ * depends only on the texts, so its repeats scale to all of them. A file of the hashes lets a later process continue.
  */
 export class DuplicateCounter {
   readonly #log: AppendFile;
@@ -32,9 +31,9 @@ export class DuplicateCounter {
   /** Pairs of 32-bit words, open addressing; the pair 0, 0 is a free slot. */
   #table = new Uint32Array(2 * 1024);
   #remembered = 0;
-  /** Only hashes that begin with so many zero bits are remembered. */
+  /** Number of leading zero bits of the hashes that are remembered. */
   #level = 0;
-  /** Repeats of texts by the number of zero bits with which their hash begins. */
+  /** Repeats of texts by the number of leading zero bits of their hash. */
   #repeats: number[] = Array(33).fill(0);
 
   private constructor(log: AppendFile, max: number) {
@@ -46,7 +45,7 @@ export class DuplicateCounter {
     return new DuplicateCounter(AppendFile.create(path), max);
   }
 
-  /** @throws DatasetError where the file is not what was written */
+  /** @throws DatasetError if the file is damaged */
   static async reopen(path: string, mark: DuplicateMark, max = MAX_REMEMBERED): Promise<DuplicateCounter> {
     const counter = new DuplicateCounter(await AppendFile.reopen(path, mark.log), max);
     counter.#level = mark.level;
@@ -81,7 +80,7 @@ export class DuplicateCounter {
     return { count: oneIn * this.#repeats.slice(this.#level).reduce((sum, one) => sum + one, 0), oneIn };
   }
 
-  /** Forces to disk what was added. */
+  /** Syncs all hashes to disk. */
   mark(): DuplicateMark {
     return { level: this.#level, repeats: [...this.#repeats], log: this.#log.mark() };
   }
@@ -90,7 +89,7 @@ export class DuplicateCounter {
     this.#log.close();
   }
 
-  /** Whether the hash was not there before. */
+  /** Inserts a hash; false if it was already there. */
   #insert(high: number, low: number): boolean {
     if (this.#remembered * 4 >= this.#table.length) this.#rebuild(this.#table.length * 2);
     const table = this.#table;

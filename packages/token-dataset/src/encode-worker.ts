@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { DocumentEncoder, type EncodedBatch, type EncodeSettings } from './encode.ts';
 
-/** A batch for a worker process, which reads the tokenizer from disk with its first one. */
+/** A batch for a worker process, which reads the tokenizer from disk once, with its first batch. */
 export interface EncodeTask {
   readonly texts: string[];
   readonly settings: EncodeSettings;
@@ -11,7 +11,7 @@ export interface EncodeTask {
 
 let encoder: DocumentEncoder | undefined;
 
-/** The task of a worker process. */
+/** Encodes one batch in a worker process. */
 export default async function encodeTask(task: EncodeTask): Promise<EncodedBatch> {
   const { tokenizerPath, settings, texts } = task;
   encoder ??= new DocumentEncoder(readFileSync(tokenizerPath, 'utf8'), tokenizerPath, settings);

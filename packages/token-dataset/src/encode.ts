@@ -1,18 +1,17 @@
-import { TokenizerError } from './errors.ts';
-import { literalTokenizer, spellingPattern } from './literal-encoder.ts';
+import { LiteralEncoder, spellingPattern } from './literal-encoder.ts';
 import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts';
 import type { TokenArray } from './shard.ts';
 
-/** What turns texts into the tokens of a stream; plain data, so that it can go to another process. */
+/** How texts become the tokens of a stream; plain data, so that it can be sent to another process. */
 export interface EncodeSettings {
   readonly bosTokenId: number | undefined;
   readonly eosTokenId: number | undefined;
   readonly bytesPerToken: 2 | 4;
-  /** Whether text that spells a special token becomes it. */
+  /** Whether text that spells a special token becomes that token. */
   readonly parseSpecialTokens: boolean;
 }
 
-/** The documents of a batch, end to end. */
+/** The concatenated documents of a batch. */
 export interface EncodedBatch {
   readonly tokens: TokenArray;
   /** Tokens of each document, BOS and EOS included. */
@@ -21,16 +20,16 @@ export interface EncodedBatch {
   readonly spellings: Uint32Array;
 }
 
-/** Encodes documents as `BOS text EOS`, without what the tokenizer's own template would add. */
+/** Encodes documents as `BOS text EOS`, without the tokenizer's own template. */
 export class DocumentEncoder {
   readonly #settings: EncodeSettings;
   readonly #json: string;
   readonly #native: NativeTokenizer;
   readonly #spelling: RegExp;
-  /** Made when a text first needs it: a large vocabulary takes some 250 MB. */
-  #literal: { native: NativeTokenizer; specialIds: ReadonlySet<number> } | undefined;
+  /** Built when a text first needs it. */
+  #literal: LiteralEncoder | undefined;
 
-  /** @param where the tokenizer is from, for messages */
+  /** @param where source of the tokenizer, for messages */
   constructor(json: string, where: string, settings: EncodeSettings) {
     this.#settings = settings;
     this.#json = json;
@@ -41,12 +40,13 @@ export class DocumentEncoder {
   async encode(texts: readonly string[]): Promise<EncodedBatch> {
     const { bosTokenId, eosTokenId, parseSpecialTokens } = this.#settings;
     const spellings = Uint32Array.from(texts, (text) => text.match(this.#spelling)?.length ?? 0);
-    // Where nothing is spelled both ways give the same tokens.
+    // A text that spells no special token has the same tokens either way.
     const isLiteral = (i: number) => !parseSpecialTokens && spellings[i] > 0;
     const plain = texts.filter((_, i) => !isLiteral(i));
     const encoded = (await this.#native.encodeBatch(plain, { addSpecialTokens: false })).values();
     const literal = texts.filter((_, i) => isLiteral(i));
-    const spelled = literal.length > 0 ? (await this.#encodeLiterally(literal)).values() : [].values();
+    if (literal.length > 0) this.#literal ??= new LiteralEncoder({ json: this.#json });
+    const spelled = ((await this.#literal?.encodeIds(literal)) ?? []).values();
     const ids = texts.map((_, i) => (isLiteral(i) ? spelled.next().value! : encoded.next().value!.getIds()));
     const extra = Number(bosTokenId !== undefined) + Number(eosTokenId !== undefined);
     const lengths = Uint32Array.from(ids, (document) => document.length + extra);
@@ -60,24 +60,5 @@ export class DocumentEncoder {
       if (eosTokenId !== undefined) tokens[at++] = eosTokenId;
     }
     return { tokens, lengths, spellings };
-  }
-
-  async #encodeLiterally(texts: string[]): Promise<number[][]> {
-    if (!this.#literal) {
-      const { json, specialIds } = literalTokenizer(this.#json);
-      this.#literal = { native: nativeTokenizer(json, 'tokenizer'), specialIds };
-    }
-    const { native, specialIds } = this.#literal;
-    const encodings = await native.encodeBatch(texts, { addSpecialTokens: false });
-    return encodings.map((encoding, i) => {
-      const ids = encoding.getIds();
-      const special = ids.find((id) => specialIds.has(id));
-      if (special === undefined) return ids;
-      const at = Math.max(0, texts[i].search(this.#spelling) - 20);
-      throw new TokenizerError(
-        `tokenizer: the text ${JSON.stringify(texts[i].slice(at, at + 60))} became the special token ${special} by the ` +
-          'vocabulary itself, expected ordinary ones; take the spelling of special tokens out of the text',
-      );
-    });
   }
 }

@@ -4,9 +4,9 @@ import { DocumentEncoder, type EncodedBatch, type EncodeSettings } from './encod
 import type { EncodeTask } from './encode-worker.ts';
 import { DatasetError, reasonOf } from './errors.ts';
 
-/** Encodes batches of texts, several at a time. */
+/** Encodes several batches of texts concurrently. */
 export interface Encoder {
-  /** How many batches to have under way so that it never waits. */
+  /** Number of concurrent batches that keeps it busy. */
   readonly depth: number;
   encode(texts: string[]): Promise<EncodedBatch>;
   close(): Promise<void>;
@@ -16,7 +16,7 @@ export interface Encoder {
 export function inProcessEncoder(json: string, settings: EncodeSettings): Encoder {
   const encoder = new DocumentEncoder(json, 'tokenizer', settings);
   return {
-    // Each batch takes a thread of the pool that libuv has four of; long documents are one task each.
+    // Each batch occupies one of the four threads of libuv's pool.
     depth: 4,
     encode: (texts) => encoder.encode(texts),
     close: async () => {},
@@ -24,9 +24,9 @@ export function inProcessEncoder(json: string, settings: EncodeSettings): Encode
 }
 
 /**
- * Encodes in worker processes, each single-threaded: they share no lock, no cache and no allocator.
+ * Encodes in single-threaded worker processes, which share no lock, cache or allocator.
  *
- * @param tokenizerPath a `tokenizer.json` that stays in place until `close`.
+ * @param tokenizerPath a `tokenizer.json` that exists until `close`.
  */
 export function multiProcessEncoder(
   tokenizerPath: string,
@@ -36,13 +36,13 @@ export function multiProcessEncoder(
   const pool = new Tinypool({
     filename: workerFile(),
     runtime: 'child_process',
-    // The default, JSON, turns typed arrays into objects and is a third slower.
+    // The default, JSON, turns typed arrays into objects and is slower by a third.
     serialization: 'advanced',
     minThreads: workers,
     maxThreads: workers,
     env: { ...(process.env as Record<string, string>), TOKENIZERS_PARALLELISM: 'false' },
   });
-  // The task of a worker that dies is rejected; only one that dies idle is told here, and is replaced.
+  // When a worker dies, its task is rejected; the event only reports idle workers, which are replaced.
   pool.on('error', () => {});
   return {
     depth: workers * 2,
@@ -52,7 +52,7 @@ export function multiProcessEncoder(
         return await pool.run(task);
       } catch (error) {
         throw new DatasetError(
-          `a tokenising process failed: ${reasonOf(error)}; with workers: 0 there are none`,
+          `a tokenizing process failed: ${reasonOf(error)}; set workers: 0 to tokenize in this process`,
         );
       }
     },

@@ -1,4 +1,4 @@
-/** What is wrong with a corpus, a prepared dataset or how it is asked for; one line, fit to show to a user. */
+/** An error of a corpus, a prepared dataset or the options for it; a message of one line for users. */
 export class DatasetError extends Error {
   override readonly name: string = 'DatasetError';
 
@@ -7,25 +7,25 @@ export class DatasetError extends Error {
   }
 }
 
-/** What is wrong with a tokenizer, its files or the vocabulary asked of it. */
+/** An error of a tokenizer, its files or the requested vocabulary. */
 export class TokenizerError extends Error {
   override readonly name: string = 'TokenizerError';
 }
 
-/** A chat template that is missing, damaged, or does not suit the tokenizer or the conversation. */
+/** An error of a chat template: missing, damaged, or unsuitable for the tokenizer or the conversation. */
 export class TemplateError extends Error {
   override readonly name = 'TemplateError';
 }
 
-/** A single record that cannot become a document: a line of text or JSONL, or a row of a Parquet file. */
+/** An error of a single record: a line of text or JSONL, or a row of another file. */
 export class BadRecordError extends DatasetError {
   override readonly name: string = 'BadRecordError';
   /** Path of the file. */
   readonly file: string;
   readonly unit: 'line' | 'row';
-  /** Line (from 1) in a text file, row (from 1) in a Parquet file. */
+  /** Line or row, from 1. */
   readonly position: number;
-  /** What is wrong, without the place. */
+  /** The problem, without file and position. */
   readonly reason: string;
 
   constructor(file: string, unit: 'line' | 'row', position: number, reason: string) {
@@ -41,19 +41,19 @@ export function rethrow(error: BadRecordError): never {
   throw error;
 }
 
-/** Excerpts of files and names in them may go over several lines, and hold codes that a terminal would obey. */
+/** Excerpts of files may span several lines and contain control codes that a terminal would execute. */
 function oneLine(text: string): string {
   return text.replace(/\s*[\p{Cc}\u2028\u2029]+\s*/gu, ' ');
 }
 
-/** A count with its noun: 1 file, 2 files. */
+/** A count with its noun, such as `1 file` or `2 files`. */
 export function counted(value: number, one: string): string {
   return `${value.toLocaleString('en')} ${one}${value === 1 ? '' : 's'}`;
 }
 
-/** The first line of any thrown value, for one-line messages that name their cause. */
+/** The first line of any thrown value. */
 export function reasonOf(error: unknown): string {
-  // Errors of worker processes arrive as plain objects.
+  // Errors from worker processes are plain objects.
   const { message } = error as { message?: unknown };
   return String(message ?? error).split('\n')[0];
 }

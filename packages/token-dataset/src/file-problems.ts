@@ -1,16 +1,16 @@
 import { DatasetError } from './errors.ts';
 import { resolveFiles } from './files.ts';
 
-/** Records of each file that are read: what is wrong with a file is nearly always wrong with its first ones. */
+/** Records read from each file: a problem of a file nearly always shows in its first records. */
 const FIRST_RECORDS = 100;
 
 /**
- * What is wrong with files, found out from the first records of each: a line for each pattern that names no file and
- * for each file that cannot be read. One problem does not hide the next.
+ * Checks the first records of each file and returns all problems: one line for each pattern that matches no file and
+ * for each file that cannot be read.
  *
  * @param files paths and globs; see `readDocuments`
- * @param read reads one file and throws what is wrong with it, as `readDocuments` and `readRecords` do
- * @param isProblem which errors are about the file; a DatasetError always is
+ * @param read reads one file and throws its problem, as `readDocuments` and `readRecords` do
+ * @param isProblem whether an error is about the file; a DatasetError always is
  */
 export async function findFileProblems(
   files: string | readonly string[],

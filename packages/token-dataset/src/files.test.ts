@@ -112,7 +112,7 @@ test('folders called like files are passed over, and told where nothing else mat
   const folder = folderWith('a.jsonl');
   mkdirSync(join(folder, 'b.jsonl'));
   expect(await resolveFiles(`${folder}/*.jsonl`)).toHaveLength(1);
-  await expect(resolveFiles(`${folder}/b*`)).rejects.toThrow(/matches folders alone; name their files/);
+  await expect(resolveFiles(`${folder}/b*`)).rejects.toThrow(/matches only folders; name their files/);
 });
 
 test('no files at all is an error too', async () => {

@@ -6,37 +6,36 @@ import { type FileFormat, formatOfName } from './formats.ts';
 
 export interface SourceFile {
   readonly path: string;
-  /** The format that the name promises; see `detectFormat` for what the content has to say. */
+  /** The format that the name suggests; `detectFormat` also reads the content. */
   readonly named: FileFormat | undefined;
   /** Size on disk in bytes. */
   readonly size: number;
 }
 
 /**
- * The files that a list of paths and globs names, in a stable order.
+ * Finds the files of a list of paths and globs, in a stable order.
  *
- * Patterns keep their order; the matches of one pattern are sorted with numbers by value, so that
- * `part-2` precedes `part-10` on every machine. A file that is named twice, by overlapping patterns or through links, is
- * taken once.
+ * Patterns keep their order; the matches of one pattern are sorted with numbers by value, so that `part-2` precedes
+ * `part-10` on every machine. A file that is matched twice, by overlapping patterns or through links, is listed once.
  *
- * @param onRepeated hears of each other name of a file that has one already
- * @throws DatasetError for a pattern that matches nothing, what is no regular file, and what cannot be looked at, such
- *   as a folder without permission or a link that leads nowhere
+ * @param onRepeated called with every other name of a file that is already listed
+ * @throws DatasetError for a pattern without matches, a match that is not a regular file, and anything that cannot be
+ *   read, such as a folder without permission or a dangling link
  */
 export async function resolveFiles(
   patterns: string | readonly string[],
   onRepeated?: (path: string) => void,
 ): Promise<SourceFile[]> {
-  // By real path: a link in a folder may lead to the same file, or to a folder above it.
+  // Keyed by real path: a link may lead to the same file, or to a folder above it.
   const files = new Map<string, SourceFile>();
   const list = typeof patterns === 'string' ? [patterns] : patterns;
   if (list.length === 0) throw new DatasetError('files: no files given; name at least one path or glob');
   for (const pattern of list) {
     const names = new Set(await expand(pattern));
     for (const path of names) {
-      const { size } = requireFile(path, lookAt(path));
-      const real = lookAt(path, () => realpathSync.native(path));
-      // The name without links is what decides its place, where the pattern matches that too.
+      const { size } = requireFile(path, inspect(path));
+      const real = inspect(path, () => realpathSync.native(path));
+      // If the pattern also matches the name without links, that name decides the order.
       if (files.has(real) || (real !== path && names.has(real))) onRepeated?.(path);
       else files.set(real, { path, named: formatOfName(path), size });
     }
@@ -45,8 +44,8 @@ export async function resolveFiles(
 }
 
 async function expand(pattern: string): Promise<string[]> {
-  // An existing path wins over its reading as a glob: names such as `data [v1].txt` are common.
-  const stats = lookAt(pattern, () => statSync(pattern, { throwIfNoEntry: false }));
+  // An existing path takes precedence over a glob: names such as `data [v1].txt` are common.
+  const stats = inspect(pattern, () => statSync(pattern, { throwIfNoEntry: false }));
   if (stats) {
     requireFile(pattern, stats);
     return [resolve(pattern)];
@@ -61,14 +60,14 @@ async function expand(pattern: string): Promise<string[]> {
     const [folder] = await glob(portable, { ...options, onlyDirectories: true });
     throw new DatasetError(
       folder
-        ? `files: ${pattern} matches folders alone; name their files, as in ${pattern}/**/*`
-        : `files: nothing matches ${pattern} (looked from ${process.cwd()})`,
+        ? `files: ${pattern} matches only folders; name their files, as in ${pattern}/**/*`
+        : `files: nothing matches ${pattern} (searched from ${process.cwd()})`,
     );
   }
   return sortNaturally(matches.map((match) => resolve(match)));
 }
 
-/** A pattern whose first folders are taken as written where they exist, such as `project (copy)/*.jsonl`. */
+/** Escapes the leading folders of a pattern that exist, such as `project (copy)` in `project (copy)/*.jsonl`. */
 function literalStart(pattern: string): string {
   const parts = pattern.split('/');
   let depth = parts.length - 1;
@@ -77,15 +76,15 @@ function literalStart(pattern: string): string {
 }
 
 /**
- * A file system in which a glob overlooks nothing: what is no regular file, and links that lead nowhere, are found by
- * their names like others, and folders that cannot be read are collected.
+ * A file system for globs that skips nothing: irregular files and dangling links match by name like others, and the
+ * errors of unreadable folders are collected.
  */
 function visible(unread: Error[]): FileSystemAdapter {
   const nothing = { isDirectory: () => false } as Stats;
   return {
     readdir: ((path: string, options: { withFileTypes: true }, done: (e: null, entries: Dirent[]) => void) =>
       readdir(path, options, (error, entries = []) => {
-        // A pattern below a folder that is not there matches nothing, which is told by itself.
+        // A pattern below a missing folder matches nothing, which is reported separately.
         if (error && error.code !== 'ENOENT' && error.code !== 'ENOTDIR') unread.push(error);
         for (const entry of entries) {
           if (!entry.isDirectory() && !entry.isSymbolicLink()) entry.isFile = () => true;
@@ -99,10 +98,10 @@ function visible(unread: Error[]): FileSystemAdapter {
   };
 }
 
-/** What the system says of a path, its refusals as one of our errors. */
-function lookAt<T = Stats>(path: string, look: () => T = () => statSync(path) as T): T {
+/** Runs a file system call on a path; its failure becomes a DatasetError. */
+function inspect<T = Stats>(path: string, call: () => T = () => statSync(path) as T): T {
   try {
-    return look();
+    return call();
   } catch (error) {
     throw new DatasetError(`files: ${path.replaceAll('\0', '\\0')} cannot be read: ${reasonOf(error)}`);
   }
@@ -114,10 +113,10 @@ function requireFile(path: string, stats: Stats): Stats {
     throw new DatasetError(`files: ${path} is a folder; name its files, as in ${path}/**/*.jsonl`);
   }
   const what = stats.isFIFO() ? 'a pipe' : stats.isSocket() ? 'a socket' : 'a device';
-  throw new DatasetError(`files: ${path} is ${what}, expected a file, which is read more than once`);
+  throw new DatasetError(`files: ${path} is ${what}, expected a file, which can be read more than once`);
 }
 
-/** Order by code units, except that runs of digits compare by their value. */
+/** Compares by code units, except that runs of digits compare by value. */
 export function compareNaturally(a: string, b: string): number {
   return compareParts(partsOf(a), partsOf(b));
 }

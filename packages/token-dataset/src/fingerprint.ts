@@ -3,10 +3,10 @@ import { createReadStream, statSync } from 'node:fs';
 import { DatasetError, reasonOf } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import type { FileFormat } from './formats.ts';
-import type { SourceRecord } from './manifest.ts';
+import type { FileDescription, SourceRecord } from './manifest.ts';
 import { AHEAD, contentOfSmall } from './read-ahead.ts';
 
-/** Everything besides the contents of the files on which the token stream and its layout depend. */
+/** Everything the token stream and its layout depend on, apart from the contents of the files. */
 export interface FingerprintSettings {
   readonly formatVersion: number;
   readonly tokenizerSha256: string;
@@ -18,13 +18,13 @@ export interface FingerprintSettings {
   readonly onBadRecord: string;
   readonly parseSpecialTokens: boolean;
   readonly maxTokensPerShard: number;
-  /** Of several sources or a choice of documents; absent otherwise. */
+  /** Set for several sources or a selection of documents. */
   readonly mix?: unknown;
 }
 
 /**
- * SHA-256 over the settings and, in order, the contents of each file and the format that its name promises, which are
- * what it is read by. Otherwise names do not count.
+ * SHA-256 over the settings and, in order, the contents of each file and the format that its name suggests. Names do
+ * not matter otherwise.
  */
 export function fingerprintOf(
   settings: FingerprintSettings,
@@ -38,22 +38,22 @@ export function fingerprintOf(
 }
 
 /**
- * The checksums of the contents of files, several read side by side.
+ * Computes the checksums of files, several at a time.
  *
  * @param known records of an earlier run: a file with the same size and times is not read again.
- * @param hears of bytes that were read, and of all records so far when there is one more
+ * @param listeners `onBytes` is called with the number of bytes read, `onRecord` with all records after each new one
  */
 export async function sourceRecords(
   files: readonly SourceFile[],
   known: ReadonlyMap<string, SourceRecord>,
-  hears: { onBytes?(numBytes: number): void; onRecord?(records: readonly SourceRecord[]): void } = {},
+  listeners: { onBytes?(numBytes: number): void; onRecord?(records: readonly SourceRecord[]): void } = {},
 ): Promise<SourceRecord[]> {
-  const { onBytes = () => {}, onRecord } = hears;
+  const { onBytes = () => {}, onRecord } = listeners;
   const records: SourceRecord[] = [];
   const pending: Promise<SourceRecord>[] = [];
   for (const file of files) {
     const record = sourceRecord(file, known, onBytes);
-    // A failure is met in its turn, so that of several it is the first that is told.
+    // Awaited in order, so that the first of several failures is reported.
     record.catch(() => {});
     pending.push(record);
     if (pending.length < AHEAD) continue;
@@ -83,35 +83,32 @@ async function sourceRecord(
       onBytes(chunk.length);
     }
   } catch (error) {
-    // What onBytes throws, such as an abort, is not about the file.
+    // Errors thrown by onBytes, such as an abort, are not about the file.
     if (typeof (error as NodeJS.ErrnoException).code !== 'string') throw error;
     throw new DatasetError(`${file.path} cannot be read: ${reasonOf(error)}`);
   }
   return { ...stamp, sha256: hash.digest('hex') };
 }
 
-/** A file of text or records: what tells whether a later run reads the same. */
-export interface FileDescription {
-  readonly path: string;
-  readonly size: number;
-  readonly sha256: string;
-}
-
 /**
- * Paths, sizes and checksums of the files that a list of paths and globs of records names, in order.
+ * Paths, sizes and checksums of the files of a list of paths and globs, in order.
  *
  * @throws DatasetError as {@link readRecords}
  */
 export async function describeFiles(files: string | readonly string[]): Promise<FileDescription[]> {
-  const records = await sourceRecords(await resolveFiles(files), new Map());
-  return records.map(({ path, size, sha256 }) => ({ path, size, sha256 }));
+  return (await sourceRecords(await resolveFiles(files), new Map())).map(descriptionOf);
 }
 
-/** @throws DatasetError where a file is no longer what its record says. */
+/** A record without its times. */
+export function descriptionOf({ path, size, sha256 }: SourceRecord): FileDescription {
+  return { path, size, sha256 };
+}
+
+/** @throws DatasetError if a file has changed since its record was made */
 export function assertUnchanged(source: SourceRecord): void {
   if (!isSame(source, stampOf(source.path))) {
     throw new DatasetError(
-      `${source.path} changed while it was being read; prepare again once it is complete`,
+      `${source.path} changed while it was being read; prepare again when it is complete`,
     );
   }
 }

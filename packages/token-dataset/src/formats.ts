@@ -1,17 +1,17 @@
-/** What a file holds: told by its first bytes, and by its name where those leave a choice. */
+/** Recognises the format of a file by its first bytes, and by its name where those are ambiguous. */
 import { isUtf8 } from 'node:buffer';
 import { DatasetError } from './errors.ts';
 
-/** Formats of files of documents or records; each but Parquet may lie inside gzip or zstd. */
+/** Formats of files; all but Parquet may be compressed with gzip or zstd. */
 export const FILE_FORMATS = ['text', 'jsonl', 'json', 'csv', 'tsv', 'parquet'] as const;
 
 /**
- * `text`: documents as they stand. `jsonl`: a JSON record a line. `json`: one array of records, one object with such an
- * array in `data`, or objects one after the other, however they are laid out. `csv`, `tsv`: rows under a row of names.
+ * `text`: plain text. `jsonl`: one JSON record a line. `json`: one array of records, one object with such an array in
+ * `data`, or objects one after the other, in any layout. `csv`, `tsv`: rows after a row of names.
  */
 export type FileFormat = (typeof FILE_FORMATS)[number];
 
-/** Those of records, which plain text has none of. */
+/** The formats of records: all but plain text. */
 export const RECORD_FORMATS = FILE_FORMATS.filter((format) => format !== 'text');
 /** One of {@link RECORD_FORMATS}. */
 export type RecordFormat = (typeof RECORD_FORMATS)[number];
@@ -28,32 +28,32 @@ const formatOfExtension: Record<string, FileFormat> = {
   parquet: 'parquet',
 };
 
-/** The format that a name promises, whatever it is compressed with. */
+/** The format that a name suggests, regardless of compression. */
 export function formatOfName(path: string): FileFormat | undefined {
   const name = path.toLowerCase().replace(/\.(gz|zst)$/, '');
   return formatOfExtension[/\.([^./\\]+)$/.exec(name)?.[1] ?? ''];
 }
 
-/** How much of a file may be needed to tell a record a line from a single object on one line. */
+/** Limit of the bytes read to tell JSON lines from a single object on one line. */
 const MAX_HEAD_BYTES = 8 * 1024 * 1024;
 
 export interface Detection {
   /** Path, for messages. */
   readonly path: string;
   readonly named: FileFormat | undefined;
-  /** Whether plain text will do; otherwise records are expected. */
+  /** Whether plain text is accepted; otherwise records are expected. */
   readonly texts: boolean;
-  /** Overrules name and content, but for what cannot be read as text at all. */
+  /** Overrides name and content, except for binary data. */
   readonly format: FileFormat | 'auto';
 }
 
 /**
- * The format of a file from its first bytes, decompressed; undefined where more of them are needed.
+ * The format of a file from its first decompressed bytes; undefined if more of them are needed.
  *
- * Names decide between what bytes cannot tell apart: `.txt` is plain text whatever it says, `.csv` and `.tsv` are
- * tables unless they are JSON, a line of `.jsonl` that is not JSON is a bad record and not a sign of text.
+ * Names decide where bytes are ambiguous: `.txt` is plain text regardless of its content, `.csv` and `.tsv` are tables
+ * unless they are JSON, and a line of `.jsonl` that is not JSON is a bad record, not a sign of text.
  *
- * @param isWhole whether `head` is all there is
+ * @param isWhole whether `head` is the whole file
  * @throws DatasetError for UTF-16, archives, other binary files, and for text where records are expected
  */
 export function detectFormat(
@@ -72,17 +72,17 @@ export function detectFormat(
   if (named === 'csv' || named === 'tsv') return named;
   if (named === 'json' || named === 'jsonl') return 'jsonl';
   if (named === 'parquet') {
-    throw new DatasetError(`${path} is not a whole Parquet file: it does not begin with PAR1`);
+    throw new DatasetError(`${path} is not a whole Parquet file: it does not start with PAR1`);
   }
   if (isBinary(head)) {
     throw new DatasetError(
-      `${path}: cannot tell its format, got binary data, expected text, JSON, CSV, TSV or Parquet, or one of them ` +
-        'inside gzip or zstd',
+      `${path}: unknown format, got binary data, expected text, JSON, CSV, TSV or Parquet, uncompressed or in gzip or ` +
+        'zstd',
     );
   }
   if (texts) return 'text';
   throw new DatasetError(
-    `${path}: got plain text, expected records: JSON lines, a JSON array of objects, CSV, TSV (by their names) or Parquet`,
+    `${path}: got plain text, expected records: JSON lines, a JSON array of objects, CSV or TSV (by name), or Parquet`,
   );
 }
 
@@ -95,36 +95,36 @@ function jsonLayout(
   named: FileFormat | undefined,
 ): 'json' | 'jsonl' | 'none' | 'more' {
   const start = nextToken(head, startsWith(head, '\uFEFF') ? 3 : 0);
-  const most = head.length >= MAX_HEAD_BYTES || isWhole;
-  if (start === head.length) return most ? 'jsonl' : 'more';
+  const isEnough = head.length >= MAX_HEAD_BYTES || isWhole;
+  if (start === head.length) return isEnough ? 'jsonl' : 'more';
   const opening = String.fromCharCode(head[start]);
   if (opening !== '{' && opening !== '[') return 'none';
   const second = head[nextToken(head, start + 1)];
-  // Prose may open with a bracket; under a name of JSON its faults are told as such.
+  // Prose may start with a bracket too; a file named as JSON is treated as malformed JSON.
   const isPlausible =
     second === undefined || (opening === '{' ? '"}' : '[{]').includes(String.fromCharCode(second));
   if (!isPlausible && named !== 'json' && named !== 'jsonl') return 'none';
 
   const newline = head.indexOf(NEWLINE, start);
-  if (newline < 0 && !most) return opening === '[' && named !== 'jsonl' ? 'json' : 'more';
+  if (newline < 0 && !isEnough) return opening === '[' && named !== 'jsonl' ? 'json' : 'more';
   const end = newline < 0 ? head.length : newline;
   const next = nextToken(head, end);
-  if (next === head.length && !most) return opening === '[' && named !== 'jsonl' ? 'json' : 'more';
+  if (next === head.length && !isEnough) return opening === '[' && named !== 'jsonl' ? 'json' : 'more';
   const line = utf8(head.subarray(start, end)).trimEnd();
   if (next === head.length) {
-    // All there is: no line follows that could tell one object with a list from a record that has one.
+    // A single line: an object that wraps a list in `data` cannot be told from a record by a second line.
     if (opening === '[' || !isWhole) return 'json';
-    const isSingle = isJson(line) ? /"data"\s*:\s*\[/.test(line) : isLaidOut(line, '', named);
+    const isSingle = isJson(line) ? /"data"\s*:\s*\[/.test(line) : isMultiLine(line, '', named);
     return isSingle ? 'json' : 'jsonl';
   }
   const follows = String.fromCharCode(head[next]);
   if (isJson(line)) return opening === '{' || named === 'jsonl' ? 'jsonl' : 'json';
   if (opening === '[') return 'json';
-  return isLaidOut(line, follows, named) ? 'json' : 'jsonl';
+  return isMultiLine(line, follows, named) ? 'json' : 'jsonl';
 }
 
-/** Whether a first line that is no record is the beginning of one on several lines, or several on one. */
-function isLaidOut(line: string, follows: string, named: FileFormat | undefined): boolean {
+/** Whether a first line that is not one record starts a record of several lines, or holds several records. */
+function isMultiLine(line: string, follows: string, named: FileFormat | undefined): boolean {
   let depth = 0;
   let inString = false;
   for (let i = 0; i < line.length; i++) {
@@ -139,7 +139,7 @@ function isLaidOut(line: string, follows: string, named: FileFormat | undefined)
   }
   if (inString || follows === '') return false;
   const last = line.at(-1)!;
-  // A line cut off after a colon, under a name of JSON lines, with a record on the next one.
+  // In a file named as JSON lines, a line truncated after a colon with a record on the next line.
   if (last === ':') return named !== 'jsonl' || follows !== '{';
   return '{[,'.includes(last) || '"}],'.includes(follows);
 }
@@ -159,7 +159,7 @@ function nextToken(bytes: Uint8Array, from: number): number {
   return at;
 }
 
-/** First bytes of files that people have beside their texts, and what to do with them. */
+/** First bytes of other common files, and how to convert them. */
 const FOREIGN = [
   ['PK\x03\x04', 'a zip archive; unpack it first'],
   ['BZh', 'compressed with bzip2; unpack it with bunzip2, or compress it with gzip or zstd instead'],
@@ -177,7 +177,7 @@ const FOREIGN = [
 
 function refuseForeign(head: Uint8Array, path: string): void {
   for (const { magic, isPrintable, what } of FOREIGN) {
-    // Text may begin with the letters of a printable one.
+    // Text may start with the letters of a printable magic number.
     if (!magic.equals(head.subarray(0, magic.length)) || (isPrintable && !isBinary(head))) continue;
     throw new DatasetError(`${path}: is ${what}`);
   }
@@ -192,16 +192,11 @@ function refuseForeign(head: Uint8Array, path: string): void {
   }
 }
 
-/** UTF-16 or UTF-32 by its byte order mark, or by the zeros that every second byte of it is in Latin scripts. */
+/** UTF-16 or UTF-32 by the byte order mark, or by zeros in every second byte, as Latin scripts have in UTF-16. */
 function wideEncoding(head: Uint8Array): string | undefined {
-  if (
-    startsWith(head, Buffer.from([0xff, 0xfe, 0, 0])) ||
-    startsWith(head, Buffer.from([0, 0, 0xfe, 0xff]))
-  ) {
-    return 'UTF-32';
-  }
-  if (startsWith(head, Buffer.from([0xff, 0xfe])) || startsWith(head, Buffer.from([0xfe, 0xff])))
-    return 'UTF-16';
+  const mark = Buffer.from(head.subarray(0, 4)).toString('hex');
+  if (mark === 'fffe0000' || mark === '0000feff') return 'UTF-32';
+  if (/^(fffe|feff)/.test(mark)) return 'UTF-16';
   const sample = head.subarray(0, 64);
   if (sample.length < 4 || !sample.includes(0)) return undefined;
   const zeros = [0, 0];
@@ -210,9 +205,9 @@ function wideEncoding(head: Uint8Array): string | undefined {
   return less === 0 && more > sample.length * 0.4 ? 'UTF-16' : undefined;
 }
 
-/** Whether these bytes are no text: not UTF-8, or full of control characters. */
+/** Whether these bytes are not text: invalid UTF-8, or with zeros. */
 export function isBinary(head: Uint8Array): boolean {
-  // A character may be cut off at the end.
+  // The last character may be truncated.
   const sample = head.subarray(0, 4096);
   let end = sample.length;
   while (end > 0 && end > sample.length - 4 && !isUtf8(sample.subarray(0, end))) end--;
@@ -223,7 +218,7 @@ export function isBinary(head: Uint8Array): boolean {
 const utf8 = (bytes: Uint8Array) =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8');
 
-function startsWith(bytes: Uint8Array, prefix: string | Buffer): boolean {
-  const expected = Buffer.from(prefix as string);
+function startsWith(bytes: Uint8Array, prefix: string): boolean {
+  const expected = Buffer.from(prefix);
   return expected.equals(bytes.subarray(0, expected.length));
 }

@@ -18,15 +18,20 @@ export {
   withTools,
 } from './conversation.ts';
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
-export { type ReadDocumentsOptions, readDocuments, type TextDocument } from './documents.ts';
+export {
+  type DocumentOptions,
+  type ReadDocumentsOptions,
+  readDocuments,
+  type TextDocument,
+} from './documents.ts';
 export type { DuplicateCount } from './duplicate-counter.ts';
 export { BadRecordError, DatasetError, TemplateError, TokenizerError } from './errors.ts';
 export { findFileProblems } from './file-problems.ts';
-export { describeFiles, type FileDescription } from './fingerprint.ts';
+export { describeFiles } from './fingerprint.ts';
 export { FILE_FORMATS, type FileFormat, RECORD_FORMATS, type RecordFormat } from './formats.ts';
 export type { LengthHistogram, LengthUpsampling } from './length-upsampling.ts';
 export { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
-export type { DocumentCounts } from './manifest.ts';
+export type { DocumentCounts, FileDescription, SkippedRecords, SpellingCount } from './manifest.ts';
 export type { SourceStatistics } from './mix-ledger.ts';
 export { type PreparedTokens, prepareTokens } from './prepare.ts';
 export type { PrepareTokensOptions } from './prepare-options.ts';
@@ -34,7 +39,7 @@ export type { PrepareProgress } from './progress.ts';
 export { type ReadRecordsOptions, readRecords } from './read-records.ts';
 export type { DataRecord } from './records.ts';
 export { type DocumentSurvey, surveyDocuments } from './survey-documents.ts';
-export type { TextSource } from './text-sources.ts';
+export type { TextSelection, TextSource } from './text-sources.ts';
 export {
   addMaskToken,
   type DecodeOptions,

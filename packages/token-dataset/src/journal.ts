@@ -1,4 +1,4 @@
-/** What a preparation writes down so that another process can go on with it: `progress.json` in its working folder. */
+/** The state from which another process can continue a preparation: `progress.json` in its working folder. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '@meap/files';
@@ -7,30 +7,30 @@ import type { DuplicateMark } from './duplicate-counter.ts';
 import type { SourceFile } from './files.ts';
 import type { FingerprintSettings } from './fingerprint.ts';
 import { formatOfName } from './formats.ts';
-import type { SourceRecord } from './manifest.ts';
+import type { SkippedRecords, SourceRecord, SpellingCount } from './manifest.ts';
 import type { AccountMark } from './mix-ledger.ts';
 import type { SinkMark } from './shard-sink.ts';
 import type { ReadPosition } from './text-sources.ts';
 
-/** How far the writing of shards is. All that it counts has been read, encoded and forced to disk. */
+/** Progress of writing shards; everything it counts has been synced to disk. */
 export interface WritingMark {
   readonly positions: readonly ReadPosition[];
-  readonly skipped: { readonly count: number; readonly first: readonly string[] };
+  readonly skipped: SkippedRecords;
   readonly bytesRead: number;
   readonly numDocuments: number;
   readonly numTokens: number;
-  readonly spellings: { readonly documents: number; readonly occurrences: number };
+  readonly spellings: SpellingCount;
   readonly ledger: readonly AccountMark[];
   readonly duplicates: DuplicateMark;
   readonly sink: SinkMark;
 }
 
-/** The contents of the file. */
+/** The contents of `progress.json`. */
 export interface Journal {
   readonly format: 'meap-token-preparation';
   readonly version: 1;
   readonly settings: FingerprintSettings;
-  /** Checksums of input files, as far as they have been computed. */
+  /** Checksums of input files computed so far. */
   readonly sources: readonly SourceRecord[];
   /** Absent while checksums are computed. */
   readonly writing?: WritingMark;
@@ -38,14 +38,14 @@ export interface Journal {
 
 const name = 'progress.json';
 
-/** Replaces the journal of a working folder in one step. */
+/** Replaces the journal of a working folder atomically. */
 export function writeJournal(folder: string, journal: Journal): void {
   const path = join(folder, name);
   const options = { durable: true, temporary: `${path}.new` };
   guard(path, () => writeFileAtomic(path, JSON.stringify(journal), options));
 }
 
-/** The journal of a working folder; undefined where there is none that can be read. */
+/** Reads the journal of a working folder; undefined if there is no readable one. */
 export function readJournal(folder: string): Journal | undefined {
   try {
     const journal = JSON.parse(readFileSync(join(folder, name), 'utf8')) as Journal;
@@ -57,17 +57,17 @@ export function readJournal(folder: string): Journal | undefined {
 }
 
 const SETTINGS: Partial<Record<keyof FingerprintSettings, string>> = {
-  formatVersion: 'it was begun by another version',
-  tokenizerSha256: 'the tokenizer is another',
-  bosTokenId: 'the BOS token is another',
-  eosTokenId: 'the EOS token is another',
-  onBadRecord: 'it has left out bad records',
-  mix: 'sources, budget or choice of documents are others',
+  formatVersion: 'it was started by another version',
+  tokenizerSha256: 'the tokenizer has changed',
+  bosTokenId: 'the BOS token has changed',
+  eosTokenId: 'the EOS token has changed',
+  onBadRecord: 'it has skipped bad records',
+  mix: 'sources, budget or selection of documents have changed',
 };
 
 /**
- * Why a preparation cannot be continued; undefined where it can: settings are the same, and so are all files that have
- * been read. Of a mix, whose order depends on all files, all.
+ * Why a preparation cannot be continued; undefined if it can: its settings and all files already read are unchanged. The
+ * order of a mix depends on all files, so there all of them count.
  */
 export function whyNotContinued(
   { settings: old, sources: had }: Journal,
@@ -78,7 +78,7 @@ export function whyNotContinued(
 ): string | undefined {
   for (const key of Object.keys({ ...old, ...settings }) as (keyof FingerprintSettings)[]) {
     const [was, is] = [JSON.stringify(old[key]), JSON.stringify(settings[key])];
-    // Without a bad record so far, it does not matter what would have become of one.
+    // The handling of bad records does not matter before the first one.
     if (was === is || (key === 'onBadRecord' && writing.skipped.count === 0)) continue;
     return SETTINGS[key] ?? `${key} is ${is ?? 'not set'}, it was ${was ?? 'not set'}`;
   }
@@ -87,10 +87,10 @@ export function whyNotContinued(
     ? Math.max(had.length, files.length)
     : Math.min(had.length, writing.positions[0].file + 1);
   for (let i = 0; i < numRead; i++) {
-    if (!files[i]) return `${had[i].path} is not among the files any more`;
+    if (!files[i]) return `${had[i].path} is no longer among the files`;
     if (!had[i]) return `${files[i].path} was not among the files`;
     if (had[i].sha256 === sources[i].sha256 && formatOfName(had[i].path) === files[i].named) continue;
-    return `${files[i].path} is not what was read then`;
+    return `${files[i].path} has changed`;
   }
   return undefined;
 }

@@ -2,25 +2,25 @@ import { createHash } from 'node:crypto';
 import { DatasetError } from './errors.ts';
 
 /**
- * Keeps long documents and a share of the shorter ones, within each source (Fu et al. 2024, arXiv 2402.10171, §4.1:
- * the mix of domains stays, the lengths change).
+ * Keeps long documents and a share of the shorter ones, within each source: the mix of domains stays the same, only the
+ * lengths change (Fu et al. 2024, arXiv 2402.10171, §4.1).
  */
 export interface LengthUpsampling {
-  /** Estimated tokens, characters / 3.68, from which on a document is always kept. Default 4096. */
+  /** Estimated tokens, characters / 3.68, from which a document is always kept. Default 4096. */
   minLength?: number;
-  /** Probability with which a shorter one is kept, from 0 to 1. Default 0.1. */
+  /** Probability of keeping a shorter document, from 0 to 1. Default 0.1. */
   keepShorter?: number;
 }
 
-/** Characters a token of English text on average, by which lengths are estimated before anything is tokenised. */
+/** Average of English text; lengths are estimated before texts are tokenized. */
 const CHARACTERS_PER_TOKEN = 3.68;
 
-/** Tokens that a text of so many characters has, about. */
+/** Estimated tokens of a text of this many characters. */
 export function estimatedTokens(characters: number): number {
   return characters / CHARACTERS_PER_TOKEN;
 }
 
-/** Tells which documents are kept: a function of seed, source, pass and number of the document alone. */
+/** Returns the function that decides which documents are kept; it depends on seed, source, pass and document only. */
 export function documentFilter(
   { minLength = 4096, keepShorter = 0.1 }: LengthUpsampling,
   seed: number,
@@ -38,12 +38,12 @@ export function documentFilter(
   };
 }
 
-/** Upper ends of the bins of a {@link LengthHistogram}, in estimated tokens; the last bin has none. */
+/** Upper bounds of the bins of a {@link LengthHistogram}, in estimated tokens. */
 const BOUNDS = Array.from({ length: 11 }, (_, i) => 256 * 2 ** i);
 
-/** How long documents are, by estimated tokens; plain JSON. */
+/** Histogram of document lengths in estimated tokens; plain JSON. */
 export interface LengthHistogram {
-  /** Upper ends of all bins but the last, which has none. */
+  /** Upper bounds of all bins but the last, which has none. */
   readonly bounds: readonly number[];
   /** Documents in each bin. */
   readonly documents: readonly number[];
@@ -51,7 +51,7 @@ export interface LengthHistogram {
   readonly tokens: readonly number[];
 }
 
-/** What a {@link LengthCounter} has counted; plain JSON. */
+/** State of a {@link LengthCounter}; plain JSON. */
 export interface LengthCounts {
   readonly documents: readonly number[];
   readonly characters: readonly number[];
@@ -62,7 +62,7 @@ export class LengthCounter {
   readonly #documents = new Float64Array(BOUNDS.length + 1);
   readonly #characters = new Float64Array(BOUNDS.length + 1);
 
-  /** @param counts of a counter to go on with */
+  /** @param counts state to continue from */
   constructor(counts?: LengthCounts) {
     this.#documents.set(counts?.documents ?? []);
     this.#characters.set(counts?.characters ?? []);

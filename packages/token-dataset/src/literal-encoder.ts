@@ -1,6 +1,5 @@
 import { reasonOf, TokenizerError } from './errors.ts';
-import { nativeTokenizer } from './native-tokenizer.ts';
-import type { Tokenizer } from './tokenizer.ts';
+import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts';
 
 /** A special token as `tokenizer.json` describes it. */
 export interface SpecialToken {
@@ -12,7 +11,7 @@ export interface SpecialToken {
   readonly rstrip: boolean;
 }
 
-/** Tokens of a text, and where each stands in it; starts and ends count UTF-16 code units. */
+/** Tokens of a text with their positions in it; starts and ends count UTF-16 code units. */
 export interface LocatedTokens {
   readonly ids: Int32Array;
   readonly starts: Int32Array;
@@ -20,36 +19,60 @@ export interface LocatedTokens {
 }
 
 /**
- * Encodes text in which the spelling of a special token means nothing: `</s>` typed by a user stays four characters.
+ * Encodes text without parsing special tokens: `</s>` typed by a user stays four characters.
  *
- * A text that holds none of them becomes the same ids as with `Tokenizer.encode`. Nothing is put in front or behind.
+ * Text without special tokens has the same ids as with `Tokenizer.encode`. No BOS or EOS is added.
  */
 export class LiteralEncoder {
-  /** Special tokens, longest first, as they have to be searched for. */
+  /** Special tokens, longest first: the order in which to search for them. */
   readonly specialTokens: readonly SpecialToken[];
-  readonly #opening: ReturnType<typeof nativeTokenizer>;
-  readonly #continuing: ReturnType<typeof nativeTokenizer>;
+  /** Ids that no text may become. */
   readonly #specialIds: ReadonlySet<number>;
+  readonly #spelling: RegExp;
+  readonly #literal: TokenizerContents;
+  readonly #opening: NativeTokenizer;
+  /** Built on first use: a large vocabulary takes some 250 MB. */
+  #continuing: NativeTokenizer | undefined;
 
-  constructor(tokenizer: Tokenizer) {
-    const { json, specialTokens, specialIds } = literalTokenizer(tokenizer.json);
-    this.specialTokens = specialTokens;
-    this.#specialIds = specialIds;
-    this.#opening = nativeTokenizer(json, 'tokenizer');
-    const literal = JSON.parse(json);
-    const continuing = { ...literal, pre_tokenizer: withoutPrefix(literal.pre_tokenizer) };
-    this.#continuing = nativeTokenizer(JSON.stringify(continuing), 'tokenizer');
+  /** @param tokenizer its `tokenizer.json`, as text */
+  constructor({ json }: { readonly json: string }) {
+    const contents: TokenizerContents = JSON.parse(json);
+    const { added_tokens: added = [], model } = contents;
+    this.specialTokens = specialTokensOf(added);
+    // Text that no piece spells becomes the unknown token, special or not.
+    const special = this.specialTokens.filter(({ content }) => content !== model?.unk_token);
+    this.#specialIds = new Set(special.map(({ id }) => id));
+    this.#spelling = spellingPattern(json);
+    this.#literal = { ...contents, post_processor: null, added_tokens: withoutSpecial(contents, added) };
+    this.#opening = nativeTokenizer(JSON.stringify(this.#literal), 'tokenizer');
+  }
+
+  /** Ids alone of many texts, each encoded as the start of a document. */
+  async encodeIds(texts: readonly string[]): Promise<number[][]> {
+    return (await this.#encode(this.#opening, texts)).map(({ ids }) => ids);
   }
 
   /**
-   * The tokens of many texts, encoded on all cores.
+   * Encodes many texts, on all cores.
    *
-   * @param continuing whether the texts follow a special token instead of opening a document: newer SentencePiece
-   *   tokenizers put their leading space only at the very beginning
-   * @throws TokenizerError where the vocabulary itself spells a special token that is in a text
+   * @param continuing whether the texts follow a special token instead of starting a document: newer SentencePiece
+   *   tokenizers add their leading space only at the start
+   * @throws TokenizerError if ordinary tokens of the vocabulary spell a special token that is in a text
    */
   async encode(texts: readonly string[], { continuing = false } = {}): Promise<LocatedTokens[]> {
-    const native = continuing ? this.#continuing : this.#opening;
+    const encodings = await this.#encode(continuing ? this.#continuingTokenizer() : this.#opening, texts);
+    return encodings.map(({ ids, offsets }, i) => {
+      const toUnits = unitsOf(texts[i]);
+      const spans = offsets();
+      return {
+        ids: Int32Array.from(ids),
+        starts: Int32Array.from(spans, ([start]) => toUnits(start)),
+        ends: Int32Array.from(spans, ([, end]) => toUnits(end)),
+      };
+    });
+  }
+
+  async #encode(native: NativeTokenizer, texts: readonly string[]) {
     let encodings: Awaited<ReturnType<typeof native.encodeBatch>>;
     try {
       encodings = await native.encodeBatch(texts as string[], { addSpecialTokens: false });
@@ -57,48 +80,27 @@ export class LiteralEncoder {
       throw new TokenizerError(`tokenizer: cannot encode a text: ${reasonOf(error)}`);
     }
     return encodings.map((encoding, i) => {
-      const ids = Int32Array.from(encoding.getIds());
+      const ids = encoding.getIds();
       const special = ids.find((id) => this.#specialIds.has(id));
-      if (special !== undefined) {
-        throw new TokenizerError(
-          `tokenizer: the text ${JSON.stringify(texts[i].slice(0, 60))} became the special token ${special}, ` +
-            'expected ordinary ones; take the spelling of special tokens out of the text',
-        );
-      }
-      const offsets = encoding.getOffsets();
-      const toUnits = unitsOf(texts[i]);
-      return {
-        ids,
-        starts: Int32Array.from(offsets, ([start]) => toUnits(start)),
-        ends: Int32Array.from(offsets, ([, end]) => toUnits(end)),
-      };
+      if (special === undefined) return { ids, offsets: () => encoding.getOffsets() };
+      const at = Math.max(0, texts[i].search(this.#spelling) - 20);
+      throw new TokenizerError(
+        `tokenizer: the text ${JSON.stringify(texts[i].slice(at, at + 60))} became the special token ${special}, ` +
+          'expected ordinary tokens; remove the spelling of special tokens from the text',
+      );
     });
+  }
+
+  #continuingTokenizer(): NativeTokenizer {
+    if (!this.#continuing) {
+      const continuing = { ...this.#literal, pre_tokenizer: withoutPrefix(this.#literal.pre_tokenizer) };
+      this.#continuing = nativeTokenizer(JSON.stringify(continuing), 'tokenizer');
+    }
+    return this.#continuing;
   }
 }
 
-/** A tokenizer to which special tokens are ordinary text. */
-interface LiteralTokenizer {
-  /** As `tokenizer.json`. */
-  json: string;
-  /** Longest first, as they have to be searched for. */
-  specialTokens: readonly SpecialToken[];
-  /** Ids that no text may become. */
-  specialIds: ReadonlySet<number>;
-}
-
-/** The same tokenizer without special tokens, and without what its template puts in front and behind. */
-export function literalTokenizer(json: string): LiteralTokenizer {
-  const contents = JSON.parse(json);
-  const added: AddedToken[] = contents.added_tokens ?? [];
-  const specialTokens = specialTokensOf(added);
-  // What no piece spells becomes the unknown token, special or not.
-  const unknown = contents.model?.unk_token;
-  const specialIds = new Set(specialTokens.filter(({ content }) => content !== unknown).map(({ id }) => id));
-  const literal = { ...contents, post_processor: null, added_tokens: withoutSpecial(contents, added) };
-  return { json: JSON.stringify(literal), specialTokens, specialIds };
-}
-
-/** Finds the special tokens of a `tokenizer.json` in a text; nothing where there are none. */
+/** A pattern that finds the special tokens of a `tokenizer.json` in a text; without special tokens it never matches. */
 export function spellingPattern(json: string): RegExp {
   const spelled = specialTokensOf(JSON.parse(json).added_tokens ?? []);
   const escaped = spelled.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
@@ -115,11 +117,14 @@ function specialTokensOf(added: readonly AddedToken[]): SpecialToken[] {
 }
 
 interface TokenizerContents {
-  model?: { vocab?: Record<string, number> | unknown[] };
+  [key: string]: unknown;
+  added_tokens?: AddedToken[];
+  model?: { vocab?: Record<string, number> | unknown[]; unk_token?: string };
+  pre_tokenizer?: unknown;
 }
 
-/** Special tokens are taken out, or given names that no text has where ids behind them would move up. */
-function withoutSpecial({ model }: TokenizerContents, added: readonly AddedToken[]): unknown[] {
+/** Without special tokens; those whose removal would shift later ids get names that occur in no text instead. */
+function withoutSpecial({ model }: TokenizerContents, added: readonly AddedToken[]): AddedToken[] {
   const vocab = model?.vocab ?? {};
   const size = Array.isArray(vocab) ? vocab.length : Object.keys(vocab).length;
   return added
@@ -127,7 +132,7 @@ function withoutSpecial({ model }: TokenizerContents, added: readonly AddedToken
     .map((token) => (token.special ? { ...token, content: `\u{10FFFE}${token.id}\u{10FFFE}` } : token));
 }
 
-/** The same steps, but for the space that Metaspace puts at the beginning of a document only. */
+/** The same steps without the space that Metaspace adds only at the start of a document. */
 function withoutPrefix(preTokenizer: unknown): unknown {
   if (Array.isArray(preTokenizer)) return preTokenizer.map(withoutPrefix);
   if (typeof preTokenizer !== 'object' || preTokenizer === null) return preTokenizer;
@@ -137,7 +142,7 @@ function withoutPrefix(preTokenizer: unknown): unknown {
   return 'pretokenizers' in step ? { ...step, pretokenizers: withoutPrefix(step.pretokenizers) } : step;
 }
 
-/** Turns a number of code points into one of UTF-16 code units. */
+/** Converts an offset in code points to one in UTF-16 code units. */
 function unitsOf(text: string): (points: number) => number {
   const first = text.search(/[\u{10000}-\u{10FFFF}]/u);
   if (first < 0) return (points) => points;

@@ -7,18 +7,35 @@ import type { DuplicateCount } from './duplicate-counter.ts';
 import { DatasetError, reasonOf } from './errors.ts';
 import type { SourceStatistics } from './mix-ledger.ts';
 
-/** An input file as it was when it was read; the times tell cheaply whether it has changed since. */
-export interface SourceRecord {
+/** An input file; size and checksum identify its contents. */
+export interface FileDescription {
   readonly path: string;
   readonly size: number;
-  /** Nanoseconds, as decimal strings because they exceed exact doubles. */
-  readonly modified: string;
-  readonly changed: string;
   readonly sha256: string;
 }
 
+/** An input file with the times that show cheaply whether it has changed. */
+export interface SourceRecord extends FileDescription {
+  /** Nanoseconds, as decimal strings because they exceed exact doubles. */
+  readonly modified: string;
+  readonly changed: string;
+}
+
+/** Bad records that were skipped: their number and the messages of the first. */
+export interface SkippedRecords {
+  readonly count: number;
+  readonly first: readonly string[];
+}
+
+/** Spellings of special tokens in texts. */
+export interface SpellingCount {
+  /** Documents with at least one. */
+  readonly documents: number;
+  readonly occurrences: number;
+}
+
 export interface ShardRecord {
-  /** Path from the manifest. */
+  /** Path relative to the manifest. */
   readonly file: string;
   readonly numTokens: number;
   readonly numDocuments: number;
@@ -27,17 +44,16 @@ export interface ShardRecord {
   readonly sha256: string;
 }
 
-/** What was noticed of the documents of a dataset. */
+/** Unusual documents of a dataset. */
 export interface DocumentCounts {
-  /** Left out because they hold nothing but white space. */
+  /** Skipped because they are only white space. */
   readonly empty: number;
-  /** Taken although the same text was there before, repeats of a whole source apart. */
+  /** Kept although the same text occurred before; further passes over a source do not count. */
   readonly duplicates: DuplicateCount;
-  /** Documents whose text spells special tokens, and how often. */
-  readonly spellings: { readonly documents: number; readonly occurrences: number };
+  readonly spellings: SpellingCount;
 }
 
-/** What makes a folder a dataset; written last. */
+/** The file that makes a folder a dataset; written last. */
 export interface Manifest {
   readonly format: 'meap-token-dataset';
   readonly version: 1;
@@ -45,11 +61,11 @@ export interface Manifest {
   readonly vocabSize: number;
   readonly bytesPerToken: 2 | 4;
   readonly shards: readonly ShardRecord[];
-  readonly skipped: { readonly count: number; readonly first: readonly string[] };
+  readonly skipped: SkippedRecords;
   readonly sources: readonly SourceRecord[];
-  /** What was noticed of the documents; absent from datasets of earlier versions. */
+  /** Absent from datasets of earlier versions. */
   readonly documents?: DocumentCounts;
-  /** Statistics of a mix or a choice of documents. */
+  /** Statistics of a mix or a selection of documents. */
   readonly mix?: readonly SourceStatistics[];
 }
 
@@ -59,7 +75,7 @@ const shardFilePattern = /^[0-9a-f]{16}\/shard-\d{5}\.bin$/;
 /**
  * Reads the manifest of a prepared folder.
  *
- * @throws DatasetError where there is none or it is not one of ours.
+ * @throws DatasetError if it is missing or invalid
  */
 export function readManifest(directory: string): Manifest {
   const path = join(directory, manifestName);
@@ -102,9 +118,9 @@ function isCount(value: unknown): boolean {
 }
 
 /**
- * Puts a manifest in place in one step: readers see the old one or the new one, never a part.
+ * Replaces the manifest atomically: readers see the old one or the new one.
  *
- * @param folder of the shards, where a manifest that was cut off goes away with them.
+ * @param folder folder of the shards; an incomplete temporary file is removed with it
  */
 export function writeManifest(directory: string, folder: string, manifest: Manifest): void {
   const path = join(directory, manifestName);

@@ -1,20 +1,20 @@
 import { LengthCounter, type LengthCounts, type LengthHistogram } from './length-upsampling.ts';
 import type { OpenSource, TextBatch } from './text-sources.ts';
 
-/** What became of one source of a mix; plain JSON. */
+/** Statistics of one source of a mix; plain JSON. */
 export interface SourceStatistics {
   readonly name: string;
-  /** Its part of the budget; 1 of a single source. */
+  /** Its part of the budget; 1 for a single source. */
   readonly share: number;
-  /** Tokens that it was given; null without a budget. */
+  /** Its budget in tokens; null without one. */
   readonly budget: number | null;
-  /** Tokens of it in the dataset. */
+  /** Its tokens in the dataset. */
   readonly numTokens: number;
-  /** Its part of the dataset's tokens. */
+  /** Its part of the tokens of the dataset. */
   readonly realisedShare: number;
-  /** How often its files were begun. */
+  /** Passes over its files, including an unfinished one. */
   readonly passes: number;
-  /** All documents that were read, and those that were kept; the last one may be cut by the budget. */
+  /** All documents read, and those kept; the budget may truncate the last one. */
   readonly read: LengthHistogram;
   readonly kept: LengthHistogram;
 }
@@ -26,7 +26,7 @@ interface Account {
   readonly kept: LengthCounter;
 }
 
-/** The books of a source, for a process that goes on with them; plain JSON. */
+/** State of the account of one source; plain JSON. */
 export interface AccountMark {
   readonly numTokens: number;
   readonly passes: number;
@@ -34,12 +34,12 @@ export interface AccountMark {
   readonly kept: LengthCounts;
 }
 
-/** Keeps the books of a mix: what each source has been given, in the order in which documents are written. */
+/** Accounts of a mix: the tokens taken from each source, in the order in which documents are written. */
 export class MixLedger {
   readonly #sources: readonly OpenSource[];
   readonly #accounts: readonly Account[];
 
-  /** @param marks of a ledger to go on with */
+  /** @param marks state to continue from */
   constructor(sources: readonly OpenSource[], marks?: readonly AccountMark[]) {
     this.#sources = sources;
     this.#accounts = sources.map((_, i) => ({
@@ -61,10 +61,10 @@ export class MixLedger {
   }
 
   /**
-   * Goes through the documents of a batch until its source is spent.
+   * Enters the documents of a batch until the budget of its source is spent.
    *
    * @param lengths tokens of each kept document
-   * @returns how many tokens of each kept document the budget allows; those after the last get none
+   * @returns the number of tokens to write of each kept document; further documents are not written
    */
   enter(batch: TextBatch, lengths: ArrayLike<number>): number[] {
     const account = this.#accounts[batch.source];

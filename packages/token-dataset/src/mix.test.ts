@@ -103,7 +103,7 @@ describe('a mix of sources', () => {
     [{ sources: undefined }, 'prepareTokens: got neither files nor sources, expected one of them'],
     [
       { sources: undefined, files: 'x.jsonl' },
-      'tokenBudget: got 100 with files, expected it with sources alone',
+      'tokenBudget: got 100 with files, expected it only with sources',
     ],
     [
       { lengthUpsampling: { keepShorter: 2 } },

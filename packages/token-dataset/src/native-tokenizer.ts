@@ -1,13 +1,10 @@
-/**
- * The tokenizers library, apart from what this package exports: its declarations do not compile, so none of ours may lead
- * to them.
- */
+/** Wraps the tokenizers library, whose type declarations do not compile: declarations of exports must not refer to them. */
 import { Tokenizer as NativeTokenizer } from 'tokenizers';
 import { reasonOf, TokenizerError } from './errors.ts';
 
 export type { NativeTokenizer };
 
-/** Parses a `tokenizer.json`, with truncation and padding off: training text is never cut by its tokenizer. */
+/** Parses a `tokenizer.json`, with truncation and padding off: a tokenizer never truncates training text. */
 export function nativeTokenizer(json: string, where: string): NativeTokenizer {
   let native: NativeTokenizer;
   try {

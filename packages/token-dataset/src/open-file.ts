@@ -1,4 +1,4 @@
-/** From a path to a format and decompressed bytes. */
+/** Opens a file: finds its format and decompresses it. */
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
@@ -11,22 +11,22 @@ import { isZstd, unzstd } from './zstd.ts';
 type OnBytes = (numBytes: number) => void;
 
 const CHUNK_BYTES = 256 * 1024;
-const GARBAGE = 'something else follows its last member';
+const GARBAGE = 'other data follows its last member';
 
-/** A file whose format is known, and its decompressed bytes; of Parquet, which is read by position, none. */
+/** The format of a file and its decompressed bytes; Parquet, which is read by position, has none. */
 export interface OpenedFile {
   readonly format: FileFormat;
-  /** A chunk is valid until the next one is asked for. Must be read to its end, or returned. */
+  /** A chunk is valid until the next one is requested. Must be read to its end, or returned. */
   readonly chunks: AsyncGenerator<Uint8Array>;
 }
 
 /**
- * Opens a file and finds out what it holds.
+ * Opens a file and recognizes its format.
  *
- * @param format overrules names and content; `auto` goes by them
- * @param texts whether plain text will do, or only records
- * @param onBytes hears how many bytes of the file on disk have been taken, for progress
- * @throws DatasetError for a file that cannot be read, damaged compression, and content that is no known format
+ * @param format overrides name and content, unless `auto`
+ * @param texts whether plain text is accepted, or only records
+ * @param onBytes called with the number of bytes consumed of the file on disk, for progress
+ * @throws DatasetError for an unreadable file, damaged compression, and an unknown format
  */
 export async function openFile(
   { file, content }: FileAtHand,
@@ -35,8 +35,8 @@ export async function openFile(
   onBytes: OnBytes,
 ): Promise<OpenedFile> {
   const { path, named } = file;
-  const told: { compression?: string } = {};
-  const chunks = readChunks(file, content, onBytes, told);
+  const detected: { compression?: string } = {};
+  const chunks = readChunks(file, content, onBytes, detected);
   if (format === 'parquet') return { format, chunks };
   const parts: Buffer[] = [];
   let length = 0;
@@ -48,14 +48,16 @@ export async function openFile(
       if (length >= wanted || done) {
         const head = parts.length === 1 ? parts[0] : Buffer.concat(parts);
         const found = detectFormat(head, done === true, { path, named, texts, format });
-        if (found === 'parquet' && told.compression) {
-          throw new DatasetError(`${path}: is a Parquet file inside ${told.compression}; unpack it first`);
+        if (found === 'parquet' && detected.compression) {
+          throw new DatasetError(
+            `${path}: is a Parquet file inside ${detected.compression}; decompress it first`,
+          );
         }
         if (found) return { format: found, chunks: prepend(withoutMark(head), chunks) };
-        // More is looked at from the start again, so it has to be twice as much.
+        // Detection restarts at the first byte, so it waits for twice as much.
         wanted = length * 2;
       }
-      // Before the next chunk is asked for this one is copied, since it is valid no longer.
+      // The next request invalidates this chunk.
       if (value) parts.push(Buffer.from(parts.pop()!));
     }
   } catch (error) {
@@ -82,12 +84,12 @@ async function* prepend(head: Uint8Array, chunks: AsyncGenerator<Uint8Array>): A
   }
 }
 
-/** The decompressed bytes of a file in chunks; a chunk is valid until the next one is asked for. */
+/** The decompressed bytes of a file in chunks; a chunk is valid until the next one is requested. */
 async function* readChunks(
   { path, size }: SourceFile,
   content: Promise<Uint8Array> | undefined,
   onBytes: OnBytes,
-  told: { compression?: string },
+  detected: { compression?: string },
 ): AsyncGenerator<Uint8Array> {
   const raw = content ? undefined : createReadStream(path, { highWaterMark: CHUNK_BYTES });
   let compression: 'gzip' | 'zstd' | undefined;
@@ -97,11 +99,11 @@ async function* readChunks(
     if (!chunk?.length) return;
     const first = asBuffer(chunk);
     compression = compressionOf(first, path);
-    told.compression = compression;
+    detected.compression = compression;
     const counted = count(first, source, onBytes);
     if (compression === 'gzip') {
       const chunkSize = Math.max(1024, Math.min(CHUNK_BYTES, 4 * size));
-      // The callback only keeps the error from being reported twice: iteration throws it too.
+      // Iteration throws the error too; the callback keeps it from being reported twice.
       const gunzip = createGunzip({ chunkSize });
       yield* pipeline(counted, gunzip, () => {});
       if (gunzip.bytesWritten < size) await requirePadding(path, gunzip.bytesWritten);
@@ -113,7 +115,7 @@ async function* readChunks(
   } catch (error) {
     if (error instanceof DatasetError) throw error;
     const what = compression ? `is not whole ${compression} data` : 'cannot be read';
-    // The header of the first member has been looked at.
+    // The header of the first member has been checked, so this is a later one.
     const reason = reasonOf(error).replace('incorrect header check', GARBAGE);
     throw new DatasetError(`${path} ${what}: ${reason}`);
   } finally {
@@ -121,14 +123,14 @@ async function* readChunks(
   }
 }
 
-/** @throws Error for anything but zeros behind gzip's last member, which zlib passes over once it has met one */
+/** @throws Error for other bytes than zeros after gzip's last member: zlib ignores everything after a first zero */
 async function requirePadding(path: string, start: number): Promise<void> {
   for await (const chunk of createReadStream(path, { start }) as AsyncIterable<Buffer>) {
     if (chunk.some((byte) => byte !== 0)) throw new Error(GARBAGE);
   }
 }
 
-/** Bytes count once the next ones are asked for, so that those merely looked at do not. */
+/** Counts bytes when the next ones are requested, so that bytes read only for detection do not count. */
 async function* count(first: Buffer, rest: AsyncIterator<Buffer> | undefined, onBytes: OnBytes) {
   for (let chunk: Buffer | undefined = first; chunk; chunk = (await rest?.next())?.value) {
     yield chunk;
@@ -136,12 +138,12 @@ async function* count(first: Buffer, rest: AsyncIterator<Buffer> | undefined, on
   }
 }
 
-/** What a file is compressed with, by its first bytes. */
+/** The compression of a file by its first bytes. */
 function compressionOf(head: Buffer, path: string): 'gzip' | 'zstd' | undefined {
   if (head[0] === 0x1f && head[1] === 0x8b) return 'gzip';
   if (isZstd(head)) return 'zstd';
   const named = /\.(gz|zst)$/i.exec(path)?.[1].toLowerCase();
-  // Programs that fetch files unpack some on the way and leave their names.
+  // Some download programs decompress files without renaming them.
   if (!named || !isBinary(head)) return undefined;
   const expected = named === 'gz' ? 'gzip' : 'zstd';
   throw new DatasetError(

@@ -15,34 +15,34 @@ import { join } from 'node:path';
 import { guard } from './append-file.ts';
 import { type Journal, readJournal } from './journal.ts';
 
-/** Folders being filled by this very process; its id alone would also match a killed predecessor in a container. */
+/** Folders of this process; its id alone would also match a killed predecessor in a container. */
 const active = new Set<string>();
 
-/** Folders of other machines count as given up when nothing was written there for so long. */
+/** Folders of other machines count as abandoned after this time without a write. */
 const SILENT_MS = 10 * 60 * 1000;
 const BEAT_MS = 30 * 1000;
 
-/** A folder that a preparation works in, and what a process before it has left there. */
+/** The working folder of a preparation, with the journal of an interrupted one. */
 export interface WorkingFolder {
   readonly path: string;
   readonly journal: Journal | undefined;
-  /** Tells other machines that work goes on; at most some times a minute. */
+  /** Shows other machines that the folder is in use; writes at most twice a minute. */
   beat(): void;
 }
 
 /**
- * A hidden folder to work in, inside `directory`: that of a preparation that was interrupted, the one that had come
- * farthest, or else a new one.
+ * Opens a hidden working folder inside `directory`: that of the interrupted preparation with the most progress, or a new
+ * one.
  */
 export function openTemporary(directory: string): WorkingFolder {
-  const name = `.tmp-${place()}-${process.pid}-${randomBytes(4).toString('hex')}`;
+  const name = `.tmp-${processNamespace()}-${process.pid}-${randomBytes(4).toString('hex')}`;
   const path = join(directory, name);
   const left = abandoned(directory)
     .map((folder) => ({ folder, journal: readJournal(folder) }))
     .filter(({ journal }) => journal !== undefined)
-    .sort((a, b) => reached(b.journal!) - reached(a.journal!));
-  // Of several processes that want a folder, one succeeds in giving it another name.
-  const taken = left.find(({ folder }) => renamed(folder, path));
+    .sort((a, b) => progressOf(b.journal!) - progressOf(a.journal!));
+  // If several processes want a folder, one of them succeeds in renaming it.
+  const taken = left.find(({ folder }) => tryRename(folder, path));
   if (!taken) guard(path, () => mkdirSync(path));
   active.add(path);
   let last = Number.NEGATIVE_INFINITY;
@@ -53,18 +53,18 @@ export function openTemporary(directory: string): WorkingFolder {
     try {
       utimesSync(path, new Date(), new Date());
     } catch {
-      // Only other machines would have read it.
+      // Only other machines read the time.
     }
   };
   beat();
   return { path, journal: taken?.journal, beat };
 }
 
-function reached({ sources, writing }: Journal): number {
+function progressOf({ sources, writing }: Journal): number {
   return writing ? writing.bytesRead + 1 : -1 / (sources.length + 1);
 }
 
-function renamed(from: string, to: string): boolean {
+function tryRename(from: string, to: string): boolean {
   try {
     renameSync(from, to);
     return true;
@@ -74,10 +74,10 @@ function renamed(from: string, to: string): boolean {
 }
 
 /**
- * Gives a finished folder its name, which stands for its contents: where that name is taken, there they are already,
- * from another process or from one that was cut off just after this step.
+ * Renames a finished folder to its final name, which is derived from its contents: a folder with that name is the same
+ * dataset, from another process or one that was interrupted just after this step.
  *
- * @param damaged whether what is there is known to be damaged, and replaced.
+ * @param damaged whether a folder with that name is damaged and has to be replaced
  */
 export function putInPlace(temporary: string, target: string, damaged: boolean): void {
   if (damaged) rmSync(target, { recursive: true, force: true });
@@ -90,13 +90,13 @@ export function putInPlace(temporary: string, target: string, damaged: boolean):
   });
 }
 
-/** Removes such a folder, if it is still there; or keeps it for whoever goes on with it. */
+/** Removes a working folder, or keeps it for the next preparation. */
 export function closeTemporary(path: string, { keep }: { keep: boolean }): void {
   active.delete(path);
   if (!keep) rmSync(path, { recursive: true, force: true });
 }
 
-/** Removes what preparations that no longer run have left. */
+/** Removes the working folders of preparations that no longer run. */
 export function removeStale(directory: string): void {
   for (const path of abandoned(directory)) rmSync(path, { recursive: true, force: true });
 }
@@ -107,8 +107,8 @@ function abandoned(directory: string): string[] {
     const parts = /^\.tmp-(.*)-(\d+)-[0-9a-f]{8}$/.exec(name);
     const path = join(directory, name);
     if (!parts) return false;
-    if (parts[1] === place()) return !isRunning(Number(parts[2]), path);
-    // Other machines and containers may be at work in a shared folder; their processes cannot be seen from here.
+    if (parts[1] === processNamespace()) return !isRunning(Number(parts[2]), path);
+    // The processes of other machines and containers that share the folder are not visible here.
     const { mtimeMs = 0 } = statSync(path, { throwIfNoEntry: false }) ?? {};
     return Date.now() - mtimeMs > SILENT_MS;
   };
@@ -118,10 +118,10 @@ function abandoned(directory: string): string[] {
 }
 
 /**
- * Where process ids mean something: this pid namespace of this boot. Host names do not tell, since two containers can have
- * one; they stand in where the system tells nothing else.
+ * Identifies the scope of process ids: this PID namespace of this boot. Two containers can share a host name, which is
+ * only the fallback.
  */
-export function place(): string {
+export function processNamespace(): string {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8');
     return createHash('sha256')
@@ -143,7 +143,7 @@ function isRunning(pid: number, path: string): boolean {
   }
 }
 
-/** Removes the shards of datasets that the manifest no longer names. */
+/** Removes the shards of datasets that are no longer in the manifest. */
 export function removeOtherDatasets(directory: string, current: string): void {
   for (const name of readdirSync(directory)) {
     if (/^[0-9a-f]{16}$/.test(name) && name !== current) {

@@ -1,31 +1,31 @@
-/** What the headers of a Parquet file may ask for, checked before hyparquet takes the memory. */
+/** Limits on the headers of a Parquet file, checked before hyparquet allocates memory for them. */
 import type { ColumnMetaData, FileMetaData, RowGroup } from 'hyparquet';
 import { parquetHeader } from 'hyparquet/src/column.js';
 import { DatasetError } from './errors.ts';
 import { MAX_RECORD_BYTES } from './records.ts';
 
-/** Rows of a row group, and values of a column in it; writers make groups of a million rows at most by default. */
+/** Rows of a row group, and values of a column in it; by default, writers make groups of at most a million rows. */
 const MAX_VALUES = 2 ** 24;
-/** Text shrinks tenfold at best; what shrinks more is refused once it is large. */
+/** Text compresses about tenfold; large pages and columns with a higher ratio are refused. */
 const MAX_RATIO = 100;
 const LARGE_COLUMN_BYTES = 2 ** 30;
 
-/** @throws DatasetError for row groups of more rows than can be held as records */
+/** @throws DatasetError for row groups with more rows than fit in memory as records */
 export function requireReadable(path: string, { row_groups }: FileMetaData): void {
   for (const { num_rows } of row_groups) {
     if (num_rows >= 0n && num_rows <= MAX_VALUES) continue;
     throw new DatasetError(
-      `${path}: a row group of ${num_rows} rows, expected at most ${MAX_VALUES}; write it with smaller ones, as with ` +
-        'row_group_size of pyarrow',
+      `${path}: a row group of ${num_rows} rows, expected at most ${MAX_VALUES}; write smaller row groups, as with ` +
+        'row_group_size in pyarrow',
     );
   }
 }
 
 /**
- * Checks the pages of the columns that lie in the bytes just read from the file, at `start`.
+ * Checks the pages of the columns in the bytes just read from the file, at `start`.
  *
- * @throws DatasetError for a page whose header claims more values than its column has, or more bytes than text can
- *   have shrunk to
+ * @throws DatasetError for a page whose header claims more values than its column has, or more bytes than its
+ *   compressed size can hold
  */
 export function requireReadablePages(
   path: string,
@@ -47,10 +47,10 @@ function firstByteOf({ dictionary_page_offset, data_page_offset }: ColumnMetaDat
   return Number(dictionary_page_offset || data_page_offset);
 }
 
-/** What its pages claim too much of. */
+/** Why the pages of a column exceed the limits; undefined if they do not. */
 function excessOfPages(view: DataView, { num_values }: ColumnMetaData): string | undefined {
   if (num_values < 0n || num_values > MAX_VALUES) {
-    return `${num_values} values in a row group, expected at most ${MAX_VALUES}; write it with smaller ones`;
+    return `${num_values} values in a row group, expected at most ${MAX_VALUES}; write smaller row groups`;
   }
   const reader = { view, offset: 0 };
   let values = 0;

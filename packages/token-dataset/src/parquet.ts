@@ -1,14 +1,14 @@
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, type RowGroup } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import { BadRecordError, DatasetError, reasonOf } from './errors.ts';
+import { DatasetError, reasonOf } from './errors.ts';
 import type { SourceFile } from './files.ts';
 import { requireReadable, requireReadablePages } from './parquet-limits.ts';
-import { type DataRecord, decodeUtf8, type RecordReading } from './records.ts';
+import { type DataRecord, decodeUtf8, type RecordReading, recordAt, withoutBad } from './records.ts';
 
-/** Stands in a cell for bytes that are not UTF-8, which hyparquet would otherwise replace in silence. */
+/** Marks a cell that is not UTF-8; by default hyparquet replaces the invalid bytes. */
 const invalidUtf8 = Symbol('invalid UTF-8');
 
-/** The rows of a Parquet file, a row group at a time; with a field, of its column alone. */
+/** The rows of a Parquet file, a row group at a time; with a field, only its column is read. */
 export async function* readParquetRecords(
   { path, size }: SourceFile,
   { field, onBadRecord, onBytes }: RecordReading,
@@ -36,22 +36,17 @@ export async function* readParquetRecords(
       if (error instanceof DatasetError) throw error;
       throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
     }
-    let records: DataRecord[] = [];
-    for (const [i, record] of rows.entries()) {
-      const position = rowStart + i + 1;
-      if (hasInvalid && holdsInvalid(record)) {
-        yield records;
-        records = [];
-        onBadRecord(new BadRecordError(path, 'row', position, 'not valid UTF-8'));
-      } else records.push({ record, file: path, unit: 'row', position });
-    }
-    yield records;
+    const first = rowStart + 1;
+    const records = rows.map((row, i) =>
+      recordAt(path, 'row', first + i, hasInvalid && holdsInvalid(row) ? 'not valid UTF-8' : row),
+    );
+    yield* withoutBad(records, onBadRecord);
     onBytes(metadata.num_rows === 0n ? 0 : (size * rows.length) / Number(metadata.num_rows));
     rowStart = rowEnd;
   }
 }
 
-/** The column that holds a field, which may lie deeper in it. */
+/** The column that holds a field, which may be nested in it. */
 function columnOf(path: string, field: string, columns: readonly string[]): string {
   const column = columns.includes(field) ? field : field.split('.')[0];
   if (columns.includes(column)) return column;
@@ -64,8 +59,8 @@ function holdsInvalid(value: unknown): boolean {
 }
 
 /**
- * hyparquet's, with limits, and but for what it leaves behind: where it fails at one column it has begun to read others, whose failures
- * nobody would hear, and which would end the process. What comes off the disk after a failure goes nowhere.
+ * `parquetReadObjects` with limits and without unhandled rejections: when one column fails, hyparquet is already reading
+ * others, and their failures would end the process. Reads that finish after a failure therefore never settle.
  */
 async function readObjects(path: string, options: Parameters<typeof parquetReadObjects>[0], group: RowGroup) {
   let failed = false;
@@ -96,7 +91,7 @@ async function open(path: string) {
   }
 }
 
-/** Names of the children of the root, found by stepping over each child's own subtree. */
+/** Names of the children of the root; each child's own subtree is skipped. */
 function topLevelColumns(schema: readonly { name: string; num_children?: number }[]): string[] {
   const names: string[] = [];
   for (let at = 1; at < schema.length; ) {

@@ -16,7 +16,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { openTokenDataset } from './dataset.ts';
-import { place } from './output-folder.ts';
+import { processNamespace } from './output-folder.ts';
 import { prepareTokens } from './prepare.ts';
 import type { PrepareTokensOptions } from './prepare-options.ts';
 import type { PrepareProgress } from './progress.ts';
@@ -230,7 +230,7 @@ test.each<[string, RegExp, Partial<PrepareTokensOptions>]>([
   ['{"text": ""}', /empty corpus/, { addBos: false, addEos: false }],
   [
     '{"text": "a"}',
-    /names no BOS token; give loadTokenizer bosToken, or set addBos: false/,
+    /has no BOS token; pass bosToken to loadTokenizer, or set addBos: false/,
     { tokenizer: new Tokenizer(tinyTokenizer.json, {}, 'plain') },
   ],
   ['{"text": "a"}', /workers: got -1/, { workers: -1 }],
@@ -264,9 +264,9 @@ describe('interruption', () => {
     const { options, prepared } = corpus();
     const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' });
     await once(child, 'exit');
-    const gone = `.tmp-${place()}-${child.pid}-00000000`;
-    const sameIdBefore = `.tmp-${place()}-${process.pid}-00000000`;
-    const living = `.tmp-${place()}-${process.ppid}-00000000`;
+    const gone = `.tmp-${processNamespace()}-${child.pid}-00000000`;
+    const sameIdBefore = `.tmp-${processNamespace()}-${process.pid}-00000000`;
+    const living = `.tmp-${processNamespace()}-${process.ppid}-00000000`;
     const elsewhere = '.tmp-another-host-1-00000000';
     // Of a container of the same name, whose processes cannot be seen from here.
     const namesake = `.tmp-${hostname()}-${child.pid}-00000001`;

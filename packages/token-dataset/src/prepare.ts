@@ -6,7 +6,7 @@ import { DatasetError } from './errors.ts';
 import type { SourceFile } from './files.ts';
 import {
   assertUnchanged,
-  type FileDescription,
+  descriptionOf,
   type FingerprintSettings,
   fingerprintOf,
   sourceRecords,
@@ -14,8 +14,10 @@ import {
 import { readJournal, whyNotContinued, writeJournal } from './journal.ts';
 import {
   type DocumentCounts,
+  type FileDescription,
   type Manifest,
   readManifest,
+  type SkippedRecords,
   type SourceRecord,
   writeManifest,
 } from './manifest.ts';
@@ -31,42 +33,40 @@ import {
 import { FORMAT_VERSION, type PrepareTokensOptions, resolveSettings } from './prepare-options.ts';
 import { progressReporter, type Report } from './progress.ts';
 import { requireIntact } from './shard.ts';
-import { chooseTexts } from './text-sources.ts';
+import { selectTexts } from './text-sources.ts';
 import { clearWork, writeShards } from './write-shards.ts';
 
-/** What {@link prepareTokens} made or found. */
+/** The result of {@link prepareTokens}. */
 export interface PreparedTokens {
   readonly directory: string;
-  /** Whether the folder already held this very dataset. */
+  /** Whether the folder already held this dataset. */
   readonly reused: boolean;
   readonly fingerprint: string;
   readonly numDocuments: number;
   readonly numTokens: number;
   /** UTF-8 bytes of the text, without BOS and EOS. */
   readonly numBytes: number;
-  /** Records passed over with `onBadRecord: 'skip'`, and the messages of the first few. */
-  readonly skipped: { readonly count: number; readonly first: readonly string[] };
-  /** What was noticed of the documents. */
+  readonly skipped: SkippedRecords;
   readonly documents: DocumentCounts;
-  /** Why a dataset that was there was made again: the file that is damaged and how. */
+  /** Why an existing dataset was rebuilt: the damaged file and the damage. */
   readonly replaced?: string;
-  /** The files of the text, as they were read. */
+  /** The input files, as they were read. */
   readonly sources: readonly FileDescription[];
-  /** What became of each source; absent where all documents of `files` were taken. */
+  /** Statistics of each source; absent if all documents of `files` were taken. */
   readonly mix?: readonly SourceStatistics[];
 }
 
-/** Files of so many bytes take seconds to read, which is worth writing down. */
+/** Reading this much takes seconds, so its checksums are saved. */
 const WORTH_KEEPING_BYTES = 256 * 1024 * 1024;
 
 /**
- * Tokenises files into shards of one continuous stream `BOS text EOS BOS text EOS …` (MEAP, appendix A.1).
+ * Tokenizes files into shards of one continuous stream `BOS text EOS BOS text EOS …` (MEAP, appendix A.1).
  *
- * The result depends on the contents and order of the files, the tokenizer and the options, not on the number
- * of workers. Where the folder already holds it, by fingerprint and checksums, nothing is done. `manifest.json` is written
- * last, so an interrupted preparation leaves nothing that can be opened. What it leaves, a place every few seconds, is
- * where the next one goes on, to the same bytes: after a kill, an error or a full disk, also with more files behind
- * those that had been read. With other settings or contents it starts over.
+ * The result depends on the contents and order of the files, the tokenizer and the options, not on the number of
+ * workers. If the folder already holds it, by fingerprint and checksums, nothing is done. `manifest.json` is written
+ * last, so that an interrupted preparation leaves nothing that can be opened. It saves its progress every few seconds;
+ * after a kill, an error or a full disk the next preparation continues from there and writes the same bytes, even if
+ * files were added after those already read. With other settings or contents it starts over.
  *
  * @throws DatasetError for unreadable files, an empty corpus, a full disk; BadRecordError for a bad record.
  */
@@ -74,12 +74,12 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
   const { outputDirectory: directory, tokenizer, signal } = options;
   const settings = resolveSettings(options);
   const { format, textField, separator } = settings;
-  const texts = await chooseTexts(options, { format, textField, separator: separator ?? undefined });
+  const texts = await selectTexts(options, { format, textField, separator: separator ?? undefined });
   const files = texts.sources.flatMap((source) => source.files);
   const report = progressReporter(files, options.onProgress);
 
   const earlier = manifestIfAny(directory);
-  // Without a dataset there will be work: the folder for it is opened at once, and remembers checksums too.
+  // Without an existing dataset the working folder is opened now, to save checksums as well.
   let work = earlier ? undefined : openFolder(directory);
   let isDone = false;
   try {
@@ -96,7 +96,9 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     const { journal, path: temporary } = work;
     const left = journal?.writing;
     const why = left && whyNotContinued(journal!, left, complete, files, sources);
-    if (why) options.onNotice?.(startOver(why));
+    if (why) {
+      options.onNotice?.(`an interrupted preparation cannot be continued, ${why}: starting over`);
+    }
     const task = { settings, texts, report, journal: { settings: complete, sources } };
     const result = await writeShards(options, task, work, why ? undefined : left);
     for (const source of sources) assertUnchanged(source);
@@ -104,7 +106,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     syncDirectory(temporary);
     const folder = fingerprint.slice(0, 16);
     const shards = result.shards.map((shard) => ({ ...shard, file: `${folder}/${shard.file}` }));
-    // Another process, perhaps another rank of this run, may have made the same dataset in the meantime.
+    // Another process, such as another rank of this run, may have written the same dataset meanwhile.
     const present = await inspect(directory, fingerprint, signal);
     isDone = true;
     if (present.whole) return summaryOf(directory, present.whole, true);
@@ -134,7 +136,7 @@ function openFolder(directory: string): WorkingFolder {
   return openTemporary(directory);
 }
 
-/** Checksums of all files; a working folder keeps those of large ones, whose reading takes long. */
+/** Checksums of all files; those of large files are saved in the working folder. */
 function checksums(
   files: readonly SourceFile[],
   known: readonly SourceRecord[],
@@ -159,10 +161,6 @@ function checksums(
   });
 }
 
-function startOver(why: string): string {
-  return `an interrupted preparation cannot be continued, ${why}: starting over`;
-}
-
 function summaryOf(directory: string, manifest: Manifest, reused: boolean): PreparedTokens {
   const sum = (key: 'numDocuments' | 'numTokens' | 'numBytes') =>
     manifest.shards.reduce((total, shard) => total + shard[key], 0);
@@ -175,7 +173,7 @@ function summaryOf(directory: string, manifest: Manifest, reused: boolean): Prep
     numBytes: sum('numBytes'),
     skipped: manifest.skipped,
     documents: manifest.documents!,
-    sources: manifest.sources.map(({ path, size, sha256 }) => ({ path, size, sha256 })),
+    sources: manifest.sources.map(descriptionOf),
     ...(manifest.mix && { mix: manifest.mix }),
   };
 }
@@ -189,7 +187,7 @@ function manifestIfAny(directory: string): Manifest | undefined {
   }
 }
 
-/** Looks for a dataset with this fingerprint, and whether it is what was written. */
+/** Looks for a dataset with this fingerprint and verifies it. */
 async function inspect(
   directory: string,
   fingerprint: string,
@@ -203,7 +201,7 @@ async function inspect(
       await requireIntact(join(directory, file), sha256, signal);
     return { whole: manifest };
   } catch (error) {
-    // A damaged dataset is made again: its sources are at hand.
+    // A damaged dataset is rebuilt from its sources.
     if (error instanceof DatasetError) return { damage: error.message };
     throw error;
   }

@@ -1,10 +1,10 @@
 import type { SourceFile } from './files.ts';
 
-/** How far a preparation is. */
+/** Progress of a preparation. */
 export interface PrepareProgress {
-  /** First every file is read for its checksum, then for its text. */
+  /** Every file is read first for its checksum, then for its text. */
   readonly phase: 'hash' | 'tokenize';
-  /** Bytes of the files on disk, done and in all, in this phase. */
+  /** Bytes of the files on disk, processed in this phase and in total. */
   readonly bytesDone: number;
   readonly bytesTotal: number;
   readonly documents: number;
@@ -12,26 +12,20 @@ export interface PrepareProgress {
   readonly skipped: number;
 }
 
-/** Tells how much was added in a phase. */
+/** Reports the progress made in a phase. */
 export type Report = (
   phase: PrepareProgress['phase'],
   added: { bytes?: number; documents?: number; tokens?: number; skipped?: number },
 ) => void;
 
-/** Adds up reports for a listener. */
+/** Sums up reports for a listener. */
 export function progressReporter(
   files: readonly SourceFile[],
   onProgress?: (progress: PrepareProgress) => void,
 ): Report {
   const bytesTotal = files.reduce((sum, file) => sum + file.size, 0);
-  let progress: PrepareProgress = {
-    phase: 'hash',
-    bytesDone: 0,
-    bytesTotal,
-    documents: 0,
-    tokens: 0,
-    skipped: 0,
-  };
+  const start = { bytesDone: 0, bytesTotal, documents: 0, tokens: 0, skipped: 0 };
+  let progress: PrepareProgress = { phase: 'hash', ...start };
   return (phase, added) => {
     const bytesBefore = phase === progress.phase ? progress.bytesDone : 0;
     progress = {

@@ -1,21 +1,20 @@
 /**
- * `strip`, `lstrip`, `rstrip` and the filter `trim` of chat templates, as Python's.
+ * Python's `strip`, `lstrip` and `rstrip` for chat templates, also as the filter `trim`.
  *
- * The library that runs templates trims white space as JavaScript defines it, whatever characters are to be stripped:
- * `content.lstrip('\n')`, as Qwen3's template has it, would take spaces too.
+ * The Jinja library ignores the argument and always trims JavaScript's white space: `content.lstrip('\n')`, as in
+ * Qwen3's template, would remove spaces too.
  */
 import type { Template } from '@huggingface/jinja';
 
-/** What Python's `str.strip` takes without an argument. */
+/** The characters that Python's `str.strip` removes without an argument. */
 const WHITE_SPACE =
   '\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000';
 
-/** Without the characters of `characters` at both ends. */
+/** Removes leading and trailing characters of `characters`. */
 export function strip(text: string, characters = WHITE_SPACE): string {
   return lstrip(rstrip(text, characters), characters);
 }
 
-/** Without the characters of `characters` at the beginning. */
 function lstrip(text: string, characters = WHITE_SPACE): string {
   const points = new Set(characters);
   let start = 0;
@@ -26,14 +25,12 @@ function lstrip(text: string, characters = WHITE_SPACE): string {
   return text.slice(start);
 }
 
-/** Without the characters of `characters` at the end. */
 function rstrip(text: string, characters = WHITE_SPACE): string {
   const points = new Set(characters);
   let end = text.length;
   while (end > 0) {
-    const point = String.fromCodePoint(text.codePointAt(end - 1)!);
-    const isPair = end > 1 && text.codePointAt(end - 2)! > 0xffff;
-    const last = isPair ? String.fromCodePoint(text.codePointAt(end - 2)!) : point;
+    // The last code point, which may be a surrogate pair.
+    const last = [...text.slice(Math.max(0, end - 2), end)].at(-1)!;
     if (!points.has(last)) break;
     end -= last.length;
   }
@@ -49,15 +46,15 @@ const METHODS = { strip, lstrip, rstrip };
 const isMethod = (name: unknown): name is keyof typeof METHODS =>
   typeof name === 'string' && Object.hasOwn(METHODS, name);
 
-/** Names that no template can spell. */
+/** A name that no template can spell. */
 const nameOf = (method: keyof typeof METHODS) => ` ${method}`;
 
-/** The functions that {@link usePythonStrip} makes a template call, by name. */
+/** The functions that a template calls after {@link usePythonStrip}, by name. */
 export const STRIP_FUNCTIONS: Readonly<Record<string, unknown>> = Object.fromEntries(
   (Object.keys(METHODS) as (keyof typeof METHODS)[]).map((method) => [
     nameOf(method),
     (text: unknown, characters: unknown) => {
-      // Jinja writes what is not defined as nothing.
+      // Jinja renders undefined values as nothing.
       if (text === undefined) return '';
       if (typeof text !== 'string') throw new Error(`${method}: got ${text}, expected text`);
       return METHODS[method](text, typeof characters === 'string' ? characters : undefined);

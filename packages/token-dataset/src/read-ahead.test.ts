@@ -6,7 +6,7 @@ import { readDocuments } from './documents.ts';
 import { resolveFiles } from './files.ts';
 import { readAhead } from './read-ahead.ts';
 import { temporaryFolder } from './testing.ts';
-import { chooseTexts, mixSources, START } from './text-sources.ts';
+import { mixSources, START, selectTexts } from './text-sources.ts';
 
 function folderOf(count: number): string {
   const folder = temporaryFolder();
@@ -50,7 +50,7 @@ it('a file that is gone is told in its turn', async () => {
 
 it('documents of many small files make one batch', async () => {
   const settings = { format: 'auto', textField: 'text', separator: undefined } as const;
-  const { sources, keeps } = await chooseTexts({ files: `${folderOf(40)}/*.txt` }, settings);
+  const { sources, keeps } = await selectTexts({ files: `${folderOf(40)}/*.txt` }, settings);
   const read = { onBadRecord: () => {}, onBytes: () => {} };
   const batches: string[][] = [];
   for await (const { documents } of mixSources(sources, [START], keeps, () => false, read)) {

@@ -1,16 +1,16 @@
 import { readFile } from 'node:fs';
 import type { SourceFile } from './files.ts';
 
-/** So many files are being read at once, which hides the time that a disk or a network takes for each. */
+/** Files read concurrently, which hides the latency of a disk or a network. */
 export const AHEAD = 16;
 
-/** A file whose turn it is, and its content where that has been read ahead. */
+/** The next file, with its content if that has been read ahead. */
 export interface FileAtHand {
   readonly file: SourceFile;
   readonly content: Promise<Uint8Array> | undefined;
 }
 
-/** The files in their order, the contents of small ones read side by side while earlier ones are used. */
+/** The files in order; small ones are read while earlier ones are being used. */
 export function* readAhead(files: readonly SourceFile[]): Generator<FileAtHand> {
   const ahead: FileAtHand[] = [];
   let next = 0;
@@ -25,17 +25,17 @@ export function* readAhead(files: readonly SourceFile[]): Generator<FileAtHand> 
   }
 }
 
-/** Up to this size a file is read whole: a stream of it would cost more than its content. */
+/** Up to this size a file is read whole, which is cheaper than a stream. */
 const SMALL_BYTES = 64 * 1024;
 
-/** The content of a file that is small, and nothing of others. */
+/** The content of a small file; undefined for others. */
 export function contentOfSmall({ path, size }: SourceFile): Promise<Uint8Array> | undefined {
   if (size > SMALL_BYTES) return undefined;
-  // With a callback it takes half the time of `fs.promises`.
+  // The callback version takes half the time of `fs.promises`.
   const content = new Promise<Buffer>((done, fail) => {
     readFile(path, (error, bytes) => (error ? fail(error) : done(bytes)));
   });
-  // A failure is met when the turn of its file comes; until then it must not count as unheard.
+  // A failure is handled when its file is used; until then it must not count as an unhandled rejection.
   content.catch(() => {});
   return content;
 }

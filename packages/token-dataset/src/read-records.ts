@@ -1,35 +1,44 @@
 import { readCsvRecords } from './csv.ts';
-import { BadRecordError, rethrow } from './errors.ts';
+import { type BadRecordError, rethrow } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import type { RecordFormat } from './formats.ts';
-import { JsonSplitter } from './json-splitter.ts';
+import { type JsonPiece, JsonSplitter } from './json-splitter.ts';
 import { type OpenedFile, openFile } from './open-file.ts';
 import { readParquetRecords } from './parquet.ts';
 import { readAhead } from './read-ahead.ts';
-import { type DataRecord, decodeUtf8, type RecordReading, RecordSplitter } from './records.ts';
+import {
+  type DataRecord,
+  decodeUtf8,
+  excerptOf,
+  isObject,
+  type RecordReading,
+  RecordSplitter,
+  recordAt,
+  withoutBad,
+} from './records.ts';
 
 /** Options of {@link readRecords}. */
 export interface ReadRecordsOptions {
-  /** Paths and globs of files of JSON, CSV, TSV (each also inside gzip or zstd) and Parquet. */
+  /** Paths and globs of JSON, CSV and TSV files, which may be compressed with gzip or zstd, and of Parquet files. */
   files: string | readonly string[];
-  /** What they hold, where content and name do not tell. Default `auto`. */
+  /** Format of the files, where content and name do not tell. Default `auto`. */
   format?: RecordFormat | 'auto';
-  /** Hears of other names of a file that is read already: links, overlapping patterns. */
+  /** Called with every other name of a file that is already read: links, overlapping patterns. */
   onRepeatedFile?: (path: string) => void;
-  /** Hears of a record that cannot be read, which is then skipped; without it the record's error is thrown. */
+  /** Called with the error of a bad record, which is then skipped; by default the error is thrown. */
   onBadRecord?: (error: BadRecordError) => void;
 }
 
 /**
  * Streams whole records, with all their fields, in the order of the files.
  *
- * What a file holds is told by its content: JSON lines; one array of objects; one object with such an array in `data`;
- * objects one after the other, on as many lines as they like; gzip, zstd and Parquet. CSV and TSV are told by their
- * names; their first row names the fields, whose values are texts. Memory holds one record, or one row group of Parquet.
+ * The content decides the format: JSON lines; one array of objects; one object with such an array in `data`; objects
+ * one after the other, each on any number of lines; Parquet. CSV and TSV are recognized by name; their first row names
+ * the fields, whose values are strings. Memory holds one record, or one row group of Parquet.
  *
  * @throws DatasetError for a missing file, a glob without a match, an unknown format, damaged compression.
- * @throws BadRecordError (a DatasetError) for a record that is not UTF-8, not JSON or not an object, or has
- *   more or fewer fields than the first row of its CSV file names.
+ * @throws BadRecordError (a DatasetError) for a record that is not UTF-8, not JSON, not an object, or has more or fewer
+ *   fields than the first row of its CSV file.
  */
 export async function* readRecords(options: ReadRecordsOptions): AsyncGenerator<DataRecord> {
   const { format = 'auto', onBadRecord = rethrow } = options;
@@ -40,7 +49,7 @@ export async function* readRecords(options: ReadRecordsOptions): AsyncGenerator<
   }
 }
 
-/** The records of a file that is not plain text, in groups as they come off the disk. */
+/** The records of a file that is not plain text, in groups as they are read from disk. */
 export async function* readFileRecords(
   file: SourceFile,
   { format, chunks }: OpenedFile,
@@ -58,28 +67,20 @@ export async function* readFileRecords(
   }
 }
 
-type OnBadRecord = (error: BadRecordError) => void;
-
 async function* jsonLines(
   path: string,
   chunks: AsyncIterable<Uint8Array>,
-  onBadRecord: OnBadRecord,
+  onBadRecord: (error: BadRecordError) => void,
 ): AsyncGenerator<DataRecord[]> {
   const splitter = new RecordSplitter(path, '\n');
   let position = 0;
-  const parse = function* (lines: Buffer[]): Generator<DataRecord[]> {
-    let group: DataRecord[] = [];
-    for (const bytes of lines) {
+  const parse = (lines: readonly Buffer[]) => {
+    const records = lines.map((bytes) => {
+      const parsed = parseRecord(bytes);
       position++;
-      const record = parseRecord(bytes);
-      if (record === undefined) continue;
-      if (typeof record === 'string') {
-        yield group;
-        group = [];
-        onBadRecord(new BadRecordError(path, 'line', position, record));
-      } else group.push({ record, file: path, unit: 'line', position });
-    }
-    yield group;
+      return parsed === undefined ? undefined : recordAt(path, 'line', position, parsed);
+    });
+    return withoutBad(records, onBadRecord);
   };
   for await (const chunk of chunks) yield* parse(splitter.push(chunk));
   yield* parse([splitter.end()]);
@@ -92,25 +93,15 @@ async function* jsonValues(
 ): AsyncGenerator<DataRecord[]> {
   const splitter = new JsonSplitter(path);
   let position = 0;
-  /** A first object that wraps a list, unless another object follows and shows that it is a record like that. */
+  /** A first object that wraps a list, unless another object follows: then it is a record itself. */
   let wrapper: Record<string, unknown> | undefined;
-  const give = function* (entries: readonly unknown[]): Generator<DataRecord[]> {
-    let group: DataRecord[] = [];
-    for (const entry of entries) {
-      position++;
-      if (isObject(entry) && !(entry instanceof BadRecord))
-        group.push({ record: entry, file: path, unit: 'row', position });
-      else {
-        yield group;
-        group = [];
-        const reason = entry instanceof BadRecord ? entry.reason : notObject(entry);
-        onBadRecord(new BadRecordError(path, 'row', position, reason));
-      }
-    }
-    yield group;
-  };
-  const parse = function* (pieces: ReturnType<JsonSplitter['push']>): Generator<DataRecord[]> {
-    const entries: unknown[] = [];
+  const group = (entries: readonly (Record<string, unknown> | string)[]) =>
+    withoutBad(
+      entries.map((entry) => recordAt(path, 'row', ++position, entry)),
+      onBadRecord,
+    );
+  const parse = (pieces: readonly JsonPiece[]) => {
+    const entries: (Record<string, unknown> | string)[] = [];
     for (const { bytes, isTop } of pieces) {
       const parsed = parseRecord(bytes);
       if (parsed === undefined) continue;
@@ -118,65 +109,42 @@ async function* jsonValues(
       wrapper = undefined;
       const isFirst = isTop && position + entries.length === 0;
       if (isFirst && isObject(parsed) && wrappedList(parsed, field)) wrapper = parsed;
-      else entries.push(typeof parsed === 'string' ? new BadRecord(parsed) : parsed);
+      else entries.push(parsed);
     }
-    yield* give(entries);
+    return group(entries);
   };
   for await (const chunk of chunks) yield* parse(splitter.push(chunk));
   yield* parse(splitter.end());
-  if (wrapper) yield* give(wrappedList(wrapper, field)!);
+  if (wrapper) yield* group(wrappedList(wrapper, field)!.map(objectOrReason));
 }
 
-/** Stands where a record would, with what is wrong with it. */
-class BadRecord {
-  readonly reason: string;
-  constructor(reason: string) {
-    this.reason = reason;
-  }
-}
-
-/** The records of an object that only wraps them in `data`, as SQuAD and many other sets do. */
+/** The records of an object that only wraps them in `data`, as in SQuAD and many other data sets. */
 function wrappedList(
   { data, ...rest }: Record<string, unknown>,
   field: string | undefined,
 ): unknown[] | undefined {
   if (!Array.isArray(data) || (data.length > 0 && !data.some(isObject))) return undefined;
-  // With a text, or with messages beside it, it is a record of its own.
+  // An object that also has the field, or a list of objects such as messages, is a record.
   if (field !== undefined && Object.hasOwn(rest, field)) return undefined;
   const hasOther = Object.values(rest).some((value) => Array.isArray(value) && value.some(isObject));
   return hasOther ? undefined : data;
 }
 
-/** A record, what is wrong with it, or undefined for a blank line. */
+/** A record, the reason why it is none, or undefined for a blank line. */
 function parseRecord(bytes: Uint8Array): Record<string, unknown> | string | undefined {
   const content = decodeUtf8(bytes);
   if (content === undefined) return 'not valid UTF-8';
-  // Trimming also takes a byte order mark.
+  // Trimming also removes a byte order mark.
   const json = content.trim();
   if (json === '') return undefined;
   try {
     const value: unknown = JSON.parse(json);
-    return isObject(value) ? value : `not an object, got ${excerpt(json)}`;
+    return isObject(value) ? value : `not an object, got ${excerptOf(json)}`;
   } catch {
-    return `malformed JSON, got ${excerpt(json)}`;
+    return `malformed JSON, got ${excerptOf(json)}`;
   }
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function notObject(value: unknown): string {
-  try {
-    return `not an object, got ${excerpt(JSON.stringify(value))}`;
-  } catch {
-    // JSON.parse reads what is nested more deeply than JSON.stringify can write.
-    return 'not an object, got a list nested too deeply to show';
-  }
-}
-
-function excerpt(text: string): string {
-  // Indented JSON would show little but its indentation.
-  const line = text.slice(0, 300).replace(/\s+/g, ' ');
-  return line.length > 60 ? `${line.slice(0, 57)}...` : line;
+function objectOrReason(value: unknown): Record<string, unknown> | string {
+  return isObject(value) ? value : `not an object, got ${excerptOf(value)}`;
 }

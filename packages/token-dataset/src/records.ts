@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer';
-import { type BadRecordError, DatasetError } from './errors.ts';
+import { BadRecordError, DatasetError } from './errors.ts';
 
-/** A record and where it was found. */
+/** A record and its position in its file. */
 export interface DataRecord {
   readonly record: Readonly<Record<string, unknown>>;
   readonly file: string;
-  /** What `position` counts from 1: lines of JSONL, rows of Parquet and CSV, objects of other JSON. */
+  /** Unit of `position`, which starts at 1: lines of JSONL, rows of Parquet and CSV, objects of other JSON. */
   readonly unit: 'line' | 'row';
   readonly position: number;
 }
@@ -13,11 +13,11 @@ export interface DataRecord {
 export interface RecordReading {
   readonly onBadRecord: (error: BadRecordError) => void;
   readonly onBytes: (numBytes: number) => void;
-  /** The only field that is of interest, which spares reading other columns of Parquet. */
+  /** The only field needed; other Parquet columns are then not read. */
   readonly field?: string;
 }
 
-/** Longer than any document that a JavaScript string and a tokenizer can hold comfortably. */
+/** Larger than any document that a JavaScript string and a tokenizer handle well. */
 export const MAX_RECORD_BYTES = 256 * 1024 * 1024;
 
 /** The error for a record beyond {@link MAX_RECORD_BYTES}. */
@@ -27,12 +27,70 @@ export function tooLarge(path: string, advice: string): DatasetError {
   );
 }
 
-/** Cuts a byte stream at a separator; without one, the whole stream is a single record. */
+/** A record at its position, or the error for one that cannot be read, given the reason. */
+export function recordAt(
+  file: string,
+  unit: 'line' | 'row',
+  position: number,
+  parsed: Record<string, unknown> | string,
+): DataRecord | BadRecordError {
+  return typeof parsed === 'string'
+    ? new BadRecordError(file, unit, position, parsed)
+    : { record: parsed, file, unit, position };
+}
+
+/** Groups entries up to each bad one, which is reported after those before it so that errors keep their order. */
+export function* withoutBad<T>(
+  entries: Iterable<T | BadRecordError | undefined>,
+  onBadRecord: (error: BadRecordError) => void,
+): Generator<T[]> {
+  let group: T[] = [];
+  for (const entry of entries) {
+    if (entry instanceof BadRecordError) {
+      yield group;
+      group = [];
+      onBadRecord(entry);
+    } else if (entry !== undefined) group.push(entry);
+  }
+  yield group;
+}
+
+/** Bytes of a stream that are not consumed yet. */
+export class HeldBytes {
+  /** A view of {@link #buffer}, valid until the next append. */
+  bytes = Buffer.alloc(0);
+  #buffer = this.bytes;
+
+  get length(): number {
+    return this.bytes.length;
+  }
+
+  /** @throws DatasetError beyond {@link MAX_RECORD_BYTES} */
+  append(chunk: Uint8Array, path: string, advice: string): void {
+    const needed = this.length + chunk.length;
+    if (needed > MAX_RECORD_BYTES) throw tooLarge(path, advice);
+    if (needed > this.#buffer.length) {
+      this.#buffer = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2));
+      this.bytes.copy(this.#buffer);
+    }
+    this.#buffer.set(chunk, this.length);
+    this.bytes = this.#buffer.subarray(0, needed);
+  }
+
+  /** Drops the first bytes; with `isShared` the rest moves to a new buffer, since views of the old one are in use. */
+  drop(count: number, isShared: boolean): void {
+    const rest = this.bytes.subarray(count);
+    if (isShared) this.#buffer = Buffer.from(rest);
+    else rest.copy(this.#buffer);
+    this.bytes = this.#buffer.subarray(0, rest.length);
+  }
+}
+
+/** Splits a byte stream at a separator; without one, the whole stream is a single record. */
 export class RecordSplitter {
   readonly #file: string;
   readonly #separator: Buffer | undefined;
-  #held = Buffer.alloc(0);
-  #length = 0;
+  readonly #held = new HeldBytes();
 
   constructor(file: string, separator: string | undefined) {
     this.#file = file;
@@ -41,59 +99,41 @@ export class RecordSplitter {
 
   /** The records that end in this chunk; they are views, valid until the next push. */
   push(chunk: Uint8Array): Buffer[] {
-    const searchFrom = Math.max(0, this.#length - (this.#separator?.length ?? 0) + 1);
-    this.#append(chunk);
-    if (!this.#separator) return [];
-    const bytes = this.#held.subarray(0, this.#length);
+    const separator = this.#separator;
+    const searchFrom = Math.max(0, this.#held.length - (separator?.length ?? 0) + 1);
+    this.#held.append(chunk, this.#file, separator ? 'split it' : 'set a separator that splits it');
+    if (!separator) return [];
+    const { bytes } = this.#held;
     const records: Buffer[] = [];
     let start = 0;
-    for (let at = bytes.indexOf(this.#separator, searchFrom); at >= 0; ) {
+    for (let at = bytes.indexOf(separator, searchFrom); at >= 0; at = bytes.indexOf(separator, start)) {
       records.push(bytes.subarray(start, at));
-      start = at + this.#separator.length;
-      at = bytes.indexOf(this.#separator, start);
+      start = at + separator.length;
     }
-    if (start > 0) {
-      // A fresh buffer, because the records just cut are views of the old one.
-      this.#held = Buffer.from(bytes.subarray(start));
-      this.#length = this.#held.length;
-    }
+    if (start > 0) this.#held.drop(start, true);
     return records;
   }
 
-  /** What follows the last separator; empty when the stream ended with one. */
+  /** The bytes after the last separator. */
   end(): Buffer {
-    return this.#held.subarray(0, this.#length);
-  }
-
-  #append(chunk: Uint8Array): void {
-    const needed = this.#length + chunk.length;
-    if (needed > MAX_RECORD_BYTES) {
-      throw tooLarge(this.#file, this.#separator ? 'split it' : 'give a separator that splits it');
-    }
-    if (needed > this.#held.length) {
-      const grown = Buffer.allocUnsafe(Math.max(needed, this.#held.length * 2));
-      this.#held.copy(grown, 0, 0, this.#length);
-      this.#held = grown;
-    }
-    this.#held.set(chunk, this.#length);
-    this.#length = needed;
+    return this.#held.bytes;
   }
 }
 
-/** The text of valid UTF-8, undefined for anything else; nothing is replaced silently. */
+/** Decodes valid UTF-8; undefined for anything else, of which nothing is replaced. */
 export function decodeUtf8(bytes: Uint8Array): string | undefined {
   if (!isUtf8(bytes)) return undefined;
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
 }
 
-/** How many line ends there are in `bytes`. */
+/** Number of line feeds in `bytes`. */
 export function countNewlines(bytes: Buffer): number {
   let count = 0;
   for (let at = bytes.indexOf(10); at >= 0; at = bytes.indexOf(10, at + 1)) count++;
   return count;
 }
 
-/** Offset in lines of the first line that is not UTF-8; a line end is never part of a longer character. */
+/** Index of the first line that is not UTF-8; a line feed is never part of a longer character. */
 export function lineOfInvalidUtf8(bytes: Buffer): number {
   let line = 0;
   for (let start = 0; start <= bytes.length; line++) {
@@ -103,4 +143,26 @@ export function lineOfInvalidUtf8(bytes: Buffer): number {
     start = end + 1;
   }
   return 0;
+}
+
+/** Whether a JSON value is an object. */
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A value as one short line for a message. */
+export function excerptOf(value: unknown): string {
+  if (typeof value === 'string') return cut(value.slice(0, 300).replace(/\s+/g, ' '), 60);
+  try {
+    const text = JSON.stringify(value, (_key, part) => (typeof part === 'bigint' ? `${part}` : part));
+    return cut(text ?? 'nothing', 60);
+  } catch {
+    // JSON.parse reads deeper nesting than JSON.stringify writes.
+    return 'a value nested too deeply to show';
+  }
+}
+
+/** A text of at most `maxLength` characters. */
+export function cut(text: string, maxLength: number): string {
+  return text.length > maxLength ? `${text.slice(0, maxLength)}…` : text;
 }

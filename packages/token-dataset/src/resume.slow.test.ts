@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
 import { openTokenDataset } from './dataset.ts';
-import { place } from './output-folder.ts';
+import { processNamespace } from './output-folder.ts';
 import { prepareTokens } from './prepare.ts';
 import type { PrepareTokensOptions } from './prepare-options.ts';
 import { fixture, fixtureDocuments, isBuilt, temporaryFolder, tinyTokenizer } from './testing.ts';
@@ -84,7 +84,9 @@ test('property: it ends with the bytes of one that was never interrupted, wherev
         await (i === 0 ? stopped : stopped.catch(() => {}));
       }
       await prepareTokens(options);
-      expect(notices[0]).toMatch(/^going on after [\d,]+ tokens of \d+ documents that an/);
+      expect(notices[0]).toMatch(
+        /^continuing an interrupted preparation after [\d,]+ tokens of \d+ documents$/,
+      );
       expect(notices.filter((notice) => /starting over/.test(notice))).toEqual([]);
       expect(contents(options.outputDirectory)).toEqual(await straight(options));
     },
@@ -187,14 +189,14 @@ describe('it starts over, and says why,', () => {
 
   test.each<[string, Partial<PrepareTokensOptions>, RegExp]>([
     [
-      'the tokenizer is another',
+      'the tokenizer has changed',
       { tokenizer: addMaskToken(tinyTokenizer, '[X]') },
-      /the tokenizer is another/,
+      /the tokenizer has changed/,
     ],
-    ['BOS is left out', { addBos: false }, /the BOS token is another/],
+    ['BOS is left out', { addBos: false }, /the BOS token has changed/],
     ['shards are larger', { maxTokensPerShard: 9000 }, /maxTokensPerShard is 9000, it was 700/],
     ['special tokens are parsed', { parseSpecialTokens: true }, /parseSpecialTokens is true, it was false/],
-    ['bad records were left out', { onBadRecord: 'error' }, /it has left out bad records/],
+    ['bad records were left out', { onBadRecord: 'error' }, /it has skipped bad records/],
   ])('where %s', async (_, change, reason) => {
     const { options, notices } = corpus();
     await interrupt(options, 4);
@@ -214,10 +216,10 @@ describe('it starts over, and says why,', () => {
     appendFileSync(file(FILES - 1), '\n{"text": "more"}');
     writeFileSync(file(FILES), '{"text": "a new file"}');
     await interrupt(options, 1);
-    expect(notices).toEqual([expect.stringMatching(/^going on after/)]);
+    expect(notices).toEqual([expect.stringMatching(/^continuing an interrupted preparation/)]);
     appendFileSync(file(1), '\n{"text": "more"}');
     await prepareTokens(options);
-    expect(notices[1]).toMatch(/part-1\.jsonl is not what was read then: starting over$/);
+    expect(notices[1]).toMatch(/part-1\.jsonl has changed: starting over$/);
     expect(contents(options.outputDirectory)).toEqual(await straight(options));
   });
 });
@@ -229,7 +231,7 @@ test('bad records that end it are left out afterwards without starting over', as
   const skipping = { ...options, onBadRecord: 'skip' as const };
   const { skipped } = await prepareTokens(skipping);
   expect(skipped.count).toBe(2);
-  expect(notices).toEqual([expect.stringMatching(/^going on after/)]);
+  expect(notices).toEqual([expect.stringMatching(/^continuing an interrupted preparation/)]);
   expect(contents(options.outputDirectory)).toEqual(await straight(skipping));
 });
 
@@ -251,10 +253,12 @@ test.skipIf(!isBuilt)(
     expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
     // As if another machine had left it, a while ago.
     const left = temporary(options.outputDirectory);
-    renameSync(left, left.replace(place(), 'elsewhere'));
+    renameSync(left, left.replace(processNamespace(), 'elsewhere'));
     vi.setSystemTime(Date.now() + 11 * 60 * 1000);
     await prepareTokens(options).finally(() => vi.useRealTimers());
-    expect(notices).toEqual([expect.stringMatching(/^going on after [\d,]+ tokens/)]);
+    expect(notices).toEqual([
+      expect.stringMatching(/^continuing an interrupted preparation after [\d,]+ tokens/),
+    ]);
     expect(contents(options.outputDirectory)).toEqual(await straight(options));
     openTokenDataset(options.outputDirectory, { verify: true }).close();
   },

@@ -6,14 +6,14 @@ import { DatasetError } from './errors.ts';
 import type { ShardRecord } from './manifest.ts';
 import { indexPath, readShardHeader, type ShardMark, ShardWriter } from './shard.ts';
 
-/** How far a sink is, for a process that goes on with it. */
+/** State of a sink from which another process can continue. */
 export interface SinkMark {
   readonly shards: readonly ShardRecord[];
-  /** The shard that is being written, and the bytes of its texts. */
+  /** The unfinished shard, and the bytes of its texts. */
   readonly open: (ShardMark & { readonly numBytes: number }) | null;
 }
 
-/** Cuts a stream of documents into shard files of one folder. */
+/** Splits a stream of documents into shard files of one folder. */
 export class ShardSink {
   readonly #folder: string;
   readonly #bytesPerToken: 2 | 4;
@@ -29,12 +29,12 @@ export class ShardSink {
     this.#maxTokens = maxTokens;
   }
 
-  /** Shards that are complete. */
+  /** Number of finished shards. */
   get numShards(): number {
     return this.#shards.length;
   }
 
-  /** Goes on at a mark, with the shard that was being written. */
+  /** Continues from a mark, with its unfinished shard. */
   async restore({ shards, open }: SinkMark): Promise<void> {
     for (const { file, sha256 } of shards) requireHeader(join(this.#folder, file), sha256);
     this.#shards.push(...shards);
@@ -43,19 +43,19 @@ export class ShardSink {
     this.#numBytes = open?.numBytes ?? 0;
     const kept = new Set(shards.map(({ file }) => file));
     if (open) for (const name of [path, indexPath(path)]) kept.add(basename(name));
-    // What was begun after the mark.
+    // Shards started after the mark are removed.
     for (const name of readdirSync(this.#folder)) {
       if (name.startsWith('shard-') && !kept.has(name)) rmSync(join(this.#folder, name));
     }
   }
 
-  /** @param taken tokens of each document that are written; those beyond its end are left out */
+  /** @param taken number of tokens to write of each document; documents beyond its end are not written */
   append(texts: readonly string[], batch: EncodedBatch, taken: readonly number[]): void {
     let start = 0;
     for (const [i, numTokens] of taken.entries()) {
       const length = batch.lengths[i];
       const tokens = batch.tokens.subarray(start, start + numTokens);
-      // A document that is cut has its bytes in proportion.
+      // The bytes of a truncated document count in proportion to its tokens.
       const bytes = Buffer.byteLength(texts[i]);
       const textBytes = numTokens === length ? bytes : Math.round((bytes * numTokens) / length);
       start += length;
@@ -66,7 +66,7 @@ export class ShardSink {
     }
   }
 
-  /** Forces to disk what was added. */
+  /** Syncs all documents to disk. */
   mark(): SinkMark {
     const open = this.#writer ? { ...this.#writer.mark(), numBytes: this.#numBytes } : null;
     return { shards: [...this.#shards], open };
@@ -79,7 +79,7 @@ export class ShardSink {
     return this.#shards;
   }
 
-  /** Removes the indexes of finished shards, which a mark may have spoken of until now. */
+  /** Removes the indexes of finished shards once no saved mark refers to them. */
   tidy(): void {
     for (; this.#numTidied < this.#shards.length; this.#numTidied++) {
       const path = join(this.#folder, this.#shards[this.#numTidied].file);
@@ -105,11 +105,13 @@ export class ShardSink {
   }
 }
 
-/** Its size and header tell cheaply that a shard is the one that was finished. */
+/** Checks cheaply, by size and header, that a shard is the finished one. */
 function requireHeader(path: string, sha256: string): void {
   const file = guard(path, () => openSync(path, 'r'));
   try {
-    if (readShardHeader(file, path).sha256 !== sha256) throw new DatasetError(`${path} is another shard`);
+    if (readShardHeader(file, path).sha256 !== sha256) {
+      throw new DatasetError(`${path} is another shard, its checksum is wrong`);
+    }
   } finally {
     closeSync(file);
   }

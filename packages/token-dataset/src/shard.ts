@@ -1,9 +1,9 @@
 /**
- * A shard file, all numbers little-endian:
+ * Format of a shard file, all numbers little-endian:
  *
  *   offset  0  magic 'MEAPTOKS'
  *           8  u32 version
- *          12  u32 bytes a token: 2 or 4
+ *          12  u32 bytes per token: 2 or 4
  *          16  u64 number of tokens
  *          24  u32 number of documents
  *          28  u32 highest token id
@@ -11,7 +11,7 @@
  *          64  tokens, padded with zeros to a multiple of 4 bytes
  *              per document: u32 index of its first token in this shard, u32 UTF-8 bytes of its text
  *
- * A document lies in one shard. The header is written last, so an unfinished file has no magic.
+ * A document does not span shards. The header is written last, so an unfinished file has no magic.
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, fstatSync, readFileSync, readSync } from 'node:fs';
@@ -40,7 +40,7 @@ export function indexOffset(header: Pick<ShardHeader, 'bytesPerToken' | 'numToke
   return shardHeaderBytes + Math.ceil((header.numTokens * header.bytesPerToken) / 4) * 4;
 }
 
-/** How far an unfinished shard is, for a process that goes on with it. */
+/** State of an unfinished shard from which another process can continue. */
 export interface ShardMark {
   readonly tokens: FileMark;
   readonly index: FileMark;
@@ -49,9 +49,9 @@ export interface ShardMark {
 }
 
 /**
- * Writes one shard; nothing is valid before `finish`.
+ * Writes one shard, which is invalid before `finish`.
  *
- * The index of documents, which comes last in the shard, is kept beside it until then, in a file of its own.
+ * The document index at the end of a shard is a separate file until then.
  */
 export class ShardWriter {
   readonly #bytesPerToken: 2 | 4;
@@ -74,9 +74,9 @@ export class ShardWriter {
   }
 
   /**
-   * Goes on with a shard at a mark.
+   * Continues a shard from a mark.
    *
-   * @throws DatasetError where its files are not what was written
+   * @throws DatasetError if its files are damaged
    */
   static async reopen(path: string, bytesPerToken: 2 | 4, mark: ShardMark): Promise<ShardWriter> {
     const index = await AppendFile.reopen(indexPath(path), mark.index);
@@ -93,7 +93,7 @@ export class ShardWriter {
     return this.#numTokens;
   }
 
-  /** Adds a document; `tokens` has the width of the shard. */
+  /** Adds a document; `tokens` has the shard's bytes per token. */
   append(tokens: TokenArray, textBytes: number): void {
     this.#entries.push(this.#numTokens, textBytes);
     this.#index.write(Uint32Array.of(this.#numTokens, textBytes));
@@ -102,13 +102,13 @@ export class ShardWriter {
     this.#tokens.write(tokens);
   }
 
-  /** Forces to disk what was added. */
+  /** Syncs all documents to disk. */
   mark(): ShardMark {
     const [tokens, index] = [this.#tokens.mark(), this.#index.mark()];
     return { tokens, index, numTokens: this.#numTokens, maxTokenId: this.#maxTokenId };
   }
 
-  /** Completes the file and forces it to disk. */
+  /** Completes the file and syncs it to disk. */
   finish(): ShardHeader {
     this.#tokens.write(new Uint8Array(-(this.#numTokens * this.#bytesPerToken) & 3));
     this.#tokens.write(Uint32Array.from(this.#entries));
@@ -127,14 +127,14 @@ export class ShardWriter {
     return header!;
   }
 
-  /** Gives the files back; what was not finished stays invalid. */
+  /** Closes the files; an unfinished shard stays invalid. */
   close(): void {
     this.#tokens.close();
     this.#index.close();
   }
 }
 
-/** Where the index of an unfinished shard is. */
+/** Path of the index of an unfinished shard. */
 export function indexPath(shard: string): string {
   return `${shard}.index`;
 }
@@ -154,7 +154,7 @@ function encodeHeader(header: ShardHeader): Buffer {
 /**
  * Reads and checks the header of an open shard against the size of the file.
  *
- * @throws DatasetError that names the file.
+ * @throws DatasetError that names the file
  */
 export function readShardHeader(file: number, path: string): ShardHeader {
   const damaged = (what: string) => new DatasetError(`${path}: ${what}; prepare the data again`);
@@ -163,12 +163,12 @@ export function readShardHeader(file: number, path: string): ShardHeader {
   if (readSync(file, bytes, 0, shardHeaderBytes, 0) < shardHeaderBytes) {
     throw damaged(`truncated shard, got ${size} bytes, expected a header of ${shardHeaderBytes}`);
   }
-  if (bytes.toString('latin1', 0, 8) !== magic) throw damaged('not a finished shard, it lacks the magic');
+  if (bytes.toString('latin1', 0, 8) !== magic) throw damaged('not a finished shard, its magic is missing');
   const gotVersion = bytes.readUInt32LE(8);
   if (gotVersion !== version) throw damaged(`shard version ${gotVersion}, expected ${version}`);
   const bytesPerToken = bytes.readUInt32LE(12);
   if (bytesPerToken !== 2 && bytesPerToken !== 4) {
-    throw damaged(`damaged header, got ${bytesPerToken} bytes a token, expected 2 or 4`);
+    throw damaged(`damaged header, got ${bytesPerToken} bytes per token, expected 2 or 4`);
   }
   const numTokens = Number(bytes.readBigUInt64LE(16));
   const numDocuments = bytes.readUInt32LE(24);
@@ -178,7 +178,7 @@ export function readShardHeader(file: number, path: string): ShardHeader {
   return { bytesPerToken, numTokens, numDocuments, maxTokenId, sha256: bytes.toString('hex', 32, 64) };
 }
 
-/** Whether the contents of an open shard have the checksum of its header. Reads the whole file. */
+/** Whether the contents of an open shard match the checksum of its header. Reads the whole file. */
 export function shardIsIntact(file: number, header: ShardHeader): boolean {
   const hash = createHash('sha256');
   const buffer = Buffer.allocUnsafe(bufferBytes);
@@ -190,7 +190,7 @@ export function shardIsIntact(file: number, header: ShardHeader): boolean {
   return hash.digest('hex') === header.sha256;
 }
 
-/** Reads a whole shard and compares its checksum; waits for the disk without holding up anything else. */
+/** Reads a whole shard asynchronously and checks its checksum. */
 export async function requireIntact(path: string, sha256: string, signal?: AbortSignal): Promise<void> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path, { start: shardHeaderBytes, highWaterMark: bufferBytes })) {

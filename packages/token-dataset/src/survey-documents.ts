@@ -1,22 +1,22 @@
 import { spellingPattern } from './literal-encoder.ts';
+import type { SpellingCount } from './manifest.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
-/** What {@link surveyDocuments} has seen. */
+/** The result of {@link surveyDocuments}. */
 export interface DocumentSurvey {
   readonly documents: number;
-  /** Nothing but white space. */
+  /** Documents of only white space. */
   readonly empty: number;
-  /** The same text was there before. */
+  /** Documents whose text occurred before. */
   readonly duplicates: number;
-  /** Documents whose text spells special tokens, and how often. */
-  readonly spellings: { readonly documents: number; readonly occurrences: number };
+  readonly spellings: SpellingCount;
 }
 
-/** What `prepareTokens` would notice of the first documents, found out without it. */
+/** Counts, in the first documents, those that `prepareTokens` would report as unusual. */
 export async function surveyDocuments(
   texts: AsyncIterable<{ readonly text: string }>,
   tokenizer: Pick<Tokenizer, 'json'>,
-  most = 1000,
+  maxDocuments = 1000,
 ): Promise<DocumentSurvey> {
   const pattern = spellingPattern(tokenizer.json);
   const seen = new Set<string>();
@@ -30,7 +30,7 @@ export async function surveyDocuments(
     const occurrences = text.match(pattern)?.length ?? 0;
     spellings.occurrences += occurrences;
     if (occurrences > 0) spellings.documents++;
-    if (documents === most) break;
+    if (documents === maxDocuments) break;
   }
   return { documents, empty, duplicates, spellings };
 }

@@ -1,11 +1,11 @@
 /**
- * The day that chat templates see: what is trained on and answered must not depend on when it is rendered.
+ * The fixed date that chat templates see: training data and prompts must not depend on when they are rendered.
  *
- * Friday 26 July 2024, 00:00, without a time zone, as `datetime(2024, 7, 26).strftime` of Python writes it on Linux in
- * the C locale. Llama's own templates fall back to this day.
+ * Friday 26 July 2024, 00:00, without a time zone, as Python's `datetime(2024, 7, 26).strftime` writes it on Linux in
+ * the C locale. Llama's own templates default to this date.
  */
 
-/** Numbers are [digits, width, what fills the width]; everything else is a text. */
+/** A text, or a number as [digits, width, padding]. */
 type Value = string | readonly [digits: string, width: number, fill: '0' | ' '];
 
 const two = (digits: string, fill: '0' | ' ' = '0') => [digits, 2, fill] as const;
@@ -55,14 +55,14 @@ const VALUES: Readonly<Record<string, Value>> = {
   '%': '%',
 };
 
-/** Codes that may stand behind `E` and `O`, which ask for a locale's own calendar and digits: C's has none. */
+/** Codes allowed after `E` and `O`, which select a locale's own calendar and digits; the C locale has none. */
 const ALTERNATIVES: Readonly<Record<string, string>> = { '': '', E: 'cCxXyY', O: 'deHImMSuUVwWy' };
 
 /**
- * `strftime` at {@link VALUES | the fixed day}.
+ * `strftime` of {@link VALUES | the fixed date}.
  *
- * @param format with the codes of C and Python, each with one of the flags `-`, `_`, `0`, `^`, `#`
- * @throws Error for a code that neither has
+ * @param format with the codes of C and Python, each optionally with a flag `-`, `_`, `0`, `^` or `#`
+ * @throws Error for an unknown code
  */
 export function fixedStrftime(format: unknown): string {
   if (typeof format !== 'string') throw new Error(`strftime_now: got ${typeof format}, expected a format`);
@@ -74,7 +74,7 @@ export function fixedStrftime(format: unknown): string {
       if (value === undefined || !isKnown || (code === 'f' && flag !== '')) {
         throw new Error(
           `strftime_now: unknown code ${directive} in '${format}', expected %${Object.keys(VALUES).join(' %')}, ` +
-            'each also with one of the flags - _ 0 ^ #',
+            'optionally with one of the flags - _ 0 ^ #',
         );
       }
       return written(value, flag, code);

@@ -1,4 +1,4 @@
-/** What several tests need; not part of the build. */
+/** Helpers of tests; not part of the build. */
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,14 +15,14 @@ export const fixtureDocuments: string[] = JSON.parse(readFileSync(fixture('docum
 /** 501 tokens: `<s>` 0, `</s>` 1, `<pad>` 2, bytes, merges, `[MASK]` 500. */
 export const tinyTokenizer = loadTokenizer(fixture('trained'));
 
-/** Real data, where it is. */
+/** Path of a file of real data, which may be absent. */
 export const realData = (name: string) => join(process.env.MEAP_DATA ?? '', name);
 export const hasRealData = existsSync(realData('text/c4_train.jsonl'));
 
 /** Worker processes need the built worker. */
 export const isBuilt = existsSync(fileURLToPath(new URL('../dist/encode-worker.js', import.meta.url)));
 
-/** A folder that goes away with the test. */
+/** A folder that is removed after the test. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'token-dataset-test-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -42,7 +42,7 @@ export async function prepareDocuments(
   return outputDirectory;
 }
 
-/** Opens a dataset for the length of the test. */
+/** Opens a dataset and closes it after the test. */
 export function openForTest(directory: string): TokenDataset {
   const dataset = openTokenDataset(directory);
   onTestFinished(() => dataset.close());

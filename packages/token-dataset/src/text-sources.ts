@@ -1,27 +1,26 @@
-import { type DocumentSettings, type ReadFileOptions, readFileDocuments } from './documents.ts';
+import {
+  type DocumentOptions,
+  type DocumentSettings,
+  type ReadFileOptions,
+  readFileDocuments,
+} from './documents.ts';
 import { DatasetError } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
-import type { FileFormat } from './formats.ts';
 import { documentFilter, estimatedTokens, type LengthUpsampling } from './length-upsampling.ts';
+import type { SkippedRecords } from './manifest.ts';
 import { readAhead } from './read-ahead.ts';
 
-/** One of several sources of a mix. */
-export interface TextSource {
-  /** What it is called in statistics and messages. */
+/** One of several sources of a mix; `format`, `textField` and `separator` default to those of the mix. */
+export interface TextSource extends DocumentOptions {
+  /** Name in statistics and messages. */
   name: string;
   /** Paths and globs; see `readDocuments`. */
   files: string | readonly string[];
   /** Its part of the tokens, in proportion to the sum of all shares. */
   share: number;
-  /** What its files hold; that of the options by default. */
-  format?: FileFormat | 'auto';
-  /** Field of a record; that of the options by default. */
-  textField?: string;
-  /** String between the documents of a text file; that of the options by default. */
-  separator?: string;
 }
 
-/** A source with its files found; without a budget it is read once. */
+/** A source with its files; without a budget it is read once. */
 export interface OpenSource extends DocumentSettings {
   readonly name: string;
   readonly share: number;
@@ -30,91 +29,89 @@ export interface OpenSource extends DocumentSettings {
   readonly budget: number;
 }
 
-/** How far a source has been read: where another process goes on. Plain JSON. */
-export interface ReadPosition {
-  readonly pass: number;
-  /** Index of the file that is being read, and how much of it has been: documents, bad records, bytes on disk. */
-  readonly file: number;
-  readonly documents: number;
-  readonly badRecords: number;
-  readonly bytes: number;
-  /** Documents of the pass, and whether any was kept. */
-  readonly number: number;
-  readonly canKeep: boolean;
-  /** Documents of nothing but white space in the first pass. */
-  readonly empty: number;
-  /** Estimated tokens of all that was kept. */
-  readonly keptTokens: number;
-}
-
-/** The beginning of a source. */
-export const START: ReadPosition = {
+/** The position at the start of a source. */
+export const START = {
   pass: 0,
+  /** Index of the current file, and what has been read of it: documents, bad records, bytes on disk. */
   file: 0,
   documents: 0,
   badRecords: 0,
   bytes: 0,
+  /** Documents of the pass, and whether any was kept. */
   number: 0,
   canKeep: false,
+  /** Documents of only white space in the first pass. */
   empty: 0,
+  /** Estimated tokens of all kept documents. */
   keptTokens: 0,
 };
 
-/** Documents as they come: the text of a kept one, and of any its length in characters. */
+/** A position in a source from which another process can continue; plain JSON. */
+export type ReadPosition = Readonly<typeof START>;
+
+/** A batch of documents: the length of each in characters, and the text of those that are kept. */
 export interface TextBatch {
   readonly source: number;
   readonly pass: number;
   readonly documents: readonly { readonly characters: number; readonly text?: string }[];
-  /** Records since the batch of the source before that could not be read, and the messages of the first. */
-  readonly bad: { readonly count: number; readonly first: readonly string[] };
-  /** How far all sources are after this batch. */
+  /** Bad records since the previous batch of the source. */
+  readonly bad: SkippedRecords;
+  /** Positions of all sources after this batch. */
   readonly positions: readonly ReadPosition[];
 }
 
-/** Whether a document of a length is kept. */
+/** Whether a document of this length is kept. */
 type Filter = (characters: number, source: number, pass: number, document: number) => boolean;
 
 /**
- * When a batch is full: enough text to occupy a core for tens of milliseconds, little enough to spread over many. Tests
- * make it smaller.
+ * Size of a full batch: enough text to occupy a core for tens of milliseconds, small enough to spread over many cores.
+ * Tests reduce it.
  */
 export const BATCH = { characters: 512 * 1024, documents: 8192 };
 
-/** What is read, and how it is chosen. */
-export interface ChosenTexts {
+/** The sources to read, and the filter of their documents. */
+export interface SelectedTexts {
   readonly sources: readonly OpenSource[];
   readonly keeps: Filter | undefined;
-  /** Of a mix or a choice, all that it depends on besides the contents of the files. */
+  /** Everything a mix or a selection depends on, apart from the contents of the files. */
   readonly identity: object | undefined;
 }
 
-/** The part of `PrepareTokensOptions` that says which texts are taken. */
-export interface TextChoice {
+/** The options of `prepareTokens` that select texts. */
+export interface TextSelection {
+  /** Paths and globs; see `readDocuments`. Instead of `sources`. */
   files?: string | readonly string[];
+  /** Several sources, mixed in proportion to their shares until `tokenBudget` is spent. Instead of `files`. */
   sources?: readonly TextSource[];
+  /**
+   * Tokens of the mix. A source stops when its share of them is spent, which truncates its last document; a source with
+   * fewer tokens starts over. Only with `sources`.
+   */
   tokenBudget?: number;
+  /** Keeps long documents and few short ones; by default all are kept. */
   lengthUpsampling?: LengthUpsampling;
+  /** Key of the selection of short documents. Default 0. */
   seed?: number;
+  /** Called with every other name of a file that is already read: links, overlapping patterns. */
   onRepeatedFile?: (path: string) => void;
 }
 
 /**
- * Finds the files of one source or of several, and settles which documents are kept.
+ * Finds the files of all sources and resolves which documents are kept.
  *
- * @throws DatasetError for options that exclude each other, for files that are not there, shares and budgets that
- *   are none
+ * @throws DatasetError for conflicting options, missing files, invalid shares and budgets
  */
-export async function chooseTexts(
-  { files, sources, tokenBudget, lengthUpsampling, seed = 0, onRepeatedFile }: TextChoice,
+export async function selectTexts(
+  { files, sources, tokenBudget, lengthUpsampling, seed = 0, onRepeatedFile }: TextSelection,
   settings: DocumentSettings,
-): Promise<ChosenTexts> {
+): Promise<SelectedTexts> {
   if ((files === undefined) === (sources === undefined)) {
     throw new DatasetError(
       `prepareTokens: got ${files === undefined ? 'neither files nor' : 'files and'} sources, expected one of them`,
     );
   }
   if (files !== undefined && tokenBudget !== undefined) {
-    throw new DatasetError(`tokenBudget: got ${tokenBudget} with files, expected it with sources alone`);
+    throw new DatasetError(`tokenBudget: got ${tokenBudget} with files, expected it only with sources`);
   }
   if (!Number.isSafeInteger(seed)) throw new DatasetError(`seed: got ${seed}, expected a whole number`);
   const keeps = lengthUpsampling && documentFilter(lengthUpsampling, seed);
@@ -136,7 +133,7 @@ export async function chooseTexts(
 /**
  * Finds the files of all sources and splits the budget between them.
  *
- * @throws DatasetError for files that are not there, shares and budgets that are none, names given twice
+ * @throws DatasetError for missing files, invalid shares and budgets, repeated names
  */
 async function openSources(
   sources: readonly TextSource[],
@@ -148,7 +145,7 @@ async function openSources(
   const names = new Set(sources.map(({ name }) => name));
   if (sources.length === 0 || names.size !== sources.length) {
     throw new DatasetError(
-      `sources: got ${sources.map(({ name }) => name).join(', ') || 'none'}, expected at least one, each name once`,
+      `sources: got ${sources.map(({ name }) => name).join(', ') || 'none'}, expected at least one, with distinct names`,
     );
   }
   if (!Number.isSafeInteger(tokenBudget) || tokenBudget! < 1) {
@@ -175,12 +172,12 @@ async function openSources(
 }
 
 /**
- * The documents of all sources in one stream, each source in proportion to its share by estimated tokens, so that any
- * part of the stream has the mix of the whole. A source with a budget starts over where it ends, until `isSpent`.
+ * The documents of all sources in one stream, each in proportion to its share by estimated tokens, so that any part of
+ * the stream has the mix of the whole. A source with a budget starts over at its end, until `isSpent`.
  *
- * @param start where a process before this one has stopped
- * @param isSpent may come to know late: which other batches come, and in which order, does not depend on it
- * @throws DatasetError for a source of which nothing is kept
+ * @param start positions to continue from
+ * @param isSpent may report late: the order of all other batches does not depend on it
+ * @throws DatasetError for a source without any kept document
  */
 export async function* mixSources(
   sources: readonly OpenSource[],
@@ -213,7 +210,7 @@ export async function* mixSources(
   }
 }
 
-/** Messages of bad records that are worth keeping. */
+/** Number of error messages of bad records that are kept. */
 export const FIRST_BAD = 10;
 
 interface SourceBatch extends Pick<TextBatch, 'pass' | 'documents' | 'bad'> {
@@ -230,19 +227,19 @@ async function* readSource(
   const { name, files, format, textField, separator, budget } = sources[source];
   const passes = budget === Number.POSITIVE_INFINITY ? 1 : Number.POSITIVE_INFINITY;
   let { pass, file, number, canKeep, empty, keptTokens } = start;
-  // Of the file in which another process has stopped, so much is read again without being heard of.
+  // The part of the current file that is read again without being reported.
   let known = start;
   let [inFile, badRecords, bytes] = [0, 0, 0];
   let documents: { characters: number; text?: string }[] = [];
   let characters = 0;
   let bad = { count: 0, first: [] as string[] };
   const batch = (): SourceBatch => {
-    const place = { pass, file, documents: inFile, badRecords, bytes };
-    const taken = { pass, documents, bad, position: { ...place, number, canKeep, empty, keptTokens } };
+    const inPass = { pass, file, documents: inFile, badRecords, bytes };
+    const taken = { pass, documents, bad, position: { ...inPass, number, canKeep, empty, keptTokens } };
     [documents, characters, bad] = [[], 0, { count: 0, first: [] }];
     return taken;
   };
-  const heard: typeof read = {
+  const listeners: typeof read = {
     onBadRecord: (error) => {
       if (++badRecords <= known.badRecords) return;
       read.onBadRecord(error);
@@ -255,7 +252,7 @@ async function* readSource(
   };
   for (; pass < passes; pass++) {
     for (const atHand of readAhead(files.slice(file))) {
-      for await (const group of readFileDocuments(atHand, { ...heard, format, textField, separator })) {
+      for await (const group of readFileDocuments(atHand, { ...listeners, format, textField, separator })) {
         for (const { text } of group) {
           if (++inFile <= known.documents) continue;
           number++;
@@ -281,7 +278,7 @@ async function* readSource(
     if (passes > 1 && !canKeep) {
       throw new DatasetError(
         `source ${name}: none of its ${number} documents is kept, its budget of ${budget} tokens cannot be met; ` +
-          'give it longer documents, keep more of the short ones, or leave it out',
+          'add longer documents, keep more of the short ones, or remove the source',
       );
     }
     [file, number, canKeep] = [0, 0, false];

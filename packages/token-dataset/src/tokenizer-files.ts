@@ -1,6 +1,6 @@
 /**
- * The files that stand beside a `tokenizer.json` and that only some readers use: vocabularies of tokenizers that are not
- * in Rust, from which `transformers` 4 also rebuilds the fast one where `add_prefix_space` is set, chat templates, code.
+ * The files beside a `tokenizer.json` that only some readers use: chat templates, code, and vocabularies of slow
+ * tokenizers, from which `transformers` 4 also rebuilds the fast one if `add_prefix_space` is set.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,10 +9,10 @@ import { reasonOf, TokenizerError } from './errors.ts';
 /** The content of a `tokenizer_config.json`. */
 export type TokenizerConfig = Readonly<Record<string, unknown>>;
 
-/** Contents by name; a name may lead into a folder. */
+/** Contents by name, which may include a folder. */
 export type SideFiles = ReadonlyMap<string, Uint8Array>;
 
-/** What a `tokenizer.json` says of a token that was added to the vocabulary. */
+/** An added token as in `tokenizer.json`. */
 export interface AddedToken {
   id: number;
   content: string;
@@ -23,7 +23,7 @@ export interface AddedToken {
   special: boolean;
 }
 
-/** The part of a tokenizer that is not its `tokenizer.json`. */
+/** A tokenizer without its `tokenizer.json`. */
 interface Surroundings {
   readonly config: TokenizerConfig;
   readonly sideFiles: SideFiles;
@@ -37,8 +37,8 @@ const TEMPLATE_FILE = 'chat_template.jinja';
 const TEMPLATE_FOLDER = 'additional_chat_templates';
 
 /**
- * Reads the files of a folder that belong to its tokenizer, apart from those that `Tokenizer` itself writes; links that
- * lead nowhere are none.
+ * Reads the files of a folder that belong to its tokenizer, except those that `Tokenizer` writes itself and dangling
+ * links.
  *
  * @throws TokenizerError for a file or folder that cannot be read
  */
@@ -46,26 +46,26 @@ export function readSideFiles(directory: string): SideFiles {
   try {
     const names = readdirSync(directory).filter((name) => VOCABULARIES.test(name) || OTHERS.test(name));
     const folder = join(directory, TEMPLATE_FOLDER);
-    if (isThere(folder)?.isDirectory()) {
+    if (statsOf(folder)?.isDirectory()) {
       for (const name of readdirSync(folder)) {
         if (name.endsWith('.jinja')) names.push(`${TEMPLATE_FOLDER}/${name}`);
       }
     }
-    const files = names.filter((name) => isThere(join(directory, name))?.isFile());
+    const files = names.filter((name) => statsOf(join(directory, name))?.isFile());
     return new Map(files.map((name) => [name, readFileSync(join(directory, name))]));
   } catch (error) {
     throw new TokenizerError(`${directory}: a tokenizer's file cannot be read: ${reasonOf(error)}`);
   }
 }
 
-const isThere = (path: string) => statSync(path, { throwIfNoEntry: false });
+const statsOf = (path: string) => statSync(path, { throwIfNoEntry: false });
 
-/** The same with a token more, wherever a reader of another file than `tokenizer.json` looks for added tokens. */
+/** Adds a token to every file other than `tokenizer.json` that lists added tokens. */
 export function withAddedToken({ config, sideFiles }: Surroundings, token: AddedToken): Surroundings {
   const { id, content, ...flags } = token;
   const decoder = config.added_tokens_decoder as Record<string, unknown> | undefined;
   const entries = decoder && { added_tokens_decoder: { ...decoder, [id]: { content, ...flags } } };
-  // Nothing but added_tokens.json names the id to a reader that builds the vocabulary from such a file.
+  // Readers that build the vocabulary from such a file find the id only in added_tokens.json.
   const isNeeded = !decoder && [...sideFiles.keys()].some((name) => VOCABULARIES.test(name));
   return {
     config: { ...config, ...entries },
@@ -85,13 +85,13 @@ export function withoutAddedToken(
   };
 }
 
-/** The same with another chat template, which then is the only one; undefined or the present one changes nothing. */
+/** Replaces all chat templates by one; undefined or the present template changes nothing. */
 export function withChatTemplate({ config, sideFiles }: Surroundings, template?: string): Surroundings {
   const own = sideFiles.has(TEMPLATE_FILE)
     ? new TextDecoder().decode(sideFiles.get(TEMPLATE_FILE))
     : defaultTemplate(config.chat_template);
   if (template === undefined || template === own) {
-    // In both files, for versions of transformers that know only the older one.
+    // In both files, because older versions of transformers read only this one.
     return { config: own ? { chat_template: own, ...config } : config, sideFiles };
   }
   const changed = new Map([...sideFiles].filter(([name]) => !name.startsWith(`${TEMPLATE_FOLDER}/`)));
@@ -99,7 +99,7 @@ export function withChatTemplate({ config, sideFiles }: Surroundings, template?:
   return { config: { ...config, chat_template: template }, sideFiles: changed };
 }
 
-/** The template of a `tokenizer_config.json`: text, or the one called default, or else the first, of several. */
+/** The template of a `tokenizer_config.json`: its text, or of several the one named `default`, else the first. */
 export function defaultTemplate(value: unknown): string | undefined {
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) return undefined;
@@ -107,13 +107,13 @@ export function defaultTemplate(value: unknown): string | undefined {
   return typeof named?.template === 'string' ? named.template : undefined;
 }
 
-/** JSON as Python writes it: an integer of any size, such as a `model_max_length` of 10³⁰, stays one. */
+/** JSON as Python writes it: integers of any size, such as a `model_max_length` of 10³⁰, stay integers. */
 export function toJson(value: object): string {
   const text = JSON.stringify(value, null, 2);
   return `${text.replace(/^(\s*"\w+": )(\d(?:\.\d+)?e\+\d+)(?=,?$)/gm, (_, key, number) => key + BigInt(Number(number)))}\n`;
 }
 
-/** Changes `added_tokens.json` where there is one or one is needed. */
+/** Changes `added_tokens.json`, if it exists or is needed. */
 function withAddedIds(
   sideFiles: SideFiles,
   change: (ids: Record<string, unknown>) => Record<string, unknown>,

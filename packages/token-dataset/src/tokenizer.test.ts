@@ -68,7 +68,7 @@ describe('special tokens', () => {
 
   test('that the vocabulary lacks are refused', () => {
     expect(() => ids(folderWith({}), { bosToken: '<nope>' })).toThrow(
-      /bos_token is '<nope>', which is not in/,
+      /bos_token is '<nope>', expected a token of the vocabulary/,
     );
   });
 });
@@ -101,7 +101,7 @@ test('what is not a tokenizer is named', () => {
   expect(() => loadTokenizer(folder)).toThrow(/is not a tokenizer\.json: /);
   writeFileSync(join(folder, 'tokenizer.json'), tinyJson);
   writeFileSync(join(folder, 'tokenizer_config.json'), 'null');
-  expect(() => loadTokenizer(folder)).toThrow(/tokenizer_config\.json does not hold a JSON object/);
+  expect(() => loadTokenizer(folder)).toThrow(/tokenizer_config\.json does not contain a JSON object/);
 });
 
 test('removeMaskToken undoes addMaskToken, and nothing else', async () => {

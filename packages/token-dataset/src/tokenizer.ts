@@ -18,52 +18,52 @@ import {
 
 /** Options of {@link loadTokenizer}. */
 export interface LoadTokenizerOptions {
-  /** Token that opens a document, where the files name none or another one is wanted. */
+  /** Token that starts a document; by default the one in the files. */
   bosToken?: string;
-  /** Token that closes a document; for Llama 3 instruct models `<|end_of_text|>` rather than their `<|eot_id|>`. */
+  /** Token that ends a document; for Llama 3 instruct models `<|end_of_text|>` rather than their `<|eot_id|>`. */
   eosToken?: string;
 }
 
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
-  /** Whether the tokenizer's own template runs, which for Llama puts BOS in front. Default true, as in `transformers`. */
+  /** Whether to apply the tokenizer's template, which adds BOS for Llama. Default true, as in `transformers`. */
   addSpecialTokens?: boolean;
 }
 
 /** Options of {@link Tokenizer.decode}. */
 export interface DecodeOptions {
-  /** Whether special tokens are left out of the text. Default false, as in `transformers`. */
+  /** Whether to omit special tokens from the text. Default false, as in `transformers`. */
   skipSpecialTokens?: boolean;
 }
 
 /** Options of {@link Tokenizer.save}. */
 export interface SaveTokenizerOptions {
-  /** Chat template of the folder, in Jinja; the tokenizer's own by default. */
+  /** Chat template to save, in Jinja; the tokenizer's own by default. */
   chatTemplate?: string;
 }
 
 /**
- * A Hugging Face tokenizer: the contents of a `tokenizer.json` with the roles of its special tokens.
+ * A Hugging Face tokenizer: a `tokenizer.json` with the roles of its special tokens.
  *
- * It never truncates or pads, whatever its file says. Made by `loadTokenizer`, `trainBpeTokenizer`, `addMaskToken`.
+ * It never truncates or pads, regardless of its file. Created by `loadTokenizer`, `trainBpeTokenizer`, `addMaskToken`.
  */
 export class Tokenizer {
   /** The text of `tokenizer.json`. */
   readonly json: string;
   /** SHA-256 of that text, in hexadecimal. */
   readonly sha256: string;
-  /** One more than the highest id, added tokens included: the least number of embedding rows. */
+  /** Highest id plus one, including added tokens: the minimum number of embedding rows. */
   readonly vocabSize: number;
   readonly bosTokenId: number | undefined;
   readonly eosTokenId: number | undefined;
   readonly maskTokenId: number | undefined;
-  /** Entries of `tokenizer_config.json`; those that end in `_token` name the special tokens. */
+  /** Entries of `tokenizer_config.json`; keys that end in `_token` name the special tokens. */
   readonly config: TokenizerConfig;
-  /** Further files that the folder has for other readers, by name, such as `tokenizer.model` of SentencePiece. */
+  /** Files of the folder for other readers, by name, such as SentencePiece's `tokenizer.model`. */
   readonly sideFiles: SideFiles;
   readonly #native: NativeTokenizer;
 
-  /** Not for callers: use `loadTokenizer`, `trainBpeTokenizer` or `addMaskToken`. */
+  /** Internal: use `loadTokenizer`, `trainBpeTokenizer` or `addMaskToken`. */
   constructor(json: string, config: TokenizerConfig, where: string, sideFiles: SideFiles = new Map()) {
     this.json = json;
     this.sha256 = createHash('sha256').update(json).digest('hex');
@@ -78,36 +78,36 @@ export class Tokenizer {
     this.maskTokenId = this.#specialId('mask_token', where);
   }
 
-  /** The token ids of a text. */
+  /** Encodes a text. */
   async encode(text: string, options: EncodeOptions = {}): Promise<Int32Array> {
     return (await this.encodeBatch([text], options))[0];
   }
 
-  /** The token ids of many texts, encoded on all cores. */
+  /** Encodes many texts, on all cores. */
   async encodeBatch(texts: readonly string[], options: EncodeOptions = {}): Promise<Int32Array[]> {
     const { addSpecialTokens = true } = options;
     const encodings = await this.#native.encodeBatch(texts as string[], { addSpecialTokens });
     return encodings.map((encoding) => new Int32Array(encoding.getIds()));
   }
 
-  /** The text of token ids; ids beyond the vocabulary, such as padding rows of an embedding, give nothing. */
+  /** Decodes token ids; ids beyond the vocabulary, such as padding rows of an embedding, are skipped. */
   decode(ids: ArrayLike<number>, options: DecodeOptions = {}): Promise<string> {
     return this.#native.decode(Array.from(ids), options.skipSpecialTokens ?? false);
   }
 
-  /** The id of a token, or undefined. */
+  /** The id of a token, if it exists. */
   tokenToId(token: string): number | undefined {
     return this.#native.tokenToId(token) ?? undefined;
   }
 
-  /** The token of an id, or undefined. */
+  /** The token of an id, if it exists. */
   idToToken(id: number): string | undefined {
     return this.#native.idToToken(id) ?? undefined;
   }
 
   /**
-   * Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` and the files that came with them into
-   * a folder, which every version of `transformers` loads that loaded the folder they came from.
+   * Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` and the side files into a folder, which
+   * loads in every version of `transformers` that loads the original folder.
    */
   save(directory: string, { chatTemplate }: SaveTokenizerOptions = {}): void {
     const { config, sideFiles } = withChatTemplate(this, chatTemplate);
@@ -133,32 +133,31 @@ export class Tokenizer {
     if (token === undefined) return undefined;
     const id = this.tokenToId(token);
     if (id === undefined) {
-      throw new TokenizerError(`${where}: ${key} is '${token}', which is not in the vocabulary`);
+      throw new TokenizerError(`${where}: ${key} is '${token}', expected a token of the vocabulary`);
     }
     return id;
   }
 }
 
 /**
- * Loads a tokenizer from a `tokenizer.json` or from the Hugging Face folder that holds one.
+ * Loads a tokenizer from a `tokenizer.json` or from a Hugging Face folder that contains one.
  *
- * BOS, EOS and mask tokens come from the options, else `tokenizer_config.json`, else
- * `special_tokens_map.json`, else the ids in `generation_config.json` and `config.json`.
+ * BOS, EOS and mask tokens come from the options, else `tokenizer_config.json`, else `special_tokens_map.json`, else the
+ * ids in `generation_config.json` and `config.json`.
  *
- * @throws TokenizerError where the file is missing or damaged, or names a special token it does not have.
+ * @throws TokenizerError if the file is missing or damaged, or names a special token that it lacks
  */
 export function loadTokenizer(path: string, options: LoadTokenizerOptions = {}): Tokenizer {
   const isDirectory = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
   const directory = isDirectory ? path : dirname(path);
   const file = isDirectory ? join(path, 'tokenizer.json') : path;
   if (!existsSync(file)) {
-    throw new TokenizerError(`no such file ${file}; expected a tokenizer.json or a folder that holds one`);
+    throw new TokenizerError(`no such file ${file}; expected a tokenizer.json or a folder that contains one`);
   }
-  const found = statSync(file);
-  const { size } = found;
-  if (!found.isFile() || size > MAX_TOKENIZER_BYTES) {
+  const stats = statSync(file);
+  if (!stats.isFile() || stats.size > MAX_TOKENIZER_BYTES) {
     throw new TokenizerError(
-      `${file}: got ${size} bytes, expected a plain file of at most ${MAX_TOKENIZER_BYTES}, a tokenizer.json`,
+      `${file}: got ${stats.size} bytes, expected a tokenizer.json, a regular file of at most ${MAX_TOKENIZER_BYTES}`,
     );
   }
   const json = readFileSync(file, 'utf8');
@@ -168,17 +167,17 @@ export function loadTokenizer(path: string, options: LoadTokenizerOptions = {}):
   };
   for (const role of ['bos', 'eos'] as const) {
     const given = role === 'bos' ? options.bosToken : options.eosToken;
-    const token =
-      given ?? contentOf(config[`${role}_token`]) ?? tokenOfModelConfig(directory, role, json, file);
+    const named = contentOf(config[`${role}_token`]) !== undefined;
+    const token = given ?? (named ? undefined : tokenOfModelConfig(directory, role, json, file));
     if (token !== undefined) config[`${role}_token`] = given ?? config[`${role}_token`] ?? token;
   }
   return new Tokenizer(json, config, file, readSideFiles(directory));
 }
 
 /**
- * A tokenizer with a mask token, at the first id after its vocabulary unless it has that token already.
+ * Adds a mask token at the first id after the vocabulary, unless the tokenizer already has that token.
  *
- * MEAP writes this id over input tokens; the model needs `vocabSize` rows of the result, and it is never a target.
+ * MEAP replaces input tokens by this id. The model needs `vocabSize` rows of the result; the id is never a target.
  */
 export function addMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tokenizer {
   const config = { ...tokenizer.config, mask_token: maskToken };
@@ -193,15 +192,15 @@ export function addMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tokeni
   const masked = new Tokenizer(JSON.stringify(contents), files.config, 'tokenizer', files.sideFiles);
   if (masked.maskTokenId !== tokenizer.vocabSize) {
     throw new TokenizerError(
-      `mask token: '${maskToken}' got id ${masked.maskTokenId}, expected ${tokenizer.vocabSize}; ids have gaps`,
+      `mask token: '${maskToken}' got id ${masked.maskTokenId}, expected ${tokenizer.vocabSize}; the ids have gaps`,
     );
   }
   return masked;
 }
 
 /**
- * The tokenizer that `addMaskToken` was given, so that a text that spells the mask token does not become that id; the
- * same tokenizer where the token is not its last added one.
+ * Undoes `addMaskToken`, so that text that spells the mask token does not become that id; returns the same tokenizer if
+ * the mask token is not the last added token.
  */
 export function removeMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tokenizer {
   const contents = JSON.parse(tokenizer.json);
@@ -211,11 +210,11 @@ export function removeMaskToken(tokenizer: Tokenizer, maskToken = '[MASK]'): Tok
   const { mask_token, ...config } = tokenizer.config;
   const files = withoutAddedToken({ config, sideFiles: tokenizer.sideFiles }, { id, content });
   const without = new Tokenizer(JSON.stringify(contents), files.config, 'tokenizer', files.sideFiles);
-  // A vocabulary that lists the token itself gives its id without the entry too.
+  // A vocabulary that contains the token keeps its id without the entry.
   return without.tokenToId(maskToken) === undefined ? without : tokenizer;
 }
 
-/** Special tokens are written either as a string or as an object with their content. */
+/** The content of a special token, which is a string or an object with its content. */
 export function contentOf(value: unknown): string | undefined {
   const content = typeof value === 'object' ? (value as { content?: unknown } | null)?.content : value;
   return typeof content === 'string' ? content : undefined;
@@ -229,17 +228,17 @@ function tokenOfModelConfig(
 ): string | undefined {
   for (const name of ['generation_config.json', 'config.json']) {
     const value = readJson(join(directory, name))[`${role}_token_id`];
-    // A list holds every id that ends a generation; its first is the one that ends a text.
+    // A list contains every id that ends a generation; the first one ends a text.
     const id = Array.isArray(value) ? value[0] : value;
     if (typeof id === 'number') return nativeTokenizer(json, where).idToToken(id) ?? undefined;
   }
   return undefined;
 }
 
-/** The largest published vocabularies take 40 MB. */
+/** The largest published vocabularies have 40 MB. */
 const MAX_TOKENIZER_BYTES = 256 * 2 ** 20;
 
-/** Those that list a hundred thousand added tokens are as large. */
+/** Room for a hundred thousand added tokens. */
 const MAX_CONFIG_BYTES = 16 * 2 ** 20;
 
 function readJson(path: string): Record<string, unknown> {
@@ -251,7 +250,7 @@ function readJson(path: string): Record<string, unknown> {
     if (error instanceof SafetensorsError) throw new TokenizerError(error.message);
     throw new TokenizerError(`${path}: cannot be read: ${reasonOf(error)}`);
   }
-  throw new TokenizerError(`${path} does not hold a JSON object`);
+  throw new TokenizerError(`${path} does not contain a JSON object`);
 }
 
 function withoutNulls(config: TokenizerConfig): TokenizerConfig {

@@ -38,7 +38,7 @@ test('special tokens come first and may be chosen', async () => {
 });
 
 test.each([
-  [{ vocabSize: 257 }, /vocabSize is 257, expected at least 258/],
+  [{ vocabSize: 257 }, /got vocabSize 257, expected at least 258/],
   [{ vocabSize: 20_000 }, /the text yields \d+ tokens, got vocabSize 20000/],
   [{ vocabSize: 300, eosToken: '<s>' }, /special tokens repeat/],
 ])('%o is refused', async (options, reason) => {

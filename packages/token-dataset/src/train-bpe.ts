@@ -10,13 +10,13 @@ import { Tokenizer } from './tokenizer.ts';
 
 /** Options of {@link trainBpeTokenizer}. */
 export interface TrainBpeOptions {
-  /** Texts to learn from: strings, or documents as `readDocuments` yields them. */
+  /** Training texts: strings, or documents of `readDocuments`. */
   documents: Iterable<string | { text: string }> | AsyncIterable<string | { text: string }>;
   /** Number of tokens of the result: special tokens, the 256 bytes, then merges. */
   vocabSize: number;
-  /** Token that opens a document, id 0. Default `<s>`. */
+  /** Token that starts a document, id 0. Default `<s>`. */
   bosToken?: string;
-  /** Token that closes a document, id 1. Default `</s>`. */
+  /** Token that ends a document, id 1. Default `</s>`. */
   eosToken?: string;
   /** Further special tokens, from id 2. */
   additionalSpecialTokens?: readonly string[];
@@ -25,10 +25,10 @@ export interface TrainBpeOptions {
 /**
  * Trains a byte-level BPE tokenizer of exactly `vocabSize` tokens.
  *
- * The result equals that of the Python library's `BpeTrainer` on the same documents (without white space at
- * their ends) with the same special tokens and the byte alphabet. It puts BOS before a text, as Llama's does, and can encode any string.
+ * The result equals that of the Python library's `BpeTrainer` on the same documents (without trailing white space) with
+ * the same special tokens and the byte alphabet. Like Llama's, it adds BOS before a text. It can encode any string.
  *
- * @throws TokenizerError where the text yields fewer tokens than asked, or special tokens repeat.
+ * @throws TokenizerError if the text yields fewer than `vocabSize` tokens, or special tokens repeat
  */
 export async function trainBpeTokenizer(options: TrainBpeOptions): Promise<Tokenizer> {
   const { documents, vocabSize, bosToken = '<s>', eosToken = '</s>', additionalSpecialTokens = [] } = options;
@@ -36,11 +36,11 @@ export async function trainBpeTokenizer(options: TrainBpeOptions): Promise<Token
   if (new Set(special).size < special.length) {
     throw new TokenizerError(`trainBpeTokenizer: special tokens repeat, got ${special.join(' ')}`);
   }
-  // The alphabet in the order of its code points is the order in which the trainer numbers and breaks ties.
+  // The trainer numbers the alphabet, and breaks ties, in the order of its code points.
   const vocab = new Map([...special, ...byteLevelAlphabet().sort()].map((token, id) => [token, id]));
   if (!Number.isInteger(vocabSize) || vocabSize < vocab.size) {
     throw new TokenizerError(
-      `trainBpeTokenizer: vocabSize is ${vocabSize}, expected at least ${vocab.size} (special tokens and bytes)`,
+      `trainBpeTokenizer: got vocabSize ${vocabSize}, expected at least ${vocab.size} (special tokens and bytes)`,
     );
   }
   const merges: [string, string][] = [];
@@ -51,7 +51,7 @@ export async function trainBpeTokenizer(options: TrainBpeOptions): Promise<Token
   }
   if (vocab.size < vocabSize) {
     throw new TokenizerError(
-      `trainBpeTokenizer: the text yields ${vocab.size} tokens, got vocabSize ${vocabSize}; give more text or ask for fewer (the trainer stops near 30000)`,
+      `trainBpeTokenizer: the text yields ${vocab.size} tokens, got vocabSize ${vocabSize}; use more text or a smaller vocabulary (the trainer stops near 30000)`,
     );
   }
   const json = JSON.stringify(tokenizerJson(special, vocab, merges), null, 2);
@@ -66,17 +66,17 @@ export async function trainBpeTokenizer(options: TrainBpeOptions): Promise<Token
 }
 
 /**
- * Stands for a line feed while learning. The library reads its training files line by line, so it would never
- * see a run of white space that goes over a line end, as encoding does. A vertical tab is white space to its
- * regular expression too, ends no line, and is next to the line feed in the byte alphabet, so ties break alike.
+ * Replaces line feeds during training. The library reads training files line by line, so it would never see white space
+ * that spans a line feed, as encoding does. A vertical tab is white space to its regular expression, does not end a
+ * line, and follows the line feed in the byte alphabet, so that ties break alike.
  */
 const lineFeedStandIn = { character: '\v', inAlphabet: 'ċ', meaning: 'Ċ' };
 
 /**
- * The ordered list of merges that the library's default trainer (30,000 tokens) finds.
+ * The ordered list of merges of the library's default trainer (30,000 tokens).
  *
- * Its JavaScript interface takes no vocabulary size, but merges are learned one after another and each
- * depends only on those before, so a shorter list is the result of asking for fewer.
+ * Its JavaScript interface has no vocabulary size, but each merge depends only on those before it, so truncating the
+ * list gives the smaller vocabulary.
  */
 async function learnMerges(documents: TrainBpeOptions['documents']): Promise<[string, string][]> {
   const folder = mkdtempSync(join(tmpdir(), 'token-dataset-bpe-'));
@@ -86,7 +86,7 @@ async function learnMerges(documents: TrainBpeOptions['documents']): Promise<[st
     try {
       for await (const document of documents) {
         const text = typeof document === 'string' ? document : document.text;
-        // White space at the end would pair with the line feed between documents, which is in none of them.
+        // Trailing white space would merge with the line feed between documents, which belongs to none of them.
         const line = text.trimEnd().replaceAll('\n', lineFeedStandIn.character);
         writeFileSync(file, `${line}\n`);
       }
@@ -103,7 +103,7 @@ async function learnMerges(documents: TrainBpeOptions['documents']): Promise<[st
   }
 }
 
-// Deno gives such a script neither `require` of its own nor Node's first arguments.
+// In Deno such a script has no `require` and not Node's first arguments.
 const trainScript = `
 const [library, corpus, output] = process.argv.slice(-3);
 const { createRequire } = process.getBuiltinModule('node:module');
@@ -114,7 +114,7 @@ tokenizer.train([corpus]);
 tokenizer.save(output);
 `;
 
-/** Trains in a process of its own, because the library blocks its thread and prints to standard output. */
+/** Trains in a separate process, because the library blocks its thread and prints to standard output. */
 async function train(corpus: string, output: string): Promise<void> {
   const library = createRequire(import.meta.url).resolve('tokenizers');
   try {

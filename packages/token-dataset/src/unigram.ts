@@ -1,16 +1,16 @@
 import type { TokenBlocks } from './blocks.ts';
 
-/** How well a unigram model predicts a split. */
+/** Score of a unigram model on a split. */
 export interface UnigramScore {
   readonly bitsPerByte: number;
   readonly bitsPerToken: number;
-  /** Targets scored. */
+  /** Number of scored targets. */
   readonly numTokens: number;
-  /** UTF-8 bytes of text behind them. */
+  /** UTF-8 bytes of their text. */
   readonly numBytes: number;
 }
 
-/** How often each token id occurs in the blocks. [vocabSize] Whole numbers, as doubles because they may be large. */
+/** Occurrences of each token id in the blocks: [vocabSize], integers as doubles because they may be large. */
 export function tokenCounts(blocks: TokenBlocks): Float64Array {
   const counts = new Float64Array(blocks.dataset.vocabSize);
   for (let block = 0; block < blocks.numBlocks; block++) {
@@ -22,9 +22,8 @@ export function tokenCounts(blocks: TokenBlocks): Float64Array {
 /**
  * Bits per byte of a unigram model with add-one smoothing, counted on `train` and scored on `validation`.
  *
- * It scores the same targets (all tokens of a block but the first) over the same bytes as a language model does
- * with `createBatches`, so the two figures can be set side by side: a model that has learned anything from
- * context is below it.
+ * It scores the same targets (all tokens of a block but the first) over the same bytes as a language model with
+ * `createBatches`, so the two are comparable: a model that has learned anything from context scores lower.
  */
 export function unigramBitsPerByte(train: TokenBlocks, validation: TokenBlocks): UnigramScore {
   const counts = tokenCounts(train);

@@ -1,4 +1,4 @@
-/** From chosen texts to shard files: reading, encoding and writing side by side, with a mark every few seconds. */
+/** Reads, encodes and writes selected texts concurrently, and saves its progress every few seconds. */
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -10,43 +10,43 @@ import { type BadRecordError, counted, DatasetError, rethrow } from './errors.ts
 import type { SourceFile } from './files.ts';
 import type { FingerprintSettings } from './fingerprint.ts';
 import { type Journal, type WritingMark, writeJournal } from './journal.ts';
-import type { DocumentCounts, ShardRecord } from './manifest.ts';
+import type { DocumentCounts, ShardRecord, SkippedRecords } from './manifest.ts';
 import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
 import type { WorkingFolder } from './output-folder.ts';
 import type { PrepareTokensOptions } from './prepare-options.ts';
 import type { Report } from './progress.ts';
 import { ShardSink } from './shard-sink.ts';
 import {
-  type ChosenTexts,
   FIRST_BAD,
   mixSources,
   type OpenSource,
+  type SelectedTexts,
   START,
   type TextBatch,
 } from './text-sources.ts';
 
-/** Below this, starting processes takes longer than they save. */
+/** Below this size, starting processes takes longer than they save. */
 const smallCorpusBytes = 64 * 1024 * 1024;
 /** On two cores the threads of the library are as fast as processes (bench/prepare.js). */
 const fewestCores = 4;
-/** Each holds a tokenizer of its own, some 250 MB for Llama 3. */
+/** Each worker has its own tokenizer, some 250 MB for Llama 3. */
 const maxDefaultWorkers = 16;
-/** What a kill costs at most, and long enough that forcing data to disk does not slow down the rest. */
+/** Time between marks: the most that a kill loses, and long enough that syncing does not slow down the rest. */
 const MARK_MS = 5000;
 
-/** What {@link writeShards} is about. */
+/** The input of {@link writeShards}. */
 export interface WritingTask {
   readonly settings: FingerprintSettings;
-  readonly texts: ChosenTexts;
+  readonly texts: SelectedTexts;
   readonly report: Report;
   readonly journal: Pick<Journal, 'settings' | 'sources'>;
 }
 
-/** What {@link writeShards} has written. */
+/** The result of {@link writeShards}. */
 export interface WrittenShards {
   readonly shards: ShardRecord[];
   readonly bytesPerToken: 2 | 4;
-  readonly skipped: { readonly count: number; readonly first: readonly string[] };
+  readonly skipped: SkippedRecords;
   readonly documents: DocumentCounts;
   readonly mix: readonly SourceStatistics[];
 }
@@ -54,7 +54,7 @@ export interface WrittenShards {
 /**
  * Writes shards into a working folder, from the start or from a mark.
  *
- * @throws DatasetError, BadRecordError as `prepareTokens`; what has been written until then is marked
+ * @throws DatasetError, BadRecordError as `prepareTokens`, after saving a mark of the documents written so far
  */
 export async function writeShards(
   options: PrepareTokensOptions,
@@ -89,7 +89,7 @@ export async function writeShards(
 
   const encoder = openEncoder(options, settings, bytesPerToken, files, work.path);
   let bytesRead = bytesBefore;
-  // Batches are encoded at once but written in the order they were read, whichever is done first.
+  // Batches are encoded concurrently but written in the order they were read.
   const pending: Promise<void>[] = [];
   let written: Promise<void> = Promise.resolve();
   const submit = (batch: TextBatch) => {
@@ -103,7 +103,7 @@ export async function writeShards(
       work.beat();
       if (open.sink.numShards > numShards || performance.now() - lastSave > MARK_MS) save();
     })();
-    // A failure is met when its turn to be awaited comes; until then it must not count as unheard.
+    // A failure is handled when the promise is awaited; until then it must not count as an unhandled rejection.
     written.catch(() => {});
     pending.push(written);
   };
@@ -135,7 +135,7 @@ export async function writeShards(
     try {
       if (!isComplete && stream.isWhole && stream.counts.numDocuments > 0) save();
     } catch {
-      // Such as a full disk: the mark before counts, and what has failed first is told.
+      // On a full disk, for example: the previous mark stays, and the first failure is the one to report.
     }
     open.sink.close();
     open.duplicates.close();
@@ -146,14 +146,14 @@ export async function writeShards(
 interface OpenFiles {
   readonly sink: ShardSink;
   readonly duplicates: DuplicateCounter;
-  /** Where they stand; undefined at the start. */
+  /** Their state; undefined at the start. */
   readonly mark: WritingMark | undefined;
 }
 
-/** What has been written, and all that is counted of it. */
+/** The documents written so far, with all counts. */
 class DocumentStream {
   readonly ledger: MixLedger;
-  /** Whether there is a place to go on from: not while a batch has been counted or written in part. */
+  /** Whether a mark can be taken: not while a batch has been counted or written in part. */
   isWhole = true;
   readonly #files: OpenFiles;
   #counts: Omit<WritingMark, 'ledger' | 'duplicates' | 'sink'>;
@@ -182,16 +182,16 @@ class DocumentStream {
   }
 
   /**
-   * Writes what is taken of a batch.
+   * Writes the documents of a batch that the budget allows.
    *
-   * @param bytesRead of all files, when the batch was read
-   * @returns what it adds
+   * @param bytesRead bytes read of all files, including the batch
+   * @returns the progress it makes
    */
   write(batch: TextBatch, texts: readonly string[], encoded: EncodedBatch, bytesRead: number) {
     const { source, bad, pass } = batch;
     const before = this.#counts;
     const bytes = bytesRead - before.bytesRead;
-    // How many batches come of a source that has given all it may is a matter of chance: nothing may depend on them.
+    // The number of batches of a source after its budget is spent depends on timing: nothing may depend on them.
     if (this.ledger.isSpent(source)) {
       this.#counts = { ...before, bytesRead };
       return { bytes };
@@ -201,7 +201,7 @@ class DocumentStream {
     this.#files.sink.append(texts, encoded, taken);
     let { documents, occurrences } = before.spellings;
     for (const i of taken.keys()) {
-      // A source that is read again repeats itself.
+      // Further passes repeat the documents of the first.
       if (pass === 0) this.#files.duplicates.add(texts[i]);
       if (encoded.spellings[i] > 0) documents++;
       occurrences += encoded.spellings[i];
@@ -220,7 +220,7 @@ class DocumentStream {
     return { bytes, documents: taken.length, tokens, skipped: bad.count };
   }
 
-  /** Forces to disk what was written, and says where that ends. */
+  /** Syncs all documents to disk and returns the mark. */
   mark(): WritingMark {
     const { sink, duplicates } = this.#files;
     return {
@@ -232,7 +232,7 @@ class DocumentStream {
   }
 }
 
-/** Removes what only an unfinished preparation needs. */
+/** Removes the files that only an unfinished preparation needs. */
 export function clearWork(folder: string): void {
   for (const name of [SEEN, 'progress.json', 'progress.json.new', 'tokenizer.json'])
     rmSync(join(folder, name), { force: true });
@@ -240,7 +240,7 @@ export function clearWork(folder: string): void {
 
 const SEEN = 'seen.bin';
 
-/** The files of a mark, cut back to it; new ones without a mark, or where what it speaks of is damaged. */
+/** The files of a mark, truncated to it; new ones if there is no mark or its files are damaged. */
 async function openFiles(
   folder: string,
   bytesPerToken: 2 | 4,
@@ -256,7 +256,7 @@ async function openFiles(
       duplicates = await DuplicateCounter.reopen(seen, mark.duplicates);
       await sink.restore(mark.sink);
       const from = `${counted(mark.numTokens, 'token')} of ${counted(mark.numDocuments, 'document')}`;
-      onNotice?.(`going on after ${from} that an interrupted preparation has left`);
+      onNotice?.(`continuing an interrupted preparation after ${from}`);
       return { sink, duplicates, mark };
     } catch (error) {
       if (!(error instanceof DatasetError)) throw error;

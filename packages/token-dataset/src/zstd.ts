@@ -1,6 +1,6 @@
 /**
- * Zstandard (RFC 8878), a block at a time: what a frame asks for is checked before memory is taken, and no more than one
- * block, 128 KiB, is decompressed ahead of its reader. Blocks themselves are decoded by fzstd.
+ * Zstandard (RFC 8878), one block at a time: frame headers are checked before memory is allocated, and at most one block
+ * of 128 KiB is decompressed ahead of the reader. fzstd decodes the blocks.
  */
 import { Decompress } from 'fzstd';
 import { DatasetError } from './errors.ts';
@@ -8,12 +8,13 @@ import { DatasetError } from './errors.ts';
 const MAGIC = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a50;
 const MAX_BLOCK_BYTES = 128 * 1024;
-/** As much as the zstd program allows unless told otherwise: `--long=27`. */
+/** The default limit of the zstd program: `--long=27`. */
 const MAX_WINDOW_BYTES = 2 ** 27;
 /** A byte after the magic number, then up to one of window, four of dictionary, eight of size. */
 const MAX_HEADER_BYTES = 14;
+const TRAILING_DATA = 'other data follows its last frame';
 
-/** Whether a file begins as zstd does: with a frame, or with one of metadata. */
+/** Whether a file starts with a zstd frame, possibly of metadata. */
 export function isZstd(head: Buffer): boolean {
   if (head.length < 4) return false;
   const magic = head.readUInt32LE(0);
@@ -21,7 +22,7 @@ export function isZstd(head: Buffer): boolean {
 }
 
 /**
- * The decompressed bytes of all frames of a stream. Checksums are passed over.
+ * The decompressed bytes of all frames of a stream. Checksums are ignored.
  *
  * @throws DatasetError for a window beyond 128 MiB or a dictionary; Error for damage
  */
@@ -33,15 +34,15 @@ export async function* unzstd(path: string, source: AsyncIterator<Uint8Array>): 
       input.take(4);
       await input.skip((await input.exactly(4)).readUInt32LE(0));
     } else if (magic === MAGIC) yield* readFrame(path, input);
-    else throw new Error('something else follows its last frame');
+    else throw new Error(TRAILING_DATA);
   }
-  if (input.length > 0) throw new Error('something else follows its last frame');
+  if (input.length > 0) throw new Error(TRAILING_DATA);
 }
 
 interface FrameHeader {
   readonly length: number;
   readonly window: number;
-  /** Of the whole frame, decompressed, where that is told. */
+  /** Decompressed size of the frame, if the header has it. */
   readonly contentSize: number | undefined;
   readonly dictionary: number;
   readonly hasChecksum: boolean;
@@ -53,20 +54,20 @@ async function* readFrame(path: string, input: ByteReader): AsyncGenerator<Uint8
   if (header.dictionary !== 0) {
     throw new DatasetError(
       `${path}: is compressed with a dictionary (number ${header.dictionary}), expected zstd without one; ` +
-        'compress it again',
+        'recompress it',
     );
   }
   if (header.window > MAX_WINDOW_BYTES) {
     const long = Math.min(31, Math.ceil(Math.log2(header.window)));
     throw new DatasetError(
       `${path}: a zstd window of ${header.window} bytes, expected at most ${MAX_WINDOW_BYTES} (--long=27); ` +
-        `compress it again, as with zstd -d --long=${long} < IN | zstd > OUT`,
+        `recompress it, as with zstd -d --long=${long} < IN | zstd > OUT`,
     );
   }
   const blocks: Uint8Array[] = [];
   const decompress = new Decompress((block) => blocks.push(block));
   let written = 0;
-  // Each push ends behind the header of a block: fzstd keeps what a push that ends with a block came in.
+  // Each push ends after the header of a block: fzstd retains the buffer of a push that ends with a block.
   let pushed = await input.exactly(header.length + 3);
   for (let isLast = false; !isLast; ) {
     decompress.push(pushed);
@@ -78,7 +79,7 @@ async function* readFrame(path: string, input: ByteReader): AsyncGenerator<Uint8
       throw new Error('damaged block');
     }
     const length = (type === 1 ? 1 : size) + (isLast ? (header.hasChecksum ? 4 : 0) : 3);
-    // A promise for each block would cost as much as some blocks.
+    // Awaiting for each block would cost as much as decoding some of them.
     if (input.length < length && !(await input.has(length))) throw new Error('unexpected end');
     pushed = input.take(length);
     if (isLast) decompress.push(pushed, true);
@@ -94,7 +95,7 @@ async function* readFrame(path: string, input: ByteReader): AsyncGenerator<Uint8
 
 function parseHeader(bytes: Buffer): FrameHeader {
   const flags = bytes.length > 4 ? bytes[4] : 8;
-  // A reserved bit, which is zero in all versions.
+  // Bit 3 is reserved and zero in all versions.
   if (flags & 8) throw new Error('damaged frame header');
   const isSingleSegment = ((flags >> 5) & 1) === 1;
   const dictionaryBytes = [0, 1, 2, 4][flags & 3];
@@ -119,7 +120,7 @@ function parseHeader(bytes: Buffer): FrameHeader {
   };
 }
 
-/** Bytes of a stream by number. */
+/** Reads counted bytes from a stream. */
 class ByteReader {
   readonly #source: AsyncIterator<Uint8Array>;
   #held = Buffer.alloc(0);
@@ -128,12 +129,12 @@ class ByteReader {
     this.#source = source;
   }
 
-  /** How many bytes are at hand. */
+  /** Number of buffered bytes. */
   get length(): number {
     return this.#held.length;
   }
 
-  /** Reads until so many bytes are at hand; whether there are. */
+  /** Buffers `count` bytes; false if the stream ends before. */
   async has(count: number): Promise<boolean> {
     while (this.#held.length < count) {
       const { value, done } = await this.#source.next();
