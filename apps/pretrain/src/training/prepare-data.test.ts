@@ -100,7 +100,9 @@ describe('prepareData', () => {
     // Other handling of bad records, of which there was none, and another validation are no reason to start over.
     const again = load(config, 'data.on_bad_record=skip', 'data.validation_fraction=0.1');
     (await prepareData(again, listen)).close();
-    expect(notices).toEqual([expect.stringMatching(/^continuing an interrupted preparation after [\d,]+ tokens of [\d,]+ documents/)]);
+    expect(notices).toEqual([
+      expect.stringMatching(/^continuing an interrupted preparation after [\d,]+ tokens of [\d,]+ documents/),
+    ]);
   });
 
   it('takes a tokenizer from a file, without BOS where it has none', async () => {
