@@ -1,11 +1,11 @@
 /**
- * The server under requests that cost it as much as they can, and what honest ones notice of them.
+ * Latency of small requests while others are as expensive as possible.
  *
  *     node bench/serve-load.mjs MODEL
  *
- * Starts `meap-serve` on MODEL, asks `/health` every 25 ms and a completion of two tokens again and again, and
- * meanwhile sends, from a thread of its own, six prompts of almost 8 MiB, and 272 answers of as many tokens as the
- * context has room for, up to 500. Memory is that of the server and its processes together, from /proc (Linux).
+ * Starts `meap-serve` on MODEL and requests `/health` every 25 ms and completions of two tokens. Meanwhile another thread
+ * sends six prompts of almost 8 MiB, and requests 272 answers of up to 500 tokens. Memory is the sum of the server and
+ * its processes, from /proc (Linux).
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -32,9 +32,9 @@ server.stderr.pipe(process.stderr);
 let started = '';
 for await (const chunk of server.stdout) {
   started += chunk;
-  if (started.includes('listens')) break;
+  if (started.includes('listening')) break;
 }
-const url = /listens +(\S+)\/v1/.exec(started)[1];
+const url = /listening +(\S+)\/v1/.exec(started)[1];
 const context = Number(/context (\d+)/.exec(started)[1]);
 
 function post(body) {
@@ -42,7 +42,7 @@ function post(body) {
   return fetch(`${url}/v1/completions`, { method: 'POST', headers, body: JSON.stringify(body) });
 }
 
-/** MiB of the server and the processes that it started. */
+/** Returns the memory of the server and its child processes in MiB. */
 function memory() {
   let kib = 0;
   for (const entry of readdirSync('/proc')) {
@@ -51,7 +51,7 @@ function memory() {
       const value = (key) => Number(new RegExp(`^${key}:\\s*(\\d+)`, 'm').exec(status)?.[1] ?? 0);
       if (Number(entry) === server.pid || value('PPid') === server.pid) kib += value('VmRSS');
     } catch {
-      // Gone, or no process.
+      // Not a process, or ended.
     }
   }
   return kib / 1024;
@@ -60,11 +60,11 @@ function memory() {
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))];
 
-/** Watches health, memory and honest requests while something else goes on. */
-async function watched(name, attack) {
+/** Measures health checks, memory and small requests during a load. */
+async function measure(name, attack) {
   let isOver = false;
   const health = [];
-  const honest = [];
+  const small = [];
   const refused = {};
   let peak = 0;
   const watchHealth = async () => {
@@ -81,32 +81,32 @@ async function watched(name, attack) {
       await sleep(100);
     }
   };
-  const beHonest = async () => {
+  const sendSmall = async () => {
     while (!isOver) {
       const start = performance.now();
       const response = await post({ prompt: 'Once', max_tokens: 2 });
       await response.text();
-      if (response.status === 200) honest.push(performance.now() - start);
+      if (response.status === 200) small.push(performance.now() - start);
       else refused[response.status] = (refused[response.status] ?? 0) + 1;
       await sleep(100);
     }
   };
-  const watching = [watchHealth(), watchMemory(), beHonest()];
+  const watching = [watchHealth(), watchMemory(), sendSmall()];
   const start = performance.now();
   const outcome = await attack();
   const seconds = (performance.now() - start) / 1000;
   isOver = true;
   await Promise.all(watching);
   health.sort((a, b) => a - b);
-  honest.sort((a, b) => a - b);
+  small.sort((a, b) => a - b);
   const ms = (values, q) => (values.length === 0 ? '-' : quantile(values, q).toFixed(0));
   console.log(
     `| ${name} | ${outcome} | ${seconds.toFixed(1)} | ${health.length} | ${ms(health, 0.5)} / ${ms(health, 0.99)} / ${ms(health, 1)} ` +
-      `| ${honest.length} | ${ms(honest, 0.5)} / ${ms(honest, 1)} | ${JSON.stringify(refused)} | ${peak.toFixed(0)} |`,
+      `| ${small.length} | ${ms(small, 0.5)} / ${ms(small, 1)} | ${JSON.stringify(refused)} | ${peak.toFixed(0)} |`,
   );
 }
 
-/** Sends requests of some kinds all at once; their statuses. */
+/** Sends all requests of some kinds at once; returns their statuses. */
 async function attack({ url, kinds, numTokens }) {
   const long = 'Once upon a time there was a little girl. '.repeat(200_000).slice(0, 7.9 * 2 ** 20);
   const many = { prompt: Array.from({ length: 272 }, () => 'Once upon a time'), max_tokens: numTokens };
@@ -114,7 +114,7 @@ async function attack({ url, kinds, numTokens }) {
     if (kind === 'prompts') return Array(6).fill(JSON.stringify({ prompt: long }));
     return [JSON.stringify(kind === 'logprobs' ? { ...many, logprobs: 20 } : many)];
   });
-  // Not fetch, which waits five minutes for a response and no longer.
+  // fetch has a timeout of five minutes.
   const post = (body) =>
     new Promise((resolve, reject) => {
       const options = { method: 'POST', headers: { 'content-type': 'application/json' }, agent: false };
@@ -132,7 +132,7 @@ async function attack({ url, kinds, numTokens }) {
     .join(', ');
 }
 
-/** The same from a thread of its own, so that what it costs to ask is not counted. */
+/** Runs the attack in another thread, so that its cost is not measured. */
 function attackFromThread(...kinds) {
   return new Promise((resolve, reject) => {
     const thread = new Worker(new URL(import.meta.url), { workerData: { url, kinds, numTokens } });
@@ -146,15 +146,15 @@ console.log(
   `${cpus()[0].model}, ${cpus().length} cores, Node ${process.version}, context ${context}, load ${loadavg()[0].toFixed(1)} before\n`,
 );
 console.log(
-  '| meanwhile | their answers | s | health checks | p50 / p99 / max ms | honest answers | p50 / max ms | refused | MiB |',
+  '| meanwhile | responses | s | health checks | p50 / p99 / max ms | small requests | p50 / max ms | refused | MiB |',
 );
 console.log('| --- | --- | --: | --: | --: | --: | --: | --- | --: |');
-await watched('nothing', () => sleep(5000).then(() => ''));
-await watched(PROMPTS, () => attackFromThread('prompts'));
-await watched(`${PROMPTS}, and 272 answers of ${numTokens} tokens`, () =>
+await measure('nothing', () => sleep(5000).then(() => ''));
+await measure(PROMPTS, () => attackFromThread('prompts'));
+await measure(`${PROMPTS}, and 272 answers of ${numTokens} tokens`, () =>
   attackFromThread('prompts', 'answers'),
 );
-await watched(`272 answers of ${numTokens} tokens with 20 log-probabilities each`, () =>
+await measure(`272 answers of ${numTokens} tokens with 20 log-probabilities each`, () =>
   attackFromThread('logprobs'),
 );
 server.kill('SIGTERM');

@@ -6,7 +6,6 @@ import {
   type CommandIo,
   EXIT,
   numberFlag,
-  packageVersion,
   plainText,
   runCommand,
   type SamplingFlags,
@@ -19,11 +18,10 @@ import {
   type Message,
   specialTokensOf,
 } from '@meap/token-dataset';
-import { Command } from 'commander';
 import { isUserError } from './errors.ts';
-import { MODEL_HELP } from './model-flag.ts';
+import { modelCommand } from './model-command.ts';
 
-/** Streams of a chat: what a person types, besides where answers and errors go. */
+/** The input and output streams of a chat. */
 export interface ChatIo extends CommandIo {
   stdin: AsyncIterable<Uint8Array | string> & { readonly isTTY?: boolean };
 }
@@ -35,17 +33,19 @@ interface Flags extends SamplingFlags {
   maxNewTokens?: number;
 }
 
-/** Runs `meap-chat`: reads questions line by line, streams answers, until `/exit` or the end of the input. */
+/** Runs `meap-chat`: reads messages line by line and streams answers, until `/exit` or the end of the input. */
 export async function chatCommand(argv: readonly string[], io: ChatIo = process): Promise<number> {
-  const command = new Command('meap-chat')
-    .description(
-      'Talk to a model. /new starts over, /exit leaves; Ctrl-C ends an answer, and at the prompt the chat.',
-    )
-    .requiredOption('--model <dir>', MODEL_HELP)
+  const command = modelCommand(
+    'meap-chat',
+    'Chat with a model. /new starts a new conversation, /exit ends the chat; Ctrl-C ends an answer, or at the prompt the chat.',
+  )
     .option('--system <text>', 'system message')
-    .option('--chat-template <name>', 'a built-in template or a file, in place of the model’s own')
-    .option('--max-new-tokens <n>', 'longest answer; default: as long as the context has room', numberFlag)
-    .version(packageVersion(import.meta.url));
+    .option('--chat-template <name>', 'built-in template or file; default: the model’s template')
+    .option(
+      '--max-new-tokens <n>',
+      'maximum length of an answer; default: the rest of the context',
+      numberFlag,
+    );
   withSamplingFlags(command, { temperature: 0.7 });
   const action = async () => {
     const flags = command.opts<Flags>();
@@ -83,13 +83,13 @@ async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<voi
   const interrupt = () => {
     if (isAnswering && !stopped) stopped = true;
     else {
-      // The shell's prompt belongs on a line of its own.
+      // The shell's prompt starts on a new line.
       if (io.stdin.isTTY) io.stdout.write('\n');
       lines.close();
     }
   };
   lines.on('SIGINT', interrupt);
-  // Where the input is no terminal, readline sees no Ctrl-C and the process does.
+  // Without a terminal, readline does not receive Ctrl-C.
   process.on('SIGINT', interrupt);
   try {
     if (io.stdin.isTTY) lines.prompt();
@@ -108,7 +108,7 @@ async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<voi
           for await (const piece of streamAnswer(speaker, messages, options)) {
             io.stdout.write(plainText(piece));
             text += piece;
-            // A macrotask: only then is a Ctrl-C heard in the middle of an answer.
+            // A macrotask, so that signals are handled during an answer.
             await new Promise(setImmediate);
             if (stopped) break;
           }

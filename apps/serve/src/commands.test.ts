@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A PEFT adapter that changes what the model says. */
+/** Creates a PEFT adapter that changes the output of the model. */
 async function adapterFolder(): Promise<string> {
   const directory = join(folder, 'adapter');
   mkdirSync(directory);
@@ -51,7 +51,7 @@ describe('meap-sample', () => {
     return JSON.parse(stdout).new_ids as number[];
   };
 
-  it('takes a run directory, a Hugging Face folder and an adapter', async () => {
+  it('accepts a run directory, a Hugging Face folder and an adapter', async () => {
     const plain = await ids(run);
     expect(await ids(join(run, 'model'))).toEqual(plain);
     const adapted = await ids(await adapterFolder());
@@ -59,7 +59,7 @@ describe('meap-sample', () => {
     expect(adapted).not.toEqual(plain);
   });
 
-  it('draws the same text for a seed', async () => {
+  it('is reproducible for a seed', async () => {
     const [greedy, one, same, two] = [
       await ids(run),
       await ids(run, '--temperature', '2', '--seed', '1'),
@@ -71,7 +71,7 @@ describe('meap-sample', () => {
     expect(two).not.toEqual(one);
   });
 
-  it('a truncated model, NaN weights and no model are one line', async () => {
+  it('reports a truncated model, NaN weights and a missing model in one line', async () => {
     const broken = join(folder, 'broken');
     mkdirSync(broken);
     await saveLlama(broken, tinyModel, { dtype: 'float32' });
@@ -96,7 +96,7 @@ describe('meap-sample', () => {
 describe('meap-chat', () => {
   const model = () => ['--model', run, '--chat-template', 'alpaca'];
 
-  it('answers, keeps history, starts over, leaves', async () => {
+  it('answers, keeps the conversation, starts a new one and exits', async () => {
     const lines = ['Say what the captain sees.', '', 'And?', '/new', 'Hi', '/exit', 'never read'];
     const { code, stdout, stderr } = await chat(
       lines,
@@ -107,13 +107,13 @@ describe('meap-chat', () => {
     expect(stdout.split('\n').length).toBeGreaterThanOrEqual(3);
   });
 
-  it('says so where a conversation fills the context, and continues', async () => {
+  it('reports a conversation that fills the context, and continues', async () => {
     const { code, stderr } = await chat(['whale '.repeat(200), '/exit'], ...model());
     expect(code).toBe(0);
     expect(stderr).toMatch(/^the conversation of \d+ tokens fills the context of 128; start a new one\n$/);
   });
 
-  it('needs a model with a template', async () => {
+  it('requires a chat template', async () => {
     const { code, stderr } = await chat([], '--model', run);
     expect(code).toBe(1);
     expect(stderr).toMatch(/the model has no chat template, expected .*\n$/);

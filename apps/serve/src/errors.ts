@@ -10,7 +10,7 @@ import {
 import { userErrorTest } from '@meap/recipe-cli';
 import { DatasetError, TemplateError, TokenizerError } from '@meap/token-dataset';
 
-/** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
+/** Whether an error is shown to the user as one line, without a stack. */
 export const isUserError = userErrorTest([
   AdapterError,
   CheckpointError,

@@ -4,16 +4,14 @@ import { generate } from '@meap/llama-model';
 import {
   type CommandIo,
   numberFlag,
-  packageVersion,
   plainText,
   runCommand,
   type SamplingFlags,
   withSamplingFlags,
 } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
-import { Command } from 'commander';
 import { isUserError } from './errors.ts';
-import { MODEL_HELP } from './model-flag.ts';
+import { modelCommand } from './model-command.ts';
 
 interface Flags extends SamplingFlags {
   model: string;
@@ -22,15 +20,12 @@ interface Flags extends SamplingFlags {
   json?: true;
 }
 
-/** Runs `meap-sample`; everything it has to say to its user goes through `io`. */
+/** Runs `meap-sample`. */
 export async function sampleCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
-  const command = new Command('meap-sample')
-    .description('Continue a prompt with a model.')
-    .requiredOption('--model <dir>', MODEL_HELP)
-    .requiredOption('--prompt <text>', 'text to continue; an empty one starts a document')
-    .option('--max-new-tokens <n>', 'most tokens to add', numberFlag, 64)
-    .option('--json', 'print one JSON object')
-    .version(packageVersion(import.meta.url));
+  const command = modelCommand('meap-sample', 'Continue a prompt.')
+    .requiredOption('--prompt <text>', 'text to continue; empty for the start of a document')
+    .option('--max-new-tokens <n>', 'maximum number of tokens to generate', numberFlag, 64)
+    .option('--json', 'print one JSON object');
   withSamplingFlags(command, { temperature: 0 });
   const action = async () => {
     const { prompt, json, backend, model: directory, ...options } = command.opts<Flags>();

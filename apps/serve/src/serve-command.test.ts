@@ -9,7 +9,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { serveCommand } from './serve-command.ts';
 import { tinyModel, tinyTokenizer, until } from './server/testing.ts';
 
-/** A folder with the tiny model. */
+/** Creates a folder with the tiny model. */
 async function modelFolder(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'serve-test-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
@@ -18,7 +18,7 @@ async function modelFolder(): Promise<string> {
   return folder;
 }
 
-test('serves until it is told to stop', async () => {
+test('serves until a signal', async () => {
   const folder = await modelFolder();
   process.env.SERVE_TEST_KEY = 'key';
   onTestFinished(() => {
@@ -39,7 +39,7 @@ test('serves until it is told to stop', async () => {
   ];
   const ended = captureOutput(({ stdout, stderr }) => {
     const write = (text: string) => {
-      url ??= /listens +(\S+)/.exec(text)?.[1];
+      url ??= /listening +(\S+)/.exec(text)?.[1];
       return stdout.write(text);
     };
     return serveCommand(argv, { stdout: { ...stdout, write } as NodeJS.WriteStream, stderr });
@@ -58,7 +58,7 @@ test('serves until it is told to stop', async () => {
   expect(await ended).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(
-      /^backend .*\nmodel +mine, context 128\nchat +alpaca; answers end with <\/s>\nlistens .*\nSIGTERM: finishing/,
+      /^backend .*\nmodel +mine, context 128\nchat +alpaca; answers end with <\/s>\nlistening .*\nSIGTERM: finishing/,
     ),
     stderr: '',
   });
@@ -67,18 +67,18 @@ test('serves until it is told to stop', async () => {
 
 test.each([
   [['--model', 'nowhere'], 1, /^meap-serve: model nowhere: no such folder/],
-  [['--host', '0.0.0.0'], 2, /others could reach it, expected a loopback address or an API key/],
-  [['--api-key-env', 'NO_SUCH_KEY'], 2, /--api-key-env NO_SUCH_KEY: not set/],
-  [['--port', '70000'], 2, /expected a whole number from 0 to 65535/],
+  [['--host', '0.0.0.0'], 2, /is reachable from other machines, expected a loopback address or an API key/],
+  [['--api-key-env', 'NO_SUCH_KEY'], 2, /--api-key-env NO_SUCH_KEY: the variable is not set/],
+  [['--port', '70000'], 2, /expected an integer from 0 to 65535/],
   [['--chat-template', 'nope'], 2, /--chat-template nope: no such template or file, expected one of chatml/],
-  [['--max-batch', '0'], 2, /expected a whole number of at least 1/],
-])('%j is refused', async (flags, code, message) => {
+  [['--max-batch', '0'], 2, /expected an integer of at least 1/],
+])('refuses %j', async (flags, code, message) => {
   const argv = ['--model', await modelFolder(), '--port', '0', ...flags];
   const outcome = await captureOutput((io) => serveCommand(argv, io));
   expect(outcome).toMatchObject({ code, stdout: '', stderr: expect.stringMatching(message) });
 });
 
-test('a port that is taken is named', async () => {
+test('a port in use is reported', async () => {
   const other = createServer().listen(0, '127.0.0.1');
   onTestFinished(() => void other.close());
   await once(other, 'listening');
@@ -86,7 +86,7 @@ test('a port that is taken is named', async () => {
   const argv = ['--model', await modelFolder(), '--port', String(port)];
   const { code, stderr } = await captureOutput((io) => serveCommand(argv, io));
   expect(stderr).toBe(
-    `meap-serve: --host 127.0.0.1 --port ${port}: another program listens there; expected a free port: choose one, or 0 for any\n`,
+    `meap-serve: --host 127.0.0.1 --port ${port}: port is in use, expected a free port; choose another, or 0 for any free port\n`,
   );
   expect(code).toBe(1);
 });

@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { isLoopback } from './access.ts';
 import { type Client, serve } from './testing.ts';
 
-/** Status of a GET with just these headers: fetch would not send a Host of one's own. */
+/** Returns the status of a GET with these headers; fetch does not send a custom Host. */
 function statusOf(
   client: Client,
   path: string,
@@ -35,7 +35,7 @@ test('loopback addresses and names', () => {
   }
 });
 
-test('a public address needs a key', async () => {
+test('a public address requires a key', async () => {
   await expect(serve({ host: '0.0.0.0' })).rejects.toThrow(ConfigurationError);
   await expect(serve({ host: '0.0.0.0' })).rejects.toThrow(/expected a loopback address or an API key/);
 });
@@ -56,7 +56,7 @@ test('foreign Host and Origin headers are refused', async () => {
   expect(await status({ host, origin: 'http://localhost:3000' })).toBe(403);
 });
 
-test('with a key only /health is open', async () => {
+test('with a key, only /health is public', async () => {
   const client = await serve({ apiKey: 'secret key' });
   const status = async (authorization?: string, path = '/v1/models') =>
     (await client.get(path, authorization === undefined ? {} : { authorization })).status;
@@ -78,11 +78,11 @@ test('with a key only /health is open', async () => {
   const { json, headers } = await client.get('/v1/models', { authorization: 'Bearer x' });
   expect(headers.get('www-authenticate')).toBe('Bearer');
   expect(json.error).toEqual({
-    message: "Authorization: got a wrong API key, expected 'Bearer KEY'",
+    message: "Authorization: got an invalid API key, expected 'Bearer KEY'",
     type: 'authentication_error',
     param: null,
     code: 'invalid_api_key',
   });
-  // Unknown paths say nothing to strangers.
+  // Unknown paths require the key too.
   expect(await status(undefined, '/nothing')).toBe(401);
 });

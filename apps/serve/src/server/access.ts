@@ -1,9 +1,9 @@
-/** Who may talk to the server. */
+/** Access control: API key, and protection of local servers from web pages. */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import { ApiError } from './api-error.ts';
 
-/** Whether an address or name is this machine's own. */
+/** Whether an address or name is a loopback one. */
 export function isLoopback(host: string): boolean {
   const name = host.replace(/^\[(.*)\]$/, '$1').toLowerCase();
   if (isIP(name) === 4) return name.startsWith('127.');
@@ -11,10 +11,9 @@ export function isLoopback(host: string): boolean {
 }
 
 /**
- * Refuses what a browser sends on behalf of a page from elsewhere.
+ * Refuses requests of web pages from other hosts.
  *
- * A page whose name an attacker points at 127.0.0.1 (DNS rebinding) sends that name as `Host`; a page that just posts to
- * this port sends its own `Origin`. Programs send neither.
+ * With DNS rebinding, `Host` is the attacker's name; a cross-origin request has an `Origin`.
  *
  * @throws ApiError 403
  */
@@ -24,18 +23,18 @@ export function requireLocal({ host, origin }: { host?: string; origin?: string 
     throw new ApiError(403, `Host: got '${host ?? ''}', expected localhost or a loopback address`);
   }
   if (origin !== undefined && origin !== url) {
-    throw new ApiError(403, `Origin: requests of web pages are refused, got '${origin}'`);
+    throw new ApiError(403, `Origin: got '${origin}', expected none; requests of web pages are refused`);
   }
 }
 
-/** A check of `Authorization` headers against a key, in time that does not depend on how much of it is right. */
+/** Returns a check of `Authorization` headers that takes constant time. */
 export function keyCheck(key: string): (header: string | undefined) => void {
   const digest = (text: string) => createHash('sha256').update(text).digest();
   const expected = digest(key);
   return (header = '') => {
     const [, given = ''] = /^Bearer (.+)$/i.exec(header) ?? [];
     if (timingSafeEqual(digest(given), expected)) return;
-    const problem = given === '' ? 'no API key' : 'a wrong API key';
+    const problem = given === '' ? 'no API key' : 'an invalid API key';
     throw new ApiError(401, `Authorization: got ${problem}, expected 'Bearer KEY'`, {
       code: 'invalid_api_key',
     });

@@ -1,23 +1,19 @@
-/** How many answers the server has taken on, from the arrival of their request until its client has them. */
+/** Limits the answers in progress, from the arrival of a request until its client has the answer. */
 import { ApiError } from './api-error.ts';
 
-/** A request that was let in. */
-export interface Admitted {
+/** The answers reserved by a request. */
+export interface Reservation {
   /**
-   * Says how many answers it asks for.
+   * Sets the number of answers.
    *
-   * @throws ApiError 429 where there is no room for them
+   * @throws ApiError 429 if the capacity is exceeded
    */
-  expect(numAnswers: number): void;
-  /** Makes room; once is enough. */
-  leave(): void;
+  resize(numAnswers: number): void;
+  /** Releases the answers; further calls have no effect. */
+  release(): void;
 }
 
-/**
- * Counts answers that are prepared, wait, are computed, or are not yet with their client.
- *
- * Requests for many answers leave a sixteenth of the room to those for one.
- */
+/** Counts answers; a sixteenth of the capacity is reserved for requests for a single answer. */
 export class Admission {
   readonly #capacity: number;
   #taken = 0;
@@ -26,34 +22,34 @@ export class Admission {
     this.#capacity = capacity;
   }
 
-  /** Most answers that one request can ask for. */
-  get mostAtOnce(): number {
+  /** Maximum number of answers to one request. */
+  get maxPerRequest(): number {
     return this.#capacity - Math.floor(this.#capacity / 16);
   }
 
-  /** Lets a request in; it counts once it says how much. */
-  enter(): Admitted {
+  /** Returns a reservation of no answers yet. */
+  reserve(): Reservation {
     let taken = 0;
     return {
-      expect: (numAnswers) => {
-        this.requireRoom(numAnswers, numAnswers - taken);
+      resize: (numAnswers) => {
+        this.requireCapacity(numAnswers, numAnswers - taken);
         this.#taken += numAnswers - taken;
         taken = numAnswers;
       },
-      leave: () => {
+      release: () => {
         this.#taken -= taken;
         taken = 0;
       },
     };
   }
 
-  /** @throws ApiError 429 when there is no room for a request of so many answers, or for those that do not yet count */
-  requireRoom(numAnswers = 1, numMore = numAnswers): void {
-    const room = (numAnswers > 1 ? this.mostAtOnce : this.#capacity) - this.#taken;
+  /** @throws ApiError 429 if a request of `numAnswers`, of which `numMore` are not yet counted, exceeds the capacity */
+  requireCapacity(numAnswers = 1, numMore = numAnswers): void {
+    const room = (numAnswers > 1 ? this.maxPerRequest : this.#capacity) - this.#taken;
     if (numMore <= room) return;
     throw new ApiError(
       429,
-      `queue full: got ${numMore} more answers to take on, room for ${Math.max(0, room)}; try again later`,
+      `queue: got ${numMore} more answers, expected at most ${Math.max(0, room)}; try again later`,
       { code: 'queue_full' },
     );
   }

@@ -5,8 +5,8 @@ async function* count(name: number, length: number): AsyncGenerator<[number, num
   for (let i = 0; i < length; i++) yield [name, i];
 }
 
-test('merges many sources, each in its order, at a cost that grows with the items alone', async () => {
-  // A race of all sources for each item takes a minute, and the memory of as many promises.
+test('merges many sources in order, at a cost proportional to the items', async () => {
+  // Promise.race over all sources for each item takes a minute.
   const numSources = 2000;
   const numItems = 20;
   const next: number[] = new Array(numSources).fill(0);
@@ -18,13 +18,13 @@ test('merges many sources, each in its order, at a cost that grows with the item
   expect(next.every((length) => length === numItems)).toBe(true);
 });
 
-test('takes from each source by turns', async () => {
+test('alternates between sources', async () => {
   const order: number[] = [];
   for await (const [source] of merge([count(0, 3), count(1, 3)])) order.push(source);
   expect(order).toEqual([0, 1, 0, 1, 0, 1]);
 });
 
-test('an error of one ends all, and leaving early leaves all', async () => {
+test('an error or an early return ends all sources', async () => {
   const left = vi.fn();
   async function* endless() {
     try {
@@ -46,7 +46,7 @@ test('an error of one ends all, and leaving early leaves all', async () => {
   expect(left).toHaveBeenCalledTimes(4);
 });
 
-test('asks no source further than it is read', async () => {
+test('does not read ahead', async () => {
   let made = 0;
   async function* source() {
     for (;;) yield made++;

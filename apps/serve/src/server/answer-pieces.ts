@@ -1,46 +1,45 @@
-/** Tokens of the engine to text: what responses are made of, whole or streamed. */
-
+/** Converts the engine's tokens to pieces of text. */
 import type { TokenTexts } from '@meap/inference';
-import { StopScanner, StopTexts } from './stop-scanner.ts';
+import { StopScanner, StopSequences } from './stop-scanner.ts';
 import type { FinishReason, StreamedToken, TokenStream } from './token-stream.ts';
 
-/** A token with its place in the text of its choice. */
-export interface PlacedToken extends StreamedToken {
-  /** Where it begins, in code points. */
+/** A token with its position in the text of its choice. */
+export interface OffsetToken extends StreamedToken {
+  /** Start of the token in code points. */
   readonly offset: number;
 }
 
-/** What a choice grows by. */
+/** A piece of a choice. */
 export interface Piece {
-  /** Of the choice. */
+  /** Index of the choice. */
   readonly index: number;
   readonly text: string;
-  /** Its tokens, where log-probabilities were asked for. */
-  readonly tokens: readonly PlacedToken[];
-  /** Tokens generated, a stop id and those of a stop text included. */
+  /** The tokens, if log-probabilities were requested. */
+  readonly tokens: readonly OffsetToken[];
+  /** Tokens generated, including stop ids and tokens of stop sequences. */
   readonly numNew: number;
-  /** With the last piece. */
+  /** Set for the last piece. */
   readonly finish?: FinishReason;
 }
 
-/** How tokens become the text of a choice. */
+/** Options of {@link readPieces}. */
 export interface TextOptions {
   readonly texts: TokenTexts;
-  readonly stops: StopTexts;
+  readonly stops: StopSequences;
   readonly withTokens: boolean;
-  /** Whether the first token begins a text, so that SentencePiece's leading space goes. */
+  /** Whether the first token starts a text, so that SentencePiece's leading space is removed. */
   readonly beginsText: boolean;
 }
 
-const NO_STOPS = new StopTexts([]);
+const NO_STOPS = new StopSequences([]);
 
-/** The pieces of one choice; the last one has `finish`. Leaving early frees the sequence. */
+/** Yields the pieces of a choice; the last one has `finish`. Returning early cancels the sequence. */
 export async function* readPieces(
   stream: TokenStream,
   index: number,
   { texts, stops, withTokens, beginsText }: TextOptions,
 ): AsyncGenerator<Piece, void, undefined> {
-  // A stop text in the prompt ends nothing.
+  // Stop sequences in the prompt are ignored.
   const prompt = new StopScanner(NO_STOPS);
   const answer = new StopScanner(stops);
   let isFirst = beginsText;
@@ -48,7 +47,7 @@ export async function* readPieces(
     await texts.load(batch.flatMap(({ id, top = [] }) => [id, ...top.map((token) => token.id)]));
     let text = '';
     let numNew = 0;
-    const tokens: PlacedToken[] = [];
+    const tokens: OffsetToken[] = [];
     for (const token of batch) {
       const { id, isPrompt } = token;
       if (!isPrompt) {
@@ -70,24 +69,24 @@ export async function* readPieces(
   yield { index, text: prompt.end() + answer.end(), tokens: [], numNew: 0, finish: stream.finish };
 }
 
-/** Items of many sources as they come; leaving early leaves all of them. */
+/** Merges sources in order of arrival; returning early returns all of them. */
 export async function* merge<T>(
   sources: readonly AsyncGenerator<T, void>[],
 ): AsyncGenerator<T, void, undefined> {
-  // Each source puts its next item here and waits until it is taken: an item costs the same however many sources there
-  // are, and a slow reader's items grow at their source instead of piling up.
+  // At most one item per source: the cost of an item does not depend on the number of sources, and nothing is buffered
+  // for a slow reader.
   const queue: { source: AsyncGenerator<T, void>; result: Promise<IteratorResult<T, void>> }[] = [];
   let onItem = () => {};
-  const ask = (source: AsyncGenerator<T, void>) => {
+  const request = (source: AsyncGenerator<T, void>) => {
     const result = source.next();
-    const arrive = () => {
+    const enqueue = () => {
       queue.push({ source, result });
       onItem();
     };
-    result.then(arrive, arrive);
+    result.then(enqueue, enqueue);
   };
   const running = new Set(sources);
-  for (const source of sources) ask(source);
+  for (const source of sources) request(source);
   try {
     while (running.size > 0) {
       if (queue.length === 0) {
@@ -102,10 +101,10 @@ export async function* merge<T>(
         continue;
       }
       yield item.value;
-      ask(source);
+      request(source);
     }
   } finally {
-    // Those that are asked answer first, or never: nobody is to wait for them, nor to hear of their errors.
+    // Not awaited: a pending source may never settle. Errors are ignored.
     for (const source of running) void source.return().catch(() => {});
   }
 }

@@ -1,22 +1,18 @@
-/** Computes a plan: the whole answer as one body, or server-sent events as it grows. */
-import { merge, type Piece, type PlacedToken, readPieces } from './answer-pieces.ts';
+/** Computes a plan: the complete answer as one body, or server-sent events. */
+import { merge, type OffsetToken, type Piece, readPieces } from './answer-pieces.ts';
 import type { CompletionEngine } from './completion-engine.ts';
-import type { Plan, Served, Usage } from './plan.ts';
+import type { Plan, ServedModel, Usage } from './plan.ts';
 import { asApiError } from './refusals.ts';
-import { StopTexts } from './stop-scanner.ts';
+import { StopSequences } from './stop-scanner.ts';
 import type { FinishReason } from './token-stream.ts';
 
-/** What an answer tells about itself as it is made. */
+/** Callbacks during an answer. */
 export interface AnswerEvents {
   onPrompt(numTokens: number): void;
   onNewTokens(numTokens: number): void;
 }
 
-/**
- * Hands a plan to the engine.
- *
- * @returns the pieces of all choices as they come
- */
+/** Submits a plan to the engine; returns the pieces of all choices in order of arrival. */
 export function startAnswer(
   { sequences, stops, beginsText, numPromptTokens }: Plan,
   {
@@ -24,16 +20,16 @@ export function startAnswer(
     served,
     signal,
     events,
-  }: { engine: CompletionEngine; served: Served; signal: AbortSignal; events: AnswerEvents },
+  }: { engine: CompletionEngine; served: ServedModel; signal: AbortSignal; events: AnswerEvents },
 ): AsyncGenerator<Piece, void, undefined> {
   const streams = engine.submit(sequences, signal);
   events.onPrompt(numPromptTokens);
-  const stopTexts = new StopTexts(stops);
+  const stopSequences = new StopSequences(stops);
   const sources = streams.map((stream, index) => {
     const withTokens = sequences[index].numTop !== undefined;
     return readPieces(stream, index, {
       texts: served.texts,
-      stops: stopTexts,
+      stops: stopSequences,
       withTokens,
       beginsText: beginsText[index],
     });
@@ -48,10 +44,10 @@ async function* counted(pieces: AsyncGenerator<Piece, void>, { onNewTokens }: An
   }
 }
 
-/** The body of a whole answer; its choices are worded when it is written. */
-export async function wholeAnswer(plan: Plan, pieces: AsyncIterable<Piece>): Promise<object> {
+/** Returns the body of a complete answer; its choices are formatted while it is written. */
+export async function completeAnswer(plan: Plan, pieces: AsyncIterable<Piece>): Promise<object> {
   const choices = plan.sequences.map((_, index) => {
-    return { index, text: '', tokens: [] as PlacedToken[], finish: 'stop' as FinishReason };
+    return { index, text: '', tokens: [] as OffsetToken[], finish: 'stop' as FinishReason };
   });
   let numNew = 0;
   for await (const piece of pieces) {
@@ -61,20 +57,16 @@ export async function wholeAnswer(plan: Plan, pieces: AsyncIterable<Piece>): Pro
     if (piece.finish) choice.finish = piece.finish;
     numNew += piece.numNew;
   }
-  function* worded() {
+  function* formatted() {
     for (const choice of choices) {
       yield plan.format.choice(choice);
       choice.tokens.length = 0;
     }
   }
-  return { ...plan.format.body, choices: worded(), usage: usageOf(plan, numNew) };
+  return { ...plan.format.body, choices: formatted(), usage: usageOf(plan, numNew) };
 }
 
-/**
- * The answer as the text of server-sent events, ended by `[DONE]`.
- *
- * An error in the middle becomes the last event, since the status has been sent.
- */
+/** Yields server-sent events, ending with `[DONE]`; a late error is the last event, since the status has been sent. */
 export async function* streamedAnswer(
   plan: Plan,
   pieces: AsyncIterable<Piece>,

@@ -1,11 +1,11 @@
-/** A refusal, as OpenAI's API words it. */
+/** An error in the format of OpenAI's API. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
   /** HTTP status. */
   readonly status: number;
-  /** Field of the request that is to blame. */
+  /** The invalid field of the request. */
   readonly param: string | null;
-  /** For programs: `context_length_exceeded`, `model_not_found`. */
+  /** A machine-readable code such as `context_length_exceeded`. */
   readonly code: string | null;
 
   constructor(
@@ -19,7 +19,7 @@ export class ApiError extends Error {
     this.code = code;
   }
 
-  /** The body of a response. */
+  /** The response body. */
   get body(): { error: { message: string; type: string; param: string | null; code: string | null } } {
     const { message, status, param, code } = this;
     return { error: { message, type: TYPES[status] ?? defaultType(status), param, code } };

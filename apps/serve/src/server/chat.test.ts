@@ -46,7 +46,7 @@ test('answers messages', async () => {
   });
 });
 
-test('the id that ends an answer ends it, without limit otherwise', async () => {
+test('stop ids end an answer, which is otherwise limited by the context only', async () => {
   const [, , , fourth] = await expectedIds(4);
   const requests = await tinyRequests();
   const stoppedBy = (chatStopIds: number[]) =>
@@ -61,14 +61,14 @@ test('the id that ends an answer ends it, without limit otherwise', async () => 
   const { json } = await client.post(PATH, { messages, temperature: 0, logprobs: true });
   expect(json.choices[0].finish_reason).toBe('stop');
   expect(json.usage.completion_tokens).toBeLessThanOrEqual(4);
-  // The end of the answer is no part of it.
+  // The stop id is not part of the answer.
   expect(json.choices[0].logprobs.content).toHaveLength(json.usage.completion_tokens - 1);
   const endless = await stoppedBy([]);
   const full = (await endless.post(PATH, { messages, temperature: 0 })).json;
   if (full.choices[0].finish_reason === 'length') expect(full.usage.total_tokens).toBe(128);
 });
 
-test('contents in parts, old roles and earlier answers as clients send them back', async () => {
+test('accepts contents in parts, the developer role and earlier answers', async () => {
   const client = await serve();
   const ask = async (conversation: unknown) => {
     const body = { messages: conversation, temperature: 0, max_tokens: 6 };
@@ -123,7 +123,7 @@ test('streams', async () => {
   }
 });
 
-test('a model without a chat template says so', async () => {
+test('reports a missing chat template', async () => {
   const { status, json } = await (await serve({ requests: await plainRequests() })).post(PATH, { messages });
   expect(status).toBe(400);
   expect(json.error.message).toMatch(/has no chat template; use \/v1\/completions/);

@@ -1,70 +1,69 @@
 /**
- * One model, many requests: a queue in front of a decoder, and a loop that works on both.
+ * Continuous batching: a queue of sequences, a decoder, and a loop over both.
  *
- * A turn of the loop admits sequences while the batch has room and lets the decoder step: it reads a piece of one prompt
- * and adds a token to every text past its prompt. So a long prompt delays answers by a piece at a time, and requests
- * with many sequences take turns with those that have one. TensorFlow.js computes on the main thread: before each
- * turn the event loop gets its share, so that requests, health checks and cancellations come through.
+ * Each iteration admits sequences while the batch has room, then runs a decoder step: it reads a piece of one prompt and
+ * adds a token to every sequence past its prompt. Long prompts therefore delay answers by only a piece at a time. The
+ * loop yields to the event loop before each step, since TensorFlow.js computes on the main thread.
  *
- * Suffixes: T tokens, E hidden size, N places, V vocabulary.
+ * Suffixes: T tokens, E hidden size, N positions, V vocabulary.
  */
 import { type DecodedText, type DecodeOptions, Decoder, type Llama } from '@meap/llama-model';
 import * as tf from '@tensorflow/tfjs-core';
 import { rankTokens } from './log-probabilities.ts';
 import { TokenStream } from './token-stream.ts';
 
-/** What is asked for one sequence. */
+/** The request for one sequence. */
 export interface SequenceRequest {
-  /** At least one id; with `maxNewTokens` it fits the context. */
+  /** At least one id; fits the context together with `maxNewTokens`. */
   readonly promptIds: readonly number[];
   readonly maxNewTokens: number;
-  /** 0 takes the most likely token each time. */
+  /** 0 for greedy decoding. */
   readonly temperature: number;
-  /** Only the most likely tokens that together reach this probability, above 0. */
+  /** Nucleus sampling: cumulative probability above 0 of the tokens considered. */
   readonly topP: number;
-  /** With a temperature: the same seed draws the same tokens, as `generate` does. */
+  /** The same seed samples the same tokens as `generate`. */
   readonly seed: number;
-  /** Ids that end the answer; they are still part of it. */
+  /** Ids that end the answer, which includes them. */
   readonly stopIds: readonly number[];
-  /** Log-probabilities are wanted, and so many of the most likely tokens at each place. */
+  /** Requests log-probabilities and this many of the most likely tokens at each position. */
   readonly numTop?: number;
-  /** Whether the prompt's tokens are streamed too, before the new ones. */
+  /** Whether the prompt's tokens are streamed before the new ones. */
   readonly echo: boolean;
 }
 
 interface Sequence {
   readonly request: SequenceRequest;
-  /** Of the client's request, which may have many sequences. */
+  /** Identifies the client's request, which may have many sequences. */
   readonly signal: AbortSignal;
   readonly stream: TokenStream;
 }
 
-/** Hidden states of a piece of a prompt, to be scored when the decoder's step is done. */
+/** Hidden states of a piece of a prompt, to be scored after the decoder's step. */
 interface ReadPiece {
   readonly sequence: Sequence;
   readonly hidden_TE: tf.Tensor2D;
-  /** Position of the first. */
+  /** Position of the first hidden state. */
   readonly start: number;
 }
 
-// Places whose logits are held at once where a prompt is scored: 32 MB for a vocabulary of 128,000.
-const SCORED_PLACES = 64;
-// Logits that are ranked before others get their share of the event loop: some 5 ms.
+// Positions of a prompt whose logits are computed together: 32 MB for a vocabulary of 128,000.
+const SCORED_POSITIONS = 64;
+// Logits ranked before yielding to the event loop, about 5 ms.
 const RANKED_LOGITS = 2 ** 19;
 
-/** Generates for many requests at once with one model. */
+/** Generates text for many requests with one model. */
 export class CompletionEngine {
   readonly #model: Llama;
   readonly #maxBatch: number;
   readonly #decoder: Decoder;
-  /** Sequences that wait, by request: requests take turns. */
+  /** Waiting sequences by request; requests are served round-robin. */
   #waiting: Sequence[][] = [];
   readonly #running = new Map<DecodedText, Sequence>();
-  /** What the last step read of prompts that are scored. */
+  /** Pieces of prompts read by the last step that must be scored. */
   readonly #read: ReadPiece[] = [];
   #loop: Promise<void> | undefined;
 
-  /** @param limits `maxBatch`: most sequences computed at once; each holds a key/value cache */
+  /** @param limits `maxBatch`: maximum number of sequences in the batch; each holds a key/value cache */
   constructor(model: Llama, { maxBatch }: { maxBatch: number }) {
     this.#model = model;
     this.#maxBatch = maxBatch;
@@ -80,34 +79,34 @@ export class CompletionEngine {
   }
 
   /**
-   * Takes the sequences of one request; how many there may be is up to the caller.
+   * Queues the sequences of a request.
    *
-   * @param signal gives the sequences up; their readers get its reason
-   * @returns a stream for each sequence, to be read to its end or left
+   * @param signal cancels the sequences; their readers get its reason
+   * @returns a stream for each sequence, to be read to its end or returned early
    */
   submit(requests: readonly SequenceRequest[], signal: AbortSignal): TokenStream[] {
     signal.throwIfAborted();
     const sequences = requests.map((request) => ({ request, signal, stream: new TokenStream() }));
-    const giveUp = () => {
+    const cancel = () => {
       for (const { stream } of sequences) stream.fail(signal.reason);
     };
-    signal.addEventListener('abort', giveUp, { once: true });
+    signal.addEventListener('abort', cancel, { once: true });
     this.#waiting.push(sequences);
-    this.#loop ??= this.#work();
+    this.#loop ??= this.#run();
     return sequences.map(({ stream }) => stream);
   }
 
-  /** Waits until nothing is left to compute. */
+  /** Resolves when no sequences are left. */
   async idle(): Promise<void> {
     await this.#loop;
   }
 
-  /** Ends when there is nothing to do; the next request starts it again. */
-  async #work(): Promise<void> {
+  /** Runs until no sequences are left. */
+  async #run(): Promise<void> {
     do {
-      // A macrotask: only then do sockets and timers get their share.
+      // A macrotask, so that sockets and timers are handled.
       await new Promise(setImmediate);
-      this.#forgetLeft();
+      this.#removeAbandoned();
       this.#admit();
       try {
         await this.#step();
@@ -118,30 +117,30 @@ export class CompletionEngine {
     this.#loop = undefined;
   }
 
-  /** Frees what nobody reads any more. */
-  #forgetLeft(): void {
+  /** Removes sequences whose stream is closed. */
+  #removeAbandoned(): void {
     for (const [text, { stream }] of this.#running) {
-      if (!stream.isOver) continue;
+      if (!stream.isClosed) continue;
       this.#decoder.stop(text);
       this.#running.delete(text);
     }
-    const read = this.#waiting.map((sequences) => sequences.filter(({ stream }) => !stream.isOver));
-    this.#waiting = read.filter(({ length }) => length > 0);
+    const open = this.#waiting.map((sequences) => sequences.filter(({ stream }) => !stream.isClosed));
+    this.#waiting = open.filter(({ length }) => length > 0);
   }
 
-  /** Which sequence was at fault is not known. */
+  /** Fails all running sequences, since the one that caused the error is unknown. */
   #failAll(error: unknown): void {
     for (const { stream } of this.#running.values()) stream.fail(error);
     this.#running.clear();
     this.#decoder.dispose();
   }
 
-  /** Requests take turns; an eighth of the places is left to those that have none yet. */
+  /** Admits sequences round-robin; an eighth of the batch is reserved for requests without running sequences. */
   #admit(): void {
     const running = new Set(Array.from(this.#running.values(), ({ signal }) => signal));
-    const numKept = this.#maxBatch > 1 ? Math.max(1, Math.floor(this.#maxBatch / 8)) : 0;
+    const numReserved = this.#maxBatch > 1 ? Math.max(1, Math.floor(this.#maxBatch / 8)) : 0;
     while (this.numRunning < this.#maxBatch) {
-      const isFull = this.numRunning >= this.#maxBatch - numKept;
+      const isFull = this.numRunning >= this.#maxBatch - numReserved;
       const next = this.#waiting.findIndex(([{ signal }]) => !(isFull && running.has(signal)));
       if (next < 0) return;
       const [sequences] = this.#waiting.splice(next, 1);
@@ -168,7 +167,7 @@ export class CompletionEngine {
     if (maxNewTokens > 0) {
       this.#running.set(this.#decoder.start(promptIds, { ...request, onPrompt }), sequence);
     } else if (isScored && promptIds.length > 1) {
-      // A token is drawn because a decoder always draws one; it stands for the last of the prompt, which nobody reads.
+      // The decoder always generates a token; here it takes the position of the prompt's last token and is dropped.
       const text = this.#decoder.start(promptIds.slice(0, -1), { maxNewTokens: 1, onPrompt });
       this.#running.set(text, sequence);
     } else stream.end('length');
@@ -193,20 +192,20 @@ export class CompletionEngine {
     }
   }
 
-  /** Streams what a piece of a prompt foretells: the token behind each place. */
+  /** Streams the log-probabilities of the prompt's tokens that follow a piece's positions. */
   async #scorePiece({ sequence: { request, stream }, hidden_TE, start }: ReadPiece): Promise<void> {
     const { promptIds, numTop = 0 } = request;
-    const numPlaces = Math.min(hidden_TE.shape[0], promptIds.length - 1 - start);
-    for (let place = 0; place < numPlaces && !stream.isOver; place += SCORED_PLACES) {
-      const count = Math.min(SCORED_PLACES, numPlaces - place);
-      const logits_NV = tf.tidy(() => this.#model.unembed(hidden_TE.slice([place, 0], [count, -1])));
+    const numPositions = Math.min(hidden_TE.shape[0], promptIds.length - 1 - start);
+    for (let from = 0; from < numPositions && !stream.isClosed; from += SCORED_POSITIONS) {
+      const count = Math.min(SCORED_POSITIONS, numPositions - from);
+      const logits_NV = tf.tidy(() => this.#model.unembed(hidden_TE.slice([from, 0], [count, -1])));
       const logits = (await logits_NV.data()) as Float32Array;
       logits_NV.dispose();
       const V = logits.length / count;
       for (let i = 0; i < count; i++) {
-        const id = promptIds[start + place + i + 1];
+        const id = promptIds[start + from + i + 1];
         stream.push({ isPrompt: true, ...rankTokens(logits.subarray(i * V, (i + 1) * V), id, numTop) });
-        // With large vocabularies all places take a tenth of a second.
+        // Ranking all positions of a large vocabulary takes 0.1 s.
         if ((i + 1) % Math.ceil(RANKED_LOGITS / V) === 0) await new Promise(setImmediate);
       }
     }

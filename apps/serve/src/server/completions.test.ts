@@ -13,7 +13,7 @@ async function generated(ids: readonly number[], options: object): Promise<numbe
 
 const decode = (ids: ArrayLike<number>) => tinyTokenizer.decode(ids, { skipSpecialTokens: true });
 
-/** Log-probabilities of every next token at every place of a row, from one plain forward pass. */
+/** Log-probabilities at every position of a row, from one forward pass. */
 function referenceLogProbabilities(ids: readonly number[]): number[][] {
   return tf.tidy(() => {
     const logits = tinyModel.logits(tf.tensor2d(ids as number[], [1, ids.length], 'int32'));
@@ -22,7 +22,7 @@ function referenceLogProbabilities(ids: readonly number[]): number[][] {
 }
 
 describe('/v1/completions', () => {
-  test('continues a text greedily, as generate does', async () => {
+  test('equals greedy generate', async () => {
     const client = await serve();
     const body = { model: 'tiny', prompt: 'The captain', temperature: 0, max_tokens: 9 };
     const { status, json } = await client.complete(body);
@@ -40,7 +40,7 @@ describe('/v1/completions', () => {
     expect(json.choices[0].text).toBe(await decode(expected));
   });
 
-  test('a list of texts, of ids and of lists of ids are each answered in order', async () => {
+  test('answers lists of texts, ids and lists of ids in order', async () => {
     const client = await serve();
     const one = async (prompt: unknown) =>
       (await client.complete({ prompt, temperature: 0, max_tokens: 5 })).json.choices;
@@ -53,7 +53,7 @@ describe('/v1/completions', () => {
     expect(await one([ids, [...(await tinyTokenizer.encode('a sailor'))]])).toEqual(both);
   });
 
-  test('the tokenizer’s BOS can be left out, and is not doubled', async () => {
+  test('the tokenizer’s BOS is optional and not doubled', async () => {
     const client = await serve();
     const tokens = async (prompt: string, rest = {}) => {
       const body = { prompt, max_tokens: 0, echo: true, logprobs: 0, ...rest };
@@ -68,7 +68,7 @@ describe('/v1/completions', () => {
     expect((await plain.complete(body)).json.choices[0].logprobs.tokens).toEqual(ordinary);
   });
 
-  test('a seed draws the same text again, on its own or in a crowd; n draws differ', async () => {
+  test('a seed is reproducible, also in a batch; n answers differ', async () => {
     const client = await serve();
     const body = { prompt: PROMPT, temperature: 1, top_p: 0.9, max_tokens: 12, seed: 7 };
     const expected = await generated(PROMPT, { temperature: 1, topP: 0.9, maxNewTokens: 12, seed: 7 });
@@ -87,7 +87,7 @@ describe('/v1/completions', () => {
     expect(new Set(free.map((answer) => answer.json.choices[0].text)).size).toBeGreaterThan(1);
   });
 
-  test('a stop text ends the answer and is left out, streamed or not', async () => {
+  test('a stop sequence ends the answer and is omitted, streamed or not', async () => {
     const client = await serve();
     const body = { prompt: PROMPT, temperature: 0, max_tokens: 40 };
     const whole = (await client.complete(body)).json.choices[0].text;
@@ -102,7 +102,7 @@ describe('/v1/completions', () => {
     expect(events.at(-2).choices[0].finish_reason).toBe('stop');
   });
 
-  test('the model’s end of text ends the answer', async () => {
+  test('the model’s EOS ends the answer', async () => {
     const all = await generated(PROMPT, { maxNewTokens: 8 });
     const config = { ...tinyModel.config, eos_token_id: [5, all[3]] };
     const client = await serve({ model: new Llama(config, tinyModel.parameters) });
@@ -114,7 +114,7 @@ describe('/v1/completions', () => {
     expect(choices[0].logprobs.tokens).toHaveLength(end + 1);
   });
 
-  test('echo with logprobs equals one plain forward pass', async () => {
+  test('echo with logprobs equals one forward pass', async () => {
     const client = await serve();
     const ids = Array.from({ length: 100 }, (_, i) => (i * 37 + 11) % 320);
     const log = referenceLogProbabilities(ids);
@@ -139,7 +139,7 @@ describe('/v1/completions', () => {
     }
   });
 
-  test('tokens stand in the text where text_offset says, counted in code points', async () => {
+  test('text_offset counts code points', async () => {
     const client = await serve();
     const prompt = 'The captain sees 3 whales, é 😀 ü, and';
     const body = { prompt, temperature: 0, max_tokens: 0, echo: true, logprobs: 0 };
@@ -156,7 +156,7 @@ describe('/v1/completions', () => {
     expect(logprobs.text_offset.slice(0, 2)).toEqual([0, 0]);
   });
 
-  test('logprobs of new tokens are those of the model, before temperature', async () => {
+  test('logprobs of new tokens do not depend on the temperature', async () => {
     const client = await serve();
     const body = { prompt: PROMPT, temperature: 1.5, seed: 3, max_tokens: 6, logprobs: 2 };
     const [{ logprobs }] = (await client.complete(body)).json.choices;
@@ -167,7 +167,7 @@ describe('/v1/completions', () => {
     }
   });
 
-  test('streams the same text, and the usage where asked for', async () => {
+  test('streams the same text, and the usage if requested', async () => {
     const client = await serve();
     const body = { prompt: ['A whale', 'a sailor'], temperature: 0, max_tokens: 20, echo: true, logprobs: 1 };
     const { choices, usage } = (await client.complete(body)).json;
@@ -185,7 +185,7 @@ describe('/v1/completions', () => {
     expect(new Set(events.map(({ id }) => id)).size).toBe(1);
   });
 
-  test('a prompt may fill the context; one token more is refused', async () => {
+  test('a prompt may fill the context; one more token is refused', async () => {
     const client = await serve();
     const ids = Array.from({ length: 128 }, (_, i) => i % 300);
     const scored = await client.complete({ prompt: ids, max_tokens: 0, echo: true, logprobs: 1 });
@@ -196,16 +196,14 @@ describe('/v1/completions', () => {
       status: 400,
       json: { error: { code: 'context_length_exceeded', param: 'prompt' } },
     });
-    expect(refused.json.error.message).toMatch(
-      /128 tokens, and at least 1 to add, exceed the context of 128/,
-    );
+    expect(refused.json.error.message).toMatch(/128 tokens and at least 1 new exceed the context of 128/);
     const small = await serve({ limits: { maxContext: 20 } });
     expect((await small.complete({ prompt: ids.slice(0, 15), max_tokens: 6 })).status).toBe(400);
     expect((await small.complete({ prompt: ids.slice(0, 15), max_tokens: 5 })).status).toBe(200);
   });
 });
 
-test('/v1/models, /health and what is not there', async () => {
+test('/v1/models, /health and unknown paths', async () => {
   const client = await serve({ name: 'org/tiny' });
   const model = { id: 'org/tiny', object: 'model', created: expect.any(Number), owned_by: 'meap' };
   expect((await client.get('/v1/models')).json).toEqual({ object: 'list', data: [model] });
@@ -218,11 +216,13 @@ test('/v1/models, /health and what is not there', async () => {
   expect((await client.get('/health')).json).toEqual({ status: 'ok' });
   expect(await client.get('/v1/nothing?key=1')).toMatchObject({
     status: 404,
-    json: { error: { message: 'no GET /v1/nothing here', type: 'not_found_error', param: null, code: null } },
+    json: {
+      error: { message: 'GET /v1/nothing: not found', type: 'not_found_error', param: null, code: null },
+    },
   });
   expect((await client.complete({ model: 'gpt-4', prompt: 'x' })).json.error).toMatchObject({
     param: 'model',
-    message: "model: no 'gpt-4' here, expected 'org/tiny'",
+    message: "model: not found, got 'gpt-4', expected 'org/tiny'",
   });
 });
 
@@ -237,13 +237,12 @@ test('/metrics counts', async () => {
   expect(await client.metric('meap_prompt_tokens_total')).toBe(5);
   expect(await client.metric('meap_generated_tokens_total')).toBe(4);
   expect(await client.metric('meap_first_token_seconds_count')).toBe(1);
-  // A whole answer takes no less than its first token.
   expect(await client.metric('meap_request_seconds_sum')).toBeGreaterThan(
     await client.metric('meap_first_token_seconds_sum'),
   );
 });
 
-test('a fault of the model is told without its details, and the server goes on', async () => {
+test('an error of the model is reported without details, and the server continues', async () => {
   const client = await serve();
   const log = vi.spyOn(console, 'error').mockImplementation(() => {});
   vi.spyOn(tinyModel, 'hidden').mockImplementationOnce(() => {

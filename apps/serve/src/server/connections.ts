@@ -1,50 +1,49 @@
-/** Connections: how many there are, and which of them have come to a standstill. */
+/** Limits the number of connections and closes stalled ones. */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 /** Options of {@link Connections}. */
 export interface ConnectionsOptions {
-  /** Most connections; beyond them the oldest that is not held gives way. */
-  readonly most: number;
-  /** Milliseconds after which one that neither sends the rest of a request nor takes its answer is cut off. */
-  readonly patience: number;
+  /** When exceeded, the oldest connection that is not held is closed. */
+  readonly maxConnections: number;
+  /** Milliseconds without progress in a request or response after which a connection is closed. */
+  readonly stallTimeout: number;
 }
 
 interface Connection {
   readonly socket: Socket;
-  /** Requests on it that the server has taken on. */
+  /** Number of accepted requests in progress. */
   numHeld: number;
-  /** The newest. */
+  /** The last request. */
   request?: IncomingMessage;
-  /** Bytes that went either way when it was last looked at, and since when it has been so many. */
+  /** Bytes transferred in both directions, and the time of their last change. */
   progress: number;
   since: number;
 }
 
 /**
- * Watches the connections of a server.
+ * Manages the connections of a server.
  *
- * A limit that refuses newcomers lets a client that opens connections lock all others out. Here newcomers are let in, and
- * the oldest connection without a whole request gives way: a client that sends its request and reads the answer is
- * never the oldest for long.
+ * Refusing new connections at the limit would let a client that opens many connections lock out all others. Instead, the
+ * oldest connection without a complete request is closed.
  */
 export class Connections {
-  readonly #most: number;
-  readonly #patience: number;
-  /** In the order in which they were opened or last finished an answer. */
+  readonly #maxConnections: number;
+  readonly #stallTimeout: number;
+  /** Ordered by the time of opening or of the last response. */
   readonly #all = new Map<Socket, Connection>();
   readonly #timer: NodeJS.Timeout;
 
-  constructor(server: Server, { most, patience }: ConnectionsOptions) {
-    this.#most = most;
-    this.#patience = patience;
+  constructor(server: Server, { maxConnections, stallTimeout }: ConnectionsOptions) {
+    this.#maxConnections = maxConnections;
+    this.#stallTimeout = stallTimeout;
     server.on('connection', (socket) => this.#add(socket));
     server.on('request', (request, response) => this.#begin(request, response));
-    this.#timer = setInterval(() => this.#cutStalled(), Math.ceil(patience / 10)).unref();
+    this.#timer = setInterval(() => this.#closeStalled(), Math.ceil(stallTimeout / 10)).unref();
     server.once('close', () => clearInterval(this.#timer));
   }
 
-  /** Keeps the connection of a request that the server has taken on, until what is returned is called. */
+  /** Keeps a connection open until the returned function is called. */
   hold(socket: Socket): () => void {
     const connection = this.#all.get(socket);
     if (!connection) return () => {};
@@ -54,7 +53,7 @@ export class Connections {
     };
   }
 
-  /** Ends all that are not held: idle ones, and requests that have not come whole. */
+  /** Closes all connections that are not held: idle ones and incomplete requests. */
   closeOthers(): void {
     for (const { socket, numHeld } of this.#all.values()) if (numHeld === 0) socket.destroy();
   }
@@ -63,7 +62,7 @@ export class Connections {
     const connection = { socket, numHeld: 0, progress: 0, since: performance.now() };
     this.#all.set(socket, connection);
     socket.once('close', () => this.#all.delete(socket));
-    if (this.#all.size <= this.#most) return;
+    if (this.#all.size <= this.#maxConnections) return;
     for (const { numHeld, socket: oldest } of this.#all.values()) {
       if (numHeld > 0) continue;
       oldest.destroy();
@@ -83,17 +82,17 @@ export class Connections {
     });
   }
 
-  #cutStalled(): void {
+  #closeStalled(): void {
     const now = performance.now();
     for (const connection of this.#all.values()) {
       const { socket, request } = connection;
       const isSending = socket.writableLength > 0;
       const isReceiving = request !== undefined && !request.complete;
-      // What was handed to the system: of what was written, that which does not wait here any more.
+      // bytesWritten includes bytes that are still buffered here.
       const progress = socket.bytesRead + socket.bytesWritten - socket.writableLength;
       if (progress !== connection.progress || !(isSending || isReceiving)) {
         Object.assign(connection, { progress, since: now });
-      } else if (now - connection.since >= this.#patience) socket.destroy();
+      } else if (now - connection.since >= this.#stallTimeout) socket.destroy();
     }
   }
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Client, serve } from './testing.ts';
 
-test('property: no body makes the server fail', async () => {
+test('property: no body causes a server error', async () => {
   const client = await serve();
   const anything = fc.jsonValue({ maxDepth: 3 });
   const some = (value: fc.Arbitrary<unknown>) =>
@@ -58,7 +58,7 @@ test('property: no body makes the server fail', async () => {
   );
 });
 
-test('property: every number at the edges of its range is honoured or refused by name', async () => {
+test('property: numbers at the edges of their range are accepted, or refused with the name of the field', async () => {
   const client = await serve();
   const edge = fc.oneof(
     fc.constantFrom(
@@ -132,7 +132,7 @@ test('property: every number at the edges of its range is honoured or refused by
   );
   await fc.assert(
     fc.asyncProperty(bodies, async ([path, base, rest]) => {
-      // Numbers that JavaScript has none of can be written all the same.
+      // JSON can contain numbers beyond the range of doubles.
       const text = JSON.stringify({ ...base, ...rest }).replaceAll('"1e999"', '1e999');
       const answer = await client.post(path, text);
       expect([200, 400], `${text}: ${answer.text}`).toContain(answer.status);

@@ -8,7 +8,7 @@ async function partsOf(value: unknown): Promise<Buffer[]> {
   return parts;
 }
 
-test('property: joined they are what JSON.stringify writes', async () => {
+test('property: the parts join to the output of JSON.stringify', async () => {
   await fc.assert(
     fc.asyncProperty(fc.jsonValue(), async (value) => {
       expect(Buffer.concat(await partsOf(value)).toString()).toBe(JSON.stringify(value));
@@ -16,7 +16,7 @@ test('property: joined they are what JSON.stringify writes', async () => {
   );
 });
 
-test('lists of any length, made as they are written, in parts that are no larger than they may be', async () => {
+test('lists and iterables of any length, in parts of bounded size', async () => {
   const long = Array.from({ length: 30_000 }, (_, i) => ({ i, text: 'é😀' }));
   for (const list of [long, [], ['a'.repeat(300_000)]] as unknown[][]) {
     const value = { list, same: list, none: undefined };

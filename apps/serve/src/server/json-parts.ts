@@ -1,16 +1,15 @@
-/** JSON of large values, in parts. */
-
+/** Serializes large values to JSON in parts. */
 const PART_SIZE = 64 * 1024;
-// Items worded at once.
+// Items serialized at once.
 const NUM_ITEMS = 64;
 
 /**
- * The UTF-8 of a value's JSON in parts of at most 64 KiB, other work of the process in between.
+ * Yields a value's JSON as UTF-8 in parts of at most 64 KiB, with a turn of the event loop after each.
  *
- * Worded at once, an answer of tens of megabytes would hold up everybody else; written at once, a client that reads it
- * slowly could not be told from one that does not read.
+ * Serializing tens of megabytes at once would block the event loop, and writing them at once would make a slow client
+ * look like a stalled one.
  *
- * @param value plain objects, lists, and what they hold; iterables in place of lists are worded as they are made
+ * @param value plain objects and lists; iterables are written as lists and consumed one item at a time
  */
 export async function* jsonParts(value: unknown): AsyncGenerator<Buffer, void, undefined> {
   let text = '';

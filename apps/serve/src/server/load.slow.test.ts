@@ -1,4 +1,4 @@
-/** Many clients, slow ones, ones that leave, and the end of the server. */
+/** Many clients, slow clients, clients that disconnect, and shutdown. */
 import * as tf from '@tensorflow/tfjs';
 import { expect, test } from 'vitest';
 import { serve, tinyModel, until } from './testing.ts';
@@ -10,7 +10,7 @@ const LEFT = 'meap_requests_total{path="/v1/completions",status="499"}';
 const isBusy = (client: Awaited<ReturnType<typeof serve>>) =>
   client.metric('meap_sequences_running').then((running) => running > 0);
 
-test('200 clients at once each get their own answer', async () => {
+test('200 concurrent clients each get their own answer', async () => {
   const client = await serve();
   const prompts = Array.from({ length: 10 }, (_, i) => [0, 30 + i, 60, 70 + 2 * i]);
   const body = (i: number) => ({ prompt: prompts[i % 10], temperature: 0, max_tokens: 12 });
@@ -28,7 +28,7 @@ test('200 clients at once each get their own answer', async () => {
   for (const [i, text] of texts.entries()) expect(text).toBe(alone[i % 10]);
 });
 
-test('a request of many prompts does not keep others waiting', async () => {
+test('a request of many prompts does not delay others', async () => {
   const client = await serve({ limits: { maxBatch: 2 } });
   const many = client.complete({ ...LONG, prompt: Array.from({ length: 24 }, () => [0, 40, 50]) });
   let isManyDone = false;
@@ -41,7 +41,7 @@ test('a request of many prompts does not keep others waiting', async () => {
   expect((await many).json.choices).toHaveLength(24);
 });
 
-test('beyond the queue requests are turned away, and taken again later', async () => {
+test('requests are refused while the queue is full', async () => {
   const client = await serve({ limits: { maxBatch: 1, maxQueue: 2 } });
   const taken = Array.from({ length: 3 }, () => client.complete(LONG));
   await until(async () => (await client.metric('meap_sequences_waiting')) === 2);
@@ -53,14 +53,14 @@ test('beyond the queue requests are turned away, and taken again later', async (
   expect(refused.headers.get('retry-after')).toBe('1');
   for (const { status } of await Promise.all(taken)) expect(status).toBe(200);
   expect((await client.complete({ ...LONG, n: 3 })).status).toBe(200);
-  // What can never fit is not to be tried again.
+  // A request that can never fit is refused with status 400.
   expect(await client.complete({ ...LONG, n: 4 })).toMatchObject({
     status: 400,
-    json: { error: { message: 'n: asks for 4 answers, expected at most 3; ask for fewer' } },
+    json: { error: { message: 'n: got 4 answers, expected at most 3; request fewer' } },
   });
 });
 
-test('a client that leaves ends the computation, streamed or not, running or waiting', async () => {
+test('a disconnected client cancels its computation, streamed or not, running or waiting', async () => {
   const client = await serve({ limits: { maxBatch: 1 } });
   const tensors = tf.memory().numTensors;
   for (const stream of [true, false]) {
@@ -79,9 +79,9 @@ test('a client that leaves ends the computation, streamed or not, running or wai
   expect((await client.complete(LONG)).status).toBe(200);
 });
 
-test('a reader that takes nothing delays nobody and is cut off', async () => {
-  const client = await serve({ limits: { maxBatch: 4, readerPatience: 300 } });
-  // Some 15 MB: more than the buffers between two sockets hold.
+test('a client that does not read delays no other and is disconnected', async () => {
+  const client = await serve({ limits: { maxBatch: 4, stallTimeout: 300 } });
+  // About 15 MB, more than the socket buffers hold.
   const prompt = Array.from({ length: 128 }, (_, i) => 2 + i);
   const scored = {
     prompt: Array.from({ length: 200 }, () => prompt),
@@ -102,8 +102,8 @@ test('a reader that takes nothing delays nobody and is cut off', async () => {
   expect((await client.complete({ ...LONG, max_tokens: 3 })).status).toBe(200);
 });
 
-test('a slow reader gets all of its answer', async () => {
-  const client = await serve({ limits: { readerPatience: 2000 } });
+test('a slow client gets its whole answer', async () => {
+  const client = await serve({ limits: { stallTimeout: 2000 } });
   const body = { ...LONG, prompt: Array.from({ length: 20 }, () => [0, 40, 50]), logprobs: 20, stream: true };
   const response = await client.open('/v1/completions', body);
   let text = '';
@@ -115,7 +115,7 @@ test('a slow reader gets all of its answer', async () => {
   expect(text.match(/"finish_reason":"(length|stop)"/g)).toHaveLength(20);
 });
 
-test('a request has its time', async () => {
+test('a request has a timeout', async () => {
   const client = await serve({ limits: { requestTimeout: 30, maxBatch: 1 } });
   const body = { ...LONG, n: 100 };
   const late = await client.complete(body);
@@ -125,7 +125,7 @@ test('a request has its time', async () => {
   await until(async () => !(await isBusy(client)));
 });
 
-test('a server that is closed lets requests finish', async () => {
+test('closing lets requests finish', async () => {
   const client = await serve({ limits: { maxBatch: 1 } });
   const answers = [client.complete({ ...LONG, n: 4 }), client.stream('/v1/completions', { ...LONG, n: 4 })];
   await until(async () => (await client.metric('meap_sequences_waiting')) >= 6);
@@ -136,8 +136,8 @@ test('a server that is closed lets requests finish', async () => {
   await expect(client.get('/health')).rejects.toThrow();
 });
 
-test('what does not finish in time is cut, with an answer that says so', async () => {
-  const client = await serve({ limits: { maxBatch: 1, shutdownGrace: 20 } });
+test('requests that do not finish in time get an error', async () => {
+  const client = await serve({ limits: { maxBatch: 1, shutdownTimeout: 20 } });
   const body = { ...LONG, n: 100 };
   const answers = [client.complete(body), client.stream('/v1/completions', body)] as const;
   await until(async () => (await client.metric('meap_sequences_waiting')) > 150);
@@ -147,7 +147,7 @@ test('what does not finish in time is cut, with an answer that says so', async (
   expect(events.at(-1)).toMatchObject({ error: { code: 'shutting_down' } });
 });
 
-test('nothing is left behind', async () => {
+test('no tensors or handles leak', async () => {
   const mixed = async () => {
     const client = await serve();
     await Promise.all([

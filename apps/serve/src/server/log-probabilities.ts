@@ -1,9 +1,9 @@
 import type { RankedToken } from './token-stream.ts';
 
 /**
- * Log-probabilities at one place, from its logits `[V]`; sums are in double precision.
+ * Computes log-probabilities from the logits `[V]` of a position, in double precision.
  *
- * @param numTop how many of the most likely tokens to rank, likeliest first; among equals the lower id comes first
+ * @param numTop number of most likely tokens to return, in descending order; equal ones by ascending id
  */
 export function rankTokens(
   logits: Float32Array,
@@ -16,9 +16,9 @@ export function rankTokens(
     const logit = logits[token];
     if (logit > largest) largest = logit;
     if (best.length === numTop && !(logit > logits[best[numTop - 1]])) continue;
-    let place = best.length;
-    while (place > 0 && logit > logits[best[place - 1]]) place--;
-    best.splice(place, 0, token);
+    let rank = best.length;
+    while (rank > 0 && logit > logits[best[rank - 1]]) rank--;
+    best.splice(rank, 0, token);
     if (best.length > numTop) best.pop();
   }
   let sum = 0;

@@ -2,29 +2,26 @@ import * as tf from '@tensorflow/tfjs-core';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { CompletionEngine } from './completion-engine.ts';
 
-// Seconds, from a token of a small model to an answer of a large one.
+// Histogram buckets in seconds.
 const SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
 
-/** What `/metrics` shows, for Prometheus. */
+/** The Prometheus metrics of `/metrics`. */
 export class ServerMetrics {
   readonly #registry = new Registry();
   readonly #requests = this.#counter('requests_total', 'Responses, by path and status', ['path', 'status']);
   readonly #promptTokens = this.#counter('prompt_tokens_total', 'Tokens of accepted prompts');
-  readonly #newTokens = this.#counter(
-    'generated_tokens_total',
-    'Tokens generated and taken by their readers',
-  );
+  readonly #newTokens = this.#counter('generated_tokens_total', 'Tokens generated and read by clients');
   readonly #duration = this.#histogram(
     'request_seconds',
-    'From the head of a request to the end of its response',
+    'Time from the headers of a request to the end of its response',
   );
-  readonly #firstToken = this.#histogram('first_token_seconds', 'From a request to its first new token');
+  readonly #firstToken = this.#histogram('first_token_seconds', 'Time from a request to its first new token');
 
   constructor(engine: CompletionEngine) {
     this.#gauge('sequences_running', 'Sequences being computed', () => engine.numRunning);
     this.#gauge('sequences_waiting', 'Sequences in the queue', () => engine.numWaiting);
-    this.#gauge('tensors', 'Tensors held', () => tf.memory().numTensors);
-    this.#gauge('resident_bytes', 'Memory of the process', () => process.memoryUsage.rss());
+    this.#gauge('tensors', 'Number of tensors', () => tf.memory().numTensors);
+    this.#gauge('resident_bytes', 'Resident memory of the process', () => process.memoryUsage.rss());
   }
 
   get contentType(): string {

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { TokenTexts } from '@meap/inference';
-import type { PlacedToken } from './answer-pieces.ts';
-import { type AnswerFormat, type Plan, type Served, sequencesOf, streaming } from './plan.ts';
+import type { OffsetToken } from './answer-pieces.ts';
+import { type AnswerFormat, type Plan, type ServedModel, sequencesOf, streaming } from './plan.ts';
 import type { ChatRequest } from './read-request.ts';
 import type { RankedToken } from './token-stream.ts';
 
-/** Works out a request to `/v1/chat/completions`. */
-export function planChat({ fields, prompts: [prompt] }: ChatRequest, served: Served): Plan {
+/** Returns the plan of a request to `/v1/chat/completions`. */
+export function planChat({ fields, prompts: [prompt] }: ChatRequest, served: ServedModel): Plan {
   const { logprobs = false, top_logprobs: numTop = 0 } = fields;
   const stopIds = [...new Set([...served.stopIds, ...served.chatStopIds])];
   const rest = { numTop: logprobs ? numTop : undefined, echo: false, stopIds };
@@ -22,13 +22,13 @@ export function planChat({ fields, prompts: [prompt] }: ChatRequest, served: Ser
 }
 
 function chatFormat(
-  { name: model, texts }: Served,
+  { name: model, texts }: ServedModel,
   withLogprobs: boolean,
   stopIds: ReadonlySet<number>,
 ): AnswerFormat {
   const created = Math.floor(Date.now() / 1000);
   const body = { id: `chatcmpl-${randomUUID()}`, object: 'chat.completion', created, model };
-  const logprobs = (tokens: readonly PlacedToken[]) => {
+  const logprobs = (tokens: readonly OffsetToken[]) => {
     if (!withLogprobs) return null;
     const shown = tokens.filter(({ id }) => !stopIds.has(id));
     return { content: shown.map((token) => contentOf(token, texts)), refusal: null };
@@ -57,7 +57,7 @@ function chatFormat(
   };
 }
 
-function contentOf({ id, logprob, top = [] }: PlacedToken, texts: TokenTexts) {
+function contentOf({ id, logprob, top = [] }: OffsetToken, texts: TokenTexts) {
   return { ...shown({ id, logprob }, texts), top_logprobs: top.map((token) => shown(token, texts)) };
 }
 

@@ -1,64 +1,64 @@
-/** A request to an endpoint, worked out: what the engine is to compute, and how the answer is to be worded. */
+/** The plan of a request: the sequences to compute, and the format of the answer. */
 import { randomInt } from 'node:crypto';
 import type { TokenTexts } from '@meap/inference';
-import type { Piece, PlacedToken } from './answer-pieces.ts';
+import type { OffsetToken, Piece } from './answer-pieces.ts';
 import type { SequenceRequest } from './completion-engine.ts';
 import type { ChatRequest, CompletionRequest, Prompt } from './read-request.ts';
 import type { FinishReason } from './token-stream.ts';
 
-/** What requests are answered with. */
-export interface Served {
-  /** What clients call the model. */
+/** The served model. */
+export interface ServedModel {
+  /** The name of the model in the API. */
   readonly name: string;
   readonly texts: TokenTexts;
   /** Ids that end a text. */
   readonly stopIds: readonly number[];
-  /** Ids that end an answer in a chat, besides those that end a text. */
+  /** Additional ids that end an answer in a chat. */
   readonly chatStopIds: readonly number[];
 }
 
-/** Tokens that an answer is billed by, where it is. */
+/** Token counts of an answer. */
 export interface Usage {
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly total_tokens: number;
 }
 
-/** A choice that is complete. */
+/** A complete choice. */
 interface Choice {
   readonly index: number;
   readonly text: string;
-  readonly tokens: readonly PlacedToken[];
+  readonly tokens: readonly OffsetToken[];
   readonly finish: FinishReason;
 }
 
-/** A request, ready to be computed. */
+/** A request, ready to compute. */
 export interface Plan {
   readonly sequences: readonly SequenceRequest[];
   readonly numPromptTokens: number;
   readonly stops: readonly string[];
-  /** By sequence: whether its text begins one. */
+  /** For each sequence, whether its first token starts a text. */
   readonly beginsText: readonly boolean[];
   readonly isStreamed: boolean;
-  /** Whether a stream ends with the usage. */
+  /** Whether the stream ends with the usage. */
   readonly includeUsage: boolean;
   readonly format: AnswerFormat;
 }
 
-/** How an endpoint words its answers. */
+/** The format of an endpoint's answers. */
 export interface AnswerFormat {
-  /** Of the whole, ready for `choices`. */
+  /** The body of a complete answer, without `choices`. */
   readonly body: Readonly<Record<string, unknown>>;
-  /** Of a part of a stream. */
+  /** An event of a stream, without `choices`. */
   readonly chunk: Readonly<Record<string, unknown>>;
   choice(choice: Choice): object;
-  /** What a stream begins each choice with. */
+  /** The first event of each choice in a stream. */
   opening?(index: number): object;
-  /** Of a piece of a stream; undefined where it would say nothing. */
+  /** A piece of a choice in a stream. */
   delta(piece: Piece): object;
 }
 
-/** What a stream is to show. */
+/** Returns the stream options of a request. */
 export function streaming({ stream = false, stream_options: options }: Sampling): {
   isStreamed: boolean;
   includeUsage: boolean;
@@ -68,7 +68,7 @@ export function streaming({ stream = false, stream_options: options }: Sampling)
 
 type Sampling = CompletionRequest['fields'] | ChatRequest['fields'];
 
-/** The sequences of a prompt, one for each of `n` answers, which differ in their seeds. */
+/** Returns a sequence for each of the `n` answers to a prompt, with different seeds. */
 export function sequencesOf(
   { ids: promptIds, maxNewTokens }: Prompt,
   fields: Sampling,
@@ -76,7 +76,7 @@ export function sequencesOf(
 ): SequenceRequest[] {
   const { n = 1, temperature = 1, top_p: topP = 1, seed = randomInt(2 ** 47) } = fields;
   return Array.from({ length: n }, (_, i) => {
-    // Beyond 2^53 a sum would be rounded, and two answers be drawn alike.
+    // Wraps around at 2^53, beyond which different seeds would round to the same number.
     const ownSeed = seed < 2 ** 53 - i ? seed + i : seed - (2 ** 53 - i);
     return { promptIds, maxNewTokens, temperature, topP, seed: ownSeed, ...rest };
   });

@@ -1,10 +1,9 @@
 /**
- * From the bytes of a request to checked fields and token ids.
+ * Parses requests to validated fields and token ids.
  *
- * All that a client can make long is done here, in a process of its own (`request-worker.ts`): parsing, the chat template,
- * tokenising. What cannot fit the context is refused before it is tokenised, wherever that can be told.
+ * This runs in a separate process (`request-worker.ts`), since hostile input can make parsing, the chat template and
+ * tokenization slow. Text that certainly exceeds the context is refused before it is tokenized.
  */
-
 import type { ChatPrompts } from '@meap/inference';
 import type { Conversation, Tokenizer } from '@meap/token-dataset';
 import { ApiError } from './api-error.ts';
@@ -12,46 +11,46 @@ import { readBody } from './read-body.ts';
 import { type ChatFields, type CompletionFields, chatFields, completionFields } from './request-fields.ts';
 import { maxBytesPerToken } from './token-bound.ts';
 
-/** What the server allows. */
+/** The model's properties and the server's limits. */
 export interface ReadSettings {
-  /** What clients call the model. */
+  /** The name of the model in the API. */
   readonly name: string;
-  /** Rows of the model's embedding: ids are below it. */
+  /** Rows of the model's embedding. */
   readonly vocabularySize: number;
-  /** Most tokens of prompt and answer together. */
+  /** Maximum tokens of prompt and answer together. */
   readonly contextLength: number;
-  /** Most answers to one request: more would never be taken. */
+  /** Maximum number of answers to a request. */
   readonly maxSequences: number;
-  /** Whether a prompt that is a text gets the tokenizer's BOS unless the request says otherwise. */
+  /** Whether text prompts get the tokenizer's BOS by default. */
   readonly addSpecialTokens: boolean;
 }
 
-/** A prompt that fits. */
+/** A prompt that fits the context. */
 export interface Prompt {
   /** At least one. */
   readonly ids: readonly number[];
   readonly maxNewTokens: number;
 }
 
-/** A request, checked and tokenised. */
+/** A validated and tokenized request. */
 interface ReadRequest<Fields> {
   readonly fields: Fields;
   readonly prompts: readonly Prompt[];
 }
 
-/** A completion without its prompt, which is in `prompts`. */
+/** A request for completions. */
 export type CompletionRequest = ReadRequest<Omit<CompletionFields, 'prompt'>>;
 
-/** A chat without its messages, which are in `prompts`. */
+/** A request for a chat completion. */
 export type ChatRequest = ReadRequest<Omit<ChatFields, 'messages'>>;
 
-// OpenAI's default.
+// The default of OpenAI's API.
 const DEFAULT_MAX_TOKENS = 16;
-// A text of more bytes a token of the context is looked at in parts first; languages have fewer.
-const LONG_TEXT = 6;
+// Text with more bytes per token of the context is first tokenized in windows.
+const TYPICAL_BYTES_PER_TOKEN = 6;
 const WINDOW = 64 * 1024;
 
-/** Reads requests for one tokenizer and chat template. */
+/** Parses requests for a tokenizer and chat template. */
 export class RequestReader {
   readonly #tokenizer: Tokenizer;
   readonly #chat: ChatPrompts | undefined;
@@ -64,17 +63,17 @@ export class RequestReader {
   }
 
   /**
-   * Reads a body of `/v1/completions`.
+   * Parses a body of `/v1/completions`.
    *
    * @throws ApiError 400, 404
    */
   async completion(body: Uint8Array, settings: ReadSettings): Promise<CompletionRequest> {
     const { prompt, ...fields } = readBody(completionFields, body);
     requireModel(fields, settings);
-    requireStreamed(fields);
-    const { n = 1, best_of: bestOf = n, max_tokens: wanted } = fields;
+    requireStream(fields);
+    const { n = 1, best_of: bestOf = n, max_tokens: requested } = fields;
     if (bestOf !== n) {
-      throw new ApiError(400, `best_of: is not supported, got ${bestOf}, expected n (${n}); leave it out`, {
+      throw new ApiError(400, `best_of: not supported, got ${bestOf}, expected n (${n}); omit it`, {
         param: 'best_of',
       });
     }
@@ -87,9 +86,9 @@ export class RequestReader {
       if (ids.length === 0) {
         throw new ApiError(400, 'prompt: got no tokens, expected at least one', { param: 'prompt' });
       }
-      const maxNewTokens = roomFor(ids.length, wanted, settings, {
+      const maxNewTokens = maxNewTokensFor(ids.length, requested, settings, {
         param: 'prompt',
-        atMost: DEFAULT_MAX_TOKENS,
+        defaultMax: DEFAULT_MAX_TOKENS,
       });
       requireIds(ids, settings, 'prompt');
       prompts.push({ ids, maxNewTokens });
@@ -98,24 +97,24 @@ export class RequestReader {
   }
 
   /**
-   * Reads a body of `/v1/chat/completions`.
+   * Parses a body of `/v1/chat/completions`.
    *
    * @throws ApiError 400, 404
    */
   async chat(body: Uint8Array, settings: ReadSettings): Promise<ChatRequest> {
     const { messages, ...fields } = readBody(chatFields, body);
     requireModel(fields, settings);
-    requireStreamed(fields);
+    requireStream(fields);
     if (fields.top_logprobs !== undefined && !fields.logprobs) {
-      throw new ApiError(400, 'top_logprobs: got it without logprobs, expected logprobs true', {
+      throw new ApiError(400, 'top_logprobs: got it without logprobs, expected logprobs: true', {
         param: 'top_logprobs',
       });
     }
     requireCount(fields.n ?? 1, settings, 'n');
-    const wanted = maxTokens(fields);
+    const requested = maxTokens(fields);
     const ids = await this.#encodeMessages(messages, settings);
     requireIds(ids, settings, 'messages');
-    const maxNewTokens = roomFor(ids.length, wanted, settings, { param: 'messages' });
+    const maxNewTokens = maxNewTokensFor(ids.length, requested, settings, { param: 'messages' });
     return { fields, prompts: [{ ids, maxNewTokens }] };
   }
 
@@ -125,10 +124,10 @@ export class RequestReader {
     try {
       ids = Array.from(await this.#tokenizer.encode(text, { addSpecialTokens }));
     } catch (error) {
-      throw new ApiError(400, `prompt: cannot be tokenised: ${shortReason(error)}`, { param: 'prompt' });
+      throw new ApiError(400, `prompt: cannot be tokenized: ${shortReason(error)}`, { param: 'prompt' });
     }
     const bos = this.#tokenizer.bosTokenId;
-    // A text that spells its BOS does not get a second one.
+    // Text that contains its own BOS does not get a second one.
     return addSpecialTokens && ids[0] === bos && ids[1] === bos ? ids.slice(1) : ids;
   }
 
@@ -136,7 +135,7 @@ export class RequestReader {
     if (!this.#chat) {
       throw new ApiError(
         400,
-        'messages: the model has no chat template; use /v1/completions, or serve with --chat-template',
+        'messages: the model has no chat template; use /v1/completions, or start the server with --chat-template',
         { param: 'messages' },
       );
     }
@@ -144,40 +143,39 @@ export class RequestReader {
     const conversation: Conversation = messages.map(({ role, content }) => ({ role: roles[role], content }));
     try {
       const length = conversation.reduce((sum, { content }) => sum + content.length, 0);
-      // Only what the template makes of them is certain to be tokenised.
-      if (length > LONG_TEXT * settings.contextLength) {
+      // The rendered template may be shorter than the messages.
+      if (length > TYPICAL_BYTES_PER_TOKEN * settings.contextLength) {
         await this.#requireFits(this.#chat.render(conversation), settings, 'messages');
       }
       return Array.from(await this.#chat.encodePrompt(conversation));
     } catch (error) {
       if (error instanceof ApiError) throw error;
-      // Templates refuse what they were not written for: roles out of turn, an empty conversation.
+      // Templates raise errors, such as for roles that do not alternate.
       throw new ApiError(400, `messages: ${shortReason(error)}`, { param: 'messages' });
     }
   }
 
   /**
-   * Refuses a text that is certain not to fit, without tokenising all of it.
+   * Refuses a text that certainly exceeds the context, without tokenizing all of it.
    *
    * @throws ApiError 400
    */
   async #requireFits(text: string, { contextLength }: ReadSettings, param: string): Promise<void> {
-    const refuse = (what: string) => {
+    const refuse = (amount: string) => {
       throw new ApiError(
         400,
-        `${param}: ${what} exceed the context of ${contextLength} tokens; shorten the prompt`,
+        `${param}: ${amount} exceed the context of ${contextLength} tokens; shorten the prompt`,
         { param, code: 'context_length_exceeded' },
       );
     };
-    const most = contextLength * this.#maxBytesPerToken;
-    // Each UTF-16 code unit is a byte at least, and three at most.
-    if (text.length * 3 > most) {
+    const maxBytes = contextLength * this.#maxBytesPerToken;
+    // A UTF-16 code unit has at most three bytes.
+    if (text.length * 3 > maxBytes) {
       const numBytes = Buffer.byteLength(text);
-      if (numBytes > most)
-        refuse(`${numBytes} bytes, of which a token holds ${this.#maxBytesPerToken} at most,`);
+      if (numBytes > maxBytes) refuse(`${numBytes} bytes, at most ${this.#maxBytesPerToken} per token,`);
     }
-    if (text.length <= Math.max(WINDOW, LONG_TEXT * contextLength)) return;
-    // Cut into parts a text becomes nearly the same tokens: twice the context is beyond any doubt.
+    if (text.length <= Math.max(WINDOW, TYPICAL_BYTES_PER_TOKEN * contextLength)) return;
+    // Windows change the tokens at their borders only; twice the context is a safe bound.
     let numTokens = 0;
     for (let at = 0; at < text.length; at += WINDOW) {
       const part = text.slice(at, at + WINDOW);
@@ -187,61 +185,61 @@ export class RequestReader {
   }
 }
 
-/** @throws ApiError 404 for another model than the one served */
+/** @throws ApiError 404 for another model */
 function requireModel({ model }: { model?: string }, { name }: ReadSettings): void {
   if (model === undefined || model === name) return;
-  throw new ApiError(404, `model: no '${model.slice(0, 200)}' here, expected '${name}'`, {
+  throw new ApiError(404, `model: not found, got '${model.slice(0, 200)}', expected '${name}'`, {
     param: 'model',
     code: 'model_not_found',
   });
 }
 
 /** @throws ApiError 400 for stream_options without stream */
-function requireStreamed({
+function requireStream({
   stream,
   stream_options: options,
 }: Pick<CompletionFields, 'stream' | 'stream_options'>): void {
   if (!options || stream) return;
-  throw new ApiError(400, 'stream_options: got them without stream, expected stream true; leave them out', {
+  throw new ApiError(400, 'stream_options: got it without stream, expected stream: true; omit it', {
     param: 'stream_options',
   });
 }
 
-/** @throws ApiError 400 for more answers than the server could ever take on */
+/** @throws ApiError 400 for more answers than the server's capacity */
 function requireCount(numAnswers: number, { maxSequences }: ReadSettings, param: string): void {
   if (numAnswers <= maxSequences) return;
   throw new ApiError(
     400,
-    `${param}: asks for ${numAnswers} answers, expected at most ${maxSequences}; ask for fewer`,
+    `${param}: got ${numAnswers} answers, expected at most ${maxSequences}; request fewer`,
     { param },
   );
 }
 
 /**
- * How many tokens to add to a prompt.
+ * Returns the maximum number of new tokens.
  *
- * @param wanted at most the room left when undefined
- * @throws ApiError 400 where prompt and answer exceed the context
+ * @param requested the rest of the context if undefined
+ * @throws ApiError 400 if prompt and answer exceed the context
  */
-function roomFor(
+function maxNewTokensFor(
   numPromptTokens: number,
-  wanted: number | undefined,
+  requested: number | undefined,
   { contextLength }: ReadSettings,
-  { param, atMost = Number.POSITIVE_INFINITY }: { param: string; atMost?: number },
+  { param, defaultMax = Number.POSITIVE_INFINITY }: { param: string; defaultMax?: number },
 ): number {
   const room = contextLength - numPromptTokens;
-  if (room < (wanted ?? 1)) {
+  if (room < (requested ?? 1)) {
     throw new ApiError(
       400,
-      `${param}: ${numPromptTokens} tokens, and ${wanted ?? 'at least 1'} to add, exceed the context of ` +
+      `${param}: ${numPromptTokens} tokens and ${requested ?? 'at least 1'} new exceed the context of ` +
         `${contextLength}; shorten the prompt or lower max_tokens`,
       { param, code: 'context_length_exceeded' },
     );
   }
-  return wanted ?? Math.min(room, atMost);
+  return requested ?? Math.min(room, defaultMax);
 }
 
-/** @throws ApiError 400 for an id that the model has no embedding of */
+/** @throws ApiError 400 for an id without an embedding */
 function requireIds(ids: readonly number[], { vocabularySize }: ReadSettings, param: string): void {
   for (const id of ids) {
     if (id >= 0 && id < vocabularySize) continue;
@@ -251,7 +249,7 @@ function requireIds(ids: readonly number[], { vocabularySize }: ReadSettings, pa
   }
 }
 
-/** A text, texts, ids, or lists of ids. */
+/** Returns the texts or token ids of a prompt. */
 function promptInputs(prompt: unknown): (string | number[])[] {
   if (typeof prompt === 'string') return [prompt];
   const isIds = (value: unknown): value is number[] => Array.isArray(value) && value.every(Number.isInteger);
@@ -262,22 +260,22 @@ function promptInputs(prompt: unknown): (string | number[])[] {
   }
   throw new ApiError(
     400,
-    'prompt: expected a text, a list of texts, token ids, or a list of lists of token ids',
+    'prompt: expected a string, a list of strings, a list of token ids, or a list of such lists',
     { param: 'prompt' },
   );
 }
 
 function maxTokens(fields: Omit<ChatFields, 'messages'>): number | undefined {
-  const { max_tokens: old, max_completion_tokens: wanted } = fields;
-  if (old === undefined || wanted === undefined || old === wanted) return wanted ?? old;
+  const { max_tokens: old, max_completion_tokens: current } = fields;
+  if (old === undefined || current === undefined || old === current) return current ?? old;
   throw new ApiError(
     400,
-    `max_tokens: got ${old} and max_completion_tokens ${wanted}, expected one; leave it out`,
+    `max_tokens: got ${old}, and ${current} for max_completion_tokens, expected only one; omit it`,
     { param: 'max_tokens' },
   );
 }
 
-/** The first line, but not all the roles of a long conversation. */
+/** Returns the first line of an error, at most 500 characters. */
 function shortReason(error: unknown): string {
   const [line] = String((error as Error).message).split('\n', 1);
   return line.length > 500 ? `${line.slice(0, 497)}...` : line;

@@ -1,52 +1,52 @@
 /**
- * The bodies that the endpoints take, as schemas.
+ * Schemas of the request bodies.
  *
- * Clients send many fields. Those that do nothing here are taken at the value that says so, and refused by name at any
- * other: an answer is never other than asked for without a word.
+ * Fields that are not supported are accepted at their neutral value and refused at any other, so that no request is
+ * silently answered differently.
  */
 import { z } from 'zod';
 import { ApiError } from './api-error.ts';
 
-/** A field that this server has no use for, at the values that ask for nothing. */
-function unused(...neutral: readonly unknown[]) {
+/** An unsupported field, accepted at neutral values. */
+function unsupported(...neutral: readonly unknown[]) {
   const allowed = [null, ...neutral].map((value) => JSON.stringify(value));
   const schema = z.unknown().transform((value, context) => {
     if (value !== undefined && !allowed.includes(JSON.stringify(value))) {
       const expected = allowed.join(' or ');
-      context.addIssue(`is not supported, got ${brief(value)}, expected ${expected}; leave it out`);
+      context.addIssue(`not supported, got ${brief(value)}, expected ${expected}; omit it`);
     }
     return undefined;
   });
   return schema.optional();
 }
 
-/** A field that says something about the request and nothing about the answer. */
-const label = z
+/** A field that does not affect the answer. */
+const ignored = z
   .unknown()
   .transform(() => undefined)
   .optional();
 
-/** A field that may also be null, which is the same as absent. */
+/** A field that may be absent or null. */
 function optional<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
-/** A list that is refused for its length before its items are looked at. */
-function list<T extends z.ZodType>(item: T, most: number, least = 0) {
-  return z.array(z.unknown()).min(least).max(most).pipe(z.array(item));
+/** A list whose length is checked before its items. */
+function list<T extends z.ZodType>(item: T, max: number, min = 0) {
+  return z.array(z.unknown()).min(min).max(max).pipe(z.array(item));
 }
 
-// OpenAI's.
+// The limit of OpenAI's API.
 const MAX_MESSAGES = 2048;
 
-// Beyond 2^53 - 1 JSON numbers are not exact.
+// JSON numbers are exact up to 2^53 - 1.
 const seed = z.int().transform((value) => (value < 0 ? 2 ** 53 + value : value));
-const stopText = z.string().min(1).max(1000);
+const stopSequence = z.string().min(1).max(1000);
 
 const sampling = {
   model: optional(z.string()),
   temperature: optional(z.number().min(0).max(2)),
-  // OpenAI's 0 leaves the most likely token alone, as does the smallest positive number.
+  // 0 selects the most likely token only, like the smallest positive number.
   top_p: optional(
     z
       .number()
@@ -56,35 +56,35 @@ const sampling = {
   ),
   seed: optional(seed),
   n: optional(z.int().min(1).max(128)),
-  stop: optional(z.union([stopText.transform((text) => [text]), list(stopText, 64)])),
+  stop: optional(z.union([stopSequence.transform((text) => [text]), list(stopSequence, 64)])),
   stream: optional(z.boolean()),
   stream_options: optional(
-    z.strictObject({ include_usage: optional(z.boolean()), include_obfuscation: unused(false, true) }),
+    z.strictObject({ include_usage: optional(z.boolean()), include_obfuscation: unsupported(false, true) }),
   ),
 
-  frequency_penalty: unused(0),
-  presence_penalty: unused(0),
-  logit_bias: unused({}),
-  service_tier: unused('auto', 'default'),
-  store: unused(false),
-  metadata: label,
-  prompt_cache_key: label,
-  prompt_cache_retention: label,
-  safety_identifier: label,
-  user: label,
+  frequency_penalty: unsupported(0),
+  presence_penalty: unsupported(0),
+  logit_bias: unsupported({}),
+  service_tier: unsupported('auto', 'default'),
+  store: unsupported(false),
+  metadata: ignored,
+  prompt_cache_key: ignored,
+  prompt_cache_retention: ignored,
+  safety_identifier: ignored,
+  user: ignored,
 };
 
-/** Body of `/v1/completions`. */
+/** The body of `/v1/completions`. */
 export const completionFields = z.strictObject({
   ...sampling,
   prompt: z.unknown().optional(),
   max_tokens: optional(z.int().min(0)),
   echo: optional(z.boolean()),
   logprobs: optional(z.int().min(0).max(20)),
-  /** vLLM's: whether a prompt given as text gets the tokenizer's BOS. */
+  /** From vLLM: whether a text prompt gets the tokenizer's BOS. */
   add_special_tokens: optional(z.boolean()),
   best_of: optional(z.int()),
-  suffix: unused(''),
+  suffix: unsupported(''),
 });
 
 const textPart = z.strictObject({ type: z.literal('text'), text: z.string() });
@@ -95,16 +95,16 @@ const message = z.strictObject({
     z.string(),
     list(textPart, MAX_MESSAGES).transform((parts) => parts.map(({ text }) => text).join('\n')),
   ]),
-  name: unused(),
-  // What clients send back of an earlier answer.
-  refusal: unused(),
-  annotations: unused([]),
-  audio: unused(),
-  function_call: unused(),
-  tool_calls: unused([]),
+  name: unsupported(),
+  // Fields of earlier answers that clients send back.
+  refusal: unsupported(),
+  annotations: unsupported([]),
+  audio: unsupported(),
+  function_call: unsupported(),
+  tool_calls: unsupported([]),
 });
 
-/** Body of `/v1/chat/completions`. */
+/** The body of `/v1/chat/completions`. */
 export const chatFields = z.strictObject({
   ...sampling,
   messages: list(message, MAX_MESSAGES, 1),
@@ -113,30 +113,30 @@ export const chatFields = z.strictObject({
   logprobs: optional(z.boolean()),
   top_logprobs: optional(z.int().min(0).max(20)),
 
-  audio: unused(),
-  function_call: unused('none', 'auto'),
-  functions: unused([]),
-  modalities: unused(['text']),
-  parallel_tool_calls: unused(true, false),
-  prediction: unused(),
-  reasoning_effort: unused('none'),
-  response_format: unused({ type: 'text' }),
-  tool_choice: unused('none', 'auto'),
-  tools: unused([]),
-  verbosity: unused('medium'),
-  web_search_options: unused(),
+  audio: unsupported(),
+  function_call: unsupported('none', 'auto'),
+  functions: unsupported([]),
+  modalities: unsupported(['text']),
+  parallel_tool_calls: unsupported(true, false),
+  prediction: unsupported(),
+  reasoning_effort: unsupported('none'),
+  response_format: unsupported({ type: 'text' }),
+  tool_choice: unsupported('none', 'auto'),
+  tools: unsupported([]),
+  verbosity: unsupported('medium'),
+  web_search_options: unsupported(),
 });
 
-/** Fields of a completion, checked. */
+/** Validated fields of a completion. */
 export type CompletionFields = z.output<typeof completionFields>;
 
-/** Fields of a chat completion, checked. */
+/** Validated fields of a chat completion. */
 export type ChatFields = z.output<typeof chatFields>;
 
 /**
- * Checks a body.
+ * Validates a body.
  *
- * @throws ApiError 400 naming the field
+ * @throws ApiError 400 with the name of the invalid field
  */
 export function parseFields<T extends z.ZodType>(schema: T, body: unknown): z.output<T> {
   const result = schema.safeParse(body);
@@ -144,7 +144,7 @@ export function parseFields<T extends z.ZodType>(schema: T, body: unknown): z.ou
   const issue = deepest(result.error.issues[0]);
   if (issue.code === 'unrecognized_keys') {
     const param = [...issue.path, issue.keys[0].slice(0, 100)].join('.');
-    throw new ApiError(400, `${param}: no field of this endpoint; leave it out`, {
+    throw new ApiError(400, `${param}: unknown field; omit it`, {
       param,
       code: 'unknown_parameter',
     });
@@ -153,7 +153,7 @@ export function parseFields<T extends z.ZodType>(schema: T, body: unknown): z.ou
   throw new ApiError(400, `${param ?? 'body'}: ${issue.message}`, { param });
 }
 
-/** Of a union's refusals that which came furthest is about what was meant; of equals, that of the right type. */
+/** Returns the issue of the union's best match: the deepest, and among equals one other than a wrong type. */
 function deepest(issue: z.core.$ZodIssue): z.core.$ZodIssue {
   if (issue.code !== 'invalid_union') return issue;
   const issues = issue.errors.map(([first]) => first).filter((first) => first !== undefined);

@@ -29,13 +29,13 @@ async function open(template: string, chatTemplate?: string): Promise<RequestPro
 const body = (fields: object) => Buffer.from(JSON.stringify(fields));
 const ask = (content: string) => body({ messages: [{ role: 'user', content }] });
 
-// A list longer than V8 has: the end of its process, in any thread.
+// Exceeds V8's maximum array length, which ends the process, also from a worker thread.
 const BOMB =
   "{% set ns = namespace(s=',') %}{% for message in messages %}{% if message['content'] == 'bomb' %}" +
   "{% for i in range(27) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s.split(',') | length }}{% endif %}" +
   "{{ message['role'] + ': ' + message['content'] + eos_token }}{% endfor %}";
 
-test('a template that ends its process costs the request that made it do so, and nobody else', async () => {
+test('a template that ends its process fails only its request', async () => {
   const log = vi.spyOn(console, 'error').mockImplementation(() => {});
   onTestFinished(() => log.mockRestore());
   const requests = await open(BOMB);
@@ -51,30 +51,30 @@ test('a template that ends its process costs the request that made it do so, and
   expect(chat.prompts[0].ids.at(-1)).toBe(1);
   expect([...completion.prompts[0].ids]).toEqual([...(await tinyTokenizer.encode('The captain'))]);
   expect(log).toHaveBeenCalledWith(
-    expect.stringMatching(/^a request's messages ended the process that reads/),
+    expect.stringMatching(/^a request's messages ended the process that parses/),
   );
 });
 
-test('large bodies do not keep small ones waiting, and those who have left nobody', async () => {
+test('large bodies do not delay small ones, and cancelled ones delay none', async () => {
   const requests = await open('{% for message in messages %}{{ message.content + eos_token }}{% endfor %}');
-  const leave = new AbortController();
+  const cancel = new AbortController();
   const order: string[] = [];
-  const note = (name: string) => () => order.push(name);
+  const record = (name: string) => () => order.push(name);
   const large = ['first', 'second', 'third'].map((name) =>
     requests
-      .completion(body({ prompt: 'The captain '.repeat(400_000) }), settings, leave.signal)
-      .catch(note(name)),
+      .completion(body({ prompt: 'The captain '.repeat(400_000) }), settings, cancel.signal)
+      .catch(record(name)),
   );
-  const small = requests.completion(body({ prompt: 'a' }), settings, signal).then(note('small'));
+  const small = requests.completion(body({ prompt: 'a' }), settings, signal).then(record('small'));
   await small;
-  leave.abort(new Error('left'));
+  cancel.abort(new Error('left'));
   await Promise.all(large);
   expect(order).toEqual(['small', 'first', 'second', 'third']);
   const next = await requests.completion(body({ prompt: 'a' }), settings, signal);
   expect(next.prompts).toHaveLength(1);
 });
 
-test('what cannot be started says so', async () => {
+test('reports errors during start', async () => {
   await expect(open('{{ x', 'nope')).rejects.toThrow(ConfigurationError);
   await expect(RequestProcesses.open({ directory: '/nowhere' })).rejects.toThrow(/no such file/);
   const closed = await open('{% for m in messages %}{{ m.content + eos_token }}{% endfor %}');

@@ -1,6 +1,6 @@
 /**
- * Reads requests outside the process that serves: what a body, a chat template or a tokenizer's expressions can do at
- * worst, time, memory, even an end of the process by V8 (which no thread survives), is then one request's fault alone.
+ * Parses requests in separate processes. Hostile bodies, chat templates and tokenizer expressions can exhaust time and
+ * memory, or make V8 end its process, which a thread would not survive; then only that request fails.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { setPriority } from 'node:os';
@@ -10,30 +10,30 @@ import { ApiError } from './api-error.ts';
 import type { ChatRequest, CompletionRequest, ReadSettings } from './read-request.ts';
 import type { ReadResult, ReadTask, WorkerOptions, WorkerReady } from './request-worker.ts';
 
-/** Bodies beyond this size are read by a process of their own, so that small ones do not wait for them. */
+/** Larger bodies have a separate process, so that small ones do not wait for them. */
 const SMALL_BODY = 64 * 1024;
-/** Milliseconds to read a request: of what people send it takes a few. */
+/** Milliseconds to parse a request; typical ones take a few. */
 const SMALL_DEADLINE = 5_000;
 const LARGE_DEADLINE = 30_000;
-/** Milliseconds after which the process for large bodies, which comes when it is needed, gives its memory back. */
+/** Milliseconds after which the idle process for large bodies is ended. */
 const LARGE_IDLE = 10_000;
-/** MiB of JavaScript's heap. */
+/** MiB of JavaScript heap. */
 const MAX_HEAP = 512;
-/** What a process for large bodies leaves to others: a large request is late anyway. */
+/** Priority of the process for large bodies. */
 const LOW_PRIORITY = 10;
 
-/** Reads requests in processes of its own until it is closed. */
+/** Parses requests in separate processes until closed. */
 export class RequestProcesses {
-  /** Ids that end an answer in a chat; absent: the model has no chat template. */
+  /** Ids that end an answer in a chat; undefined without a chat template. */
   readonly chatStopIds: readonly number[] | undefined;
-  /** What chats follow, or why there are none; for people. */
+  /** Describes the chat template, or why there is none. */
   readonly chatDescription: string;
-  readonly #small: Lane;
-  readonly #large: Lane;
+  readonly #small: WorkerQueue;
+  readonly #large: WorkerQueue;
 
-  /** @throws ConfigurationError for a chat template that cannot be had; RunError for a tokenizer */
+  /** @throws ConfigurationError for an invalid chat template; RunError for an invalid tokenizer */
   static async open(options: WorkerOptions): Promise<RequestProcesses> {
-    const small = new Lane(options, { deadline: SMALL_DEADLINE });
+    const small = new WorkerQueue(options, { deadline: SMALL_DEADLINE });
     const ready = await small.start();
     if ('failure' in ready) {
       small.close();
@@ -45,31 +45,35 @@ export class RequestProcesses {
 
   private constructor(
     options: WorkerOptions,
-    small: Lane,
+    small: WorkerQueue,
     { stopIds, description }: { stopIds?: readonly number[]; description: string },
   ) {
     this.chatStopIds = stopIds;
     this.chatDescription = description;
     this.#small = small;
-    this.#large = new Lane(options, { deadline: LARGE_DEADLINE, idle: LARGE_IDLE, priority: LOW_PRIORITY });
+    this.#large = new WorkerQueue(options, {
+      deadline: LARGE_DEADLINE,
+      idle: LARGE_IDLE,
+      priority: LOW_PRIORITY,
+    });
   }
 
   /**
-   * Reads a body of `/v1/completions`.
+   * Parses a body of `/v1/completions`.
    *
-   * @param signal aborted when the client has left
-   * @throws ApiError what its client is told
+   * @param signal aborted when the client disconnects
+   * @throws ApiError the response to the client
    */
   completion(body: Buffer, settings: ReadSettings, signal: AbortSignal): Promise<CompletionRequest> {
     return this.#read({ endpoint: 'completion', body, settings }, signal) as Promise<CompletionRequest>;
   }
 
-  /** Reads a body of `/v1/chat/completions`, as {@link completion}. */
+  /** Parses a body of `/v1/chat/completions`, like {@link completion}. */
   chat(body: Buffer, settings: ReadSettings, signal: AbortSignal): Promise<ChatRequest> {
     return this.#read({ endpoint: 'chat', body, settings }, signal) as Promise<ChatRequest>;
   }
 
-  /** Ends the processes; what they have not read is refused. */
+  /** Ends the processes; requests in progress are refused. */
   close(): void {
     this.#small.close();
     this.#large.close();
@@ -87,8 +91,8 @@ interface Job {
   reject(error: unknown): void;
 }
 
-/** One process and those who wait for it. */
-class Lane {
+/** A process and its queue of requests. */
+class WorkerQueue {
   readonly #options: WorkerOptions;
   readonly #deadline: number;
   readonly #idle: number | undefined;
@@ -100,7 +104,7 @@ class Lane {
   #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param limits `idle` ends a process that has had nothing to do for so long */
+  /** @param limits in milliseconds; `idle`: when to end an idle process */
   constructor(
     options: WorkerOptions,
     { deadline, idle, priority = 0 }: { deadline: number; idle?: number; priority?: number },
@@ -132,21 +136,21 @@ class Lane {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#process?.kill('SIGKILL');
-    const gone = new ApiError(503, 'the server is shutting down', { code: 'shutting_down' });
-    for (const job of this.#waiting.splice(0)) job.reject(gone);
-    this.#current?.reject(gone);
+    const closed = new ApiError(503, 'the server is shutting down', { code: 'shutting_down' });
+    for (const job of this.#waiting.splice(0)) job.reject(closed);
+    this.#current?.reject(closed);
   }
 
-  /** Starts a process; answers once it can read, or why it never will. */
+  /** Starts the process; resolves when it is ready or has failed. */
   start(): Promise<WorkerReady> {
     return new Promise((resolve) => {
       const child = fork(workerFile(), [JSON.stringify(this.#options)], {
         execArgv: [`--max-old-space-size=${MAX_HEAP}`],
-        // One thread beside those of the model.
+        // The tokenizer uses one thread, the model the others.
         env: { ...process.env, RAYON_NUM_THREADS: '1' },
-        // Buffers as they are; JSON would make them ten times as long.
+        // JSON would make buffers ten times as long.
         serialization: 'advanced',
-        // Output of V8 at its end; that it has ended is told in one line.
+        // Hides V8's output when it ends the process; one line is logged instead.
         stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
       });
       this.#process = child;
@@ -154,7 +158,7 @@ class Lane {
       try {
         if (child.pid !== undefined && this.#priority !== 0) setPriority(child.pid, this.#priority);
       } catch {
-        // Gone already, which its end tells.
+        // The process has ended, which is handled below.
       }
       child.once('message', (ready: WorkerReady) => {
         if ('failure' in ready) this.#isClosed = true;
@@ -163,9 +167,11 @@ class Lane {
         child.on('message', (result: ReadResult) => this.#settle(result));
         this.#next();
       });
-      const onEnd = (end: string) => {
-        resolve({ failure: { name: 'RunError', message: `the process that reads requests ended (${end})` } });
-        this.#onEnd(end, child);
+      const onEnd = (reason: string) => {
+        resolve({
+          failure: { name: 'RunError', message: `the process that parses requests ended (${reason})` },
+        });
+        this.#onEnd(reason, child);
       };
       child.on('error', ({ message }) => onEnd(message));
       child.once('close', (code, signal) => onEnd(signal ?? `code ${code}`));
@@ -176,9 +182,8 @@ class Lane {
     if (this.#isClosed || this.#current || this.#waiting.length === 0) return;
     clearTimeout(this.#timer);
     if (!this.#process) void this.start();
-    // A new one says when it is.
     if (!this.#isReady) return;
-    // The shortest first: it costs the others least.
+    // Shortest first.
     const job = this.#waiting.reduce((a, b) => (b.task.body.length < a.task.body.length ? b : a));
     this.#waiting = this.#waiting.filter((waiting) => waiting !== job);
     this.#current = job;
@@ -194,7 +199,7 @@ class Lane {
     else if ('refusal' in result) {
       const { status, message, ...rest } = result.refusal;
       job?.reject(new ApiError(status, message, rest));
-    } else job?.reject(new Error(`reading a request: ${result.bug}`));
+    } else job?.reject(new Error(`parsing a request: ${result.bug}`));
     if (this.#idle !== undefined) {
       this.#timer = setTimeout(() => {
         const child = this.#process;
@@ -205,7 +210,7 @@ class Lane {
     this.#next();
   }
 
-  #onEnd(end: string, child: ChildProcess): void {
+  #onEnd(reason: string, child: ChildProcess): void {
     if (this.#process !== child) return;
     const wasReady = this.#isReady;
     this.#process = undefined;
@@ -217,21 +222,17 @@ class Lane {
     if (job && wasReady) {
       const param = job.task.endpoint === 'chat' ? 'messages' : 'prompt';
       console.error(
-        `a request's ${param} ended the process that reads requests (${end}); another one takes over`,
+        `a request's ${param} ended the process that parses requests (${reason}); it is restarted`,
       );
       const limits = `${this.#deadline / 1000} s and ${MAX_HEAP} MiB`;
       job.reject(
-        new ApiError(
-          400,
-          `${param}: to read the request takes more than the ${limits} there are; shorten it`,
-          {
-            param,
-            code: 'request_too_complex',
-          },
-        ),
+        new ApiError(400, `${param}: parsing exceeds ${limits}; shorten it`, {
+          param,
+          code: 'request_too_complex',
+        }),
       );
-    } else job?.reject(new Error(`the process that reads requests could not start (${end})`));
-    // Those that come next do not wait for its start.
+    } else job?.reject(new Error(`the process that parses requests could not start (${reason})`));
+    // Restarted before the next request arrives.
     if (this.#waiting.length > 0 || (this.#idle === undefined && wasReady)) void this.start();
   }
 }

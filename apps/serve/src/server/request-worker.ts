@@ -1,5 +1,4 @@
-/** The process that reads requests: see `request-process.ts`. One request at a time, as messages. */
-
+/** The process that parses requests, one at a time; see `request-process.ts`. */
 import { openChatPrompts } from '@meap/inference';
 import { loadTokenizer } from '@meap/token-dataset';
 import { ApiError } from './api-error.ts';
@@ -10,35 +9,33 @@ import {
   RequestReader,
 } from './read-request.ts';
 
-/** What the process is started with, as JSON in its arguments. */
+/** Options of the process, passed as JSON in its arguments. */
 export interface WorkerOptions {
-  /** Folder of the tokenizer. */
+  /** The tokenizer's folder. */
   readonly directory: string;
-  /** What `--chat-template` says. */
+  /** The value of `--chat-template`. */
   readonly chatTemplate?: string;
 }
 
-/** The first message: what chats are like, or why the process cannot work. */
+/** The first message: the chat template, or an error. */
 export type WorkerReady =
   | { readonly chat: { readonly stopIds?: readonly number[]; readonly description: string } }
   | { readonly failure: { readonly name: string; readonly message: string } };
 
-/** A request to read. */
+/** A request to parse. */
 export interface ReadTask {
   readonly endpoint: 'completion' | 'chat';
   readonly body: Uint8Array;
   readonly settings: ReadSettings;
 }
 
-/** What it says, or what its client is told. */
+/** A parsed request, an error for the client, or an internal error. */
 export type ReadResult =
   | { readonly read: CompletionRequest | ChatRequest }
-  | {
-      readonly refusal: Pick<ApiError, 'status' | 'message' | 'param' | 'code'>;
-    }
+  | { readonly refusal: Pick<ApiError, 'status' | 'message' | 'param' | 'code'> }
   | { readonly bug: string };
 
-// Signals to a whole group are for the server, which lets this process finish what it is asked, and then lets it go.
+// Signals to the process group are handled by the server, which ends this process by disconnecting.
 const signals: NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 if (process.platform !== 'win32') signals.push('SIGUSR2');
 for (const signal of signals) process.on(signal, () => {});

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { serve } from './testing.ts';
 
-describe('bodies that are none are refused', () => {
+describe('invalid bodies', () => {
   test.each([
     ['', 400],
     ['{', 400],
@@ -21,17 +21,17 @@ describe('bodies that are none are refused', () => {
     expect(answer).toMatchObject({ status, json: { error: { type: 'invalid_request_error' } } });
   });
 
-  test('other kinds of content, and bodies beyond the limit', async () => {
+  test('other content types and bodies beyond the limit are refused', async () => {
     const client = await serve({ limits: { maxBody: 2000 } });
     const text = { headers: { 'content-type': 'text/plain' } };
     expect((await client.post('/v1/completions', '{"prompt":"a"}', text)).status).toBe(415);
-    // The refusal is read even by clients that go on sending.
+    // Clients that continue sending still receive the error.
     for (const length of [2000, 9_000_000]) {
       expect((await client.complete({ prompt: 'a'.repeat(length) })).status).toBe(413);
     }
   });
 
-  test('a prompt of a megabyte is read and refused for its length', async () => {
+  test('a prompt of a megabyte is refused for its length', async () => {
     const client = await serve();
     const answer = await client.complete({ prompt: 'The captain sees '.repeat(60_000) });
     expect(answer).toMatchObject({ status: 400, json: { error: { code: 'context_length_exceeded' } } });
@@ -41,9 +41,9 @@ describe('bodies that are none are refused', () => {
 describe('fields', () => {
   const hi = { messages: [{ role: 'user', content: 'Hi' }] };
   test.each<[string, object, string, RegExp]>([
-    ['completions', {}, 'prompt', /expected a text, a list/],
-    ['completions', { prompt: [] }, 'prompt', /expected a text, a list/],
-    ['completions', { prompt: ['a', 5] }, 'prompt', /expected a text, a list/],
+    ['completions', {}, 'prompt', /expected a string, a list/],
+    ['completions', { prompt: [] }, 'prompt', /expected a string, a list/],
+    ['completions', { prompt: ['a', 5] }, 'prompt', /expected a string, a list/],
     ['completions', { prompt: [[1], []] }, 'prompt', /got no tokens/],
     ['completions', { prompt: [1, 320] }, 'prompt', /token id 320, expected ids from 0 to 319/],
     ['completions', { prompt: [-1] }, 'prompt', /token id -1/],
@@ -60,16 +60,16 @@ describe('fields', () => {
     ['completions', { prompt: 'a', stop: 'a'.repeat(1001) }, 'stop', /^stop: .*<=1000/],
     ['completions', { prompt: 'a', stop: 5 }, 'stop', /^stop: .*expected/],
     ['completions', { prompt: 'a', stop: ['a', 5] }, 'stop.1', /^stop.1: /],
-    ['completions', { prompt: 'a', best_of: 2 }, 'best_of', /is not supported, got 2, expected n \(1\)/],
-    ['completions', { prompt: 'a', suffix: 'b' }, 'suffix', /is not supported, got "b", expected null or ""/],
-    ['completions', { prompt: 'a', logit_bias: { 5: 1 } }, 'logit_bias', /is not supported/],
+    ['completions', { prompt: 'a', best_of: 2 }, 'best_of', /not supported, got 2, expected n \(1\)/],
+    ['completions', { prompt: 'a', suffix: 'b' }, 'suffix', /not supported, got "b", expected null or ""/],
+    ['completions', { prompt: 'a', logit_bias: { 5: 1 } }, 'logit_bias', /not supported/],
     [
       'completions',
       { prompt: 'a', presence_penalty: 0.5 },
       'presence_penalty',
       /got 0.5, expected null or 0/,
     ],
-    ['completions', { prompt: 'a', top_k: 5 }, 'top_k', /no field of this endpoint; leave it out/],
+    ['completions', { prompt: 'a', top_k: 5 }, 'top_k', /unknown field; omit it/],
     ['completions', { prompt: 'a', stream_options: {} }, 'stream_options', /without stream/],
     ['chat/completions', {}, 'messages', /^messages: /],
     ['chat/completions', { messages: [] }, 'messages', /^messages: /],
@@ -82,16 +82,21 @@ describe('fields', () => {
       'messages.0.content.0.type',
       /type/,
     ],
-    ['chat/completions', { ...hi, tools: [{ type: 'function' }] }, 'tools', /is not supported/],
+    ['chat/completions', { ...hi, tools: [{ type: 'function' }] }, 'tools', /not supported/],
     [
       'chat/completions',
       { ...hi, response_format: { type: 'json_object' } },
       'response_format',
-      /is not supported/,
+      /not supported/,
     ],
     ['chat/completions', { ...hi, top_logprobs: 2 }, 'top_logprobs', /without logprobs/],
-    ['chat/completions', { ...hi, max_tokens: 2, max_completion_tokens: 3 }, 'max_tokens', /expected one/],
-    ['chat/completions', { ...hi, prompt: 'a' }, 'prompt', /no field of this endpoint/],
+    [
+      'chat/completions',
+      { ...hi, max_tokens: 2, max_completion_tokens: 3 },
+      'max_tokens',
+      /expected only one/,
+    ],
+    ['chat/completions', { ...hi, prompt: 'a' }, 'prompt', /unknown field/],
   ])('%s %j: %s', async (path, body, param, message) => {
     const { status, json } = await (await serve()).post(`/v1/${path}`, body);
     expect(status).toBe(400);
@@ -102,7 +107,7 @@ describe('fields', () => {
     });
   });
 
-  test('at the edge of their range', async () => {
+  test('at the edges of their range', async () => {
     const client = await serve();
     const body = { prompt: 'a', max_tokens: 3, temperature: 1, seed: 1 };
     const text = async (fields: object) => {
@@ -111,17 +116,17 @@ describe('fields', () => {
       return json.choices.map((choice: { text: string }) => choice.text);
     };
     const greedy = await text({ temperature: 0 });
-    // Nothing but the most likely token is left.
+    // Only the most likely token remains.
     expect(await text({ top_p: 0 })).toEqual(greedy);
     expect(await text({ top_p: 1e-323 })).toEqual(greedy);
     expect(await text({ temperature: 1e-323 })).toEqual(greedy);
-    // Seeds go around, and each answer has its own.
+    // Seeds wrap around, and each answer has its own.
     const all = await text({ seed: Number.MAX_SAFE_INTEGER - 1, n: 4, max_tokens: 20 });
     expect(new Set(all).size).toBe(4);
     expect(await text({ seed: 1, max_tokens: 20 })).toEqual([all[3]]);
   });
 
-  test('that change nothing are taken', async () => {
+  test('with neutral values are accepted', async () => {
     const client = await serve();
     const body = {
       prompt: 'a',

@@ -1,4 +1,4 @@
-/** The HTTP server: OpenAI's endpoints over one engine, with limits on all that a client can ask of it. */
+/** The HTTP server: OpenAI's endpoints with limits on everything a client can request. */
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
@@ -9,13 +9,13 @@ import type { Tokenizer } from '@meap/token-dataset';
 import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { isLoopback, keyCheck, requireLocal } from './access.ts';
 import { Admission } from './admission.ts';
-import { startAnswer, streamedAnswer, wholeAnswer } from './answer.ts';
+import { completeAnswer, startAnswer, streamedAnswer } from './answer.ts';
 import { ApiError } from './api-error.ts';
 import { CompletionEngine } from './completion-engine.ts';
 import { Connections } from './connections.ts';
 import { jsonParts } from './json-parts.ts';
 import { ServerMetrics } from './metrics.ts';
-import type { Plan, Served } from './plan.ts';
+import type { Plan, ServedModel } from './plan.ts';
 import { planChat } from './plan-chat.ts';
 import { planCompletion } from './plan-completion.ts';
 import type { ReadSettings } from './read-request.ts';
@@ -28,67 +28,66 @@ import { type Upload, Uploads } from './uploads.ts';
 export interface ServerOptions {
   model: Llama;
   tokenizer: Tokenizer;
-  /** What reads requests, with the same tokenizer; stays the caller's. */
+  /** Parses requests with the same tokenizer; owned by the caller. */
   requests: Pick<RequestProcesses, 'completion' | 'chat' | 'chatStopIds'>;
-  /** What clients call the model. */
+  /** The name of the model in the API. */
   name: string;
-  /** Address to listen on; any but a loopback one needs `apiKey`. */
+  /** Address to listen on; requires `apiKey` unless it is a loopback address. */
   host: string;
-  /** 0 takes any that is free. */
+  /** 0 for any free port. */
   port: number;
-  /** What clients must send as `Authorization: Bearer …`, but for `/health`. */
+  /** Key that clients must send as `Authorization: Bearer KEY`, except to `/health`. */
   apiKey?: string;
-  /** Whether a prompt that is a text gets the tokenizer's BOS unless the request says otherwise. */
+  /** Whether text prompts get the tokenizer's BOS by default. */
   addSpecialTokens: boolean;
   limits: ServerLimits;
 }
 
-/** What the server takes on at once and at most. */
+/** Limits of a server. */
 export interface ServerLimits {
-  /** Sequences computed at once. */
+  /** Sequences in a batch. */
   maxBatch: number;
-  /** Sequences that wait, or are not yet with their clients; a request beyond them gets status 429. */
+  /** Sequences that are waiting or not yet delivered; further requests get status 429. */
   maxQueue: number;
   /** Tokens of prompt and answer together, at most the model's context. */
   maxContext: number;
-  /** Bytes of a request's body. */
+  /** Bytes of a request body. */
   maxBody: number;
-  /** Milliseconds for a whole answer, waiting included. */
+  /** Milliseconds for an answer, including waiting. */
   requestTimeout: number;
-  /** Milliseconds after which a client that neither sends the rest of its request nor takes its answer is cut off. */
-  readerPatience: number;
-  /** Milliseconds for which running requests may go on when the server is closed. */
-  shutdownGrace: number;
+  /** Milliseconds without progress in a request or response after which the client is disconnected. */
+  stallTimeout: number;
+  /** Milliseconds for requests in progress to finish when the server is closed. */
+  shutdownTimeout: number;
 }
 
-/** A server that listens. */
+/** A running server. */
 export interface RunningServer {
-  /** Of the API, such as `http://127.0.0.1:8000/v1`. */
+  /** Base URL of the API, such as `http://127.0.0.1:8000/v1`. */
   readonly url: string;
-  /** Listens no more, lets running requests finish for as long as the limits say, and cuts them then. */
+  /** Stops listening, lets requests finish until the shutdown timeout, then aborts them. */
   close(): Promise<void>;
 }
 
-// Milliseconds for a client to send a request, and its headers: more is no client.
+// Milliseconds for a client to send a request and its headers.
 const SEND_TIMEOUT = 60_000;
 const HEADERS_TIMEOUT = 10_000;
-/** Bytes of bodies held at once; more where `--max-body` allows larger ones. */
+/** Bytes of bodies in memory; more if `--max-body` requires it. */
 const MAX_BODIES = 64 * 2 ** 20;
-/** Connections beyond those that wait for an answer. */
+/** Connections in addition to those that wait for an answer. */
 const SPARE_CONNECTIONS = 256;
 
 /**
- * Serves a model until it is closed; the model stays the caller's.
+ * Serves a model until closed; the model is owned by the caller.
  *
- * @throws ConfigurationError for a public address without an API key; RunError for a port or address that it cannot
- *   have
+ * @throws ConfigurationError for a public address without an API key; RunError for an unavailable port or address
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const { model, tokenizer, host, limits } = options;
   const isLocal = isLoopback(host);
   if (!isLocal && options.apiKey === undefined) {
     throw new ConfigurationError([
-      `host ${host}: others could reach it, expected a loopback address or an API key; name its variable with --api-key-env`,
+      `host ${host}: is reachable from other machines, expected a loopback address or an API key; set --api-key-env`,
     ]);
   }
   const capacity = limits.maxBatch + limits.maxQueue;
@@ -97,10 +96,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     name: options.name,
     vocabularySize: model.config.vocab_size,
     contextLength: Math.min(limits.maxContext, contextLengthOf(model.config)),
-    maxSequences: admission.mostAtOnce,
+    maxSequences: admission.maxPerRequest,
     addSpecialTokens: options.addSpecialTokens,
   };
-  const served: Served = {
+  const served: ServedModel = {
     name: options.name,
     texts: new TokenTexts(tokenizer),
     stopIds: stopIdsOf(model.config),
@@ -111,7 +110,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const engine = new CompletionEngine(model, limits);
   const metrics = new ServerMetrics(engine);
   const created = Math.floor(Date.now() / 1000);
-  /** Requests that are being answered. */
+  /** Requests in progress. */
   const jobs = new Set<AbortController>();
 
   let isClosing = false;
@@ -119,37 +118,37 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const app = fastify({
     requestTimeout: SEND_TIMEOUT,
     http: {
-      headersTimeout: Math.min(HEADERS_TIMEOUT, limits.readerPatience),
+      headersTimeout: Math.min(HEADERS_TIMEOUT, limits.stallTimeout),
       connectionsCheckingInterval: 1000,
     },
-    // Paths of models may be long.
+    // Model names may be long.
     routerOptions: { maxParamLength: 1000 },
     return503OnClosing: false,
     frameworkErrors: (error, _request, reply) => sendError(reply, error),
     clientErrorHandler: (error, socket) => refuseConnection(error, socket),
   });
   const connections = new Connections(app.server, {
-    most: capacity + SPARE_CONNECTIONS,
-    patience: limits.readerPatience,
+    maxConnections: capacity + SPARE_CONNECTIONS,
+    stallTimeout: limits.stallTimeout,
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', async (request: FastifyRequest, body: IncomingMessage) => {
-    const announced = Number(request.headers['content-length'] ?? Number.NaN);
+    const contentLength = Number(request.headers['content-length'] ?? Number.NaN);
     const limit = bodyLimits[request.routeOptions.url as keyof typeof bodyLimits] ?? limits.maxBody;
-    return uploads.receive(body, limit, announced);
+    return uploads.receive(body, limit, contentLength);
   });
   app.setErrorHandler((error, _request, reply) => sendError(reply, error));
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0].slice(0, 200);
-    return sendError(reply, new ApiError(404, `no ${request.method} ${path} here`));
+    return sendError(reply, new ApiError(404, `${request.method} ${path}: not found`));
   });
 
   const requireKey = options.apiKey === undefined ? undefined : keyCheck(options.apiKey);
   app.addHook('onRequest', async ({ headers, routeOptions }, reply) => {
-    // Fastify's own elapsedTime begins with the first hook on a response, of which there is none.
+    // Fastify's elapsedTime requires a hook on the response.
     const start = performance.now();
     reply.raw.once('close', () => {
-      // 499, as nginx has it: the client left first.
+      // 499 as in nginx: the client closed the connection.
       const status = reply.raw.writableFinished ? reply.statusCode : 499;
       metrics.responded(routeOptions.url ?? 'other', status, (performance.now() - start) / 1000);
     });
@@ -159,8 +158,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       reply.header('connection', 'close');
       throw new ApiError(503, 'the server is shutting down', { code: 'shutting_down' });
     }
-    // Before the body is read: a crowd is turned away at the door.
-    if (routeOptions.url?.endsWith('/completions')) admission.requireRoom();
+    // Checked before the body is read.
+    if (routeOptions.url?.endsWith('/completions')) admission.requireCapacity();
   });
 
   const description = { id: options.name, object: 'model', created, owned_by: 'meap' };
@@ -171,21 +170,25 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   app.get('/v1/models', async () => ({ object: 'list', data: [description] }));
   app.get<{ Params: { '*': string } }>('/v1/models/*', async ({ params }) => {
     if (params['*'] === options.name) return description;
-    throw new ApiError(404, `model: no '${params['*'].slice(0, 200)}' here, expected '${options.name}'`, {
-      code: 'model_not_found',
-    });
+    throw new ApiError(
+      404,
+      `model: not found, got '${params['*'].slice(0, 200)}', expected '${options.name}'`,
+      {
+        code: 'model_not_found',
+      },
+    );
   });
 
   type Planner = (body: Buffer, signal: AbortSignal) => Promise<Plan>;
   const answer = (plan: Planner) => async (request: FastifyRequest, reply: FastifyReply) => {
     const start = performance.now();
     const { bytes, release } = (request.body ?? NO_BODY) as Upload;
-    const admitted = admission.enter();
-    const held = [connections.hold(request.raw.socket), admitted.leave, release];
-    const { signal } = openJob(reply, limits, { jobs, held });
-    admitted.expect(1);
+    const reservation = admission.reserve();
+    const releases = [connections.hold(request.raw.socket), reservation.release, release];
+    const { signal } = startJob(reply, limits, { jobs, releases });
+    reservation.resize(1);
     const planned = await plan(bytes, signal).finally(release);
-    admitted.expect(planned.sequences.length);
+    reservation.resize(planned.sequences.length);
     let isFirst = true;
     const events = {
       onPrompt: (count: number) => metrics.prompted(count),
@@ -197,8 +200,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     };
     const pieces = startAnswer(planned, { engine, served, signal, events });
     if (!planned.isStreamed) {
-      const whole = await wholeAnswer(planned, pieces);
-      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonParts(whole), BYTES));
+      const body = await completeAnswer(planned, pieces);
+      return reply.type('application/json; charset=utf-8').send(Readable.from(jsonParts(body), BYTES));
     }
     reply.type('text/event-stream').header('cache-control', 'no-store').header('x-accel-buffering', 'no');
     return reply.send(Readable.from(streamedAnswer(planned, pieces), BYTES));
@@ -214,10 +217,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   );
 
   await app.listen({ host, port: options.port }).catch((error: NodeJS.ErrnoException) => {
-    throw portError(error, host, options.port);
+    throw listenError(error, host, options.port);
   });
   const { port } = app.server.address() as AddressInfo;
-  const cut = () => {
+  const abortAll = () => {
     for (const job of jobs)
       job.abort(new ApiError(503, 'the server is shutting down', { code: 'shutting_down' }));
   };
@@ -227,10 +230,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       isClosing = true;
       connections.closeOthers();
       const timers = [
-        setTimeout(cut, limits.shutdownGrace),
-        // Clients that do not read that they are cut off.
-        setTimeout(() => app.server.closeAllConnections(), limits.shutdownGrace + 2000),
-        // Connections that were busy when the server closed stay open behind their answer.
+        setTimeout(abortAll, limits.shutdownTimeout),
+        // For clients that do not read the error.
+        setTimeout(() => app.server.closeAllConnections(), limits.shutdownTimeout + 2000),
+        // Connections that were busy at first become idle after their answer.
         setInterval(() => app.server.closeIdleConnections(), 50),
       ];
       await app.close();
@@ -240,40 +243,40 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   };
 }
 
-/** Why it cannot listen, for its user where that is who can mend it. */
-function portError(error: NodeJS.ErrnoException, host: string, port: number): Error {
+/** Converts an error of listening; errors that the user can fix become a RunError. */
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): Error {
   const reason = {
-    EADDRINUSE: 'another program listens there; expected a free port: choose one, or 0 for any',
-    EACCES: 'not allowed to listen there; expected a port from 1024 on',
-    EADDRNOTAVAIL: 'this machine has no such address',
-    ENOTFOUND: 'no such address',
+    EADDRINUSE: 'port is in use, expected a free port; choose another, or 0 for any free port',
+    EACCES: 'permission denied, expected a port of at least 1024',
+    EADDRNOTAVAIL: 'not an address of this machine',
+    ENOTFOUND: 'unknown address',
   }[error.code ?? ''];
   return reason === undefined ? error : new RunError(`--host ${host} --port ${port}: ${reason}`);
 }
 
-/** An abort signal for the time of a request: fires when it takes too long, is cut, or its client has left. */
-function openJob(
+/** Returns an abort controller for a request, aborted on timeout, shutdown or disconnection. */
+function startJob(
   { raw }: FastifyReply,
-  { requestTimeout, readerPatience }: ServerLimits,
-  { jobs, held }: { jobs: Set<AbortController>; held: readonly (() => void)[] },
+  { requestTimeout, stallTimeout }: ServerLimits,
+  { jobs, releases }: { jobs: Set<AbortController>; releases: readonly (() => void)[] },
 ): AbortController {
   const job = new AbortController();
-  const late = () => {
+  const onTimeout = () => {
     job.abort(
-      new ApiError(504, `no answer within ${requestTimeout / 1000} seconds; ask for less`, {
+      new ApiError(504, `no answer within ${requestTimeout / 1000} seconds; request less`, {
         code: 'timeout',
       }),
     );
-    // A client that reads an answer byte by byte.
-    timer = setTimeout(() => raw.destroy(), readerPatience);
+    // For clients that read very slowly.
+    timer = setTimeout(() => raw.destroy(), stallTimeout);
   };
-  let timer = setTimeout(late, requestTimeout);
+  let timer = setTimeout(onTimeout, requestTimeout);
   jobs.add(job);
   const end = () => {
     clearTimeout(timer);
     jobs.delete(job);
-    job.abort(new ApiError(499, 'the client has left'));
-    for (const free of held) free();
+    job.abort(new ApiError(499, 'the client has disconnected'));
+    for (const free of releases) free();
   };
   if (raw.destroyed) end();
   else raw.once('close', end);
@@ -283,18 +286,18 @@ function openJob(
 const NO_BODY: Upload = { bytes: Buffer.alloc(0), release: () => {} };
 const BYTES = { objectMode: false };
 
-/** Bytes that a body can have at most and still be honoured, by path: more need not be read. */
+/** Returns the maximum size of a valid body by path. */
 function bodyLimitsOf(
   { contextLength, maxSequences }: ReadSettings,
   { maxBody }: ServerLimits,
   { json }: Tokenizer,
 ): Record<'/v1/completions' | '/v1/chat/completions', number> {
-  // JSON escapes a byte by six characters at most; of a token id with the space around it we take 32 for enough.
+  // JSON escapes a byte with up to six characters; 32 are enough for a token id with white space.
   const perToken = Math.max(32, 6 * maxBytesPerToken(json));
   const limit = (numPrompts: number) =>
     Math.min(maxBody, OTHER_FIELDS + numPrompts * contextLength * perToken);
   return { '/v1/completions': limit(maxSequences), '/v1/chat/completions': limit(1) };
 }
 
-// Bytes for all that is no prompt.
+// Bytes of all fields except prompts.
 const OTHER_FIELDS = 512 * 1024;

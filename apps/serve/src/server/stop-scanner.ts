@@ -1,23 +1,23 @@
-/** Texts that end an answer, prepared once for all the answers of a request. */
-export class StopTexts {
+/** Stop sequences, preprocessed for all answers to a request. */
+export class StopSequences {
   readonly #stops: readonly { readonly text: string; readonly borders: Uint16Array }[];
 
-  /** @param texts none of them empty, none longer than 65,535 characters */
+  /** @param texts of 1 to 65,535 characters */
   constructor(texts: readonly string[]) {
     this.#stops = [...new Set(texts)].map((text) => ({ text, borders: bordersOf(text) }));
   }
 
-  /** How much of each text has been matched, at the beginning: nothing. */
+  /** Returns the initial state: the matched length of each stop sequence. */
   start(): Uint16Array {
     return new Uint16Array(this.#stops.length);
   }
 
   /**
-   * Goes on in a text, in time that grows with the text and the number of stop texts, but not with their length
-   * (Knuth, Morris and Pratt 1977).
+   * Continues the search in a text, in time independent of the length of the stop sequences (Knuth, Morris and Pratt
+   * 1977).
    *
-   * @param matched how much of each stop text the text so far ends with; becomes what it ends with now
-   * @returns where the earliest stop text that ends in `text` begins, which may be before it; undefined without one
+   * @param matched the state, updated in place
+   * @returns the start of the earliest stop sequence that ends in `text`, negative if it starts before; or undefined
    */
   scan(text: string, matched: Uint16Array): number | undefined {
     let first: number | undefined;
@@ -38,7 +38,7 @@ export class StopTexts {
   }
 }
 
-/** At each place of a text, the length of the longest part before its end that the text also begins with. */
+/** Returns the length of the longest proper border of each prefix of a text. */
 function bordersOf(text: string): Uint16Array {
   const borders = new Uint16Array(text.length);
   let length = 0;
@@ -51,40 +51,40 @@ function bordersOf(text: string): Uint16Array {
 }
 
 /**
- * Text that grows by the bytes of tokens, and ends at the first of some stop texts.
+ * Decodes the bytes of tokens until the first stop sequence.
  *
- * Text is held back while it ends in the middle of a character or could still become a stop text, so that nothing
- * that has been given out is ever taken back.
+ * Text is held back while it ends with an incomplete character or a prefix of a stop sequence, so that returned text is
+ * final.
  */
 export class StopScanner {
-  readonly #stops: StopTexts;
+  readonly #stops: StopSequences;
   readonly #matched: Uint16Array;
   readonly #decoder = new TextDecoder('utf-8', { ignoreBOM: true });
   #held = '';
   #numCharacters = 0;
   #isStopped = false;
 
-  constructor(stops: StopTexts) {
+  constructor(stops: StopSequences) {
     this.#stops = stops;
     this.#matched = stops.start();
   }
 
-  /** Whether a stop text has come; it and what follows are not given out. */
+  /** Whether a stop sequence was found; it and later text are not returned. */
   get isStopped(): boolean {
     return this.#isStopped;
   }
 
-  /** Length of all text so far, that which is held back too, in code points. */
+  /** Length of the text in code points, including text held back. */
   get numCharacters(): number {
     return this.#numCharacters;
   }
 
-  /** Adds the bytes of a token; returns the text that is certain now. */
+  /** Adds the bytes of a token; returns the text that is final. */
   push(bytes: Uint8Array): string {
     return this.#add(this.#decoder.decode(bytes, { stream: true }));
   }
 
-  /** Ends the text; returns what was held back. */
+  /** Ends the text; returns the text held back. */
   end(): string {
     const text = this.#add(this.#decoder.decode()) + this.#held;
     this.#held = '';
@@ -103,9 +103,9 @@ export class StopScanner {
       return all.slice(0, at);
     }
     this.#numCharacters += numCharacters(text);
-    const certain = all.length - Math.max(0, ...this.#matched);
-    this.#held = all.slice(certain);
-    return all.slice(0, certain);
+    const final = all.length - Math.max(0, ...this.#matched);
+    this.#held = all.slice(final);
+    return all.slice(0, final);
   }
 }
 

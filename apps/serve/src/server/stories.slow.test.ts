@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { hasStories, loadStories, serve } from './testing.ts';
 
-test.skipIf(!hasStories)('a trained model writes its golden ids, whole and streamed', async () => {
+test.skipIf(!hasStories)('a trained model generates its golden ids, streamed or not', async () => {
   const { model, tokenizer, requests } = await loadStories();
   const golden = JSON.parse(readFileSync(`${process.env.MEAP_DATA}/models/stories260K/golden.json`, 'utf8'));
   const { prompt, prompt_ids: promptIds, greedy_ids: ids } = golden;

@@ -1,4 +1,4 @@
-/** What the tests of the server share; not part of the build. */
+/** Test helpers of the server; not part of the build. */
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -17,10 +17,10 @@ const documents = Array.from(
   (_, i) => `The captain sees ${i} whales, é ü 😀, and a sailor follows.`,
 );
 
-/** 320 tokens of byte-level BPE: `<s>` 0, `</s>` 1. */
+/** A byte-level BPE tokenizer with 320 tokens: `<s>` 0, `</s>` 1. */
 export const tinyTokenizer: Tokenizer = await trainBpeTokenizer({ documents, vocabSize: 320 });
 
-/** A random model of two small layers; its weights are large, so that its choices are not all alike. */
+/** A random model of two layers, with large weights so that its outputs vary. */
 export const tinyModel: Llama = createLlama(
   parseConfig({
     vocab_size: tinyTokenizer.vocabSize,
@@ -36,7 +36,7 @@ export const tinyModel: Llama = createLlama(
   { seed: 1 },
 );
 
-/** Writes `role: content` lines, and refuses two of the same role in a row. */
+/** Renders `role: content` lines; roles must alternate. */
 const TEMPLATE =
   '{{ bos_token }}{% for message in messages %}' +
   "{% if not loop.first and loop.previtem['role'] == message['role'] %}" +
@@ -44,13 +44,13 @@ const TEMPLATE =
   "{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
 
-/** What the template makes of messages, and its ids. */
+/** Renders and encodes messages like the template. */
 export function encodeChat(messages: Conversation): Promise<Int32Array> {
   const lines = messages.map(({ role, content }) => `${role}: ${content}\n`);
   return tinyTokenizer.encode(`${lines.join('')}assistant:`);
 }
 
-/** A folder with the tiny tokenizer and a chat template, for the length of a test file. */
+/** Creates a folder with the tiny tokenizer and a chat template, removed after the test file. */
 function tokenizerFolder(template: string | undefined): string {
   const folder = mkdtempSync(join(tmpdir(), 'serve-test-'));
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -59,7 +59,7 @@ function tokenizerFolder(template: string | undefined): string {
   return folder;
 }
 
-/** Processes that read requests, for the length of a test file. */
+/** Opens request processes, closed after the test file. */
 function openRequests(directory: string): () => Promise<RequestProcesses> {
   let opened: Promise<RequestProcesses> | undefined;
   afterAll(async () => (await opened)?.close());
@@ -69,15 +69,15 @@ function openRequests(directory: string): () => Promise<RequestProcesses> {
   };
 }
 
-/** Reads requests to the tiny model under the template. */
+/** Request processes with the template. */
 export const tinyRequests = openRequests(tokenizerFolder(TEMPLATE));
-/** The same without a chat template. */
+/** Request processes without a chat template. */
 export const plainRequests = openRequests(tokenizerFolder(undefined));
 
 const stories = `${process.env.MEAP_DATA}/models/stories260K`;
 export const hasStories = existsSync(stories);
 
-/** A trained model, where it is. */
+/** Loads a trained model. */
 export async function loadStories(): Promise<Pick<ServerOptions, 'model' | 'tokenizer' | 'requests'>> {
   const requests = await RequestProcesses.open({ directory: stories });
   onTestFinished(() => requests.close());
@@ -92,11 +92,11 @@ const limits: ServerLimits = {
   maxContext: 512,
   maxBody: 4 * 1024 * 1024,
   requestTimeout: 60_000,
-  readerPatience: 30_000,
-  shutdownGrace: 10_000,
+  stallTimeout: 30_000,
+  shutdownTimeout: 10_000,
 };
 
-/** Serves the tiny model, or another, for the length of a test. */
+/** Serves the tiny model, or another one, until the end of the test. */
 export async function serve(
   changes: Partial<Omit<ServerOptions, 'limits'>> & { limits?: Partial<ServerLimits> } = {},
 ) {
@@ -115,10 +115,10 @@ export async function serve(
   return new Client(server);
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: tests read what they expect out of any answer.
+// biome-ignore lint/suspicious/noExplicitAny: answers of any shape.
 type Json = any;
 
-/** What a server answered. */
+/** The response of a server. */
 export interface Answer {
   status: number;
   headers: Headers;
@@ -126,7 +126,7 @@ export interface Answer {
   json: Json;
 }
 
-/** Talks to a server as programs do. */
+/** A client of a server. */
 export class Client {
   readonly server: RunningServer;
   readonly url: string;
@@ -140,7 +140,7 @@ export class Client {
     return answerOf(await fetch(new URL(path, this.url), { headers }));
   }
 
-  /** Posts a body, as JSON unless it is a text already. */
+  /** Posts a body, serialized to JSON unless it is a string. */
   async post(path: string, body: unknown, init: RequestInit = {}): Promise<Answer> {
     const text = typeof body === 'string' ? body : JSON.stringify(body);
     const headers = { 'content-type': 'application/json', ...init.headers };
@@ -151,7 +151,7 @@ export class Client {
     return this.post('/v1/completions', body);
   }
 
-  /** The events of a streamed answer, parsed; `[DONE]` as it is. */
+  /** Returns the parsed events of a streamed answer and `[DONE]`. */
   async stream(path: string, body: object): Promise<Json[]> {
     const { text } = await this.post(path, { ...body, stream: true });
     return text
@@ -163,7 +163,7 @@ export class Client {
       });
   }
 
-  /** Sends a request without reading its response; headers are as given, `Host` too. */
+  /** Sends a request without reading its response. */
   open(path: string, body: object, headers: Record<string, string> = {}): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const options = {
@@ -177,7 +177,7 @@ export class Client {
     });
   }
 
-  /** A value of `/metrics`. */
+  /** Returns a value of `/metrics`. */
   async metric(name: string): Promise<number> {
     const { text } = await this.get('/metrics');
     return Number(
@@ -201,7 +201,7 @@ async function answerOf(response: Response): Promise<Answer> {
   };
 }
 
-/** Waits until something holds. */
-export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 5));
+/** Waits until a condition holds. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 }

@@ -10,12 +10,12 @@ const published = ['models/stories260K', 'tokenizers/llama2', 'tokenizers/llama3
   .filter((path) => existsSync(`${path}/tokenizer.json`))
   .map((path) => [path, () => loadTokenizer(path)] as const);
 
-describe.each([['a tiny one', () => tinyTokenizer] as const, ...published])('%s', (_, load) => {
+describe.each([['a tiny tokenizer', () => tinyTokenizer] as const, ...published])('%s', (_, load) => {
   const tokenizer: Tokenizer = load();
-  const most = maxBytesPerToken(tokenizer.json);
+  const bound = maxBytesPerToken(tokenizer.json);
 
   test('property: no text becomes fewer tokens than the bound allows', async () => {
-    expect(most).toBeLessThan(1000);
+    expect(bound).toBeLessThan(1000);
     const part = fc.oneof(
       fc.string({ unit: 'binary' }),
       fc.constantFrom(' '.repeat(99), '\t', '\n', 'captain', 'é', '😀', '▁', '</s>', '<s>', '=', '-'),
@@ -25,7 +25,7 @@ describe.each([['a tiny one', () => tinyTokenizer] as const, ...published])('%s'
       fc.asyncProperty(texts, async (parts) => {
         const text = parts.map(([one, times]) => one.repeat(times)).join('');
         const { length } = await tokenizer.encode(text, { addSpecialTokens: false });
-        expect(length * most).toBeGreaterThanOrEqual(Buffer.byteLength(text));
+        expect(length * bound).toBeGreaterThanOrEqual(Buffer.byteLength(text));
       }),
       { numRuns: 30 },
     );
@@ -44,7 +44,7 @@ test.each([
     },
     4,
   ],
-  // Text that is dropped, or characters that are unknown all together.
+  // Dropped text, or runs of unknown characters.
   [{}, Number.POSITIVE_INFINITY],
   [
     { pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'WhitespaceSplit' }, byteLevel] } },

@@ -1,5 +1,4 @@
-/** How much text can become few tokens: what is certainly too long is not tokenised at all. */
-
+/** An upper bound for the text length per token, so that text that is too long need not be tokenized. */
 interface Step {
   type?: string;
   normalizers?: Step[];
@@ -17,8 +16,8 @@ interface TokenizerContents {
 }
 
 /**
- * The most bytes of UTF-8 that one token can stand for; infinite where a tokenizer drops text, or makes one token of any
- * number of characters that it does not know.
+ * Returns the maximum number of UTF-8 bytes per token; infinite if the tokenizer drops text or maps any number of unknown
+ * characters to one token.
  *
  * @param json contents of a `tokenizer.json`
  */
@@ -30,7 +29,7 @@ export function maxBytesPerToken(json: string): number {
   const hasBytes = model.byte_fallback === true && tokens.filter((token) => BYTE.test(token)).length === 256;
   if (!isByteLevel && !hasBytes) return Number.POSITIVE_INFINITY;
   if (added_tokens.some(({ lstrip, rstrip }) => lstrip || rstrip)) return Number.POSITIVE_INFINITY;
-  // In the alphabet of byte-level BPE a character stands for a byte.
+  // In byte-level BPE a character represents a byte.
   const lengthOf = (token: string) => (isByteLevel ? token.length : Buffer.byteLength(token));
   let longest = 1;
   for (const token of tokens) longest = Math.max(longest, lengthOf(token));
@@ -46,7 +45,7 @@ function stepsOf(step: Step | null | undefined): Step[] {
   return step.type === 'Sequence' && parts ? parts.flatMap(stepsOf) : [step];
 }
 
-/** How many times shorter a step can make a text. */
+/** Returns the factor by which a step can shorten a text. */
 function shrinkage({ type, pattern, content, behavior }: Step): number {
   switch (type) {
     case 'ByteLevel':
@@ -54,7 +53,7 @@ function shrinkage({ type, pattern, content, behavior }: Step): number {
     case 'Metaspace':
     case 'Digits':
       return 1;
-    // Composed characters: https://unicode.org/faq/normalization.html
+    // Composed characters, https://unicode.org/faq/normalization.html
     case 'NFC':
     case 'NFD':
       return 3;

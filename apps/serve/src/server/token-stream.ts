@@ -1,70 +1,69 @@
-/** How a text ended: with a token or text that ends it, or because it was long enough. */
+/** Why a text ended: at a stop id or stop sequence, or at its maximum length. */
 export type FinishReason = 'stop' | 'length';
 
-/** A token of the vocabulary and how likely it was. */
+/** A token with its log-probability. */
 export interface RankedToken {
   readonly id: number;
-  /** Natural logarithm of its probability given all before it. */
+  /** Natural logarithm of the probability given the preceding tokens. */
   readonly logprob: number;
 }
 
-/** A token of a prompt or an answer, as an engine yields it. */
+/** A token of a prompt or an answer. */
 export interface StreamedToken {
   readonly id: number;
   readonly isPrompt: boolean;
-  /** Absent where it was not asked for, and for the first token of a prompt, which nothing precedes. */
+  /** Undefined if not requested, and for the first token of a prompt. */
   readonly logprob?: number;
-  /** The most likely tokens at its place, likeliest first. */
+  /** The most likely tokens at this position, in descending order. */
   readonly top?: readonly RankedToken[];
 }
 
 /**
- * Tokens on their way from the engine to one reader, in batches of whatever has come since the last.
+ * A queue of tokens from the engine to one reader, which reads all queued tokens at once.
  *
- * A slow reader delays nobody: the engine goes on and frees the sequence's place when it is done, and what waits here is
- * at most a context's tokens.
+ * A slow reader does not block the engine: the queue holds at most a context of tokens.
  */
 export class TokenStream implements AsyncIterableIterator<StreamedToken[], void> {
   #finish: FinishReason | undefined;
   #buffer: StreamedToken[] = [];
   #error: unknown;
-  #isOver = false;
+  #isClosed = false;
   #resume: (() => void) | undefined;
 
-  /** How the text ended, once it has. */
+  /** Why the text ended; undefined before. */
   get finish(): FinishReason | undefined {
     return this.#finish;
   }
 
-  /** Whether nothing more is taken: ended, failed, or left by its reader. */
-  get isOver(): boolean {
-    return this.#isOver;
+  /** Whether the stream has ended, failed, or was returned by its reader. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   push(token: StreamedToken): void {
-    if (this.#isOver) return;
+    if (this.#isClosed) return;
     this.#buffer.push(token);
     this.#wake();
   }
 
-  /** Ends the stream behind what has been pushed. */
+  /** Ends the stream after the queued tokens. */
   end(finish: FinishReason): void {
-    if (this.#isOver) return;
+    if (this.#isClosed) return;
     this.#finish = finish;
-    this.#isOver = true;
+    this.#isClosed = true;
     this.#wake();
   }
 
-  /** Ends the stream at once; the reader gets the error. */
+  /** Ends the stream immediately with an error. */
   fail(error: unknown): void {
     this.#error ??= error;
-    this.#leave();
+    this.#close();
   }
 
   async next(): Promise<IteratorResult<StreamedToken[], void>> {
     while (this.#buffer.length === 0) {
       if (this.#error !== undefined) throw this.#error;
-      if (this.#isOver) return { done: true, value: undefined };
+      if (this.#isClosed) return { done: true, value: undefined };
       await new Promise<void>((resolve) => {
         this.#resume = resolve;
       });
@@ -74,9 +73,9 @@ export class TokenStream implements AsyncIterableIterator<StreamedToken[], void>
     return { done: false, value };
   }
 
-  /** The reader leaves; the engine forgets the sequence before its next step. */
+  /** Closes the stream; the engine removes the sequence before its next step. */
   async return(): Promise<IteratorResult<StreamedToken[], void>> {
-    this.#leave();
+    this.#close();
     return { done: true, value: undefined };
   }
 
@@ -84,8 +83,8 @@ export class TokenStream implements AsyncIterableIterator<StreamedToken[], void>
     return this;
   }
 
-  #leave(): void {
-    this.#isOver = true;
+  #close(): void {
+    this.#isClosed = true;
     this.#buffer = [];
     this.#wake();
   }

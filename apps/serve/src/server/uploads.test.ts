@@ -6,9 +6,9 @@ const KIB = 1024;
 const chunk = (kib: number) => Buffer.alloc(kib * KIB, 'x');
 const turn = () => new Promise(setImmediate);
 
-function open(uploads: Uploads, limit = 1000 * KIB, announced?: number) {
+function open(uploads: Uploads, limit = 1000 * KIB, contentLength?: number) {
   const stream = new PassThrough();
-  const outcome = uploads.receive(stream, limit, announced).then(
+  const outcome = uploads.receive(stream, limit, contentLength).then(
     (upload) => upload,
     (error) => error,
   );
@@ -22,19 +22,19 @@ test('a body in chunks', async () => {
   expect((await outcome).bytes.toString()).toBe('{"prompt": "a"}');
 });
 
-test('one that is too long is refused before it is read, or where it becomes too long', async () => {
+test('refuses a body that is too long, from its content length or while reading', async () => {
   const uploads = new Uploads(1000 * KIB);
   expect(await open(uploads, 100, 101).outcome).toMatchObject({ status: 413 });
   const { stream, outcome } = open(uploads, 100);
   stream.write(chunk(1));
   expect(await outcome).toMatchObject({ status: 413, message: expect.stringMatching(/at most/) });
-  // What still comes is taken and forgotten, or its client would never read the answer.
+  // The rest is read and discarded.
   for (let i = 0; i < 50; i++) stream.write(chunk(64));
   await turn();
   expect(stream.readableLength).toBe(0);
 });
 
-test('beyond the memory there is the one that began first gives way, and small ones are never in the way', async () => {
+test('refuses the oldest large body when the memory is full, but no small ones', async () => {
   const uploads = new Uploads(300 * KIB);
   const small = Array.from({ length: 50 }, () => open(uploads));
   for (const { stream } of small) stream.write(chunk(60));
@@ -49,7 +49,7 @@ test('beyond the memory there is the one that began first gives way, and small o
   second.stream.end();
   third.stream.end();
   for (const { outcome } of [second, third]) expect((await outcome).bytes).toHaveLength(164 * KIB);
-  // Bodies that came whole are kept, and a new one finds no room until one is read.
+  // Complete bodies are kept until released.
   const fifth = open(uploads);
   fifth.stream.write(chunk(200));
   expect(await fifth.outcome).toMatchObject({ status: 429 });
@@ -64,7 +64,7 @@ test('beyond the memory there is the one that began first gives way, and small o
   }
 });
 
-test('a client that leaves in the middle', async () => {
+test('a client that disconnects', async () => {
   const uploads = new Uploads(100 * KIB);
   const { stream, outcome } = open(uploads);
   stream.write(chunk(100));

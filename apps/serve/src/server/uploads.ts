@@ -1,15 +1,15 @@
-/** Bodies of requests on their way in, in bounded memory. */
+/** Receives request bodies in bounded memory. */
 import type { Readable } from 'node:stream';
 import { ApiError } from './api-error.ts';
 
-/** A body that has come whole. */
+/** A complete body. */
 export interface Upload {
   readonly bytes: Buffer;
-  /** Frees its memory for others. */
+  /** Releases the memory; further calls have no effect. */
   release(): void;
 }
 
-// Of each body so much is not counted: small requests get in beside any number of large ones.
+// Bytes of each body that are not counted, so that small requests are accepted beside large ones.
 const UNCOUNTED = 64 * 1024;
 
 interface Incoming {
@@ -17,33 +17,28 @@ interface Incoming {
   fail(error: ApiError): void;
 }
 
-/**
- * Receives bodies, of which all together hold at most so many bytes.
- *
- * When they would be more, the one that has been sending longest gives way: a slow client cannot keep
- * others out.
- */
+/** Receives bodies of at most `maxBytes` together; beyond, the oldest incomplete one is refused. */
 export class Uploads {
-  readonly #most: number;
+  readonly #maxBytes: number;
   #held = 0;
   /** Oldest first. */
   readonly #incoming = new Set<Incoming>();
 
-  constructor(most: number) {
-    this.#most = most;
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
   }
 
   /**
-   * @param limit most bytes of this body
-   * @param announced its length, where the client says it
-   * @throws ApiError 413 for a longer one, 429 when there is no memory left, 400 where the client stops in the middle
+   * @param limit maximum bytes of this body
+   * @param contentLength the length of the body, if known
+   * @throws ApiError 413 if it is longer, 429 if no memory is left, 400 if it is incomplete
    */
-  receive(stream: Readable, limit: number, announced: number | undefined): Promise<Upload> {
+  receive(stream: Readable, limit: number, contentLength: number | undefined): Promise<Upload> {
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
       let length = 0;
       const tooLong = () =>
-        new ApiError(413, `body: got more than ${limit} bytes, expected at most that; ask for less at once`, {
+        new ApiError(413, `body: got more than ${limit} bytes, expected at most that; request less at once`, {
           code: 'body_too_large',
         });
       const end = () => {
@@ -60,7 +55,7 @@ export class Uploads {
           end();
           release();
           chunks.length = 0;
-          // Read on and forgotten: a client that is still sending would otherwise not see the answer.
+          // Reads and discards the rest, or the client would not see the response.
           stream.on('error', () => {}).resume();
           reject(error);
         },
@@ -72,15 +67,15 @@ export class Uploads {
         const numCounted = Math.max(0, length - UNCOUNTED);
         this.#held += numCounted - incoming.numCounted;
         incoming.numCounted = numCounted;
-        if (this.#held > this.#most) this.#makeRoom();
+        if (this.#held > this.#maxBytes) this.#makeRoom();
       };
       const onEnd = () => {
         end();
         resolve({ bytes: Buffer.concat(chunks, length), release });
       };
-      const onError = () => incoming.fail(new ApiError(400, 'body: ended in the middle, expected all of it'));
+      const onError = () => incoming.fail(new ApiError(400, 'body: incomplete'));
       this.#incoming.add(incoming);
-      if (announced !== undefined && announced > limit) return incoming.fail(tooLong());
+      if (contentLength !== undefined && contentLength > limit) return incoming.fail(tooLong());
       stream.on('data', onData).on('end', onEnd).on('error', onError).on('close', onError);
     });
   }
@@ -91,7 +86,7 @@ export class Uploads {
       incoming.fail(
         new ApiError(429, 'body: too many large requests at once; try again later', { code: 'queue_full' }),
       );
-      if (this.#held <= this.#most) return;
+      if (this.#held <= this.#maxBytes) return;
     }
   }
 }
