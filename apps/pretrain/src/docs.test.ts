@@ -11,8 +11,16 @@ const pages = [
   ...readdirSync(join(root, 'docs'))
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
-  ...folders.map((folder) => `${folder}/README.md`).filter((page) => existsSync(join(root, page))),
+  ...folders.flatMap((folder) => [
+    ...[`${folder}/README.md`].filter((page) => existsSync(join(root, page))),
+    ...measurements(`${folder}/bench/results`),
+  ]),
 ];
+function measurements(folder: string): string[] {
+  return existsSync(join(root, folder))
+    ? readdirSync(join(root, folder)).map((name) => `${folder}/${name}`)
+    : [];
+}
 const read = (page: string) => readFileSync(join(root, page), 'utf8');
 
 /** What stands outside fenced code: links and names in running text. */
@@ -65,9 +73,9 @@ describe('pages', () => {
     }
   });
 
-  it('docs/README.md has every package and app', () => {
-    const page = read('docs/README.md');
+  it('README.md has every package and app', () => {
+    const page = read('README.md');
     for (const folder of folders.filter((name) => existsSync(join(root, name, 'package.json'))))
-      expect(page).toContain(`](../${folder})`);
+      expect(page).toContain(`](${folder})`);
   });
 });
