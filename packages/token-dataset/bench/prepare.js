@@ -1,9 +1,9 @@
-// Tokens a second of prepareTokens (read, tokenise, checksum, write, sync) against one plain encodeBatch call of
-// `tokenizers` on texts that are in memory already. Usage:
+// Tokens a second of prepareTokens (read, tokenize, checksum, write, sync) against one plain encodeBatch call of
+// `tokenizers` on texts in memory. Usage:
 //
 //   node bench/prepare.js TOKENIZER FILES...    TOKENIZER: folder or tokenizer.json; FILES: paths and globs
 //
-// Runs are interleaved and the best of three counts; the tokens are compared first.
+// Runs are interleaved; the best of three counts. Token counts must agree.
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';

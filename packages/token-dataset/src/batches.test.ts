@@ -160,7 +160,7 @@ describe('restore refuses', () => {
   });
 });
 
-test('restore goes on with batches of another size where one of them begins', () => {
+test('restore continues with another batch size at a batch boundary', () => {
   const draw = (batchSize: number) => createBatches(countingDataset(100), { sequenceLength: 4, batchSize });
   const before = draw(6);
   take(before, 2);
@@ -182,12 +182,12 @@ describe('permutation', () => {
     );
   });
 
-  test('stays what it was: saved positions depend on it', () => {
+  test('does not change: saved positions depend on it', () => {
     expect([...permutation(12, 1234, 0)]).toEqual([0, 4, 11, 6, 8, 7, 1, 9, 5, 2, 3, 10]);
     expect([...permutation(12, 1234, 1)]).toEqual([2, 3, 10, 6, 8, 1, 9, 4, 7, 5, 0, 11]);
   });
 
-  test('is uniform: every block is equally often in every place, over seeds and epochs', () => {
+  test('is uniform: every block is equally frequent at every index, over seeds and epochs', () => {
     const [length, seeds, epochs] = [6, 20, 1000];
     let chiSquare = 0;
     for (let seed = 0; seed < seeds; seed++) {
@@ -207,7 +207,7 @@ describe('permutation', () => {
   });
 });
 
-describe('what cannot be cut', () => {
+describe('invalid options', () => {
   test.each<[string, number, Partial<BatchOptions>]>([
     ['corpus shorter than a block: got 8 tokens, a block needs 9', 8, {}],
     ['the train split is empty: got 1 block of', 9, { split: 'train', validationFraction: 0.5 }],
@@ -224,8 +224,8 @@ describe('what cannot be cut', () => {
   });
 });
 
-describe('of a prepared dataset', () => {
-  test('batches cross shards and count the bytes of their targets', async () => {
+describe('batches of a prepared dataset', () => {
+  test('span shards and count the bytes of their targets', async () => {
     const directory = await prepareDocuments(fixtureDocuments, { maxTokensPerShard: 333 });
     const dataset = openForTest(directory);
     const stream = dataset.readTokens(0, dataset.numTokens);

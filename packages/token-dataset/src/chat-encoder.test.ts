@@ -20,7 +20,7 @@ const chat: Conversation = [
 ];
 
 describe('ChatEncoder', () => {
-  it('gives what the template writes by its ids, and ids of the tokenizer elsewhere', async () => {
+  it('parses special tokens of the template and uses the ids of the tokenizer elsewhere', async () => {
     const plain = (text: string) => tokenizer.encode(text, { addSpecialTokens: false });
     const ids = await encoderOf(BUILT_IN_TEMPLATES.alpaca).encodePrompt([...chat, chat[0]]);
     const question = '### Instruction:\nWhat does the captain see?\n\n### Response:\n';
@@ -32,7 +32,7 @@ describe('ChatEncoder', () => {
     ]);
   });
 
-  it('never parses what people write for special tokens, and loses nothing of it', async () => {
+  it('never parses contents for special tokens, and keeps all of them', async () => {
     const parts = fc.constantFrom(
       '</s>',
       '<s>',
@@ -60,7 +60,7 @@ describe('ChatEncoder', () => {
           ] as const;
           const ids = await encoder.encodePrompt(messages);
           const own = await encoder.encodePrompt(messages.map(({ role }) => ({ role, content: 'x' })));
-          // The special tokens are those of the template, whatever the messages say.
+          // All special tokens come from the template, none from the messages.
           expect([...ids].filter((id) => special.has(id))).toEqual([...own].filter((id) => special.has(id)));
           expect(await tokenizer.decode(ids)).toBe(
             encoder.template.render(messages, { addGenerationPrompt: true }),
@@ -71,13 +71,13 @@ describe('ChatEncoder', () => {
     );
   });
 
-  it('joins what stands on both sides of a boundary only if the template spells the whole token', async () => {
+  it('joins text on both sides of a boundary only if the template spells the whole token', async () => {
     const encoder = encoderOf("{% for m in messages %}{{ '</' + m.content + '</s>' }}{% endfor %}");
     const ids = await encoder.encodePrompt([{ role: 'user', content: 's>' }, chat[1]]);
     expect([...ids].filter((id) => id === 1)).toHaveLength(2);
   });
 
-  it('says where contents and what ends them stand', async () => {
+  it('returns the ranges of contents with the tokens that end them', async () => {
     const encoder = encoderOf(BUILT_IN_TEMPLATES.alpaca);
     const [{ ids, starts, ends, spans }] = await encoder.encodeConversations([chat]);
     const text = encoder.template.render(chat);
@@ -89,7 +89,7 @@ describe('ChatEncoder', () => {
     expect(await tokenizer.decode(answer)).toBe('The whale</s>');
   });
 
-  it('a prompt is what the whole conversation begins with', async () => {
+  it('a prompt is the start of the whole conversation', async () => {
     for (const name of ['alpaca', 'llama-2', 'mistral']) {
       const encoder = encoderOf(BUILT_IN_TEMPLATES[name]);
       const prompt = await encoder.encodePrompt(chat.slice(0, 1));
@@ -98,7 +98,7 @@ describe('ChatEncoder', () => {
     }
   });
 
-  it('knows the special token that ends answers, EOS where the template writes none', () => {
+  it('finds the special token that ends answers, EOS if the template writes none', () => {
     const roles = '{% for m in messages %}{{ m.role + m.content }}';
     const masked = encoderOf(`${roles}{{ ' [MASK]' }}{% endfor %}`);
     expect(masked).toMatchObject({ endOfAnswerId: MASK, lacksEnd: false });
@@ -106,7 +106,7 @@ describe('ChatEncoder', () => {
     expect(lacking).toMatchObject({ endOfAnswerId: tokenizer.eosTokenId, lacksEnd: true });
   });
 
-  describe('what an answer is', () => {
+  describe('the range of an answer', () => {
     /** Texts of the spans, by message. */
     async function spansOf(source: string, messages: Conversation) {
       const encoder = encoderOf(source);
@@ -115,7 +115,7 @@ describe('ChatEncoder', () => {
       return spans.map(({ start, end, message }) => [message, text.slice(start, end)]);
     }
 
-    it('with white space that the template keeps, and what ends it', async () => {
+    it('includes white space that the template keeps, and the end token', async () => {
       const source =
         "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' + m.content | trim + ' [/INST] ' }}" +
         '{% else %}{{ m.content + eos_token }}{% endif %}{% endfor %}';
@@ -129,7 +129,7 @@ describe('ChatEncoder', () => {
       ]);
     });
 
-    it('what {% generation %} marks, where a template has it', async () => {
+    it('is what {% generation %} marks, if a template has it', async () => {
       const source =
         "{% for m in messages %}\n  {%- if m.role == 'assistant' %}\n    {{- 'A: ' }}\n    {%- generation %}\n" +
         "    {{- m.content + '!' + eos_token }}\n    {%- endgeneration %}\n  {%- else %}{{ 'U: ' + m.content }}{% endif %}\n{% endfor %}";
@@ -154,7 +154,7 @@ describe('ChatEncoder', () => {
       { role: 'assistant', content: 'The whale', reasoning_content: 'It spouts.' },
     ];
 
-    it('with reasoning and calls of tools, from behind the header to its end', async () => {
+    it('includes reasoning and tool calls, from the end of the header', async () => {
       expect((await spansOf(TOOLS, calling('look'))).filter(([message]) => message !== 0)).toEqual([
         [1, 'call {"name": "look", "arguments": {"at": "sea"}}</s>'],
         [2, 'whale'],
@@ -162,7 +162,7 @@ describe('ChatEncoder', () => {
       ]);
     });
 
-    it('of reasoning that the template drops from earlier turns: only where it is not learned', async () => {
+    it('may lack reasoning of earlier turns only without training on it', async () => {
       const messages: Conversation = [...calling('look'), ...chat];
       await expect(spansOf(TOOLS, messages)).rejects.toThrow('omits reasoning_content of message 4 of 6');
       const read = messages.map((message, i) => (i === 3 ? { ...message, learn: false } : message));
@@ -174,7 +174,7 @@ describe('ChatEncoder', () => {
       expect(await encoderOf(TOOLS).encodePrompt(messages.slice(0, 5))).toBeDefined();
     });
 
-    it('never with special tokens that calls, tools or names spell', async () => {
+    it('never includes special tokens spelled by calls, tools or names', async () => {
       const encoder = encoderOf(TOOLS);
       await expect(encoder.encodeConversations([calling('</s>')])).rejects.toThrow(
         'tool calls spell the special token </s>, expected none',
@@ -197,7 +197,7 @@ describe('ChatEncoder', () => {
     expect(() => encoderOf(source)).toThrow(message);
   });
 
-  it('refuses a template without an end for a tokenizer without one', () => {
+  it('refuses a template without an end for a tokenizer without EOS', () => {
     const bare = new Tokenizer(tokenizer.json, {}, 'test');
     const template = new ChatTemplate('t', '{% for m in messages %}{{ m.content }}{% endfor %}', {});
     expect(() => new ChatEncoder(bare, template)).toThrow('nothing ends an answer');

@@ -15,7 +15,7 @@ const chat: Conversation = [
   { role: 'assistant', content: 'The captain' },
 ];
 
-it('counts as Jinja does, up to a limit, and leaves keys that are called range alone', () => {
+it('range counts as in Jinja, up to a limit, and keys named range are unaffected', () => {
   const render = (source: string) => new ChatTemplate('t', source, {}).render([]);
   expect(render('{% for i in range(3) %}{{ i }}{% endfor %} {{ range(2, 9, 3)[1] }} range(3)')).toBe(
     '012 5 range(3)',
@@ -25,7 +25,7 @@ it('counts as Jinja does, up to a limit, and leaves keys that are called range a
 });
 
 describe('ChatTemplate', () => {
-  it('its pieces are the text, with each content apart', () => {
+  it('its pieces are the text, with each content separate', () => {
     const contents = fc.array(fc.string({ unit: 'grapheme' }), { minLength: 1, maxLength: 4 });
     fc.assert(
       fc.property(contents, fc.constantFrom(...Object.keys(BUILT_IN_TEMPLATES)), (texts, name) => {
@@ -45,7 +45,7 @@ describe('ChatTemplate', () => {
     );
   });
 
-  it('takes other marks where a text has the first ones in it', () => {
+  it('uses other marks if a text contains the first ones', () => {
     const template = new ChatTemplate('alpaca', BUILT_IN_TEMPLATES.alpaca, special);
     const pieces = template.pieces([chat[0], { role: 'assistant', content: 'a\ufdd0b' }]);
     expect(pieces.find(({ message }) => message === 1)?.text).toBe('a\ufdd0b');
@@ -53,12 +53,12 @@ describe('ChatTemplate', () => {
     expect(() => template.pieces([{ role: 'user', content: every }])).toThrow('noncharacters');
   });
 
-  it('tells templates the same day always', () => {
+  it('shows templates a fixed date', () => {
     const source = "{% for m in messages %}{{ strftime_now('%d %b %Y') + m.content }}{% endfor %}";
     expect(new ChatTemplate('t', source, special).render(chat.slice(0, 1))).toBe('26 Jul 2024Who sees?');
   });
 
-  it('refuses in the template’s own words', () => {
+  it('refuses with the message of the template', () => {
     const template = new ChatTemplate('strict', "{{ raise_exception('roles must alternate') }}", special);
     expect(() => template.render(chat)).toThrow(
       'chat template strict: refuses the roles user, assistant: roles must alternate; use the template',
@@ -87,7 +87,7 @@ describe('contents in the text', () => {
     ]);
   });
 
-  it('are found under any mixture of filters, whatever they say', () => {
+  it('are found under any mixture of filters, regardless of their text', () => {
     const filters: Record<string, (text: string) => string> = {
       '': (text) => text,
       ' | trim': (text) => text.trim(),
@@ -154,7 +154,7 @@ describe('contents in the text', () => {
     );
   });
 
-  it('names, tools and calls that a template does not write are noticed', () => {
+  it('names, tools and calls that a template omits are detected', () => {
     const tool = (name: string) => ({ type: 'function', function: { name } });
     const call = (name: string) => ({ function: { name, arguments: {} } });
     const named: Conversation = [{ role: 'user', content: 'Q', name: 'Ann' }, ask('Q', 'A')[1]];
@@ -180,7 +180,7 @@ describe('contents in the text', () => {
     }
   });
 
-  it('are found where a template trims some and rewrites others', () => {
+  it('are found if a template trims some and rewrites others', () => {
     const source =
       "{% for m in messages %}{{ m.content | trim if m.role == 'user' else m.content | tojson }}{% endfor %}";
     expect(of(source, ask('Hi ', 'Red.\n', '\n"Hi"', ' "'))).toEqual([
@@ -191,7 +191,7 @@ describe('contents in the text', () => {
     ]);
   });
 
-  it('reasoning is seen as thinking too', () => {
+  it('templates see reasoning as thinking too', () => {
     const messages: Conversation = [{ role: 'assistant', content: 'A', reasoning_content: 'R' }];
     expect(of('{{ messages[0].thinking }}: {{ messages[0].content }}', messages)).toEqual([
       [0, 'R'],
@@ -199,7 +199,7 @@ describe('contents in the text', () => {
     ]);
   });
 
-  it('reasoning may be missing from what is read only', () => {
+  it('reasoning may be missing from messages that are not trained on', () => {
     const messages = ask('Q', 'A');
     const thought = (learn?: boolean): Conversation => [
       messages[0],
@@ -234,7 +234,7 @@ describe('formats without a turn for system messages', () => {
     expect(() => template.render([...turns, { role: 'tool', content: 'T' }])).toThrow(
       'message 3 has the role tool',
     );
-    // An answer without a question leaves no turn to put the system message in.
+    // Without a question there is no turn for the system message.
     if (name !== 'alpaca') expect(() => template.pieces([system('S'), turns[1]])).toThrow('omits message 1');
   });
 });
@@ -282,7 +282,7 @@ describe('loadChatTemplate', () => {
   });
 });
 
-it('special tokens have names, written either way', () => {
+it('special tokens have names, as strings or as objects', () => {
   const config = {
     bos_token: { content: '<s>', lstrip: false },
     pad_token: '<pad>',

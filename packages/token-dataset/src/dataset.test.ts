@@ -19,7 +19,7 @@ function firstShard(directory: string): string {
   return join(directory, manifest.shards[0].file);
 }
 
-/** Opens and reads everything there is. */
+/** Opens a dataset and reads all of it. */
 function readAll(directory: string): void {
   const dataset = openTokenDataset(directory);
   try {
@@ -31,7 +31,7 @@ function readAll(directory: string): void {
   }
 }
 
-test('bytes of a range count cut documents in proportion', async () => {
+test('bytes of a range count partial documents in proportion', async () => {
   const texts = fixtureDocuments.slice(0, 60);
   const dataset = openForTest(await prepareDocuments(texts, { maxTokensPerShard: 700 }));
   const perToken = texts.flatMap((text, i) => {
@@ -52,7 +52,7 @@ test('documents beyond one run of the index are counted too', async () => {
   const texts = Array.from({ length: 3000 }, (_, i) => 'x'.repeat(i % 5));
   const dataset = openForTest(await prepareDocuments(texts, { addBos: false, addEos: false }));
   const total = Buffer.byteLength(texts.join(''));
-  // All but the first and the last token, so that no shortcut for whole shards is taken.
+  // All but the first and the last token, to avoid the shortcut for whole shards.
   const ends = dataset.bytesOfTokens(0, 1) + dataset.bytesOfTokens(dataset.numTokens - 1, 1);
   expect(dataset.bytesOfTokens(1, dataset.numTokens - 2) + ends).toBeCloseTo(total, 6);
 });
@@ -64,7 +64,7 @@ test('ranges outside the stream are refused', async () => {
   expect(() => dataset.readDocument(1)).toThrow(RangeError);
 });
 
-test('ids above 65,535 need and get four bytes', async () => {
+test('ids above 65,535 take four bytes', async () => {
   const contents = JSON.parse(tinyTokenizer.json);
   contents.added_tokens = contents.added_tokens.filter(
     ({ content }: { content: string }) => content !== '[MASK]',

@@ -36,7 +36,7 @@ describe('every format gives the same documents', () => {
     expect(await texts({ files: fixture('documents.jsonl.zst') })).toEqual(inFixtures);
   });
 
-  test('a dotted field reaches into objects, in JSONL and Parquet; a key with a dot in it is taken first', async () => {
+  test('a dotted field reaches into objects, in JSONL and Parquet; a key with a dot takes precedence', async () => {
     expect((await texts({ files: fileWith('a.jsonl', jsonl), textField: 'meta.body' })).at(-1)).toBe('39');
     const options = { files: fixture('documents.zstd.parquet'), textField: 'meta.body' };
     expect(await texts(options)).toEqual(inFixtures);
@@ -44,12 +44,12 @@ describe('every format gives the same documents', () => {
     expect(await texts({ files: dotted, textField: 'a.b' })).toEqual(['here']);
   });
 
-  test('a text file is one document as it stands, less a byte order mark', async () => {
+  test('a text file is one document, unchanged but for a byte order mark', async () => {
     expect(await texts({ files: fileWith('a.txt', '\uFEFF one\n\ntwo\n') })).toEqual([' one\n\ntwo\n']);
     expect(await texts({ files: fileWith('a.txt', '') })).toEqual([]);
   });
 
-  test('a separator cuts a text file; white space around it and empty pieces are dropped', async () => {
+  test('a separator splits a text file; white space around it and empty documents are dropped', async () => {
     const files = fileWith('a.txt', 'one\ntwo\n<|end|>\n\nthree\n<|end|>\n<|end|>four<|end|>\n');
     const documents = await read({ files, separator: '<|end|>' });
     expect(documents.map(({ text }) => text)).toEqual(['one\ntwo', 'three', 'four']);
@@ -94,7 +94,7 @@ describe('bad records', () => {
     expect(error.message).not.toContain('\n');
   });
 
-  test('are told and skipped where somebody listens', async () => {
+  test('are reported and skipped with a listener', async () => {
     const errors: BadRecordError[] = [];
     const files = fileWith('a.jsonl', lines);
     expect(await texts({ files, onBadRecord: (error) => errors.push(error) })).toEqual(['one', 'two']);
@@ -137,7 +137,7 @@ describe('damaged files', () => {
     await expect(read({ files })).rejects.toThrow(/is not whole gzip data/);
   });
 
-  test('zstd and Parquet that are something else', async () => {
+  test('files that only look like zstd or Parquet', async () => {
     const cut = Buffer.from('28b52ffd0458', 'hex');
     await expect(read({ files: fileWith('a.jsonl.zst', cut) })).rejects.toThrow(/not whole zstd/);
     const error = read({ files: fileWith('a.parquet', 'text, really') });

@@ -28,7 +28,7 @@ test('text that spells special tokens stays text: only the ends of a document ar
   }
 });
 
-test('what spells none has the same tokens either way, and parsing gives the others their ids', async () => {
+test('text without special tokens has the same tokens either way, and parsing gives the others their ids', async () => {
   const [literal, parsed] = [await encode(false), await encode(true)];
   expect(parsed.spellings).toEqual(literal.spellings);
   const plain = await tinyTokenizer.encodeBatch(texts, { addSpecialTokens: false });
@@ -38,7 +38,7 @@ test('what spells none has the same tokens either way, and parsing gives the oth
   expect(parsed.documents[3]).toEqual([0, 1, 1]);
 });
 
-test('a dataset is literal unless told otherwise, and counts what it left out, repeated or was spelled', async () => {
+test('a dataset is literal by default, and counts empty, duplicate and spelled documents', async () => {
   const documents = [...texts, ' \n\t', '', 'more', '\u3000', 'plain text', 'more'];
   const literal = openForTest(await prepareDocuments(documents));
   expect(literal.numDocuments).toBe(7);

@@ -28,7 +28,7 @@ it('names every missing file, empty glob and damaged file, each once', async () 
   expect(problems[3]).toMatch(/nothing matches .*\.nothing/);
 });
 
-it('reads the first records alone, and throws what is not about a file', async () => {
+it('reads the first records only, and throws errors that are not about a file', async () => {
   const { write } = folder();
   const file = write('long.jsonl', `${'{"text": "a"}\n'.repeat(100_000)}no JSON\n`);
   expect(await findFileProblems(file, (path) => readDocuments({ files: path }))).toEqual([]);

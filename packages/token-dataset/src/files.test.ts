@@ -13,7 +13,7 @@ function folderWith(...names: string[]): string {
   return folder;
 }
 
-test('a glob is sorted with numbers by value, patterns keep their order, duplicates fall away', async () => {
+test('a glob is sorted with numbers by value, patterns keep their order, duplicates are dropped', async () => {
   const folder = folderWith('part-10.txt', 'part-2.txt', 'part-1.jsonl.gz', 'last.jsonl');
   const patterns = [join(folder, 'last.jsonl'), join(folder, '*')];
   const names = (await resolveFiles(patterns)).map((file) => basename(file.path));
@@ -38,13 +38,13 @@ test.each([
   await expect(found).rejects.toBeInstanceOf(DatasetError);
 });
 
-describe('a file is taken once, whatever leads to it', () => {
+describe('a file is listed once', () => {
   test('a link to a folder above, links beside, and overlapping patterns', async () => {
     const folder = folderWith('b.jsonl');
     mkdirSync(join(folder, 'sub'));
     writeFileSync(join(folder, 'sub/a.jsonl'), 'x');
     symlinkSync('..', join(folder, 'sub/up'));
-    // Sorted before what it leads to, which keeps its own name and place.
+    // The link sorts before its target, which keeps its own name and order.
     symlinkSync('b.jsonl', join(folder, 'a-link.jsonl'));
     const repeated: string[] = [];
     const patterns = [`${folder}/**/*.jsonl`, `${folder}/./b.jsonl`, `${folder}/sub/../*.jsonl`];
@@ -64,8 +64,8 @@ describe('a file is taken once, whatever leads to it', () => {
   });
 });
 
-describe('what cannot be looked at is not passed over', () => {
-  test('links that lead nowhere or in a circle', async () => {
+describe('unreadable matches are errors', () => {
+  test('dangling and circular links', async () => {
     const folder = folderWith('a.jsonl');
     symlinkSync('nowhere', join(folder, 'b.jsonl'));
     symlinkSync('nowhere', join(folder, 'other'));
@@ -95,12 +95,12 @@ describe('what cannot be looked at is not passed over', () => {
     chmodSync(join(folder, 'closed'), 0o700);
   });
 
-  test('a name with a zero in it', async () => {
+  test('a name that contains a zero', async () => {
     await expect(resolveFiles('a\0.jsonl')).rejects.toBeInstanceOf(DatasetError);
   });
 });
 
-test('folders with the characters of patterns in their names are taken as written', async () => {
+test('existing folders whose names look like patterns are taken literally', async () => {
   const folder = join(folderWith(), 'project (copy) [1]/{a,b}');
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'a.jsonl'), 'x');
@@ -108,14 +108,14 @@ test('folders with the characters of patterns in their names are taken as writte
   expect(await resolveFiles(`${folder}/**/{a,b}.jsonl`)).toHaveLength(1);
 });
 
-test('folders called like files are passed over, and told where nothing else matches', async () => {
+test('folders named like files are skipped, and reported if nothing else matches', async () => {
   const folder = folderWith('a.jsonl');
   mkdirSync(join(folder, 'b.jsonl'));
   expect(await resolveFiles(`${folder}/*.jsonl`)).toHaveLength(1);
   await expect(resolveFiles(`${folder}/b*`)).rejects.toThrow(/matches only folders; name their files/);
 });
 
-test('no files at all is an error too', async () => {
+test('an empty list of files is an error', async () => {
   await expect(resolveFiles([])).rejects.toThrow(/no files given/);
 });
 

@@ -34,7 +34,7 @@ const two = [
 ];
 const lines = two.map((record) => `${JSON.stringify(record)}\n`).join('');
 
-describe('JSON of every layout is read as documents and as records, whatever the name', () => {
+describe('JSON of every layout is read as documents and as records, under any name', () => {
   const layouts: Record<string, string> = {
     lines,
     'lines with a byte order mark and blank ones': `\ufeff\r\n${lines.replaceAll('\n', '\r\n\r\n')}`,
@@ -58,7 +58,7 @@ describe('JSON of every layout is read as documents and as records, whatever the
         written(`${name}.gz`, gzipSync(content)),
         written(name, gzipSync(content)),
       ];
-      // Fetched by a program that unpacked it and left its name.
+      // Decompressed by a download program that did not rename it.
       paths.push(written(`${name}.gz`, content));
       for (const path of paths) {
         expect(await texts(path), path).toEqual(two.map(({ text }) => text));
@@ -67,7 +67,7 @@ describe('JSON of every layout is read as documents and as records, whatever the
     }
   });
 
-  it('lines longer than a chunk of the disk, in files of several', async () => {
+  it('lines longer than a chunk, in files of several', async () => {
     const long = [1, 2, 3].map((i) => ({ text: `${i}${'é"{[\\'.repeat(60_000)}`, data: [{ a: 1 }] }));
     const json = long.map((record) => JSON.stringify(record));
     for (const content of [
@@ -84,7 +84,7 @@ describe('JSON of every layout is read as documents and as records, whatever the
     }
   });
 
-  it('one object a file', async () => {
+  it('one object per file', async () => {
     for (const content of [
       JSON.stringify(two[0]),
       JSON.stringify(two[0], null, 2),
@@ -96,7 +96,7 @@ describe('JSON of every layout is read as documents and as records, whatever the
     }
   });
 
-  it('an object with a text of its own keeps its list in data', async () => {
+  it('an object that has a text keeps its list in data', async () => {
     expect(await texts(written('1.json', '{"data": [{"text": "inner"}], "text": "outer"}'))).toEqual([
       'outer',
     ]);
@@ -115,7 +115,7 @@ describe('JSON of every layout is read as documents and as records, whatever the
 
   it('any records in any layout and any chunks', async () => {
     const record = fc.dictionary(fc.constantFrom('a', 'data', '"', '\\'), fc.jsonValue({ maxDepth: 2 }));
-    // A first record that is itself a wrapper cannot be told from one.
+    // A first record that looks like a wrapper is ambiguous.
     const plain = record.filter((one) => !Array.isArray(one.data));
     const write = fc.constantFrom<(list: unknown[]) => string>(
       (list) => list.map((one) => `${JSON.stringify(one)}\n`).join(''),
@@ -146,7 +146,7 @@ describe('tables and text', () => {
     expect(await texts(written('a.tsv', 'id\ttext\n1\tone, two\n'))).toEqual(['one, two']);
   });
 
-  it('a .txt is text whatever it looks like; records are looked for in it where those are wanted', async () => {
+  it('a .txt is text regardless of its content, unless records are expected', async () => {
     const path = written('a.txt', lines);
     expect(await texts(path)).toEqual([lines]);
     expect(await records(path)).toEqual(two);
@@ -175,7 +175,7 @@ describe('tables and text', () => {
   });
 });
 
-describe('an explicit format overrules', () => {
+describe('an explicit format overrides', () => {
   it.each<[FileFormat, string]>([
     ['jsonl', lines],
     ['json', JSON.stringify(two)],
@@ -193,14 +193,14 @@ describe('an explicit format overrules', () => {
     await expect(texts(written('a.jsonl', lines), 'parquet')).rejects.toThrow(/not a whole Parquet file/);
   });
 
-  it('jsonl keeps reading lines that would be damage of another layout', async () => {
+  it('jsonl continues after lines that would be damage in another layout', async () => {
     await expect(records(written('a.json', '{"a":1,\n{"a":2}\n'), 'jsonl')).rejects.toThrow(
       /line 1: malformed JSON/,
     );
   });
 });
 
-describe('what cannot be read is called by its name', () => {
+describe('unreadable formats are named', () => {
   const utf16 = (text: string) => Buffer.from(`\ufeff${text}`, 'utf16le');
   it.each<[string, string | Uint8Array, RegExp]>([
     ['a.jsonl', utf16(lines), /is UTF-16, expected UTF-8; convert it/],

@@ -1,7 +1,7 @@
 /**
- * Files that somebody made to do harm, or that a disk did: whatever is in them, they are read or refused in one line.
+ * Hostile and damaged files: each is read, or refused with an error of one line.
  *
- * Seeds are fixed, so that a run is the same everywhere; MEAP_FUZZ_RUNS (150 a target unless given) tries more.
+ * Seeds are fixed, so that runs are reproducible; MEAP_FUZZ_RUNS sets the runs per target (default 150).
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -26,7 +26,7 @@ const root = mkdtempSync(join(tmpdir(), 'meap-fuzz-'));
 const fixture = (name: string) => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
 afterAll(() => rmSync(root, { recursive: true }));
 
-/** Bytes that formats read as counts, lengths and ends. */
+/** Bytes that formats parse as counts, lengths and terminators. */
 const NASTY = [
   [0xff, 0xff, 0xff, 0xff],
   [0xff, 0xff, 0xff, 0x7f],
@@ -39,7 +39,7 @@ const NASTY = [
   [...Buffer.from('{"__proto__":')],
 ].map((bytes) => Uint8Array.from(bytes));
 
-/** A few changes to good bytes: other ones in place, pieces cut, doubled or cut off, bits flipped. */
+/** A few mutations of valid bytes: replaced, removed, doubled or truncated pieces, flipped bits. */
 function damaged(good: Uint8Array): fc.Arbitrary<Buffer> {
   const place = fc.nat({ max: good.length });
   const change = fc.oneof(
@@ -67,7 +67,7 @@ function damaged(good: Uint8Array): fc.Arbitrary<Buffer> {
 
 type ErrorClass = new (...args: never[]) => Error;
 
-/** What is thrown must be known and one line that fits a screen; and what was asked for must not take the machine. */
+/** Errors must be of a known class and one short line, and memory must stay bounded. */
 async function expectReadOrRefused(read: () => unknown, classes: ErrorClass[]): Promise<boolean> {
   const before = process.memoryUsage().rss;
   let refused = false;
@@ -92,7 +92,7 @@ async function fuzz(good: Uint8Array, classes: ErrorClass[], read: (bytes: Buffe
     }),
     { numRuns: runs, seed: 7 },
   );
-  // A reader that refuses nothing is not being tested, and what is good must be read.
+  // Some files must be refused, and valid ones must be read.
   expect(refused).toBeGreaterThan(0);
   await read(Buffer.from(good));
 }
@@ -139,7 +139,7 @@ describe('texts', () => {
     ['rows.parquet', fixture('documents.snappy.parquet')],
   ])('records of %s are read or refused', async (name, good) => {
     const path = join(root, name);
-    // What the reader of Parquet leaves behind at a failure shows up once in thousands of files.
+    // An unhandled rejection after a failed Parquet read shows up once in thousands of files.
     const runs = name === 'rows.parquet' ? Math.max(RUNS, 4000) : RUNS;
     const read = async (bytes: Buffer) => {
       writeFileSync(path, bytes);
@@ -161,7 +161,7 @@ describe('texts', () => {
   });
 
   it('a bomb of compressed zeros is refused before it fills memory', async () => {
-    // 600 MB without a line end, in 600 kB.
+    // 600 MB without a line feed, compressed to 600 kB.
     const path = join(root, 'bomb.jsonl.gz');
     writeFileSync(path, gzipSync(Buffer.alloc(600e6)));
     await expect(drain(readDocuments({ files: path }))).rejects.toThrow(/larger than \d+ bytes/);
@@ -202,7 +202,7 @@ describe('prepared data', () => {
 
   it('of damaged manifests are read or refused', () => fuzz(good.manifest, [DatasetError], read('manifest')));
 
-  it('never lead out of their folder', () => {
+  it('never refer to files outside their folder', () => {
     for (const path of ['../../secret.bin', '/etc/passwd', `${'a'.repeat(16)}/../../x.bin`]) {
       const manifest = JSON.parse(good.manifest.toString());
       manifest.shards[0].file = path;

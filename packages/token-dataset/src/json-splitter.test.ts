@@ -19,7 +19,7 @@ function split(json: string, sizes: number[]): unknown[] {
 
 const chunks = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 });
 
-it('property: entries of an array do not depend on how the stream is cut', () => {
+it('property: entries of an array do not depend on the chunks of the stream', () => {
   fc.assert(
     fc.property(fc.array(fc.jsonValue()), fc.constantFrom(0, 2), chunks, (list, indent, sizes) => {
       expect(split(JSON.stringify(list, null, indent), sizes)).toEqual(JSON.parse(JSON.stringify(list)));
@@ -43,7 +43,7 @@ it('property: values one after the other', () => {
   );
 });
 
-it('a long list in data is given out as it comes, what stands around it is left out', () => {
+it('a long list in data is returned entry by entry, without the text around it', () => {
   const entry = { text: 'x'.repeat(2 ** 20), list: [[1, { data: [{}] }]] };
   const splitter = new JsonSplitter('test');
   let given = 0;
@@ -57,7 +57,7 @@ it('a long list in data is given out as it comes, what stands around it is left 
   push(Buffer.from('{"version": "a ]}", "data" : ['));
   for (let i = 0; i < 20; i++) {
     push(Buffer.from(`${i > 0 ? ',\n' : ''}${JSON.stringify(entry)}`));
-    // Held back until it is too much for a record.
+    // Held until it exceeds the size of a record.
     expect(given > 0).toBe(i > 6);
   }
   push(Buffer.from('], "more": [{"data": [{"text": "b"}]}]}\n'));

@@ -20,7 +20,7 @@ describe('LiteralEncoder', () => {
     );
   });
 
-  it('never gives a special id, and loses nothing of the text', async () => {
+  it('never returns a special id, and keeps all of the text', async () => {
     const pieces = fc.constantFrom('</s>', '<s>', '[MASK]', '<pad>', 'a', ' ', '<', '😀', 'é');
     await fc.assert(
       fc.asyncProperty(fc.array(pieces, { maxLength: 12 }), async (parts) => {
@@ -35,7 +35,7 @@ describe('LiteralEncoder', () => {
     );
   });
 
-  it('says where tokens stand, in UTF-16 code units', async () => {
+  it('returns offsets of tokens, in UTF-16 code units', async () => {
     const text = 'é😀 </s> the 😀end';
     const [{ ids, starts, ends }] = await literal.encode([text]);
     expect(starts[0]).toBe(0);
@@ -46,7 +46,7 @@ describe('LiteralEncoder', () => {
     expect(text.slice(starts.at(-1)!, ends.at(-1)!)).toBe(last.at(-1));
   });
 
-  it('leaves the leading space of Metaspace to the beginning of a document', async () => {
+  it('adds the leading space of Metaspace only at the start of a document', async () => {
     const contents = JSON.parse(tokenizer.json);
     contents.pre_tokenizer = {
       type: 'Sequence',

@@ -34,7 +34,7 @@ test.skipIf(!hasRealData)(
       expect(Math.abs(numTokens / tokenBudget / share - 1)).toBeLessThan(0.01);
     }
 
-    // A plain count of the source's documents is the reference for what was read.
+    // The reference is a plain count of the source's documents.
     const lengths: number[] = [];
     for await (const { text } of readDocuments({ files: c4 })) lengths.push(text.length);
     const isShort = (characters: number) => estimatedTokens(characters) < 4096;

@@ -7,7 +7,7 @@ import { prepareTokens } from './prepare.ts';
 import type { PrepareTokensOptions } from './prepare-options.ts';
 import { isBuilt, openForTest, temporaryFolder, tinyTokenizer } from './testing.ts';
 
-/** Sources of documents of given numbers of words, each document told by its first word. */
+/** Sources of documents with given numbers of words; the first word identifies the document. */
 function mix(sources: Record<string, number[]>, options: Partial<PrepareTokensOptions> = {}) {
   const folder = temporaryFolder();
   const named = Object.entries(sources).map(([name, lengths], source) => {
@@ -33,7 +33,7 @@ async function documents(directory: string): Promise<string[]> {
 const sum = (list: readonly number[]) => list.reduce((total, x) => total + x, 0);
 
 describe('a mix of sources', () => {
-  test('property: each has its share of the budget to the token, whatever the lengths', async () => {
+  test('property: each has its share of the budget to the token, for all lengths', async () => {
     const lengths = fc.array(fc.integer({ min: 0, max: 60 }), { minLength: 1, maxLength: 20 });
     const property = fc.asyncProperty(
       lengths,
@@ -48,10 +48,10 @@ describe('a mix of sources', () => {
         const found = await documents(directory);
         for (const { name, read, kept, passes } of statistics!) {
           const own = found.filter((document) => document.startsWith(name));
-          // In order, over and over, all of them.
+          // All of them in order, repeatedly.
           const files = { a, b, c }[name as 'a']!.length;
           expect(own.slice(0, -1)).toEqual(own.slice(0, -1).map((_, i) => `${name}${i % files}`));
-          // A document that was cut after its first token has no name.
+          // A document truncated after its first token has no name.
           expect(sum(read.documents) - own.length).toBeLessThanOrEqual(1);
           expect(sum(read.documents)).toBeGreaterThanOrEqual(own.length);
           expect(kept).toEqual(read);
@@ -77,7 +77,7 @@ describe('a mix of sources', () => {
     expect(Math.abs(ofA / tokens - 1 / 3)).toBeLessThan(0.25);
   });
 
-  test.skipIf(!isBuilt)('the same for any number of workers, and found again by fingerprint', async () => {
+  test.skipIf(!isBuilt)('is the same for any number of workers, and found again by fingerprint', async () => {
     const lengths = Array.from({ length: 100 }, (_, i) => (i * 37) % 2500);
     const options = { tokenBudget: 60_000, lengthUpsampling: { minLength: 1500 }, seed: 3 };
     const run = mix({ a: lengths, b: lengths.toReversed() }, options);
@@ -141,7 +141,7 @@ describe('length upsampling', () => {
     expect(Math.abs(kept.length - long.length - 198)).toBeLessThan(4 * 13.4);
   });
 
-  test('draws anew in each pass and each source', () => {
+  test('draws differently in each pass and each source', () => {
     const keeps = documentFilter({ keepShorter: 0.5 }, 0);
     const draw = (source: number, pass: number) => short.map((_, i) => keeps(1, source, pass, i));
     const draws = [draw(0, 0), draw(0, 1), draw(1, 0)];

@@ -61,11 +61,11 @@ it.each<[string, number[], RegExp]>([
   };
   const group = { columns: [{ meta_data }], num_rows: 10n } as never;
   expect(() => requireReadablePages('a.parquet', bytes.buffer, 100, group)).toThrow(reason);
-  // Bytes from elsewhere are none of its pages.
+  // Other bytes of the file are not its pages.
   expect(() => requireReadablePages('a.parquet', bytes.buffer, 101, group)).not.toThrow();
 });
 
-it('refuses a column that grows a thousandfold', () => {
+it('refuses a column with a thousandfold compression ratio', () => {
   const pages = Array.from({ length: 5 }, () => [
     ...page(255 * 2 ** 20, 10, 1),
     ...new Uint8Array(10),
@@ -83,7 +83,7 @@ it('refuses a column that grows a thousandfold', () => {
   );
 });
 
-it('takes the pages of a good file', async () => {
+it('accepts the pages of a valid file', async () => {
   const { file, metadata } = await open();
   const whole = await file.slice(0);
   for (const group of metadata.row_groups) requireReadablePages('a.parquet', whole, 0, group);

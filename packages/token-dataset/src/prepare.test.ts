@@ -62,7 +62,7 @@ function contents(directory: string): Record<string, string> {
   return Object.fromEntries(files.map((name) => [name, readFileSync(join(directory, name), 'latin1')]));
 }
 
-test('property: what is read back is what direct encoding gives, whatever the documents and shards', async () => {
+test('property: the data read back equals direct encoding, for any documents and shards', async () => {
   const text = fc.string({ unit: 'grapheme', maxLength: 30 }).filter((one) => /\S/.test(one));
   const documents = fc.array(text, { minLength: 1, maxLength: 12 });
   const property = fc.asyncProperty(
@@ -87,7 +87,7 @@ test('property: what is read back is what direct encoding gives, whatever the do
   await fc.assert(property, { numRuns: 40 });
 });
 
-test('BOS and EOS are left out on request', async () => {
+test('BOS and EOS are optional', async () => {
   const directory = await prepareDocuments(['one', 'two'], { addBos: false, addEos: false });
   const dataset = openForTest(directory);
   const expected = (await directEncoding(['one', 'two'])).map((ids) => ids.slice(1, -1));
@@ -123,7 +123,7 @@ test.skipIf(!isBuilt)('the number of workers changes nothing', async () => {
   expect(contents(outputDirectory)).toEqual(expected);
 });
 
-test('several preparations of the same data at once all end with it', async () => {
+test('concurrent preparations of the same data all succeed', async () => {
   const { options, prepared } = corpus();
   const results = await Promise.all([1, 2, 3, 4].map(() => prepareTokens(options)));
   expect(new Set(results.map(({ fingerprint }) => fingerprint)).size).toBe(1);
@@ -133,7 +133,7 @@ test('several preparations of the same data at once all end with it', async () =
 });
 
 describe('a second preparation', () => {
-  test('is not done again where nothing has changed, also when files were moved or touched', async () => {
+  test('reuses the dataset if nothing has changed, even if files were moved or touched', async () => {
     const { options, folder, prepared } = corpus();
     const first = await prepareTokens(options);
     const before = contents(prepared);
@@ -178,7 +178,7 @@ describe('a second preparation', () => {
     expect(openForTest(prepared).fingerprint).toBe(second.fingerprint);
   });
 
-  test('is done again when a file changes, even to the same size and time', async () => {
+  test('prepares again when a file changes, even with the same size and time', async () => {
     const { options, folder } = corpus();
     const file = join(folder, 'part-2.jsonl');
     utimesSync(file, new Date(1e12), new Date(1e12));
@@ -189,7 +189,7 @@ describe('a second preparation', () => {
     expect([second.reused, second.fingerprint === first.fingerprint]).toEqual([false, false]);
   });
 
-  test('mends a damaged dataset', async () => {
+  test('rebuilds a damaged dataset', async () => {
     const { options, prepared } = corpus();
     await prepareTokens(options);
     const before = contents(prepared);
@@ -213,7 +213,7 @@ describe('bad records', () => {
     expect(() => openTokenDataset(prepared)).toThrow(/no prepared dataset here/);
   });
 
-  test('are skipped by choice, counted, and the first few remembered', async () => {
+  test('are skipped by option, counted, and the first messages kept', async () => {
     const { options, folder } = corpus({ onBadRecord: 'skip' });
     writeFileSync(join(folder, 'part-2.jsonl'), lines.join('\n'));
     const result = await prepareTokens(options);
@@ -260,7 +260,7 @@ describe('interruption', () => {
     expect((await prepareTokens(options)).reused).toBe(true);
   });
 
-  test('what a process that is gone has left is removed, what a living one is writing is not', async () => {
+  test('folders of dead processes are removed, those of running ones are not', async () => {
     const { options, prepared } = corpus();
     const child = spawn(process.execPath, ['-e', ''], { stdio: 'ignore' });
     await once(child, 'exit');
@@ -268,7 +268,7 @@ describe('interruption', () => {
     const sameIdBefore = `.tmp-${processNamespace()}-${process.pid}-00000000`;
     const living = `.tmp-${processNamespace()}-${process.ppid}-00000000`;
     const elsewhere = '.tmp-another-host-1-00000000';
-    // Of a container of the same name, whose processes cannot be seen from here.
+    // From a container with the same host name, whose processes are not visible.
     const namesake = `.tmp-${hostname()}-${child.pid}-00000001`;
     for (const name of [gone, sameIdBefore, living, elsewhere, namesake])
       mkdirSync(join(prepared, name), { recursive: true });
@@ -300,7 +300,7 @@ describe('interruption', () => {
     },
   );
 
-  test('between shards and manifest is made good by the next', async () => {
+  test('between shards and manifest is completed by the next preparation', async () => {
     const { options, prepared } = corpus();
     await prepareTokens(options);
     const before = contents(prepared);

@@ -6,7 +6,7 @@ import { fixture } from './testing.ts';
 const cases: { text: string; characters: string | null; strip: string; lstrip: string; rstrip: string }[] =
   JSON.parse(readFileSync(fixture('strip.json'), 'utf8'));
 
-it('templates strip as Python does, white space and characters', () => {
+it('templates strip white space and characters as in Python', () => {
   for (const { text, characters, ...expected } of cases) {
     const argument = characters === null ? '' : 'bos_token';
     for (const [method, stripped] of Object.entries(expected)) {
@@ -18,7 +18,7 @@ it('templates strip as Python does, white space and characters', () => {
   }
 });
 
-it('the filter trim too, wherever it stands, and nothing for what is not defined', () => {
+it('the filter trim strips too, and undefined values render as nothing', () => {
   const render = (source: string) =>
     new ChatTemplate('t', source, {}).render([{ role: 'user', content: '\ufeff \x1c' }]);
   expect(render("{% for m in messages %}{% set x = {'a': m.content | trim} %}{{ x.a }}{% endfor %}")).toBe(

@@ -26,16 +26,16 @@ it('small files keep their order among large ones and compressed ones', async ()
   expect(found).toEqual(expected(50).with(7, long));
 });
 
-it('small ones are read ahead, but not all', async () => {
+it('a limited number of small files is read ahead', async () => {
   const files = await resolveFiles(`${folderOf(50)}/*.txt`);
   const first = readAhead(files).next().value!;
   expect(first.file).toBe(files[0]);
-  // Files beyond those being read may go; nothing has touched them.
+  // Files that are not being read yet may be removed.
   for (const { path } of files.slice(20)) rmSync(path);
   expect(`${await first.content}`).toBe('text 0');
 });
 
-it('a file that is gone is told in its turn', async () => {
+it('the error of a missing file is thrown when its turn comes', async () => {
   const folder = folderOf(5);
   const documents = readDocuments({ files: `${folder}/*.txt` });
   expect((await documents.next()).value).toMatchObject({ text: 'text 0' });

@@ -84,7 +84,7 @@ describe('readRecords', () => {
     expect(heard).toEqual(positions);
   });
 
-  it('tells what is wrong in one line', async () => {
+  it('errors are one line', async () => {
     const reading = collect(written('a.json', '[\n  {\n    "a": oops,\n    "b": 1\n  }\n]'));
     await expect(reading).rejects.toThrow(/row 1: malformed JSON, got \{ "a": oops, "b": 1 \}; fix it/);
     const codes = collect(written('b.jsonl', '{"a": \u001b[31m\u0000}\n{}\n'));

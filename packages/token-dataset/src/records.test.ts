@@ -13,7 +13,7 @@ function splitInChunks(bytes: Buffer, separator: string | undefined, sizes: numb
   return [...records, splitter.end().toString()];
 }
 
-test('property: records do not depend on how the stream is cut into chunks', () => {
+test('property: records do not depend on the chunks of the stream', () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', '|', '<', 'é', '\n'), maxLength: 60 });
   const sizes = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 });
   fc.assert(

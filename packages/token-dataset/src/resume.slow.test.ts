@@ -42,7 +42,7 @@ function corpus(options: Partial<PrepareTokensOptions> = {}) {
   return { folder, file, notices, options: { ...defaults, ...options } as PrepareTokensOptions };
 }
 
-/** Prepares until so many batches have been written. */
+/** Prepares until this many batches have been written. */
 async function interrupt(options: PrepareTokensOptions, batches: number): Promise<void> {
   const stop = new AbortController();
   let seen = -1;
@@ -52,14 +52,14 @@ async function interrupt(options: PrepareTokensOptions, batches: number): Promis
   await expect(prepareTokens({ ...options, onProgress, signal: stop.signal })).rejects.toThrow('enough');
 }
 
-/** Every file of a dataset, by name, and what its manifest says but for times of files. */
+/** Every file of a dataset, by name, and its manifest without the times of files. */
 function contents(directory: string): Record<string, string> {
   const names = readdirSync(directory, { recursive: true }) as string[];
   const files = names.filter((name) => !/^[0-9a-f]{16}$/.test(name)).sort();
   return Object.fromEntries(files.map((name) => [name, readFileSync(join(directory, name), 'latin1')]));
 }
 
-/** What an uninterrupted preparation makes of the same options. */
+/** The result of an uninterrupted preparation with the same options. */
 async function straight(options: PrepareTokensOptions): Promise<Record<string, string>> {
   const outputDirectory = `${options.outputDirectory}-straight`;
   await prepareTokens({ ...options, outputDirectory, onNotice: undefined });
@@ -72,13 +72,13 @@ const temporary = (directory: string) => {
   return join(directory, name);
 };
 
-test('property: it ends with the bytes of one that was never interrupted, wherever and however often', async () => {
+test('property: a resumed preparation writes the bytes of an uninterrupted one', async () => {
   const property = fc.asyncProperty(
     fc.array(fc.integer({ min: 1, max: FILES - 1 }), { minLength: 1, maxLength: 3 }),
     fc.constantFrom(1, 40, 700, 2 ** 29),
     async (stops, maxTokensPerShard) => {
       const { options, notices } = corpus({ maxTokensPerShard });
-      // What was encoded already is written after the stop, so that a later one may come to nothing.
+      // Batches encoded before the stop are still written, so a later stop may never happen.
       for (const [i, batches] of stops.entries()) {
         const stopped = interrupt(options, batches);
         await (i === 0 ? stopped : stopped.catch(() => {}));
@@ -94,7 +94,7 @@ test('property: it ends with the bytes of one that was never interrupted, wherev
   await fc.assert(property, { numRuns: 4 });
 });
 
-test('property: so does a mix, whose sources are read several times and of which documents are left out', async () => {
+test('property: so does a mix with several passes and a selection of documents', async () => {
   const property = fc.asyncProperty(
     fc.integer({ min: 1, max: 12 }),
     fc.integer({ min: 2000, max: 9000 }),
@@ -111,7 +111,7 @@ test('property: so does a mix, whose sources are read several times and of which
         tokenBudget,
         ...(chooses && { lengthUpsampling: { minLength: 60, keepShorter: 0.5 }, seed: 3 }),
       };
-      // It may have been done before.
+      // The preparation may have finished before.
       await interrupt(mixed, batches).catch(() => {});
       await prepareTokens(mixed);
       expect(contents(mixed.outputDirectory)).toEqual(await straight(mixed));
@@ -120,7 +120,7 @@ test('property: so does a mix, whose sources are read several times and of which
   await fc.assert(property, { numRuns: 4 });
 });
 
-test('progress and counts go on from where they were', async () => {
+test('progress and counts continue', async () => {
   const { options } = corpus();
   const whole = await prepareTokens({ ...options, outputDirectory: `${options.outputDirectory}-whole` });
   expect(whole).toMatchObject({
@@ -128,7 +128,7 @@ test('progress and counts go on from where they were', async () => {
     skipped: { count: FILES },
     documents: {
       empty: FILES,
-      // The spelled one in all files but the first; the first document in all, and there twice.
+      // The spelled document repeats in all files but the first, the first document twice in each.
       duplicates: { count: 2 * FILES - 1, oneIn: 1 },
       spellings: { documents: FILES, occurrences: FILES },
     },
@@ -146,14 +146,14 @@ test('progress and counts go on from where they were', async () => {
   expect(new Set(seen.map(({ bytesDone }) => bytesDone)).size).toBeGreaterThan(1);
 });
 
-describe('it starts over, and says why,', () => {
+describe('it starts over, with a notice,', () => {
   const damages: [string, (folder: string) => void, RegExp][] = [
     [
       'the open shard is truncated',
       (folder) => truncateSync(open(folder), 70),
       /shard-\d+\.bin is truncated/,
     ],
-    ['a byte of it is another', (folder) => flip(open(folder), 66), /shard-\d+\.bin is damaged/],
+    ['a byte of it has changed', (folder) => flip(open(folder), 66), /shard-\d+\.bin is damaged/],
     ['its index is truncated', (folder) => truncateSync(`${open(folder)}.index`, 8), /index is truncated/],
     [
       'a finished shard is truncated',
@@ -161,7 +161,7 @@ describe('it starts over, and says why,', () => {
       /damaged shard/,
     ],
     [
-      'the list of hashes is',
+      'the list of hashes is truncated',
       (folder) => truncateSync(join(folder, 'seen.bin'), 3),
       /seen\.bin is truncated/,
     ],
@@ -176,8 +176,8 @@ describe('it starts over, and says why,', () => {
     writeFileSync(path, bytes);
   };
 
-  test.each(damages)('where %s', async (what, damage, reason) => {
-    // One shard that is open, or several of which some are finished.
+  test.each(damages)('if %s', async (what, damage, reason) => {
+    // One unfinished shard, or several of which some are finished.
     const { options, notices } = corpus({ maxTokensPerShard: /finished/.test(what) ? 300 : 2 ** 29 });
     await interrupt(options, 4);
     damage(temporary(options.outputDirectory));
@@ -196,7 +196,7 @@ describe('it starts over, and says why,', () => {
     ['BOS is left out', { addBos: false }, /the BOS token has changed/],
     ['shards are larger', { maxTokensPerShard: 9000 }, /maxTokensPerShard is 9000, it was 700/],
     ['special tokens are parsed', { parseSpecialTokens: true }, /parseSpecialTokens is true, it was false/],
-    ['bad records were left out', { onBadRecord: 'error' }, /it has skipped bad records/],
+    ['bad records were skipped', { onBadRecord: 'error' }, /it has skipped bad records/],
   ])('where %s', async (_, change, reason) => {
     const { options, notices } = corpus();
     await interrupt(options, 4);
@@ -210,7 +210,7 @@ describe('it starts over, and says why,', () => {
     expect(notices).toEqual([expect.stringMatching(reason)]);
   });
 
-  test('where a file that was read has changed; one that was not is read as it is now', async () => {
+  test('if a file that was read has changed, but not if an unread one has', async () => {
     const { options, notices, file } = corpus();
     await interrupt(options, 4);
     appendFileSync(file(FILES - 1), '\n{"text": "more"}');
@@ -224,7 +224,7 @@ describe('it starts over, and says why,', () => {
   });
 });
 
-test('bad records that end it are left out afterwards without starting over', async () => {
+test('after a bad record, skipping bad records continues without starting over', async () => {
   const { options, notices, file } = corpus({ onBadRecord: 'error' });
   for (let i = 0; i < 6; i++) writeFileSync(file(i), readFileSync(file(i), 'utf8').replace('no JSON\n', ''));
   await expect(prepareTokens(options)).rejects.toThrow(/part-6\.jsonl, line 6: malformed JSON/);
@@ -236,7 +236,7 @@ test('bad records that end it are left out afterwards without starting over', as
 });
 
 test.skipIf(!isBuilt)(
-  'a kill -9 costs what came after the last mark, in this process or on another machine',
+  'a kill -9 loses only the work since the last mark, on the same or another machine',
   async () => {
     const { options, notices } = corpus();
     const plain = { ...options, tokenizer: undefined, onNotice: undefined };
@@ -251,7 +251,7 @@ test.skipIf(!isBuilt)(
   `;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
     expect(await once(child, 'exit')).toEqual([null, 'SIGKILL']);
-    // As if another machine had left it, a while ago.
+    // Simulates a folder that another machine abandoned.
     const left = temporary(options.outputDirectory);
     renameSync(left, left.replace(processNamespace(), 'elsewhere'));
     vi.setSystemTime(Date.now() + 11 * 60 * 1000);

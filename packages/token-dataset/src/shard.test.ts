@@ -33,7 +33,7 @@ test.each([2, 4] as const)(
   },
 );
 
-test('a file of another kind is not taken for a shard', () => {
+test('a file of another kind is refused', () => {
   const path = join(temporaryFolder(), 'shard.bin');
   writeFileSync(path, 'x'.repeat(100));
   expect(() => headerOf(path)).toThrow(DatasetError);
@@ -41,7 +41,7 @@ test('a file of another kind is not taken for a shard', () => {
 });
 
 // On Linux this device answers every write with "no space left".
-test.skipIf(!existsSync('/dev/full'))('a full disk is told as such', () => {
+test.skipIf(!existsSync('/dev/full'))('a full disk has its own message', () => {
   const writer = ShardWriter.create('/dev/full', 2);
   writer.append(Uint16Array.of(1, 2, 3), 3);
   expect(() => writer.finish()).toThrow(DatasetError);

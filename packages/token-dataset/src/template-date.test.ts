@@ -5,7 +5,7 @@ import { fixture } from './testing.ts';
 
 const python: Record<string, string | null> = JSON.parse(readFileSync(fixture('strftime.json'), 'utf8'));
 
-it('writes every code as Python does, and refuses what Python copies as it is', () => {
+it('writes every code as in Python, and refuses unknown codes', () => {
   const own = Object.keys(python).map((format) => {
     try {
       return [format, fixedStrftime(format)];

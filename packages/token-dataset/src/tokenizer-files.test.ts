@@ -30,7 +30,7 @@ function saved(tokenizer: Tokenizer, chatTemplate?: string) {
 const WRITTEN = ['special_tokens_map.json', 'tokenizer.json', 'tokenizer_config.json'];
 
 describe('files beside tokenizer.json', () => {
-  it('are saved as they were, and no others', () => {
+  it('are saved unchanged, and no other files', () => {
     const side = {
       'tokenizer.model': model,
       'tokenizer.model.v3': model,
@@ -50,7 +50,7 @@ describe('files beside tokenizer.json', () => {
     expect([...loadTokenizer(folder).sideFiles.keys()].sort()).toEqual(Object.keys(side).sort());
   });
 
-  it('are not what only has their name: folders, links that lead nowhere, a file where a folder is meant', () => {
+  it('exclude folders, dangling links, and a file in place of a folder', () => {
     const folder = temporaryFolder();
     writeFileSync(join(folder, 'tokenizer.json'), tokenizerJson);
     writeFileSync(join(folder, 'additional_chat_templates'), '');
@@ -61,7 +61,7 @@ describe('files beside tokenizer.json', () => {
     expect(() => loadTokenizer(folder)).toThrow(/a tokenizer's file cannot be read: ELOOP/);
   });
 
-  it('leave integers beyond 2^53 and further special tokens in the configuration', () => {
+  it('keep integers beyond 2^53 and further special tokens in the configuration', () => {
     const { text, json } = saved(
       tokenizerBeside({
         'tokenizer_config.json': '{"model_max_length": 1000000000000000019884624838656, "eos_token": "</s>"}',
@@ -80,7 +80,7 @@ describe('an added mask token', () => {
   const entry = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
   const decoder = { 0: { content: '<s>', ...entry } };
 
-  it('stands wherever the folder lists added tokens, until it is removed', () => {
+  it('is in every list of added tokens of the folder, until it is removed', () => {
     const plain = tokenizerBeside({
       'tokenizer_config.json': { added_tokens_decoder: decoder },
       'added_tokens.json': { '<s>': 0 },
@@ -98,15 +98,15 @@ describe('an added mask token', () => {
     expect(undone.json('added_tokens.json')).toEqual({ '<s>': 0 });
   });
 
-  it('gets an added_tokens.json where only that would tell its id', () => {
+  it('gets an added_tokens.json if no other file has its id', () => {
     const slow = addMaskToken(tokenizerBeside({ 'vocab.json': '{}', 'merges.txt': '' }), '[M]');
     expect(saved(slow).json('added_tokens.json')).toEqual({ '[M]': slow.maskTokenId });
     expect(saved(removeMaskToken(slow, '[M]')).names).not.toContain('added_tokens.json');
-    // tokenizer.json says it to all who read no vocabulary.
+    // Without a vocabulary file, readers find the id in tokenizer.json.
     expect(saved(addMaskToken(tokenizerBeside({}), '[M]')).names).toEqual(WRITTEN);
   });
 
-  it('is neither added to nor removed from a damaged file', () => {
+  it('is not added to or removed from a damaged file', () => {
     expect(() => tokenizerBeside({ 'added_tokens.json': '{' })).toThrow(/added_tokens\.json is not JSON: /);
   });
 });
@@ -131,7 +131,7 @@ describe('a chat template', () => {
     if ('chat_template.jinja' in files) expect(text('chat_template.jinja')).toBe('D');
   });
 
-  it('that is another one replaces all of them', () => {
+  it('replaces all existing ones', () => {
     const files = { 'chat_template.jinja': 'D', 'additional_chat_templates/tools.jinja': 'T' };
     const { json, names, text } = saved(
       tokenizerBeside({ ...files, 'tokenizer_config.json': { chat_template: named } }),

@@ -23,7 +23,7 @@ test('transformers sees the same tokenizer in the same folder', async () => {
   }
 });
 
-test('property: a byte-level tokenizer gives any text back', async () => {
+test('property: byte-level encoding and decoding preserves any text', async () => {
   const property = fc.asyncProperty(fc.string({ unit: 'grapheme' }), async (text) => {
     const ids = await tinyTokenizer.encode(text, { addSpecialTokens: false });
     expect(await tinyTokenizer.decode(ids)).toBe(text);
@@ -66,7 +66,7 @@ describe('special tokens', () => {
     expect(ids(folderWith({ ...config, ...map }), { eosToken: '<pad>' })).toEqual([0, 2]);
   });
 
-  test('that the vocabulary lacks are refused', () => {
+  test('outside the vocabulary are refused', () => {
     expect(() => ids(folderWith({}), { bosToken: '<nope>' })).toThrow(
       /bos_token is '<nope>', expected a token of the vocabulary/,
     );
@@ -82,7 +82,7 @@ test('a mask token gets the first id after the vocabulary, decodes, and is saved
   masked.save(join(folder, 'saved'));
   const again = loadTokenizer(join(folder, 'saved'));
   expect([again.maskTokenId, again.sha256]).toEqual([501, masked.sha256]);
-  // A token that is there already is used as it is.
+  // An existing token is used unchanged.
   expect(addMaskToken(tinyTokenizer).maskTokenId).toBe(500);
 });
 
@@ -93,7 +93,7 @@ test.skipIf(!existsSync('/proc/self'))(
   },
 );
 
-test('what is not a tokenizer is named', () => {
+test('files that are not tokenizers are named', () => {
   const folder = temporaryFolder();
   expect(() => loadTokenizer(folder)).toThrow(TokenizerError);
   expect(() => loadTokenizer(folder)).toThrow(/no such file .*tokenizer\.json/);

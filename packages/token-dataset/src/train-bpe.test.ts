@@ -16,11 +16,11 @@ test('the result is what the Python library trains, token for token', async () =
   const { model } = JSON.parse(tokenizer.json);
   expect(model.merges).toEqual(merges);
   expect(model.vocab).toEqual(vocab);
-  // A merge over a line end is among them, which training line by line would not find.
+  // They include a merge across a line feed, which training line by line would miss.
   expect(merges.some((pair: string[]) => pair.join('').includes('Ċ'))).toBe(true);
 });
 
-test('the vocabulary has the chosen size, and a smaller one is a beginning of a larger one', async () => {
+test('the vocabulary has the chosen size, and a smaller one is a prefix of a larger one', async () => {
   const merges: string[][] = [];
   for (const vocabSize of [258, 300, 400]) {
     const tokenizer = await trainBpeTokenizer({ documents, vocabSize });

@@ -14,7 +14,7 @@ const raw = (text: string, isLast = false) => [
   ...describe24((text.length << 3) | Number(isLast)),
   ...Buffer.from(text),
 ];
-/** A block of one byte over and over, 128 KiB in four bytes. */
+/** A block of one repeated byte: 128 KiB in four bytes. */
 const repeated = (letter: string) => [...describe24((131_072 << 3) | (1 << 1)), letter.charCodeAt(0)];
 const skippable = (content: string) => [
   0x53,
@@ -37,9 +37,9 @@ async function unpack(bytes: number[], chunk = 3): Promise<string> {
   return Buffer.concat(parts).toString();
 }
 
-it('frames one after the other, frames of metadata between them, cut anywhere', async () => {
+it('consecutive frames with metadata frames between them, in any chunks', async () => {
   const first = [...header(), ...raw('Call me '), ...raw('Ishmael.', true)];
-  // Of a single segment, with the size of its content and a checksum, which is passed over.
+  // A single segment with content size and checksum; the checksum is ignored.
   const second = [...MAGIC, 0x24, 5, ...raw(' Some', true), 1, 2, 3, 4];
   const all = [...skippable('index'), ...first, ...skippable(''), ...second, ...first];
   for (const chunk of [1, 2, 7, 1000]) {
@@ -74,7 +74,7 @@ it.each<[string, number[], RegExp]>([
   await expect(unpack(bytes)).rejects.toThrow(reason);
 });
 
-it('decompresses no more than what is read', async () => {
+it('decompresses only what is read', async () => {
   // 13 GB in 400 KB.
   const bytes = Uint8Array.from([
     ...header(),
