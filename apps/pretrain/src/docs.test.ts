@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -64,13 +64,22 @@ describe('pages', () => {
   });
 
   it('docs/architecture.md names what its files hold', () => {
-    const named = [...read('docs/architecture.md').matchAll(/`(\w+)` \(\[`([^`]+)`\]\(([^)]+)\)/g)];
+    const named = [...read('docs/architecture.md').matchAll(/\[`(\w+)`\]\(([^)]+)\)/g)];
     expect(named.length).toBeGreaterThan(40);
-    for (const [, name, shown, link] of named) {
-      const file = join(root, 'docs', link);
-      expect(relative(root, file)).toBe(shown);
-      expect(readFileSync(file, 'utf8'), `${name} in ${shown}`).toMatch(new RegExp(`\\b${name}\\b`));
+    for (const [, name, link] of named) {
+      const text = readFileSync(join(root, 'docs', link), 'utf8');
+      expect(text, `${name} in ${link}`).toMatch(new RegExp(`\\b${name}\\b`));
     }
+  });
+
+  it('docs/architecture.md has every tag that turbo.json gives imports', () => {
+    const { tags } = JSON.parse(read('turbo.json')).boundaries;
+    const listed = Array.from(read('docs/architecture.md').matchAll(/^\| `([\w-]+)`/gm), ([, tag]) => tag);
+    expect(listed.sort()).toEqual(
+      Object.keys(tags)
+        .filter((tag) => tag !== 'test-support')
+        .sort(),
+    );
   });
 
   it('README.md has every package and app', () => {
