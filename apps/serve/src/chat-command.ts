@@ -1,6 +1,6 @@
 /** The command line of `meap-chat`, as a function from arguments to an exit code. */
 import { createInterface } from 'node:readline';
-import { findModel, loadModel, type Speaker, streamAnswer } from '@meap/inference';
+import { type ChatModel, findModel, loadModel, streamAnswer } from '@meap/inference';
 import { stopIdsOf } from '@meap/llama-model';
 import {
   type CommandIo,
@@ -67,10 +67,10 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
   return runCommand(command, argv, { io, isUserError, action });
 }
 
-async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<void> {
+async function converse(chatModel: ChatModel, flags: Flags, io: ChatIo): Promise<void> {
   const { temperature, topK, topP, seed, maxNewTokens } = flags;
   const opening: Message[] = flags.system ? [{ role: 'system', content: flags.system }] : [];
-  const stopIds = [...new Set([...stopIdsOf(speaker.model.config), speaker.encoder.endOfAnswerId])];
+  const stopIds = [...new Set([...stopIdsOf(chatModel.model.config), chatModel.encoder.endOfAnswerId])];
   let messages = [...opening];
   let turn = 0;
   let stopped = false;
@@ -105,7 +105,7 @@ async function converse(speaker: Speaker, flags: Flags, io: ChatIo): Promise<voi
         let text = '';
         try {
           const options = { temperature, topK, topP, seed: seed + turn++, maxNewTokens, stopIds };
-          for await (const piece of streamAnswer(speaker, messages, options)) {
+          for await (const piece of streamAnswer(chatModel, messages, options)) {
             io.stdout.write(plainText(piece));
             text += piece;
             // A macrotask, so that signals are handled during an answer.

@@ -2,10 +2,10 @@ import { createLlama, generate, parseConfig } from '@meap/llama-model';
 import { setBackend } from '@meap/tensor-kernels';
 import { ChatEncoder, loadChatTemplate, specialTokensOf } from '@meap/token-dataset';
 import { beforeAll, expect, it } from 'vitest';
-import { answer, type Speaker, streamAnswer } from './chat-answers.ts';
+import { answer, type ChatModel, streamAnswer } from './chat-answers.ts';
 import { tinyTokenizer } from './testing.ts';
 
-let speaker: Speaker;
+let chatModel: ChatModel;
 beforeAll(async () => {
   await setBackend('cpu');
   const tokenizer = tinyTokenizer;
@@ -23,16 +23,16 @@ beforeAll(async () => {
     initializer_range: 0.5,
   });
   const model = createLlama(config, { seed: 3 });
-  speaker = { model, tokenizer, encoder: new ChatEncoder(tokenizer, template) };
+  chatModel = { model, tokenizer, encoder: new ChatEncoder(tokenizer, template) };
 });
 
-it('pieces are the text of the answer, and none ends in the middle of a character', async () => {
-  const { model, tokenizer, encoder } = speaker;
+it('yields the text of the answer without incomplete characters', async () => {
+  const { model, tokenizer, encoder } = chatModel;
   const question = [{ role: 'user' as const, content: 'What does the captain see?' }];
   for (const seed of [1, 2, 3]) {
     const options = { temperature: 1.5, seed, maxNewTokens: 60, stopIds: [] };
     const pieces: string[] = [];
-    for await (const piece of streamAnswer(speaker, question, options)) pieces.push(piece);
+    for await (const piece of streamAnswer(chatModel, question, options)) pieces.push(piece);
     const ids: number[] = [];
     const special = new Set(encoder.specialIds);
     for await (const id of generate(model, await encoder.encodePrompt(question), options)) {
@@ -41,6 +41,6 @@ it('pieces are the text of the answer, and none ends in the middle of a characte
     const text = await tokenizer.decode(ids);
     expect(pieces.join('')).toBe(text);
     expect(pieces.length).toBeGreaterThan(10);
-    expect(await answer(speaker, question, options)).toBe(text);
+    expect(await answer(chatModel, question, options)).toBe(text);
   }
 });

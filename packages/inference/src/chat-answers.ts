@@ -1,4 +1,4 @@
-/** Answers of a model to questions, while training and in a chat. */
+/** Generates answers to conversations. */
 import {
   ContextLengthError,
   contextLengthOf,
@@ -9,23 +9,23 @@ import {
 import type { ChatEncoder, Conversation, Tokenizer } from '@meap/token-dataset';
 import { TokenTexts } from './token-texts.ts';
 
-/** A model that answers. */
-export interface Speaker {
+/** A model with its tokenizer and chat template. */
+export interface ChatModel {
   model: Llama;
   tokenizer: Tokenizer;
   encoder: ChatEncoder;
 }
 
 /**
- * Answers a conversation, yielding the text as it grows.
+ * Generates an answer to a conversation, yielding pieces of text.
  *
- * Text is held back while it ends in the middle of a character. The id that ends the answer is not part of it.
+ * Incomplete characters are held back. The token that ends the answer is not included.
  *
- * @param options without `maxNewTokens` the answer may fill the context
- * @throws ContextLengthError where the conversation leaves no room
+ * @param options `maxNewTokens` defaults to the rest of the context
+ * @throws ContextLengthError if the conversation fills the context
  */
 export async function* streamAnswer(
-  { model, tokenizer, encoder }: Speaker,
+  { model, tokenizer, encoder }: ChatModel,
   conversation: Conversation,
   options: GenerateOptions = {},
 ): AsyncGenerator<string, void, undefined> {
@@ -52,25 +52,25 @@ export async function* streamAnswer(
   if (rest !== '') yield rest;
 }
 
-// What each token adds is looked up once for a tokenizer, not once for an answer.
-const known = new WeakMap<Tokenizer, TokenTexts>();
+// Shared by all answers with a tokenizer.
+const tokenTexts = new WeakMap<Tokenizer, TokenTexts>();
 
 function textsOf(tokenizer: Tokenizer): TokenTexts {
-  let texts = known.get(tokenizer);
+  let texts = tokenTexts.get(tokenizer);
   if (!texts) {
     texts = new TokenTexts(tokenizer);
-    known.set(tokenizer, texts);
+    tokenTexts.set(tokenizer, texts);
   }
   return texts;
 }
 
-/** A whole answer. */
+/** Generates a complete answer; see {@link streamAnswer}. */
 export async function answer(
-  speaker: Speaker,
+  chatModel: ChatModel,
   conversation: Conversation,
   options: GenerateOptions = {},
 ): Promise<string> {
   let text = '';
-  for await (const piece of streamAnswer(speaker, conversation, options)) text += piece;
+  for await (const piece of streamAnswer(chatModel, conversation, options)) text += piece;
   return text;
 }

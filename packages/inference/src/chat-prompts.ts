@@ -9,31 +9,30 @@ import {
   type Tokenizer,
 } from '@meap/token-dataset';
 
-/** Turns messages into prompts. */
+/** Converts messages to prompts. */
 export interface ChatPrompts {
-  /** Ids that end an answer, besides those that end a text. */
+  /** Ids that end an answer, in addition to those that end a text. */
   readonly stopIds: readonly number[];
-  /** The text of a conversation and the header of its next answer. */
+  /** Renders a conversation and the header of the next answer. */
   render(messages: Conversation): string;
-  /** Its ids. */
+  /** Renders and encodes a conversation. */
   encodePrompt(messages: Conversation): Promise<Int32Array>;
 }
 
-/** Prompts, or why there are none; either way in words for who starts the server. */
+/** The result of {@link openChatPrompts}; the description names the template or the reason why there is none. */
 export interface OpenedChat {
   readonly prompts?: ChatPrompts;
   readonly description: string;
 }
 
 /**
- * Prompts by a chat template: the model's own, a built-in one or a file.
+ * Opens a chat template: the model's, a built-in one or a file.
  *
- * A model without a template, or with one that does not suit, still serves completions. A template that was asked for
- * has to be there.
+ * Without a usable template of the model, `prompts` is undefined; a template that was chosen must be usable.
  *
  * @param directory folder of the tokenizer
- * @param choice what `--chat-template` says
- * @throws TemplateError for a choice that is no template, or none for this tokenizer
+ * @param choice the value of `--chat-template`
+ * @throws TemplateError if the chosen template does not exist or does not suit the tokenizer
  */
 export function openChatPrompts(directory: string, tokenizer: Tokenizer, choice?: string): OpenedChat {
   try {
@@ -42,7 +41,7 @@ export function openChatPrompts(directory: string, tokenizer: Tokenizer, choice?
       choice,
       setting: '--chat-template',
     });
-    // Refusals carry the name to clients, who need not know the folders of this machine.
+    // Errors show the name to clients, so it must not contain a path.
     const template = new ChatTemplate(basename(name), source, specialTokens);
     const encoder = new ChatEncoder(tokenizer, template);
     const end = tokenizer.idToToken(encoder.endOfAnswerId);

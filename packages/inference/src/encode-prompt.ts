@@ -1,6 +1,6 @@
 import type { Tokenizer } from '@meap/token-dataset';
 
-/** The ids a prompt becomes; an empty one becomes the token that opens a document. */
+/** Encodes a prompt; an empty one becomes the token that starts a document. */
 export async function encodePrompt(tokenizer: Tokenizer, prompt: string): Promise<Int32Array> {
   const ids = await tokenizer.encode(prompt);
   const first = tokenizer.bosTokenId ?? tokenizer.eosTokenId;

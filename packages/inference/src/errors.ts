@@ -1,4 +1,4 @@
-/** A model that cannot be used: its folder is not one of a model, or a request does not fit it. */
+/** A folder that is not a model, or a request that the model cannot process. */
 export class ModelError extends Error {
   override readonly name = 'ModelError';
 }

@@ -19,7 +19,7 @@ function write(files: Readonly<Record<string, string>>): void {
   }
 }
 
-/** A checkpoint as the trainer leaves it. */
+/** Writes a checkpoint in the trainer's format. */
 function checkpoint(step: number, { damaged = false } = {}): void {
   const name = `checkpoints/step-${String(step).padStart(8, '0')}`;
   const files = {
@@ -39,8 +39,8 @@ function checkpoint(step: number, { damaged = false } = {}): void {
   write(Object.fromEntries(Object.entries(all).map(([file, text]) => [`${name}/${file}`, text])));
 }
 
-describe('a model is found in', () => {
-  it('a Hugging Face folder', async () => {
+describe('findModel', () => {
+  it('finds a Hugging Face folder', async () => {
     write({ 'm/config.json': '{}' });
     expect(await findModel(join(folder, 'm'))).toEqual({
       base: join(folder, 'm'),
@@ -48,7 +48,7 @@ describe('a model is found in', () => {
     });
   });
 
-  it('a run: the finished model, else the newest complete checkpoint', async () => {
+  it('finds the finished model of a run, or else its newest complete checkpoint', async () => {
     checkpoint(2);
     checkpoint(4);
     checkpoint(6, { damaged: true });
@@ -58,7 +58,7 @@ describe('a model is found in', () => {
     expect((await findModel(folder)).base).toBe(join(folder, 'model'));
   });
 
-  it('a PEFT adapter, with the tokenizer of its own or of its base', async () => {
+  it('finds a PEFT adapter, with its tokenizer or that of its base', async () => {
     write({ 'base/config.json': '{}', 'a/adapter_config.json': '{"base_model_name_or_path":"base"}' });
     const [base, adapter] = [join(folder, 'base'), join(folder, 'a')];
     expect(await findModel(adapter)).toEqual({ base, adapter, tokenizer: base });
@@ -68,9 +68,9 @@ describe('a model is found in', () => {
   });
 });
 
-it('says what is missing', async () => {
+it('reports what is missing', async () => {
   await expect(findModel(folder)).rejects.toThrow(ModelError);
-  await expect(findModel(folder)).rejects.toThrow(/no config\.json, model or checkpoints in there/);
+  await expect(findModel(folder)).rejects.toThrow(/contains no config\.json, model or checkpoints/);
   await expect(findModel(join(folder, 'none'))).rejects.toThrow(/no such folder/);
   write({ 'a/adapter_config.json': '{"base_model_name_or_path":"gone"}' });
   await expect(findModel(join(folder, 'a'))).rejects.toThrow(/got "gone", expected the folder of a model/);

@@ -4,7 +4,7 @@ import { adapterBase } from '@meap/llama-model';
 import { latestCheckpoint } from '@meap/trainer';
 import { ModelError } from './errors.ts';
 
-/** Where the parts of a model are. */
+/** The folders of a model. */
 export interface ModelDirectory {
   /** Folder with config.json and the weights. */
   readonly base: string;
@@ -15,10 +15,10 @@ export interface ModelDirectory {
 }
 
 /**
- * Finds a model: a Hugging Face folder, a PEFT adapter's, or a run of `meap-pretrain` or `meap-finetune`, of which the
- * finished model counts and else the newest checkpoint.
+ * Finds a model in a Hugging Face folder, a PEFT adapter, or a run directory of `meap-pretrain` or `meap-finetune`: its
+ * finished model, or else its newest complete checkpoint.
  *
- * @throws ModelError where there is none; AdapterError where an adapter's base is not there
+ * @throws ModelError if there is none; AdapterError if an adapter's base does not exist
  */
 export async function findModel(directory: string): Promise<ModelDirectory> {
   if (existsSync(join(directory, 'adapter_config.json'))) return adapterDirectory(directory);
@@ -26,8 +26,8 @@ export async function findModel(directory: string): Promise<ModelDirectory> {
   if (existsSync(join(directory, 'model', 'config.json'))) return findModel(join(directory, 'model'));
   const newest = await latestCheckpoint(join(directory, 'checkpoints'), () => {});
   if (newest) return findModel(newest.path);
-  const what = existsSync(directory) ? 'no config.json, model or checkpoints in there' : 'no such folder';
-  throw new ModelError(`model ${directory}: ${what}, expected a Hugging Face folder or a run directory`);
+  const problem = existsSync(directory) ? 'contains no config.json, model or checkpoints' : 'no such folder';
+  throw new ModelError(`model ${directory}: ${problem}, expected a Hugging Face folder or a run directory`);
 }
 
 async function adapterDirectory(directory: string): Promise<ModelDirectory> {

@@ -3,18 +3,17 @@ import { createReadStream } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Files of a model's folder that its answers depend on. */
+/** Files of a model's folder that affect its output. */
 const PARTS =
   /\.safetensors$|^(config|generation_config|adapter_config|tokenizer|tokenizer_config|special_tokens_map)\.json$/;
 
-// Weights may be large; within a process a file that looks the same is the same.
-const known = new Map<string, Promise<string>>();
+// Hashes by path, size and modification time, since weights may be large.
+const hashes = new Map<string, Promise<string>>();
 
 /**
- * SHA-256 of everything that answers depend on: the contents of all weights, configuration and tokenizer files of some
- * folders, and what else is named.
+ * Returns the SHA-256 of everything that affects a model's output: weights, configuration and tokenizer files.
  *
- * @param settings such as the precision
+ * @param settings further settings, such as the precision
  */
 export async function fingerprintOf(
   directories: readonly string[],
@@ -31,8 +30,8 @@ export async function fingerprintOf(
 async function hashOf(path: string): Promise<string> {
   const { size, mtimeMs } = await stat(path);
   const key = `${path}\n${size}\n${mtimeMs}`;
-  const hash = known.get(key) ?? contentHash(path);
-  known.set(key, hash);
+  const hash = hashes.get(key) ?? contentHash(path);
+  hashes.set(key, hash);
   return hash;
 }
 

@@ -1,4 +1,4 @@
-/** Generation for many requests at once, in as much memory as it may take. */
+/** Generates text for many requests in bounded memory. */
 import type { GenerateRequest, Generation } from '@meap/evals';
 import { type DecodedText, Decoder, type Llama } from '@meap/llama-model';
 import type { Tokenizer } from '@meap/token-dataset';
@@ -6,23 +6,23 @@ import { yieldToEventLoop } from './yield-to-event-loop.ts';
 
 /** Options of {@link generateTexts}. */
 export interface GenerateTextsOptions {
-  /** Most bytes of keys and values that are held at once; one request is always answered. */
+  /** Maximum bytes of all key/value caches; a single request may exceed it. */
   readonly cacheBytes: number;
   readonly signal?: AbortSignal;
 }
 
-/** Most texts that grow together: enough that reading the weights for each token no longer counts. */
+/** Maximum number of texts in a batch; beyond, reading the weights no longer limits the speed. */
 const MAX_TEXTS = 64;
 
 interface Pending {
   readonly request: number;
   readonly text: DecodedText;
   readonly stop: readonly string[];
-  /** Tokens that its keys and values may come to. */
+  /** Maximum length of its key/value cache. */
   readonly tokens: number;
 }
 
-/** Answers in the order of the requests; a request begins as soon as another has made room. */
+/** Generates a text for each request; requests start as soon as memory permits. */
 export async function generateTexts(
   model: Llama,
   tokenizer: Tokenizer,
@@ -30,7 +30,7 @@ export async function generateTexts(
   { cacheBytes, signal }: GenerateTextsOptions,
 ): Promise<Generation[]> {
   const { num_hidden_layers, num_key_value_heads, head_dim } = model.config;
-  const room = cacheBytes / (num_hidden_layers * 2 * num_key_value_heads * head_dim * 4);
+  const maxTokens = cacheBytes / (num_hidden_layers * 2 * num_key_value_heads * head_dim * 4);
   const answers: Generation[] = new Array(requests.length);
   const running = new Map<DecodedText, Pending>();
   const decoder = new Decoder(model);
@@ -40,7 +40,7 @@ export async function generateTexts(
     for (; next < requests.length && running.size < MAX_TEXTS; next++) {
       const { prompt, maxNewTokens, stop = [], temperature, seed } = requests[next];
       const tokens = prompt.length + maxNewTokens;
-      if (running.size > 0 && held + tokens > room) return;
+      if (running.size > 0 && held + tokens > maxTokens) return;
       const text = decoder.start(prompt, { maxNewTokens, temperature, seed });
       if (text.finish) answers[next] = { text: '', ids: [], finish: text.finish };
       else {
@@ -49,7 +49,7 @@ export async function generateTexts(
       }
     }
   };
-  const settle = async ({ request, text, stop, tokens }: Pending) => {
+  const finishText = async ({ request, text, stop, tokens }: Pending) => {
     const found = await findStop(tokenizer, text.ids, stop);
     if (!found && !text.finish) return;
     decoder.stop(text);
@@ -64,7 +64,7 @@ export async function generateTexts(
     for (admit(); running.size > 0; admit()) {
       await yieldToEventLoop(signal);
       const tokens = await decoder.step();
-      await Promise.all(tokens.map(({ text }) => settle(running.get(text)!)));
+      await Promise.all(tokens.map(({ text }) => finishText(running.get(text)!)));
     }
     return answers;
   } finally {
@@ -72,17 +72,17 @@ export async function generateTexts(
   }
 }
 
-/** Whether the newest token completed one of the texts that end an answer. */
+/** Whether the newest token completes a stop sequence. */
 async function findStop(
   tokenizer: Tokenizer,
   ids: readonly number[],
   stop: readonly string[],
 ): Promise<boolean> {
   if (stop.length === 0) return false;
-  // A token has a byte at least, so one that completes a text stands this close behind its beginning; a few more let
-  // the beginning be decoded as in the whole.
-  const mostBytes = Math.max(...stop.map((text) => Buffer.byteLength(text)));
-  const tail = await decode(tokenizer, ids.slice(-(mostBytes + 4)));
+  // A token has at least one byte, which bounds the tokens of a stop sequence; a few more make its start decode as in the
+  // whole text.
+  const maxBytes = Math.max(...stop.map((text) => Buffer.byteLength(text)));
+  const tail = await decode(tokenizer, ids.slice(-(maxBytes + 4)));
   return stop.some((text) => tail.includes(text));
 }
 

@@ -1,4 +1,4 @@
-export { answer, type Speaker, streamAnswer } from './chat-answers.ts';
+export { answer, type ChatModel, streamAnswer } from './chat-answers.ts';
 export { type ChatPrompts, type OpenedChat, openChatPrompts } from './chat-prompts.ts';
 export { encodePrompt } from './encode-prompt.ts';
 export { ModelError } from './errors.ts';

@@ -19,7 +19,7 @@ afterAll(() => {
   plain.dispose();
 });
 
-/** One request at a time, from logits of the whole sequence: what every faster way has to equal. */
+/** The reference: one request at a time, from the logits of the whole sequence. */
 function plainScore({ context, continuation }: ScoreRequest) {
   const kept = [...context, ...continuation].slice(-(model.contextLength + 1));
   return tf.tidy(() => {
@@ -35,7 +35,7 @@ function plainScore({ context, continuation }: ScoreRequest) {
 
 const ids = (maxLength: number) => fc.array(fc.integer({ min: 0, max: 199 }), { minLength: 1, maxLength });
 
-/** Requests of which several share a context. */
+/** Requests, some of which share a context. */
 const requestLists = fc
   .array(fc.tuple(ids(40), fc.array(ids(12), { minLength: 1, maxLength: 5 })), { minLength: 1, maxLength: 6 })
   .map((groups) =>
@@ -45,7 +45,7 @@ const requestLists = fc
   );
 
 describe('score', () => {
-  it('equals logits of one request at a time', async () => {
+  it('equals the logits of one request at a time', async () => {
     await fc.assert(
       fc.asyncProperty(requestLists, async (requests) => {
         const scores = await model.score(requests);
@@ -59,7 +59,7 @@ describe('score', () => {
     );
   });
 
-  it('gives the same answers in any order', async () => {
+  it('does not depend on the order of requests', async () => {
     const shuffled = requestLists.chain((requests) =>
       fc.tuple(
         fc.constant(requests),
@@ -70,23 +70,25 @@ describe('score', () => {
       fc.asyncProperty(shuffled, async ([requests, order]) => {
         const straight = await model.score(requests);
         const mixed = await model.score(order.map((i) => requests[i]));
-        for (const [place, i] of order.entries()) {
-          expect(mixed[place].logLikelihood).toBeCloseTo(straight[i].logLikelihood, 3);
-          expect(mixed[place].isGreedy).toBe(straight[i].isGreedy);
+        for (const [index, i] of order.entries()) {
+          expect(mixed[index].logLikelihood).toBeCloseTo(straight[i].logLikelihood, 3);
+          expect(mixed[index].isGreedy).toBe(straight[i].isGreedy);
         }
       }),
       { numRuns: 20 },
     );
   });
 
-  it('refuses what has no answer', async () => {
+  it('refuses invalid requests', async () => {
     const long = Array.from({ length: 33 }, () => 5);
     await expect(model.score([{ context: [], continuation: [1] }])).rejects.toThrow(/0 tokens of context/);
     await expect(model.score([{ context: [1], continuation: [] }])).rejects.toThrow(/at least one of each/);
-    await expect(model.score([{ context: [1], continuation: long }])).rejects.toThrow(/33 tokens exceeds/);
+    await expect(model.score([{ context: [1], continuation: long }])).rejects.toThrow(
+      /33 tokens, which exceeds/,
+    );
   });
 
-  it('stops when it is told to, and leaks nothing', async () => {
+  it('can be aborted and leaks no tensors', async () => {
     const stop = new AbortController();
     stop.abort('enough');
     const requests = [{ context: [1], continuation: [2] }];
@@ -105,7 +107,7 @@ describe('score', () => {
 describe('generate', () => {
   const prompts = fc.array(ids(20), { minLength: 1, maxLength: 8 });
 
-  it('equals one text at a time', async () => {
+  it('equals generating one text at a time', async () => {
     await fc.assert(
       fc.asyncProperty(prompts, fc.constantFrom(0, 1), async (batch, temperature) => {
         const requests = batch.map((prompt, seed) => ({ prompt, maxNewTokens: 10, temperature, seed }));
@@ -123,7 +125,7 @@ describe('generate', () => {
     );
   });
 
-  it('ends at the first stop text and cuts it off', async () => {
+  it('ends at the first stop sequence and omits it', async () => {
     await fc.assert(
       fc.asyncProperty(ids(10), fc.nat(), fc.integer({ min: 1, max: 3 }), async (prompt, at, length) => {
         const [{ text }] = await model.generate([{ prompt, maxNewTokens: 20 }]);
@@ -140,14 +142,14 @@ describe('generate', () => {
     );
   });
 
-  it('answers a request for nothing', async () => {
+  it('accepts a request for no tokens', async () => {
     const [answer] = await model.generate([{ prompt: [5], maxNewTokens: 0 }]);
     expect(answer).toEqual({ text: '', ids: [], finish: 'length' });
   });
 });
 
-describe.skipIf(!storiesModel)('trained weights of stories260K', () => {
-  it('have the golden losses and the golden text', async () => {
+describe.skipIf(!storiesModel)('stories260K', () => {
+  it('has the golden losses and the golden text', async () => {
     const stories = await openLanguageModel({ model: storiesModel! });
     try {
       const golden = JSON.parse(readFileSync(join(storiesModel!, 'golden.json'), 'utf8'));

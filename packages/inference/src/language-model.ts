@@ -1,4 +1,4 @@
-/** The engine: a {@link LanguageModel} over a LLaMA, Mistral or Qwen2 on TensorFlow.js. */
+/** Implements {@link LanguageModel} for LLaMA, Mistral and Qwen2. */
 import { basename, resolve } from 'node:path';
 import type {
   AttentionBlock,
@@ -24,32 +24,30 @@ import { yieldToEventLoop } from './yield-to-event-loop.ts';
 
 /** Options of {@link openLanguageModel}. */
 export interface OpenLanguageModelOptions extends ComputeOptions {
-  /** A Hugging Face folder, a PEFT adapter's, or a run directory. */
+  /** A Hugging Face folder, a PEFT adapter, or a run directory. */
   model: string;
 }
 
-/** A model that is held in memory until it is disposed. */
+/** A model in memory. */
 export interface OpenLanguageModel extends Required<LanguageModel> {
-  /** What computes, and why. */
+  /** The backend, and why it was chosen. */
   readonly backend: BackendDescription;
   readonly precision: Precision;
-  /** Frees weights and tokenizer. */
+  /** Frees the weights and the tokenizer. */
   dispose(): void;
 }
 
-/** Tokens of a row: enough to keep every core busy, few enough that activations stay small beside the weights. */
+/** Tokens per row: enough to use all cores, with activations small compared to the weights. */
 const ROW_TOKENS = 2048;
 
-/** Share of the memory that is free now for keys and values of texts that grow. */
+/** Fraction of the available memory used for key/value caches. */
 const CACHE_SHARE = 0.25;
 
 /**
- * Loads a model to be evaluated.
- *
- * Sets the backend and precision of the whole process.
+ * Loads a model. Sets the backend and precision of the process.
  *
  * @throws ModelError for a folder without a model; errors of `@meap/llama-model`, `@meap/safetensors` and
- *   `@meap/token-dataset` for a damaged one; BackendError
+ *   `@meap/token-dataset` for a damaged model; BackendError
  */
 export async function openLanguageModel(options: OpenLanguageModelOptions): Promise<OpenLanguageModel> {
   const { precision = 'float32' } = options;
@@ -104,7 +102,7 @@ class LlamaLanguageModel implements OpenLanguageModel {
   async score(requests: readonly ScoreRequest[], { signal }: CallOptions = {}): Promise<Score[]> {
     for (const request of requests) requireScorable(request, this.contextLength);
     const scores: Score[] = new Array(requests.length);
-    // A window counts keys along the row, where a shared context may stand further away than it is.
+    // A sliding window counts keys along the row, in which a shared context may be further away.
     const shareContexts = this.#model.config.sliding_window == null;
     const options = { contextLength: this.contextLength, rowTokens: ROW_TOKENS, shareContexts };
     for (const row of packRequests(requests, options)) {
@@ -144,7 +142,7 @@ class LlamaLanguageModel implements OpenLanguageModel {
   }
 }
 
-/** Log-probabilities and most probable ids of all that a row's reads score, in their order. */
+/** Computes log-probabilities and greedy ids of all targets of a row, in order. */
 async function scoreRow(
   model: Llama,
   row: PackedRow,
@@ -160,7 +158,7 @@ async function scoreRow(
       row.reads.flatMap(({ targets }) => targets as number[]),
       'int32',
     );
-    // A gather with a kernel of its own.
+    // embedding is a gather with an optimized kernel.
     const at_1N = row_1T(row.reads.flatMap(({ at }) => at));
     const hidden_NE = embedding(at_1N, hidden_1TE.squeeze([0])).squeeze<tf.Tensor2D>([0]);
     return { ...model.logProbabilities(hidden_NE, targets_N) };
@@ -177,12 +175,12 @@ function requireScorable({ context, continuation }: ScoreRequest, contextLength:
   if (context.length === 0 || continuation.length === 0) {
     throw new ModelError(
       `score: got ${context.length} tokens of context and ${continuation.length} of continuation, expected at least ` +
-        'one of each; begin an empty context with the BOS or EOS id',
+        'one of each; start an empty context with the BOS or EOS id',
     );
   }
   if (continuation.length > contextLength) {
     throw new ModelError(
-      `score: a continuation of ${continuation.length} tokens exceeds the context of ${contextLength}; score it in parts`,
+      `score: got a continuation of ${continuation.length} tokens, which exceeds the context of ${contextLength}; score it in parts`,
     );
   }
 }

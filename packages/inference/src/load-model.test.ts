@@ -18,7 +18,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { findModel } from './find-model.ts';
 import { loadModel } from './load-model.ts';
 
-const folder = mkdtempSync(join(tmpdir(), 'evaluate-load-'));
+const folder = mkdtempSync(join(tmpdir(), 'load-model-'));
 const base = join(folder, 'base');
 beforeAll(async () => {
   await setBackend('auto');
@@ -33,7 +33,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 it.each([
   ['rows', { trainableTokens: [20] }],
   ['tables', { modulesToSave: ['embed_tokens', 'lm_head'] as const, useRslora: true }],
-])('an adapter with learned %s that its base has no room for', async (name, options) => {
+])('loads an adapter with trained %s beyond the vocabulary of its base', async (name, options) => {
   const model = growVocabulary(await loadLlama(base), { size: 21 });
   addLora(model, { rank: 2, seed: 1, ...options });
   for (const parameter of model.trainable.values()) {

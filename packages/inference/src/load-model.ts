@@ -1,4 +1,3 @@
-/** Weights and backend: what both an evaluation and the server begin with. */
 import { type Llama, loadAdaptedLlama, loadLlama, mergeLora } from '@meap/llama-model';
 import {
   type BackendDescription,
@@ -9,28 +8,26 @@ import {
 } from '@meap/tensor-kernels';
 import type { ModelDirectory } from './find-model.ts';
 
-/** What is to compute. */
+/** Backend and precision of a model. */
 export interface ComputeOptions {
-  /** What computes; `auto`, the default, takes the best there is. */
+  /** The compute backend; default `auto`, the fastest available. */
   backend?: BackendName;
-  /** Inputs of matrix products; float32 by default. */
+  /** Precision of the inputs of matrix products; default float32. */
   precision?: Precision;
 }
 
 /**
- * Loads a model's weights, an adapter merged into them.
- *
- * Sets the backend and precision of the whole process.
+ * Loads the weights of a model and merges its adapter. Sets the backend and precision of the process.
  *
  * @throws errors of `@meap/llama-model` and `@meap/safetensors` for a damaged model; BackendError
  */
 export async function loadModel(
   { base, adapter }: ModelDirectory,
-  { backend: wanted, precision = 'float32' }: ComputeOptions,
+  { backend: name, precision = 'float32' }: ComputeOptions,
 ): Promise<{ model: Llama; backend: BackendDescription }> {
-  const backend = await setBackend(wanted);
+  const backend = await setBackend(name);
   setPrecision(precision);
-  // Products round the weights anyway; an adapter is merged into whole ones.
+  // Matrix products round the weights to bfloat16 anyway; an adapter is merged in float32.
   const weights = precision === 'bfloat16' && backend.name === 'native' && !adapter ? 'bfloat16' : 'float32';
   if (!adapter) return { model: await loadLlama(base, { weights }), backend };
   const model = await loadAdaptedLlama(base, adapter, { weights });

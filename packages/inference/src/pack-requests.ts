@@ -1,44 +1,41 @@
-/**
- * Score requests as rows for one forward pass each: no padding, and a context that several requests share is in a row
- * once, with their continuations behind it.
- */
+/** Packs score requests into rows without padding; a context shared by several requests occurs once per row. */
 import type { ScoreRequest } from '@meap/evals';
 
-/** One row `[1, T]` of the model's input, and what to read from it. */
+/** One row `[1, T]` of the model's input, and the positions to score. */
 export interface PackedRow {
   readonly ids: number[];
-  /** Each token's place in its own sequence. */
+  /** Position of each token in its own sequence. */
   readonly positions: number[];
   readonly segmentIds: number[];
-  /** The segment of the context before a continuation's tokens; a context's own. */
+  /** The segment of the context of each token. */
   readonly prefixIds: number[];
   readonly reads: Read[];
 }
 
-/** Where a request's answer stands in a row. */
+/** The positions of a request in a row. */
 interface Read {
-  /** Which request. */
+  /** Index of the request. */
   readonly request: number;
-  /** Tokens of the row whose successors are scored. */
+  /** Indices of the tokens whose successors are scored. */
   readonly at: number[];
-  /** Those successors. */
+  /** The successors. */
   readonly targets: readonly number[];
 }
 
 /** Options of {@link packRequests}. */
 export interface PackOptions {
-  /** Most tokens that the model reads of one request; of a longer one the oldest are dropped. */
+  /** Maximum tokens of a request; the oldest tokens of longer ones are dropped. */
   readonly contextLength: number;
-  /** A row is full at this many tokens; a longer request has a row of its own. */
+  /** Tokens per row; a longer request has its own row. */
   readonly rowTokens: number;
-  /** Whether equal contexts are read once; not for a model whose attention has a window, which counts along the row. */
+  /** Whether equal contexts are read once; must be false with a sliding window, which counts along the row. */
   readonly shareContexts: boolean;
 }
 
 /**
- * Packs requests into rows, in an order in which each context occurs as seldom as can be.
+ * Packs requests into rows, grouped by context.
  *
- * The last token of a continuation is never read. A continuation longer than the context must have been refused.
+ * The last token of a continuation is not read. Continuations must not exceed the context length.
  */
 export function* packRequests(
   requests: readonly ScoreRequest[],
@@ -64,7 +61,7 @@ export function* packRequests(
         append(row, context, 0, contextSegment, contextSegment);
       }
       const start = row.ids.length;
-      // Alone behind its context, a continuation is the rest of one sequence.
+      // The only continuation of a context continues its segment.
       const own = members.length === 1 ? contextSegment : segment++;
       append(row, continuation.slice(0, unread), context.length, own, contextSegment);
       const at = [contextStart + context.length - 1];
@@ -75,7 +72,7 @@ export function* packRequests(
   if (row.reads.length > 0) yield row;
 }
 
-/** Requests by the context that is left of theirs when the oldest tokens beyond the model's are dropped. */
+/** Groups requests by their truncated context. */
 function groupByContext(
   requests: readonly ScoreRequest[],
   contextLength: number,

@@ -3,10 +3,10 @@ import { expect, it } from 'vitest';
 import { tinyModel } from './testing.ts';
 import { openTextTokenizer } from './text-tokenizer.ts';
 
-it('has the answer to every question at once, however the two threads take turns', async () => {
+it('returns the right result regardless of the scheduling of the threads', async () => {
   const tokenizer = await openTextTokenizer(tinyModel, loadTokenizer(tinyModel));
   try {
-    // A notice that comes too late is met once in some ten thousand questions.
+    // A late notification occurs about once in ten thousand calls.
     for (let i = 0; i < 60_000; i++) {
       const text = `a${i}`;
       if (tokenizer.decode(tokenizer.encode(text)) !== text) expect.fail(`wrong answer to ${text}`);

@@ -5,23 +5,22 @@ import { findWorker } from '@meap/files';
 import { type Tokenizer, TokenizerError } from '@meap/token-dataset';
 import type { TokenizerAnswer, TokenizerTask, TokenizerWorkerData } from './tokenizer-worker.ts';
 
-/** Tasks encode a context again with each of its continuations. */
+/** Cached texts; tasks encode a context once for each of its continuations. */
 const RECENT_TEXTS = 8;
 
-/** A {@link TextTokenizer} that holds a thread until it is disposed. */
+/** A {@link TextTokenizer} with a worker thread. */
 export interface DisposableTokenizer extends TextTokenizer {
   /** Ends the thread. */
   dispose(): void;
 }
 
 /**
- * Makes a tokenizer whose answers are there at once, as tasks need it, with the ids that training used.
+ * Opens a synchronous tokenizer, as evaluation tasks require.
  *
- * The tokenizers library answers by promises, so a thread asks it while this one waits: about a quarter of a
- * millisecond a call.
+ * The tokenizers library is asynchronous, so a worker thread calls it while this thread waits, about 0.25 ms per call.
  *
  * @param directory folder that `tokenizer` was loaded from
- * @throws TokenizerError, also later for a text that it cannot encode
+ * @throws TokenizerError, also from its methods for text that cannot be encoded
  */
 export async function openTextTokenizer(
   directory: string,
@@ -31,16 +30,15 @@ export async function openTextTokenizer(
   const answered = new Int32Array(new SharedArrayBuffer(4));
   const workerData: TokenizerWorkerData = { directory, port: port2, answered };
   const worker = new Worker(workerFile(), { workerData, transferList: [port2] });
-  // A thread that cannot start says so; one that could lives as long as the process.
   await Promise.race([once(port, 'message'), once(worker, 'exit')]);
   port.unref();
   worker.unref();
 
   const recent = new Map<string, number[]>();
-  const ask = (task: TokenizerTask): TokenizerAnswer => {
+  const call = (task: TokenizerTask): TokenizerAnswer => {
     Atomics.store(answered, 0, 0);
     port.postMessage(task);
-    // The notice of the answer before may come late, and wake this thread too early.
+    // A late notification of the previous call may wake this thread too early.
     while (Atomics.load(answered, 0) === 0) Atomics.wait(answered, 0, 0);
     const answer: TokenizerAnswer = receiveMessageOnPort(port)!.message;
     if ('error' in answer) throw new TokenizerError((answer.error as Error).message);
@@ -50,13 +48,13 @@ export async function openTextTokenizer(
     bosId: tokenizer.bosTokenId,
     eosId: tokenizer.eosTokenId,
     encode: (text) => {
-      const ids = recent.get(text) ?? (ask(text) as { ids: number[] }).ids;
+      const ids = recent.get(text) ?? (call(text) as { ids: number[] }).ids;
       recent.delete(text);
       recent.set(text, ids);
       if (recent.size > RECENT_TEXTS) recent.delete(recent.keys().next().value!);
       return [...ids];
     },
-    decode: (ids) => (ids.length === 0 ? '' : (ask([...ids]) as { text: string }).text),
+    decode: (ids) => (ids.length === 0 ? '' : (call([...ids]) as { text: string }).text),
     dispose: () => {
       port.close();
       void worker.terminate();

@@ -1,55 +1,52 @@
 import type { Tokenizer } from '@meap/token-dataset';
 
 interface TokenText {
-  /** What it adds to a text it stands in. */
+  /** Bytes of the token within a text. */
   readonly inside: Uint8Array;
-  /** What it is as the beginning of a text, where SentencePiece leaves a space out. */
+  /** Bytes of the token at the start of a text, where SentencePiece removes a space. */
   readonly first: Uint8Array;
-  /** For people; unlike `inside` it spells special tokens and bytes that are no character by themselves. */
+  /** Displayed text, also for special tokens and incomplete characters. */
   readonly shown: string;
 }
 
 /**
- * What each token of a vocabulary adds to a text, in bytes: a character may begin in one token and end in the next.
+ * The bytes of each token, with which text can be decoded token by token; a character may span tokens.
  *
- * Holds for tokenizers whose tokens mean the same wherever they stand, as those of LLaMA, Mistral and Qwen2 do.
- * Looked up as needed and kept.
+ * Requires that decoding a token does not depend on its neighbours, as for LLaMA, Mistral and Qwen2. Computed on demand
+ * and cached.
  */
 export class TokenTexts {
   readonly #tokenizer: Tokenizer;
   readonly #texts = new Map<number, TokenText>();
-  /** An ordinary token to stand in front of others, and its text. */
+  /** An ordinary token that precedes others when they are decoded, and its text. */
   #anchor: Promise<{ id: number; text: string }> | undefined;
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
   }
 
-  /** Makes tokens known; before that the other methods must not be asked about them. */
+  /** Loads tokens, which the other methods require. */
   async load(ids: Iterable<number>): Promise<void> {
     const missing = [...new Set(ids)].filter((id) => !this.#texts.has(id));
     if (missing.length === 0) return;
     this.#anchor ??= this.#findAnchor();
     const anchor = await this.#anchor;
-    const load = async (id: number) => this.#texts.set(id, await this.#look(id, anchor));
+    const load = async (id: number) => this.#texts.set(id, await this.#textOf(id, anchor));
     await Promise.all(missing.map(load));
   }
 
-  /** The bytes a token adds, none for a special one. */
+  /** Returns the bytes of a token; none for a special token. */
   bytes(id: number, { isFirst = false } = {}): Uint8Array {
     const { inside, first } = this.#texts.get(id)!;
     return isFirst ? first : inside;
   }
 
-  /** A token as people read it: `</s>`, ` was`, `bytes:\xe2\x96` for a part of a character. */
+  /** Returns the displayed text of a token: `</s>`, ` was`, `bytes:\xe2\x96` for part of a character. */
   shown(id: number): string {
     return this.#texts.get(id)!.shown;
   }
 
-  /**
-   * A text cut into its tokens; a character that several tokens make stands in the last of them, and special tokens are
-   * spelled.
-   */
+  /** Returns the text of each token; a character that spans tokens belongs to the last, special tokens have their name. */
   async split(ids: readonly number[]): Promise<string[]> {
     await this.load(ids);
     const decoder = new TextDecoder();
@@ -64,7 +61,7 @@ export class TokenTexts {
     return { id: ids[ids.length - 1], text: await this.#tokenizer.decode(ids.slice(-1)) };
   }
 
-  async #look(id: number, anchor: { id: number; text: string }): Promise<TokenText> {
+  async #textOf(id: number, anchor: { id: number; text: string }): Promise<TokenText> {
     const ordinary = { skipSpecialTokens: true };
     const [pair, alone, spelled] = await Promise.all([
       this.#tokenizer.decode([anchor.id, id], ordinary),
@@ -86,7 +83,7 @@ function encode(text: string): Uint8Array {
   return new TextEncoder().encode(text);
 }
 
-/** Bytes that a token's name spells: `<0xE2>` as SentencePiece does, or in the alphabet of byte-level BPE. */
+/** Parses the bytes in a token's name: `<0xE2>` in SentencePiece, or the alphabet of byte-level BPE. */
 function bytesOfName(name: string): Uint8Array | undefined {
   const [, hex] = /^<0x([0-9A-F]{2})>$/.exec(name) ?? [];
   if (hex) return Uint8Array.of(Number.parseInt(hex, 16));
@@ -94,7 +91,7 @@ function bytesOfName(name: string): Uint8Array | undefined {
   return bytes.includes(undefined) ? undefined : Uint8Array.from(bytes as number[]);
 }
 
-/** GPT-2's alphabet: printable Latin-1 characters stand for their byte, characters from U+0100 for all others. */
+/** The byte alphabet of GPT-2: printable Latin-1 characters for their byte, characters from U+0100 for the others. */
 const BYTE_ALPHABET: ReadonlyMap<string, number> = byteAlphabet();
 
 function byteAlphabet(): Map<string, number> {

@@ -1,20 +1,20 @@
-/** Encodes and decodes for a thread that waits: the tokenizers library answers by promises only. */
+/** The worker thread of {@link openTextTokenizer}. */
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { LiteralEncoder, loadTokenizer } from '@meap/token-dataset';
 
-/** What the worker is started with. */
+/** Data of the worker. */
 export interface TokenizerWorkerData {
   /** Folder of the tokenizer. */
   readonly directory: string;
   readonly port: MessagePort;
-  /** One int32, which becomes 1 when an answer is on the port. */
+  /** One int32, set to 1 when an answer is on the port. */
   readonly answered: Int32Array;
 }
 
 /** A text to encode, or ids to decode. */
 export type TokenizerTask = string | readonly number[];
 
-/** Ids, a text, or why there is none. */
+/** Ids, a text, or an error. */
 export type TokenizerAnswer =
   | { readonly ids: number[] }
   | { readonly text: string }

@@ -1,7 +1,7 @@
 /**
- * Lets the process hear signals and timers between two pieces of work, and ends the work if one asked for it.
+ * Lets the event loop handle signals and timers.
  *
- * @throws the signal's reason
+ * @throws the signal's reason if it is aborted
  */
 export async function yieldToEventLoop(signal: AbortSignal | undefined): Promise<void> {
   await new Promise(setImmediate);
