@@ -97,6 +97,8 @@ export class Llama {
   /** The model's own weights by Hugging Face name, in the order of the forward pass; frozen under an adapter. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
   #adapter: LoraAdapter | undefined;
+  /** Of the tensors of a block, such as `self_attn.q_proj.weight`. */
+  readonly #blockNames: readonly string[];
   readonly #angles: RotaryAngles;
 
   /**
@@ -107,6 +109,7 @@ export class Llama {
     requireParameters(config, parameters);
     this.config = config;
     this.#angles = new RotaryAngles(config);
+    this.#blockNames = [...blockShapes(config).keys()];
     this.parameters = parameters;
   }
 
@@ -245,7 +248,7 @@ export class Llama {
   ): BlockTensors {
     const own = new Map<string, tf.Tensor>();
     const adapters = new Map<string, tf.Tensor>();
-    for (const name of blockShapes(this.config).keys()) {
+    for (const name of this.#blockNames) {
       own.set(name, this.#weight(blockParameter(layer, name)));
       for (const matrix of ['lora_A.weight', 'lora_B.weight']) {
         const short = name.replace(/weight$/, matrix);

@@ -46,11 +46,13 @@ export function rotaryTables(
 /** The rotation angles of a model's tokens; tables are made once for as many positions as were asked for. */
 export class RotaryAngles {
   readonly #config: RotaryConfig;
+  readonly #contextLength: number;
   // By number of positions: with the frozen config, all that a table depends on.
   readonly #tables = new Map<number, RotaryTables>();
 
   constructor(config: RotaryConfig) {
     this.#config = config;
+    this.#contextLength = contextLengthOf(config);
   }
 
   /**
@@ -64,7 +66,7 @@ export class RotaryAngles {
     given: tf.Tensor | undefined,
     caches: readonly KeyValueCache[],
   ): [cos: tf.Tensor, sin: tf.Tensor] {
-    const limit = contextLengthOf(this.#config);
+    const limit = this.#contextLength;
     const start = caches[0]?.length ?? 0;
     const positions = given ?? differentPositions(ids_BT, caches);
     let end = start + ids_BT.shape[1];
