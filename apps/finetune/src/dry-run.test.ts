@@ -22,8 +22,8 @@ describe('--dry-run', () => {
     expect(existsSync(bench.path('dry'))).toBe(false);
     expect(stdout).toContain('40 alpaca: 32 conversations to train on, 8 held out');
     expect(stdout).toMatch(/memory {7}about [\d.]+ MiB of .*weights .*gradients .*moments .*activations /);
-    expect(stdout).toMatch(/original: \d+ places, \d+ learned\ninput {2}<s>/);
-    expect(stdout).toMatch(/masked copy: \d+ places, \d+ learned[\s\S]*\[MASK\]/);
+    expect(stdout).toMatch(/original: \d+ positions, \d+ learned\ninput {2}<s>/);
+    expect(stdout).toMatch(/masked copy: \d+ positions, \d+ learned[\s\S]*\[MASK\]/);
   });
 
   it('reads conversations from files of any layout', async () => {

@@ -74,8 +74,8 @@ export function renderDryRun(plan: DryRunPlan): string {
 }
 
 /** Conversations with masks first, short ones before long ones. */
-function rank({ numMasked, numPlaces }: { numMasked: number; numPlaces: number }): number {
-  return numPlaces + (numMasked > 0 ? 0 : 2 ** 30);
+function rank({ numMasked, numPositions }: { numMasked: number; numPositions: number }): number {
+  return numPositions + (numMasked > 0 ? 0 : 2 ** 30);
 }
 
 /** A token as it stands in the text; decoding alone would drop the space that SentencePiece writes as ▁. */

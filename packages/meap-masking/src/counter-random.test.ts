@@ -29,7 +29,7 @@ function philoxBigInt(counter: bigint[], key: bigint[]): bigint[] {
 }
 
 describe('philox4x32', () => {
-  it('gives the known answers published with Random123', () => {
+  it('returns the known answers published with Random123', () => {
     expect(philox([0, 0, 0, 0], [0, 0])).toEqual([0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8]);
     const ones = 0xffffffff;
     expect(philox([ones, ones, ones, ones], [ones, ones])).toEqual([
@@ -59,7 +59,7 @@ describe('CounterRandom', () => {
     expect(draw(random, 12)).toEqual(blocks);
   });
 
-  it('gives other numbers when any part of the key changes, and the same when none does', () => {
+  it('returns other numbers when any part of the key changes, and otherwise the same', () => {
     const others = [{ seed: 8 }, { seed: 7 + 2 ** 32 }, { purpose: 'shuffle' }, { step: 4 }, { row: 12 }];
     const streams = [{}, ...others].map((change) => draw(new CounterRandom({ ...key, ...change }), 4).join());
     expect(new Set(streams).size).toBe(streams.length);
@@ -79,7 +79,7 @@ describe('CounterRandom', () => {
     expect(chiSquare).toBeGreaterThan(1);
   });
 
-  it('rejects what would bias a bound that does not divide 2^32', () => {
+  it('is unbiased for a bound that does not divide 2^32', () => {
     // Below 3·2^30, two words in four would go to the multiples of three.
     const random = new CounterRandom(key);
     const bound = 3 * 2 ** 30;

@@ -10,7 +10,7 @@ const MAX_UINT32 = 0xffffffff;
 /**
  * High 32 bits of the 64-bit product of two unsigned 32-bit integers, as a signed integer.
  *
- * Everything stays in 32-bit integers, which is twice as fast here as a product of doubles.
+ * Arithmetic on 32-bit integers is twice as fast here as a product of doubles.
  */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
@@ -25,7 +25,7 @@ function multiplyHigh(a: number, b: number): number {
 /**
  * Philox4x32-10: a keyed bijection of 128-bit counters whose outputs pass for random numbers.
  *
- * `words` holds the counter as four 32-bit words, the lowest first, and receives the four output words.
+ * `words` contains the counter as four 32-bit words, the lowest first, and receives the four output words.
  * `key0` and `key1` are the two 32-bit key words.
  *
  * Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
@@ -55,18 +55,18 @@ export function philox4x32(words: Uint32Array, key0: number, key1: number): void
   words[3] = word3;
 }
 
-/** FNV-1a over UTF-16 code units: turns the name of a purpose into a counter word. */
+/** FNV-1a over UTF-16 code units: maps the name of a purpose to a counter word. */
 function hashPurpose(purpose: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < purpose.length; i++) hash = Math.imul(hash ^ purpose.charCodeAt(i), 0x01000193);
   return hash >>> 0;
 }
 
-/** What a stream of {@link CounterRandom} depends on, and all that it depends on. */
+/** The complete key of a stream of {@link CounterRandom}. */
 export interface CounterRandomKey {
   /** Seed of the run, an integer from 0 to 2^53 − 1; the 64-bit key of the generator. */
   seed: number;
-  /** What the numbers are for, such as `mask`; other purposes get other numbers. */
+  /** Purpose of the numbers, such as `mask`; each purpose gets different numbers. */
   purpose: string;
   /** Optimizer step, an integer from 0 to 2^32 − 1. */
   step: number;
@@ -75,13 +75,13 @@ export interface CounterRandomKey {
 }
 
 /**
- * Random numbers that are a pure function of (seed, purpose, step, row) and of how many were drawn.
+ * Random numbers that are a pure function of (seed, purpose, step, row) and their index in the stream.
  *
- * There is no state to save or to share: any rank, and a resumed run, draws the same numbers for the same row.
- * The seed is the Philox key; step, row and purpose are words of its counter, so that two streams of one
- * seed never overlap. Each stream holds 2^34 numbers.
+ * There is no state to save or share: any rank, and a resumed run, draws the same numbers for the same row. The seed is
+ * the Philox key; step, row and purpose are words of its counter, so that two streams of one seed never overlap. Each
+ * stream has 2^34 numbers.
  *
- * @throws MaskingError when seed, step or row is out of range.
+ * @throws MaskingError if seed, step or row is out of range
  */
 export class CounterRandom {
   readonly #seedLow: number;
@@ -129,7 +129,7 @@ export class CounterRandom {
    * A uniform integer from 0 to `bound` − 1, without bias (Lemire, "Fast random integer generation in an
    * interval", 2019); `bound` is an integer from 1 to 2^32 − 1.
    *
-   * @throws MaskingError when the bound is out of range.
+   * @throws MaskingError if the bound is out of range
    */
   nextBelow(bound: number): number {
     requireInteger('CounterRandom.nextBelow', 'bound', bound, 1, MAX_UINT32);
@@ -143,5 +143,20 @@ export class CounterRandom {
       }
     }
     return multiplyHigh(word, bound) >>> 0;
+  }
+
+  /**
+   * Draws exactly `count` of the candidates, every subset with the same probability, and sorts them.
+   *
+   * A partial Fisher-Yates shuffle: its cost does not depend on the number of candidates. Reorders `candidates`.
+   */
+  nextSubset(candidates: Int32Array, count: number): Int32Array {
+    for (let i = 0; i < count; i++) {
+      const pick = i + this.nextBelow(candidates.length - i);
+      const chosen = candidates[pick];
+      candidates[pick] = candidates[i];
+      candidates[i] = chosen;
+    }
+    return candidates.slice(0, count).sort();
   }
 }

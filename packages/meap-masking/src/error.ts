@@ -1,21 +1,14 @@
-/** An impossible masking request: a ratio, length, id, step or row out of range. The message is one line. */
+/** An invalid masking request: a ratio, length, id, step or row out of range. The message is one line. */
 export class MaskingError extends Error {
   override readonly name = 'MaskingError';
 }
 
-/** Throws unless `value` is an integer in [least, most]. */
-export function requireInteger(
-  where: string,
-  name: string,
-  value: number,
-  least: number,
-  most: number,
-): void {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw new MaskingError(
-      `${where}: ${name} is out of range, got ${value}, expected an integer from ${least} to ${most}`,
-    );
-  }
+/** Throws unless `value` is an integer in [min, max]. */
+export function requireInteger(where: string, name: string, value: number, min: number, max: number): void {
+  if (Number.isInteger(value) && value >= min && value <= max) return;
+  throw new MaskingError(
+    `${where}: ${name} is out of range, got ${value}, expected an integer from ${min} to ${max}`,
+  );
 }
 
 /** Throws unless 0 ≤ ratio < 1. */

@@ -1,13 +1,20 @@
 export { CounterRandom, type CounterRandomKey, philox4x32 } from './counter-random.ts';
 export { MaskingError } from './error.ts';
 export {
-  type BatchPlace,
+  type BatchPosition,
   createMasker,
   type MaskedBatch,
   type Masker,
   type MaskerOptions,
   type MaskingStrategy,
-  type RowPlace,
+  type RowPosition,
 } from './masker.ts';
-export { describeMask, type RenderOptions, renderMaskedRow } from './picture.ts';
+export {
+  describeMask,
+  drawCells,
+  type PictureCell,
+  type RenderOptions,
+  renderMaskedRow,
+  visibleText,
+} from './picture.ts';
 export { type ReferenceMaskOptions, referenceMask } from './reference-mask.ts';

@@ -25,26 +25,26 @@ const anyBatch = fc
     step: fc.nat(),
     firstRow: fc.nat({ max: 1000 }),
   })
-  .chain((place) =>
+  .chain((batch) =>
     fc.record({
-      place: fc.constant(place),
+      batch: fc.constant(batch),
       ids: fc.array(fc.integer({ min: 0, max: 9 }), {
-        minLength: place.rows * place.length,
-        maxLength: place.rows * place.length,
+        minLength: batch.rows * batch.length,
+        maxLength: batch.rows * batch.length,
       }),
     }),
   );
 
 describe('createMasker', () => {
-  it('replaces exactly the positions it tells, keeps the ids told, and leaves the given array alone', () => {
+  it('replaces exactly the positions it returns, keeps keepIds, and does not change the given array', () => {
     fc.assert(
-      fc.property(anyMasker, anyBatch, ({ options, ...rest }, { place, ids }) => {
+      fc.property(anyMasker, anyBatch, ({ options, ...rest }, { batch, ids }) => {
         const masker = createMasker({ ...options, ...rest, maskId: MASK });
         const given = Int32Array.from(ids);
-        const { inputs, positions, numMasked } = masker.apply(given, place);
+        const { inputs, positions, numMasked } = masker.apply(given, batch);
         expect([...given]).toEqual(ids);
-        expect(positions.length).toBe(place.rows);
-        const changed = positions.flatMap((row, index) => [...row].map((p) => index * place.length + p));
+        expect(positions.length).toBe(batch.rows);
+        const changed = positions.flatMap((row, index) => [...row].map((p) => index * batch.length + p));
         expect(new Set(changed).size).toBe(numMasked);
         for (const row of positions) expect([...row]).toEqual([...new Set(row)].sort((a, b) => a - b));
         const expected = [...ids];
@@ -60,24 +60,24 @@ describe('createMasker', () => {
 
   it('does not depend on how a step is split into batches, on order, or on history', () => {
     fc.assert(
-      fc.property(anyMasker, anyBatch, fc.nat({ max: 5 }), ({ options, ...rest }, { place, ids }, cut) => {
+      fc.property(anyMasker, anyBatch, fc.nat({ max: 5 }), ({ options, ...rest }, { batch, ids }, cut) => {
         const make = () => createMasker({ ...options, ...rest, maskId: MASK });
-        const whole = make().apply(Int32Array.from(ids), place).inputs;
-        const split = Math.min(cut, place.rows);
-        const at = split * place.length;
+        const whole = make().apply(Int32Array.from(ids), batch).inputs;
+        const split = Math.min(cut, batch.rows);
+        const at = split * batch.length;
         const masker = make();
         const second = masker.apply(Int32Array.from(ids.slice(at)), {
-          ...place,
-          rows: place.rows - split,
-          firstRow: place.firstRow + split,
+          ...batch,
+          rows: batch.rows - split,
+          firstRow: batch.firstRow + split,
         });
-        const first = masker.apply(Int32Array.from(ids.slice(0, at)), { ...place, rows: split });
+        const first = masker.apply(Int32Array.from(ids.slice(0, at)), { ...batch, rows: split });
         expect([...first.inputs, ...second.inputs]).toEqual([...whole]);
       }),
     );
   });
 
-  it('masks max(1, floor(T · P)) tokens of every row by default, of those that may be masked', () => {
+  it('masks max(1, floor(T · P)) tokens of every row by default, among those that may be masked', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 300 }),
@@ -104,21 +104,21 @@ describe('createMasker', () => {
     expect(new Set([at(0, 0, 0), at(1, 0, 0), at(0, 1, 0), at(0, 0, 1)]).size).toBe(4);
   });
 
-  it('keeps the masks of earlier versions: a resumed run draws what the stopped one would have', () => {
+  it('draws the masks of earlier versions: a resumed run depends on them', () => {
     const masker = createMasker({ ratio: 0.15, maskId: MASK, seed: 1234 });
     expect([...masker.positions(new Int32Array(64), { step: 5, row: 2 })]).toEqual([
       5, 16, 31, 36, 39, 40, 45, 47, 56,
     ]);
   });
 
-  it('reference shares the mask of the authors among all rows, and only drops what is kept', () => {
+  it('reference uses the mask of the authors for all rows, and only drops kept ids', () => {
     const ids = Int32Array.from({ length: 3 * 64 }, (_, i) => i % 5);
-    const place = { rows: 3, length: 64, step: 7, firstRow: 12 };
+    const batch = { rows: 3, length: 64, step: 7, firstRow: 12 };
     const sampled = referenceMask({ length: 64, ratio: 0.15, step: 7 }).sort();
-    const all = createMasker({ strategy: 'reference', ratio: 0.15, maskId: MASK, seed: 5 }).apply(ids, place);
+    const all = createMasker({ strategy: 'reference', ratio: 0.15, maskId: MASK, seed: 5 }).apply(ids, batch);
     for (const row of all.positions) expect(row).toEqual(sampled);
     const kept = createMasker({ strategy: 'reference', ratio: 0.15, maskId: MASK, keepIds: KEPT });
-    kept.apply(ids, place).positions.forEach((row, index) => {
+    kept.apply(ids, batch).positions.forEach((row, index) => {
       expect(row).toEqual(sampled.filter((position) => !KEPT.includes(ids[index * 64 + position])));
     });
   });
@@ -141,16 +141,16 @@ describe('createMasker', () => {
     expect(make).toThrow(new RegExp(`^createMasker: [^\\n]*${name}[^\\n]*got [^\\n]*expected [^\\n]*$`));
   });
 
-  it('refuses a batch of the wrong size and places out of range', () => {
+  it('refuses a batch of the wrong size and positions out of range', () => {
     const masker = createMasker({ ratio: 0.15, maskId: MASK });
     const ids = new Int32Array(20);
-    for (const place of [
+    for (const batch of [
       { rows: 2, length: 11, step: 0 },
       { rows: -2, length: -10, step: 0 },
       { rows: 2, length: 10, step: -1 },
       { rows: 2, length: 10, step: 0, firstRow: 2 ** 32 - 1 },
     ]) {
-      expect(() => masker.apply(ids, place)).toThrow(MaskingError);
+      expect(() => masker.apply(ids, batch)).toThrow(MaskingError);
     }
   });
 });

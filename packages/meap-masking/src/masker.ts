@@ -7,48 +7,48 @@ const MAX_ID = 2 ** 31 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
 
 /**
- * How masked positions are chosen.
+ * Strategy that chooses the masked positions.
  *
- * - `per-sequence`: a fresh set of exactly max(1, floor(T · P)) positions for every row and step (the paper, §3).
+ * - `per-sequence`: a new set of exactly max(1, floor(T · P)) positions for every row and step (the paper, §3).
  * - `reference`: the authors' code, one of 51 sets for all rows of a step (see `referenceMask`).
- * - `bernoulli`: every position on its own with probability P, so counts vary.
- * - `span`: spans of `spanLength` tokens, exactly floor(T · P) tokens in all (the paper, Table 15).
+ * - `bernoulli`: every position independently with probability P, so counts vary.
+ * - `span`: spans of `spanLength` tokens, exactly floor(T · P) tokens in total (the paper, Table 15).
  */
 export type MaskingStrategy = 'per-sequence' | 'reference' | 'bernoulli' | 'span';
 
 /** Options of {@link createMasker}. */
 export interface MaskerOptions {
-  /** How positions are chosen; `per-sequence` when absent. */
+  /** Default `per-sequence`. */
   strategy?: MaskingStrategy;
   /** Share P of the input tokens to mask, at least 0 and less than 1; 0 is plain next-token prediction. */
   ratio: number;
   /** Id that replaces a masked token; the model needs an embedding for it. */
   maskId: number;
-  /** Seed of the run, 0 to 2^53 − 1; 0 when absent. `reference` has its own seeds and ignores it. */
+  /** Seed of the run, 0 to 2^53 − 1; default 0. `reference` has fixed seeds and ignores it. */
   seed?: number;
-  /** Tokens in a span; needed by `span`, refused elsewhere. */
+  /** Tokens in a span; required by `span`, an error elsewhere. */
   spanLength?: number;
-  /** Ids that are never masked, such as BOS and EOS; none when absent, as in the authors' code. */
+  /** Ids that are never masked, such as BOS and EOS; by default none, as in the authors' code. */
   keepIds?: Iterable<number>;
 }
 
-/** Where a row stands in a run. */
-export interface RowPlace {
+/** Position of a row in a run. */
+export interface RowPosition {
   /** Optimizer step, counted from 0. */
   step: number;
   /** Row within the step's global batch, over all ranks and micro-batches, counted from 0. */
   row: number;
 }
 
-/** Shape of a batch of rows and its place in a run. */
-export interface BatchPlace {
+/** Shape of a batch of rows and its position in a run. */
+export interface BatchPosition {
   /** Rows in this batch. */
   rows: number;
   /** Input tokens in a row (T). */
   length: number;
   /** Optimizer step, counted from 0. */
   step: number;
-  /** Row of the step's global batch that this batch starts with; 0 when absent. */
+  /** Index of the batch's first row in the step's global batch; default 0. */
   firstRow?: number;
 }
 
@@ -56,38 +56,38 @@ export interface BatchPlace {
 export interface MaskedBatch {
   /** Int32Array [rows · length]: a copy of the inputs with masked tokens replaced by the mask id. */
   inputs: Int32Array;
-  /** For each row, its masked positions in ascending order. */
+  /** The masked positions of each row, in ascending order. */
   positions: Int32Array[];
   /** Masked tokens in the batch. */
   numMasked: number;
 }
 
-/** Chooses and applies masks; holds no state, so calls may come in any order. Made by {@link createMasker}. */
+/** Chooses and applies masks. It is stateless, so calls may come in any order. Created by {@link createMasker}. */
 export interface Masker {
-  /** The options in force, defaults filled in. */
+  /** The resolved options. */
   readonly strategy: MaskingStrategy;
   readonly ratio: number;
   readonly maskId: number;
   /**
    * The positions to mask in one row of input ids, in ascending order.
    *
-   * @throws MaskingError when step or row is out of range, or the row is too short for the strategy.
+   * @throws MaskingError if step or row is out of range, or the row is too short for the strategy
    */
-  positions(row: Int32Array, place: RowPlace): Int32Array;
+  positions(row: Int32Array, at: RowPosition): Int32Array;
   /**
-   * Masks a batch of input rows, given one after another, into a new array.
+   * Masks a batch of concatenated input rows into a new array.
    *
-   * The given array is left alone: inputs are often a view of the block that also holds the targets.
+   * The given array is not changed: inputs are often a view of the block that also contains the targets.
    *
-   * @throws MaskingError when the array is not rows · length long, or a place is out of range.
+   * @throws MaskingError if the array does not have rows · length ids, or step or row is out of range
    */
-  apply(inputs: Int32Array, batch: BatchPlace): MaskedBatch;
+  apply(inputs: Int32Array, batch: BatchPosition): MaskedBatch;
 }
 
 /**
- * Makes the masker of a training run: it masks a share of the *input* tokens and never touches targets.
+ * Creates the masker of a training run, which masks a share of the *input* tokens and never changes targets.
  *
- * @throws MaskingError when an option is out of range or does not belong to the strategy.
+ * @throws MaskingError if an option is out of range or does not apply to the strategy
  */
 export function createMasker(options: MaskerOptions): Masker {
   const { strategy = 'per-sequence', ratio, maskId, seed = 0 } = options;
@@ -98,17 +98,17 @@ export function createMasker(options: MaskerOptions): Masker {
   const keepIds = new Set(options.keepIds);
   for (const id of keepIds) requireInteger('createMasker', 'an id of keepIds', id, 0, MAX_ID);
 
-  function positions(row: Int32Array, place: RowPlace): Int32Array {
-    return choose(row, place, referenceFor(row.length, place.step));
+  function positions(row: Int32Array, at: RowPosition): Int32Array {
+    return choose(row, at, referenceFor(row.length, at.step));
   }
 
-  /** What all rows of a step share under `reference`. */
+  /** The set that all rows of a step share under `reference`. */
   function referenceFor(length: number, step: number): Int32Array | undefined {
     if (strategy !== 'reference' || ratio === 0) return undefined;
     return referenceMask({ length, ratio, step }).sort();
   }
 
-  function choose(row: Int32Array, { step, row: rowIndex }: RowPlace, reference?: Int32Array): Int32Array {
+  function choose(row: Int32Array, { step, row: rowIndex }: RowPosition, reference?: Int32Array): Int32Array {
     const length = row.length;
     requireInteger('masker', 'step', step, 0, MAX_UINT32);
     requireInteger('masker', 'row', rowIndex, 0, MAX_UINT32);
@@ -121,7 +121,7 @@ export function createMasker(options: MaskerOptions): Masker {
     return exactCountPositions(candidates, length, ratio, random);
   }
 
-  function apply(inputs: Int32Array, { rows, length, step, firstRow = 0 }: BatchPlace): MaskedBatch {
+  function apply(inputs: Int32Array, { rows, length, step, firstRow = 0 }: BatchPosition): MaskedBatch {
     requireInteger('masker.apply', 'rows', rows, 0, MAX_UINT32);
     requireInteger('masker.apply', 'length', length, 0, MAX_LENGTH);
     if (inputs.length !== rows * length) {
@@ -160,8 +160,8 @@ function checkStrategy(strategy: MaskingStrategy, spanLength: number | undefined
   }
   if (spanLength !== undefined) {
     throw new MaskingError(
-      `createMasker: spanLength does not belong to strategy ${strategy}, got ${spanLength}, expected none; ` +
-        'leave it out or use strategy span',
+      `createMasker: spanLength does not apply to strategy ${strategy}, got ${spanLength}, expected none; ` +
+        'omit it or use strategy span',
     );
   }
   return 0;

@@ -6,14 +6,14 @@ import { describeMask, renderMaskedRow } from './picture.ts';
 const tokens = ['<s>', 'Once', ' upon', ' a', ' time', ',', '\n', 'there', ' was'];
 
 describe('renderMaskedRow', () => {
-  it('draws what the model reads above what it predicts', () => {
+  it('draws the inputs above the targets', () => {
     expect(renderMaskedRow(tokens, [2, 5])).toBe(
       'input  <s>  Once  [mask] ·a    ·time [mask] ↵     there\n' +
         'target Once ·upon ·a     ·time ,     ↵      there ·was',
     );
   });
 
-  it('breaks lines at the width and loses no token', () => {
+  it('wraps lines at the width and keeps all tokens', () => {
     fc.assert(
       fc.property(
         fc.array(fc.stringMatching(/^[a-z]{1,12}$/), { minLength: 2, maxLength: 60 }),
@@ -51,7 +51,7 @@ describe('renderMaskedRow', () => {
     expect(renderMaskedRow(['\u001b[2J', 'a'], [])).toBe('input  �[2J\ntarget a');
   });
 
-  it('draws nothing for nothing, and refuses positions that are not inputs', () => {
+  it('returns nothing for an empty row, and refuses positions that are not inputs', () => {
     expect(renderMaskedRow([], [])).toBe('');
     for (const position of [8, -1, 0.5]) {
       expect(() => renderMaskedRow(tokens, [position])).toThrow(MaskingError);

@@ -2,20 +2,19 @@ import { MaskingError } from './error.ts';
 
 /** Options of {@link renderMaskedRow}. */
 export interface RenderOptions {
-  /** Columns a line may take; 80 when absent. */
+  /** Maximum columns of a line; default 80. */
   width?: number;
-  /** Colours masked tokens with ANSI codes, beside marking them; off when absent. */
+  /** Whether to colour masked tokens with ANSI codes; default false. */
   color?: boolean;
-  /** Text shown in place of a masked token; `[mask]` when absent. */
+  /** Text of a masked token; default `[mask]`. */
   maskToken?: string;
 }
 
-const LABELS = ['input ', 'target'];
 const CYAN_REVERSE = '\u001b[7;36m';
 const RESET = '\u001b[0m';
 
 /**
- * One line on a mask for logs: how many tokens of a row are masked, in how many runs.
+ * Summarizes a mask in one line for logs: the number of masked tokens of a row, and of runs of them.
  *
  * `length` is the row's length in tokens (T); `positions` are the masked positions in ascending order.
  */
@@ -36,13 +35,13 @@ export function describeMask({ length, positions }: { length: number; positions:
 }
 
 /**
- * A text picture of a masked row for people: what the model reads above what it has to predict there.
+ * Renders a masked row as text: the input tokens above the targets to predict.
  *
- * `tokens` are the texts of a block of T + 1 tokens, inputs and last target; `positions` the masked ones of
- * the first T, in any order. White space and control characters are drawn as visible signs.
+ * `tokens` are the texts of a block of T + 1 tokens, inputs and last target; `positions` are masked positions of the
+ * first T, in any order. White space and control characters become visible characters.
  *
- * @returns Lines of at most `width` columns (one token wider than that gets a line of its own), no final newline.
- * @throws MaskingError when a position lies outside the inputs.
+ * @returns Lines of at most `width` columns (a wider token gets its own line), without a final newline.
+ * @throws MaskingError for a position outside the inputs.
  */
 export function renderMaskedRow(
   tokens: readonly string[],
@@ -59,36 +58,64 @@ export function renderMaskedRow(
       );
     }
   }
+  const cells = Array.from({ length: numInputs }, (_, position) => {
+    const isMasked = masked.has(position);
+    const bottom = visibleText(tokens[position + 1]);
+    const top = pad(isMasked ? maskToken : visibleText(tokens[position]), columnsOf(bottom));
+    return { top, bottom, topColor: color && isMasked ? CYAN_REVERSE : '' };
+  });
+  return drawCells(['input ', 'target'], cells, width);
+}
+
+/** A column of {@link drawCells}; colours are ANSI codes. */
+export interface PictureCell {
+  top: string;
+  topColor?: string;
+  bottom: string;
+  bottomColor?: string;
+}
+
+/**
+ * Draws two lines of aligned cells, wrapped at `width` columns; the lower line is dropped where it is empty.
+ *
+ * @param labels texts of equal length at the start of the two lines
+ */
+export function drawCells(
+  labels: readonly [string, string],
+  cells: readonly PictureCell[],
+  width: number,
+): string {
   const groups: string[] = [];
-  let lines = [...LABELS];
-  let columns = LABELS[0].length;
-  for (let position = 0; position < numInputs; position++) {
-    const input = masked.has(position) ? maskToken : visible(tokens[position]);
-    const target = visible(tokens[position + 1]);
-    const cell = Math.max([...input].length, [...target].length);
-    if (columns + 1 + cell > width && columns > LABELS[0].length) {
-      groups.push(joinLines(lines));
-      lines = [...LABELS];
-      columns = LABELS[0].length;
-    }
-    const paddedInput = pad(input, cell);
-    lines[0] += ` ${color && masked.has(position) ? `${CYAN_REVERSE}${paddedInput}${RESET}` : paddedInput}`;
-    lines[1] += ` ${pad(target, cell)}`;
-    columns += 1 + cell;
+  let [top, bottom] = labels;
+  let columns = top.length;
+  const close = () => {
+    if (columns === labels[0].length) return;
+    const lines = [top.trimEnd(), bottom.trimEnd()];
+    groups.push(lines.filter((line) => line !== labels[1]).join('\n'));
+    [top, bottom] = labels;
+    columns = top.length;
+  };
+  for (const cell of cells) {
+    const size = Math.max(columnsOf(cell.top), columnsOf(cell.bottom));
+    if (columns + 1 + size > width) close();
+    top += ` ${pad(cell.top, size, cell.topColor)}`;
+    bottom += ` ${pad(cell.bottom, size, cell.bottomColor)}`;
+    columns += 1 + size;
   }
-  if (columns > LABELS[0].length) groups.push(joinLines(lines));
+  close();
   return groups.join('\n\n');
 }
 
-function joinLines(lines: string[]): string {
-  return lines.map((line) => line.trimEnd()).join('\n');
+function columnsOf(text: string): number {
+  return [...text].length;
 }
 
-function pad(text: string, columns: number): string {
-  return text + ' '.repeat(columns - [...text].length);
+function pad(text: string, columns: number, color = ''): string {
+  const padding = ' '.repeat(Math.max(0, columns - columnsOf(text)));
+  return (color === '' || text === '' ? text : `${color}${text}${RESET}`) + padding;
 }
 
-/** Text of a corpus may hold terminal escapes; nothing of it may reach a terminal as a command. */
-function visible(text: string): string {
+/** A text with visible characters for white space and control characters, so that no escape code reaches a terminal. */
+export function visibleText(text: string): string {
   return text.replaceAll('\n', '↵').replaceAll('\t', '⇥').replace(/\s/gu, '·').replace(/\p{C}/gu, '�');
 }

@@ -4,10 +4,10 @@ import { MersenneTwister } from './mersenne-twister.ts';
 const BASE_SEED = 50;
 const NUM_PATTERNS = 51;
 
-/** Longest row, in tokens, that masking accepts: positions are 32-bit integers. */
+/** Maximum row length in tokens: positions are 32-bit integers. */
 export const MAX_LENGTH = 2 ** 31 - 1;
 
-/** What the authors' code derives a mask from. */
+/** Options of {@link referenceMask}. */
 export interface ReferenceMaskOptions {
   /** Tokens in an input row (T), at least 2. */
   length: number;
@@ -18,15 +18,15 @@ export interface ReferenceMaskOptions {
 }
 
 /**
- * The positions that the MEAP authors' code masks at an optimizer step, in the order it samples them.
+ * The positions that the MEAP authors' code masks at an optimizer step, in sampled order.
  *
  * Bit-equal to CPython's `random.seed(50 + step % 51)` and then
- * `random.sample(range(0, T - 1), max(1, floor(T * P)))`. The code shares one set among all rows,
- * micro-batches and ranks of a step, has 51 sets in a whole run, never masks the last position, and masks one
- * position even at ratio 0 (a masker made by `createMasker` masks none there).
+ * `random.sample(range(0, T - 1), max(1, floor(T * P)))`. The code uses one set for all rows, micro-batches and ranks of
+ * a step, has 51 sets in a run, never masks the last position, and masks one position even at ratio 0 (a masker of
+ * `createMasker` masks none there).
  *
  * @returns Int32Array [max(1, floor(T · P))] of distinct positions from 0 to T − 2.
- * @throws MaskingError when an option is out of range.
+ * @throws MaskingError if an option is out of range
  */
 export function referenceMask({ length, ratio, step }: ReferenceMaskOptions): Int32Array {
   requireInteger('referenceMask', 'length', length, 2, MAX_LENGTH);
@@ -37,7 +37,7 @@ export function referenceMask({ length, ratio, step }: ReferenceMaskOptions): In
   return sampleRange(new MersenneTwister([BASE_SEED + (step % NUM_PATTERNS)]), population, count);
 }
 
-/** CPython's `random.sample(range(population), count)`: the branch depends on how the two sizes compare. */
+/** CPython's `random.sample(range(population), count)`, which has two branches. */
 function sampleRange(random: MersenneTwister, population: number, count: number): Int32Array {
   const sample = new Int32Array(count);
   if (population <= setSize(count)) {

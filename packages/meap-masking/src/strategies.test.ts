@@ -69,7 +69,7 @@ describe('bernoulli', () => {
 });
 
 describe('span', () => {
-  it('masks exactly floor(T · P) tokens in whole spans and one cut short', () => {
+  it('masks exactly floor(T · P) tokens in whole spans and one shorter span', () => {
     fc.assert(
       fc.property(
         fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 400 }),
@@ -84,10 +84,10 @@ describe('span', () => {
           const count = Math.min(free.length, Math.floor(ids.length * ratio));
           expect(positions.length).toBe(count);
           // Runs among the positions that may be masked: kept tokens lie inside spans without ending them.
-          const places = [...positions].map((position) => free.indexOf(position));
+          const indices = [...positions].map((position) => free.indexOf(position));
           const runs: number[] = [];
-          for (const [i, place] of places.entries()) {
-            if (i > 0 && place === places[i - 1] + 1) runs[runs.length - 1]++;
+          for (const [i, index] of indices.entries()) {
+            if (i > 0 && index === indices[i - 1] + 1) runs[runs.length - 1]++;
             else runs.push(1);
           }
           // Spans may touch, so a run is a multiple of the span length, but for the one with the cut span.
@@ -102,7 +102,7 @@ describe('span', () => {
   it('draws every arrangement equally often', () => {
     const [length, spanLength] = [8, 2];
     const masker = createMasker({ strategy: 'span', ratio: 3 / 8, spanLength, maskId: MASK, seed: 6 });
-    // All ways to put a span of two and one cut to one into eight places, in either order.
+    // All ways to put a span of two and a span of one into eight positions, in either order.
     const weights = new Map<string, number>();
     for (const [first, second] of [
       [2, 1],

@@ -34,15 +34,15 @@ const samples = records.map((_, i) => ({
 const order = epochOrder({ count: samples.length, seed: 0, epoch: 0 });
 const percent = (share) => `${(100 * share).toFixed(2)} %`;
 
-/** Padding when every `size` rows in a row are padded to their longest. */
+/** Padding when batches of `size` rows are padded to their longest. */
 function batchPadding(rows, size) {
-  let [places, taken] = [0, 0];
+  let [positions, used] = [0, 0];
   for (let start = 0; start < rows.length; start += size) {
     const lengths = rows.slice(start, start + size).map(({ inputs }) => inputs.length);
-    places += lengths.length * Math.max(...lengths);
-    taken += lengths.reduce((sum, length) => sum + length, 0);
+    positions += lengths.length * Math.max(...lengths);
+    used += lengths.reduce((sum, length) => sum + length, 0);
   }
-  return 1 - taken / places;
+  return 1 - used / positions;
 }
 
 function medianMs(work, repeats = 9) {
@@ -66,7 +66,7 @@ for (const preset of ['reference', 'default']) {
       const ms = medianMs((epoch) => duplicator.duplicateAll(samples, { epoch, order }));
       console.log(
         `duplicate: ${ms.toFixed(0)} ms, ${((1e3 * rows.length) / ms).toFixed(0)} rows/s, ` +
-          `${((1e6 * ms) / statistics.numPlaces).toFixed(0)} ns a place`,
+          `${((1e6 * ms) / statistics.numPositions).toFixed(0)} ns a position`,
       );
       for (const size of [8, 32]) {
         console.log(

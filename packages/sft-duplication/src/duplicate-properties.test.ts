@@ -6,10 +6,10 @@ import { type SftRow, type SftSample, TokenKind } from './types.ts';
 
 const [MASK, EOS, BOS] = [0, 1, 2];
 const base = { maskId: MASK, specialIds: [EOS, BOS], maxLength: 64 };
-const duplicate = (sample: SftSample, options: Partial<SftOptions>, place = { epoch: 0, index: 0 }) =>
-  createDuplicator({ ...base, ...options }).duplicate(sample, place);
+const duplicate = (sample: SftSample, options: Partial<SftOptions>, at = { epoch: 0, index: 0 }) =>
+  createDuplicator({ ...base, ...options }).duplicate(sample, at);
 
-/** What a row teaches, in words: each learned token with the tokens it is predicted from. */
+/** The lessons of a row as text: each token with loss and the tokens it is predicted from. */
 const lessons = (row: SftRow) =>
   [...row.inputs.keys()]
     .filter((i) => row.lossMask[i])
@@ -41,7 +41,7 @@ describe('any sample', () => {
   });
   const layouts = ['packed-isolated', 'separate-rows', 'concatenated'] as const;
 
-  it('never masks or learns what it must not, keeps lengths and the window', () => {
+  it('masks and trains on allowed tokens only, and keeps lengths and the window', () => {
     fc.assert(
       fc.property(anySample, rules, fc.constantFrom(...layouts), fc.nat(), (sample, rule, layout, epoch) => {
         const { rows, statistics } = duplicate(sample, { ...rule, layout }, { epoch, index: 3 });
@@ -60,7 +60,7 @@ describe('any sample', () => {
             }
             if (starts) expect(row.inputs[i]).not.toBe(MASK);
             else {
-              // A place reads the target of the place before it, or the mask where that is a masked token.
+              // A position reads the target of the previous one, or the mask if that is a masked token.
               const isMasked = row.kinds[i - 1] === TokenKind.masked;
               expect(row.inputs[i]).toBe(isMasked ? MASK : row.targets[i - 1]);
             }
@@ -81,7 +81,7 @@ describe('any sample', () => {
     );
   });
 
-  it('teaches the same in one row as in two, whatever the model, as long as segments do not see each other', () => {
+  it('has the same loss in one row as in two for any model, if segments do not see each other', () => {
     fc.assert(
       fc.property(anySample, rules, (sample, rule) => {
         const [packed, separate] = layouts
@@ -93,7 +93,7 @@ describe('any sample', () => {
     );
   });
 
-  it('masked-only teaches exactly what union does but for the originals of masked answers', () => {
+  it('masked-only equals union without the originals of masked answers', () => {
     fc.assert(
       fc.property(anySample, rules, (sample, rule) => {
         const teach = (loss: SftOptions['loss']) =>
@@ -109,7 +109,7 @@ describe('any sample', () => {
     );
   });
 
-  it('duplicateAll is duplicate for each, in the order asked for', () => {
+  it('duplicateAll equals duplicate for each, in the given order', () => {
     fc.assert(
       fc.property(fc.array(anySample, { maxLength: 6 }), rules, fc.nat(), (samples, rule, epoch) => {
         const duplicator = createDuplicator({ ...base, ...rule });

@@ -7,7 +7,7 @@ import type { SftRow, SftSample } from './types.ts';
 const MASK = 0;
 const EOS = 1;
 const BOS = 2;
-const place = { epoch: 0, index: 0 };
+const start = { epoch: 0, index: 0 };
 const base = { maskId: MASK, specialIds: [EOS, BOS], maxLength: 64, threshold: 2, ratio: 0.5, seed: 3 };
 
 const prompt = (...ids: number[]) => ({ ids, role: 'user', trainable: false });
@@ -15,10 +15,10 @@ const system = (...ids: number[]) => ({ ids, role: 'system', trainable: false })
 const answer = (...ids: number[]) => ({ ids, role: 'assistant', trainable: true });
 const sampleOf = (...segments: SftSample['segments']): SftSample => ({ segments });
 
-const duplicate = (sample: SftSample, options: Partial<SftOptions> = {}, where = place) =>
-  createDuplicator({ ...base, ...options }).duplicate(sample, where);
+const duplicate = (sample: SftSample, options: Partial<SftOptions> = {}, at = start) =>
+  createDuplicator({ ...base, ...options }).duplicate(sample, at);
 
-/** A row as plain arrays, to be read beside what is expected. */
+/** A row as plain arrays. */
 const plain = (row: SftRow) =>
   Object.fromEntries(Object.entries(row).map(([name, values]) => [name, [...values]]));
 
@@ -46,7 +46,7 @@ describe('one sample, by hand', () => {
       numApart: 0,
       numWithoutRoom: 0,
       numRows: 1,
-      numPlaces: 14,
+      numPositions: 14,
       numLearned: 7,
       numMasked: 2,
       numCopiedAnswerTokens: 4,
@@ -107,7 +107,7 @@ describe('one sample, by hand', () => {
   });
 
   it('predicts a masked token after a masked token from the mask', () => {
-    // Nine of ten tokens masked: at most one place of the copy reads an answer token.
+    // Nine of ten tokens masked: at most one position of the copy reads an answer token.
     const ids = Array.from({ length: 10 }, (_, i) => 20 + i);
     const { rows } = duplicate(sampleOf(prompt(BOS), answer(...ids, EOS)), {
       ratio: 0.9,
@@ -116,7 +116,7 @@ describe('one sample, by hand', () => {
     const copy = rows[1];
     expect([...copy.inputs].filter((id) => id === MASK).length).toBe(9);
     for (const i of copy.inputs.keys()) {
-      // Place i predicts token i + 1, and learns it exactly if place i + 1 reads the mask.
+      // Position i predicts token i + 1, and has loss exactly if position i + 1 reads the mask.
       if (i + 1 < copy.inputs.length) {
         expect(copy.lossMask[i]).toBe(copy.inputs[i + 1] === MASK ? 1 : 0);
         expect(copy.targets[i]).toBe(rows[0].inputs[i + 1]);
@@ -182,11 +182,11 @@ describe('several turns', () => {
     expect(masked.filter((i) => i >= 12 && i <= 15).length).toBe(2);
     expect(masked.length).toBe(3);
     expect([...rows[1].lossMask.keys()].filter((i) => rows[1].lossMask[i])).toEqual(masked.map((i) => i - 1));
-    // The short answer is copied, but neither masked nor learned twice.
+    // The short answer is copied, but not masked, and has loss once.
     expect(statistics).toMatchObject({ numCopies: 1, numMasked: 3, numCopiedAnswerTokens: 8 });
   });
 
-  it('masked-only: a short answer is still learned as usual, in the original', () => {
+  it('masked-only: a short answer still has loss in the original', () => {
     const { rows } = duplicate(conversation, { layout: 'separate-rows', loss: 'masked-only' });
     expect([...rows[0].lossMask]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]);
   });
@@ -208,7 +208,7 @@ describe('several turns', () => {
     expect([...rows[4].inputs.subarray(3)]).toEqual([...history.subarray(12, 16)]);
   });
 
-  it('learns the chosen roles only', () => {
+  it('has loss on the chosen roles only', () => {
     const tools = sampleOf(
       prompt(BOS, 10),
       { ids: [20, EOS], role: 'assistant', trainable: true },
@@ -227,7 +227,7 @@ describe('several turns', () => {
   });
 });
 
-describe('samples that cannot be learned from', () => {
+describe('samples without loss', () => {
   it('are dropped and counted by reason', () => {
     const samples = [
       sampleOf(),
@@ -250,7 +250,7 @@ describe('samples that cannot be learned from', () => {
     }
   });
 
-  it('an answer of EOS alone among others is not learned: it would teach silence', () => {
+  it('an empty answer among others has no loss: it would teach the model to answer nothing', () => {
     const { rows } = duplicate(sampleOf(prompt(BOS, 10), answer(EOS), prompt(11), answer(20, EOS)));
     expect(rows.map((row) => [...row.lossMask])).toEqual([[0, 0, 0, 1, 1]]);
   });
@@ -260,7 +260,7 @@ describe('samples that cannot be learned from', () => {
     ['not a token id', sampleOf(prompt(BOS, 10), answer(20.5, EOS))],
     ['not a token id', sampleOf(prompt(BOS, -1), answer(20, EOS))],
     ['not a token id', sampleOf(prompt(2 ** 31), answer(20, EOS))],
-  ])('%s: refused with its place', (reason, sample) => {
+  ])('%s: refused with its position', (reason, sample) => {
     const call = () => duplicate(sample, {}, { epoch: 0, index: 7 });
     expect(call).toThrow(SftError);
     expect(call).toThrow(
@@ -294,7 +294,7 @@ describe('options', () => {
     );
   });
 
-  it('refuses places out of range and samples that are not there', () => {
+  it('refuses positions out of range and missing samples', () => {
     const duplicator = createDuplicator(base);
     expect(() => duplicator.duplicate(short, { epoch: -1, index: 0 })).toThrow(SftError);
     expect(() => duplicator.duplicate(short, { epoch: 0, index: 0.5 })).toThrow(SftError);

@@ -1,101 +1,101 @@
 /**
- * The rule of MEAP fine-tuning, from samples to rows. In the order of this file: a sample becomes one sequence (or one
- * a turn), cut to the window; masks are drawn for its long answers; the original and its masked copy become rows.
+ * MEAP fine-tuning, from samples to rows. In the order of this file: a sample becomes one sequence (or one per turn),
+ * truncated to the window; masks are drawn for its long answers; the original and its masked copy become rows.
  */
 import { requireInteger, SftError } from './error.ts';
-import { type AnswerMask, drawMasks, type SamplePlace } from './masks.ts';
+import { type AnswerMask, drawMasks, type SamplePosition } from './masks.ts';
 import { MAX_UINT32, type ResolvedOptions, resolveOptions, type SftOptions } from './options.ts';
 import { joinRows } from './rows.ts';
 import { cutToWindow, joinSegments, type Sequence, separateTurns } from './sequence.ts';
 import { type SftRow, type SftSample, TokenKind } from './types.ts';
 
-/** What became of samples, in counts; where turns are samples of their own, all but `numSamples` count turns. */
+/** Counts of samples and rows; with separate turns, all but `numSamples` count turns. */
 export interface DuplicationStatistics {
-  /** Samples given. */
+  /** Samples before duplication. */
   numSamples: number;
-  /** Samples left out, by reason. */
+  /** Samples dropped, by reason. */
   dropped: {
-    /** No segment to learn from: no trainable one of the chosen roles, or nothing but special tokens in it. */
+    /** No trainable segment of the chosen roles, or only special tokens in it. */
     noAnswer: number;
-    /** The prompt leaves no place for an answer token within `maxLength`. */
+    /** The prompt leaves no room for an answer token within `maxLength`. */
     promptFillsWindow: number;
   };
-  /** Samples cut to `maxLength`; for `concatenated` layout also those cut so that their copy fits beside them. */
+  /** Samples truncated to `maxLength`, or with `concatenated` to make room for their copy. */
   numCut: number;
   /** Samples with a masked copy. */
   numCopies: number;
-  /** Copies in a row apart from their original, as both do not fit in one (`packed-isolated` only). */
+  /** Copies in a separate row because both do not fit in one (`packed-isolated` only). */
   numApart: number;
-  /** Samples learned as usual because half the window holds no masked answer (`concatenated` only). */
+  /** Samples without a copy because no masked answer fits in half the window (`concatenated` only). */
   numWithoutRoom: number;
-  /** Rows made, before packing. */
+  /** Rows before packing. */
   numRows: number;
-  /** Places in these rows, without padding. */
-  numPlaces: number;
-  /** Places that carry loss. */
+  /** Positions of these rows, without padding. */
+  numPositions: number;
+  /** Positions with loss. */
   numLearned: number;
   /** Masked tokens. */
   numMasked: number;
-  /** Answer tokens to be predicted in the copies, masked or not: `numMasked` is a share of these, a little below the ratio. */
+  /** Answer tokens among the targets of copies, masked or not; `numMasked` is slightly less than the ratio of these. */
   numCopiedAnswerTokens: number;
 }
 
-/** Rows of many samples and what became of them. */
+/** Rows of many samples, with statistics. */
 export interface DuplicatedRows {
   rows: SftRow[];
   statistics: DuplicationStatistics;
 }
 
-/** Which samples to turn into rows, and when. */
-export interface DuplicateAllPlace {
+/** The samples of an epoch. */
+export interface DuplicateAllPosition {
   /** Pass over the data, from 0; only `refresh: 'epoch'` depends on it. */
   epoch: number;
-  /** Indices of samples, in the order the rows are wanted; all in their own order when absent. */
+  /** Indices of samples in the order of their rows; by default all samples in order. */
   order?: ArrayLike<number>;
 }
 
-/** Turns samples into rows; holds no state, so calls may come in any order. Made by {@link createDuplicator}. */
+/** Turns samples into rows. It is stateless, so calls may come in any order. Created by {@link createDuplicator}. */
 export interface Duplicator {
   /**
-   * The rows of one sample: none where there is nothing to learn, one or two otherwise, more where turns are separate.
+   * The rows of one sample: none if it is dropped, else one or two, or more with separate turns.
    *
-   * @throws SftError for an id that is no id, the mask id inside the text, a missing length in characters.
+   * @throws SftError for an invalid id, the mask id inside the text, a missing length in characters
    */
-  duplicate(sample: SftSample, place: SamplePlace): DuplicatedRows;
+  duplicate(sample: SftSample, at: SamplePosition): DuplicatedRows;
   /**
-   * The rows of many samples, one after another; a sample's index in the array is the key of its masks.
+   * The rows of many samples; a sample's index in the array is the key of its masks.
    *
-   * @throws SftError as `duplicate` does, or for an index in `order` that has no sample.
+   * @throws SftError as `duplicate`, or for an index in `order` without a sample
    */
-  duplicateAll(samples: readonly SftSample[], place: DuplicateAllPlace): DuplicatedRows;
+  duplicateAll(samples: readonly SftSample[], at: DuplicateAllPosition): DuplicatedRows;
 }
 
 /**
- * Makes what turns samples into rows of MEAP fine-tuning (paper, sections 3 and 4.2; authors' code).
+ * Creates the duplicator of a MEAP fine-tuning run (paper, sections 3 and 4.2; authors' code).
  *
- * Masks are a pure function of (seed, epoch, sample index, answer), so any rank and a resumed run draws the same.
+ * Masks are a pure function of (seed, epoch, sample index, answer), so every rank and a resumed run draw the same.
  *
- * @throws SftError when an option is out of range or unknown.
+ * @throws SftError if an option is out of range or unknown
  */
 export function createDuplicator(options: SftOptions): Duplicator {
   const resolved = resolveOptions(options);
 
-  function add(sample: SftSample, place: SamplePlace, { rows, statistics }: DuplicatedRows): void {
-    requireInteger('duplicate', 'index', place.index, 0, MAX_UINT32);
+  function add(sample: SftSample, at: SamplePosition, { rows, statistics }: DuplicatedRows): void {
+    requireInteger('duplicate', 'index', at.index, 0, MAX_UINT32);
     statistics.numSamples++;
-    const whole = joinSegments(sample, place.index, resolved);
+    const whole = joinSegments(sample, at.index, resolved);
     const sequences = resolved.turns === 'separate' ? separateTurns(whole) : [whole];
-    // A sequence ends with an answer: with two tokens, the last has one before it to be predicted from.
+    // A sequence ends with an answer, whose last token needs a token before it.
     const learnable = sequences.filter(({ ids }) => ids.length >= 2);
     statistics.dropped.noAnswer += Math.max(sequences.length, 1) - learnable.length;
-    for (const sequence of learnable) rows.push(...rowsOf(sequence, place, resolved, statistics));
+    for (const sequence of learnable) rows.push(...rowsOf(sequence, at, resolved, statistics));
   }
 
   return {
-    duplicate(sample, place) {
-      requireInteger('duplicate', 'epoch', place.epoch, 0, MAX_UINT32);
+    duplicate(sample, at) {
+      requireInteger('duplicate', 'epoch', at.epoch, 0, MAX_UINT32);
       const result: DuplicatedRows = { rows: [], statistics: emptyStatistics() };
-      add(sample, place, result);
+      add(sample, at, result);
       countRows(result);
       return result;
     },
@@ -121,7 +121,7 @@ export function createDuplicator(options: SftOptions): Duplicator {
 
 function rowsOf(
   whole: Sequence,
-  place: SamplePlace,
+  at: SamplePosition,
   options: ResolvedOptions,
   statistics: DuplicationStatistics,
 ): SftRow[] {
@@ -131,10 +131,10 @@ function rowsOf(
     statistics.dropped.promptFillsWindow++;
     return [];
   }
-  let masks = drawMasks(sequence, options, place);
+  let masks = drawMasks(sequence, options, at);
   if (layout === 'concatenated' && masks.length > 0 && 2 * sequence.ids.length > maxLength) {
     const half = cutToWindow(whole, Math.floor(maxLength / 2), eosIdAfterCut);
-    masks = half ? drawMasks(half, options, place) : [];
+    masks = half ? drawMasks(half, options, at) : [];
     if (half && masks.length > 0) sequence = half;
     else statistics.numWithoutRoom++;
   }
@@ -145,7 +145,7 @@ function rowsOf(
   if (masks.length === 0) return [toRow(original)];
   const copy = copyTokens(sequence, masks, options.maskId);
   if (layout === 'concatenated') return [toRow(joinTokens(original, copy))];
-  // Without loss on the original nothing depends on it, as the copy does not see it.
+  // An original without loss is dropped, since the copy does not see it.
   if (!original.learned.includes(1)) return [toRow(copy)];
   const rows = [toRow(original), toRow(copy)];
   if (layout === 'separate-rows') return rows;
@@ -155,7 +155,7 @@ function rowsOf(
   return rows;
 }
 
-/** Tokens of a sequence before the shift: what is read, what is to be predicted, its kind, whether it is learned. */
+/** Tokens of a sequence before the shift: inputs, targets, kinds, and whether they have loss. */
 interface Tokens {
   read: Int32Array;
   ids: Int32Array;
@@ -202,17 +202,15 @@ function joinTokens(first: Tokens, second: Tokens): Tokens {
   };
 }
 
-/** Shifts by one: place t − 1 reads token t − 1 and predicts token t. */
+/** Shifts by one: position t − 1 reads token t − 1 and predicts token t. */
 function toRow({ read, ids, kinds, learned }: Tokens): SftRow {
   const length = ids.length - 1;
-  const positions = new Int32Array(length);
-  for (let i = 0; i < length; i++) positions[i] = i;
   return {
     inputs: read.slice(0, length),
     targets: ids.slice(1),
     lossMask: learned.slice(1),
     segmentIds: new Int32Array(length),
-    positions,
+    positions: Int32Array.from({ length }, (_, i) => i),
     kinds: kinds.slice(1),
   };
 }
@@ -226,7 +224,7 @@ function emptyStatistics(): DuplicationStatistics {
     numApart: 0,
     numWithoutRoom: 0,
     numRows: 0,
-    numPlaces: 0,
+    numPositions: 0,
     numLearned: 0,
     numMasked: 0,
     numCopiedAnswerTokens: 0,
@@ -236,7 +234,7 @@ function emptyStatistics(): DuplicationStatistics {
 function countRows({ rows, statistics }: DuplicatedRows): void {
   statistics.numRows = rows.length;
   for (const { kinds, lossMask } of rows) {
-    statistics.numPlaces += kinds.length;
+    statistics.numPositions += kinds.length;
     for (let i = 0; i < kinds.length; i++) {
       statistics.numLearned += lossMask[i];
       if (kinds[i] === TokenKind.masked) statistics.numMasked++;

@@ -1,12 +1,12 @@
 export {
   createDuplicator,
-  type DuplicateAllPlace,
+  type DuplicateAllPosition,
   type DuplicatedRows,
   type DuplicationStatistics,
   type Duplicator,
 } from './duplicate.ts';
 export { SftError } from './error.ts';
-export { epochOrder, type SamplePlace } from './masks.ts';
+export { epochOrder, type SamplePosition } from './masks.ts';
 export { type SftLayout, type SftLoss, type SftOptions, type SftRules, sftPresets } from './options.ts';
 export { planPacking } from './packing.ts';
 export { inputKind, type RenderRowOptions, renderRow } from './picture.ts';

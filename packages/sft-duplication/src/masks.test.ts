@@ -20,7 +20,7 @@ function sampleOf(length: number, specialAt: number[] = []): SftSample {
   };
 }
 
-/** The masked tokens of the copy, by the id that stood there, in order of the text. */
+/** The masked tokens of the copy, by their original ids, in order. */
 function masked(sample: SftSample, options: Partial<SftOptions>, epoch = 0, index = 0): number[] {
   const { rows } = createDuplicator({ ...base, ...options }).duplicate(sample, { epoch, index });
   return rows.flatMap(({ kinds, targets }) => [...targets].filter((_, i) => kinds[i] === TokenKind.masked));
@@ -56,7 +56,7 @@ describe('masks', () => {
     }
   });
 
-  it('change with seed, epoch, sample and answer, and with nothing else', () => {
+  it('depend on seed, epoch, sample and answer only', () => {
     const sample = sampleOf(100);
     const other: SftSample = { segments: [...sample.segments, ...sample.segments] };
     const draw = (options: Partial<SftOptions> = {}, epoch = 0, index = 0) =>
@@ -75,7 +75,7 @@ describe('masks', () => {
     }
   });
 
-  it('stay the same in every epoch where they are static', () => {
+  it('are the same in every epoch if static', () => {
     const draws = [0, 1, 2, 1000].map((epoch) => masked(sampleOf(100), { refresh: 'static' }, epoch).join());
     expect(new Set(draws).size).toBe(1);
     expect(draws[0]).toBe(masked(sampleOf(100), {}).join());
@@ -86,8 +86,8 @@ describe('masks', () => {
     const numDraws = 20_000;
     const duplicator = createDuplicator({ ...base, ratio: 0.4, layout: 'separate-rows' });
     for (let draw = 0; draw < numDraws; draw++) {
-      const place = { epoch: draw % 100, index: Math.floor(draw / 100) };
-      const key = duplicator.duplicate(sampleOf(5), place).rows[1].lossMask.join('');
+      const at = { epoch: draw % 100, index: Math.floor(draw / 100) };
+      const key = duplicator.duplicate(sampleOf(5), at).rows[1].lossMask.join('');
       counts.set(key, (counts.get(key) ?? 0) + 1);
     }
     expect(counts.size).toBe(10);
@@ -99,7 +99,7 @@ describe('masks', () => {
 });
 
 describe('epochOrder', () => {
-  it('is a permutation, another one every epoch, the same every time', () => {
+  it('is a permutation, different every epoch and reproducible', () => {
     fc.assert(
       fc.property(fc.nat({ max: 300 }), fc.nat(), fc.nat({ max: 1000 }), (count, seed, epoch) => {
         const order = epochOrder({ count, seed, epoch });

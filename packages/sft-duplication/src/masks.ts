@@ -4,11 +4,11 @@ import type { ResolvedOptions } from './options.ts';
 import type { Answer, Sequence } from './sequence.ts';
 import { TokenKind } from './types.ts';
 
-/** Where a sample stands in a run: with the seed, all that its masks depend on. */
-export interface SamplePlace {
+/** Position of a sample in a run; its masks depend on this and the seed only. */
+export interface SamplePosition {
   /** Pass over the data, from 0. */
   epoch: number;
-  /** Number of the sample in its dataset, from 0, however the data are shuffled or split. */
+  /** Index of the sample in its dataset, from 0, independent of shuffling and splits. */
   index: number;
 }
 
@@ -19,17 +19,17 @@ export interface AnswerMask {
 }
 
 /**
- * The tokens to mask in each answer over the threshold: exactly max(1, floor(P · answer tokens)) of those kept.
+ * Draws the tokens to mask in each answer over the threshold: exactly max(1, floor(P · answer tokens)).
  *
- * The length that the threshold is held against is that of the whole answer, as in the authors' code; the share
- * is one of what the cut left. The first token of a sequence is not masked, since nothing predicts it.
+ * As in the authors' code, the threshold applies to the length of the whole answer, the ratio to the tokens left after
+ * truncation. The first token of a sequence is not masked, since nothing predicts it.
  */
-export function drawMasks(sequence: Sequence, options: ResolvedOptions, place: SamplePlace): AnswerMask[] {
+export function drawMasks(sequence: Sequence, options: ResolvedOptions, at: SamplePosition): AnswerMask[] {
   const { ratio, seed, refresh } = options;
   if (ratio === 0) return [];
   const masks: AnswerMask[] = [];
   for (const answer of sequence.answers) {
-    if (!isLong(answer, options, place.index)) continue;
+    if (!isLong(answer, options, at.index)) continue;
     const candidates = new Int32Array(answer.end - answer.start);
     let numTokens = 0;
     let numCandidates = 0;
@@ -41,11 +41,11 @@ export function drawMasks(sequence: Sequence, options: ResolvedOptions, place: S
     const random = new CounterRandom({
       seed,
       purpose: `sft-mask of answer ${answer.ordinal}`,
-      step: refresh === 'static' ? 0 : place.epoch,
-      row: place.index,
+      step: refresh === 'static' ? 0 : at.epoch,
+      row: at.index,
     });
     const count = Math.min(numCandidates, Math.max(1, Math.floor(numTokens * ratio)));
-    const positions = chooseSubset(candidates.subarray(0, numCandidates), count, random);
+    const positions = random.nextSubset(candidates.subarray(0, numCandidates), count);
     if (count > 0) masks.push({ answer, positions });
   }
   return masks;
@@ -62,31 +62,13 @@ function isLong(answer: Answer, { threshold, thresholdUnit }: ResolvedOptions, i
   return answer.numCharacters > threshold;
 }
 
-/** A partial Fisher-Yates shuffle: every subset of `count` candidates is equally likely. Reorders `candidates`. */
-function chooseSubset(candidates: Int32Array, count: number, random: CounterRandom): Int32Array {
-  for (let i = 0; i < count; i++) {
-    const pick = i + random.nextBelow(candidates.length - i);
-    const chosen = candidates[pick];
-    candidates[pick] = candidates[i];
-    candidates[i] = chosen;
-  }
-  return candidates.slice(0, count).sort();
-}
-
 /**
- * A fresh order of `count` things for an epoch, of samples before packing or of rows after, the same on any rank.
+ * A random order for an epoch, of samples before packing or of rows after it; the same on every rank.
  *
  * @returns Int32Array [count], a permutation of 0 … count − 1.
  */
-export function epochOrder({
-  count,
-  seed,
-  epoch,
-}: {
-  count: number;
-  seed: number;
-  epoch: number;
-}): Int32Array {
+export function epochOrder(options: { count: number; seed: number; epoch: number }): Int32Array {
+  const { count, seed, epoch } = options;
   const random = new CounterRandom({ seed, purpose: 'sft-order', step: epoch, row: 0 });
   const order = Int32Array.from({ length: count }, (_, i) => i);
   for (let i = count - 1; i > 0; i--) {

@@ -1,81 +1,75 @@
 import { requireInteger, SftError } from './error.ts';
 
 /**
- * Where the masked copy goes.
+ * Layout of original and masked copy.
  *
- * - `packed-isolated`: original and copy in one row, each a segment with attention and positions of its own.
- * - `separate-rows`: original and copy are two rows (the authors' code). Same loss as `packed-isolated`.
- * - `concatenated`: one causal sequence in which the copy sees the original (the paper, §3, taken literally).
+ * - `packed-isolated`: one row with two segments, each with its own attention and positions.
+ * - `separate-rows`: two rows (the authors' code). Same loss as `packed-isolated`.
+ * - `concatenated`: one causal sequence in which the copy sees the original (the paper, §3, read literally).
  */
 export type SftLayout = 'packed-isolated' | 'separate-rows' | 'concatenated';
 
 /**
- * What is learned from an answer over the threshold.
+ * Targets with loss in an answer over the threshold.
  *
- * - `union`: every answer token and EOS of the original, masked tokens of the copy (the paper's U_q ∪ U_m).
- * - `masked-only`: masked tokens of the copy alone (the paper's text). EOS is then not learned.
+ * - `union`: all answer tokens and EOS of the original, masked tokens of the copy (the paper's U_q ∪ U_m).
+ * - `masked-only`: only masked tokens of the copy (the paper's text). EOS then has no loss.
  */
 export type SftLoss = 'union' | 'masked-only';
 
-/** What decides how rows are made from samples, apart from the tokenizer and the model. */
+/** Rules that turn samples into rows, independent of tokenizer and model. */
 export interface SftRules {
   layout: SftLayout;
   loss: SftLoss;
-  /** New masks every `epoch`, or `static` ones, drawn once. */
+  /** New masks every `epoch`, or `static` masks. */
   refresh: 'epoch' | 'static';
-  /** Whether a turn has the conversation before it, or is a sample of its own after the system prompt. */
+  /** Whether a turn follows the whole conversation before it, or only the system prompt. */
   turns: 'with-history' | 'separate';
   /** Share P of an answer's tokens to mask, at least 0 and less than 1; 0 is plain next-token prediction. */
   ratio: number;
-  /** An answer longer than this is duplicated, any other is learned as usual; an integer ≥ 0. */
+  /** Longer answers are duplicated, all others are trained on once; an integer ≥ 0. */
   threshold: number;
-  /** What the threshold counts: answer `tokens` without EOS and special ones, or `characters`. */
+  /** Unit of the threshold: answer `tokens` without EOS and special tokens, or `characters`. */
   thresholdUnit: 'tokens' | 'characters';
 }
 
-/** Options of `createDuplicator`; what is absent comes from `sftPresets.default`. */
+/** Options of `createDuplicator`; rules default to `sftPresets.default`. */
 export interface SftOptions extends Partial<SftRules> {
-  /** Id that replaces a masked token; the model needs an embedding for it, no sample may contain it. */
+  /** Id that replaces a masked token; the model needs an embedding for it, and no sample may contain it. */
   maskId: number;
-  /** Ids that are never masked nor counted as answer tokens: EOS, end of turn and the like. */
+  /** Ids that are never masked and do not count as answer tokens, such as EOS and end of turn. */
   specialIds: Iterable<number>;
-  /** Most tokens of a sequence, its last target included, at least 2 (the paper: 4096). */
+  /** Maximum tokens of a sequence, including its last target; at least 2 (the paper: 4096). */
   maxLength: number;
-  /** Seed of the run, 0 to 2^53 − 1; 0 when absent. */
+  /** Seed of the run, 0 to 2^53 − 1; default 0. */
   seed?: number;
-  /** Roles whose trainable segments are learned; `assistant` when absent. */
+  /** Roles whose trainable segments have loss; default `assistant`. */
   lossRoles?: Iterable<string>;
   /**
-   * Last target of an answer that was cut, usually EOS; when absent, the token that really follows.
+   * Last target of a truncated answer, usually EOS; by default the real next token, as in the authors' labels.
    *
-   * The real one is what the authors' labels hold there. EOS would teach to stop in the middle of an answer.
+   * EOS would teach the model to stop in the middle of an answer.
    */
   eosIdAfterCut?: number;
 }
 
-/** Rule sets by name: ours, and the behaviour of the authors' code. */
+const DEFAULT: Readonly<SftRules> = Object.freeze({
+  layout: 'packed-isolated',
+  loss: 'union',
+  refresh: 'epoch',
+  turns: 'with-history',
+  ratio: 0.1,
+  threshold: 50,
+  thresholdUnit: 'tokens',
+});
+
+/** Rule sets by name: the defaults, and the behaviour of the authors' code. */
 export const sftPresets: { readonly default: Readonly<SftRules>; readonly reference: Readonly<SftRules> } = {
-  default: Object.freeze({
-    layout: 'packed-isolated',
-    loss: 'union',
-    refresh: 'epoch',
-    turns: 'with-history',
-    ratio: 0.1,
-    threshold: 50,
-    thresholdUnit: 'tokens',
-  }),
-  reference: Object.freeze({
-    layout: 'separate-rows',
-    loss: 'union',
-    refresh: 'static',
-    turns: 'separate',
-    ratio: 0.1,
-    threshold: 50,
-    thresholdUnit: 'tokens',
-  }),
+  default: DEFAULT,
+  reference: Object.freeze({ ...DEFAULT, layout: 'separate-rows', refresh: 'static', turns: 'separate' }),
 };
 
-/** Options with every default filled in. */
+/** Options with all defaults resolved. */
 export interface ResolvedOptions extends SftRules {
   maskId: number;
   specialIds: ReadonlySet<number>;
@@ -98,7 +92,7 @@ const CHOICES = {
   thresholdUnit: ['tokens', 'characters'],
 } as const;
 
-/** Fills in defaults and checks every option. */
+/** Resolves defaults and checks every option. */
 export function resolveOptions(options: SftOptions): ResolvedOptions {
   const given = Object.entries(options).filter(([, value]) => value !== undefined);
   const resolved = {

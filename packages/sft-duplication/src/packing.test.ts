@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { SftError } from './error.ts';
 import { planPacking } from './packing.ts';
 
-/** Best fit, longest first, as it is written in textbooks: every open row is looked at. */
+/** Best fit, longest first, the naive way: every open row is tried. */
 function naiveSpaces(lengths: number[], length: number): number[] {
   const spaces: number[] = [];
   for (const size of [...lengths].filter((n) => n > 0).sort((a, b) => b - a)) {
@@ -45,7 +45,7 @@ describe('planPacking', () => {
     );
   });
 
-  it('leaves the same space as best fit done naively, window by window', () => {
+  it('leaves the same space as naive best fit, window by window', () => {
     fc.assert(
       fc.property(problem, fc.integer({ min: 1, max: 150 }), ({ length, lengths }, window) => {
         const spaces: number[] = [];
@@ -62,7 +62,7 @@ describe('planPacking', () => {
   });
 
   it('needs at most 11/9 of the fewest possible rows and one more', () => {
-    // Rows cut out of full ones: the best packing is known.
+    // Parts of full rows, whose best packing is known.
     fc.assert(
       fc.property(
         fc.array(fc.array(fc.integer({ min: 1, max: 99 }), { minLength: 1, maxLength: 8 }), {
@@ -84,7 +84,7 @@ describe('planPacking', () => {
 
   it('by hand: 7, 6, 4, 3 in rows of 10', () => {
     const plan = planPacking([3, 6, 7, 4], { length: 10 });
-    // 7 and 3 are a full row, 6 and 4 too; the row of 6 comes first, as its longest member was given first.
+    // 7 and 3 are a full row, 6 and 4 too; the row of 6 comes first, as its longest member does.
     expect(plan.map((bin) => [...bin])).toEqual([
       [1, 3],
       [0, 2],
@@ -103,7 +103,7 @@ describe('planPacking', () => {
     expect(total / (plan.length * 4096)).toBeGreaterThan(0.99);
   });
 
-  it('gives nothing for nothing', () => {
+  it('returns nothing for no rows', () => {
     expect(planPacking([], { length: 5 })).toEqual([]);
     expect(planPacking([0, 0], { length: 5 })).toEqual([]);
   });

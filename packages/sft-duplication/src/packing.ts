@@ -4,19 +4,19 @@ import { MAX_ID } from './options.ts';
 const DEFAULT_WINDOW = 16_384;
 
 /**
- * Plans which rows share a packed row: best fit, longest first, over windows of rows in the order given.
+ * Plans which rows share a packed row: best-fit decreasing, within windows of consecutive rows.
  *
- * No row is split, none is lost, none is in a packed row with one of another window. Every row goes to the packed
- * row that it leaves the least space in; the plan depends on nothing but the lengths. For n rows the work is
- * O(n log length), whatever the lengths. Packed rows come in the order in which their longest member was given, so
- * that in shuffled data long samples do not gather at the start, and members in the order given.
+ * Rows are neither split nor dropped, and rows of different windows are not mixed. Every row goes to the packed row that
+ * it leaves the least space in; the plan depends on the lengths only. The work is O(n log length) for n rows. Packed
+ * rows are in the order of their longest members, so that long samples of shuffled data do not gather at the start;
+ * members keep their order.
  *
  * Source: Ding et al., "Fewer truncations improve language modeling", ICML 2024.
  *
- * @param lengths places of each row, from 0 to `length`; a row of 0 places is in no packed row.
- * @param options `length`: places of a packed row; `window`: rows that are packed together, 16,384 when absent.
- * @returns for each packed row the indices of its members.
- * @throws SftError when a row is longer than `length`.
+ * @param lengths positions of each row, from 0 to `length`; rows of 0 positions are dropped
+ * @param options `length`: positions of a packed row; `window`: rows that are packed together, default 16,384
+ * @returns the indices of the members of each packed row
+ * @throws SftError if a row is longer than `length`
  */
 export function planPacking(
   lengths: ArrayLike<number>,
@@ -27,7 +27,7 @@ export function planPacking(
   for (let i = 0; i < lengths.length; i++) {
     if (!Number.isInteger(lengths[i]) || lengths[i] < 0 || lengths[i] > length) {
       throw new SftError(
-        `planPacking: row ${i} does not fit, got ${lengths[i]} places, expected 0 to ${length}; ` +
+        `planPacking: row ${i} does not fit, got ${lengths[i]} positions, expected 0 to ${length}; ` +
           'raise the length of packed rows or lower maxLength',
       );
     }
@@ -63,11 +63,10 @@ interface OpenRow {
   space: number;
 }
 
-/** Packed rows by the space left in them; the tightest one that a row fits in is found in O(log length). */
+/** Packed rows by their remaining space; finds the tightest fit for a row in O(log length). */
 class OpenRows {
   readonly #bySpace = new Map<number, OpenRow[]>();
-  // A binary tree over spaces: leaf `#numLeaves + s` tells whether a row with space s is there, a node whether
-  // one is below it.
+  // A binary tree over spaces: leaf `#numLeaves + s` is set if there is a row with space s, a node if any leaf below is.
   readonly #tree: Uint8Array;
   readonly #numLeaves: number;
 
@@ -88,7 +87,7 @@ class OpenRows {
 
   takeTightest(size: number): OpenRow | undefined {
     let node = this.#numLeaves + size;
-    // Up to the nearest subtree on the right that is not empty, then down to its leftmost leaf.
+    // Up to the nearest non-empty subtree on the right, then down to its leftmost leaf.
     if (!this.#tree[node]) {
       while (node > 1 && (node & 1 || !this.#tree[node + 1])) node >>= 1;
       if (node <= 1) return undefined;

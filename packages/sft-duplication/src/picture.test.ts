@@ -17,16 +17,16 @@ const rowOf = (layout: 'packed-isolated' | 'concatenated') =>
   createDuplicator({ ...options, layout }).duplicate(sample, { epoch: 0, index: 0 }).rows[0];
 
 describe('renderRow', () => {
-  it('draws what is read above what is learned, padding left out', () => {
+  it('draws inputs above targets with loss, without padding', () => {
     const [row] = packRows([rowOf('packed-isolated')], { length: 30 }).rows;
     expect(renderRow(row, text)).toBe(PACKED);
   });
 
-  it('says that the copy sees the original where it does', () => {
+  it('says if the copy sees the original', () => {
     expect(renderRow(rowOf('concatenated'), text)).toBe(CONCATENATED);
   });
 
-  it('breaks lines at the width and loses no token', () => {
+  it('wraps lines at the width and keeps all tokens', () => {
     fc.assert(
       fc.property(fc.integer({ min: 20, max: 120 }), (width) => {
         const row = rowOf('packed-isolated');
@@ -61,7 +61,7 @@ describe('renderRow', () => {
     );
   });
 
-  it('draws nothing for padding alone', () => {
+  it('returns nothing for padding only', () => {
     expect(renderRow(joinRows([], { length: 3 }), text)).toBe('');
   });
 });
@@ -71,18 +71,18 @@ const COPY = [
   'learns                       ,    ·green',
 ];
 const PACKED = [
-  'original: 9 places, 6 learned',
+  'original: 9 positions, 6 learned',
   'input  <s> ·Three ·colours ?    ·red ,      ·green ↵    blue',
   'learns                     ·red ,    ·green ↵      blue </s>',
   '',
-  'masked copy: 9 places, 2 learned',
+  'masked copy: 9 positions, 2 learned',
   ...COPY,
 ].join('\n');
 const CONCATENATED = [
-  'original: 10 places, 6 learned',
+  'original: 10 positions, 6 learned',
   'input  <s> ·Three ·colours ?    ·red ,      ·green ↵    blue </s>',
   'learns                     ·red ,    ·green ↵      blue </s>',
   '',
-  'masked copy, which sees the original: 9 places, 2 learned',
+  'masked copy, which sees the original: 9 positions, 2 learned',
   ...COPY,
 ].join('\n');

@@ -80,7 +80,7 @@ describe('preset reference', () => {
             });
             for (const { ids, labels } of expected) {
               const row = left.shift()!;
-              // The last id of theirs predicts nothing; place i of ours predicts their label i + 1.
+              // The last id of theirs predicts nothing; position i of ours predicts their label i + 1.
               expect([...row.inputs]).toEqual(ids.slice(0, -1));
               expect([...row.targets].map((id, i) => (row.lossMask[i] ? id : -100))).toEqual(labels.slice(1));
             }

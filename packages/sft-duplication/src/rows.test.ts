@@ -4,7 +4,7 @@ import { SftError } from './error.ts';
 import { joinRows, packRows, stackRows } from './rows.ts';
 import type { SftRow } from './types.ts';
 
-/** A row with segments of these lengths, each token told apart from every other. */
+/** A row with segments of these lengths, with distinct tokens. */
 function rowOf(segments: number[], first = 100): SftRow {
   const length = segments.reduce((sum, size) => sum + size, 0);
   return {
@@ -22,10 +22,16 @@ function segmentsOf(row: SftRow): string[] {
   const numSegments = Math.max(-1, ...row.segmentIds) + 1;
   return [...Array(numSegments).keys()]
     .map((segment) => [...row.segmentIds.keys()].filter((i) => row.segmentIds[i] === segment))
-    .filter((places) => row.kinds[places[0]] !== 0)
-    .map((places) =>
+    .filter((positions) => row.kinds[positions[0]] !== 0)
+    .map((positions) =>
       JSON.stringify(
-        places.map((i) => [row.inputs[i], row.targets[i], row.lossMask[i], row.positions[i], row.kinds[i]]),
+        positions.map((i) => [
+          row.inputs[i],
+          row.targets[i],
+          row.lossMask[i],
+          row.positions[i],
+          row.kinds[i],
+        ]),
       ),
     );
 }
@@ -35,7 +41,7 @@ const someRows = fc
   .map((all) => all.map((segments, i) => rowOf(segments, 1000 * (i + 1))));
 
 describe('joinRows', () => {
-  it('by hand: segments go on counting, padding is the last one', () => {
+  it('by hand: segment ids continue, padding is the last segment', () => {
     const joined = joinRows([rowOf([2, 1]), rowOf([2], 200)], { length: 7, padId: 9 });
     expect(Object.fromEntries(Object.entries(joined).map(([name, values]) => [name, [...values]]))).toEqual({
       inputs: [100, 101, 102, 200, 201, 9, 9],
@@ -50,13 +56,13 @@ describe('joinRows', () => {
 
   it('refuses rows that do not fit', () => {
     expect(() => joinRows([rowOf([3]), rowOf([3])], { length: 5 })).toThrow(SftError);
-    expect(() => joinRows([rowOf([3])], { length: 2 })).toThrow(/got 3 places, expected at most 2/);
+    expect(() => joinRows([rowOf([3])], { length: 2 })).toThrow(/got 3 positions, expected at most 2/);
     expect(() => joinRows([rowOf([1])], { length: 2, padId: -1 })).toThrow(SftError);
   });
 });
 
 describe('packRows', () => {
-  it('loses no segment, splits none, and all rows have the length', () => {
+  it('keeps every segment whole, and all rows have the length', () => {
     fc.assert(
       fc.property(
         someRows,
@@ -76,9 +82,9 @@ describe('packRows', () => {
           }
           const { statistics } = packed;
           const padding = packed.rows.flatMap(({ kinds }) => [...kinds]).filter((kind) => kind === 0).length;
-          const places = packed.rows.length * length;
-          expect(statistics.numPlaces).toBe(places - padding);
-          expect(statistics.padding).toBeCloseTo(places === 0 ? 0 : padding / places, 12);
+          const numPositions = packed.rows.length * length;
+          expect(statistics.numPositions).toBe(numPositions - padding);
+          expect(statistics.padding).toBeCloseTo(numPositions === 0 ? 0 : padding / numPositions, 12);
           expect(statistics.padding).toBeLessThanOrEqual(statistics.paddingAlone);
         },
       ),
@@ -86,12 +92,12 @@ describe('packRows', () => {
     );
   });
 
-  it('by hand: what padding would have been', () => {
+  it('by hand: padding without packing', () => {
     const { statistics } = packRows([rowOf([6]), rowOf([3]), rowOf([4])], { length: 10 });
     expect(statistics).toEqual({
       numRows: 3,
       numPackedRows: 2,
-      numPlaces: 13,
+      numPositions: 13,
       longest: 6,
       padding: 1 - 13 / 20,
       paddingToLongest: 1 - 13 / 18,
@@ -101,12 +107,12 @@ describe('packRows', () => {
   });
 
   it('refuses a row over the length', () => {
-    expect(() => packRows([rowOf([6])], { length: 5 })).toThrow(/row 0 does not fit, got 6 places/);
+    expect(() => packRows([rowOf([6])], { length: 5 })).toThrow(/row 0 does not fit, got 6 positions/);
   });
 });
 
 describe('stackRows', () => {
-  it('is the rows one after another, padded to the longest or to a length', () => {
+  it('concatenates rows, padded to the longest or to a length', () => {
     fc.assert(
       fc.property(someRows, fc.integer({ min: 0, max: 9 }), (rows, extra) => {
         const longest = Math.max(0, ...rows.map(({ inputs }) => inputs.length));

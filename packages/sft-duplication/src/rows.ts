@@ -3,35 +3,31 @@ import { MAX_ID } from './options.ts';
 import { planPacking } from './packing.ts';
 import { type SftRow, TokenKind } from './types.ts';
 
-/** Length to fill up to, and with what. */
+/** Length and id of padding. */
 export interface PaddingOptions {
-  /** Places in a row; by default as many as are taken. */
+  /** Positions of a row; by default those in use. */
   length?: number;
-  /** Id read and predicted on padding, where no loss counts; any id of the vocabulary, 0 when absent. */
+  /** Id of inputs and targets on padding, which has no loss; any id of the vocabulary, default 0. */
   padId?: number;
 }
 
 /**
- * Joins rows into one, each a segment of its own, and pads it to a length.
+ * Joins rows into one, each as its own segment, and pads it to a length.
  *
- * @throws SftError when the rows are longer than the length.
+ * @throws SftError if the rows are longer than the length
  */
 export function joinRows(rows: readonly SftRow[], { length, padId = 0 }: PaddingOptions = {}): SftRow {
-  const numPlaces = rows.reduce((sum, { inputs }) => sum + inputs.length, 0);
-  const joined = emptyRow(length ?? numPlaces, padId);
-  if (numPlaces > joined.inputs.length) {
+  const numPositions = rows.reduce((sum, { inputs }) => sum + inputs.length, 0);
+  const joined = emptyRow(length ?? numPositions, padId);
+  if (numPositions > joined.inputs.length) {
     throw new SftError(
-      `joinRows: the rows do not fit, got ${numPlaces} places, expected at most ${length}; raise length or lower maxLength`,
+      `joinRows: the rows do not fit, got ${numPositions} positions, expected at most ${length}; raise length or lower maxLength`,
     );
   }
   let filled = 0;
   let numSegments = 0;
   for (const row of rows) {
-    joined.inputs.set(row.inputs, filled);
-    joined.targets.set(row.targets, filled);
-    joined.lossMask.set(row.lossMask, filled);
-    joined.positions.set(row.positions, filled);
-    joined.kinds.set(row.kinds, filled);
+    copyRow(row, joined, filled);
     const firstSegment = numSegments;
     for (let i = 0; i < row.segmentIds.length; i++) {
       const segment = firstSegment + row.segmentIds[i];
@@ -41,6 +37,11 @@ export function joinRows(rows: readonly SftRow[], { length, padId = 0 }: Padding
   }
   joined.segmentIds.fill(numSegments, filled);
   return joined;
+}
+
+function copyRow(row: SftRow, target: SftRow, start: number): void {
+  const names = ['inputs', 'targets', 'lossMask', 'segmentIds', 'positions', 'kinds'] as const;
+  for (const name of names) target[name].set(row[name], start);
 }
 
 function emptyRow(length: number, padId: number): SftRow {
@@ -58,36 +59,36 @@ function emptyRow(length: number, padId: number): SftRow {
 
 /** Options of {@link packRows}. */
 export interface PackingOptions {
-  /** Places in every packed row; at least as many as the longest row given. */
+  /** Positions of a packed row; at least those of the longest row. */
   length: number;
-  /** Id on padding; any id of the vocabulary, 0 when absent. */
+  /** Id of padding; any id of the vocabulary, default 0. */
   padId?: number;
-  /** Rows that are packed with each other; 16,384 when absent. */
+  /** Number of rows that are packed together; default 16,384. */
   window?: number;
 }
 
-/** What packing saved. Shares of padding are of all places, from 0 to 1. */
+/** Statistics of packing. Padding is a share of all positions, from 0 to 1. */
 export interface PackingStatistics {
-  /** Rows given. */
+  /** Rows before packing. */
   numRows: number;
-  /** Rows made. */
+  /** Rows after packing. */
   numPackedRows: number;
-  /** Places that are no padding, the same before and after. */
-  numPlaces: number;
-  /** Places of the longest row given. */
+  /** Positions without padding, the same before and after. */
+  numPositions: number;
+  /** Positions of the longest row before packing. */
   longest: number;
-  /** Share of padding in the packed rows. */
+  /** Padding of the packed rows. */
   padding: number;
-  /** Share of padding if each row given were padded to the longest one. */
+  /** Padding if every row were padded to the longest one. */
   paddingToLongest: number;
-  /** Share of padding if each row given were alone in a row of `length`. */
+  /** Padding if every row were padded to `length`. */
   paddingAlone: number;
 }
 
 /**
- * Packs rows into rows of one length, each given row whole and a segment of its own (see {@link planPacking}).
+ * Packs rows into rows of one length; each row stays whole and is its own segment (see {@link planPacking}).
  *
- * @throws SftError when a row is longer than the length.
+ * @throws SftError if a row is longer than the length
  */
 export function packRows(
   rows: readonly SftRow[],
@@ -95,22 +96,18 @@ export function packRows(
 ): { rows: SftRow[]; statistics: PackingStatistics } {
   const lengths = rows.map(({ inputs }) => inputs.length);
   const plan = planPacking(lengths, { length, window });
-  const packed = plan.map((members) =>
-    joinRows(
-      Array.from(members, (member) => rows[member]),
-      { length, padId },
-    ),
-  );
-  const numPlaces = lengths.reduce((sum, count) => sum + count, 0);
+  const membersOf = (members: Int32Array) => Array.from(members, (member) => rows[member]);
+  const packed = plan.map((members) => joinRows(membersOf(members), { length, padId }));
+  const numPositions = lengths.reduce((sum, count) => sum + count, 0);
   const longest = lengths.reduce((most, count) => Math.max(most, count), 0);
   const padding = (numRows: number, size: number) =>
-    numRows * size === 0 ? 0 : 1 - numPlaces / (numRows * size);
+    numRows * size === 0 ? 0 : 1 - numPositions / (numRows * size);
   return {
     rows: packed,
     statistics: {
       numRows: rows.length,
       numPackedRows: packed.length,
-      numPlaces,
+      numPositions,
       longest,
       padding: padding(packed.length, length),
       paddingToLongest: padding(rows.length, longest),
@@ -119,32 +116,26 @@ export function packRows(
   };
 }
 
-/** Rows of one length as flat arrays of `numRows · length`, ready for tensors of shape `[numRows, length]`. */
+/** Rows of one length as flat arrays of `numRows · length`, for tensors of shape `[numRows, length]`. */
 export interface SftBatch extends SftRow {
   numRows: number;
   length: number;
-  /** Places that carry loss: what the sum of the losses is divided by. */
+  /** Positions with loss: the divisor of the sum of losses. */
   numLearned: number;
 }
 
 /**
- * Stacks rows into a batch; shorter ones are padded to `length`, by default the longest row.
+ * Stacks rows into a batch; shorter rows are padded to `length`, by default that of the longest row.
  *
- * @throws SftError when a row is longer than the length.
+ * @throws SftError if a row is longer than the length
  */
 export function stackRows(rows: readonly SftRow[], { length, padId = 0 }: PaddingOptions = {}): SftBatch {
-  const places = length ?? rows.reduce((most, { inputs }) => Math.max(most, inputs.length), 0);
-  const batch = { ...emptyRow(rows.length * places, padId), numRows: rows.length, length: places };
+  const size = length ?? rows.reduce((longest, { inputs }) => Math.max(longest, inputs.length), 0);
+  const batch = { ...emptyRow(rows.length * size, padId), numRows: rows.length, length: size };
   let numLearned = 0;
   for (const [index, row] of rows.entries()) {
-    const padded = row.inputs.length === places ? row : joinRows([row], { length: places, padId });
-    const start = index * places;
-    batch.inputs.set(padded.inputs, start);
-    batch.targets.set(padded.targets, start);
-    batch.lossMask.set(padded.lossMask, start);
-    batch.segmentIds.set(padded.segmentIds, start);
-    batch.positions.set(padded.positions, start);
-    batch.kinds.set(padded.kinds, start);
+    const padded = row.inputs.length === size ? row : joinRows([row], { length: size, padId });
+    copyRow(padded, batch, index * size);
     for (const learned of row.lossMask) numLearned += learned;
   }
   return { ...batch, numLearned };

@@ -6,17 +6,17 @@ import { type SftRow, type SftSample, TokenKind } from './types.ts';
 const MASK = 0;
 const EOS = 1;
 const BOS = 2;
-const place = { epoch: 0, index: 0 };
+const start = { epoch: 0, index: 0 };
 const base = { maskId: MASK, specialIds: [EOS, BOS], maxLength: 64, threshold: 2, ratio: 0.5, seed: 3 };
 
 const prompt = (...ids: number[]) => ({ ids, role: 'user', trainable: false });
 const answer = (...ids: number[]) => ({ ids, role: 'assistant', trainable: true });
 const sampleOf = (...segments: SftSample['segments']): SftSample => ({ segments });
 
-const duplicate = (sample: SftSample, options: Partial<SftOptions> = {}, where = place) =>
-  createDuplicator({ ...base, ...options }).duplicate(sample, where);
+const duplicate = (sample: SftSample, options: Partial<SftOptions> = {}, at = start) =>
+  createDuplicator({ ...base, ...options }).duplicate(sample, at);
 
-/** A row as plain arrays, to be read beside what is expected. */
+/** A row as plain arrays. */
 const plain = (row: SftRow) =>
   Object.fromEntries(Object.entries(row).map(([name, values]) => [name, [...values]]));
 
@@ -66,7 +66,7 @@ describe('cut to maxLength', () => {
     expect(read(10)).toEqual(whole);
     expect(read(9)).toEqual(whole.slice(0, 9));
     for (const maxLength of [4, 5, 6, 7, 8]) expect(read(maxLength)).toEqual([BOS, 10, 20, EOS]);
-    // An answer that ends with the window is whole, whatever ends it.
+    // An answer that ends with the window is whole, with or without EOS.
     const open = sampleOf(prompt(BOS, 10), answer(20, 21), prompt(11), answer(30, EOS));
     const [row] = duplicate(open, { maxLength: 4, ratio: 0, eosIdAfterCut: EOS }).rows;
     expect([...row.targets]).toEqual([10, 20, 21]);
@@ -81,7 +81,7 @@ describe('cut to maxLength', () => {
     // 18 tokens are two whole copies, 17 are not.
     expect(duplicate(long, { ...tight, layout: 'concatenated', maxLength: 17 }).statistics.numCut).toBe(1);
     expect(duplicate(long, { ...tight, layout: 'concatenated', maxLength: 18 }).statistics.numCut).toBe(0);
-    // Half of six is no more than prompt and last target: learned as usual, and said so.
+    // Half of six holds only prompt and last target: no copy, and counted.
     const one = duplicate(sampleOf(prompt(BOS, 10), answer(20, 21, EOS)), {
       layout: 'concatenated',
       maxLength: 6,

@@ -2,26 +2,26 @@ import { SftError } from './error.ts';
 import { MAX_ID, type ResolvedOptions } from './options.ts';
 import { type SftSample, TokenKind } from './types.ts';
 
-/** A run of learned tokens: one answer with what ends it. Indices are into the sequence's tokens. */
+/** One answer including the token that ends it. Indices are into the sequence's tokens. */
 export interface Answer {
-  /** Number of the answer in its conversation, from 0: part of the key of its masks. */
+  /** Index of the answer in its conversation: part of the key of its masks. */
   ordinal: number;
   start: number;
   end: number;
   /** First token that is neither EOS nor special. */
   firstToken: number;
-  /** Where the tokens of this turn begin: the end of the answer before it. */
+  /** First token of the turn: the end of the previous answer. */
   turnStart: number;
-  /** Answer tokens, before any cut; EOS and special ones are not counted. */
+  /** Answer tokens before truncation, without EOS and special tokens. */
   numTokens: number;
-  /** Characters, before any cut; NaN where a segment does not say. */
+  /** Characters before truncation; NaN if unknown. */
   numCharacters: number;
 }
 
-/** The tokens of a sample, up to the end of its last answer, with a kind for each. */
+/** The tokens of a sample, up to the end of its last answer, with their kinds. */
 export interface Sequence {
   ids: Int32Array;
-  /** `prompt`, `answer` or `special` of {@link TokenKind}; the latter two are learned. */
+  /** `prompt`, `answer` or `special` of {@link TokenKind}; the latter two are trained on. */
   kinds: Uint8Array;
   answers: Answer[];
   /** Tokens of the leading system segments. */
@@ -29,11 +29,11 @@ export interface Sequence {
 }
 
 /**
- * Joins the segments of a sample; tokens after the last answer are left out, as nothing is learned from them.
+ * Joins the segments of a sample; tokens after the last answer are dropped, since they have no loss.
  *
- * An answer without any token of its own (EOS alone) is not learned: it would teach silence.
+ * An empty answer (only EOS) is not trained on: it would teach the model to answer nothing.
  *
- * @throws SftError for an id that is no id, or is the mask id.
+ * @throws SftError for an invalid id or the mask id
  */
 export function joinSegments({ segments }: SftSample, index: number, options: ResolvedOptions): Sequence {
   const { maskId, specialIds, lossRoles } = options;
@@ -83,7 +83,7 @@ function newRun(runs: readonly Answer[], start: number): Answer {
   return { ordinal, start, end: start, firstToken: start, turnStart, numTokens: 0, numCharacters: 0 };
 }
 
-/** Each answer as a sequence of its own: the system prompt, what was said since the last answer, the answer. */
+/** One sequence per answer: the system prompt, the messages since the previous answer, the answer. */
 export function separateTurns({ ids, kinds, answers, preambleLength }: Sequence): Sequence[] {
   return answers.map((answer) => {
     const { turnStart, end } = answer;
@@ -114,12 +114,12 @@ function shifted(answer: Answer, offset: number): Answer {
 }
 
 /**
- * Cuts a sequence to at most `window` tokens: `window − 1` that are read and one last target.
+ * Truncates a sequence to at most `window` tokens: `window − 1` inputs and one last target.
  *
- * A cut inside an answer keeps the first `window − 1` tokens; the last target is `eosIdAfterCut`, or else the token
- * that follows, learned and never masked. A cut anywhere else ends the sequence with the last whole answer.
+ * Inside an answer the first `window − 1` tokens stay; the last target is `eosIdAfterCut`, or the next token, which has
+ * loss and is never masked. Anywhere else the sequence ends with the last whole answer.
  *
- * @returns the sequence itself where it fits; undefined where the prompt leaves no place for an answer token.
+ * @returns the sequence itself if it fits; undefined if the prompt leaves no room for an answer token
  */
 export function cutToWindow(
   sequence: Sequence,
@@ -129,7 +129,7 @@ export function cutToWindow(
   const { ids, kinds, preambleLength } = sequence;
   if (ids.length <= window) return sequence;
   const body = window - 1;
-  // An answer that is the first token and nothing else has nothing that predicts it.
+  // Nothing predicts an answer that consists of the first token only.
   const answers = sequence.answers.filter(({ firstToken, end }) => firstToken < body && end > 1);
   const last = answers.at(-1);
   if (!last) return undefined;
@@ -144,10 +144,10 @@ export function cutToWindow(
   return { ids: cutIds, kinds: cutKinds, answers, preambleLength };
 }
 
-function describeBadId(id: number, place: number, role: string, index: number, maskId: number): string {
-  const where = `sample ${index}, token ${place} of a ${role} segment`;
+function describeBadId(id: number, position: number, role: string, index: number, maskId: number): string {
+  const where = `sample ${index}, token ${position} of a ${role} segment`;
   return id === maskId
     ? `${where}: the mask id is inside the text, got ${id}, expected a tokenizer that never yields it; ` +
-        'take an id of its own for the mask, or encode user text without special tokens'
+        'use a separate id for the mask, or encode user text without special tokens'
     : `${where}: not a token id, got ${id}, expected an integer from 0 to ${MAX_ID}`;
 }
