@@ -1,12 +1,11 @@
 /**
- * What users of every package manager get: `node scripts/install-matrix.mjs [ROW ...]`, by hand, some minutes, Linux on
- * x64, needs the npm registry. All rows unless some are named; the workspace must be built.
+ * Installs the packages with every package manager and trains: `node scripts/install-matrix.mjs [ROW ...]`, all rows by
+ * default. Takes minutes; needs Linux on x64, the npm registry and built packages.
  *
- * Publishes the packages to a verdaccio on loopback, installs them from there as each package manager does by default,
- * which is without install scripts, and pre-trains ten steps with no compiler on PATH: on the backend `native` in every
- * row. Prints how long the install took (with what the registry and the manager have cached by then), what it weighs,
- * and the time from the start of the process to the end of the first step. Platforms whose binary `native/cross.mjs` has
- * not made get a package without one, which this machine does not install.
+ * Publishes to a verdaccio on loopback, installs from there with each manager's defaults (no install scripts) and
+ * pre-trains ten steps with no compiler on PATH. Every row must use the backend `native`. Prints the time of the install
+ * (with warm caches), its size, and the time from the start of the process to the end of the first step. A platform
+ * without a binary from `native/cross.mjs` gets a package without one; this machine does not install it.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -36,7 +35,7 @@ const TOOLS = {
   npm11: 'npm:npm@11',
   npm12: 'npm:npm@12',
   pnpm10: 'npm:pnpm@10',
-  // A program of its own, in a package for each platform.
+  // A binary, in a package for each platform.
   pnpm12: 'npm:@pnpm/exe.linux-x64@12',
   yarn1: 'npm:yarn@1',
   yarn4: 'npm:@yarnpkg/cli-dist@4',
@@ -44,7 +43,7 @@ const TOOLS = {
   deno: 'npm:@deno/linux-x64-glibc@2',
 };
 
-// What tfjs uses and does not name; node_modules folders hide it.
+// A dependency that tfjs does not declare; Plug'n'Play requires it.
 const PNP = { packageExtensions: { '@tensorflow/tfjs@*': { dependencies: { long: '4.0.0' } } } };
 
 const RECIPE = {
@@ -83,15 +82,15 @@ const nodes = {
   ...Object.fromEntries(['node22', 'node24', 'node26'].map((name) => [name, tool(name, 'bin/node')])),
 };
 
-/** The program that a package's first command is. */
+/** Node and the file of a package's first command. */
 function command(name) {
   const { bin } = JSON.parse(readFileSync(tool(name, 'package.json'), 'utf8'));
   const path = tool(name, typeof bin === 'string' ? bin : Object.values(bin)[0]);
   return [nodes.node24, path];
 }
 
-// A row: how to install, and how to run a program. New package managers need a newer Node than 20; what they install
-// does not.
+// A row: its name, the command that installs, the command that runs a program. New package managers need a newer Node
+// than 20; the installed packages do not.
 const byNode = (name, install, runtime = 'node20') => [
   name,
   () => [...command(install.tool), ...install.args],
@@ -117,7 +116,7 @@ const rows = [
   ],
 ];
 
-/** Packs a platform's package as pnpm publishes it, with the binary that is there. */
+/** Stages a platform's package as pnpm publishes it, with its binary if there is one. */
 function packPlatform({ folder, name, libc, os, cpu }, isOwn) {
   const staged = join(work, 'platforms', folder);
   cpSync(join(platformsDirectory, folder), staged, { recursive: true });
@@ -154,13 +153,13 @@ function publish(registry) {
     encoding: 'utf8',
     maxBuffer: 2 ** 28,
   });
-  // Scripts that pack the recipes say their own names first.
+  // Scripts that pack the recipes print their names before the JSON.
   const reports = JSON.parse(output.slice(output.search(/^\[/m)));
   const isMusl = existsSync('/etc/alpine-release');
   const own = `linux-x64-${isMusl ? 'musl' : 'gnu'}`;
   const staged = platforms.map((platform) => packPlatform(platform, platform.folder === own));
-  for (const what of [...staged, ...reports.map(({ filename }) => filename)]) {
-    execFileSync('npm', ['publish', '--provenance=false', what], {
+  for (const tarball of [...staged, ...reports.map(({ filename }) => filename)]) {
+    execFileSync('npm', ['publish', '--provenance=false', tarball], {
       cwd: work,
       env: registry.env,
       stdio: 'pipe',
@@ -169,7 +168,7 @@ function publish(registry) {
   return reports.find(({ name }) => name === '@meap/pretrain').version;
 }
 
-/** The environment of a user who has set nothing, with a home of its own. */
+/** The environment of a user without settings, with a new home. */
 function cleanEnvironment() {
   const entries = Object.entries(process.env).filter(
     ([key]) => !/^(npm|pnpm|yarn|node)_|^NODE_PATH$/i.test(key),
@@ -194,8 +193,8 @@ function writeProject(directory, row, registry, version) {
   write('recipe.yaml', RECIPE);
   write('corpus.txt', 'The captain sees a whale, and a sailor follows.\n---\n'.repeat(500));
   write('.npmrc', `registry=${registry.url}\n`);
-  // Packages published this minute are refused by default.
-  // pnpm 12 fails where a script of TensorFlow.js's core-js, an advertisement, is neither allowed nor refused.
+  // By default pnpm refuses packages published this minute; pnpm 12 fails unless the script of core-js (a dependency of
+  // TensorFlow.js) is allowed or refused.
   const pnpm = { minimumReleaseAge: 0, allowBuilds: { 'core-js': false } };
   if (row.startsWith('pnpm')) write('pnpm-workspace.yaml', pnpm);
   if (row.startsWith('yarn4')) {
@@ -210,7 +209,7 @@ function writeProject(directory, row, registry, version) {
   }
 }
 
-/** Megabytes of what was installed for a project. */
+/** Size of a project's installed packages, MB. */
 function weight(directory, row) {
   const folder = row === 'yarn4-pnp' ? join(work, 'home/.yarn/berry/cache') : join(directory, 'node_modules');
   const paths = [folder, ...(row === 'yarn4-pnp' ? [join(directory, '.yarn')] : [])].filter((path) =>
@@ -231,7 +230,7 @@ let registry;
 try {
   mkdirSync(join(work, 'tools'));
   mkdirSync(join(work, 'home'));
-  // What package managers call beside Node; no compiler, no make.
+  // Programs that package managers call besides Node; no compiler, no make.
   mkdirSync(join(work, 'bin'));
   for (const name of ['sh', 'env', 'uname', 'getconf', 'ldd', 'tar', 'gzip']) {
     const found = ['/bin', '/usr/bin'].map((folder) => join(folder, name)).find((path) => existsSync(path));

