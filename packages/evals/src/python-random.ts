@@ -1,5 +1,5 @@
 /** Random numbers as Python programs draw them, which is what makes their prompts ours. */
-import MersenneTwister from 'mersenne-twister';
+import { MersenneTwister } from '@meap/meap-masking';
 import { EvalsError } from './error.ts';
 
 /**
@@ -20,28 +20,28 @@ export class PythonRandom {
 
   /** `random()`: from 0 to 1, without 1. */
   random(): number {
-    return this.#generator.random_long();
+    return this.#generator.nextFloat();
   }
 
   /** `getrandbits(32 · n)` as n words, the lowest first. */
   bits32(n: number): number[] {
-    return Array.from({ length: n }, () => this.#generator.random_int());
+    return Array.from({ length: n }, () => this.#generator.nextUint32());
   }
 
   /** `randint(least, most)`, both included, fewer than 2^31 apart. */
   integer(least: number, most: number): number {
-    return least + this.#below(most - least + 1);
+    return least + this.#generator.nextBelow(most - least + 1);
   }
 
   /** `choice(list)`. */
   choice<T>(list: readonly T[]): T {
-    return list[this.#below(list.length)];
+    return list[this.#generator.nextBelow(list.length)];
   }
 
   /** `shuffle(list)`, in place. */
   shuffle<T>(list: T[]): void {
     for (let i = list.length - 1; i >= 1; i--) {
-      const j = this.#below(i + 1);
+      const j = this.#generator.nextBelow(i + 1);
       [list[i], list[j]] = [list[j], list[i]];
     }
   }
@@ -49,25 +49,12 @@ export class PythonRandom {
   /** `sample(list, count)`: entries at `count` different places. */
   sample<T>(list: readonly T[], count: number): T[] {
     if (count > list.length) throw new EvalsError(`sample: got ${count} of ${list.length} entries`);
-    return this.sampleRange(list.length, count).map((index) => list[index]);
+    return Array.from(this.#generator.sampleRange(list.length, count), (index) => list[index]);
   }
 
   /** `sample(range(size), count)`. */
   sampleRange(size: number, count: number): number[] {
-    // CPython keeps a list of what is left where that takes less memory than a set of what was taken.
-    const setSize = 21 + (count > 5 ? 4 ** Math.ceil(Math.log(count * 3) / Math.log(4)) : 0);
-    if (size <= setSize) {
-      const left = Array.from({ length: size }, (_, index) => index);
-      return Array.from({ length: count }, (_, taken) => {
-        const place = this.#below(size - taken);
-        const index = left[place];
-        left[place] = left[size - taken - 1];
-        return index;
-      });
-    }
-    const taken = new Set<number>();
-    while (taken.size < count) taken.add(this.#below(size));
-    return [...taken];
+    return [...this.#generator.sampleRange(size, count)];
   }
 
   /** `''.join(choices(letters, k=count))`. */
@@ -75,14 +62,6 @@ export class PythonRandom {
     let text = '';
     for (let i = 0; i < count; i++) text += letters[Math.floor(this.random() * letters.length)];
     return text;
-  }
-
-  #below(bound: number): number {
-    const unused = Math.clz32(bound);
-    let value: number;
-    do value = this.#generator.random_int() >>> unused;
-    while (value >= bound);
-    return value;
   }
 }
 
@@ -93,7 +72,7 @@ export function numpyIntegers(seed: number, least: number, end: number): () => n
   const mask = 2 ** (32 - Math.clz32(range)) - 1;
   return () => {
     let value: number;
-    do value = generator.random_int() & mask;
+    do value = generator.nextUint32() & mask;
     while (value > range);
     return least + value;
   };

@@ -9,6 +9,7 @@ export {
   type MaskingStrategy,
   type RowPosition,
 } from './masker.ts';
+export { MersenneTwister } from './mersenne-twister.ts';
 export {
   describeMask,
   drawCells,

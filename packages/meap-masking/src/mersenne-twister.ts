@@ -2,20 +2,22 @@ const STATE_WORDS = 624;
 const SHIFT_WORDS = 397;
 
 /**
- * MT19937 seeded from an array of 32-bit words, as CPython's `random.seed` does with an integer.
+ * The MT19937 generator, with the draws that Python's `random` builds on it.
  *
- * Source: Matsumoto and Nishimura, "Mersenne Twister", 1998, with `init_by_array` of their 2002 revision.
+ * Source: Matsumoto and Nishimura, "Mersenne Twister", 1998, with the seeding of their 2002 revision.
  */
 export class MersenneTwister {
   readonly #state = new Uint32Array(STATE_WORDS);
   #next = STATE_WORDS;
 
-  constructor(key: readonly number[]) {
+  /** @param key 32-bit words: one as `numpy.random.seed` takes it, or an array as `random.seed` of CPython does */
+  constructor(key: number | readonly number[]) {
     const state = this.#state;
-    state[0] = 19650218;
+    state[0] = typeof key === 'number' ? key : 19650218;
     for (let i = 1; i < STATE_WORDS; i++) {
       state[i] = Math.imul(1812433253, state[i - 1] ^ (state[i - 1] >>> 30)) + i;
     }
+    if (typeof key === 'number') return;
     let i = 1;
     let j = 0;
     for (let k = Math.max(STATE_WORDS, key.length); k > 0; k--) {
@@ -55,6 +57,30 @@ export class MersenneTwister {
     return value;
   }
 
+  /** A uniform number from 0 to 1, without 1, with 53 random bits. */
+  nextFloat(): number {
+    const high = this.nextUint32() >>> 5;
+    return (high * 2 ** 26 + (this.nextUint32() >>> 6)) / 2 ** 53;
+  }
+
+  /** `count` distinct integers below `population`: CPython's `random.sample(range(population), count)`. */
+  sampleRange(population: number, count: number): Int32Array {
+    const sample = new Int32Array(count);
+    if (population <= setSize(count)) {
+      const pool = Int32Array.from({ length: population }, (_, i) => i);
+      for (let i = 0; i < count; i++) {
+        const pick = this.nextBelow(population - i);
+        sample[i] = pool[pick];
+        pool[pick] = pool[population - i - 1];
+      }
+      return sample;
+    }
+    const selected = new Set<number>();
+    while (selected.size < count) selected.add(this.nextBelow(population));
+    sample.set([...selected]);
+    return sample;
+  }
+
   #refill(): void {
     const state = this.#state;
     for (let i = 0; i < STATE_WORDS; i++) {
@@ -63,4 +89,12 @@ export class MersenneTwister {
     }
     this.#next = 0;
   }
+}
+
+/** CPython's estimate of the size of a set of `count` entries; above 5 it adds 4^ceil(log4(3 · count)). */
+function setSize(count: number): number {
+  if (count <= 5) return 21;
+  let power = 1;
+  while (power < count * 3) power *= 4;
+  return 21 + power;
 }

@@ -34,35 +34,5 @@ export function referenceMask({ length, ratio, step }: ReferenceMaskOptions): In
   requireInteger('referenceMask', 'step', step, 0, Number.MAX_SAFE_INTEGER);
   const population = length - 1;
   const count = Math.max(1, Math.floor(length * ratio));
-  return sampleRange(new MersenneTwister([BASE_SEED + (step % NUM_PATTERNS)]), population, count);
-}
-
-/** CPython's `random.sample(range(population), count)`, which has two branches. */
-function sampleRange(random: MersenneTwister, population: number, count: number): Int32Array {
-  const sample = new Int32Array(count);
-  if (population <= setSize(count)) {
-    const pool = Int32Array.from({ length: population }, (_, i) => i);
-    for (let i = 0; i < count; i++) {
-      const pick = random.nextBelow(population - i);
-      sample[i] = pool[pick];
-      pool[pick] = pool[population - i - 1];
-    }
-    return sample;
-  }
-  const selected = new Set<number>();
-  for (let i = 0; i < count; i++) {
-    let pick = random.nextBelow(population);
-    while (selected.has(pick)) pick = random.nextBelow(population);
-    selected.add(pick);
-    sample[i] = pick;
-  }
-  return sample;
-}
-
-/** CPython's estimate of the size of a set of `count` entries; above 5 it adds 4^ceil(log4(3 · count)). */
-function setSize(count: number): number {
-  if (count <= 5) return 21;
-  let power = 1;
-  while (power < count * 3) power *= 4;
-  return 21 + power;
+  return new MersenneTwister([BASE_SEED + (step % NUM_PATTERNS)]).sampleRange(population, count);
 }
