@@ -1,27 +1,6 @@
 import { EvalsError, JudgeError } from '@meap/evals';
-import { ModelError } from '@meap/inference';
-import {
-  AdapterError,
-  CheckpointError,
-  ConfigError,
-  ContextLengthError,
-  GenerateOptionError,
-  TokenInputError,
-} from '@meap/llama-model';
+import { modelErrors } from '@meap/inference';
 import { userErrorTest } from '@meap/recipe-cli';
-import { DatasetError, TokenizerError } from '@meap/token-dataset';
 
-/** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
-export const isUserError = userErrorTest([
-  AdapterError,
-  CheckpointError,
-  ConfigError,
-  ContextLengthError,
-  DatasetError,
-  EvalsError,
-  GenerateOptionError,
-  JudgeError,
-  ModelError,
-  TokenInputError,
-  TokenizerError,
-]);
+/** Whether an error is shown to the user as one line, without a stack. */
+export const isUserError = userErrorTest([...modelErrors, EvalsError, JudgeError]);

@@ -305,7 +305,7 @@ describe('data', () => {
     );
     expect(code).toBe(0);
     expect(stdout).toContain('left out     1 that could not be used');
-    expect(stdout).toMatch(/warning {6}data: 1 record skipped, the first: .*line 2: got the fields text/);
+    expect(stdout).toMatch(/warning {6}data: 1 bad record skipped, the first: .*line 2: got the fields text/);
   });
 
   it('a mask token that is ordinary text and stands in the data', async () => {

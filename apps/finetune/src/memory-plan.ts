@@ -14,6 +14,8 @@ export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
   learnsTables: boolean;
   /** `train.memory_limit_gib`. */
   limitGib?: number;
+  /** Ranks that share the machine; 1 by default. */
+  numLocalRanks?: number;
 }
 
 /** Node.js, TensorFlow.js, tokenizer, data and what the collector has not got to yet, measured. */
@@ -32,7 +34,7 @@ export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPla
     ...(step.canSplit ? ['a smaller train.micro_batch_size'] : []),
     'a shorter train.max_length',
   ];
-  return planMemory(estimate, step.limitGib, remedies);
+  return planMemory(estimate, { limitGib: step.limitGib, numLocalRanks: step.numLocalRanks, remedies });
 }
 
 /** Values in the thin matrices of an adapter, and in the embeddings and tables that it learns. */

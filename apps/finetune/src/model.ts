@@ -7,11 +7,9 @@ import {
   Llama,
   type LlamaConfig,
   loadLlama,
-  loadLora,
   mergeLora,
   readGenerationConfig,
   readLlamaConfig,
-  removeLora,
   type StoredDtype,
   saveLlama,
   saveLora,
@@ -155,27 +153,6 @@ export async function saveTrained(
       ...writer,
     });
   run.tokenizer.save(directory, { chatTemplate: run.template.source });
-}
-
-/** Fills a model, or its adapter, with what {@link saveTrained} wrote. */
-export async function loadTrained(directory: string, model: Llama): Promise<void> {
-  if (!model.adapter) {
-    const loaded = await loadLlama(directory);
-    try {
-      for (const [name, parameter] of model.parameters) parameter.assign(loaded.parameters.get(name)!);
-    } finally {
-      loaded.dispose();
-    }
-    return;
-  }
-  const adapter = model.detach()!;
-  try {
-    const loaded = await loadLora(directory, model);
-    for (const [name, parameter] of adapter.parameters) parameter.assign(loaded.parameters.get(name)!);
-    removeLora(model);
-  } finally {
-    model.attach(adapter);
-  }
 }
 
 /** What is saved beside weights. */

@@ -45,18 +45,23 @@ const RULES: RecipeRules = {
  *
  * @param file a recipe's path, or the name of one that comes with this package
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
+ * @param numRanks processes that share every step
  * @throws ConfigurationError naming every problem
  */
-export function loadConfig(file: string, overrides: readonly string[] = []): FinetuneConfig {
-  return resolveConfig(readRecipe(file, overrides, RULES));
+export function loadConfig(file: string, overrides: readonly string[] = [], numRanks = 1): FinetuneConfig {
+  return resolveConfig(readRecipe(file, overrides, RULES), numRanks);
 }
 
 /**
  * Checks a configuration and fills in every default.
  *
+ * @param numRanks processes that share every step
  * @throws ConfigurationError naming every problem with its path, value and what is allowed
  */
-export function resolveConfig(input: FinetuneConfigInput | Record<string, unknown>): FinetuneConfig {
+export function resolveConfig(
+  input: FinetuneConfigInput | Record<string, unknown>,
+  numRanks = 1,
+): FinetuneConfig {
   const { extends: base, ...config } = parseConfig(configSchema, input);
   const { model, data, masking } = config;
   const intervals = fillIntervals(config.checkpoint, config.validation);
@@ -82,7 +87,7 @@ export function resolveConfig(input: FinetuneConfigInput | Record<string, unknow
       refusals.add(`data.fields.${usual}`, own, `one of the usual names as key: ${FIELD_NAMES.join(', ')}`);
     }
   }
-  checkBatchKeys(train, refusals);
+  checkBatchKeys(train, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
   if (masking.loss === 'masked-only' && masking.ratio === 0) {

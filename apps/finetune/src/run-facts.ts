@@ -6,8 +6,9 @@ import {
   parseConfig,
   toHuggingFaceConfig,
 } from '@meap/llama-model';
-import { batchPlan, type MemoryPlan } from '@meap/recipe-cli';
+import { batchPlan, type MemoryPlan, type RunOptions } from '@meap/recipe-cli';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
+import { RankGroup } from '@meap/trainer';
 import { countLoraParameters, planFinetuning } from './memory-plan.ts';
 import { heldAs, learnedTokens, type ModelParts } from './model.ts';
 import { batchSource } from './objective.ts';
@@ -46,7 +47,7 @@ export async function describeRun(
   config: FinetuneConfig,
   parts: ModelParts,
   data: PreparedData,
-  { numRanks = 1, signal }: { numRanks?: number; signal?: AbortSignal } = {},
+  { ranks = new RankGroup(), signal }: Pick<RunOptions<never>, 'ranks' | 'signal'> = {},
 ): Promise<RunFacts> {
   const { train, seed } = config;
   const { encoder, tokenizer } = parts;
@@ -55,6 +56,7 @@ export async function describeRun(
   const steps = stepsOf(config, samples.length);
   const duplicator = duplicatorOf(config, parts);
   const { statistics } = duplicator.duplicateAll(samples, { epoch: 0 });
+  const numRanks = ranks.size;
   const { microBatchSize, microBatches } = batchPlan(train, numRanks);
   const batches = batchSource({
     samples,
@@ -115,6 +117,7 @@ export async function describeRun(
       copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,
       pieceTokens: train.max_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
       limitGib: train.memory_limit_gib,
+      numLocalRanks: ranks.numLocal,
     }),
   };
 }

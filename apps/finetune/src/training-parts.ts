@@ -1,13 +1,13 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
-import { answer } from '@meap/inference';
-import type { Llama } from '@meap/llama-model';
-import { batchPlan, configuredSchedule } from '@meap/recipe-cli';
+import { createSampler } from '@meap/inference';
+import { type Llama, restoreWeights } from '@meap/llama-model';
+import { batchPlan, recipeOptions } from '@meap/recipe-cli';
 import type { SftBatch } from '@meap/sft-duplication';
 import { withTools } from '@meap/token-dataset';
-import { adamWOptimizer, type TrainOptions } from '@meap/trainer';
+import type { TrainOptions } from '@meap/trainer';
 import type { Conversation } from './formats.ts';
-import { loadTrained, type ModelParts, saveTrained } from './model.ts';
+import { type ModelParts, saveTrained } from './model.ts';
 import { batchSource, sftLoss } from './objective.ts';
 import { duplicatorOf, type PreparedData } from './prepare-data.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
@@ -37,13 +37,19 @@ export async function trainingParts(
   model: Llama,
   parts: ModelParts,
   data: PreparedData,
+  numRanks: number,
 ): Promise<Parts> {
-  const { train, masking, validation, checkpoint, samples, seed } = config;
-  const { microBatchSize, microBatches } = batchPlan(train);
-  const steps = stepsOf(config, data.train.samples.length);
+  const { train, masking, validation, samples, seed } = config;
+  const shared = recipeOptions(config, stepsOf(config, data.train.samples.length), numRanks);
   const savedWith = { ...parts, baseModel: config.model.path };
-  const held = await validationBatches(config, parts, data);
-  const questions = heldOutQuestions(config, data);
+  const held = await validationBatches(config, parts, data, numRanks);
+  const { max_new_tokens: maxNewTokens, temperature } = samples;
+  const prompts = await Promise.all(
+    heldOutQuestions(config, data).map(async (question) => ({
+      prompt: question.at(-1)!.content,
+      ids: await parts.encoder.encodePrompt(question),
+    })),
+  );
   return {
     parameters: model.trainable,
     loss: sftLoss(model, { seed, recompute: train.recompute }),
@@ -52,46 +58,19 @@ export async function trainingParts(
       duplicator: duplicatorOf(config, parts),
       seed,
       globalBatchSize: train.global_batch_size,
-      microBatchSize,
+      microBatchSize: batchPlan(train, numRanks).microBatchSize,
       packTo: packTo(config),
     }),
-    optimizer: adamWOptimizer({
-      beta1: train.adam_beta1,
-      beta2: train.adam_beta2,
-      epsilon: train.adam_epsilon,
-      weightDecay: train.weight_decay,
-    }),
-    schedule: configuredSchedule(train, steps),
-    steps,
-    microBatches,
-    clipNorm: train.max_grad_norm,
-    lossScaling: config.precision === 'float16',
-    zeroStage: config.distributed.zero_stage,
+    ...shared,
     validation: heldOutValidation(model, { every: validation.every, held, numIds: parts.numIds }),
     samples: {
       every: samples.every,
-      generate: async (step) => {
-        const rows: { prompt: string; text: string }[] = [];
-        for (const question of questions) {
-          // A new seed at each step: the texts then differ by more than what was learned in between.
-          const options = {
-            maxNewTokens: samples.max_new_tokens,
-            temperature: samples.temperature,
-            seed: seed + step,
-          };
-          const text = await answer({ ...parts, model }, question, options);
-          rows.push({ prompt: question.at(-1)!.content, text });
-        }
-        return rows;
-      },
+      generate: createSampler(model, parts.tokenizer, prompts, { maxNewTokens, temperature, seed }),
     },
     checkpoint: {
-      every: checkpoint.every,
-      keepLast: checkpoint.keep_last,
-      keepEvery: checkpoint.keep_every,
-      keepBest: checkpoint.keep_best,
+      ...shared.checkpoint,
       saveModel: (directory, writer) => saveTrained(directory, model, savedWith, writer),
-      loadModel: (directory) => loadTrained(directory, model),
+      loadModel: (directory) => restoreWeights(model, directory),
     },
     // What decides the next step's numbers, hardware apart; the rest may change between two parts of a run.
     fingerprints: {
@@ -101,9 +80,7 @@ export async function trainingParts(
       lora: JSON.stringify(config.lora ?? null),
       seed,
       max_length: train.max_length,
-      global_batch_size: train.global_batch_size,
-      micro_batch_size: train.micro_batch_size ?? 'a rank’s share',
-      precision: config.precision,
+      ...shared.fingerprints,
     },
   };
 }

@@ -19,7 +19,7 @@ afterAll(() => bench.dispose());
 async function measure(...overrides: string[]) {
   const config = loadConfig(bench.recipe, overrides);
   const parts = loadModelParts(config);
-  const held = await validationBatches(config, parts, await prepareData(config, parts));
+  const held = await validationBatches(config, parts, await prepareData(config, parts), 1);
   const model = await loadTrainableModel(config, parts);
   const losses = await validate(heldOutValidation(model, { every: 1, held, numIds: parts.numIds }));
   // The first leaves tables of the model's own behind.

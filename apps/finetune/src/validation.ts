@@ -30,6 +30,7 @@ export async function validationBatches(
   config: FinetuneConfig,
   parts: ModelParts,
   { validation }: PreparedData,
+  numRanks: number,
 ): Promise<ValidationBatch[]> {
   const { train } = config;
   const plain = duplicatorOf(config, parts, { ratio: 0, loss: 'union' });
@@ -43,7 +44,7 @@ export async function validationBatches(
   });
   const count = Math.min(validation.samples.length, config.validation.max_samples);
   const batches: ValidationBatch[] = [];
-  const { microBatchSize } = batchPlan(train);
+  const { microBatchSize } = batchPlan(train, numRanks);
   for (let start = 0; start < count; start += microBatchSize) {
     const length = Math.min(microBatchSize, count - start);
     const place = { epoch: 0, order: Int32Array.from({ length }, (_, i) => start + i) };

@@ -11,7 +11,7 @@ const begin = (out: string) =>
   bench.pretrain(out, '--set', 'train.max_steps=2', '--set', 'checkpoint.every=1');
 
 describe('prepared tokens', () => {
-  it('with a flipped bit are found by their checksum, named, and made again from the text', async () => {
+  it('with a flipped bit are found by their checksum, named, and rebuilt from the text', async () => {
     await begin('flipped');
     const tokens = bench.path('cache/tokens');
     const shard = readdirSync(tokens, { recursive: true, encoding: 'utf8' }).find((name) =>
@@ -26,7 +26,7 @@ describe('prepared tokens', () => {
       const { code, stdout } = await bench.pretrain('flipped', '--set', `train.max_steps=${3 + i}`);
       expect(code).toBe(0);
       expect(stdout).toMatch(
-        /warning {6}data: \S+shard-00000\.bin: damaged shard, its checksum is wrong; made again\n/,
+        /warning {6}data: \S+shard-00000\.bin: damaged shard, its checksum is wrong; rebuilt\n/,
       );
       expect(readFileSync(path)).toEqual(whole);
     }

@@ -26,8 +26,9 @@ const RULES: RecipeRules = {
  *
  * @param file a recipe's path, or the name of one that comes with this package
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
+ * @param numRanks processes that share every step
  * @throws ConfigurationError naming every problem
  */
-export function loadConfig(file: string, overrides: readonly string[] = []): PretrainConfig {
-  return resolveConfig(readRecipe(file, overrides, RULES));
+export function loadConfig(file: string, overrides: readonly string[] = [], numRanks = 1): PretrainConfig {
+  return resolveConfig(readRecipe(file, overrides, RULES), numRanks);
 }

@@ -1,5 +1,6 @@
 import { countParameters, fusesBlocks, type LlamaConfig, PIECE_TOKENS } from '@meap/llama-model';
 import { batchPlan, estimateMemory, type MemoryPlan, planMemory } from '@meap/recipe-cli';
+import { RankGroup } from '@meap/trainer';
 import type { PretrainConfig } from './resolve-config.ts';
 
 /** What this program takes before anything is computed, measured. */
@@ -9,7 +10,7 @@ const BASE_BYTES = 150 * 1024 * 1024;
 export function planPretraining(
   { train, distributed }: PretrainConfig,
   model: LlamaConfig,
-  numRanks = 1,
+  { size: numRanks, numLocal }: Pick<RankGroup, 'size' | 'numLocal'> = new RankGroup(),
 ): MemoryPlan {
   const { sequence_length, recompute, memory_limit_gib } = train;
   const { microBatchSize, microBatches } = batchPlan(train, numRanks);
@@ -25,9 +26,10 @@ export function planPretraining(
     fused: fusesBlocks(),
     pieceTokens: sequence_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
   });
-  return planMemory(estimate, memory_limit_gib, [
+  const remedies = [
     ...(recompute ? [] : ['train.recompute']),
     ...(microBatchSize > 1 ? ['a smaller train.micro_batch_size'] : []),
     'a shorter train.sequence_length',
-  ]);
+  ];
+  return planMemory(estimate, { limitGib: memory_limit_gib, numLocalRanks: numLocal, remedies });
 }

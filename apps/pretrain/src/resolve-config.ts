@@ -56,9 +56,13 @@ export interface PretrainConfig
 /**
  * Checks a configuration and fills in every default.
  *
+ * @param numRanks processes that share every step
  * @throws ConfigurationError naming every problem with its path, value and what is allowed
  */
-export function resolveConfig(input: PretrainConfigInput | Record<string, unknown>): PretrainConfig {
+export function resolveConfig(
+  input: PretrainConfigInput | Record<string, unknown>,
+  numRanks = 1,
+): PretrainConfig {
   const { extends: base, ...config } = parseConfig(configSchema, input);
   const refusals = new Refusals();
   const refuse: Refuse = (path, value, expected) => refusals.add(path, value, expected);
@@ -74,7 +78,7 @@ export function resolveConfig(input: PretrainConfigInput | Record<string, unknow
   const settled = contextSettledBy(config);
   const { sequence_length = Math.min(4096, settled ?? Number.POSITIVE_INFINITY) } = config.train;
   const train = { ...config.train, ...rates, min_learning_rate, sequence_length };
-  checkBatchKeys(train, refusals);
+  checkBatchKeys(train, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
   const model = from === undefined ? resolveModel(ownShape, sequence_length, refuse) : { from };

@@ -2,7 +2,7 @@ import { createLlama, generate, parseConfig } from '@meap/llama-model';
 import { setBackend } from '@meap/tensor-kernels';
 import { ChatEncoder, loadChatTemplate, specialTokensOf } from '@meap/token-dataset';
 import { beforeAll, expect, it } from 'vitest';
-import { answer, type ChatModel, streamAnswer } from './chat-answers.ts';
+import { type ChatModel, streamAnswer } from './chat-answers.ts';
 import { tinyTokenizer } from './testing.ts';
 
 let chatModel: ChatModel;
@@ -41,6 +41,5 @@ it('yields the text of the answer without incomplete characters', async () => {
     const text = await tokenizer.decode(ids);
     expect(pieces.join('')).toBe(text);
     expect(pieces.length).toBeGreaterThan(10);
-    expect(await answer(chatModel, question, options)).toBe(text);
   }
 });

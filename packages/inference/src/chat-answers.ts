@@ -63,14 +63,3 @@ function textsOf(tokenizer: Tokenizer): TokenTexts {
   }
   return texts;
 }
-
-/** Generates a complete answer; see {@link streamAnswer}. */
-export async function answer(
-  chatModel: ChatModel,
-  conversation: Conversation,
-  options: GenerateOptions = {},
-): Promise<string> {
-  let text = '';
-  for await (const piece of streamAnswer(chatModel, conversation, options)) text += piece;
-  return text;
-}

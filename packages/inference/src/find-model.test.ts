@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { stepDirectory } from '@meap/trainer';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ModelError } from './errors.ts';
 import { findModel } from './find-model.ts';
@@ -21,7 +22,7 @@ function write(files: Readonly<Record<string, string>>): void {
 
 /** Writes a checkpoint in the trainer's format. */
 function checkpoint(step: number, { damaged = false } = {}): void {
-  const name = `checkpoints/step-${String(step).padStart(8, '0')}`;
+  const name = `checkpoints/${stepDirectory(step)}`;
   const files = {
     'config.json': '{}',
     'trainer/optimizer.safetensors': 'x',

@@ -1,7 +1,7 @@
-export { answer, type ChatModel, streamAnswer } from './chat-answers.ts';
+export { type ChatModel, streamAnswer } from './chat-answers.ts';
 export { type ChatPrompts, type OpenedChat, openChatPrompts } from './chat-prompts.ts';
 export { encodePrompt } from './encode-prompt.ts';
-export { ModelError } from './errors.ts';
+export { ModelError, modelErrors } from './errors.ts';
 export { findModel, type ModelDirectory } from './find-model.ts';
 export {
   type OpenLanguageModel,
@@ -9,6 +9,7 @@ export {
   openLanguageModel,
 } from './language-model.ts';
 export { type ComputeOptions, loadModel } from './load-model.ts';
+export { createSampler, type SamplePrompt, type SamplerOptions } from './sampler.ts';
 export { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
 export { TokenTexts } from './token-texts.ts';
 export { yieldToEventLoop } from './yield-to-event-loop.ts';

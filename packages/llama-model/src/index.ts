@@ -59,6 +59,7 @@ export {
 export { createLlama, type ForwardOptions, Llama, type LossSum } from './model.ts';
 export { countParameters, flopsPerToken, parameterShapes } from './parameters.ts';
 export { type PresetName, presets } from './presets.ts';
+export { restoreWeights } from './restore-weights.ts';
 export type {
   DynamicScaling,
   LinearScaling,

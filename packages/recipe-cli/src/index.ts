@@ -30,9 +30,11 @@ export {
   describeMemory,
   describeMisfit,
   estimateMemory,
+  type MemoryBudget,
   type MemoryEstimate,
   type MemoryPlan,
   planMemory,
+  requireMemory,
   type StepShape,
 } from './memory-plan.ts';
 export {
@@ -48,6 +50,7 @@ export { packageVersion } from './package-version.ts';
 export { configToYaml, parseConfig, Refusals } from './parse-config.ts';
 export { type ProgressOutput, TrainingProgress } from './progress.ts';
 export { type Layer, type RecipeRules, readRecipe } from './read-recipe.ts';
+export { type RecipeOptionKeys, recipeOptions } from './recipe-options.ts';
 export { inRecipeWords } from './recipe-words.ts';
 export {
   type ChartSeries,
@@ -61,7 +64,6 @@ export {
   finishedCheckpoint,
   openRunDirectory,
   stoppedEarly,
-  writeConfig,
 } from './run-directory.ts';
 export { numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
 export {
@@ -107,3 +109,12 @@ export {
   runKeys,
   validationEvery,
 } from './training-keys.ts';
+export {
+  beginRun,
+  type DataNotices,
+  type RunRecords,
+  runTraining,
+  type TrainingRun,
+  unlessAborted,
+  warnOfData,
+} from './training-run.ts';

@@ -109,8 +109,7 @@ describe('planMemory', () => {
   const plan = (limit: number) =>
     planMemory(
       Object.fromEntries(Object.entries(estimate).map(([name, mib]) => [name, mib * MIB])) as typeof estimate,
-      limit / 1024,
-      ['less'],
+      { limitGib: limit / 1024, remedies: ['less'] },
     );
 
   it('gives checkpoints a copy of what is trained where there is room, and trains without where there is none', () => {

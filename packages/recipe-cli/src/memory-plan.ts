@@ -1,8 +1,8 @@
 /** Whether a run will fit, from shapes alone. */
 import { totalmem } from 'node:os';
-import { launched } from '@meap/collectives';
 import { bytes } from '@meap/dashboard';
 import { containerLimits } from '@meap/tensor-kernels';
+import { RunError } from './errors.ts';
 
 /** Bytes of memory by purpose. */
 export interface MemoryEstimate {
@@ -123,13 +123,22 @@ export interface MemoryPlan extends Omit<MemoryEstimate, 'checkpoint'> {
   remedies: readonly string[];
 }
 
-/** Holds an estimate against what there is. */
+/** What a run may take, and what its user can change. */
+export interface MemoryBudget {
+  /** `train.memory_limit_gib`; by default what the machine or its container has. */
+  limitGib?: number;
+  /** Ranks that share the machine; 1 by default. */
+  numLocalRanks?: number;
+  /** Keys that would make the run smaller. */
+  remedies: readonly string[];
+}
+
+/** Compares an estimate with the memory there is. */
 export function planMemory(
   { checkpoint, ...estimate }: MemoryEstimate,
-  limitGib: number | undefined,
-  remedies: readonly string[],
+  { limitGib, numLocalRanks = 1, remedies }: MemoryBudget,
 ): MemoryPlan {
-  const available = limitGib === undefined ? availableMemory() : limitGib * 2 ** 30;
+  const available = limitGib === undefined ? availableMemory() / numLocalRanks : limitGib * 2 ** 30;
   const checkpointCopy = estimate.total + checkpoint <= available ? checkpoint : 0;
   const total = estimate.total + checkpointCopy;
   return { ...estimate, checkpointCopy, total, available, fits: total <= available, remedies };
@@ -148,6 +157,11 @@ export function describeMemory(plan: MemoryPlan): string {
   return `about ${bytes(plan.total)} of ${bytes(plan.available)}: ${parts.join(', ')}${misfit}`;
 }
 
+/** @throws RunError with the remedies where a plan does not fit */
+export function requireMemory(plan: MemoryPlan): void {
+  if (!plan.fits) throw new RunError(`memory: ${describeMisfit(plan)}`);
+}
+
 /** What is wrong with a plan that does not fit, and what to do about it. */
 export function describeMisfit({ total, available, remedies }: MemoryPlan): string {
   return (
@@ -156,11 +170,8 @@ export function describeMisfit({ total, available, remedies }: MemoryPlan): stri
   );
 }
 
-/**
- * Memory of the machine in bytes, or the limit of the container that this process is in; this rank's share of it where
- * several were launched here.
- */
+/** Memory of the machine in bytes, or the limit of this process's container. */
 export function availableMemory(): number {
   const { memoryBytes = totalmem() } = containerLimits();
-  return Math.min(memoryBytes, totalmem()) / (launched()?.local ?? 1);
+  return Math.min(memoryBytes, totalmem());
 }

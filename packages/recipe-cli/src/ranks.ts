@@ -1,7 +1,6 @@
 /** A command as one of several processes that mpirun or srun started. */
 import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { launched } from '@meap/collectives';
 import { availableThreads } from '@meap/tensor-kernels';
 import { connectRanks, type RankGroup } from '@meap/trainer';
 import type { CommandIo } from './command.ts';
@@ -13,7 +12,7 @@ export interface QuietIo extends CommandIo {
 }
 
 /** Where a rank other than the first writes: nowhere, but for errors at its end. Undefined where this is rank 0. */
-export function quietIo({ stderr }: CommandIo, rank = launched()?.rank ?? 0): QuietIo | undefined {
+export function quietIo({ stderr }: CommandIo, rank: number): QuietIo | undefined {
   if (rank === 0) return undefined;
   let errors = '';
   const stream = (write: (text: string) => void) => ({
@@ -44,10 +43,9 @@ const GRACE_MS = 2000;
  */
 export async function connectLaunched(timeoutSeconds: number, io: CommandIo): Promise<RankGroup> {
   const ranks = await connectRanks({ timeoutSeconds });
-  const local = launched()?.local ?? 1;
   if (ranks.size === 1 || process.env.MEAP_NUM_THREADS) return ranks;
   const usable = availableThreads();
-  const share = Math.floor(cpus().length / local);
+  const share = Math.floor(cpus().length / ranks.numLocal);
   process.env.MEAP_NUM_THREADS = String(Math.max(1, Math.min(usable, share)));
   if (usable < share && ranks.isFirst) {
     io.stderr.write(

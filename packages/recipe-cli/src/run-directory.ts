@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { parsePlainYaml } from '@meap/dashboard';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
-import { latestCheckpoint, listCheckpoints } from '@meap/trainer';
+import { latestCheckpoint, listCheckpoints, stepOf } from '@meap/trainer';
 import { parse } from 'yaml';
 import { RunError, reasonOf } from './errors.ts';
 import { configToYaml } from './parse-config.ts';
@@ -42,7 +42,7 @@ export function openRunDirectory(out: string, resume: string): void {
 /** How a run ends that is stopped before it trains: where its folder's newest checkpoint is. */
 export async function stoppedEarly(out: string): Promise<RunEnd> {
   const [checkpoint] = await listCheckpoints(join(out, 'checkpoints'));
-  return { status: 'stopped', step: stepOf(checkpoint), checkpoint };
+  return { status: 'stopped', step: checkpoint ? stepOf(checkpoint) : 0, checkpoint };
 }
 
 /** The checkpoint of a run that has all its steps and its report; undefined where anything is left to do. */
@@ -57,11 +57,6 @@ export async function finishedCheckpoint(
   // Damaged ones are reported when the run goes on.
   const found = await latestCheckpoint(checkpoints, () => {}).catch(() => undefined);
   return found && found.state.step >= steps ? { path: found.path, step: found.state.step } : undefined;
-}
-
-/** Steps of a checkpoint by its name; 0 where there is none. */
-function stepOf(checkpoint: string | undefined): number {
-  return Number(/\d+$/.exec(checkpoint ?? '')?.[0] ?? 0);
 }
 
 /** Writes `config.yaml`, and returns how it differs from the one that was there. */

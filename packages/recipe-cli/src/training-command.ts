@@ -1,5 +1,6 @@
 /** The command of a program that trains: flags, plan or run, progress, signals, what is said at the end. */
 import { join } from 'node:path';
+import { launched } from '@meap/collectives';
 import { type RankGroup, stopOnSignals } from '@meap/trainer';
 import { Command } from 'commander';
 import {
@@ -66,8 +67,8 @@ export interface TrainingProgram<Config, Event> {
   version: string;
   /** Whether an error tells its user what to do about it. */
   isUserError: (error: unknown) => error is Error;
-  /** Reads a recipe and lays overrides over it. */
-  loadConfig(file: string, overrides: readonly string[]): Config;
+  /** Reads a recipe and applies overrides; refuses what the ranks of a run cannot share. */
+  loadConfig(file: string, overrides: readonly string[], numRanks: number): Config;
   /** What `--dry-run` prints: text, or an object with `--json`; with problems, the run is not ready to start. */
   plan(
     config: Config,
@@ -97,13 +98,14 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
   processIo: CommandIo,
 ): Promise<number> {
   const { name, description, version, isUserError } = program;
-  const quiet = quietIo(processIo);
+  const { rank, size } = launched() ?? { rank: 0, size: 1 };
+  const quiet = quietIo(processIo, rank);
   const io = quiet ?? processIo;
   let ranks: RankGroup | undefined;
   const command = withTrainingFlags(new Command(name).description(description)).version(version);
   const action = async () => {
     const flags = command.opts<TrainingFlags>();
-    const config = program.loadConfig(flags.config, overridesOf(flags));
+    const config = program.loadConfig(flags.config, overridesOf(flags), size);
     // Before any work, as all that is wrong with the command.
     if (flags.dashboard !== undefined) dashboardPort(flags.dashboard);
     if (!flags.dryRun) {

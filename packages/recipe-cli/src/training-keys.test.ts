@@ -7,8 +7,8 @@ const good = { global_batch_size: 12 };
 describe('checkBatchKeys', () => {
   it('takes what makes up a step', () => {
     const refusals = new Refusals();
-    checkBatchKeys(good, refusals);
-    checkBatchKeys({ ...good, micro_batch_size: 4 }, refusals);
+    checkBatchKeys(good, refusals, 1);
+    checkBatchKeys({ ...good, micro_batch_size: 4 }, refusals, 1);
     expect(refusals.problems).toEqual([]);
   });
 
@@ -27,7 +27,7 @@ describe('checkBatchKeys', () => {
 
   it('refuses micro-batches that do not make up a step', () => {
     const refusals = new Refusals();
-    checkBatchKeys({ ...good, micro_batch_size: 5 }, refusals);
+    checkBatchKeys({ ...good, micro_batch_size: 5 }, refusals, 1);
     expect(refusals.problems).toEqual([
       'train.micro_batch_size: got 5, expected a divisor of global_batch_size 12',
     ]);
@@ -82,5 +82,6 @@ describe('batchPlan', () => {
     const cut = { ...good, micro_batch_size: 2 };
     expect(batchPlan(cut, 1)).toEqual({ microBatchSize: 2, microBatches: 6 });
     expect(batchPlan(cut, 3)).toEqual(batchPlan(cut, 1));
+    expect(() => batchPlan(good, 5)).toThrow(/global_batch_size: got 12, expected a multiple of 5/);
   });
 });

@@ -1,8 +1,7 @@
 /** Keys that the recipes of every program that trains have, with one meaning and one check. */
-import { launched } from '@meap/collectives';
 import { backendNames, precisionNames } from '@meap/tensor-kernels';
 import { z } from 'zod';
-import type { Refusals } from './parse-config.ts';
+import { Refusals } from './parse-config.ts';
 import { type ScheduleKeys, scheduleKeys } from './schedule-keys.ts';
 import { count, flag, natural, nonNegative, oneOf, positive, share, text } from './schema-keys.ts';
 
@@ -138,17 +137,25 @@ export interface BatchKeys {
   micro_batch_size?: number;
 }
 
-/** Rows computed at once: `micro_batch_size`, or else all of a step that is this rank's share. */
+/**
+ * Rows computed at once: `micro_batch_size`, or else this rank's share of a step.
+ *
+ * @throws ConfigurationError for a step that ranks cannot share equally
+ */
 export function batchPlan(
-  { global_batch_size, micro_batch_size }: BatchKeys,
-  numRanks = launched()?.size ?? 1,
+  train: BatchKeys,
+  numRanks: number,
 ): { microBatchSize: number; microBatches: number } {
+  const refusals = new Refusals();
+  checkBatchKeys(train, refusals, numRanks);
+  refusals.throwIfAny();
+  const { global_batch_size, micro_batch_size } = train;
   const microBatchSize = micro_batch_size ?? global_batch_size / numRanks;
   return { microBatchSize, microBatches: global_batch_size / microBatchSize };
 }
 
 /** Refuses micro-batches that do not make up a step or that ranks cannot share equally. */
-export function checkBatchKeys(train: BatchKeys, refusals: Refusals, numRanks = launched()?.size ?? 1): void {
+export function checkBatchKeys(train: BatchKeys, refusals: Refusals, numRanks: number): void {
   const { global_batch_size } = train;
   const share = global_batch_size / numRanks;
   const { micro_batch_size = share } = train;

@@ -19,7 +19,13 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { latestCheckpoint, openCheckpoint, readOptimizerTensors, tidyCheckpoints } from './checkpoint.ts';
 import { CheckpointSaver, type CheckpointSaverOptions } from './checkpoint-saver.ts';
 import { CheckpointError, ResumeMismatchError } from './errors.ts';
-import { bestCheckpoint, listCheckpoints, type TensorFile, type TrainerState } from './write-checkpoint.ts';
+import {
+  bestCheckpoint,
+  listCheckpoints,
+  stepDirectory,
+  type TensorFile,
+  type TrainerState,
+} from './write-checkpoint.ts';
 
 beforeAll(async () => {
   await tf.setBackend('cpu');
@@ -126,7 +132,7 @@ describe('saving', () => {
 });
 
 describe('what stays', () => {
-  const names = (...steps: number[]) => steps.map((step) => `step-${String(step).padStart(8, '0')}`);
+  const names = (...steps: number[]) => steps.map(stepDirectory);
 
   it('is also every nth and the best by validation, and a better one takes its place', async () => {
     const keep = { keepLast: 1, keepEvery: 10, keepBest: true };

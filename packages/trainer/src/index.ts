@@ -57,4 +57,11 @@ export type {
   ValidationSum,
 } from './types.ts';
 export { type ValidationOptions, validate } from './validation.ts';
-export { bestCheckpoint, listCheckpoints, type Retention, type TrainerState } from './write-checkpoint.ts';
+export {
+  bestCheckpoint,
+  listCheckpoints,
+  type Retention,
+  stepDirectory,
+  stepOf,
+  type TrainerState,
+} from './write-checkpoint.ts';

@@ -14,8 +14,9 @@ export interface ConnectRanksOptions {
  * @throws CollectivesError where ranks were launched but MPI cannot be used
  */
 export async function connectRanks({ timeoutSeconds = 600 }: ConnectRanksOptions = {}): Promise<RankGroup> {
-  if ((launched()?.size ?? 1) <= 1) return new RankGroup();
-  return new RankGroup(await connect({ timeoutSeconds }), timeoutSeconds);
+  const { size, local } = launched() ?? { size: 1, local: 1 };
+  if (size <= 1) return new RankGroup();
+  return new RankGroup(await connect({ timeoutSeconds }), { timeoutSeconds, numLocal: local });
 }
 
 /**
@@ -25,11 +26,17 @@ export async function connectRanks({ timeoutSeconds = 600 }: ConnectRanksOptions
  */
 export class RankGroup {
   readonly collectives: Collectives;
+  /** How many of the ranks share this machine, at most. */
+  readonly numLocal: number;
   readonly #timeoutSeconds: number;
   #isClosed = false;
 
-  constructor(collectives: Collectives = singleProcess(), timeoutSeconds = 600) {
+  constructor(
+    collectives: Collectives = singleProcess(),
+    { timeoutSeconds = 600, numLocal = 1 }: ConnectRanksOptions & { numLocal?: number } = {},
+  ) {
     this.collectives = collectives;
+    this.numLocal = numLocal;
     this.#timeoutSeconds = timeoutSeconds;
   }
 

@@ -209,7 +209,7 @@ describe('checkpoints', () => {
       await run({ steps: 16, schedule, checkpoint });
       const losses = lines('metrics.jsonl').filter((line) => 'valLoss' in line);
       const best = losses.reduce((a, b) => ((b.valLoss as number) <= (a.valLoss as number) ? b : a));
-      const name = `step-${String(best.step).padStart(8, '0')}`;
+      const name = trainer.stepDirectory(best.step as number);
       expect(best.step).toBeLessThan(16);
       expect(await trainer.bestCheckpoint(join(directory, 'checkpoints'))).toBe(
         join(directory, 'checkpoints', name),

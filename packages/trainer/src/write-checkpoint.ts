@@ -82,7 +82,7 @@ export const OPTIMIZER = 'trainer/optimizer.safetensors';
 
 /** Where a checkpoint is written before it gets its name. */
 function partialPath(directory: string, step: number): string {
-  return join(directory, `.${nameOf(step)}.partial`);
+  return join(directory, `.${stepDirectory(step)}.partial`);
 }
 
 /** Makes the folder that a checkpoint is written into, in place of what a crash left there. */
@@ -102,7 +102,7 @@ export async function openPartial(directory: string, step: number): Promise<stri
  */
 export async function writeCheckpoint(job: CheckpointJob): Promise<string> {
   const { directory, state, files, logs, lock } = job;
-  const path = join(directory, nameOf(state.step));
+  const path = join(directory, stepDirectory(state.step));
   const partial = partialPath(directory, state.step);
   try {
     for (const log of logs) await syncFile(log);
@@ -133,7 +133,7 @@ export async function writeCheckpoint(job: CheckpointJob): Promise<string> {
 
 /** Clears away what there is of a checkpoint that failed, and makes the error that says so. */
 export async function notSaved(directory: string, step: number, cause: unknown): Promise<CheckpointError> {
-  const path = join(directory, nameOf(step));
+  const path = join(directory, stepDirectory(step));
   // What another process has taken over is its own now.
   if (cause instanceof RunLockedError) return new CheckpointError(messageOf(cause), { cause });
   // A folder that cannot be written cannot be cleared either; the next run tidies up.
@@ -185,12 +185,13 @@ export function isCheckpointName(path: string): boolean {
   return NAME.test(basename(path));
 }
 
-/** The step in a checkpoint's name. */
+/** The step in the name of a checkpoint directory, such as 100 in `step-00000100`. */
 export function stepOf(path: string): number {
   return Number(NAME.exec(basename(path))![1]);
 }
 
-function nameOf(step: number): string {
+/** The name of a checkpoint directory, such as `step-00000100`. */
+export function stepDirectory(step: number): string {
   return `step-${String(step).padStart(8, '0')}`;
 }
 

@@ -84,7 +84,7 @@ export async function openRun(
       onWarning(`data changed since the run: ${change}`);
     const loaded = await loadLlama(checkpoint.path);
     model = new Llama(modelConfig(config, data.tokenizer), loaded.parameters);
-    const parts = await trainingParts(config, model, data);
+    const parts = await trainingParts(config, model, data, 1);
     requireSameRun(checkpoint, parts.fingerprints!);
     return { ...found, model, data, parts, close };
   } catch (error) {

@@ -170,7 +170,7 @@ async function fill(
       first_step: firstStep,
       steps,
       global_batch_size: train.global_batch_size,
-      micro_batch_size: batchPlan(train).microBatchSize,
+      micro_batch_size: batchPlan(train, 1).microBatchSize,
       sequence_length: length,
       rows,
       rows_per_epoch: data.train.numBlocks,

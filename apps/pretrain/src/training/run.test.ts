@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { loadLlama } from '@meap/llama-model';
 import { hashFiles, readExactMetrics, readJsonLines, type SampleLine } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
-import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
+import { type StepMetrics, stepDirectory, type ValidationMetrics } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../load-config.ts';
@@ -14,7 +14,7 @@ afterAll(() => bench.dispose());
 
 const exactMetrics = (out: string) => readExactMetrics(bench.path(out));
 const checkpointFiles = (out: string, step: number) =>
-  hashFiles(bench.path(out, 'checkpoints', `step-${String(step).padStart(8, '0')}`));
+  hashFiles(bench.path(out, 'checkpoints', stepDirectory(step)));
 
 describe('a whole run', () => {
   it('writes the run directory of the design', async () => {

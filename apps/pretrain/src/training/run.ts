@@ -1,26 +1,23 @@
 /** One pre-training run from its configuration: data, model, training loop, report. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
+import { countParameters, flopsPerToken, type Llama, type LlamaConfig } from '@meap/llama-model';
 import {
+  beginRun,
   changedFiles,
-  counted,
-  describeMisfit,
-  describeRepeated,
   finishedCheckpoint,
-  logBatches,
-  openRunDirectory,
   packageVersion,
   type RunEnd,
-  RunError,
   type RunOptions,
+  requireMemory,
+  runTraining,
   stoppedEarly,
-  writeConfig,
-  writeFileList,
+  unlessAborted,
+  warnOfData,
 } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type DocumentCounts, type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
-import { RankGroup, type TrainEvent, train, writeEnvironment } from '@meap/trainer';
+import type { Json, TrainEvent } from '@meap/trainer';
 import { machinePeak } from '../estimate.ts';
 import { planPretraining } from '../memory-plan.ts';
 import type { PretrainConfig } from '../resolve-config.ts';
@@ -67,13 +64,11 @@ const UNIGRAM_TOKENS = 16 * 1024 * 1024;
  * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
  */
 export async function pretrain(given: PretrainConfig, options: RunOptions<PretrainEvent>): Promise<RunEnd> {
-  const { out, resume = 'auto', signal, ranks = new RankGroup() } = options;
-  const emit = options.onEvent ?? (() => {});
-  const warn = (message: string) => emit({ type: 'warning', message });
-  const finished = await ranks.onFirst(async () => {
-    openRunDirectory(out, resume);
-    return resume === 'auto' ? finishedCheckpoint(out, given.train.max_steps) : undefined;
-  });
+  const run = await beginRun(options);
+  const { out, resume, signal, ranks, emit, warn } = run;
+  const finished = await ranks.onFirst(() =>
+    resume === 'auto' ? finishedCheckpoint(out, given.train.max_steps) : undefined,
+  );
   if (finished) return { status: 'complete', step: finished.step, checkpoint: finished.path };
   const config = await withOrigin(given);
   const backend = await setBackend(config.backend);
@@ -89,74 +84,55 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
         warn(`data changed since this run began: ${change}`);
     });
   // The others find in the cache what rank 0 has prepared.
-  const data = await ranks.firstThenOthers(async () => {
-    try {
-      const onProgress = (progress: DataProgress) => emit({ type: 'data', ...progress });
-      return await prepareData(config, onProgress, signal, onFound);
-    } catch (error) {
-      if (signal?.aborted) return undefined;
-      throw error;
-    }
-  });
+  const onProgress = (progress: DataProgress) => emit({ type: 'data', ...progress });
+  const data = await ranks.firstThenOthers(() =>
+    unlessAborted(signal, () => prepareData(config, onProgress, signal, onFound)),
+  );
   if ((await ranks.any(!data)) || !data) {
     data?.close();
     return stoppedEarly(out);
   }
-  const { count, first } = data.skipped;
-  if (count > 0) warn(`data: ${counted(count, 'bad record')} skipped, the first: ${first[0]}`);
-  if (data.repeatedFiles.length > 0) warn(describeRepeated(data.repeatedFiles));
-  for (const damage of data.replaced) warn(`data: ${damage}; made again`);
-  for (const change of changedFiles(out, data.files)) warn(`data changed since this run began: ${change}`);
-  const shape = modelConfig(config, data.tokenizer);
-  const memory = planPretraining(config, shape, ranks.size);
-  if (!memory.fits) {
-    data.close();
-    throw new RunError(`memory: ${describeMisfit(memory)}`);
-  }
-  const model = await createModel(config, shape);
+  let model: Llama | undefined;
   try {
-    const parts = await trainingParts(config, model, data);
+    const { count, first } = data.skipped;
+    warnOfData(run, { ...data, skipped: { count, first: first[0] } });
+    for (const damage of data.replaced) warn(`data: ${damage}; rebuilt`);
+    const shape = modelConfig(config, data.tokenizer);
+    const memory = planPretraining(config, shape, ranks);
+    requireMemory(memory);
+    model = await createModel(config, shape);
+    const parts = await trainingParts(config, model, data, ranks.size);
     const facts = describeRun(config, shape, data);
     emit({ type: 'ready', ...facts });
-    const onStart = (step: number) => {
-      const changes = writeConfig(out, config);
-      writeFileList(out, data.files);
-      if (step > 0)
-        for (const change of changes) warn(`configuration changed since this run began: ${change}`);
-      if (facts.mix) writeFileSync(join(out, 'data-mix.json'), `${JSON.stringify(facts.mix, null, 1)}\n`);
-      const { steps, parameters, documents } = facts;
-      const meap = packageVersion(import.meta.url);
-      const { empty, duplicates, spellings } = documents;
-      const noticed = { empty, duplicates: { ...duplicates }, spellings: { ...spellings } };
-      const run = { steps, parameters, documents: noticed };
-      writeEnvironment(out, { meap, backend: { ...backend }, peakGflops, run });
-    };
     const masker = configuredMasker(config, data.tokenizer);
-    const log = logBatches(parts.batches, {
-      directory: out,
-      rows: (batch, position) => shownRows(masker, batch, position),
-      decode: (ids) => data.tokenizer.decode(ids),
-    });
-    const { status, step, checkpoint } = await train({
-      ...parts,
-      batches: ranks.isFirst ? log.batches : parts.batches,
-      checkpoint: { ...parts.checkpoint, background: memory.checkpointCopy > 0 },
-      directory: out,
-      resume,
-      utilisation: peakGflops ? { flopPerToken: facts.flopPerToken, peakFlops: peakGflops * 1e9 } : undefined,
-      ranks,
-      signal,
-      onEvent: (event) => {
-        // From here on the folder is locked: no other process's files are overwritten.
-        if (event.type === 'start') onStart(event.step);
-        emit(event);
+    const { steps, parameters, documents, mix, flopPerToken } = facts;
+    const { status, step, checkpoint } = await runTraining(
+      run,
+      {
+        ...parts,
+        utilisation: peakGflops ? { flopPerToken, peakFlops: peakGflops * 1e9 } : undefined,
       },
-    });
-    await log.settled();
+      {
+        config,
+        files: data.files,
+        environment: {
+          meap: packageVersion(import.meta.url),
+          backend: { ...backend },
+          peakGflops,
+          run: { steps, parameters, documents: structuredClone(documents) as unknown as Json },
+        },
+        memory,
+        rows: (batch, position) => shownRows(masker, batch, position),
+        decode: (ids) => data.tokenizer.decode(ids),
+        onStart: () => {
+          if (mix) writeFileSync(join(out, 'data-mix.json'), `${JSON.stringify(mix, null, 1)}\n`);
+        },
+      },
+    );
     if (status === 'finished' && ranks.isFirst) writeReport(out, config, facts);
     return { status, step, checkpoint };
   } finally {
-    model.dispose();
+    model?.dispose();
     data.close();
   }
 }

@@ -9,7 +9,7 @@ import {
   readMetrics,
   short,
 } from '@meap/recipe-cli';
-import { bestCheckpoint } from '@meap/trainer';
+import { bestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { describeDocuments } from './describe-documents.ts';
 import type { RunFacts } from './run.ts';
 
@@ -32,7 +32,7 @@ export async function renderSummary(out: string, facts: RunFacts, seconds: numbe
   }
   const noticed = describeDocuments(facts.documents, facts.parsesSpecialTokens);
   if (noticed.length > 0) sections.push(`data         ${noticed.join('; ')}`);
-  const newest = join(out, 'checkpoints', `step-${String(facts.steps).padStart(8, '0')}`);
+  const [newest] = await listCheckpoints(join(out, 'checkpoints'));
   const best = await bestCheckpoint(join(out, 'checkpoints'));
   const speed = `${short(medianThroughput(steps))} tokens/s`;
   sections.push(

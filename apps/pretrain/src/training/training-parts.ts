@@ -1,17 +1,16 @@
 /** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
-import { encodePrompt } from '@meap/inference';
+import { createSampler, encodePrompt } from '@meap/inference';
 import {
   contextLengthOf,
-  generate,
   type Llama,
-  loadLlama,
   readGenerationConfig,
+  restoreWeights,
   saveLlama,
 } from '@meap/llama-model';
-import { batchPlan, ConfigurationError, configuredSchedule } from '@meap/recipe-cli';
+import { batchPlan, ConfigurationError, recipeOptions } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
-import { adamWOptimizer, type SampleRows, type TrainOptions } from '@meap/trainer';
+import type { TrainOptions } from '@meap/trainer';
 import type { PretrainConfig } from '../resolve-config.ts';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
 import type { PreparedData } from './prepare-data.ts';
@@ -27,9 +26,11 @@ export async function trainingParts(
   config: PretrainConfig,
   model: Llama,
   data: PreparedData,
+  numRanks: number,
 ): Promise<Parts> {
-  const { train, masking, validation, checkpoint, samples } = config;
-  const { microBatchSize, microBatches } = batchPlan(train);
+  const { train, masking, validation, samples } = config;
+  const { microBatchSize, microBatches } = batchPlan(train, numRanks);
+  const shared = recipeOptions(config, train.max_steps, numRanks);
   const { from } = config.model;
   const generationConfig = from === undefined ? undefined : readGenerationConfig(from);
   return {
@@ -43,18 +44,7 @@ export async function trainingParts(
       }),
       microBatches,
     ),
-    optimizer: adamWOptimizer({
-      beta1: train.adam_beta1,
-      beta2: train.adam_beta2,
-      epsilon: train.adam_epsilon,
-      weightDecay: train.weight_decay,
-    }),
-    schedule: configuredSchedule(train, train.max_steps),
-    steps: train.max_steps,
-    microBatches,
-    clipNorm: train.max_grad_norm,
-    lossScaling: config.precision === 'float16',
-    zeroStage: config.distributed.zero_stage,
+    ...shared,
     validation: {
       every: validation.every,
       batches: () => rowsOf(data.validation, microBatchSize),
@@ -62,15 +52,12 @@ export async function trainingParts(
     },
     samples: { every: samples.every, generate: await sampler(config, model, data.tokenizer) },
     checkpoint: {
-      every: checkpoint.every,
-      keepLast: checkpoint.keep_last,
-      keepEvery: checkpoint.keep_every,
-      keepBest: checkpoint.keep_best,
+      ...shared.checkpoint,
       saveModel: async (directory, writer) => {
         await saveLlama(directory, model, { dtype: 'float32', generationConfig, ...writer });
         data.tokenizer.save(directory);
       },
-      loadModel: (directory) => loadInto(model, directory),
+      loadModel: (directory) => restoreWeights(model, directory),
     },
     // What decides the next step's numbers, hardware apart; the rest may change between two parts of a run.
     fingerprints: {
@@ -82,19 +69,12 @@ export async function trainingParts(
       seed: config.seed,
       sequence_length: train.sequence_length,
       validation_fraction: data.trainSplit.validationFraction ?? 0,
-      global_batch_size: train.global_batch_size,
-      micro_batch_size: train.micro_batch_size ?? 'a rank’s share',
-      precision: config.precision,
+      ...shared.fingerprints,
     },
   };
 }
 
-async function sampler(
-  { samples, seed }: PretrainConfig,
-  model: Llama,
-  tokenizer: Tokenizer,
-): Promise<(step: number) => Promise<SampleRows>> {
-  const { max_new_tokens, temperature } = samples;
+async function sampler({ samples, seed }: PretrainConfig, model: Llama, tokenizer: Tokenizer) {
   const context = contextLengthOf(model.config);
   const prompts = await Promise.all(
     samples.prompts.map(async (prompt) => ({ prompt, ids: await encodePrompt(tokenizer, prompt) })),
@@ -106,28 +86,8 @@ async function sampler(
         `context of ${context}`,
     ]);
   }
-  return async (step) => {
-    const rows: { prompt: string; text: string }[] = [];
-    for (const { prompt, ids } of prompts) {
-      const fresh: number[] = [];
-      // A new seed at each step: the texts then differ by more than what was learned in between.
-      const maxNewTokens = Math.min(max_new_tokens, context - ids.length);
-      const options = { maxNewTokens, temperature, seed: seed + step };
-      for await (const id of generate(model, ids, options)) fresh.push(id);
-      rows.push({ prompt, text: await tokenizer.decode(fresh, { skipSpecialTokens: true }) });
-    }
-    return rows;
-  };
-}
-
-/** Fills a model with the weights of a directory, parameter by parameter. */
-async function loadInto(model: Llama, directory: string): Promise<void> {
-  const loaded = await loadLlama(directory);
-  try {
-    for (const [name, parameter] of model.parameters) parameter.assign(loaded.parameters.get(name)!);
-  } finally {
-    loaded.dispose();
-  }
+  const { max_new_tokens: maxNewTokens, temperature } = samples;
+  return createSampler(model, tokenizer, prompts, { maxNewTokens, temperature, seed });
 }
 
 function hashOf(value: unknown): string {

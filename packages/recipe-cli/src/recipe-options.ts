@@ -1,0 +1,63 @@
+/** The options of `train` that every recipe determines in the same way. */
+import type { Precision } from '@meap/tensor-kernels';
+import { adamWOptimizer, type CheckpointOptions, type TrainOptions, type ZeroStage } from '@meap/trainer';
+import { configuredSchedule, type ScheduleKeys } from './schedule-keys.ts';
+import { batchPlan } from './training-keys.ts';
+
+/** The keys of a recipe that {@link recipeOptions} reads. */
+export interface RecipeOptionKeys {
+  precision: Precision;
+  train: ScheduleKeys & {
+    adam_beta1: number;
+    adam_beta2: number;
+    adam_epsilon: number;
+    weight_decay: number;
+    max_grad_norm: number;
+  };
+  checkpoint: { every: number; keep_last: number; keep_every?: number; keep_best: boolean };
+  distributed: { zero_stage: ZeroStage };
+}
+
+type FromRecipe =
+  | 'optimizer'
+  | 'schedule'
+  | 'steps'
+  | 'microBatches'
+  | 'clipNorm'
+  | 'lossScaling'
+  | 'zeroStage';
+
+/** Optimizer, schedule, accumulation and retention of a run of `steps` steps. */
+export function recipeOptions(
+  { precision, train, checkpoint, distributed }: RecipeOptionKeys,
+  steps: number,
+  numRanks: number,
+): Required<Pick<TrainOptions<unknown>, FromRecipe | 'fingerprints'>> & {
+  checkpoint: Omit<CheckpointOptions, 'saveModel' | 'loadModel'>;
+} {
+  return {
+    optimizer: adamWOptimizer({
+      beta1: train.adam_beta1,
+      beta2: train.adam_beta2,
+      epsilon: train.adam_epsilon,
+      weightDecay: train.weight_decay,
+    }),
+    schedule: configuredSchedule(train, steps),
+    steps,
+    microBatches: batchPlan(train, numRanks).microBatches,
+    clipNorm: train.max_grad_norm,
+    lossScaling: precision === 'float16',
+    zeroStage: distributed.zero_stage,
+    checkpoint: {
+      every: checkpoint.every,
+      keepLast: checkpoint.keep_last,
+      keepEvery: checkpoint.keep_every,
+      keepBest: checkpoint.keep_best,
+    },
+    fingerprints: {
+      global_batch_size: train.global_batch_size,
+      micro_batch_size: train.micro_batch_size ?? 'a rank’s share',
+      precision,
+    },
+  };
+}
