@@ -50,14 +50,14 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/*.test.mjs'],
-          exclude: ['**/*.slow.test.ts'],
+          exclude: ['**/*.slow.test.*'],
         },
       },
       {
         extends: true,
         test: {
           name: 'slow',
-          include: ['{packages,apps}/*/src/**/*.slow.test.ts'],
+          include: ['{packages,apps}/*/src/**/*.slow.test.ts', 'scripts/*.slow.test.mjs'],
           testTimeout: 600_000,
           hookTimeout: 600_000,
         },

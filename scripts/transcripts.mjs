@@ -1,10 +1,10 @@
 /**
  * Runs the commands whose output the READMEs show and rewrites the blocks:
- * `pnpm run docs:transcripts [--check] [PAGE…]`.
+ * `pnpm run docs:transcripts [--check] [PAGE[:LINE]…]`, from the root, LINE for a single block.
  *
  * Blocks are marked as markdown-blocks.mjs describes. Those of a page run in order in one temporary folder, in which
- * every package and command of this workspace is installed. A block whose output differs in times and the like alone
- * stays as it is. `--check` writes nothing and exits with status 1 if a block differs.
+ * every package and command of this workspace is installed. A block whose output differs only in times and the like
+ * stays unchanged. `--check` writes nothing and exits with status 1 if a block differs.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -30,13 +30,6 @@ const folders = ['packages', 'apps'].flatMap((kind) =>
 );
 /** The folder shown for the temporary one. */
 const SHOWN_FOLDER = '/tmp/demo';
-
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { check: { type: 'boolean' } },
-});
-const all = ['README.md', ...folders.map((folder) => join(folder, 'README.md'))];
-const pages = positionals.length > 0 ? positionals.map((page) => relative(root, resolve(page))) : all;
 
 /** Every package of the workspace, and what it depends on, in `node_modules`; its commands in `bin`. */
 function install(scratch) {
@@ -100,6 +93,7 @@ function execute(scratch, marker, commands) {
       PATH: `${join(scratch, 'bin')}:${process.env.PATH}`,
       XDG_CACHE_HOME: join(scratch, 'cache'),
       NO_COLOR: '1',
+      MEAP_NUM_THREADS: process.env.MEAP_NUM_THREADS ?? '2',
     },
   });
   const expected = Number(marker.exit ?? 0);
@@ -107,7 +101,7 @@ function execute(scratch, marker, commands) {
   return stdout
     .replaceAll(scratch, SHOWN_FOLDER)
     .replaceAll(/[^\S\n]+$/gm, '')
-    .trim()
+    .replaceAll(/^\n+|\n+$/g, '')
     .split('\n');
 }
 
@@ -140,43 +134,68 @@ function missing({ needs = '' }) {
   return needs.split(/\s+/).filter((name) => name !== '' && !isThere(name));
 }
 
-let numProblems = 0;
-for (const page of pages.filter((page) => existsSync(join(root, page)))) {
-  const text = readFileSync(join(root, page), 'utf8');
-  const lines = text.split('\n');
-  const marked = findBlocks(text, page).filter(
-    ({ marker }) => marker !== undefined && marker.skip === undefined,
+/** Runs the blocks of a page, in order; returns how many failed, or with --check differ. */
+function refresh(page, lineNumber, isCheck) {
+  const path = join(root, page);
+  const text = readFileSync(path, 'utf8');
+  const blocks = findBlocks(text, page).filter(
+    ({ marker, at, end }) =>
+      marker && !marker.skip && (!lineNumber || (at < lineNumber && lineNumber <= end + 1)),
   );
-  if (marked.length === 0) continue;
+  if (blocks.length === 0) return 0;
   const scratch = realpathSync(mkdtempSync(join(tmpdir(), 'meap-transcripts-')));
   install(scratch);
-  const say = ({ at }, what) => console.log(`${page}:${at + 1}  ${what}`);
-  // From the end, so that the blocks above stay where they were found.
-  const fresh = [];
-  for (const block of marked) {
+  let numProblems = 0;
+  for (const block of blocks) {
+    const say = (result) => console.log(`${page}:${block.at + 1}  ${result}`);
     const absent = missing(block.marker);
     if (absent.length > 0) {
-      say(block, `skipped: no ${absent.join(', ')}`);
+      say(`skipped: no ${absent.join(', ')}`);
       continue;
     }
     try {
       const output = render(scratch, block);
-      const same = normalize(output.join('\n')) === normalize(block.lines.join('\n'));
-      say(block, same ? 'same' : values.check ? `differs:\n${output.join('\n')}` : 'rewritten');
-      if (!same) fresh.unshift({ block, output });
+      if (normalize(output.join('\n')) === normalize(block.lines.join('\n'))) {
+        say('same');
+      } else if (isCheck) {
+        numProblems++;
+        say(`differs:\n${output.join('\n')}`);
+      } else {
+        say('rewritten');
+        // The page may have been edited in the meantime.
+        const [first, ...rest] = text.split('\n').slice(block.at, block.end + 1);
+        const lines = output.map((line) => (line === '' ? '' : block.indent + line));
+        const edited = [first, ...lines, rest.at(-1)].join('\n');
+        writeFileSync(
+          path,
+          readFileSync(path, 'utf8').replace([first, ...rest].join('\n'), () => edited),
+        );
+      }
     } catch (error) {
       numProblems++;
-      say(block, `failed: ${error.message}`);
+      say(`failed: ${error.message}`);
     }
   }
-  if (values.check) numProblems += fresh.length;
-  for (const { block, output } of values.check ? [] : fresh) {
-    const indented = output.map((line) => (line === '' ? '' : block.indent + line));
-    lines.splice(block.at + 1, block.lines.length, ...indented);
-  }
-  if (!values.check && fresh.length > 0) writeFileSync(join(root, page), lines.join('\n'));
   // Servers that blocks left running.
   spawnSync('bash', ['-c', 'cat *.pid | xargs -r kill'], { cwd: scratch, stdio: 'ignore' });
   rmSync(scratch, { recursive: true, force: true });
+  return numProblems;
 }
-process.exitCode = numProblems === 0 ? 0 : 1;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { check: { type: 'boolean', default: false } },
+});
+const pages = ['README.md', ...folders.map((folder) => join(folder, 'README.md'))];
+const wanted = positionals.length > 0 ? positionals : pages.filter((page) => existsSync(join(root, page)));
+for (const argument of wanted) {
+  const [, page, lineNumber] = /^(.*?)(?::(\d+))?$/.exec(argument);
+  const shown = relative(root, resolve(root, page));
+  if (!existsSync(join(root, shown))) {
+    console.error(
+      `docs:transcripts: page: got ${page}, expected a Markdown file, with its path from the root`,
+    );
+    process.exit(2);
+  }
+  if (refresh(shown, Number(lineNumber ?? 0), values.check) > 0) process.exitCode = 1;
+}
