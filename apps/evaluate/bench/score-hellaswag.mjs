@@ -1,11 +1,11 @@
 /**
- * Scores HellaSwag rows with this package and with transformers, in turn, and says how they compare.
+ * Compares the speed of scoring HellaSwag rows with this package and with transformers.
  *
  *     node bench/score-hellaswag.mjs MODEL ROWS.jsonl PYTHON [--rows 1000] [--rounds 3] [--batches 16,32]
  *
- * Both get the same ids; what is timed is scoring alone. Tokens are those of all requests, each with its context, however
- * little of it a program computes twice. The sums of all log-likelihoods must agree. Wall time says little while others
- * use the machine; CPU time of one thread each still does: MEAP_NUM_THREADS=1 OMP_NUM_THREADS=1.
+ * Both programs get the same ids; only scoring is timed. Tokens include the context of each request, also if a program
+ * computes it only once. The sums of log-likelihoods must agree. On a busy machine, compare CPU times of one thread:
+ * MEAP_NUM_THREADS=1 OMP_NUM_THREADS=1.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -47,7 +47,7 @@ writeFileSync(
 );
 const peer = fileURLToPath(new URL('transformers_score.py', import.meta.url));
 const env = { ...process.env, HF_HUB_OFFLINE: '1' };
-const ways = {
+const programs = {
   native: async () => {
     const [began, usage] = [performance.now(), process.cpuUsage()];
     const scores = await model.score(requests);
@@ -62,7 +62,7 @@ const ways = {
 };
 for (const batch of values.batches.split(',')) {
   for (const mode of ['padded', 'harness']) {
-    ways[`transformers, ${mode}, batch ${batch}`] = async () =>
+    programs[`transformers, ${mode}, batch ${batch}`] = async () =>
       JSON.parse(
         execFileSync(python, [peer, path, requestsFile, mode, batch], {
           env,
@@ -77,24 +77,26 @@ for (const batch of values.batches.split(',')) {
 }
 
 await model.score(requests.slice(0, 100));
-const results = Object.fromEntries(Object.keys(ways).map((way) => [way, []]));
+const results = Object.fromEntries(Object.keys(programs).map((program) => [program, []]));
 for (let round = 0; round < Number(values.rounds); round++) {
-  for (const [way, run] of Object.entries(ways)) {
+  for (const [program, run] of Object.entries(programs)) {
     const result = await run();
-    results[way].push(result);
-    console.error(`${way}: ${result.seconds.toFixed(2)} s, CPU ${result.cpu.toFixed(2)} s`);
+    results[program].push(result);
+    console.error(`${program}: ${result.seconds.toFixed(2)} s, CPU ${result.cpu.toFixed(2)} s`);
   }
 }
 rmSync(folder, { recursive: true });
-const median = (way, key) =>
-  results[way].map((result) => result[key]).toSorted((a, b) => a - b)[Math.floor(results[way].length / 2)];
-for (const way of Object.keys(ways)) {
-  const { sum } = results[way][0];
+const median = (program, key) =>
+  results[program].map((result) => result[key]).toSorted((a, b) => a - b)[
+    Math.floor(results[program].length / 2)
+  ];
+for (const program of Object.keys(programs)) {
+  const { sum } = results[program][0];
   const { sum: expected } = results.native[0];
-  if (Math.abs(sum / expected - 1) > 1e-4) throw new Error(`${way}: sum ${sum}, native ${expected}`);
-  const [seconds, cpu] = [median(way, 'seconds'), median(way, 'cpu')];
+  if (Math.abs(sum / expected - 1) > 1e-4) throw new Error(`${program}: sum ${sum}, native ${expected}`);
+  const [seconds, cpu] = [median(program, 'seconds'), median(program, 'cpu')];
   const figures = {
-    way,
+    program,
     requests: requests.length,
     tokens: numTokens,
     seconds,

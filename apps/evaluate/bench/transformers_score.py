@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Scores requests with transformers on the CPU, as the peer of score-hellaswag.mjs.
+"""Scores requests with transformers on the CPU, for score-hellaswag.mjs.
 
-Made with Python 3.11, torch 2.15.0, transformers 5.24.0, lm-eval 0.4.13.
+Tested with Python 3.11, torch 2.15.0, transformers 5.24.0, lm-eval 0.4.13.
 usage: transformers_score.py MODEL REQUESTS.json (padded|harness) BATCH
 
-REQUESTS.json is a list of [context ids, continuation ids]. `padded` sorts by length, pads each batch, and puts only the
-positions that predict a continuation through the head; `harness` is lm-evaluation-harness' own loop (HFLM).
-Prints one JSON line: wall and CPU seconds of scoring alone, and the sum of all log-likelihoods.
+REQUESTS.json is a list of [context ids, continuation ids]. `padded` sorts by length, pads each batch, and computes logits
+only for positions that predict a continuation; `harness` is the loop of lm-evaluation-harness (HFLM).
+Prints one JSON line: wall and CPU seconds of scoring, and the sum of log-likelihoods.
 """
 import json
 import sys
@@ -27,7 +27,7 @@ def padded(model):
         rows = [(requests[i][0] + requests[i][1])[:-1] for i in chosen]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-        # Padding stands behind what is read, where a causal model does not look.
+        # A causal model does not see padding at the end.
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
         at = [(b, len(row) - len(requests[i][1]) + k) for b, (row, i) in enumerate(zip(rows, chosen)) for k in range(len(requests[i][1]))]
         b, t = (torch.tensor(x) for x in zip(*at))

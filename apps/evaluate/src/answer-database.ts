@@ -1,23 +1,23 @@
-/** Answers in a SQLite file, each with a checksum; a file that is damaged is set aside, and what is whole in it kept. */
+/** Stores answers with checksums in a SQLite file; recovers intact answers from a damaged file. */
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import type { Answer } from '@meap/evals';
 import { reasonOf } from '@meap/recipe-cli';
 import sqlite from 'node-sqlite3-wasm';
 
-/** Grows when answers are kept in another form. */
+/** Incremented when the format changes. */
 const FORMAT = 2;
 
 const SCHEMA =
   'CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL, sum BLOB NOT NULL) WITHOUT ROWID';
 
-/** A file of a format that this program does not read. */
+/** A file in a newer format. */
 class FormatError extends Error {}
 
-/** What was found wrong with a file, as against the disk being full or not to be written. */
+/** A damaged file, as opposed to errors of the disk. */
 class DamageError extends Error {}
 
-/** Answers by key, in one file that nobody else has open. */
+/** Answers by key, in a file that only this process has open. */
 export class AnswerDatabase {
   readonly #path: string;
   readonly #onWarning: (message: string) => void;
@@ -25,12 +25,11 @@ export class AnswerDatabase {
   #select!: sqlite.Statement;
   #insert!: sqlite.Statement;
 
-  /** Opens a file, made where absent. Throws for one that is of a later format or cannot be read or written. */
+  /** Opens or creates a file. Throws if it has a newer format or cannot be read or written. */
   constructor(path: string, onWarning: (message: string) => void) {
     this.#path = path;
     this.#onWarning = onWarning;
-    // A process that was killed in a transaction leaves SQLite's lock; that it is gone is known by now. The journal
-    // beside it lets SQLite undo what was half done.
+    // A killed process leaves SQLite's lock; the caller's lock ensures that it has ended. SQLite rolls back its journal.
     rmSync(`${path}.lock`, { recursive: true, force: true });
     try {
       this.#database = open(path);
@@ -41,12 +40,12 @@ export class AnswerDatabase {
     this.#prepare();
   }
 
-  /** The answers to keys, undefined where there is none that is whole. */
+  /** Returns the answers to keys; undefined if there is no intact one. */
   get(keys: readonly string[]): (Answer | undefined)[] {
     return this.#repairing(() => keys.map((key) => readAnswer(this.#select.get([hash(key)]))));
   }
 
-  /** Keeps answers, all or none. */
+  /** Stores answers in one transaction. */
   put(entries: readonly { readonly key: string; readonly answer: Answer }[]): void {
     this.#repairing(() => {
       insertAll(
@@ -68,7 +67,7 @@ export class AnswerDatabase {
     this.#insert = this.#database.prepare(INSERT);
   }
 
-  /** Does it, where the file turns out to be damaged once more with what is left of it. */
+  /** Runs `work`; if the file turns out to be damaged, rebuilds it and tries again. */
   #repairing<T>(work: () => T): T {
     try {
       return work();
@@ -77,7 +76,7 @@ export class AnswerDatabase {
       try {
         this.close();
       } catch {
-        // A damaged database may not even close.
+        // Closing a damaged database may fail.
       }
       this.#database = this.#rebuild(error);
       this.#prepare();
@@ -94,14 +93,14 @@ export class AnswerDatabase {
       if (existsSync(path + suffix)) renameSync(path + suffix, aside + suffix);
     }
     rmSync(`${path}.lock`, { recursive: true, force: true });
-    const whole = wholeRows(aside);
+    const intact = intactRows(aside);
     const database = open(path);
     const insert = database.prepare(INSERT);
-    insertAll(database, insert, whole);
+    insertAll(database, insert, intact);
     insert.finalize();
     this.#onWarning(
-      `${path}: damaged: ${reasonOf(damage)}; set aside as ${aside}, ${whole.length} whole answers kept, the others ` +
-        'are asked again',
+      `${path}: damaged: ${reasonOf(damage)}; moved to ${aside}, ${intact.length} intact answers kept, the others ` +
+        'are recomputed',
     );
     return database;
   }
@@ -111,26 +110,25 @@ const INSERT = 'INSERT OR REPLACE INTO answers VALUES (?, ?, ?)';
 
 type Row = readonly [key: Uint8Array, answer: string];
 
-/** @param salvages whether to read what can be read of a file whose structure is damaged */
-function open(path: string, salvages = false): sqlite.Database {
+/** @param allowDamage whether to skip the integrity check */
+function open(path: string, allowDamage = false): sqlite.Database {
   const database = new sqlite.Database(path);
   try {
-    // Nobody else has it, so nothing needs to be read again for each statement.
+    // Avoids reading the file header for each statement.
     database.exec('PRAGMA locking_mode = EXCLUSIVE');
     const { user_version: found } = database.get('PRAGMA user_version') as { user_version: number };
     const schema = database.all('SELECT sql FROM sqlite_master');
     if (found === 0 && schema.length === 0) {
       database.exec(`${SCHEMA}; PRAGMA user_version = ${FORMAT}`);
-    } else if (found > FORMAT) {
-      throw new FormatError(`written in format ${found}, expected ${FORMAT}`);
     } else if (found !== FORMAT) {
-      throw new DamageError(`written in format ${found}, expected ${FORMAT}`);
+      const Type = found > FORMAT ? FormatError : DamageError;
+      throw new Type(`got format ${found}, expected ${FORMAT}`);
     } else if (schema.length !== 1 || schema[0].sql !== SCHEMA) {
-      // A view or a trigger would compute whatever its author likes.
-      throw new DamageError('its tables are not those of a store of answers');
+      // Views or triggers could return anything.
+      throw new DamageError('unexpected tables');
     }
-    // What is put behind a damaged page may not be found again. Reads the whole file once, at the rate of the disk.
-    if (!salvages) {
+    // Rows inserted into damaged pages may be lost. Reads the whole file once.
+    if (!allowDamage) {
       const { quick_check: verdict } = database.get('PRAGMA quick_check(1)') as { quick_check: string };
       if (verdict !== 'ok') throw new DamageError(verdict.split('\n').join(' '));
     }
@@ -152,8 +150,8 @@ function insertAll(database: sqlite.Database, insert: sqlite.Statement, rows: re
   }
 }
 
-/** The rows of a damaged file that are whole, up to where it can be read. */
-function wholeRows(path: string): Row[] {
+/** Returns the intact rows of a damaged file, as far as it can be read. */
+function intactRows(path: string): Row[] {
   const rows: Row[] = [];
   let database: sqlite.Database | undefined;
   try {
@@ -162,11 +160,11 @@ function wholeRows(path: string): Row[] {
       try {
         if (readAnswer(row)) rows.push([row.key as Uint8Array, row.answer as string]);
       } catch {
-        // One row that is not whole; others may be.
+        // Skips a damaged row.
       }
     }
   } catch {
-    // What comes behind the damage cannot be found.
+    // The rest cannot be read.
   }
   try {
     database?.close();
@@ -178,12 +176,12 @@ function wholeRows(path: string): Row[] {
 function readAnswer(row: sqlite.QueryResult | null): Answer | undefined {
   if (!row) return undefined;
   const { key, answer, sum } = row as Record<string, unknown>;
-  const isWhole =
+  const isIntact =
     key instanceof Uint8Array &&
     typeof answer === 'string' &&
     sum instanceof Uint8Array &&
     Buffer.compare(sum, checksum(key, answer)) === 0;
-  if (!isWhole) throw new DamageError('an answer does not have its checksum');
+  if (!isIntact) throw new DamageError('an answer has a wrong checksum');
   return JSON.parse(answer);
 }
 
@@ -195,10 +193,10 @@ function hash(key: string): Uint8Array {
   return createHash('sha256').update(key).digest();
 }
 
-/** Whether it is the file that is wrong, and not the disk, the rights or the format. */
+/** Whether an error means that the file is damaged, not an error of the disk, permissions or format. */
 function isDamage(error: unknown): boolean {
   if (error instanceof FormatError) return false;
-  // SQLite's words for SQLITE_FULL, READONLY, CANTOPEN, IOERR, BUSY and NOMEM.
+  // SQLite's messages for SQLITE_FULL, READONLY, CANTOPEN, IOERR, BUSY and NOMEM.
   const others = /is full|readonly|read-only|unable to open|I\/O error|is locked|out of memory$/i;
   return !('syscall' in (error as object)) && !others.test(reasonOf(error));
 }

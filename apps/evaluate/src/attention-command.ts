@@ -1,26 +1,23 @@
-/** `meap-evaluate attention NTP MEAP`: where two models look. */
+/** `meap-evaluate attention NTP MEAP`: compares the attention of two models. */
 import { basename, join, resolve } from 'node:path';
 import type { AttentionDifference } from '@meap/evals';
-import { type CommandIo, commandToResume, openRunDirectory, percent } from '@meap/recipe-cli';
-import type { Command } from 'commander';
+import { commandToResume, openRunDirectory, percent } from '@meap/recipe-cli';
 import { markdownTable } from 'markdown-table';
 import { type AttentionResults, runAttention } from './attention-run.ts';
+import { pValueText } from './comparison-table.ts';
 import { readConfig } from './config.ts';
 import { reportOn } from './report/report-command.ts';
 import { writeJson } from './result-files.ts';
 import { overridesOf, type RunFlags, withRecipeFlags } from './run-command.ts';
-import { runShown } from './shown-run.ts';
+import { type CommandContext, runShown } from './shown-run.ts';
 
-/** Adds `attention` to a program; `done` hears its exit code. */
-export function addAttentionCommand(
-  program: Command,
-  argv: readonly string[],
-  io: CommandIo,
-  done: (code: number) => void,
-): void {
+/** Adds the command `attention`. */
+export function addAttentionCommand({ program, argv, io, done }: CommandContext): void {
   const command = program
     .command('attention')
-    .description('Compare where a model trained with MEAP looks with where its NTP twin does.')
+    .description(
+      'Compare the attention of a model trained with MEAP and one trained by next-token prediction.',
+    )
     .argument('<ntp>', 'model trained by next-token prediction')
     .argument('<meap>', 'model trained with MEAP')
     .option('--out <dir>', 'folder for attention.json (default: runs/attention-NTP-MEAP)');
@@ -30,7 +27,7 @@ export function addAttentionCommand(
     const names = [ntp, meap].map((path) => basename(resolve(path)));
     const out = flags.out ?? join('runs', `attention-${names.join('-')}`);
     openRunDirectory(out, 'auto');
-    const stopped = `stopped; begin again with: ${commandToResume(program.name(), argv, out)}`;
+    const stopped = `stopped; restart with: ${commandToResume(program.name(), argv, out)}`;
     const results = await runShown({ io, json: flags.json === true, stopped, done }, ({ onEvent }, signal) =>
       runAttention({ ntp, meap }, config, { signal, onEvent }),
     );
@@ -59,7 +56,7 @@ function renderAttention({ contrasts, shares }: AttentionResults): string {
       ...names.map((name) => percent(segments.find((segment) => segment.name === name)?.share ?? 0)),
     ]);
     const align = ['l', ...names.map(() => 'r')];
-    tables.push('', `Shares of the attention, ${shares[0].prompts.length} prompts`, '');
+    tables.push('', `Shares of attention, ${shares[0].prompts.length} prompts`, '');
     tables.push(markdownTable([['Model', ...names], ...found], { align }));
   }
   return tables.join('\n');
@@ -71,6 +68,6 @@ function cells({ ntp, meap, change, paired }: AttentionDifference): string[] {
     meap.mean.toExponential(3),
     percent(change),
     paired?.statistic.toFixed(2) ?? '',
-    paired === undefined ? '' : paired.pValue < 0.0001 ? '<0.0001' : paired.pValue.toFixed(4),
+    pValueText(paired?.pValue),
   ];
 }

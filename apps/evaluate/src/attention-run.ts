@@ -1,4 +1,4 @@
-/** Attention of a MEAP model against an NTP model's, and where both look in prompts. */
+/** Compares the attention of a MEAP model and an NTP model. */
 import {
   type AttentionContrast,
   type AttentionShares,
@@ -22,41 +22,37 @@ import { createMasker } from '@meap/meap-masking';
 import { ConfigurationError } from '@meap/recipe-cli';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import type { CommandConfig } from './config.ts';
+import type { AttentionEvent } from './events.ts';
 import { findData, findOptionalData } from './find-data.ts';
-import type { StageEvent } from './progress.ts';
-import type { EvaluateEvent } from './run.ts';
 import { readRows, readTexts } from './tasks/read-data.ts';
 
-/** What {@link runAttention} found. */
+/** The results of {@link runAttention}. */
 export interface AttentionResults {
-  /** One for each length. */
+  /** A contrast for each length. */
   readonly contrasts: readonly (AttentionContrast & { readonly length: number })[];
-  /** Of the NTP model, then of the MEAP model; none without prompts. */
+  /** Attention shares of the NTP model and of the MEAP model; empty without prompts. */
   readonly shares: readonly AttentionSharesOfTexts[];
 }
 
-/** What {@link runAttention} tells its caller while it runs: `stage` after each sequence and each prompt. */
-export type AttentionEvent = Extract<EvaluateEvent, { type: 'backend' | 'model' }> | StageEvent;
-
-/** Attention of a model, with the tokens that it looked at. */
+/** Attention shares of a model with the texts of the tokens. */
 export type AttentionSharesOfTexts = AttentionShares & {
-  /** The text of each token, for each prompt; a character of several tokens stands in its last. */
+  /** The text of each token of each prompt; a character that spans tokens belongs to the last. */
   readonly tokenTexts: readonly (readonly string[])[];
 };
 
 /** Options of {@link runAttention}. */
 export interface RunAttentionOptions {
   readonly signal?: AbortSignal;
-  /** Called at once for everything that happens; it must not throw. */
+  /** Called synchronously for each event; must not throw. */
   readonly onEvent?: (event: AttentionEvent) => void;
 }
 
 /**
- * Reads texts with both models, the MEAP model with masks (Table 10 and Figure 6 of the MEAP paper).
+ * Compares attention on texts, which the MEAP model reads with masks (Table 10 and Figure 6 of the MEAP paper).
  *
- * Texts are joined, each behind a BOS, and cut into sequences; the masks are as in pre-training, a function of the seed.
+ * Texts are concatenated, each after a BOS, and split into sequences. Masks are drawn from the seed, as in pre-training.
  *
- * @throws typed errors with one-line messages; `isUserError` tells them
+ * @throws errors for which `isUserError` holds, with one-line messages
  */
 export async function runAttention(
   paths: { readonly ntp: string; readonly meap: string },
@@ -90,9 +86,11 @@ export async function runAttention(
     const contrasts: (AttentionContrast & { length: number })[] = [];
     for (const length of lengths) {
       const masker = createMasker({ ratio, maskId, seed });
-      const masked = cut(texts, ntp.tokenizer, { length, sequences }).map((ids, row): MaskedSequence => {
-        return { ids, maskedPositions: [...masker.positions(Int32Array.from(ids), { step: 0, row })] };
-      });
+      const masked = splitTexts(texts, ntp.tokenizer, { length, sequences }).map(
+        (ids, row): MaskedSequence => {
+          return { ids, maskedPositions: [...masker.positions(Int32Array.from(ids), { step: 0, row })] };
+        },
+      );
       const onProgress = (done: number) =>
         onEvent({ type: 'stage', stage: `length ${length}`, unit: 'sequences', done, total: sequences });
       const found = await contrastAttention(ntp, meap, masked, { maskId, signal, onProgress });
@@ -115,25 +113,25 @@ export async function runAttention(
   }
 }
 
-/** The id that the MEAP model learned masks with. */
+/** Returns the mask id of the MEAP model. */
 function requireMaskId({ maskTokenId }: Tokenizer, path: string): number {
   if (maskTokenId !== undefined) return maskTokenId;
   throw new ModelError(
-    `model ${path}: its tokenizer has no mask token, expected one trained with MEAP; name it as mask_token in ` +
+    `model ${path}: its tokenizer has no mask token, expected a model trained with MEAP; set mask_token in ` +
       'tokenizer_config.json if it has another name',
   );
 }
 
-function requireLengths(lengths: readonly number[], most: number): void {
-  const tooLong = lengths.find((length) => length > most);
+function requireLengths(lengths: readonly number[], max: number): void {
+  const tooLong = lengths.find((length) => length > max);
   if (tooLong === undefined) return;
   throw new ConfigurationError([
-    `attention.lengths: got ${tooLong}, expected at most ${most}, which the models read; set attention.lengths`,
+    `attention.lengths: got ${tooLong}, expected at most ${max}, the context of the models; set attention.lengths`,
   ]);
 }
 
-/** The first sequences of so many tokens. */
-function cut(
+/** Splits texts into sequences of equal length. */
+function splitTexts(
   texts: readonly string[],
   tokenizer: TextTokenizer,
   { length, sequences }: { length: number; sequences: number },
@@ -147,7 +145,7 @@ function cut(
   const found = Math.floor(stream.length / length);
   if (found < sequences) {
     throw new EvalsError(
-      `attention: the texts make ${found} sequences of ${length} tokens, expected ${sequences}; give more texts, or ` +
+      `attention: got texts for ${found} sequences of ${length} tokens, expected ${sequences}; add texts or ` +
         'lower attention.sequences',
     );
   }
@@ -172,7 +170,7 @@ function segment(
   ]);
   if (prompt.ids.length > contextLength) {
     throw new EvalsError(
-      `${where}: a prompt of ${prompt.ids.length} tokens, expected at most ${contextLength}, which the model reads; shorten it`,
+      `${where}: got a prompt of ${prompt.ids.length} tokens, expected at most ${contextLength}, the context of the model; shorten it`,
     );
   }
   return prompt;

@@ -36,7 +36,7 @@ const run = (...args: string[]) =>
   );
 
 describe('meap-evaluate run', () => {
-  it('prints a table and writes what the harness writes', async () => {
+  it('prints a table and writes the files of the harness', async () => {
     writeRows('piqa_valid.jsonl', rows(6));
     const { code, stdout, stderr } = await run(
       '--tasks',
@@ -64,7 +64,7 @@ describe('meap-evaluate run', () => {
     expect(existsSync(join(folder, 'out/environment.json'))).toBe(true);
   });
 
-  it('names in a dry run all that is missing or damaged, and exits with 1', async () => {
+  it('reports all missing or damaged files in a dry run', async () => {
     const damaged = writeRows('damaged.jsonl', [rows(1)[0], 3]);
     const { code, stderr } = await captureOutput((io) =>
       evaluateCommand(
@@ -95,42 +95,42 @@ describe('meap-evaluate run', () => {
     }
   });
 
-  it('leaves a folder alone that another evaluation is writing into', async () => {
+  it('refuses a folder that another evaluation is writing to', async () => {
     const { release } = await acquireLock(join(folder, 'out'));
     const { code, stderr } = await run('--tasks', 'piqa', '--data', folder);
     expect([code, stderr]).toEqual([1, expect.stringMatching(/out\/run\.lock is held by process \d+ on /)]);
     release();
   });
 
-  it('prints the same JSON whether answers are kept or asked again', async () => {
+  it('prints the same JSON with cached and recomputed answers', async () => {
     const data = writeRows('rows.jsonl', rows(8));
-    const asked = ['--tasks', 'piqa', '--set', `data.piqa=${data}`, '--json'];
+    const flags = ['--tasks', 'piqa', '--set', `data.piqa=${data}`, '--json'];
     const [first, kept, again] = [
-      await run(...asked),
-      await run(...asked),
-      await run(...asked, '--resume', 'never'),
+      await run(...flags),
+      await run(...flags),
+      await run(...flags, '--resume', 'never'),
     ];
     expect(first.code).toBe(0);
     expect(first.stdout.split('\n')).toHaveLength(2);
     expect(kept.stdout).toBe(first.stdout);
     expect(again.stdout).toBe(first.stdout);
-    expect(kept.stderr).toContain('16 answers kept from before');
-    expect(again.stderr).not.toContain('kept');
+    expect(kept.stderr).toContain('16 cached answers');
+    expect(again.stderr).not.toContain('cached');
   });
 
-  it('asks chosen rows only, and says beforehand what it would ask', async () => {
+  it('evaluates selected rows only, and prints a plan', async () => {
     const data = writeRows('rows.jsonl', rows(30));
-    const asked = ['--tasks', 'piqa', '--set', `data.piqa=${data}`, '--samples', '3,10-12'];
-    const { stdout } = await run(...asked, '--dry-run', '--json');
+    const flags = ['--tasks', 'piqa', '--set', `data.piqa=${data}`, '--samples', '3,10-12'];
+    const { stdout } = await run(...flags, '--dry-run', '--json');
     expect(JSON.parse(stdout).tasks).toEqual([
       { task: 'piqa', rows: 4, requests: 8, tokens: expect.any(Number), skipped: {} },
     ]);
-    await run(...asked);
+    await run(...flags);
     const task = JSON.parse(readFileSync(join(folder, 'out/tasks/piqa.json'), 'utf8'));
     expect(task.samples.map(({ id }: { id: string }) => id)).toEqual(['3', '10', '11', '12']);
   });
 
-  it('counts rows that do not fit the model', async () => {
+  it('counts skipped rows', async () => {
     const data = writeRows('rows.jsonl', [...rows(2), { ...rows(1)[0], sol1: 'key '.repeat(60) }]);
     const { code, stdout } = await run('--tasks', 'piqa', '--set', `data.piqa=${data}`);
     expect(code).toBe(0);
@@ -140,15 +140,15 @@ describe('meap-evaluate run', () => {
   it.each([
     [['--tasks', 'piqqa'], /tasks\.0: got "piqqa", expected a task .*; did you mean piqa\?/],
     [[], /tasks: got \[\], expected at least one task/],
-    [['--tasks', 'piqa'], /data\.piqa: no folder of data was given.*baber\/piqa.*--data DIR/],
-    [['--tasks', 'piqa', '--data', 'EMPTY'], /data\.piqa: nothing like it in .*EMPTY/],
+    [['--tasks', 'piqa'], /data\.piqa: no data folder given.*baber\/piqa.*--data DIR/],
+    [['--tasks', 'piqa', '--data', 'EMPTY'], /data\.piqa: not found in .*EMPTY/],
     [['--tasks', 'piqa', '--set', 'data.piqa=absent.jsonl'], /no such file .*absent\.jsonl/],
     [['--tasks', 'piqa', '--set', 'data.piga=a'], /data\.piga: unknown key; did you mean piqa\?/],
     [['--tasks', 'piqa', '--limit', '0'], /limit: got 0, expected a whole number above 0/],
     [['--tasks', 'piqa', '--samples', '5-3'], /expected row numbers from 0/],
-    [['--tasks', 'piqa', '--limit', '2', '--samples', '1'], /limit: got 2, expected none beside samples/],
+    [['--tasks', 'piqa', '--limit', '2', '--samples', '1'], /limit: got 2, expected either limit or samples/],
     [['--tasks', 'piqa', '--model', 'ABSENT'], /model .*ABSENT: no such folder/],
-    [['--tasks', 'piqa', '--model', 'EMPTY'], /model .*EMPTY: no config.json, model or checkpoints/],
+    [['--tasks', 'piqa', '--model', 'EMPTY'], /model .*EMPTY: contains no config.json, model or checkpoints/],
     [['--tasks', 'piqa', '--backend', 'gpu'], /backend: got "gpu", expected one of auto, webgpu/],
     [
       ['--tasks', 'piqa', '--config', 'absent.yaml'],
@@ -165,7 +165,7 @@ describe('meap-evaluate run', () => {
     expect(code).toBeGreaterThan(0);
   });
 
-  it('names a malformed row, several files that fit, and a folder that cannot be written', async () => {
+  it('reports a malformed row, ambiguous files, and a folder that cannot be written', async () => {
     const bad = writeRows('piqa_a.jsonl', [rows(1)[0], { goal: 'x' }]);
     const malformed = await run('--tasks', 'piqa', '--set', `data.piqa=${bad}`);
     expect(malformed.stderr).toMatch(/piqa, row 1: field sol1 is wrong, got nothing, expected a text/);
@@ -176,7 +176,7 @@ describe('meap-evaluate run', () => {
     expect(notJson.stderr).not.toContain('onBadRecord');
     writeRows('piqa_b.jsonl', rows(1));
     const ambiguous = await run('--tasks', 'piqa', '--data', folder);
-    expect(ambiguous.stderr).toMatch(/got 2 files that could be it \(piqa_a.jsonl, piqa_b.jsonl\)/);
+    expect(ambiguous.stderr).toMatch(/got 2 matching files \(piqa_a.jsonl, piqa_b.jsonl\)/);
     writeFileSync(join(folder, 'file'), '');
     const unwritable = await run(
       '--tasks',
@@ -194,10 +194,10 @@ describe('meap-evaluate run', () => {
 describe('meap-evaluate compare', () => {
   it('compares two finished evaluations, or evaluates first', async () => {
     const data = writeRows('rows.jsonl', rows(12));
-    const asked = ['--tasks', 'piqa', '--set', `data.piqa=${data}`];
+    const flags = ['--tasks', 'piqa', '--set', `data.piqa=${data}`];
     const [a, b] = [join(folder, 'a'), join(folder, 'b')];
-    await run(...asked, '--out', a);
-    await run(...asked, '--out', b, '--bos');
+    await run(...flags, '--out', a);
+    await run(...flags, '--out', b, '--bos');
     const compare = (...args: string[]) =>
       captureOutput((io) =>
         evaluateCommand(
@@ -208,15 +208,15 @@ describe('meap-evaluate compare', () => {
     const { code, stdout, stderr } = await compare(a, b);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toMatch(/\| piqa +\| 12 \| acc +\| ↑ +\| 0\.\d{4} \| 0\.\d{4} \| [+-]0\.\d{4} \| [+-]\d/);
-    expect(stdout).toContain('piqa: asked differently: bos');
+    expect(stdout).toContain('piqa: different settings: bos');
     expect(readFileSync(join(folder, 'c/report.html'), 'utf8')).toContain(
       'Evaluation of checkpoint (a) and checkpoint (b)',
     );
-    const models = await compare(a, tinyModel, ...asked, '--json');
+    const models = await compare(a, tinyModel, ...flags, '--json');
     expect(JSON.parse(models.stdout)).toMatchObject([
       { task: 'piqa', differentConfig: [], metrics: { acc: { difference: 0, numItems: 12 } } },
     ]);
-    const other = await compare(a, join(folder, 'absent'), ...asked);
+    const other = await compare(a, join(folder, 'absent'), ...flags);
     expect(other.stderr).toMatch(/absent: no such folder/);
     expect(other.code).toBe(1);
   });
@@ -229,7 +229,7 @@ describe('meap-evaluate attention', () => {
     );
   const small = ['--set', 'attention.lengths=[16]', '--set', 'attention.sequences=3'];
 
-  it('contrasts two models on texts, and shows where they look in prompts', async () => {
+  it('compares two models on texts, and their attention in prompts', async () => {
     writeFileSync(join(folder, 'a.txt'), 'Call me Ishmael. Some years ago, never mind how long. '.repeat(4));
     writeRows('attention_prompts.jsonl', [
       { context_before: 'One. ', answer: 'Red.', context_after: ' Two.', query: ' What?' },
@@ -254,12 +254,12 @@ describe('meap-evaluate attention', () => {
     const long = await attention(...texts);
     expect(long.stderr).toMatch(/attention\.lengths: got 1024, expected at most 32/);
     const many = await attention(...texts, ...small, '--set', 'attention.sequences=400');
-    expect(many.stderr).toMatch(/the texts make \d+ sequences of 16 tokens, expected 400/);
+    expect(many.stderr).toMatch(/got texts for \d+ sequences of 16 tokens, expected 400/);
     writeRows('attention_prompts.jsonl', [
       { context_before: 'One. '.repeat(40), answer: 'Red.', context_after: ' Two.', query: ' What?' },
     ]);
     const wide = await attention(...texts, ...small);
-    expect(wide.stderr).toMatch(/attention_prompts, row 0: a prompt of \d+ tokens, expected at most 32/);
+    expect(wide.stderr).toMatch(/attention_prompts, row 0: got a prompt of \d+ tokens, expected at most 32/);
   });
 });
 
@@ -268,11 +268,11 @@ describe('meap-evaluate', () => {
     const { code, stdout } = await captureOutput((io) => evaluateCommand(['list'], io));
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^hellaswag +how a scene goes on\n +data\.hellaswag: HellaSwag, validation split; Rowan/m,
+      /^hellaswag +continuation of a scene\n +data\.hellaswag: HellaSwag, validation split; Rowan/m,
     );
   });
 
-  it('shows its commands when given none, and refuses unknown ones', async () => {
+  it('lists its commands, and refuses unknown ones', async () => {
     const none = await captureOutput((io) => evaluateCommand([], io));
     expect(none.code).toBe(2);
     expect(none.stderr).toMatch(/Commands:\n +run/);

@@ -8,7 +8,7 @@ import { addListCommand } from './list-command.ts';
 import { addReportCommand } from './report/report-command.ts';
 import { addRunCommand } from './run-command.ts';
 
-/** Runs `meap-evaluate`; everything it has to say to its user goes through `io`. */
+/** Runs `meap-evaluate`. */
 export async function evaluateCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
   let code: number = EXIT.done;
   const program = new Command('meap-evaluate')
@@ -22,9 +22,10 @@ export async function evaluateCommand(argv: readonly string[], io: CommandIo = p
   const done = (exit: number) => {
     code = exit;
   };
-  addRunCommand(program, argv, io, done);
-  addCompareCommand(program, argv, io, done);
-  addAttentionCommand(program, argv, io, done);
+  const context = { program, argv, io, done };
+  addRunCommand(context);
+  addCompareCommand(context);
+  addAttentionCommand(context);
   addListCommand(program, io);
   addReportCommand(program, io);
   const action = async () => program.help({ error: true });

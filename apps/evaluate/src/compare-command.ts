@@ -1,30 +1,22 @@
-/** `meap-evaluate compare A B`: two models, row by row. */
+/** `meap-evaluate compare A B`: compares two models row by row. */
 import { basename, join, resolve } from 'node:path';
 import { compareResults, EvalsError, type ResultComparison, type TaskResult } from '@meap/evals';
-import { type CommandIo, commandToResume, openRunDirectory } from '@meap/recipe-cli';
-import type { Command } from 'commander';
+import { commandToResume, openRunDirectory } from '@meap/recipe-cli';
 import { renderComparisons } from './comparison-table.ts';
 import { loadConfig } from './config.ts';
 import { reportOn } from './report/report-command.ts';
 import { hasResults, readResults, writeJson } from './result-files.ts';
 import { runEvaluation } from './run.ts';
-import { keeping, overridesOf, type RunFlags, shownRun, withRunFlags } from './run-command.ts';
-import { runShown } from './shown-run.ts';
+import { overridesOf, type RunFlags, shownRun, storageOptions, withRunFlags } from './run-command.ts';
+import { type CommandContext, runShown } from './shown-run.ts';
 
-/** Adds `compare` to a program; `done` hears its exit code. */
-export function addCompareCommand(
-  program: Command,
-  argv: readonly string[],
-  io: CommandIo,
-  done: (code: number) => void,
-): void {
+/** Adds the command `compare`. */
+export function addCompareCommand({ program, argv, io, done }: CommandContext): void {
   const command = program
     .command('compare')
-    .description(
-      'Compare two models, or two finished evaluations, row by row: B less A, such as MEAP less NTP.',
-    )
-    .argument('<a>', 'model, or --out of an earlier run')
-    .argument('<b>', 'the same')
+    .description('Compare two models or finished evaluations row by row: B minus A, such as MEAP minus NTP.')
+    .argument('<a>', 'model, or the --out of a run')
+    .argument('<b>', 'model, or the --out of a run')
     .option('--out <dir>', 'folder for result files (default: runs/compare-A-B)');
   withRunFlags(command).action(async (a: string, b: string) => {
     const flags = command.opts<RunFlags>();
@@ -42,7 +34,7 @@ export function addCompareCommand(
             continue;
           }
           const config = loadConfig(flags.config, overridesOf({ ...flags, model: path }));
-          const options = { ...keeping(flags), out: folders[i], signal, onEvent };
+          const options = { ...storageOptions(flags), out: folders[i], signal, onEvent };
           sides.push((await runEvaluation(config, options)).tasks);
         }
         return sides;
@@ -60,7 +52,7 @@ export function addCompareCommand(
   });
 }
 
-/** Every task that both were asked. */
+/** Compares all common tasks. */
 function compareTasks(a: readonly TaskResult[], b: readonly TaskResult[]): ResultComparison[] {
   const pairs = a.flatMap((result) => {
     const other = b.find(({ task }) => task === result.task);
@@ -68,7 +60,7 @@ function compareTasks(a: readonly TaskResult[], b: readonly TaskResult[]): Resul
   });
   if (pairs.length === 0) {
     const names = [a, b].map((results) => results.map(({ task }) => task).join(', '));
-    throw new EvalsError(`compare: got results on ${names.join(' and on ')}, expected a task in both`);
+    throw new EvalsError(`compare: got tasks ${names.join(' and ')}, expected a common task`);
   }
   return pairs.map(([a, b]) => compareResults(a, b));
 }

@@ -4,7 +4,7 @@ import { markdownTable } from 'markdown-table';
 const HEADER = ['Tasks', 'n', 'Metric', '', 'A', 'B', 'B − A', '95 % interval', 'relative', 'p'];
 const ALIGN = ['l', 'r', 'l', 'l', 'r', 'r', 'r', 'r', 'r', 'r'];
 
-/** Comparisons in Markdown, with the rows of each group below their task. */
+/** Renders comparisons as Markdown, with the rows of each group below their task. */
 export function renderComparisons(comparisons: readonly ResultComparison[]): string {
   const rows = comparisons.flatMap(({ task, metrics }) =>
     Object.entries(metrics).flatMap(([metric, compared]) => {
@@ -22,7 +22,7 @@ export function renderComparisons(comparisons: readonly ResultComparison[]): str
     `A ${first.a}, B ${first.b}`,
     '',
     markdownTable([HEADER, ...rows], { align: ALIGN }),
-    ...comparisons.flatMap(describeLeftOut),
+    ...comparisons.flatMap(describeDifferences),
   ].join('\n');
 }
 
@@ -37,19 +37,24 @@ function cells(metric: string, arrow: string, compared: MetricComparison): strin
     signed(difference, 4),
     interval ? `${signed(interval[0], 4)} … ${signed(interval[1], 4)}` : '',
     relativePercent === undefined ? '' : `${signed(relativePercent, 1)} %`,
-    pValue === undefined ? '' : pValue < 0.0001 ? '<0.0001' : pValue.toFixed(4),
+    pValueText(pValue),
   ];
+}
+
+/** Returns a p-value with four decimals; empty if undefined. */
+export function pValueText(value: number | undefined): string {
+  return value === undefined ? '' : value < 0.0001 ? '<0.0001' : value.toFixed(4);
 }
 
 function signed(value: number, digits: number): string {
   return `${value < 0 ? '' : '+'}${value.toFixed(digits)}`;
 }
 
-function describeLeftOut({ task, numOnlyA, numOnlyB, differentConfig }: ResultComparison): string[] {
+function describeDifferences({ task, numOnlyA, numOnlyB, differentConfig }: ResultComparison): string[] {
   return [
     ...(numOnlyA + numOnlyB > 0
-      ? [`${task}: ${numOnlyA} rows of A only and ${numOnlyB} of B only are left out`]
+      ? [`${task}: ${numOnlyA} rows only in A and ${numOnlyB} only in B are excluded`]
       : []),
-    ...(differentConfig.length > 0 ? [`${task}: asked differently: ${differentConfig.join(', ')}`] : []),
+    ...(differentConfig.length > 0 ? [`${task}: different settings: ${differentConfig.join(', ')}`] : []),
   ];
 }

@@ -1,4 +1,4 @@
-/** The configuration of an evaluation: one schema with every key, its default and its meaning. */
+/** The configuration of an evaluation. */
 import { devNull } from 'node:os';
 import {
   count,
@@ -25,56 +25,56 @@ const files = ({ what }: DataSet) =>
     .optional();
 
 const data = z.strictObject({
-  folder: text('Folder in which files of the data sets are looked for; relative to this file.').optional(),
+  folder: text('Folder that is searched for data sets; relative to this file.').optional(),
   ...Object.fromEntries([...DATA_SETS].map(([name, dataSet]) => [name, files(dataSet)])),
 });
 
-/** The section of each family of tasks that has settings. */
+/** The sections of the task families that have settings. */
 const familySections = Object.fromEntries(
   families.flatMap(([name, { settings }]) =>
     settings === undefined ? [] : [[name, (settings as z.ZodObject).prefault({})]],
   ),
 );
 
-/** The schema of a configuration; {@link configJsonSchema} is the same for editors. */
+/** The schema of a configuration. */
 const configSchema = z.strictObject({
   ...runKeys(''),
-  seed: natural('Key of what tasks draw; default: that of each published task.').optional(),
+  seed: natural('Random seed; default: that of each published task.').optional(),
   model: z
     .strictObject({
       path: text('Hugging Face folder, PEFT adapter or run directory; relative to this file.').optional(),
     })
-    .describe('What to evaluate.')
+    .describe('The model to evaluate.')
     .prefault({}),
   tasks: texts('Names of tasks; `meap-evaluate list` shows them.').default([]),
-  data: data.describe('Where the tasks’ data are.').prefault({}),
-  limit: count('Ask only the first rows of each task.').optional(),
+  data: data.describe('The data sets.').prefault({}),
+  limit: count('Evaluate only the first rows of each task.').optional(),
   samples: z
-    .array(natural('A row.'), 'a list of row numbers from 0')
+    .array(natural('A row number.'), 'a list of row numbers from 0')
     .min(1, 'at least one row')
-    .describe('Ask only these rows of each task, counted from 0.')
+    .describe('Evaluate only these rows of each task, counted from 0.')
     .optional(),
   bos: flag(
-    'Whether BOS stands before each prompt; default: before those that ask for text, as their authors have it, and ' +
-      'not before those that are scored, as in lm-evaluation-harness 0.4.7.',
+    'Whether each prompt starts with BOS; default: as published for generation, and no BOS for scoring, as in ' +
+      'lm-evaluation-harness 0.4.7.',
   ).optional(),
   ...familySections,
 });
 
 type Parsed = Omit<z.output<typeof configSchema>, 'data'> & FamilySettings;
 
-/** A checked configuration of a command that is given its models. */
+/** A validated configuration of a command that takes its models as arguments. */
 export interface CommandConfig extends Omit<Parsed, 'extends'> {
-  /** Where the tasks' data are: a folder in which they are looked for, and files by the name of their data set. */
+  /** The folder that is searched for data sets, and files by the name of their data set. */
   data: { folder?: string; [dataSet: string]: string | string[] | undefined };
 }
 
-/** A checked configuration of a run. */
+/** A validated configuration of a run. */
 export interface EvaluateConfig extends Omit<CommandConfig, 'model'> {
   model: { path: string };
 }
 
-/** The JSON Schema of a recipe, for editors; `recipes/evaluate/schema.json` is this. */
+/** Returns the JSON Schema of `recipes/evaluate/schema.json`. */
 export function configJsonSchema(): Record<string, unknown> {
   return recipeJsonSchema(configSchema, 'A recipe of meap-evaluate');
 }
@@ -89,11 +89,11 @@ const RULES: RecipeRules = {
 };
 
 /**
- * Reads a recipe with all it extends, applies overrides and checks the result.
+ * Loads a recipe with the recipes it extends, applies overrides and validates the result.
  *
- * @param file a recipe's path, or the name of one that comes with this package; without one, the overrides alone say what to do
- * @param overrides `path.to.key=value`, the value in YAML; later ones win
- * @throws ConfigurationError naming every problem
+ * @param file path of a recipe, or name of a built-in one; by default the overrides are the whole configuration
+ * @param overrides `path.to.key=value`, the value in YAML; the last one takes precedence
+ * @throws ConfigurationError with every problem
  */
 export function loadConfig(file?: string, overrides: readonly string[] = []): EvaluateConfig {
   const config = readConfig(file, overrides);
@@ -110,7 +110,7 @@ export function loadConfig(file?: string, overrides: readonly string[] = []): Ev
     refusals.add(`tasks.${i}`, task, hint);
   }
   if (config.limit !== undefined && config.samples !== undefined) {
-    refusals.add('limit', config.limit, 'none beside samples');
+    refusals.add('limit', config.limit, 'either limit or samples');
   }
   const sections: Readonly<Record<string, unknown>> = { ...config };
   for (const [name, { check }] of families) check?.(sections[name], name, refusals);
@@ -119,9 +119,9 @@ export function loadConfig(file?: string, overrides: readonly string[] = []): Ev
 }
 
 /**
- * The same for a command that is given its models and has no tasks.
+ * Like {@link loadConfig}, for a command that takes its models as arguments and has no tasks.
  *
- * @throws ConfigurationError naming every problem
+ * @throws ConfigurationError with every problem
  */
 export function readConfig(file = devNull, overrides: readonly string[] = []): CommandConfig {
   const { extends: _, ...config } = parseConfig(configSchema, readRecipe(file, overrides, RULES));

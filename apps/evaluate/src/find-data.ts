@@ -5,13 +5,13 @@ import type { CommandConfig } from './config.ts';
 import { DATA_SETS } from './tasks/catalogue.ts';
 import type { DataSet } from './tasks/data-sets.ts';
 
-/** Files of the data sets that were asked for. */
+/** Files by the name of their data set. */
 export type DataFiles = Record<string, readonly string[]>;
 
 /**
- * Finds files: those that the configuration names, and for the others those in `data.folder` that look like them.
+ * Finds the files of data sets: those in the configuration, or else matching files in `data.folder`.
  *
- * @throws ConfigurationError naming every data set that is missing, with where to get it, or that several files fit
+ * @throws ConfigurationError with every data set that is missing (and where to get it) or ambiguous
  */
 export async function findData(
   names: readonly string[],
@@ -34,7 +34,7 @@ export async function findData(
   return files;
 }
 
-/** Files of a data set that can be done without; undefined where there are none. */
+/** Finds the files of an optional data set; undefined if there are none. */
 export async function findOptionalData(
   name: string,
   { data }: Pick<CommandConfig, 'data'>,
@@ -52,16 +52,16 @@ async function search(folder: string, { patterns }: DataSet): Promise<string[]> 
   return [];
 }
 
-/** Whether a file is one of several that make up a split, as the hub cuts them. */
+/** Whether a file may be one of several that form a split. */
 function isShard(path: string): boolean {
   return /-\d{5}-of-\d{5}\./.test(path) || path.endsWith('.txt');
 }
 
 function missing(name: string, folder: string | undefined): string {
   const { what, source } = DATA_SETS.get(name)!;
-  const where = folder === undefined ? 'no folder of data was given' : `nothing like it in ${folder}`;
+  const problem = folder === undefined ? 'no data folder given' : `not found in ${folder}`;
   return (
-    `data.${name}: ${where}, expected ${what}; get it from ${source}, and give its folder with --data DIR ` +
+    `data.${name}: ${problem}, expected ${what}; get it from ${source}, and set its folder with --data DIR ` +
     `or its file with --set data.${name}=FILE`
   );
 }
@@ -69,7 +69,7 @@ function missing(name: string, folder: string | undefined): string {
 function ambiguous(name: string, found: readonly string[]): string {
   const names = found.slice(0, 4).map((path) => basename(path));
   return (
-    `data.${name}: got ${found.length} files that could be it (${names.join(', ')}), expected one; ` +
+    `data.${name}: got ${found.length} matching files (${names.join(', ')}), expected one; ` +
     `choose with --set data.${name}=FILE`
   );
 }

@@ -1,5 +1,4 @@
 export {
-  type AttentionEvent,
   type AttentionResults,
   type AttentionSharesOfTexts,
   type RunAttentionOptions,
@@ -14,12 +13,8 @@ export {
   readConfig,
 } from './config.ts';
 export { isUserError } from './errors.ts';
-export type { StageEvent } from './progress.ts';
-export {
-  type EvaluateEvent,
-  type EvaluationResults,
-  type RunEvaluationOptions,
-  runEvaluation,
-} from './run.ts';
+export type { AttentionEvent, EvaluateEvent, StageEvent } from './events.ts';
+export type { EvaluationResults } from './result-files.ts';
+export { type RunEvaluationOptions, runEvaluation } from './run.ts';
 export { type AnswerStoreOptions, openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
 export type { JudgeEvent } from './tasks/task-family.ts';

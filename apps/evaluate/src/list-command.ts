@@ -1,14 +1,14 @@
-/** `meap-evaluate list`: what there is to evaluate. */
+/** `meap-evaluate list`: lists the tasks. */
 import type { CommandIo } from '@meap/recipe-cli';
 import type { Command } from 'commander';
 import { DATA_SETS, TASKS } from './tasks/catalogue.ts';
 
-/** Adds `list` to a program. */
+/** Adds the command `list`. */
 export function addListCommand(program: Command, io: CommandIo): void {
   const command = program
     .command('list')
-    .description('Show all tasks, what they measure, and the data they need.')
-    .option('--json', 'print one JSON object a line');
+    .description('List all tasks, what they measure, and their data sets.')
+    .option('--json', 'print one JSON object per line');
   command.action(() => {
     const width = Math.max(...[...TASKS.keys()].map((name) => name.length));
     for (const [name, { description, data }] of TASKS) {

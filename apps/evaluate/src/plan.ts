@@ -1,5 +1,4 @@
-/** What an evaluation would ask, found out without a model's weights. */
-
+/** Plans an evaluation without loading weights. */
 import type { Task } from '@meap/evals';
 import { findModel, openTextTokenizer, yieldToEventLoop } from '@meap/inference';
 import { contextLengthOf, countParameters, readLlamaConfig } from '@meap/llama-model';
@@ -8,22 +7,22 @@ import { loadTokenizer } from '@meap/token-dataset';
 import { markdownTable } from 'markdown-table';
 import type { EvaluateConfig } from './config.ts';
 import { isUserError } from './errors.ts';
-import type { StageEvent } from './progress.ts';
+import type { StageEvent } from './events.ts';
 import { makeTasks } from './run.ts';
 
-/** What one task would ask. */
+/** The plan of a task. */
 interface TaskPlan {
   readonly task: string;
-  /** Rows that would be asked. */
+  /** Number of rows to evaluate. */
   readonly rows: number;
   readonly requests: number;
-  /** Tokens read and at most written, as if nothing were shared. */
+  /** Upper bound of the tokens read and generated. */
   readonly tokens: number;
-  /** Rows that do not fit the model, by reason. */
+  /** Number of skipped rows by reason. */
   readonly skipped: Readonly<Record<string, number>>;
 }
 
-/** What an evaluation would ask. */
+/** The plan of an evaluation. */
 export interface EvaluationPlan {
   readonly model: string;
   readonly parameters: number;
@@ -39,9 +38,9 @@ export interface PlanOptions {
 }
 
 /**
- * Reads data and tokenizer and makes every request, but asks none.
+ * Loads data and tokenizer and creates all requests without running them.
  *
- * @throws NotReadyError with all that is wrong with the data of each task and with the model’s folder
+ * @throws NotReadyError with all problems of the data and of the model's folder
  */
 export async function planEvaluation(
   config: EvaluateConfig,
@@ -59,26 +58,26 @@ export async function planEvaluation(
   const modelConfig = shape!;
   const contextLength = contextLengthOf(modelConfig);
   const tokenizer = await openTextTokenizer(directory!.tokenizer, plain!);
-  const chosen = config.samples && new Set(config.samples);
+  const selected = config.samples && new Set(config.samples);
   try {
     const plans: TaskPlan[] = [];
     for (const task of tasks) {
       const { name, numItems } = task;
       const total =
-        chosen?.size ??
+        selected?.size ??
         (numItems === undefined ? config.limit : Math.min(numItems, config.limit ?? numItems));
-      let [requests, tokens, asked, index, done] = [0, 0, 0, 0, 0];
+      let [requests, tokens, numRows, index, done] = [0, 0, 0, 0, 0];
       const skipped: Record<string, number> = {};
       for (const { ask } of task.items({ tokenizer, contextLength })) {
         if (done === total) break;
-        if (chosen && !chosen.has(index++)) continue;
+        if (selected && !selected.has(index++)) continue;
         await yieldToEventLoop(signal);
         onEvent({ type: 'stage', stage: name, unit: 'rows', done: ++done, total });
         if (ask.kind === 'skip') {
           skipped[ask.reason] = (skipped[ask.reason] ?? 0) + 1;
           continue;
         }
-        asked++;
+        numRows++;
         requests += ask.requests.length;
         for (const request of ask.requests) {
           tokens +=
@@ -87,7 +86,7 @@ export async function planEvaluation(
               : request.prompt.length + request.maxNewTokens;
         }
       }
-      plans.push({ task: name, rows: asked, requests, tokens, skipped });
+      plans.push({ task: name, rows: numRows, requests, tokens, skipped });
     }
     return {
       model: config.model.path,
@@ -100,7 +99,7 @@ export async function planEvaluation(
   }
 }
 
-/** A plan for people. */
+/** Renders a plan as Markdown. */
 export function renderPlan({ model, parameters, contextLength, tasks }: EvaluationPlan): string {
   const rows = tasks.map(({ task, rows, requests, tokens, skipped }) => [
     task,

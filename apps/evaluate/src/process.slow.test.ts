@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { tinyModel } from './testing.ts';
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
-/** Rows of two requests each: several calls to the model. */
+/** Rows with two requests each, enough for several calls of the model. */
 const NUM_ROWS = 2000;
 
 let folder: string;
@@ -52,7 +52,7 @@ async function finish(cache: string) {
   return { code, ...output() };
 }
 
-/** Starts a run and sends a signal as soon as its first answers are kept. */
+/** Starts a run and sends a signal as soon as its first answers are stored. */
 async function interrupt(cache: string, signal: NodeJS.Signals) {
   const { child, output } = start(cache);
   const closed = once(child, 'close');
@@ -65,10 +65,10 @@ async function interrupt(cache: string, signal: NodeJS.Signals) {
   return { code, ...output() };
 }
 
-const kept = (stderr: string) => Number(/(\d+) answers kept from before/.exec(stderr)?.[1] ?? 0);
+const numCached = (stderr: string) => Number(/(\d+) cached answers/.exec(stderr)?.[1] ?? 0);
 
 describe('meap-evaluate attention', () => {
-  it('stops on SIGTERM and says how to begin again', async () => {
+  it('stops on SIGTERM and prints how to restart', async () => {
     const text = join(folder, 'a.txt');
     writeFileSync(text, 'Call me Ishmael. Some years ago, never mind how long. '.repeat(4000));
     const sets = [`data.texts=${text}`, 'attention.lengths=[32]', 'attention.sequences=2000'];
@@ -78,19 +78,19 @@ describe('meap-evaluate attention', () => {
     let isSent = false;
     child.stdout.on('data', (data) => {
       stdout += data;
-      // A second one would end it at once.
+      // A second signal would end it immediately.
       if (!isSent && stdout.includes('length 32')) isSent = child.kill('SIGTERM');
     });
     const [code] = await once(child, 'close');
     expect(stdout).toMatch(
-      /SIGTERM: stopping; again to end at once\nstopped; begin again with: meap-evaluate att/,
+      /SIGTERM: stopping; repeat to exit immediately\nstopped; restart with: meap-evaluate att/,
     );
     expect(code).toBe(143);
   });
 });
 
 describe('meap-evaluate run', () => {
-  it('goes on after kill -9 without asking again, to the same bytes', async () => {
+  it('continues after kill -9 with cached answers, to the same bytes', async () => {
     const whole = await finish('whole');
     expect(whole.code).toBe(0);
     const killed = await interrupt('killed', 'SIGKILL');
@@ -98,8 +98,8 @@ describe('meap-evaluate run', () => {
     expect(killed.stdout).toBe('');
     const again = await finish('killed');
     expect(again.code).toBe(0);
-    expect(kept(again.stderr)).toBeGreaterThan(0);
-    expect(kept(again.stderr)).toBeLessThan(2 * NUM_ROWS);
+    expect(numCached(again.stderr)).toBeGreaterThan(0);
+    expect(numCached(again.stderr)).toBeLessThan(2 * NUM_ROWS);
     expect(again.stdout).toBe(whole.stdout);
     for (const file of ['results.json', 'tasks/piqa.json']) {
       expect(readFileSync(join(folder, 'killed/out', file), 'utf8')).toBe(
@@ -107,19 +107,17 @@ describe('meap-evaluate run', () => {
       );
     }
     const third = await finish('killed');
-    expect(kept(third.stderr)).toBe(2 * NUM_ROWS);
+    expect(numCached(third.stderr)).toBe(2 * NUM_ROWS);
     expect(third.stdout).toBe(whole.stdout);
   });
 
-  it('stops on SIGINT and says how to go on', async () => {
+  it('stops on SIGINT and prints how to continue', async () => {
     const stopped = await interrupt('stopped', 'SIGINT');
     expect(stopped.code).toBe(130);
-    expect(stopped.stdout).toMatch(
-      /^stopped; what was answered is kept; continue with: meap-evaluate run --model /,
-    );
-    expect(stopped.stderr).toContain('SIGINT: stopping; again to end at once');
+    expect(stopped.stdout).toMatch(/^stopped; answers are cached; continue with: meap-evaluate run --model /);
+    expect(stopped.stderr).toContain('SIGINT: stopping; repeat to exit immediately');
     const again = await finish('stopped');
     expect(again.code).toBe(0);
-    expect(kept(again.stderr)).toBeGreaterThan(0);
+    expect(numCached(again.stderr)).toBeGreaterThan(0);
   });
 });

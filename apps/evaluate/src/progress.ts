@@ -6,28 +6,17 @@ import {
   short,
   TrainingProgress,
 } from '@meap/recipe-cli';
-import type { AttentionEvent } from './attention-run.ts';
-import type { EvaluateEvent } from './run.ts';
+import type { AttentionEvent, EvaluateEvent, StageEvent } from './events.ts';
 import type { JudgeEvent } from './tasks/task-family.ts';
 
-/** How far work in equal pieces is. */
-export interface StageEvent {
-  readonly type: 'stage';
-  readonly stage: string;
-  readonly unit: 'rows' | 'sequences' | 'prompts';
-  readonly done: number;
-  /** Unknown when absent. */
-  readonly total?: number;
-}
-
-/** Follows what evaluations say; `close` ends an unfinished bar. */
+/** Displays events; `close` ends an unfinished bar. */
 export interface Progress {
   onEvent(event: EvaluateEvent | AttentionEvent | StageEvent): void;
   note(text: string): void;
   close(): void;
 }
 
-/** Shows an evaluation to a person: a bar for each task where there is a terminal, a line where there is none. */
+/** Creates a progress display: a bar per task in a terminal, otherwise a line. */
 export function createProgress(output: ProgressOutput, stream: OutputStream): Progress {
   const bars = new TrainingProgress(output, stream, () => '');
   let task: Clock | undefined;
@@ -73,7 +62,7 @@ export function createProgress(output: ProgressOutput, stream: OutputStream): Pr
           if (!task?.last) break;
           const seconds = (performance.now() - task.began) / 1000;
           bars.line(
-            `${name.padEnd(12)} ${samples.length} rows asked, ${work(task.last)}, ${duration(seconds)}`,
+            `${name.padEnd(12)} ${samples.length} rows evaluated, ${work(task.last)}, ${duration(seconds)}`,
           );
           if (judged) bars.line(`${'judge'.padEnd(12)} ${judgements(judged)}`);
           judged = undefined;
@@ -87,7 +76,7 @@ export function createProgress(output: ProgressOutput, stream: OutputStream): Pr
 
 type Step = EvaluateEvent & { type: 'progress' };
 
-/** A task's beginning, and what its first step, which the store may have answered at once, left to do. */
+/** Timing of a task; the first event is excluded from the speed, since its answers may be cached. */
 interface Clock {
   began: number;
   first?: { at: number; items: number };
@@ -96,7 +85,7 @@ interface Clock {
 
 function work({ numTokens, numStored }: Step): string {
   const tokens = `${short(numTokens)} tokens`;
-  return numStored > 0 ? `${tokens}, ${numStored} answers kept from before` : tokens;
+  return numStored > 0 ? `${tokens}, ${numStored} cached answers` : tokens;
 }
 
 function judgements({ numJudged, usage }: JudgeEvent): string {
@@ -106,7 +95,7 @@ function judgements({ numJudged, usage }: JudgeEvent): string {
     `${numRequests} requests`,
     `${numEstimated > 0 ? 'about ' : ''}${short(promptTokens + completionTokens)} tokens`,
     ...(cost === undefined ? [] : [`cost ${cost.toFixed(4)}`]),
-    ...(numStored > 0 ? [`${numStored} kept from before`] : []),
+    ...(numStored > 0 ? [`${numStored} cached`] : []),
   ].join(', ');
 }
 

@@ -1,4 +1,4 @@
-/** The recipes find and read data laid out as they are published, and plan every request. */
+/** The recipes find and read data sets in their published layout. */
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';

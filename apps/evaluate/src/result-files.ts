@@ -1,4 +1,4 @@
-/** Result files of an evaluation: written as one, read back for comparisons and reports. */
+/** Writes and reads the result files of an evaluation. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TaskResult } from '@meap/evals';
@@ -6,14 +6,20 @@ import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
 import type { BackendDescription } from '@meap/tensor-kernels';
 import { writeEnvironment } from '@meap/trainer';
-import type { EvaluationResults } from './run.ts';
 
-/** Written last: a folder that has it holds a finished evaluation. */
+/** The results of an evaluation. */
+export interface EvaluationResults {
+  readonly tasks: readonly TaskResult[];
+  /** The results in the format of lm-evaluation-harness. */
+  readonly harness: Readonly<Record<string, unknown>>;
+}
+
+/** Written last, so that it marks a finished evaluation. */
 const RESULTS = 'results.json';
 
 /**
- * Writes `results.json` in the shape of lm-evaluation-harness, `tasks/TASK.json` with the numbers of every row, and
- * `environment.json` with the model's folder; with `logSamples` also `samples_TASK.jsonl` with what was asked and answered.
+ * Writes `results.json` in the format of lm-evaluation-harness, `tasks/TASK.json` with the measurements of every row, and
+ * `environment.json` with the model's folder; with `logSamples` also `samples_TASK.jsonl` with requests and answers.
  */
 export function writeResults(
   out: string,
@@ -32,32 +38,33 @@ export function writeResults(
   writeJson(join(out, RESULTS), harness);
 }
 
-/** Whether a folder holds a finished evaluation. */
+/** Whether a folder contains a finished evaluation. */
 export function hasResults(directory: string): boolean {
   return existsSync(join(directory, RESULTS));
 }
 
 /**
- * Reads what {@link writeResults} wrote; samples have their numbers only.
+ * Reads the files of {@link writeResults}; samples have no requests and answers.
  *
- * @throws RunError for files that are missing or damaged
+ * @throws RunError for missing or damaged files
  */
 export function readResults(directory: string): TaskResult[] {
   const { results } = readJson(join(directory, RESULTS)) as { results: Record<string, unknown> };
   return Object.keys(results).map((task) => readJson(join(directory, 'tasks', `${task}.json`)) as TaskResult);
 }
 
-/** Writes a value as JSON, whole or not at all. */
+/** Writes JSON atomically. */
 export function writeJson(path: string, value: unknown): void {
   writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
 }
 
-function readJson(path: string): unknown {
+/** Reads a JSON file; throws a RunError if it is missing or damaged. */
+export function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch (error) {
     throw new RunError(
-      `${path}: cannot be read: ${reasonOf(error)}; expected what meap-evaluate run writes, run it again`,
+      `${path}: cannot be read: ${reasonOf(error)}; expected a file of meap-evaluate, run it again`,
     );
   }
 }

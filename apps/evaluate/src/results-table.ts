@@ -1,10 +1,11 @@
 import { effectiveLength, type MetricResult, type TaskResult } from '@meap/evals';
+import { counted } from '@meap/recipe-cli';
 import { markdownTable } from 'markdown-table';
 
 const HEADER = ['Tasks', 'Version', 'n', 'Metric', '', 'Value', '', 'Stderr'];
 const ALIGN = ['l', 'r', 'r', 'l', 'l', 'r', 'l', 'r'];
 
-/** Results as lm-evaluation-harness prints them, in Markdown, with the rows of each group below its task. */
+/** Renders results as Markdown like lm-evaluation-harness, with the rows of each group below its task. */
 export function renderResults(results: readonly TaskResult[]): string {
   const rows = results.flatMap((result) => [
     ...metricRows(result, result.task, String(result.version), result.results),
@@ -47,28 +48,29 @@ function metricRows(
 
 function describeSkipped({ task, skipped }: TaskResult): string[] {
   if (skipped.length === 0) return [];
-  const rows = skipped.length === 1 ? '1 row' : `${skipped.length} rows`;
-  return [`${task}: ${rows} skipped, the first: ${skipped[0].id}: ${skipped[0].reason}`];
+  return [
+    `${task}: ${counted(skipped.length, 'row')} skipped, the first: ${skipped[0].id}: ${skipped[0].reason}`,
+  ];
 }
 
-/** Replies of a judge that gave no score. */
+/** Reports replies of a judge without a score. */
 function describeUnparsed({ task, samples }: TaskResult): string[] {
   const numUnparsed = samples.filter(({ measured }) => measured.unparsed?.value === 1).length;
   if (numUnparsed === 0) return [];
   return [
-    `${task}: the judge gave no score for ${numUnparsed} of ${samples.length} summaries, which count in unparsed alone; ` +
-      '--log-samples writes what it said',
+    `${task}: the judge gave no score for ${numUnparsed} of ${samples.length} summaries, which count only as unparsed; ` +
+      '--log-samples writes its replies',
   ];
 }
 
-/** RULER's summary, where every task has a score at every length. */
+/** Summarizes RULER if every task has a score at every length. */
 function describeEffectiveLength(results: readonly TaskResult[]): string[] {
   const ruler = results.filter(({ task }) => task.startsWith('ruler_'));
   const scored = ruler.every(({ groups }) =>
     groups.length?.every(({ results }) => results.string_match_all !== undefined),
   );
   if (ruler.length === 0 || !scored) return [];
-  const { effective = 'below all of these', lengths } = effectiveLength(ruler);
+  const { effective = 'below all lengths', lengths } = effectiveLength(ruler);
   const scores = lengths.map(({ length, score }) => `${length}: ${score.toFixed(1)}`).join(', ');
   return [`RULER over ${ruler.length} tasks: ${scores}; effective length ${effective}`];
 }

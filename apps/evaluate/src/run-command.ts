@@ -1,4 +1,4 @@
-/** `meap-evaluate run`: a model on tasks. */
+/** `meap-evaluate run`: evaluates a model on tasks. */
 import { basename, join, resolve } from 'node:path';
 import { type CommandIo, commandToResume, numberFlag } from '@meap/recipe-cli';
 import { backendNames } from '@meap/tensor-kernels';
@@ -8,10 +8,10 @@ import { planEvaluation, renderPlan } from './plan.ts';
 import { reportOn } from './report/report-command.ts';
 import { renderResults } from './results-table.ts';
 import { type RunEvaluationOptions, runEvaluation } from './run.ts';
-import { runShown, type ShownRun } from './shown-run.ts';
+import { type CommandContext, runShown, type ShownRun } from './shown-run.ts';
 import { defaultCacheDirectory } from './sqlite-answer-store.ts';
 
-/** Flags that say what to evaluate, and how. */
+/** Flags of the commands that run tasks. */
 export interface RunFlags {
   model?: string;
   tasks?: string[];
@@ -32,49 +32,47 @@ export interface RunFlags {
   json?: true;
 }
 
-/** Adds the flags that say what a recipe would. */
+/** Adds the flags that override keys of a recipe. */
 export function withRecipeFlags(command: Command): Command {
   return command
-    .option('--config <recipe>', 'a file, or the name of a recipe that comes with this program')
-    .option('--set <key=value>', 'change a key of the recipe, such as bos=true; repeatable', collect, [])
-    .option('--data <dir>', 'folder in which data are looked for')
-    .option('--seed <n>', 'key of what is drawn', numberFlag)
+    .option('--config <recipe>', 'recipe file, or name of a built-in recipe')
+    .option('--set <key=value>', 'override a key of the recipe, such as bos=true; repeatable', collect, [])
+    .option('--data <dir>', 'folder that is searched for data sets')
+    .option('--seed <n>', 'random seed', numberFlag)
     .option('--backend <name>', backendNames.join(', '))
-    .option('--precision <format>', 'float32, bfloat16 or, on a GPU, float16: inputs of matrix products')
+    .option(
+      '--precision <format>',
+      'precision of the inputs of matrix products: float32, bfloat16 or, on a GPU, float16',
+    )
     .option('--json', 'print one JSON object');
 }
 
-/** Adds the flags of every command that runs tasks. */
+/** Adds the flags of commands that run tasks. */
 export function withRunFlags(command: Command): Command {
   command
-    .option('--tasks <names>', 'tasks, with commas between them; `meap-evaluate list` shows them', nameList)
-    .option('--limit <n>', 'ask only the first rows of each task', numberFlag)
-    .option('--samples <rows>', 'ask only these rows of each task, such as 0,7,20-29', rowList)
-    .option('--bos', 'put BOS before each prompt')
-    .option('--no-bos', 'put it before none; default: as published, before prompts that ask for text')
-    .option('--log-samples', 'write what was asked and answered, row by row, into --out')
-    .option('--cache <dir>', 'where answers are kept from run to run', defaultCacheDirectory())
+    .option('--tasks <names>', 'comma-separated tasks; `meap-evaluate list` shows them', nameList)
+    .option('--limit <n>', 'evaluate only the first rows of each task', numberFlag)
+    .option('--samples <rows>', 'evaluate only these rows of each task, such as 0,7,20-29', rowList)
+    .option('--bos', 'add BOS to each prompt')
+    .option('--no-bos', 'add no BOS; default: as published, only for generation')
+    .option('--log-samples', 'write requests and answers of each row to --out')
+    .option('--cache <dir>', 'folder in which answers are cached', defaultCacheDirectory())
     .addOption(
-      new Option('--resume <mode>', 'auto takes answers that are kept, never asks everything anew')
+      new Option('--resume <mode>', 'auto uses cached answers, never recomputes them')
         .choices(['auto', 'never'])
         .default('auto'),
     );
   return withRecipeFlags(command);
 }
 
-/** Adds `run` to a program; `done` hears its exit code. */
-export function addRunCommand(
-  program: Command,
-  argv: readonly string[],
-  io: CommandIo,
-  done: (code: number) => void,
-): void {
+/** Adds the command `run`. */
+export function addRunCommand({ program, argv, io, done }: CommandContext): void {
   const command = program
     .command('run')
     .description('Evaluate a model on tasks.')
     .option('--model <dir>', 'Hugging Face folder, PEFT adapter, or run directory')
-    .option('--out <dir>', 'folder for result files (default: runs/evaluate-NAME OF THE MODEL)')
-    .option('--dry-run', 'say what would be asked, without asking');
+    .option('--out <dir>', 'folder for result files (default: runs/evaluate-MODEL)')
+    .option('--dry-run', 'print the number of requests without running them');
   withRunFlags(command).action(async () => {
     const flags = command.opts<RunFlags>();
     const config = loadConfig(flags.config, overridesOf(flags));
@@ -89,7 +87,7 @@ export function addRunCommand(
     const out = flags.out ?? join('runs', `evaluate-${basename(resolve(config.model.path))}`);
     const results = await runShown(
       shownRun(flags, io, commandToResume(program.name(), argv, out), done),
-      ({ onEvent }, signal) => runEvaluation(config, { ...keeping(flags), out, signal, onEvent }),
+      ({ onEvent }, signal) => runEvaluation(config, { ...storageOptions(flags), out, signal, onEvent }),
     );
     if (results === undefined) return;
     const report = reportOn([out], join(out, 'report.html'));
@@ -101,19 +99,19 @@ export function addRunCommand(
   });
 }
 
-/** How a command that keeps answers is shown; `again` continues it. */
+/** Returns the options of {@link runShown} for a command that caches answers; `again` is the command to continue it. */
 export function shownRun(
   { resume, json }: Pick<RunFlags, 'resume' | 'json'>,
   io: CommandIo,
   again: string,
   done: (code: number) => void,
 ): ShownRun {
-  const kept = resume === 'auto' ? 'stopped; what was answered is kept' : 'stopped';
-  return { io, json: json === true, stopped: `${kept}; continue with: ${again}`, done };
+  const stopped = resume === 'auto' ? 'stopped; answers are cached' : 'stopped';
+  return { io, json: json === true, stopped: `${stopped}; continue with: ${again}`, done };
 }
 
-/** Where answers and samples are kept. */
-export function keeping({
+/** Returns where answers and samples are stored. */
+export function storageOptions({
   resume,
   cache,
   logSamples,
@@ -121,7 +119,7 @@ export function keeping({
   return { cache: resume === 'auto' ? cache : undefined, logSamples };
 }
 
-/** All overrides that flags ask for; `--set` wins. */
+/** Returns the overrides of all flags; `--set` comes last. */
 export function overridesOf(flags: RunFlags): string[] {
   const { model, tasks, data, limit, samples, bos, seed, backend, precision } = flags;
   const given = {
@@ -151,7 +149,7 @@ function nameList(text: string): string[] {
   return text.split(',').map((name) => name.trim());
 }
 
-/** Row numbers and ranges of them. */
+/** Parses row numbers and ranges. */
 function rowList(text: string): number[] {
   return text.split(',').flatMap((part) => {
     const [, first, last = first] = /^\s*(\d+)(?:-(\d+))?\s*$/.exec(part) ?? [];

@@ -1,53 +1,34 @@
-/** One evaluation from its configuration: data, model, tasks one after the other, result files. */
+/** Runs an evaluation: loads data and model, evaluates the tasks, writes the result files. */
 import { type EvaluateProgress, evaluate, type Task, type TaskResult, toHarnessJson } from '@meap/evals';
 import { type OpenLanguageModel, openLanguageModel } from '@meap/inference';
 import { openRunDirectory, packageVersion } from '@meap/recipe-cli';
-import type { BackendDescription } from '@meap/tensor-kernels';
 import { acquireLock } from '@meap/trainer';
 import type { EvaluateConfig } from './config.ts';
+import type { EvaluateEvent } from './events.ts';
 import { findData } from './find-data.ts';
-import { writeResults } from './result-files.ts';
+import { type EvaluationResults, writeResults } from './result-files.ts';
 import { AnswerStores } from './sqlite-answer-store.ts';
 import { TASKS } from './tasks/catalogue.ts';
-import type { JudgeEvent, TaskSources } from './tasks/task-family.ts';
+import type { TaskSources } from './tasks/task-family.ts';
 
-/** What {@link runEvaluation} tells its caller while it runs. */
-export type EvaluateEvent =
-  | ({ type: 'backend' } & BackendDescription)
-  | { type: 'model'; name: string; contextLength: number; fingerprint: string }
-  | { type: 'task'; task: string }
-  | ({ type: 'progress'; task: string } & EvaluateProgress)
-  | JudgeEvent
-  | { type: 'result'; result: TaskResult }
-  | { type: 'warning'; message: string };
-
-/** Where an evaluation's results go, and who hears of it. */
+/** Options of {@link runEvaluation}. */
 export interface RunEvaluationOptions {
-  /** Folder for result files; none are written without. */
+  /** Folder for result files; by default none are written. */
   readonly out?: string;
-  /** Folder in which answers are kept from run to run; none are without. */
+  /** Folder in which answers are cached; by default they are not. */
   readonly cache?: string;
-  /** Whether each row is written with what was asked and answered. */
+  /** Whether to write the requests and answers of each row. */
   readonly logSamples?: boolean;
-  /** When aborted, the run ends with the signal's reason; what was answered is kept in the cache. */
+  /** Aborts the run with the signal's reason; completed answers stay in the cache. */
   readonly signal?: AbortSignal;
-  /** Called at once for everything that happens; it must not throw. */
+  /** Called synchronously for each event; must not throw. */
   readonly onEvent?: (event: EvaluateEvent) => void;
 }
 
-/** What an evaluation found. */
-export interface EvaluationResults {
-  readonly tasks: readonly TaskResult[];
-  /** The same in the shape of lm-evaluation-harness. */
-  readonly harness: Readonly<Record<string, unknown>>;
-}
-
 /**
- * Evaluates a model on tasks.
+ * Evaluates a model on tasks. The results depend only on model, data and configuration.
  *
- * The results depend on model, data and configuration alone: the same run gives the same bytes.
- *
- * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
+ * @throws errors for which `isUserError` holds, with one-line messages
  */
 export async function runEvaluation(
   config: EvaluateConfig,
@@ -86,7 +67,7 @@ export async function runEvaluation(
   }
 }
 
-/** Reads the data of all tasks, before any time is spent on a model. */
+/** Loads the data of all tasks. */
 export async function makeTasks(
   config: EvaluateConfig,
   more: Pick<TaskSources, 'judgements' | 'signal' | 'onEvent'> = {},

@@ -1,20 +1,29 @@
-/** The frame of every command that asks models: progress, signals, what is said when it was stopped. */
+/** Runs the commands that use models: progress, signals, messages. */
 import { type CommandIo, EXIT } from '@meap/recipe-cli';
 import { stopOnSignals } from '@meap/trainer';
+import type { Command } from 'commander';
 import { createProgress, type Progress } from './progress.ts';
 
-/** What {@link runShown} is told. */
-export interface ShownRun {
+/** The program to which a command is added; `done` receives the exit code. */
+export interface CommandContext {
+  readonly program: Command;
+  readonly argv: readonly string[];
   readonly io: CommandIo;
-  /** Whether the output is one JSON object, so that progress goes where errors go. */
-  readonly json: boolean;
-  /** What is said when a signal stopped the work. */
-  readonly stopped: string;
-  /** Hears the exit code when a signal stopped the work. */
   readonly done: (code: number) => void;
 }
 
-/** Works with progress and signals; undefined where a signal stopped it. */
+/** Options of {@link runShown}. */
+export interface ShownRun {
+  readonly io: CommandIo;
+  /** Whether the output is JSON, so that progress is written to stderr. */
+  readonly json: boolean;
+  /** The message after a signal. */
+  readonly stopped: string;
+  /** Receives the exit code after a signal. */
+  readonly done: (code: number) => void;
+}
+
+/** Runs `work` with progress and signal handling; returns undefined after a signal. */
 export async function runShown<T>(
   { io, json, stopped, done }: ShownRun,
   work: (progress: Progress, signal: AbortSignal) => Promise<T>,
@@ -24,7 +33,7 @@ export async function runShown<T>(
   const progress = createProgress({ write: (text) => target.write(text), interactive }, io.stderr);
   const stop = stopOnSignals();
   stop.signal.addEventListener('abort', () =>
-    progress.note(`${stop.signal.reason}: stopping; again to end at once`),
+    progress.note(`${stop.signal.reason}: stopping; repeat to exit immediately`),
   );
   try {
     return await work(progress, stop.signal);

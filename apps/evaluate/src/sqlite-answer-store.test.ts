@@ -27,7 +27,7 @@ const reopen = async () => {
 const file = () => join(directory, 'answers', 'f'.repeat(32), 'answers.sqlite');
 
 describe('openAnswerStore', () => {
-  it('returns what was put, in the order of the keys, to the last bit, also when opened again', async () => {
+  it('returns stored answers exactly, also after reopening', async () => {
     const answers = fc.oneof(
       fc.record({
         logLikelihood: fc.double({ noNaN: true, noDefaultInfinity: true }),
@@ -55,7 +55,7 @@ describe('openAnswerStore', () => {
     expect(await store.get(['never put'])).toEqual([undefined]);
   });
 
-  it('keeps models apart, and is held by one process at a time', async () => {
+  it('separates models and allows one process at a time', async () => {
     const other = await openAnswerStore(directory, 'e'.repeat(64));
     await other.put([{ key: 'a', answer: { logLikelihood: -1, isGreedy: true } }]);
     expect(await store.get(['a'])).toEqual([undefined]);
@@ -76,7 +76,7 @@ describe('openAnswerStore', () => {
   const fill = () => store.put(keys.map((key, i) => ({ key, answer: answer(i) })));
   const folder = () => readdirSync(join(directory, 'answers', 'f'.repeat(32)));
 
-  it('whichever bytes of its file are damaged, gives right answers or none, says so and goes on', async () => {
+  it('returns correct answers or none, with a warning, regardless of which bytes are damaged', async () => {
     await fill();
     store.close();
     const whole = readFileSync(file());
@@ -100,7 +100,7 @@ describe('openAnswerStore', () => {
           if (warnings.length > 0) {
             repaired++;
             expect(warnings[0]).toMatch(
-              /^\S+answers\.sqlite: damaged: [^\n]+; set aside as \S+\.damaged-\d+, \d+ whole /,
+              /^\S+answers\.sqlite: damaged: [^\n]+; moved to \S+\.damaged-\d+, \d+ intact /,
             );
           }
           await fill();
@@ -115,23 +115,23 @@ describe('openAnswerStore', () => {
     store = await open();
   });
 
-  it('does not believe an answer that was altered, and keeps the others', async () => {
+  it('discards an altered answer and keeps the others', async () => {
     await fill();
     store.close();
     const bytes = readFileSync(file());
-    // Pages that SQLite has split keep stale copies: all of them are altered.
+    // SQLite leaves stale copies in split pages; alters all of them.
     const text = '"logLikelihood":-8,';
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) bytes.write('9', at + 17);
     writeFileSync(file(), bytes);
     store = await open();
     expect(await store.get(keys)).toEqual(keys.map((_, i) => (i === 7 ? undefined : answer(i))));
     expect(warnings).toEqual([
-      expect.stringMatching(/checksum; set aside as .*damaged-1, 119 whole answers kept/),
+      expect.stringMatching(/checksum; moved to .*damaged-1, 119 intact answers kept/),
     ]);
     expect(folder()).toContain('answers.sqlite.damaged-1');
   });
 
-  it('sets aside what is no store: text, an empty schema of another kind, a view, an earlier format', async () => {
+  it('moves other files away: text, another schema, a view, an earlier format', async () => {
     const makes = [
       'CREATE VIEW answers AS SELECT 1 AS key, 2 AS answer, 3 AS sum; PRAGMA user_version = 2',
       'CREATE TABLE answers (key BLOB PRIMARY KEY, answer TEXT NOT NULL) WITHOUT ROWID; PRAGMA user_version = 1',
@@ -140,7 +140,7 @@ describe('openAnswerStore', () => {
     for (const make of ['', ...makes]) {
       store.close();
       rmSync(file());
-      if (make === '') writeFileSync(file(), 'no database'.repeat(100));
+      if (make === '') writeFileSync(file(), 'not SQLite '.repeat(100));
       else {
         const database = new sqlite.Database(file());
         database.exec(make);
@@ -155,14 +155,12 @@ describe('openAnswerStore', () => {
     }
   });
 
-  it('leaves a file of a later format alone, and the store free', async () => {
+  it('does not change a file in a newer format, and releases the lock', async () => {
     store.close();
     const database = new sqlite.Database(file());
     database.exec('PRAGMA user_version = 99');
     database.close();
-    await expect(open()).rejects.toThrow(
-      /cannot be used: written in format 99, expected 2; .*another --cache/,
-    );
+    await expect(open()).rejects.toThrow(/cannot be used: got format 99, expected 2; .*another --cache/);
     expect(folder()).toEqual(['answers.sqlite']);
     rmSync(file());
     store = await open();

@@ -5,26 +5,26 @@ import { RunError, reasonOf } from '@meap/recipe-cli';
 import { acquireLock, RunLockedError } from '@meap/trainer';
 import { AnswerDatabase } from './answer-database.ts';
 
-/** An {@link AnswerStore} in a file, held by one process at a time. */
+/** An {@link AnswerStore} in a file that one process can open at a time. */
 export interface SqliteAnswerStore extends AnswerStore {
-  /** Lets another process have the file. */
+  /** Closes the file, so that another process can open it. */
   close(): void;
 }
 
-/** Who hears that a store had to be repaired or waited for, and what ends the waiting. */
+/** Options of {@link openAnswerStore}. */
 export interface AnswerStoreOptions {
-  /** Called with a line for each. */
+  /** Called with a one-line message when the store is repaired or in use. */
   onWarning?: (message: string) => void;
-  /** Ends the waiting for another process. */
+  /** Aborts waiting for another process. */
   signal?: AbortSignal;
 }
 
-/** Where answers are kept unless told otherwise: `$XDG_CACHE_HOME/meap` or `~/.cache/meap`. */
+/** Returns the default cache folder, `$XDG_CACHE_HOME/meap` or `~/.cache/meap`. */
 export function defaultCacheDirectory(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'meap');
 }
 
-/** Stores of a folder by name, each opened when it is first used. */
+/** The stores of a folder, opened on first use. */
 export class AnswerStores {
   readonly #directory: string;
   readonly #options: AnswerStoreOptions;
@@ -35,7 +35,7 @@ export class AnswerStores {
     this.#options = options;
   }
 
-  /** The store of a model's fingerprint, or of a judge; see {@link openAnswerStore}. */
+  /** Returns the store of a model's fingerprint or of the judge; see {@link openAnswerStore}. */
   of(name: string): AnswerStore {
     const opened = (): Promise<SqliteAnswerStore> => {
       const store = this.#open.get(name) ?? openAnswerStore(this.#directory, name, this.#options);
@@ -49,7 +49,7 @@ export class AnswerStores {
   }
 
   async close(): Promise<void> {
-    // One that could not be opened has said so.
+    // Errors of opening were reported on use.
     for (const store of await Promise.allSettled(this.#open.values())) {
       if (store.status === 'fulfilled') store.value.close();
     }
@@ -57,13 +57,12 @@ export class AnswerStores {
 }
 
 /**
- * Opens the answers of one model, in `FOLDER/answers/FINGERPRINT/answers.sqlite`; made where absent.
+ * Opens or creates the answers of a model in `FOLDER/answers/FINGERPRINT/answers.sqlite`.
  *
- * A call of `put` is one transaction, on the disk when it returns: whatever happens to the process, a later one finds
- * all answers of a call or none. A file that is damaged, or holds an answer without its checksum, is set aside; whole
- * answers are kept, and the others count as never given.
+ * `put` is one transaction, which is on the disk when it returns. A damaged file is moved away, and its intact answers
+ * are kept.
  *
- * @throws RunError where another process has them open, or where the folder cannot be written
+ * @throws RunError if another process has the file open, or the folder cannot be written
  */
 export async function openAnswerStore(
   directory: string,
@@ -73,23 +72,23 @@ export async function openAnswerStore(
   const folder = join(directory, 'answers', fingerprint.slice(0, 32));
   const path = join(folder, 'answers.sqlite');
   const release = await lock(folder, options);
-  const usable = <T>(what: string, work: () => T): T => {
+  const attempt = <T>(problem: string, work: () => T): T => {
     try {
       return work();
     } catch (error) {
       throw new RunError(
-        `${path}: ${what}: ${reasonOf(error)}; make room, give another --cache, or --resume never`,
+        `${path}: ${problem}: ${reasonOf(error)}; free disk space, use another --cache, or --resume never`,
       );
     }
   };
   try {
-    const database = usable(
+    const database = attempt(
       'cannot be used',
       () => new AnswerDatabase(path, options.onWarning ?? console.warn),
     );
     return {
-      get: async (keys) => usable('answers cannot be read', () => database.get(keys)),
-      put: async (entries) => usable('answers cannot be kept', () => database.put(entries)),
+      get: async (keys) => attempt('answers cannot be read', () => database.get(keys)),
+      put: async (entries) => attempt('answers cannot be stored', () => database.put(entries)),
       close: () => {
         try {
           database.close();
@@ -114,12 +113,12 @@ async function lock(
     if (error instanceof RunLockedError) {
       throw new RunError(
         `--cache: ${folder} is in use by another evaluation of this model, expected one at a time; wait for it, ` +
-          'or give another --cache, or --resume never',
+          'use another --cache, or --resume never',
       );
     }
     const reason = reasonOf((error as Error).cause ?? error);
     throw new RunError(
-      `--cache: ${folder} cannot be written: ${reason}; give another --cache, or --resume never`,
+      `--cache: ${folder} cannot be written: ${reason}; use another --cache, or --resume never`,
     );
   }
 }

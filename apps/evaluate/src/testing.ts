@@ -1,5 +1,5 @@
-/** What several tests of this package need. */
+/** Test helpers. */
 import { fileURLToPath } from 'node:url';
 
-/** A LLaMA of two layers with a tokenizer, in the format of transformers. */
+/** A LLaMA of two layers with a tokenizer in Hugging Face's format. */
 export const tinyModel = fileURLToPath(new URL('../../pretrain/fixtures/checkpoint', import.meta.url));

@@ -1,5 +1,4 @@
-/** Where models look: Figure 6 and Tables 10 and 16 to 18 of the MEAP paper. */
-
+/** Attention: Figure 6 and Tables 10 and 16 to 18 of the MEAP paper. */
 import type { AttentionContrast, AttentionDifference, TTest } from '@meap/evals';
 import { type Html, html } from '@meap/recipe-cli';
 import { barChart } from './bar-charts.ts';
@@ -13,10 +12,10 @@ import { format, formatDifference, formatProbability } from './units.ts';
 
 const PERCENT = { isPercent: true, factor: 100 };
 const NUMBER = { isPercent: false, factor: 1 };
-/** Texts are shown up to this many tokens. */
-const MOST_TOKENS = 2000;
+/** Maximum number of displayed tokens. */
+const MAX_TOKENS = 2000;
 
-/** Shares of segments, the texts with the attention on them, and MEAP against NTP. */
+/** Renders the comparison of MEAP and NTP, the shares of segments, and the attention on each token. */
 export function attentionSection(
   contrasts: NonNullable<ReportInput['contrasts']>,
   shares: readonly ShownShares[],
@@ -45,15 +44,15 @@ function contrastTable(contrast: NonNullable<ReportInput['contrasts']>[number]):
   ];
   return {
     kind: 'table',
-    caption: `Attention of ${meap} (MEAP) against ${ntp} (NTP), ${numSequences} sequences${length === undefined ? '' : ` of ${length} tokens`}`,
+    caption: `Attention of ${meap} (MEAP) and ${ntp} (NTP), ${numSequences} sequences${length === undefined ? '' : ` of ${length} tokens`}`,
     columns: ['Statistic', 'NTP', 'MEAP', 'Change', 'Paired t', 'Welch’s t'],
     rows: [
       row({ value: 'Score at masked keys', note: 'change: decay' }, scoreDecay),
       row({ value: 'Variance over the other keys', note: 'change: increase' }, varianceIncrease),
     ],
     notes: [
-      'Attention of a key is its mean over layers, heads and the queries that can see it. Decay is (NTP − MEAP) / NTP, ' +
-        'increase (MEAP − NTP) / NTP.',
+      'The attention of a key is the mean over layers, heads and the queries that can see it. Decay is (NTP − MEAP) / NTP, ' +
+        'increase is (MEAP − NTP) / NTP.',
     ],
   };
 }
@@ -88,7 +87,7 @@ function layerFigures(
     ];
     if (series[0].points.length < 2) return [];
     const largest = Math.max(...series.flatMap(({ points }) => points.map(({ y }) => Math.abs(y))));
-    // Attention over many keys is tiny: a power of ten is taken out of the axis.
+    // Attention over many keys is small, so the axis is scaled by a power of ten.
     const power = Math.floor(Math.log10(largest || 1));
     const scaled = series.map((line) => ({
       ...line,
@@ -118,13 +117,13 @@ function layerFigures(
   });
 }
 
-/** A model keeps its colour through the report. */
+/** Returns the index of a model's colour, the same in the whole report. */
 function colorOf(model: string, index: number, models: readonly EvaluatedModel[]): number {
   const found = models.findIndex(({ name }) => name === model);
   return found < 0 ? index : found;
 }
 
-/** Bars of the segments, a bar a model. */
+/** Draws the share of each segment, with a bar per model. */
 function sharesFigure(shares: readonly ShownShares[], models: readonly EvaluatedModel[]): Figure {
   const bars = shares.flatMap(({ model, segments }, index) =>
     segments.map(({ name, share, standardError, perToken, numPrompts }) => ({
@@ -136,11 +135,10 @@ function sharesFigure(shares: readonly ShownShares[], models: readonly Evaluated
       row: [model, name, share, standardError, perToken, numPrompts],
     })),
   );
-  const whose = shares[0].queries === 'last' ? 'the last token' : 'all tokens';
   return {
     kind: 'figure',
     name: 'attention-shares',
-    title: `Where ${whose} of a prompt ${shares[0].queries === 'last' ? 'looks' : 'look'}, % of the attention`,
+    title: `Attention of ${shares[0].queries === 'last' ? 'the last token' : 'all tokens'} of a prompt, %`,
     description: bars.map(({ group, name, shown }) => `${name}, ${group}: ${shown}.`).join(' '),
     data: {
       columns: ['model', 'segment', 'share', 'standard_error', 'share_per_token', 'prompts'],
@@ -150,17 +148,17 @@ function sharesFigure(shares: readonly ShownShares[], models: readonly Evaluated
   };
 }
 
-/** The first prompt in its parts, each token over a bar as high as its share, in the model's colour. */
+/** Renders the tokens of the first prompt with bars of their attention, in the model's colour. */
 function attendedText({ model, prompts, tokenTexts }: ShownShares, color: number): Html[] {
   const [texts, prompt] = [tokenTexts?.[0], prompts[0]];
   if (!texts || !prompt) return [];
-  // The first token takes most of it in many models, and would flatten the others.
-  const highest = Math.max(...prompt.tokens.slice(1, MOST_TOKENS), Number.MIN_VALUE);
-  const left = texts.length - MOST_TOKENS;
+  // Excludes the first token, which has most of the attention in many models.
+  const highest = Math.max(...prompt.tokens.slice(1, MAX_TOKENS), Number.MIN_VALUE);
+  const left = texts.length - MAX_TOKENS;
   const parts: Html[] = [];
   let start = 0;
   for (const { name, share, numTokens } of prompt.segments) {
-    const tokens = texts.slice(start, Math.min(start + numTokens, MOST_TOKENS)).map((text, i) => {
+    const tokens = texts.slice(start, Math.min(start + numTokens, MAX_TOKENS)).map((text, i) => {
       const ofToken = prompt.tokens[start + i] ?? 0;
       const height = Math.min(1, ofToken / highest).toFixed(2);
       return html`<span style="--share: ${height}" title="${format(ofToken, PERCENT)} %">${text}</span>`;
@@ -171,11 +169,11 @@ function attendedText({ model, prompts, tokenTexts }: ShownShares, color: number
     start += numTokens;
   }
   return [
-    html`<h3>A prompt as ${model} sees it</h3>
+    html`<h3>Attention of ${model} on a prompt</h3>
 <div class="attended" id="${fileName('text', model)}" style="--bar: var(--model-${color + 1})">
 ${parts}
 </div>
-<p class="note">The bar below a token is its share of the attention, full at ${format(highest, PERCENT)} %.${
+<p class="note">The bar below a token shows its share of the attention; the full height is ${format(highest, PERCENT)} %.${
       left > 0 ? ` ${left} more tokens are not shown.` : ''
     }</p>`,
   ];

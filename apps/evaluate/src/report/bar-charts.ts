@@ -2,37 +2,37 @@ import { axisFy, axisX, axisY, barX, dot, gridX, ruleX, ruleY, text, tickX } fro
 import { modelColor } from './colors.ts';
 import { drawing, shortened, textWidth } from './drawing.ts';
 
-/** Bars in groups: a bar a model in each. */
+/** A bar chart with a bar per model in each group. */
 export interface BarChart {
   readonly bars: readonly {
     readonly group: string;
     readonly name: string;
-    /** Place of the model in the report, which gives the colour. */
+    /** Index of the model, for its colour. */
     readonly model: number;
     readonly value: number;
-    /** As the bar's end says it. */
+    /** The label at the end of the bar. */
     readonly shown: string;
   }[];
 }
 
-/** Lying bars that need no axis: their values and models stand at their ends. */
+/** Draws horizontal bars with values and model names at their ends. */
 export function barChart({ bars }: BarChart, width: number): string {
   const groups = [...new Set(bars.map(({ group }) => group))];
   const models = [...new Set(bars.map(({ model }) => model))];
-  const room = 0.36 * width;
+  const maxLabel = 0.36 * width;
   const labelled = bars.map((bar) => {
     const value = `${bar.shown} `;
     return {
       ...bar,
-      text: models.length > 1 ? `${value} ${shortened(bar.name, room - textWidth(value))}` : value,
+      text: models.length > 1 ? `${value} ${shortened(bar.name, maxLabel - textWidth(value))}` : value,
     };
   });
-  const left = roomFor(groups, width);
+  const left = labelWidth(groups, width);
   return drawing({
     width,
     height: (20 * models.length + 16) * groups.length,
     marginLeft: left,
-    marginRight: Math.min(Math.max(...labelled.map(({ text }) => textWidth(text))), room) + 12,
+    marginRight: Math.min(Math.max(...labelled.map(({ text }) => textWidth(text))), maxLabel) + 12,
     marginTop: 0,
     marginBottom: 0,
     x: { axis: null, zero: true },
@@ -58,27 +58,27 @@ export function barChart({ bars }: BarChart, width: number): string {
 /** Differences with their confidence intervals. */
 export interface DifferenceChart {
   readonly label: string;
-  /** Place of the model that is held against the other, which gives the colour. */
+  /** Index of the compared model, for its colour. */
   readonly model: number;
   readonly differences: readonly {
     readonly name: string;
     readonly value: number;
     readonly interval?: readonly [low: number, high: number];
-    /** Whether it is told from chance: its dot is full. */
-    readonly isClear: boolean;
+    /** Whether it is significant; then its dot is filled. */
+    readonly isSignificant: boolean;
   }[];
 }
 
-/** A line for each interval and a dot for each difference. */
+/** Draws a line for each interval and a dot for each difference. */
 export function differenceChart({ label, model, differences }: DifferenceChart, width: number): string {
   const names = differences.map(({ name }) => name);
   const color = modelColor(model);
   const intervals = differences.flatMap(({ name, interval }) => (interval ? [{ name, interval }] : []));
   const ends = differences.flatMap(({ value, interval = [] }) => [value, ...interval]);
-  // Models that are equal in everything still need an axis.
+  // The axis must not be empty if all differences are 0.
   const [low, high] = ends.every((end) => end === 0) ? [-1, 1] : [Math.min(0, ...ends), Math.max(0, ...ends)];
   const margin = (high - low) / 20;
-  const left = roomFor(names, width);
+  const left = labelWidth(names, width);
   const ticks = Math.floor(width / 90);
   return drawing({
     width,
@@ -116,7 +116,7 @@ export function differenceChart({ label, model, differences }: DifferenceChart, 
         r: 5,
         stroke: color,
         strokeWidth: 2,
-        fill: ({ isClear }) => (isClear ? color : 'var(--paper)'),
+        fill: ({ isSignificant }) => (isSignificant ? color : 'var(--paper)'),
       }),
     ],
   });
@@ -126,6 +126,6 @@ function signed(value: number): string {
   return value > 0 ? `+${value}` : String(value).replace('-', '−');
 }
 
-function roomFor(names: readonly string[], width: number): number {
+function labelWidth(names: readonly string[], width: number): number {
   return Math.min(Math.max(...names.map(textWidth)), 0.36 * width) + 10;
 }

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { COLORS, contrast, heatColor, withLightColors } from './colors.ts';
 
-it('has letters that can be read on both pages', () => {
+it('have sufficient contrast for text in both themes', () => {
   expect(contrast('#000000', '#ffffff')).toBeCloseTo(21);
   for (const theme of ['light', 'dark'] as const) {
     const text = Object.keys(COLORS).filter((name) => /^(ink|muted|model)/.test(name));
@@ -16,18 +16,18 @@ it('has letters that can be read on both pages', () => {
   }
 });
 
-it('has cells that stand out from the page the more, the more they hold', () => {
+it('give higher values of heat maps more contrast with the page', () => {
   for (const theme of ['light', 'dark'] as const) {
     const away = Array.from({ length: 11 }, (_, step) =>
       contrast(COLORS[`heat-${step}`][theme], COLORS.paper[theme]),
     );
     const sorted = away.toSorted((a, b) => a - b);
-    // The darkest cell of the dark page is a little darker than the page.
+    // The first cell of dark pages is slightly darker than the page.
     expect(away.slice(1)).toEqual(sorted.filter((value) => away.slice(1).includes(value)));
   }
 });
 
-it('gives drawings colours that need no page', () => {
+it('replace CSS variables in drawings', () => {
   expect(withLightColors('<a fill="var(--model-1)" stroke="currentColor"/>')).toBe(
     '<a fill="#0068a8" stroke="#1b2230"/>',
   );

@@ -1,9 +1,8 @@
 /**
- * The colours of reports, as CSS variables with a value for light and one for dark pages.
+ * The colours of reports, as CSS variables with values for light and dark pages.
  *
- * Lines take Okabe and Ito's hues, which people who see fewer colours can tell apart, each darkened or lightened until
- * it reads as text on its page; shapes tell them apart too. Heat maps take ColorBrewer's YlGnBu, whose lightness falls
- * all the way: more is always further from the page, so the dark page has it the other way round.
+ * Models have the hues of Okabe and Ito, which are distinguishable with colour blindness, adjusted for sufficient contrast
+ * as text. Heat maps use ColorBrewer's YlGnBu, reversed on dark pages, so that higher values contrast more with the page.
  */
 import { scale } from '@observablehq/plot';
 
@@ -12,16 +11,16 @@ interface Pair {
   readonly dark: string;
 }
 
-/** Most models that a report can tell apart. */
+/** Maximum number of models in a report. */
 export const MAX_MODELS = 6;
 
-/** Steps of a heat map: one a tenth, and the whole. */
+/** Colours of a heat map, in steps of 0.1. */
 const HEAT_STEPS = 11;
 
 const INK = { light: '#1b2230', dark: '#e6eaf2' };
 const PAPER = { light: '#ffffff', dark: '#12151c' };
 
-/** Every variable by name. */
+/** The variables by name. */
 export const COLORS: Readonly<Record<string, Pair>> = {
   ink: INK,
   paper: PAPER,
@@ -36,25 +35,25 @@ export const COLORS: Readonly<Record<string, Pair>> = {
   ...heatColors(),
 };
 
-/** Colour of a model by its place in the report. */
+/** Returns the colour of a model by its index. */
 export function modelColor(index: number): string {
   return `var(--model-${index + 1})`;
 }
 
-/** Colours of a heat map's cell for a value between 0 and 1: the cell, and text on it. */
+/** Returns the colours of a heat map cell and its text for a value between 0 and 1. */
 export function heatColor(share: number): { readonly fill: string; readonly ink: string } {
   const step = Math.round(Math.min(1, Math.max(0, share)) * (HEAT_STEPS - 1));
   return { fill: `var(--heat-${step})`, ink: `var(--heat-ink-${step})` };
 }
 
-/** Declarations of all variables for a page of one kind. */
+/** Returns the declarations of all variables for a theme. */
 export function cssVariables(theme: 'light' | 'dark'): string {
   return Object.entries(COLORS)
     .map(([name, pair]) => `--${name}: ${pair[theme]};`)
     .join(' ');
 }
 
-/** A drawing for light paper, for programs that know no CSS variables. */
+/** Replaces CSS variables by the light colours. */
 export function withLightColors(svg: string): string {
   return svg
     .replaceAll(/var\(--([\w-]+)\)/g, (variable, name) => COLORS[name]?.light ?? variable)
@@ -65,8 +64,8 @@ function heatColors(): Record<string, Pair> {
   const { apply } = scale({ color: { type: 'linear', scheme: 'YlGnBu', domain: [0, 1] } })!;
   return Object.fromEntries(
     Array.from({ length: HEAT_STEPS }, (_, step) => step / (HEAT_STEPS - 1)).flatMap((share, step) => {
-      // A dark page of pale cells would glare.
-      const [light, dark] = [0.93 * share, 1 - 0.75 * share].map((place) => hex(apply(place)));
+      // Avoids very light cells on dark pages.
+      const [light, dark] = [0.93 * share, 1 - 0.75 * share].map((position) => hex(apply(position)));
       return [
         [`heat-${step}`, { light, dark }],
         [`heat-ink-${step}`, { light: readableOn(light), dark: readableOn(dark) }],
@@ -75,7 +74,7 @@ function heatColors(): Record<string, Pair> {
   );
 }
 
-/** `rgb(1, 2, 3)` as `#010203`. */
+/** Converts `rgb(1, 2, 3)` to `#010203`. */
 function hex(rgb: string): string {
   return `#${rgb
     .match(/\d+/g)!
@@ -88,7 +87,7 @@ function readableOn(color: string): string {
   return onWhite > onBlack ? '#ffffff' : '#0b0e14';
 }
 
-/** Contrast of two colours as WCAG 2 defines it, 1 to 21. */
+/** Returns the WCAG 2 contrast of two colours, 1 to 21. */
 export function contrast(a: string, b: string): number {
   const [low, high] = [luminance(a), luminance(b)].sort((x, y) => x - y);
   return (high + 0.05) / (low + 0.05);

@@ -1,5 +1,4 @@
-/** Results of several models on one task, each held against the first. */
-
+/** Compares the results of several models with those of the first. */
 import {
   compareResults,
   EvalsError,
@@ -13,18 +12,18 @@ import type { EvaluatedModel } from './report-input.ts';
 import type { Cell } from './table.ts';
 import { format, formatDifference, formatProbability, type Unit } from './units.ts';
 
-/** One task and all models. */
+/** The results of all models on a task. */
 export interface ComparedTask {
   readonly task: string;
-  /** In the order of the models; undefined for one that was not asked. */
+  /** In the order of the models; undefined for models without results. */
   readonly results: readonly (TaskResult | undefined)[];
-  /** Of every model but the first against the first; undefined where one of the two was not asked. */
+  /** Comparisons of the other models with the first; undefined if either has no results. */
   readonly comparisons: readonly (ResultComparison | undefined)[];
-  /** Why some could not be compared, and over which rows the others were. */
+  /** Notes on missing comparisons, excluded rows and different settings. */
   readonly notes: readonly string[];
 }
 
-/** Every task that any of the models was asked, in the order in which they were. */
+/** Returns all tasks of the models. */
 export function compareModels(models: readonly EvaluatedModel[]): ComparedTask[] {
   const tasks = new Set(models.flatMap(({ results }) => results.map(({ task }) => task)));
   return Array.from(tasks, (task) => {
@@ -39,7 +38,7 @@ export function compareModels(models: readonly EvaluatedModel[]): ComparedTask[]
         return comparison;
       } catch (error) {
         if (!(error instanceof EvalsError)) throw error;
-        notes.push(`${models[index + 1].name} is not held against ${models[0].name}: ${error.message}.`);
+        notes.push(`${models[index + 1].name} is not compared with ${models[0].name}: ${error.message}.`);
         return undefined;
       }
     });
@@ -53,27 +52,27 @@ function notesOn(
   nameB: string,
 ): string[] {
   const onlyOne = [
-    ...(numOnlyA > 0 ? [`${numOnlyA} of ${nameA} only`] : []),
-    ...(numOnlyB > 0 ? [`${numOnlyB} of ${nameB} only`] : []),
+    ...(numOnlyA > 0 ? [`${numOnlyA} only in ${nameA}`] : []),
+    ...(numOnlyB > 0 ? [`${numOnlyB} only in ${nameB}`] : []),
   ];
   return [
     ...(onlyOne.length > 0
-      ? [`Differences leave out rows that one model was asked: ${onlyOne.join(', ')}.`]
+      ? [`Differences exclude rows that only one model has: ${onlyOne.join(', ')}.`]
       : []),
     ...(differentConfig.length > 0
-      ? [`${nameA} and ${nameB} were asked differently: ${differentConfig.join(', ')}.`]
+      ? [`${nameA} and ${nameB} have different settings: ${differentConfig.join(', ')}.`]
       : []),
   ];
 }
 
-/** Columns of values, then of differences. */
+/** Returns the columns of values and differences. */
 export function comparisonColumns(models: readonly EvaluatedModel[]): string[] {
   const names = models.map(({ name }) => name);
   const [base, ...others] = names;
-  return [...names, ...(others.length === 1 ? ['Difference'] : others.map((name) => `${name} less ${base}`))];
+  return [...names, ...(others.length === 1 ? ['Difference'] : others.map((name) => `${name} − ${base}`))];
 }
 
-/** A value with its standard error. */
+/** Returns a cell with a value and its standard error. */
 export function valueCell(result: MetricResult | undefined, unit: Unit): Cell | string {
   if (result === undefined) return '–';
   const { value, standardError } = result;
@@ -83,7 +82,7 @@ export function valueCell(result: MetricResult | undefined, unit: Unit): Cell | 
   };
 }
 
-/** A difference with its confidence interval and p-value, marked where it is clear. */
+/** Returns a cell with a difference, its confidence interval and p-value, marked if it is significant. */
 export function differenceCell(
   comparison: Pick<MetricComparison, 'difference' | 'interval' | 'pValue'> | undefined,
   unit: Unit,
@@ -91,7 +90,7 @@ export function differenceCell(
 ): Cell | undefined {
   if (comparison === undefined) return undefined;
   const { difference, interval, pValue } = comparison;
-  const mark = !isClear(comparison) ? '' : difference > 0 === higherIsBetter ? '▲ ' : '▼ ';
+  const mark = !isSignificant(comparison) ? '' : difference > 0 === higherIsBetter ? '▲ ' : '▼ ';
   const limits = interval?.map((limit) => formatDifference(limit, unit)).join(', ');
   return {
     value: `${mark}${formatDifference(difference, unit)}`,
@@ -103,14 +102,16 @@ export function differenceCell(
   };
 }
 
-/** Whether a difference is told from chance, by its interval and by its p-value where there is one. */
-export function isClear({ interval, pValue = 0 }: Pick<MetricComparison, 'interval' | 'pValue'>): boolean {
+/** Whether a difference is significant by its interval, and by its p-value if there is one. */
+export function isSignificant({
+  interval,
+  pValue = 0,
+}: Pick<MetricComparison, 'interval' | 'pValue'>): boolean {
   return interval !== undefined && interval[0] * interval[1] > 0 && pValue < 0.05;
 }
 
-/** What the signs of {@link differenceCell} mean, for those who see them first. */
+/** Explains the cells of {@link differenceCell}. */
 export const DIFFERENCE_NOTE =
-  'Below a value: ± its standard error. Below a difference: its 95 % confidence interval over the rows that both models ' +
-  'were asked, paired, and the probability p of one at least as large between equally good models (McNemar’s exact ' +
-  'test where rows are right or wrong, else the paired t-test). ▲ better, ▼ worse, where the interval leaves out 0 and p is below 0.05. ' +
-  'Among twenty such p-values, one is below 0.05 by chance.';
+  'Below a value: ± its standard error. Below a difference: its 95 % confidence interval over the common rows, paired, ' +
+  'and its p-value (McNemar’s exact test if rows are right or wrong, otherwise the paired t-test). ▲ better, ▼ worse, ' +
+  'if the interval excludes 0 and p is below 0.05. Of twenty p-values between equal models, one is below 0.05 by chance.';

@@ -1,19 +1,15 @@
-/** Drawings by Observable Plot, on a document that needs no browser. */
+/** Draws with Observable Plot without a browser. */
 import { plainText } from '@meap/recipe-cli';
 import { type PlotOptions, plot } from '@observablehq/plot';
 import { DOMParser } from 'linkedom';
 
-/** Height of an SVG's letters, in pixels. */
+/** Font size in pixels. */
 const FONT_SIZE = 12;
 
-/** Of a mean letter in the wider of the fonts that browsers have. */
+/** Mean width of a character in a wide font. */
 const CHARACTER_WIDTH = 0.7 * FONT_SIZE;
 
-/**
- * Draws to an SVG, which takes the colour of its letters and all variables from the page that it is put into.
- *
- * The document is one of XML: what it writes is read by every program that reads SVG files, and by HTML pages too.
- */
+/** Draws an SVG that inherits its text colour and CSS variables from the page; valid as XML and within HTML. */
 export function drawing(options: PlotOptions): string {
   const document = new DOMParser().parseFromString('<svg/>', 'image/svg+xml');
   const svg = plot({
@@ -26,12 +22,12 @@ export function drawing(options: PlotOptions): string {
   return plainText(String(svg));
 }
 
-/** About how wide a text is, in pixels: enough to leave room for it. */
+/** Returns an upper estimate of the width of a text in pixels. */
 export function textWidth(text: string): number {
   return Math.ceil([...text].length * CHARACTER_WIDTH);
 }
 
-/** A text that needs no more than so many pixels: the middle gives way, for names begin and end with what differs. */
+/** Shortens a text to a width in pixels by omitting its middle, since names differ at their ends. */
 export function shortened(text: string, pixels: number): string {
   const length = Math.max(3, Math.floor(pixels / CHARACTER_WIDTH));
   const characters = [...text];

@@ -1,29 +1,29 @@
-/** Figures: a drawing with the numbers that it shows. */
+/** Figures with the data that they show. */
 import { type Html, html, trusted } from '@meap/recipe-cli';
 import { stringify } from 'csv-stringify/sync';
 import { withLightColors } from './colors.ts';
 
-/** A drawing, its numbers, and what it says in words. */
+/** A drawing with its data and a description. */
 export interface Figure {
   readonly kind: 'figure';
-  /** What its files are called, without an ending: small letters, digits, `-` and `_`. */
+  /** Base name of its files: lower-case letters, digits, `-` and `_`. */
   readonly name: string;
   readonly title: string;
-  /** What a reader who cannot see it is told. */
+  /** Text alternative. */
   readonly description: string;
-  /** The numbers, which lie behind the figure as a table and beside the page as a file. */
+  /** The data, as a table below the figure and as a CSV file. */
   readonly data: {
     readonly columns: readonly string[];
     readonly rows: readonly (readonly (string | number | undefined)[])[];
   };
-  /** An SVG as wide as asked for, in pixels. */
+  /** Draws an SVG of a width in pixels. */
   draw(width: number): string;
 }
 
-/** Widths of a figure's two drawings: letters keep their size on a telephone. */
+/** Widths of the drawings for wide and narrow screens, so that the font size stays the same. */
 const WIDTHS = { wide: 720, narrow: 350 };
 
-/** A figure as markup: both drawings, of which the page shows the one that fits, and the table behind it. */
+/** Renders both drawings, of which CSS shows one, and the table. */
 export function renderFigure({ title, description, data, draw }: Figure): Html {
   const drawings = Object.entries(WIDTHS).map(
     ([name, width]) =>
@@ -32,8 +32,8 @@ export function renderFigure({ title, description, data, draw }: Figure): Html {
   );
   return html`<figure>
 <figcaption>${title}</figcaption>
-${drawings}<details><summary>Numbers of this figure</summary>
-<div class="table" tabindex="0" role="region" aria-label="Numbers of the figure: ${title}"><table>
+${drawings}<details><summary>Data of this figure</summary>
+<div class="table" tabindex="0" role="region" aria-label="Data of the figure: ${title}"><table>
 <thead><tr>${data.columns.map((label) => html`<th scope="col">${label}</th>`)}</tr></thead>
 <tbody>
 ${data.rows.map(
@@ -47,11 +47,11 @@ ${data.rows.map(
 </figure>`;
 }
 
-/** What stands beside the page: the drawing for light paper, and its numbers. */
+/** Returns the figure's SVG and CSV files. */
 export function figureFiles({ name, data, draw }: Figure): Readonly<Record<string, string>> {
   return {
     [`${name}.svg`]: `${withLightColors(draw(WIDTHS.wide))}\n`,
-    // Spreadsheets run what begins like a formula; names of models come from outside.
+    // Prevents spreadsheets from running formulas in names of models.
     [`${name}.csv`]: stringify([data.columns, ...data.rows] as unknown[][], { escape_formulas: true }),
   };
 }

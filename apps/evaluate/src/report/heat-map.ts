@@ -2,25 +2,25 @@ import { cell, text } from '@observablehq/plot';
 import { heatColor } from './colors.ts';
 import { drawing, textWidth } from './drawing.ts';
 
-/** What a heat map shows. */
+/** The contents of a heat map. */
 export interface HeatMap {
   readonly x: HeatMapAxis;
   readonly y: HeatMapAxis;
-  /** Shares between 0 and 1; a cell without one was not measured. */
+  /** Values between 0 and 1; undefined if not measured. */
   readonly cells: readonly { readonly x: number; readonly y: number; readonly share?: number }[];
 }
 
-/** A side of a heat map. */
+/** An axis of a heat map. */
 interface HeatMapAxis {
   readonly label: string;
-  /** In the order of the side, from the left or from above. */
+  /** From left to right or from top to bottom. */
   readonly values: readonly number[];
   readonly format: (value: number) => string;
 }
 
 const [TOP, BOTTOM, LEFT, RIGHT] = [24, 40, 46, 2];
 
-/** Cells with their values in percent, as far as they fit. */
+/** Draws a heat map with values in percent if the cells are large enough. */
 export function heatMap({ x, y, cells }: HeatMap, width: number): string {
   const cellWidth = (width - LEFT - RIGHT) / x.values.length;
   const cellHeight = Math.max(22, Math.min(34, cellWidth));

@@ -2,30 +2,29 @@ import { dot, gridY, lineY, type Markish, ruleX, ruleY, text } from '@observable
 import { modelColor } from './colors.ts';
 import { drawing, shortened, textWidth } from './drawing.ts';
 
-/** A line: a model's numbers over positions, lengths, steps. */
+/** A line. */
 export interface Series {
   readonly name: string;
-  /** Place of its model in the report, which gives its colour. */
+  /** Index of the model, for its colour. */
   readonly model: number;
   readonly points: readonly {
     readonly x: number;
     readonly y: number;
-    /** Reach of the 95 % interval around y, where it is known. */
-    readonly reach?: number;
+    /** Half-width of the 95 % interval, if known. */
+    readonly halfWidth?: number;
   }[];
-  /** Points that are too many to tell apart are a line only; few that lie between others are dots only. */
+  /** Whether to draw points, lines or both. */
   readonly style?: 'both' | 'line' | 'dots';
 }
 
-/** What a line chart shows. */
+/** The contents of a line chart. */
 export interface LineChart {
   readonly series: readonly Series[];
   readonly x: {
     readonly label: string;
-    /** Where the marks stand; chosen when absent. */
+    /** Positions of ticks; automatic by default. */
     readonly ticks?: readonly number[];
     readonly format?: (value: number) => string;
-    /** Equal factors are equally far. */
     readonly isLogarithmic?: boolean;
   };
   readonly y: { readonly label: string; readonly domain: readonly [low: number, high: number] };
@@ -35,12 +34,12 @@ const SYMBOLS = ['circle', 'square', 'triangle', 'diamond', 'star', 'wye'] as co
 const [TOP, BOTTOM, LEFT] = [30, 40, 44];
 const LINE_HEIGHT = 15;
 
-/** Lines with their names at their ends. */
+/** Draws lines with their names at the right. */
 export function lineChart({ series, x, y }: LineChart, width: number): string {
   const height = width < 500 ? 250 : 320;
   const longest = Math.max(...series.map(({ name }) => textWidth(name)));
-  const room = Math.min(longest, 0.28 * width);
-  const right = room + 18;
+  const labelWidth = Math.min(longest, 0.28 * width);
+  const right = labelWidth + 18;
   const [low, high] = y.domain;
   const pixelsPerUnit = (height - TOP - BOTTOM) / (high - low);
   const ends = spread(
@@ -51,8 +50,8 @@ export function lineChart({ series, x, y }: LineChart, width: number): string {
     const color = modelColor(model);
     const last = points.at(-1);
     const end = { x: last?.x, y: high - ends[index] / pixelsPerUnit };
-    const limits = points.flatMap(({ x, y, reach }) =>
-      reach ? [{ x, low: Math.max(low, y - reach), high: Math.min(high, y + reach) }] : [],
+    const limits = points.flatMap(({ x, y, halfWidth }) =>
+      halfWidth ? [{ x, low: Math.max(low, y - halfWidth), high: Math.min(high, y + halfWidth) }] : [],
     );
     return [
       ruleX(limits, { x: 'x', y1: 'low', y2: 'high', stroke: color, strokeOpacity: 0.45, strokeWidth: 3 }),
@@ -63,7 +62,7 @@ export function lineChart({ series, x, y }: LineChart, width: number): string {
       text(last ? [end] : [], {
         x: 'x',
         y: 'y',
-        text: () => shortened(name, room),
+        text: () => shortened(name, labelWidth),
         fill: color,
         fontWeight: 600,
         textAnchor: 'start',
@@ -97,16 +96,16 @@ export function lineChart({ series, x, y }: LineChart, width: number): string {
   });
 }
 
-/** Marks of which none comes too near the one before it; the last one stays. */
+/** Returns the ticks whose labels do not overlap, always including the last. */
 function fitting(
   ticks: readonly number[],
   { format = String, isLogarithmic }: LineChart['x'],
   width: number,
 ): number[] {
-  const place = isLogarithmic ? Math.log : (value: number) => value;
-  const [first, last] = [ticks[0], ticks.at(-1)!].map(place);
+  const transform = isLogarithmic ? Math.log : (value: number) => value;
+  const [first, last] = [ticks[0], ticks.at(-1)!].map(transform);
   const needed = Math.max(...ticks.map((tick) => textWidth(format(tick)))) + 6;
-  const pixels = (tick: number) => ((place(tick) - first) / (last - first || 1)) * width;
+  const pixels = (tick: number) => ((transform(tick) - first) / (last - first || 1)) * width;
   const kept: number[] = [];
   for (const tick of ticks.toReversed()) {
     if (kept.length === 0 || pixels(kept.at(-1)!) - pixels(tick) >= needed) kept.push(tick);
@@ -114,13 +113,13 @@ function fitting(
   return kept.reverse();
 }
 
-/** Places of labels near where they belong, a line apart, none past the end. */
-function spread(places: readonly number[], end: number): number[] {
-  const order = places.map((_, i) => i).sort((a, b) => places[a] - places[b]);
-  const spread = [...places];
+/** Moves labels apart by at least a line, none beyond the end. */
+function spread(positions: readonly number[], end: number): number[] {
+  const order = positions.map((_, i) => i).sort((a, b) => positions[a] - positions[b]);
+  const spread = [...positions];
   let free = Number.NEGATIVE_INFINITY;
   for (const i of order) {
-    spread[i] = Math.max(places[i], free);
+    spread[i] = Math.max(positions[i], free);
     free = spread[i] + LINE_HEIGHT;
   }
   let limit = end;

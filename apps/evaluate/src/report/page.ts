@@ -1,4 +1,4 @@
-/** A report as one page that needs nothing else: no script, no font, no address. */
+/** Renders a report as a self-contained HTML page without scripts. */
 import { Html, html, trusted } from '@meap/recipe-cli';
 import { MAX_MODELS, modelColor } from './colors.ts';
 import { renderFigure } from './figure.ts';
@@ -7,17 +7,16 @@ import { STYLE } from './style.ts';
 import { renderTable } from './table.ts';
 import { fileName } from './task-names.ts';
 
-/** What a page shows from top to bottom. */
+/** The contents of a page. */
 export interface Page {
   readonly title: string;
-  /** Models with what is to be known of them, in the order of their colours. */
+  /** Models in the order of their colours. */
   readonly models: readonly { readonly name: string; readonly about: string }[];
-  /** How to read what follows. */
   readonly intro?: string;
   readonly sections: readonly Section[];
 }
 
-/** The page as a string. */
+/** Returns the page as a string. */
 export function renderPage({ title, models, intro, sections }: Page): string {
   const page = html`<!doctype html>
 <html lang="en">
@@ -37,12 +36,12 @@ ${models.map(
     html`<li><span style="color: ${modelColor(index % MAX_MODELS)}">${name}</span> <small>${about}</small></li>
 `,
 )}</ul>
-<nav aria-label="Sections">${sections.map(({ heading }) => html`<a href="#${idOf(heading)}">${heading}</a> `)}</nav>
+<nav aria-label="Sections">${sections.map(({ heading }) => html`<a href="#${fileName(heading)}">${heading}</a> `)}</nav>
 ${intro === undefined ? undefined : html`<p class="note">${intro}</p>`}
 </header>
 <main>
 ${sections.map(
-  ({ heading, blocks }) => html`<section id="${idOf(heading)}">
+  ({ heading, blocks }) => html`<section id="${fileName(heading)}">
 <h2>${heading}</h2>
 ${blocks.map((block) => html`${renderBlock(block)}\n`)}</section>
 `,
@@ -57,8 +56,4 @@ function renderBlock(block: Block): Html {
   if (typeof block === 'string') return html`<p class="explanation">${block}</p>`;
   if (block instanceof Html) return block;
   return block.kind === 'table' ? renderTable(block) : renderFigure(block);
-}
-
-function idOf(heading: string): string {
-  return fileName(heading);
 }

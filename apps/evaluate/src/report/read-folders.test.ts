@@ -7,7 +7,7 @@ import { Command } from 'commander';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { readFolders, trainingOf } from './read-folders.ts';
 import { addReportCommand } from './report-command.ts';
-import { MADE_UP_TASKS, madeUpModel, madeUpReport, madeUpResult } from './testing.ts';
+import { SYNTHETIC_TASKS, syntheticModel, syntheticReport, syntheticResult } from './testing.ts';
 
 let root: string;
 beforeEach(() => {
@@ -15,7 +15,7 @@ beforeEach(() => {
   return () => rmSync(root, { recursive: true });
 });
 
-/** Writes what `meap-evaluate run` writes. */
+/** Writes a folder like `meap-evaluate run`. */
 function evaluation(name: string, results: readonly TaskResult[], model?: string): string {
   const folder = join(root, name);
   mkdirSync(join(folder, 'tasks'), { recursive: true });
@@ -36,10 +36,10 @@ function writeJson(path: string, value: unknown): void {
 }
 
 const resultOf = (task: string, model: string) =>
-  madeUpResult(MADE_UP_TASKS.find(({ name }) => name === task)!, madeUpModel(model, 0.5), 0.5);
+  syntheticResult(SYNTHETIC_TASKS.find(({ name }) => name === task)!, syntheticModel(model, 0.5), 0.5);
 
 describe('readFolders', () => {
-  it('takes folders of one model together, and tells models of one name apart', async () => {
+  it('merges folders of the same model, and makes equal names unique', async () => {
     const folders = [
       evaluation('one', [await resultOf('boolq', 'NTP')]),
       evaluation('two', [await resultOf('niah', 'NTP')]),
@@ -52,14 +52,14 @@ describe('readFolders', () => {
     ]);
   });
 
-  it('takes a comparison for its two evaluations', async () => {
+  it('reads the two evaluations of a comparison', async () => {
     evaluation('both/a', [await resultOf('boolq', 'NTP')]);
     evaluation('both/b', [await resultOf('boolq', 'MEAP')]);
     expect(readFolders([join(root, 'both')]).models.map(({ name }) => name)).toEqual(['NTP', 'MEAP']);
   });
 
   it('reads attention', async () => {
-    const { contrasts, shares } = await madeUpReport();
+    const { contrasts, shares } = await syntheticReport();
     writeJson(join(root, 'attention.json'), { contrasts, shares });
     const input = readFolders([root]);
     expect(input.models).toEqual([]);
@@ -67,7 +67,7 @@ describe('readFolders', () => {
     expect(input.shares).toEqual(shares);
   });
 
-  it('finds the losses of the run that a model lies in', async () => {
+  it('finds the metrics of the run that contains a model', async () => {
     const line = { step: 1, tokens: 64, loss: 3, lr: 1, gradNorm: 1, tokensPerSecond: 1, mfu: 0 };
     const checkpoint = join(root, 'run/checkpoints/step-1');
     mkdirSync(checkpoint, { recursive: true });
@@ -82,8 +82,8 @@ describe('readFolders', () => {
     expect(() => trainingOf(checkpoint)).toThrow(/metrics\.jsonl: line 1 is damaged/);
   });
 
-  it('refuses folders without results, and damaged ones, in a line', async () => {
-    expect(() => readFolders([root])).toThrow(/has no results, expected a folder that meap-evaluate run/);
+  it('refuses folders without results or with damaged files', async () => {
+    expect(() => readFolders([root])).toThrow(/has no results, expected a folder of meap-evaluate run/);
     const folder = evaluation('x', [await resultOf('boolq', 'NTP')]);
     for (const damaged of [
       '',
@@ -93,16 +93,16 @@ describe('readFolders', () => {
       '{"task":"x","samples":[{"measured":{"acc":{"value":null}}}]}',
     ]) {
       writeFileSync(join(folder, 'tasks', 'boolq.json'), damaged);
-      expect(() => readFolders([folder])).toThrow(/expected what meap-evaluate/);
+      expect(() => readFolders([folder])).toThrow(/expected a file of meap-evaluate/);
     }
     rmSync(folder, { recursive: true });
     writeFileSync(join(root, 'attention.json'), '{"contrasts": [{}]}');
-    expect(() => readFolders([root])).toThrow(/attention\.json: .*; expected what meap-evaluate writes/);
+    expect(() => readFolders([root])).toThrow(/attention\.json: .*; expected a file of meap-evaluate/);
   });
 });
 
 describe('meap-evaluate report', () => {
-  it('writes a page about the folders it is given', async () => {
+  it('writes a page about the given folders', async () => {
     const folders = [
       evaluation('a', [await resultOf('boolq', 'NTP')]),
       evaluation('b', [await resultOf('boolq', 'MEAP')]),

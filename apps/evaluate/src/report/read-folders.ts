@@ -1,36 +1,35 @@
-/** What a report needs, from the folders that the other commands write. */
-import { existsSync, readFileSync } from 'node:fs';
+/** Reads the input of a report from the folders of the other commands. */
+import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { RunError, type RunMetrics, readMetrics, reasonOf } from '@meap/recipe-cli';
 import type { z } from 'zod';
-import { hasResults, readResults } from '../result-files.ts';
+import { hasResults, readJson, readResults } from '../result-files.ts';
 import type { EvaluatedModel, ReportInput } from './report-input.ts';
 import { attentionSchema, environmentSchema, taskResultSchema } from './result-schema.ts';
 
 /**
- * Reads evaluations, comparisons and attention of models.
+ * Reads evaluations, comparisons and attention.
  *
- * Folders of one model with different tasks are taken together; a folder of a comparison stands for the two evaluations
- * in it.
+ * Folders of the same model with different tasks are merged; a comparison yields its two evaluations.
  *
- * @throws RunError for a folder without results, or with damaged ones
+ * @throws RunError for a folder without results or with damaged files
  */
 export function readFolders(folders: readonly string[]): ReportInput {
   const attention = folders.flatMap((folder) => {
     const path = join(folder, 'attention.json');
-    return existsSync(path) ? [readJson(path, attentionSchema)] : [];
+    return existsSync(path) ? [check(readJson(path), attentionSchema, path)] : [];
   });
   const evaluations = folders.flatMap(evaluationsIn).map(readEvaluation);
   return {
-    models: withDifferentNames(mergeByModel(evaluations)),
+    models: withUniqueNames(mergeByModel(evaluations)),
     contrasts: attention.flatMap(({ contrasts }) => contrasts),
     shares: attention.flatMap(({ shares }) => shares),
   };
 }
 
 /**
- * Losses of the run that a model lies in: its own folder's, or of one of the two above, as `RUN/checkpoints/STEP` has
- * it.
+ * Reads the metrics of the run that contains a model: in the model's folder or one of the two above, as in
+ * `RUN/checkpoints/STEP`.
  *
  * @throws RunError for damaged metrics
  */
@@ -43,7 +42,7 @@ export function trainingOf(modelDirectory: string): RunMetrics | undefined {
     return readMetrics(run);
   } catch (error) {
     throw new RunError(
-      `${join(run, 'metrics.jsonl')}: cannot be read: ${reasonOf(error)}; expected one JSON object a line`,
+      `${join(run, 'metrics.jsonl')}: cannot be read: ${reasonOf(error)}; expected one JSON object per line`,
     );
   }
 }
@@ -55,7 +54,7 @@ function evaluationsIn(folder: string): string[] {
   if (found.length > 0) return found;
   if (existsSync(join(folder, 'attention.json'))) return [];
   throw new RunError(
-    `report: ${folder} has no results, expected a folder that meap-evaluate run, compare or attention wrote`,
+    `report: ${folder} has no results, expected a folder of meap-evaluate run, compare or attention`,
   );
 }
 
@@ -63,7 +62,9 @@ function readEvaluation(folder: string): Evaluation {
   const results = readResults(folder).map((result) => check(result, taskResultSchema, `${folder}, tasks`));
   if (results.length === 0) throw new RunError(`report: ${folder} has no tasks, expected at least one`);
   const environment = join(folder, 'environment.json');
-  const model = existsSync(environment) ? readJson(environment, environmentSchema).model : undefined;
+  const model = existsSync(environment)
+    ? check(readJson(environment), environmentSchema, environment).model
+    : undefined;
   const { name, fingerprint } = results[0].model;
   return {
     folder,
@@ -88,8 +89,8 @@ function mergeByModel(evaluations: readonly Evaluation[]): Evaluation[] {
   return models;
 }
 
-/** Models that are called alike are told apart by their folders. */
-function withDifferentNames(models: readonly Evaluation[]): EvaluatedModel[] {
+/** Adds the folder to names that are not unique. */
+function withUniqueNames(models: readonly Evaluation[]): EvaluatedModel[] {
   return models.map(({ folder, ...model }, index) => {
     const alike = models.filter(({ name }) => name === model.name);
     if (alike.length === 1) return model;
@@ -100,21 +101,11 @@ function withDifferentNames(models: readonly Evaluation[]): EvaluatedModel[] {
   });
 }
 
-function readJson<Schema extends z.ZodType>(path: string, schema: Schema): z.output<Schema> {
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new RunError(`${path}: cannot be read: ${reasonOf(error)}; expected what meap-evaluate writes`);
-  }
-  return check(value, schema, path);
-}
-
 function check<Schema extends z.ZodType>(value: unknown, schema: Schema, where: string): z.output<Schema> {
   const found = schema.safeParse(value);
   if (found.success) return found.data;
   const [{ path, message }] = found.error.issues;
   throw new RunError(
-    `${where}: ${path.join('.') || 'value'}: ${message}; expected what meap-evaluate writes`,
+    `${where}: ${path.join('.') || 'value'}: ${message}; expected a file of meap-evaluate, run it again`,
   );
 }

@@ -3,37 +3,37 @@ import type { Html, RunMetrics } from '@meap/recipe-cli';
 import type { Figure } from './figure.ts';
 import type { Table } from './table.ts';
 
-/** A model and what was found of it. */
+/** A model with its results. */
 export interface EvaluatedModel {
-  /** What the report calls it; different from all others'. */
+  /** Unique name in the report. */
   readonly name: string;
   readonly fingerprint: string;
-  /** At most one of a task. */
+  /** At most one result per task. */
   readonly results: readonly TaskResult[];
-  /** Losses of the run that trained it, where they are known. */
+  /** Metrics of its training run, if known. */
   readonly training?: RunMetrics;
 }
 
-/** Attention of a model, and the tokens that it looked at, where they are to be seen. */
+/** Attention shares of a model, with the texts of the tokens if available. */
 export type ShownShares = AttentionShares & {
-  /** The text of each token, for each prompt. */
+  /** The text of each token of each prompt. */
   readonly tokenTexts?: readonly (readonly string[])[];
 };
 
-/** What a report is about. */
+/** The input of a report. */
 export interface ReportInput {
-  /** The first is what the others are held against. */
+  /** The others are compared with the first. */
   readonly models: readonly EvaluatedModel[];
-  /** With the length of their sequences, where there are several. */
+  /** With the length of the sequences, if there are several. */
   readonly contrasts?: readonly (AttentionContrast & { readonly length?: number })[];
   readonly shares?: readonly ShownShares[];
 }
 
-/** A part of a report: what its heading says, and what stands below it. */
+/** A section of a report. */
 export interface Section {
   readonly heading: string;
   readonly blocks: readonly Block[];
 }
 
-/** A paragraph, a table or a figure. */
+/** A paragraph, a table, a figure or other markup. */
 export type Block = string | Table | Figure | Html;

@@ -5,24 +5,23 @@ import { pathToFileURL } from 'node:url';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { writeReport } from './report.ts';
-import { madeUpReport } from './testing.ts';
+import { syntheticReport } from './testing.ts';
 
 const executablePath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(
   existsSync,
 );
-if (!executablePath)
-  console.warn('reports are not opened in a browser: no Chromium in /usr/bin, install one');
+if (!executablePath) console.warn('reports not tested in a browser: no Chromium in /usr/bin; install it');
 
 describe.skipIf(!executablePath)('a report in a browser', () => {
   let browser: Browser;
   let folder: string;
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'meap-browser-'));
-    // Names as long as people make them, and one with markup in it.
+    // A long name, and one with markup.
     const names = ['NTP', 'MEAP-1.1B-200B-tokens-with-a-name-that-does-not-end', '<b>"MEAP"</b>'];
-    writeReport(await madeUpReport(names.slice(0, 2)), join(folder, 'report.html'));
-    writeReport(await madeUpReport(names), join(folder, 'three.html'));
-    // No sandbox: it needs rights that containers do not give; the pages are our own.
+    writeReport(await syntheticReport(names.slice(0, 2)), join(folder, 'report.html'));
+    writeReport(await syntheticReport(names), join(folder, 'three.html'));
+    // The sandbox does not work in containers.
     browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
   });
   afterAll(async () => {
@@ -30,11 +29,11 @@ describe.skipIf(!executablePath)('a report in a browser', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  /** Opens a page and hands it over with everything that it asked for and complained of. */
+  /** Opens a page; returns its requests, messages and errors. */
   async function open(
     file: string,
     { width, colorScheme = 'light' }: { width: number; colorScheme?: 'light' | 'dark' },
-    look: (page: Page) => Promise<void>,
+    inspect: (page: Page) => Promise<void>,
   ): Promise<string[]> {
     const context = await browser.newContext({ viewport: { width, height: 850 }, colorScheme });
     const page = await context.newPage();
@@ -46,20 +45,20 @@ describe.skipIf(!executablePath)('a report in a browser', () => {
       if (request.url() !== url) events.push(request.url());
     });
     await page.goto(url);
-    await look(page);
+    await inspect(page);
     await context.close();
     return events;
   }
 
   for (const file of ['report.html', 'three.html']) {
     for (const width of [320, 390, 1280]) {
-      it(`${file} fits ${width} pixels, silently, with every figure once`, async () => {
+      it(`${file} fits ${width} pixels and shows every figure once, without errors`, async () => {
         const events = await open(file, { width }, async (page) => {
           const found = await page.evaluate(`({
             width: document.documentElement.scrollWidth,
             figures: [...document.querySelectorAll('figure')].map((figure) =>
               [...figure.querySelectorAll('[role=img]')].filter((drawing) => drawing.getBoundingClientRect().width > 250).length),
-            sticking: [...document.querySelectorAll('svg')].filter((svg) => svg.getBoundingClientRect().right > innerWidth).length,
+            overflowing: [...document.querySelectorAll('svg')].filter((svg) => svg.getBoundingClientRect().right > innerWidth).length,
             cut: [...document.querySelectorAll('svg text')].filter((text) => {
               const [box, svg] = [text.getBoundingClientRect(), text.ownerSVGElement.getBoundingClientRect()];
               return box.width > 0 && (box.left < svg.left - 1 || box.right > svg.right + 1);
@@ -69,7 +68,7 @@ describe.skipIf(!executablePath)('a report in a browser', () => {
               return width > 0 && width < 0.75 * svg.viewBox.baseVal.width;
             }).length,
           })`);
-          expect(found).toMatchObject({ width, sticking: 0, cut: [], small: 0 });
+          expect(found).toMatchObject({ width, overflowing: 0, cut: [], small: 0 });
           const { figures } = found as { figures: number[] };
           expect(figures.length).toBeGreaterThan(10);
           expect(new Set(figures)).toEqual(new Set([1]));
@@ -79,7 +78,7 @@ describe.skipIf(!executablePath)('a report in a browser', () => {
     }
   }
 
-  it('is dark where the reader has it dark, in figures too', async () => {
+  it('follows the colour scheme, also in figures', async () => {
     const colors: string[][] = [];
     for (const colorScheme of ['light', 'dark'] as const) {
       await open('report.html', { width: 1280, colorScheme }, async (page) => {
@@ -98,7 +97,7 @@ describe.skipIf(!executablePath)('a report in a browser', () => {
     for (const [i, color] of light.entries()) expect(dark[i], String(i)).not.toBe(color);
   });
 
-  it('is printed on light paper, whatever the screen', async () => {
+  it('is printed in light colours', async () => {
     await open('report.html', { width: 1280, colorScheme: 'dark' }, async (page) => {
       await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
       expect(await page.evaluate('getComputedStyle(document.body).backgroundColor')).toBe(
@@ -110,7 +109,7 @@ describe.skipIf(!executablePath)('a report in a browser', () => {
     });
   });
 
-  it('has figures that are whole files by themselves', async () => {
+  it('has valid figure files', async () => {
     await open('report.html', { width: 1280 }, async (page) => {
       const names = readdirSync(join(folder, 'figures')).filter((name) => name.endsWith('.svg'));
       for (const name of names) {

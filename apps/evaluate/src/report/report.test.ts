@@ -8,18 +8,18 @@ import { parseHTML } from 'linkedom';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type RenderedReport, renderReport, writeReport } from './report.ts';
 import type { ReportInput } from './report-input.ts';
-import { madeUpModel, madeUpReport, madeUpResult } from './testing.ts';
+import { syntheticModel, syntheticReport, syntheticResult } from './testing.ts';
 
 const HOSTILE = `</style></title><script>alert(1)</script><img src=x onerror="alert(1)">'"&=1+1\u0000\u001b[2J`;
 
 let input: ReportInput;
 let report: RenderedReport;
 beforeAll(async () => {
-  input = await madeUpReport();
+  input = await syntheticReport();
   report = renderReport(input);
 });
 
-/** Texts of a table's rows, cell by cell, by the table's name. */
+/** Returns the text of each cell of a table. */
 function tableRows(page: string, name: string): string[][] {
   const { document } = parseHTML(page);
   const table = [...document.querySelectorAll('table')].find(
@@ -31,7 +31,7 @@ function tableRows(page: string, name: string): string[][] {
 }
 
 describe('renderReport', () => {
-  it('shows values, standard errors and paired differences as the comparison has them', () => {
+  it('shows values, standard errors and paired differences', () => {
     const [a, b] = input.models.map(({ results }) => results.find(({ task }) => task === 'boolq')!);
     const { difference, interval, pValue } = compareResults(a, b).metrics.acc;
     const row = tableRows(report.html, 'Accuracy (acc), %').find(([task]) => task.startsWith('BoolQ'))!;
@@ -42,7 +42,7 @@ describe('renderReport', () => {
     expect(row[3]).toBe(`▲ +${(100 * difference).toFixed(1)}[${limits.join(', ')}] p < 0.001`);
   });
 
-  it('averages tasks, each counting alike', () => {
+  it('averages tasks with equal weights', () => {
     const rows = tableRows(report.html, 'Accuracy (acc), %');
     const values = rows.slice(0, -1).map(([, value]) => Number.parseFloat(value));
     const [name, average] = rows.at(-1)!;
@@ -53,7 +53,7 @@ describe('renderReport', () => {
     );
   });
 
-  it('has the tables and figures of every kind of task', () => {
+  it('has tables and figures of every kind of task', () => {
     const { document } = parseHTML(report.html);
     expect([...document.querySelectorAll('h2')].map((heading) => heading.textContent)).toEqual([
       'Zero-shot tasks',
@@ -64,7 +64,7 @@ describe('renderReport', () => {
       'RULER',
       'Attention',
       'Training',
-      'What was measured',
+      'Setup',
     ]);
     const names = Object.keys(report.figures).filter((name) => name.endsWith('.svg'));
     expect(names).toHaveLength(document.querySelectorAll('figure').length);
@@ -82,7 +82,7 @@ describe('renderReport', () => {
     expect(perplexity).not.toContain('%');
   });
 
-  it('tells points from percent, as the paper gives either', () => {
+  it('shows differences in points and in percent', () => {
     const [, first] = tableRows(report.html, 'Answers found, %, by position');
     const [, a, b, difference] = first.map((text) =>
       text.match(/[−+]?[\d.]+/g)!.map((text) => Number(text.replace('−', '-'))),
@@ -91,7 +91,7 @@ describe('renderReport', () => {
     expect(difference[1]).toBeCloseTo((100 * (b[0] - a[0])) / a[0], -1);
   });
 
-  it('shows the value of each cell, and those that were not measured as such', () => {
+  it('shows the value of each cell of a heat map, also of cells not measured', () => {
     const csv = report.figures['niah-grid-1.csv']
       .trim()
       .split('\n')
@@ -106,7 +106,7 @@ describe('renderReport', () => {
     expect(texts.filter((text) => text === '–')).toHaveLength(11);
   });
 
-  it('says in words what each figure shows', () => {
+  it('describes each figure', () => {
     const { document } = parseHTML(report.html);
     for (const figure of document.querySelectorAll('figure')) {
       const drawings = [...figure.querySelectorAll('[role=img]')];
@@ -116,7 +116,7 @@ describe('renderReport', () => {
     }
   });
 
-  it('needs nothing from elsewhere, and runs nothing', () => {
+  it('has no external resources and no scripts', () => {
     for (const content of [report.html, ...Object.values(report.figures)]) {
       expect(content.replaceAll('http://www.w3.org/2000/svg', '')).not.toMatch(
         /https?:|\ssrc=|<link|<script|url\(|@import/,
@@ -124,12 +124,12 @@ describe('renderReport', () => {
     }
   });
 
-  it('is the same for the same results', () => {
+  it('is deterministic', () => {
     expect(renderReport(input)).toEqual(report);
   });
 
-  it('is for one model too, and for attention alone', async () => {
-    const one = renderReport(await madeUpReport(['only']));
+  it('accepts a single model, or only attention', async () => {
+    const one = renderReport(await syntheticReport(['only']));
     expect(one.html).toContain('<h1>Evaluation of only</h1>');
     expect(one.html).not.toMatch(/Difference|p-value/);
     expect(Object.keys(one.figures)).toContain('niah-grid.svg');
@@ -137,41 +137,41 @@ describe('renderReport', () => {
     expect(attention.html).toContain('<h1>Attention of NTP and MEAP</h1>');
   });
 
-  it('says why two results are not held against each other', () => {
+  it('explains why two results are not compared', () => {
     const [a, b] = input.models;
     const models = [a, { ...b, results: b.results.map((result) => ({ ...result, version: 2 })) }];
     expect(renderReport({ models }).html).toMatch(
-      /MEAP is not held against NTP: .*niah version 1 and niah version 2/,
+      /MEAP is not compared with NTP: .*niah version 1 and niah version 2/,
     );
     const fewer = b.results.map((result): TaskResult => ({ ...result, samples: result.samples.slice(10) }));
     expect(renderReport({ models: [a, { ...b, results: fewer }] }).html).toContain(
-      'Differences leave out rows that one model was asked: 10 of NTP only.',
+      'Differences exclude rows that only one model has: 10 only in NTP.',
     );
   });
 
-  it('shows a task of which every row was skipped', async () => {
+  it('shows a task whose rows were all skipped', async () => {
     const skipped = {
       name: 'niah',
       metrics: ['score'],
       groups: [{ length: 65536, depth: 0 }],
       measure: () => 1,
     };
-    const model = madeUpModel('small', 0);
-    const models = [{ name: 'small', fingerprint: 'f', results: [await madeUpResult(skipped, model, 0)] }];
+    const model = syntheticModel('small', 0);
+    const models = [{ name: 'small', fingerprint: 'f', results: [await syntheticResult(skipped, model, 0)] }];
     expect(renderReport({ models }).html).toContain('1 skipped, the first (0): a length of 65536 tokens');
   });
 
-  it('refuses what it cannot show', () => {
+  it('refuses no results and too many models', () => {
     expect(() => renderReport({ models: [] })).toThrow('report: got no results');
     const many = Array.from({ length: 7 }, (_, i) => ({ ...input.models[0], name: `m${i}` }));
     expect(() => renderReport({ models: many })).toThrow('got 7 models, expected at most 6');
   });
 });
 
-describe('texts from outside', () => {
-  it('are shown, never obeyed', async () => {
+describe('untrusted text', () => {
+  it('is displayed, never executed', async () => {
     const names = [`${HOSTILE}1`, `${HOSTILE}2`];
-    const made = await madeUpReport(names);
+    const synthetic = await syntheticReport(names);
     const task = {
       name: `../../${HOSTILE}`,
       metrics: [HOSTILE],
@@ -182,20 +182,20 @@ describe('texts from outside', () => {
       measure: () => 0.5,
       config: { [HOSTILE]: HOSTILE },
     };
-    const shares = made.shares!.map((shown) => ({
+    const shares = synthetic.shares!.map((shown) => ({
       ...shown,
       model: HOSTILE,
       segments: shown.segments.map((segment) => ({ ...segment, name: HOSTILE })),
       tokenTexts: [[HOSTILE, HOSTILE]],
     }));
     const models = await Promise.all(
-      made.models.map(async (model) => {
-        const result = await madeUpResult(task, madeUpModel(HOSTILE, 0), 0);
+      synthetic.models.map(async (model) => {
+        const result = await syntheticResult(task, syntheticModel(HOSTILE, 0), 0);
         const skipped = [{ id: HOSTILE, reason: HOSTILE }];
         return { ...model, fingerprint: HOSTILE, results: [...model.results, { ...result, skipped }] };
       }),
     );
-    const { html: page, figures } = renderReport({ ...made, models, shares });
+    const { html: page, figures } = renderReport({ ...synthetic, models, shares });
     const { document } = parseHTML(page);
     expect(document.querySelectorAll('script, img, link, iframe, object, embed')).toHaveLength(0);
     expect(document.querySelectorAll('title, body > *')).toHaveLength(3);
@@ -212,13 +212,13 @@ describe('texts from outside', () => {
     }
   });
 
-  it('never begin a formula in a spreadsheet', async () => {
-    const { figures } = renderReport(await madeUpReport(['=cmd|x', '@y']));
+  it('is never a formula in a spreadsheet', async () => {
+    const { figures } = renderReport(await syntheticReport(['=cmd|x', '@y']));
     expect(figures['mdqa_20-by-position.csv']).toContain("\n'=cmd|x,");
     expect(figures['mdqa_20-by-position.csv']).toContain("\n'@y,");
   });
 
-  it('come back from markup as they went in', () => {
+  it('is preserved by the html template', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (text) => {
         const { document } = parseHTML(
@@ -235,7 +235,7 @@ describe('texts from outside', () => {
 });
 
 describe('writeReport', () => {
-  it('writes the page and its figures beside it', () => {
+  it('writes the page and its figures', () => {
     const folder = mkdtempSync(join(tmpdir(), 'meap-report-'));
     writeReport(input, join(folder, 'report.html'));
     expect(readdirSync(folder).sort()).toEqual(['figures', 'report.html']);
@@ -243,15 +243,15 @@ describe('writeReport', () => {
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toBe(report.html);
   });
 
-  it.skipIf(!existsSync('/proc/self'))('fails where no folder can be made', () => {
+  it.skipIf(!existsSync('/proc/self'))('fails if its folder cannot be created', () => {
     expect(() => writeReport(input, '/proc/meap/report.html')).toThrow(/ENOENT/);
   });
 
-  it('keeps figures apart whose tasks are alike in letters that files may have', async () => {
-    const model = madeUpModel('m', 0);
+  it('makes the names of figure files unique', async () => {
+    const model = syntheticModel('m', 0);
     const results = await Promise.all(
       ['a/b', 'a:b'].map((name) =>
-        madeUpResult(
+        syntheticResult(
           { name, metrics: ['acc'], groups: [{ position: 1 }, { position: 2 }], measure: () => 1 },
           model,
           0,

@@ -1,7 +1,7 @@
-/** A report of evaluations: one HTML file, and every figure of it as SVG and CSV. */
+/** Reports of evaluations: an HTML page, and its figures as SVG and CSV. */
 import { dirname, join } from 'node:path';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
-import { RunError } from '@meap/recipe-cli';
+import { counted, RunError } from '@meap/recipe-cli';
 import { attentionSection } from './attention-section.ts';
 import { MAX_MODELS } from './colors.ts';
 import { type ComparedTask, compareModels, DIFFERENCE_NOTE } from './comparisons.ts';
@@ -14,18 +14,18 @@ import { taskSection } from './task-section.ts';
 import { trainingSection } from './training-section.ts';
 import { isZeroShot, zeroShotSection } from './zero-shot-section.ts';
 
-/** A report's files by their path from the page's folder; the page itself is `html`. */
+/** The page and the figure files by name. */
 export interface RenderedReport {
   readonly html: string;
   readonly figures: Readonly<Record<string, string>>;
 }
 
 /**
- * Writes a report to `path`, and its figures into `figures/` beside it.
+ * Writes a report to `path` and its figures to `figures/` beside it.
  *
- * The same results make the same bytes. Each file is written whole or not at all, the page last.
+ * The output depends only on the results. Each file is written atomically, the page last.
  *
- * @throws RunError for no results, or more models than a report can tell apart
+ * @throws RunError for no results or too many models
  */
 export function writeReport(input: ReportInput, path: string): void {
   const { html, figures } = renderReport(input);
@@ -35,7 +35,7 @@ export function writeReport(input: ReportInput, path: string): void {
   writeFileAtomic(path, html);
 }
 
-/** The files of a report; throws as {@link writeReport} does. */
+/** Renders the files of a report; throws like {@link writeReport}. */
 export function renderReport(input: ReportInput): RenderedReport {
   const { models, contrasts = [], shares = [] } = input;
   if (models.length > MAX_MODELS) {
@@ -45,8 +45,7 @@ export function renderReport(input: ReportInput): RenderedReport {
   }
   const tasks = compareModels(models);
   const sections = sectionsOf(input, tasks);
-  if (sections.length === 0)
-    throw new RunError('report: got no results, expected at least those of one task');
+  if (sections.length === 0) throw new RunError('report: got no results, expected at least one task');
   const names =
     models.length > 0 ? models.map(({ name }) => name) : [...new Set(shares.map(({ model }) => model))];
   const kinds =
@@ -60,15 +59,15 @@ export function renderReport(input: ReportInput): RenderedReport {
   const figures = sections.flatMap(({ blocks }) =>
     blocks.filter((block): block is Figure => isFigure(block)),
   );
-  return { html: page, figures: Object.assign({}, ...withOwnNames(figures).map(figureFiles)) };
+  return { html: page, figures: Object.assign({}, ...withUniqueNames(figures).map(figureFiles)) };
 }
 
-/** No figure overwrites another's files: names of tasks can be alike in the letters that files may have. */
-function withOwnNames(figures: readonly Figure[]): Figure[] {
-  const numTaken = new Map<string, number>();
+/** Makes the names of figure files unique; different task names can yield the same file name. */
+function withUniqueNames(figures: readonly Figure[]): Figure[] {
+  const numUsed = new Map<string, number>();
   return figures.map((figure) => {
-    const count = (numTaken.get(figure.name) ?? 0) + 1;
-    numTaken.set(figure.name, count);
+    const count = (numUsed.get(figure.name) ?? 0) + 1;
+    numUsed.set(figure.name, count);
     return count === 1 ? figure : { ...figure, name: `${figure.name}-again-${count}` };
   });
 }
@@ -92,7 +91,7 @@ function sectionsOf(
 
 function aboutModel({ results }: EvaluatedModel): string {
   const numRows = results.reduce((sum, { samples }) => sum + samples.length, 0);
-  return `${results.length} ${results.length === 1 ? 'task' : 'tasks'}, ${numRows} rows asked`;
+  return `${counted(results.length, 'task')}, ${counted(numRows, 'row')}`;
 }
 
 function listed(names: readonly string[]): string {

@@ -1,4 +1,4 @@
-/** The shapes of result files, as far as reports read them: a damaged file is refused before it is drawn. */
+/** Schemas of the result files that reports read. */
 import type { TaskResult } from '@meap/evals';
 import { z } from 'zod';
 import type { ReportInput } from './report-input.ts';
@@ -10,7 +10,7 @@ const metricResult = z.object({
 });
 const groups = z.record(z.string(), z.union([z.string(), z.number()])).optional();
 
-/** A {@link TaskResult} of `tasks/TASK.json`. */
+/** The schema of `tasks/TASK.json`. */
 export const taskResultSchema: z.ZodType<TaskResult> = z.object({
   task: z.string(),
   version: z.number(),
@@ -43,7 +43,7 @@ export const taskResultSchema: z.ZodType<TaskResult> = z.object({
 
 const tTest = z.object({
   difference: z.number(),
-  // JSON has no infinity: a difference without any variance.
+  // A difference without variance has an infinite statistic, which JSON stores as null.
   statistic: z
     .number()
     .nullable()
@@ -62,7 +62,7 @@ const difference = z.object({
 });
 const share = { share: z.number(), perToken: z.number() };
 
-/** `attention.json`. */
+/** The schema of `attention.json`. */
 export const attentionSchema: z.ZodType<Required<Omit<ReportInput, 'models'>>> = z.object({
   contrasts: z.array(
     z.object({
@@ -99,5 +99,5 @@ export const attentionSchema: z.ZodType<Required<Omit<ReportInput, 'models'>>> =
   ),
 });
 
-/** `environment.json`: where the model lay. */
+/** The schema of `environment.json`. */
 export const environmentSchema = z.object({ model: z.string().optional() });

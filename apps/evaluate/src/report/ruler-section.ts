@@ -1,4 +1,4 @@
-/** RULER: tasks by length, their mean, and how far the context reaches. */
+/** RULER: tasks by length, their mean, and the effective length. */
 import { EvalsError, effectiveLength, type TaskResult } from '@meap/evals';
 import { type ComparedTask, valueCell } from './comparisons.ts';
 import { lineChart, type Series } from './line-chart.ts';
@@ -10,19 +10,19 @@ import { format, formatLength } from './units.ts';
 const METRIC = 'string_match_all';
 const PERCENT = { isPercent: true, factor: 1 };
 
-/** Whether this section shows a task. */
+/** Whether a task belongs to this section. */
 export function isRuler({ task }: ComparedTask): boolean {
   return task.startsWith('ruler_');
 }
 
-/** A table of tasks by lengths for each model, and the means over tasks drawn. */
+/** Renders a table of tasks by length for each model, and a chart of the means. */
 export function rulerSection(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): Section {
-  const asked = models.map((model, index) => ({
+  const evaluated = models.map((model, index) => ({
     model,
     index,
     results: tasks.flatMap(({ results }) => results[index] ?? []),
   }));
-  const series = asked.flatMap(({ model, index, results }): Series[] => {
+  const series = evaluated.flatMap(({ model, index, results }): Series[] => {
     const lengths = meansOf(results)?.lengths ?? [];
     const points = lengths.map(({ length, score }) => ({ x: length, y: score }));
     return points.length > 0 ? [{ name: model.name, model: index, points }] : [];
@@ -50,7 +50,7 @@ export function rulerSection(models: readonly EvaluatedModel[], tasks: readonly 
         ),
     });
   }
-  for (const { model, results } of asked) {
+  for (const { model, results } of evaluated) {
     if (results.length > 0) blocks.push(...lengthTable(model.name, results));
   }
   return { heading: 'RULER', blocks };
@@ -67,7 +67,8 @@ function lengthTable(name: string, results: readonly TaskResult[]): Block[] {
     ),
   ]);
   const total = means && ['Mean', ...means.lengths.map(({ score }) => format(score, PERCENT))];
-  const reach = means?.effective === undefined ? 'below the shortest of them' : `${means.effective} tokens`;
+  const effective =
+    means?.effective === undefined ? 'below the shortest length' : `${means.effective} tokens`;
   return [
     {
       kind: 'table',
@@ -75,12 +76,12 @@ function lengthTable(name: string, results: readonly TaskResult[]): Block[] {
       columns: ['Task', ...lengths.map(formatLength)],
       rows: total ? [...rows, total] : rows,
       hasTotal: total !== undefined,
-      notes: means ? [`Effective length, up to which the mean exceeds 85.6 %: ${reach}.`] : [],
+      notes: means ? [`Effective length, up to which the mean exceeds 85.6 %: ${effective}.`] : [],
     },
   ];
 }
 
-/** Undefined where not all tasks measured all lengths. */
+/** Returns the means by length; undefined if a task lacks a length. */
 function meansOf(results: readonly TaskResult[]): ReturnType<typeof effectiveLength> | undefined {
   try {
     return effectiveLength(results);

@@ -1,15 +1,14 @@
-/** What was asked of which model, so that the numbers can be had again. */
-
+/** Models, tasks and settings, for reproduction. */
 import type { TaskResult } from '@meap/evals';
 import { html } from '@meap/recipe-cli';
 import type { ComparedTask } from './comparisons.ts';
 import type { EvaluatedModel, Section } from './report-input.ts';
 import { taskTitle } from './task-names.ts';
 
-/** Models, tasks with their settings, and rows that were left out. */
+/** Renders models, tasks with their settings, and skipped rows. */
 export function setupSection(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): Section {
   return {
-    heading: 'What was measured',
+    heading: 'Setup',
     blocks: [
       {
         kind: 'table',
@@ -43,15 +42,15 @@ ${tasks.map(
 }
 
 function rows({ samples, skipped, numRows }: TaskResult) {
-  const asked = samples.length + skipped.length;
-  const left = [
+  const numEvaluated = samples.length + skipped.length;
+  const notes = [
     ...(skipped.length > 0 ? [`${skipped.length} skipped`] : []),
-    ...(numRows !== undefined && numRows > asked ? [`of ${numRows}`] : []),
+    ...(numRows !== undefined && numRows > numEvaluated ? [`of ${numRows}`] : []),
   ];
-  return { value: String(samples.length), note: left.length > 0 ? left.join(', ') : undefined };
+  return { value: String(samples.length), note: notes.length > 0 ? notes.join(', ') : undefined };
 }
 
-/** How many rows were skipped for what reason; numbers in reasons differ from row to row, the first stands for all. */
+/** Returns the number of skipped rows and the first reason; reasons of other rows may contain other numbers. */
 function skippedNotes(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): string[] {
   return tasks.flatMap(({ task, results }) =>
     results.flatMap((result, index) => {

@@ -1,6 +1,6 @@
 import { cssVariables } from './colors.ts';
 
-/** The style sheet of a report: a column that a telephone holds, light or dark as the reader has it, light on paper. */
+/** The style sheet: one column, the reader's colour scheme, light colours for printing. */
 export const STYLE = `
 :root { color-scheme: light dark; ${cssVariables('light')} }
 @media screen and (prefers-color-scheme: dark) { :root { ${cssVariables('dark')} } }

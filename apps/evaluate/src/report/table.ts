@@ -1,26 +1,25 @@
 import { type Html, type HtmlValue, html } from '@meap/recipe-cli';
 
-/** A cell: what it says, and in smaller type what belongs to it, such as an error below its value. */
+/** A cell with an optional note in smaller type, such as a standard error. */
 export interface Cell {
   readonly value: HtmlValue;
   readonly note?: HtmlValue;
 }
 
-/** A table for people; the first column names the rows, the others hold numbers. */
+/** A table; the first column names the rows, the others contain numbers. */
 export interface Table {
   readonly kind: 'table';
-  /** Shown above it. */
   readonly caption: string;
   readonly columns: readonly string[];
-  /** As many cells a row as there are columns; undefined leaves one empty. */
+  /** A cell for each column; undefined for an empty one. */
   readonly rows: readonly (readonly (Cell | string | undefined)[])[];
-  /** Shown below it, such as what its signs mean. */
+  /** Notes below the table. */
   readonly notes?: readonly string[];
-  /** Whether the last row sums up the others. */
+  /** Whether the last row is a total. */
   readonly hasTotal?: boolean;
 }
 
-/** A table as markup. */
+/** Renders a table. */
 export function renderTable({ caption, columns, rows, notes = [], hasTotal = false }: Table): Html {
   const [first, ...others] = columns;
   return html`<p class="caption">${caption}</p>

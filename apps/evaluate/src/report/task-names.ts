@@ -1,4 +1,4 @@
-/** Names of tasks, metrics and files in reports. */
+/** Titles of tasks and metrics, and names of files in reports. */
 import { families } from '../tasks/catalogue.ts';
 
 const METRICS: Readonly<Record<string, string>> = {
@@ -12,16 +12,16 @@ const METRICS: Readonly<Record<string, string>> = {
   score: 'Score',
   string_match_all: 'Answers found',
   hallucination_free: 'Free of hallucination',
-  unparsed: 'Verdicts that could not be read',
-  unsupported_words: 'Words the article lacks',
-  unsupported_numbers: 'Numbers the article lacks',
+  unparsed: 'Unparsable verdicts',
+  unsupported_words: 'Words not in the article',
+  unsupported_numbers: 'Numbers not in the article',
   perplexity: 'Perplexity',
   word_perplexity: 'Perplexity per word',
   byte_perplexity: 'Perplexity per byte',
   bits_per_byte: 'Bits per byte',
 };
 
-/** What a report calls a task: its own name where papers have none. */
+/** Returns the title of a task; its name by default. */
 export function taskTitle(task: string): string {
   for (const [, family] of families) {
     const title = family.title?.(task);
@@ -30,12 +30,12 @@ export function taskTitle(task: string): string {
   return task;
 }
 
-/** What a report calls a metric: its own name where there is none for people. */
+/** Returns the title of a metric; its name by default. */
 export function metricTitle(metric: string): string {
   return Object.hasOwn(METRICS, metric) ? METRICS[metric] : metric;
 }
 
-/** A name of files, whatever the task is called. */
+/** Returns a safe file name. */
 export function fileName(...parts: readonly (string | number)[]): string {
   return parts
     .join('-')

@@ -1,4 +1,4 @@
-/** A task by itself: its metrics, and curves and heat maps over what its rows are grouped by. */
+/** A section about a task: its metrics, and curves and heat maps by the groups of its rows. */
 import type { GroupResult, MetricComparison, TaskResult } from '@meap/evals';
 import { type ComparedTask, comparisonColumns, differenceCell, valueCell } from './comparisons.ts';
 import type { Figure } from './figure.ts';
@@ -9,7 +9,7 @@ import type { Table } from './table.ts';
 import { fileName, metricTitle, taskTitle } from './task-names.ts';
 import { format, formatLength, type Unit, unitOf, withUnit } from './units.ts';
 
-/** What groups are called, and how their values are written. */
+/** Labels of groups and formats of their values. */
 const AXES: Readonly<Record<string, { readonly label: string; readonly format: (value: number) => string }>> =
   {
     length: { label: 'length of the prompt, tokens', format: formatLength },
@@ -22,7 +22,7 @@ function axisOf(group: string): (typeof AXES)[string] {
   return Object.hasOwn(AXES, group) ? AXES[group] : { label: group, format: String };
 }
 
-/** Tables and figures of a task; the metric that it names first is the one that is drawn. */
+/** Renders the tables and figures of a task; figures show its first metric. */
 export function taskSection(models: readonly EvaluatedModel[], task: ComparedTask): Section {
   const results = task.results.filter((result) => result !== undefined);
   const metric = results[0].metrics.find(({ name }) => results.some(({ results }) => results[name]))?.name;
@@ -33,7 +33,7 @@ export function taskSection(models: readonly EvaluatedModel[], task: ComparedTas
     const unit = unitOf(metric, results);
     if (isGrid && unit.isPercent) blocks.push(...heatMaps(models, task, metric, unit));
     for (const group of groups) {
-      // A heat map shows how depths differ; the mean over lengths hides it.
+      // The heat map shows depths better than a mean over lengths.
       if (isGrid && group === 'depth') continue;
       blocks.push(...curve(models, task, { metric, group, unit }));
       blocks.push(groupTable(models, task, { metric, group, unit }));
@@ -42,29 +42,29 @@ export function taskSection(models: readonly EvaluatedModel[], task: ComparedTas
   return { heading: taskTitle(task.task), blocks };
 }
 
-/** Every metric over all rows. */
+/** Renders every metric over all rows. */
 function metricsTable(
   models: readonly EvaluatedModel[],
   { results, comparisons, notes }: ComparedTask,
 ): Table {
-  const asked = results.filter((result) => result !== undefined);
+  const evaluated = results.filter((result) => result !== undefined);
   return {
     kind: 'table',
     caption: 'All rows',
     columns: ['Metric', ...comparisonColumns(models)],
-    rows: asked[0].metrics.map(({ name, higherIsBetter }) => {
-      const unit = unitOf(name, asked);
+    rows: evaluated[0].metrics.map(({ name, higherIsBetter }) => {
+      const unit = unitOf(name, evaluated);
       const differences = comparisons.map((comparison) => comparison?.metrics[name]);
       return [
         {
           value: `${withUnit(metricTitle(name), unit)} ${higherIsBetter ? '↑' : '↓'}`,
-          note: `n = ${[...new Set(asked.map(({ results }) => results[name]?.numItems ?? 0))].join(' / ')}`,
+          note: `n = ${[...new Set(evaluated.map(({ results }) => results[name]?.numItems ?? 0))].join(' / ')}`,
         },
         ...results.map((result) => valueCell(result?.results[name], unit)),
         ...differences.map((difference) => differenceCell(difference, unit, higherIsBetter)),
       ];
     }),
-    notes: ['↑ higher is better, ↓ lower is better; n rows.', ...notes],
+    notes: ['↑ higher is better, ↓ lower is better; n: number of rows.', ...notes],
   };
 }
 
@@ -74,22 +74,22 @@ interface Grouping {
   readonly unit: Unit;
 }
 
-/** One metric by the values of a group, in points and in percent of the first model, as papers give either. */
+/** Renders a metric by the values of a group, with differences in points and in percent of the first model. */
 function groupTable(
   models: readonly EvaluatedModel[],
   { results, comparisons }: ComparedTask,
   { metric, group, unit }: Grouping,
 ): Table {
-  const asked = results.filter((result) => result !== undefined);
-  const higherIsBetter = asked[0].metrics.find(({ name }) => name === metric)!.higherIsBetter;
-  const values = groupValues(asked, group);
+  const evaluated = results.filter((result) => result !== undefined);
+  const higherIsBetter = evaluated[0].metrics.find(({ name }) => name === metric)!.higherIsBetter;
+  const values = groupValues(evaluated, group);
   const write = (value: string | number) => (typeof value === 'number' ? axisOf(group).format(value) : value);
   return {
     kind: 'table',
     caption: `${withUnit(metricTitle(metric), unit)}, by ${group}`,
     columns: [capitalized(group), ...comparisonColumns(models)],
     rows: values.map((value) => [
-      { value: write(value), note: skippedNote(asked, group, value) },
+      { value: write(value), note: skippedNote(evaluated, group, value) },
       ...results.map((result) => valueCell(groupOf(result, group, value)?.results[metric], unit)),
       ...comparisons.map((comparison) => {
         const found = comparison?.metrics[metric]?.groups[group]?.find((entry) => entry.value === value);
@@ -100,7 +100,7 @@ function groupTable(
     notes:
       models.length > 1
         ? [
-            `Differences are in ${unit.isPercent ? 'points' : 'the metric’s unit'}, and in brackets in percent of ${models[0].name}.`,
+            `Differences are in ${unit.isPercent ? 'percentage points' : 'the unit of the metric'}; in parentheses, in percent of ${models[0].name}.`,
           ]
         : [],
   };
@@ -112,21 +112,21 @@ function relative(comparison: MetricComparison | undefined): string | undefined 
   return ` (${comparison.relativePercent > 0 ? '+' : ''}${percent} %)`;
 }
 
-/** A metric over the values of a group, where they are numbers and at least two. */
+/** Draws a metric over a group with at least two numeric values. */
 function curve(
   models: readonly EvaluatedModel[],
   { task, results }: ComparedTask,
   { metric, group, unit }: Grouping,
 ): Figure[] {
-  const asked = results.filter((result) => result !== undefined);
-  const values = groupValues(asked, group).filter((value) => typeof value === 'number');
+  const evaluated = results.filter((result) => result !== undefined);
+  const values = groupValues(evaluated, group).filter((value) => typeof value === 'number');
   if (values.length < 2) return [];
   const series = results.flatMap((result, model): Series[] => {
     const points = values.flatMap((x) => {
       const found = groupOf(result, group, x)?.results[metric];
       if (!found) return [];
       const { value, standardError } = found;
-      return [{ x, y: unit.factor * value, reach: standardError && 1.96 * unit.factor * standardError }];
+      return [{ x, y: unit.factor * value, halfWidth: standardError && 1.96 * unit.factor * standardError }];
     });
     return points.length > 0 ? [{ name: models[model].name, model, points }] : [];
   });
@@ -170,7 +170,7 @@ function curve(
   ];
 }
 
-/** A heat map for each model, over length and depth. */
+/** Draws a heat map over length and depth for each model. */
 function heatMaps(
   models: readonly EvaluatedModel[],
   { task, results }: ComparedTask,
@@ -225,7 +225,7 @@ function heatMaps(
   });
 }
 
-/** Values of a group over all models, numbers from the smallest. */
+/** Returns the values of a group over all models; numbers in ascending order. */
 function groupValues(results: readonly TaskResult[], group: string): (string | number)[] {
   const values = new Set(results.flatMap(({ groups }) => (groups[group] ?? []).map(({ value }) => value)));
   return [...values].sort((a, b) => (typeof a === 'number' && typeof b === 'number' ? a - b : 0));
@@ -248,7 +248,7 @@ function skippedNote(
   return skipped > 0 ? `${skipped} skipped` : undefined;
 }
 
-/** First and last value of each line, in words. */
+/** Describes the first and last value of each line. */
 export function describeSeries(series: readonly Series[], write: (value: number) => string = String): string {
   return series
     .map(({ name, points }) => {
@@ -258,12 +258,14 @@ export function describeSeries(series: readonly Series[], write: (value: number)
     .join(' ');
 }
 
-/** Limits of the lines with their intervals, and a little more. */
+/** Returns the range of the lines with their intervals and a margin. */
 export function rangeOf(series: readonly Series[]): [low: number, high: number] {
-  const ends = series.flatMap(({ points }) => points.flatMap(({ y, reach = 0 }) => [y - reach, y + reach]));
+  const ends = series.flatMap(({ points }) =>
+    points.flatMap(({ y, halfWidth = 0 }) => [y - halfWidth, y + halfWidth]),
+  );
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
-  const room = (high - low || Math.abs(high) || 1) / 20;
-  return [low - room, high + room];
+  const margin = (high - low || Math.abs(high) || 1) / 20;
+  return [low - margin, high + margin];
 }
 
 function capitalized(text: string): string {

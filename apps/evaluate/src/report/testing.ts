@@ -1,4 +1,4 @@
-/** Results of made-up models, run through the evaluations themselves, for tests of reports. */
+/** Results of synthetic models and tasks for tests of reports. */
 import {
   type AttentionContrast,
   attentionShares,
@@ -15,18 +15,17 @@ import {
 import type { RunMetrics } from '@meap/recipe-cli';
 import type { EvaluatedModel, ReportInput, ShownShares } from './report-input.ts';
 
-/** A task whose rows measure what `measure` says of their groups. */
-interface MadeUp {
+/** A task whose rows are measured by `measure`. */
+interface SyntheticTask {
   readonly name: string;
   readonly metrics: readonly string[];
   readonly groups: readonly Readonly<Record<string, string | number>>[];
-  /** Probability that a row is right, or its value. */
   measure(groups: Readonly<Record<string, string | number>>, skill: number, draw: number): number;
   readonly config?: Readonly<Record<string, unknown>>;
 }
 
-/** A model that answers `skill` well, with attention that falls with distance. */
-export function madeUpModel(name: string, skill: number): LanguageModel {
+/** A model whose attention decreases with distance. */
+export function syntheticModel(name: string, skill: number): LanguageModel {
   return {
     name,
     fingerprint: `${name}-0123456789abcdef`,
@@ -51,20 +50,24 @@ export function madeUpModel(name: string, skill: number): LanguageModel {
   };
 }
 
-/** Result of a made-up task. */
-export function madeUpResult(made: MadeUp, model: LanguageModel, skill: number): Promise<TaskResult> {
+/** Evaluates a synthetic task. */
+export function syntheticResult(
+  spec: SyntheticTask,
+  model: LanguageModel,
+  skill: number,
+): Promise<TaskResult> {
   const task: Task = {
-    name: made.name,
+    name: spec.name,
     version: 1,
-    metrics: made.metrics.map((name) => ({
+    metrics: spec.metrics.map((name) => ({
       name,
       higherIsBetter: name !== 'word_perplexity',
       aggregation: name === 'word_perplexity' ? weightedPerplexity : mean,
     })),
-    config: made.config ?? {},
-    numItems: made.groups.length,
+    config: spec.config ?? {},
+    numItems: spec.groups.length,
     *items(): Iterable<TaskItem> {
-      for (const [index, groups] of made.groups.entries()) {
+      for (const [index, groups] of spec.groups.entries()) {
         const tooLong = groups.length !== undefined && Number(groups.length) > 32768;
         yield {
           id: String(index),
@@ -75,9 +78,9 @@ export function madeUpResult(made: MadeUp, model: LanguageModel, skill: number):
             : { kind: 'score', requests: [{ context: [1], continuation: [index + 2] }] },
           measure: () =>
             Object.fromEntries(
-              made.metrics.map((metric, column) => [
+              spec.metrics.map((metric, column) => [
                 metric,
-                { value: made.measure(groups, skill, draw(index, column)), weight: 10 },
+                { value: spec.measure(groups, skill, draw(index, column)), weight: 10 },
               ]),
             ),
         };
@@ -87,7 +90,7 @@ export function madeUpResult(made: MadeUp, model: LanguageModel, skill: number):
   return evaluate(task, model);
 }
 
-/** Numbers between 0 and 1 that look drawn, the same in every run. */
+/** Deterministic pseudo-random numbers between 0 and 1. */
 function draw(index: number, column: number): number {
   const wave = Math.sin((index + 1) * 12.9898 + column * 78.233) * 43758.5453;
   return wave - Math.floor(wave);
@@ -102,10 +105,10 @@ const grid = (lengths: readonly number[], depths: readonly number[], repeats = 1
 
 const DEPTHS = [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100];
 
-/** Tasks of every kind that a report draws. */
-export const MADE_UP_TASKS: readonly MadeUp[] = [
+/** Tasks of every kind in a report. */
+export const SYNTHETIC_TASKS: readonly SyntheticTask[] = [
   ...['arc_challenge', 'arc_easy', 'boolq', 'hellaswag', 'openbookqa', 'piqa', 'winogrande'].map(
-    (name, index): MadeUp => ({
+    (name, index): SyntheticTask => ({
       name,
       metrics: ['boolq', 'winogrande'].includes(name) ? ['acc'] : ['acc', 'acc_norm'],
       groups: rows(200 + 40 * index),
@@ -141,7 +144,7 @@ export const MADE_UP_TASKS: readonly MadeUp[] = [
       right(0.25 + 0.1 * skill + 0.0025 * (Number(position) - 10.5) ** 2, draw),
   },
   ...['niah_single_1', 'niah_multikey_1', 'vt', 'cwe'].map(
-    (name, index): MadeUp => ({
+    (name, index): SyntheticTask => ({
       name: `ruler_${name}`,
       metrics: ['string_match_all'],
       groups: [4096, 8192, 16384, 32768].flatMap((length) => Array.from({ length: 25 }, () => ({ length }))),
@@ -157,8 +160,8 @@ export const MADE_UP_TASKS: readonly MadeUp[] = [
   },
 ];
 
-/** A run's losses. */
-function madeUpTraining(skill: number): RunMetrics {
+/** The metrics of a run. */
+function syntheticTraining(skill: number): RunMetrics {
   const steps = Array.from({ length: 400 }, (_, i) => ({
     step: i + 1,
     tokens: (i + 1) * 65536,
@@ -179,16 +182,16 @@ function madeUpTraining(skill: number): RunMetrics {
   return { steps, validations };
 }
 
-/** Two or more models on all tasks, with attention and training. */
-export async function madeUpReport(names: readonly string[] = ['NTP', 'MEAP']): Promise<ReportInput> {
+/** Models with all tasks, attention and training. */
+export async function syntheticReport(names: readonly string[] = ['NTP', 'MEAP']): Promise<ReportInput> {
   const models: EvaluatedModel[] = [];
   const shares: ShownShares[] = [];
   for (const [index, name] of names.entries()) {
     const skill = 0.4 + 0.35 * index;
-    const model = madeUpModel(name, skill);
+    const model = syntheticModel(name, skill);
     const results: TaskResult[] = [];
-    for (const task of MADE_UP_TASKS) results.push(await madeUpResult(task, model, skill));
-    models.push({ name, fingerprint: model.fingerprint, results, training: madeUpTraining(skill) });
+    for (const task of SYNTHETIC_TASKS) results.push(await syntheticResult(task, model, skill));
+    models.push({ name, fingerprint: model.fingerprint, results, training: syntheticTraining(skill) });
     const parts = [
       { name: 'context before', text: 'Once upon a time a girl named Lily lived near a big forest. ' },
       { name: 'answer', text: 'The key is under the blue stone. ' },
@@ -199,11 +202,11 @@ export async function madeUpReport(names: readonly string[] = ['NTP', 'MEAP']): 
     const found = await attentionShares(model, [segmentPrompt(model.tokenizer, parts)]);
     shares.push({ ...found, tokenTexts: [[...text]] });
   }
-  return { models, shares, contrasts: names.length > 1 ? [await madeUpContrast(names)] : [] };
+  return { models, shares, contrasts: names.length > 1 ? [await syntheticContrast(names)] : [] };
 }
 
-function madeUpContrast(names: readonly string[]): Promise<AttentionContrast> {
-  const [ntp, meap] = names.map((name, index) => madeUpModel(name, 0.4 + 0.35 * index));
+function syntheticContrast(names: readonly string[]): Promise<AttentionContrast> {
+  const [ntp, meap] = names.map((name, index) => syntheticModel(name, 0.4 + 0.35 * index));
   const sequences = Array.from({ length: 6 }, (_, sequence) => ({
     ids: Array.from({ length: 40 }, (_, i) => (i * 11 + sequence * 5) % 50),
     maskedPositions: [3, 9, 17 + sequence, 30],

@@ -1,4 +1,4 @@
-/** Losses of the runs that trained the models: Figure 7 of the MEAP paper. */
+/** Training and validation losses: Figure 7 of the MEAP paper. */
 import { lossCurve, short } from '@meap/recipe-cli';
 import { lineChart, type Series } from './line-chart.ts';
 import type { EvaluatedModel, Section } from './report-input.ts';
@@ -7,7 +7,7 @@ import { describeSeries, rangeOf } from './task-section.ts';
 /** Points of a line; more cannot be distinguished. */
 const MAX_POINTS = 200;
 
-/** Training and validation losses over tokens, by which runs of different batches compare. */
+/** Draws losses over tokens, so that runs with different batch sizes are comparable. */
 export function trainingSection(models: readonly EvaluatedModel[]): Section {
   const lines = (kind: 'train' | 'validation') =>
     models.flatMap(({ name, training }, model): Series[] => {
@@ -28,7 +28,7 @@ export function trainingSection(models: readonly EvaluatedModel[]): Section {
       [
         'train',
         'Training loss',
-        'Masked inputs are harder to go on from: where MEAP stands against NTP, validation losses tell.',
+        'Training losses of MEAP are higher because of its masked inputs; compare validation losses.',
       ],
       ['validation', 'Validation loss', undefined],
     ] as const

@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { fileName, metricTitle, taskTitle } from './task-names.ts';
-import { madeUpModel, madeUpResult } from './testing.ts';
+import { syntheticModel, syntheticResult } from './testing.ts';
 import { format, formatDifference, formatLength, formatProbability, unitOf } from './units.ts';
 
 const percent = { isPercent: true, factor: 100 };
 const plain = { isPercent: false, factor: 1 };
 
 describe('numbers', () => {
-  it('are written with as many digits as their columns share, and with a true minus', () => {
+  it('have a fixed number of digits and a minus sign', () => {
     expect([0.35, 0.3549, 0, 1].map((value) => format(value, percent))).toEqual([
       '35.0',
       '35.5',
@@ -31,15 +31,15 @@ describe('numbers', () => {
     expect([300, 4096, 9000, 10240, 1500].map(formatLength)).toEqual(['300', '4K', '9k', '10K', '1.5k']);
   });
 
-  it('are percent where all rows are shares, or count to 100 by themselves', async () => {
-    const result = await madeUpResult(
+  it('are percentages if all rows are between 0 and 1, or for metrics from 0 to 100', async () => {
+    const result = await syntheticResult(
       {
         name: 'x',
         metrics: ['share', 'count', 'word_perplexity', 'score'],
         groups: [{}, {}],
         measure: (_, __, draw) => draw,
       },
-      madeUpModel('m', 0),
+      syntheticModel('m', 0),
       0,
     );
     const counted = {
@@ -58,7 +58,7 @@ describe('numbers', () => {
 });
 
 describe('names', () => {
-  it('are those of papers, or the own ones', () => {
+  it('are those of papers by default', () => {
     expect(
       ['arc_easy', 'mdqa_20', 'ruler_vt', 'hallucination_xsum', 'mine', 'constructor'].map(taskTitle),
     ).toEqual([
@@ -72,7 +72,7 @@ describe('names', () => {
     expect(['acc', 'toString'].map(metricTitle)).toEqual(['Accuracy', 'toString']);
   });
 
-  it('of files stay in their folder', () => {
+  it('of files contain no paths', () => {
     expect(fileName('../../etc/passwd', 'by', 'length')).toBe('-etc-passwd-by-length');
     expect(fileName('C:\\x', '\0')).toMatch(/^[a-z0-9_-]+$/);
   });

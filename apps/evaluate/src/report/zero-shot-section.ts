@@ -1,7 +1,13 @@
-/** Commonsense reasoning without examples: Tables 1, 5 and 6 of the MEAP paper. */
+/** Zero-shot tasks: Tables 1, 5 and 6 of the MEAP paper. */
 import type { MetricComparison, MetricResult } from '@meap/evals';
 import { differenceChart } from './bar-charts.ts';
-import { type ComparedTask, comparisonColumns, differenceCell, isClear, valueCell } from './comparisons.ts';
+import {
+  type ComparedTask,
+  comparisonColumns,
+  differenceCell,
+  isSignificant,
+  valueCell,
+} from './comparisons.ts';
 import type { Figure } from './figure.ts';
 import type { EvaluatedModel, Section } from './report-input.ts';
 import type { Table } from './table.ts';
@@ -10,19 +16,19 @@ import type { Unit } from './units.ts';
 
 const PERCENT: Unit = { isPercent: true, factor: 100 };
 
-/** Whether this section shows a task. */
+/** Whether a task belongs to this section. */
 export function isZeroShot({ results }: ComparedTask): boolean {
   return results.some((result) => result?.config.output_type === 'multiple_choice');
 }
 
-/** A table for each metric, with its average over tasks, and the differences drawn. */
+/** Renders a table for each metric with its average over tasks, and charts of differences. */
 export function zeroShotSection(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): Section {
   const metrics = new Set(
     tasks.flatMap(({ results }) => results.flatMap((result) => Object.keys(result?.results ?? {}))),
   );
   const blocks = Array.from(metrics, (metric) => {
     const rows = tasks.flatMap((task) => metricOf(task, metric) ?? []);
-    // Those that the paper gives.
+    // The metrics of the paper.
     const isDrawn = metric === 'acc' || metric === 'acc_norm';
     return [accuracyTable(models, metric, rows), ...(isDrawn ? differenceFigures(models, metric, rows) : [])];
   });
@@ -34,7 +40,7 @@ export function zeroShotSection(models: readonly EvaluatedModel[], tasks: readon
 
 type Difference = Pick<MetricComparison, 'difference' | 'interval' | 'pValue'>;
 
-/** One metric of one task, or its average over tasks. */
+/** A metric of a task, or its average over tasks. */
 interface Row {
   readonly name: string;
   readonly values: readonly (MetricResult | undefined)[];
@@ -70,7 +76,7 @@ function accuracyTable(models: readonly EvaluatedModel[], metric: string, rows: 
   };
 }
 
-/** Means over tasks that count alike; tasks are different rows, so squares of their errors add up. */
+/** Averages over tasks with equal weights; the errors of tasks are independent, so their squares add. */
 function averageOf(rows: readonly Row[]): Row {
   const means = (index: number): MetricResult | undefined => {
     const found = complete(rows.map(({ values }) => values[index]));
@@ -89,8 +95,8 @@ function averageOf(rows: readonly Row[]): Row {
     const difference = mean(found.map(({ difference }) => difference));
     const intervals = complete(found.map(({ interval }) => interval));
     if (!intervals) return { difference };
-    const reach = Math.hypot(...intervals.map(([low, high]) => (high - low) / 2)) / rows.length;
-    return { difference, interval: [difference - reach, difference + reach] };
+    const halfWidth = Math.hypot(...intervals.map(([low, high]) => (high - low) / 2)) / rows.length;
+    return { difference, interval: [difference - halfWidth, difference + halfWidth] };
   };
   return {
     name: 'Average',
@@ -110,18 +116,18 @@ function differenceFigures(
       const found = differences[index];
       if (!found) return [];
       const interval = found.interval?.map((limit) => 100 * limit) as [number, number] | undefined;
-      return [{ name, value: 100 * found.difference, interval, isClear: isClear(found) }];
+      return [{ name, value: 100 * found.difference, interval, isSignificant: isSignificant(found) }];
     });
     if (differences.length === 0) return [];
-    const title = `${metricTitle(metric)}: ${model.name} less ${models[0].name}, percentage points`;
-    const better = differences.filter(({ value, isClear }) => isClear && value > 0).length;
-    const worse = differences.filter(({ value, isClear }) => isClear && value < 0).length;
+    const title = `${metricTitle(metric)}: ${model.name} minus ${models[0].name}, percentage points`;
+    const better = differences.filter(({ value, isSignificant }) => isSignificant && value > 0).length;
+    const worse = differences.filter(({ value, isSignificant }) => isSignificant && value < 0).length;
     return [
       {
         kind: 'figure',
         name: models.length > 2 ? `zero-shot-${metric}-${index + 2}` : `zero-shot-${metric}`,
         title,
-        description: `Of ${differences.length} tasks, ${better} are clearly better and ${worse} clearly worse.`,
+        description: `Of ${differences.length} tasks, ${better} are significantly better and ${worse} significantly worse.`,
         data: {
           columns: ['task', 'difference', 'low', 'high'],
           rows: differences.map(({ name, value, interval = [] }) => [name, value, interval[0], interval[1]]),
@@ -141,7 +147,7 @@ function rowCount(values: Row['values']): string {
   return `n = ${counts.join(' / ')}`;
 }
 
-/** All values, or undefined where one is missing. */
+/** Returns all values; undefined if one is missing. */
 function complete<Value>(values: readonly (Value | undefined)[] = [undefined]): Value[] | undefined {
   const found = values.filter((value) => value !== undefined);
   return found.length === values.length ? found : undefined;

@@ -1,4 +1,4 @@
-/** Settings and data of the command `attention` (Table 10 and Figure 6 of the MEAP paper), which has no tasks. */
+/** Settings and data of the command `attention` (Table 10 and Figure 6 of the MEAP paper). */
 import { count, oneOf, share } from '@meap/recipe-cli';
 import { z } from 'zod';
 import { named, texts } from './data-sets.ts';
@@ -6,14 +6,12 @@ import { counts } from './setting-keys.ts';
 import { taskFamily } from './task-family.ts';
 
 const settings = z.strictObject({
-  sequences: count('Sequences of each length.').default(500),
-  lengths: counts('Tokens of a sequence.').default([1024, 4096]),
-  mask_ratio: share('Share of the tokens that the MEAP model does not get to see.')
-    .gt(0, 'a number above 0')
-    .default(0.15),
+  sequences: count('Number of sequences of each length.').default(500),
+  lengths: counts('Tokens per sequence.').default([1024, 4096]),
+  mask_ratio: share('Fraction of tokens masked for the MEAP model.').gt(0, 'a number above 0').default(0.15),
   queries: oneOf(
     ['last', 'all'],
-    'Which queries count in the shares of a prompt: the last token’s, or the mean of all.',
+    'Queries of the attention shares of a prompt: the last token, or the mean of all.',
   ).default('last'),
 });
 
@@ -22,7 +20,7 @@ export const attention = taskFamily({
     texts,
     attention_prompts: {
       what: 'records {context_before, answer, context_after, query} of text',
-      source: 'your own: a prompt cut where the answer to its query begins and ends',
+      source: 'your own: prompts split at the start and end of the answer to their query',
       patterns: named('attention_prompts'),
     },
   },

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { DATA_SETS, families, TASKS } from './catalogue.ts';
 
-it('no two families have a task of one name, or different data sets of one name', () => {
+it('task names are unique, and data sets with the same name are the same', () => {
   const tasks = families.flatMap(([, { tasks }]) => Object.keys(tasks));
   expect(tasks).toEqual([...TASKS.keys()]);
   for (const [, { data }] of families) {
@@ -9,7 +9,7 @@ it('no two families have a task of one name, or different data sets of one name'
   }
 });
 
-it('every data set of a task is one of its family', () => {
+it('every data set of a task belongs to its family', () => {
   for (const [family, { tasks, data }] of families) {
     for (const [task, entry] of Object.entries(tasks)) {
       expect(Object.keys(data), `${family}, ${task}`).toEqual(expect.arrayContaining([...entry.data]));
@@ -17,7 +17,7 @@ it('every data set of a task is one of its family', () => {
   }
 });
 
-it('a report has a title for every task', () => {
+it('long-context tasks have titles', () => {
   const named = ['niah', 'ruler_niah_single_1', 'mdqa_20', 'mdqa_10_other_answers', 'kv_retrieval_75'];
   for (const task of named)
     expect(families.some(([, family]) => family.title?.(task) !== undefined)).toBe(true);

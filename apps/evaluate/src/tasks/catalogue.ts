@@ -1,6 +1,6 @@
 /**
- * Every family of tasks. The configuration, `meap-evaluate list`, the search for data and the titles of reports follow
- * from this table: a new task is a file of this folder and a line here.
+ * The task families. The configuration, `meap-evaluate list`, the search for data and the titles of reports are derived
+ * from this table: a new task is a file in this folder and a line here.
  */
 import type { z } from 'zod';
 import { attention } from './attention.ts';
@@ -17,7 +17,7 @@ import { ruler } from './ruler.ts';
 import type { TaskEntry, TaskFamily } from './task-family.ts';
 import { zero_shot } from './zero-shot.ts';
 
-/** Families by the name of their section in a recipe, in the order in which `list` shows their tasks. */
+/** Families by the name of their section in a recipe, in the order of `list`. */
 const FAMILIES = {
   zero_shot,
   lambada,
@@ -32,26 +32,26 @@ const FAMILIES = {
   attention,
 };
 
-/** Checked settings of each family that has some. */
+/** Validated settings of the families that have settings. */
 export type FamilySettings = {
   [Name in keyof typeof FAMILIES as (typeof FAMILIES)[Name] extends TaskFamily<string, z.ZodObject>
     ? Name
     : never]: (typeof FAMILIES)[Name] extends TaskFamily<string, infer Schema> ? z.output<Schema> : never;
 };
 
-/** A family whose types are not known. */
+/** All families, without their specific types. */
 export const families: readonly (readonly [name: string, TaskFamily])[] = Object.entries(
   FAMILIES as unknown as Readonly<Record<string, TaskFamily>>,
 );
 
-/** Every task by name, with the name of its family. */
+/** Tasks by name, with the name of their family. */
 export const TASKS: ReadonlyMap<string, TaskEntry & { readonly family: string }> = new Map(
   families.flatMap(([family, { tasks }]) =>
     Object.entries(tasks).map(([name, task]) => [name, { ...task, family }] as const),
   ),
 );
 
-/** Every data set by name. */
+/** Data sets by name. */
 export const DATA_SETS: ReadonlyMap<string, DataSet> = new Map(
   families.flatMap(([, { data }]) => Object.entries(data)),
 );

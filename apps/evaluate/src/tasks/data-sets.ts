@@ -1,32 +1,31 @@
-/** How data sets are described, and those that tasks of several families read. */
-
-/** A data set that one or several tasks read. */
+/** Data sets, and those that several task families read. */
+/** A data set. */
 export interface DataSet {
-  /** What it is, for people. */
+  /** Description. */
   readonly what: string;
-  /** Where it comes from: name on the Hugging Face Hub or publication, and the files of it. */
+  /** Name on the Hugging Face Hub or publication, and the files needed. */
   readonly source: string;
-  /** Names of its files, best first: as on the Hub, as its authors offer them, under the task's name. */
+  /** Patterns of its files in order of preference: as on the Hub, as published by its authors, by the task's name. */
   readonly patterns: readonly string[];
 }
 
 const RECORDS = '{csv,json,jsonl,parquet}{,.gz,.zst}';
 
-/** Patterns of files of records whose names begin with one of some stems. */
+/** Returns patterns of record files whose names start with one of the stems. */
 export function named(...stems: string[]): string[] {
   return stems.map((stem) => `**/${stem}*.${RECORDS}`);
 }
 
-/** Texts of which the next token is predicted. */
+/** Texts for perplexity and attention. */
 export const texts: DataSet = {
-  what: 'texts to predict: .txt files, or records with a field text',
+  what: 'texts: .txt files, or records with a field text',
   source: 'for WikiText-2: EleutherAI/wikitext_document_level on the Hugging Face hub, test split',
   patterns: ['**/wikitext*test*.{txt,jsonl,parquet}'],
 };
 
-/** Texts in which needles are hidden. */
+/** Texts into which needles are inserted. */
 export const haystack: DataSet = {
-  what: 'long texts to hide things in, such as Paul Graham’s essays as .txt files',
+  what: 'long texts, such as Paul Graham’s essays as .txt files',
   source: 'the repository LLMTest_NeedleInAHaystack by Greg Kamradt: PaulGrahamEssays/*.txt',
   patterns: ['**/PaulGrahamEssays/*.txt'],
 };

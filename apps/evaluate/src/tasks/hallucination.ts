@@ -1,4 +1,4 @@
-/** Contextual hallucination (Table 4 of the MEAP paper): summaries of articles, and who judges them. */
+/** Contextual hallucination (Table 4 of the MEAP paper): summaries of articles, scored by a judge. */
 import { type ChatJudge, chatJudge, contextualHallucination, type Judge, overlapJudge } from '@meap/evals';
 import { ConfigurationError, count, nonNegative, oneOf, text } from '@meap/recipe-cli';
 import { z } from 'zod';
@@ -8,27 +8,29 @@ import { maxNewTokens } from './setting-keys.ts';
 import { type TaskEntry, type TaskSources, taskFamily } from './task-family.ts';
 
 const settings = z.strictObject({
-  articles: count('Articles of each data set, drawn at random with seed.').default(100),
+  articles: count('Number of articles of each data set, drawn at random with seed.').default(100),
   judge: oneOf(
     ['overlap', 'chat'],
-    'Who judges: which words the article lacks, or a chat model at judge_url.',
+    'The judge: overlap (words not in the article) or a chat model at judge_url.',
   ).default('overlap'),
-  judge_url: text('Base address of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1.').optional(),
-  judge_model: text('Name of the model there.').optional(),
-  judge_key_env: text('Environment variable with the key for it.').optional(),
+  judge_url: text('Base URL of an OpenAI-compatible API, such as http://127.0.0.1:8000/v1.').optional(),
+  judge_model: text('Name of the model in that API.').optional(),
+  judge_key_env: text('Environment variable with the API key.').optional(),
   against: oneOf(
     ['reference', 'article'],
-    'What the judge holds a summary against: the summary that a person wrote, or the article.',
+    'What the judge compares a summary with: the reference summary, or the article.',
   ).default('reference'),
-  requests_per_minute: count('Most requests to the judge.').optional(),
+  requests_per_minute: count('Maximum number of requests to the judge per minute.').optional(),
   judge_prices: z
     .strictObject({
-      prompt: nonNegative('Of what is sent.'),
-      completion: nonNegative('Of what is answered.'),
+      prompt: nonNegative('Price of prompt tokens.'),
+      completion: nonNegative('Price of completion tokens.'),
     })
-    .describe('What a million of the judge’s tokens costs: the cost is then told with their number.')
+    .describe('Prices of a million tokens of the judge, for displaying the cost.')
     .optional(),
-  prompt_template: text('Text around {instruction}: the template that the model was tuned with.').optional(),
+  prompt_template: text(
+    'Prompt with {instruction}: the template with which the model was fine-tuned.',
+  ).optional(),
   max_new_tokens: maxNewTokens(256),
 });
 
@@ -37,7 +39,7 @@ type Name = 'xsum' | 'multi_news' | 'wikisum';
 
 function task(name: Name, title: string): TaskEntry<Name, Settings> {
   return {
-    description: `whether summaries of ${title} keep to the article`,
+    description: `faithfulness of summaries of ${title}`,
     data: [name],
     make: async (sources) => {
       const { settings, files, seed } = sources;
@@ -47,7 +49,7 @@ function task(name: Name, title: string): TaskEntry<Name, Settings> {
         rows: await readRows(files[name]),
         numArticles: articles,
         seed,
-        judge: judge === 'overlap' ? overlapJudge() : reported(chatJudgeOf(sources), sources),
+        judge: judge === 'overlap' ? overlapJudge() : withProgress(chatJudgeOf(sources), sources),
         promptTemplate,
         maxNewTokens,
       });
@@ -55,8 +57,8 @@ function task(name: Name, title: string): TaskEntry<Name, Settings> {
   };
 }
 
-/** A judge whose judgements are reported as they come: a hundred take minutes. */
-function reported(judge: ChatJudge, { onEvent }: Pick<TaskSources, 'onEvent'>): Judge {
+/** Returns a judge that reports each judgement. */
+function withProgress(judge: ChatJudge, { onEvent }: Pick<TaskSources, 'onEvent'>): Judge {
   let numJudged = 0;
   return {
     ...judge,
@@ -71,11 +73,11 @@ function reported(judge: ChatJudge, { onEvent }: Pick<TaskSources, 'onEvent'>): 
 
 function chatJudgeOf({ settings, judgements, signal }: TaskSources<Name, Settings>): ChatJudge {
   const { judge_url, judge_model, judge_key_env, judge_prices, against, requests_per_minute } = settings;
-  // Keys come from the environment only: recipes and command lines are seen by others.
+  // API keys are read from the environment, since recipes and command lines are visible to others.
   const apiKey = judge_key_env === undefined ? undefined : process.env[judge_key_env];
   if (judge_key_env !== undefined && !apiKey) {
     throw new ConfigurationError([
-      `hallucination.judge_key_env: got ${judge_key_env}, expected a variable that is set to a key`,
+      `hallucination.judge_key_env: got ${judge_key_env}, expected an environment variable that contains an API key`,
     ]);
   }
   return chatJudge({
@@ -112,10 +114,10 @@ export const hallucination = taskFamily({
   check({ judge, judge_url, judge_model }, path, refusals) {
     if (judge !== 'chat') return;
     if (judge_url === undefined) {
-      refusals.add(`${path}.judge_url`, judge_url, 'the address of an API with judge chat');
+      refusals.add(`${path}.judge_url`, judge_url, 'the URL of an API for judge chat');
     }
     if (judge_model === undefined) {
-      refusals.add(`${path}.judge_model`, judge_model, 'the name of a model with judge chat');
+      refusals.add(`${path}.judge_model`, judge_model, 'the name of a model for judge chat');
     }
   },
   tasks: {

@@ -14,7 +14,7 @@ const settings = z.strictObject({
 export const kv_retrieval = taskFamily({
   data: {
     kv_retrieval: {
-      what: 'key-value pairs, one of which is asked for',
+      what: 'key-value pairs and a key to retrieve',
       source:
         'the repository lost-in-the-middle by Liu et al.: kv_retrieval_data/kv-retrieval-75_keys.jsonl.gz',
       patterns: named('kv-retrieval'),
@@ -23,7 +23,7 @@ export const kv_retrieval = taskFamily({
   settings: settings.describe('Key-value retrieval.'),
   tasks: {
     kv_retrieval: {
-      description: 'the value of one of many random keys, by position',
+      description: 'retrieval of the value of a random key, by position',
       data: ['kv_retrieval'],
       make: async ({ files, settings: { positions, max_new_tokens: maxNewTokens }, bos }) =>
         keyValueTask(await readRows(files.kv_retrieval), { positions, maxNewTokens, bos }),

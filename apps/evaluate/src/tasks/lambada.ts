@@ -6,14 +6,14 @@ import { taskFamily } from './task-family.ts';
 export const lambada = taskFamily({
   data: {
     lambada_openai: {
-      what: 'LAMBADA as OpenAI prepared it, test split',
+      what: 'LAMBADA as processed by OpenAI, test split',
       source: 'EleutherAI/lambada_openai on the Hugging Face hub: default, test split',
       patterns: ['**/lambada_openai/**/*test*.{jsonl,parquet}', ...named('lambada')],
     },
   },
   tasks: {
     lambada_openai: {
-      description: 'the last word of a passage',
+      description: 'prediction of the last word of a passage',
       data: ['lambada_openai'],
       make: async ({ files, bos }) => lambadaTask(await readRows(files.lambada_openai), { bos }),
     },

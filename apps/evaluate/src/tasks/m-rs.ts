@@ -9,11 +9,11 @@ import { taskFamily } from './task-family.ts';
 
 const settings = z.strictObject({
   lengths: counts(
-    'Tokens of a prompt and 3,000 kept free; default: 9,000 to 32,000 in eight steps.',
+    'Tokens of a prompt, including 3,000 reserved; default: 9,000 to 32,000 in eight steps.',
   ).optional(),
   depths: depths('Depths of the first fact in percent; default: 0 to 100 in eleven steps.').optional(),
   needles: counts('Numbers of facts.').default([2, 3, 4, 5]),
-  repeats: count('Records asked in each cell of the grid.').default(10),
+  repeats: count('Records per cell of the grid.').default(10),
   max_new_tokens: maxNewTokens(2000),
 });
 
@@ -29,7 +29,7 @@ export const m_rs = taskFamily({
   settings: settings.describe('Multi-needle reasoning.'),
   tasks: {
     m_rs: {
-      description: 'multi-needle reasoning: facts spread over a long text, by number, length and depth',
+      description: 'multi-needle reasoning: facts spread over a long text, by their number, length and depth',
       data: ['m_rs', 'haystack'],
       make: async ({ files, settings, bos }) => {
         const { lengths, depths, needles: numNeedles, repeats: numRepeats } = settings;

@@ -8,24 +8,22 @@ import { counts, maxNewTokens } from './setting-keys.ts';
 import { taskFamily } from './task-family.ts';
 
 const settings = z.strictObject({
-  documents: counts('Documents of a prompt; several make several tasks.').default([20]),
+  documents: counts('Documents per prompt; each number is a task.').default([20]),
   positions: counts(
     'Positions of the document with the answer; default: first, every fifth, last.',
   ).optional(),
   distractors: oneOf(
     ['retrieved', 'other-answers'],
-    'Where the other documents come from: the row’s own, or those that answer other rows.',
+    'Source of the other documents: retrieved for the row, or answers of other rows.',
   ).default('retrieved'),
-  max_prompt_tokens: count(
-    'Longer prompts are skipped; the published program skips from 4097 on.',
-  ).optional(),
+  max_prompt_tokens: count('Longer prompts are skipped; 4096 in the published program.').optional(),
   max_new_tokens: maxNewTokens(100),
 });
 
 export const mdqa = taskFamily({
   data: {
     mdqa: {
-      what: 'questions with 20 documents each, one of which has the answer',
+      what: 'questions with 20 documents each, one of which contains the answer',
       source:
         'the repository lost-in-the-middle by Liu et al.: qa_data/20_total_documents/nq-open-20_total_documents_gold_at_0.jsonl.gz',
       patterns: ['**/nq-open-20_total_documents_gold_at_0.jsonl{,.gz}', ...named('mdqa')],
@@ -34,7 +32,7 @@ export const mdqa = taskFamily({
   settings: settings.describe('Multi-document question answering.'),
   tasks: {
     mdqa: {
-      description: 'multi-document question answering, by position of the document with the answer',
+      description: 'multi-document question answering, by the position of the document with the answer',
       data: ['mdqa'],
       make: async ({ files, settings, bos, seed }) => {
         const rows = await readRows(files.mdqa);
@@ -55,6 +53,6 @@ export const mdqa = taskFamily({
     const [, count, others] = /^mdqa_(\d+)(_other_answers)?$/.exec(task) ?? [];
     if (count === undefined) return undefined;
     const title = `Multi-document QA, ${count} documents`;
-    return others === undefined ? title : `${title}, answers of others among them`;
+    return others === undefined ? title : `${title}, distractors from other rows`;
   },
 });

@@ -8,23 +8,23 @@ import { counts, depths, maxNewTokens } from './setting-keys.ts';
 import { taskFamily } from './task-family.ts';
 
 const settings = z.strictObject({
-  lengths: counts('Tokens of haystack, needle and the 200 kept free for question and answer.').default([
+  lengths: counts('Tokens of haystack and needle, including 200 reserved for question and answer.').default([
     1000, 2000, 4000, 8000, 16_000, 32_000,
   ]),
   depths: depths('Depths of the needle in percent.').default([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]),
   needles: z
     .array(
       z.strictObject({
-        needle: text('Hidden as it stands.'),
-        question: text('Asked at the end.'),
-        answer: text('What a right answer says.'),
+        needle: text('The inserted sentence.'),
+        question: text('The question at the end.'),
+        answer: text('The expected answer.'),
       }),
       'a list of {needle, question, answer}',
     )
     .min(1, 'at least one')
-    .describe('What is hidden and asked for; default: what to do in San Francisco.')
+    .describe('Needles; default: what to do in San Francisco.')
     .optional(),
-  template: text('Prompt with {context} and {question}; default: that for base models.').optional(),
+  template: text('Prompt with {context} and {question}; default: for base models.').optional(),
   max_new_tokens: maxNewTokens(50),
 });
 

@@ -6,8 +6,8 @@ import { readTexts } from './read-data.ts';
 import { taskFamily } from './task-family.ts';
 
 const settings = z.strictObject({
-  length: count('Tokens of a window; default: the model’s context.').optional(),
-  windows: count('Most windows of a text.').default(4),
+  length: count('Tokens per window; default: the model’s context.').optional(),
+  windows: count('Maximum windows per text.').default(4),
 });
 
 export const perplexity_by_position = taskFamily({
@@ -15,8 +15,7 @@ export const perplexity_by_position = taskFamily({
   settings: settings.describe('Perplexity by position.'),
   tasks: {
     perplexity_by_position: {
-      description:
-        'perplexity of long texts by the number of tokens before, which shows how much context is of use',
+      description: 'perplexity of long texts by position, which shows how much context the model uses',
       data: ['texts'],
       make: async ({ files, settings: { length, windows: maxWindows } }) =>
         perplexityByPositionTask(await readTexts(files.texts), { length, maxWindows }),

@@ -8,14 +8,14 @@ export async function readRows(files: readonly string[]): Promise<Readonly<Recor
   return rows;
 }
 
-/** Reads whole files of text, and the field `text` of records. */
+/** Reads text files as a whole, and the field `text` of records. */
 export async function readTexts(files: readonly string[]): Promise<string[]> {
   const texts: string[] = [];
   for await (const { text } of readDocuments({ files, onBadRecord: refuse })) texts.push(text);
   return texts;
 }
 
-/** An evaluation leaves no row out: its score would be of another data set. */
+/** Evaluations do not skip bad rows, since the score would be of another data set. */
 function refuse({ file, unit, position, reason }: BadRecordError): never {
   throw new ConfigurationError([
     `${file}, ${unit} ${position}: ${reason}; correct it, or remove it from the file`,

@@ -11,12 +11,12 @@ const settings = z.strictObject({
   tasks: z
     .array(oneOf(rulerTaskNames as [RulerTaskName, ...RulerTaskName[]], 'A task.'), 'a list of tasks')
     .min(1, 'at least one')
-    .describe('Which of the synthetic tasks; default: all.')
+    .describe('Names of the synthetic tasks; default: all.')
     .default(rulerTaskNames),
   lengths: counts('Tokens of prompt and answer together, at least 500.').default([
     4096, 8192, 16_384, 32_768,
   ]),
-  samples: count('Prompts of each length.').default(500),
+  samples: count('Prompts per length.').default(500),
 });
 
 export const ruler = taskFamily({
@@ -24,7 +24,7 @@ export const ruler = taskFamily({
   settings: settings.describe('RULER.'),
   tasks: {
     ruler: {
-      description: 'RULER’s synthetic tasks, by length, and the effective length that follows',
+      description: 'RULER’s synthetic tasks by length, and the effective length',
       data: ['haystack'],
       make: async ({ files, settings: { tasks, lengths, samples: numSamples }, bos, seed }) => {
         const haystack = await readTexts(files.haystack);

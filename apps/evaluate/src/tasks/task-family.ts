@@ -1,53 +1,53 @@
-/** What a file of this folder declares: tasks of one kind, the settings and the data that they need. */
+/** The declarations in this folder: tasks of one kind with their settings and data. */
 import type { AnswerStore, JudgeUsage, Task } from '@meap/evals';
 import type { Refusals } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import type { DataSet } from './data-sets.ts';
 
-/** A judge has judged one more text; `usage` is what all judgements have taken. */
+/** Progress of a judge; `usage` is the total of all judgements. */
 export interface JudgeEvent {
   readonly type: 'judge';
   readonly numJudged: number;
   readonly usage: JudgeUsage;
 }
 
-/** What a task is made from. */
+/** The inputs of a task. */
 export interface TaskSources<DataName extends string = string, Settings = unknown> {
-  /** Files of the data sets that the task reads. */
+  /** Files of the task's data sets. */
   readonly files: Readonly<Record<DataName, readonly string[]>>;
-  /** The section of the recipe that has the family's name. */
+  /** The family's section of the recipe. */
   readonly settings: Settings;
-  /** Whether BOS stands before each prompt; as published where undefined. */
+  /** Whether prompts start with BOS; undefined for the published setting. */
   readonly bos?: boolean;
-  /** Key of what the task draws; that of the published task where undefined. */
+  /** Random seed; undefined for that of the published task. */
   readonly seed?: number;
-  /** Keeps judgements from run to run. */
+  /** Caches judgements. */
   readonly judgements?: AnswerStore;
   readonly signal?: AbortSignal;
   /** Called for each judgement. */
   readonly onEvent?: (event: JudgeEvent) => void;
 }
 
-/** A task before its data are read. */
+/** A task before its data are loaded. */
 export interface TaskEntry<DataName extends string = string, Settings = unknown> {
-  /** What it measures, in one line. */
+  /** What the task measures, in one line. */
   readonly description: string;
-  /** Data sets that it reads. */
+  /** Names of its data sets. */
   readonly data: readonly DataName[];
-  /** One task, or several of one kind. */
+  /** Creates the task, or several tasks of the same kind. */
   make(sources: TaskSources<DataName, Settings>): Promise<Task | Task[]>;
 }
 
 /** Tasks of one kind. */
 export interface TaskFamily<DataName extends string = string, Schema extends z.ZodType = z.ZodType> {
-  /** Data sets by the name that `data.NAME` gives them in a recipe. */
+  /** Data sets by their name in the section `data` of a recipe. */
   readonly data: Readonly<Record<DataName, DataSet>>;
-  /** The section of a recipe that has the family's name, if it has one. */
+  /** Schema of the section with the family's name. */
   readonly settings?: Schema;
-  /** Refuses settings that the schema cannot: `path` is that of the section. */
+  /** Validates settings beyond the schema; `path` is the path of the section. */
   check?(settings: z.output<Schema>, path: string, refusals: Refusals): void;
   readonly tasks: Readonly<Record<string, TaskEntry<DataName, z.output<Schema>>>>;
-  /** What a report calls a task of this family, by its name in results; undefined for tasks of other families. */
+  /** Returns the title of a task in reports; undefined for tasks of other families. */
   title?(task: string): string | undefined;
 }
 

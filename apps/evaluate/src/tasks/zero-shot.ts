@@ -1,4 +1,4 @@
-/** Commonsense questions as lm-evaluation-harness asks them, zero-shot (Tables 1, 5, 6, 13 to 15 of the MEAP paper). */
+/** Zero-shot tasks as in lm-evaluation-harness (Tables 1, 5, 6, 13 to 15 of the MEAP paper). */
 import { multipleChoiceTask, zeroShot } from '@meap/evals';
 import { named } from './data-sets.ts';
 import { readRows } from './read-data.ts';
@@ -72,14 +72,14 @@ export const zero_shot = taskFamily({
     },
   },
   tasks: {
-    arc_easy: task('arc_easy', 'science questions of grade school, the easy ones'),
-    arc_challenge: task('arc_challenge', 'science questions of grade school, the hard ones'),
-    boolq: task('boolq', 'yes or no after a passage'),
-    hellaswag: task('hellaswag', 'how a scene goes on'),
-    openbookqa: task('openbookqa', 'science questions that need a fact and common sense'),
-    piqa: task('piqa', 'which of two ways to do a thing works'),
-    winogrande: task('winogrande', 'whom a pronoun means'),
-    social_iqa: task('social_iqa', 'why people do what they do'),
+    arc_easy: task('arc_easy', 'grade-school science questions, easy set'),
+    arc_challenge: task('arc_challenge', 'grade-school science questions, challenge set'),
+    boolq: task('boolq', 'yes/no questions about a passage'),
+    hellaswag: task('hellaswag', 'continuation of a scene'),
+    openbookqa: task('openbookqa', 'science questions that require a fact and common sense'),
+    piqa: task('piqa', 'physical commonsense: which of two solutions works'),
+    winogrande: task('winogrande', 'pronoun resolution'),
+    social_iqa: task('social_iqa', 'social commonsense: reasons and reactions'),
   },
   title: (task) => (Object.hasOwn(TITLES, task) ? TITLES[task as Name] : undefined),
 });

@@ -1,0 +1,29 @@
+import type { EvaluateProgress, TaskResult } from '@meap/evals';
+import type { BackendDescription } from '@meap/tensor-kernels';
+import type { JudgeEvent } from './tasks/task-family.ts';
+
+/** Progress of a stage with units of equal size. */
+export interface StageEvent {
+  readonly type: 'stage';
+  readonly stage: string;
+  readonly unit: 'rows' | 'sequences' | 'prompts';
+  readonly done: number;
+  /** Undefined if unknown. */
+  readonly total?: number;
+}
+
+type ModelEvent =
+  | ({ type: 'backend' } & BackendDescription)
+  | { type: 'model'; name: string; contextLength: number; fingerprint: string };
+
+/** An event of `runEvaluation`. */
+export type EvaluateEvent =
+  | ModelEvent
+  | { type: 'task'; task: string }
+  | ({ type: 'progress'; task: string } & EvaluateProgress)
+  | JudgeEvent
+  | { type: 'result'; result: TaskResult }
+  | { type: 'warning'; message: string };
+
+/** An event of `runAttention`; `stage` after each sequence and each prompt. */
+export type AttentionEvent = ModelEvent | StageEvent;
