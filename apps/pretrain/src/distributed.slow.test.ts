@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { captureOutput, hashFiles, readExactMetrics } from '@meap/recipe-cli';
 import { readSafetensors } from '@meap/safetensors';
-import { mpirunFlags, startRanks } from '@meap/test-support';
+import { mpirunFlags, type RunningRanks, startRanks } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pretrainCommand } from './command.ts';
 import { Workbench } from './testing.ts';
@@ -73,81 +73,88 @@ async function distance(a: string, b: string): Promise<number> {
 /** Losses agree in float32: sums in another order, through 24 steps at a high learning rate. */
 const TOLERANCE = 2e-4;
 
+/** A rank that waits longer than this for the others gives up. */
+const TIMEOUT = 3;
+const pair = ['--set', 'train.micro_batch_size=2', '--set', `distributed.timeout_seconds=${TIMEOUT}`];
+
+const numCheckpoints = (out: string) => {
+  const folder = bench.path(out, 'checkpoints');
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.startsWith('step-')).length : 0;
+};
+
+/** Starts ranks in `out`, waits for their next checkpoint, does something to them and waits for their end. */
+async function interrupt(size: number, out: string, act: (ranks: RunningRanks) => void, ...more: string[]) {
+  const before = numCheckpoints(out);
+  const ranks = start(size, out, ...more);
+  await ranks.until(() => numCheckpoints(out) > before);
+  act(ranks);
+  const code = await ranks.ended;
+  expect(existsSync(last(out)), 'the run ended before it was interrupted').toBe(false);
+  return { code, stderr: ranks.output.stderr };
+}
+
 describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
   beforeAll(async () => {
     await alone('alone', '--set', 'train.micro_batch_size=2');
-    await finish(2, 'two', '--set', 'train.micro_batch_size=2');
-  });
-  it.each([
-    [2, 0],
-    [2, 1],
-    [2, 2],
-    [4, 0],
-    [4, 1],
-    [4, 2],
-  ])('%i ranks with ZeRO %i learn what one process learns, and write what it writes', async (size, stage) => {
-    const out = `${size}-${stage}`;
-    const { stdout } = await finish(
-      size,
-      out,
-      ...['--set', 'train.micro_batch_size=2', '--set', `distributed.zero_stage=${stage}`],
-    );
-    expect(stdout.match(/^model /gm)).toHaveLength(1);
-    const [whole, shared] = [readExactMetrics(bench.path('alone')), readExactMetrics(bench.path(out))];
-    expect(shared).toHaveLength(whole.length);
-    for (const [i, line] of shared.entries()) {
-      const { loss = 0, valLoss = 0, gradNorm, bitsPerByte, ...same } = line;
-      expect(Math.abs((loss ?? 0) - (whole[i].loss ?? 0))).toBeLessThan(TOLERANCE);
-      expect(Math.abs(valLoss - (whole[i].valLoss ?? 0))).toBeLessThan(TOLERANCE);
-      // Step, tokens and learning rate are the same to the bit.
-      expect(whole[i]).toMatchObject(same);
-    }
-    expect(Object.keys(hashFiles(last(out)))).toEqual(Object.keys(hashFiles(last('alone'))));
-    const tensors = ['model.safetensors', 'trainer/optimizer.safetensors'];
-    for (const file of tensors) {
-      expect(await distance(join(last(out), file), join(last('alone'), file))).toBeLessThan(TOLERANCE);
-    }
-    expect(readdirSync(bench.path(out)).sort()).toEqual(
-      readdirSync(bench.path('alone'))
-        .map((name) => name.replace(/^events.*/, 'events'))
-        .sort()
-        .map((name) => (name === 'events' ? expect.stringMatching(/^events/) : name)),
-    );
-  });
-
-  it('give the same bytes in every run of as many ranks', async () => {
-    await finish(2, 'two-again', '--set', 'train.micro_batch_size=2');
-    expect(exact('two-again')).toEqual(exact('two'));
-  });
-
-  it('share a step equally without being told how, at the learning rate of one process', async () => {
-    await finish(4, 'untold', '--set', 'train.micro_batch_size=null');
-    await alone('untold-alone', '--set', 'train.micro_batch_size=null');
-    const rates = (out: string) => readExactMetrics(bench.path(out)).map(({ lr, tokens }) => [lr, tokens]);
-    expect(rates('untold')).toEqual(rates('untold-alone'));
+    await finish(2, 'two', ...pair);
   });
 
   it.each([
-    ['4', 2, 4],
-    ['1', 2, 1],
-    ['2', 1, 2],
-  ])('resume on %s ranks what others left', async (_, before, after) => {
-    const out = `from-${before}-to-${after}`;
-    const cut = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.zero_stage=2'];
-    const ranks = start(before, out, ...cut);
-    await ranks.until(() => existsSync(bench.path(out, 'checkpoints/step-00000006')));
-    const pids = ranks.pids();
-    ranks.mpirun.kill('SIGKILL');
-    for (const pid of pids) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // Gone with its launcher.
+    [2, 0, '2'],
+    [4, 1, '2'],
+    // Without a size of micro-batches, ranks share a step equally.
+    [4, 2, 'null'],
+  ])(
+    '%i ranks with ZeRO %i and micro-batches of %s learn what one process learns, and write what it writes',
+    async (size, stage, microBatch) => {
+      const out = `${size}-${stage}`;
+      const { stdout } = await finish(
+        size,
+        out,
+        ...['--set', `train.micro_batch_size=${microBatch}`, '--set', `distributed.zero_stage=${stage}`],
+      );
+      expect(stdout.match(/^model /gm)).toHaveLength(1);
+      const [whole, shared] = [readExactMetrics(bench.path('alone')), readExactMetrics(bench.path(out))];
+      expect(shared).toHaveLength(whole.length);
+      for (const [i, line] of shared.entries()) {
+        const { loss = 0, valLoss = 0, gradNorm, bitsPerByte, ...same } = line;
+        expect(Math.abs((loss ?? 0) - (whole[i].loss ?? 0))).toBeLessThan(TOLERANCE);
+        expect(Math.abs(valLoss - (whole[i].valLoss ?? 0))).toBeLessThan(TOLERANCE);
+        // Step, tokens and learning rate are the same to the bit.
+        expect(whole[i]).toMatchObject(same);
       }
-    }
-    await ranks.ended;
-    const { stdout } = await finish(after, out, ...cut);
-    expect(stdout).toMatch(/^resume {7}at step (6|12|18|24)/m);
+      expect(Object.keys(hashFiles(last(out)))).toEqual(Object.keys(hashFiles(last('alone'))));
+      const tensors = ['model.safetensors', 'trainer/optimizer.safetensors'];
+      for (const file of tensors) {
+        expect(await distance(join(last(out), file), join(last('alone'), file))).toBeLessThan(TOLERANCE);
+      }
+      expect(readdirSync(bench.path(out)).sort()).toEqual(
+        readdirSync(bench.path('alone'))
+          .map((name) => name.replace(/^events.*/, 'events'))
+          .sort()
+          .map((name) => (name === 'events' ? expect.stringMatching(/^events/) : name)),
+      );
+      if (size === 2) expect(exact(out), 'another run of as many ranks').toEqual(exact('two'));
+    },
+  );
+
+  it('resume a killed run as more ranks, as one, and as more again', async () => {
+    const out = 'other-numbers';
+    const zero = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.zero_stage=2'];
+    const kill = ({ mpirun, pids }: RunningRanks) => {
+      const ranks = pids();
+      mpirun.kill('SIGKILL');
+      for (const pid of ranks) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It ended with its launcher.
+        }
+      }
+    };
+    for (const size of [2, 4, 1]) await interrupt(size, out, kill, ...zero);
+    const { stdout } = await finish(2, out, ...zero);
+    expect(stdout).toMatch(/^resume {7}at step (18|24)/m);
     const file = 'model.safetensors';
     expect(await distance(join(last(out), file), join(last('alone'), file))).toBeLessThan(TOLERANCE);
     expect(readExactMetrics(bench.path(out)).at(-1)?.tokens).toBe(
@@ -166,66 +173,74 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
       isOpenMpi ? [line] : [line, ...[1, 2].map(() => expect.stringMatching(/^rank [12]: /))],
     );
   });
-});
 
-describe.skipIf(!hasMpi || process.platform !== 'linux')('meap-pretrain on ranks that fail', () => {
-  const forever = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.timeout_seconds=3'];
-  beforeAll(() => finish(2, 'whole', ...forever));
+  describe.skipIf(process.platform !== 'linux')('of which one fails', () => {
+    it('killed: all end, the launcher fails, and the run resumes to the byte', async () => {
+      const out = 'killed';
+      for (const which of [0, 1]) {
+        const { code } = await interrupt(
+          2,
+          out,
+          ({ pids }) => process.kill(pids()[which], 'SIGKILL'),
+          ...pair,
+        );
+        expect(code).not.toBe(0);
+      }
+      const { stdout } = await finish(2, out, ...pair);
+      expect(stdout).toMatch(/^resume {7}at step (12|18)/m);
+      expect(exact(out)).toEqual(exact('two'));
+    });
 
-  it.each([0, 1])(
-    'rank of process %i killed: all end, the launcher fails, and the run goes on to the byte',
-    async (which) => {
-      const out = `killed-${which}`;
-      const ranks = start(2, out, ...forever);
-      await ranks.until(() => existsSync(bench.path(out, 'checkpoints/step-00000006')));
-      process.kill(ranks.pids()[which], 'SIGKILL');
-      expect(await ranks.ended).not.toBe(0);
-      expect(readdirSync(bench.path(out, 'checkpoints'))).not.toContain(`step-000000${STEPS}`);
-      const { stdout } = await finish(2, out, ...forever);
-      expect(stdout).toMatch(/^resume {7}at step (6|12|18)/m);
-      expect(exact(out)).toEqual(exact('whole'));
-    },
-  );
+    it('stopped: the other reports it after the timeout, and the run resumes to the byte', async () => {
+      const out = 'stopped';
+      for (const which of [0, 1]) {
+        let stopped = Number.POSITIVE_INFINITY;
+        const { code, stderr } = await interrupt(
+          2,
+          out,
+          ({ pids }) => {
+            process.kill(pids()[which], 'SIGSTOP');
+            stopped = performance.now();
+          },
+          ...pair,
+        );
+        expect(code).not.toBe(0);
+        // The timeout, the time a rank leaves to rank 0, and what the launcher takes to end the rest.
+        expect((performance.now() - stopped) / 1000).toBeLessThan(30);
+        expect(stderr).toMatch(
+          /meap-pretrain: (?:\w+: )?rank [01] of 2 has waited 3 s for the others: one of them ended, was stopped or cannot be reached; start the run again, it resumes from its last checkpoint\n/,
+        );
+      }
+      await finish(2, out, ...pair);
+      expect(exact(out)).toEqual(exact('two'));
+    });
 
-  it.each([0, 1])(
-    'rank of process %i stopped: the other says so after the timeout, and the run goes on to the byte',
-    async (which) => {
-      const out = `hung-${which}`;
-      const ranks = start(2, out, ...forever);
-      await ranks.until(() => existsSync(bench.path(out, 'checkpoints/step-00000006')));
-      process.kill(ranks.pids()[which], 'SIGSTOP');
-      const stopped = performance.now();
-      expect(await ranks.ended).not.toBe(0);
-      // The timeout, the moment a rank leaves to rank 0, and what the launcher takes to end the rest.
-      expect((performance.now() - stopped) / 1000).toBeLessThan(30);
-      expect(ranks.output.stderr).toMatch(
-        /meap-pretrain: (?:\w+: )?rank [01] of 2 has waited 3 s for the others: one of them ended, was stopped or cannot be reached; start the run again, it resumes from its last checkpoint\n/,
-      );
-      await finish(2, out, ...forever);
-      expect(exact(out)).toEqual(exact('whole'));
-    },
-  );
-
-  // MPICH's launcher hands on no SIGUSR2, but lets its ranks end by themselves after SIGINT.
-  it.each(isOpenMpi ? (['SIGUSR2', 'SIGTERM', 'SIGINT'] as const) : (['SIGTERM', 'SIGINT'] as const))(
-    '%s to mpirun: one checkpoint at one step, from which the run goes on',
-    async (signal) => {
-      const out = `told-${signal}`;
-      const more = [...forever, '--set', 'checkpoint.every=1000', '--set', 'train.max_steps=100000'];
-      // Open MPI waits as long after SIGTERM before it kills; a loaded machine may need more than its default, a second.
-      const ranks = startRanks(2, [cli, ...argv(out, ...more)], { OMPI_MCA_odls_base_sigkill_timeout: '5' });
-      await ranks.until(() => ranks.output.stdout.includes('step       1 of'));
-      ranks.mpirun.kill(signal);
-      const code = await ranks.ended;
-      if (isOpenMpi || signal === 'SIGTERM') expect(code).not.toBe(0);
-      const [checkpoint, ...others] = readdirSync(bench.path(out, 'checkpoints'));
-      expect(others).toEqual([]);
-      const step = Number(/\d+$/.exec(checkpoint)?.[0]);
-      expect(readExactMetrics(bench.path(out)).at(-1)?.step).toBe(step);
-      const { stdout } = await finish(2, out, ...forever, '--set', `train.max_steps=${step + 2}`);
+    it('signals to mpirun: each leaves one checkpoint more, from which the run resumes', async () => {
+      const out = 'signalled';
+      const more = [...pair, '--set', 'checkpoint.every=1000', '--set', 'train.max_steps=100000'];
+      // MPICH's launcher hands on no SIGUSR2, but lets its ranks end by themselves after SIGINT.
+      const signals = isOpenMpi
+        ? (['SIGUSR2', 'SIGTERM', 'SIGINT'] as const)
+        : (['SIGTERM', 'SIGINT'] as const);
+      let step = 0;
+      for (const [i, signal] of signals.entries()) {
+        // Open MPI waits as long after SIGTERM before it kills; a loaded machine may need more than its default, a second.
+        const ranks = startRanks(2, [cli, ...argv(out, ...more)], {
+          OMPI_MCA_odls_base_sigkill_timeout: '5',
+        });
+        await ranks.until(() => /^step +\d+ of/m.test(ranks.output.stdout));
+        ranks.mpirun.kill(signal);
+        const code = await ranks.ended;
+        if (isOpenMpi || signal === 'SIGTERM') expect(code, signal).not.toBe(0);
+        if (step > 0) expect(ranks.output.stdout).toMatch(new RegExp(`^resume {7}at step ${step},`, 'm'));
+        expect(numCheckpoints(out), signal).toBe(i + 1);
+        step = Number(/\d+$/.exec(readdirSync(bench.path(out, 'checkpoints')).sort().at(-1)!)?.[0]);
+        expect(readExactMetrics(bench.path(out)).at(-1)?.step).toBe(step);
+      }
+      const { stdout } = await finish(2, out, ...pair, '--set', `train.max_steps=${step + 2}`);
       expect(stdout).toMatch(new RegExp(`^resume {7}at step ${step},`, 'm'));
-    },
-  );
+    });
+  });
 });
 
 const MPICH = 'mpiexec.mpich';
@@ -274,7 +289,7 @@ describe.skipIf(!hasBoth || process.platform !== 'linux')(
 const acrossNetworks = join(import.meta.dirname, '../fixtures/across-networks.sh');
 const canSeparate = isOpenMpi && process.getuid?.() === 0 && hasNamespaces();
 if (hasMpi && !canSeparate)
-  console.warn('ranks are not put on networks of their own: that takes Open MPI, Linux, root and ip');
+  console.warn('ranks are not put on separate networks: that takes Open MPI, Linux, root and ip');
 
 function hasNamespaces(): boolean {
   const name = `meap-test-${process.pid}`;
@@ -287,35 +302,24 @@ function hasNamespaces(): boolean {
   }
 }
 
-describe.skipIf(!canSeparate)('meap-pretrain on ranks with networks and addresses of their own', () => {
-  const flags = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.timeout_seconds=3'];
+describe.skipIf(!canSeparate)('meap-pretrain on ranks with their own networks and addresses', () => {
   const across = (out: string, ...cut: string[]) =>
     new Promise<{ code: number; stderr: string }>((resolve) => {
-      const command = [...cut, process.execPath, cli, ...argv(out, ...flags)];
+      const command = [...cut, process.execPath, cli, ...argv(out, ...pair)];
       execFile(acrossNetworks, command, (error, _, stderr) =>
         resolve({ code: error ? Number(error.code) : 0, stderr }),
       );
     });
-  beforeAll(() => alone('near', ...flags));
 
-  it('learn what one process learns', async () => {
+  it('end when the network is cut, report it, resume and learn what one process learns', async () => {
+    await alone('near', ...pair);
+    const cut = await across('far', '--cut-when', bench.path('far', 'checkpoints/step-00000006'));
+    expect(cut.code).toBe(1);
+    expect(cut.stderr).toContain(`rank 0 of 2 has waited ${TIMEOUT} s for the others`);
+    expect(existsSync(last('far'))).toBe(false);
     const { code, stderr } = await across('far');
     expect(code, stderr).toBe(0);
     const file = 'model.safetensors';
     expect(await distance(join(last('far'), file), join(last('near'), file))).toBeLessThan(TOLERANCE);
-  });
-
-  it('end when the network is cut, say so, and go on from their checkpoint', async () => {
-    const { code, stderr } = await across(
-      'cut',
-      '--cut-when',
-      bench.path('cut', 'checkpoints/step-00000006'),
-    );
-    expect(code).toBe(1);
-    expect(stderr).toContain('rank 0 of 2 has waited 3 s for the others');
-    const { stdout } = await finish(2, 'cut', ...flags);
-    expect(stdout).toMatch(/^resume {7}at step (6|12|18)/m);
-    const file = 'model.safetensors';
-    expect(await distance(join(last('cut'), file), join(last('near'), file))).toBeLessThan(TOLERANCE);
   });
 });

@@ -13,7 +13,7 @@ import {
   plainText,
   short,
 } from '@meap/recipe-cli';
-import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { type BackendDescription, measurePeak, setBackend, setPrecision } from '@meap/tensor-kernels';
 import {
   DatasetError,
   type DocumentSurvey,
@@ -22,7 +22,7 @@ import {
   type Tokenizer,
 } from '@meap/token-dataset';
 import { isUserError } from './errors.ts';
-import { machinePeak, measureRate } from './estimate.ts';
+import { measureRate } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 import { modelConfig, withOrigin } from './training/model.ts';
@@ -87,7 +87,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
   const shown = Math.min(text.pieces.length - 1, SHOWN_TOKENS);
   return {
     backend,
-    peak_gflops: await machinePeak(config.precision),
+    peak_gflops: (await measurePeak(config.precision)) ?? null,
     model,
     parameters,
     flop_per_token,

@@ -1,5 +1,4 @@
 import { createLlama, flopsPerToken, type LlamaConfig, parseConfig } from '@meap/llama-model';
-import { measurePeak, type Precision } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Tokens of the timed batch, and the most work that the whole model may be timed with. */
@@ -41,11 +40,4 @@ export async function measureRate(
   } finally {
     llama.dispose();
   }
-}
-
-/** The machine's peak in GFLOP/s, best of several measurements: other work on the cores only makes it look lower. */
-export async function machinePeak(precision: Precision): Promise<number | null> {
-  let best = 0;
-  for (let i = 0; i < 5; i++) best = Math.max(best, (await measurePeak(precision)) ?? 0);
-  return best || null;
 }

@@ -41,7 +41,7 @@ function normalised(values: Float32Array): Float32Array {
   return values.map((x) => x / norm);
 }
 
-describe.each(backends)('Llama on %s', (backend) => {
+describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
   beforeEach(async () => {
     await setBackend(backend);
   });
@@ -263,12 +263,12 @@ describe.each(backends)('Llama on %s', (backend) => {
     untied.dispose();
   });
 
-  test('50 training steps leak no tensor, and dispose frees the model', async () => {
+  test('training steps leak no tensor, and dispose frees the model', async () => {
     const before = tf.memory().numTensors;
     const model = await loadLlama(fixture);
     const short = [inputs[0].slice(0, 4)];
-    await expectNoLeaks(() => gradients(model, {}, short, short), { repeats: 25 });
-    await expectNoLeaks(() => gradients(model, { recompute: true }, short, short), { repeats: 25 });
+    await expectNoLeaks(() => gradients(model, {}, short, short));
+    await expectNoLeaks(() => gradients(model, { recompute: true }, short, short));
     model.dispose();
     expect(tf.memory().numTensors).toBe(before);
   });

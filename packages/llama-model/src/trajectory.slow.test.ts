@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { loadLlama } from './index.ts';
 import { backends, devices, distance, expected, fixture, tokens } from './testing.ts';
 
-describe.each([...backends, ...(await devices())])('training on %s', (backend) => {
+describe.each([...backends, 'cpu' as const, ...(await devices())])('training on %s', (backend) => {
   test('30 AdamW steps follow PyTorch’s losses and gradient norms', async () => {
     await setBackend(backend);
     const model = await loadLlama(fixture);

@@ -23,43 +23,11 @@ import {
 import { loadNativeAddon } from './native-addon.ts';
 import { nativeBackend } from './native-backend.ts';
 import * as reference from './reference.ts';
+import { evaluate, type Input, integers, random, tensorOf } from './testing.ts';
 
 const addon = loadNativeAddon();
 const best = addon.instructionSet();
 afterAll(() => addon.setInstructionSet(best));
-
-interface Input {
-  values: tf.TypedArray;
-  shape: number[];
-}
-
-function random(shape: number[], seed: number): Input {
-  const values = tf.tidy(() => tf.randomNormal(shape, 0, 1, 'float32', seed).dataSync());
-  return { values, shape };
-}
-
-function integers(shape: number[], f: (i: number) => number): Input {
-  return { values: Int32Array.from({ length: tf.util.sizeFromShape(shape) }, (_, i) => f(i)), shape };
-}
-
-const tensorOf = ({ values, shape }: Input) =>
-  tf.tensor(values, shape, values instanceof Int32Array ? 'int32' : 'float32');
-
-/** A function's value, and the gradients of its product with fixed random weights, as arrays. */
-async function evaluate(
-  backend: 'native' | 'cpu',
-  f: (...inputs: tf.Tensor[]) => tf.Tensor,
-  inputs: Input[],
-): Promise<Float32Array[]> {
-  await tf.setBackend(backend);
-  return tf.tidy(() => {
-    const tensors = inputs.map(tensorOf);
-    const value = f(...tensors);
-    const weights = tensorOf(random(value.shape, 77));
-    const gradients = tf.grads((...inputs) => tf.sum(tf.mul(f(...inputs), weights)))(tensors);
-    return [value, ...gradients].map((tensor) => tensor.dataSync() as Float32Array);
-  });
-}
 
 const references = new Map<string, Float32Array[]>();
 
@@ -95,8 +63,8 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     [64, 64, 64],
     [100, 300, 70],
     [13, 1000, 33],
-    [200, 257, 97],
-    [97, 12, 3100],
+    [60, 257, 97],
+    [50, 9, 1600],
   ])('matrix products [%i,%i]·[%i], all transposes', async (M, K, N) => {
     use();
     for (const [transposeA, transposeB] of [
@@ -139,18 +107,18 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
 
   const attentionCases: [string, number[], { window?: number; segments?: number; shared?: boolean }][] = [
     ['one query head a key head', [2, 17, 17, 2, 2, 8], {}],
-    ['grouped queries', [1, 200, 200, 4, 2, 64], {}],
-    ['one key head for all', [2, 130, 130, 4, 1, 32], {}],
+    ['grouped queries', [1, 130, 130, 4, 2, 64], {}],
+    ['one key head for all', [2, 110, 110, 4, 1, 32], {}],
     ['an odd head size', [1, 97, 97, 2, 2, 10], {}],
     ['a head wider than a panel', [1, 100, 100, 2, 1, 72], {}],
-    ['a window', [2, 230, 230, 2, 1, 16], { window: 50 }],
-    ['segments', [2, 300, 300, 2, 1, 16], { segments: 70 }],
-    ['segments and a window', [1, 300, 300, 2, 1, 16], { segments: 110, window: 33 }],
-    ['a prefix that others share', [2, 300, 300, 2, 1, 16], { segments: 40, shared: true }],
-    ['a shared prefix and a window', [1, 300, 300, 2, 1, 16], { segments: 25, shared: true, window: 60 }],
+    ['a window', [1, 210, 210, 2, 1, 16], { window: 50 }],
+    ['segments', [2, 200, 200, 2, 1, 16], { segments: 70 }],
+    ['segments and a window', [1, 230, 230, 2, 1, 16], { segments: 110, window: 33 }],
+    ['a prefix that others share', [2, 210, 210, 2, 1, 16], { segments: 40, shared: true }],
+    ['a shared prefix and a window', [1, 210, 210, 2, 1, 16], { segments: 25, shared: true, window: 60 }],
     ['a cache, few queries', [2, 1, 40, 4, 2, 16], {}],
     ['a cache and a window', [1, 2, 140, 4, 2, 16], { window: 9 }],
-    ['a cache, many queries', [1, 97, 300, 2, 1, 16], {}],
+    ['a cache, many queries', [1, 97, 210, 2, 1, 16], {}],
     ['a single token', [1, 1, 1, 2, 1, 16], {}],
   ];
   it.each(attentionCases)(
@@ -243,7 +211,7 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
       [51, 24],
       [24, 51],
     ].map((shape, i) => random(shape, i + 3));
-    await expectSame(feedForward, feedForward, [x, norm, ...matrices], 3e-6, 'feed-forward');
+    await expectSame(feedForward, feedForward, [x, norm, ...matrices], 1e-5, 'feed-forward');
 
     const segmentIds = integers([2, 37], (i) => Math.floor((i % 37) / 11));
     const attend = (x: tf.Tensor, norm: tf.Tensor, ...others: tf.Tensor[]) => {
@@ -269,7 +237,7 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
       [12, 24],
       [24, 24],
     ].map((shape, i) => random(shape, i + 7));
-    await expectSame(attend, attend, [x, norm, ...projections], 3e-6, 'attention');
+    await expectSame(attend, attend, [x, norm, ...projections], 1e-5, 'attention');
     const biases = [24, 12, 12].map((size, i) => random([size], i + 11));
     await expectSame(attend, attend, [x, norm, ...projections, ...biases], 1e-5, 'attention with biases');
   });
@@ -283,7 +251,7 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
 
   it.each([
     [5, 11, 6, false],
-    [300, 1000, 33, true],
+    [100, 400, 33, true],
     [97, 259, 64, true],
   ])('linearCrossEntropy of %i tokens, %i words, %i channels, masked: %s', async (N, V, C, masked) => {
     use();
@@ -358,8 +326,8 @@ describe('threads', () => {
         linearCrossEntropy(as2D(x), as2D(w), as1D(tensorOf(targets)));
       results.push([
         ...(await evaluate('native', (a, b) => tf.matMul(a, b), [
-          random([333, 517], 1),
-          random([517, 91], 2),
+          random([133, 217], 1),
+          random([217, 91], 2),
         ])),
         ...(await evaluate(
           'native',

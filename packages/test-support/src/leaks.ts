@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs';
 
 /** Throws when running `body` leaves more tensors or data buckets than before; runs it once first to warm caches. */
-export async function expectNoLeaks(body: () => unknown, { repeats = 50 } = {}): Promise<void> {
+export async function expectNoLeaks(body: () => unknown, { repeats = 3 } = {}): Promise<void> {
   await body();
   const before = tf.memory();
   for (let i = 0; i < repeats; i++) await body();

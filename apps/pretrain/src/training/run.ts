@@ -15,10 +15,9 @@ import {
   unlessAborted,
   warnOfData,
 } from '@meap/recipe-cli';
-import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
+import { type BackendDescription, measurePeak, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { type DocumentCounts, type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
 import type { Json, TrainEvent } from '@meap/trainer';
-import { machinePeak } from '../estimate.ts';
 import { planPretraining } from '../memory-plan.ts';
 import type { PretrainConfig } from '../resolve-config.ts';
 import { createModel, modelConfig, withOrigin } from './model.ts';
@@ -73,7 +72,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   const config = await withOrigin(given);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
-  const peakGflops = await machinePeak(config.precision);
+  const peakGflops = (await measurePeak(config.precision)) ?? null;
   emit({ type: 'backend', ...backend, peakGflops });
 
   const requireSameData = await sameDataTest(out, resume);
