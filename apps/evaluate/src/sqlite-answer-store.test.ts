@@ -50,7 +50,7 @@ describe('openAnswerStore', () => {
         const found = await store.get([other, ...entries.map(({ key }) => key)]);
         expect(found.slice(1)).toEqual(JSON.parse(JSON.stringify(entries.map(({ answer }) => answer))));
       }),
-      { numRuns: 20 },
+      { numRuns: 8 },
     );
     expect(await store.get(['never put'])).toEqual([undefined]);
   });
@@ -109,7 +109,7 @@ describe('openAnswerStore', () => {
           store.close();
         }
       }),
-      { numRuns: 25 },
+      { numRuns: 10 },
     );
     expect(repaired).toBeGreaterThan(0);
     store = await open();

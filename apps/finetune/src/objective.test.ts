@@ -1,9 +1,11 @@
 import { createLlama, type Llama, parseConfig } from '@meap/llama-model';
 import { createDuplicator, type SftBatch, type SftLayout, type SftSample } from '@meap/sft-duplication';
+import { setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { batchOf, batchSource, sftLoss } from './objective.ts';
 
+await setBackend('auto');
 const VOCABULARY = 40;
 const MASK = 39;
 const model = createLlama(

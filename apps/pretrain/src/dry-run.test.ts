@@ -99,12 +99,12 @@ describe('--dry-run', () => {
     );
   });
 
-  // One layer of 768 × 32064 is a second's work where there are no native kernels, and more.
-  it('plans the 100M recipe', { timeout: 60_000 }, async () => {
+  it('plans a recipe of the paper, without C4 and without its tokenizer', async () => {
     bench.recipe = join(recipes, '100m.yaml');
-    const sets = ['--set', 'precision=float32', '--set', 'train.sequence_length=64'];
+    // Small enough to be timed at once.
+    const small = ['model.hidden_size=96', 'model.intermediate_size=64', 'model.vocab_size=500'];
+    const sets = [...small, 'precision=float32', 'train.sequence_length=64'].flatMap((set) => ['--set', set]);
     const { code, stdout } = await bench.pretrain('dry', '--dry-run', '--json', ...sets);
-    // Neither C4 nor a tokenizer is there.
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({
       problems: [
@@ -112,9 +112,20 @@ describe('--dry-run', () => {
         expect.stringContaining('c4-validation'),
         expect.stringContaining('tokenizer.json'),
       ],
-      parameters: 122_407_680,
       steps: 1907,
       tokens: 1907 * 256 * 64,
     });
+  });
+
+  it('times one layer of a model that is too large to be timed whole', async () => {
+    bench.recipe = bench.path('tiny.yaml');
+    const large = ['model.num_hidden_layers=400', 'model.hidden_size=128', 'model.intermediate_size=128'];
+    const argv = ['--dry-run', '--json', ...large.flatMap((set) => ['--set', set])];
+    const { code, stdout, stderr } = await bench.pretrain('dry', ...argv);
+    expect(code, stderr).toBe(0);
+    const { parameters, flop_per_token: flopPerToken } = JSON.parse(stdout);
+    expect(parameters).toBeGreaterThan(40e6);
+    // Timed whole it would take seconds.
+    expect(1024 * flopPerToken).toBeGreaterThan(200e9);
   });
 });

@@ -89,25 +89,26 @@ describe('meap-pretrain', () => {
     expect(partials('killed')).toEqual([]);
   });
 
-  it.each([
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-    // The process ends by the signal itself.
-    ['SIGHUP', 'SIGHUP'],
-  ] as const)(
-    'on %s saves, says how to continue and exits with %s; that continues to the byte',
-    async (signal, code) => {
-      const { child, output, ended } = start('cli', [...argv(signal), '--resume', 'never']);
-      while (!output.stdout.includes('step       1 of 40')) await sleep(1);
+  it('on each signal saves, prints how to continue and exits with its code; that continues to the byte', async () => {
+    let args = [...argv('signalled'), '--resume', 'never'];
+    for (const [signal, code] of [
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+      // The process ends by the signal itself.
+      ['SIGHUP', 'SIGHUP'],
+    ] as const) {
+      const { child, output, ended, until } = start('cli', args);
+      await until(() => /^step +\d+ of 40/m.test(output.stdout));
       child.kill(signal);
       expect(await ended, output.stderr).toBe(code);
       const again = /\nstopped at step (\d+); continue with: meap-pretrain (.*)\n$/.exec(output.stdout);
-      expect(Number(again?.[1])).toBeLessThan(40);
-      const { ended: finished } = start('cli', again![2].split(' '));
-      expect(await finished).toBe(0);
-      expect(bytesOf(signal)).toEqual(bytesOf('whole'));
-    },
-  );
+      expect(Number(again?.[1]), signal).toBeLessThan(40);
+      args = again![2].split(' ');
+    }
+    const { ended, output } = start('cli', args);
+    expect(await ended, output.stderr).toBe(0);
+    expect(bytesOf('signalled')).toEqual(bytesOf('whole'));
+  });
 
   it.skipIf(!hasScript)('saves when its terminal is closed, and goes on to the byte', async () => {
     const command = [process.execPath, bin('cli'), ...argv('closed')].join(' ');

@@ -97,15 +97,16 @@ describe('rows longer than a piece', () => {
     model.dispose();
   });
 
-  test('a row of 16,384 tokens', () => {
+  test('a row of several pieces', () => {
     const model = createLlama(parseConfig(shape), { seed: 1 });
-    expectSame(gradients(model, { recompute: true }, 1, 16_384), gradients(model, {}, 1, 16_384));
+    const length = LENGTH + PIECE_TOKENS;
+    expectSame(gradients(model, { recompute: true }, 1, length), gradients(model, {}, 1, length));
     model.dispose();
   });
 
   test('leave no tensors behind', async () => {
     const model = createLlama(parseConfig(shape), { seed: 1 });
-    await expectNoLeaks(() => gradients(model, { recompute: true }, 1), { repeats: 3 });
+    await expectNoLeaks(() => gradients(model, { recompute: true }, 1));
     model.dispose();
   });
 

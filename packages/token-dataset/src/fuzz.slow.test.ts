@@ -1,7 +1,7 @@
 /**
  * Hostile and damaged files: each is read, or refused with an error of one line.
  *
- * Seeds are fixed, so that runs are reproducible; MEAP_FUZZ_RUNS sets the runs per target (default 150).
+ * Seeds are fixed, so that runs are reproducible; MEAP_FUZZ_RUNS sets the runs per target (default 60).
  */
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,7 +21,7 @@ import {
   TokenizerError,
 } from './index.ts';
 
-const RUNS = Number(process.env.MEAP_FUZZ_RUNS ?? 150);
+const RUNS = Number(process.env.MEAP_FUZZ_RUNS ?? 60);
 const root = mkdtempSync(join(tmpdir(), 'meap-fuzz-'));
 const fixture = (name: string) => readFileSync(new URL(`../fixtures/${name}`, import.meta.url));
 afterAll(() => rmSync(root, { recursive: true }));

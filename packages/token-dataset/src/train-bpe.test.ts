@@ -1,11 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { readDocuments } from './documents.ts';
 import { fixture, fixtureDocuments, hasRealData, realData } from './testing.ts';
 import { trainBpeTokenizer } from './train-bpe.ts';
-
-// Every training starts a process.
-vi.setConfig({ testTimeout: 30_000 });
 
 const additionalSpecialTokens = ['<pad>'];
 const documents = fixtureDocuments;

@@ -1,13 +1,10 @@
-import { expect, test, vi } from 'vitest';
+import { expect, test } from 'vitest';
 import { createBatches } from './batches.ts';
 import { selectBlocks } from './blocks.ts';
 import { readDocuments } from './documents.ts';
 import { fixtureDocuments, hasRealData, openForTest, prepareDocuments, realData } from './testing.ts';
 import { trainBpeTokenizer } from './train-bpe.ts';
 import { tokenCounts, unigramBitsPerByte } from './unigram.ts';
-
-// One test starts a process.
-vi.setConfig({ testTimeout: 30_000 });
 
 const split = { sequenceLength: 31, validationFraction: 0.25 };
 

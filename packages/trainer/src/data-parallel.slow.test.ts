@@ -67,8 +67,8 @@ function closeTo(got: Record<string, Float32Array>, want: Record<string, Float32
   }
 }
 
-describe.each(['cpu', 'native'] as const)('ranks on %s', (backend) => {
-  beforeAll(() => setBackend(backend));
+describe('ranks on native', () => {
+  beforeAll(() => setBackend('native'));
 
   it.each([
     [2, 0],
@@ -186,7 +186,7 @@ describe.each(['cpu', 'native'] as const)('ranks on %s', (backend) => {
   );
 });
 
-describe('ranks', () => {
+describe('ranks on cpu', () => {
   beforeAll(() => setBackend('cpu'));
 
   it('refuse micro-batches that they cannot share', async () => {

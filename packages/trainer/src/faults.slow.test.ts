@@ -1,7 +1,7 @@
 /**
  * What a run must survive, each fault done to a real process that trains the tiny model of `fixtures`.
  *
- * MEAP_FAULT_RUNS (6 unless given) is how often one is killed at a random point: MEAP_FAULT_RUNS=100 npx vitest run
+ * MEAP_FAULT_RUNS (3 unless given) is how often one is killed at a random point: MEAP_FAULT_RUNS=100 npx vitest run
  * packages/trainer/src/faults --project slow
  */
 import { spawnSync } from 'node:child_process';
@@ -36,7 +36,7 @@ import {
   start,
 } from './testing.ts';
 
-const RUNS = Number(process.env.MEAP_FAULT_RUNS ?? 6);
+const RUNS = Number(process.env.MEAP_FAULT_RUNS ?? 3);
 prepareRuns();
 
 /** Does something before some steps, with the process waiting. */
