@@ -1,13 +1,12 @@
 #!/usr/bin/env node
 /**
- * What ranks gain and hold: node bench/ranks.mjs [--rounds 3] [--steps 12] [--batch 8] [key=value of a recipe …]
+ * Measures throughput and memory of ranks: node bench/ranks.mjs [--rounds 3] [--steps 12] [--batch 8] [recipe key=value …]
  *
- * Trains the same steps on one rank and on two, one thread each, in turns, for each stage of ZeRO, and prints
+ * Trains the same steps on one rank and on two, one thread each, interleaved, for each ZeRO stage, and prints
  *
- * - the throughput of the fastest step: other programs on the cores can only slow one down, and two ranks more than one;
- * - the processor time of a step, of all ranks together, which other programs change less. What two ranks take beyond
- *   one is what sharing costs: one rank's time over it is the efficiency that a machine to itself would show;
- * - the most memory that a rank held after a step, from the third on.
+ * - the throughput of the fastest step, which other programs disturb least;
+ * - the CPU time of a step, summed over ranks, and the efficiency: the CPU time of one rank divided by it;
+ * - the maximum memory of a rank, from the third step on.
  *
  * Needs Linux, MPI and the built packages.
  */
@@ -30,13 +29,13 @@ const recipe = join(import.meta.dirname, '../../../recipes/pretrain/quickstart.y
 const root = mkdtempSync(join(tmpdir(), 'meap-ranks-'));
 const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
 
-/** Processor seconds of a process so far, its threads included. */
-function processorTime(pid) {
+/** Returns the CPU seconds of a process, all threads included. */
+function cpuTime(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** Resident memory of a process in MiB. */
+/** Returns the resident memory of a process in MiB. */
 function memoryOf(pid) {
   return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1024;
 }
@@ -45,13 +44,11 @@ let runs = 0;
 async function measure(size, stage) {
   const out = join(root, String(runs++));
   const keys = [
-    ...[
-      `train.max_steps=${values.steps}`,
-      `train.global_batch_size=${values.batch}`,
-      `distributed.zero_stage=${stage}`,
-    ],
-    ...['checkpoint.every=1000000', 'validation.every=1000000', 'validation.max_rows=2'],
-    ...['samples.every=1000000', 'samples.max_new_tokens=1', ...positionals],
+    `train.max_steps=${values.steps}`,
+    `train.global_batch_size=${values.batch}`,
+    `distributed.zero_stage=${stage}`,
+    ...['checkpoint', 'validation', 'samples'].map((section) => `${section}.every=1000000`),
+    ...['validation.max_rows=2', 'samples.max_new_tokens=1', ...positionals],
   ];
   const args = [cli, '--config', recipe, '--out', out, ...keys.flatMap((key) => ['--set', key])];
   const ranks = startRanks(size, args, { MEAP_NUM_THREADS: '1' });
@@ -65,11 +62,11 @@ async function measure(size, stage) {
     try {
       marks.push({
         steps,
-        seconds: pids.reduce((sum, pid) => sum + processorTime(pid), 0),
+        seconds: pids.reduce((sum, pid) => sum + cpuTime(pid), 0),
         memory: Math.max(...pids.map(memoryOf)),
       });
     } catch {
-      // A rank has just ended.
+      // A rank has ended.
     }
   }, 20);
   const code = await ranks.ended;
@@ -83,8 +80,8 @@ async function measure(size, stage) {
     .map(({ tokensPerSecond }) => tokensPerSecond);
   rmSync(out, { recursive: true });
   const [first, last] = [marks[0], marks.at(-1)];
-  const processor = (last.seconds - first.seconds) / (last.steps - first.steps);
-  return { speed: Math.max(...speeds), processor, memory: Math.max(...marks.map(({ memory }) => memory)) };
+  const cpu = (last.seconds - first.seconds) / (last.steps - first.steps);
+  return { speed: Math.max(...speeds), cpu, memory: Math.max(...marks.map(({ memory }) => memory)) };
 }
 
 const cases = {
@@ -94,14 +91,14 @@ const cases = {
   '2 ranks, ZeRO 2': () => measure(2, 2),
 };
 const results = Object.fromEntries(
-  Object.keys(cases).map((name) => [name, { speeds: [], processors: [], memories: [] }]),
+  Object.keys(cases).map((name) => [name, { speeds: [], cpus: [], memories: [] }]),
 );
 try {
   for (let round = 0; round < Number(values.rounds); round++) {
     for (const [name, run] of Object.entries(cases)) {
-      const { speed, processor, memory } = await run();
+      const { speed, cpu, memory } = await run();
       results[name].speeds.push(speed);
-      results[name].processors.push(processor);
+      results[name].cpus.push(cpu);
       results[name].memories.push(memory);
     }
   }
@@ -109,7 +106,7 @@ try {
   rmSync(root, { recursive: true });
 }
 const speedOf = (name) => Math.max(...results[name].speeds);
-const processorOf = (name) => median(results[name].processors);
+const cpuOf = (name) => median(results[name].cpus);
 const percent = (share) => `${(100 * share).toFixed(0)} %`;
 console.table(
   Object.fromEntries(
@@ -117,9 +114,9 @@ console.table(
       name,
       {
         'tokens/s': Math.round(speedOf(name)),
-        'processor ms a step': Math.round(1000 * processorOf(name)),
-        'efficiency by it': percent(processorOf('1 rank') / processorOf(name)),
-        'MiB of a rank': Math.round(median(memories)),
+        'CPU ms per step': Math.round(1000 * cpuOf(name)),
+        efficiency: percent(cpuOf('1 rank') / cpuOf(name)),
+        'MiB per rank': Math.round(median(memories)),
       },
     ]),
   ),

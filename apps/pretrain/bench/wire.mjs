@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 /**
- * What ranks send in a step, as their network interfaces count it, beside the least that a sum takes:
- * node bench/wire.mjs [--ranks 2] [key=value of a recipe …]
+ * Compares the bytes that ranks send per step, counted by their network interfaces, with the theoretical minimum:
+ * node bench/wire.mjs [--ranks 2] [recipe key=value …]
  *
- * Each rank has a network of its own (`fixtures/across-networks.sh`: Open MPI, Linux, root). Runs of 4 and of 12 steps
- * send the same but for 8 steps; so what starts and ends a run does not count. Each of N ranks has to send
- * (N − 1)/N of the gradients for the sums of its part, and as much again to have all of them, or of the weights with
- * ZeRO (Rajbhandari et al. 2020, section 7): 4 bytes a parameter each time.
+ * Each rank runs in its own network namespace (`fixtures/across-networks.sh`: Open MPI, Linux, root). The difference
+ * between runs of 12 and of 4 steps excludes start and end. Each of N ranks has to send (N − 1)/N of the gradients for
+ * the reduce-scatter and the same for the all-gather, of the weights with ZeRO (Rajbhandari et al. 2020, section 7):
+ * 4 bytes per parameter each time.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -28,31 +28,18 @@ const [cli, fixture, recipe] = [
 const root = mkdtempSync(join(tmpdir(), 'meap-wire-'));
 let numParameters = 0;
 
-/** Bytes that each rank sent in a run. */
+/** Returns the bytes that each rank sent in a run. */
 async function sent(zeroStage, steps) {
   const [out, count] = ['run', 'count'].map((name) => join(root, name));
   const keys = [
-    ...[`train.max_steps=${steps}`, `distributed.zero_stage=${zeroStage}`, 'checkpoint.every=1000000'],
-    ...[
-      'validation.every=1000000',
-      'validation.max_rows=2',
-      'samples.every=1000000',
-      'samples.max_new_tokens=1',
-    ],
+    `train.max_steps=${steps}`,
+    `distributed.zero_stage=${zeroStage}`,
+    ...['checkpoint', 'validation', 'samples'].map((section) => `${section}.every=1000000`),
+    ...['validation.max_rows=2', 'samples.max_new_tokens=1'],
     ...[`train.global_batch_size=${2 * numRanks}`, 'train.micro_batch_size=null', ...positionals],
   ];
-  const args = [
-    '--ranks',
-    values.ranks,
-    '--count',
-    count,
-    process.execPath,
-    cli,
-    '--config',
-    recipe,
-    '--out',
-    out,
-  ];
+  const launch = ['--ranks', values.ranks, '--count', count, process.execPath, cli];
+  const args = [...launch, '--config', recipe, '--out', out];
   execFileSync(fixture, [...args, ...keys.flatMap((key) => ['--set', key])], {
     stdio: 'ignore',
     env: { ...process.env, MEAP_NUM_THREADS: '1' },
@@ -73,9 +60,9 @@ try {
     const perStep = after.map((bytes, rank) => (bytes - before[rank]) / (long - short) / MEGA);
     const theory = (2 * (numRanks - 1) * 4 * numParameters) / numRanks / MEGA;
     rows[`ZeRO ${zeroStage}`] = {
-      'least, MB a step and rank': Number(theory.toFixed(2)),
-      counted: perStep.map((megabytes) => megabytes.toFixed(2)).join(' '),
-      'over theory': (perStep.reduce((sum, x) => sum + x, 0) / numRanks / theory).toFixed(3),
+      'minimum, MB per step and rank': Number(theory.toFixed(2)),
+      measured: perStep.map((megabytes) => megabytes.toFixed(2)).join(' '),
+      'measured / minimum': (perStep.reduce((sum, x) => sum + x, 0) / numRanks / theory).toFixed(3),
     };
   }
 } finally {

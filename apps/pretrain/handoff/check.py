@@ -1,9 +1,9 @@
-"""Checks a hand-off in plain PyTorch: loads weights, tokenizer, moments and rows, and finds the recorded losses again.
+"""Checks a hand-off in plain PyTorch: loads weights, tokenizer, moments and rows, and reproduces the recorded losses.
 
     python check.py [FOLDER] [--device cuda]        needs torch, transformers, safetensors
 
-Validates, takes the recorded training steps with torch.optim.AdamW, validates again. Losses and gradient norms must agree
-to 1e-4 (nats, and of the norm): two programs add in different orders. Exits with 1 where anything differs.
+Validates, runs the recorded training steps with torch.optim.AdamW and validates again. Losses must agree to 1e-4 nats and
+gradient norms to a relative 1e-4, since summation order differs between the programs. Exits with 1 on any mismatch.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from handoff_rows import Rows, read_index
 
 LOSS_TOLERANCE = 1e-4  # nats per token, bits per byte
-NORM_TOLERANCE = 1e-4  # of the norm
+NORM_TOLERANCE = 1e-4  # relative
 
 
 def files_of(value):
-    """Every {"file", "sha256"} of the index."""
+    """Yields the (file, sha256) pairs of the index."""
     if isinstance(value, dict):
         if "sha256" in value:
             yield value["file"], value["sha256"]
@@ -41,21 +41,21 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def count_masks(folder, shards, mask, at_once=1024):
-    """Masked inputs, and inputs that differ from the text without being masked: there should be none."""
+def count_masks(folder, shards, mask, chunk=1024):
+    """Counts masked inputs, and unmasked inputs that differ from the text (expected: none)."""
     masked = changed = 0
     for shard in shards:
-        inputs, targets = (np.load(folder / shard[what]["file"], mmap_mode="r") for what in ("inputs", "targets"))
-        for first in range(0, len(inputs), at_once):
-            x, y = inputs[first : first + at_once], targets[first : first + at_once]
+        inputs, targets = (np.load(folder / shard[key]["file"], mmap_mode="r") for key in ("inputs", "targets"))
+        for first in range(0, len(inputs), chunk):
+            x, y = inputs[first : first + chunk], targets[first : first + chunk]
             masked += int((x == mask).sum())
-            # All inputs but the first are targets of the row as well.
+            # Input i + 1 of a row is also its target i.
             changed += int(((x[:, 1:] != y[:, :-1]) & (x[:, 1:] != mask)).sum())
     return masked, changed
 
 
 def load_optimizer(folder, model, settings):
-    """AdamW with the moments that the run had: the next step goes on as if it had never moved."""
+    """Returns AdamW with the moments of the run."""
     optimizer = torch.optim.AdamW(
         model.parameters(),
         lr=settings["learning_rate"],
@@ -73,7 +73,7 @@ def load_optimizer(folder, model, settings):
 
 
 def sum_of_losses(model, inputs, targets):
-    """Sum of the negative log-likelihoods of all targets, nats: masked positions and others alike."""
+    """Returns the sum of the cross-entropies of all targets in nats, masked positions included."""
     device = next(model.parameters()).device
     logits = model(inputs.to(device)).logits
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.to(device).flatten(), reduction="sum")
@@ -90,7 +90,7 @@ def validate(model, folder, index, batch_size=8):
 
 
 def train_step(model, optimizer, folder, index, step, update=True):
-    """Step number `step` of the run, from 0: mean loss, and gradient norm before clipping."""
+    """Runs step `step` of the run, counted from 0; returns its mean loss and its gradient norm before clipping."""
     train = index["train"]
     first = (step - train["first_step"]) * train["global_batch_size"]
     rows = torch.utils.data.Subset(Rows(folder, "train"), range(first, first + train["global_batch_size"]))
@@ -101,7 +101,7 @@ def train_step(model, optimizer, folder, index, step, update=True):
         loss = sum_of_losses(model, inputs, targets) / tokens
         loss.backward()
         total += loss.item()
-    # In float64: clip_grad_norm_ sums millions of squares in float32, which costs it the fifth digit.
+    # In float64: clip_grad_norm_ sums millions of squares in float32 and loses the fifth digit.
     norm = math.sqrt(sum(p.grad.double().square().sum().item() for p in model.parameters()))
     torch.nn.utils.clip_grads_with_norm_(model.parameters(), index["optimizer"]["max_grad_norm"], torch.tensor(norm))
     rates = np.load(Path(folder) / train["learning_rates"]["file"], mmap_mode="r")
@@ -116,12 +116,12 @@ class Report:
     def __init__(self):
         self.failures = 0
 
-    def line(self, what, good, detail):
-        self.failures += not good
-        print(f"{'ok  ' if good else 'FAIL'}  {what:<24} {detail}", flush=True)
+    def line(self, name, passed, detail):
+        self.failures += not passed
+        print(f"{'ok  ' if passed else 'FAIL'}  {name:<24} {detail}", flush=True)
 
-    def figure(self, what, got, expected, tolerance):
-        self.line(what, abs(got - expected) <= tolerance, f"{got:.6f}  recorded {expected:.6f}  off by {got - expected:+.1e}")
+    def value(self, name, got, expected, tolerance):
+        self.line(name, abs(got - expected) <= tolerance, f"{got:.6f}  recorded {expected:.6f}  off by {got - expected:+.1e}")
 
 
 def main():
@@ -141,8 +141,8 @@ def main():
 
     mask = index["mask_token_id"]
     masked, changed = count_masks(folder, index["train"]["shards"], mask)
-    good = changed == 0 and masked == index["train"]["masked_tokens"]
-    report.line("masked rows", good, f"{index['train']['rows']} rows, {masked} masks, {changed} other changes")
+    passed = changed == 0 and masked == index["train"]["masked_tokens"]
+    report.line("masked rows", passed, f"{index['train']['rows']} rows, {masked} masks, {changed} other changes")
 
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     inputs, _ = Rows(folder, "train")[0]
@@ -150,20 +150,20 @@ def main():
 
     model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.float32).to(arguments.device)
 
-    def check_validation(what, recorded):
+    def check_validation(name, recorded):
         loss, bits_per_byte = validate(model, folder, index)
-        report.figure(f"{what} loss", loss, recorded["loss"], LOSS_TOLERANCE)
-        report.figure(f"{what} bits/byte", bits_per_byte, recorded["bits_per_byte"], LOSS_TOLERANCE)
+        report.value(f"{name} loss", loss, recorded["loss"], LOSS_TOLERANCE)
+        report.value(f"{name} bits/byte", bits_per_byte, recorded["bits_per_byte"], LOSS_TOLERANCE)
 
     check_validation("validation", expected["validation"])
     optimizer = load_optimizer(folder, model, index["optimizer"])
     for recorded in expected["steps"]:
         loss, norm = train_step(model, optimizer, folder, index, recorded["step"] - 1, not recorded["skipped"])
-        report.figure(f"step {recorded['step']} loss", loss, recorded["loss"], LOSS_TOLERANCE)
-        report.figure(f"step {recorded['step']} gradient", norm, recorded["grad_norm"], NORM_TOLERANCE * recorded["grad_norm"])
+        report.value(f"step {recorded['step']} loss", loss, recorded["loss"], LOSS_TOLERANCE)
+        report.value(f"step {recorded['step']} gradient", norm, recorded["grad_norm"], NORM_TOLERANCE * recorded["grad_norm"])
     if expected["steps"]:
-        check_validation("after these", expected["validation_after"])
-    print("all as recorded" if report.failures == 0 else f"{report.failures} not as recorded")
+        check_validation("after steps", expected["validation_after"])
+    print("all checks passed" if report.failures == 0 else f"{report.failures} checks failed")
     return 1 if report.failures else 0
 
 

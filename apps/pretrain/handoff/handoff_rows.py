@@ -1,4 +1,4 @@
-"""The token rows of a hand-off, memory-mapped: a PyTorch dataset of (inputs, targets)."""
+"""A memory-mapped PyTorch dataset of the token rows of a hand-off."""
 
 import bisect
 import itertools
@@ -14,9 +14,9 @@ def read_index(folder):
 
 
 class Rows(torch.utils.data.Dataset):
-    """Row i as int64 tensors of T tokens. `part` is "train", with masks in the inputs, or "validation", without.
+    """(inputs, targets) of each row as int64 tensors [T]. `part` is "train" (masked inputs) or "validation" (unmasked).
 
-    Row i of "train" belongs to step first_step + i // global_batch_size, and was masked for that step.
+    Row i of "train" belongs to step first_step + i // global_batch_size and has the mask of that step.
     """
 
     def __init__(self, folder, part):
@@ -31,14 +31,14 @@ class Rows(torch.utils.data.Dataset):
         if not 0 <= row < len(self):
             raise IndexError(row)
         shard = bisect.bisect_right(self.ends, row)
-        at = row - (self.ends[shard - 1] if shard else 0)
-        return tuple(self._row(self.shards[shard][what]["file"], at) for what in ("inputs", "targets"))
+        index = row - (self.ends[shard - 1] if shard else 0)
+        return tuple(self._row(self.shards[shard][key]["file"], index) for key in ("inputs", "targets"))
 
-    def _row(self, file, at):
+    def _row(self, file, index):
         if file not in self.maps:
             self.maps[file] = np.load(self.folder / file, mmap_mode="r")
-        return torch.from_numpy(self.maps[file][at].astype(np.int64))
+        return torch.from_numpy(self.maps[file][index].astype(np.int64))
 
     def __getstate__(self):
-        # A worker process maps the files for itself.
+        # Each worker process maps the files itself.
         return {**self.__dict__, "maps": {}}

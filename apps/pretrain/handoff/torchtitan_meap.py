@@ -1,9 +1,9 @@
-"""torchtitan (0.3) goes on with the run that was handed over: its weights, moments, masked rows and learning rates.
+"""Continues a hand-off in torchtitan (0.3) with its weights, moments, masked rows and learning rates.
 
     PYTHONPATH=FOLDER torchrun --nproc-per-node 8 -m torchtitan.train --module torchtitan_meap --config meap
 
-torchtitan's own flags follow, such as --training.local_batch_size 4. Its steps count from the
-hand-off: step 1 here is step `first_step` + 1 of the run.
+Append torchtitan's own flags, such as --training.local_batch_size 4. Steps are counted from the hand-off: step 1 here is
+step `first_step` + 1 of the run.
 """
 
 import json
@@ -34,14 +34,14 @@ from torchtitan.trainer import Trainer
 from handoff_rows import Rows, read_index
 
 FOLDER = Path(__file__).resolve().parent
-# Weights come from model/; these are never seen.
+# Placeholder initializers: the weights are loaded from model/.
 EMPTY = {"weight": torch.nn.init.zeros_, "bias": torch.nn.init.zeros_}
 
 
 def model_config(hf):
-    """torchtitan's Llama 3 in the shape of a config.json."""
+    """Returns torchtitan's Llama 3 configuration for a Hugging Face config.json."""
     if hf["model_type"] != "llama":
-        raise NotImplementedError(f"torchtitan's llama3 is no {hf['model_type']}: write a configuration for one that is")
+        raise NotImplementedError(f"model_type: got {hf['model_type']}, expected llama; write a torchtitan configuration for it")
     dim, vocab_size, head_dim = hf["hidden_size"], hf["vocab_size"], hf["head_dim"]
 
     def norm():
@@ -58,7 +58,7 @@ def model_config(hf):
                 head_dim=head_dim,
                 wqkv_param_init=EMPTY,
                 wo_param_init=EMPTY,
-                # Causal over the whole row, documents not kept apart, as in the run.
+                # Causal over the whole row, across document boundaries, as in the run.
                 inner_attention=ScaledDotProductAttention.Config(),
                 fuse_qkv=True,
                 rope=ComplexRoPE.Config(
@@ -88,38 +88,39 @@ def rope_scaling(scaling):
     if scaling is None:
         return {}
     if scaling["rope_type"] != "llama3":
-        raise NotImplementedError(f"torchtitan's llama3 has no RoPE scaling {scaling['rope_type']!r} as transformers has it")
+        raise NotImplementedError(f"rope_type: got {scaling['rope_type']!r}, expected llama3, the only scaling torchtitan shares with transformers")
     names = ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
     return {"scaling": "llama", "scaling_factor": scaling["factor"], **{name: scaling[name] for name in names}}
 
 
 class RankRows(torch.utils.data.IterableDataset):
-    """The rows of one data-parallel rank, so that all ranks together read each step's rows, and in their order."""
+    """The rows of one data-parallel rank; all ranks together read the rows of each step in order."""
 
-    def __init__(self, part, rank, ranks, batch_size):
-        self.rows, self.rank, self.ranks, self.batch_size, self.drawn = Rows(FOLDER, part), rank, ranks, batch_size, 0
+    def __init__(self, part, rank, num_ranks, batch_size):
+        self.rows, self.rank, self.num_ranks, self.batch_size = Rows(FOLDER, part), rank, num_ranks, batch_size
+        self.num_read = 0
 
     def __iter__(self):
-        # Whole batches of all ranks alone: none is to wait for another that has no more.
-        end = len(self.rows) // (self.batch_size * self.ranks) * self.batch_size
-        while self.drawn < end:
-            batch, row = divmod(self.drawn, self.batch_size)
-            self.drawn += 1
-            inputs, targets = self.rows[(batch * self.ranks + self.rank) * self.batch_size + row]
+        # Drops the last partial batch, so that all ranks read equally many.
+        end = len(self.rows) // (self.batch_size * self.num_ranks) * self.batch_size
+        while self.num_read < end:
+            batch, row = divmod(self.num_read, self.batch_size)
+            self.num_read += 1
+            inputs, targets = self.rows[(batch * self.num_ranks + self.rank) * self.batch_size + row]
             yield {"input": inputs}, targets
 
     def state_dict(self):
-        return {"drawn": self.drawn}
+        return {"num_read": self.num_read}
 
     def load_state_dict(self, state):
-        self.drawn = state["drawn"]
+        self.num_read = state["num_read"]
 
 
 class HandoffLoader(ParallelAwareDataloader):
     @dataclass(kw_only=True, slots=True)
     class Config(ParallelAwareDataloader.Config):
         part: str = "train"
-        infinite: bool = False  # set by the validator, which reads all rows once
+        infinite: bool = False  # set by the validator
 
     def __init__(self, config, *, dp_world_size, dp_rank, local_batch_size, snapshot_every_n_steps=1, **_):
         rows = RankRows(config.part, dp_rank, dp_world_size, local_batch_size)
@@ -127,14 +128,14 @@ class HandoffLoader(ParallelAwareDataloader):
         super().__init__(rows, dp_rank, dp_world_size, **options)
 
 
-def shard_like(tensor, whole):
+def shard_like(tensor, full):
     if not isinstance(tensor, DTensor):
-        return whole
-    return distribute_tensor(whole.to(tensor.device), tensor.device_mesh, tensor.placements)
+        return full
+    return distribute_tensor(full.to(tensor.device), tensor.device_mesh, tensor.placements)
 
 
 class HandoffAdamW(OptimizersContainer):
-    """AdamW that begins with the moments of the run."""
+    """AdamW initialized with the moments of the run."""
 
     @dataclass(kw_only=True, slots=True)
     class Config(OptimizersContainer.Config):
@@ -147,11 +148,12 @@ class HandoffAdamW(OptimizersContainer):
         for model in model_parts:
             adapter = Llama3StateDictAdapter(model.config, None)
             for moment in ("exp_avg", "exp_avg_sq"):
-                # Through the model: its order of rotary pairs, its fused projections, its shards. Weights are loaded later.
+                # Loading moments as weights applies the model's rotary layout, fused projections and sharding. The
+                # weights themselves are loaded later.
                 prefix = f"{moment}."
                 named = {name.removeprefix(prefix): t for name, t in moments.items() if name.startswith(prefix)}
-                whole = adapter.from_hf(named)
-                model.load_state_dict({name: shard_like(t, whole[name]) for name, t in model.state_dict().items()})
+                full = adapter.from_hf(named)
+                model.load_state_dict({name: shard_like(t, full[name]) for name, t in model.state_dict().items()})
                 for parameter in model.parameters():
                     self._state_of(parameter)[moment] = parameter.detach().clone()
         for optimizer in self.optimizers:
@@ -166,7 +168,7 @@ class HandoffAdamW(OptimizersContainer):
 
 
 class HandoffRates(LRSchedulersContainer):
-    """The learning rates of the run, step by step."""
+    """The recorded learning rate of each step."""
 
     @dataclass(kw_only=True, slots=True)
     class Config(LRSchedulersContainer.Config):
@@ -215,7 +217,7 @@ def meap() -> Trainer.Config:
             seq_len=train["sequence_length"],
             max_norm=adamw["max_grad_norm"],
             steps=train["steps"],
-            # Faster with them, if they are tried: --training.no-disable-cuda-graphs
+            # CUDA graphs are faster but untested here: --training.no-disable-cuda-graphs
             disable_cuda_graphs=True,
         ),
         dataloader=HandoffLoader.Config(part="train"),

@@ -1,4 +1,4 @@
-/** The GPU benchmark end to end, in small where a processor imitates the GPU. */
+/** The GPU benchmark end to end, with the small sizes of a software rasterizer. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 
 const missing = await setBackend('webgpu').then(
   ({ device }) => {
-    if (!device.endsWith('not a GPU)')) return 'this GPU would be busy for minutes';
+    if (!device.endsWith('not a GPU)')) return 'it would take minutes on a GPU';
     try {
       setPrecision('float16');
     } catch {
@@ -22,7 +22,7 @@ if (missing) console.warn(`pnpm bench:gpu is not tested: ${missing}`);
 const program = fileURLToPath(new URL('../../dist/bench/gpu.js', import.meta.url));
 
 describe.skipIf(missing)('pnpm bench:gpu', () => {
-  it('times products, attention and a training step, kernel by kernel', async () => {
+  it('times products, attention and the kernels of a training step', async () => {
     const { stdout } = await promisify(execFile)(process.execPath, [program, '--profile']);
     const rows = stdout
       .trim()

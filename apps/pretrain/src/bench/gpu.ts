@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * All that is to be known of a GPU in one command, `pnpm bench:gpu`: matrix products and attention at the shapes of the
- * presets 100m and 1.1b against the multiply-add peak, then whole training steps, in float32 and, where the GPU has
- * it, float16; with `--torch` PyTorch's steps on the same card.
+ * Benchmarks a GPU (`pnpm bench:gpu`): matrix products and attention at the shapes of the presets 100m and 1.1b, relative
+ * to the measured multiply-add peak, then training steps, in float32 and float16 where supported; with `--torch` also
+ * PyTorch's steps.
  */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -23,7 +23,7 @@ import { isUserError } from '../errors.ts';
 
 interface Case {
   name: string;
-  /** Whether the precision changes it: attention is float32 in all. */
+  /** Whether it depends on the precision; attention always computes in float32. */
   isProduct: boolean;
   flop: number;
   shapes: number[][];
@@ -46,7 +46,7 @@ function product(name: string, M: number, K: number, N: number): Case {
   };
 }
 
-/** Causal, of one row: half of the square; with gradient, as is usual, 3.5 times forward. */
+/** Causal attention over one row; the gradient counts as 2.5 times the forward FLOP. */
 function attentionOf(T: number, H: number, G: number, D: number, withGradient: boolean): Case {
   const shapes = [H, G, G].map((heads) => [1, T, heads, D]);
   const forward = (...x: tf.Tensor[]) => attention(...(x as [tf.Tensor4D, tf.Tensor4D, tf.Tensor4D]));
@@ -59,50 +59,42 @@ function attentionOf(T: number, H: number, G: number, D: number, withGradient: b
   };
 }
 
-/** Products of a layer and attention, at the shapes of a preset. */
+/** Returns the matrix products and attention of a preset. */
 function casesOf(preset: '100m' | '1.1b' | 'tiny', tokens: number): Case[] {
-  const {
-    hidden_size: C,
-    intermediate_size: F,
-    num_attention_heads: H,
-    num_key_value_heads: G,
-  } = presets[preset];
-  const heads = [tokens, H, G, C / H] as const;
+  const { hidden_size: C, intermediate_size: F, ...config } = presets[preset];
+  const { num_attention_heads: H, num_key_value_heads: G } = config;
+  const shape = [tokens, H, G, C / H] as const;
   return [
     product(`${preset}: up`, tokens, C, F),
     product(`${preset}: down`, tokens, F, C),
-    attentionOf(...heads, false),
-    attentionOf(...heads, true),
+    attentionOf(...shape, false),
+    attentionOf(...shape, true),
   ];
 }
 
-/** Median seconds of five runs, several at once where one is too short to be timed alone. */
+/** Returns the median seconds of five measurements, each of several runs if a run is short. */
 async function time({ shapes, run }: Case): Promise<number> {
   const inputs = shapes.map((shape, i) => tf.randomUniform(shape, -1, 1, 'float32', i + 1));
   const seconds: number[] = [];
-  let atOnce = 1;
+  let numRuns = 1;
   for (let i = 0; i < 7; i++) {
     const started = performance.now();
-    for (let j = 0; j < atOnce; j++) {
-      const first = tf.tidy(() =>
-        run(...inputs)
-          .flatten()
-          .slice([0], [1]),
-      );
-      // Work is done in order: the last one's first number comes after all else.
-      if (j === atOnce - 1) await first.data();
+    for (let j = 0; j < numRuns; j++) {
+      const first = tf.tidy(() => tf.slice(tf.reshape(run(...inputs), [-1]), [0], [1]));
+      // The GPU executes in order, so reading the last result waits for all runs.
+      if (j === numRuns - 1) await first.data();
       first.dispose();
     }
-    const each = (performance.now() - started) / 1000 / atOnce;
-    // The first run compiles, the second tells how many make a tenth of a second.
-    if (i === 1) atOnce = Math.max(1, Math.min(100, Math.round(0.1 / each)));
-    if (i > 1) seconds.push(each);
+    const perRun = (performance.now() - started) / 1000 / numRuns;
+    // The first run compiles; the second sets the number of runs that take 0.1 s.
+    if (i === 1) numRuns = Math.max(1, Math.min(100, Math.round(0.1 / perRun)));
+    if (i > 1) seconds.push(perRun);
   }
   tf.dispose(inputs);
   return seconds.sort((a, b) => a - b)[2];
 }
 
-/** A program's last line, which is a JSON object; or why there is none. */
+/** Returns the JSON object in the last line of a program's output, or why it failed. */
 async function lastLine(command: string, args: string[]): Promise<object> {
   try {
     const { stdout } = await promisify(execFile)(command, args, { maxBuffer: 1 << 26 });
@@ -114,16 +106,16 @@ async function lastLine(command: string, args: string[]): Promise<object> {
 }
 
 const program = new Command('bench-gpu')
-  .description('Times products, attention and training steps on a GPU; prints a JSON object a line.')
-  .option('--torch', "PyTorch's steps too, by `python3` or the one that MEAP_PYTHON names", false)
-  .option('--profile', "with each kernel's share of a training step", false);
+  .description('Time matrix products, attention and training steps on a GPU; print one JSON object per line.')
+  .option('--torch', 'also time PyTorch, with MEAP_PYTHON or python3', false)
+  .option('--profile', "print each kernel's share of a training step", false);
 
 const action = async () => {
   const { torch, profile } = program.opts<{ torch: boolean; profile: boolean }>();
   const print = (row: object) => console.log(JSON.stringify(row));
   const { device } = await setBackend('webgpu');
-  // A processor that imitates a GPU needs minutes for what a GPU does at once: small sizes show that all runs.
-  const isImitation = device.endsWith('not a GPU)');
+  // A software rasterizer gets small sizes, which only show that everything runs.
+  const isSoftware = device.endsWith('not a GPU)');
   const precisions = (['float32', 'float16'] as const).filter((precision) => {
     try {
       setPrecision(precision);
@@ -132,7 +124,7 @@ const action = async () => {
       return false;
     }
   });
-  const cases = isImitation
+  const cases = isSoftware
     ? casesOf('tiny', 32)
     : [product('square', 4096, 4096, 4096), ...casesOf('100m', 4096), ...casesOf('1.1b', 4096)];
   for (const precision of precisions) {
@@ -150,7 +142,7 @@ const action = async () => {
       });
     }
   }
-  const steps: Step[] = isImitation
+  const steps: Step[] = isSoftware
     ? [{ preset: 'tiny', seq: 16, batch: 1 }]
     : [
         { preset: '100m', seq: 1024, batch: 8 },
@@ -159,23 +151,17 @@ const action = async () => {
   for (const { preset, seq, batch, recompute } of steps) {
     const work = ['--preset', preset, '--seq', String(seq), '--batch', String(batch)];
     for (const precision of precisions) {
-      const own = ['--backend', 'webgpu', '--precision', precision, '--json'];
-      const flags = [...(recompute ? ['--recompute'] : []), ...(isImitation ? ['--steps', '1'] : [])];
       const script = fileURLToPath(new URL('train.js', import.meta.url));
-      print(
-        await lastLine(process.execPath, [
-          script,
-          ...work,
-          ...own,
-          ...flags,
-          ...(profile ? ['--profile'] : []),
-        ]),
-      );
+      const args = [script, ...work, '--backend', 'webgpu', '--precision', precision, '--json'];
+      if (recompute) args.push('--recompute');
+      if (isSoftware) args.push('--steps', '1');
+      if (profile) args.push('--profile');
+      print(await lastLine(process.execPath, args));
     }
     if (!torch) continue;
     for (const precision of ['float32', 'bfloat16'] satisfies Precision[]) {
       const script = fileURLToPath(new URL('../../bench/torch_llama_bench.py', import.meta.url));
-      const args = [script, ...work, '--precision', precision, '--device', isImitation ? 'cpu' : 'cuda'];
+      const args = [script, ...work, '--precision', precision, '--device', isSoftware ? 'cpu' : 'cuda'];
       print(await lastLine(process.env.MEAP_PYTHON ?? 'python3', args));
     }
   }

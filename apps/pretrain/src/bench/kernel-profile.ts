@@ -2,20 +2,20 @@ import { performance } from 'node:perf_hooks';
 import { BackendError } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** Time spent in one TensorFlow.js kernel. */
+/** Total time of one TensorFlow.js kernel. */
 export interface KernelTime {
   kernel: string;
   calls: number;
   milliseconds: number;
 }
 
-/** Times kernels from when it is made. */
+/** Times kernels from its creation on. */
 export interface Profile {
-  /** Times since the last call, the longest first. */
+  /** Returns the times since the last call, the longest first. */
   take(): Promise<KernelTime[]>;
 }
 
-/** A profile of the current backend: by the GPU's own clock, or around kernels that compute before they return. */
+/** Profiles the current backend: with GPU timestamps on webgpu, else around each synchronous kernel call. */
 export function profileKernels(): Profile {
   return tf.getBackend() === 'webgpu' ? new GpuProfile() : new KernelProfile();
 }
@@ -25,13 +25,15 @@ interface TimedBackend extends tf.KernelBackend {
   supportTimestampQuery: boolean;
 }
 
-/** Each kernel between two timestamps of its own, which keeps them from running side by side. */
+/** Brackets each kernel with timestamps, which prevents kernels from overlapping. */
 class GpuProfile implements Profile {
   readonly #backend = tf.backend() as TimedBackend;
 
   constructor() {
     if (!this.#backend.supportTimestampQuery) {
-      throw new BackendError('profile: this GPU has no timestamps (timestamp-query); run without --profile');
+      throw new BackendError(
+        'profile: got a GPU without timestamp-query, expected one with it; run without --profile',
+      );
     }
     this.#backend.activeTimers = [];
   }

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
-/** What the benchmarks of all peers print. */
+/** Output of every peer's benchmark. */
 interface StepResult {
   step_ms: number;
   gflops: number;
@@ -10,7 +10,7 @@ interface StepResult {
   utilisation?: number | null;
 }
 
-/** The step to time, which all peers' command lines call the same. */
+/** The step to time; every peer's command line takes these options. */
 export interface PeerStep {
   preset: string;
   seq: number;
@@ -19,22 +19,22 @@ export interface PeerStep {
   precision: string;
 }
 
-/** Times of one peer over all rounds. */
+/** Medians of one peer over all rounds. */
 export interface PeerRow {
   peer: string;
   gflops: number;
   tokens_per_second: number;
   of_the_peak: number | string;
   peak_rss_mb: number;
-  /** How many times as fast `native` is. */
+  /** Speed-up of `native` over this peer. */
   native_is_times: number;
 }
 
 const ROUNDS = 3;
 
 /**
- * The same step here, in tfjs-wasm and, where `MEAP_PYTHON` (else `python3`) has it, in PyTorch, eager and compiled;
- * in turns, because a machine's clock drifts, each time in a process of its own, one after the other. Medians.
+ * Times the same step in `native`, tfjs-wasm and PyTorch (eager and compiled, if `MEAP_PYTHON` or `python3` has it).
+ * Interleaves the peers, since clock rates drift, and starts a new process for each measurement.
  */
 export async function comparePeers({ preset, seq, batch, steps, precision }: PeerStep): Promise<PeerRow[]> {
   const shape = ['--preset', preset, '--seq', `${seq}`, '--batch', `${batch}`, '--precision', precision];
@@ -47,7 +47,7 @@ export async function comparePeers({ preset, seq, batch, steps, precision }: Pee
     ['native', process.execPath, [own, ...shape, ...timed, '--backend', 'native', '--json']],
     ['PyTorch', python, [torch, ...shape, ...timed, ...threads]],
     ['PyTorch, compiled', python, [torch, ...shape, ...timed, ...threads, '--compile']],
-    // A step of tiny takes half a minute there, of larger ones many: once, and of tiny alone.
+    // Slow: timed once, and only for tiny.
     ['tfjs-wasm', process.execPath, [own, ...shape, '--steps', '1', '--backend', 'wasm', '--json']],
   ];
   const results = new Map<string, StepResult[]>(peers.map(([name]) => [name, []]));
@@ -73,7 +73,7 @@ export async function comparePeers({ preset, seq, batch, steps, precision }: Pee
     }));
 }
 
-/** The last line of what a benchmark prints; undefined when it cannot run here. */
+/** Returns the last line of a benchmark's output; undefined if it cannot run here. */
 async function run(program: string, commandLine: string[]): Promise<StepResult | undefined> {
   try {
     const { stdout } = await promisify(execFile)(program, commandLine);

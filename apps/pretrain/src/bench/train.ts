@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * Times one LLaMA training step (forward, backward, clip, AdamW) on random tokens: `pnpm bench:train`.
- * Its JSON has the keys of the PyTorch script it is raced against.
+ * Its JSON has the keys of `bench/torch_llama_bench.py`.
  */
 import { createLlama, flopsPerToken, parseConfig, presets } from '@meap/llama-model';
 import { runCommand } from '@meap/recipe-cli';
@@ -64,7 +64,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   const times: number[] = [];
   const cpuTimes: number[] = [];
   let loss = 0;
-  // The first two steps fill pools and caches.
+  // The first two steps are warm-up.
   for (let step = 0; step < steps + 2; step++) {
     if (step === 2) await profile?.take();
     const started = performance.now();
@@ -77,7 +77,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
     const norm = (await globalNorm(Object.values(grads))) / targets.size;
     const gradientScale = Math.min(1, 1 / norm) / targets.size;
     optimizer.update(state, { parameters, gradients, learningRate: 4e-4, gradientScale });
-    // Waits for the whole step, the update too: on a GPU it runs behind.
+    // Waits for the update too, which a GPU runs asynchronously.
     const last = tf.tidy(() => variables.at(-1)!.flatten().slice([0], [1]));
     await last.data();
     last.dispose();
@@ -96,7 +96,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   const flopPerToken = flopsPerToken(config, seq);
   const gflops = (flopPerToken * batch * seq) / seconds / 1e9;
   const { name, device } = describeBackend();
-  // The clock of a shared machine drifts: the better of two measurements is nearer its limit.
+  // The better of two measurements, since clock rates drift.
   const peak = Math.max(peakBefore ?? 0, (await measurePeak(precision)) ?? 0);
   return {
     peer: 'meap',
@@ -109,7 +109,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
     seq,
     loss: Number(loss.toFixed(4)),
     step_ms: Number((seconds * 1000).toFixed(1)),
-    // With one thread, what other programs on a busy machine hardly spoil.
+    // Less sensitive to other programs than wall-clock time.
     cpu_ms: Number((cpuTimes[Math.floor(cpuTimes.length / 2)] * 1000).toFixed(1)),
     tokens_per_second: Number(((batch * seq) / seconds).toFixed(1)),
     flop_per_token: flopPerToken,
@@ -121,7 +121,7 @@ async function benchmark(options: BenchOptions): Promise<Record<string, unknown>
   };
 }
 
-/** Each kernel's share of the timed steps, and what is left for JavaScript between them. */
+/** Returns each kernel's share of the timed steps, and the share of JavaScript between kernels. */
 function shares(kernels: KernelTime[], seconds: number): Record<string, string> {
   const percent = (milliseconds: number) => `${(milliseconds / seconds / 10).toFixed(1)} %`;
   const inKernels = kernels.reduce((sum, { milliseconds }) => sum + milliseconds, 0);
@@ -132,22 +132,16 @@ function shares(kernels: KernelTime[], seconds: number): Record<string, string> 
 }
 
 const program = new Command('bench-train')
-  .description('Times one LLaMA training step on random tokens.')
+  .description('Time one LLaMA training step on random tokens.')
   .addOption(new Option('--preset <name>').choices(['tiny', 'small', '100m', '1.1b']).default('tiny'))
-  .addOption(new Option('--seq <tokens>', 'tokens a row').default(512).argParser(wholeNumber))
-  .addOption(new Option('--batch <rows>', 'rows a step').default(4).argParser(wholeNumber))
-  .addOption(
-    new Option('--steps <count>', 'timed steps; the median counts').default(5).argParser(wholeNumber),
-  )
+  .addOption(new Option('--seq <tokens>', 'tokens per row').default(512).argParser(wholeNumber))
+  .addOption(new Option('--batch <rows>', 'rows per step').default(4).argParser(wholeNumber))
+  .addOption(new Option('--steps <count>', 'steps to take the median of').default(5).argParser(wholeNumber))
   .addOption(new Option('--precision <name>').choices(precisionNames).default('float32'))
   .addOption(new Option('--backend <name>').choices(backendNames).default('auto'))
   .option('--recompute', 'recompute activations per block', false)
-  .option(
-    '--profile',
-    "print each kernel's share of a step; on a GPU by its timestamps, which slow it down",
-    false,
-  )
-  .option('--peers', 'run the same in PyTorch and tfjs-wasm too, in turns; on a CPU', false)
+  .option('--profile', "print each kernel's share of a step; slows a GPU down", false)
+  .option('--peers', 'also time PyTorch and tfjs-wasm, on a CPU', false)
   .option('--json', 'print one JSON object', false);
 const action = async () => {
   const options = program.opts<BenchOptions>();

@@ -24,21 +24,23 @@ interface Flags {
   json?: true;
 }
 
-/** Runs `meap-handoff`; everything it has to say to its user goes through `io`. */
+/** Runs `meap-handoff`; all output goes through `io`. */
 export async function handoffCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
   const command = new Command('meap-handoff')
-    .description('Hand a run over to PyTorch: model, optimizer, masked token rows, torchtitan configuration.')
-    .requiredOption(
-      '--run <dir>',
-      'run of meap-pretrain for its newest checkpoint, or one of its checkpoints',
-    )
-    .requiredOption('--out <dir>', 'folder to write; must not be there, or be empty')
+    .description('Export a run to PyTorch: model, optimizer, masked token rows, torchtitan configuration.')
+    .requiredOption('--run <dir>', 'run of meap-pretrain (its newest checkpoint), or one of its checkpoints')
+    .requiredOption('--out <dir>', 'folder to write; must be missing or empty')
     .option(
       '--steps <n>',
-      `steps to write the rows of (default: what is left of the run, ${FURTHER_STEPS} more of a finished one)`,
-      wholeFlag(1),
+      `number of steps to export (default: the remaining ones, or ${FURTHER_STEPS} more of a finished run)`,
+      wholeNumber(1),
     )
-    .option('--check-steps <n>', 'steps to take here, for check.py to find the same losses', wholeFlag(0), 2)
+    .option(
+      '--check-steps <n>',
+      'steps to run now and record the losses of, for check.py to reproduce',
+      wholeNumber(0),
+      2,
+    )
     .option('--json', 'print one JSON object a line')
     .version(packageVersion(import.meta.url));
   const action = async () => {
@@ -54,7 +56,7 @@ export async function handoffCommand(argv: readonly string[], io: CommandIo = pr
       show.close();
       if (!summary) {
         if (flags.json) json({ type: 'stopped' });
-        else io.stdout.write(`${stop.signal.reason}: stopped; nothing is left in ${flags.out}\n`);
+        else io.stdout.write(`${stop.signal.reason}: stopped; nothing was written to ${flags.out}\n`);
         return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
       }
       if (flags.json) json({ type: 'written', out: flags.out, ...summary });
@@ -68,11 +70,11 @@ export async function handoffCommand(argv: readonly string[], io: CommandIo = pr
   return runCommand(command, argv, { io, isUserError, action });
 }
 
-function wholeFlag(least: number): (text: string) => number {
+function wholeNumber(min: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= least) return value;
-    throw new InvalidArgumentError(`got ${text}, expected a whole number from ${least}`);
+    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= min) return value;
+    throw new InvalidArgumentError(`got ${text}, expected a whole number from ${min}`);
   };
 }
 
@@ -84,7 +86,7 @@ function showProgress(output: ProgressOutput, stream: OutputStream) {
         progress.onEvent({ ...event, peakGflops: null });
         break;
       case 'measuring':
-        progress.note(`expected     validating, and taking ${event.steps} steps`);
+        progress.note(`expected     validating, then running ${event.steps} steps`);
         break;
       case 'rows':
         progress.onRows(event.done, event.steps);
@@ -99,17 +101,15 @@ function showProgress(output: ProgressOutput, stream: OutputStream) {
 function describe(out: string, summary: HandoffSummary): string {
   const { checkpoint, parameters, model, firstStep, steps, rows, masked, passes, expected } = summary;
   const first = expected.steps[0];
-  const rereading = passes > 1 ? `, of pass ${passes} over the data` : '';
+  const epochs = passes > 1 ? `, up to epoch ${passes}` : '';
   const { loss, bits_per_byte } = expected.validation;
-  return [
+  const lines = [
     `handed over  ${out}   (${checkpoint}, ${short(parameters)} parameters)`,
-    `rows         ${short(rows)} for steps ${firstStep + 1} to ${firstStep + steps}${rereading}, ${percent(masked)} masked, and ${short(summary.validationRows)} to validate on`,
+    `rows         ${short(rows)} for steps ${firstStep + 1} to ${firstStep + steps}${epochs}, ${percent(masked)} masked; ${short(summary.validationRows)} for validation`,
     `expected     validation ${bits_per_byte.toFixed(3)} bits per byte, loss ${loss.toFixed(4)}${first ? `; step ${first.step} loss ${first.loss.toFixed(4)}` : ''}`,
     `check        python ${join(out, 'check.py')}   (torch, transformers, safetensors)`,
-    ...(model.model_type === undefined
-      ? [
-          `torchtitan   PYTHONPATH=${out} torchrun --nproc-per-node 1 -m torchtitan.train --module torchtitan_meap --config meap`,
-        ]
-      : []),
-  ].join('\n');
+  ];
+  const torchrun = 'torchrun --nproc-per-node 1 -m torchtitan.train --module torchtitan_meap --config meap';
+  if (model.model_type === undefined) lines.push(`torchtitan   PYTHONPATH=${out} ${torchrun}`);
+  return lines.join('\n');
 }

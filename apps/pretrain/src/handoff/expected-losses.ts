@@ -1,4 +1,4 @@
-/** What a hand-off promises: losses that whoever takes over has to find again, taken by the trainer itself. */
+/** The expected losses of a hand-off, measured by the trainer; `check.py` reproduces them. */
 import { type StepMetrics, train, validate } from '@meap/trainer';
 import type { OpenRun } from './open-run.ts';
 
@@ -8,31 +8,31 @@ interface ExpectedValidation {
   bits_per_byte: number;
 }
 
-/** A training step: mean loss over its targets in nats, norm of its gradient before clipping. */
+/** A training step: mean loss in nats, gradient norm before clipping. */
 interface ExpectedStep {
-  /** Steps completed, this one included. */
+  /** Completed steps, this one included. */
   step: number;
   loss: number;
   grad_norm: number;
   learning_rate: number;
-  /** Whether the guard left the update out. */
+  /** Whether the guard skipped the update. */
   skipped: boolean;
 }
 
-/** The figures of `expected` in `handoff.json`. */
+/** The key `expected` of `handoff.json`. */
 export interface Expected {
-  /** With the weights that are handed over. */
+  /** With the exported weights. */
   validation: ExpectedValidation;
-  /** The steps that follow, in order, each after the update of the one before. */
+  /** The next steps in order, each after the update of the previous one. */
   steps: readonly ExpectedStep[];
   /** After these steps. */
   validation_after: ExpectedValidation;
 }
 
 /**
- * Validates, takes the next `steps` steps, validates again. The model is then that of a later step.
+ * Validates, runs the next `steps` steps and validates again. Advances the model by these steps.
  *
- * @param directory an empty folder for what the trainer writes
+ * @param directory an empty folder for the trainer's output
  * @returns undefined when `signal` is aborted
  */
 export async function measureExpected(
@@ -53,7 +53,7 @@ export async function measureExpected(
       steps: state.step + steps,
       validation: undefined,
       samples: undefined,
-      // What is trained here is for its figures alone.
+      // Only the metrics are kept.
       checkpoint: { ...parts.checkpoint, keepBest: false, background: false, saveModel: async () => {} },
       signal,
       onEvent: (event) => {
@@ -64,12 +64,12 @@ export async function measureExpected(
   }
   const after = steps > 0 ? await validate(validation, signal) : before;
   if (!after) return undefined;
-  const figures = ({ valLoss, bitsPerByte }: typeof before) => ({
+  const expected = ({ valLoss, bitsPerByte }: typeof before) => ({
     loss: valLoss,
     bits_per_byte: bitsPerByte,
   });
   return {
-    validation: figures(before),
+    validation: expected(before),
     steps: taken.map(({ step, loss, gradNorm, lr, skipped }) => ({
       step,
       loss: loss!,
@@ -77,6 +77,6 @@ export async function measureExpected(
       learning_rate: lr,
       skipped: skipped ?? false,
     })),
-    validation_after: figures(after),
+    validation_after: expected(after),
   };
 }

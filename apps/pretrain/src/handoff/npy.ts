@@ -1,21 +1,21 @@
-/** Arrays in NumPy's own file format, which `numpy.load(path, mmap_mode='r')` maps into memory without reading it. */
+/** NumPy's `.npy` format, which `numpy.load(path, mmap_mode='r')` maps into memory. */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { syncHandle } from '@meap/files';
 import { RunError, reasonOf } from '@meap/recipe-cli';
 
-/** Element types, little-endian, as NumPy spells them: 16 bits without sign, 32 bits with one, 64-bit floats. */
+/** Little-endian NumPy dtypes: uint16, int32, float64. */
 export type NpyDtype = '<u2' | '<i4' | '<f8';
 
 const ARRAYS = { '<u2': Uint16Array, '<i4': Int32Array, '<f8': Float64Array } as const;
 
-/** Bytes of an element. */
+/** Returns the bytes per element. */
 export function npyBytes(dtype: NpyDtype): number {
   return ARRAYS[dtype].BYTES_PER_ELEMENT;
 }
 
-/** A written file, with what it takes to find damage. */
+/** A written file and its checksum. */
 export interface WrittenFile {
   /** Name within the hand-off. */
   file: string;
@@ -23,11 +23,9 @@ export interface WrittenFile {
 }
 
 /**
- * Writes an array row by row, so that memory holds only what is passed to `write`.
+ * Streams an array into a file. Callers must `close` it, which also syncs it to disk, or `abandon` it.
  *
- * Whoever creates one must `close` it, which also makes it durable, or `abandon` it.
- *
- * @throws RunError where the file cannot be written, as on a full disk
+ * @throws RunError if the file cannot be written, such as on a full disk
  */
 export class NpyWriter {
   readonly path: string;
@@ -43,7 +41,7 @@ export class NpyWriter {
     this.#missing = count;
   }
 
-  /** Creates the file and writes its header; `shape` is what will have been written in the end. */
+  /** Creates the file and writes its header with the final `shape`. */
   static async create(path: string, dtype: NpyDtype, shape: readonly number[]): Promise<NpyWriter> {
     const count = shape.reduce((product, size) => product * size, 1);
     const handle = await attempt(path, () => open(path, 'wx'));
@@ -52,14 +50,14 @@ export class NpyWriter {
     return writer;
   }
 
-  /** Appends values; each must be one that the element type holds. */
+  /** Appends values, which must fit the dtype. */
   async write(values: ArrayLike<number>): Promise<void> {
     this.#missing -= values.length;
     const { buffer } = ARRAYS[this.#dtype].from(values);
     await this.#append(new Uint8Array(buffer));
   }
 
-  /** Ends the file; all that its shape says must have been written. */
+  /** Closes the file. Throws RangeError if values of its shape are missing. */
   async close(): Promise<WrittenFile> {
     if (this.#missing !== 0) {
       await this.abandon();
@@ -72,7 +70,7 @@ export class NpyWriter {
     return { file: basename(this.path), sha256: this.#hash.digest('hex') };
   }
 
-  /** Closes a file that stays unfinished; never fails. */
+  /** Closes an unfinished file; never fails. */
   async abandon(): Promise<void> {
     await this.#handle.close().catch(() => {});
   }
@@ -87,7 +85,7 @@ export class NpyWriter {
   }
 }
 
-/** Format 1.0: magic, version, length, then a Python dictionary padded so that the data begin at a multiple of 64. */
+/** Header of format 1.0: magic, version, length, Python dictionary, padded to a multiple of 64 bytes. */
 function npyHeader(dtype: NpyDtype, shape: readonly number[]): Uint8Array {
   const tuple = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   const text = `{'descr': '${dtype}', 'fortran_order': False, 'shape': (${tuple}), }`;

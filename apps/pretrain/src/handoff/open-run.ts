@@ -1,4 +1,4 @@
-/** A run as a hand-off finds it: its newest checkpoint, loaded as the trainer would load it to go on. */
+/** Opens a run at one of its checkpoints, ready for its next step. */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Llama, loadLlama } from '@meap/llama-model';
@@ -10,14 +10,14 @@ import { modelConfig } from '../training/model.ts';
 import { type DataProgress, type PreparedData, prepareData } from '../training/prepare-data.ts';
 import { trainingParts } from '../training/training-parts.ts';
 
-/** A run and the checkpoint of it that is handed over. */
+/** A run and the checkpoint to export. */
 export interface FoundRun {
   directory: string;
   checkpoint: FoundCheckpoint;
   config: PretrainConfig;
 }
 
-/** A run whose next step could be taken. */
+/** A run that is ready for its next step. */
 export interface OpenRun extends FoundRun {
   model: Llama;
   data: PreparedData;
@@ -26,9 +26,9 @@ export interface OpenRun extends FoundRun {
 }
 
 /**
- * Finds a run by its directory, for its newest complete checkpoint, or by the folder of one of its checkpoints.
+ * Finds a run by its directory (its newest complete checkpoint) or by one of its checkpoints.
  *
- * @throws RunError where there is none, CheckpointError where it is damaged
+ * @throws RunError if there is no run or checkpoint, CheckpointError if the checkpoint is damaged
  */
 export async function findRun(path: string, onWarning: (message: string) => void): Promise<FoundRun> {
   const isCheckpoint = existsSync(join(path, 'trainer/state.json'));
@@ -45,17 +45,17 @@ export async function findRun(path: string, onWarning: (message: string) => void
     : await latestCheckpoint(join(directory, 'checkpoints'), onWarning);
   if (!checkpoint) {
     throw new RunError(
-      `--run ${path}: no checkpoint in it, expected at least one; let the run go on until it saves`,
+      `--run ${path}: got no checkpoint, expected at least one; continue the run until it saves one`,
     );
   }
   return { directory, checkpoint, config: loadConfig(recipe) };
 }
 
 /**
- * Opens data and model of a run at its checkpoint, and proves that they are those that it was trained on.
+ * Opens data and model of a run at its checkpoint, and verifies their fingerprints.
  *
  * @returns undefined when `signal` is aborted
- * @throws ResumeMismatchError for other data, another tokenizer or recipe; what preparing data throws
+ * @throws ResumeMismatchError if data, tokenizer or recipe differ from those of the run; errors of {@link prepareData}
  */
 export async function openRun(
   found: FoundRun,

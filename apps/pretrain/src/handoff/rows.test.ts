@@ -22,7 +22,7 @@ afterAll(() => {
   bench.dispose();
 });
 
-it('writes for any micro-batches, steps and file sizes the row of each step and its own mask', async () => {
+it('writes the rows of each step with its mask, for any micro-batch size, steps and file size', async () => {
   const masking = fc.oneof(
     fc.record({
       strategy: fc.constantFrom('per-sequence' as const, 'reference' as const, 'bernoulli' as const),
@@ -34,7 +34,7 @@ it('writes for any micro-batches, steps and file sizes the row of each step and 
       masking,
       fc.double({ min: 0, max: 0.6, noNaN: true }),
       fc.constantFrom(1, 2, 3, 4, 6, 12),
-      // Beyond the first pass over the rows, too.
+      // Past the first epoch too.
       fc.nat(40),
       fc.integer({ min: 1, max: 5 }),
       fc.integer({ min: 1, max: 2000 }),
@@ -59,14 +59,14 @@ it('writes for any micro-batches, steps and file sizes the row of each step and 
         };
         for await (const { inputs, targets } of trainRows(source)) await writer.write(inputs, targets);
 
-        const read = (what: 'inputs' | 'targets') =>
-          writer.finish().flatMap((shard) => readNpy(`${folder}/${shard[what].file}`).values);
+        const read = (key: 'inputs' | 'targets') =>
+          writer.finish().flatMap((shard) => readNpy(`${folder}/${shard[key].file}`).values);
         const single = createBatches(data.train.dataset, { ...order, batchSize: 1 });
         const expected = { inputs: [] as number[], targets: [] as number[] };
         for (let row = firstStep * B; row < (firstStep + steps) * B; row++) {
           const { inputs, targets } = single.batchAt(row);
-          const place = { step: Math.floor(row / B), row: row % B };
-          for (const position of masker.positions(inputs, place)) inputs[position] = masker.maskId;
+          const key = { step: Math.floor(row / B), row: row % B };
+          for (const position of masker.positions(inputs, key)) inputs[position] = masker.maskId;
           expected.inputs.push(...inputs);
           expected.targets.push(...targets);
         }
@@ -80,11 +80,11 @@ it('writes for any micro-batches, steps and file sizes the row of each step and 
   );
 });
 
-it('takes 16 bits for a vocabulary that fits them, and 32 for one that does not', () => {
+it('uses 16 bits for vocabularies up to 65536 ids, else 32', () => {
   expect([300, 65_536, 65_537, 128_257].map(tokenDtype)).toEqual(['<u2', '<u2', '<i4', '<i4']);
 });
 
-it('keeps the values of every element type', async () => {
+it('keeps the values of every dtype', async () => {
   for (const [dtype, values] of [
     ['<u2', [0, 1, 65_535]],
     ['<i4', [0, 70_000, 2 ** 31 - 1]],
@@ -97,7 +97,7 @@ it('keeps the values of every element type', async () => {
   }
 });
 
-it('is no file with fewer values than its shape says', async () => {
+it('refuses to close a file with missing values', async () => {
   const writer = await NpyWriter.create(bench.path('short.npy'), '<u2', [2, 2]);
   await writer.write([1, 2]);
   await expect(writer.close()).rejects.toThrow(/short\.npy: 2 values are missing/);

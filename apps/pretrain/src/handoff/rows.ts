@@ -1,8 +1,8 @@
 /**
- * Token rows of a hand-off: pairs of `.npy` files of at most so many bytes, which PyTorch maps into memory.
+ * Token rows of a hand-off: pairs of `.npy` files of bounded size.
  *
- *     inputs-00000.npy    [rows, T]   what the model reads, masks in place
- *     targets-00000.npy   [rows, T]   what it is to predict: at every position the original token that follows
+ *     inputs-00000.npy    [rows, T]   inputs of the model, masked
+ *     targets-00000.npy   [rows, T]   the original next token at every position
  */
 import { join } from 'node:path';
 import type { Masker } from '@meap/meap-masking';
@@ -11,7 +11,7 @@ import type { BatchSource } from '@meap/trainer';
 import { maskRows, type Rows, rowsOf } from '../training/objective.ts';
 import { type NpyDtype, NpyWriter, npyBytes, type WrittenFile } from './npy.ts';
 
-/** A pair of files with some rows. */
+/** A pair of files. */
 export interface RowShard {
   rows: number;
   inputs: WrittenFile;
@@ -20,7 +20,7 @@ export interface RowShard {
 
 interface OpenShard {
   rows: number;
-  /** Rows that are still to come. */
+  /** Rows still to write. */
   left: number;
   inputs: NpyWriter;
   targets: NpyWriter;
@@ -29,30 +29,30 @@ interface OpenShard {
 /** Shape of the rows to write. */
 export interface RowShape {
   rows: number;
-  /** T. */
+  /** T, tokens of a row. */
   length: number;
   dtype: NpyDtype;
-  /** Most bytes of a file, its header apart; a row larger than that has a file of its own. */
+  /** Maximum bytes of a file without its header; a larger row gets its own file. */
   shardBytes: number;
 }
 
-/** Which rows of a run to write: those of whole steps. */
+/** The steps of a run whose rows to write. */
 export interface TrainRows {
   batches: BatchSource<Rows>;
   masker: Masker;
-  /** Micro-batches of a step. */
+  /** Micro-batches per step. */
   microBatches: number;
-  /** Steps completed before the first. */
+  /** Completed steps before the first. */
   firstStep: number;
   steps: number;
 }
 
-/** The smallest element type that holds all ids of a vocabulary. */
+/** Returns the smallest dtype that holds all ids of a vocabulary. */
 export function tokenDtype(vocabSize: number): NpyDtype {
   return vocabSize <= 65_536 ? '<u2' : '<i4';
 }
 
-/** Writes rows one after another into shards. */
+/** Writes rows into shards. */
 export class RowWriter {
   readonly #folder: string;
   readonly #shape: RowShape;
@@ -82,13 +82,13 @@ export class RowWriter {
     }
   }
 
-  /** The shards, once all rows of the shape have been written. */
+  /** Returns the shards. Throws RangeError if rows are missing. */
   finish(): readonly RowShard[] {
     if (this.#open || this.#done !== this.#shape.rows) throw new RangeError('rows are missing');
     return this.#shards;
   }
 
-  /** Closes what is open; never fails. */
+  /** Closes open files; never fails. */
   async abandon(): Promise<void> {
     await this.#open?.inputs.abandon();
     await this.#open?.targets.abandon();
@@ -98,8 +98,8 @@ export class RowWriter {
     const { rows: all, length, dtype } = this.#shape;
     const rows = Math.min(this.#rowsPerShard, all - this.#done);
     const number = String(this.#shards.length).padStart(5, '0');
-    const create = (what: string) =>
-      NpyWriter.create(join(this.#folder, `${what}-${number}.npy`), dtype, [rows, length]);
+    const create = (name: string) =>
+      NpyWriter.create(join(this.#folder, `${name}-${number}.npy`), dtype, [rows, length]);
     const inputs = await create('inputs');
     return { rows, left: rows, inputs, targets: await create('targets') };
   }
@@ -112,7 +112,7 @@ export class RowWriter {
   }
 }
 
-/** The rows that a trainer feeds in some steps, micro-batch by micro-batch, with how many of their tokens are masked. */
+/** Yields the masked micro-batches of the given steps with their number of masked tokens. */
 export async function* trainRows({ batches, masker, microBatches, firstStep, steps }: TrainRows) {
   for (let step = firstStep; step < firstStep + steps; step++) {
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
@@ -124,7 +124,7 @@ export async function* trainRows({ batches, masker, microBatches, firstStep, ste
   }
 }
 
-/** Writes the rows of a validation, without masks, and beside them the UTF-8 bytes behind each row's targets. */
+/** Writes the unmasked rows of a validation, and the UTF-8 bytes of each row's target text. */
 export async function writeValidationRows(
   folder: string,
   blocks: TokenBlocks,

@@ -21,7 +21,7 @@ async function check(out: string): Promise<{ code: number; stdout: string; stder
   }
 }
 
-/** Takes all steps of a hand-off, and prints how far from the given weights it ends, of how far it came. */
+/** Runs all steps of a hand-off; prints the distance to given weights, relative to the distance covered. */
 const WEIGHTS = `
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -46,9 +46,9 @@ describe.skipIf(!python)('a hand-off in PyTorch (MEAP_PYTHON)', () => {
     await bench.handoff('run', 'out', '--steps', '4', '--check-steps', '3');
   });
 
-  it('has the losses of every step and validation', async () => {
+  it('reproduces the losses of every step and validation', async () => {
     const { code, stdout, stderr } = await check('out');
-    expect(stdout, stderr).toMatch(/all as recorded\n$/);
+    expect(stdout, stderr).toMatch(/all checks passed\n$/);
     expect(code).toBe(0);
     expect(stdout.match(/^ok /gm)).toHaveLength(3 + 2 + 2 * 3 + 2);
   });
@@ -60,24 +60,24 @@ describe.skipIf(!python)('a hand-off in PyTorch (MEAP_PYTHON)', () => {
       { model: { ...tinyRecipe.model, num_key_value_heads: 1 } },
       ['masking.strategy=span', 'masking.span_length=3'],
     ],
-    ['a run in bfloat16', {}, ['precision=bfloat16']],
+    ['a bfloat16 run', {}, ['precision=bfloat16']],
     [
-      'a longer context, YaRN',
+      'a context extended with YaRN',
       { model: { from: bench.path('run') }, tokenizer: {} },
       ['extension.method=yarn', 'extension.context_length=64', 'train.sequence_length=64'],
     ],
-  ])('has them of %s', async (name, changes, sets) => {
+  ])('reproduces the losses of %s', async (name, changes, sets) => {
     const folder = name.replaceAll(/\W+/g, '-');
     bench.recipe = bench.write('other.yaml', stringify({ ...tinyRecipe, ...changes }));
     const trained = await bench.pretrain(folder, ...sets.flatMap((set) => ['--set', set]));
     expect(trained.stderr).toBe('');
     await bench.handoff(folder, `${folder}-out`, '--steps', '2');
     const { code, stdout, stderr } = await check(`${folder}-out`);
-    expect(stdout, stderr).toMatch(/all as recorded\n$/);
+    expect(stdout, stderr).toMatch(/all checks passed\n$/);
     expect(code).toBe(0);
   });
 
-  it('comes in four steps to the weights of our own next checkpoint', async () => {
+  it('reaches the weights of our next checkpoint in four steps', async () => {
     bench.recipe = bench.path('tiny.yaml');
     await bench.pretrain('long', '--set', 'checkpoint.keep_every=2');
     await bench.handoff('long/checkpoints/step-00000002', 'four');
@@ -87,11 +87,11 @@ describe.skipIf(!python)('a hand-off in PyTorch (MEAP_PYTHON)', () => {
       bench.path('four'),
       bench.path('long/checkpoints/step-00000006/model.safetensors'),
     ]);
-    // Of the length of what the four updates added up to.
+    // Relative to the sum of the four updates.
     expect(Number(stdout)).toBeLessThan(1e-3);
   });
 
-  it('fails where a row, a moment or a record is another', async () => {
+  it('fails for a changed row, optimizer step or recorded loss', async () => {
     const rows = bench.path('out/train/inputs-00000.npy');
     const bytes = readFileSync(rows);
     writeFileSync(
@@ -113,7 +113,7 @@ describe.skipIf(!python)('a hand-off in PyTorch (MEAP_PYTHON)', () => {
     expect(code).toBe(1);
     expect(stdout).toMatch(/^FAIL {2}validation loss/m);
     expect(stdout).toMatch(/^ok {4}step 7 loss/m);
-    // The first update had another bias correction.
+    // The bias correction of the first update differed.
     expect(stdout).toMatch(/^FAIL {2}step 8 loss/m);
     writeFileSync(path, index);
   });

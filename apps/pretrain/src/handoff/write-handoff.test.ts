@@ -13,16 +13,16 @@ const bench = new Workbench();
 const step = (run: string, number: number) => `${run}/checkpoints/step-0000000${number}`;
 const indexOf = (out: string) => JSON.parse(readFileSync(bench.path(out, 'handoff.json'), 'utf8'));
 
-/** Rows of a part of a hand-off, all shards one after another. */
-function rowsOf(out: string, part: 'train' | 'validation', what: 'inputs' | 'targets'): number[][] {
+/** Returns the rows of all shards of a part of a hand-off. */
+function rowsOf(out: string, part: 'train' | 'validation', key: 'inputs' | 'targets'): number[][] {
   const { shards, sequence_length: length } = indexOf(out)[part];
   return shards.flatMap((shard: Record<string, { file: string }>) => {
-    const { values, shape } = readNpy(bench.path(out, shard[what].file));
+    const { values, shape } = readNpy(bench.path(out, shard[key].file));
     return Array.from({ length: shape[0] }, (_, row) => values.slice(row * length, (row + 1) * length));
   });
 }
 
-/** Mean loss of rows under the model of a folder. */
+/** Returns the mean loss of rows under the model of a folder. */
 async function lossOf(folder: string, inputs: number[][], targets: number[][]): Promise<number> {
   const model = await loadLlama(folder);
   const { sum, count } = model.loss(
@@ -41,7 +41,7 @@ beforeAll(async () => {
 afterAll(() => bench.dispose());
 
 describe('a hand-off', () => {
-  it('holds model, moments, rows, rates, Python and an index with the checksum of each', async () => {
+  it('contains model, moments, rows, learning rates, scripts and an index with checksums', async () => {
     const { code, stdout, stderr } = await bench.handoff(step('run', 2), 'two');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain('for steps 3 to 6');
@@ -73,7 +73,7 @@ describe('a hand-off', () => {
     });
   });
 
-  it('promises the losses that the run itself had', () => {
+  it('records the losses of the run itself', () => {
     const { expected, train } = indexOf('two');
     const { steps, validations } = readMetrics(bench.path('run'));
     const own = (n: number) => {
@@ -87,11 +87,11 @@ describe('a hand-off', () => {
       shape: [4],
       values: [3, 4, 5, 6].map((n) => own(n).learning_rate),
     });
-    // Of a later checkpoint, that the run validated too.
+    // The run validated at its last step too.
     expect(validations.at(-1)!.step).toBe(6);
   });
 
-  it('holds the very rows that the trainer feeds when the run goes on', async () => {
+  it('contains the rows that the trainer feeds when the run is resumed', async () => {
     const fed: { inputs: number[][]; targets: number[][] } = { inputs: [], targets: [] };
     const original = Llama.prototype.loss;
     const spy = vi.spyOn(Llama.prototype, 'loss').mockImplementation(function (this: Llama, ...args) {
@@ -113,7 +113,7 @@ describe('a hand-off', () => {
     expect(rowsOf('two', 'train', 'targets')).toEqual(fed.targets);
   });
 
-  it('has losses that our model finds in its files', async () => {
+  it('records losses that its files reproduce', async () => {
     const { expected, validation } = indexOf('two');
     const model = bench.path('two/model');
     const inputs = rowsOf('two', 'train', 'inputs');
@@ -128,7 +128,7 @@ describe('a hand-off', () => {
     expect(bits).toBeCloseTo(expected.validation.bits_per_byte, 5);
   });
 
-  it('of a finished run goes on with the data that would come, in as many passes as it takes', async () => {
+  it('of a finished run contains the next rows, in as many epochs as needed', async () => {
     const { code, stdout } = await bench.handoff('run', 'further', '--check-steps', '0', '--json');
     expect(code).toBe(0);
     const written = JSON.parse(stdout.trimEnd().split('\n').at(-1)!);
@@ -142,24 +142,24 @@ describe('a hand-off', () => {
     const { rows_per_epoch } = indexOf('further').train;
     expect(written.passes).toBe(Math.ceil(424 / rows_per_epoch));
     expect(written.passes).toBeGreaterThan(1);
-    // What the run itself would feed next: the same rows, from a run that is longer.
+    // The same rows as in the longer hand-off.
     await bench.handoff('run', 'short', '--steps', '1', '--check-steps', '9');
     expect(rowsOf('short', 'train', 'inputs')).toEqual(rowsOf('further', 'train', 'inputs').slice(0, 4));
     expect(indexOf('short').expected.steps).toHaveLength(1);
   });
 
-  it('of a run in bfloat16 has the losses of float32', async () => {
-    await bench.pretrain('half', '--set', 'precision=bfloat16', '--set', 'train.max_steps=2');
-    expect((await bench.handoff('half', 'half-out', '--steps', '2')).code).toBe(0);
-    const { expected } = indexOf('half-out');
-    const rows = (what: 'inputs' | 'targets') => rowsOf('half-out', 'train', what).slice(0, 4);
-    expect(await lossOf(bench.path('half-out/model'), rows('inputs'), rows('targets'))).toBeCloseTo(
+  it('of a bfloat16 run records float32 losses', async () => {
+    await bench.pretrain('bfloat16', '--set', 'precision=bfloat16', '--set', 'train.max_steps=2');
+    expect((await bench.handoff('bfloat16', 'bfloat16-out', '--steps', '2')).code).toBe(0);
+    const { expected } = indexOf('bfloat16-out');
+    const rows = (key: 'inputs' | 'targets') => rowsOf('bfloat16-out', 'train', key).slice(0, 4);
+    expect(await lossOf(bench.path('bfloat16-out/model'), rows('inputs'), rows('targets'))).toBeCloseTo(
       expected.steps[0].loss,
       5,
     );
   });
 
-  it('cuts rows into files of the size asked for', async () => {
+  it('splits rows into files of the given size', async () => {
     const out = bench.path('cut');
     await writeHandoff({ run: bench.path(step('run', 2)), out, steps: 4, checkSteps: 0, shardBytes: 3 * 32 });
     const { shards } = indexOf('cut').train;
@@ -167,7 +167,7 @@ describe('a hand-off', () => {
     expect(rowsOf('cut', 'train', 'inputs')).toEqual(rowsOf('two', 'train', 'inputs'));
   });
 
-  it('leaves nothing when stopped, at any point, and takes over what a killed one left', async () => {
+  it('leaves no files when stopped at any point, and replaces those of a killed process', async () => {
     const run = bench.path(step('run', 2));
     for (const at of ['data', 'measuring', 'rows']) {
       const controller = new AbortController();
@@ -184,7 +184,7 @@ describe('a hand-off', () => {
       expect(readdirSync(bench.directory).filter((name) => name.includes('stopped'))).toEqual([]);
     }
     mkdirSync(bench.path('.stopped.partial/train'), { recursive: true });
-    writeFileSync(bench.path('.stopped.partial/train/inputs-00000.npy'), 'half');
+    writeFileSync(bench.path('.stopped.partial/train/inputs-00000.npy'), 'partial');
     await writeHandoff({ run, out: bench.path('stopped'), checkSteps: 0 });
     expect(rowsOf('stopped', 'train', 'inputs')).toEqual(rowsOf('two', 'train', 'inputs'));
     expect(existsSync(bench.path('stopped/run.lock'))).toBe(false);
@@ -197,14 +197,14 @@ describe('a hand-off', () => {
   });
 });
 
-it('is documented by the very scripts that it holds', () => {
+it('docs/handoff.md quotes its scripts', () => {
   const page = readFileSync(join(import.meta.dirname, '../../../../docs/handoff.md'), 'utf8');
   const code = [...page.matchAll(/```python\n(.*?)```/gs)].map(([, text]) => text);
   const script = (name: string) => readFileSync(join(import.meta.dirname, '../../handoff', name), 'utf8');
   expect(code).toEqual(['check.py', 'handoff_rows.py'].map(script));
 });
 
-describe('a hand-off that cannot be', () => {
+describe('a refused hand-off', () => {
   async function expectRefused(run: string, message: RegExp, ...more: string[]) {
     const { code, stderr } = await bench.handoff(run, 'refused', ...more);
     expect(stderr.split('\n').at(-2)).toMatch(message);
@@ -212,7 +212,7 @@ describe('a hand-off that cannot be', () => {
     expect(readdirSync(bench.directory).filter((name) => name.includes('refused'))).toEqual([]);
   }
 
-  it('is one line about what is missing', async () => {
+  it('names what is missing in one line', async () => {
     await expectRefused(
       'nowhere',
       /^meap-handoff: --run \S+nowhere: no such folder, expected a run of meap-pretrain$/,
@@ -220,10 +220,7 @@ describe('a hand-off that cannot be', () => {
     mkdirSync(bench.path('none'));
     await expectRefused('none', /--run \S+none: no config\.yaml in \S+none, expected a run/);
     cpSync(bench.path('run/config.yaml'), bench.path('none/config.yaml'));
-    await expectRefused(
-      'none',
-      /--run \S+none: no checkpoint in it, expected at least one; let the run go on/,
-    );
+    await expectRefused('none', /--run \S+none: got no checkpoint, expected at least one; continue the run/);
     await expectRefused(
       'run',
       /argument '0' is invalid.*got 0, expected a whole number from 1/,
@@ -244,7 +241,7 @@ describe('a hand-off that cannot be', () => {
     const { code, stderr } = await bench.handoff('run', 'two');
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^meap-handoff: --out \S+two: the folder is not empty, expected none or an empty one; /,
+      /^meap-handoff: --out \S+two: the folder is not empty, expected a missing or empty one; /,
     );
     expect(hashFiles(bench.path('two'))).toEqual(before);
     writeFileSync(bench.path('file'), '');
@@ -252,16 +249,16 @@ describe('a hand-off that cannot be', () => {
     expect((await bench.handoff('run', 'file/below')).stderr).toMatch(/cannot be used: (ENOTDIR|EEXIST)/);
   });
 
-  it('is refused before it begins where the disk has no room', async () => {
+  it('names the free disk space where it is too little', async () => {
     await expectRefused(
       'run',
-      /the disk has [\d.]+ \S+ free, got a hand-off of [\d.]+ .iB; ask for fewer --steps/,
+      /--out: got a hand-off of [\d.]+ .iB, expected at most the [\d.]+ \S+ free on the disk; use fewer/,
       '--steps',
       '1000000000000',
     );
   });
 
-  it('says which data have moved or changed', async () => {
+  it('names data that were moved or changed', async () => {
     const own = new Workbench();
     try {
       await own.pretrain('run');
@@ -280,7 +277,7 @@ describe('a hand-off that cannot be', () => {
     }
   });
 
-  it('is refused with another mask than the run had', async () => {
+  it('names masking that differs from that of the run', async () => {
     cpSync(bench.path('run'), bench.path('edited'), { recursive: true });
     const recipe = join(bench.path('edited'), 'config.yaml');
     writeFileSync(recipe, readFileSync(recipe, 'utf8').replace('ratio: 0.15', 'ratio: 0.2'));

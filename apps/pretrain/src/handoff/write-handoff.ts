@@ -1,14 +1,14 @@
 /**
- * A hand-off: all that training goes on with, for programs that are not this one.
+ * A hand-off: everything another program needs to continue a run.
  *
- *     handoff.json                 what is in it, checksums, and the losses to be found again
- *     model/                       config, weights and tokenizer as transformers loads them
- *     optimizer.safetensors        AdamW's moments, named as the weights
- *     learning_rates.npy           of every step whose rows are here
- *     train/, validation/          token rows (handoff-rows.ts)
+ *     handoff.json                 contents, checksums and expected losses
+ *     model/                       config, weights and tokenizer in Hugging Face's format
+ *     optimizer.safetensors        AdamW's moments, named like the weights
+ *     learning_rates.npy           the learning rate of each exported step
+ *     train/, validation/          token rows (rows.ts)
  *     check.py, handoff_rows.py, torchtitan_meap.py, README.md
  *
- * Written under a hidden name and renamed when it is complete.
+ * It is written under a hidden name and renamed when complete.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { copyFile, cp, mkdir, readdir, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
@@ -24,24 +24,24 @@ import { NpyWriter, npyBytes, type WrittenFile } from './npy.ts';
 import { findRun, type OpenRun, openRun } from './open-run.ts';
 import { RowWriter, tokenDtype, trainRows, writeValidationRows } from './rows.ts';
 
-/** What {@link writeHandoff} is asked for. */
+/** Options of {@link writeHandoff}. */
 export interface HandoffOptions {
   /** A run of meap-pretrain, or one of its checkpoints. */
   run: string;
-  /** The folder to write, which must not exist or be empty. */
+  /** The folder to write; must be missing or empty. */
   out: string;
-  /** Steps whose rows are written; what is left of the run, or {@link FURTHER_STEPS} of a finished one. */
+  /** Steps to export; default: the remaining ones, or {@link FURTHER_STEPS} of a finished run. */
   steps?: number;
-  /** Steps to take here, for `check.py` to find the same losses; at most `steps`. */
+  /** Steps to run and record the losses of, for `check.py`; at most `steps`. */
   checkSteps: number;
-  /** Most bytes of a file of rows. */
+  /** Maximum bytes of a file of rows. */
   shardBytes?: number;
   signal?: AbortSignal;
-  /** Called at once for everything that happens; it must not throw. */
+  /** Called synchronously for each event; must not throw. */
   onEvent?: (event: HandoffEvent) => void;
 }
 
-/** What {@link writeHandoff} tells its caller. */
+/** Events of {@link writeHandoff}. */
 export type HandoffEvent =
   | ({ type: 'backend' } & BackendDescription)
   | ({ type: 'data' } & DataProgress)
@@ -49,7 +49,7 @@ export type HandoffEvent =
   | { type: 'rows'; step: number; done: number; steps: number }
   | { type: 'warning'; message: string };
 
-/** What was written. */
+/** Summary of a written hand-off. */
 export interface HandoffSummary {
   checkpoint: string;
   model: LlamaConfig;
@@ -57,26 +57,26 @@ export interface HandoffSummary {
   firstStep: number;
   steps: number;
   rows: number;
-  /** Share of the input tokens that are masked. */
+  /** Share of masked input tokens. */
   masked: number;
-  /** Passes over the training rows that have begun when the last row is drawn. */
+  /** Epochs begun when the last row is drawn. */
   passes: number;
   validationRows: number;
   expected: Expected;
 }
 
-/** Steps of rows that a finished run is handed over with: the data that would come next. */
+/** Default number of exported steps after a finished run. */
 export const FURTHER_STEPS = 100;
 
 const SHARD_BYTES = 256 * 1024 * 1024;
-/** Python and text that go along, beside the sources of this package. */
+/** Scripts and README that every hand-off gets. */
 const FILES = join(import.meta.dirname, '../../handoff');
 
 /**
- * Writes a hand-off of a run.
+ * Writes a hand-off of a run. Leaves no files when it is aborted or throws.
  *
- * @returns undefined when `signal` is aborted: nothing is then left
- * @throws RunError and what opening a run throws; nothing is then left either
+ * @returns undefined when `signal` is aborted
+ * @throws RunError, and errors of {@link openRun}
  */
 export async function writeHandoff(options: HandoffOptions): Promise<HandoffSummary | undefined> {
   const { out, signal } = options;
@@ -84,7 +84,7 @@ export async function writeHandoff(options: HandoffOptions): Promise<HandoffSumm
   const onWarning = (message: string) => emit({ type: 'warning', message });
   requireEmpty(out);
   const found = await findRun(options.run, onWarning);
-  // The reference for whatever computes these losses next.
+  // The expected losses are a float32 reference.
   setPrecision('float32');
   emit({ type: 'backend', ...(await setBackend(found.config.backend)) });
   const onData = (progress: DataProgress) => emit({ type: 'data', ...progress });
@@ -95,7 +95,7 @@ export async function writeHandoff(options: HandoffOptions): Promise<HandoffSumm
   try {
     lock = await acquireLock(partial, { onWait: onWarning, signal });
     for (const name of await readdir(partial)) {
-      // What a killed process left.
+      // Left by a killed process.
       if (!name.startsWith('run.lock')) await rm(join(partial, name), { recursive: true });
     }
     const summary = await fill(partial, run, options, emit);
@@ -144,7 +144,7 @@ async function fill(
       numMasked += masked;
       if (position.microBatch > 0) continue;
       emit({ type: 'rows', step: position.step, done: position.step - firstStep + 1, steps });
-      // Reading and masking never yield by themselves; a signal must be heard.
+      // Yields to the event loop so that signals are handled.
       await new Promise(setImmediate);
     }
   } finally {
@@ -202,7 +202,7 @@ async function fill(
   for (const name of await readdir(FILES)) {
     if (/\.(py|md)$/.test(name)) await copyFile(join(FILES, name), join(folder, name));
   }
-  // The last to be written: a folder with an index has everything that it names.
+  // Written last, so that a folder with an index is complete.
   await writeFile(join(folder, 'handoff.json'), `${JSON.stringify(index, null, 2)}\n`);
   return {
     checkpoint: checkpoint.path,
@@ -218,12 +218,12 @@ async function fill(
   };
 }
 
-/** The files of a shard with the folder they are in. */
+/** Prefixes the file names in `value` with a folder. */
 function within<T>(folder: string, value: T): T {
   return JSON.parse(JSON.stringify(value), (key, inner) => (key === 'file' ? `${folder}/${inner}` : inner));
 }
 
-/** Copies what transformers loads. */
+/** Copies a checkpoint without the trainer's files. */
 async function copyModel(checkpoint: string, folder: string): Promise<{ files: WrittenFile[] }> {
   const isModel = (path: string) => path !== join(checkpoint, 'trainer');
   await cp(checkpoint, join(folder, 'model'), { recursive: true, filter: isModel });
@@ -252,21 +252,21 @@ function requireEmpty(out: string): void {
   }
   if (names.length === 0) return;
   throw new RunError(
-    `--out ${out}: the folder is not empty, expected none or an empty one; choose another, or delete it`,
+    `--out ${out}: the folder is not empty, expected a missing or empty one; choose another, or delete it`,
   );
 }
 
 async function putInPlace(partial: string, out: string): Promise<void> {
-  // Refuses, like the check at the beginning, what has come there meanwhile.
+  // rmdir fails if files have appeared since the first check.
   if (existsSync(out)) await rmdir(out);
   await rename(partial, out);
 }
 
-/** Refuses what the disk has no room for, before hours are spent on it. */
+/** Throws RunError if the disk has too little free space. */
 async function requireSpace(folder: string, needed: number): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
   if (needed <= bavail * bsize) return;
   throw new RunError(
-    `--out: the disk has ${bytes(bavail * bsize)} free, got a hand-off of ${bytes(needed)}; ask for fewer --steps, or choose another disk`,
+    `--out: got a hand-off of ${bytes(needed)}, expected at most the ${bytes(bavail * bsize)} free on the disk; use fewer --steps, or another disk`,
   );
 }
