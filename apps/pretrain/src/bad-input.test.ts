@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(() => bench.dispose());
 
-/** Runs with a changed recipe and expects one line of complaint, a code, and no folder that passes for a run. */
+/** Runs a changed recipe; expects a one-line error, an exit code and no checkpoints. */
 async function expectRefused(sets: string[], message: RegExp, code = 1) {
   const out = `refused-${Math.random().toString(36).slice(2)}`;
   const outcome = await bench.pretrain(out, ...sets.flatMap((set) => ['--set', set]));
@@ -32,7 +32,7 @@ describe('bad text', () => {
       /corpus\.pdf: is a PDF document; extract its text/,
     ],
     ['an empty file', () => files('empty.txt', ''), /empty corpus/],
-    ['white space alone', () => files('blank.txt', ' \n---\n '), /empty corpus|yields \d+ tokens/],
+    ['only white space', () => files('blank.txt', ' \n---\n '), /empty corpus|yields \d+ tokens/],
     [
       'too little text for the tokenizer',
       () => files('short.txt', 'Ahoy!'),
@@ -46,16 +46,16 @@ describe('bad text', () => {
     ['malformed JSONL', () => files('bad.jsonl', `{"text": "a"}\n{"text": \n`), /bad\.jsonl, line 2: .*JSON/],
     ['a record without text', () => files('field.jsonl', '{"txt": "a"}\n'), /field\.jsonl, line 1: .*text/],
     ['truncated gzip', () => files('cut.txt.gz', gzipSync(corpus(50)).subarray(0, 90)), /cut\.txt\.gz/],
-  ])('%s is one line', async (_, set, message) => {
+  ])('%s is a one-line error', async (_, set, message) => {
     await expectRefused([set()], message);
   });
 
-  it('a corpus shorter than a block is one line', async () => {
+  it('a corpus shorter than a block is a one-line error', async () => {
     const sets = ['train.sequence_length=20000', 'model.max_position_embeddings=20000'];
     await expectRefused(sets, /corpus shorter than a block: got \d+ tokens, a block needs 20001/);
   });
 
-  it('bad records are skipped, counted and shown by choice', async () => {
+  it('on_bad_record: skip skips, counts and shows bad records', async () => {
     const good = corpus(400)
       .split('---')
       .map((text) => `${JSON.stringify({ text })}\n`);
@@ -70,20 +70,20 @@ describe('bad text', () => {
 
 describe('bad vocabularies', () => {
   it.each([
-    [['model.vocab_size=300'], /model\.vocab_size: vocabulary too small, got 300, expected at least 301/],
+    [['model.vocab_size=300'], /model\.vocab_size: got 300, expected at least 301/],
     [['tokenizer.vocab_size=10'], /tokenizer\.vocab_size is 10, expected at least 258/],
     [['tokenizer.path=nowhere'], /no such file \S+nowhere/],
     [['masking.keep_tokens=["<cls>"]'], /masking\.keep_tokens: got <cls>, expected tokens of the/],
-  ])('%j is one line', async (sets, message) => {
+  ])('%j is a one-line error', async (sets, message) => {
     await expectRefused(sets, message);
   });
 
-  it('a tokenizer that is none is one line', async () => {
+  it('an invalid tokenizer.json is a one-line error', async () => {
     bench.write('tokenizer.json', '{"version": "1.0"}');
     await expectRefused([`tokenizer.path=${bench.path('tokenizer.json')}`], /not a tokenizer\.json/);
   });
 
-  it('a prompt that fills the context is a mistake in the configuration', async () => {
+  it('a prompt that fills the context is a configuration error', async () => {
     await expectRefused(
       ['samples.prompts=["The captain sees the storm and the whale"]'],
       /samples\.prompts: got /,
@@ -93,7 +93,7 @@ describe('bad vocabularies', () => {
 });
 
 describe('bad folders', () => {
-  it('an unwritable --out is found before any work', async () => {
+  it('an unwritable --out is reported first', async () => {
     const out = 'corpus.txt/run';
     const { code, stderr, stdout } = await bench.pretrain(out);
     expect(code).toBe(1);
@@ -101,8 +101,8 @@ describe('bad folders', () => {
     expect(stdout).toBe('');
   });
 
-  // The superuser may write anywhere.
-  it.skipIf(process.getuid?.() === 0)('a folder without permission is one line', async () => {
+  // Root may write anywhere.
+  it.skipIf(process.getuid?.() === 0)('a folder without permission is a one-line error', async () => {
     mkdirSync(bench.path('locked'));
     chmodSync(bench.path('locked'), 0o500);
     const { code, stderr } = await bench.pretrain('locked');
@@ -110,13 +110,13 @@ describe('bad folders', () => {
     expect(stderr).toMatch(/^meap-pretrain: --out \S+locked: cannot be written: EACCES[^\n]+\n$/);
   });
 
-  it('a cache that cannot be written is one line', async () => {
+  it('an unwritable cache is a one-line error', async () => {
     await expectRefused([`data.cache_dir=${bench.path('corpus.txt/cache')}`], /ENOTDIR|cannot/);
   });
 });
 
 describe('bad checkpoints', () => {
-  it('a truncated one is named and passed over for the one before', async () => {
+  it('a truncated one is named, and the previous one is used', async () => {
     await bench.pretrain('damaged');
     truncateSync(`${checkpoint('damaged', 6)}/model.safetensors`, 1000);
     const { code, stdout } = await bench.pretrain('damaged');
@@ -130,7 +130,7 @@ describe('bad checkpoints', () => {
     );
   });
 
-  it('when none is left the run does not start over by itself', async () => {
+  it('a run without a complete checkpoint does not start over', async () => {
     await bench.pretrain('lost');
     for (const step of [4, 6]) rmSync(`${checkpoint('lost', step)}/trainer/state.json`);
     const { code, stderr } = await bench.pretrain('lost');
@@ -138,7 +138,7 @@ describe('bad checkpoints', () => {
     expect(stderr).toMatch(/^meap-pretrain: checkpoints: none of 2 in \S+ is complete[^\n]+\n$/);
   });
 
-  it('a run that diverges saves nothing and says at which step', async () => {
+  it('a run that diverges saves nothing and names the step', async () => {
     const outcome = await bench.pretrain('diverging', '--set', 'train.learning_rate=1e30');
     expect(outcome.code).toBe(1);
     expect(outcome.stderr).toMatch(
@@ -167,7 +167,7 @@ describe('bad usage', () => {
     expect(existsSync(bench.path('usage'))).toBe(false);
   });
 
-  it('bfloat16 where there is none is one line', async () => {
+  it('bfloat16 on a backend without it is a one-line error', async () => {
     const { code, stderr } = await bench.pretrain('usage-2', '--backend', 'cpu', '--precision', 'bfloat16');
     expect(code).toBe(1);
     expect(stderr).toMatch(
@@ -175,7 +175,7 @@ describe('bad usage', () => {
     );
   });
 
-  it('float16 on a processor is one line', async () => {
+  it('float16 on a CPU is a one-line error', async () => {
     const { code, stderr } = await bench.pretrain('usage-3', '--backend', 'native', '--precision', 'float16');
     expect(code).toBe(1);
     expect(stderr).toMatch(

@@ -1,4 +1,4 @@
-/** What the packages that run in browsers cost there, and that their bundles ask for nothing of Node. */
+/** Bundles of the packages that run in browsers: their sizes, and that they do not import Node. */
 import { readFileSync } from 'node:fs';
 import { runInNewContext } from 'node:vm';
 import { gzipSync } from 'node:zlib';
@@ -7,7 +7,7 @@ import { expect, it } from 'vitest';
 
 const packages = new URL('../../../packages/', import.meta.url).pathname;
 
-/** A bundle of everything that a package exports, minified; TensorFlow.js stays outside, its size is its own. */
+/** Returns a minified bundle of all exports of a package, without TensorFlow.js. */
 async function bundle(name: string, program = `export * from '@meap/${name}'`): Promise<string> {
   const { outputFiles, metafile } = await build({
     stdin: { contents: program, resolveDir: import.meta.dirname },
@@ -24,23 +24,25 @@ async function bundle(name: string, program = `export * from '@meap/${name}'`): 
     metafile: true,
     logLevel: 'silent',
   });
-  const outside = Object.values(metafile.outputs).flatMap((output) => output.imports.map(({ path }) => path));
-  expect(outside.filter((path) => !path.startsWith('@tensorflow/'))).toEqual([]);
+  const external = Object.values(metafile.outputs).flatMap((output) =>
+    output.imports.map(({ path }) => path),
+  );
+  expect(external.filter((path) => !path.startsWith('@tensorflow/'))).toEqual([]);
   return outputFiles[0].text;
 }
 const SOURCES = ['evals', 'llama-model', 'meap-masking', 'safetensors', 'sft-duplication', 'tensor-kernels'];
 
-it.each(SOURCES)('%s bundles for browsers without Node, as small as its README says', async (name) => {
+it.each(SOURCES)('%s bundles for browsers without Node, in the size that its README states', async (name) => {
   const code = await bundle(name);
   expect(code).not.toMatch(/(from|require|import) ?\(?["']node:/);
   const readme = readFileSync(`${packages}${name}/README.md`, 'utf8');
-  const said = Number(/([\d.]+) kB minified and gzipped/.exec(readme)?.[1]);
-  const found = gzipSync(code, { level: 9 }).length / 1000;
-  expect(found, `${name}: ${found} kB`).toBeLessThan(1.1 * said);
-  expect(found, `${name}: ${found} kB`).toBeGreaterThan(0.9 * said);
+  const stated = Number(/([\d.]+) kB minified and gzipped/.exec(readme)?.[1]);
+  const actual = gzipSync(code, { level: 9 }).length / 1000;
+  expect(actual, `${name}: ${actual} kB`).toBeLessThan(1.1 * stated);
+  expect(actual, `${name}: ${actual} kB`).toBeGreaterThan(0.9 * stated);
 });
 
-it('safetensors reads bytes where there is no process, and says that it has no files', async () => {
+it('safetensors parses bytes without Node, and reports that it cannot open files', async () => {
   const code = await bundle(
     'safetensors',
     `import { fromFloat32, openSafetensors, parseSafetensors, toFloat32 } from '@meap/safetensors';

@@ -46,7 +46,7 @@ describe('resolveConfig', () => {
     expect({ precision, seed }).toEqual({ precision: 'float32', seed: 0 });
   });
 
-  it('lets keys beside a preset change it', () => {
+  it('overrides keys of a preset', () => {
     const { model } = resolveConfig({ ...tinyRecipe, model: { preset: '100m', hidden_size: 384 } });
     expect(model).toMatchObject({
       hidden_size: 384,
@@ -127,14 +127,14 @@ describe('resolveConfig', () => {
       /^extends: got ".\/x.yaml", expected none outside a recipe file/,
     ],
     [null, /^configuration: got null, expected keys with values \(extends, seed, /],
-  ])('refuses with one line: case %#', (input, expected) => {
+  ])('refuses with a one-line error: case %#', (input, expected) => {
     const problems = problemsOf(() => resolveConfig(input as object));
     expect(problems).toHaveLength(1);
     expect(problems[0]).toMatch(expected);
     expect(problems[0]).not.toContain('\n');
   });
 
-  it('names every problem at once', () => {
+  it('reports all problems at once', () => {
     const input = { ...change('train', { max_steps: -1, lr: 2 }), seeds: 1 };
     expect(problemsOf(() => resolveConfig(input)).map((line) => line.split(':')[0])).toEqual([
       'train.max_steps',
@@ -143,7 +143,7 @@ describe('resolveConfig', () => {
     ]);
   });
 
-  it('never throws anything but a ConfigurationError', () => {
+  it('throws only ConfigurationError', () => {
     fc.assert(
       fc.property(
         fc.dictionary(fc.constantFrom('seed', 'model', 'train', 'data', 'x'), fc.anything()),
@@ -158,7 +158,7 @@ describe('resolveConfig', () => {
 describe('loadConfig', () => {
   const base = write('base.yaml', configToYaml(resolveConfig(change('data', { files: ['/a/b.txt'] }))));
 
-  it('lays a recipe over the one it extends and overrides over both', () => {
+  it('merges a recipe over its base, and overrides over both', () => {
     const file = write(
       'derived.yaml',
       'extends: ./base.yaml\nmasking:\n  ratio: 0.2\ntrain:\n  max_steps: 9\n',
@@ -170,11 +170,11 @@ describe('loadConfig', () => {
     expect(loadConfig(base).masking.ratio).toBe(0.15);
   });
 
-  it('takes an inherited key away with null', () => {
+  it('removes an inherited key with null', () => {
     expect(loadConfig(base, ['data.separator=null']).data).not.toHaveProperty('separator');
   });
 
-  it('drops the inherited one of two alternatives, and keeps two that stand together for the check', () => {
+  it('removes an inherited alternative, and refuses two alternatives in one recipe', () => {
     expect(loadConfig(base, ['data.npm=[sotu]']).data).toMatchObject({ npm: ['sotu'] });
     expect(loadConfig(base, ['data.npm=[sotu]']).data).not.toHaveProperty('files');
     expect(loadConfig(base, ['tokenizer.path=t']).tokenizer).not.toHaveProperty('vocab_size');
@@ -182,7 +182,7 @@ describe('loadConfig', () => {
     expect(problemsOf(() => loadConfig(both))).toHaveLength(1);
   });
 
-  it('reads paths relative to the file they stand in, those of overrides to the working directory', () => {
+  it('resolves paths relative to the recipe, those of overrides relative to the working directory', () => {
     const file = write('paths.yaml', 'extends: ./base.yaml\ndata:\n  files: [x/*.txt, /y.txt]\n');
     expect(loadConfig(file).data.files).toEqual([join(directory, 'x/*.txt'), '/y.txt']);
     expect(loadConfig(file, ['data.files=[z.txt]']).data.files).toEqual([resolve('z.txt')]);
@@ -218,7 +218,7 @@ describe('loadConfig', () => {
 });
 
 describe('configToYaml', () => {
-  it('is read back to the same configuration', () => {
+  it('round-trips a configuration', () => {
     const config = resolveConfig(
       change('masking', { strategy: 'span', span_length: 3, keep_tokens: ['<s>'] }),
     );
@@ -227,12 +227,12 @@ describe('configToYaml', () => {
 });
 
 describe('configJsonSchema', () => {
-  it('is what recipes/pretrain/schema.json holds; `pnpm --dir apps/pretrain run schema` writes it', () => {
+  it('equals recipes/pretrain/schema.json; `pnpm --dir apps/pretrain run schema` writes it', () => {
     const file = join(import.meta.dirname, '../../../recipes/pretrain/schema.json');
     expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(configJsonSchema());
   });
 
-  it('describes every key and demands none, since a recipe may inherit it', () => {
+  it('describes every key and requires none, since a recipe may inherit it', () => {
     const schema = configJsonSchema() as Node;
     const visit = (node: Node, path: string) => {
       expect(node.required, path).toBeUndefined();

@@ -1,4 +1,4 @@
-/** `--dashboard` of the built command, in headless Chromium, while a real run goes on. */
+/** `--dashboard` of the built command in headless Chromium, during a run. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -15,17 +15,10 @@ const bench = new Workbench();
 afterAll(() => bench.dispose());
 
 describe.skipIf(missing)('--dashboard', () => {
-  it('shows the run as it goes on, its masks and samples, and says how it ended', async () => {
+  it('shows the live run, its masks and samples, and how it ended', async () => {
     const sets = ['train.max_steps=100000', `data.cache_dir=${bench.path('cache')}`, 'samples.every=50'];
-    const argv = [
-      '--config',
-      bench.recipe,
-      '--out',
-      bench.path('runs/live'),
-      '--dashboard',
-      '0',
-      '--json-logs',
-    ];
+    const flags = ['--dashboard', '0', '--json-logs'];
+    const argv = ['--config', bench.recipe, '--out', bench.path('runs/live'), ...flags];
     const child = spawn(process.execPath, [cli, ...argv, ...sets.flatMap((set) => ['--set', set])]);
     let stdout = '';
     child.stdout.on('data', (chunk) => {
@@ -39,7 +32,7 @@ describe.skipIf(missing)('--dashboard', () => {
       const event = stdout.split('\n').find((line) => line.includes('"type":"dashboard"'))!;
       const { level, url } = JSON.parse(event);
       expect(level).toBe('info');
-      // Charts out of sight wait with their drawing.
+      // Charts outside the viewport are not drawn.
       const page = await browser.newPage({ viewport: { width: 1200, height: 2500 } });
       const errors: string[] = [];
       page.on('pageerror', ({ message }) => errors.push(message));
@@ -57,18 +50,19 @@ describe.skipIf(missing)('--dashboard', () => {
       const before = await stepOf();
       await soon(stepOf).toBeGreaterThan(before + 10);
       expect(await page.locator('.pill').textContent()).toBe('running');
-      for (const title of [
+      const titles = [
         'Loss',
         'Gradient norm',
         'Learning rate',
         'Tokens per second',
         'Memory',
         'Bits per byte',
-      ]) {
+      ];
+      for (const title of titles) {
         const plot = page.locator(`.chart:has(h2:text-is("${title}")) .plot`);
         await soon(() => plot.getAttribute('aria-label')).toMatch(new RegExp(`^${title}: live \\d`));
       }
-      // 15 % of rows of 16 tokens: two masks each, over words of the corpus.
+      // 15 % of 16 tokens: two masks per row.
       await soon(() => page.locator('#masks article').count()).toBe(2);
       expect(await page.locator('#masks h3').first().textContent()).toBe(
         'row 1: 16 tokens, 2 masked (12.5 %)',

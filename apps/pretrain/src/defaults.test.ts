@@ -1,4 +1,4 @@
-/** Defaults give way to what a recipe says: none makes one invalid whose own keys fit each other. */
+/** Defaults never invalidate a recipe whose own keys are consistent. */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -18,7 +18,7 @@ const section = <T extends object>(keys: { [K in keyof T]: fc.Arbitrary<T[K]> })
 
 const shape = { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 1, num_attention_heads: 4 };
 
-/** Recipes with any of the keys that other keys have to fit. */
+/** Recipes with any keys that depend on each other. */
 const recipes = fc.record({
   model: fc.oneof(
     section({ vocab_size: few(500), max_position_embeddings: few(200, 2), num_key_value_heads: few(4) }).map(
@@ -76,7 +76,7 @@ function defined<T extends object>(keys: T): Partial<T> {
   return Object.fromEntries(Object.entries(keys).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
-/** Whether the keys that a recipe gives fit each other; a key it leaves out fits everything. */
+/** Returns whether the given keys of a recipe are consistent. */
 function fits({ model, train, validation, checkpoint, samples }: Recipe): boolean {
   const { max_position_embeddings: context = Infinity, num_key_value_heads: heads = 1 } = model as {
     max_position_embeddings?: number;
@@ -85,7 +85,7 @@ function fits({ model, train, validation, checkpoint, samples }: Recipe): boolea
   const { global_batch_size: rows = 0, micro_batch_size: micro = 1, sequence_length: length = 2 } = train;
   const { learning_rate = Infinity, min_learning_rate = 0 } = train;
   const { every: saved = 0, keep_best = false } = checkpoint;
-  // The context is the length of a row where nothing else says it.
+  // The context defaults to the length of a row.
   const room = context === Infinity && !('preset' in model) ? (train.sequence_length ?? 4096) : context;
   const preset = 'preset' in model ? Math.max(presets[model.preset].max_position_embeddings, length) : room;
   return (
@@ -98,7 +98,7 @@ function fits({ model, train, validation, checkpoint, samples }: Recipe): boolea
   );
 }
 
-it('property: a recipe whose own keys fit each other resolves, and as resolved resolves to itself', () => {
+it('property: a consistent recipe resolves, and resolving the result again changes nothing', () => {
   let valid = 0;
   const property = fc.property(recipes, (recipe) => {
     fc.pre(fits(recipe));
@@ -115,7 +115,7 @@ it('property: a recipe whose own keys fit each other resolves, and as resolved r
   expect(valid).toBe(300);
 });
 
-it('a short row makes samples short, and a short context makes rows short', () => {
+it('short rows shorten samples, and a short context shortens rows', () => {
   const train = { max_steps: 1 };
   const of = (changes: object) => resolveConfig({ ...tinyRecipe, samples: {}, ...changes });
   expect(of({ train: { ...train, sequence_length: 64 } }).samples.max_new_tokens).toBe(63);
@@ -127,7 +127,7 @@ it('a short row makes samples short, and a short context makes rows short', () =
   expect(long.model).toMatchObject({ max_position_embeddings: 5000 });
 });
 
-it('rows and samples of a checkpoint follow its context', () => {
+it('rows and samples default to the context of a checkpoint', () => {
   const from = mkdtempSync(join(tmpdir(), 'pretrain-defaults-'));
   afterAll(() => rmSync(from, { recursive: true }));
   const model = parseConfig({ ...shape, vocab_size: 64, max_position_embeddings: 24 });
@@ -142,7 +142,7 @@ it('rows and samples of a checkpoint follow its context', () => {
   expect([train.sequence_length, samples.max_new_tokens]).toEqual([24, 23]);
 });
 
-it('a run with the shortest rows trains and samples, also after a prompt that nearly fills them', async () => {
+it('a run with very short rows trains, and samples after a prompt that nearly fills the context', async () => {
   const bench = new Workbench();
   afterAll(() => bench.dispose());
   const keys = ['train.sequence_length=8', 'samples.max_new_tokens=null', 'samples.prompts=["The sea"]'];

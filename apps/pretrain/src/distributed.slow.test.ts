@@ -1,4 +1,4 @@
-/** The built command on several ranks, as mpirun starts them: against one process, killed, stopped, told to stop. */
+/** The built command on ranks started by mpirun: compared with one process, killed, hung, stopped by signals. */
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,22 +11,16 @@ import { Workbench } from './testing.ts';
 
 const cli = join(import.meta.dirname, '../dist/cli.js');
 const hasMpi = mpirunFlags() !== undefined;
-if (!hasMpi) console.warn('ranks are not launched: no MPI here (tried mpirun, mpicxx)');
+if (!hasMpi) console.warn('ranks are not tested: no MPI (tried mpirun, mpicxx)');
 const isOpenMpi = hasMpi && mpirunFlags()!.length > 0;
 
 const bench = new Workbench();
 const STEPS = 24;
 const argv = (out: string, ...more: string[]) => [
   ...['--config', bench.recipe, '--out', bench.path(out), '--set', `data.cache_dir=${bench.path('cache')}`],
-  ...[
-    '--set',
-    `train.max_steps=${STEPS}`,
-    '--set',
-    'train.global_batch_size=8',
-    '--set',
-    'model.hidden_size=64',
-  ],
-  ...['--set', 'checkpoint.every=6', '--set', 'checkpoint.keep_last=9', ...more],
+  ...['--set', `train.max_steps=${STEPS}`, '--set', 'train.global_batch_size=8'],
+  ...['--set', 'model.hidden_size=64', '--set', 'checkpoint.every=6', '--set', 'checkpoint.keep_last=9'],
+  ...more,
 ];
 const start = (size: number, out: string, ...more: string[]) =>
   startRanks(size, [cli, ...argv(out, ...more)]);
@@ -37,7 +31,7 @@ async function finish(size: number, out: string, ...more: string[]) {
   return ranks.output;
 }
 
-/** The same in this process, which nothing launched. */
+/** Runs the same in this process, without MPI. */
 async function alone(out: string, ...more: string[]) {
   const outcome = await captureOutput((io) => pretrainCommand(argv(out, ...more), io));
   expect(outcome.code, outcome.stderr).toBe(0);
@@ -57,23 +51,23 @@ async function numbersOf(path: string): Promise<Map<string, Float32Array>> {
   return new Map([...tensors].map(([name, { data }]) => [name, new Float32Array(data.slice().buffer)]));
 }
 
-/** The largest difference between two files of tensors with the same names. */
+/** Returns the largest difference between two files of tensors with the same names. */
 async function distance(a: string, b: string): Promise<number> {
   const [left, right] = [await numbersOf(a), await numbersOf(b)];
   expect([...left.keys()].sort()).toEqual([...right.keys()].sort());
-  let most = 0;
+  let max = 0;
   for (const [name, values] of left) {
     values.forEach((value, i) => {
-      most = Math.max(most, Math.abs(value - right.get(name)![i]));
+      max = Math.max(max, Math.abs(value - right.get(name)![i]));
     });
   }
-  return most;
+  return max;
 }
 
-/** Losses agree in float32: sums in another order, through 24 steps at a high learning rate. */
+/** Float32 sums in another order diverge over 24 steps at a high learning rate. */
 const TOLERANCE = 2e-4;
 
-/** A rank that waits longer than this for the others gives up. */
+/** Seconds that a rank waits for the others. */
 const TIMEOUT = 3;
 const pair = ['--set', 'train.micro_batch_size=2', '--set', `distributed.timeout_seconds=${TIMEOUT}`];
 
@@ -82,7 +76,7 @@ const numCheckpoints = (out: string) => {
   return existsSync(folder) ? readdirSync(folder).filter((name) => name.startsWith('step-')).length : 0;
 };
 
-/** Starts ranks in `out`, waits for their next checkpoint, does something to them and waits for their end. */
+/** Starts ranks, calls `act` after their next checkpoint and waits for their end. */
 async function interrupt(size: number, out: string, act: (ranks: RunningRanks) => void, ...more: string[]) {
   const before = numCheckpoints(out);
   const ranks = start(size, out, ...more);
@@ -105,7 +99,7 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
     // Without a size of micro-batches, ranks share a step equally.
     [4, 2, 'null'],
   ])(
-    '%i ranks with ZeRO %i and micro-batches of %s learn what one process learns, and write what it writes',
+    '%i ranks with ZeRO %i and micro-batches of %s match the weights and files of one process',
     async (size, stage, microBatch) => {
       const out = `${size}-${stage}`;
       const { stdout } = await finish(
@@ -120,7 +114,7 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
         const { loss = 0, valLoss = 0, gradNorm, bitsPerByte, ...same } = line;
         expect(Math.abs((loss ?? 0) - (whole[i].loss ?? 0))).toBeLessThan(TOLERANCE);
         expect(Math.abs(valLoss - (whole[i].valLoss ?? 0))).toBeLessThan(TOLERANCE);
-        // Step, tokens and learning rate are the same to the bit.
+        // Step, tokens and learning rate are identical.
         expect(whole[i]).toMatchObject(same);
       }
       expect(Object.keys(hashFiles(last(out)))).toEqual(Object.keys(hashFiles(last('alone'))));
@@ -162,20 +156,20 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
     );
   });
 
-  it('refuse a step that they cannot share, in one line', async () => {
+  it('refuse a step that they cannot share, with a one-line error', async () => {
     const ranks = start(3, 'refused');
     expect(await ranks.ended).toBe(2);
     const line =
       'meap-pretrain: train.global_batch_size: got 8, expected a multiple of 3, the number of ranks';
     const lines = ranks.output.stderr.match(/^.*meap-pretrain: .*$/gm);
-    // MPICH lets the other ranks come to their own end, and to their word.
+    // Under MPICH the other ranks also end by themselves, with messages.
     expect(lines).toEqual(
       isOpenMpi ? [line] : [line, ...[1, 2].map(() => expect.stringMatching(/^rank [12]: /))],
     );
   });
 
   describe.skipIf(process.platform !== 'linux')('of which one fails', () => {
-    it('killed: all end, the launcher fails, and the run resumes to the byte', async () => {
+    it('killed: all ranks end, the launcher fails, and the resumed run gives the same bytes', async () => {
       const out = 'killed';
       for (const which of [0, 1]) {
         const { code } = await interrupt(
@@ -191,7 +185,7 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
       expect(exact(out)).toEqual(exact('two'));
     });
 
-    it('stopped: the other reports it after the timeout, and the run resumes to the byte', async () => {
+    it('hung: the other reports it after the timeout, and the resumed run gives the same bytes', async () => {
       const out = 'stopped';
       for (const which of [0, 1]) {
         let stopped = Number.POSITIVE_INFINITY;
@@ -205,7 +199,7 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
           ...pair,
         );
         expect(code).not.toBe(0);
-        // The timeout, the time a rank leaves to rank 0, and what the launcher takes to end the rest.
+        // The timeout, the grace period for rank 0, and the time of the launcher.
         expect((performance.now() - stopped) / 1000).toBeLessThan(30);
         expect(stderr).toMatch(
           /meap-pretrain: (?:\w+: )?rank [01] of 2 has waited 3 s for the others: one of them ended, was stopped or cannot be reached; start the run again, it resumes from its last checkpoint\n/,
@@ -215,16 +209,16 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
       expect(exact(out)).toEqual(exact('two'));
     });
 
-    it('signals to mpirun: each leaves one checkpoint more, from which the run resumes', async () => {
+    it('signals to mpirun: each saves a checkpoint, from which the run resumes', async () => {
       const out = 'signalled';
       const more = [...pair, '--set', 'checkpoint.every=1000', '--set', 'train.max_steps=100000'];
-      // MPICH's launcher hands on no SIGUSR2, but lets its ranks end by themselves after SIGINT.
+      // MPICH's launcher does not forward SIGUSR2, and lets its ranks end by themselves after SIGINT.
       const signals = isOpenMpi
         ? (['SIGUSR2', 'SIGTERM', 'SIGINT'] as const)
         : (['SIGTERM', 'SIGINT'] as const);
       let step = 0;
       for (const [i, signal] of signals.entries()) {
-        // Open MPI waits as long after SIGTERM before it kills; a loaded machine may need more than its default, a second.
+        // Open MPI kills its ranks one second after SIGTERM by default, too early on a loaded machine.
         const ranks = startRanks(2, [cli, ...argv(out, ...more)], {
           OMPI_MCA_odls_base_sigkill_timeout: '5',
         });
@@ -245,7 +239,7 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
 
 const MPICH = 'mpiexec.mpich';
 const hasBoth = isOpenMpi && mpirunFlags(MPICH) !== undefined;
-if (!hasBoth) console.warn(`ranks of a second MPI are not tried: that takes Open MPI and ${MPICH}`);
+if (!hasBoth) console.warn(`ranks of a second MPI are not tested: needs Open MPI and ${MPICH}`);
 
 describe.skipIf(!hasBoth || process.platform !== 'linux')(
   'meap-pretrain on ranks of MPICH beside Open MPI',
@@ -255,13 +249,13 @@ describe.skipIf(!hasBoth || process.platform !== 'linux')(
       startRanks(2, [cli, ...argv(out, ...flags, ...more)], {}, MPICH);
     beforeAll(() => finish(2, 'open-mpi', ...flags));
 
-    it('learn to the bit what those of Open MPI learn', async () => {
+    it('give the same bytes as those of Open MPI', async () => {
       const ranks = begin('mpich');
       expect(await ranks.ended, ranks.output.stderr).toBe(0);
       expect(exact('mpich')).toEqual(exact('open-mpi'));
     });
 
-    it('end when one is killed, and go on to the byte', async () => {
+    it('end when one is killed, and give the same bytes when resumed', async () => {
       const ranks = begin('mpich-killed');
       await ranks.until(() => existsSync(bench.path('mpich-killed', 'checkpoints/step-00000006')));
       process.kill(ranks.pids()[1], 'SIGKILL');
@@ -289,7 +283,7 @@ describe.skipIf(!hasBoth || process.platform !== 'linux')(
 const acrossNetworks = join(import.meta.dirname, '../fixtures/across-networks.sh');
 const canSeparate = isOpenMpi && process.getuid?.() === 0 && hasNamespaces();
 if (hasMpi && !canSeparate)
-  console.warn('ranks are not put on separate networks: that takes Open MPI, Linux, root and ip');
+  console.warn('ranks on separate networks are not tested: needs Open MPI, Linux, root and ip');
 
 function hasNamespaces(): boolean {
   const name = `meap-test-${process.pid}`;
@@ -302,7 +296,7 @@ function hasNamespaces(): boolean {
   }
 }
 
-describe.skipIf(!canSeparate)('meap-pretrain on ranks with their own networks and addresses', () => {
+describe.skipIf(!canSeparate)('meap-pretrain on ranks in network namespaces', () => {
   const across = (out: string, ...cut: string[]) =>
     new Promise<{ code: number; stderr: string }>((resolve) => {
       const command = [...cut, process.execPath, cli, ...argv(out, ...pair)];
@@ -311,7 +305,7 @@ describe.skipIf(!canSeparate)('meap-pretrain on ranks with their own networks an
       );
     });
 
-  it('end when the network is cut, report it, resume and learn what one process learns', async () => {
+  it('end with a message when the network is cut, and resume to the weights of one process', async () => {
     await alone('near', ...pair);
     const cut = await across('far', '--cut-when', bench.path('far', 'checkpoints/step-00000006'));
     expect(cut.code).toBe(1);

@@ -23,10 +23,10 @@ function measurements(folder: string): string[] {
 }
 const read = (page: string) => readFileSync(join(root, page), 'utf8');
 
-/** What stands outside fenced code: links and names in running text. */
+/** Returns a page without fenced code. */
 const prose = (page: string) => read(page).replace(/^(`{3,})[\s\S]*?^\1$/gm, '');
 
-/** The anchors that GitHub gives the headings of a page. */
+/** Returns the anchors that GitHub gives the headings of a page. */
 const anchors = (path: string) =>
   Array.from(readFileSync(path, 'utf8').matchAll(/^#+ (.+)$/gm), ([, heading]) =>
     heading
@@ -35,7 +35,7 @@ const anchors = (path: string) =>
       .replaceAll(' ', '-'),
   );
 
-/** Links of a page that lead to nothing in this repository. */
+/** Returns the broken links of a page into this repository. */
 function deadLinks(page: string): string[] {
   const links = Array.from(prose(page).matchAll(/\]\((?!\w+:)([^)\s]+)\)/g), ([, link]) => link);
   return links.filter((link) => {
@@ -49,7 +49,7 @@ function deadLinks(page: string): string[] {
 }
 
 describe('pages', () => {
-  it.each(pages)('%s links to what exists', (page) => {
+  it.each(pages)('%s has no broken links', (page) => {
     expect(deadLinks(page)).toEqual([]);
   });
 
@@ -58,12 +58,12 @@ describe('pages', () => {
       prose(page).matchAll(/`((?:apps|packages|recipes|scripts|docs|\.github)\/[\w./-]+)`/g),
       ([, path]) => path,
     );
-    // NAME stands for any name, and `docs/api` is built.
+    // NAME is a placeholder, and `docs/api` is built.
     const real = named.filter((path) => !path.includes('NAME') && path !== 'docs/api');
     expect(real.filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 
-  it('docs/architecture.md names what its files hold', () => {
+  it('docs/architecture.md names identifiers that its files contain', () => {
     const named = [...read('docs/architecture.md').matchAll(/\[`(\w+)`\]\(([^)]+)\)/g)];
     expect(named.length).toBeGreaterThan(40);
     for (const [, name, link] of named) {
@@ -72,7 +72,7 @@ describe('pages', () => {
     }
   });
 
-  it('docs/architecture.md has every tag that turbo.json gives imports', () => {
+  it('docs/architecture.md lists every import tag of turbo.json', () => {
     const { tags } = JSON.parse(read('turbo.json')).boundaries;
     const listed = Array.from(read('docs/architecture.md').matchAll(/^\| `([\w-]+)`/gm), ([, tag]) => tag);
     expect(listed.sort()).toEqual(

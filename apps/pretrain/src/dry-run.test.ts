@@ -6,7 +6,7 @@ import { Workbench } from './testing.ts';
 
 const bench = new Workbench();
 afterAll(() => bench.dispose());
-/** The tokenizer that the recipe trains, in the cache. */
+/** Returns the cached tokenizer that the recipe trains. */
 async function trainedTokenizer(): Promise<string> {
   await bench.pretrain('dry', '--dry-run');
   const tokenizers = bench.path('cache', 'tokenizers');
@@ -24,14 +24,14 @@ describe('--dry-run', () => {
     expect(stdout).toMatch(/\ncompute {6}\S+ KFLOP per token, forward and backward\n/);
     expect(stdout).toMatch(/\ntokens {7}6 steps × 64 = 384\n/);
     expect(stdout).toMatch(/\nmemory {7}about \d+ MiB of \S+ [MG]iB: weights /);
-    expect(stdout).toMatch(/\ntime {9}about \S+ s at \S+ tokens\/s \(\S+ [KMG]FLOP\/s, timed now/);
+    expect(stdout).toMatch(/\ntime {9}about \S+ s at \S+ tokens\/s \(\S+ [KMG]FLOP\/s measured/);
     expect(stdout).toMatch(/\nmasked row {3}2 of 16 tokens masked \(12\.5 %\)/);
     expect(stdout).toMatch(/\ninput {2}<s> .*\ntarget /);
     expect(stdout.match(/\[MASK\]/g)).toHaveLength(2);
     expect(existsSync(bench.path('dry'))).toBe(false);
   });
 
-  it('says what does not fit, and the run is refused with the numbers', async () => {
+  it('reports that a run does not fit, and the run is refused with the numbers', async () => {
     const little = ['--set', 'train.memory_limit_gib=0.01'];
     const { stdout } = await bench.pretrain('little', '--dry-run', ...little);
     expect(stdout).toMatch(
@@ -44,7 +44,7 @@ describe('--dry-run', () => {
     );
   });
 
-  it('draws the row that the strategy masks', async () => {
+  it('shows the masks of the strategy', async () => {
     const ntp = await bench.pretrain('dry', '--dry-run', '--set', 'masking.ratio=0');
     expect(ntp.stdout).not.toContain('[MASK]');
     const span = ['masking.strategy=span', 'masking.span_length=4', 'masking.ratio=0.25'];
@@ -61,14 +61,14 @@ describe('--dry-run', () => {
     expect(plan.seconds).toBeCloseTo(384 / plan.tokens_per_second, 6);
   });
 
-  it('names all that keeps the run from starting, and exits with 1', async () => {
+  it('lists everything that prevents the run from starting, and exits with 1', async () => {
     const bad = bench.write('bad.jsonl', '{"text": "good"}\n{"txt": "bad"}\n');
     const files = ['nowhere.txt', bad, 'none/*.jsonl'];
     const keys = [`data.files=${JSON.stringify(files)}`, 'data.validation_files=[lost.txt]'];
     const argv = ['--dry-run', ...keys.flatMap((key) => ['--set', key])];
     const { code, stdout, stderr } = await bench.pretrain('dry', ...argv);
     expect(code).toBe(1);
-    expect(stdout).toMatch(/\ndata {9}not ready: a sample sentence stands in below\n/);
+    expect(stdout).toMatch(/\ndata {9}not ready; the row below shows a sample sentence\n/);
     expect(stdout).toMatch(/\ninput {2}A /);
     const lines = stderr.trim().split('\n');
     expect(lines).toHaveLength(4);
@@ -80,7 +80,7 @@ describe('--dry-run', () => {
     expect([json.code, JSON.parse(json.stdout).problems]).toEqual([1, lines.map((line) => line.slice(15))]);
   });
 
-  it('reads as far as the run needs: an empty text is not enough', async () => {
+  it('refuses an empty text', async () => {
     const empty = bench.write('empty.txt', ' \n');
     const sets = ['--set', `data.files=["${empty}"]`, '--set', `tokenizer.path=${await trainedTokenizer()}`];
     const { code, stderr } = await bench.pretrain('dry', '--dry-run', ...sets);
@@ -90,12 +90,12 @@ describe('--dry-run', () => {
     });
   });
 
-  it('cannot plan a model whose vocabulary nothing tells, and says what else is missing', async () => {
+  it('refuses to plan a model of unknown vocabulary size, and lists what else is missing', async () => {
     const sets = ['--set', 'tokenizer.path=nowhere', '--set', 'data.files=[nowhere.txt]'];
     const { code, stdout, stderr } = await bench.pretrain('dry', '--dry-run', ...sets);
     expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
     expect(stderr).toMatch(
-      /^meap-pretrain: [^\n]*nowhere\.txt[^\n]*\nmeap-pretrain: no such file [^\n]+\nmeap-pretrain: the size of the model is not known without a tokenizer, unless model\.vocab_size says it\n$/,
+      /^meap-pretrain: [^\n]*nowhere\.txt[^\n]*\nmeap-pretrain: no such file [^\n]+\nmeap-pretrain: model\.vocab_size: got nothing, expected a number while the tokenizer is missing\n$/,
     );
   });
 

@@ -1,4 +1,4 @@
-/** What a run would be and take: sizes, memory, time from a short measurement, one masked row. Nothing is trained. */
+/** Plans a run without training: sizes, memory, time from a short measurement, one masked row. */
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
 import {
@@ -27,12 +27,12 @@ import { planPretraining } from './memory-plan.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 import { modelConfig, withOrigin } from './training/model.ts';
 import { configuredMasker } from './training/objective.ts';
-import { prepareTokenizer, readText, sourcesOf } from './training/prepare-data.ts';
+import { EMPTY_CORPUS, prepareTokenizer, readText, sourcesOf } from './training/prepare-data.ts';
 
-/** What {@link dryRun} finds out. */
+/** Result of {@link dryRun}. */
 export interface DryRunPlan {
   backend: BackendDescription;
-  /** Dense multiply-add rate of the machine in GFLOP/s; null where it cannot be measured. */
+  /** Measured multiply-add peak in GFLOP/s; null where it cannot be measured. */
   peak_gflops: number | null;
   model: LlamaConfig;
   parameters: number;
@@ -41,24 +41,24 @@ export interface DryRunPlan {
   tokens_per_step: number;
   tokens: number;
   memory_bytes: MemoryPlan;
-  /** Rate that a training step of this shape reached here in GFLOP/s, in a short measurement. */
+  /** Measured rate of a training step of this shape, in GFLOP/s. */
   measured_gflops: number;
   tokens_per_second: number;
   seconds: number;
-  /** All that keeps the run from starting, a line each: missing files, what is wrong with their first records. */
+  /** Problems that prevent the run from starting, one line each: missing files, bad first records. */
   problems: readonly string[];
-  /** What is noticed of the first documents; null where there are none to read. */
+  /** Survey of the first documents; null if there are none. */
   first_documents: DocumentSurvey | null;
-  /** How many tokens of the row are masked. */
+  /** Number of masked tokens of the row, as text. */
   masked: string;
-  /** The beginning of a row in text: inputs above targets. */
+  /** The beginning of a row as text: inputs above targets. */
   row: string;
 }
 
 /**
- * Plans a run without training; trains the tokenizer if there is none yet, since the row needs it.
+ * Plans a run without training the model; trains the tokenizer if there is none yet.
  *
- * @throws NotReadyError with all problems where they leave the size of the model unknown
+ * @throws NotReadyError with all problems if the size of the model is unknown
  */
 export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRunPlan> {
   const problems = new Problems(isUserError);
@@ -85,6 +85,8 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
       });
   const positions = masker.positions(text.ids.subarray(0, -1), { step: 0, row: 0 });
   const shown = Math.min(text.pieces.length - 1, SHOWN_TOKENS);
+  const shownPositions = positions.filter((position) => position < shown);
+  const maskToken = config.tokenizer.mask_token;
   return {
     backend,
     peak_gflops: (await measurePeak(config.precision)) ?? null,
@@ -101,18 +103,11 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
     problems: problems.list,
     first_documents: text.survey ?? null,
     masked: describeMask({ length: text.ids.length - 1, positions }),
-    row: renderMaskedRow(
-      text.pieces.slice(0, shown + 1),
-      positions.filter((at) => at < shown),
-      {
-        width,
-        maskToken: config.tokenizer.mask_token,
-      },
-    ),
+    row: renderMaskedRow(text.pieces.slice(0, shown + 1), shownPositions, { width, maskToken }),
   };
 }
 
-/** The plan as text for people. */
+/** Formats the plan for the terminal. */
 export function renderDryRun(plan: DryRunPlan): string {
   const { model, memory_bytes: memory, peak_gflops: peak } = plan;
   const shape = `${model.num_hidden_layers} layers × ${model.hidden_size}, ${model.num_attention_heads} heads`;
@@ -123,10 +118,10 @@ export function renderDryRun(plan: DryRunPlan): string {
     `compute      ${flop(plan.flop_per_token)} per token, forward and backward`,
     `tokens       ${plan.steps} steps × ${short(plan.tokens_per_step)} = ${short(plan.tokens)}`,
     `memory       ${describeMemory(memory)}`,
-    `time         about ${duration(plan.seconds)} at ${short(plan.tokens_per_second)} tokens/s (${flop(plan.measured_gflops * 1e9)}/s, timed now${ofPeak})`,
+    `time         about ${duration(plan.seconds)} at ${short(plan.tokens_per_second)} tokens/s (${flop(plan.measured_gflops * 1e9)}/s measured${ofPeak})`,
   ];
   if (plan.first_documents) lines.push(describeSurvey(plan.first_documents));
-  if (plan.problems.length > 0) lines.push('data         not ready: a sample sentence stands in below');
+  if (plan.problems.length > 0) lines.push('data         not ready; the row below shows a sample sentence');
   return `${lines.join('\n')}\n\nmasked row   ${plan.masked}\n\n${plainText(plan.row)}`;
 }
 
@@ -135,7 +130,7 @@ function describeSurvey({ documents, empty, duplicates, spellings }: DocumentSur
   return `${read}, ${duplicates} exact duplicates, ${spellings.documents} with special tokens spelled out`;
 }
 
-/** Tokens of the row that are drawn. */
+/** Tokens of the row to show. */
 const SHOWN_TOKENS = 48;
 
 const SAMPLE_SENTENCE =
@@ -144,13 +139,13 @@ const SAMPLE_SENTENCE =
 
 interface FirstRow {
   tokenizer?: Tokenizer;
-  /** One block: T + 1 tokens, or fewer where the text has no more. */
+  /** One block of T + 1 tokens, or fewer of a short text. */
   ids: Int32Array;
   pieces: string[];
   survey?: DocumentSurvey;
 }
 
-/** What is wrong with the first records of all files. */
+/** Returns the problems of the first records of all files. */
 async function findTextProblems(config: PretrainConfig): Promise<string[]> {
   const { validation_files: files, format, text_field: textField, separator } = config.data;
   const validation = files ? [{ files, format, textField, separator, share: 0 }] : [];
@@ -163,7 +158,7 @@ async function findTextProblems(config: PretrainConfig): Promise<string[]> {
   return problems;
 }
 
-/** The first block of the training text, or words of a sentence where text or tokenizer are missing. */
+/** Returns the first block of the training text, or a sample sentence if text or tokenizer is missing. */
 async function firstRow(config: PretrainConfig, problems: Problems): Promise<FirstRow> {
   const tokenizers = await problems.attempt(() => prepareTokenizer(config));
   const row = tokenizers && (await problems.attempt(() => firstBlock(config, tokenizers)));
@@ -172,7 +167,6 @@ async function firstRow(config: PretrainConfig, problems: Problems): Promise<Fir
   return { tokenizer: tokenizers?.masked, ids: Int32Array.from(pieces, (_, i) => i), pieces };
 }
 
-/** The first block of the text, which has to hold as many as the run needs at least. */
 async function firstBlock(
   config: PretrainConfig,
   { plain, masked }: { plain: Tokenizer; masked: Tokenizer },
@@ -187,24 +181,22 @@ async function firstBlock(
     ids.push(plain.eosTokenId!);
     if (ids.length >= blockLength) break;
   }
-  if (ids.length < 2) throw new DatasetError('empty corpus: the files hold no text; give files with text');
+  if (ids.length < 2) throw new DatasetError(EMPTY_CORPUS);
   const row = Int32Array.from(ids.slice(0, blockLength));
   const shown = Array.from(row.subarray(0, SHOWN_TOKENS + 1), (id) => pieceOf(masked, id));
   const survey = await surveyDocuments(readText(config, source), plain);
   return { tokenizer: masked, ids: row, pieces: await Promise.all(shown), survey };
 }
 
-/** A token as it stands in the text; decoding alone would drop the space that SentencePiece writes as ▁. */
+/** Returns the text of a token; `decode` alone would drop the space that SentencePiece writes as ▁. */
 async function pieceOf(tokenizer: Tokenizer, id: number): Promise<string> {
   const token = tokenizer.idToToken(id) ?? '';
   return token.startsWith('▁') ? token.replaceAll('▁', ' ') : tokenizer.decode([id]);
 }
 
-/** Stands for a tokenizer that is not there, where the recipe says how many ids it has. */
+/** Returns the vocabulary size from the recipe, in place of a missing tokenizer. */
 function unknownTokenizer({ model, tokenizer }: PretrainConfig): Pick<Tokenizer, 'vocabSize'> {
   const vocabSize = model.vocab_size ?? tokenizer.vocab_size;
   if (vocabSize !== undefined) return { vocabSize: vocabSize + 1 };
-  throw new DatasetError(
-    'the size of the model is not known without a tokenizer, unless model.vocab_size says it',
-  );
+  throw new DatasetError('model.vocab_size: got nothing, expected a number while the tokenizer is missing');
 }

@@ -1,15 +1,15 @@
 import { createLlama, flopsPerToken, type LlamaConfig, parseConfig } from '@meap/llama-model';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** Tokens of the timed batch, and the most work that the whole model may be timed with. */
+/** Tokens of the timed batch. */
 const TIMED_TOKENS = 1024;
-const WHOLE_MODEL_FLOP = 200e9;
+/** FLOP of a pass up to which the whole model is timed. */
+const MAX_WHOLE_MODEL_FLOP = 200e9;
 
 /**
- * The rate in FLOP/s at which this machine computes forward and backward of this shape, timed on 1024 tokens.
+ * Measures the rate of forward and backward of this shape in FLOP/s, on 1024 tokens.
  *
- * A small model is timed whole; of a large one a single layer is, with embedding and head: its matrix products have
- * the same shapes, so they run at the same rate.
+ * A large model is timed with a single layer, whose matrix products have the same shapes.
  */
 export async function measureRate(
   model: LlamaConfig,
@@ -18,7 +18,7 @@ export async function measureRate(
 ): Promise<number> {
   const length = Math.min(sequenceLength, TIMED_TOKENS);
   const rows = Math.max(1, Math.floor(TIMED_TOKENS / length));
-  const isSmall = flopsPerToken(model, length) * rows * length < WHOLE_MODEL_FLOP;
+  const isSmall = flopsPerToken(model, length) * rows * length < MAX_WHOLE_MODEL_FLOP;
   const timed = isSmall ? model : parseConfig({ ...model, num_hidden_layers: 1 });
   const llama = createLlama(timed, { seed: 0 });
   const ids = Int32Array.from({ length: rows * length }, (_, i) => i % timed.vocab_size);
@@ -32,7 +32,7 @@ export async function measureRate(
     value.dispose();
   };
   try {
-    // The first pass fills the buffer pool and is compiled on the way.
+    // The first pass is warm-up.
     await pass();
     const began = performance.now();
     await pass();

@@ -15,7 +15,7 @@ afterAll(() => bench.dispose());
 const checkpoint = bench.path('trained/checkpoints/step-00000006');
 const extend = {
   ...tinyRecipe,
-  // A run's folder stands for its newest checkpoint.
+  // The folder of a run means its newest checkpoint.
   model: { from: 'trained' },
   tokenizer: {},
   extension: {},
@@ -50,7 +50,7 @@ describe('a run from a checkpoint', () => {
     }
     origin.dispose();
     model.dispose();
-    // It goes on from what it had learned.
+    // It starts from the trained weights.
     const first = (out: string) => (readExactMetrics(bench.path(out))[0] as { loss: number }).loss;
     expect(first('extended')).toBeLessThan(first('trained') - 0.2);
   });
@@ -65,16 +65,10 @@ describe('a run from a checkpoint', () => {
     expect(hashFiles(last)).toEqual(files);
   });
 
-  it('trains without an extension, without masks, and by another method', async () => {
-    const plain = [
-      '--set',
-      'extension=null',
-      '--set',
-      'train.sequence_length=16',
-      '--set',
-      'masking.ratio=0',
-    ];
-    expect(await bench.pretrain('plain', ...plain)).toMatchObject({ code: 0, stderr: '' });
+  it('trains without an extension, without masks, and with another method', async () => {
+    const plain = ['extension=null', 'train.sequence_length=16', 'masking.ratio=0'];
+    const flags = plain.flatMap((set) => ['--set', set]);
+    expect(await bench.pretrain('plain', ...flags)).toMatchObject({ code: 0, stderr: '' });
     expect(await bench.pretrain('yarn', '--set', 'extension.method=yarn')).toMatchObject({ code: 0 });
     const written = readFileSync(bench.path('yarn/checkpoints/step-00000006/config.json'), 'utf8');
     expect(JSON.parse(written).rope_scaling).toEqual({
@@ -84,7 +78,7 @@ describe('a run from a checkpoint', () => {
     });
   });
 
-  it('grows a model by the row of the mask token alone', async () => {
+  it('adds only the embedding of the mask token to a model', async () => {
     const folder = bench.path('published');
     const shape = { ...JSON.parse(readFileSync(join(checkpoint, 'config.json'), 'utf8')), vocab_size: 300 };
     const model = createLlama(parseConfig(shape), { seed: 0 });
@@ -107,14 +101,14 @@ describe('a run from a checkpoint', () => {
     expect([written('vocab.json'), written('added_tokens.json')]).toEqual([{}, { '[MASK]': 300 }]);
   });
 
-  it('says in a dry run what it would be', async () => {
+  it('shows the extended model in a dry run', async () => {
     const { code, stdout } = await bench.pretrain('none', '--dry-run', '--json');
     expect(code).toBe(0);
     expect(JSON.parse(stdout).model).toMatchObject({ max_position_embeddings: 64, rope_theta: 640_000 });
   });
 });
 
-describe('what cannot be', () => {
+describe('invalid combinations', () => {
   it.each([
     [
       { model: { ...extend.model, hidden_size: 8 } },
@@ -153,8 +147,8 @@ describe('what cannot be', () => {
       'train.sequence_length: got 64, expected at most the model’s context of 32',
     ],
     [['extension=null'], 'train.sequence_length: got 64, expected at most the model’s context of 16'],
-  ])('%j is refused with one line', async (overrides, message) => {
-    const { code, stderr } = await bench.pretrain('no', ...overrides.flatMap((one) => ['--set', one]));
+  ])('%j is refused with a one-line error', async (overrides, message) => {
+    const { code, stderr } = await bench.pretrain('no', ...overrides.flatMap((set) => ['--set', set]));
     expect(code).not.toBe(0);
     expect(stderr).toContain(message);
     expect(stderr.trim().split('\n')).toHaveLength(1);

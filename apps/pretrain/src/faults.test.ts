@@ -1,4 +1,4 @@
-/** Faults of data and folders between two parts of a run. */
+/** Changes of data and folders before a run is resumed. */
 import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { corpus, Workbench } from './testing.ts';
@@ -6,12 +6,12 @@ import { corpus, Workbench } from './testing.ts';
 const bench = new Workbench();
 afterAll(() => bench.dispose());
 
-/** Stops after two steps, as if there were no more to do. */
+/** Runs two steps. */
 const begin = (out: string) =>
   bench.pretrain(out, '--set', 'train.max_steps=2', '--set', 'checkpoint.every=1');
 
 describe('prepared tokens', () => {
-  it('with a flipped bit are found by their checksum, named, and rebuilt from the text', async () => {
+  it('with a flipped bit are detected by checksum, named, and rebuilt from the text', async () => {
     await begin('flipped');
     const tokens = bench.path('cache/tokens');
     const shard = readdirSync(tokens, { recursive: true, encoding: 'utf8' }).find((name) =>
@@ -34,7 +34,7 @@ describe('prepared tokens', () => {
 });
 
 describe('data that changed between stop and resume', () => {
-  it('are named with what changed, and refused where tokens differ', async () => {
+  it('are named with the change, and refused if tokens differ', async () => {
     const before = corpus(400);
     const path = bench.write('changing.txt', before);
     const set = ['--set', `data.files=["${path}"]`];
@@ -46,11 +46,11 @@ describe('data that changed between stop and resume', () => {
       /warning {6}data changed since this run began: \S+changing\.txt: ([\d,]+) bytes → \1 bytes, with another content\n/,
     );
     expect(refused.stderr).toMatch(/^meap-pretrain: resume: data differs from the run of [^\n]+\n$/);
-    // Before anything was tokenised.
-    expect(refused.stdout).not.toMatch(/tokenising/);
+    // Before tokenizing anything.
+    expect(refused.stdout).not.toMatch(/tokenizing/);
   });
 
-  it('are named and taken where only the file is another', async () => {
+  it('are named and accepted if only the path differs', async () => {
     expect((await begin('moved')).code).toBe(0);
     const copy = bench.write('copy.txt', readFileSync(bench.path('corpus.txt')));
     const { code, stdout } = await bench.pretrain('moved', '--set', `data.files=["${copy}"]`);
@@ -60,7 +60,7 @@ describe('data that changed between stop and resume', () => {
   });
 });
 
-it('a cache folder that is a circle of links is named by its key', async () => {
+it('a cache folder that is a symlink loop is named by its key', async () => {
   symlinkSync(bench.path('circle'), bench.path('circle'));
   const { code, stderr } = await bench.pretrain('looped', '--set', `data.cache_dir=${bench.path('circle')}`);
   expect({ code, stderr }).toMatchObject({
@@ -71,13 +71,13 @@ it('a cache folder that is a circle of links is named by its key', async () => {
   });
 });
 
-it('a finished run says how many steps it has, whatever is asked for', async () => {
+it('a finished run reports its steps regardless of train.max_steps', async () => {
   expect((await bench.pretrain('finished')).code).toBe(0);
   const { stdout } = await bench.pretrain('finished', '--set', 'train.max_steps=4');
   expect(stdout).toMatch(/holds a finished run of 6 steps: \S+step-00000006\n$/);
 });
 
-describe.skipIf(process.platform !== 'linux')('folders that the system lets nobody make', () => {
+describe.skipIf(process.platform !== 'linux')('folders that cannot be created', () => {
   it.each([
     ['--out', ['--out', '/proc/meap/run'], /^meap-pretrain: --out \S+: cannot be written: ENOENT[^\n]+\n$/],
     [
@@ -85,7 +85,7 @@ describe.skipIf(process.platform !== 'linux')('folders that the system lets nobo
       ['--set', 'data.cache_dir=/proc/meap'],
       /^meap-pretrain: data\.cache_dir: got \/proc\/meap, which cannot be used: ENOENT[^\n]+\n$/,
     ],
-  ])('%s: one line, and not an endless wait', async (_, argv, message) => {
+  ])('%s is a one-line error', async (_, argv, message) => {
     const { code, stderr } = await bench.pretrain('nowhere', ...argv);
     expect(code).toBe(1);
     expect(stderr).toMatch(message);

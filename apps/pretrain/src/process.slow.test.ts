@@ -1,4 +1,4 @@
-/** The built commands as processes of their own: killed, interrupted, resumed. */
+/** The built commands as separate processes: killed, interrupted, resumed. */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,21 +10,14 @@ import { Workbench } from './testing.ts';
 const bin = (name: string) => join(import.meta.dirname, '../dist', `${name}.js`);
 const bench = new Workbench();
 const hasScript = process.platform === 'linux' && spawnSync('script', ['--version']).status === 0;
-// Large enough that a checkpoint takes some milliseconds to write.
-const options = [
-  '--set',
-  'model.hidden_size=96',
-  '--set',
-  'train.max_steps=40',
-  '--set',
-  'checkpoint.every=1',
-];
+// Large enough that writing a checkpoint takes milliseconds.
+const sets = ['model.hidden_size=96', 'train.max_steps=40', 'checkpoint.every=1'];
 const argv = (out: string) => [
-  ...['--config', bench.recipe, '--out', bench.path(out), ...options],
-  ...['--set', `data.cache_dir=${bench.path('cache')}`],
+  ...['--config', bench.recipe, '--out', bench.path(out)],
+  ...[...sets, `data.cache_dir=${bench.path('cache')}`].flatMap((set) => ['--set', set]),
 ];
 
-/** A running command, its output so far, and its end. */
+/** Starts a command and collects its output. */
 function start(name: string, args: string[]) {
   const child = spawn(process.execPath, [bin(name), ...args], { env: { ...process.env, CI: '1' } });
   const output = { stdout: '', stderr: '' };
@@ -41,7 +34,7 @@ function start(name: string, args: string[]) {
       resolve(code ?? signal!);
     });
   });
-  /** Waits for a condition, or for the end of a process that failed to meet it. */
+  /** Waits for a condition or the end of the process. */
   const until = async (isMet: () => boolean) => {
     while (!isMet() && !isOver) await sleep(1);
   };
@@ -53,7 +46,7 @@ const partials = (out: string) => {
   return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.partial')) : [];
 };
 
-/** What must be equal between two runs: the last checkpoint to the byte, metrics but for the clock's, samples. */
+/** Returns what must be equal between two runs: the last checkpoint, the metrics without times, the samples. */
 function bytesOf(out: string) {
   return {
     files: hashFiles(bench.path(out, 'checkpoints/step-00000040')),
@@ -70,12 +63,12 @@ beforeAll(async () => {
 afterAll(() => bench.dispose());
 
 describe('meap-pretrain', () => {
-  it('killed in the middle of checkpoints again and again gives the bytes of a run that never was', async () => {
+  it('killed repeatedly while writing checkpoints gives the bytes of an uninterrupted run', async () => {
     let cutOff = 0;
     for (let kill = 0; kill < 4; kill++) {
       const { child, ended, until } = start('cli', argv('killed'));
       const earlier = new Set(partials('killed'));
-      // A later moment each time, so that different files are cut.
+      // Later each time, so that different files are truncated.
       await until(() => partials('killed').some((name) => !earlier.has(name)));
       await sleep(kill * 3);
       child.kill('SIGKILL');
@@ -89,12 +82,12 @@ describe('meap-pretrain', () => {
     expect(partials('killed')).toEqual([]);
   });
 
-  it('on each signal saves, prints how to continue and exits with its code; that continues to the byte', async () => {
+  it('on each signal saves, prints the command to continue and exits with its code', async () => {
     let args = [...argv('signalled'), '--resume', 'never'];
     for (const [signal, code] of [
       ['SIGINT', 130],
       ['SIGTERM', 143],
-      // The process ends by the signal itself.
+      // The signal itself ends the process.
       ['SIGHUP', 'SIGHUP'],
     ] as const) {
       const { child, output, ended, until } = start('cli', args);
@@ -110,26 +103,29 @@ describe('meap-pretrain', () => {
     expect(bytesOf('signalled')).toEqual(bytesOf('whole'));
   });
 
-  it.skipIf(!hasScript)('saves when its terminal is closed, and goes on to the byte', async () => {
-    const command = [process.execPath, bin('cli'), ...argv('closed')].join(' ');
-    const { CI, ...env } = process.env;
-    const terminal = spawn('script', ['-qefc', `exec ${command}`, '/dev/null'], {
-      env,
-      stdio: ['ignore', 'pipe', 'ignore'],
-    });
-    terminal.stdout.resume();
-    const metrics = bench.path('closed', 'metrics.jsonl');
-    while (!existsSync(metrics) || readFileSync(metrics).length === 0) await sleep(1);
-    terminal.kill('SIGKILL');
-    while (existsSync(bench.path('closed', 'run.lock'))) await sleep(5);
-    const { ended, output } = start('cli', argv('closed'));
-    expect(await ended, output.stderr).toBe(0);
-    expect(output.stdout).toMatch(/resume {7}at step \d+/);
-    expect(output.stdout).not.toMatch(/warning/);
-    expect(bytesOf('closed')).toEqual(bytesOf('whole'));
-  });
+  it.skipIf(!hasScript)(
+    'saves when its terminal is closed, and gives the same bytes when resumed',
+    async () => {
+      const command = [process.execPath, bin('cli'), ...argv('closed')].join(' ');
+      const { CI, ...env } = process.env;
+      const terminal = spawn('script', ['-qefc', `exec ${command}`, '/dev/null'], {
+        env,
+        stdio: ['ignore', 'pipe', 'ignore'],
+      });
+      terminal.stdout.resume();
+      const metrics = bench.path('closed', 'metrics.jsonl');
+      while (!existsSync(metrics) || readFileSync(metrics).length === 0) await sleep(1);
+      terminal.kill('SIGKILL');
+      while (existsSync(bench.path('closed', 'run.lock'))) await sleep(5);
+      const { ended, output } = start('cli', argv('closed'));
+      expect(await ended, output.stderr).toBe(0);
+      expect(output.stdout).toMatch(/resume {7}at step \d+/);
+      expect(output.stdout).not.toMatch(/warning/);
+      expect(bytesOf('closed')).toEqual(bytesOf('whole'));
+    },
+  );
 
-  it('goes on when nobody reads its output any more', async () => {
+  it('continues when its output is closed', async () => {
     const { child, output, ended, until } = start('cli', argv('unread'));
     await until(() => output.stdout.includes('backend'));
     child.stdout.destroy();
@@ -138,8 +134,8 @@ describe('meap-pretrain', () => {
     expect(bytesOf('unread')).toEqual(bytesOf('whole'));
   });
 
-  it('lets no second process into the folder of a live one', async () => {
-    // Far more steps than it will get to make: it must outlive the second one's start.
+  it('refuses a second process in the same folder', async () => {
+    // Enough steps to outlive the start of the second process.
     const first = start('cli', [...argv('shared'), '--set', 'train.max_steps=1000000']);
     await first.until(() => first.output.stdout.includes('step       1 of 1000000'));
     const config = readFileSync(bench.path('shared/config.yaml'), 'utf8');

@@ -1,4 +1,4 @@
-/** The recipes run, up to memory, on data laid out as they are published; models are shrunk by overrides alone. */
+/** Runs the recipes on small data in the published layout, with overrides that shrink the models. */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { corpus, Workbench } from './testing.ts';
 
 const recipes = join(import.meta.dirname, '../../../recipes/pretrain');
-// `paper` is what the others derive from: it names neither shape nor steps.
+// `paper` is the base of the others and has neither shape nor steps.
 const names = readdirSync(recipes).filter(
   (name) => name.endsWith('.yaml') && !/^litbank-|^paper\.yaml/.test(name),
 );
@@ -20,7 +20,7 @@ function write(name: string, content: string | Uint8Array): void {
   writeFileSync(path, content);
 }
 
-/** A frame of zstd (RFC 8878) with one raw block. */
+/** Returns a zstd frame (RFC 8878) with one raw block. */
 function zstd(content: string): Buffer {
   const bytes = Buffer.from(content);
   const header = Buffer.alloc(12);
@@ -49,8 +49,8 @@ beforeAll(async () => {
   tokenizer.save(bench.path('llama2'));
 });
 
-/** Overrides that a user would give: where data, tokenizer and model are. */
-function placesOf(name: string): string[] {
+/** Returns overrides with the paths of data, tokenizer and cache. */
+function pathsOf(name: string): string[] {
   const at = (...parts: string[]) => bench.path(...parts);
   const cache = `data.cache_dir=${at('cache')}`;
   if (/^quickstart/.test(name)) return [cache];
@@ -84,15 +84,15 @@ const run = (out: string, name: string, sets: readonly string[], ...more: string
 
 it.each(names.filter((name) => !/^extend/.test(name)))('%s trains', async (name) => {
   const length = ['train.sequence_length=64', 'model.max_position_embeddings=64'];
-  const sets = [...placesOf(name), ...TINY, ...SHORT, ...STEPS, ...length];
+  const sets = [...pathsOf(name), ...TINY, ...SHORT, ...STEPS, ...length];
   const { code, stderr } = await run(`run-${name}`, name, sets);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
 });
 
-it.each(names.filter((name) => /^extend/.test(name)))('%s goes on from a run', async (name) => {
+it.each(names.filter((name) => /^extend/.test(name)))('%s extends a trained model', async (name) => {
   const from = `model.from=${bench.path('run-100m.yaml')}`;
   const long = ['extension.context_length=128', 'train.sequence_length=128'];
-  const sets = [...placesOf(name), from, ...SHORT, ...STEPS, ...long];
+  const sets = [...pathsOf(name), from, ...SHORT, ...STEPS, ...long];
   const { code, stderr } = await run(`run-${name}`, name, sets);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
 });

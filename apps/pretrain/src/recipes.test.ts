@@ -18,7 +18,7 @@ const load = (name: string) => loadConfig(join(folder, `${name}.yaml`));
 const twins = names.filter((name) => name.endsWith('-ntp'));
 
 describe('recipes', () => {
-  // `paper` is what the others derive from: it names neither shape nor steps.
+  // `paper` is the base of the others and has neither shape nor steps.
   it.each(names.filter((name) => name !== 'paper'))('%s is valid and names its schema', (name) => {
     expect(() => load(name)).not.toThrow();
     const [first] = readFileSync(join(folder, `${name}.yaml`), 'utf8').split('\n');
@@ -48,7 +48,7 @@ describe('recipes', () => {
     expect(precision).toBe('bfloat16');
   });
 
-  it('extend-64k is the paper’s extension, with or without masks', () => {
+  it('extend-64k is the paper’s extension, with and without masks', () => {
     const config = load('extend-64k');
     const { train, data, extension } = config;
     expect((train.max_steps * train.global_batch_size * train.sequence_length) / 1e9).toBeCloseTo(4, 1);
@@ -67,7 +67,7 @@ describe('recipes', () => {
     const reference = configuredSchedule({ ...long, lr_scheduler_type }, long.max_steps);
     expect(reference(0)).toBeCloseTo(2.0395e-8, 12);
     expect(reference(100_000)).toBeCloseTo(2.34861e-4, 9);
-    // Those of the paper's recipes are less than a step of the warm-up away, and the same for any micro-batch.
+    // The cosine schedule differs by less than one warm-up step, and does not depend on the micro-batch size.
     const schedule = configuredSchedule(long, long.max_steps);
     const other = configuredSchedule({ ...long, micro_batch_size: 1 }, long.max_steps);
     for (const step of [0, 1, 9_500, 18_999, 19_000, 100_000, 189_999]) {
@@ -76,13 +76,13 @@ describe('recipes', () => {
     }
   });
 
-  it('has an NTP twin of each run of the paper', () => {
+  it('has an NTP twin for each run of the paper', () => {
     const runs = names.filter((name) => /^(quickstart|extend-64k|\d+m|1\.1b-\d+k-steps)$/.test(name));
     expect(runs).toHaveLength(9);
     expect(twins).toEqual(runs.map((name) => `${name}-ntp`));
   });
 
-  it.each(twins)('%s differs from its MEAP twin in the ratio alone', (name) => {
+  it.each(twins)('%s differs from its MEAP twin only in the ratio', (name) => {
     const meap = name.slice(0, -'-ntp'.length);
     expect(changedKeys(load(meap), load(name))).toEqual(['masking.ratio: 0.15 → 0']);
   });
@@ -98,17 +98,17 @@ describe('recipes', () => {
     ['ablation-bernoulli', ['masking.strategy: "per-sequence" → "bernoulli"']],
     ['ablation-span-5', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 5']],
     ['ablation-span-50', ['masking.strategy: "per-sequence" → "span"', 'masking.span_length: nothing → 50']],
-  ])('%s changes the 300M recipe in this alone', (name, changes) => {
+  ])('%s differs from the 300M recipe only in this', (name, changes) => {
     expect(changedKeys(load('300m'), load(name))).toEqual(changes);
   });
 });
 
 describe('recipes/cluster', () => {
   const read = (name: string) => readFileSync(join(folder, '../cluster', name), 'utf8');
-  /** The recipe's overrides in a command line, which have to be keys of the schema. */
+  /** Returns the overrides in a command line. */
   const overridesIn = (args: readonly string[]) => args.filter((_, i) => args[i - 1] === '--set');
 
-  it('mpijob.yaml starts as many ranks as its workers have slots for, with flags that exist', () => {
+  it('mpijob.yaml starts one rank per slot of its workers, with valid flags', () => {
     const { apiVersion, kind, spec } = parse(read('mpijob.yaml'));
     expect([apiVersion, kind]).toEqual(['kubeflow.org/v2beta1', 'MPIJob']);
     const { Launcher, Worker } = spec.mpiReplicaSpecs;
@@ -126,7 +126,7 @@ describe('recipes/cluster', () => {
     ]);
   });
 
-  it('pretrain.sbatch is a shell script with flags that exist', () => {
+  it('pretrain.sbatch is a shell script with valid flags', () => {
     const script = read('pretrain.sbatch');
     execFileSync('bash', ['-n', join(folder, '../cluster/pretrain.sbatch')]);
     const overrides = overridesIn(script.split(/\s+/));
@@ -134,7 +134,7 @@ describe('recipes/cluster', () => {
     expect(() => loadConfig(join(folder, 'quickstart.yaml'), overrides)).not.toThrow();
   });
 
-  // What Slurm's own programs would do, told by a number how the ranks end.
+  // Stubs of Slurm's programs; the code is the exit code of the ranks.
   it.each([
     ['some ranks were killed while they ended', true, 143, 'requeue 7'],
     ['all ranks stopped', true, EXIT.SIGUSR2, 'requeue 7'],

@@ -24,20 +24,20 @@ import { configSchema, type PretrainConfigInput } from './config.ts';
 
 type Parsed = z.output<typeof configSchema>;
 
-/** The shape of a fresh model; `vocab_size` is absent where it follows from the tokenizer. */
+/** The shape of a new model; without `vocab_size`, the tokenizer determines it. */
 export type ModelShape = Omit<LlamaConfigInput, 'vocab_size'> & {
   vocab_size?: number;
   max_position_embeddings: number;
   from?: undefined;
 };
 
-/** The folder of a model to train on. */
+/** The model to continue training from. */
 export interface ModelOrigin {
   from: string;
   vocab_size?: undefined;
 }
 
-/** A checked configuration in which nothing is left open but what depends on the tokenizer or the checkpoint. */
+/** A checked configuration with all defaults except those that depend on tokenizer or checkpoint. */
 export interface PretrainConfig
   extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train' | 'validation' | 'checkpoint' | 'samples'> {
   model: ModelShape | ModelOrigin;
@@ -57,7 +57,7 @@ export interface PretrainConfig
  * Checks a configuration and fills in every default.
  *
  * @param numRanks processes that share every step
- * @throws ConfigurationError naming every problem with its path, value and what is allowed
+ * @throws ConfigurationError with every problem: path, value and what is allowed
  */
 export function resolveConfig(
   input: PretrainConfigInput | Record<string, unknown>,
@@ -75,15 +75,16 @@ export function resolveConfig(
   const checkpoint = { ...config.checkpoint, every: intervals.checkpoint };
   const rates = fillBatchKeys(config.train, { global_batch_size: 256, learning_rate: 4e-4 });
   const min_learning_rate = lowestRate(config.train, rates.learning_rate / 10);
-  const settled = contextSettledBy(config);
-  const { sequence_length = Math.min(4096, settled ?? Number.POSITIVE_INFINITY) } = config.train;
+  const knownContext = contextOf(config);
+  const { sequence_length = Math.min(4096, knownContext ?? Number.POSITIVE_INFINITY) } = config.train;
   const train = { ...config.train, ...rates, min_learning_rate, sequence_length };
   checkBatchKeys(train, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
   const model = from === undefined ? resolveModel(ownShape, sequence_length, refuse) : { from };
-  const context = model.from === undefined ? model.max_position_embeddings : (settled ?? sequence_length);
-  // A token that opens a sample precedes it.
+  const context =
+    model.from === undefined ? model.max_position_embeddings : (knownContext ?? sequence_length);
+  // One position is taken by the BOS token.
   const { max_new_tokens = Math.min(64, context - 1) } = config.samples;
   const samples = { ...config.samples, max_new_tokens };
 
@@ -94,10 +95,9 @@ export function resolveConfig(
       refuse('extension', config.extension, 'none without model.from, the checkpoint to extend');
   }
   for (const [key, value] of Object.entries(from === undefined ? {} : ownShape)) {
-    refuse(`model.${key}`, value, 'none beside model.from, whose own counts; null takes it away');
+    refuse(`model.${key}`, value, 'none beside model.from; null removes it');
   }
-  if (samples.prompts.length === 0)
-    refuse('samples.prompts', [], 'at least one prompt, such as an empty one');
+  if (samples.prompts.length === 0) refuse('samples.prompts', [], 'at least one prompt, which may be empty');
   const texts = { files: data.files, npm: data.npm, sources: data.sources && Object.keys(data.sources) };
   if (Object.values(texts).filter((list) => list?.length).length !== 1) {
     refuse('data', texts, 'one of files, npm and sources');
@@ -110,7 +110,11 @@ export function resolveConfig(
   }
   const { path, vocab_size } = tokenizer;
   if (from !== undefined && (path ?? vocab_size) !== undefined) {
-    refuse('tokenizer', { path, vocab_size }, 'neither path nor vocab_size: model.from brings its tokenizer');
+    refuse(
+      'tokenizer',
+      { path, vocab_size },
+      'neither path nor vocab_size beside model.from, which has a tokenizer',
+    );
   }
   if (from === undefined && (path === undefined) === (vocab_size === undefined)) {
     refuse('tokenizer', { path, vocab_size }, 'either path or vocab_size');
@@ -119,16 +123,13 @@ export function resolveConfig(
     refuse('masking.span_length', undefined, 'a whole number above 0 with strategy span');
   }
   if (masking.strategy !== 'span' && masking.span_length !== undefined) {
-    refuse(
-      'masking.span_length',
-      masking.span_length,
-      `none with strategy ${masking.strategy}; null takes it away`,
-    );
+    const expected = `none with strategy ${masking.strategy}; null removes it`;
+    refuse('masking.span_length', masking.span_length, expected);
   }
   refusals.throwIfAny();
 
   const validation_fraction = data.validation_files ? undefined : (data.validation_fraction ?? 0.05);
-  // Whole blocks of T + 1 tokens, and the share of them that is not trained on.
+  // Blocks of T + 1 tokens, plus the validation share.
   const runTokens = train.max_steps! * train.global_batch_size * (train.sequence_length + 1);
   const token_budget = data.token_budget ?? Math.ceil(runTokens / (1 - (validation_fraction ?? 0)));
   return {
@@ -147,8 +148,8 @@ export function resolveConfig(
   };
 }
 
-/** The context that a recipe settles without its sequence length, with which a default of that has to fit. */
-function contextSettledBy({ model, extension }: Parsed): number | undefined {
+/** Returns the context length that limits the default of `train.sequence_length`, if the recipe or model sets one. */
+function contextOf({ model, extension }: Parsed): number | undefined {
   const { from, preset, max_position_embeddings } = model;
   if (from === undefined) {
     return max_position_embeddings ?? (preset && presets[preset].max_position_embeddings);
@@ -161,12 +162,12 @@ function contextSettledBy({ model, extension }: Parsed): number | undefined {
     const folder = folders.find((path) => existsSync(join(path, 'config.json')));
     return folder === undefined ? undefined : contextLengthOf(readLlamaConfig(folder));
   } catch {
-    // What is wrong with a model is told when it is wanted.
+    // Loading the model reports what is wrong with it.
     return undefined;
   }
 }
 
-/** Refuses rows and samples that are longer than the model's texts. */
+/** Refuses rows and samples beyond the model's context. */
 export function checkContext(
   { train, samples }: Pick<PretrainConfig, 'samples'> & { train: { sequence_length: number } },
   context: number,
@@ -187,18 +188,18 @@ function resolveModel(
   sequenceLength: number,
   refuse: Refuse,
 ): ModelShape {
-  // Ids of special tokens are the tokenizer's, not the preset's; weights are stored in float32 to resume exactly.
+  // Special token ids come from the tokenizer; weights are stored in float32 for exact resume.
   const { bos_token_id, eos_token_id, pad_token_id, torch_dtype, head_dim, initializer_range, ...shape } =
     preset ? presets[preset] : ({} as Record<string, undefined>);
   const defaults = { rms_norm_eps: 1e-5, rope_theta: 10_000 };
   const keys = { ...defaults, ...shape, ...given };
   keys.max_position_embeddings =
     given.max_position_embeddings ?? Math.max(shape.max_position_embeddings ?? 0, sequenceLength);
-  // A preset's, unless they do not divide the query heads that were given beside it.
+  // The preset's number may not divide the given number of query heads.
   if (given.num_key_value_heads === undefined && keys.num_attention_heads! % keys.num_key_value_heads! !== 0)
     keys.num_key_value_heads = keys.num_attention_heads;
   try {
-    // Any size of the vocabulary will do to check the rest.
+    // Any vocabulary size will do for the check.
     const { vocab_size, bos_token_id, eos_token_id, pad_token_id, torch_dtype, ...checked } =
       parseModelConfig({ ...keys, vocab_size: keys.vocab_size ?? 64 }, 'model');
     return {

@@ -27,7 +27,7 @@ beforeAll(() => {
 });
 
 describe('a run on several sources', () => {
-  it('reads each in its share, says so and keeps the statistics', async () => {
+  it('reads each by its share, and reports and stores the statistics', async () => {
     const { code, stdout, stderr } = await bench.pretrain('mixed');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     const mix: SourceStatistics[] = JSON.parse(readFileSync(bench.path('mixed/data-mix.json'), 'utf8'));
@@ -44,14 +44,14 @@ describe('a run on several sources', () => {
     expect(larger.map(({ numTokens }) => numTokens)).toEqual([2250, 750]);
   });
 
-  it('counts documents before and after where files are chosen from', async () => {
+  it('reports documents of a single source with long_documents', async () => {
     const only = ['--set', `data.files=[${bench.path('stories.txt')}]`];
     const { code, stdout } = await bench.pretrain('chosen', ...only);
     expect(code).toBe(0);
     expect(stdout).toMatch(/files: [\d.K]+ tokens, 100\.0 %/);
   });
 
-  it('reads C4 as it is published, under the name that recipes/pretrain/paper.yaml gives', async () => {
+  it('reads C4 as published, by the file names of recipes/pretrain/paper.yaml', async () => {
     const c4 = (from: number, to: number) =>
       Array.from({ length: to - from }, (_, i) => {
         const text = `Line ${from + i} of many, and the words that follow it.`;
@@ -69,7 +69,7 @@ describe('a run on several sources', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 
-  it('reads a file once that several names lead to, and says so', async () => {
+  it('reads a file with several names once, with a warning', async () => {
     const { code, stdout } = await bench.pretrain(
       'loop',
       ...['--set', `data.files=["${bench.path('lines.jsonl')}","${bench.path('l*.jsonl')}"]`],
@@ -85,7 +85,7 @@ describe('a run on several sources', () => {
     expect(JSON.parse(stdout).problems).toEqual([]);
   });
 
-  it('takes paths of sources relative to the recipe', () => {
+  it('resolves paths of sources relative to the recipe', () => {
     const { data } = loadConfig(bench.recipe);
     expect(data.sources!.lines.files).toEqual([bench.path('lines.jsonl')]);
   });

@@ -7,7 +7,7 @@ import { pretrainCommand } from './command.ts';
 import type { PretrainConfigInput } from './config.ts';
 import { handoffCommand } from './handoff/command.ts';
 
-/** A temporary folder with a small corpus and a tiny recipe, and the commands run inside this process. */
+/** A temporary folder with a small corpus and a tiny recipe; runs commands in this process. */
 export class Workbench {
   readonly directory = mkdtempSync(join(tmpdir(), 'pretrain-test-'));
   recipe = join(this.directory, 'tiny.yaml');
@@ -33,7 +33,7 @@ export class Workbench {
     return captureOutput((io) => pretrainCommand(argv, io));
   }
 
-  /** Runs `meap-handoff --run run --out out …`, both folders of this bench. */
+  /** Runs `meap-handoff --run run --out out …` on folders of this workbench. */
   handoff(run: string, out: string, ...more: string[]): Promise<Outcome> {
     const argv = ['--run', this.path(run), '--out', this.path(out), ...more];
     return captureOutput((io) => handoffCommand(argv, io));
@@ -44,13 +44,13 @@ export class Workbench {
   }
 }
 
-/** Reads an array in NumPy's file format, as its manual describes it. */
+/** Reads an array in NumPy's file format. */
 export function readNpy(path: string): { descr: string; shape: number[]; values: number[] } {
   const bytes = readFileSync(path);
   if (bytes.toString('latin1', 0, 8) !== '\x93NUMPY\x01\0')
-    throw new Error(`${path} is no .npy of format 1.0`);
+    throw new Error(`${path} is not a .npy file of format 1.0`);
   const end = 10 + bytes.readUInt16LE(8);
-  if (end % 64 !== 0) throw new Error(`${path}: its data begin at ${end}`);
+  if (end % 64 !== 0) throw new Error(`${path}: data start at ${end}, expected a multiple of 64`);
   const header = bytes.toString('latin1', 10, end);
   const [, descr, tuple] = /^\{'descr': '(.+)', 'fortran_order': False, 'shape': \((.+)\), \} *\n$/.exec(
     header,
@@ -65,7 +65,7 @@ export function readNpy(path: string): { descr: string; shape: number[]; values:
   return { descr, shape, values };
 }
 
-/** A recipe that trains in well under a second: all features on, everything tiny. */
+/** A tiny recipe with all features that trains in less than a second. */
 export const tinyRecipe: PretrainConfigInput = {
   model: { hidden_size: 16, intermediate_size: 32, num_hidden_layers: 2, num_attention_heads: 2 },
   data: { files: ['corpus.txt'], separator: '---' },
@@ -82,7 +82,7 @@ export const tinyRecipe: PretrainConfigInput = {
   samples: { every: 3, prompts: ['', 'The'], max_new_tokens: 4 },
 };
 
-/** English-like documents, the same each time, separated by `---`. */
+/** Returns deterministic English-like documents, separated by `---`. */
 export function corpus(sentences: number): string {
   const subjects = ['The whale', 'A sailor', 'The captain', 'My ship', 'The harpooneer'];
   const verbs = ['sees', 'follows', 'fears', 'remembers', 'forgets', 'greets'];

@@ -6,10 +6,10 @@ import { loadTokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-// A checkpoint as a run saves it, and what Hugging Face transformers makes of it: see the scripts beside it.
+// A checkpoint of a run, and the output of Hugging Face transformers; see the scripts in fixtures.
 const fixtures = join(import.meta.dirname, '../fixtures');
 const folder = join(fixtures, 'checkpoint');
-const witness = JSON.parse(readFileSync(join(fixtures, 'transformers.json'), 'utf8'));
+const reference = JSON.parse(readFileSync(join(fixtures, 'transformers.json'), 'utf8'));
 
 let model: Llama;
 beforeAll(async () => {
@@ -20,7 +20,7 @@ afterAll(() => model.dispose());
 
 describe('a checkpoint in Hugging Face transformers', () => {
   it('has the same logits to 1e-4', async () => {
-    const { ids, logits } = witness;
+    const { ids, logits } = reference;
     const computed = tf.tidy(() => model.logits(tf.tensor2d([ids], [1, ids.length], 'int32')).dataSync());
     const expected = logits.flat();
     expect(computed).toHaveLength(expected.length);
@@ -28,7 +28,7 @@ describe('a checkpoint in Hugging Face transformers', () => {
   });
 
   it('has the same greedy continuation and ends where it does', async () => {
-    const { ids, greedy } = witness;
+    const { ids, greedy } = reference;
     const fresh: number[] = [];
     for await (const id of generate(model, ids.slice(0, 8), { maxNewTokens: 12 })) fresh.push(id);
     expect([...ids.slice(0, 8), ...fresh]).toEqual(greedy);
@@ -37,13 +37,13 @@ describe('a checkpoint in Hugging Face transformers', () => {
   it('has the same tokens, special ones included', async () => {
     const tokenizer = loadTokenizer(folder);
     const { bosTokenId, eosTokenId, maskTokenId } = tokenizer;
-    expect([...(await tokenizer.encode(witness.text))]).toEqual(witness.ids);
-    expect(await tokenizer.decode(witness.ids)).toBe(witness.decoded);
+    expect([...(await tokenizer.encode(reference.text))]).toEqual(reference.ids);
+    expect(await tokenizer.decode(reference.ids)).toBe(reference.decoded);
     expect({ bos: bosTokenId, eos: eosTokenId, mask: maskTokenId }).toEqual({
-      bos: witness.special.bos[1],
-      eos: witness.special.eos[1],
-      mask: witness.special.mask[1],
+      bos: reference.special.bos[1],
+      eos: reference.special.eos[1],
+      mask: reference.special.mask[1],
     });
-    expect(witness.generation).toEqual({ bos: bosTokenId, eos: eosTokenId });
+    expect(reference.generation).toEqual({ bos: bosTokenId, eos: eosTokenId });
   });
 });

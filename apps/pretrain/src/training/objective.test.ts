@@ -9,8 +9,8 @@ import { spread } from './prepare-data.ts';
 
 const MASK = 999;
 
-/** A model that only remembers what it was given. */
-function listener() {
+/** A stub model that records its arguments. */
+function recordingModel() {
   const calls: { inputs: number[]; targets: number[]; shape: number[]; mask: unknown; options: unknown }[] =
     [];
   const loss: Llama['loss'] = (inputs, targets, mask, options) => {
@@ -32,14 +32,14 @@ function batch(rows: number, length: number): Rows {
 }
 
 describe('meapLoss', () => {
-  it('masks inputs, never targets, and counts every position', () => {
+  it('masks inputs but not targets, and counts all positions', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 4 }),
         fc.integer({ min: 2, max: 40 }),
         fc.nat(9),
         (rows, length, step) => {
-          const { model, calls } = listener();
+          const { model, calls } = recordingModel();
           const masker = createMasker({ ratio: 0.15, maskId: MASK });
           const given = batch(rows, length);
           const { count } = meapLoss(model, masker, true)(given, { step, microBatch: 0 });
@@ -59,17 +59,17 @@ describe('meapLoss', () => {
     );
   });
 
-  it('draws the same masks however a step is cut into micro-batches', () => {
+  it('draws the same masks for any micro-batch size', () => {
     const masker = createMasker({ ratio: 0.3, maskId: MASK, seed: 5 });
-    const whole = listener();
+    const whole = recordingModel();
     meapLoss(whole.model, masker, false)(batch(4, 10), { step: 7, microBatch: 0 });
-    const parts = listener();
+    const parts = recordingModel();
     const { inputs, targets } = batch(4, 10);
     for (const microBatch of [0, 1]) {
-      const half = [20 * microBatch, 20 * microBatch + 20] as const;
+      const range = [20 * microBatch, 20 * microBatch + 20] as const;
       const rows = {
-        inputs: inputs.slice(...half),
-        targets: targets.slice(...half),
+        inputs: inputs.slice(...range),
+        targets: targets.slice(...range),
         rows: 2,
         length: 10,
         numBytes: 1,
@@ -77,13 +77,13 @@ describe('meapLoss', () => {
       meapLoss(parts.model, masker, false)(rows, { step: 7, microBatch });
     }
     expect(parts.calls.flatMap((call) => call.inputs)).toEqual(whole.calls[0].inputs);
-    const later = listener();
+    const later = recordingModel();
     meapLoss(later.model, masker, false)(batch(4, 10), { step: 8, microBatch: 0 });
     expect(later.calls[0].inputs).not.toEqual(whole.calls[0].inputs);
   });
 
   it('is next-token prediction at ratio 0', () => {
-    const { model, calls } = listener();
+    const { model, calls } = recordingModel();
     const given = batch(2, 8);
     meapLoss(model, createMasker({ ratio: 0, maskId: MASK }), false)(given, { step: 0, microBatch: 0 });
     expect(calls[0].inputs).toEqual([...given.inputs]);
@@ -91,8 +91,8 @@ describe('meapLoss', () => {
 });
 
 describe('nextTokenLoss', () => {
-  it('masks nothing and passes the bytes on', () => {
-    const { model, calls } = listener();
+  it('masks nothing and returns the bytes', () => {
+    const { model, calls } = recordingModel();
     const given = batch(2, 8);
     expect(nextTokenLoss(model)(given)).toMatchObject({ count: 16, bytes: 48 });
     expect(calls[0]).toMatchObject({ inputs: [...given.inputs], targets: [...given.targets] });
@@ -107,7 +107,7 @@ describe('rowsOf', () => {
     targetBytes: (index: number) => index,
   } as TokenBlocks;
 
-  it('gives every block once, inputs and targets one apart', () => {
+  it('yields every block once, with targets shifted by one', () => {
     const batches = [...rowsOf(blocks, 2)];
     expect(batches.map(({ rows }) => rows)).toEqual([2, 2, 1]);
     expect([...batches[0].inputs]).toEqual([0, 1, 10, 11]);
@@ -115,7 +115,7 @@ describe('rowsOf', () => {
     expect(batches.map(({ numBytes }) => numBytes)).toEqual([1, 5, 4]);
   });
 
-  it('spreads a part of the blocks evenly', () => {
+  it('selects evenly spaced blocks', () => {
     expect(spread(blocks, 9)).toBe(blocks);
     const part = spread(blocks, 2);
     expect([...rowsOf(part, 8)].map(({ inputs }) => [...inputs])).toEqual([[10, 11, 30, 31]]);

@@ -12,7 +12,7 @@ afterAll(() => bench.dispose());
 const load = (...sets: string[]) =>
   loadConfig(bench.recipe, [`data.cache_dir=${bench.path('cache')}`, ...sets]);
 
-/** Prepares, and lists what was reported on the way. */
+/** Prepares data and returns the reported stages. */
 async function prepare(...sets: string[]) {
   const stages = new Set<string>();
   const data = await prepareData(load(...sets), (progress: DataProgress) => {
@@ -23,7 +23,7 @@ async function prepare(...sets: string[]) {
 }
 
 describe('prepareData', () => {
-  it('splits the stream and keeps the end for validation', async () => {
+  it('holds out the end of the stream for validation', async () => {
     const { data, stages } = await prepare('validation.max_rows=1000');
     expect(stages).toEqual(['tokenizer', 'train hash', 'train tokenize']);
     const { train, validation } = data;
@@ -42,7 +42,7 @@ describe('prepareData', () => {
     expect((await prepare('train.sequence_length=8')).stages).toEqual(['train hash']);
   });
 
-  it('notices that the text behind a path has changed', async () => {
+  it('detects a changed text', async () => {
     const before = await prepare();
     bench.write('corpus.txt', corpus(420));
     const after = await prepare();
@@ -50,21 +50,21 @@ describe('prepareData', () => {
     expect(after.data.train.dataset.fingerprint).not.toBe(before.data.train.dataset.fingerprint);
   });
 
-  it('validates on files of their own', async () => {
+  it('validates on separate files', async () => {
     const held = bench.write('held-out.txt', corpus(60));
     const { data } = await prepare(`data.validation_files=["${held}"]`);
     expect(data.trainSplit).toEqual({ sequenceLength: 16 });
     expect(data.validation.dataset.numTokens).toBeLessThan(data.train.dataset.numTokens);
   });
 
-  it('never makes a target of the mask id, even of a text that spells it', async () => {
+  it('never uses the mask id as a target, even if a text spells it', async () => {
     const file = bench.write('spelled.txt', corpus(400).replaceAll('sea', '[MASK]'));
     const { data } = await prepare(`data.files=["${file}"]`);
     expect(data.tokenizer.maskTokenId).toBe(300);
     expect(data.train.dataset.maxTokenId).toBeLessThan(300);
   });
 
-  it('keeps the spelling of special tokens as text unless told to parse it, and counts what is odd', async () => {
+  it('parses special tokens only if configured, and counts their spellings', async () => {
     const file = bench.write('html.txt', `${corpus(400)}\n---\n<s>old</s> new\n---\ntwice\n---\ntwice`);
     const files = `data.files=["${file}"]`;
     const literal = (await prepare(files)).data;
@@ -87,7 +87,7 @@ describe('prepareData', () => {
     );
   });
 
-  it('goes on where another process was stopped, and says so', async () => {
+  it('continues an interrupted preparation, with a notice', async () => {
     const [first, second] = ['a.txt', 'b.txt'].map((name, i) => bench.write(name, corpus(900 + i)));
     const config = `data.files=["${first}", "${second}"]`;
     const stop = new AbortController();
@@ -97,7 +97,7 @@ describe('prepareData', () => {
       else if ('phase' in progress && progress.documents > 0) stop.abort(new Error('enough'));
     };
     await expect(prepareData(load(config), listen, stop.signal)).rejects.toThrow('enough');
-    // Other handling of bad records, of which there was none, and another validation are no reason to start over.
+    // on_bad_record and the validation split do not affect the tokens.
     const again = load(config, 'data.on_bad_record=skip', 'data.validation_fraction=0.1');
     (await prepareData(again, listen)).close();
     expect(notices).toEqual([
@@ -105,14 +105,14 @@ describe('prepareData', () => {
     ]);
   });
 
-  it('takes a tokenizer from a file, without BOS where it has none', async () => {
+  it('loads a tokenizer from a file, without BOS if it has none', async () => {
     const [folder] = readdirSync(bench.path('cache/tokenizers')).filter((name) => name.startsWith('bpe-300'));
     const path = bench.write(
       'plain.json',
       readFileSync(bench.path('cache/tokenizers', folder, 'tokenizer.json')),
     );
     await expect(prepare(`tokenizer.path=${path}`)).rejects.toThrow(
-      /names no EOS token.*set tokenizer\.eos_token/,
+      /got no EOS token.*set tokenizer\.eos_token/,
     );
     const { data } = await prepare(
       `tokenizer.path=${path}`,
@@ -124,7 +124,7 @@ describe('prepareData', () => {
 });
 
 describe('writeNpmText', () => {
-  it('says how to get texts that are not installed', () => {
+  it('says how to install missing texts', () => {
     const missing = () => writeNpmText(['war-and-peace' as 'sotu', 'sotu'], bench.path('texts'));
     expect(missing).toThrow(DatasetError);
     expect(missing).toThrow(
@@ -132,7 +132,7 @@ describe('writeNpmText', () => {
     );
   });
 
-  it('writes each text once, in an order that mixes them', () => {
+  it('writes each text once, shuffled', () => {
     const path = writeNpmText(npmTextNames, bench.path('texts'));
     const sources = readFileSync(path, 'utf8')
       .split('\n')

@@ -1,4 +1,4 @@
-/** From the configuration to token blocks: texts, tokenizer, prepared tokens, split. All but the texts is cached. */
+/** Prepares the data of a run: texts, tokenizer, token shards, split. Tokenizer and shards are cached. */
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -28,48 +28,51 @@ import {
 import type { PretrainConfig } from '../resolve-config.ts';
 import { writeNpmText } from './npm-text.ts';
 
-/** What is being prepared, and how much of it is done. */
+/** Progress of {@link prepareData}. */
 export type DataProgress =
   | { stage: 'tokenizer'; vocabSize: number }
   | ({ stage: 'train' | 'validation' } & PrepareProgress)
-  /** Whether an interrupted preparation is continued, in words. */
+  /** Says that an interrupted preparation continues. */
   | { stage: 'train' | 'validation'; notice: string };
 
-/** Hears of a dataset before it is made; what it throws ends the preparation. */
+/** Called with a dataset before it is tokenized; may throw to stop the preparation. */
 export type OnFound = NonNullable<PrepareTokensOptions['onFound']>;
 
-/** Everything a run reads. */
+/** The data of a run. */
 export interface PreparedData {
   /** With the mask token. */
   tokenizer: Tokenizer;
   train: TokenBlocks;
-  /** Which blocks of `train.dataset` those are. */
+  /** The split of `train.dataset` that `train` consists of. */
   trainSplit: SplitOptions;
-  /** The rows that every validation scores. */
+  /** The rows of every validation. */
   validation: TokenBlocks;
-  /** Bad records passed over in all files, and the messages of the first. */
+  /** Number of skipped bad records in all files, and the messages of the first. */
   skipped: { count: number; first: readonly string[] };
-  /** Other names of files that were read already. */
+  /** Further paths of files that were already read. */
   repeatedFiles: readonly string[];
-  /** What was noticed of all documents. */
+  /** Counts of notable documents. */
   documents: DocumentCounts;
-  /** What became of each source of a mix, or of the files where only some documents were kept. */
+  /** Statistics of each source of a mix, or of the files with `data.long_documents`. */
   mix?: readonly SourceStatistics[];
-  /** The files of all texts as they were read. */
+  /** The files that were read. */
   files: readonly FileDescription[];
-  /** Prepared data that were damaged and have been made again: the files and what is wrong with them. */
+  /** Damaged files of prepared data that were rebuilt, with what was wrong. */
   replaced: readonly string[];
   close(): void;
 }
 
-/** Text that a tokenizer learns from, at most; merges hardly change beyond it. */
-const TOKENIZER_CHARACTERS = 64 * 1024 * 1024;
+/** Maximum characters that a tokenizer is trained on; merges hardly change beyond it. */
+const MAX_TOKENIZER_CHARACTERS = 64 * 1024 * 1024;
+
+/** Message for files without text. */
+export const EMPTY_CORPUS = 'empty corpus: got files without text, expected at least one document with text';
 
 /**
- * Prepares the data of a run, or finds them prepared.
+ * Prepares the data of a run, or opens prepared data from the cache.
  *
- * @param onFound hears of the training text before it is tokenised, and may throw
- * @throws DatasetError, TokenizerError for what is wrong with files, records, sizes or the vocabulary
+ * @param onFound called with the training text before it is tokenized; may throw
+ * @throws DatasetError, TokenizerError for bad files, records, sizes or vocabularies
  */
 export async function prepareData(
   config: PretrainConfig,
@@ -80,13 +83,12 @@ export async function prepareData(
   const { data, train, validation } = config;
   const { plain, masked } = await prepareTokenizer(config, onProgress);
   const repeatedFiles: string[] = [];
-  // What is worth a folder of its own: with other handling of bad records, say, one that was interrupted goes on.
+  // Other options, such as on_bad_record, share the folder, so that an interrupted preparation continues.
   const reading = [data.format, data.text_field, data.separator ?? '', data.parse_special_tokens];
-  const prepare = async (stage: 'train' | 'validation', texts: TextChoice) => {
-    const report = (progress: PrepareProgress) => onProgress?.({ stage, ...progress });
-    return prepareTokens({
+  const prepare = async (stage: 'train' | 'validation', texts: TextChoice) =>
+    prepareTokens({
       ...texts,
-      // The plain tokenizer: a text that spells the mask token must not become a target of that id.
+      // Without the mask token, which text must not be able to spell.
       tokenizer: plain,
       outputDirectory: join(data.cache_dir, 'tokens', keyOf(stage, texts, plain.sha256, reading)),
       format: data.format,
@@ -98,10 +100,9 @@ export async function prepareData(
       parseSpecialTokens: data.parse_special_tokens,
       onFound: stage === 'train' ? onFound : undefined,
       onNotice: (notice) => onProgress?.({ stage, notice }),
-      onProgress: report,
+      onProgress: (progress) => onProgress?.({ stage, ...progress }),
       signal,
     });
-  };
   const parts = [await inCache(config, () => prepare('train', trainingTexts(config)))];
   if (data.validation_files) parts.push(await prepare('validation', { files: data.validation_files }));
 
@@ -127,7 +128,7 @@ export async function prepareData(
         first: parts.flatMap(({ skipped }) => skipped.first),
       },
       repeatedFiles,
-      documents: addedUp(parts.map(({ documents }) => documents)),
+      documents: sumOf(parts.map(({ documents }) => documents)),
       mix: parts[0].mix,
       files: parts.flatMap(({ sources }) => sources),
       replaced: parts.flatMap(({ replaced }) => replaced ?? []),
@@ -139,7 +140,7 @@ export async function prepareData(
   }
 }
 
-function addedUp(parts: readonly DocumentCounts[]): DocumentCounts {
+function sumOf(parts: readonly DocumentCounts[]): DocumentCounts {
   const sum = (of: (part: DocumentCounts) => number) => parts.reduce((total, part) => total + of(part), 0);
   return {
     empty: sum(({ empty }) => empty),
@@ -159,7 +160,7 @@ type TextChoice = Pick<
   'files' | 'sources' | 'tokenBudget' | 'lengthUpsampling' | 'seed'
 >;
 
-/** Which texts are trained on. */
+/** Returns the training texts. */
 function trainingTexts(config: PretrainConfig): TextChoice {
   const { sources, token_budget: tokenBudget, long_documents: long } = config.data;
   const lengthUpsampling = long && { minLength: long.min_tokens, keepShorter: long.keep_shorter };
@@ -170,28 +171,28 @@ function trainingTexts(config: PretrainConfig): TextChoice {
   return { sources: named, tokenBudget, lengthUpsampling, seed: config.seed };
 }
 
-/** The files of the training text, if it has one source; built-in ones are written into the cache first. */
+/** Returns the files of a single source; writes texts of npm packages into the cache. */
 function textFiles({ data }: PretrainConfig): readonly string[] {
   return data.files?.length ? data.files : [writeNpmText(data.npm ?? [], join(data.cache_dir, 'texts'))];
 }
 
-/** Runs what writes into the cache; a refusal of the system is told by the key that names the folder. */
+/** Runs an action that writes into the cache; names `data.cache_dir` in errors of the file system. */
 async function inCache<T>({ data }: PretrainConfig, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {
     const { syscall, path = '' } = error as NodeJS.ErrnoException;
     const folder = resolve(data.cache_dir);
-    // Also a folder above it, which could not be made.
+    // The path may also be a parent folder that could not be created.
     if (syscall === undefined || !(path.startsWith(folder) || folder.startsWith(path))) throw error;
     throw new RunError(
-      `data.cache_dir: got ${data.cache_dir}, which cannot be used: ${reasonOf(error)}; choose a folder you may write to`,
+      `data.cache_dir: got ${data.cache_dir}, which cannot be used: ${reasonOf(error)}; choose a writable folder`,
       { cause: error },
     );
   }
 }
 
-/** Loads the tokenizer, or trains one unless the cache has it for this text. */
+/** Loads the tokenizer; trains it if `tokenizer.path` is not set and the cache has none for this text. */
 export function prepareTokenizer(
   config: PretrainConfig,
   onProgress?: (progress: DataProgress) => void,
@@ -211,15 +212,15 @@ async function openTokenizer(
     : await trainOrReuse(config, { ...names, vocabSize: vocab_size! }, onProgress);
   if (plain.eosTokenId === undefined) {
     throw new TokenizerError(
-      `${folder}: names no EOS token, expected one to end documents; set tokenizer.eos_token`,
+      `${folder}: got no EOS token, expected one to end documents; set tokenizer.eos_token`,
     );
   }
   const masked = addMaskToken(plain, mask_token);
   const rows = config.model.vocab_size ?? Number.POSITIVE_INFINITY;
   if (masked.vocabSize > rows) {
     throw new TokenizerError(
-      `model.vocab_size: vocabulary too small, got ${rows}, expected at least ${masked.vocabSize}, the tokenizer’s ids ` +
-        `and ${mask_token}; leave it out to have it follow from the tokenizer`,
+      `model.vocab_size: got ${rows}, expected at least ${masked.vocabSize}, the tokenizer’s ids with ${mask_token}; ` +
+        'raise it, or remove it to use the tokenizer’s',
     );
   }
   return { plain, masked };
@@ -244,12 +245,12 @@ async function trainOrReuse(
     tokenizer.save(partial);
     renameSync(partial, directory);
   } catch (error) {
-    // Another process that trained the same one may have been quicker.
+    // Another process may have saved the same tokenizer first.
     if (!existsSync(directory)) throw error;
   } finally {
     rmSync(partial, { recursive: true, force: true });
   }
-  // Loaded even when just trained, so that both ways give the same files.
+  // Loaded even if just trained, so that both paths give the same files.
   return loadTokenizer(directory);
 }
 
@@ -258,29 +259,29 @@ async function* tokenizerText(config: PretrainConfig): AsyncGenerator<string> {
   const total = sources.reduce((sum, { share }) => sum + share, 0);
   let characters = 0;
   for (const source of sources) {
-    const most = (TOKENIZER_CHARACTERS * source.share) / total;
+    const maxCharacters = (MAX_TOKENIZER_CHARACTERS * source.share) / total;
     let ofSource = 0;
     for await (const { text } of readText(config, source)) {
       yield text;
       ofSource += text.length;
-      if (ofSource >= most) break;
+      if (ofSource >= maxCharacters) break;
     }
     characters += ofSource;
   }
-  if (characters === 0) throw new DatasetError('empty corpus: the files hold no text; give files with text');
+  if (characters === 0) throw new DatasetError(EMPTY_CORPUS);
 }
 
-/** Files that are read in one way. */
+/** Files with common reading options. */
 export interface TextFiles {
   files: string | readonly string[];
   format: FileFormat | 'auto';
   textField: string;
   separator: string | undefined;
-  /** Its part of the training text. */
+  /** Share of the training text. */
   share: number;
 }
 
-/** The sources of the training text, of which there may be only one. */
+/** Returns the sources of the training text. */
 export function sourcesOf(config: PretrainConfig): TextFiles[] {
   const { format, text_field: textField, separator, sources } = config.data;
   if (!sources) return [{ files: textFiles(config), format, textField, separator, share: 1 }];
@@ -293,7 +294,7 @@ export function sourcesOf(config: PretrainConfig): TextFiles[] {
   }));
 }
 
-/** The documents of some files, read as the configuration says. */
+/** Reads the documents of files. */
 export function readText(
   { data }: PretrainConfig,
   { files, format, textField, separator }: TextFiles,
@@ -303,25 +304,25 @@ export function readText(
     format,
     textField,
     separator,
-    // Skipped records are counted when the tokens are prepared.
+    // Skipped records are counted in prepareTokens.
     ...(data.on_bad_record === 'skip' && { onBadRecord: () => {} }),
   });
 }
 
-/** At most `most` blocks of a run of blocks, evenly spread over it. */
-export function spread(blocks: TokenBlocks, most: number): TokenBlocks {
-  if (blocks.numBlocks <= most) return blocks;
-  const at = (index: number) => Math.floor(((index + 0.5) * blocks.numBlocks) / most);
+/** Returns at most `maxBlocks` evenly spaced blocks. */
+export function spread(blocks: TokenBlocks, maxBlocks: number): TokenBlocks {
+  if (blocks.numBlocks <= maxBlocks) return blocks;
+  const at = (index: number) => Math.floor(((index + 0.5) * blocks.numBlocks) / maxBlocks);
   return {
     dataset: blocks.dataset,
     blockLength: blocks.blockLength,
-    numBlocks: most,
+    numBlocks: maxBlocks,
     read: (index) => blocks.read(at(index)),
     targetBytes: (index) => blocks.targetBytes(at(index)),
   };
 }
 
-/** A folder name for whatever it depends on; contents of files are checked by fingerprint inside it. */
+/** Returns a folder name from options; the contents of files are verified by fingerprint. */
 function keyOf(...parts: unknown[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 16);
 }

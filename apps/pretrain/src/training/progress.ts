@@ -1,4 +1,4 @@
-/** What people see while a run goes on. */
+/** Terminal output during a run. */
 import {
   bytes,
   flop,
@@ -13,7 +13,7 @@ import type { LengthHistogram, SourceStatistics } from '@meap/token-dataset';
 import { describeDocuments } from './describe-documents.ts';
 import type { PretrainEvent } from './run.ts';
 
-/** A progress display on `output`. */
+/** Creates a progress display. */
 export function createProgress(
   output: ProgressOutput,
   stream: OutputStream,
@@ -30,9 +30,9 @@ export function createProgress(
     }
     if ('notice' in event) return progress.line(`data         ${event.stage} text: ${event.notice}`);
     const { stage, phase, bytesDone, bytesTotal, tokens } = event;
-    const what = `${stage} text, ${phase === 'hash' ? 'checking' : 'tokenising'}`;
+    const label = `${stage} text, ${phase === 'hash' ? 'checking' : 'tokenizing'}`;
     const done = `${bytes(bytesDone)} of ${bytes(bytesTotal)}, ${short(tokens)} tokens`;
-    progress.stage(what, bytesDone, bytesTotal, done, `data         ${what}, ${bytes(bytesTotal)}`);
+    progress.stage(label, bytesDone, bytesTotal, done, `data         ${label}, ${bytes(bytesTotal)}`);
   };
   return {
     onEvent(event) {
@@ -61,15 +61,10 @@ export function createProgress(
           progress.onTrainEvent(event);
       }
     },
-    /** Rows of some steps have been written. */
-    onRows: (done, steps) =>
-      progress.stage(
-        'writing rows',
-        done,
-        steps,
-        `${done} of ${steps} steps`,
-        `rows         of ${steps} steps`,
-      ),
+    onRows: (done, steps) => {
+      const text = `${done} of ${steps} steps`;
+      progress.stage('writing rows', done, steps, text, `rows         of ${steps} steps`);
+    },
     note: (text) => progress.line(text),
     close: () => progress.close(),
   };
@@ -79,22 +74,19 @@ function peakOf(gflops: number | null): string {
   return gflops === null ? '' : `; peak ${flop(gflops * 1e9)}/s`;
 }
 
-/** Tokens of a source, and how much of its documents' length lies in long ones, before and after. */
+/** Describes a source: its tokens, and the share of long documents among those read and those kept. */
 function describeSource({ name, numTokens, realisedShare, passes, read, kept }: SourceStatistics): string {
-  const again = passes > 1 ? `, read ${passes} times` : '';
-  const long = ({ bounds, tokens }: LengthHistogram) => {
-    const all = tokens.reduce((sum, count) => sum + count, 0);
-    const below = tokens.reduce(
-      (sum, count, bin) => sum + ((bounds[bin] ?? LONG + 1) <= LONG ? count : 0),
-      0,
-    );
-    return percent(1 - below / Math.max(1, all));
+  const repeated = passes > 1 ? `, read ${passes} times` : '';
+  const longShare = ({ bounds, tokens }: LengthHistogram) => {
+    const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
+    const short = tokens.filter((_, bin) => (bounds[bin] ?? LONG + 1) <= LONG);
+    return percent(1 - sum(short) / Math.max(1, sum(tokens)));
   };
   return (
-    `${name}: ${short(numTokens)} tokens, ${percent(realisedShare)}${again}; ` +
-    `in documents of ${LONG} tokens and more ${long(read)} of what was read, ${long(kept)} of what was kept`
+    `${name}: ${short(numTokens)} tokens, ${percent(realisedShare)}${repeated}; ` +
+    `tokens in documents of at least ${LONG}: ${longShare(read)} read, ${longShare(kept)} kept`
   );
 }
 
-/** A bound of the histograms, and the length that counts as long by default. */
+/** Length of a long document by default; a bound of the histograms. */
 const LONG = 4096;

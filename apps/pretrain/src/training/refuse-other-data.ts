@@ -1,16 +1,16 @@
-/** What a run was begun with, so that another text is refused before it is tokenised, which may take days. */
+/** Compares data with those of the run to resume before tokenizing them, which may take days. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { listCheckpoints, requireSameRun, type TrainerState } from '@meap/trainer';
 
-/** As much of a dataset's fingerprint as checkpoints keep. */
+/** Returns the part of a dataset's fingerprint that checkpoints store. */
 export function dataKey(fingerprint: string): string {
   return fingerprint.slice(0, 16);
 }
 
 /**
- * Makes the test whether a dataset is the one of the run that would be resumed; it throws a ResumeMismatchError, after
- * `onOther`, unless it is.
+ * Returns a function that compares a dataset with that of the run to resume. If they differ, it calls `onOther` and throws
+ * ResumeMismatchError.
  */
 export async function sameDataTest(
   out: string,
@@ -28,7 +28,7 @@ export async function sameDataTest(
   };
 }
 
-/** The state in a checkpoint; a damaged one is told when it is opened. */
+/** Reads the state of a checkpoint; undefined if it is damaged, which opening it reports. */
 function stateOf(path: string): TrainerState | undefined {
   try {
     return JSON.parse(readFileSync(join(path, 'trainer/state.json'), 'utf8'));

@@ -37,12 +37,12 @@ describe('renderReport', () => {
     { step: 200, prompt: 'Call <me>', text: ' & "Ishmael"' },
   ]);
 
-  it('is one page that needs nothing else, for light and dark', () => {
+  it('is a self-contained page with light and dark colours', () => {
     expect(page).not.toMatch(/https?:|src=|<link|<script|url\(/);
     expect(page).toContain('prefers-color-scheme: dark');
   });
 
-  it('holds figures, curve, samples and configuration, escaped', () => {
+  it('contains figures, curve, samples and configuration, escaped', () => {
     expect(page).toContain('<td>1.836</td>');
     expect(page).toContain('<td>2.678</td>');
     expect(page).toContain('LLaMA with 3.17M parameters, MEAP, 15.0 % of inputs masked');
@@ -54,7 +54,7 @@ describe('renderReport', () => {
     expect(page.match(/<circle/g)).toHaveLength(1);
   });
 
-  it('is a page for a run without steps too', () => {
+  it('renders a run without steps', () => {
     expect(renderReport(resolveConfig(tinyRecipe), facts, { steps: [], validations: [] }, [])).toContain(
       'No steps yet',
     );
@@ -69,7 +69,7 @@ describe('createProgress', () => {
     { type: 'warning', message: 'x\u001b[2J' },
   ];
 
-  it('writes few plain lines where nothing can be redrawn', () => {
+  it('writes few plain lines without a terminal', () => {
     const texts: string[] = [];
     const output = { write: (text: string) => void texts.push(text), interactive: false };
     const progress = createProgress(output, process.stderr);
@@ -77,7 +77,7 @@ describe('createProgress', () => {
     progress.close();
     const written = texts.join('');
     const lines = written.split('\n').filter((line) => line.startsWith('step'));
-    // The first and the last of the three, which took no time, and the validation.
+    // The first and last step, and the validation.
     expect(lines.map((line) => line.slice(0, 32).trim())).toEqual(
       [
         'step       1 of 3   loss 6.990, 1',

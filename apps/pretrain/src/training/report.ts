@@ -20,7 +20,7 @@ import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
 import type { PretrainConfig } from '../resolve-config.ts';
 import type { RunFacts } from './run.ts';
 
-/** Writes `report.html` into a run directory from the files that are there. */
+/** Writes `report.html` of a run directory from its files. */
 export function writeReport(out: string, config: PretrainConfig, facts: RunFacts): void {
   writeReportPage(
     join(out, 'report.html'),
@@ -28,7 +28,7 @@ export function writeReport(out: string, config: PretrainConfig, facts: RunFacts
   );
 }
 
-/** The page as a string. */
+/** Renders the page as a string. */
 export function renderReport(
   config: PretrainConfig,
   facts: RunFacts,

@@ -2,13 +2,13 @@ import { createMasker } from '@meap/meap-masking';
 import { expect, it } from 'vitest';
 import { shownRows } from './shown-rows.ts';
 
-it('shows the masks that training draws, over the original tokens', () => {
+it('shows the masks of training over the original tokens', () => {
   const [rows, length] = [6, 40];
   const inputs = Int32Array.from({ length: rows * length }, (_, i) => i % 50);
   const masker = createMasker({ ratio: 0.15, maskId: 99, seed: 3 });
   const batch = { inputs, targets: inputs, rows, length, numBytes: 0 };
   const shown = shownRows(masker, batch, { step: 7, microBatch: 2 });
-  // As `meapLoss` draws them, for all rows at once.
+  // The masks of `meapLoss` for all rows.
   const trained = masker.apply(inputs, { rows, length, step: 7, firstRow: 2 * rows }).inputs;
   expect(shown).toHaveLength(4);
   shown.forEach(({ ids, kinds }, row) => {

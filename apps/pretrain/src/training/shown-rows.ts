@@ -3,7 +3,7 @@ import { MOST_ROWS, type ShownRow } from '@meap/recipe-cli';
 import type { Position } from '@meap/trainer';
 import type { Rows } from './objective.ts';
 
-/** The first rows of a micro-batch with the masks that training gives them: a mask depends on step and row alone. */
+/** Returns the first rows of a micro-batch with their masks. */
 export function shownRows(
   masker: Masker,
   { inputs, rows, length }: Rows,
