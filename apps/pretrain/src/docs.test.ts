@@ -82,7 +82,7 @@ describe('pages', () => {
     );
   });
 
-  it('README.md has every package and app', () => {
+  it('README.md lists every package and app', () => {
     const page = read('README.md');
     for (const folder of folders.filter((name) => existsSync(join(root, name, 'package.json'))))
       expect(page).toContain(`](${folder})`);
