@@ -4,10 +4,10 @@ export default defineConfig({
   base: './',
   build: {
     target: 'es2023',
-    // TensorFlow.js is one large file.
+    // TensorFlow.js is a large file.
     chunkSizeWarningLimit: 4000,
     rolldownOptions: {
-      // Parts of the trainer that write files are not used here and drop out with their imports.
+      // Modules of the trainer that write files are unused and are tree-shaken.
       external: [/^node:/],
     },
   },

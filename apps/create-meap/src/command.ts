@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { CreateError, createProject } from './create-project.ts';
 import { packageManagerOf, runScript } from './package-manager.ts';
 
-/** Where the command writes. */
+/** The output streams of the command. */
 interface Output {
   stdout: { write(text: string): unknown };
   stderr: { write(text: string): unknown };
@@ -12,16 +12,16 @@ interface Output {
 
 const HELP = `Usage: npm create meap@latest FOLDER   (create-meap FOLDER)
 
-Makes a folder with a recipe, scripts and an objective in TypeScript to pre-train a small LLaMA with MEAP.
+Creates a project that pre-trains a small LLaMA with MEAP: a recipe, scripts, and an objective in TypeScript.
 
 Options:
   --version  print the version
-  --help     print this
+  --help     print this help
 `;
 
-/** Runs `create-meap`; returns the exit code: 0 done, 1 failed, 2 wrong usage. */
+/** Runs `create-meap`; returns the exit code: 0 success, 1 failure, 2 usage error. */
 export function createMeap(argv: readonly string[], { stdout, stderr }: Output = process): number {
-  const refuse = (message: string, code: number) => {
+  const fail = (message: string, code: number) => {
     stderr.write(`create-meap: ${message}\n`);
     return code;
   };
@@ -31,7 +31,7 @@ export function createMeap(argv: readonly string[], { stdout, stderr }: Output =
     const options = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
     ({ values, positionals } = parseArgs({ args: [...argv], options, allowPositionals: true }));
   } catch (error) {
-    return refuse((error as Error).message, 2);
+    return fail((error as Error).message, 2);
   }
   const version = ownVersion();
   if (values.help || values.version) {
@@ -41,7 +41,7 @@ export function createMeap(argv: readonly string[], { stdout, stderr }: Output =
   const [folder] = positionals;
   if (folder === undefined || folder === '' || positionals.length > 1) {
     const got = folder ? `${positionals.length} (${positionals.join(', ')})` : 'none';
-    return refuse(`one folder to make is needed, got ${got}; write npm create meap@latest my-run`, 2);
+    return fail(`folders: got ${got}, expected one; run npm create meap@latest my-run`, 2);
   }
   const manager = packageManagerOf(process.env.npm_config_user_agent);
   try {
@@ -50,16 +50,16 @@ export function createMeap(argv: readonly string[], { stdout, stderr }: Output =
       folder === '.' ? [] : [`cd ${/^[\w./~+@-]+$/.test(folder) ? folder : JSON.stringify(folder)}`];
     const next = [...enter, `${manager} install`, runScript(manager, 'dry-run'), runScript(manager, 'train')];
     stdout.write(
-      `made         ${folder}: ${files.join(', ')}\nnext\n${next.map((line) => `  ${line}\n`).join('')}`,
+      `created      ${folder}: ${files.join(', ')}\nnext\n${next.map((line) => `  ${line}\n`).join('')}`,
     );
     return 0;
   } catch (error) {
     if (!(error instanceof CreateError)) throw error;
-    return refuse(error.message, 1);
+    return fail(error.message, 1);
   }
 }
 
-/** That of all packages, which are released together. */
+/** The version of all packages, which are released together. */
 function ownVersion(): string {
   return JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).version;
 }

@@ -42,12 +42,12 @@ const FILES = [
 ];
 
 describe('a project', () => {
-  it('is whole, with what its scripts run among its dependencies, in the version of the program', () => {
-    const made = createProject(at('deep/in/my-run'), { version: '1.2.3', manager: 'npm' });
-    expect(made).toEqual({ folder: at('deep/in/my-run'), files: FILES });
-    expect(readdirSync(made.folder).sort()).toEqual(FILES);
+  it('is complete, with the dependencies of its scripts in the given version', () => {
+    const project = createProject(at('deep/in/my-run'), { version: '1.2.3', manager: 'npm' });
+    expect(project).toEqual({ folder: at('deep/in/my-run'), files: FILES });
+    expect(readdirSync(project.folder).sort()).toEqual(FILES);
     expect(readdirSync(at('deep/in'))).toEqual(['my-run']);
-    expect(statSync(made.folder).mode).toBe(statSync(at('deep/in')).mode);
+    expect(statSync(project.folder).mode).toBe(statSync(at('deep/in')).mode);
     const { name, type, scripts, ...manifest } = JSON.parse(read(at('deep/in/my-run/package.json')));
     expect({ name, type }).toEqual({ name: 'my-run', type: 'module' });
     const needed = { ...manifest.dependencies, ...manifest.devDependencies };
@@ -66,14 +66,14 @@ describe('a project', () => {
     for (const [, imported] of imports) expect(needed).toHaveProperty([imported]);
   });
 
-  it('has the recipe of the quick start, and versions that the workspace is tested with', () => {
+  it('has the recipe of the quickstart and the versions of the workspace', () => {
     const recipe = parse(read(join(import.meta.dirname, '../template/recipe.yaml')));
     expect(recipe).toEqual(parse(read(join(root, 'recipes/pretrain/quickstart.yaml'))));
     const { catalog } = parse(read(join(root, 'pnpm-workspace.yaml')));
     expect(catalog).toMatchObject({ ...dependencies, ...devDependencies });
   });
 
-  it('is made in a folder that is empty but for git, which stays the same folder', () => {
+  it('is created in an existing folder that is empty except for .git', () => {
     mkdirSync(at('empty/.git'), { recursive: true });
     const { ino } = statSync(at('empty'));
     createProject(at('empty'), { version: '1.0.0', manager: 'npm' });
@@ -90,7 +90,7 @@ describe('create-meap', () => {
     vi.unstubAllEnvs();
   });
 
-  it('says what it made and what comes next, for the package manager in use', () => {
+  it('prints the files and the next commands for the package manager in use', () => {
     const { code, out } = run(at('named'));
     expect(code).toBe(0);
     expect(out.split('\n').slice(1)).toEqual([
@@ -105,16 +105,16 @@ describe('create-meap', () => {
   });
 
   it.each([
-    ['a folder with something in it', ['full'], 1, /full: the folder is not empty, got a\.txt, expected/],
-    ['a file', ['full/a.txt'], 1, /a\.txt: is a file, or in one, expected/],
-    ['a folder in a file', ['full/a.txt/run'], 1, /is a file, or in one/],
-    ['a name in capitals', ['My Run'], 1, /package name: got "My Run", expected .*such as my-run\n/],
-    ['a name that is taken', ['node_modules'], 1, /package name: got "node_modules".*otherwise\n/],
-    ['a name that hides', ['.run'], 1, /package name: got "\.run".*such as run\n/],
-    ['no folder', [], 2, /one folder to make is needed, got none; write npm create meap@latest my-run/],
+    ['a folder that is not empty', ['full'], 1, /full: the folder is not empty, got a\.txt, expected/],
+    ['a file', ['full/a.txt'], 1, /a\.txt: is a file, or in a file, expected/],
+    ['a folder in a file', ['full/a.txt/run'], 1, /is a file, or in a file/],
+    ['an upper-case name', ['My Run'], 1, /package name: got "My Run", expected .*such as my-run\n/],
+    ['a reserved name', ['node_modules'], 1, /package name: got "node_modules".*choose another name\n/],
+    ['a hidden name', ['.run'], 1, /package name: got "\.run".*such as run\n/],
+    ['no folder', [], 2, /folders: got none, expected one; run npm create meap@latest my-run/],
     ['two folders', ['a', 'b'], 2, /got 2 \(.*a, .*b\)/],
     ['an unknown flag', ['--nope'], 2, /Unknown option '--nope'/],
-  ])('refuses %s and leaves all as it was', (_, args, expected, message) => {
+  ])('refuses %s and changes nothing', (_, args, expected, message) => {
     mkdirSync(at('full'), { recursive: true });
     writeFileSync(at('full/a.txt'), '');
     const before = readdirSync(folder, { recursive: true });
@@ -124,24 +124,26 @@ describe('create-meap', () => {
     expect(readdirSync(folder, { recursive: true })).toEqual(before);
   });
 
-  it.skipIf(process.platform !== 'linux')('says why where no folder can be made, and ends', () => {
+  it.skipIf(process.platform !== 'linux')('reports a folder that cannot be created', () => {
     expect(run('/proc/absent/deep/run')).toMatchObject({
       code: 1,
       err: expect.stringMatching(
-        /^create-meap: \/proc\/absent\/deep\/run: cannot be made: ENOENT.*nothing was left\n$/,
+        /^create-meap: \/proc\/absent\/deep\/run: cannot be created: ENOENT.*all changes were undone\n$/,
       ),
     });
   });
 
-  it('takes away what it made where it cannot make the rest', () => {
-    mkdirSync(at('half'));
-    const before = readdirSync(at('half'));
-    expect(run(at('half/new', 'x'.repeat(300), 'a-run')).err).toMatch(/a-run: cannot be made: ENAMETOOLONG/);
-    expect(readdirSync(at('half'))).toEqual(before);
-    // All is written when a link that leads nowhere turns out to be in the way.
-    symlinkSync(at('nowhere'), at('half/link'));
-    expect(run(at('half/link')).err).toMatch(/link: cannot be made: ENOTDIR.*nothing was left/);
-    expect(readdirSync(at('half'))).toEqual([...before, 'link']);
+  it('removes its files if it fails', () => {
+    mkdirSync(at('partial'));
+    const before = readdirSync(at('partial'));
+    expect(run(at('partial/new', 'x'.repeat(300), 'a-run')).err).toMatch(
+      /a-run: cannot be created: ENAMETOOLONG/,
+    );
+    expect(readdirSync(at('partial'))).toEqual(before);
+    // A dangling link is detected only after all files are written.
+    symlinkSync(at('nowhere'), at('partial/link'));
+    expect(run(at('partial/link')).err).toMatch(/link: cannot be created: ENOTDIR.*all changes were undone/);
+    expect(readdirSync(at('partial'))).toEqual([...before, 'link']);
   });
 });
 

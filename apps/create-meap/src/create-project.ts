@@ -1,4 +1,4 @@
-/** Writes a project: to a temporary folder first, so that there is a whole one or none. */
+/** Creates a project atomically, in a temporary folder that is renamed. */
 import {
   cpSync,
   existsSync,
@@ -15,44 +15,44 @@ import { fileURLToPath } from 'node:url';
 import type { PackageManager } from './package-manager.ts';
 import { manifest, readme } from './project-files.ts';
 
-/** A project that cannot be made; the message says what to do about it. */
+/** A project that cannot be created. */
 export class CreateError extends Error {
   override readonly name = 'CreateError';
 }
 
-/** What a project is made for. */
+/** Options of {@link createProject}. */
 export interface CreateOptions {
-  /** Of the packages it depends on. */
+  /** Version of the packages that it depends on. */
   version: string;
-  /** Its README has the commands of this one. */
+  /** The package manager of the commands in its README. */
   manager: PackageManager;
 }
 
-/** What was made. */
+/** A created project. */
 export interface Project {
-  /** The folder, absolute. */
+  /** Absolute path. */
   folder: string;
-  /** Names in it, in order. */
+  /** Sorted names of its files. */
   files: readonly string[];
 }
 
-/** Of the registry: what a package may not be called. */
+/** Package names that the registry does not allow. */
 const RESERVED = ['node_modules', 'favicon.ico'];
 
 /**
- * Makes a project in a folder that is not there, or is empty but for `.git`. Its last part names the package.
+ * Creates a project in a new folder, or one that is empty except for `.git`. The name of the folder is the package name.
  *
- * @throws CreateError for a folder with something in it, a name no package may have, a folder that cannot be written
+ * @throws CreateError if the folder is not empty or cannot be written, or its name is not a valid package name
  */
 export function createProject(path: string, { version, manager }: CreateOptions): Project {
   const folder = resolve(path);
   const name = basename(folder);
   requirePackageName(name);
-  const isThere = requireEmpty(path, folder);
+  const exists = requireEmpty(path, folder);
   const template = fileURLToPath(new URL('../template', import.meta.url));
   const parent = dirname(folder);
-  // On the same disk, or a rename would be a copy. A folder that is there stays: a shell may stand in it.
-  const place = isThere ? folder : parent;
+  // On the same disk, so that it can be renamed. An existing folder is kept, since it may be a working directory.
+  const base = exists ? folder : parent;
   const written: string[] = [];
   const parents: string[] = [];
   try {
@@ -60,18 +60,18 @@ export function createProject(path: string, { version, manager }: CreateOptions)
       mkdirSync(missing);
       parents.push(missing);
     }
-    const temporary = mkdtempSync(join(place, '.create-meap-'));
+    const temporary = mkdtempSync(join(base, '.create-meap-'));
     written.push(temporary);
-    // Its own folder is for its user alone; those in it are made as all others are.
+    // A subfolder, because mkdtemp's folder has restricted permissions.
     const staged = join(temporary, 'project');
     mkdirSync(staged);
     cpSync(template, staged, { recursive: true });
-    // A package may not hold a .gitignore: npm takes it for the package's own.
+    // npm does not publish .gitignore files.
     renameSync(join(staged, 'gitignore'), join(staged, '.gitignore'));
     writeFileSync(join(staged, 'package.json'), manifest(name, version));
     writeFileSync(join(staged, 'README.md'), readme(name, manager));
     const files = readdirSync(staged).sort();
-    if (!isThere) renameSync(staged, folder);
+    if (!exists) renameSync(staged, folder);
     else {
       for (const file of files) {
         renameSync(join(staged, file), join(folder, file));
@@ -81,20 +81,20 @@ export function createProject(path: string, { version, manager }: CreateOptions)
     rmSync(temporary, { recursive: true });
     return { folder, files };
   } catch (error) {
-    for (const left of written) rmSync(left, { recursive: true, force: true });
+    for (const path of written) rmSync(path, { recursive: true, force: true });
     for (const empty of parents.reverse()) rmdirSync(empty);
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;
-    throw new CreateError(`${path}: cannot be made: ${message}; nothing was left`);
+    throw new CreateError(`${path}: cannot be created: ${message}; all changes were undone`);
   }
 }
 
-/** Folders to make for one to be there, outermost first: Node's own way of that never ends in a /proc. */
+/** Returns the missing parent folders, outermost first; mkdirSync with `recursive` does not return in /proc. */
 function missingFolders(folder: string): string[] {
   return existsSync(folder) ? [] : [...missingFolders(dirname(folder)), folder];
 }
 
-/** Whether the folder is there already. */
+/** Returns whether the folder exists; throws if it is not empty. */
 function requireEmpty(path: string, folder: string): boolean {
   let names: string[];
   try {
@@ -102,29 +102,29 @@ function requireEmpty(path: string, folder: string): boolean {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return false;
-    const reason = code === 'ENOTDIR' ? 'is a file, or in one' : message;
-    throw new CreateError(
-      `${path}: ${reason}, expected a folder that is empty or not there yet; choose another name`,
-    );
+    const reason = code === 'ENOTDIR' ? 'is a file, or in a file' : message;
+    throw new CreateError(`${path}: ${reason}, expected an empty or new folder; choose another name`);
   }
   if (names.length === 0) return true;
   const shown = names.sort().slice(0, 5).join(', ') + (names.length > 5 ? ', …' : '');
   throw new CreateError(
-    `${path}: the folder is not empty, got ${shown}, expected one that is empty or not there yet; choose another name`,
+    `${path}: the folder is not empty, got ${shown}, expected an empty or new folder; choose another name`,
   );
 }
 
 function requirePackageName(name: string): void {
   const isValid = /^[a-z0-9][a-z0-9~._-]*$/.test(name) && name.length <= 214 && !RESERVED.includes(name);
   if (isValid) return;
-  const near = name
+  const suggestion = name
     .toLowerCase()
     .replace(/[^a-z0-9~._-]+/g, '-')
     .replace(/^[~._-]+|-+$/g, '');
   const hint =
-    near !== '' && near !== name && !RESERVED.includes(near) ? `, such as ${near.slice(0, 214)}` : '';
+    suggestion !== '' && suggestion !== name && !RESERVED.includes(suggestion)
+      ? `, such as ${suggestion.slice(0, 214)}`
+      : '';
   throw new CreateError(
-    `package name: got ${JSON.stringify(name)}, expected small letters, digits, '-', '.' and '_', at most 214, a letter ` +
-      `or digit first; name the folder otherwise${hint}`,
+    `package name: got ${JSON.stringify(name)}, expected at most 214 lower-case letters, digits, '-', '.' and '_', starting with a ` +
+      `letter or digit; choose another name${hint}`,
   );
 }

@@ -3,23 +3,23 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it, vi } from 'vitest';
 
-it('custom-objective.ts trains some steps, with validation', async () => {
+it('custom-objective.ts trains and validates', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'custom-objective-'));
-  const said = vi.spyOn(console, 'log').mockImplementation(() => {});
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
   const { argv } = process;
   process.argv = [...argv.slice(0, 2), '3', join(folder, 'run')];
   try {
     await import('../template/custom-objective.ts');
-    expect(said.mock.lastCall?.[0]).toMatch(/^finished at step 3: .*step-00000003$/);
+    expect(log.mock.lastCall?.[0]).toMatch(/^finished at step 3: .*step-00000003$/);
     const lines = readFileSync(join(folder, 'run/metrics.jsonl'), 'utf8').trim().split('\n');
     const losses = lines.map((line) => JSON.parse(line).loss).filter((loss) => loss !== undefined);
     expect(losses).toHaveLength(3);
-    // Of 257 ids: ln 257 = 5.55 before the first step.
+    // ln 257 = 5.55 before the first step.
     expect(losses[0]).toBeCloseTo(5.55, 0);
     expect(losses[2]).toBeLessThan(losses[0]);
   } finally {
     process.argv = argv;
-    said.mockRestore();
+    log.mockRestore();
     rmSync(folder, { recursive: true });
   }
 });

@@ -1,6 +1,5 @@
-/** The package manager in use, which is the one that the next commands are written for. */
-
-/** Package managers that say who they are. */
+/** The package manager in use. */
+/** Package managers that set `npm_config_user_agent`. */
 export type PackageManager = 'npm' | 'pnpm' | 'yarn' | 'bun' | 'deno';
 
 const COMMANDS: Readonly<Record<PackageManager, { run: string; flags: string }>> = {
@@ -11,13 +10,13 @@ const COMMANDS: Readonly<Record<PackageManager, { run: string; flags: string }>>
   deno: { run: 'deno task', flags: '' },
 };
 
-/** Tells the package manager by its user agent, `npm_config_user_agent`; npm where it does not say. */
+/** Returns the package manager of a user agent, `npm_config_user_agent`; default npm. */
 export function packageManagerOf(userAgent = ''): PackageManager {
   const [name] = userAgent.split('/');
   return Object.hasOwn(COMMANDS, name) ? (name as PackageManager) : 'npm';
 }
 
-/** How a package manager runs a script of package.json, with flags for it or without. */
+/** Returns the command that runs a script of package.json with optional flags. */
 export function runScript(manager: PackageManager, script: string, flags = ''): string {
   const { run, flags: before } = COMMANDS[manager];
   return `${run} ${script}${flags && `${before} ${flags}`}`;

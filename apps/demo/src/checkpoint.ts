@@ -13,15 +13,13 @@ export interface Checkpoint {
 /**
  * Loads a Hugging Face checkpoint from files that the user chose.
  *
- * @throws Error naming the file or the tensor that is missing.
+ * @throws Error with the missing file or tensor
  */
 export async function loadCheckpoint(files: File[]): Promise<Checkpoint> {
   const named = (name: string) => {
     const file = files.find((file) => file.name === name);
     if (file) return file;
-    throw new Error(
-      `${name} is not among the files; choose config.json, model.safetensors and tokenizer.json`,
-    );
+    throw new Error(`${name} is missing; select config.json, model.safetensors and tokenizer.json`);
   };
   const json = async (name: string) => JSON.parse(await named(name).text());
   const config = parseConfig(await json('config.json'));

@@ -1,5 +1,5 @@
 // @vitest-environment node
-/** The built page in headless Chromium: it trains, shows masks and a curve, and continues a text. */
+/** The built page in headless Chromium. */
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 const dist = join(import.meta.dirname, '../dist');
 const executablePath = process.env.MEAP_CHROMIUM ?? '/usr/bin/chromium';
 const missing = [executablePath, join(dist, 'index.html')].find((path) => !existsSync(path));
-if (missing) console.warn(`the demo is not tested: no ${missing}; install chromium and run pnpm build`);
+if (missing) console.warn(`demo not tested: ${missing} is missing; install chromium and run pnpm build`);
 const checkpoint = join(process.env.MEAP_DATA ?? '', 'models/stories260K');
 
 const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
@@ -69,7 +69,7 @@ describe.skipIf(missing)('the demo', () => {
     expect(await textOf('#backend')).toMatch(/^webgpu: /);
   });
 
-  it('trains: the loss falls from what guessing needs, masks and curve are drawn', async () => {
+  it('trains with decreasing loss and draws masks and curve', async () => {
     await page.click('#train');
     await page.waitForFunction(
       () => /^step ([2-9]\d|1[2-9]),/.test(document.querySelector('#progress')!.textContent!),
@@ -87,47 +87,41 @@ describe.skipIf(missing)('the demo', () => {
       .split(/[ML]/)
       .filter(Boolean)
       .map((point) => Number(point.split(',')[1]));
-    // Higher on the page is a greater loss.
+    // SVG coordinates increase downwards.
     expect(heights.at(-1)).toBeGreaterThan(heights[0] + 20);
     // 15 % of 64 bytes.
     expect(await page.locator('#masks mark').count()).toBe(9);
     expect(await textOf('#sample')).toMatch(/^Call me /);
   });
 
-  it.skipIf(!existsSync(checkpoint))(
-    'continues a text with a checkpoint as the golden run does',
-    async () => {
-      const names = ['config.json', 'model.safetensors', 'tokenizer.json'];
-      await page.setInputFiles(
-        '#files',
-        names.map((name) => join(checkpoint, name)),
-      );
-      await page.waitForSelector('#generate:enabled', wait);
-      expect(await textOf('#loaded')).toBe('0.26 M parameters');
-      const golden = JSON.parse(readFileSync(join(checkpoint, 'golden.json'), 'utf8'));
-      await page.fill('#prompt', golden.prompt);
-      await page.click('#generate');
-      const tokenizer = new Tokenizer(
-        JSON.parse(readFileSync(join(checkpoint, 'tokenizer.json'), 'utf8')),
-        {},
-      );
-      const expected = tokenizer.decode(golden.greedy_ids, { skip_special_tokens: true });
-      await page.waitForFunction(
-        (text) => document.querySelector('#text')!.textContent!.includes(text),
-        expected,
-        wait,
-      );
-    },
-  );
-
-  it('says which file is missing', async () => {
-    await page.setInputFiles('#files', [join(dist, 'index.html')]);
-    await page.waitForFunction(() =>
-      document.querySelector('#loaded')!.textContent!.includes('config.json is not among'),
+  it.skipIf(!existsSync(checkpoint))('generates the golden text of a checkpoint', async () => {
+    const names = ['config.json', 'model.safetensors', 'tokenizer.json'];
+    await page.setInputFiles(
+      '#files',
+      names.map((name) => join(checkpoint, name)),
+    );
+    await page.waitForSelector('#generate:enabled', wait);
+    expect(await textOf('#loaded')).toBe('0.26 M parameters');
+    const golden = JSON.parse(readFileSync(join(checkpoint, 'golden.json'), 'utf8'));
+    await page.fill('#prompt', golden.prompt);
+    await page.click('#generate');
+    const tokenizer = new Tokenizer(JSON.parse(readFileSync(join(checkpoint, 'tokenizer.json'), 'utf8')), {});
+    const expected = tokenizer.decode(golden.greedy_ids, { skip_special_tokens: true });
+    await page.waitForFunction(
+      (text) => document.querySelector('#text')!.textContent!.includes(text),
+      expected,
+      wait,
     );
   });
 
-  it('reports no error on the way', async () => {
+  it('reports a missing file', async () => {
+    await page.setInputFiles('#files', [join(dist, 'index.html')]);
+    await page.waitForFunction(() =>
+      document.querySelector('#loaded')!.textContent!.includes('config.json is missing'),
+    );
+  });
+
+  it('logs no errors', async () => {
     if (process.env.MEAP_SCREENSHOT)
       await page.screenshot({ path: process.env.MEAP_SCREENSHOT, fullPage: true });
     expect(errors).toEqual([]);

