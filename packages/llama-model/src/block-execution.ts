@@ -26,7 +26,7 @@ import type { LlamaConfig } from './config.ts';
 import { type DropoutKey, dropout, PIECE_TOKENS } from './dropout.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import { adaptedLinear, add, frozenLinear } from './linear-layers.ts';
-import type { LoraAdapter } from './lora.ts';
+import type { LoraAdapter } from './lora-adapter.ts';
 import { blockParameter, type Norm, type Projection } from './parameters.ts';
 import { attentionWindow } from './windows.ts';
 

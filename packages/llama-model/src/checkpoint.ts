@@ -14,9 +14,9 @@ import { bfloat16Bits, bfloat16Variable, storeAsBfloat16 } from '@meap/tensor-ke
 import type * as tf from '@tensorflow/tfjs-core';
 import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
 import { AdapterError, CheckpointError } from './errors.ts';
-import { Llama, variable } from './model.ts';
+import { Llama } from './model.ts';
 import { fs } from './node.ts';
-import { EMBEDDING, HEAD, parameterShapes } from './parameters.ts';
+import { EMBEDDING, HEAD, parameterShapes, variable } from './parameters.ts';
 
 /** Options of `loadLlama`. */
 export interface LoadLlamaOptions {

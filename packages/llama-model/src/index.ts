@@ -33,22 +33,20 @@ export {
   TokenInputError,
 } from './errors.ts';
 export type { ModelType } from './families.ts';
+export type { ForwardOptions } from './forward-options.ts';
 export { generate } from './generate.ts';
 export { type GrowVocabularyOptions, growVocabulary } from './grow-vocabulary.ts';
 export { initialDeviation, initialValues } from './initialization.ts';
 export { KeyValueCache } from './key-value-cache.ts';
+export { addLora, mergeLora, removeLora, unmergeLora } from './lora.ts';
 export {
-  addLora,
   LEARNED_TABLES,
   type LearnedTable,
   LORA_TARGETS,
   type LoraAdapter,
   type LoraOptions,
   type LoraTarget,
-  mergeLora,
-  removeLora,
-  unmergeLora,
-} from './lora.ts';
+} from './lora-adapter.ts';
 export {
   adapterBase,
   loadAdaptedLlama,
@@ -56,7 +54,7 @@ export {
   type SaveLoraOptions,
   saveLora,
 } from './lora-checkpoint.ts';
-export { createLlama, type ForwardOptions, Llama, type LossSum } from './model.ts';
+export { createLlama, Llama, type LossSum } from './model.ts';
 export { countParameters, flopsPerToken, parameterShapes } from './parameters.ts';
 export { type PresetName, presets } from './presets.ts';
 export { restoreWeights } from './restore-weights.ts';

@@ -2,9 +2,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError, CheckpointError, TokenInputError } from './errors.ts';
+import type { ForwardOptions } from './forward-options.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
-import type { LoraAdapter } from './lora.ts';
-import type { ForwardOptions } from './model.ts';
+import type { LoraAdapter } from './lora-adapter.ts';
 import { parameterShapes } from './parameters.ts';
 
 /** Training that forgets the masks would silently drop nothing. */

@@ -15,6 +15,7 @@ import type { LlamaConfig } from './config.ts';
 import { ConfigKeys } from './config-keys.ts';
 import { AdapterError } from './errors.ts';
 import { growVocabulary } from './grow-vocabulary.ts';
+import { requireAdapter } from './lora.ts';
 import {
   type CompleteLoraOptions,
   completeLoraOptions,
@@ -24,11 +25,10 @@ import {
   LoraAdapter,
   type LoraOptions,
   loraShapes,
-  requireAdapter,
-} from './lora.ts';
-import { type Llama, variable } from './model.ts';
+} from './lora-adapter.ts';
+import type { Llama } from './model.ts';
 import { fs } from './node.ts';
-import { EMBEDDING, HEAD } from './parameters.ts';
+import { EMBEDDING, HEAD, variable } from './parameters.ts';
 
 const CONFIG_FILE = 'adapter_config.json';
 const WEIGHTS_FILE = 'adapter_model.safetensors';

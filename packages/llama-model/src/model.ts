@@ -26,8 +26,8 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { type BlockTensors, runBlock } from './block-execution.ts';
 import type { LlamaConfig } from './config.ts';
-import type { DropoutKey } from './dropout.ts';
 import { AdapterError } from './errors.ts';
+import type { ForwardOptions } from './forward-options.ts';
 import { initialValues } from './initialization.ts';
 import {
   countMask,
@@ -38,41 +38,18 @@ import {
   requireSameShape,
   requireTokens,
 } from './input-checks.ts';
-import type { KeyValueCache } from './key-value-cache.ts';
-import type { LoraAdapter } from './lora.ts';
-import { blockParameter, blockShapes, EMBEDDING, FINAL_NORM, HEAD, parameterShapes } from './parameters.ts';
+import type { LoraAdapter } from './lora-adapter.ts';
+import {
+  blockParameter,
+  blockShapes,
+  EMBEDDING,
+  FINAL_NORM,
+  HEAD,
+  parameterShapes,
+  variable,
+} from './parameters.ts';
 import { RotaryAngles } from './rotary-tables.ts';
 import { correctLogits, replaceRows, type TokenRows, tiedCrossEntropy, withTokenRows } from './token-rows.ts';
-
-/** What a forward pass may be told besides the ids. */
-export interface ForwardOptions {
-  /** int32 `[B, T]`, each token's position; by default 0, 1, 2, … after what the cache holds. */
-  positions?: tf.Tensor;
-  /** int32 `[B, T]`; a token sees only tokens of its own segment. Give `positions` too where they restart. */
-  segmentIds?: tf.Tensor;
-  /**
-   * int32 `[B, T]`, with `segmentIds`: a token also sees the tokens of this segment, which stand before it in the
-   * row, so that many continuations share one prefix. Its own segment's id where it has none.
-   */
-  prefixIds?: tf.Tensor;
-  /**
-   * Read from and added to, one for each row (one alone for a single row); not together with `segmentIds`, and not
-   * differentiable.
-   */
-  cache?: KeyValueCache | readonly KeyValueCache[];
-  /**
-   * Keep only block inputs for the backward pass: less memory for one more forward. Same gradients. Rows longer than
-   * 4096 tokens are worked through in pieces.
-   */
-  recompute?: boolean;
-  /**
-   * Draws the masks of an adapter's dropout, which training must give; false drops nothing. Without a gradient
-   * nothing is dropped unless given. Changes nothing without an adapter or where its dropout is 0.
-   */
-  dropout?: DropoutKey | false;
-  /** Is shown each layer's queries and keys after their rotary positions; they are freed unless kept. Not with a cache. */
-  onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BTGD: tf.Tensor4D) => void;
-}
 
 /** A loss that can be accumulated over micro-batches: divide the total sum by the total count. */
 export interface LossSum {
@@ -287,12 +264,4 @@ export class Llama {
   #unmerged(): LoraAdapter | undefined {
     return this.#adapter?.merged ? undefined : this.#adapter;
   }
-}
-
-/** A variable that owns its values; unnamed, since TensorFlow.js allows one variable of a name in a process. */
-export function variable(values: Float32Array, shape: number[]): tf.Variable {
-  const initial = tf.tensor(values, shape, 'float32');
-  const result = tf.variable(initial);
-  initial.dispose();
-  return result;
 }

@@ -1,3 +1,4 @@
+import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
 import { FAMILIES } from './families.ts';
 
@@ -103,4 +104,12 @@ export function flopsPerToken(config: LlamaConfig, sequenceLength: number): numb
   return (
     6 * (countParameters(config) - lookUp) + 6 * config.num_hidden_layers * attentionWidth * sequenceLength
   );
+}
+
+/** A variable that owns its values; unnamed, since TensorFlow.js allows one variable of a name in a process. */
+export function variable(values: Float32Array, shape: number[]): tf.Variable {
+  const initial = tf.tensor(values, shape, 'float32');
+  const result = tf.variable(initial);
+  initial.dispose();
+  return result;
 }

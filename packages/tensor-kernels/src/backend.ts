@@ -1,4 +1,5 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { BackendError } from './errors.ts';
 import { installCommand } from './install-command.ts';
 import { loadNativeAddon } from './native-addon.ts';
 import { registerNativeBackend } from './native-backend.ts';
@@ -16,11 +17,6 @@ export interface BackendDescription {
   reason: string;
   /** For example `avx512, 2 threads`, or the name of the GPU. */
   device: string;
-}
-
-/** A backend that cannot run here. */
-export class BackendError extends Error {
-  override name = 'BackendError';
 }
 
 let current: BackendDescription | undefined;

@@ -4,7 +4,7 @@ import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import * as k from './index.ts';
 import { loadNativeAddon } from './native-addon.ts';
-import { nativeBackend } from './native-backend.ts';
+import { nativeBackend } from './native-interface.ts';
 
 const addon = loadNativeAddon();
 const best = addon.instructionSet();

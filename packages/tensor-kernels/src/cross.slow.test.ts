@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 // @ts-expect-error JavaScript, so that it runs in any Node.
 import { bitsOf } from '../fixtures/bits.mjs';
-import { loadNativeAddon, type NativeAddon } from './native-addon.ts';
+import type { NativeAddon } from './addon-interface.ts';
+import { loadNativeAddon } from './native-addon.ts';
 
 const root = join(import.meta.dirname, '..');
 const compiler = join(

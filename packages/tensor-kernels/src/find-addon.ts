@@ -1,4 +1,4 @@
-import type { NativeAddon } from './native-addon.ts';
+import type { NativeAddon } from './addon-interface.ts';
 
 /** What {@link findAddon} needs to know of the machine; the running one's unless given. */
 export interface Machine {

@@ -1,8 +1,8 @@
 import * as tf from '@tensorflow/tfjs';
 import { expect, it } from 'vitest';
 import { setBackend } from './backend.ts';
+import { storeAsBfloat16 } from './bfloat16-storage.ts';
 import { copyInto, memoryOf, overwrite, stageVector } from './host-memory.ts';
-import { storeAsBfloat16 } from './precision.ts';
 
 it.each(['cpu', 'native'] as const)('copies numbers to where they belong on %s', async (backend) => {
   await setBackend(backend);

@@ -1,6 +1,6 @@
 /** Numbers of tensors in this process's memory, for what sends and receives them: on `native` without a copy. */
 import * as tf from '@tensorflow/tfjs-core';
-import { nativeBackend } from './native-backend.ts';
+import { nativeBackend } from './native-interface.ts';
 
 /**
  * The memory of a float32 tensor itself, on `native`; undefined on other backends and for what is stored otherwise.

@@ -2,18 +2,23 @@ import '#tfjs';
 
 export {
   type BackendDescription,
-  BackendError,
   type BackendName,
   backendNames,
   describeBackend,
   setBackend,
 } from './backend.ts';
+export {
+  bfloat16Bits,
+  bfloat16Variable,
+  isStoredAsBfloat16,
+  storeAsBfloat16,
+} from './bfloat16-storage.ts';
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
 export { availableThreads, type ContainerLimits, containerLimits } from './container-limits.ts';
 export { dropout } from './dropout.ts';
+export { BackendError } from './errors.ts';
 export { copyInto, memoryOf, overwrite, type StagedVector, stageVector } from './host-memory.ts';
 export { installCommand } from './install-command.ts';
-export { type Precision, precisionNames } from './native-backend.ts';
 export {
   attention,
   embedding,
@@ -35,14 +40,7 @@ export {
   gradientScale,
   sumsOfSquares,
 } from './optimizer.ts';
-export {
-  bfloat16Bits,
-  bfloat16Variable,
-  isStoredAsBfloat16,
-  measurePeak,
-  setPrecision,
-  storeAsBfloat16,
-} from './precision.ts';
+export { type Precision, precisionNames } from './precision.ts';
 export { type Keep, type Piece, type PiecewiseInputs, recompute, recomputeInPieces } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';
 export {
@@ -52,4 +50,5 @@ export {
   residualAttention,
   residualFeedForward,
 } from './residual-layers.ts';
+export { measurePeak, setPrecision } from './set-precision.ts';
 export { threefry } from './threefry.ts';

@@ -1,7 +1,8 @@
 /** The addon trusts no size: neither one whose product wraps around to a small number, nor one that is none. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { loadNativeAddon, type NativeAddon } from './native-addon.ts';
+import type { NativeAddon } from './addon-interface.ts';
+import { loadNativeAddon } from './native-addon.ts';
 
 const addon = loadNativeAddon();
 const none = new Float32Array(0);

@@ -11,7 +11,7 @@ import {
   setPrecision,
 } from './index.ts';
 import { loadNativeAddon } from './native-addon.ts';
-import { nativeBackend } from './native-backend.ts';
+import { nativeBackend } from './native-interface.ts';
 
 const discarded: ArrayBuffer[] = [];
 const memory: BufferMemory = {

@@ -1,41 +1,10 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { NativeAddon } from './addon-interface.ts';
 import { BufferPool } from './buffer-pool.ts';
-import { loadNativeAddon, type NativeAddon } from './native-addon.ts';
+import { loadNativeAddon } from './native-addon.ts';
+import type { CpuBackend, NativeBackend } from './native-interface.ts';
 import { registerNativeKernels } from './native-kernels.ts';
-
-/** Names that {@link setPrecision} knows. */
-export const precisionNames = ['float32', 'bfloat16', 'float16'] as const;
-
-/** How matrix products round their inputs; see {@link setPrecision}. */
-export type Precision = (typeof precisionNames)[number];
-
-interface TensorData {
-  values?: tf.backend_util.BackendValues;
-  refCount: number;
-}
-
-/** The parts of TensorFlow.js's CPU backend that this one builds on. */
-interface CpuBackend extends tf.KernelBackend {
-  data: tf.DataStorage<TensorData>;
-  write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object;
-  incRef(dataId: object): void;
-  makeTensorInfo(shape: number[], dtype: tf.DataType, values?: tf.TypedArray): tf.TensorInfo;
-}
-
-/** The CPU backend of this package, as its kernels see it. */
-export interface NativeBackend extends CpuBackend {
-  readonly addon: NativeAddon;
-  readonly pool: BufferPool;
-  precision: Precision;
-  /** A tensor over a recycled buffer; its content is unspecified. */
-  allocate(shape: number[]): { info: tf.TensorInfo; values: Float32Array };
-  /** A float32 tensor whose numbers are bfloat16, over a recycled buffer. */
-  allocateHalves(shape: number[]): { info: tf.TensorInfo; values: Uint16Array };
-  /** A tensor's numbers; a copy where they are stored as bfloat16, so nothing to write into. */
-  values(tensor: tf.TensorInfo): tf.TypedArray;
-  /** What holds a tensor: the bits of bfloat16 in a Uint16Array, or its numbers. */
-  stored(tensor: tf.TensorInfo): tf.TypedArray | Uint16Array;
-}
+import type { Precision } from './precision.ts';
 
 /**
  * Registers the `native` backend: TensorFlow.js's CPU backend over recycled buffers, with this package's SIMD
@@ -81,11 +50,6 @@ function readingFloats({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFu
     for (const { dataId } of expanded) backend.disposeData(dataId);
     return result;
   };
-}
-
-/** The running native backend, or undefined when another one is in use. */
-export function nativeBackend(): NativeBackend | undefined {
-  return tf.getBackend() === 'native' ? (tf.backend() as NativeBackend) : undefined;
 }
 
 /** What the addon aligns buffers of that size and above to. */

@@ -1,6 +1,6 @@
 /** TensorFlow.js kernels of the `native` backend: each checks what the addon needs, allocates outputs, calls it. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { NativeBackend } from './native-backend.ts';
+import type { NativeBackend } from './native-interface.ts';
 import { registerKernels } from './register-kernels.ts';
 
 interface Call {

@@ -21,7 +21,7 @@ import {
   swiGlu,
 } from './index.ts';
 import { loadNativeAddon } from './native-addon.ts';
-import { nativeBackend } from './native-backend.ts';
+import { nativeBackend } from './native-interface.ts';
 import * as reference from './reference.ts';
 import { evaluate, type Input, integers, random, tensorOf } from './testing.ts';
 

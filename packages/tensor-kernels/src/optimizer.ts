@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { isStoredAsBfloat16 } from './bfloat16-storage.ts';
 import { hasKernel, runKernel } from './ops.ts';
-import { isStoredAsBfloat16 } from './precision.ts';
 
 /** One parameter's AdamW update; tensors of one shape. */
 export interface AdamWOptions {

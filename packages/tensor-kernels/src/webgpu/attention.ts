@@ -11,7 +11,7 @@
  * are keys and columns are queries, so that each workgroup alone writes its outputs: no atomics, the same bits always.
  */
 import * as tf from '@tensorflow/tfjs-core';
-import type { WebgpuBackend } from './backend.ts';
+import type { WebgpuBackend } from './backend-interface.ts';
 import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { type RowGroup, rowGroup } from './rows.ts';
 

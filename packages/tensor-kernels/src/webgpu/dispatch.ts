@@ -1,6 +1,6 @@
 /** Running a WGSL kernel: its text, its pipeline, its bindings, all in the backend's command stream. */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { WebgpuBackend } from './backend.ts';
+import type { WebgpuBackend } from './backend-interface.ts';
 
 /** A kernel's text and what it binds, in the order of the bindings. */
 export interface Kernel {

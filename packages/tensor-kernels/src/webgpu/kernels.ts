@@ -9,7 +9,7 @@ import {
   attentionForward,
   packSegments,
 } from './attention.ts';
-import type { WebgpuBackend } from './backend.ts';
+import type { WebgpuBackend } from './backend-interface.ts';
 import * as layers from './layers.ts';
 import { crossEntropy } from './loss.ts';
 import { multiply } from './matmul.ts';

@@ -1,6 +1,6 @@
 /** RMSNorm, rotary positions, SwiGLU and the embedding table: kernels bound by memory, one sweep each. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { WebgpuBackend } from './backend.ts';
+import type { WebgpuBackend } from './backend-interface.ts';
 import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { type RowGroup, rowGroup, rowMain } from './rows.ts';
 

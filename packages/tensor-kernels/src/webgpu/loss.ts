@@ -3,7 +3,7 @@
  * their own gradient, which two matrix products turn into the gradients of hidden states and head.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import type { WebgpuBackend } from './backend.ts';
+import type { WebgpuBackend } from './backend-interface.ts';
 import { type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { NAN, requireIds } from './layers.ts';
 import { multiply } from './matmul.ts';

@@ -9,9 +9,10 @@
  * halves are exact in float32, and sums are float32.
  */
 import type * as tf from '@tensorflow/tfjs-core';
-import { type Precision, precisionNames } from '../native-backend.ts';
-import type { WebgpuBackend } from './backend.ts';
+import { precisionNames } from '../precision.ts';
+import type { WebgpuBackend } from './backend-interface.ts';
 import { type Kernel, run } from './dispatch.ts';
+import { loadFour, PRODUCT_UNIFORMS, storeFour, type Tile, type Variant } from './matmul-tile.ts';
 import { MATRIX_TILE, subgroupMatmulKernel } from './subgroup-matmul.ts';
 
 /** One product C = A·B; offsets in elements. */
@@ -35,12 +36,6 @@ export interface Product {
   accumulate?: boolean;
   /** Factor on the sums, 1 unless given. */
   scale?: number;
-}
-
-interface Tile {
-  rows: number;
-  columns: number;
-  depth: number;
 }
 
 const LARGE: Tile = { rows: 128, columns: 128, depth: 16 };
@@ -92,32 +87,6 @@ export function multiply(backend: WebgpuBackend, product: Product): void {
     });
   }
 }
-
-export interface Variant {
-  tile: Tile;
-  transposeA: boolean;
-  transposeB: boolean;
-  /** Whether all three matrices are read and written four numbers at a time. */
-  vector: boolean;
-  accumulate: boolean;
-  scaled: boolean;
-  /** What inputs are rounded to. */
-  precision: Precision;
-}
-
-export const PRODUCT_UNIFORMS = {
-  M: 'u32',
-  N: 'u32',
-  K: 'u32',
-  start: 'u32',
-  end: 'u32',
-  aBatch: 'u32',
-  bBatch: 'u32',
-  aOffset: 'u32',
-  bOffset: 'u32',
-  cOffset: 'u32',
-  scale: 'f32',
-} as const;
 
 function matmulKernel(variant: Variant): Kernel {
   const { tile, transposeA, transposeB, vector, accumulate, scaled, precision } = variant;
@@ -200,32 +169,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
 
 ${storeFour(vector, accumulate)}`,
   };
-}
-
-/** Declares `store`: four numbers of a row of C, of which those outside are left out. */
-export function storeFour(vector: boolean, accumulate: boolean): string {
-  return `
-fn store(batch: u32, row: u32, column: u32, sum: vec4<f32>) {
-  if (row >= uniforms.M || column >= uniforms.N) { return; }
-  let at = (batch * uniforms.M + row) * uniforms.N + column + uniforms.cOffset;
-  ${
-    vector
-      ? `c[at / 4u] ${accumulate ? '+=' : '='} sum;`
-      : `let count = min(4u, uniforms.N - column);
-  for (var i = 0u; i < count; i++) { c[at + i] ${accumulate ? '+=' : '='} sum[i]; }`
-  }
-}`;
-}
-
-/** Four numbers from an offset, of which the first count are inside. */
-export function loadFour(name: string, isVector: boolean): string {
-  const four = (i: number) => `select(0.0, ${name}[at + min(${i}u, last)], ${i}u <= last)`;
-  return isVector
-    ? `fn load_${name}(at: u32, count: u32) -> vec4<f32> { return ${name}[at / 4u]; }`
-    : `fn load_${name}(at: u32, count: u32) -> vec4<f32> {
-  let last = min(count, 4u) - 1u;
-  return vec4<f32>(${name}[at], ${[1, 2, 3].map(four).join(', ')});
-}`;
 }
 
 interface BlockLoad {

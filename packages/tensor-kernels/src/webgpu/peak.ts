@@ -1,4 +1,4 @@
-import type { WebgpuBackend } from './backend.ts';
+import type { WebgpuBackend } from './backend-interface.ts';
 import { type Kernel, run, THREADS } from './dispatch.ts';
 
 const CHAINS = [0, 1, 2, 3, 4, 5, 6, 7];

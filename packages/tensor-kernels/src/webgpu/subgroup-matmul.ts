@@ -7,7 +7,7 @@
  */
 import type { SubgroupMatrix } from './device.ts';
 import type { Kernel } from './dispatch.ts';
-import { loadFour, PRODUCT_UNIFORMS, storeFour, type Variant } from './matmul.ts';
+import { loadFour, PRODUCT_UNIFORMS, storeFour, type Variant } from './matmul-tile.ts';
 
 /** Rows and columns of C a workgroup computes, and summed indices a pass. */
 export const MATRIX_TILE = { rows: 64, columns: 64, depth: 32 };

@@ -1,0 +1,4 @@
+/** A backend that cannot run here. */
+export class BackendError extends Error {
+  override name = 'BackendError';
+}

@@ -1,0 +1,45 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { BackendError } from './errors.ts';
+import { nativeBackend } from './native-interface.ts';
+import type { Precision } from './precision.ts';
+import { webgpuBackend } from './webgpu/backend.ts';
+import { measureGpuPeak } from './webgpu/peak.ts';
+
+/**
+ * Sets how matrix products compute on the current backend: `float32`, or `bfloat16` or `float16` inputs (rounded to
+ * nearest even) with float32 sums. Tensors, weights and every other op stay float32, so these are float32 master weights.
+ *
+ * `float16` is for GPUs: past 65504 a number becomes infinite and below 6e-8 zero, so training needs its loss scaled.
+ *
+ * @throws BackendError for a precision that the backend, or the GPU, has no products of.
+ */
+export function setPrecision(precision: Precision): void {
+  const backend = nativeBackend() ?? webgpuBackend();
+  if (precision === 'float16') requireFloat16();
+  if (backend) backend.precision = precision;
+  else if (precision !== 'float32') {
+    throw new BackendError(
+      `precision: ${precision} needs the native or the webgpu backend, got '${tf.getBackend()}'; use float32 here`,
+    );
+  }
+}
+
+/**
+ * The dense multiply-add rate of all threads (of a GPU without its matrix units) in GFLOP/s: the limit that
+ * utilisation is measured against.
+ * Takes about a tenth of a second; undefined on backends where it cannot be measured.
+ */
+export async function measurePeak(precision: Precision = 'float32'): Promise<number | undefined> {
+  const gpu = webgpuBackend();
+  if (gpu) return measureGpuPeak(gpu);
+  return nativeBackend()?.addon.measurePeak(precision === 'bfloat16');
+}
+
+function requireFloat16(): void {
+  const gpu = webgpuBackend()?.gpu;
+  if (gpu?.hasFloat16) return;
+  const got = gpu ? `the GPU '${gpu.description}', which lacks it` : `the backend '${tf.getBackend()}'`;
+  throw new BackendError(
+    `precision: float16 needs the webgpu backend on a GPU with shader-f16, got ${got}; use bfloat16 or float32`,
+  );
+}

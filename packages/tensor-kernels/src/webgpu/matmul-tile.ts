@@ -1,0 +1,60 @@
+/** What both kinds of matrix products share: the variants of a product, and how four numbers are read and written. */
+import type { Precision } from '../precision.ts';
+
+export interface Tile {
+  rows: number;
+  columns: number;
+  depth: number;
+}
+
+export interface Variant {
+  tile: Tile;
+  transposeA: boolean;
+  transposeB: boolean;
+  /** Whether all three matrices are read and written four numbers at a time. */
+  vector: boolean;
+  accumulate: boolean;
+  scaled: boolean;
+  /** What inputs are rounded to. */
+  precision: Precision;
+}
+
+export const PRODUCT_UNIFORMS = {
+  M: 'u32',
+  N: 'u32',
+  K: 'u32',
+  start: 'u32',
+  end: 'u32',
+  aBatch: 'u32',
+  bBatch: 'u32',
+  aOffset: 'u32',
+  bOffset: 'u32',
+  cOffset: 'u32',
+  scale: 'f32',
+} as const;
+
+/** Declares `store`: four numbers of a row of C, of which those outside are left out. */
+export function storeFour(vector: boolean, accumulate: boolean): string {
+  return `
+fn store(batch: u32, row: u32, column: u32, sum: vec4<f32>) {
+  if (row >= uniforms.M || column >= uniforms.N) { return; }
+  let at = (batch * uniforms.M + row) * uniforms.N + column + uniforms.cOffset;
+  ${
+    vector
+      ? `c[at / 4u] ${accumulate ? '+=' : '='} sum;`
+      : `let count = min(4u, uniforms.N - column);
+  for (var i = 0u; i < count; i++) { c[at + i] ${accumulate ? '+=' : '='} sum[i]; }`
+  }
+}`;
+}
+
+/** Four numbers from an offset, of which the first count are inside. */
+export function loadFour(name: string, isVector: boolean): string {
+  const four = (i: number) => `select(0.0, ${name}[at + min(${i}u, last)], ${i}u <= last)`;
+  return isVector
+    ? `fn load_${name}(at: u32, count: u32) -> vec4<f32> { return ${name}[at / 4u]; }`
+    : `fn load_${name}(at: u32, count: u32) -> vec4<f32> {
+  let last = min(count, 4u) - 1u;
+  return vec4<f32>(${name}[at], ${[1, 2, 3].map(four).join(', ')});
+}`;
+}
