@@ -1,10 +1,10 @@
-// The Node-API surface: checks sizes, picks the instruction set, hands typed arrays to the kernels.
+// The Node-API surface: checks arguments, selects the instruction set, passes typed arrays to the kernels.
 #include "node_api_host.h"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
+#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <initializer_list>
@@ -12,6 +12,7 @@
 #include <vector>
 #include "cpu.h"
 #include "kernels.h"
+#include "signature.h"
 
 namespace meap {
 #define MEAP_DECLARE(name) extern const Kernels name;
@@ -33,11 +34,11 @@ struct Error {
   std::string message;
 };
 
-constexpr int64_t MOST = (int64_t)1 << 40;  // elements of an array: more than any runtime makes
+constexpr int64_t MAX_SIZE = (int64_t)1 << 40;  // elements; more than any runtime allocates
 
-// How many elements an array needs: one size, or the product of several. A product that wrapped around would pass for
-// the length of a small array, so one beyond MOST is refused; a size of 0 hides no such product, since kernels take
-// products of the other sizes.
+// The number of elements that an array needs: one size, or the product of several. A product that overflowed would pass
+// for the length of a small array, so one above MAX_SIZE is an error, even beside a size of 0: kernels multiply the other
+// sizes.
 struct Length {
   int64_t elements;
   Length(int64_t elements) : elements(elements) {}
@@ -45,7 +46,7 @@ struct Length {
     bool isEmpty = false;
     for (int64_t size : sizes) {
       if (size == 0) isEmpty = true;
-      else if (size > MOST / elements) tooMany(sizes);
+      else if (size > MAX_SIZE / elements) tooMany(sizes);
       else elements *= size;
     }
     if (isEmpty) elements = 0;
@@ -59,116 +60,137 @@ struct Length {
   }
 };
 
-// Reads a call's arguments in order.
+// The values of a call's fields, read by name.
 class Arguments {
  public:
   Arguments(napi_env env, napi_callback_info info) : env(env) {
-    napi_get_cb_info(env, info, &count, values, nullptr, nullptr);
+    size_t count = MAX_FIELDS;
+    void *data = nullptr;
+    // Node-API fills values beyond those passed with undefined.
+    napi_get_cb_info(env, info, &count, values, nullptr, &data);
+    signature = (const Signature *)data;
   }
-  napi_value value() { return take(); }
+  const std::string &function() const { return signature->function; }
+  napi_value value(const char *name) {
+    field = name;
+    const auto &names = signature->fields;
+    for (size_t i = 0; i < names.size(); i++) {
+      // The search starts behind the last field read: most are read in order.
+      const size_t at = next++ % names.size();
+      if (names[at] == name) return values[at];
+    }
+    throw Error{std::string(name) + ": not in the signature"};
+  }
   // A size, an index or a count.
-  int64_t integer() {
-    const double x = number();
-    if (!isSize(x)) fail("a whole number from 0 to 2^40");
-    return (int64_t)x;
-  }
-  double number() {
+  int64_t integer(const char *name) { return size(value(name), "a whole number from 0 to 2^40"); }
+  double number(const char *name) {
     double x = 0;
-    if (napi_get_value_double(env, take(), &x) != napi_ok) fail("a number");
+    const napi_value given = value(name);
+    if (napi_get_value_double(env, given, &x) != napi_ok) fail("a number", given);
     return x;
   }
-  bool boolean() {
+  bool boolean(const char *name) {
     bool x = false;
-    if (napi_get_value_bool(env, take(), &x) != napi_ok) fail("a boolean");
+    const napi_value given = value(name);
+    if (napi_get_value_bool(env, given, &x) != napi_ok) fail("a boolean", given);
     return x;
   }
-  std::string text() {
+  std::string text(const char *name) {
     char buffer[64];
     size_t n;
-    if (napi_get_value_string_utf8(env, take(), buffer, sizeof buffer, &n) != napi_ok) fail("a string");
+    const napi_value given = value(name);
+    if (napi_get_value_string_utf8(env, given, buffer, sizeof buffer, &n) != napi_ok) fail("a string", given);
     return std::string(buffer, n);
   }
-  float *floats(Length length) { return (float *)array(napi_float32_array, length, "Float32Array"); }
-  uint16_t *halves(Length length) { return (uint16_t *)array(napi_uint16_array, length, "Uint16Array"); }
-  // A Float32Array, or the bits of bfloat16 in a Uint16Array.
-  meap::Matrix matrix(Length length) {
-    napi_typedarray_type type = napi_float32_array;
-    if (position < count) napi_get_typedarray_info(env, values[position], &type, nullptr, nullptr, nullptr, nullptr);
-    if (type == napi_uint16_array) return {nullptr, halves(length)};
-    return {floats(length), nullptr};
+  float *floats(const char *name, Length length) { return (float *)array(value(name), napi_float32_array, length); }
+  int32_t *ints(const char *name, Length length) { return (int32_t *)array(value(name), napi_int32_array, length); }
+  uint16_t *bfloat16s(const char *name, Length length) {
+    return (uint16_t *)array(value(name), napi_uint16_array, length);
   }
-  int32_t *ints(Length length) { return (int32_t *)array(napi_int32_array, length, "Int32Array"); }
-  float *optionalFloats(Length length) { return skipNull() ? nullptr : floats(length); }
-  int32_t *optionalInts(Length length) { return skipNull() ? nullptr : ints(length); }
+  // A Float32Array, or the bits of bfloat16 in a Uint16Array.
+  meap::Matrix matrix(const char *name, Length length) {
+    const napi_value given = value(name);
+    napi_typedarray_type type = napi_float32_array;
+    napi_get_typedarray_info(env, given, &type, nullptr, nullptr, nullptr, nullptr);
+    if (type == napi_uint16_array) return {nullptr, (const uint16_t *)array(given, type, length)};
+    return {(const float *)array(given, napi_float32_array, length), nullptr};
+  }
+  float *optionalFloats(const char *name, Length length) { return (float *)optional(name, napi_float32_array, length); }
+  int32_t *optionalInts(const char *name, Length length) { return (int32_t *)optional(name, napi_int32_array, length); }
   // A JavaScript list of numbers.
-  std::vector<int64_t> integers(int64_t length) {
+  std::vector<int64_t> integers(const char *name, int64_t length) {
     std::vector<int64_t> result;
-    elements(length, [&](int64_t, napi_value value) {
-      double x = -1;
-      napi_get_value_double(env, value, &x);
-      if (!isSize(x)) fail("a list of whole numbers from 0 to 2^40");
-      result.push_back((int64_t)x);
+    elements(name, length, [&](int64_t, napi_value value) {
+      result.push_back(size(value, "a list of whole numbers from 0 to 2^40"));
     });
     return result;
   }
   // A JavaScript list of arrays, each at least as long as its entry of lengths.
-  std::vector<float *> floatArrays(const std::vector<int64_t> &lengths) {
+  std::vector<float *> floatArrays(const char *name, const std::vector<int64_t> &lengths) {
     std::vector<float *> result(lengths.size());
-    elements((int64_t)lengths.size(), [&](int64_t i, napi_value value) {
-      result[i] = (float *)array(value, napi_float32_array, lengths[i], "a list of Float32Array");
+    elements(name, (int64_t)lengths.size(), [&](int64_t i, napi_value value) {
+      result[i] = (float *)array(value, napi_float32_array, lengths[i]);
     });
     return result;
   }
 
  private:
+  static constexpr size_t MAX_FIELDS = 24;
   napi_env env;
-  napi_value values[24];
-  size_t count = 24, position = 0;
+  napi_value values[MAX_FIELDS];
+  const Signature *signature;
+  size_t next = 0;
+  const char *field = "";
 
-  napi_value take() {
-    if (position >= count) throw Error{"missing argument " + std::to_string(position)};
-    return values[position++];
-  }
-  bool skipNull() {
-    napi_valuetype type;
-    napi_typeof(env, take(), &type);
-    if (type == napi_null || type == napi_undefined) return true;
-    position--;
-    return false;
-  }
   template <class F>
-  void elements(int64_t length, F &&visit) {
-    napi_value list = take();
+  void elements(const char *name, int64_t length, F &&visit) {
+    const napi_value list = value(name);
     uint32_t actual = 0;
-    if (napi_get_array_length(env, list, &actual) != napi_ok) fail("a list");
-    if (actual < length) tooShort(actual, length);
+    if (napi_get_array_length(env, list, &actual) != napi_ok) fail("a list", list);
+    requireLength(actual, length);
     for (int64_t i = 0; i < length; i++) {
-      napi_value value;
-      if (napi_get_element(env, list, (uint32_t)i, &value) != napi_ok) fail("a list");
-      visit(i, value);
+      napi_value element;
+      if (napi_get_element(env, list, (uint32_t)i, &element) != napi_ok) fail("a list", list);
+      visit(i, element);
     }
   }
-  void *array(napi_typedarray_type expected, Length length, const char *name) {
-    return array(take(), expected, length.elements, name);
+  void *optional(const char *name, napi_typedarray_type expected, Length length) {
+    const napi_value given = value(name);
+    napi_valuetype type = napi_undefined;
+    napi_typeof(env, given, &type);
+    return type == napi_null || type == napi_undefined ? nullptr : array(given, expected, length);
   }
-  void *array(napi_value value, napi_typedarray_type expected, int64_t length, const char *name) {
+  void *array(napi_value value, napi_typedarray_type expected, Length length) {
     napi_typedarray_type type;
     size_t actual;
     void *data;
     if (napi_get_typedarray_info(env, value, &type, &actual, &data, nullptr, nullptr) != napi_ok ||
         type != expected) {
-      fail(name);
+      fail(expected == napi_float32_array ? "Float32Array" : expected == napi_int32_array ? "Int32Array" : "Uint16Array",
+           value);
     }
-    if ((int64_t)actual < length) tooShort((int64_t)actual, length);
+    requireLength((int64_t)actual, length.elements);
     return data;
   }
-  static bool isSize(double x) { return x >= 0 && x <= (double)MOST && x == (double)(int64_t)x; }
-  [[noreturn]] void tooShort(int64_t actual, int64_t length) {
-    throw Error{"argument " + std::to_string(position - 1) + " is too short, got " + std::to_string(actual) +
-                " elements, expected " + std::to_string(length)};
+  int64_t size(napi_value value, const char *expected) {
+    double x = -1;
+    napi_get_value_double(env, value, &x);
+    if (!(x >= 0 && x <= (double)MAX_SIZE && x == (double)(int64_t)x)) fail(expected, value);
+    return (int64_t)x;
   }
-  [[noreturn]] void fail(const char *expected) {
-    throw Error{"argument " + std::to_string(position - 1) + " is not " + expected};
+  void requireLength(int64_t actual, int64_t expected) {
+    if (actual >= expected) return;
+    throw Error{std::string(field) + ": got " + std::to_string(actual) + " elements, expected at least " + std::to_string(expected)};
+  }
+  [[noreturn]] void fail(const char *expected, napi_value given) {
+    static const char *const types[] = {"undefined", "null", "a boolean", "a number", "a string", "a symbol",
+                                        "an object", "a function", "an external value", "a bigint"};
+    napi_valuetype type = napi_undefined;
+    double number;
+    char text[32];
+    napi_typeof(env, given, &type);
+    snprintf(text, sizeof text, "%g", type == napi_number && !napi_get_value_double(env, given, &number) ? number : 0);
+    throw Error{std::string(field) + ": got " + (type == napi_number ? text : types[type]) + ", expected " + expected};
   }
 };
 
@@ -178,45 +200,54 @@ napi_value numberValue(napi_env env, double x) {
   return value;
 }
 
+napi_value textValue(napi_env env, const char *text) {
+  napi_value value;
+  napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
+  return value;
+}
+
 template <napi_value (*F)(napi_env, Arguments &)>
 napi_value guarded(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info);
+  const auto fail = [&](const std::string &message) {
+    napi_throw_error(env, nullptr, ("native: " + arguments.function() + ": " + message).c_str());
+    return nullptr;
+  };
   try {
-    Arguments arguments(env, info);
     return F(env, arguments);
   } catch (const Error &error) {
-    napi_throw_error(env, nullptr, ("native: " + error.message).c_str());
+    return fail(error.message);
   } catch (const std::exception &error) {
-    napi_throw_error(env, nullptr, (std::string("native: ") + error.what()).c_str());
+    return fail(error.what());
   }
-  return nullptr;
 }
 
 void require(bool holds, const char *what) {
   if (!holds) throw Error{what};
 }
 
-// Every function takes its sizes first, then its arrays, so that lengths are checked as they are read.
+// Every function reads its sizes first, then its arrays, so that it checks lengths as it reads them.
 
 napi_value gemm(napi_env, Arguments &in) {
   meap::Gemm g{};
-  int64_t batch = in.integer();
-  g.M = in.integer();
-  g.N = in.integer();
-  g.K = in.integer();
-  g.transposeA = in.boolean();
-  g.transposeB = in.boolean();
+  const int64_t batch = in.integer("batch");
+  g.M = in.integer("M");
+  g.N = in.integer("N");
+  g.K = in.integer("K");
+  g.transposeA = in.boolean("transposeA");
+  g.transposeB = in.boolean("transposeB");
   // A shared operand is one matrix for the whole batch.
-  const bool sharesA = in.boolean(), sharesB = in.boolean();
-  g.bfloat16 = in.boolean();
+  const bool sharedA = in.boolean("sharedA"), sharedB = in.boolean("sharedB");
+  g.bfloat16 = in.boolean("bfloat16");
   g.lda = g.transposeA ? g.M : g.K;
   g.ldb = g.transposeB ? g.K : g.N;
   g.ldc = g.N;
-  g.a = in.floats({sharesA ? 1 : batch, g.M, g.K});
-  g.b = in.matrix({sharesB ? 1 : batch, g.K, g.N});
-  g.plus = in.optionalFloats({batch, g.M, g.N});
-  g.c = in.floats({batch, g.M, g.N});
+  g.a = in.floats("a", {sharedA ? 1 : batch, g.M, g.K});
+  g.b = in.matrix("b", {sharedB ? 1 : batch, g.K, g.N});
+  g.plus = in.optionalFloats("plus", {batch, g.M, g.N});
+  g.c = in.floats("c", {batch, g.M, g.N});
   if (g.M == 0 || g.N == 0) return nullptr;
-  const int64_t strideA = sharesA ? 0 : g.M * g.K, strideB = sharesB ? 0 : g.K * g.N;
+  const int64_t strideA = sharedA ? 0 : g.M * g.K, strideB = sharedB ? 0 : g.K * g.N;
   for (int64_t i = 0; i < batch; i++) {
     kernels->gemm(g);
     g.a += strideA;
@@ -227,32 +258,34 @@ napi_value gemm(napi_env, Arguments &in) {
   return nullptr;
 }
 
-void requireHeads(int64_t H, int64_t G) {
-  require(H > 0 && G > 0 && H % G == 0, "query heads cannot share the key-value heads evenly");
+// Fields that all kinds of attention have.
+template <class Attention>
+void readHeads(Arguments &in, Attention &a) {
+  a.B = in.integer("B");
+  a.T = in.integer("T");
+  a.H = in.integer("H");
+  a.G = in.integer("G");
+  a.D = in.integer("D");
+  a.window = in.integer("window");
+  a.scale = (float)in.number("scale");
+  require(a.H > 0 && a.G > 0 && a.H % a.G == 0, "query heads cannot share the key-value heads evenly");
 }
 
 meap::Attention attentionArguments(Arguments &in) {
   meap::Attention a{};
-  a.B = in.integer();
-  a.T = in.integer();
-  a.S = in.integer();
-  a.H = in.integer();
-  a.G = in.integer();
-  a.D = in.integer();
-  a.window = in.integer();
-  requireHeads(a.H, a.G);
-  require(a.S >= a.T, "attention: fewer keys than queries");
-  a.scale = (float)in.number();
+  readHeads(in, a);
+  a.S = in.integer("S");
+  require(a.S >= a.T, "fewer keys than queries");
   const Length queries{a.B, a.T, a.H, a.D}, keys{a.B, a.S, a.G, a.D};
-  a.q = in.floats(queries);
-  a.k = in.floats(keys);
-  a.v = in.floats(keys);
-  a.segmentIds = in.optionalInts({a.B, a.T});
-  a.prefixIds = in.optionalInts({a.B, a.T});
-  require(!a.segmentIds || a.S == a.T, "attention: segments need as many keys as queries");
-  require(!a.prefixIds || a.segmentIds, "attention: prefixes without segments");
-  a.out = in.floats(queries);
-  a.logSumExp = in.floats({a.B, a.H, a.T});
+  a.q = in.floats("q", queries);
+  a.k = in.floats("k", keys);
+  a.v = in.floats("v", keys);
+  a.segmentIds = in.optionalInts("segmentIds", {a.B, a.T});
+  a.prefixIds = in.optionalInts("prefixIds", {a.B, a.T});
+  require(!a.segmentIds || a.S == a.T, "segments need as many keys as queries");
+  require(!a.prefixIds || a.segmentIds, "prefixes without segments");
+  a.out = in.floats("out", queries);
+  a.logSumExp = in.floats("logSumExp", {a.B, a.H, a.T});
   return a;
 }
 
@@ -267,11 +300,11 @@ napi_value attention(napi_env, Arguments &in) {
 napi_value attentionGrad(napi_env, Arguments &in) {
   meap::Attention a = attentionArguments(in);
   const Length queries{a.B, a.T, a.H, a.D}, keys{a.B, a.S, a.G, a.D};
-  a.dOut = in.floats(queries);
-  a.dq = in.floats(queries);
-  a.dk = in.floats(keys);
-  a.dv = in.floats(keys);
-  Length{a.B, a.S, a.H, a.D};  // what each query head writes before its group's are summed
+  a.dOut = in.floats("dOut", queries);
+  a.dq = in.floats("dq", queries);
+  a.dk = in.floats("dk", keys);
+  a.dv = in.floats("dv", keys);
+  Length{a.B, a.S, a.H, a.D};  // checks the size of what each query head writes before its group is summed
   if (!isEmpty(a)) kernels->attentionGrad(a);
   else for (float *gradient : {a.dk, a.dv}) std::fill_n(gradient, keys.elements, 0.0f);
   return nullptr;
@@ -279,192 +312,185 @@ napi_value attentionGrad(napi_env, Arguments &in) {
 
 napi_value cachedAttention(napi_env, Arguments &in) {
   meap::CachedAttention a{};
-  a.B = in.integer();
-  a.T = in.integer();
-  a.H = in.integer();
-  a.G = in.integer();
-  a.D = in.integer();
-  a.window = in.integer();
-  requireHeads(a.H, a.G);
-  a.scale = (float)in.number();
-  const Length queries{a.B, a.T, a.H, a.D}, keysNow{a.B, a.T, a.G, a.D};
-  a.q = in.floats(queries);
-  a.k = in.floats(keysNow);
-  a.v = in.floats(keysNow);
-  std::vector<int64_t> lengths = in.integers(a.B), sizes(lengths.size());
+  readHeads(in, a);
+  const Length queries{a.B, a.T, a.H, a.D}, newKeys{a.B, a.T, a.G, a.D};
+  a.q = in.floats("q", queries);
+  a.k = in.floats("k", newKeys);
+  a.v = in.floats("v", newKeys);
+  a.out = in.floats("out", queries);
+  std::vector<int64_t> lengths = in.integers("lengths", a.B), sizes(lengths.size());
   for (int64_t b = 0; b < a.B; b++) sizes[b] = Length{lengths[b] + a.T, a.G, a.D}.elements;
-  std::vector<float *> keys = in.floatArrays(sizes), values = in.floatArrays(sizes);
+  std::vector<float *> keys = in.floatArrays("keys", sizes), values = in.floatArrays("values", sizes);
   a.lengths = lengths.data();
   a.keys = keys.data();
   a.values = values.data();
-  a.out = in.floats(queries);
   if (queries.elements > 0) kernels->cachedAttention(a);
   return nullptr;
 }
 
-void requireIds(const char *op, const int32_t *ids, int64_t n, int64_t limit) {
+void requireIds(const int32_t *ids, int64_t n, int64_t limit) {
   for (int64_t i = 0; i < n; i++) {
     if (ids[i] < 0 || ids[i] >= limit) {
-      throw Error{std::string(op) + ": id outside the vocabulary, got " + std::to_string(ids[i]) + " at position " +
-                  std::to_string(i) + ", expected 0 to " + std::to_string(limit - 1)};
+      throw Error{"id outside the vocabulary, got " + std::to_string(ids[i]) + " at position " + std::to_string(i) +
+                  ", expected 0 to " + std::to_string(limit - 1)};
     }
   }
 }
 
-napi_value crossEntropy(napi_env, Arguments &in) {
+napi_value linearCrossEntropy(napi_env, Arguments &in) {
   meap::CrossEntropy o{};
-  o.N = in.integer();
-  o.V = in.integer();
-  o.C = in.integer();
-  o.bfloat16 = in.boolean();
-  require(o.C > 0, "linearCrossEntropy: rows without elements");
-  o.x = in.floats({o.N, o.C});
-  o.weight = in.matrix({o.V, o.C});
-  o.targets = in.ints(o.N);
-  o.mask = in.optionalFloats(o.N);
-  o.losses = in.floats(o.N);
-  o.greedyIds = in.optionalInts(o.N);
-  o.dx = in.optionalFloats({o.N, o.C});
-  o.dWeight = in.optionalFloats({o.V, o.C});
-  requireIds("linearCrossEntropy", o.targets, o.N, o.V);
+  o.N = in.integer("N");
+  o.V = in.integer("V");
+  o.C = in.integer("C");
+  o.bfloat16 = in.boolean("bfloat16");
+  require(o.C > 0, "rows without elements");
+  o.x = in.floats("x", {o.N, o.C});
+  o.weight = in.matrix("weight", {o.V, o.C});
+  o.targets = in.ints("targets", o.N);
+  o.mask = in.optionalFloats("mask", o.N);
+  o.losses = in.floats("losses", o.N);
+  o.greedyIds = in.optionalInts("greedyIds", o.N);
+  o.dx = in.optionalFloats("dx", {o.N, o.C});
+  o.dWeight = in.optionalFloats("dWeight", {o.V, o.C});
+  requireIds(o.targets, o.N, o.V);
   if (o.N > 0) kernels->crossEntropy(o);
   else if (o.dWeight) std::fill_n(o.dWeight, o.V * o.C, 0.0f);
   return nullptr;
 }
 
 napi_value rmsNorm(napi_env, Arguments &in) {
-  int64_t rows = in.integer(), C = in.integer();
-  float epsilon = (float)in.number();
-  const float *x = in.floats({rows, C}), *w = in.floats(C);
-  float *y = in.floats({rows, C});
-  if (C > 0) kernels->rmsNorm(x, w, y, rows, C, epsilon);
+  const int64_t rows = in.integer("rows"), C = in.integer("C");
+  const float epsilon = (float)in.number("epsilon");
+  const float *x = in.floats("x", {rows, C}), *weight = in.floats("weight", C);
+  float *y = in.floats("y", {rows, C});
+  if (C > 0) kernels->rmsNorm(x, weight, y, rows, C, epsilon);
   return nullptr;
 }
 
 napi_value rmsNormGrad(napi_env, Arguments &in) {
-  int64_t rows = in.integer(), C = in.integer();
-  float epsilon = (float)in.number();
-  const float *dy = in.floats({rows, C}), *x = in.floats({rows, C}), *w = in.floats(C);
-  const float *plus = in.optionalFloats({rows, C});
-  float *dx = in.floats({rows, C}), *dw = in.floats(C);
-  if (C > 0) kernels->rmsNormGrad(dy, x, w, plus, dx, dw, rows, C, epsilon);
+  const int64_t rows = in.integer("rows"), C = in.integer("C");
+  const float epsilon = (float)in.number("epsilon");
+  const float *dy = in.floats("dy", {rows, C}), *x = in.floats("x", {rows, C}), *weight = in.floats("weight", C);
+  const float *plus = in.optionalFloats("plus", {rows, C});
+  float *dx = in.floats("dx", {rows, C}), *dWeight = in.floats("dWeight", C);
+  if (C > 0) kernels->rmsNormGrad(dy, x, weight, plus, dx, dWeight, rows, C, epsilon);
   return nullptr;
 }
 
 napi_value rotary(napi_env, Arguments &in) {
-  int64_t B = in.integer(), T = in.integer(), H = in.integer(), D = in.integer(), tableBatch = in.integer();
-  require(tableBatch == 1 || tableBatch == B, "rotary: one table, or one for each row");
-  require(D % 2 == 0, "rotary: elements of a head come in pairs");
-  float sign = in.boolean() ? -1.0f : 1.0f;
+  const int64_t B = in.integer("B"), T = in.integer("T"), H = in.integer("H"), D = in.integer("D");
+  const int64_t tableBatch = in.integer("tableBatch");
+  require(tableBatch == 1 || tableBatch == B, "one table, or one for each row");
+  require(D % 2 == 0, "elements of a head come in pairs");
+  const float sign = in.boolean("inverse") ? -1.0f : 1.0f;
   const Length rows{B, T, H, D}, table{tableBatch, T, D / 2};
-  const float *x = in.floats(rows), *cos = in.floats(table), *sin = in.floats(table);
-  float *y = in.floats(rows);
+  const float *x = in.floats("x", rows), *cos = in.floats("cos", table), *sin = in.floats("sin", table);
+  float *y = in.floats("y", rows);
   if (rows.elements > 0) kernels->rotary(x, cos, sin, y, B, T, H, D, tableBatch, sign);
   return nullptr;
 }
 
 napi_value swiGlu(napi_env, Arguments &in) {
-  int64_t n = in.integer();
-  const float *gate = in.floats(n), *up = in.floats(n);
-  kernels->swiGlu(gate, up, in.floats(n), n);
+  const int64_t n = in.integer("n");
+  const float *gate = in.floats("gate", n), *up = in.floats("up", n);
+  kernels->swiGlu(gate, up, in.floats("y", n), n);
   return nullptr;
 }
 
 napi_value swiGluGrad(napi_env, Arguments &in) {
-  int64_t n = in.integer();
-  const float *dy = in.floats(n), *gate = in.floats(n), *up = in.floats(n);
-  float *dGate = in.floats(n);
-  kernels->swiGluGrad(dy, gate, up, dGate, in.floats(n), n);
+  const int64_t n = in.integer("n");
+  const float *dy = in.floats("dy", n), *gate = in.floats("gate", n), *up = in.floats("up", n);
+  float *dGate = in.floats("dGate", n), *dUp = in.floats("dUp", n);
+  kernels->swiGluGrad(dy, gate, up, dGate, dUp, n);
   return nullptr;
 }
 
 napi_value dropout(napi_env, Arguments &in) {
-  int64_t rows = in.integer(), n = in.integer(), dropBelow = in.integer();
-  require(dropBelow < 65536, "dropout: a threshold of 16 bits");
-  const int32_t *keys = in.ints({rows, 2});
-  const float *x = in.floats({rows, n});
-  float *y = in.floats({rows, n});
-  kernels->dropout(x, keys, y, rows, n, (int32_t)dropBelow);
+  const int64_t rows = in.integer("rows"), n = in.integer("n"), dropBelow = in.integer("dropBelow");
+  require(dropBelow < 65536, "a threshold of 16 bits");
+  const int32_t *keys = in.ints("keys", {rows, 2});
+  const float *x = in.floats("x", {rows, n});
+  kernels->dropout(x, keys, in.floats("y", {rows, n}), rows, n, (int32_t)dropBelow);
   return nullptr;
 }
 
 napi_value embedding(napi_env, Arguments &in) {
-  int64_t n = in.integer(), V = in.integer(), C = in.integer();
-  const int32_t *ids = in.ints(n);
-  const meap::Matrix table = in.matrix({V, C});
-  requireIds("embedding", ids, n, V);
-  kernels->embedding(ids, table, in.floats({n, C}), n, C);
+  const int64_t n = in.integer("n"), V = in.integer("V"), C = in.integer("C");
+  const int32_t *ids = in.ints("ids", n);
+  const meap::Matrix table = in.matrix("table", {V, C});
+  requireIds(ids, n, V);
+  kernels->embedding(ids, table, in.floats("y", {n, C}), n, C);
   return nullptr;
 }
 
 napi_value embeddingGrad(napi_env, Arguments &in) {
-  int64_t n = in.integer(), V = in.integer(), C = in.integer();
-  require(n <= INT32_MAX, "embedding: more tokens than a gradient can sort");
-  const float *dy = in.floats({n, C});
-  const int32_t *ids = in.ints(n);
-  requireIds("embedding", ids, n, V);
-  float *dTable = in.floats({V, C});
+  const int64_t n = in.integer("n"), V = in.integer("V"), C = in.integer("C");
+  require(n <= INT32_MAX, "more tokens than a gradient can sort");
+  const float *dy = in.floats("dy", {n, C});
+  const int32_t *ids = in.ints("ids", n);
+  requireIds(ids, n, V);
+  float *dTable = in.floats("dTable", {V, C});
   if (C > 0) kernels->embeddingGrad(dy, ids, dTable, n, V, C);
   return nullptr;
 }
 
 napi_value adamW(napi_env, Arguments &in) {
   meap::AdamW o{};
-  o.n = in.integer();
-  o.learningRate = (float)in.number();
-  o.beta1 = (float)in.number();
-  o.beta2 = (float)in.number();
-  o.epsilon = (float)in.number();
-  o.weightDecay = (float)in.number();
-  o.gradientScale = (float)in.number();
-  o.correction1 = (float)in.number();
-  o.correction2 = (float)in.number();
-  o.parameter = in.floats(o.n);
-  o.gradient = in.floats(o.n);
-  o.firstMoment = in.floats(o.n);
-  o.secondMoment = in.floats(o.n);
+  o.n = in.integer("n");
+  o.learningRate = (float)in.number("learningRate");
+  o.beta1 = (float)in.number("beta1");
+  o.beta2 = (float)in.number("beta2");
+  o.epsilon = (float)in.number("epsilon");
+  o.weightDecay = (float)in.number("weightDecay");
+  o.gradientScale = (float)in.number("gradientScale");
+  o.correction1 = (float)in.number("correction1");
+  o.correction2 = (float)in.number("correction2");
+  o.parameter = in.floats("parameter", o.n);
+  o.gradient = in.floats("gradient", o.n);
+  o.firstMoment = in.floats("firstMoment", o.n);
+  o.secondMoment = in.floats("secondMoment", o.n);
   kernels->adamW(o);
   return nullptr;
 }
 
 napi_value sumOfSquares(napi_env env, Arguments &in) {
-  int64_t n = in.integer();
-  return numberValue(env, kernels->sumOfSquares(in.floats(n), n));
+  const int64_t n = in.integer("n");
+  return numberValue(env, kernels->sumOfSquares(in.floats("x", n), n));
 }
 
 napi_value toBfloat16(napi_env, Arguments &in) {
-  int64_t n = in.integer();
-  const float *x = in.floats(n);
-  kernels->toBfloat16(x, in.halves(n), n);
+  const int64_t n = in.integer("n");
+  const float *x = in.floats("x", n);
+  kernels->toBfloat16(x, in.bfloat16s("y", n), n);
   return nullptr;
 }
 
 napi_value fromBfloat16(napi_env, Arguments &in) {
-  int64_t n = in.integer();
-  const uint16_t *x = in.halves(n);
-  kernels->fromBfloat16(x, in.floats(n), n);
+  const int64_t n = in.integer("n");
+  const uint16_t *x = in.bfloat16s("x", n);
+  kernels->fromBfloat16(x, in.floats("y", n), n);
   return nullptr;
 }
 
 template <void (*Kernels::*F)(const float *, const float *, float *, int64_t)>
 napi_value binary(napi_env, Arguments &in) {
-  int64_t n = in.integer();
-  const float *a = in.floats(n), *b = in.floats(n);
-  (kernels->*F)(a, b, in.floats(n), n);
+  const int64_t n = in.integer("n");
+  const float *a = in.floats("a", n), *b = in.floats("b", n);
+  (kernels->*F)(a, b, in.floats("y", n), n);
   return nullptr;
 }
 
 napi_value scale(napi_env, Arguments &in) {
-  int64_t n = in.integer();
-  float factor = (float)in.number();
-  const float *a = in.floats(n);
-  kernels->scale(a, factor, in.floats(n), n);
+  const int64_t n = in.integer("n");
+  const float factor = (float)in.number("factor");
+  const float *a = in.floats("a", n);
+  kernels->scale(a, factor, in.floats("y", n), n);
   return nullptr;
 }
 
 // GFLOP/s of dense multiply-adds on all threads, the best of several short runs: other work on the cores only makes it look lower.
 napi_value measurePeak(napi_env env, Arguments &in) {
-  bool bfloat16 = in.boolean();
+  bool bfloat16 = in.boolean("bfloat16");
   double best = 0;
   for (int repeat = 0; repeat < 20; repeat++) {
     double flopPerCall = 0;
@@ -483,35 +509,29 @@ napi_value instructionSets(napi_env env, Arguments &) {
   uint32_t n = 0;
   for (const Kernels *k : all) {
     if (!cpu.supports(k->name)) continue;
-    napi_value name;
-    napi_create_string_utf8(env, k->name, NAPI_AUTO_LENGTH, &name);
-    napi_set_element(env, list, n++, name);
+    napi_set_element(env, list, n++, textValue(env, k->name));
   }
   return list;
 }
 
-napi_value instructionSet(napi_env env, Arguments &) {
-  napi_value name;
-  napi_create_string_utf8(env, kernels->name, NAPI_AUTO_LENGTH, &name);
-  return name;
-}
+napi_value instructionSet(napi_env env, Arguments &) { return textValue(env, kernels->name); }
 
 napi_value setInstructionSet(napi_env, Arguments &in) {
-  std::string wanted = in.text();
+  std::string wanted = in.text("name");
   for (const Kernels *k : all) {
     if (wanted == k->name && cpu.supports(k->name)) {
       kernels = k;
       return nullptr;
     }
   }
-  throw Error{"instruction set not available here, got '" + wanted + "'"};
+  throw Error{"not available here, got '" + wanted + "'"};
 }
 
 napi_value numThreads(napi_env env, Arguments &) { return numberValue(env, meap::threadCount()); }
 
 napi_value setNumThreads(napi_env, Arguments &in) {
-  const int64_t threads = in.integer();
-  require(threads >= 1 && threads <= 1024, "a number of threads outside 1 to 1024");
+  const int64_t threads = in.integer("threads");
+  require(threads >= 1 && threads <= 1024, "threads outside 1 to 1024");
   meap::setThreadCount((int)threads);
   return nullptr;
 }
@@ -520,7 +540,7 @@ napi_value scratchBytes(napi_env env, Arguments &) { return numberValue(env, (do
 
 // A buffer aligned to a cache line, large ones to a huge page; freed when JavaScript drops it.
 napi_value allocate(napi_env env, Arguments &in) {
-  int64_t bytes = in.integer();
+  int64_t bytes = in.integer("bytes");
   void *data = meap::allocateBuffer(bytes);
   if (!data) throw Error{"out of memory: no room for a buffer of " + std::to_string(bytes) + " bytes"};
   napi_value buffer;
@@ -535,7 +555,7 @@ napi_value allocate(napi_env env, Arguments &in) {
 napi_value discard(napi_env env, Arguments &in) {
   void *data = nullptr;
   size_t bytes = 0;
-  if (napi_get_arraybuffer_info(env, in.value(), &data, &bytes) != napi_ok) throw Error{"discard: not a buffer"};
+  if (napi_get_arraybuffer_info(env, in.value("buffer"), &data, &bytes) != napi_ok) throw Error{"not an ArrayBuffer"};
   meap::discardBuffer(data, (int64_t)bytes);
   return nullptr;
 }
@@ -556,6 +576,60 @@ void leave(void *registration) {
   if (--environments == 0) meap::setThreadCount(1);
 }
 
+const std::pair<Signature, napi_callback> kernelFunctions[] = {
+    {{"gemm", "batch M N K", "transposeA transposeB sharedA sharedB bfloat16", "a b plus c"}, guarded<gemm>},
+    {{"attention", "B T H G D window scale S", "", "q k v segmentIds prefixIds out logSumExp"}, guarded<attention>},
+    {{"attentionGrad", "B T H G D window scale S", "", "q k v segmentIds prefixIds out logSumExp dOut dq dk dv"},
+     guarded<attentionGrad>},
+    {{"cachedAttention", "B T H G D window scale", "", "q k v out", "lengths", "keys values"},
+     guarded<cachedAttention>},
+    {{"linearCrossEntropy", "N V C", "bfloat16", "x weight targets mask losses greedyIds dx dWeight"},
+     guarded<linearCrossEntropy>},
+    {{"rmsNorm", "rows C epsilon", "", "x weight y"}, guarded<rmsNorm>},
+    {{"rmsNormGrad", "rows C epsilon", "", "dy x weight plus dx dWeight"}, guarded<rmsNormGrad>},
+    {{"rotary", "B T H D tableBatch", "inverse", "x cos sin y"}, guarded<rotary>},
+    {{"swiGlu", "n", "", "gate up y"}, guarded<swiGlu>},
+    {{"swiGluGrad", "n", "", "dy gate up dGate dUp"}, guarded<swiGluGrad>},
+    {{"dropout", "rows n dropBelow", "", "keys x y"}, guarded<dropout>},
+    {{"embedding", "n V C", "", "ids table y"}, guarded<embedding>},
+    {{"embeddingGrad", "n V C", "", "dy ids dTable"}, guarded<embeddingGrad>},
+    {{"adamW", "n learningRate beta1 beta2 epsilon weightDecay gradientScale correction1 correction2", "",
+      "parameter gradient firstMoment secondMoment"},
+     guarded<adamW>},
+    {{"sumOfSquares", "n", "", "x"}, guarded<sumOfSquares>},
+    {{"toBfloat16", "n", "", "x y"}, guarded<toBfloat16>},
+    {{"fromBfloat16", "n", "", "x y"}, guarded<fromBfloat16>},
+    {{"add", "n", "", "a b y"}, guarded<binary<&Kernels::add>>},
+    {{"multiply", "n", "", "a b y"}, guarded<binary<&Kernels::multiply>>},
+    {{"scale", "n factor", "", "a y"}, guarded<scale>},
+};
+
+// These take their one value as it is.
+const std::pair<Signature, napi_callback> controls[] = {
+    {{"measurePeak", "", "bfloat16"}, guarded<measurePeak>},
+    {{"instructionSets"}, guarded<instructionSets>},
+    {{"instructionSet"}, guarded<instructionSet>},
+    {{"setInstructionSet", "", "", "name"}, guarded<setInstructionSet>},
+    {{"numThreads"}, guarded<numThreads>},
+    {{"setNumThreads", "threads"}, guarded<setNumThreads>},
+    {{"scratchBytes"}, guarded<scratchBytes>},
+    {{"allocate", "bytes"}, guarded<allocate>},
+    {{"discard", "", "", "buffer"}, guarded<discard>},
+};
+
+// Exports a function; that of a kernel has the names of its fields as its property `fields`.
+void expose(napi_env env, napi_value exports, const Signature &signature, napi_callback function, bool isKernel) {
+  const char *name = signature.function.c_str();
+  napi_value value, fields;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, function, (void *)&signature, &value);
+  napi_set_named_property(env, exports, name, value);
+  if (!isKernel) return;
+  napi_create_array(env, &fields);
+  uint32_t n = 0;
+  for (const std::string &field : signature.fields) napi_set_element(env, fields, n++, textValue(env, field.c_str()));
+  napi_set_named_property(env, value, "fields", fields);
+}
+
 napi_value initialise(napi_env env, napi_value exports) {
   if (!host::find()) return nullptr;
   environments++;
@@ -564,40 +638,8 @@ napi_value initialise(napi_env env, napi_value exports) {
   for (const Kernels *k : all) {
     if (!kernels && cpu.supports(k->name) && preferred(k->name)) kernels = k;
   }
-  auto expose = [&](const char *name, napi_callback function) {
-    napi_value value;
-    napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);
-    napi_set_named_property(env, exports, name, value);
-  };
-  expose("gemm", guarded<gemm>);
-  expose("attention", guarded<attention>);
-  expose("attentionGrad", guarded<attentionGrad>);
-  expose("cachedAttention", guarded<cachedAttention>);
-  expose("crossEntropy", guarded<crossEntropy>);
-  expose("rmsNorm", guarded<rmsNorm>);
-  expose("rmsNormGrad", guarded<rmsNormGrad>);
-  expose("rotary", guarded<rotary>);
-  expose("swiGlu", guarded<swiGlu>);
-  expose("swiGluGrad", guarded<swiGluGrad>);
-  expose("dropout", guarded<dropout>);
-  expose("embedding", guarded<embedding>);
-  expose("embeddingGrad", guarded<embeddingGrad>);
-  expose("adamW", guarded<adamW>);
-  expose("sumOfSquares", guarded<sumOfSquares>);
-  expose("toBfloat16", guarded<toBfloat16>);
-  expose("fromBfloat16", guarded<fromBfloat16>);
-  expose("add", guarded<binary<&Kernels::add>>);
-  expose("multiply", guarded<binary<&Kernels::multiply>>);
-  expose("scale", guarded<scale>);
-  expose("measurePeak", guarded<measurePeak>);
-  expose("instructionSets", guarded<instructionSets>);
-  expose("instructionSet", guarded<instructionSet>);
-  expose("setInstructionSet", guarded<setInstructionSet>);
-  expose("numThreads", guarded<numThreads>);
-  expose("setNumThreads", guarded<setNumThreads>);
-  expose("scratchBytes", guarded<scratchBytes>);
-  expose("allocate", guarded<allocate>);
-  expose("discard", guarded<discard>);
+  for (const auto &[signature, function] : kernelFunctions) expose(env, exports, signature, function, true);
+  for (const auto &[signature, function] : controls) expose(env, exports, signature, function, false);
   return exports;
 }
 

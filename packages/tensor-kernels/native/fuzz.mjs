@@ -1,35 +1,43 @@
 #!/usr/bin/env node
 /**
- * Coverage-guided fuzzing of the addon's arguments with clang's libFuzzer: `node native/fuzz.mjs [SECONDS]`, 20 unless
- * given. Found inputs are only kept in memory; a finding is printed with its stack.
+ * Coverage-guided fuzzing of the addon's arguments with clang's libFuzzer: `node native/fuzz.mjs [SECONDS]`, by
+ * default 20. Inputs are kept in memory only; a finding is printed with its stack.
  *
  * Exits with 1 at a finding, and with 77 where clang or libFuzzer is missing (Debian: clang and libclang-rt-14-dev).
  */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+const MISSING = 77;
 const here = dirname(fileURLToPath(import.meta.url));
 const seconds = Number(process.argv[2] ?? 20);
 const work = mkdtempSync(join(tmpdir(), 'meap-native-fuzz-'));
 const headers = createRequire(import.meta.url)('node-api-headers').include_dir;
 const program = join(work, 'fuzz');
 const flags = '-std=gnu++17 -g -O1 -w -pthread -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all';
+const compile = (args) =>
+  spawnSync(process.env.CLANG || 'clang++', [...flags.split(' '), ...args], { cwd: here, encoding: 'utf8' });
 const definitions = ['-DMEAP_ISA=portable', '-DMEAP_INSTRUCTION_SETS(X)=X(portable)'];
 const sources = ['addon.cpp', 'kernels.cpp', 'thread_pool.cpp', 'fuzz.cpp'];
 
 try {
-  const build = spawnSync(
-    process.env.CLANG || 'clang++',
-    [...flags.split(' '), ...definitions, '-isystem', headers, ...sources, '-o', program],
-    { cwd: here, encoding: 'utf8' },
+  const probe = join(work, 'probe.cpp');
+  writeFileSync(
+    probe,
+    'extern "C" int LLVMFuzzerTestOneInput(const unsigned char *, unsigned long) { return 0; }',
   );
-  if (build.status !== 0) {
-    console.log(`not available: ${build.error?.message ?? build.stderr.split('\n')[0]}`);
-    process.exitCode = 77;
+  const missing = compile([probe, '-o', program]);
+  const build = compile([...definitions, '-isystem', headers, ...sources, '-o', program]);
+  if (missing.status !== 0) {
+    console.log(`not available: ${missing.error?.message ?? missing.stderr.split('\n')[0]}`);
+    process.exitCode = MISSING;
+  } else if (build.status !== 0) {
+    console.log(build.stderr.slice(-6000));
+    process.exitCode = 1;
   } else {
     const corpus = join(work, 'corpus');
     mkdirSync(corpus);

@@ -33,7 +33,7 @@ export function bfloat16Variable(bits: Uint16Array, shape: readonly number[]): t
       `bfloat16Variable: got ${bits.length} numbers, expected as many as the shape [${shape}] has`,
     );
   }
-  const { info, values } = backend.allocateHalves([...shape]);
+  const { info, values } = backend.allocateBfloat16([...shape]);
   values.set(bits);
   const initial = tf.engine().makeTensorFromTensorInfo(info);
   const weight = tf.variable(initial);

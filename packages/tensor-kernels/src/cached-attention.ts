@@ -1,5 +1,6 @@
 /** Attention while a text grows: new tokens over a cache of those already read. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { KernelSignatures } from './kernel-signatures.ts';
 import { hasKernel, requireShape, runKernel } from './ops.ts';
 import { type AttentionOptions, attentionReference } from './reference.ts';
 
@@ -55,7 +56,7 @@ export function cachedAttention(
     }
   }
   if (!hasKernel('CachedAttention')) return composed(q_BTHD, k_BTGD, v_BTGD, caches, options);
-  const inputs: Record<string, tf.Tensor> = { q: q_BTHD, k: k_BTGD, v: v_BTGD };
+  const inputs: KernelSignatures['CachedAttention']['inputs'] = { q: q_BTHD, k: k_BTGD, v: v_BTGD };
   for (const [b, { keys, values }] of caches.entries()) {
     inputs[`keys${b}`] = keys;
     inputs[`values${b}`] = values;

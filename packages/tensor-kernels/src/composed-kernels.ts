@@ -5,12 +5,12 @@
  * Shape suffixes as in reference.ts; t queries of a block, s keys that a block sees.
  */
 import * as tf from '@tensorflow/tfjs-core';
+import type { KernelName, KernelSignatures } from './kernel-signatures.ts';
 import { visibleKeys_BTS } from './reference.ts';
 
-interface Call {
-  inputs: Record<string, tf.Tensor>;
-  // biome-ignore lint/suspicious/noExplicitAny: TensorFlow.js types attributes loosely
-  attrs: Record<string, any>;
+interface Call<Name extends KernelName> {
+  inputs: { [Input in keyof KernelSignatures[Name]['inputs']]: tf.Tensor };
+  attrs: KernelSignatures[Name]['attrs'];
 }
 
 /** Queries of a block. */
@@ -30,7 +30,7 @@ class Block {
   readonly v_BGsD: tf.Tensor4D;
   readonly scores_BHts: tf.Tensor4D;
 
-  constructor({ q, k, v, segmentIds, prefixIds }: Call['inputs'], attrs: Call['attrs'], from: number) {
+  constructor({ inputs: { q, k, v, segmentIds, prefixIds }, attrs }: Call<'Attention'>, from: number) {
     const [B, T, H, D] = q.shape as [number, number, number, number];
     const [, S, G] = k.shape;
     this.#from = from;
@@ -41,8 +41,7 @@ class Block {
     [this.k_BGsD, this.v_BGsD] = [k, v].map((x) =>
       tf.transpose(x.slice([0, 0], [B, this.#numKeys]), [0, 2, 1, 3]),
     ) as tf.Tensor4D[];
-    const seen = (ids: tf.Tensor | undefined) =>
-      ids?.slice([0, 0], [B, this.#numKeys]) as tf.Tensor2D | undefined;
+    const seen = (ids: tf.Tensor | undefined) => ids?.slice([0, 0], [B, this.#numKeys]);
     const visible = visibleKeys_BTS(this.#count, this.#numKeys, {
       window: attrs.window || undefined,
       segmentIds: seen(segmentIds),
@@ -88,42 +87,33 @@ class Block {
 const starts = (count: number, step: number) =>
   Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
 
-const kernels: Record<string, (call: Call) => tf.Tensor[]> = {
-  Attention({ inputs, attrs }) {
-    const parts = starts(inputs.q.shape[1]!, BLOCK).map((from) =>
+const kernels: { [Name in KernelName]?: (call: Call<Name>) => tf.Tensor[] } = {
+  Attention(call) {
+    const parts = starts(call.inputs.q.shape[1]!, BLOCK).map((from) =>
       tf.tidy(() => {
-        const block = new Block(inputs, attrs, from);
+        const block = new Block(call, from);
         const logSumExp_BHt1 = tf.logSumExp(block.scores_BHts, -1, true);
         const weights = block.groups(tf.exp(tf.sub(block.scores_BHts, logSumExp_BHt1)));
         return [block.ungroup(tf.matMul(weights, block.v_BGsD)), logSumExp_BHt1.squeeze([3])];
       }),
     );
-    return [
-      join(
-        parts.map(([out]) => out),
-        1,
-      ),
-      join(
-        parts.map(([, sums]) => sums),
-        2,
-      ),
-    ];
+    return joinEach(parts, [1, 2]);
   },
 
-  AttentionGrad({ inputs, attrs }) {
-    const { dy, q, k, out, logSumExp } = inputs;
+  AttentionGrad(call) {
+    const { dy, q, k, out, logSumExp } = call.inputs;
     const [S, T] = [k.shape[1]!, q.shape[1]!];
     const dqs: tf.Tensor[] = [];
     let [dk, dv] = [tf.zerosLike(k), tf.zerosLike(k)];
     for (const from of starts(T, BLOCK)) {
       const [dq, nextDk, nextDv] = tf.tidy(() => {
-        const block = new Block(inputs, attrs, from);
+        const block = new Block(call, from);
         const dy_BGtD = block.queries(dy);
         const sums_BHt1 = logSumExp.slice([0, 0, from], [-1, -1, Math.min(BLOCK, T - from)]).expandDims(3);
         const weights = tf.exp(tf.sub(block.scores_BHts, sums_BHt1));
         const along_BGt1 = tf.sum(tf.mul(dy_BGtD, block.queries(out)), -1, true);
         const dWeights = tf.matMul(dy_BGtD, block.v_BGsD, false, true);
-        const dScores = tf.mul(block.groups(weights), tf.sub(dWeights, along_BGt1)).mul(attrs.scale);
+        const dScores = tf.mul(block.groups(weights), tf.sub(dWeights, along_BGt1)).mul(call.attrs.scale);
         return [
           block.ungroup(tf.matMul(dScores, block.k_BGsD)),
           tf.add(dk, block.pad(tf.matMul(dScores, block.q_BGtD, true), S)),
@@ -146,18 +136,16 @@ const kernels: Record<string, (call: Call) => tf.Tensor[]> = {
     for (const from of starts(N, rows)) {
       const [loss, dx, next] = tf.tidy(() => {
         const of = (tensor: tf.Tensor) => tensor.slice([from], [Math.min(rows, N - from)]);
-        const logits = tf.matMul(of(x) as tf.Tensor2D, weight as tf.Tensor2D, false, true);
+        const logits = tf.matMul(of(x), weight, false, true);
         const target = tf.oneHot(of(targets), V).toFloat();
         const sums_N1 = tf.logSumExp(logits, -1, true);
         const loss_N = tf.sub(sums_N1.squeeze([1]), tf.sum(tf.mul(logits, target), -1));
         const masked = mask ? tf.mul(loss_N, of(mask)) : loss_N;
         if (gradients === 'none') return [masked];
-        const plain = tf.sub(tf.exp(tf.sub(logits, sums_N1)), target) as tf.Tensor2D;
-        const dLogits = (mask ? tf.mul(plain, of(mask).expandDims(1)) : plain) as tf.Tensor2D;
-        const dx = tf.matMul(dLogits, weight as tf.Tensor2D);
-        return dWeight
-          ? [masked, dx, tf.add(dWeight, tf.matMul(dLogits, of(x) as tf.Tensor2D, true))]
-          : [masked, dx];
+        const plain = tf.sub(tf.exp(tf.sub(logits, sums_N1)), target);
+        const dLogits = mask ? tf.mul(plain, of(mask).expandDims(1)) : plain;
+        const dx = tf.matMul(dLogits, weight);
+        return dWeight ? [masked, dx, tf.add(dWeight, tf.matMul(dLogits, of(x), true))] : [masked, dx];
       });
       losses.push(loss);
       if (dx) dxs.push(dx);
@@ -175,21 +163,12 @@ const kernels: Record<string, (call: Call) => tf.Tensor[]> = {
     const parts = starts(N, rows).map((from) =>
       tf.tidy(() => {
         const of = (tensor: tf.Tensor) => tensor.slice([from], [Math.min(rows, N - from)]);
-        const logits = tf.matMul(of(x) as tf.Tensor2D, weight as tf.Tensor2D, false, true);
+        const logits = tf.matMul(of(x), weight, false, true);
         const target_N = tf.sum(tf.mul(logits, tf.oneHot(of(targets), V)), -1);
         return [tf.sub(tf.logSumExp(logits, -1), target_N), tf.argMax(logits, -1)];
       }),
     );
-    return [
-      join(
-        parts.map(([losses]) => losses),
-        0,
-      ),
-      join(
-        parts.map(([, ids]) => ids),
-        0,
-      ),
-    ];
+    return joinEach(parts, [0, 0]);
   },
 };
 
@@ -201,11 +180,20 @@ function join(parts: tf.Tensor[], axis: number): tf.Tensor {
   return whole;
 }
 
+/** The outputs of several calls, each joined along its axis. */
+function joinEach(calls: tf.Tensor[][], axes: number[]): tf.Tensor[] {
+  return axes.map((axis, i) =>
+    join(
+      calls.map((outputs) => outputs[i]),
+      axis,
+    ),
+  );
+}
+
 /** Adds these kernels to a backend, once. */
 export function registerComposedKernels(backendName: string): void {
   for (const [kernelName, kernel] of Object.entries(kernels)) {
     if (tf.getKernel(kernelName, backendName)) continue;
-    const kernelFunc: tf.KernelFunc = ({ inputs, attrs }) => kernel({ inputs, attrs } as unknown as Call);
-    tf.registerKernel({ kernelName, backendName, kernelFunc });
+    tf.registerKernel({ kernelName, backendName, kernelFunc: kernel as unknown as tf.KernelFunc });
   }
 }

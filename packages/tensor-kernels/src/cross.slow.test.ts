@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 // @ts-expect-error JavaScript, so that it runs in any Node.
 import { bitsOf } from '../fixtures/bits.mjs';
-import type { NativeAddon } from './addon-interface.ts';
+import { withNamedFields } from './addon-interface.ts';
 import { loadNativeAddon } from './native-addon.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -44,7 +44,7 @@ describe.skipIf(!isHere)('a prebuilt binary', () => {
     const binaries = [cross(root, join(work, 'first')), cross(elsewhere, join(work, 'second'))];
     expect(readFileSync(binaries[0]).equals(readFileSync(binaries[1]))).toBe(true);
 
-    const addon: NativeAddon = createRequire(import.meta.url)(binaries[0]);
+    const addon = withNamedFields(createRequire(import.meta.url)(binaries[0]));
     const local = loadNativeAddon();
     expect(addon.instructionSets()).toEqual(local.instructionSets());
     expect(addon.instructionSet()).toBe(local.instructionSet());

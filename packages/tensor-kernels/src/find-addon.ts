@@ -1,4 +1,4 @@
-import type { NativeAddon } from './addon-interface.ts';
+import { type NativeAddon, withNamedFields } from './addon-interface.ts';
 
 /** What {@link findAddon} needs to know of the machine; the running one's unless given. */
 export interface Machine {
@@ -21,9 +21,9 @@ export function findAddon(base: string, machine: Machine = thisMachine()): Nativ
   const { fileURLToPath } = process.getBuiltinModule('node:url');
   const require = createRequire(base);
   const tried: string[] = [];
-  const attempt = (name: string, load: () => NativeAddon): NativeAddon | undefined => {
+  const attempt = (name: string, load: () => object): NativeAddon | undefined => {
     try {
-      const addon = load();
+      const addon = withNamedFields(load());
       // A program that lacks functions of Node-API leaves the addon empty.
       if (typeof addon.instructionSets !== 'function') throw new Error('this program offers no Node-API');
       return addon;

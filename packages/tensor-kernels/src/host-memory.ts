@@ -16,7 +16,7 @@ export function memoryOf(tensor: tf.Tensor): Float32Array | undefined {
  * which `tensor.data()` does.
  */
 export async function copyInto(tensor: tf.Tensor, target: Float32Array): Promise<void> {
-  target.set(nativeBackend()?.values(tensor) ?? (await tensor.data<'float32'>()));
+  target.set(nativeBackend()?.floats(tensor) ?? (await tensor.data<'float32'>()));
 }
 
 /**

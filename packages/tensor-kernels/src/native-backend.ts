@@ -30,13 +30,13 @@ function readingFloats({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFu
   if (PASSING.has(kernelName)) return kernelFunc;
   return (call) => {
     const backend = call.backend as NativeBackend;
-    const isHalf = (input: tf.TensorInfo) => backend.stored(input) instanceof Uint16Array;
+    const isBfloat16 = (input: tf.TensorInfo) => backend.stored(input) instanceof Uint16Array;
     const given = Object.values(call.inputs).filter(Boolean) as tf.TensorInfo[];
-    if (!given.some(isHalf)) return kernelFunc(call);
+    if (!given.some(isBfloat16)) return kernelFunc(call);
     const expanded: tf.TensorInfo[] = [];
     const expand = (input: tf.TensorInfo) => {
-      if (!input || !isHalf(input)) return input;
-      const info = backend.makeTensorInfo(input.shape, 'float32', backend.values(input));
+      if (!input || !isBfloat16(input)) return input;
+      const info = backend.makeTensorInfo(input.shape, 'float32', backend.floats(input));
       expanded.push(info);
       return info;
     };
@@ -125,7 +125,7 @@ function createBackend(addon: NativeAddon): NativeBackend {
       return { info: this.makeTensorInfo(shape, 'float32', values), values };
     }
 
-    allocateHalves(shape: number[]): { info: tf.TensorInfo; values: Uint16Array } {
+    allocateBfloat16(shape: number[]): { info: tf.TensorInfo; values: Uint16Array } {
       const size = tf.util.sizeFromShape(shape);
       const values = new Uint16Array(this.pool.take(size * 2), 0, size);
       // To TensorFlow.js a float32 tensor like any other.
@@ -137,14 +137,18 @@ function createBackend(addon: NativeAddon): NativeBackend {
       return this.data.get(tensor.dataId).values as tf.TypedArray;
     }
 
-    values(tensor: tf.TensorInfo): tf.TypedArray {
+    floats(tensor: tf.TensorInfo): Float32Array {
       const stored = this.stored(tensor);
-      return stored instanceof Uint16Array ? this.#expand(stored) : stored;
+      return stored instanceof Uint16Array ? this.#expand(stored) : (stored as Float32Array);
     }
 
-    #expand(halves: Uint16Array): Float32Array {
-      const values = new Float32Array(halves.length);
-      addon.fromBfloat16(halves.length, halves, values);
+    ints(tensor: tf.TensorInfo): Int32Array {
+      return this.stored(tensor) as Int32Array;
+    }
+
+    #expand(bits: Uint16Array): Float32Array {
+      const values = new Float32Array(bits.length);
+      addon.fromBfloat16({ n: bits.length, x: bits, y: values });
       return values;
     }
 

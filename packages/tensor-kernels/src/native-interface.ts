@@ -24,10 +24,12 @@ export interface NativeBackend extends CpuBackend {
   /** A tensor over a recycled buffer; its content is unspecified. */
   allocate(shape: number[]): { info: tf.TensorInfo; values: Float32Array };
   /** A float32 tensor whose numbers are bfloat16, over a recycled buffer. */
-  allocateHalves(shape: number[]): { info: tf.TensorInfo; values: Uint16Array };
-  /** A tensor's numbers; a copy where they are stored as bfloat16, so nothing to write into. */
-  values(tensor: tf.TensorInfo): tf.TypedArray;
-  /** What holds a tensor: the bits of bfloat16 in a Uint16Array, or its numbers. */
+  allocateBfloat16(shape: number[]): { info: tf.TensorInfo; values: Uint16Array };
+  /** The numbers of a float32 tensor; a copy where they are stored as bfloat16, so nothing to write into. */
+  floats(tensor: tf.TensorInfo): Float32Array;
+  /** The numbers of an int32 tensor. */
+  ints(tensor: tf.TensorInfo): Int32Array;
+  /** The array that holds a tensor: its numbers, or the bits of bfloat16 in a Uint16Array. */
   stored(tensor: tf.TensorInfo): tf.TypedArray | Uint16Array;
 }
 

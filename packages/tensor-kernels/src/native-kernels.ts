@@ -1,97 +1,125 @@
-/** TensorFlow.js kernels of the `native` backend: each checks what the addon needs, allocates outputs, calls it. */
+/** TensorFlow.js kernels of the `native` backend: each allocates its outputs and calls the addon. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { Matrix } from './addon-interface.ts';
+import { matMulOf, rowsOf, scalarOperand, sharing } from './kernel-shapes.ts';
+import type { KernelCall, KernelName, Kernels } from './kernel-signatures.ts';
 import type { NativeBackend } from './native-interface.ts';
 import { registerKernels } from './register-kernels.ts';
 
-interface Call {
-  backend: NativeBackend;
-  inputs: Record<string, tf.TensorInfo>;
-  // biome-ignore lint/suspicious/noExplicitAny: TensorFlow.js types attributes loosely
-  attrs: Record<string, any>;
-}
+type Call<Name extends KernelName> = KernelCall<NativeBackend, Name>;
 
 const { sizeFromShape, arraysEqual } = tf.util;
 
 /** Whether some input is not float32: JavaScript's kernel takes those. */
 const someNotFloat = (...tensors: tf.TensorInfo[]) => tensors.some(({ dtype }) => dtype !== 'float32');
 
-function optionalValues(backend: NativeBackend, tensor: tf.TensorInfo | undefined): tf.TypedArray | null {
-  return tensor ? backend.values(tensor) : null;
-}
+const optionalFloats = (backend: NativeBackend, tensor: tf.TensorInfo | undefined) =>
+  tensor ? backend.floats(tensor) : null;
+const optionalInts = (backend: NativeBackend, tensor: tf.TensorInfo | undefined) =>
+  tensor ? backend.ints(tensor) : null;
+const isBfloat16 = (backend: NativeBackend) => backend.precision === 'bfloat16';
 
-/** Leading axes folded into rows. */
-function rowsOf(tensor: tf.TensorInfo): [rows: number, columns: number] {
-  const columns = tensor.shape[tensor.shape.length - 1];
-  return [sizeFromShape(tensor.shape.slice(0, -1)), columns];
-}
-
-function attentionSizes(q: tf.TensorInfo, k: tf.TensorInfo, attrs: Call['attrs']): number[] {
+/** Sizes and inputs of attention, forward and backward. */
+function attentionInputs({
+  backend,
+  inputs: { q, k, v, segmentIds, prefixIds },
+  attrs,
+}: Call<'Attention' | 'AttentionGrad'>) {
   const [B, T, H, D] = q.shape;
-  return [B, T, k.shape[1], H, k.shape[2], D, attrs.window, attrs.scale];
+  const sizes = { B, T, S: k.shape[1], H, G: k.shape[2], D };
+  return {
+    ...sizes,
+    ...attrs,
+    q: backend.floats(q),
+    k: backend.floats(k),
+    v: backend.floats(v),
+    segmentIds: optionalInts(backend, segmentIds),
+    prefixIds: optionalInts(backend, prefixIds),
+  };
 }
 
-const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> = {
-  Attention({ backend, inputs: { q, k, v, segmentIds, prefixIds }, attrs }) {
-    const [B, T, H] = q.shape;
-    const out = backend.allocate(q.shape);
-    const logSumExp = backend.allocate([B, H, T]);
-    backend.addon.attention(
-      ...attentionSizes(q, k, attrs),
-      ...[q, k, v].map((tensor) => backend.values(tensor)),
-      optionalValues(backend, segmentIds),
-      optionalValues(backend, prefixIds),
-      out.values,
-      logSumExp.values,
-    );
+/** Sizes and inputs of head and loss. */
+function headInputs({ backend, inputs: { x, weight, targets } }: Call<'LinearCrossEntropy' | 'ScoreTokens'>) {
+  return {
+    N: x.shape[0],
+    V: weight.shape[0],
+    C: x.shape[1],
+    bfloat16: isBfloat16(backend),
+    x: backend.floats(x),
+    weight: backend.stored(weight) as Matrix,
+    targets: backend.ints(targets),
+  };
+}
+
+const kernels: Kernels<NativeBackend> = {
+  Attention(call) {
+    const { backend, inputs } = call;
+    const [B, T, H] = inputs.q.shape;
+    const [out, logSumExp] = [inputs.q.shape, [B, H, T]].map((shape) => backend.allocate(shape));
+    backend.addon.attention({
+      ...attentionInputs(call),
+      out: out.values,
+      logSumExp: logSumExp.values,
+    });
     return [out.info, logSumExp.info];
   },
 
-  AttentionGrad({ backend, inputs: { dy, q, k, v, out, logSumExp, segmentIds, prefixIds }, attrs }) {
+  AttentionGrad(call) {
+    const { dy, q, k, v, out, logSumExp } = call.inputs;
+    const { backend } = call;
     const [dq, dk, dv] = [q, k, v].map(({ shape }) => backend.allocate(shape));
-    backend.addon.attentionGrad(
-      ...attentionSizes(q, k, attrs),
-      ...[q, k, v].map((tensor) => backend.values(tensor)),
-      optionalValues(backend, segmentIds),
-      optionalValues(backend, prefixIds),
-      ...[out, logSumExp, dy].map((tensor) => backend.values(tensor)),
-      ...[dq, dk, dv].map(({ values }) => values),
-    );
+    backend.addon.attentionGrad({
+      ...attentionInputs(call),
+      out: backend.floats(out),
+      logSumExp: backend.floats(logSumExp),
+      dOut: backend.floats(dy),
+      dq: dq.values,
+      dk: dk.values,
+      dv: dv.values,
+    });
     return [dq.info, dk.info, dv.info];
   },
 
-  CachedAttention({ backend, inputs: { q, k, v, ...caches }, attrs }) {
+  CachedAttention({ backend, inputs: { q, k, v, ...caches }, attrs: { window, scale, lengths } }) {
     const [B, T, H, D] = q.shape;
+    const sizes = { B, T, H, G: k.shape[2], D, window, scale };
     const out = backend.allocate(q.shape);
-    const held = (side: string) => Array.from({ length: B }, (_, b) => backend.stored(caches[`${side}${b}`]));
-    backend.addon.cachedAttention(
-      B,
-      T,
-      H,
-      k.shape[2],
-      D,
-      attrs.window,
-      attrs.scale,
-      ...[q, k, v].map((tensor) => backend.values(tensor)),
-      attrs.lengths,
-      held('keys'),
-      held('values'),
-      out.values,
-    );
+    const held = (side: 'keys' | 'values') =>
+      Array.from({ length: B }, (_, b) => backend.stored(caches[`${side}${b}`]) as Float32Array);
+    backend.addon.cachedAttention({
+      ...sizes,
+      lengths,
+      q: backend.floats(q),
+      k: backend.floats(k),
+      v: backend.floats(v),
+      keys: held('keys'),
+      values: held('values'),
+      out: out.values,
+    });
     return out.info;
   },
 
-  RmsNorm({ backend, inputs: { x, weight }, attrs }) {
-    const y = backend.allocate(x.shape);
-    backend.addon.rmsNorm(...rowsOf(x), attrs.epsilon, backend.values(x), backend.values(weight), y.values);
-    return y.info;
+  RmsNorm({ backend, inputs: { x, weight }, attrs: { epsilon } }) {
+    const { info, values: y } = backend.allocate(x.shape);
+    const [rows, C] = rowsOf(x);
+    backend.addon.rmsNorm({ rows, C, epsilon, x: backend.floats(x), weight: backend.floats(weight), y });
+    return info;
   },
 
-  RmsNormGrad({ backend, inputs: { dy, x, weight, plus }, attrs }) {
-    const dx = backend.allocate(x.shape);
-    const dWeight = backend.allocate(weight.shape);
-    const arrays = [dy, x, weight].map((tensor) => backend.values(tensor));
-    const added = optionalValues(backend, plus);
-    backend.addon.rmsNormGrad(...rowsOf(x), attrs.epsilon, ...arrays, added, dx.values, dWeight.values);
+  RmsNormGrad({ backend, inputs: { dy, x, weight, plus }, attrs: { epsilon } }) {
+    const [dx, dWeight] = [x, weight].map(({ shape }) => backend.allocate(shape));
+    const [rows, C] = rowsOf(x);
+    backend.addon.rmsNormGrad({
+      rows,
+      C,
+      epsilon,
+      dy: backend.floats(dy),
+      x: backend.floats(x),
+      weight: backend.floats(weight),
+      plus: optionalFloats(backend, plus),
+      dx: dx.values,
+      dWeight: dWeight.values,
+    });
     return [dx.info, dWeight.info];
   },
 
@@ -101,133 +129,138 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
     const [rowsB, N] = transposeB ? [...rowsOf(b)].reverse() : rowsOf(b);
     if (rowsB !== K) throw new Error(`Product: inner dimensions differ, got ${K} and ${rowsB}`);
     const c = backend.allocate(transposeA ? [M, N] : [...a.shape.slice(0, -1), N]);
-    const arrays = [backend.values(a), backend.stored(b), optionalValues(backend, plus)];
-    const bfloat16 = backend.precision === 'bfloat16';
-    backend.addon.gemm(1, M, N, K, transposeA, transposeB, false, false, bfloat16, ...arrays, c.values);
+    const sizes = { batch: 1, M, N, K, transposeA, transposeB, sharedA: false, sharedB: false };
+    backend.addon.gemm({
+      ...sizes,
+      bfloat16: isBfloat16(backend),
+      a: backend.floats(a),
+      b: backend.stored(b) as Matrix,
+      plus: optionalFloats(backend, plus),
+      c: c.values,
+    });
     return c.info;
   },
 
-  RotaryEmbedding({ backend, inputs: { x, cos, sin }, attrs }) {
+  RotaryEmbedding({ backend, inputs: { x, cos, sin }, attrs: { inverse } }) {
     const y = backend.allocate(x.shape);
-    const tableBatch = cos.shape.length === 3 ? cos.shape[0] : 1;
-    const arrays = [x, cos, sin].map((tensor) => backend.values(tensor));
-    backend.addon.rotary(...x.shape, tableBatch, attrs.inverse, ...arrays, y.values);
+    const [B, T, H, D] = x.shape;
+    const sizes = { B, T, H, D, tableBatch: cos.shape.length === 3 ? cos.shape[0] : 1 };
+    backend.addon.rotary({
+      ...sizes,
+      inverse,
+      x: backend.floats(x),
+      cos: backend.floats(cos),
+      sin: backend.floats(sin),
+      y: y.values,
+    });
     return y.info;
   },
 
   SwiGlu({ backend, inputs: { gate, up } }) {
-    const y = backend.allocate(gate.shape);
-    backend.addon.swiGlu(y.values.length, backend.values(gate), backend.values(up), y.values);
-    return y.info;
+    const { info, values: y } = backend.allocate(gate.shape);
+    backend.addon.swiGlu({ n: y.length, gate: backend.floats(gate), up: backend.floats(up), y });
+    return info;
   },
 
   SwiGluGrad({ backend, inputs: { dy, gate, up } }) {
-    const dGate = backend.allocate(gate.shape);
-    const dUp = backend.allocate(gate.shape);
-    const arrays = [dy, gate, up].map((tensor) => backend.values(tensor));
-    backend.addon.swiGluGrad(dGate.values.length, ...arrays, dGate.values, dUp.values);
+    const [dGate, dUp] = [gate, up].map(({ shape }) => backend.allocate(shape));
+    backend.addon.swiGluGrad({
+      n: dGate.values.length,
+      dy: backend.floats(dy),
+      gate: backend.floats(gate),
+      up: backend.floats(up),
+      dGate: dGate.values,
+      dUp: dUp.values,
+    });
     return [dGate.info, dUp.info];
   },
 
-  Dropout({ backend, inputs: { x }, attrs: { rowKeys, dropBelow } }) {
-    const y = backend.allocate(x.shape);
-    const numRows = rowKeys.length / 2;
-    backend.addon.dropout(
-      numRows,
-      y.values.length / numRows,
-      dropBelow,
-      rowKeys,
-      backend.values(x),
-      y.values,
-    );
-    return y.info;
+  Dropout({ backend, inputs: { x }, attrs: { rowKeys: keys, dropBelow } }) {
+    const { info, values: y } = backend.allocate(x.shape);
+    const rows = keys.length / 2;
+    backend.addon.dropout({ rows, n: y.length / rows, dropBelow, keys, x: backend.floats(x), y });
+    return info;
   },
 
   Embedding({ backend, inputs: { ids, table } }) {
     const [V, C] = table.shape;
-    const y = backend.allocate([...ids.shape, C]);
+    const { info, values: y } = backend.allocate([...ids.shape, C]);
     const n = sizeFromShape(ids.shape);
-    backend.addon.embedding(n, V, C, backend.values(ids), backend.stored(table), y.values);
-    return y.info;
+    const tableValues = backend.stored(table) as Matrix;
+    backend.addon.embedding({ n, V, C, ids: backend.ints(ids), table: tableValues, y });
+    return info;
   },
 
-  EmbeddingGrad({ backend, inputs: { dy, ids }, attrs: { numRows } }) {
-    const C = dy.shape[dy.shape.length - 1];
-    const dTable = backend.allocate([numRows, C]);
-    const n = sizeFromShape(ids.shape);
-    backend.addon.embeddingGrad(n, numRows, C, backend.values(dy), backend.values(ids), dTable.values);
-    return dTable.info;
+  EmbeddingGrad({ backend, inputs: { dy, ids }, attrs: { numRows: V } }) {
+    const [n, C] = rowsOf(dy);
+    const { info, values: dTable } = backend.allocate([V, C]);
+    backend.addon.embeddingGrad({ n, V, C, dy: backend.floats(dy), ids: backend.ints(ids), dTable });
+    return info;
   },
 
-  LinearCrossEntropy({ backend, inputs: { x, weight, targets, mask }, attrs: { gradients } }) {
-    const [N, C] = x.shape;
-    const losses = backend.allocate([N]);
-    const dx = gradients === 'none' ? undefined : backend.allocate(x.shape);
-    const dWeight = gradients === 'both' ? backend.allocate(weight.shape) : undefined;
-    backend.addon.crossEntropy(
-      N,
-      weight.shape[0],
-      C,
-      backend.precision === 'bfloat16',
-      ...[x, weight, targets].map((tensor) => backend.stored(tensor)),
-      optionalValues(backend, mask),
-      losses.values,
-      null,
-      dx?.values,
-      dWeight?.values,
-    );
-    return [losses, dx, dWeight].flatMap((made) => (made ? [made.info] : []));
+  LinearCrossEntropy(call) {
+    const { backend, inputs, attrs } = call;
+    const { x, weight, mask } = inputs;
+    const losses = backend.allocate([x.shape[0]]);
+    const dx = attrs.gradients === 'none' ? undefined : backend.allocate(x.shape);
+    const dWeight = attrs.gradients === 'both' ? backend.allocate(weight.shape) : undefined;
+    backend.addon.linearCrossEntropy({
+      ...headInputs(call),
+      mask: optionalFloats(backend, mask),
+      losses: losses.values,
+      greedyIds: null,
+      dx: dx?.values ?? null,
+      dWeight: dWeight?.values ?? null,
+    });
+    return [losses, dx, dWeight].flatMap((output) => output?.info ?? []);
   },
 
-  ScoreTokens({ backend, inputs: { x, weight, targets } }) {
-    const [N, C] = x.shape;
+  ScoreTokens(call) {
+    const { backend, inputs } = call;
+    const N = inputs.x.shape[0];
     const losses = backend.allocate([N]);
     const greedyIds = new Int32Array(N);
-    backend.addon.crossEntropy(
-      N,
-      weight.shape[0],
-      C,
-      backend.precision === 'bfloat16',
-      ...[x, weight, targets].map((tensor) => backend.stored(tensor)),
-      null,
-      losses.values,
+    backend.addon.linearCrossEntropy({
+      ...headInputs(call),
+      mask: null,
+      losses: losses.values,
       greedyIds,
-      null,
-      null,
-    );
+      dx: null,
+      dWeight: null,
+    });
     return [losses.info, backend.makeTensorInfo([N], 'int32', greedyIds)];
   },
 
   AdamW({ backend, inputs: { parameter, gradient, firstMoment, secondMoment }, attrs }) {
-    const arrays = [parameter, gradient, firstMoment, secondMoment].map((tensor) => backend.stored(tensor));
-    backend.addon.adamW(
-      arrays[0].length,
-      attrs.learningRate,
-      attrs.beta1,
-      attrs.beta2,
-      attrs.epsilon,
-      attrs.weightDecay,
-      attrs.gradientScale,
-      1 - attrs.beta1 ** attrs.step,
-      1 - attrs.beta2 ** attrs.step,
-      ...arrays,
-    );
+    const { step, ...hyperparameters } = attrs;
+    const { beta1, beta2 } = hyperparameters;
+    backend.addon.adamW({
+      ...hyperparameters,
+      n: sizeFromShape(parameter.shape),
+      correction1: 1 - beta1 ** step,
+      correction2: 1 - beta2 ** step,
+      // Changed in place, so not copies.
+      parameter: backend.stored(parameter) as Float32Array,
+      gradient: backend.floats(gradient),
+      firstMoment: backend.stored(firstMoment) as Float32Array,
+      secondMoment: backend.stored(secondMoment) as Float32Array,
+    });
     return [];
   },
 
   StoreBfloat16({ backend, inputs: { x } }) {
-    const y = backend.allocateHalves(x.shape);
-    backend.addon.toBfloat16(y.values.length, backend.values(x) as Float32Array, y.values);
-    return y.info;
+    const { info, values: y } = backend.allocateBfloat16(x.shape);
+    backend.addon.toBfloat16({ n: y.length, x: backend.floats(x), y });
+    return info;
   },
 
   SumsOfSquares({ backend, inputs }) {
     const tensors = Object.values(inputs);
     const { info, values } = backend.allocate([tensors.length, 2]);
-    for (const [i, x] of tensors.entries()) {
-      const array = backend.values(x) as Float32Array;
+    for (const [i, tensor] of tensors.entries()) {
+      const x = backend.floats(tensor);
       // A float64 as the sum of two float32.
-      const total = backend.addon.sumOfSquares(array.length, array);
+      const total = backend.addon.sumOfSquares({ n: x.length, x });
       values[2 * i] = total;
       values[2 * i + 1] = total - values[2 * i];
     }
@@ -235,51 +268,27 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
   },
 };
 
-/** TensorFlow.js's own kernels where native code takes the common case; undefined hands back to JavaScript. */
-const overrides: Record<string, (call: Call) => tf.TensorInfo | undefined> = {
-  BatchMatMul({ backend, inputs: { a, b }, attrs: { transposeA, transposeB } }) {
-    if (someNotFloat(a, b)) return undefined;
-    const [rowsA, columnsA] = a.shape.slice(-2);
-    const [rowsB, columnsB] = b.shape.slice(-2);
-    const [M, K] = transposeA ? [columnsA, rowsA] : [rowsA, columnsA];
-    const [innerB, N] = transposeB ? [columnsB, rowsB] : [rowsB, columnsB];
-    if (K !== innerB) {
-      throw new Error(
-        `matMul: inner dimensions differ, got [${a.shape}]${transposeA ? 'ᵀ' : ''} and [${b.shape}]${transposeB ? 'ᵀ' : ''}`,
-      );
-    }
-    const batchA = a.shape.slice(0, -2);
-    const batchB = b.shape.slice(0, -2);
-    const [sharedA, sharedB] = [sizeFromShape(batchA) === 1, sizeFromShape(batchB) === 1];
-    if (!sharedA && !sharedB && !arraysEqual(batchA, batchB)) return undefined;
-    const batchShape = tf.broadcast_util.assertAndGetBroadcastShape(batchA, batchB);
-    const c = backend.allocate([...batchShape, M, N]);
-    const [aValues, bValues] = [backend.values(a), backend.stored(b)];
-    const bfloat16 = backend.precision === 'bfloat16';
-    const batch = sizeFromShape(batchShape);
-    const { gemm } = backend.addon;
-    gemm(
-      batch,
-      M,
-      N,
-      K,
-      transposeA,
-      transposeB,
-      sharedA,
-      sharedB,
-      bfloat16,
-      aValues,
-      bValues,
-      null,
-      c.values,
-    );
+/** TensorFlow.js's own kernels where native code takes the common case; undefined falls back to JavaScript. */
+const overrides: Kernels<NativeBackend, tf.TensorInfo | undefined> = {
+  BatchMatMul({ backend, inputs: { a, b }, attrs }) {
+    const product = matMulOf(a, b, attrs);
+    if (!product) return undefined;
+    const c = backend.allocate(product.shape);
+    backend.addon.gemm({
+      ...product.sizes,
+      bfloat16: isBfloat16(backend),
+      a: backend.floats(a),
+      b: backend.stored(b) as Matrix,
+      plus: null,
+      c: c.values,
+    });
     return c.info;
   },
 
   // JavaScript's kernel relabels integers as float32 and leaves their array as it is; native code reads the array.
   Cast({ backend, inputs: { x }, attrs: { dtype } }) {
     if (x.dtype === dtype || !['int32', 'bool'].includes(x.dtype)) return undefined;
-    const values = backend.values(x);
+    const values = backend.stored(x);
     if (dtype === 'int32') return backend.makeTensorInfo(x.shape, dtype, Int32Array.from(values));
     if (dtype !== 'float32') return undefined;
     const y = backend.allocate(x.shape);
@@ -288,31 +297,25 @@ const overrides: Record<string, (call: Call) => tf.TensorInfo | undefined> = {
   },
 
   Add: elementwise('add'),
-  Multiply({ backend, inputs: { a, b }, attrs }) {
-    if (someNotFloat(a, b)) return undefined;
-    const [scalar, other] = sizeFromShape(a.shape) === 1 ? [a, b] : [b, a];
-    if (sizeFromShape(scalar.shape) !== 1 || scalar.shape.length > other.shape.length) {
-      return elementwise('multiply')({ backend, inputs: { a, b }, attrs });
-    }
-    const factor = backend.values(scalar)[0];
-    if (factor === 1) {
-      backend.incRef(other.dataId);
-      return { dataId: other.dataId, shape: other.shape, dtype: other.dtype };
-    }
-    const y = backend.allocate(other.shape);
-    const values = backend.values(other) as Float32Array;
-    backend.addon.scale(values.length, factor, values, y.values);
-    return y.info;
+  Multiply(call) {
+    const { backend, inputs } = call;
+    const operands = scalarOperand(inputs.a, inputs.b);
+    if (!operands || someNotFloat(...operands)) return elementwise('multiply')(call);
+    const [scalar, other] = operands;
+    const factor = backend.floats(scalar)[0];
+    if (factor === 1) return sharing(backend, other);
+    const { info, values: y } = backend.allocate(other.shape);
+    backend.addon.scale({ n: y.length, factor, a: backend.floats(other), y });
+    return info;
   },
 };
 
-function elementwise(op: 'add' | 'multiply'): (call: Call) => tf.TensorInfo | undefined {
+function elementwise(op: 'add' | 'multiply'): (call: Call<'Add' | 'Multiply'>) => tf.TensorInfo | undefined {
   return ({ backend, inputs: { a, b } }) => {
     if (someNotFloat(a, b) || !arraysEqual(a.shape, b.shape)) return undefined;
-    const y = backend.allocate(a.shape);
-    const [aValues, bValues] = [backend.values(a), backend.values(b)] as Float32Array[];
-    backend.addon[op](y.values.length, aValues, bValues, y.values);
-    return y.info;
+    const { info, values: y } = backend.allocate(a.shape);
+    backend.addon[op]({ n: y.length, a: backend.floats(a), b: backend.floats(b), y });
+    return info;
   };
 }
 

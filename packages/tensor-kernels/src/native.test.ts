@@ -21,7 +21,6 @@ import {
   swiGlu,
 } from './index.ts';
 import { loadNativeAddon } from './native-addon.ts';
-import { nativeBackend } from './native-interface.ts';
 import * as reference from './reference.ts';
 import { evaluate, type Input, integers, random, tensorOf } from './testing.ts';
 
@@ -339,9 +338,7 @@ describe('threads', () => {
           random([64], 2),
         ])),
         ...(await evaluate('native', lose, [random([200, 32], 1), random([90, 32], 2)])),
-        Float32Array.of(
-          nativeBackend()!.addon.sumOfSquares(50_000, random([50_000], 3).values as Float32Array),
-        ),
+        Float32Array.of(addon.sumOfSquares({ n: 50_000, x: random([50_000], 3).values as Float32Array })),
       ]);
     }
     addon.setNumThreads(before);

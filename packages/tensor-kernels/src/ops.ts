@@ -6,6 +6,7 @@
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { customGradient, isRecording } from './custom-gradient.ts';
+import type { KernelName, KernelSignatures } from './kernel-signatures.ts';
 import {
   type AttentionOptions,
   attentionReference,
@@ -19,15 +20,17 @@ import {
 } from './reference.ts';
 
 /** Whether the current backend has its own implementation of a kernel. */
-export function hasKernel(kernelName: string): boolean {
+export function hasKernel(kernelName: KernelName): boolean {
   return tf.getKernel(kernelName, tf.getBackend()) !== undefined;
 }
 
 /** Runs a registered kernel; undefined inputs are left out. */
-export function runKernel(
-  name: string,
-  inputs: Record<string, tf.Tensor | undefined>,
-  attributes: object = {},
+export function runKernel<Name extends KernelName>(
+  name: Name,
+  inputs: KernelSignatures[Name]['inputs'],
+  ...[attributes = {}]: object extends KernelSignatures[Name]['attrs']
+    ? []
+    : [KernelSignatures[Name]['attrs']]
 ): tf.Tensor[] {
   const present = Object.fromEntries(Object.entries(inputs).filter(([, tensor]) => tensor !== undefined));
   const out = tf.engine().runKernel(name, present as tf.NamedTensorMap, attributes as tf.NamedAttrMap);

@@ -43,7 +43,8 @@ export function adamW(options: AdamWOptions): void {
     );
   }
   if (hasKernel('AdamW')) {
-    runKernel('AdamW', { parameter, gradient, firstMoment, secondMoment }, hyperparameters);
+    const tensors = { parameter, gradient, firstMoment, secondMoment };
+    runKernel('AdamW', tensors, { ...hyperparameters, gradientScale });
     return;
   }
   tf.tidy(() => {

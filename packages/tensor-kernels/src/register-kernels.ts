@@ -1,23 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Kernels } from './kernel-signatures.ts';
 
-type Kernels<Call, Result> = Readonly<Record<string, (call: Call) => Result>>;
-
-/**
- * Adds kernels to a backend over those already there; an override that returns nothing leaves the call to the kernel
- * that it replaced.
- */
-export function registerKernels<Call>(
+/** Adds kernels to a backend; an override that returns nothing leaves the call to the kernel that it replaced. */
+export function registerKernels<Backend>(
   backendName: string,
-  kernels: Kernels<Call, tf.TensorInfo | tf.TensorInfo[]>,
-  overrides: Kernels<Call, tf.TensorInfo | undefined>,
+  kernels: Kernels<Backend>,
+  overrides: Kernels<Backend, tf.TensorInfo | undefined>,
 ): void {
   for (const [kernelName, kernelFunc] of Object.entries(kernels)) {
     tf.registerKernel({ kernelName, backendName, kernelFunc: kernelFunc as unknown as tf.KernelFunc });
   }
   for (const [kernelName, override] of Object.entries(overrides)) {
     const fallback = tf.getKernel(kernelName, backendName).kernelFunc;
-    const kernelFunc: tf.KernelFunc = (call) => override(call as unknown as Call) ?? fallback(call);
+    const first = override as unknown as (...call: Parameters<tf.KernelFunc>) => tf.TensorInfo | undefined;
     tf.unregisterKernel(kernelName, backendName);
-    tf.registerKernel({ kernelName, backendName, kernelFunc });
+    tf.registerKernel({ kernelName, backendName, kernelFunc: (call) => first(call) ?? fallback(call) });
   }
 }

@@ -1,5 +1,7 @@
 /** TensorFlow.js kernels of the `webgpu` backend: each allocates outputs and records WGSL. */
-import * as tf from '@tensorflow/tfjs-core';
+import type * as tf from '@tensorflow/tfjs-core';
+import { matMulOf, scalarOperand, sharing } from '../kernel-shapes.ts';
+import type { Kernels } from '../kernel-signatures.ts';
 import { registerKernels } from '../register-kernels.ts';
 import {
   ATTENTION_WORKGROUP_BYTES,
@@ -13,30 +15,18 @@ import type { WebgpuBackend } from './backend-interface.ts';
 import * as layers from './layers.ts';
 import { crossEntropy } from './loss.ts';
 import { multiply } from './matmul.ts';
-import {
-  type AdamWAttributes,
-  type AdamWTensors,
-  adamW,
-  type GradientScaleAttributes,
-  gradientScale,
-  sumsOfSquares,
-} from './optimizer.ts';
+import { adamW, gradientScale, sumsOfSquares } from './optimizer.ts';
 
-interface Call {
-  backend: WebgpuBackend;
-  inputs: Record<string, tf.TensorInfo>;
-  // biome-ignore lint/suspicious/noExplicitAny: TensorFlow.js types attributes loosely
-  attrs: Record<string, any>;
-}
-
-const { sizeFromShape, arraysEqual } = tf.util;
-
-function sizesOf(q: tf.TensorInfo, k: tf.TensorInfo, { window, scale }: Call['attrs']): AttentionSizes {
+function sizesOf(
+  q: tf.TensorInfo,
+  k: tf.TensorInfo,
+  { window, scale }: { window: number; scale: number },
+): AttentionSizes {
   const [B, T, H, D] = q.shape;
   return { B, T, S: k.shape[1], H, G: k.shape[2], D, window, scale };
 }
 
-const attentionKernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> = {
+const attentionKernels: Kernels<WebgpuBackend> = {
   Attention({ backend, inputs: { q, k, v, segmentIds, prefixIds }, attrs }) {
     const [B, T, H] = q.shape;
     const out = backend.makeTensorInfo(q.shape, 'float32');
@@ -72,7 +62,7 @@ const attentionKernels: Record<string, (call: Call) => tf.TensorInfo | tf.Tensor
   },
 };
 
-const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> = {
+const kernels: Kernels<WebgpuBackend> = {
   RmsNorm: ({ backend, inputs: { x, weight }, attrs }) => layers.rmsNorm(backend, x, weight, attrs.epsilon),
   RmsNormGrad: ({ backend, inputs: { dy, x, weight }, attrs }) =>
     layers.rmsNormGrad(backend, dy, x, weight, attrs.epsilon),
@@ -88,41 +78,29 @@ const kernels: Record<string, (call: Call) => tf.TensorInfo | tf.TensorInfo[]> =
   ScoreTokens: ({ backend, inputs: { x, weight, targets } }) =>
     crossEntropy(backend, { x, weight, targets, gradients: 'none', greedy: true }),
   AdamW({ backend, inputs, attrs }) {
-    adamW(backend, inputs as AdamWTensors, attrs as AdamWAttributes);
+    adamW(backend, inputs, attrs);
     return [];
   },
   GradientScale: ({ backend, inputs: { values, previous }, attrs }) =>
-    gradientScale(backend, values, previous, attrs as GradientScaleAttributes),
+    gradientScale(backend, values, previous, attrs),
   SumsOfSquares: ({ backend, inputs }) => sumsOfSquares(backend, Object.values(inputs)),
 };
 
 /** TensorFlow.js's own kernels where ours takes the common case; undefined hands back to the stock one. */
-const overrides: Record<string, (call: Call) => tf.TensorInfo | undefined> = {
-  BatchMatMul({ backend, inputs: { a, b }, attrs: { transposeA, transposeB } }) {
-    if (a.dtype !== 'float32' || b.dtype !== 'float32') return undefined;
-    const [rowsA, columnsA] = a.shape.slice(-2);
-    const [rowsB, columnsB] = b.shape.slice(-2);
-    const [M, K] = transposeA ? [columnsA, rowsA] : [rowsA, columnsA];
-    const [innerB, N] = transposeB ? [columnsB, rowsB] : [rowsB, columnsB];
-    if (K !== innerB || M * N * K === 0) return undefined;
-    const batchA = a.shape.slice(0, -2);
-    const batchB = b.shape.slice(0, -2);
-    const [sharedA, sharedB] = [sizeFromShape(batchA) === 1, sizeFromShape(batchB) === 1];
-    if (!sharedA && !sharedB && !arraysEqual(batchA, batchB)) return undefined;
-    const batchShape = tf.broadcast_util.assertAndGetBroadcastShape(batchA, batchB);
-    const c = backend.makeTensorInfo([...batchShape, M, N], 'float32');
-    const batch = sizeFromShape(batchShape);
-    multiply(backend, { M, N, K, transposeA, transposeB, a, b, c, batch, sharedA, sharedB });
+const overrides: Kernels<WebgpuBackend, tf.TensorInfo | undefined> = {
+  BatchMatMul({ backend, inputs: { a, b }, attrs }) {
+    const product = matMulOf(a, b, attrs);
+    if (!product || product.sizes.M * product.sizes.N * product.sizes.K === 0) return undefined;
+    const c = backend.makeTensorInfo(product.shape, 'float32');
+    multiply(backend, { ...product.sizes, a, b, c });
     return c;
   },
 
   // The gradient of a loss is scaled by the one that ends the tape: 1.
   Multiply({ backend, inputs: { a, b } }) {
-    const [scalar, other] = sizeFromShape(a.shape) === 1 ? [a, b] : [b, a];
-    if (sizeFromShape(scalar.shape) !== 1 || scalar.shape.length > other.shape.length) return undefined;
-    if (scalar.dtype !== other.dtype || backend.hostValues(scalar)?.[0] !== 1) return undefined;
-    backend.incRef(other.dataId);
-    return { dataId: other.dataId, shape: other.shape, dtype: other.dtype };
+    const [scalar, other] = scalarOperand(a, b) ?? [];
+    if (!other || scalar?.dtype !== other.dtype || backend.hostValues(scalar)?.[0] !== 1) return undefined;
+    return sharing(backend, other);
   },
 };
 

@@ -1,5 +1,6 @@
 /** AdamW in place and sums of squares: one sweep over each parameter. */
 import * as tf from '@tensorflow/tfjs-core';
+import type { KernelSignatures } from '../kernel-signatures.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
 import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
 import { type RowGroup, rowGroup, rowMain } from './rows.ts';
@@ -31,22 +32,12 @@ const adamWKernel = (isScaledOnDevice: boolean): Kernel => ({
 }`,
 });
 
-/** Tensors of {@link adamW}; all but gradient and scale change. */
-export type AdamWTensors = Record<
-  'parameter' | 'gradient' | 'firstMoment' | 'secondMoment',
-  tf.TensorInfo
-> & {
-  /** In place of the attribute `gradientScale`; 0 leaves all as it is. */
-  scale?: tf.TensorInfo;
-};
-
-/** Attributes of the kernel, as `AdamWOptions` names them. */
-export type AdamWAttributes = Record<
-  'learningRate' | 'beta1' | 'beta2' | 'epsilon' | 'weightDecay' | 'step' | 'gradientScale',
-  number
->;
-
-export function adamW(backend: WebgpuBackend, tensors: AdamWTensors, attributes: AdamWAttributes): void {
+/** One step in place; a scale of 0 leaves everything as it is. */
+export function adamW(
+  backend: WebgpuBackend,
+  tensors: KernelSignatures['AdamW']['inputs'],
+  attributes: KernelSignatures['AdamW']['attrs'],
+): void {
   const { gradient, scale, ...written } = tensors;
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = attributes;
   const count = tf.util.sizeFromShape(gradient.shape);
@@ -163,14 +154,11 @@ ${rowMain(group)}
 }`,
 });
 
-/** Attributes of the kernel, as `GradientScaleOptions` names them. */
-export type GradientScaleAttributes = Record<'numLosses' | 'numTargets' | 'clipNorm', number>;
-
 export function gradientScale(
   backend: WebgpuBackend,
   values: tf.TensorInfo,
   previous: tf.TensorInfo | undefined,
-  { numLosses, numTargets, clipNorm }: GradientScaleAttributes,
+  { numLosses, numTargets, clipNorm }: KernelSignatures['GradientScale']['attrs'],
 ): tf.TensorInfo {
   const scale = backend.makeTensorInfo([1], 'float32');
   const count = tf.util.sizeFromShape(values.shape);
