@@ -1,18 +1,15 @@
 // The Node-API surface: checks arguments, selects the instruction set, passes typed arrays to the kernels.
-#include "node_api_host.h"
+#include "arguments.h"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <cstring>
 #include <exception>
-#include <initializer_list>
 #include <string>
 #include <vector>
 #include "cpu.h"
 #include "kernels.h"
-#include "signature.h"
 
 namespace meap {
 #define MEAP_DECLARE(name) extern const Kernels name;
@@ -29,170 +26,6 @@ const meap::Cpu cpu;
 #define MEAP_ADDRESS(name) &meap::name,
 const Kernels *const all[] = {MEAP_INSTRUCTION_SETS(MEAP_ADDRESS)};
 const Kernels *kernels = nullptr;
-
-struct Error {
-  std::string message;
-};
-
-constexpr int64_t MAX_SIZE = (int64_t)1 << 40;  // elements; more than any runtime allocates
-
-// The number of elements that an array needs: one size, or the product of several. A product that overflowed would pass
-// for the length of a small array, so one above MAX_SIZE is an error, even beside a size of 0: kernels multiply the other
-// sizes.
-struct Length {
-  int64_t elements;
-  Length(int64_t elements) : elements(elements) {}
-  Length(std::initializer_list<int64_t> sizes) : elements(1) {
-    bool isEmpty = false;
-    for (int64_t size : sizes) {
-      if (size == 0) isEmpty = true;
-      else if (size > MAX_SIZE / elements) tooMany(sizes);
-      else elements *= size;
-    }
-    if (isEmpty) elements = 0;
-  }
-
- private:
-  [[noreturn]] static void tooMany(std::initializer_list<int64_t> sizes) {
-    std::string text;
-    for (int64_t size : sizes) text += (text.empty() ? "" : " x ") + std::to_string(size);
-    throw Error{"sizes of an array of more than 2^40 elements, got " + text};
-  }
-};
-
-// The values of a call's fields, read by name.
-class Arguments {
- public:
-  Arguments(napi_env env, napi_callback_info info) : env(env) {
-    size_t count = MAX_FIELDS;
-    void *data = nullptr;
-    // Node-API fills values beyond those passed with undefined.
-    napi_get_cb_info(env, info, &count, values, nullptr, &data);
-    signature = (const Signature *)data;
-  }
-  const std::string &function() const { return signature->function; }
-  napi_value value(const char *name) {
-    field = name;
-    const auto &names = signature->fields;
-    for (size_t i = 0; i < names.size(); i++) {
-      // The search starts behind the last field read: most are read in order.
-      const size_t at = next++ % names.size();
-      if (names[at] == name) return values[at];
-    }
-    throw Error{std::string(name) + ": not in the signature"};
-  }
-  // A size, an index or a count.
-  int64_t integer(const char *name) { return size(value(name), "a whole number from 0 to 2^40"); }
-  double number(const char *name) {
-    double x = 0;
-    const napi_value given = value(name);
-    if (napi_get_value_double(env, given, &x) != napi_ok) fail("a number", given);
-    return x;
-  }
-  bool boolean(const char *name) {
-    bool x = false;
-    const napi_value given = value(name);
-    if (napi_get_value_bool(env, given, &x) != napi_ok) fail("a boolean", given);
-    return x;
-  }
-  std::string text(const char *name) {
-    char buffer[64];
-    size_t n;
-    const napi_value given = value(name);
-    if (napi_get_value_string_utf8(env, given, buffer, sizeof buffer, &n) != napi_ok) fail("a string", given);
-    return std::string(buffer, n);
-  }
-  float *floats(const char *name, Length length) { return (float *)array(value(name), napi_float32_array, length); }
-  int32_t *ints(const char *name, Length length) { return (int32_t *)array(value(name), napi_int32_array, length); }
-  uint16_t *bfloat16s(const char *name, Length length) {
-    return (uint16_t *)array(value(name), napi_uint16_array, length);
-  }
-  // A Float32Array, or the bits of bfloat16 in a Uint16Array.
-  meap::Matrix matrix(const char *name, Length length) {
-    const napi_value given = value(name);
-    napi_typedarray_type type = napi_float32_array;
-    napi_get_typedarray_info(env, given, &type, nullptr, nullptr, nullptr, nullptr);
-    if (type == napi_uint16_array) return {nullptr, (const uint16_t *)array(given, type, length)};
-    return {(const float *)array(given, napi_float32_array, length), nullptr};
-  }
-  float *optionalFloats(const char *name, Length length) { return (float *)optional(name, napi_float32_array, length); }
-  int32_t *optionalInts(const char *name, Length length) { return (int32_t *)optional(name, napi_int32_array, length); }
-  // A JavaScript list of numbers.
-  std::vector<int64_t> integers(const char *name, int64_t length) {
-    std::vector<int64_t> result;
-    elements(name, length, [&](int64_t, napi_value value) {
-      result.push_back(size(value, "a list of whole numbers from 0 to 2^40"));
-    });
-    return result;
-  }
-  // A JavaScript list of arrays, each at least as long as its entry of lengths.
-  std::vector<float *> floatArrays(const char *name, const std::vector<int64_t> &lengths) {
-    std::vector<float *> result(lengths.size());
-    elements(name, (int64_t)lengths.size(), [&](int64_t i, napi_value value) {
-      result[i] = (float *)array(value, napi_float32_array, lengths[i]);
-    });
-    return result;
-  }
-
- private:
-  static constexpr size_t MAX_FIELDS = 24;
-  napi_env env;
-  napi_value values[MAX_FIELDS];
-  const Signature *signature;
-  size_t next = 0;
-  const char *field = "";
-
-  template <class F>
-  void elements(const char *name, int64_t length, F &&visit) {
-    const napi_value list = value(name);
-    uint32_t actual = 0;
-    if (napi_get_array_length(env, list, &actual) != napi_ok) fail("a list", list);
-    requireLength(actual, length);
-    for (int64_t i = 0; i < length; i++) {
-      napi_value element;
-      if (napi_get_element(env, list, (uint32_t)i, &element) != napi_ok) fail("a list", list);
-      visit(i, element);
-    }
-  }
-  void *optional(const char *name, napi_typedarray_type expected, Length length) {
-    const napi_value given = value(name);
-    napi_valuetype type = napi_undefined;
-    napi_typeof(env, given, &type);
-    return type == napi_null || type == napi_undefined ? nullptr : array(given, expected, length);
-  }
-  void *array(napi_value value, napi_typedarray_type expected, Length length) {
-    napi_typedarray_type type;
-    size_t actual;
-    void *data;
-    if (napi_get_typedarray_info(env, value, &type, &actual, &data, nullptr, nullptr) != napi_ok ||
-        type != expected) {
-      fail(expected == napi_float32_array ? "Float32Array" : expected == napi_int32_array ? "Int32Array" : "Uint16Array",
-           value);
-    }
-    requireLength((int64_t)actual, length.elements);
-    return data;
-  }
-  int64_t size(napi_value value, const char *expected) {
-    double x = -1;
-    napi_get_value_double(env, value, &x);
-    if (!(x >= 0 && x <= (double)MAX_SIZE && x == (double)(int64_t)x)) fail(expected, value);
-    return (int64_t)x;
-  }
-  void requireLength(int64_t actual, int64_t expected) {
-    if (actual >= expected) return;
-    throw Error{std::string(field) + ": got " + std::to_string(actual) + " elements, expected at least " + std::to_string(expected)};
-  }
-  [[noreturn]] void fail(const char *expected, napi_value given) {
-    static const char *const types[] = {"undefined", "null", "a boolean", "a number", "a string", "a symbol",
-                                        "an object", "a function", "an external value", "a bigint"};
-    napi_valuetype type = napi_undefined;
-    double number;
-    char text[32];
-    napi_typeof(env, given, &type);
-    snprintf(text, sizeof text, "%g", type == napi_number && !napi_get_value_double(env, given, &number) ? number : 0);
-    throw Error{std::string(field) + ": got " + (type == napi_number ? text : types[type]) + ", expected " + expected};
-  }
-};
 
 napi_value numberValue(napi_env env, double x) {
   napi_value value;
@@ -220,10 +53,6 @@ napi_value guarded(napi_env env, napi_callback_info info) {
   } catch (const std::exception &error) {
     return fail(error.what());
   }
-}
-
-void require(bool holds, const char *what) {
-  if (!holds) throw Error{what};
 }
 
 // Every function reads its sizes first, then its arrays, so that it checks lengths as it reads them.
@@ -488,7 +317,7 @@ napi_value scale(napi_env, Arguments &in) {
   return nullptr;
 }
 
-// GFLOP/s of dense multiply-adds on all threads, the best of several short runs: other work on the cores only makes it look lower.
+// GFLOP/s of dense multiply-adds on all threads, the best of several short runs, since other work on the cores lowers it.
 napi_value measurePeak(napi_env env, Arguments &in) {
   bool bfloat16 = in.boolean("bfloat16");
   double best = 0;
@@ -538,11 +367,11 @@ napi_value setNumThreads(napi_env, Arguments &in) {
 
 napi_value scratchBytes(napi_env env, Arguments &) { return numberValue(env, (double)meap::scratchBytes()); }
 
-// A buffer aligned to a cache line, large ones to a huge page; freed when JavaScript drops it.
+// A buffer aligned to a cache line, a large one to a huge page; freed when it is garbage-collected.
 napi_value allocate(napi_env env, Arguments &in) {
   int64_t bytes = in.integer("bytes");
   void *data = meap::allocateBuffer(bytes);
-  if (!data) throw Error{"out of memory: no room for a buffer of " + std::to_string(bytes) + " bytes"};
+  if (!data) throw Error{"out of memory for a buffer of " + std::to_string(bytes) + " bytes"};
   napi_value buffer;
   auto release = [](napi_env, void *data, void *) { meap::freeBuffer(data); };
   if (napi_create_external_arraybuffer(env, data, bytes, release, nullptr, &buffer) != napi_ok) {
@@ -560,17 +389,17 @@ napi_value discard(napi_env env, Arguments &in) {
   return nullptr;
 }
 
-// Whether to take what is there. Intel's processors do the bfloat16 products of AVX-512 at half the rate of float32
-// (measured: 82 against 159 GFLOP/s on two cores of a Xeon of 2024), so float32 units do them there.
+// Whether to use a supported instruction set by default. Intel processors compute the bfloat16 products of AVX-512 at half
+// the rate of float32 (82 against 159 GFLOP/s on two cores of a Xeon of 2024), so they use AVX-512 in float32.
 bool preferred(const char *name) {
   return !(cpu.isIntel && !strcmp(name, "avx512bf16"));
 }
 
-// JavaScript threads that have this library loaded. Node unloads it when the last one ends, if that is a worker: no thread
-// may run its code then.
+// JavaScript threads that have loaded this library. Node unloads it when the last one ends, if that is a worker; then no
+// thread may run its code.
 std::atomic<int> environments{0};
 
-void leave(void *registration) {
+void releaseEnvironment(void *registration) {
   delete (char *)registration;
   meap::releaseScratch();
   if (--environments == 0) meap::setThreadCount(1);
@@ -604,7 +433,7 @@ const std::pair<Signature, napi_callback> kernelFunctions[] = {
     {{"scale", "n factor", "", "a y"}, guarded<scale>},
 };
 
-// These take their one value as it is.
+// These take at most one value, not an object.
 const std::pair<Signature, napi_callback> controls[] = {
     {{"measurePeak", "", "bfloat16"}, guarded<measurePeak>},
     {{"instructionSets"}, guarded<instructionSets>},
@@ -633,8 +462,8 @@ void expose(napi_env env, napi_value exports, const Signature &signature, napi_c
 napi_value initialise(napi_env env, napi_value exports) {
   if (!host::find()) return nullptr;
   environments++;
-  // Each hook needs a pointer of its own.
-  napi_add_env_cleanup_hook(env, leave, new char);
+  // Each hook needs a unique pointer.
+  napi_add_env_cleanup_hook(env, releaseEnvironment, new char);
   for (const Kernels *k : all) {
     if (!kernels && cpu.supports(k->name) && preferred(k->name)) kernels = k;
   }

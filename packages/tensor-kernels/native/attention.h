@@ -1,12 +1,12 @@
-// Causal grouped-query attention in tiles, forward and backward, after FlashAttention-2 (Dao 2023): scores live one
-// tile at a time, memory is linear in length. Keys and values are packed once per key-value head and read by all
-// query heads and tiles.
+// Causal grouped-query attention in tiles, forward and backward, after FlashAttention-2 (Dao 2023): scores exist for one
+// tile at a time, memory is linear in length. Keys and values are packed once per key-value head for all query heads and
+// tiles.
 #pragma once
 #include "gemm.h"
 
 namespace {
 
-constexpr int64_t TILE = 96;  // queries and keys a tile: whole panels for every MR and NR
+constexpr int64_t TILE = 96;  // queries and keys of a tile: whole panels for every MR and NR
 static_assert(TILE % MR == 0 && TILE % NR == 0, "a tile holds whole panels");
 
 struct AttentionShape {
@@ -18,14 +18,14 @@ struct AttentionShape {
         headPanels((a.D + NR - 1) / NR), paddedD(headPanels * NR), keyPanels((a.S + NR - 1) / NR),
         paddedS(roundUp(a.S, TILE)), segmentIds(a.segmentIds), prefixIds(a.prefixIds) {}
   int64_t group(int64_t head) const { return head / (H / G); }
-  // Keys [first, last) that some query of [q0, q1) can see by position.
-  int64_t firstKey(int64_t q0) const { return window ? most(0, q0 + offset - window + 1) : 0; }
-  int64_t lastKey(int64_t q1) const { return least(S, q1 + offset); }
-  // Whether segments part the whole tile: ids rise along a row in packed data, so their ranges tell.
-  bool apart(int64_t b, int64_t q0, int64_t q1, int64_t k0, int64_t k1) const {
+  // Keys [first, last) that the queries [q0, q1) attend to by position.
+  int64_t firstKey(int64_t q0) const { return window ? max(0, q0 + offset - window + 1) : 0; }
+  int64_t lastKey(int64_t q1) const { return min(S, q1 + offset); }
+  // Whether all pairs of the tile are in different segments: ids rise along a packed row, so it compares ranges.
+  bool isMasked(int64_t b, int64_t q0, int64_t q1, int64_t k0, int64_t k1) const {
     if (!segmentIds) return false;
     const Range keys(segmentIds + b * T, k0, k1);
-    return !keys.meets({segmentIds + b * T, q0, q1}) && !(prefixIds && keys.meets({prefixIds + b * T, q0, q1}));
+    return !keys.overlaps({segmentIds + b * T, q0, q1}) && !(prefixIds && keys.overlaps({prefixIds + b * T, q0, q1}));
   }
   struct Range {
     int32_t low, high;
@@ -35,19 +35,19 @@ struct AttentionShape {
         high = ids[i] > high ? ids[i] : high;
       }
     }
-    bool meets(const Range &other) const { return low <= other.high && other.low <= high; }
+    bool overlaps(const Range &other) const { return low <= other.high && other.low <= high; }
   };
-  // Columns of a tile that are looked at in a row whose last seen column is `last`, whole vectors: the products go by
-  // panels of rows, so that a panel's first row needs zeros as far as its last row sees.
-  int64_t rowEnd(int64_t last) const { return least(TILE, roundUp(last + MR, W)); }
-  // Writes −inf (as −1e30) where query row i of the tile may not see key column j.
+  // Columns to process, in whole vectors, of a row whose last visible column is `last`: products read panels of rows, so
+  // the first row of a panel needs zeros up to the last visible column of its last row.
+  int64_t rowEnd(int64_t last) const { return min(TILE, roundUp(last + MR, W)); }
+  // Writes −inf (as −1e30) where query row i of the tile does not attend to key column j.
   void hide(float *scores, int64_t b, int64_t q0, int64_t rows, int64_t k0, int64_t cols) const {
     for (int64_t i = 0; i < rows; i++) {
       const int64_t position = q0 + i + offset;
       float *row = scores + i * TILE;
-      for (int64_t j = most(0, position + 1 - k0); j < cols; j++) row[j] = -1e30f;
+      for (int64_t j = max(0, position + 1 - k0); j < cols; j++) row[j] = -1e30f;
       if (window) {
-        for (int64_t j = 0; j < least(cols, position - window + 1 - k0); j++) row[j] = -1e30f;
+        for (int64_t j = 0; j < min(cols, position - window + 1 - k0); j++) row[j] = -1e30f;
       }
       if (segmentIds) {
         const int32_t *keys = segmentIds + b * T + k0, own = segmentIds[b * T + q0 + i];
@@ -67,7 +67,7 @@ void packKeysAcross(const AttentionShape &s, const float *head, float *packed) {
 void packLengthwise(const AttentionShape &s, const float *head, int64_t stride, int64_t length, int64_t padded,
                     float scale, float *packed) {
   for (int64_t p = 0; p < s.headPanels; p++) {
-    pack<NR, false>(head + p * NR, 1, stride, least(NR, s.D - p * NR), length, packed + p * padded * NR, NR * padded, scale);
+    pack<NR, false>(head + p * NR, 1, stride, min(NR, s.D - p * NR), length, packed + p * padded * NR, NR * padded, scale);
   }
 }
 // A operand panels of one tile: [rowPanel][depth][MR].
@@ -76,20 +76,20 @@ void packTile(const float *source, int64_t laneStride, int64_t depthStride, int6
   pack<MR, false>(source, laneStride, depthStride, lanes, depth, packed, MR * depth, scale);
 }
 
-// Scores of a tile: rows of a against columns of b, over the head. Panels that no query sees are left untouched.
-template <class Seen>
-void scoreTile(int64_t depth, const float *a, const float *b, float *scores, int64_t rows, int64_t cols, Seen seen) {
+// Scores of a tile: rows of a times columns of b, over the head. Skips panels without a visible pair.
+template <class Visible>
+void scoreTile(int64_t depth, const float *a, const float *b, float *scores, int64_t rows, int64_t cols, Visible visible) {
   for (int64_t j = 0; j < cols; j += NR) {
     for (int64_t i = 0; i < rows; i += MR) {
-      if (!seen(i, j)) continue;
-      registerKernel(depth, a + i * depth, b + j * depth, scores + i * TILE + j, nullptr, TILE, least(MR, rows - i),
-                     least(NR, cols - j));
+      if (!visible(i, j)) continue;
+      registerKernel(depth, a + i * depth, b + j * depth, scores + i * TILE + j, nullptr, TILE, min(MR, rows - i),
+                     min(NR, cols - j));
     }
   }
 }
 
-// sums += weights · b over the part of the depth that is not masked for a panel of rows. Element (i, k) of weights is
-// weights[i * ROW + k * STEP]: the tile of scores as it lies, or its transpose.
+// sums += weights · b over the unmasked part of the depth for each panel of rows. Element (i, k) of weights is
+// weights[i * ROW + k * STEP]: the tile of scores in place, or its transpose.
 template <int ROW, int STEP, class Range>
 void addWeighted(const float *weights, const float *b, int64_t strideB, float *sums, int64_t width, int64_t rows,
                  Range range) {
@@ -99,7 +99,7 @@ void addWeighted(const float *weights, const float *b, int64_t strideB, float *s
       if (from >= to) continue;
       float *c = sums + i * width + j;
       registerKernel<ROW, STEP>(to - from, weights + i * ROW + from * STEP, b + j / NR * strideB + from * NR, c, c,
-                                width, least(MR, rows - i), NR);
+                                width, min(MR, rows - i), NR);
     }
   }
 }
@@ -115,9 +115,9 @@ void attention(const meap::Attention &a) {
   });
   const int64_t tiles = (s.T + TILE - 1) / TILE;
   parallel(s.B * s.H * tiles, [&](int64_t task) {
-    // Latest tiles first: they see the most keys, so the short ones fill the gaps at the end.
+    // Last tiles first: they have the most keys, so that short ones balance the threads at the end.
     const int64_t tile = tiles - 1 - task / (s.B * s.H), b = task % (s.B * s.H) / s.H, h = task % s.H;
-    const int64_t q0 = tile * TILE, rows = least(TILE, s.T - q0), q1 = q0 + rows;
+    const int64_t q0 = tile * TILE, rows = min(TILE, s.T - q0), q1 = q0 + rows;
     const float *keys = packed + (b * s.G + s.group(h)) * (keySize + valueSize), *values = keys + keySize;
     float *work = (float *)meap::scratch(1, (TILE * s.D + TILE * TILE + TILE * s.paddedD + 2 * TILE) * 4);
     float *queries = work, *scores = queries + TILE * s.D, *acc = scores + TILE * TILE, *peak = acc + TILE * s.paddedD, *total = peak + TILE;
@@ -125,21 +125,21 @@ void attention(const meap::Attention &a) {
     memset(acc, 0, TILE * s.paddedD * 4);
     for (int64_t i = 0; i < rows; i++) peak[i] = -1e30f, total[i] = 0;
     for (int64_t k0 = s.firstKey(q0) / TILE * TILE; k0 < s.lastKey(q1); k0 += TILE) {
-      const int64_t cols = least(TILE, s.S - k0);
-      if (s.apart(b, q0, q1, k0, k0 + cols)) continue;
-      const int64_t diagonal = q0 + s.offset - k0;  // the last key of the tile that query row 0 sees
+      const int64_t cols = min(TILE, s.S - k0);
+      if (s.isMasked(b, q0, q1, k0, k0 + cols)) continue;
+      const int64_t diagonal = q0 + s.offset - k0;  // the last key of the tile that is visible to query row 0
       scoreTile(s.D, queries, keys + k0 * s.D, scores, rows, cols,
                 [&](int64_t i, int64_t j) { return j <= diagonal + i + MR - 1; });
-      const bool whole = cols == TILE && k0 + TILE - 1 <= q0 + s.offset && !s.segmentIds &&
+      const bool unmasked = cols == TILE && k0 + TILE - 1 <= q0 + s.offset && !s.segmentIds &&
                          (!s.window || k0 > q1 - 1 + s.offset - s.window);
-      if (!whole) s.hide(scores, b, q0, rows, k0, cols);
+      if (!unmasked) s.hide(scores, b, q0, rows, k0, cols);
       for (int64_t i = 0; i < rows; i++) {
         float *row = scores + i * TILE;
         const int64_t end = s.rowEnd(diagonal + i);
         vf m = load(row);
         for (int64_t j = W; j < end; j += W) m = max(m, load(row + j));
         const float before = peak[i], now = maxOf(m) > before ? maxOf(m) : before;
-        // A row that has seen nothing yet would give e^0 for hidden keys.
+        // A row without a visible key so far would give e^0 for masked keys.
         const vf shift = splat(now <= -1e30f ? 0.0f : now);
         vf t{};
         for (int64_t j = 0; j < end; j += W) {
@@ -155,7 +155,7 @@ void attention(const meap::Attention &a) {
         }
       }
       addWeighted<TILE, 1>(scores, values + k0 * NR, s.paddedS * NR, acc, s.paddedD, rows, [&](int64_t i) {
-        return std::pair<int64_t, int64_t>{0, least(cols, diagonal + i + MR)};
+        return std::pair<int64_t, int64_t>{0, min(cols, diagonal + i + MR)};
       });
     }
     for (int64_t i = 0; i < rows; i++) {
@@ -167,20 +167,20 @@ void attention(const meap::Attention &a) {
   });
 }
 
-// One query against a run of a sequence's keys, for the query heads that share key-value head g: reads keys and values
-// once, packs nothing. Leaves sums that are not divided yet, as FlashDecoding does (Dao et al. 2023), so that a long
-// sequence is work for many threads; runs have one length, so that no result depends on how many there are.
+// Attention of one query over a run of keys, for the query heads that share a key-value head: reads keys and values once,
+// packs nothing. Leaves sums undivided, as FlashDecoding does (Dao et al. 2023), so that many threads can process a long
+// sequence; runs have a fixed length, so that no result depends on the number of threads.
 struct KeyRun {
   static constexpr int64_t LENGTH = 512;
-  const float *q, *k, *v;      // k, v: the run's first
-  int64_t n, stride, share, D;  // keys of the run, at most LENGTH; from one to the next; query heads
+  const float *q, *k, *v;      // k, v: the first of the run
+  int64_t n, stride, share, D;  // number of keys, at most LENGTH; elements between keys; query heads
   float scale;
   float *out, *peak, *total;  // [share,D], [share], [share]
 
-  // Scores of W keys, from j on: dot products along the head, folded together into the lanes of one vector.
+  // Scores of W keys, from j on: dot products along the head, reduced into the lanes of one vector.
   vf scores(const float *query, int64_t j) const {
     const float *key[W];
-    for (int i = 0; i < W; i++) key[i] = k + least(j + i, n - 1) * stride;
+    for (int i = 0; i < W; i++) key[i] = k + min(j + i, n - 1) * stride;
     vf acc[W] = {};
     int64_t d = 0;
     for (; d + W <= D; d += W) {
@@ -244,9 +244,9 @@ struct KeyRun {
       total[r] = sum(t);
     }
     memset(out, 0, share * D * 4);
-    constexpr int64_t block = 64;  // values that stay in the first-level cache for all heads
+    constexpr int64_t block = 64;  // values that fit the first-level cache for all heads
     for (int64_t j = 0; j < n; j += block) {
-      const int64_t end = least(n, j + block);
+      const int64_t end = min(n, j + block);
       int64_t r = 0;
       for (; r + 2 <= share; r += 2) addValues<2>(weights + r * LENGTH, j, end, out + r * D);
       if (r < share) addValues<1>(weights + r * LENGTH, j, end, out + r * D);
@@ -254,19 +254,19 @@ struct KeyRun {
   }
 };
 
-// Few queries against their sequences.
+// Attention of few queries over their sequences.
 void attendFew(const meap::CachedAttention &a) {
   const int64_t share = a.H / a.G, stride = a.G * a.D, queries = a.B * a.T;
-  // Keys that a query sees, and the runs they make.
-  auto firstKey = [&](int64_t b, int64_t t) { return a.window ? most(0, a.lengths[b] + t + 1 - a.window) : 0; };
+  // Visible keys of a query, and their runs.
+  auto firstKey = [&](int64_t b, int64_t t) { return a.window ? max(0, a.lengths[b] + t + 1 - a.window) : 0; };
   auto numKeys = [&](int64_t b, int64_t t) { return a.lengths[b] + t + 1 - firstKey(b, t); };
   int64_t runs = 0;
-  for (int64_t b = 0; b < a.B; b++) runs = most(runs, (numKeys(b, a.T - 1) + KeyRun::LENGTH - 1) / KeyRun::LENGTH);
+  for (int64_t b = 0; b < a.B; b++) runs = max(runs, (numKeys(b, a.T - 1) + KeyRun::LENGTH - 1) / KeyRun::LENGTH);
   const int64_t size = share * (a.D + 2);
   float *partial = (float *)meap::scratch(0, queries * a.G * runs * size * 4);
   parallel(queries * a.G * runs, [&](int64_t task) {
     const int64_t run = task % runs, g = task / runs % a.G, query = task / runs / a.G, b = query / a.T, t = query % a.T;
-    const int64_t from = run * KeyRun::LENGTH, n = least(KeyRun::LENGTH, numKeys(b, t) - from);
+    const int64_t from = run * KeyRun::LENGTH, n = min(KeyRun::LENGTH, numKeys(b, t) - from);
     if (n <= 0) return;
     const int64_t at = (firstKey(b, t) + from) * stride + g * a.D;
     float *out = partial + task * size;
@@ -303,7 +303,7 @@ void cachedAttention(const meap::CachedAttention &a) {
     memcpy(a.keys[b] + a.lengths[b] * row, a.k + b * a.T * row, a.T * row * 4);
     memcpy(a.values[b] + a.lengths[b] * row, a.v + b * a.T * row, a.T * row * 4);
   }
-  constexpr int64_t few = 4;  // queries up to which packing the keys would cost more than it saves
+  constexpr int64_t few = 4;  // for so few queries packing the keys would cost more than it saves
   if (a.T <= few) return attendFew(a);
   for (int64_t b = 0; b < a.B; b++) {
     meap::Attention one{};
@@ -323,7 +323,7 @@ void cachedAttention(const meap::CachedAttention &a) {
   }
 }
 
-// Gradients of one (batch, query head) pair; dk and dv of a group's heads are summed by the caller.
+// Gradients of one (batch, query head) pair; the caller sums dk and dv of the heads of a group.
 void attentionGradHead(const meap::Attention &a, const AttentionShape &s, int64_t b, int64_t h, const float *keys,
                        float *dk, float *dv, int64_t dStride) {
   const int64_t tiles = (s.T + TILE - 1) / TILE, paddedT = tiles * TILE, keySize = s.keyPanels * NR * s.D;
@@ -340,8 +340,8 @@ void attentionGradHead(const meap::Attention &a, const AttentionShape &s, int64_
   const int64_t stride = s.H * s.D, base = (b * s.T * s.H + h) * s.D;
   const float *q = a.q + base, *dOut = a.dOut + base, *out = a.out + base;
   for (int64_t t = 0; t < s.T; t += TILE) {
-    packTile(q + t * stride, stride, 1, least(TILE, s.T - t), s.D, queries + t * s.D, a.scale);
-    packTile(dOut + t * stride, stride, 1, least(TILE, s.T - t), s.D, douts + t * s.D);
+    packTile(q + t * stride, stride, 1, min(TILE, s.T - t), s.D, queries + t * s.D, a.scale);
+    packTile(dOut + t * stride, stride, 1, min(TILE, s.T - t), s.D, douts + t * s.D);
   }
   packLengthwise(s, q, stride, s.T, paddedT, a.scale, queriesLengthwise);
   packLengthwise(s, dOut, stride, s.T, paddedT, 1, doutsLengthwise);
@@ -351,34 +351,34 @@ void attentionGradHead(const meap::Attention &a, const AttentionShape &s, int64_
     shift[t] = a.logSumExp[(b * s.H + h) * s.T + t];
   }
   for (int64_t k0 = 0; k0 < s.S; k0 += TILE) {
-    const int64_t cols = least(TILE, s.S - k0);
+    const int64_t cols = min(TILE, s.S - k0);
     memset(dkTile, 0, 2 * TILE * s.paddedD * 4);
-    for (int64_t q0 = most(0, k0 - s.offset) / TILE * TILE; q0 < s.T; q0 += TILE) {
-      const int64_t rows = least(TILE, s.T - q0), q1 = q0 + rows;
+    for (int64_t q0 = max(0, k0 - s.offset) / TILE * TILE; q0 < s.T; q0 += TILE) {
+      const int64_t rows = min(TILE, s.T - q0), q1 = q0 + rows;
       if (s.lastKey(q1) <= k0) continue;
       if (s.firstKey(q0) >= k0 + cols) break;
-      if (s.apart(b, q0, q1, k0, k0 + cols)) continue;
+      if (s.isMasked(b, q0, q1, k0, k0 + cols)) continue;
       const int64_t diagonal = q0 + s.offset - k0;
-      auto seen = [&](int64_t i, int64_t j) { return j <= diagonal + i + MR - 1; };
-      scoreTile(s.D, queries + q0 * s.D, keys + k0 * s.D, p, rows, cols, seen);
-      scoreTile(s.D, douts + q0 * s.D, values + k0 * s.D, dp, rows, cols, seen);
-      const bool whole = cols == TILE && k0 + TILE - 1 <= q0 + s.offset && !s.segmentIds &&
+      auto visible = [&](int64_t i, int64_t j) { return j <= diagonal + i + MR - 1; };
+      scoreTile(s.D, queries + q0 * s.D, keys + k0 * s.D, p, rows, cols, visible);
+      scoreTile(s.D, douts + q0 * s.D, values + k0 * s.D, dp, rows, cols, visible);
+      const bool unmasked = cols == TILE && k0 + TILE - 1 <= q0 + s.offset && !s.segmentIds &&
                          (!s.window || k0 > q1 - 1 + s.offset - s.window);
-      if (!whole) s.hide(p, b, q0, rows, k0, cols);
+      if (!unmasked) s.hide(p, b, q0, rows, k0, cols);
       for (int64_t i = 0; i < rows; i++) {
         const vf lse = splat(shift[q0 + i]), dot = splat(dots[q0 + i]);
         const int64_t end = s.rowEnd(diagonal + i);
         for (int64_t j = 0; j < end; j += W) {
           vf e = exp(load(p + i * TILE + j) - lse);
           store(p + i * TILE + j, e);
-          // Skipped panels hold stale numbers: zero weight must win over whatever they are.
+          // Skipped panels hold stale numbers, perhaps NaN: a zero weight must give zero.
           vf d = e * (load(dp + i * TILE + j) - dot);
           store(dp + i * TILE + j, e == 0.0f ? vf{} : d);
         }
       }
-      // A panel of keys is seen from its first key's query on, a panel of queries sees up to its last query's key.
-      auto queriesOf = [&](int64_t j) { return std::pair<int64_t, int64_t>{most(0, j - diagonal), rows}; };
-      auto keysOf = [&](int64_t i) { return std::pair<int64_t, int64_t>{0, least(cols, diagonal + i + MR)}; };
+      // Queries from that of a panel's first key on attend to it; a panel of queries attends to keys up to its last one's.
+      auto queriesOf = [&](int64_t j) { return std::pair<int64_t, int64_t>{max(0, j - diagonal), rows}; };
+      auto keysOf = [&](int64_t i) { return std::pair<int64_t, int64_t>{0, min(cols, diagonal + i + MR)}; };
       addWeighted<1, TILE>(p, doutsLengthwise + q0 * NR, paddedT * NR, dvTile, s.paddedD, cols, queriesOf);
       addWeighted<1, TILE>(dp, queriesLengthwise + q0 * NR, paddedT * NR, dkTile, s.paddedD, cols, queriesOf);
       addWeighted<TILE, 1>(dp, keysLengthwise + k0 * NR, s.paddedS * NR, dq + q0 * s.paddedD, s.paddedD, rows, keysOf);
@@ -405,7 +405,7 @@ void attentionGrad(const meap::Attention &a) {
     packKeysAcross(s, a.v + base, to + keySize);
     packLengthwise(s, a.k + base, stride, s.S, s.paddedS, 1, to + 2 * keySize);
   });
-  // With shared key-value heads each query head writes its own gradients; they are summed in head order.
+  // With shared key-value heads each query head writes its own gradients, which are then summed in order.
   float *partial = share > 1 ? (float *)meap::scratch(3, 2 * s.B * s.H * s.S * s.D * 4) : nullptr;
   parallel(s.B * s.H, [&](int64_t i) {
     const int64_t b = i / s.H, h = i % s.H, kv = b * s.G + s.group(h);

@@ -47,13 +47,13 @@ void products() {
   const int64_t sizes[][3] = {{1, 1, 1}, {3, 7, 5}, {17, 33, 70}, {13, 40, 1000}, {200, 97, 257}, {97, 3100, 12}};
   for (auto [M, N, K] : sizes) {
     Floats a(M * K), b(K * N), plus(M * N), c(M * N);
-    std::vector<uint16_t> halves(K * N, 0x3f80);
+    std::vector<uint16_t> bits(K * N, 0x3f80);
     for (int transposes = 0; transposes < 8; transposes++) {
       const bool tA = transposes & 1, tB = transposes & 2, bfloat16 = transposes & 4;
       meap::Gemm g{a, {b, nullptr}, c, plus, M, N, K, tA ? M : K, tB ? K : N, N, tA, tB, bfloat16};
       kernels.gemm(g);
       note(c, M * N);
-      g.b = {nullptr, halves.data()};
+      g.b = {nullptr, bits.data()};
       g.plus = c;
       kernels.gemm(g);
       note(c, M * N);
@@ -117,9 +117,9 @@ void layers() {
       kernels.add(x, y, dx, rows * C);
       kernels.multiply(x, y, dx, rows * C);
       kernels.scale(x, 3, dx, rows * C);
-      std::vector<uint16_t> halves(rows * C);
-      kernels.toBfloat16(x, halves.data(), rows * C);
-      kernels.fromBfloat16(halves.data(), y, rows * C);
+      std::vector<uint16_t> bits(rows * C);
+      kernels.toBfloat16(x, bits.data(), rows * C);
+      kernels.fromBfloat16(bits.data(), y, rows * C);
       Floats first(rows * C), second(rows * C);
       for (int64_t i = 0; i < rows * C; i++) second[i] = 1;
       kernels.adamW({x, first, second, y, rows * C, 1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 1, 0.1f, 0.05f});

@@ -1,5 +1,5 @@
-// What the processor and its operating system support, from CPUID and XGETBV: the compilers' own __builtin_cpu_supports
-// needs a runtime library that cross-compiled binaries lack, where it answers 0 for everything.
+// Instruction sets that the processor and the operating system support, from CPUID and XGETBV: __builtin_cpu_supports
+// needs a runtime library that cross-compiled binaries lack, where it returns 0 for everything.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -20,12 +20,12 @@ struct Cpu {
     if (!__get_cpuid(1, &a, &b, &c, &d)) return;
     const bool fma = c >> 12 & 1, savesRegisters = c >> 27 & 1, avx = c >> 28 & 1;
     if (!fma || !savesRegisters || !avx) return;
-    // Which registers the operating system saves: bits 1 and 2 for those of AVX, 5 to 7 for those of AVX-512.
+    // Registers that the operating system saves: bits 1 and 2 for AVX, 5 to 7 for AVX-512.
     uint32_t saved, high;
     __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     if ((saved & 6) != 6) return;
 #if defined(__APPLE__)
-    const bool saves512 = true;  // macOS turns them on at their first use
+    const bool saves512 = true;  // macOS enables them on first use
 #else
     const bool saves512 = (saved & 0xe0) == 0xe0;
 #endif
@@ -37,12 +37,12 @@ struct Cpu {
 #endif
   }
 
-  // By the name of an instruction set in build.mjs.
+  // name: an instruction set of compile.mjs.
   bool supports(const char *name) const {
     if (!strcmp(name, "avx512bf16")) return avx512bf16;
     if (!strcmp(name, "avx512")) return avx512;
     if (!strcmp(name, "avx2")) return avx2;
-    return true;  // what every processor of the architecture has
+    return true;  // the baseline of the architecture
   }
 };
 

@@ -1,5 +1,5 @@
-// Matrix products after BLIS (Van Zee & van de Geijn 2015): both operands packed into panels, a register kernel
-// over them. A's panels are [k][MR], B's [k][NR].
+// Matrix products after BLIS (Van Zee & van de Geijn 2015): both operands are packed into panels, which a register kernel
+// multiplies. Panels of A are [k][MR], of B [k][NR].
 #pragma once
 #include <numeric>
 #include "simd.h"
@@ -14,8 +14,8 @@ constexpr int MR = 6, NV = 2;
 constexpr int MR = 6, NV = 2;
 #endif
 constexpr int NR = NV * W;
-// Depth, rows and columns of a block: A's stays in the second-level cache, B's in the third. Deep blocks, since
-// every one of them reads and writes all of C.
+// Depth, rows and columns of a block: that of A fits the second-level cache, that of B the third. Blocks are deep, since
+// each reads and writes all of C.
 constexpr int64_t KC = 768, MC = 48, NC = 1536;
 
 MEAP_INLINE float roundToBfloat16(float x) { return fromBfloat16((uint16_t)bfloat16Bits(x)); }
@@ -23,7 +23,7 @@ MEAP_INLINE vf roundToBfloat16(vf x) {
   const vi bits = (vi)x;
   return (vf)((bits + 0x7fff + ((bits >> 16) & 1)) & (int32_t)0xffff0000);
 }
-// Stores a vector's lanes from i0 on, as far as there are LANES of them.
+// Stores a vector at lane i0, up to LANES lanes.
 template <int LANES, class V>
 MEAP_INLINE void storeLanes(float *to, int i0, V x) {
   constexpr int part = LANES % W;
@@ -34,13 +34,13 @@ MEAP_INLINE void storeLanes(float *to, int i0, V x) {
 MEAP_INLINE float toFloat(float x) { return x; }
 MEAP_INLINE float toFloat(uint16_t bits) { return fromBfloat16(bits); }
 
-// The first FIRST lanes of one vector and the others of another.
+// The first FIRST lanes of a and the others of b.
 template <int FIRST, int... J>
 MEAP_INLINE vf joined(vf a, vf b, std::integer_sequence<int, J...>) {
   return __builtin_shufflevector(a, b, (J < FIRST ? J : W + J)...);
 }
-// Packs as many rows of LANES numbers as fill whole vectors, vector by vector: an end of one row and the start of the
-// next, which is read from before its start for its lanes to be in place.
+// Packs as many rows of LANES numbers as fill whole vectors. A vector may hold the end of one row and the start of the
+// next, which is loaded from before its start so that its lanes match.
 template <int LANES, bool ROUND, int V = 0, class T>
 MEAP_INLINE void packRows(const T *from, int64_t depthStride, float *to, float scale) {
   constexpr int row = V * W / LANES, offset = V * W % LANES, first = LANES - offset < W ? LANES - offset : W;
@@ -53,7 +53,7 @@ MEAP_INLINE void packRows(const T *from, int64_t depthStride, float *to, float s
   if constexpr ((V + 1) * W % LANES != 0) packRows<LANES, ROUND, V + 1>(from, depthStride, to, scale);
 }
 
-// Packs rows that lie along the lanes: all panels step by step, so that memory is read in whole rows.
+// Packs rows along the lanes: all panels for each step, so that memory is read in whole rows.
 template <int LANES, bool ROUND, class T>
 void packAlongLanes(const T *source, int64_t depthStride, int64_t lanes, int64_t depth, float *panels,
                     int64_t panelStride, float scale) {
@@ -62,7 +62,7 @@ void packAlongLanes(const T *source, int64_t depthStride, int64_t lanes, int64_t
   constexpr int64_t rows = W / std::gcd(LANES, W);
   for (int64_t k = 0; k < depth; k += rows) {
     const T *__restrict from = source + k * depthStride;
-    const int64_t here = least(rows, depth - k);
+    const int64_t here = min(rows, depth - k);
     for (int64_t row = ahead; row < ahead + here; row++) {
       for (int64_t i = 0; i < lanes; i += lineOf) __builtin_prefetch(from + row * depthStride + i);
     }
@@ -100,8 +100,8 @@ void pack(const T *source, int64_t laneStride, int64_t depthStride, int64_t lane
   }
   auto value = [&](T x) { return ROUND ? roundToBfloat16(toFloat(x) * scale) : toFloat(x) * scale; };
   for (int64_t lane = 0; lane < lanes; lane += LANES, source += LANES * laneStride, panels += panelStride) {
-    const int64_t here = least(LANES, lanes - lane);
-    // Each lane is a row: squares of 4 lanes and 4 steps are turned in registers, as many side by side as a vector holds.
+    const int64_t here = min(LANES, lanes - lane);
+    // Each lane is a row: squares of 4 lanes × 4 steps are transposed in registers, as many at once as a vector holds.
     int64_t k = 0;
     for (; k + W <= depth; k += W) {
 #pragma GCC unroll 8
@@ -129,7 +129,7 @@ void pack(const T *source, int64_t laneStride, int64_t depthStride, int64_t lane
   }
 }
 
-// What of a tile [MR][NR] lies inside c.
+// Stores the part of a tile [MR][NR] that is inside c.
 void storeTile(const float *tile, float *c, const float *plus, int64_t ldc, int64_t rows, int64_t cols) {
   for (int64_t i = 0; i < rows; i++) {
     for (int64_t j = 0; j < cols; j++) {
@@ -138,18 +138,17 @@ void storeTile(const float *tile, float *c, const float *plus, int64_t ldc, int6
   }
 }
 
-// Steps in depth that panels are fetched ahead of their use, since they stream from the second-level cache; at a
-// panel's end this reaches into the next.
+// Prefetch distance of panels in steps of depth, since they stream from the second-level cache.
 constexpr int64_t AHEAD_A = 16, AHEAD_B = 8;
 
-// c[rows, cols] = plus + a · b for one pair of panels; plus is laid out as c, may be c itself, and null is nothing.
-// Element (i, k) of a is a[i * ROW + k * STEP]: a packed panel, or a tile as it lies, if it is in the first-level cache.
-// Not inlined: among other code the compiler runs out of registers in the inner loop.
+// c[rows, cols] = plus + a · b for one pair of panels; plus has the layout of c, may be c itself or null.
+// Element (i, k) of a is a[i * ROW + k * STEP]: a packed panel, or a tile in the first-level cache.
+// Not inlined: inlined, the inner loop runs out of registers.
 template <int ROW = 1, int STEP = MR>
 __attribute__((noinline)) void registerKernel(int64_t depth, const float *__restrict a, const float *__restrict b,
                                               float *c, const float *plus, int64_t ldc, int64_t rows, int64_t cols) {
   vf acc[MR][NV] = {};
-  // C is far away and needed at the end.
+  // C is not in the cache and needed at the end.
   if (rows == MR) {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; i++) {
@@ -195,7 +194,7 @@ __attribute__((noinline)) void registerKernel(int64_t depth, const float *__rest
 }
 
 #if defined(__AVX512BF16__)
-// 2·W numbers as W pairs of bfloat16, the earlier of a pair in the lower half.
+// 2·W numbers as W pairs of bfloat16, the first of a pair in the low 16 bits.
 MEAP_INLINE vi loadPairs(const uint16_t *p) {
   vi pairs;
   memcpy(&pairs, p, sizeof pairs);
@@ -283,14 +282,14 @@ __attribute__((noinline)) void registerKernelPairs(int64_t pairs, const uint32_t
 }
 #endif
 
-// A line more than a panel needs: were panels whole pages apart, as many steps make them, they would fall on the same
-// lines of the first-level cache.
+// A cache line more than a panel needs: panels at multiples of a page would map to the same lines of the first-level
+// cache.
 template <int LANES>
 constexpr int64_t panelStride(int64_t depth) {
   return LANES * depth + 16;
 }
 
-// How panels are packed and multiplied at one precision.
+// Packing and products of panels in one precision.
 struct Float32Panels {
   template <int LANES, class T>
   static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
@@ -307,7 +306,7 @@ struct Bfloat16Panels {
   template <int LANES, class T>
   static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
     for (int64_t i = 0; i < lanes; i += LANES) {
-      packPairs<LANES>(s + i * ls, ls, ds, least(LANES, lanes - i), depth, (uint32_t *)p + i / LANES * panelStride<LANES>(panelDepth(depth)));
+      packPairs<LANES>(s + i * ls, ls, ds, min(LANES, lanes - i), depth, (uint32_t *)p + i / LANES * panelStride<LANES>(panelDepth(depth)));
     }
   }
   static void multiply(int64_t depth, const float *a, const float *b, float *c, const float *plus, int64_t ldc,
@@ -316,7 +315,7 @@ struct Bfloat16Panels {
   }
   static int64_t panelDepth(int64_t depth) { return (depth + 1) / 2; }
 #else
-  // The same rounding without the instruction: inputs to bfloat16, sums in float32.
+  // Without the instruction: inputs rounded to bfloat16, sums in float32.
   template <int LANES, class T>
   static void pack(const T *s, int64_t ls, int64_t ds, int64_t lanes, int64_t depth, float *p) {
     ::pack<LANES, true>(s, ls, ds, lanes, depth, p, panelStride<LANES>(depth));
@@ -329,13 +328,13 @@ struct Bfloat16Panels {
 #endif
 };
 
-// Dot products of MB rows of a with four of b, whose missing rows repeat the last.
+// Dot products of MB rows of a with four rows of b; missing rows repeat the last.
 template <int MB, bool ROUND, class T>
 MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, int64_t n) {
   const float *a[MB];
   const T *b[4];
   for (int i = 0; i < MB; i++) a[i] = g.a + (m + i) * g.lda;
-  for (int j = 0; j < 4; j++) b[j] = matrix + least(n + j, g.N - 1) * g.ldb;
+  for (int j = 0; j < 4; j++) b[j] = matrix + min(n + j, g.N - 1) * g.ldb;
   vf acc[MB][4] = {};
   auto step = [&](auto &&read, int64_t k) {
     vf bv[4];
@@ -355,20 +354,20 @@ MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, in
   for (; k + W <= g.K; k += W) step([](auto p) { return load(p); }, k);
   if (k < g.K) step([&](auto p) { return loadPart(p, g.K - k); }, k);
   for (int i = 0; i < MB; i++) {
-    for (int64_t j = 0; j < least(4, g.N - n); j++) {
+    for (int64_t j = 0; j < min(4, g.N - n); j++) {
       const int64_t at = (m + i) * g.ldc + n + j;
       g.c[at] = g.plus ? g.plus[at] + sum(acc[i][j]) : sum(acc[i][j]);
     }
   }
 }
 
-// Few rows against rows of b (decoding): bound by reading b once, so nothing is packed.
+// Few rows times rows of b (decoding): bound by reading b once, so it packs nothing.
 constexpr int64_t FEW_ROWS = 16;
 template <bool ROUND, class T>
 void gemmFewRows(const meap::Gemm &g, const T *matrix) {
   constexpr int64_t block = 32;
   parallel((g.N + block - 1) / block, [&](int64_t task) {
-    for (int64_t n = task * block; n < least(g.N, (task + 1) * block); n += 4) {
+    for (int64_t n = task * block; n < min(g.N, (task + 1) * block); n += 4) {
       int64_t m = 0;
       for (; m + 4 <= g.M; m += 4) fewRowsTile<4, ROUND>(g, matrix, m, n);
       for (; m < g.M; m++) fewRowsTile<1, ROUND>(g, matrix, m, n);
@@ -377,7 +376,7 @@ void gemmFewRows(const meap::Gemm &g, const T *matrix) {
 }
 void gemmFewRows(const meap::Gemm &g) {
   if (g.b.floats) return g.bfloat16 ? gemmFewRows<true>(g, g.b.floats) : gemmFewRows<false>(g, g.b.floats);
-  return g.bfloat16 ? gemmFewRows<true>(g, g.b.halves) : gemmFewRows<false>(g, g.b.halves);
+  return g.bfloat16 ? gemmFewRows<true>(g, g.b.bfloat16s) : gemmFewRows<false>(g, g.b.bfloat16s);
 }
 
 template <class Panels>
@@ -393,40 +392,40 @@ void gemmPacked(const meap::Gemm &g) {
     }
   }
   for (int64_t n0 = 0; n0 < g.N; n0 += NC) {
-    const int64_t cols = least(NC, g.N - n0), colPanels = (cols + NR - 1) / NR;
+    const int64_t cols = min(NC, g.N - n0), colPanels = (cols + NR - 1) / NR;
     for (int64_t k0 = 0; k0 < g.K; k0 += kc) {
-      const int64_t depth = least(kc, g.K - k0), panelDepth = Panels::panelDepth(depth);
+      const int64_t depth = min(kc, g.K - k0), panelDepth = Panels::panelDepth(depth);
       const int64_t strideA = panelStride<MR>(panelDepth), strideB = panelStride<NR>(panelDepth);
       float *packedB = (float *)meap::scratch(0, colPanels * strideB * 4);
-      const int64_t taskPanels = most(1, least(8, colPanels / (2 * meap::threadCount())));
+      const int64_t taskPanels = max(1, min(8, colPanels / (2 * meap::threadCount())));
       parallel((colPanels + taskPanels - 1) / taskPanels, [&](int64_t task) {
-        const int64_t j0 = task * taskPanels * NR, lanes = least(taskPanels * NR, cols - j0);
+        const int64_t j0 = task * taskPanels * NR, lanes = min(taskPanels * NR, cols - j0);
         const meap::Matrix b = g.b.from((n0 + j0) * bLane + k0 * bDepth);
         float *panels = packedB + task * taskPanels * strideB;
         if (b.floats) Panels::template pack<NR>(b.floats, bLane, bDepth, lanes, depth, panels);
-        else Panels::template pack<NR>(b.halves, bLane, bDepth, lanes, depth, panels);
+        else Panels::template pack<NR>(b.bfloat16s, bLane, bDepth, lanes, depth, panels);
       });
-      // Whole blocks, as many for every thread, then what is left in equal parts.
+      // Whole blocks, equally many for each thread, then the rest in equal parts.
       const int64_t threads = meap::threadCount(), rowPanels = (g.M + MR - 1) / MR, blockPanels = MC / MR;
       const int64_t wholeBlocks = rowPanels / (blockPanels * threads) * threads;
-      const int64_t rest = rowPanels - wholeBlocks * blockPanels, parts = least(rest, threads);
+      const int64_t rest = rowPanels - wholeBlocks * blockPanels, parts = min(rest, threads);
       const int64_t rowBlocks = wholeBlocks + parts;
       const auto firstRow = [&](int64_t block) {
         const int64_t part = block - wholeBlocks;
         return MR * (part <= 0 ? block * blockPanels : wholeBlocks * blockPanels + rest * part / parts);
       };
-      const int64_t splits = least(colPanels, most(1, 4 * threads / rowBlocks));
+      const int64_t splits = min(colPanels, max(1, 4 * threads / rowBlocks));
       const float *plus = k0 > 0 ? g.c : g.plus;
       parallel(rowBlocks * splits, [&](int64_t task) {
         const int64_t block = task / splits, split = task % splits, m0 = firstRow(block);
-        const int64_t rows = least(g.M, firstRow(block + 1)) - m0;
+        const int64_t rows = min(g.M, firstRow(block + 1)) - m0;
         float *packedA = (float *)meap::scratch(1, blockPanels * strideA * 4);
         Panels::template pack<MR>(g.a + m0 * aLane + k0 * aDepth, aLane, aDepth, rows, depth, packedA);
         for (int64_t p = colPanels * split / splits; p < colPanels * (split + 1) / splits; p++) {
           for (int64_t i = 0; i < rows; i += MR) {
             const int64_t at = (m0 + i) * g.ldc + n0 + p * NR;
             Panels::multiply(depth, packedA + i / MR * strideA, packedB + p * strideB, g.c + at,
-                             plus ? plus + at : nullptr, g.ldc, least(MR, rows - i), least(NR, cols - p * NR));
+                             plus ? plus + at : nullptr, g.ldc, min(MR, rows - i), min(NR, cols - p * NR));
           }
         }
       });

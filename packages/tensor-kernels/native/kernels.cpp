@@ -1,11 +1,11 @@
-// Compiled once per instruction set, with MEAP_ISA naming it; see build.mjs.
+// Compiled once for each instruction set, whose name is MEAP_ISA; see compile.mjs.
 #include "attention.h"
 #include "layers.h"
 #include "loss.h"
 
 namespace {
 
-// What the multiply-add units can do at most, as in a dense inner loop without memory.
+// The maximum rate of the multiply-add units: a dense loop without memory accesses.
 void fmaPeak(int64_t iterations, bool bfloat16, double *flopPerCall) {
 #if !defined(__AVX512BF16__)
   bfloat16 = false;  // computed in float32 here
@@ -13,7 +13,7 @@ void fmaPeak(int64_t iterations, bool bfloat16, double *flopPerCall) {
   *flopPerCall = 12.0 * W * (bfloat16 ? 4 : 2) * iterations;
   parallel(meap::threadCount(), [&](int64_t) {
     vf x[12];
-    // Not known to the compiler, which else leaves out an accumulator that starts at the fixed point, 1.
+    // Unknown to the compiler, which would remove an accumulator that starts at the fixed point, 1.
     volatile float start = 0.1f;
     for (int i = 0; i < 12; i++) x[i] = splat(start * i);
 #if defined(__AVX512BF16__)

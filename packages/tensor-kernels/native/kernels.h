@@ -1,21 +1,21 @@
-// The kernels one instruction set provides. Every array is row-major float32 unless said otherwise.
+// The kernels of one instruction set. Arrays are row-major float32 unless stated otherwise.
 // No result depends on the number of threads: work is split over outputs, never over a sum.
 #pragma once
 #include <cstdint>
 
 namespace meap {
 
-// Numbers stored as float32 or as bfloat16: one of the two is set.
+// A matrix in float32 or in bfloat16: one of the two pointers is set.
 struct Matrix {
   const float *floats;
-  const uint16_t *halves;
+  const uint16_t *bfloat16s;
   Matrix from(int64_t offset) const {
-    return {floats ? floats + offset : nullptr, halves ? halves + offset : nullptr};
+    return {floats ? floats + offset : nullptr, bfloat16s ? bfloat16s + offset : nullptr};
   }
 };
 
 struct Gemm {
-  // c[M,N] = plus + op(a)[M,K] · op(b)[K,N]; leading dimensions in elements. plus: laid out as c, c itself to
+  // c[M,N] = plus + op(a)[M,K] · op(b)[K,N]; leading dimensions in elements. plus: in the layout of c, c itself to
   // accumulate, or null.
   const float *a;
   Matrix b;
@@ -37,10 +37,10 @@ struct Attention {
   float scale;
 };
 
-// Attention of new tokens over themselves and what a cache holds of each sequence.
+// Attention of new tokens over themselves and the cache of each sequence.
 struct CachedAttention {
-  // q, out: [B,T,H,D]; k, v: [B,T,G,D], written behind the lengths[b] tokens that keys[b], values[b]: [>= lengths[b]
-  // + T,G,D] already hold.
+  // q, out: [B,T,H,D]; k, v: [B,T,G,D], written behind the lengths[b] tokens in keys[b], values[b]: [>= lengths[b] +
+  // T,G,D].
   const float *q, *k, *v;
   float *const *keys, *const *values;
   const int64_t *lengths;
@@ -50,9 +50,8 @@ struct CachedAttention {
 };
 
 struct CrossEntropy {
-  // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N]; greedyIds: int32 [N] or null, the
-  // most probable tokens;
-  // dx null: no gradients; dWeight null: none of the weight.
+  // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N]; greedyIds: int32 [N] or null, the most
+  // probable tokens; dx null: no gradients; dWeight null: no gradient of the weight.
   const float *x;
   Matrix weight;
   const int32_t *targets;
@@ -78,15 +77,16 @@ struct Kernels {
   void (*cachedAttention)(const CachedAttention &);
   void (*crossEntropy)(const CrossEntropy &);
   void (*rmsNorm)(const float *x, const float *w, float *y, int64_t rows, int64_t C, float epsilon);
-  // plus: added to dx, or null; what flows past the norm in a residual block.
+  // plus: added to dx, or null; the gradient of the residual connection.
   void (*rmsNormGrad)(const float *dy, const float *x, const float *w, const float *plus, float *dx, float *dw,
                       int64_t rows, int64_t C, float epsilon);
-  // x: [B,T,H,D]; tables: [T,D/2] (tableBatch 1) or [B,T,D/2]; sign −1 turns backwards.
+  // x: [B,T,H,D]; tables: [T,D/2] (tableBatch 1) or [B,T,D/2]; sign −1: the inverse rotation.
   void (*rotary)(const float *x, const float *cos, const float *sin, float *y, int64_t B, int64_t T, int64_t H,
                  int64_t D, int64_t tableBatch, float sign);
   void (*swiGlu)(const float *gate, const float *up, float *y, int64_t n);
   void (*swiGluGrad)(const float *dy, const float *gate, const float *up, float *dGate, float *dUp, int64_t n);
-  // x, y: [rows,n]; keys: two words a row; an element whose 16 bits are below dropBelow becomes 0, others are scaled.
+  // x, y: [rows,n]; keys: two words for each row; an element whose 16 bits are below dropBelow becomes 0, others are
+  // scaled.
   void (*dropout)(const float *x, const int32_t *keys, float *y, int64_t rows, int64_t n, int32_t dropBelow);
   void (*embedding)(const int32_t *ids, Matrix table, float *y, int64_t n, int64_t C);
   void (*embeddingGrad)(const float *dy, const int32_t *ids, float *dTable, int64_t n, int64_t V, int64_t C);
@@ -100,20 +100,20 @@ struct Kernels {
   void (*fmaPeak)(int64_t iterations, bool bfloat16, double *flopPerCall);
 };
 
-// Runs body(context, i) for i in [0, n) on all threads; the calling one takes part. Nested calls run inline.
+// Runs body(context, i) for i in [0, n) on all threads, the calling thread among them. Nested calls run inline.
 void parallelFor(int64_t n, void (*body)(void *context, int64_t i), void *context);
-// Grow-only scratch memory of the calling thread, 64-byte aligned; a slot's content lives until its next use.
+// Scratch memory of the calling thread, 64-byte aligned; it only grows. Content is valid until the next use of the slot.
 void *scratch(int slot, int64_t bytes);
 int64_t scratchBytes();
 // Frees the scratch memory of the calling thread.
 void releaseScratch();
-// Uninitialised memory aligned to a cache line, or to a huge page where it fills one.
+// Uninitialised memory aligned to a cache line, or to a huge page if it is at least as large.
 void *allocateBuffer(int64_t bytes);
 void freeBuffer(void *data);
-// Gives the memory of a buffer back to the system and leaves its content unspecified; it can still be used and freed.
+// Returns the memory of a buffer to the system, which leaves its content unspecified; the buffer stays valid.
 void discardBuffer(void *data, int64_t bytes);
 int threadCount();
-// With 1 no thread of the library is left, so that it can be unloaded.
+// With 1 the library has no threads and can be unloaded.
 void setThreadCount(int threads);
 
 }  // namespace meap

@@ -1,10 +1,10 @@
-// Normalisation, rotary embedding, SwiGLU, embedding, optimiser and the elementwise kernels: bound by memory.
+// Memory-bound kernels: normalisation, rotary embedding, SwiGLU, dropout, embedding, AdamW and elementwise ops.
 #pragma once
 #include "simd.h"
 
 namespace {
 
-constexpr int64_t ROWS = 32;  // rows a task, and the fixed grain of sums over rows
+constexpr int64_t ROWS = 32;  // rows of a task; fixed, so that sums over rows do not depend on threads
 
 float inverseRms(const float *x, int64_t C, float epsilon) {
   return 1 / __builtin_sqrtf(dotRow(x, x, C) / C + epsilon);
@@ -12,7 +12,7 @@ float inverseRms(const float *x, int64_t C, float epsilon) {
 
 void rmsNorm(const float *x, const float *w, float *y, int64_t rows, int64_t C, float epsilon) {
   parallel((rows + ROWS - 1) / ROWS, [&](int64_t task) {
-    for (int64_t r = task * ROWS; r < least(rows, (task + 1) * ROWS); r++) {
+    for (int64_t r = task * ROWS; r < min(rows, (task + 1) * ROWS); r++) {
       const float *from = x + r * C;
       float *to = y + r * C;
       const float inverse = inverseRms(from, C, epsilon);
@@ -28,7 +28,7 @@ void rmsNormGrad(const float *dy, const float *x, const float *w, const float *p
   parallel(tasks, [&](int64_t task) {
     float *sums = partial + task * C, *weighted = (float *)meap::scratch(1, C * 4);
     memset(sums, 0, C * 4);
-    for (int64_t r = task * ROWS; r < least(rows, (task + 1) * ROWS); r++) {
+    for (int64_t r = task * ROWS; r < min(rows, (task + 1) * ROWS); r++) {
       const float *row = x + r * C, *d = dy + r * C;
       const float inverse = inverseRms(row, C, epsilon);
       for (int64_t c = 0; c < C; c++) {
@@ -52,7 +52,7 @@ void rotary(const float *x, const float *cos, const float *sin, float *y, int64_
             int64_t tableBatch, float sign) {
   const int64_t half = D / 2;
   parallel((B * T + ROWS - 1) / ROWS, [&](int64_t task) {
-    for (int64_t r = task * ROWS; r < least(B * T, (task + 1) * ROWS); r++) {
+    for (int64_t r = task * ROWS; r < min(B * T, (task + 1) * ROWS); r++) {
       const int64_t table = (tableBatch == 1 ? r % T : r) * half;
       const float *__restrict c = cos + table, *__restrict s = sin + table;
       for (int64_t h = 0; h < H; h++) {
@@ -68,7 +68,7 @@ void rotary(const float *x, const float *cos, const float *sin, float *y, int64_
   });
 }
 
-// body(loadAt, storeAt, i) over whole vectors and a padded rest.
+// Calls body(loadAt, storeAt) for whole vectors and a padded rest.
 template <class F>
 void vectorsOf(int64_t n, F &&body) {
   parallelChunks(n, [&](int64_t from, int64_t to) {
@@ -100,8 +100,8 @@ void swiGluGrad(const float *dy, const float *gate, const float *up, float *dGat
   });
 }
 
-// Threefry-2x32, 20 rounds: a keyed permutation of counters (Salmon et al., SC11), of W counters at once; the bits are
-// those of src/threefry.ts.
+// Threefry-2x32 with 20 rounds: a keyed permutation (Salmon et al., SC11) of W counters at once; the bits equal those of
+// src/threefry.ts.
 typedef uint32_t vw __attribute__((vector_size(MEAP_VECTOR_BYTES)));
 MEAP_INLINE void threefry(uint32_t key0, uint32_t key1, vw &a, vw &b) {
   constexpr int rotations[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
@@ -121,24 +121,24 @@ MEAP_INLINE void threefry(uint32_t key0, uint32_t key1, vw &a, vw &b) {
 }
 
 void dropout(const float *x, const int32_t *keys, float *y, int64_t rows, int64_t n, int32_t dropBelow) {
-  constexpr int64_t chunk = 16384;  // elements a task, a multiple of what W counters decide
+  constexpr int64_t chunk = 16384;  // elements of a task, a multiple of 4·W
   const int64_t chunks = (n + chunk - 1) / chunk;
   const float kept = 65536.0f / (65536 - dropBelow);
   vw lanes;
   for (int i = 0; i < W; i++) lanes[i] = i;
   parallel(rows * chunks, [&](int64_t task) {
-    const int64_t row = task / chunks, from = task % chunks * chunk, to = least(n, from + chunk);
+    const int64_t row = task / chunks, from = task % chunks * chunk, to = min(n, from + chunk);
     for (int64_t i = from; i < to; i += 4 * W) {
       vw a = lanes + (uint32_t)(i / 4), b{};
       threefry(keys[2 * row], keys[2 * row + 1], a, b);
-      // 16 bits decide on an element: low and high half of the first word, then of the second, as they lie in memory.
+      // 16 bits decide on an element: the low and high bits of the first word, then of the second.
       uint32_t words[2 * W];
       for (int j = 0; j < W; j++) words[2 * j] = a[j], words[2 * j + 1] = b[j];
       uint16_t draws[4 * W];
       memcpy(draws, words, sizeof draws);
       const float *in = x + row * n + i;
       float *out = y + row * n + i;
-      // A product, so that what is not finite stays so.
+      // A product, so that non-finite numbers stay non-finite.
       const auto apply = [&](int64_t j) { out[j] = in[j] * (draws[j] < dropBelow ? 0 : kept); };
       if (i + 4 * W <= to) for (int64_t j = 0; j < 4 * W; j++) apply(j);
       else for (int64_t j = 0; j < to - i; j++) apply(j);
@@ -148,10 +148,10 @@ void dropout(const float *x, const int32_t *keys, float *y, int64_t rows, int64_
 
 void embedding(const int32_t *ids, meap::Matrix table, float *y, int64_t n, int64_t C) {
   parallel((n + ROWS - 1) / ROWS, [&](int64_t task) {
-    for (int64_t i = task * ROWS; i < least(n, (task + 1) * ROWS); i++) {
+    for (int64_t i = task * ROWS; i < min(n, (task + 1) * ROWS); i++) {
       const meap::Matrix row = table.from(ids[i] * C);
       if (row.floats) memcpy(y + i * C, row.floats, C * 4);
-      else for (int64_t c = 0; c < C; c++) y[i * C + c] = fromBfloat16(row.halves[c]);
+      else for (int64_t c = 0; c < C; c++) y[i * C + c] = fromBfloat16(row.bfloat16s[c]);
     }
   });
 }
@@ -168,7 +168,7 @@ void fromBfloat16(const uint16_t *x, float *y, int64_t n) {
 }
 
 void embeddingGrad(const float *dy, const int32_t *ids, float *dTable, int64_t n, int64_t V, int64_t C) {
-  // Counting sort by id: each row of the table sums its tokens in their order, whatever thread it falls to.
+  // Counting sort by id: each row of the table sums its tokens in order, on any thread.
   int32_t *start = (int32_t *)meap::scratch(0, (V + 1 + n) * 4), *order = start + V + 1;
   memset(start, 0, (V + 1) * 4);
   for (int64_t i = 0; i < n; i++) start[ids[i] + 1]++;
@@ -176,7 +176,7 @@ void embeddingGrad(const float *dy, const int32_t *ids, float *dTable, int64_t n
   for (int64_t i = 0; i < n; i++) order[start[ids[i]]++] = (int32_t)i;  // start[v] is now v's end
   constexpr int64_t block = 256;
   parallel((V + block - 1) / block, [&](int64_t task) {
-    for (int64_t v = task * block; v < least(V, (task + 1) * block); v++) {
+    for (int64_t v = task * block; v < min(V, (task + 1) * block); v++) {
       float *row = dTable + v * C;
       memset(row, 0, C * 4);
       for (int64_t i = v ? start[v - 1] : 0; i < start[v]; i++) {
@@ -189,7 +189,7 @@ void embeddingGrad(const float *dy, const int32_t *ids, float *dTable, int64_t n
 
 void adamW(const meap::AdamW &o) {
   parallelChunks(o.n, [&](int64_t from, int64_t to) {
-    // Locals, so that the compiler need not fear that a store changes them, and vectorises.
+    // Locals, so that the compiler knows that stores do not change them, and vectorises.
     const float beta1 = o.beta1, beta2 = o.beta2, epsilon = o.epsilon, gradientScale = o.gradientScale;
     const float decay = 1 - o.learningRate * o.weightDecay, size = o.learningRate / o.correction1;
     const float root = 1 / __builtin_sqrtf(o.correction2);
@@ -213,10 +213,10 @@ double sumOfSquares(const float *x, int64_t n) {
   parallel(blocks, [&](int64_t b) {
     typedef double vd __attribute__((vector_size(MEAP_VECTOR_BYTES)));
     typedef float vh __attribute__((vector_size(MEAP_VECTOR_BYTES / 2), aligned(4), may_alias));
-    // Sums side by side hide an addition's latency, and rows come in while others are added.
+    // Independent sums hide the latency of additions; prefetching hides that of memory.
     constexpr int half = W / 2, chains = 4, ahead = 1024;
     vd sums[chains] = {};
-    int64_t i = b * block, end = least(n, i + block);
+    int64_t i = b * block, end = min(n, i + block);
     for (; i + chains * half <= end; i += chains * half) {
 #pragma GCC unroll 4
       for (int c = 0; c < chains; c++) {

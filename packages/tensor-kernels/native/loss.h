@@ -1,5 +1,5 @@
-// Head and cross-entropy over chunks of tokens: logits of one chunk exist at a time, and the gradients of both
-// operands come from the same pass.
+// Head and cross-entropy over chunks of tokens: logits exist for one chunk at a time, and the same pass computes the
+// gradients of both operands.
 #pragma once
 #include "gemm.h"
 
@@ -14,7 +14,7 @@ float largest(const float *row, int64_t n) {
   return peak;
 }
 
-// Turns a row of logits into its loss and, where asked, into mask · (softmax − one-hot).
+// Returns the loss of a row of logits and, if withGradient, replaces it by mask · (softmax − one-hot).
 float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGradient) {
   const float peak = largest(row, V);
   const float targetLogit = row[target];
@@ -40,27 +40,27 @@ float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGrad
   return naturalLog(total) + peak - targetLogit;
 }
 
-// Index of the largest value, the first of equals.
+// Index of the largest value, the lowest among equals.
 int32_t firstMaximum(const float *row, int64_t n) {
   const float peak = largest(row, n);
   for (int64_t i = 0; i < n; i++) {
     if (row[i] == peak) return (int32_t)i;
   }
-  return 0;  // nothing but NaN
+  return 0;  // all NaN
 }
 
 void crossEntropy(const meap::CrossEntropy &o) {
   if (o.N == 0 || o.V == 0) return;
   constexpr int64_t logitBytes = 64 << 20;
-  const int64_t chunk = least(o.N, most(MC, logitBytes / 4 / o.V / MC * MC));
+  const int64_t chunk = min(o.N, max(MC, logitBytes / 4 / o.V / MC * MC));
   float *logits = (float *)meap::scratch(4, chunk * o.V * 4 + 64);
   const bool withGradients = o.dx != nullptr;
   for (int64_t n0 = 0; n0 < o.N; n0 += chunk) {
-    const int64_t rows = least(chunk, o.N - n0);
+    const int64_t rows = min(chunk, o.N - n0);
     const float *x = o.x + n0 * o.C;
     gemm({x, o.weight, logits, nullptr, rows, o.V, o.C, o.C, o.C, o.V, false, true, o.bfloat16});
     parallel((rows + 3) / 4, [&](int64_t task) {
-      for (int64_t r = task * 4; r < least(rows, task * 4 + 4); r++) {
+      for (int64_t r = task * 4; r < min(rows, task * 4 + 4); r++) {
         const float mask = o.mask ? o.mask[n0 + r] : 1.0f;
         if (o.greedyIds) o.greedyIds[n0 + r] = firstMaximum(logits + r * o.V, o.V);
         o.losses[n0 + r] = lossOfRow(logits + r * o.V, o.V, o.targets[n0 + r], mask, withGradients);

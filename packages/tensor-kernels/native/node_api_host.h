@@ -1,5 +1,5 @@
-// Node-API on every system. On Windows a binary names the program whose functions it uses when it is linked, node.exe,
-// and would not load into Electron, Bun or Deno: there the functions are looked up in whatever program is running.
+// Node-API on every system. A binary for Windows that links to node.exe would not load into Electron, Bun or Deno, so it
+// looks up the functions in the running program.
 #pragma once
 #include <node_api.h>
 #if defined(_WIN32)
@@ -19,7 +19,7 @@ namespace host {
 MEAP_NODE_API(MEAP_POINTER)
 #undef MEAP_POINTER
 
-// Whether the running program has every function that this addon uses.
+// Returns whether the running program has all functions that this addon uses.
 static bool find() {
   const HMODULE program = GetModuleHandleW(nullptr);
   bool all = true;

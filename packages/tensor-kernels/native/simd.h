@@ -1,5 +1,5 @@
-// Vectors of the width this translation unit is compiled for, in the compiler's own vector extension, and the
-// functions on them. Kept in an unnamed namespace: no instruction set's code may stand in for another's.
+// Vectors of the width of this translation unit, in the compiler's vector extension, and functions on them. In an unnamed
+// namespace, so that the linker does not merge the code of different instruction sets.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -30,8 +30,8 @@ typedef float vfu __attribute__((vector_size(MEAP_VECTOR_BYTES), aligned(4), may
 MEAP_INLINE vf load(const float *p) { return *(const vfu *)p; }
 MEAP_INLINE void store(float *p, vf x) { *(vfu *)p = x; }
 MEAP_INLINE vf splat(float x) { return x - vf{}; }
-// a * b + c, rounded once where the instruction set can. Compilers would choose differently which products to fuse, so
-// they are told not to (-ffp-contract=off): the bits of a result follow from this source alone.
+// a * b + c, rounded once where the instruction set has FMA. -ffp-contract=off keeps compilers from fusing other products,
+// so that the source alone determines the bits of a result.
 MEAP_INLINE vf multiplyAdd(vf a, vf b, vf c) {
 #if defined(__AVX512F__)
   return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -43,14 +43,14 @@ MEAP_INLINE vf multiplyAdd(vf a, vf b, vf c) {
   return a * b + c;
 #endif
 }
-// bfloat16: the upper half of a float32, rounded to nearest even.
+// bfloat16: the upper 16 bits of a float32, rounded to nearest even.
 MEAP_INLINE uint32_t bfloat16Bits(float x) {
   uint32_t bits;
   memcpy(&bits, &x, 4);
   return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
-MEAP_INLINE float fromBfloat16(uint16_t half) {
-  const uint32_t bits = (uint32_t)half << 16;
+MEAP_INLINE float fromBfloat16(uint16_t upper) {
+  const uint32_t bits = (uint32_t)upper << 16;
   float x;
   memcpy(&x, &bits, 4);
   return x;
@@ -77,7 +77,7 @@ MEAP_INLINE void storePart(float *p, vf x, int64_t n) {
 }
 MEAP_INLINE vf max(vf a, vf b) { return a > b ? a : b; }
 MEAP_INLINE vf min(vf a, vf b) { return a < b ? a : b; }
-// Folds a vector's halves onto each other down to one lane, in log2(W) steps.
+// Reduces a vector to its first lane in log2(W) steps, each of which combines its two halves.
 template <int H = W / 2, int... J, class F>
 MEAP_INLINE vf fold(vf x, F &&combine, std::integer_sequence<int, J...> lanes) {
   x = combine(x, __builtin_shufflevector(x, x, ((J + H) % W)...));
@@ -94,7 +94,7 @@ MEAP_INLINE float maxOf(vf x) {
 // e^x to 2 ulp over [-87.3, 88.7]; 0 below, e^88.7 above, NaN for NaN. Cody-Waite reduction, degree-6 minimax polynomial.
 MEAP_INLINE vf exp(vf x) {
   vf clamped = min(max(x, splat(-87.33654f)), splat(88.72283f));
-  vf shifted = multiplyAdd(clamped, splat(1.44269504f), splat(12582912.0f));  // 1.5·2^23: the sum's low bits are the rounded integer
+  vf shifted = multiplyAdd(clamped, splat(1.44269504f), splat(12582912.0f));  // 1.5·2^23: the low bits of the sum are the rounded integer
   vf n = shifted - 12582912.0f;
   vf r = multiplyAdd(n, splat(-0.693359375f), clamped);
   r = multiplyAdd(n, splat(2.12194440e-4f), r);
@@ -104,21 +104,21 @@ MEAP_INLINE vf exp(vf x) {
   p = multiplyAdd(p, r, splat(1.6666665459e-1f));
   p = multiplyAdd(p, r, splat(5.0000001201e-1f));
   p = multiplyAdd(p * r, r, r) + 1.0f;
-  vi bits = (vi)shifted << 23;  // drops all but the integer, modulo 2^9: exactly the exponent's offset
+  vi bits = (vi)shifted << 23;  // keeps the integer modulo 2^9, the offset of the exponent
   vf y = (vf)((vi)p + bits);
   y = x < -87.33654f ? vf{} : y;
   return x == x ? y : x;
 }
 
-// The natural logarithm, correctly rounded but for rare ties: 2·atanh((m - 1)/(m + 1)) in double precision. Not the C
-// library's, whose last bit differs from one system to another.
+// The natural logarithm, correctly rounded except for rare ties: 2·atanh((m - 1)/(m + 1)) in double precision. Not that of
+// the C library, whose last bit differs between systems.
 float naturalLog(float x) {
   if (!(x > 0 && x < __builtin_inff())) return x == 0 ? -__builtin_inff() : x < 0 ? __builtin_nanf("") : x;
   constexpr double coefficients[] = {1.0 / 15, 1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3, 1};
   const double wide = x;
   uint64_t bits;
   memcpy(&bits, &wide, 8);
-  // The mantissa within [sqrt(1/2), sqrt(2)), and the exponent that goes with it.
+  // The mantissa in [sqrt(1/2), sqrt(2)) and its exponent.
   const int64_t exponent = (int64_t)(bits - 0x3fe6a09e667f3bcd) >> 52;
   bits -= (uint64_t)exponent << 52;
   double mantissa;
@@ -146,7 +146,7 @@ MEAP_INLINE void transpose(V *rows) {
   if constexpr (H > 1) transpose<H / 2>(rows);
 }
 
-// The sum of each of W vectors, in the lane of its place: halves are folded onto each other two vectors at a time.
+// The sum of vector i in lane i, for W vectors: adds halves, two vectors at a time.
 template <int H = W / 2>
 MEAP_INLINE vf sums(vf *rows) {
 #pragma GCC unroll 16
@@ -158,8 +158,8 @@ MEAP_INLINE vf sums(vf *rows) {
   return rows[0];
 }
 
-MEAP_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-MEAP_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+MEAP_INLINE int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
+MEAP_INLINE int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
 MEAP_INLINE int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 float dotRow(const float *a, const float *b, int64_t n) {
@@ -170,7 +170,7 @@ float dotRow(const float *a, const float *b, int64_t n) {
     acc[1] = multiplyAdd(load(a + i + W), load(b + i + W), acc[1]);
   }
   for (; i < n; i += W) {
-    acc[0] = multiplyAdd(loadPart(a + i, least(W, n - i)), loadPart(b + i, least(W, n - i)), acc[0]);
+    acc[0] = multiplyAdd(loadPart(a + i, min(W, n - i)), loadPart(b + i, min(W, n - i)), acc[0]);
   }
   return sum(acc[0] + acc[1]);
 }
@@ -182,7 +182,7 @@ void parallel(int64_t n, F &&body) {
       n, [](void *context, int64_t i) { (*(F *)context)(i); }, (void *)&body);
 }
 
-// Elementwise work in chunks large enough to be worth a task.
+// Elementwise work in chunks that are large enough for a task.
 template <class F>
 void parallelChunks(int64_t n, F &&body) {
   constexpr int64_t chunk = 16384;

@@ -1,183 +1,88 @@
 /** Numbers in float32, or the bits of bfloat16. */
 export type Matrix = Float32Array | Uint16Array;
 
-/** Sizes of attention: T queries at the end of S keys, H query heads, G key-value heads of D elements. */
-interface Heads {
-  B: number;
-  T: number;
-  H: number;
-  G: number;
-  D: number;
-  /** Latest keys that a query sees; 0: all. */
-  window: number;
-  scale: number;
-}
+type Numbers<Name extends string> = Record<Name, number>;
+type Flags<Name extends string> = Record<Name, boolean>;
+type Floats<Name extends string> = Record<Name, Float32Array>;
+type OptionalFloats<Name extends string> = Record<Name, Float32Array | null>;
+type Ints<Name extends string> = Record<Name, Int32Array>;
+type OptionalInts<Name extends string> = Record<Name, Int32Array | null>;
 
-interface Attention extends Heads {
-  S: number;
-  q: Float32Array;
-  k: Float32Array;
-  v: Float32Array;
-  segmentIds: Int32Array | null;
-  prefixIds: Int32Array | null;
-  out: Float32Array;
-  logSumExp: Float32Array;
-}
+/** H query heads and G key-value heads of D elements; `window` counts the latest keys that a query sees, 0 is all. */
+type Heads = Numbers<'B' | 'T' | 'H' | 'G' | 'D' | 'window' | 'scale'> & Floats<'q' | 'k' | 'v' | 'out'>;
 
-/** Two inputs and an output of n elements. */
-interface Elementwise {
-  n: number;
-  a: Float32Array;
-  b: Float32Array;
-  y: Float32Array;
-}
+/** T queries at the end of S keys. */
+type Attention = Heads & Numbers<'S'> & OptionalInts<'segmentIds' | 'prefixIds'> & Floats<'logSumExp'>;
+
+type Norm = Numbers<'rows' | 'C' | 'epsilon'> & Floats<'x' | 'weight'>;
+
+/** y of n elements from a and b. */
+type Elementwise = Numbers<'n'> & Floats<'a' | 'b' | 'y'>;
 
 /**
- * The one argument of each kernel: sizes, inputs, then outputs. Shapes are in native/kernels.h; the addon checks every
- * field, and that arrays hold at least what the sizes need.
+ * The one argument of each kernel. Shapes are in native/kernels.h; the addon checks every field, and that arrays hold at
+ * least what the sizes need.
  */
 export interface KernelArguments {
   /** c = plus + op(a) · op(b) for each matrix of the batch; a shared operand is one matrix for all of them. */
-  gemm: {
-    batch: number;
-    M: number;
-    N: number;
-    K: number;
-    transposeA: boolean;
-    transposeB: boolean;
-    sharedA: boolean;
-    sharedB: boolean;
-    bfloat16: boolean;
-    a: Float32Array;
-    b: Matrix;
-    plus: Float32Array | null;
-    c: Float32Array;
-  };
+  gemm: Numbers<'batch' | 'M' | 'N' | 'K'> &
+    Flags<'transposeA' | 'transposeB' | 'sharedA' | 'sharedB' | 'bfloat16'> &
+    Floats<'a' | 'c'> &
+    OptionalFloats<'plus'> & { b: Matrix };
   attention: Attention;
-  attentionGrad: Attention & { dOut: Float32Array; dq: Float32Array; dk: Float32Array; dv: Float32Array };
+  attentionGrad: Attention & Floats<'dOut' | 'dq' | 'dk' | 'dv'>;
   /** Writes k and v behind the `lengths[b]` tokens that `keys[b]` and `values[b]` hold. */
   cachedAttention: Heads & {
-    q: Float32Array;
-    k: Float32Array;
-    v: Float32Array;
-    out: Float32Array;
     lengths: readonly number[];
     keys: readonly Float32Array[];
     values: readonly Float32Array[];
   };
-  linearCrossEntropy: {
-    N: number;
-    V: number;
-    C: number;
-    bfloat16: boolean;
-    x: Float32Array;
-    weight: Matrix;
-    targets: Int32Array;
-    mask: Float32Array | null;
-    losses: Float32Array;
-    greedyIds: Int32Array | null;
-    dx: Float32Array | null;
-    dWeight: Float32Array | null;
-  };
-  rmsNorm: {
-    rows: number;
-    C: number;
-    epsilon: number;
-    x: Float32Array;
-    weight: Float32Array;
-    y: Float32Array;
-  };
+  linearCrossEntropy: Numbers<'N' | 'V' | 'C'> &
+    Flags<'bfloat16'> &
+    Floats<'x' | 'losses'> &
+    OptionalFloats<'mask' | 'dx' | 'dWeight'> &
+    Ints<'targets'> &
+    OptionalInts<'greedyIds'> & { weight: Matrix };
+  rmsNorm: Norm & Floats<'y'>;
   /** `plus` is added to `dx`. */
-  rmsNormGrad: {
-    rows: number;
-    C: number;
-    epsilon: number;
-    dy: Float32Array;
-    x: Float32Array;
-    weight: Float32Array;
-    plus: Float32Array | null;
-    dx: Float32Array;
-    dWeight: Float32Array;
-  };
+  rmsNormGrad: Norm & Floats<'dy' | 'dx' | 'dWeight'> & OptionalFloats<'plus'>;
   /** `tableBatch` is 1, or B for tables that differ by row. */
-  rotary: {
-    B: number;
-    T: number;
-    H: number;
-    D: number;
-    tableBatch: number;
-    inverse: boolean;
-    x: Float32Array;
-    cos: Float32Array;
-    sin: Float32Array;
-    y: Float32Array;
-  };
-  swiGlu: { n: number; gate: Float32Array; up: Float32Array; y: Float32Array };
-  swiGluGrad: {
-    n: number;
-    dy: Float32Array;
-    gate: Float32Array;
-    up: Float32Array;
-    dGate: Float32Array;
-    dUp: Float32Array;
-  };
+  rotary: Numbers<'B' | 'T' | 'H' | 'D' | 'tableBatch'> &
+    Flags<'inverse'> &
+    Floats<'x' | 'cos' | 'sin' | 'y'>;
+  swiGlu: Numbers<'n'> & Floats<'gate' | 'up' | 'y'>;
+  swiGluGrad: Numbers<'n'> & Floats<'dy' | 'gate' | 'up' | 'dGate' | 'dUp'>;
   /** An element whose 16 random bits are below `dropBelow` becomes 0. */
-  dropout: {
-    rows: number;
-    n: number;
-    dropBelow: number;
-    keys: Int32Array;
-    x: Float32Array;
-    y: Float32Array;
-  };
-  embedding: { n: number; V: number; C: number; ids: Int32Array; table: Matrix; y: Float32Array };
-  embeddingGrad: {
-    n: number;
-    V: number;
-    C: number;
-    dy: Float32Array;
-    ids: Int32Array;
-    dTable: Float32Array;
-  };
+  dropout: Numbers<'rows' | 'n' | 'dropBelow'> & Ints<'keys'> & Floats<'x' | 'y'>;
+  embedding: Numbers<'n' | 'V' | 'C'> & Ints<'ids'> & Floats<'y'> & { table: Matrix };
+  embeddingGrad: Numbers<'n' | 'V' | 'C'> & Ints<'ids'> & Floats<'dy' | 'dTable'>;
   /** `correction1` is 1 − beta1^step, `correction2` 1 − beta2^step. */
-  adamW: {
-    n: number;
-    learningRate: number;
-    beta1: number;
-    beta2: number;
-    epsilon: number;
-    weightDecay: number;
-    gradientScale: number;
-    correction1: number;
-    correction2: number;
-    parameter: Float32Array;
-    gradient: Float32Array;
-    firstMoment: Float32Array;
-    secondMoment: Float32Array;
-  };
-  sumOfSquares: { n: number; x: Float32Array };
-  toBfloat16: { n: number; x: Float32Array; y: Uint16Array };
-  fromBfloat16: { n: number; x: Uint16Array; y: Float32Array };
+  adamW: Numbers<'n' | 'learningRate' | 'beta1' | 'beta2' | 'epsilon' | 'weightDecay' | 'gradientScale'> &
+    Numbers<'correction1' | 'correction2'> &
+    Floats<'parameter' | 'gradient' | 'firstMoment' | 'secondMoment'>;
+  sumOfSquares: Numbers<'n'> & Floats<'x'>;
+  toBfloat16: Numbers<'n'> & Floats<'x'> & { y: Uint16Array };
+  fromBfloat16: Numbers<'n'> & Floats<'y'> & { x: Uint16Array };
   add: Elementwise;
   multiply: Elementwise;
-  scale: { n: number; factor: number; a: Float32Array; y: Float32Array };
+  scale: Numbers<'n' | 'factor'> & Floats<'a' | 'y'>;
 }
 
-/** What the addon exports besides kernels. */
+/** Functions of the addon besides kernels. */
 interface Controls {
   /** Dense multiply-add rate of all threads in GFLOP/s; takes about a tenth of a second. */
   measurePeak(bfloat16: boolean): number;
-  /** Those this build has and this processor supports, best first. */
+  /** Instruction sets that the build has and the processor supports, best first. */
   instructionSets(): string[];
   instructionSet(): string;
   setInstructionSet(name: string): void;
   numThreads(): number;
   setNumThreads(threads: number): void;
-  /** Memory the kernels hold for packing and tiles. */
+  /** Bytes that the kernels hold for packing and tiles. */
   scratchBytes(): number;
-  /** Uninitialised, aligned; freed with its last reference. */
+  /** Allocates an uninitialised, aligned buffer, freed with its last reference. */
   allocate(bytes: number): ArrayBuffer;
-  /** Gives a buffer's memory back at once; its address range goes when the buffer is collected. */
+  /** Returns a buffer's memory to the system at once; its address range lives until the buffer is collected. */
   discard(buffer: ArrayBuffer): void;
 }
 
@@ -188,14 +93,14 @@ export type NativeAddon = Controls & {
   ) => Name extends 'sumOfSquares' ? number : void;
 };
 
-/** A function of a binary; that of a kernel takes the values of its `fields`, in their order. */
+/** A function of a binary; a kernel takes the values of its `fields` in order. */
 type BinaryFunction = ((...values: unknown[]) => unknown) & { readonly fields?: readonly string[] };
 
 /**
- * Gives each kernel of a binary one object as its argument.
+ * Makes the kernels of a binary take one object each.
  *
- * The binary names the fields, so their order is written down in C++ alone. It gets their values instead of the object,
- * since Node-API takes 0.2 µs to read a property: gemm would cost 2 µs more a call.
+ * The binary lists the fields, so only the C++ source defines their order. It receives their values, not the object: Node-API
+ * takes 0.2 µs to read a property, 2 µs for each call of gemm.
  */
 export function withNamedFields(binary: object): NativeAddon {
   const functions = Object.entries(binary as Record<string, BinaryFunction>).map(([name, run]) => {

@@ -4,16 +4,16 @@ import { installCommand } from './install-command.ts';
 import { loadNativeAddon } from './native-addon.ts';
 import { registerNativeBackend } from './native-backend.ts';
 
-/** Names that {@link setBackend} knows. */
+/** The names that {@link setBackend} accepts. */
 export const backendNames = ['auto', 'webgpu', 'tensorflow', 'native', 'wasm', 'cpu'] as const;
 
-/** A backend, or `auto` for the best that is there. */
+/** A backend, or `auto` for the best one available. */
 export type BackendName = (typeof backendNames)[number];
 
-/** What runs, and why. */
+/** The backend in use and the reason. */
 export interface BackendDescription {
   name: Exclude<BackendName, 'auto'>;
-  /** Why this one, in one sentence. */
+  /** Why it was chosen, in one sentence. */
   reason: string;
   /** For example `avx512, 2 threads`, or the name of the GPU. */
   device: string;
@@ -22,12 +22,12 @@ export interface BackendDescription {
 let current: BackendDescription | undefined;
 
 /**
- * Makes a backend the one that all TensorFlow.js ops run on.
+ * Selects the backend that all TensorFlow.js ops run on.
  *
- * `auto` tries `webgpu` where there is a GPU (not one that a processor imitates), then `native` (this package's SIMD
- * kernels), then `wasm` (stock TensorFlow.js), then `cpu`.
+ * `auto` tries `webgpu` where there is a GPU (not a software rasterizer), then `native` (this package's SIMD kernels),
+ * then `wasm` (stock TensorFlow.js), then `cpu`.
  *
- * @throws BackendError when a backend named explicitly cannot run here, saying why and what to do.
+ * @throws BackendError if a backend named explicitly cannot run here, with the reason and what to do.
  */
 export async function setBackend(name: BackendName = 'auto'): Promise<BackendDescription> {
   const tried: string[] = [];
@@ -38,7 +38,7 @@ export async function setBackend(name: BackendName = 'auto'): Promise<BackendDes
       const device = await start(candidate);
       const reason =
         name !== 'auto'
-          ? 'asked for by name'
+          ? 'selected explicitly'
           : `${REASONS[candidate as keyof typeof REASONS]}${tried.length > 0 ? ` (${tried.join('; ')})` : ''}`;
       current = { name: candidate, reason, device };
       return current;
@@ -51,27 +51,27 @@ export async function setBackend(name: BackendName = 'auto'): Promise<BackendDes
   throw new BackendError(`no backend can run here: ${tried.join('; ')}`);
 }
 
-/** The backend in use and why it was chosen. */
+/** Returns the backend in use and why it was chosen. */
 export function describeBackend(): BackendDescription {
   const name = tf.getBackend() as BackendDescription['name'];
   if (current?.name === name) return current;
   return { name, reason: 'set through TensorFlow.js', device: 'unknown' };
 }
 
-/** What `auto` tries; TensorFlow, which takes seconds to load, is for those who name it. */
+/** What `auto` tries: not TensorFlow, which takes seconds to load. */
 const AUTOMATIC = ['webgpu', 'native', 'wasm', 'cpu'] as const;
 
 const REASONS = {
   webgpu: 'this machine has a GPU',
   native: 'the fastest backend for a CPU',
   wasm: 'about 65 times slower than native, which cannot run here',
-  cpu: 'slower still than wasm, but nothing else can run here',
+  cpu: 'slower than wasm, but the only backend that can run here',
 };
 
 /**
- * Looks before it asks: Dawn prints warnings where there is no driver.
+ * Checks for a device before it loads Dawn, which prints warnings where there is no driver.
  *
- * @throws Error saying why `auto` passes `webgpu` over.
+ * @throws Error with the reason why `auto` skips `webgpu`.
  */
 async function requireHardwareGpu(): Promise<void> {
   if (globalThis.process?.platform === 'linux') {
@@ -89,7 +89,7 @@ async function requireHardwareGpu(): Promise<void> {
   }
   const { registerWebgpuBackend } = await import('./webgpu/backend.ts');
   const { isSoftware, description } = await registerWebgpuBackend();
-  if (isSoftware) throw new Error(`webgpu: ${description} is a processor`);
+  if (isSoftware) throw new Error(`webgpu: ${description} is a software rasterizer`);
 }
 
 async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
@@ -103,7 +103,7 @@ async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
     const { registerWebgpuBackend } = await import('./webgpu/backend.ts');
     const { description, isSoftware } = await registerWebgpuBackend();
     await activate(name);
-    return isSoftware ? `${description} (a processor, not a GPU)` : description;
+    return isSoftware ? `${description} (a software rasterizer, not a GPU)` : description;
   }
   if (name === 'tensorflow') return (await import('./tensorflow-backend.ts')).startTensorflow();
   if (name === 'wasm') {
@@ -118,7 +118,7 @@ async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
   return 'JavaScript';
 }
 
-/** In a browser the program imports the package itself, if it wants it: no bundler has to find what few want. */
+/** The import is dynamic so that bundlers leave the package out; in a browser the program imports it. */
 async function requireWasm(): Promise<void> {
   if (tf.findBackendFactory('wasm')) return;
   const name = '@tensorflow/tfjs-backend-wasm';
@@ -126,7 +126,7 @@ async function requireWasm(): Promise<void> {
     await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
   } catch (error) {
     throw new Error(
-      `wasm: the package ${name} is not there; run ${installCommand([name])}, and in a browser import it`,
+      `wasm: the package ${name} is not installed; run ${installCommand([name])}, and in a browser import it`,
       {
         cause: error,
       },
@@ -135,5 +135,5 @@ async function requireWasm(): Promise<void> {
 }
 
 async function activate(name: string): Promise<void> {
-  if (!(await tf.setBackend(name))) throw new Error(`${name}: TensorFlow.js could not start this backend`);
+  if (!(await tf.setBackend(name))) throw new Error(`${name}: TensorFlow.js cannot start this backend`);
 }

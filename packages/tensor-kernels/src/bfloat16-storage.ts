@@ -4,27 +4,27 @@ import { type NativeBackend, nativeBackend } from './native-interface.ts';
 import { runKernel } from './ops.ts';
 
 /**
- * Rounds a weight's values to bfloat16 (to nearest even) and from here on holds them in half the memory.
+ * Rounds a weight to bfloat16 (to nearest even) and stores it in half the memory.
  *
- * To every op it stays a float32 tensor. `linear`, matrix products with it on the right, `embedding`,
- * `linearCrossEntropy` and `scoreTokens` read the halves as they are; other ops make a float32 copy each time. For
- * weights that nothing trains: assigning to it makes it float32 again.
+ * It stays a float32 tensor to every op. `linear`, matrix products with it on the right, `embedding`,
+ * `linearCrossEntropy` and `scoreTokens` read bfloat16; other ops make a float32 copy at each call. For weights that are
+ * not trained: an assignment makes it float32 again.
  *
- * @throws BackendError on another backend than `native`.
+ * @throws BackendError on a backend other than `native`
  */
 export function storeAsBfloat16(weight: tf.Variable): void {
   requireNative('storeAsBfloat16');
-  const [halves] = runKernel('StoreBfloat16', { x: weight });
-  weight.assign(halves as tf.Variable);
-  halves.dispose();
+  const [stored] = runKernel('StoreBfloat16', { x: weight });
+  weight.assign(stored as tf.Variable);
+  stored.dispose();
 }
 
 /**
- * A weight from the bits of bfloat16 numbers, as checkpoints hold them, without a float32 copy on the way; the same as
+ * Creates a weight from the bits of bfloat16 numbers, as checkpoints store them, without a float32 copy; equal to
  * {@link storeAsBfloat16} of their values.
  *
  * @param bits as many as the shape has elements; copied
- * @throws BackendError on another backend than `native`; Error where bits and shape do not fit
+ * @throws BackendError on a backend other than `native`; Error if bits and shape do not match
  */
 export function bfloat16Variable(bits: Uint16Array, shape: readonly number[]): tf.Variable {
   const backend = requireNative('bfloat16Variable');
@@ -42,15 +42,15 @@ export function bfloat16Variable(bits: Uint16Array, shape: readonly number[]): t
 }
 
 /**
- * The numbers of a weight that is stored as bfloat16, as bits: its memory itself, not a copy, so that a table of
- * gigabytes is saved or changed in place without another one. Undefined for a tensor in float32.
+ * Returns the memory of a weight stored as bfloat16, not a copy, so that a table of gigabytes can be saved or changed in
+ * place. Undefined for a tensor in float32.
  */
 export function bfloat16Bits(tensor: tf.Tensor): Uint16Array | undefined {
   const stored = nativeBackend()?.stored(tensor);
   return stored instanceof Uint16Array ? stored : undefined;
 }
 
-/** Whether a tensor's numbers are stored as bfloat16. */
+/** Returns whether a tensor is stored as bfloat16. */
 export function isStoredAsBfloat16(tensor: tf.Tensor): boolean {
   return bfloat16Bits(tensor) !== undefined;
 }

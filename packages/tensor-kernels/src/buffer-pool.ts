@@ -1,15 +1,15 @@
-/** Where buffers come from and go to. */
+/** Allocates and releases memory. */
 export interface BufferMemory {
   allocate(bytes: number): ArrayBuffer;
-  /** Gives the memory of a buffer that nothing reads any more back to the system. */
+  /** Returns the memory of an unused buffer to the system. */
   discard(buffer: ArrayBuffer): void;
 }
 
 /**
- * Buffers that tensors leave and later tensors take again: a training step's shapes repeat, so after the first
- * step nothing is allocated and no fresh page is touched.
+ * Recycles the buffers of disposed tensors: the shapes of a training step repeat, so that nothing is allocated after the
+ * first step and no new page is touched.
  *
- * Several tensors can share one buffer (TensorFlow.js slices are views), so use is counted per buffer.
+ * Counts references to each buffer, since tensors can share one (TensorFlow.js slices are views).
  */
 export class BufferPool {
   readonly #memory: BufferMemory;
@@ -19,7 +19,7 @@ export class BufferPool {
   #freeBytes = 0;
   #peakLiveBytes = 0;
   #peakBytes = 0;
-  /** Buffers let go, by size, and what of them was wanted again later: room that letting go should have left. */
+  /** Number of discarded buffers by size, and bytes of those that were needed again later. */
   readonly #discarded = new Map<number, number>();
   #regretBytes = 0;
 
@@ -27,7 +27,7 @@ export class BufferPool {
     this.#memory = memory;
   }
 
-  /** A buffer of at least that size with unspecified content, not yet in use. */
+  /** Returns an unused buffer of at least that size, with unspecified content. */
   take(bytes: number): ArrayBuffer {
     const size = sizeClass(bytes);
     const recycled = this.#free.get(size)?.pop();
@@ -41,13 +41,13 @@ export class BufferPool {
     return buffer;
   }
 
-  /** Counts one more tensor on a buffer; others' buffers are ignored. */
+  /** Adds a reference to a buffer of this pool; ignores others. */
   retain(buffer: ArrayBufferLike): void {
     const uses = this.#uses.get(buffer);
     if (uses !== undefined) this.#uses.set(buffer, uses + 1);
   }
 
-  /** Counts one less; the last one's buffer becomes free for others. */
+  /** Removes a reference; a buffer without references becomes free. */
   release(buffer: ArrayBufferLike): void {
     const uses = this.#uses.get(buffer);
     if (uses === undefined) return;
@@ -60,11 +60,11 @@ export class BufferPool {
     this.#freeBytes += buffer.byteLength;
     const list = this.#free.get(buffer.byteLength) ?? [];
     list.push(buffer as ArrayBuffer);
-    // Sizes in the order of their last release: what shapes of long ago left is the first to go.
+    // Ordered by the last release: sizes that have not been used for longest are discarded first.
     this.#free.delete(buffer.byteLength);
     this.#free.set(buffer.byteLength, list);
-    // An eighth beyond the peak lets phases with different sizes take turns without allocating, and more of it, up to
-    // half of the peak, where that was not enough: forward and backward passes have few sizes in common.
+    // Slack of an eighth of the peak lets phases with different sizes alternate without allocating; it grows up to half
+    // of the peak where that was not enough, since forward and backward passes have few sizes in common.
     const slack = Math.min(this.#peakLiveBytes / 8 + this.#regretBytes, this.#peakLiveBytes / 2);
     this.#trim(Math.max(this.#peakLiveBytes + slack - this.#liveBytes, 1 << 26));
   }
@@ -79,8 +79,8 @@ export class BufferPool {
   }
 
   /**
-   * Lets free buffers go until at most `limit` bytes are kept. The garbage collector may be long in coming, so their
-   * memory is given back before.
+   * Discards free buffers until at most `limit` bytes are kept. Their memory returns to the system at once, since the
+   * garbage collector may run much later.
    */
   #trim(limit: number): void {
     for (const [size, list] of this.#free) {
@@ -98,13 +98,13 @@ export class BufferPool {
     return this.#uses.has(buffer);
   }
 
-  /** Bytes in use, kept for reuse, and the largest sum of both so far. */
+  /** Returns the bytes in use, the bytes kept for reuse, and the largest sum of both so far. */
   memory(): { liveBytes: number; freeBytes: number; peakBytes: number } {
     return { liveBytes: this.#liveBytes, freeBytes: this.#freeBytes, peakBytes: this.#peakBytes };
   }
 }
 
-/** Rounds up so that near sizes share buffers, wasting at most an eighth. */
+/** Rounds up by at most an eighth, so that similar sizes share buffers. */
 function sizeClass(bytes: number): number {
   if (bytes <= 4096) return Math.max(64, Math.ceil(bytes / 64) * 64);
   const step = 2 ** (Math.floor(Math.log2(bytes)) - 3);

@@ -1,10 +1,10 @@
-/** Attention while a text grows: new tokens over a cache of those already read. */
+/** Attention of new tokens over a cache of earlier ones. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelSignatures } from './kernel-signatures.ts';
 import { hasKernel, requireShape, runKernel } from './ops.ts';
 import { type AttentionOptions, attentionReference } from './reference.ts';
 
-/** Keys and values of one sequence in one layer, with room for more behind them. */
+/** Keys and values of a sequence in one layer, with spare capacity. */
 export interface SequenceCache {
   /** float32 `[capacity, G, D]`, of which the first `length` are filled. */
   readonly keys: tf.Variable;
@@ -16,18 +16,17 @@ export interface SequenceCache {
 export type CachedAttentionOptions = Pick<AttentionOptions, 'window' | 'scale'>;
 
 /**
- * Attention of T new tokens of each of B sequences, which may have read different numbers of tokens before.
+ * Attention of T new tokens of each of B sequences, whose lengths may differ.
  *
- * Writes the new keys and values behind the first `length` rows of each cache, in place, then each query sees those,
- * as in {@link attention}. The caller counts: a cache whose `length` is not raised has forgotten the tokens. Not
- * differentiable.
+ * Writes the new keys and values behind the first `length` rows of each cache, in place; each query attends to all of
+ * them up to its own position, as in {@link attention}. The caller advances `length`. Not differentiable.
  *
  * @param q_BTHD float32 `[B, T, H, D]`.
  * @param k_BTGD float32 `[B, T, G, D]`, H a multiple of G.
  * @param v_BTGD float32 `[B, T, G, D]`.
- * @param caches one for each of the B sequences, with room for T more rows.
+ * @param caches one for each of the B sequences, with capacity for T more rows.
  * @returns float32 `[B, T, H, D]`.
- * @throws Error when shapes do not fit each other or a cache has no room.
+ * @throws Error if shapes do not match or a cache is full.
  */
 export function cachedAttention(
   q_BTHD: tf.Tensor,
@@ -66,7 +65,7 @@ export function cachedAttention(
   return runKernel('CachedAttention', inputs, { scale, window, lengths })[0] as tf.Tensor4D;
 }
 
-/** The same of plain ops, sequence by sequence. */
+/** The reference, of plain ops for each sequence. */
 function composed(
   q_BTHD: tf.Tensor4D,
   k_BTGD: tf.Tensor4D,

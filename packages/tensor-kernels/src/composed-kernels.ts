@@ -1,8 +1,8 @@
 /**
- * Attention and loss as kernels composed of a backend's own ops, a block at a time, so that memory stays bounded:
- * for backends whose matrix products are fast but that know no fused kernels.
+ * Attention and loss composed of a backend's own ops, in blocks, so that memory stays bounded: for backends with fast
+ * matrix products but without fused kernels.
  *
- * Shape suffixes as in reference.ts; t queries of a block, s keys that a block sees.
+ * Shape suffixes as in reference.ts; t queries of a block, s keys that a block attends to.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelName, KernelSignatures } from './kernel-signatures.ts';
@@ -16,10 +16,10 @@ interface Call<Name extends KernelName> {
 /** Queries of a block. */
 const BLOCK = 256;
 
-/** Numbers of logits held at once, 64 MiB. */
+/** Logits held at once, 64 MiB. */
 const CHUNK_NUMBERS = 1 << 24;
 
-/** A block of queries and the keys up to its last: scores `[B, H, t, s]`, hidden ones far below all others. */
+/** A block of queries and the keys up to its last: scores `[B, H, t, s]`, masked ones far below all others. */
 class Block {
   readonly #from: number;
   readonly #count: number;
@@ -52,14 +52,14 @@ class Block {
     this.scores_BHts = products.mul(attrs.scale).add(hidden_B1ts) as tf.Tensor4D;
   }
 
-  /** The block of a tensor shaped as the queries, those of a key head one after another: `[B, G, H/G · t, D]`. */
+  /** The block of a tensor of the shape of the queries, grouped by key head: `[B, G, H/G · t, D]`. */
   queries(x_BTHD: tf.Tensor): tf.Tensor4D {
     const { B, G, H, D } = this.#sizes;
     const x_BHtD = tf.transpose(x_BTHD.slice([0, this.#from], [B, this.#count]), [0, 2, 1, 3]);
     return x_BHtD.reshape([B, G, (H / G) * this.#count, D]);
   }
 
-  /** `[B, H, t, s]` of what is grouped by key heads, and back. */
+  /** `[B, H, t, s]` of a tensor that is grouped by key heads; {@link groups} is the inverse. */
   heads(x: tf.Tensor): tf.Tensor4D {
     return x.reshape([this.#sizes.B, this.#sizes.H, this.#count, -1]);
   }
@@ -69,12 +69,12 @@ class Block {
     return x.reshape([B, G, (H / G) * this.#count, -1]);
   }
 
-  /** `[B, t, H, D]` of what has the shape of {@link queries}. */
+  /** `[B, t, H, D]` of a tensor of the shape of {@link queries}. */
   ungroup(x_BGtD: tf.Tensor): tf.Tensor {
     return tf.transpose(this.heads(x_BGtD), [0, 2, 1, 3]);
   }
 
-  /** Rows up to the last key seen, the others zero: `[B, S, G, D]`. */
+  /** Rows up to the last visible key, zeros beyond: `[B, S, G, D]`. */
   pad(x_BGsD: tf.Tensor, S: number): tf.Tensor {
     const [none, rest]: [number, number][] = [
       [0, 0],
@@ -172,7 +172,7 @@ const kernels: { [Name in KernelName]?: (call: Call<Name>) => tf.Tensor[] } = {
   },
 };
 
-/** Parts along an axis as one tensor; the parts are freed. */
+/** Concatenates parts along an axis and frees them. */
 function join(parts: tf.Tensor[], axis: number): tf.Tensor {
   if (parts.length === 1) return parts[0];
   const whole = tf.concat(parts, axis);
@@ -190,7 +190,7 @@ function joinEach(calls: tf.Tensor[][], axes: number[]): tf.Tensor[] {
   );
 }
 
-/** Adds these kernels to a backend, once. */
+/** Registers these kernels for a backend, where it has none. */
 export function registerComposedKernels(backendName: string): void {
   for (const [kernelName, kernel] of Object.entries(kernels)) {
     if (tf.getKernel(kernelName, backendName)) continue;

@@ -1,19 +1,19 @@
-/** What a container or a batch system lets this process have of its machine: the limits of Linux's control groups. */
+/** Limits that a container or a batch system sets for this process: Linux control groups. */
 
-/** Limits of a process; absent where nothing limits it. */
+/** Limits of a process; absent where there is none. */
 export interface ContainerLimits {
-  /** Processors' worth of time. */
+  /** CPU time, in processors. */
   cpus?: number;
   memoryBytes?: number;
 }
 
-/** Beyond any machine: what version 1 says where there is no limit. */
+/** Larger than any machine: the value of version 1 without a limit. */
 const NO_LIMIT = 2 ** 60;
 
 /**
- * Reads the limits of this process's control groups, of version 1 and 2, and of all groups above them; the least counts.
+ * Reads the limits of this process's control groups, of versions 1 and 2, and of their parents; the lowest applies.
  *
- * Inside a container the path of the group may be that of the host, which is not there: the mounted root then is its own.
+ * Inside a container the path of a group may be that of the host; the mounted root is then the group itself.
  *
  * @param root the folder that holds `proc` and `sys`
  */
@@ -48,14 +48,14 @@ export function containerLimits(root = ''): ContainerLimits {
   };
 }
 
-/** Threads that can run at once: processors that this process may use, as far as its container lets it have their time. */
+/** Returns the number of threads that can run at once, within the CPU quota of the container. */
 export function availableThreads(limits = containerLimits()): number {
   const { availableParallelism } = process.getBuiltinModule('node:os');
-  // More threads than whole processors are stopped while the others wait for them.
+  // The system stops threads beyond whole processors while the others wait for them.
   return Math.max(1, Math.min(availableParallelism(), Math.floor(limits.cpus ?? Number.POSITIVE_INFINITY)));
 }
 
-/** A group's path and those above it, down to the root. */
+/** A group's path and its parents, up to the root. */
 function withParents(path: string): string[] {
   const parts = path.split('/').filter(Boolean);
   return Array.from({ length: parts.length + 1 }, (_, i) =>

@@ -1,21 +1,19 @@
 import * as tf from '@tensorflow/tfjs-core';
 
-/** Gradients that functions below returned and that nobody but the tape holds. */
+/** Gradients that this module returned and that only the tape holds. */
 const held = new WeakSet<tf.Tensor>();
 
-/** Whether a gradient tape is recording what runs now. */
+/** Returns whether a gradient tape is recording. */
 export function isRecording(): boolean {
   const { state } = tf.engine();
   return state.gradientDepth > 0 && state.kernelDepth === 0;
 }
 
 /**
- * `tf.customGrad` with its arguments told apart: the inputs, and the function that keeps tensors for the
- * backward pass.
+ * `tf.customGrad` with separate arguments: the inputs, and the function that saves tensors for the backward pass.
  *
- * TensorFlow.js keeps all that a tape saved, and every gradient on the way, until the whole backward pass ends. Here
- * what a gradient function has consumed is freed at once, so that of the backward pass one op's tensors exist at a
- * time.
+ * TensorFlow.js holds all saved tensors and every intermediate gradient until the backward pass ends. Here they are freed
+ * as soon as a gradient function has used them.
  */
 export function customGradient(
   inputs: readonly tf.Tensor[],
@@ -30,7 +28,7 @@ export function customGradient(
     const { value, gradient } = forward(args as tf.Tensor[], save);
     const gradFunc = (dy: tf.Tensor, saved: tf.Tensor[]) => {
       const gradients = tf.tidy(() => [gradient(dy, saved)].flat());
-      // Inside another gradient the tape is read once more.
+      // Inside another gradient the tape is read again.
       if (tf.engine().state.gradientDepth > 0) return gradients;
       const consumed = held.has(dy) ? [dy, ...saved] : saved;
       tf.dispose(consumed.filter((tensor) => !gradients.includes(tensor)));

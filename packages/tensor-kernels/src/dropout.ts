@@ -3,19 +3,19 @@ import { customGradient } from './custom-gradient.ts';
 import { hasKernel, runKernel } from './ops.ts';
 import { threefry } from './threefry.ts';
 
-/** Rates are rounded to one part in so many: 16 bits decide on an element. */
+/** Resolution of rates: 16 random bits decide on an element. */
 const STEPS = 2 ** 16;
 
 /**
- * Zeroes a share of the elements and scales the rest so that the expectation stays (Srivastava et al. 2014).
+ * Zeroes a share of the elements and scales the rest, so that the expectation is unchanged (Srivastava et al. 2014).
  *
- * The mask is a function of each row's key, so the backward pass draws it again instead of keeping it.
+ * The mask is a function of each row's key, so that the backward pass recomputes it.
  *
  * @param x float32 `[numRows, ...]`
  * @param rate share of zeroes, in [0, 1), rounded to 1/65,536
- * @param rowKeys two words a row, of {@link threefry}; rows with one key have one mask
+ * @param rowKeys two words for each row, from {@link threefry}; rows with equal keys have equal masks
  * @returns float32 of x's shape
- * @throws Error for a rate outside [0, 1), or keys that are not two words a row
+ * @throws Error for a rate outside [0, 1) or a wrong number of keys
  */
 export function dropout<T extends tf.Tensor>(x: T, rate: number, rowKeys: Int32Array): T {
   if (!(rate >= 0 && rate < 1)) {
@@ -34,7 +34,7 @@ export function dropout<T extends tf.Tensor>(x: T, rate: number, rowKeys: Int32A
   return customGradient([x], ([x]) => ({ value: apply(x), gradient: (dy) => apply(dy) })) as T;
 }
 
-/** The reference: 0 for what is dropped, the scale for what stays. */
+/** The reference: 0 for dropped elements, the scale for others. */
 function dropoutMask(shape: number[], dropBelow: number, rowKeys: Int32Array): tf.Tensor {
   const mask = new Float32Array(tf.util.sizeFromShape(shape));
   const kept = STEPS / (STEPS - dropBelow);

@@ -1,6 +1,6 @@
 import { type NativeAddon, withNamedFields } from './addon-interface.ts';
 
-/** What {@link findAddon} needs to know of the machine; the running one's unless given. */
+/** The machine that {@link findAddon} looks for; by default this one. */
 export interface Machine {
   platform: string;
   arch: string;
@@ -9,11 +9,10 @@ export interface Machine {
 }
 
 /**
- * Finds the addon for the module at a URL and loads it: one compiled on this machine into the package's `build` folder,
- * which somebody did on purpose, else the one in the package of this platform, an optional dependency. What does not
- * load is passed over.
+ * Loads the addon for the module at a URL: the one compiled on this machine into the package's `build` folder, else the
+ * one in the package of the platform, an optional dependency. Skips one that does not load.
  *
- * @throws Error naming everything that was tried, why it did not load, and what to do.
+ * @throws Error that names everything tried, the reasons, and what to do
  */
 export function findAddon(base: string, machine: Machine = thisMachine()): NativeAddon {
   const { createRequire } = process.getBuiltinModule('node:module');
@@ -24,7 +23,7 @@ export function findAddon(base: string, machine: Machine = thisMachine()): Nativ
   const attempt = (name: string, load: () => object): NativeAddon | undefined => {
     try {
       const addon = withNamedFields(load());
-      // A program that lacks functions of Node-API leaves the addon empty.
+      // In a program without Node-API the addon is empty.
       if (typeof addon.instructionSets !== 'function') throw new Error('this program offers no Node-API');
       return addon;
     } catch (error) {
@@ -62,7 +61,7 @@ function versionOf(require: NodeJS.Require, path: string, expected: string): str
   }
 }
 
-/** The packages that may hold this machine's binary, the likeliest first: package managers may install both of Linux's. */
+/** The packages that may hold the binary, the likeliest first: package managers may install both of Linux. */
 function platformPackages({ platform, arch, libc }: Machine): string[] {
   const name = `@meap/tensor-kernels-${platform}-${arch}`;
   if (platform !== 'linux') return [name];
@@ -74,7 +73,7 @@ function thisMachine(): Machine {
   return { platform, arch, libc: platform === 'linux' ? libcOf(mappedFiles()) : 'gnu' };
 }
 
-/** Which C library is among the files mapped into a process; Bun and Deno have no report to ask. */
+/** Returns the C library among the files mapped into a process; Bun and Deno have no `process.report`. */
 export function libcOf(maps: string): Machine['libc'] {
   if (/\/libc(\.so\.6|-2\.\d+\.so)$/m.test(maps)) return 'gnu';
   return /\/(ld-musl-[^/]*|libc)\.so(\.1)?$/m.test(maps) ? 'musl' : 'gnu';

@@ -1,10 +1,10 @@
-/** Numbers of tensors in this process's memory, for what sends and receives them: on `native` without a copy. */
+/** Tensors in the memory of this process, for code that sends and receives them: on `native` without a copy. */
 import * as tf from '@tensorflow/tfjs-core';
 import { nativeBackend } from './native-interface.ts';
 
 /**
- * The memory of a float32 tensor itself, on `native`; undefined on other backends and for what is stored otherwise.
- * Tensors that share it see what is written to it, and it is valid for as long as the tensor.
+ * Returns the memory of a float32 tensor on `native`, valid as long as the tensor; undefined on other backends and for
+ * other storage. Writes are visible in all tensors that share it.
  */
 export function memoryOf(tensor: tf.Tensor): Float32Array | undefined {
   const stored = nativeBackend()?.stored(tensor);
@@ -12,16 +12,15 @@ export function memoryOf(tensor: tf.Tensor): Float32Array | undefined {
 }
 
 /**
- * Copies the numbers of a float32 tensor to the beginning of an array; on `native` with nothing allocated on the way,
- * which `tensor.data()` does.
+ * Copies a float32 tensor to the start of an array; on `native`, unlike `tensor.data()`, without an allocation.
  */
 export async function copyInto(tensor: tf.Tensor, target: Float32Array): Promise<void> {
   target.set(nativeBackend()?.floats(tensor) ?? (await tensor.data<'float32'>()));
 }
 
 /**
- * Gives a float32 variable new numbers, and copies them; on `native` into the memory it has, as `adamW` does: tensors that
- * share it change with it.
+ * Copies new numbers into a float32 variable; on `native` in place, as `adamW` does: tensors that share its memory
+ * change too.
  */
 export function overwrite(variable: tf.Variable, values: Float32Array): void {
   const memory = memoryOf(variable);
@@ -34,17 +33,17 @@ export function overwrite(variable: tf.Variable, values: Float32Array): void {
   value.dispose();
 }
 
-/** A vector whose numbers are written from outside before it is a tensor. */
+/** A vector that is filled before it becomes a tensor. */
 export interface StagedVector {
-  /** Unspecified until written; on `native` the memory of the tensor to come. */
+  /** Unspecified until written; on `native` the memory of the future tensor. */
   readonly values: Float32Array;
-  /** The vector as a tensor, the caller's from then on; once. */
+  /** Returns the vector as a tensor that the caller owns; call it once. */
   toTensor(): tf.Tensor1D;
-  /** Gives the memory back where no tensor was made. */
+  /** Frees the memory if no tensor was made. */
   dispose(): void;
 }
 
-/** Room for a vector of `size` float32 numbers; on `native` from the pool that tensors come from. */
+/** Allocates a vector of `size` float32 numbers; on `native` from the pool of tensors. */
 export function stageVector(size: number): StagedVector {
   const native = nativeBackend();
   if (!native) {

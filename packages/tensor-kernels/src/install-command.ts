@@ -6,7 +6,7 @@ const COMMANDS = {
   deno: 'deno add npm:',
 };
 
-/** Name of the package manager that runs this program, npm where none does: a key of `COMMANDS`. */
+/** Returns the package manager that runs this program, a key of `COMMANDS`; npm if there is none. */
 function packageManager(
   env: Readonly<Record<string, string | undefined>> = globalThis.process?.env ?? {},
 ): keyof typeof COMMANDS {
@@ -14,7 +14,7 @@ function packageManager(
   return Object.hasOwn(COMMANDS, name) ? (name as keyof typeof COMMANDS) : 'npm';
 }
 
-/** The command that adds packages to a project, of the package manager that runs this program; npm's where none does. */
+/** Returns the command with which the package manager that runs this program, or npm, adds packages. */
 export function installCommand(
   packages: readonly string[],
   env?: Readonly<Record<string, string | undefined>>,

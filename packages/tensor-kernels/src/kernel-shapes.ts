@@ -1,4 +1,4 @@
-/** What kernels of several backends read from shapes. */
+/** Sizes that the kernels of several backends derive from shapes. */
 import * as tf from '@tensorflow/tfjs-core';
 
 const { sizeFromShape, arraysEqual } = tf.util;
@@ -21,7 +21,7 @@ export interface MatMul {
   sharedB: boolean;
 }
 
-/** The sizes of `tf.matMul` and its output's shape; undefined for what only TensorFlow.js's own kernel computes or refuses. */
+/** Returns the sizes of a `tf.matMul` and its output's shape; undefined for calls left to TensorFlow.js's own kernel. */
 export function matMulOf(
   a: tf.TensorInfo,
   b: tf.TensorInfo,
@@ -43,7 +43,7 @@ export function matMulOf(
   };
 }
 
-/** Tells the scalar from the other operand of a product that has one; undefined where it has none. */
+/** Returns the scalar and the other operand of a product; undefined if neither is a scalar. */
 export function scalarOperand(
   a: tf.TensorInfo,
   b: tf.TensorInfo,
@@ -53,7 +53,7 @@ export function scalarOperand(
   return isScalar ? [scalar, other] : undefined;
 }
 
-/** The same tensor once more, for a kernel whose result it is. */
+/** Returns a tensor as the result of a kernel, with one more reference to its data. */
 export function sharing(
   backend: { incRef(dataId: object): void },
   { dataId, shape, dtype }: tf.TensorInfo,

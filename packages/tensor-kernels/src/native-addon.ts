@@ -5,16 +5,16 @@ import { findAddon } from './find-addon.ts';
 let loaded: NativeAddon | undefined;
 
 /**
- * Loads the addon: see {@link findAddon} for where it is looked for.
+ * Loads the addon that {@link findAddon} finds.
  *
- * `MEAP_NUM_THREADS` sets the number of threads (by default {@link availableThreads}), `MEAP_INSTRUCTION_SET` one of
- * `instructionSets()` instead of the best.
+ * `MEAP_NUM_THREADS` sets the number of threads, by default {@link availableThreads}; `MEAP_INSTRUCTION_SET` selects one
+ * of `instructionSets()`, by default the best.
  *
- * @throws Error saying why the native kernels are not here and what to do.
+ * @throws Error with the reason why there are no native kernels and what to do
  */
 export function loadNativeAddon(): NativeAddon {
   if (loaded) return loaded;
-  // Reached through the process object so that bundlers for browsers find no import of a Node module.
+  // Not an import, so that bundlers for browsers find no Node module.
   if (!globalThis.process?.getBuiltinModule) {
     throw new Error('native: needs Node.js 20.19 or later, got another JavaScript runtime');
   }

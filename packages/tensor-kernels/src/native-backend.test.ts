@@ -177,7 +177,7 @@ describe('setBackend', () => {
       reason: expect.stringMatching('^the fastest backend for a CPU'),
     });
     expect(auto.device).toMatch(/, \d+ threads?$/);
-    expect(await setBackend('wasm')).toMatchObject({ name: 'wasm', reason: 'asked for by name' });
+    expect(await setBackend('wasm')).toMatchObject({ name: 'wasm', reason: 'selected explicitly' });
     await tf.setBackend('cpu');
     expect(describeBackend()).toMatchObject({ name: 'cpu', reason: 'set through TensorFlow.js' });
   });

@@ -7,10 +7,10 @@ import { registerNativeKernels } from './native-kernels.ts';
 import type { Precision } from './precision.ts';
 
 /**
- * Registers the `native` backend: TensorFlow.js's CPU backend over recycled buffers, with this package's SIMD
- * kernels in place of the hot ones. Every other op runs TensorFlow.js's own JavaScript.
+ * Registers the `native` backend: TensorFlow.js's CPU backend over recycled buffers, with SIMD kernels for the ops that
+ * dominate training. All other ops run TensorFlow.js's JavaScript.
  *
- * @throws Error when the addon is not there.
+ * @throws Error if there is no addon
  */
 export function registerNativeBackend(): void {
   if (tf.findBackendFactory('native')) return;
@@ -22,10 +22,10 @@ export function registerNativeBackend(): void {
   registerNativeKernels();
 }
 
-/** JavaScript kernels that hand the data on without a look at it. */
+/** JavaScript kernels that pass data on without reading it. */
 const PASSING = new Set(['Identity', 'Reshape']);
 
-/** A JavaScript kernel that gets float32 for what is stored as bfloat16. */
+/** Wraps a JavaScript kernel so that it receives bfloat16 inputs as float32. */
 function readingFloats({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFunc {
   if (PASSING.has(kernelName)) return kernelFunc;
   return (call) => {
@@ -40,7 +40,7 @@ function readingFloats({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFu
       expanded.push(info);
       return info;
     };
-    // Concat and its like are given a list.
+    // Concat and similar kernels take a list.
     const inputs = Array.isArray(call.inputs)
       ? call.inputs.map(expand)
       : Object.fromEntries(
@@ -52,11 +52,11 @@ function readingFloats({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFu
   };
 }
 
-/** What the addon aligns buffers of that size and above to. */
+/** Size of a huge page; the addon aligns buffers of at least this size to it. */
 const HUGE_PAGE_BYTES = 2 ** 21;
 
 function createBackend(addon: NativeAddon): NativeBackend {
-  // The class is not exported by the package that users install; its instance is at hand.
+  // The installed package does not export the class, but registers an instance.
   const Base = (tf.findBackend('cpu') as CpuBackend).constructor as new () => CpuBackend;
 
   return new (class extends Base implements NativeBackend {
@@ -94,7 +94,7 @@ function createBackend(addon: NativeAddon): NativeBackend {
       const { values: stored } = this.data.get(dataId);
       if (stored instanceof Uint16Array) return this.#expand(stored);
       const values = super.readSync(dataId);
-      // The caller's array must not change when the buffer finds its next tensor.
+      // The caller's array must not change when the buffer is recycled.
       const recycles = ArrayBuffer.isView(values) && this.pool.owns(values.buffer);
       return recycles ? (values as Float32Array).slice() : values;
     }
@@ -128,7 +128,7 @@ function createBackend(addon: NativeAddon): NativeBackend {
     allocateBfloat16(shape: number[]): { info: tf.TensorInfo; values: Uint16Array } {
       const size = tf.util.sizeFromShape(shape);
       const values = new Uint16Array(this.pool.take(size * 2), 0, size);
-      // To TensorFlow.js a float32 tensor like any other.
+      // TensorFlow.js sees a float32 tensor.
       const info = this.makeTensorInfo(shape, 'float32', values as unknown as Float32Array);
       return { info, values };
     }
@@ -152,7 +152,7 @@ function createBackend(addon: NativeAddon): NativeBackend {
       return values;
     }
 
-    /** Large arrays of JavaScript's, such as weights, copied: a product strides through them, over too many small pages. */
+    /** Copies large JavaScript arrays, such as weights, into huge pages: products stride through them. */
     #inHugePages(values: tf.backend_util.BackendValues): tf.backend_util.BackendValues {
       if (!(values instanceof Float32Array) || values.byteLength < HUGE_PAGE_BYTES) return values;
       if (this.pool.owns(values.buffer)) return values;

@@ -8,7 +8,7 @@ interface TensorData {
   refCount: number;
 }
 
-/** The parts of TensorFlow.js's CPU backend that this one builds on. */
+/** The parts of TensorFlow.js's CPU backend that the native backend uses. */
 export interface CpuBackend extends tf.KernelBackend {
   data: tf.DataStorage<TensorData>;
   write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object;
@@ -16,24 +16,24 @@ export interface CpuBackend extends tf.KernelBackend {
   makeTensorInfo(shape: number[], dtype: tf.DataType, values?: tf.TypedArray): tf.TensorInfo;
 }
 
-/** The CPU backend of this package, as its kernels see it. */
+/** The native backend, as its kernels see it. */
 export interface NativeBackend extends CpuBackend {
   readonly addon: NativeAddon;
   readonly pool: BufferPool;
   precision: Precision;
-  /** A tensor over a recycled buffer; its content is unspecified. */
+  /** Creates a tensor over a recycled buffer, with unspecified content. */
   allocate(shape: number[]): { info: tf.TensorInfo; values: Float32Array };
-  /** A float32 tensor whose numbers are bfloat16, over a recycled buffer. */
+  /** Creates a float32 tensor that is stored as bfloat16, over a recycled buffer. */
   allocateBfloat16(shape: number[]): { info: tf.TensorInfo; values: Uint16Array };
-  /** The numbers of a float32 tensor; a copy where they are stored as bfloat16, so nothing to write into. */
+  /** The numbers of a float32 tensor; a copy if it is stored as bfloat16. */
   floats(tensor: tf.TensorInfo): Float32Array;
   /** The numbers of an int32 tensor. */
   ints(tensor: tf.TensorInfo): Int32Array;
-  /** The array that holds a tensor: its numbers, or the bits of bfloat16 in a Uint16Array. */
+  /** The memory of a tensor: its numbers, or the bits of bfloat16 in a Uint16Array. */
   stored(tensor: tf.TensorInfo): tf.TypedArray | Uint16Array;
 }
 
-/** The running native backend, or undefined when another one is in use. */
+/** Returns the native backend if it is in use. */
 export function nativeBackend(): NativeBackend | undefined {
   return tf.getBackend() === 'native' ? (tf.backend() as NativeBackend) : undefined;
 }

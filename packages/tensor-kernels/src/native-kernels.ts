@@ -10,7 +10,7 @@ type Call<Name extends KernelName> = KernelCall<NativeBackend, Name>;
 
 const { sizeFromShape, arraysEqual } = tf.util;
 
-/** Whether some input is not float32: JavaScript's kernel takes those. */
+/** Whether an input is not float32; such calls are left to JavaScript's kernel. */
 const someNotFloat = (...tensors: tf.TensorInfo[]) => tensors.some(({ dtype }) => dtype !== 'float32');
 
 const optionalFloats = (backend: NativeBackend, tensor: tf.TensorInfo | undefined) =>
@@ -268,7 +268,7 @@ const kernels: Kernels<NativeBackend> = {
   },
 };
 
-/** TensorFlow.js's own kernels where native code takes the common case; undefined falls back to JavaScript. */
+/** Common cases of TensorFlow.js's own kernels; undefined leaves the call to JavaScript. */
 const overrides: Kernels<NativeBackend, tf.TensorInfo | undefined> = {
   BatchMatMul({ backend, inputs: { a, b }, attrs }) {
     const product = matMulOf(a, b, attrs);
@@ -285,7 +285,7 @@ const overrides: Kernels<NativeBackend, tf.TensorInfo | undefined> = {
     return c.info;
   },
 
-  // JavaScript's kernel relabels integers as float32 and leaves their array as it is; native code reads the array.
+  // JavaScript's kernel keeps the array of integers and changes only the dtype; native code reads the array.
   Cast({ backend, inputs: { x }, attrs: { dtype } }) {
     if (x.dtype === dtype || !['int32', 'bool'].includes(x.dtype)) return undefined;
     const values = backend.stored(x);
@@ -319,7 +319,7 @@ function elementwise(op: 'add' | 'multiply'): (call: Call<'Add' | 'Multiply'>) =
   };
 }
 
-/** Adds this package's kernels to the `native` backend, over the JavaScript ones already there. */
+/** Registers the kernels of the `native` backend, over the JavaScript ones. */
 export function registerNativeKernels(): void {
   registerKernels('native', kernels, overrides);
 }

@@ -1,6 +1,5 @@
 /**
- * The kernel set: each op runs the current backend's kernel where one is registered, and the reference
- * composition otherwise. Kernel gradients are kernels too.
+ * The ops: each runs the kernel of the current backend if it has one, else the reference. Gradients are kernels too.
  *
  * Shape suffixes as in reference.ts.
  */
@@ -19,12 +18,12 @@ import {
   swiGluReference,
 } from './reference.ts';
 
-/** Whether the current backend has its own implementation of a kernel. */
+/** Returns whether the current backend has a kernel. */
 export function hasKernel(kernelName: KernelName): boolean {
   return tf.getKernel(kernelName, tf.getBackend()) !== undefined;
 }
 
-/** Runs a registered kernel; undefined inputs are left out. */
+/** Runs a kernel of the current backend; omits undefined inputs. */
 export function runKernel<Name extends KernelName>(
   name: Name,
   inputs: KernelSignatures[Name]['inputs'],
@@ -40,8 +39,8 @@ export function runKernel<Name extends KernelName>(
 type Ranks = [tf.Rank.R0, tf.Rank.R1, tf.Rank.R2, tf.Rank.R3, tf.Rank.R4];
 
 /**
- * Checks a shape; null stands for any size. Public functions take `tf.Tensor`, since TensorFlow.js's own ops return
- * tensors of unknown rank, and narrow it here.
+ * Checks a shape, in which null is any size, and narrows the type: public functions take `tf.Tensor`, since
+ * TensorFlow.js's ops return tensors of unknown rank.
  */
 export function requireShape<const Shape extends readonly (number | null | undefined)[]>(
   op: string,
@@ -65,14 +64,14 @@ function requireInt32(op: string, name: string, { dtype }: tf.Tensor): void {
  * Causal grouped-query attention: softmax(scale · q·kᵀ + mask)·v, with memory linear in length
  * (FlashAttention-2, Dao 2023).
  *
- * Query t stands at position S − T + t, so with a KV cache S > T works. Query head h reads key-value
+ * Query t has position S − T + t, which covers a KV cache (S > T). Query head h reads key-value
  * head ⌊h / (H/G)⌋ (Ainslie et al. 2023).
  *
  * @param q_BTHD float32 `[B, T, H, D]`.
  * @param k_BSGD float32 `[B, S, G, D]`, S ≥ T, H a multiple of G.
  * @param v_BSGD float32 `[B, S, G, D]`.
  * @returns float32 `[B, T, H, D]`.
- * @throws Error when shapes do not fit each other.
+ * @throws Error if shapes do not match.
  */
 export function attention(
   q_BTHD: tf.Tensor,
@@ -107,7 +106,7 @@ export function attention(
   return customGradient([q_BTHD, k_BSGD, v_BSGD], ([q, k, v], save) => {
     const run = () => runKernel('Attention', { q, k, v, segmentIds, prefixIds }, attributes);
     const [out, logSumExp] = options.keep ? options.keep(run) : run();
-    // What the backward pass reads must be saved, constants too: the forward pass's scope frees the rest.
+    // Constants too: the scope of the forward pass frees all that is not saved.
     save([q, k, v, out, logSumExp, ...(segmentIds ? [segmentIds] : []), ...(prefixIds ? [prefixIds] : [])]);
     return {
       value: out,
@@ -137,8 +136,8 @@ export function rmsNorm<T extends tf.Tensor>(x: T, weight_C: tf.Tensor, epsilon:
 }
 
 /**
- * Rotary position embedding in Hugging Face's half-split layout: the pair (x_i, x_{i+D/2}) turns by its
- * angle (Su et al. 2021).
+ * Rotary position embedding in Hugging Face's half-split layout: rotates each pair (x_i, x_{i+D/2}) by its angle
+ * (Su et al. 2021).
  *
  * @param x_BTHD float32 `[B, T, H, D]`, D even.
  * @param cos float32 `[T, D/2]` or `[B, T, D/2]`; no gradient flows to the tables.
@@ -181,7 +180,7 @@ export function swiGlu<T extends tf.Tensor>(gate: T, up: T): T {
 }
 
 /**
- * Linear layer without bias, weight laid out as Hugging Face stores it: x·weightᵀ.
+ * Linear layer without bias, the weight as Hugging Face stores it: x·weightᵀ.
  *
  * @param x float32 `[..., I]`.
  * @param weight_OI float32 `[O, I]`.
@@ -207,7 +206,7 @@ export interface ProductOptions {
   plus?: tf.Tensor;
 }
 
-/** op(a) · op(b) + plus, leading axes folded, where the backend has such a kernel. */
+/** op(a) · op(b) + plus, leading axes folded, on a backend that has the kernel. */
 export function product(a: tf.Tensor, b: tf.Tensor, options: ProductOptions = {}): tf.Tensor {
   const { transposeA = false, transposeB = false, plus } = options;
   return runKernel('Product', { a, b, plus }, { transposeA, transposeB })[0];
@@ -219,7 +218,7 @@ export function product(a: tf.Tensor, b: tf.Tensor, options: ProductOptions = {}
  * @param ids int32 of any shape, each in [0, V); checked.
  * @param table_VC float32 `[V, C]`.
  * @returns float32 `[...ids.shape, C]`.
- * @throws Error naming the first id outside the table.
+ * @throws Error that names the first id outside the table.
  */
 export function embedding(ids: tf.Tensor, table_VC: tf.Tensor): tf.Tensor {
   requireShape('embedding', 'table', table_VC, [null, null]);
@@ -237,21 +236,21 @@ export function embedding(ids: tf.Tensor, table_VC: tf.Tensor): tf.Tensor {
 
 /** Options of {@link linearCrossEntropy}. */
 export interface LinearCrossEntropyOptions {
-  /** Leaves out the head's gradient, its work and its memory, where nothing trains it. */
+  /** Skips the gradient of the head. */
   frozenWeight?: boolean;
 }
 
 /**
  * Language-model head and loss in one: the sum over tokens of −log softmax(x·weightᵀ)[target], in nats.
  *
- * Works through the tokens in chunks, so logits of tokens × vocabulary are never held, and computes both
- * gradients in the same pass (Hsu et al. 2024, Liger Kernel; Wijmans et al. 2024).
+ * Processes tokens in chunks, so that logits of tokens × vocabulary are never held, and computes both gradients in the
+ * same pass (Hsu et al. 2024, Liger Kernel; Wijmans et al. 2024).
  *
  * @param x_NC float32 `[N, C]` final hidden states.
  * @param weight_VC float32 `[V, C]` head.
  * @param targets_N int32 `[N]`, each in [0, V).
- * @param mask_N float32 `[N]` weight of each token's loss; 1 everywhere by default.
- * @returns float32 scalar, a sum: divide by your token count.
+ * @param mask_N float32 `[N]` weight of each token's loss; 1 by default.
+ * @returns float32 scalar, a sum: divide it by the number of tokens.
  */
 export function linearCrossEntropy(
   x_NC: tf.Tensor,
@@ -284,18 +283,17 @@ export function linearCrossEntropy(
   }) as tf.Scalar;
 }
 
-/** What {@link scoreTokens} finds of each token. */
+/** The result of {@link scoreTokens} for each token. */
 export interface TokenScores {
   /** float32 `[N]`, log softmax(x·weightᵀ)[target] in nats. */
   logProbabilities: tf.Tensor1D;
-  /** int32 `[N]`, the most probable token, the first of equals. */
+  /** int32 `[N]`, the most probable token, the lowest id among equals. */
   greedyIds: tf.Tensor1D;
 }
 
 /**
- * How probable each target is, and what would have been most probable, without gradients.
- *
- * Like {@link linearCrossEntropy} it never holds logits of all tokens.
+ * The log-probability of each target and the most probable token, without gradients. Like {@link linearCrossEntropy} it
+ * never holds the logits of all tokens.
  *
  * @param x_NC float32 `[N, C]`.
  * @param weight_VC float32 `[V, C]`.

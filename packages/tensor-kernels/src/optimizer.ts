@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { isStoredAsBfloat16 } from './bfloat16-storage.ts';
 import { hasKernel, runKernel } from './ops.ts';
 
-/** One parameter's AdamW update; tensors of one shape. */
+/** The AdamW update of one parameter; all tensors have its shape. */
 export interface AdamWOptions {
   parameter: tf.Variable;
   gradient: tf.Tensor;
@@ -12,22 +12,20 @@ export interface AdamWOptions {
   beta1: number;
   beta2: number;
   epsilon: number;
-  /** Decoupled: the parameter shrinks by learningRate · weightDecay a step. */
+  /** Decoupled: the parameter shrinks by learningRate · weightDecay in each step. */
   weightDecay: number;
-  /** From 1; sets the bias correction. */
+  /** From 1, for the bias correction. */
   step: number;
   /**
-   * Factor on the gradient before use: clipping and token averaging in one sweep. A tensor `[1]` from
-   * {@link gradientScale} is one that the device decided on; 0 in it leaves everything as it is.
+   * Factor on the gradient, for clipping and averaging over tokens. A tensor `[1]` from {@link gradientScale} holds a
+   * factor computed on the device; 0 skips the update.
    */
   gradientScale: number | tf.Tensor;
 }
 
 /**
- * AdamW (Loshchilov & Hutter 2019, Algorithm 2, with PyTorch's constant schedule multiplier): updates the
- * parameter and both moments in place, in one sweep.
- *
- * On `native` the buffers themselves change: tensors that share a parameter's data change with it.
+ * AdamW (Loshchilov & Hutter 2019, Algorithm 2, with PyTorch's constant schedule multiplier): updates the parameter and
+ * both moments in place, in one pass. On `native` tensors that share the data of a parameter change too.
  */
 export function adamW(options: AdamWOptions): void {
   const { parameter, gradient, firstMoment, secondMoment, ...hyperparameters } = options;
@@ -62,29 +60,29 @@ export function adamW(options: AdamWOptions): void {
   });
 }
 
-/** What {@link gradientScale} needs to know. */
+/** Options of {@link gradientScale}. */
 export interface GradientScaleOptions {
-  /** A step's losses, then sums of squares of its gradients. */
+  /** The losses of a step, then the sums of squares of its gradients. */
   values: tf.Tensor;
   numLosses: number;
-  /** Targets that losses and gradients are sums over. */
+  /** Number of targets over which losses and gradients are summed. */
   numTargets: number;
   /** Largest norm of the mean gradient. */
   clipNorm: number;
-  /** What this returned for the step before, if that has not been read. */
+  /** The result for the previous step, if it has not been read. */
   previous?: tf.Tensor;
 }
 
-/** Whether the device decides on a step by itself: whether there is {@link gradientScale}. */
+/** Returns whether the backend has {@link gradientScale}: clipping and the check for non-finite numbers on the device. */
 export function canScaleOnDevice(): boolean {
   return hasKernel('GradientScale');
 }
 
 /**
- * The factor of an update, decided on the device so that nobody waits for its numbers: division by the targets and
- * clipping, or 0 where a loss or a gradient is not finite, and from then on.
+ * Computes the factor of an update on the device, so that the host need not wait: division by the number of targets and
+ * clipping, or 0 where a loss or a gradient is not finite, and in all later steps.
  *
- * @returns `[1]`, for {@link adamW} on the same backend, one for which {@link canScaleOnDevice} is true.
+ * @returns `[1]`, for {@link adamW}; only on a backend for which {@link canScaleOnDevice} is true
  */
 export function gradientScale(options: GradientScaleOptions): tf.Tensor {
   const { values, previous, ...attributes } = options;
@@ -92,9 +90,8 @@ export function gradientScale(options: GradientScaleOptions): tf.Tensor {
 }
 
 /**
- * Sums of squares of tensors, one row each; the squared norm over all is the sum of all numbers.
- *
- * Stays on the device, so that a caller can read it together with what else it reads.
+ * Computes the sum of squares of each tensor, in a row of its own; the sum of all numbers is the squared norm. The result
+ * stays on the device, so that a caller can read it together with other values.
  *
  * @returns float32 `[tensors, parts]`; on `native` a row is a float64 as the sum of two float32.
  */
@@ -107,10 +104,8 @@ export function sumsOfSquares(tensors: readonly tf.Tensor[]): tf.Tensor2D {
 }
 
 /**
- * The Euclidean norm over all elements of all tensors: what gradient clipping compares (Pascanu et al. 2013).
- *
- * Summed over fixed chunks (in float64 on `native`), so the value does not depend on the number of threads. Waits for
- * the device, once for all tensors.
+ * Computes the Euclidean norm over all elements of all tensors, for gradient clipping (Pascanu et al. 2013). Sums fixed
+ * chunks (in float64 on `native`), so that the value does not depend on the number of threads. Waits for the device once.
  */
 export async function globalNorm(tensors: readonly tf.Tensor[]): Promise<number> {
   if (tensors.length === 0) return 0;

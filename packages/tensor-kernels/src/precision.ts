@@ -1,5 +1,5 @@
-/** Names that {@link setPrecision} knows. */
+/** The names that `setPrecision` accepts. */
 export const precisionNames = ['float32', 'bfloat16', 'float16'] as const;
 
-/** How matrix products round their inputs; see {@link setPrecision}. */
+/** How matrix products round their inputs; see `setPrecision`. */
 export type Precision = (typeof precisionNames)[number];

@@ -2,21 +2,21 @@ import * as tf from '@tensorflow/tfjs-core';
 import { customGradient } from './custom-gradient.ts';
 
 /**
- * Runs `compute` in the forward pass and gives its tensors again in the backward pass, where it does not run: for what
- * costs more to compute a second time than to hold. No gradient flows through it: it is for ops with a gradient of their
- * own, such as `attention`.
+ * Runs `compute` in the forward pass and returns the same tensors in the backward pass without running it: for results
+ * that cost more to recompute than to hold. No gradient flows through it; use it within ops that define their gradient,
+ * such as `attention`.
  */
 export type Keep = (compute: () => tf.Tensor[]) => tf.Tensor[];
 
 /**
- * Runs `f` without keeping its intermediate tensors and runs it again in the backward pass
- * (activation recomputation, Chen et al. 2016): memory of one block instead of all, for one more forward.
+ * Runs `f` without keeping its intermediate tensors and runs it again in the backward pass (activation recomputation,
+ * Chen et al. 2016): the memory of one block instead of all, for one more forward pass.
  *
- * @param f a function of its arguments alone. A tensor it takes from elsewhere would be freed with the forward
- *   pass and missing in the backward pass; pass it as a constant. What it computes through `keep` it computes once.
+ * @param f a function of its arguments alone; pass other tensors as constants, since the backward pass would not find
+ *   them. Results computed through `keep` are computed once.
  * @param inputs float32 tensors or variables that gradients flow to: hidden states and weights.
  * @param constants tensors without gradient, such as positions, rotary tables or segment ids.
- * @returns the value of `f`, with the same gradients as a direct call.
+ * @returns the value of `f`, with the gradients of a direct call.
  */
 export function recompute<T extends tf.Tensor>(
   f: (inputs: tf.Tensor[], constants: tf.Tensor[], keep: Keep) => T,
@@ -45,7 +45,7 @@ export function recompute<T extends tf.Tensor>(
           return results.slice(first, next).map((tensor) => tensor.clone());
         };
         const gradients = gradientsOf((x) => f(x, held, keep), saved.slice(0, inputs.length), dy);
-        // The engine would hold them until the whole backward pass has ended.
+        // The engine would hold them until the backward pass ends.
         tf.dispose(saved);
         return gradients;
       },
@@ -53,11 +53,11 @@ export function recompute<T extends tf.Tensor>(
   }) as T;
 }
 
-/** What {@link recomputeInPieces} cuts up and what it hands to every piece whole. */
+/** Inputs of {@link recomputeInPieces}: rows and tables are cut into pieces, weights and constants are not. */
 export interface PiecewiseInputs {
   /** float32 `[B, T, …]` that gradients flow to. */
   rows: readonly tf.Tensor[];
-  /** Tensors without gradient that go with the tokens: `[T, C]` or `[B, T, C]`. */
+  /** Tensors by token without gradient: `[T, C]` or `[B, T, C]`. */
   tables?: readonly tf.Tensor[];
   /** Weights that gradients flow to. */
   weights: readonly tf.Tensor[];
@@ -67,7 +67,7 @@ export interface PiecewiseInputs {
   length: number;
 }
 
-/** A piece of {@link PiecewiseInputs}, from token `start` of its rows on. */
+/** A piece of {@link PiecewiseInputs} that begins at token `start`. */
 export interface Piece {
   rows: tf.Tensor[];
   tables: tf.Tensor[];
@@ -77,12 +77,12 @@ export interface Piece {
 }
 
 /**
- * Runs `f`, which looks at one token at a time, on pieces of long rows, forward and again in the backward pass, so that
- * the intermediate tensors of one piece are held at a time ("sequence tiling": Luo et al. 2024, arXiv 2407.15892).
+ * Runs `f`, a function of each token alone, on pieces of long rows, in the forward and again in the backward pass, so that
+ * the intermediate tensors of only one piece exist ("sequence tiling": Luo et al. 2024, arXiv 2407.15892).
  *
- * Exact: gradients of the rows are put together and those of the weights added up, in the order of the pieces.
+ * Exact: concatenates the gradients of the rows and adds those of the weights in the order of the pieces.
  *
- * @returns `[B, T, …]`, as one call on the whole rows would give
+ * @returns `[B, T, …]`, the value of a call on whole rows
  */
 export function recomputeInPieces(f: (piece: Piece) => tf.Tensor, inputs: PiecewiseInputs): tf.Tensor {
   const { rows, weights, tables = [], constants = [], length } = inputs;
@@ -141,7 +141,7 @@ export function recomputeInPieces(f: (piece: Piece) => tf.Tensor, inputs: Piecew
   });
 }
 
-/** Gradients of `f`, in a backward pass: the engine forgets its outer tape when an inner gradient ends at depth zero. */
+/** Gradients of `f` within a backward pass; restores the outer tape, which the engine drops when an inner gradient ends. */
 function gradientsOf(f: (x: tf.Tensor[]) => tf.Tensor, x: tf.Tensor[], dy: tf.Tensor): tf.Tensor[] {
   const { state } = tf.engine();
   const outerTape = state.activeTape;

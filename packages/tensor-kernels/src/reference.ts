@@ -1,6 +1,6 @@
 /**
- * Every kernel as a composition of plain TensorFlow.js ops: the oracle the fast kernels are tested
- * against, and what runs on backends that have no kernel of their own. Differentiable by the tape.
+ * Every kernel as a composition of plain TensorFlow.js ops, differentiable by the tape: the oracle for tests of the fast
+ * kernels, and the fallback on backends without them.
  *
  * Shape suffixes: B batch, T query length, S key length, H query heads, G key-value heads, D head size,
  * N tokens, V vocabulary, C channels.
@@ -12,22 +12,22 @@ import type { Keep } from './recompute.ts';
 
 /** Options of {@link attention}. */
 export interface AttentionOptions {
-  /** int32 `[B, T]`; a query sees only keys of its own segment. Needs as many keys as queries. */
+  /** int32 `[B, T]`; a query attends only to keys of its own segment. Needs as many keys as queries. */
   segmentIds?: tf.Tensor | undefined;
   /**
-   * int32 `[B, T]`, with `segmentIds`: a query also sees the keys of this segment, so that one prefix in the row
-   * serves many continuations. Its own segment's id where it has none.
+   * int32 `[B, T]`, with `segmentIds`: a query also attends to the keys of this segment, so that many continuations share
+   * one prefix in the row. The id of its own segment where there is none.
    */
   prefixIds?: tf.Tensor | undefined;
-  /** A query sees at most this many latest keys, itself included. Unlimited by default. */
+  /** Number of latest keys that a query attends to, itself included. Unlimited by default. */
   window?: number;
   /** Factor on the scores; 1 / √D by default. */
   scale?: number;
-  /** Within `recompute`: its result is kept, so that the backward pass does not compute it again. */
+  /** Within `recompute`: keeps the result, so that the backward pass does not recompute it. */
   keep?: Keep;
 }
 
-/** `[B or 1, T, S]` booleans: which keys the last T of S tokens may look at; ids are of all S. */
+/** `[B or 1, T, S]` booleans: the keys that the last T of S tokens attend to; ids are of all S. */
 export function visibleKeys_BTS(
   numQueries: number,
   numKeys: number,
@@ -59,7 +59,7 @@ export function attentionReference(
     const [B, T, H, D] = (q_BTHD as tf.Tensor4D).shape;
     const [, S, G] = (k_BSGD as tf.Tensor4D).shape;
     const scale = options.scale ?? 1 / Math.sqrt(D);
-    // Keys flattened to rank 4: TensorFlow.js has no gradient for a tile of rank 5.
+    // Rank 4: TensorFlow.js has no gradient for a tile of rank 5.
     const heads = (x: tf.Tensor) =>
       tf
         .transpose(x, [0, 2, 1, 3])
@@ -102,7 +102,7 @@ export function linearReference(x: tf.Tensor, weight_OI: tf.Tensor): tf.Tensor {
   return tf.matMul(x.reshape([-1, I]), weight_OI, false, true).reshape([...x.shape.slice(0, -1), O]);
 }
 
-/** Gradients come from a scatter, since plain `gather`'s need a kernel that tfjs-wasm lacks. */
+/** The gradient is a scatter: that of `gather` needs a kernel that tfjs-wasm lacks. */
 export function embeddingReference(ids: tf.Tensor, table_VC: tf.Tensor): tf.Tensor {
   return customGradient([table_VC], ([table], save) => {
     save([ids]);

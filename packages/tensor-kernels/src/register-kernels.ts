@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { Kernels } from './kernel-signatures.ts';
 
-/** Adds kernels to a backend; an override that returns nothing leaves the call to the kernel that it replaced. */
+/** Registers kernels; an override that returns undefined leaves the call to the kernel that it replaced. */
 export function registerKernels<Backend>(
   backendName: string,
   kernels: Kernels<Backend>,

@@ -1,8 +1,8 @@
 /**
- * The two halves of a transformer block, each one op with one gradient: what a training step spends its time on.
+ * The two halves of a transformer block, each as one op with one gradient.
  *
- * The tape of small ops keeps every intermediate and adds gradients in passes of their own. Here the backward pass
- * computes the norm and the gated product again, which is cheap, keeps what is dear, and sums in the matrix products.
+ * A tape of small ops keeps every intermediate tensor and adds gradients in separate passes. Here the backward pass
+ * recomputes the norm and the gated product, which are cheap, keeps the rest, and accumulates in the matrix products.
  *
  * Shape suffixes as in reference.ts; E channels, F feed-forward size.
  */
@@ -36,11 +36,11 @@ export interface AttentionWeights {
   k_OE: tf.Tensor;
   v_OE: tf.Tensor;
   o_EO: tf.Tensor;
-  /** Added to the projections of its names, if there are any. */
+  /** Added to the projections of the same name. */
   biases?: Record<'q' | 'k' | 'v', tf.Tensor>;
 }
 
-/** What {@link residualAttention} needs besides tensors that learn. */
+/** Options of {@link residualAttention}. */
 export interface ResidualAttentionOptions extends AttentionOptions {
   epsilon: number;
   /** Tables of {@link rotaryEmbedding}. */
@@ -52,7 +52,7 @@ export interface ResidualAttentionOptions extends AttentionOptions {
 /** The gradient of the weight of x·weightᵀ. */
 const weightGradient = (dy: tf.Tensor, x: tf.Tensor) => product(dy, x, { transposeA: true });
 
-/** The gradient of a bias: a product, which every size has a fast kernel for. */
+/** The gradient of a bias, as a product, which has a fast kernel for every size. */
 const biasGradient = (dy: tf.Tensor) =>
   tf.tidy(() => product(tf.ones([1, dy.size / dy.shape[dy.rank - 1]]), dy).as1D());
 

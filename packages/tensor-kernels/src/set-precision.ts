@@ -6,12 +6,13 @@ import { webgpuBackend } from './webgpu/backend.ts';
 import { measureGpuPeak } from './webgpu/peak.ts';
 
 /**
- * Sets how matrix products compute on the current backend: `float32`, or `bfloat16` or `float16` inputs (rounded to
- * nearest even) with float32 sums. Tensors, weights and every other op stay float32, so these are float32 master weights.
+ * Sets the precision of matrix products on the current backend: `float32`, or inputs rounded to `bfloat16` or `float16`
+ * (to nearest even) with float32 sums. Tensors, weights and all other ops stay float32, so weights are float32 master
+ * weights.
  *
- * `float16` is for GPUs: past 65504 a number becomes infinite and below 6e-8 zero, so training needs its loss scaled.
+ * `float16` is for GPUs: numbers above 65504 become infinite and below 6e-8 zero, so training needs loss scaling.
  *
- * @throws BackendError for a precision that the backend, or the GPU, has no products of.
+ * @throws BackendError for a precision that the backend or the GPU does not support
  */
 export function setPrecision(precision: Precision): void {
   const backend = nativeBackend() ?? webgpuBackend();
@@ -25,9 +26,8 @@ export function setPrecision(precision: Precision): void {
 }
 
 /**
- * The dense multiply-add rate of all threads (of a GPU without its matrix units) in GFLOP/s: the limit that
- * utilisation is measured against.
- * Takes about a tenth of a second; undefined on backends where it cannot be measured.
+ * Measures the dense multiply-add rate of all threads, or of a GPU without its matrix units, in GFLOP/s: the reference
+ * for utilisation. Takes about a tenth of a second; undefined on other backends than `native` and `webgpu`.
  */
 export async function measurePeak(precision: Precision = 'float32'): Promise<number | undefined> {
   const gpu = webgpuBackend();

@@ -1,4 +1,4 @@
-/** The `tensorflow` backend: TensorFlow's C library through tfjs-node-gpu or tfjs-node, loaded when asked for. */
+/** The `tensorflow` backend: TensorFlow's C library through tfjs-node-gpu or tfjs-node, loaded on demand. */
 import * as tf from '@tensorflow/tfjs-core';
 import { registerComposedKernels } from './composed-kernels.ts';
 
@@ -9,12 +9,11 @@ const HOW_TO_INSTALL =
   'for a processor `npm install @tensorflow/tfjs-node@4.22.0`; both download libtensorflow while they install';
 
 /**
- * Loads TensorFlow and makes it the backend.
- *
- * The packages are looked for beside this one and from the current folder (or `MEAP_TFJS_NODE`).
+ * Loads TensorFlow and selects its backend. Looks for the packages beside this one and from the current folder (or
+ * `MEAP_TFJS_NODE`).
  *
  * @returns the device, for example `TensorFlow 2.9.1 on the GPU`.
- * @throws Error saying what to install, or why what is installed does not load.
+ * @throws Error that says what to install, or why it does not load
  */
 export async function startTensorflow(): Promise<string> {
   const builtin = globalThis.process?.getBuiltinModule;
@@ -26,7 +25,7 @@ export async function startTensorflow(): Promise<string> {
   if (!found) throw new Error(`tensorflow: not installed; ${HOW_TO_INSTALL}`);
   restoreUtilities();
   try {
-    // It registers its backend and makes it the current one.
+    // Loading it registers and selects its backend.
     requires[0](found.path);
   } catch (error) {
     const reason = error instanceof Error ? error.message.split('\n')[0] : String(error);
@@ -36,7 +35,7 @@ export async function startTensorflow(): Promise<string> {
   }
   if (!(await tf.setBackend('tensorflow'))) {
     throw new Error(
-      `tensorflow: ${found.name} brings a TensorFlow.js of its own; install one version of both`,
+      `tensorflow: ${found.name} uses another copy of TensorFlow.js; install one version of both`,
     );
   }
   registerComposedKernels('tensorflow');

@@ -1,8 +1,8 @@
-/** What tests of several backends share; not part of the build. */
+/** Helpers of the tests of several backends; not part of the build. */
 import * as tf from '@tensorflow/tfjs-core';
 import { type BackendName, setBackend } from './index.ts';
 
-/** Why a backend is not tested here, or undefined where it is. */
+/** Returns why a backend cannot be tested here; undefined if it can. */
 export async function whyMissing(backend: BackendName): Promise<string | undefined> {
   const why = await setBackend(backend).then(
     () => undefined,
@@ -12,16 +12,16 @@ export async function whyMissing(backend: BackendName): Promise<string | undefin
   return why;
 }
 
-/** Values and shape of an argument, so that any backend can have it. */
+/** Values and shape of an argument, independent of the backend. */
 export interface Input {
   values: tf.TypedArray;
   shape: number[];
 }
 
-/** Normal numbers, the same for the same seed. */
+/** Normally distributed numbers, a function of the seed. */
 export function random(shape: number[], seed: number): Input {
   const random = tf.util.sizeFromShape(shape);
-  // A generator of its own: tf.randomNormal would leave its values on the device.
+  // Not tf.randomNormal, which would leave the values on the device.
   let state = seed * 2654435761 + 12345;
   const next = () => {
     state = (Math.imul(state, 1664525) + 1013904223) | 0;
@@ -38,7 +38,7 @@ export function integers(shape: number[], f: (i: number) => number): Input {
 export const tensorOf = ({ values, shape }: Input): tf.Tensor =>
   tf.tensor(values.slice(), shape, values instanceof Int32Array ? 'int32' : 'float32');
 
-/** A function's value, and the gradients of its product with fixed random weights, as arrays. */
+/** Returns a function's value, and the gradients of its product with fixed random weights, as arrays. */
 export async function evaluate(
   backend: BackendName,
   f: (...inputs: tf.Tensor[]) => tf.Tensor,

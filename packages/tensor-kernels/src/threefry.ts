@@ -3,8 +3,8 @@ const PARITY = 0x1bd11bda;
 /**
  * Threefry-2x32 with 20 rounds: a keyed permutation of a 64-bit counter (Salmon et al., SC11).
  *
- * Writes its two words into `out`, because returning a pair costs an allocation in a loop run 60 million times;
- * unrolled, because that makes fresh weights a third faster.
+ * Writes two words into `out`, since a returned pair would be an allocation in a loop of 60 million passes. Unrolled, which
+ * makes initialisation a third faster.
  */
 // biome-ignore format: two lines are a group of four rounds, the third mixes in the key
 export function threefry(key0: number, key1: number, counter0: number, counter1: number, out: Int32Array): void {

@@ -1,27 +1,34 @@
-/**
- * Attention forward and backward in tiles of 64 queries × 64 keys, memory linear in length (FlashAttention-2,
- * Dao 2023).
- *
- * Both passes are made of two steps, each a small matrix product of a workgroup of 16 × 16 threads:
- * - `scores`: rows of one matrix against rows of another, summed over the head; a thread gets 4 × 4 of the tile.
- * - `gather`: weights of the tile, laid out [column][row] in workgroup memory, times rows of a third matrix; a thread
- *   sums 4 rows × 4 channels for every 64 channels of the head.
- *
- * In `forward` and `gradient of queries` rows are queries and columns are keys; in `gradient of keys and values` rows
- * are keys and columns are queries, so that each workgroup alone writes its outputs: no atomics, the same bits always.
- */
+/** Attention forward and backward in tiles, memory linear in length (FlashAttention-2, Dao 2023); see attention-tiles.ts. */
 import * as tf from '@tensorflow/tfjs-core';
+import { fewQueriesKernel } from './attention-decoding.ts';
+import {
+  attended,
+  each,
+  FOUR,
+  gather,
+  KEY_RANGE,
+  keyRows,
+  type Layout,
+  layoutOf,
+  MAIN,
+  queryRows,
+  SIZES,
+  scores,
+  share,
+  store,
+  sums,
+  TILE,
+  visible,
+  workgroupMemory,
+} from './attention-tiles.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
-import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
-import { type RowGroup, rowGroup } from './rows.ts';
+import { ELEMENTWISE_MAIN, type Kernel, run, runElements } from './dispatch.ts';
+import { rowGroup } from './rows.ts';
 
-/** Rows and columns of a tile. */
-const TILE = 64;
-
-/** Bytes of workgroup memory that the kernels take. */
+/** Bytes of workgroup memory that the kernels use. */
 export const ATTENTION_WORKGROUP_BYTES = (2 * 16 * TILE + TILE * TILE) * 4;
 
-/** Sizes of one call; T queries stand at the end of S keys. */
+/** Sizes of a call; the T queries are the last of S positions. */
 export interface AttentionSizes {
   B: number;
   T: number;
@@ -34,18 +41,7 @@ export interface AttentionSizes {
   scale: number;
 }
 
-const SIZES = {
-  T: 'u32',
-  S: 'u32',
-  H: 'u32',
-  G: 'u32',
-  D: 'u32',
-  window: 'u32',
-  scale: 'f32',
-  queryBase: 'u32',
-} as const;
-
-/** Segment and prefix of each token side by side: one binding less. */
+/** Segment and prefix id of each token side by side, which saves a binding. */
 export function packSegments(
   backend: WebgpuBackend,
   segmentIds: tf.TensorInfo | undefined,
@@ -54,24 +50,17 @@ export function packSegments(
   if (!segmentIds) return undefined;
   const count = tf.util.sizeFromShape(segmentIds.shape);
   const packed = backend.makeTensorInfo([count, 2], 'int32');
-  run(
-    backend,
-    {
-      key: `AttentionSegments_${prefixIds ? 1 : 0}`,
-      reads: { own: 'i32', ...(prefixIds && { prefix: 'i32' }) },
-      writes: { packed: 'vec2<i32>' },
-      uniforms: { count: 'u32' },
-      code: `${ELEMENTWISE_MAIN}
+  const kernel: Kernel = {
+    key: `AttentionSegments_${prefixIds ? 1 : 0}`,
+    reads: { own: 'i32', ...(prefixIds && { prefix: 'i32' }) },
+    writes: { packed: 'vec2<i32>' },
+    uniforms: { count: 'u32' },
+    code: `${ELEMENTWISE_MAIN}
   packed[i] = vec2<i32>(own[i], ${prefixIds ? 'prefix' : 'own'}[i]);
 }`,
-    },
-    {
-      reads: { own: segmentIds, ...(prefixIds && { prefix: prefixIds }) },
-      writes: { packed },
-      uniforms: { count },
-      workgroups: workgroupsFor(count),
-    },
-  );
+  };
+  const reads = { own: segmentIds, ...(prefixIds && { prefix: prefixIds }) };
+  runElements(backend, kernel, count, { reads, writes: { packed } });
   return packed;
 }
 
@@ -83,10 +72,10 @@ export interface AttentionTensors {
   segments?: tf.TensorInfo;
 }
 
-/** Queries up to which each is a workgroup of its own: a tile would be nearly empty. */
+/** Largest number of queries that get a workgroup each: a tile would be nearly empty. */
 const FEW_QUERIES = 8;
 
-/** Writes `out` `[B, T, H, D]` and, unless a cache is read, the logarithm of each row's sum `[B, H, T]`. */
+/** Writes `out` `[B, T, H, D]` and, where given, the logarithm of each row's sum `[B, H, T]`. */
 export function attentionForward(
   backend: WebgpuBackend,
   sizes: AttentionSizes,
@@ -122,11 +111,10 @@ export function attentionBackward(
 ): void {
   const { B, T, S, H, G, D } = sizes;
   const stats = backend.makeTensorInfo([B, H, T, 2], 'float32');
-  run(backend, STATS, {
+  runElements(backend, STATS, B * H * T, {
     reads: { dy, out, logSumExp },
     writes: { stats },
-    uniforms: { count: B * H * T, T, H, D },
-    workgroups: workgroupsFor(B * H * T),
+    uniforms: { T, H, D },
   });
   const reads = { q, k, v, dy, stats, ...(segments && { segments }) };
   const uniforms = { ...sizes, queryBase: 0 };
@@ -146,7 +134,7 @@ export function attentionBackward(
   backend.disposeData(stats.dataId);
 }
 
-/** Of each query: the logarithm of its sum of exponentials, and the product of its output with the gradient. */
+/** For each query the logarithm of its sum of exponentials, and the dot product of its output and gradient. */
 const STATS: Kernel = {
   key: 'AttentionStats',
   reads: { dy: 'f32', out: 'f32', logSumExp: 'f32' },
@@ -162,192 +150,6 @@ const STATS: Kernel = {
   stats[i] = vec2<f32>(logSumExp[i], product);
 }`,
 };
-
-const FOUR = [0, 1, 2, 3];
-const each = (count: number, f: (i: number) => string) =>
-  Array.from({ length: count }, (_, i) => f(i)).join('\n');
-
-/** How a matrix's rows are found: `row` in [0, `limit`), each `D` channels at `base + row * stride`. */
-interface Rows {
-  name: string;
-  base: string;
-  stride: string;
-  limit: string;
-  start: string;
-}
-
-/** Four channels from offset at; those past the head's end are 0. */
-function loadFour(name: string, { vector }: Layout): string {
-  if (vector) return `${name}[at / 4u]`;
-  const channel = (i: number) =>
-    `select(0.0, ${name}[at + min(${i}u, uniforms.D - 1u - d)], d + ${i}u < uniforms.D)`;
-  return `vec4<f32>(${FOUR.map(channel).join(', ')})`;
-}
-
-/**
- * Declares name0 to name3: products of rows (4 a thread) with columns (one in each component).
- *
- * Begins after a barrier and ends with one.
- */
-function scores(name: string, left: Rows, right: Rows, layout: Layout): string {
-  const load = (side: Rows, tile: string) => {
-    return `
-        let row = ${side.start} + (index / 4u) * 4u;
-        let d = d0 + (index % 4u) * 4u;
-        var turned = mat4x4<f32>();
-        for (var i = 0u; i < 4u; i++) {
-          if (row + i < ${side.limit} && d < uniforms.D) {
-            let at = ${side.base} + (row + i) * ${side.stride} + d;
-            turned[i] = ${loadFour(side.name, layout)};
-          }
-        }
-        turned = transpose(turned);
-        for (var i = 0u; i < 4u; i++) { ${tile}[((index % 4u) * 4u + i) * 16u + index / 4u] = turned[i]; }`;
-  };
-  return `
-    ${each(4, (r) => `var ${name}${r} = vec4<f32>();`)}
-    for (var d0 = 0u; d0 < uniforms.D; d0 += 16u) {
-      if (thread < 64u) {
-        let index = thread;${load(left, 'tileA')}
-      } else if (thread < 128u) {
-        let index = thread - 64u;${load(right, 'tileB')}
-      }
-      workgroupBarrier();
-      for (var d = 0u; d < 16u; d++) {
-        let x = tileA[d * 16u + ty];
-        let y = tileB[d * 16u + tx];
-        ${each(4, (r) => `${name}${r} = fma(vec4<f32>(x[${r}]), y, ${name}${r});`)}
-      }
-      workgroupBarrier();
-    }`;
-}
-
-/** Puts name0 to name3 into workgroup memory as [column][row]; a barrier must follow. */
-function share(name: string): string {
-  return each(
-    4,
-    (c) =>
-      `weights[(tx * 4u + ${c}u) * 16u + ty] = vec4<f32>(${FOUR.map((r) => `${name}${r}[${c}]`).join(', ')});`,
-  );
-}
-
-/** Adds weights × rows of a matrix to sum_c_r. Begins after a barrier and ends with one. */
-function gather(sum: string, side: Rows, layout: Layout): string {
-  return each(layout.parts, (c) => {
-    return `
-    for (var part = 0u; part < ${TILE}u; part += 16u) {
-      {
-        let row = ${side.start} + part + ty;
-        let d = ${c * TILE}u + tx * 4u;
-        var value = vec4<f32>();
-        if (row < ${side.limit} && d < uniforms.D) {
-          let at = ${side.base} + row * ${side.stride} + d;
-          value = ${loadFour(side.name, layout)};
-        }
-        tileA[ty * 16u + tx] = value;
-      }
-      workgroupBarrier();
-      for (var k = 0u; k < 16u; k++) {
-        let w = weights[(part + k) * 16u + ty];
-        let x = tileA[k * 16u + tx];
-        ${each(4, (r) => `${sum}_${c}_${r} = fma(vec4<f32>(w[${r}]), x, ${sum}_${c}_${r});`)}
-      }
-      workgroupBarrier();
-    }`;
-  });
-}
-
-const sums = (name: string, { parts }: Layout) =>
-  each(parts, (c) => each(4, (r) => `var ${name}_${c}_${r} = vec4<f32>();`));
-
-/** Writes sum_c_r times a factor for each row. */
-function store(sum: string, side: Rows, layout: Layout, factor: (r: number) => string): string {
-  return each(layout.parts, (c) =>
-    each(4, (r) => {
-      const at = `${side.base} + row * ${side.stride} + d`;
-      const value = `${sum}_${c}_${r} * ${factor(r)}`;
-      const write = layout.vector
-        ? `${side.name}[(${at}) / 4u] = ${value};`
-        : `let y = ${value}; for (var i = 0u; i < min(4u, uniforms.D - d); i++) { ${side.name}[${at} + i] = y[i]; }`;
-      return `{
-      let row = ${side.start} + ty * 4u + ${r}u;
-      let d = ${c * TILE}u + tx * 4u;
-      if (row < ${side.limit} && d < uniforms.D) { ${write} }
-    }`;
-    }),
-  );
-}
-
-/** Whether query t may see key s; a query beyond the end sees nothing. */
-const visible = (hasSegments: boolean) => `
-fn isVisible(b: u32, t: u32, s: u32) -> bool {
-  if (t >= uniforms.T || s >= uniforms.S) { return false; }
-  let position = t + uniforms.S - uniforms.T;
-  if (s > position || (uniforms.window > 0u && s + uniforms.window <= position)) { return false; }
-  ${
-    hasSegments
-      ? `let query = segments[b * uniforms.T + t];
-  let key = segments[b * uniforms.S + s].x;
-  return query.x == key || query.y == key;`
-      : 'return true;'
-  }
-}`;
-
-const workgroupMemory = `
-var<workgroup> tileA: array<vec4<f32>, ${(16 * TILE) / 4}>;
-var<workgroup> tileB: array<vec4<f32>, ${(16 * TILE) / 4}>;
-var<workgroup> weights: array<vec4<f32>, ${(TILE * TILE) / 4}>;`;
-
-const MAIN = `
-@compute @workgroup_size(16, 16)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>,
-        @builtin(local_invocation_index) thread: u32) {
-  let tx = id.x;
-  let ty = id.y;
-  let b = group.z;`;
-
-/** Rows of queries (or what has their shape), of head h. */
-const queryRows = (name: string, start: string): Rows => ({
-  name,
-  base: `(uniforms.queryBase + (b * uniforms.T * uniforms.H + h) * uniforms.D)`,
-  stride: `uniforms.H * uniforms.D`,
-  limit: 'uniforms.T',
-  start,
-});
-
-const keyRows = (name: string, start: string): Rows => ({
-  name,
-  base: `((b * uniforms.S * uniforms.G + g) * uniforms.D)`,
-  stride: `uniforms.G * uniforms.D`,
-  limit: 'uniforms.S',
-  start,
-});
-
-/** First and past the last tile of keys that queries t0 to t0 + 63 see. */
-const KEY_RANGE = `
-  let offset = uniforms.S - uniforms.T;
-  let lastPosition = min(t0 + ${TILE - 1}u, uniforms.T - 1u) + offset;
-  var firstKey = 0u;
-  if (uniforms.window > 0u && t0 + offset + 1u > uniforms.window) { firstKey = t0 + offset + 1u - uniforms.window; }
-  firstKey = firstKey / ${TILE}u * ${TILE}u;`;
-
-/** What of the head's size the text of a kernel depends on. */
-interface Layout {
-  /** Whether four channels are read at once. */
-  vector: boolean;
-  /** Parts of up to 64 channels. */
-  parts: number;
-}
-
-const layoutOf = (D: number): Layout => ({ vector: D % 4 === 0, parts: Math.ceil(D / TILE) });
-
-/** Types of what every pass reads. */
-const attended = (type: 'vec4<f32>' | 'f32', hasSegments: boolean): Kernel['reads'] => ({
-  q: type,
-  k: type,
-  v: type,
-  ...(hasSegments && { segments: 'vec2<i32>' }),
-});
 
 function forwardKernel(layout: Layout, hasSegments: boolean, keepsSums: boolean): Kernel {
   const type = layout.vector ? 'vec4<f32>' : 'f32';
@@ -375,14 +177,14 @@ ${MAIN}
           `x${r}[${c}] = select(-2e30, x${r}[${c}] * uniforms.scale, isVisible(b, t0 + ty * 4u + ${r}u, s0 + tx * 4u + ${c}u));`,
       ),
     )}
-    // The largest of each row over the threads that share it.
+    // The maximum of each row over the threads that share it.
     tileA[tx * 16u + ty] = vec4<f32>(${FOUR.map((r) => `max(max(x${r}.x, x${r}.y), max(x${r}.z, x${r}.w))`).join(', ')});
     workgroupBarrier();
     var peak = largest;
     for (var i = 0u; i < 16u; i++) { peak = max(peak, tileA[i * 16u + ty]); }
     let shrink = exp(largest - peak);
     largest = peak;
-    // What is hidden lies below any peak and becomes 0 even where a row has seen nothing yet.
+    // Masked scores lie below any peak and become 0, also in a row without a visible key so far.
     ${each(4, (r) => `x${r} = select(exp(x${r} - vec4<f32>(peak[${r}])), vec4<f32>(), x${r} < vec4<f32>(-1e30));`)}
     total = total * shrink + vec4<f32>(${FOUR.map((r) => `x${r}.x + x${r}.y + x${r}.z + x${r}.w`).join(', ')});
     ${each(layout.parts, (c) => each(4, (r) => `sum_${c}_${r} *= shrink[${r}];`))}
@@ -458,7 +260,7 @@ ${MAIN}
   let g = group.y;
   let s0 = group.x * ${TILE}u;
   let offset = uniforms.S - uniforms.T;
-  // Queries from the first that sees key s0 to the last that sees one of the tile.
+  // From the first query that attends to key s0 to the last that attends to one of the tile.
   let firstQuery = select(0u, s0 - offset, s0 > offset) / ${TILE}u * ${TILE}u;
   var endQuery = uniforms.T;
   if (uniforms.window > 0u) {
@@ -499,90 +301,3 @@ ${MAIN}
 }`,
   };
 }
-
-/** A workgroup of 64 threads for each query and head: a thread scores a key, then sums a channel of the values. */
-function fewQueriesKernel(parts: number, group: RowGroup): Kernel {
-  const perPart = (f: (part: number) => string) => each(parts, f);
-  return {
-    key: `AttentionFewQueries_${parts}_${group.key}`,
-    extensions: group.extensions,
-    reads: { q: 'f32', k: 'f32', v: 'f32' },
-    writes: { out: 'f32' },
-    uniforms: SIZES,
-    code: `
-var<workgroup> weights: array<f32, ${TILE}>;
-${group.declarations}
-${group.combine('largestOf', 'f32', 'max(a, b)')}
-${group.combine('sumOf', 'f32', 'a + b')}
-@compute @workgroup_size(${TILE})
-fn main(@builtin(workgroup_id) group: vec3<u32>, ${group.parameters}) {
-  ${group.prologue}
-  let t = group.x;
-  let h = group.y;
-  let b = group.z;
-  let g = h / (uniforms.H / uniforms.G);
-  let query = uniforms.queryBase + ((b * uniforms.T + t) * uniforms.H + h) * uniforms.D;
-  let end = t + uniforms.S - uniforms.T + 1u;
-  let first = select(0u, end - uniforms.window, uniforms.window > 0u && end > uniforms.window);
-  var peak = -1e30;
-  var total = 0.0;
-  ${perPart((part) => `var sum${part} = 0.0;`)}
-  for (var s0 = first; s0 < end; s0 += ${TILE}u) {
-    let key = ((b * uniforms.S + s0 + thread) * uniforms.G + g) * uniforms.D;
-    let isInside = s0 + thread < end;
-    var score = -2e30;
-    if (isInside) {
-      score = 0.0;
-      for (var d = 0u; d < uniforms.D; d++) { score += q[query + d] * k[key + d]; }
-      score *= uniforms.scale;
-    }
-    let newPeak = max(peak, largestOf(score, thread));
-    let weight = select(0.0, exp(score - newPeak), isInside);
-    weights[thread] = weight;
-    let shrink = exp(peak - newPeak);
-    peak = newPeak;
-    total = total * shrink + sumOf(weight, thread);
-    let count = min(${TILE}u, end - s0);
-    ${perPart(
-      (part) => `if (${part * TILE}u + thread < uniforms.D) {
-      let value = ((b * uniforms.S + s0) * uniforms.G + g) * uniforms.D + ${part * TILE}u + thread;
-      var sum = 0.0;
-      for (var i = 0u; i < count; i++) { sum += weights[i] * v[value + i * uniforms.G * uniforms.D]; }
-      sum${part} = sum${part} * shrink + sum;
-    }`,
-    )}
-    workgroupBarrier();
-  }
-  ${perPart(
-    (part) =>
-      `if (${part * TILE}u + thread < uniforms.D) { out[query + ${part * TILE}u + thread] = sum${part} / total; }`,
-  )}
-}`,
-  };
-}
-
-/** Copies new keys (or values) `[T, G, D]` of sequence b behind the first length rows of its cache, in place. */
-export function appendToCache(
-  backend: WebgpuBackend,
-  fresh: tf.TensorInfo,
-  cache: tf.TensorInfo,
-  { b, length, count }: { b: number; length: number; count: number },
-): void {
-  const rowSize = tf.util.sizeFromShape(cache.shape.slice(1));
-  run(backend, APPEND, {
-    reads: { fresh },
-    writes: { cache },
-    uniforms: { count, first: b * count, offset: length * rowSize },
-    workgroups: workgroupsFor(count),
-  });
-}
-
-const APPEND: Kernel = {
-  key: 'AppendToCache',
-  reads: { fresh: 'f32' },
-  writes: { cache: 'f32' },
-  uniforms: { count: 'u32', first: 'u32', offset: 'u32' },
-  code: `${ELEMENTWISE_MAIN}
-  cache[uniforms.offset + i] = fresh[uniforms.first + i];
-}`,
-};

@@ -18,7 +18,7 @@ interface BufferManager {
   acquireBuffer(size: number, usage: GPUBufferUsageFlags): GPUBuffer;
 }
 
-/** The parts of TensorFlow.js's WebGPU backend that this one builds on. */
+/** The parts of TensorFlow.js's WebGPU backend that this package uses. */
 export interface StockBackend extends tf.KernelBackend {
   device: GPUDevice;
   queue: GPUQueue;
@@ -47,14 +47,14 @@ export interface WebgpuBackend extends StockBackend {
   readonly gpu: GpuDevice;
   readonly pipelines: Map<string, GPUComputePipeline>;
   precision: Precision;
-  /** Throws what went wrong on the device since it started, if anything did. */
+  /** Throws the first error of the device, if there was one. */
   requireHealthy(): void;
-  /** Keeps a promise of the device's verdict on something, for the next read to wait for. */
-  watch(verdict: Promise<GPUError | null>, what: string): void;
-  /** A tensor's buffer, uploaded if it is not there yet. */
+  /** Records an error scope, for which the next read waits. */
+  watch(scope: Promise<GPUError | null>, what: string): void;
+  /** A tensor's buffer, uploaded on first use. */
   buffer(tensor: tf.TensorInfo): GPUBuffer;
-  /** Values that the host knows without asking the device. */
+  /** Values that the host holds. */
   hostValues(tensor: tf.TensorInfo): tf.TypedArray | undefined;
-  /** Forgets what the host knows, after a kernel changed a tensor in place. */
+  /** Drops the values that the host holds, after a kernel changed a tensor in place. */
   forgetHostValues(tensor: tf.TensorInfo): void;
 }

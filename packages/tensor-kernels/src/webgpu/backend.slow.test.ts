@@ -45,7 +45,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
   it('says which adapter it is and whether that is a GPU', () => {
     const { name, device } = describeBackend();
     expect(name).toBe('webgpu');
-    expect(device.endsWith('(a processor, not a GPU)')).toBe(backend().gpu.isSoftware);
+    expect(device.endsWith('(a software rasterizer, not a GPU)')).toBe(backend().gpu.isSoftware);
   });
 
   it('asks for what the adapter has, not for the defaults', async () => {
@@ -61,7 +61,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     const elements = backend().device.limits.maxStorageBufferBindingSize / 4 + 1;
     const before = backend().memory();
     expect(() => tf.fill([elements], 1)).toThrow(
-      /a tensor of \d+ MiB is larger than this device binds, at most \d+ MiB/,
+      /a tensor of \d+ MiB exceeds the largest binding of this device, \d+ MiB/,
     );
     expect(backend().memory()).toEqual(before);
   });

@@ -1,6 +1,6 @@
 /**
- * The `webgpu` backend: TensorFlow.js's own over a device that is asked for all it has, with clear errors, buffers
- * that are given back, and this package's WGSL kernels in place of the hot ones.
+ * The `webgpu` backend: TensorFlow.js's backend on a device with the adapter's full limits, with clear errors, freed
+ * buffers, and this package's WGSL kernels.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
@@ -11,34 +11,34 @@ import { registerWebgpuKernels } from './kernels.ts';
 
 type StockClass = new (device: GPUDevice, info: GPUAdapterInfo) => StockBackend;
 
-/** Largest float tensor whose values the host remembers after uploading it. */
-const REMEMBERED_FLOATS = 1 << 16;
+/** Elements of the largest float tensor whose values the host keeps after the upload. */
+const MAX_HOST_FLOATS = 1 << 16;
 
-/** Bytes of free buffers that are always kept for reuse. */
+/** Bytes of free buffers always kept for reuse. */
 const KEPT_BYTES = 256 << 20;
 
-let found: { gpu: GpuDevice; Stock: StockClass } | undefined;
+let registered: { gpu: GpuDevice; Stock: StockClass } | undefined;
 
 /**
  * Finds the GPU and registers the backend `webgpu`.
  *
- * @throws Error saying what is missing.
+ * @throws Error that says what is missing
  */
 export async function registerWebgpuBackend(): Promise<GpuDevice> {
-  if (found) return found.gpu;
+  if (registered) return registered.gpu;
   const gpu = await requestDevice();
   const Stock = await loadStockBackend();
-  found = { gpu, Stock };
-  // Importing TensorFlow.js's package in a browser has registered its own under this name.
+  registered = { gpu, Stock };
+  // In a browser the import of TensorFlow.js's package registers its backend under this name.
   if (tf.findBackendFactory('webgpu')) tf.removeBackend('webgpu');
   tf.registerBackend('webgpu', () => createBackend(gpu, Stock), 3);
   registerWebgpuKernels(gpu.device.limits);
   return gpu;
 }
 
-/** The running WebGPU backend, or undefined when another one is in use. */
+/** Returns the WebGPU backend if it is in use. */
 export function webgpuBackend(): WebgpuBackend | undefined {
-  return found && tf.getBackend() === 'webgpu' ? (tf.backend() as WebgpuBackend) : undefined;
+  return registered && tf.getBackend() === 'webgpu' ? (tf.backend() as WebgpuBackend) : undefined;
 }
 
 async function loadStockBackend(): Promise<StockClass> {
@@ -66,14 +66,14 @@ function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
     readonly pipelines = new Map<string, GPUComputePipeline>();
     precision: Precision = 'float32';
     #failure: BackendError | undefined;
-    readonly #verdicts = new Set<Promise<void>>();
+    readonly #scopes = new Set<Promise<void>>();
 
     constructor() {
       super(device, gpu.info);
       this.bufferManager.device = { createBuffer: (descriptor) => this.#createBuffer(descriptor) };
       device.lost.then(({ reason, message }) => {
         this.#failure ??= new BackendError(
-          `webgpu: the device was lost: ${message || reason}; go on from the last checkpoint in a new process`,
+          `webgpu: the device was lost: ${message || reason}; resume from the last checkpoint in a new process`,
         );
       });
     }
@@ -82,8 +82,8 @@ function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
       if (this.#failure) throw this.#failure;
     }
 
-    watch(verdict: Promise<GPUError | null>, what: string): void {
-      const settled = verdict
+    watch(scope: Promise<GPUError | null>, what: string): void {
+      const settled = scope
         .then((error) => {
           if (!error) return;
           const { limits } = device;
@@ -95,8 +95,8 @@ function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
           );
         })
         .catch(() => {})
-        .finally(() => this.#verdicts.delete(settled));
-      this.#verdicts.add(settled);
+        .finally(() => this.#scopes.delete(settled));
+      this.#scopes.add(settled);
     }
 
     buffer(tensor: tf.TensorInfo): GPUBuffer {
@@ -116,8 +116,8 @@ function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
       const data = this.tensorMap.get(dataId);
       const { values } = data;
       super.uploadToGPU(dataId);
-      // Ids and masks are looked at by the host too; asking the device for them would stop it.
-      const isSmall = data.dtype !== 'float32' || (values?.length ?? 0) <= REMEMBERED_FLOATS;
+      // The host reads ids and masks too; reading them from the device would stall it.
+      const isSmall = data.dtype !== 'float32' || (values?.length ?? 0) <= MAX_HOST_FLOATS;
       if (values && isSmall) data.values = values;
     }
 
@@ -135,14 +135,14 @@ function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
       try {
         values = await super.read(dataId);
       } catch (error) {
-        await Promise.all(this.#verdicts);
+        await Promise.all(this.#scopes);
         this.requireHealthy();
         const reason = error instanceof Error ? error.message : String(error);
         throw new BackendError(`webgpu: reading from the device failed: ${reason}`, { cause: error });
       }
-      await Promise.all(this.#verdicts);
+      await Promise.all(this.#scopes);
       this.requireHealthy();
-      // What the host caches would be stale after a kernel wrote into the tensor while it was being read.
+      // A kernel may have written to the tensor during the read: the cached values would be stale.
       if (!isCached && held) held.values = null;
       return values;
     }
@@ -155,7 +155,7 @@ function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
         usage & GPUBufferUsage.STORAGE ? Math.min(maxBufferSize, maxStorageBufferBindingSize) : maxBufferSize;
       if (size > limit) {
         throw new BackendError(
-          `webgpu: a tensor of ${megabytes(size)} is larger than this device binds, at most ${megabytes(limit)}; ` +
+          `webgpu: a tensor of ${megabytes(size)} exceeds the largest binding of this device, ${megabytes(limit)}; ` +
             'use smaller batches',
         );
       }
@@ -166,7 +166,7 @@ function createBackend(gpu: GpuDevice, Stock: StockClass): WebgpuBackend {
       return buffer;
     }
 
-    /** Destroys free buffers where they hold more than those in use: shapes have changed. */
+    /** Destroys free buffers while they hold more than those in use: shapes have changed. */
     #trim(): void {
       const manager = this.bufferManager;
       for (const list of manager.freeBuffers.values()) {

@@ -1,32 +1,29 @@
-/**
- * Finding a GPU: `navigator.gpu` in a browser, Dawn (the npm package `webgpu`) in Node.
- */
-
+/** Finds a GPU: `navigator.gpu` in a browser, Dawn (the npm package `webgpu`) in Node. */
 import { installCommand } from '../install-command.ts';
 
-/** A GPU that can be used, and what it is. */
+/** A GPU and its properties. */
 export interface GpuDevice {
   device: GPUDevice;
   info: GPUAdapterInfo;
-  /** What the adapter says of itself: vendor, architecture, device, driver. */
+  /** Vendor, architecture, device and driver, as the adapter reports them. */
   description: string;
-  /** Whether kernels may hold half precision (`shader-f16`). */
+  /** Whether kernels can use float16 (`shader-f16`). */
   hasFloat16: boolean;
-  /** Most lanes of a subgroup; 0 where kernels cannot use subgroups. */
+  /** Largest number of lanes of a subgroup; 0 if kernels cannot use subgroups. */
   largestSubgroup: number;
-  /** Matrix units, where kernels can use them. */
+  /** Matrix units, if kernels can use them. */
   subgroupMatrix?: SubgroupMatrix;
-  /** Whether a processor only pretends to be a GPU; far slower than the native kernels on it. */
+  /** Whether it is a software rasterizer, far slower than the native kernels. */
   isSoftware: boolean;
 }
 
-/** What a GPU's matrix units multiply: square matrices of halves, summed in float32, by subgroups of so many lanes. */
+/** Products of a GPU's matrix units: square float16 matrices with float32 sums, by subgroups of `lanes` lanes. */
 export interface SubgroupMatrix {
   size: number;
   lanes: number;
 }
 
-/** Limits whose default is lower than what most GPUs have. */
+/** Limits whose defaults are lower than those of most GPUs. */
 const WANTED_LIMITS = [
   'maxBufferSize',
   'maxStorageBufferBindingSize',
@@ -46,19 +43,17 @@ const WANTED_FEATURES = [
   'chromium-experimental-subgroup-matrix',
 ] as GPUFeatureName[];
 
-/** What a browser has; Node has no `navigator` before version 21. */
+/** Node has no `navigator` before version 21. */
 const host = globalThis as { navigator?: { gpu?: GPU } };
 
-/** How to get what this backend needs. */
-/** How to get what Node has not got of WebGPU, 150 MB for all platforms. */
+/** The command that installs WebGPU for Node, 150 MB for all platforms. */
 export const howToInstall = () => `run ${installCommand(['webgpu', '@tensorflow/tfjs-backend-webgpu'])}`;
 
 /**
- * Asks for a device with all that the adapter offers.
+ * Requests a device with the full limits of the adapter. In Node `MEAP_GPU_ADAPTER` selects one of several adapters by a
+ * part of its name.
  *
- * In Node `MEAP_GPU_ADAPTER` names one of several adapters, by a part of its name.
- *
- * @throws Error when there is no WebGPU or no adapter, listing the adapters there are.
+ * @throws Error if there is no WebGPU or no such adapter; lists the adapters
  */
 export async function requestDevice(): Promise<GpuDevice> {
   const gpu = await findGpu();
@@ -86,7 +81,7 @@ export async function requestDevice(): Promise<GpuDevice> {
   };
 }
 
-/** Kernels combine subgroups in the order of their ids, a later addition to the language than subgroups. */
+/** Kernels combine subgroups in the order of their ids, which WGSL gained later than subgroups. */
 function largestSubgroup(gpu: GPU, device: GPUDevice, info: GPUAdapterInfo): number {
   const hasIds = (gpu.wgslLanguageFeatures as ReadonlySet<string>).has('subgroup_id');
   if (!hasIds || !device.features.has('subgroups' as GPUFeatureName)) return 0;
@@ -105,10 +100,10 @@ interface SubgroupInfo extends GPUAdapterInfo {
   }[];
 }
 
-/** Bytes of workgroup memory that products through subgroup matrices take. */
+/** Bytes of workgroup memory that products with subgroup matrices use. */
 const MATRIX_WORKGROUP_BYTES = 24 << 10;
 
-/** The kernel's quarters of a tile belong to four subgroups, whose size must therefore be known. */
+/** The quarters of a tile belong to four subgroups, so their size must be fixed. */
 function subgroupMatrix(device: GPUDevice, info: GPUAdapterInfo): SubgroupMatrix | undefined {
   const { subgroupMinSize, subgroupMaxSize: lanes, subgroupMatrixConfigs = [] } = info as SubgroupInfo;
   const isOffered = device.features.has('chromium-experimental-subgroup-matrix' as GPUFeatureName);
@@ -126,11 +121,11 @@ function subgroupMatrix(device: GPUDevice, info: GPUAdapterInfo): SubgroupMatrix
 async function findGpu(): Promise<GPU> {
   if (host.navigator?.gpu) return host.navigator.gpu;
   if (!globalThis.process?.versions?.node) {
-    throw new Error('webgpu: this browser has no WebGPU; use one that has, or another backend');
+    throw new Error('webgpu: this browser has no WebGPU; use another browser or backend');
   }
   let dawn: typeof import('webgpu');
   try {
-    // Not a literal, so that bundlers for browsers leave it alone.
+    // Not a literal, so that bundlers for browsers skip it.
     const name = 'webgpu';
     dawn = await import(/* @vite-ignore */ name);
   } catch (error) {
@@ -140,7 +135,7 @@ async function findGpu(): Promise<GPU> {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`webgpu: the package webgpu does not load here: ${reason}`, { cause: error });
   }
-  // TensorFlow.js looks for the classes of WebGPU and for `navigator.gpu` where a browser has them.
+  // TensorFlow.js reads the classes of WebGPU and `navigator.gpu` as in a browser.
   Object.assign(globalThis, dawn.globals);
   const gpu = dawn.create(dawnFlags());
   if (!host.navigator) Object.defineProperty(host, 'navigator', { value: {}, configurable: true });
@@ -151,9 +146,9 @@ async function findGpu(): Promise<GPU> {
 function dawnFlags(): string[] {
   const { MEAP_GPU_ADAPTER } = process.env;
   return [
-    // Whole nanoseconds: a kernel's time is shorter than what browsers round to.
+    // A kernel may run for less than the resolution of browsers.
     'disable-dawn-features=timestamp_quantization',
-    // Unsafe for what a web page may bring; needed for subgroup matrices.
+    // Needed for subgroup matrices; unsafe only for untrusted web pages.
     'enable-dawn-features=allow_unsafe_apis',
     ...(process.platform === 'linux' ? ['backend=vulkan'] : []),
     ...(MEAP_GPU_ADAPTER ? [`adapter=${MEAP_GPU_ADAPTER}`] : []),
@@ -164,7 +159,7 @@ async function requestAdapter(gpu: GPU): Promise<GPUAdapter | null> {
   try {
     return await gpu.requestAdapter({ powerPreference: 'high-performance' });
   } catch (error) {
-    // Dawn's message lists the adapters there are.
+    // Dawn's message lists the adapters.
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`webgpu: MEAP_GPU_ADAPTER: ${reason}`, { cause: error });
   }

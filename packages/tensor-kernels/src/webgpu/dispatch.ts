@@ -1,23 +1,23 @@
-/** Running a WGSL kernel: its text, its pipeline, its bindings, all in the backend's command stream. */
+/** Runs WGSL kernels: compiles the text, binds buffers, and records the call in the backend's command stream. */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from './backend-interface.ts';
 
-/** A kernel's text and what it binds, in the order of the bindings. */
+/** The text of a kernel and its bindings, in order. */
 export interface Kernel {
-  /** Tells apart all texts that one template makes. */
+  /** Unique for each text that a template generates. */
   key: string;
-  /** WGSL extensions that the text uses, such as `f16`. */
+  /** WGSL extensions, such as `f16`. */
   extensions?: readonly string[];
   /** Buffers by name with their element types, such as `f32` or `vec4<f32>`. */
   reads: Record<string, string>;
   writes: Record<string, string>;
   /** Scalars by name, `u32` or `f32`; in WGSL `uniforms.name`. */
   uniforms: Record<string, 'u32' | 'f32'>;
-  /** Declarations, and the function `main` with its workgroup size. */
+  /** Declarations and `main` with its workgroup size. */
   code: string;
 }
 
-/** What one run of a kernel binds; names as in the kernel. */
+/** The bindings of one call, by the names of the kernel. */
 export interface Binding {
   reads: Record<string, tf.TensorInfo>;
   writes: Record<string, tf.TensorInfo>;
@@ -25,10 +25,10 @@ export interface Binding {
   workgroups: [x: number, y?: number, z?: number];
 }
 
-/** Threads of a workgroup in all kernels that work element by element. */
+/** Threads of a workgroup in elementwise kernels. */
 export const THREADS = 256;
 
-/** Opens the body of a kernel that works on element `i` of `count`. */
+/** Opens `main` of a kernel over elements: `i` of `count`; for {@link runElements}. */
 export const ELEMENTWISE_MAIN = `
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -36,14 +36,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let i = (group.y * groups.x + group.x) * ${THREADS}u + thread;
   if (i >= uniforms.count) { return; }`;
 
-/** Workgroups for so many elements; a dimension of the grid has a limit. */
-export function workgroupsFor(elements: number, perGroup = THREADS): [x: number, y: number] {
+/** Workgroups for a number of elements; a dimension of the grid has a limit. */
+function workgroupsFor(elements: number, perGroup = THREADS): [x: number, y: number] {
   const groups = Math.ceil(elements / perGroup);
   const x = Math.min(groups, 32768);
   return [x, Math.ceil(groups / x)];
 }
 
-/** Records one run; outputs exist already, and may hold what the kernel changes in place. */
+/** Tensors by their names in a kernel, and uniforms besides the count. */
+interface Operands {
+  reads: Record<string, tf.TensorInfo>;
+  writes: Record<string, tf.TensorInfo>;
+  uniforms?: Record<string, number>;
+}
+
+/** Records a call of a kernel that begins with {@link ELEMENTWISE_MAIN}. */
+export function runElements(backend: WebgpuBackend, kernel: Kernel, count: number, operands: Operands): void {
+  const uniforms = { count, ...operands.uniforms };
+  run(backend, kernel, { ...operands, uniforms, workgroups: workgroupsFor(count) });
+}
+
+/** Records a call of a `rowKernel`, a workgroup for each row. */
+export function runRows(backend: WebgpuBackend, kernel: Kernel, rows: number, operands: Operands): void {
+  const uniforms = { rows, ...operands.uniforms };
+  run(backend, kernel, { ...operands, uniforms, workgroups: workgroupsFor(rows, 1) });
+}
+
+/** Records a call; outputs exist already, and may hold what the kernel changes in place. */
 export function run(backend: WebgpuBackend, kernel: Kernel, binding: Binding): void {
   const { reads, writes, uniforms, workgroups } = binding;
   backend.requireHealthy();
@@ -52,7 +71,7 @@ export function run(backend: WebgpuBackend, kernel: Kernel, binding: Binding): v
     ...Object.keys(kernel.reads).map((name) => reads[name]),
     ...Object.keys(kernel.writes).map((name) => writes[name]),
   ];
-  // Uploads may end the pass that is open.
+  // An upload may end the open pass.
   const buffers = tensors.map((tensor) => backend.buffer(tensor));
   for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
   for (const tensor of Object.values(writes)) backend.forgetHostValues(tensor);
@@ -86,7 +105,7 @@ export function run(backend: WebgpuBackend, kernel: Kernel, binding: Binding): v
   }
 }
 
-/** As TensorFlow.js's: often enough that the GPU is never idle while the host records. */
+/** As in TensorFlow.js: often enough that the GPU is not idle while the host records. */
 const DISPATCHES_PER_SUBMIT = 15;
 
 function uniformBuffer(backend: WebgpuBackend, kernel: Kernel, values: Record<string, number>): GPUBuffer[] {
@@ -134,7 +153,7 @@ function textOf({ extensions = [], reads, writes, uniforms, code }: Kernel): str
     );
   }
   const directives = extensions.map((name) => `enable ${name};`);
-  // Its compiler cannot see that all lanes of a subgroup know one subgroup size.
+  // The compiler cannot prove that the subgroup size is uniform.
   if (extensions.includes('subgroups')) directives.push('diagnostic(off, subgroup_uniformity);');
   return [...directives, ...lines, code].join('\n');
 }

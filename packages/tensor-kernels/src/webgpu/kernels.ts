@@ -6,11 +6,11 @@ import { registerKernels } from '../register-kernels.ts';
 import {
   ATTENTION_WORKGROUP_BYTES,
   type AttentionSizes,
-  appendToCache,
   attentionBackward,
   attentionForward,
   packSegments,
 } from './attention.ts';
+import { appendToCache } from './attention-decoding.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
 import * as layers from './layers.ts';
 import { crossEntropy } from './loss.ts';
@@ -86,7 +86,7 @@ const kernels: Kernels<WebgpuBackend> = {
   SumsOfSquares: ({ backend, inputs }) => sumsOfSquares(backend, Object.values(inputs)),
 };
 
-/** TensorFlow.js's own kernels where ours takes the common case; undefined hands back to the stock one. */
+/** Common cases of TensorFlow.js's own kernels; undefined leaves the call to the stock kernel. */
 const overrides: Kernels<WebgpuBackend, tf.TensorInfo | undefined> = {
   BatchMatMul({ backend, inputs: { a, b }, attrs }) {
     const product = matMulOf(a, b, attrs);
@@ -96,7 +96,7 @@ const overrides: Kernels<WebgpuBackend, tf.TensorInfo | undefined> = {
     return c;
   },
 
-  // The gradient of a loss is scaled by the one that ends the tape: 1.
+  // The tape multiplies the gradient of a loss by 1.
   Multiply({ backend, inputs: { a, b } }) {
     const [scalar, other] = scalarOperand(a, b) ?? [];
     if (!other || scalar?.dtype !== other.dtype || backend.hostValues(scalar)?.[0] !== 1) return undefined;
@@ -104,7 +104,7 @@ const overrides: Kernels<WebgpuBackend, tf.TensorInfo | undefined> = {
   },
 };
 
-/** Adds this package's kernels to the `webgpu` backend; those that a device has no room for are left out. */
+/** Registers the kernels of the `webgpu` backend; without those of attention if the device has too little workgroup memory. */
 export function registerWebgpuKernels(limits: GPUSupportedLimits): void {
   const fitting = limits.maxComputeWorkgroupStorageSize >= ATTENTION_WORKGROUP_BYTES ? attentionKernels : {};
   registerKernels('webgpu', { ...kernels, ...fitting }, overrides);

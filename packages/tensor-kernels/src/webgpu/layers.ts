@@ -1,26 +1,23 @@
-/** RMSNorm, rotary positions, SwiGLU and the embedding table: kernels bound by memory, one sweep each. */
+/** RMSNorm, rotary positions, SwiGLU and embedding: memory-bound kernels, one pass each. */
 import * as tf from '@tensorflow/tfjs-core';
+import { rowsOf } from '../kernel-shapes.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
-import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
-import { type RowGroup, rowGroup, rowMain } from './rows.ts';
+import { ELEMENTWISE_MAIN, type Kernel, runElements, runRows } from './dispatch.ts';
+import { type RowGroup, rowGroup, rowKernel } from './rows.ts';
 
 const { sizeFromShape } = tf.util;
 
-const rmsNormKernel = (group: RowGroup): Kernel => ({
-  key: `RmsNorm_${group.key}`,
-  extensions: group.extensions,
-  reads: { x: 'f32', weight: 'f32' },
-  writes: { y: 'f32' },
-  uniforms: { rows: 'u32', C: 'u32', epsilon: 'f32' },
-  code: `${group.combine('sumOf', 'f32', 'a + b')}
-${rowMain(group)}
-  let base = row * uniforms.C;
+const rmsNormKernel = (group: RowGroup) =>
+  rowKernel(group, 'RmsNorm', {
+    reads: { x: 'f32', weight: 'f32' },
+    writes: { y: 'f32' },
+    uniforms: { C: 'u32', epsilon: 'f32' },
+    body: `  let base = row * uniforms.C;
   var squares = 0.0;
   for (var c = thread; c < uniforms.C; c += ${group.threads}u) { squares += x[base + c] * x[base + c]; }
   let scale = inverseSqrt(sumOf(squares, thread) / f32(uniforms.C) + uniforms.epsilon);
-  for (var c = thread; c < uniforms.C; c += ${group.threads}u) { y[base + c] = x[base + c] * scale * weight[c]; }
-}`,
-});
+  for (var c = thread; c < uniforms.C; c += ${group.threads}u) { y[base + c] = x[base + c] * scale * weight[c]; }`,
+  });
 
 export function rmsNorm(
   backend: WebgpuBackend,
@@ -29,26 +26,21 @@ export function rmsNorm(
   epsilon: number,
 ): tf.TensorInfo {
   const y = backend.makeTensorInfo(x.shape, 'float32');
-  const C = weight.shape[0];
-  const rows = sizeFromShape(x.shape) / C;
-  run(backend, rmsNormKernel(rowGroup(backend.gpu, C)), {
+  const [rows, C] = rowsOf(x);
+  runRows(backend, rmsNormKernel(rowGroup(backend.gpu, C)), rows, {
     reads: { x, weight },
     writes: { y },
-    uniforms: { rows, C, epsilon },
-    workgroups: workgroupsFor(rows, 1),
+    uniforms: { C, epsilon },
   });
   return y;
 }
 
-const rmsNormGradKernel = (group: RowGroup): Kernel => ({
-  key: `RmsNormGrad_${group.key}`,
-  extensions: group.extensions,
-  reads: { dy: 'f32', x: 'f32', weight: 'f32' },
-  writes: { dx: 'f32', scales: 'f32' },
-  uniforms: { rows: 'u32', C: 'u32', epsilon: 'f32' },
-  code: `${group.combine('sumOf', 'f32', 'a + b')}
-${rowMain(group)}
-  let base = row * uniforms.C;
+const rmsNormGradKernel = (group: RowGroup) =>
+  rowKernel(group, 'RmsNormGrad', {
+    reads: { dy: 'f32', x: 'f32', weight: 'f32' },
+    writes: { dx: 'f32', scales: 'f32' },
+    uniforms: { C: 'u32', epsilon: 'f32' },
+    body: `  let base = row * uniforms.C;
   var squares = 0.0;
   var product = 0.0;
   for (var c = thread; c < uniforms.C; c += ${group.threads}u) {
@@ -61,11 +53,10 @@ ${rowMain(group)}
   for (var c = thread; c < uniforms.C; c += ${group.threads}u) {
     dx[base + c] = scale * (dy[base + c] * weight[c] - x[base + c] * along);
   }
-  if (thread == 0u) { scales[row] = scale; }
-}`,
-});
+  if (thread == 0u) { scales[row] = scale; }`,
+  });
 
-/** Rows whose contribution to the weight's gradient one thread sums. */
+/** Rows over which one thread sums the gradient of the weight. */
 const ROWS_PER_PART = 64;
 
 const RMS_NORM_WEIGHT_PARTS: Kernel = {
@@ -103,29 +94,25 @@ export function rmsNormGrad(
   weight: tf.TensorInfo,
   epsilon: number,
 ): tf.TensorInfo[] {
-  const C = weight.shape[0];
-  const rows = sizeFromShape(x.shape) / C;
+  const [rows, C] = rowsOf(x);
   const numParts = Math.ceil(rows / ROWS_PER_PART);
   const [dx, scales, parts, dWeight] = [x.shape, [rows], [numParts, C], [C]].map((shape) =>
     backend.makeTensorInfo(shape, 'float32'),
   );
-  run(backend, rmsNormGradKernel(rowGroup(backend.gpu, C)), {
+  runRows(backend, rmsNormGradKernel(rowGroup(backend.gpu, C)), rows, {
     reads: { dy, x, weight },
     writes: { dx, scales },
-    uniforms: { rows, C, epsilon },
-    workgroups: workgroupsFor(rows, 1),
+    uniforms: { C, epsilon },
   });
-  run(backend, RMS_NORM_WEIGHT_PARTS, {
+  runElements(backend, RMS_NORM_WEIGHT_PARTS, numParts * C, {
     reads: { dy, x, scales },
     writes: { parts },
-    uniforms: { count: numParts * C, rows, C },
-    workgroups: workgroupsFor(numParts * C),
+    uniforms: { rows, C },
   });
-  run(backend, SUM_COLUMNS, {
+  runElements(backend, SUM_COLUMNS, C, {
     reads: { parts },
     writes: { sums: dWeight },
-    uniforms: { count: C, rows: numParts },
-    workgroups: workgroupsFor(C),
+    uniforms: { rows: numParts },
   });
   for (const { dataId } of [scales, parts]) backend.disposeData(dataId);
   return [dx, dWeight];
@@ -159,13 +146,11 @@ export function rotaryEmbedding(
 ): tf.TensorInfo {
   const [, T, H, D] = x.shape;
   const y = backend.makeTensorInfo(x.shape, 'float32');
-  const count = sizeFromShape(x.shape) / 2;
   const tableBatch = cosine.shape.length === 3 ? cosine.shape[0] : 1;
-  run(backend, ROTARY, {
+  runElements(backend, ROTARY, sizeFromShape(x.shape) / 2, {
     reads: { x, cosine, sine },
     writes: { y },
-    uniforms: { count, T, H, half: D / 2, tableBatch, sign: inverse ? -1 : 1 },
-    workgroups: workgroupsFor(count),
+    uniforms: { T, H, half: D / 2, tableBatch, sign: inverse ? -1 : 1 },
   });
   return y;
 }
@@ -182,13 +167,7 @@ const SWIGLU: Kernel = {
 
 export function swiGlu(backend: WebgpuBackend, gate: tf.TensorInfo, up: tf.TensorInfo): tf.TensorInfo {
   const y = backend.makeTensorInfo(gate.shape, 'float32');
-  const count = sizeFromShape(gate.shape);
-  run(backend, SWIGLU, {
-    reads: { gate, up },
-    writes: { y },
-    uniforms: { count },
-    workgroups: workgroupsFor(count),
-  });
+  runElements(backend, SWIGLU, sizeFromShape(gate.shape), { reads: { gate, up }, writes: { y } });
   return y;
 }
 
@@ -211,52 +190,41 @@ export function swiGluGrad(
   up: tf.TensorInfo,
 ): tf.TensorInfo[] {
   const [dGate, dUp] = [gate, up].map(({ shape }) => backend.makeTensorInfo(shape, 'float32'));
-  const count = sizeFromShape(gate.shape);
-  run(backend, SWIGLU_GRAD, {
-    reads: { dy, gate, up },
-    writes: { dGate, dUp },
-    uniforms: { count },
-    workgroups: workgroupsFor(count),
-  });
+  const operands = { reads: { dy, gate, up }, writes: { dGate, dUp } };
+  runElements(backend, SWIGLU_GRAD, sizeFromShape(gate.shape), operands);
   return [dGate, dUp];
 }
 
-/**
- * Ids that only the device knows are checked there: a row of NaN, which the loss shows, in place of an error.
- */
+/** Declares `nan(i)`: NaN at run time, since WGSL rejects a constant NaN. */
+export const NAN = 'fn nan(i: u32) -> f32 { return bitcast<f32>(0x7fc00000u | (i & 1u)); }';
+
+/** An id outside the table that is known to the device alone gives a row of NaN, which the loss shows. */
 const EMBEDDING: Kernel = {
   key: 'Embedding',
   reads: { ids: 'i32', table: 'f32' },
   writes: { y: 'f32' },
   uniforms: { count: 'u32', V: 'u32', C: 'u32' },
   code: `
-${NAN()}
+${NAN}
 ${ELEMENTWISE_MAIN}
   let id = u32(ids[i / uniforms.C]);
   if (id < uniforms.V) { y[i] = table[id * uniforms.C + i % uniforms.C]; } else { y[i] = nan(i); }
 }`,
 };
 
-/** NaN made at run time: WGSL refuses one that its compiler can see. */
-export function NAN(): string {
-  return 'fn nan(i: u32) -> f32 { return bitcast<f32>(0x7fc00000u | (i & 1u)); }';
-}
-
 export function embedding(backend: WebgpuBackend, ids: tf.TensorInfo, table: tf.TensorInfo): tf.TensorInfo {
   const [V, C] = table.shape;
   requireIds(backend, 'embedding', ids, V);
   const y = backend.makeTensorInfo([...ids.shape, C], 'float32');
-  const count = sizeFromShape(y.shape);
-  run(backend, EMBEDDING, {
+  runElements(backend, EMBEDDING, sizeFromShape(y.shape), {
     reads: { ids, table },
     writes: { y },
-    uniforms: { count, V, C },
-    workgroups: workgroupsFor(count),
+    uniforms: { V, C },
   });
   return y;
 }
 
-/** Checks ids that the host knows, which is all that it made itself. */
+/** Checks the ids whose values the host knows. */
 export function requireIds(backend: WebgpuBackend, op: string, ids: tf.TensorInfo, V: number): void {
   const at = backend.hostValues(ids)?.findIndex((id) => id < 0 || id >= V) ?? -1;
   if (at < 0) return;
@@ -265,7 +233,7 @@ export function requireIds(backend: WebgpuBackend, op: string, ids: tf.TensorInf
   );
 }
 
-/** Each row of the table sums its tokens in their order: no atomics, the same bits always. */
+/** Each row of the table sums its tokens in order, without atomics: the result is deterministic. */
 const EMBEDDING_GRAD: Kernel = {
   key: 'EmbeddingGrad',
   reads: { dy: 'f32', starts: 'i32', positions: 'i32' },
@@ -279,7 +247,7 @@ const EMBEDDING_GRAD: Kernel = {
 }`,
 };
 
-/** For ids that only the device knows. */
+/** For ids that are known to the device alone. */
 const EMBEDDING_SCATTER: Kernel = {
   key: 'EmbeddingScatter',
   reads: { dy: 'f32', ids: 'i32' },
@@ -308,12 +276,10 @@ export function embeddingGrad(
   const known = backend.hostValues(ids);
   if (!known) {
     const dTable = backend.makeTensorInfo([V, C], 'float32', new Float32Array(V * C));
-    const count = sizeFromShape(dy.shape);
-    run(backend, EMBEDDING_SCATTER, {
+    runElements(backend, EMBEDDING_SCATTER, sizeFromShape(dy.shape), {
       reads: { dy, ids },
       writes: { dTable },
-      uniforms: { count, V, C },
-      workgroups: workgroupsFor(count),
+      uniforms: { V, C },
     });
     return dTable;
   }
@@ -321,17 +287,16 @@ export function embeddingGrad(
     backend.makeTensorInfo([values.length], 'int32', values),
   );
   const dTable = backend.makeTensorInfo([V, C], 'float32');
-  run(backend, EMBEDDING_GRAD, {
+  runElements(backend, EMBEDDING_GRAD, V * C, {
     reads: { dy, starts, positions },
     writes: { dTable },
-    uniforms: { count: V * C, C },
-    workgroups: workgroupsFor(V * C),
+    uniforms: { C },
   });
   for (const { dataId } of [starts, positions]) backend.disposeData(dataId);
   return dTable;
 }
 
-/** Where each row's tokens begin in a list of all tokens ordered by row. */
+/** The start of each row's tokens in a list of all tokens sorted by row, and that list. */
 function tokensByRow(ids: tf.TypedArray, V: number): [starts: Int32Array, positions: Int32Array] {
   const starts = new Int32Array(V + 1);
   for (const id of ids) starts[id + 1] += 1;

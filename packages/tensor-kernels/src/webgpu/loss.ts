@@ -1,34 +1,31 @@
 /**
- * Head and cross-entropy, logits of a chunk of tokens at a time: each chunk's logits become its losses and, in place,
- * their own gradient, which two matrix products turn into the gradients of hidden states and head.
+ * Head and cross-entropy over chunks of tokens: the logits of a chunk give its losses and are replaced by their own
+ * gradient, from which two matrix products compute the gradients of hidden states and head.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from './backend-interface.ts';
-import { type Kernel, run, workgroupsFor } from './dispatch.ts';
+import { type Kernel, runRows } from './dispatch.ts';
 import { NAN, requireIds } from './layers.ts';
 import { multiply } from './matmul.ts';
-import { type RowGroup, rowGroup, rowMain } from './rows.ts';
+import { type RowGroup, rowGroup, rowKernel, sumOf } from './rows.ts';
 
-/**
- * Gradients of logits lie between -1 and 1, most of them far below what half precision can tell from 0: products take
- * them this much larger.
- */
-const HALF_SCALE = 4096;
+/** Factor on gradients of logits in float16 products: they lie between -1 and 1, most below the least float16 number. */
+const FLOAT16_SCALE = 4096;
 
-/** What is asked of {@link crossEntropy}. */
+/** Arguments of {@link crossEntropy}. */
 export interface CrossEntropy {
   x: tf.TensorInfo;
   weight: tf.TensorInfo;
   targets: tf.TensorInfo;
   mask?: tf.TensorInfo;
   gradients: 'none' | 'x' | 'both';
-  /** Also the most probable token of each row. */
+  /** Whether to return the most probable token of each row too. */
   greedy?: boolean;
-  /** Numbers of logits held at once, 64 MiB of them unless given. */
+  /** Logits held at once; 64 MiB by default. */
   chunkNumbers?: number;
 }
 
-/** Losses `[N]`, then what was asked for: gradient of x, gradient of the head, greedy ids. */
+/** Losses `[N]`, then those requested of: gradient of x, gradient of the head, greedy ids. */
 export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.TensorInfo[] {
   const { x, weight, targets, mask, gradients, greedy = false, chunkNumbers = 1 << 24 } = call;
   const [N, C] = x.shape;
@@ -40,7 +37,7 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
   const greedyIds = greedy ? backend.makeTensorInfo([N], 'int32') : undefined;
   const chunk = Math.min(N, chunkRows(V, chunkNumbers));
   const logits = backend.makeTensorInfo([chunk, V], 'float32');
-  const larger = backend.precision === 'float16' ? HALF_SCALE : 1;
+  const larger = backend.precision === 'float16' ? FLOAT16_SCALE : 1;
   const kernel = softmaxKernel({
     group: rowGroup(backend.gpu, V),
     masked: mask !== undefined,
@@ -51,44 +48,28 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
   for (let first = 0; first < N; first += chunk) {
     const rows = Math.min(chunk, N - first);
     const offset = first * C;
-    const head = { transposeA: false, transposeB: true, a: x, b: weight, c: logits, aOffset: offset };
+    const plain = { transposeA: false, transposeB: false };
+    const head = { ...plain, transposeB: true, a: x, b: weight, c: logits, aOffset: offset };
     multiply(backend, { ...head, M: rows, N: V, K: C });
-    run(backend, kernel, {
+    runRows(backend, kernel, rows, {
       reads: { targets, ...(mask && { mask }) },
       writes: { logits, losses, ...(greedyIds && { greedyIds }) },
-      uniforms: { rows, V, first, larger },
-      workgroups: workgroupsFor(rows, 1),
+      uniforms: { V, first, larger },
     });
     if (dx) {
-      const plain = {
-        transposeA: false,
-        transposeB: false,
-        a: logits,
-        b: weight,
-        c: dx,
-        cOffset: offset,
-        scale,
-      };
-      multiply(backend, { ...plain, M: rows, N: C, K: V });
+      const toX = { ...plain, a: logits, b: weight, c: dx, cOffset: offset, scale };
+      multiply(backend, { ...toX, M: rows, N: C, K: V });
     }
     if (dWeight) {
-      const turned = {
-        transposeA: true,
-        transposeB: false,
-        a: logits,
-        b: x,
-        c: dWeight,
-        bOffset: offset,
-        scale,
-      };
-      multiply(backend, { ...turned, M: V, N: C, K: rows, accumulate: first > 0 });
+      const toWeight = { ...plain, transposeA: true, a: logits, b: x, c: dWeight, bOffset: offset, scale };
+      multiply(backend, { ...toWeight, M: V, N: C, K: rows, accumulate: first > 0 });
     }
   }
   backend.disposeData(logits.dataId);
   return [losses, dx, dWeight, greedyIds].filter((tensor) => tensor !== undefined);
 }
 
-/** Tokens a chunk: a multiple of the tiles of a product. */
+/** Tokens of a chunk, a multiple of the tiles of a product. */
 function chunkRows(V: number, numbers: number): number {
   return Math.max(128, Math.floor(numbers / V / 128) * 128);
 }
@@ -101,19 +82,15 @@ interface Variant {
 }
 
 function softmaxKernel({ group, masked, gradient, greedy }: Variant): Kernel {
-  return {
-    key: `CrossEntropy_${group.key}_${[masked, gradient, greedy].map(Number).join('')}`,
-    extensions: group.extensions,
+  return rowKernel(group, `CrossEntropy_${[masked, gradient, greedy].map(Number).join('')}`, {
     reads: { targets: 'i32', ...(masked && { mask: 'f32' }) },
     writes: { logits: 'f32', losses: 'f32', ...(greedy && { greedyIds: 'i32' }) },
-    uniforms: { rows: 'u32', V: 'u32', first: 'u32', larger: 'f32' },
-    code: `
-${NAN()}
-// The largest logit and, in y, where it stands first.
+    uniforms: { V: 'u32', first: 'u32', larger: 'f32' },
+    functions: `${NAN}
+// The largest logit and, in y, its first index.
 ${group.combine('largestOf', 'vec2<f32>', 'select(select(a, b, b.y < a.y), select(a, b, b.x > a.x), a.x != b.x)')}
-${group.combine('sumOf', 'f32', 'a + b')}
-${rowMain(group)}
-  let base = row * uniforms.V;
+${sumOf(group)}`,
+    body: `  let base = row * uniforms.V;
   var largest = vec2<f32>(-3.4e38, 0.0);
   for (var v = thread; v < uniforms.V; v += ${group.threads}u) {
     let x = logits[base + v];
@@ -140,7 +117,6 @@ ${rowMain(group)}
     logits[base + v] = uniforms.larger * factor * (probability - select(0.0, 1.0, v == targetId));
   }`
       : ''
-  }
-}`,
-  };
+  }`,
+  });
 }

@@ -1,4 +1,4 @@
-/** What both kinds of matrix products share: the variants of a product, and how four numbers are read and written. */
+/** Shared by both kinds of matrix products: variants, and loads and stores of four numbers. */
 import type { Precision } from '../precision.ts';
 
 export interface Tile {
@@ -11,11 +11,11 @@ export interface Variant {
   tile: Tile;
   transposeA: boolean;
   transposeB: boolean;
-  /** Whether all three matrices are read and written four numbers at a time. */
+  /** Whether loads and stores of all three matrices take four numbers. */
   vector: boolean;
   accumulate: boolean;
   scaled: boolean;
-  /** What inputs are rounded to. */
+  /** Precision to which inputs are rounded. */
   precision: Precision;
 }
 
@@ -33,7 +33,7 @@ export const PRODUCT_UNIFORMS = {
   scale: 'f32',
 } as const;
 
-/** Declares `store`: four numbers of a row of C, of which those outside are left out. */
+/** Declares `store`: writes four numbers of a row of C, skipping those outside. */
 export function storeFour(vector: boolean, accumulate: boolean): string {
   return `
 fn store(batch: u32, row: u32, column: u32, sum: vec4<f32>) {
@@ -48,7 +48,7 @@ fn store(batch: u32, row: u32, column: u32, sum: vec4<f32>) {
 }`;
 }
 
-/** Four numbers from an offset, of which the first count are inside. */
+/** Declares `load_name`: four numbers from an offset, of which the first `count` are inside. */
 export function loadFour(name: string, isVector: boolean): string {
   const four = (i: number) => `select(0.0, ${name}[at + min(${i}u, last)], ${i}u <= last)`;
   return isVector

@@ -1,12 +1,12 @@
 /**
- * Matrix products: tiles in workgroup memory, a block of outputs in each thread's registers, four numbers a load.
+ * Matrix products: tiles in workgroup memory, a block of outputs in each thread's registers, loads of four numbers.
  *
- * A workgroup of 16 × 16 threads computes a tile of C. Both operands' tiles lie in workgroup memory with the summed
- * dimension outermost, so that one vec4 holds four rows of A (or columns of B); operands stored the other way round
- * are turned in registers, 4 × 4 at a time, while they are loaded.
+ * A workgroup of 16 × 16 threads computes a tile of C. Workgroup memory holds the tiles of both operands with the summed
+ * dimension outermost, so that a vec4 holds four rows of A (or columns of B); operands stored the other way round are
+ * transposed in registers, 4 × 4 at a time, while they are loaded.
  *
- * With `float16` the tiles hold half precision, which takes half the workgroup memory and its traffic; products of
- * halves are exact in float32, and sums are float32.
+ * With `float16` the tiles hold float16, half the workgroup memory and traffic; products of float16 are exact in float32,
+ * and sums are float32.
  */
 import type * as tf from '@tensorflow/tfjs-core';
 import { precisionNames } from '../precision.ts';
@@ -25,7 +25,7 @@ export interface Product {
   a: tf.TensorInfo;
   b: tf.TensorInfo;
   c: tf.TensorInfo;
-  /** Products at once, 1 unless given; a shared operand is the same in all of them. */
+  /** Number of products, 1 by default; a shared operand is the same in all of them. */
   batch?: number;
   sharedA?: boolean;
   sharedB?: boolean;
@@ -34,16 +34,16 @@ export interface Product {
   cOffset?: number;
   /** Adds to C instead of overwriting it. */
   accumulate?: boolean;
-  /** Factor on the sums, 1 unless given. */
+  /** Factor on the sums, 1 by default. */
   scale?: number;
 }
 
 const LARGE: Tile = { rows: 128, columns: 128, depth: 16 };
 const MEDIUM: Tile = { rows: 64, columns: 64, depth: 16 };
-/** Few rows, as in decoding a text. */
+/** For few rows, as in decoding. */
 const FLAT: Tile = { rows: 16, columns: 64, depth: 32 };
 
-/** Workgroups below which a GPU's cores would stand idle. */
+/** Fewer workgroups would leave cores of a GPU idle. */
 const BUSY = 128;
 
 function chooseTile(M: number, N: number, batch: number): Tile {
@@ -53,8 +53,8 @@ function chooseTile(M: number, N: number, batch: number): Tile {
 }
 
 /**
- * Summed indices of one pass, a multiple of every tile's depth. A longer sum is made of such parts, so that its rounding
- * errors do not grow with its length; C is read and written again for each, which is little beside the work.
+ * Summed indices of one pass, a multiple of every tile's depth. Longer sums consist of several passes, so that rounding
+ * errors do not grow with their length; the traffic of C is small beside the work.
  */
 const PART = 2048;
 
@@ -70,7 +70,7 @@ export function multiply(backend: WebgpuBackend, product: Product): void {
     tile,
     transposeA,
     transposeB,
-    // A vec4 must neither cross a row's end nor begin between two vec4s.
+    // A vec4 must be aligned and must not cross the end of a row.
     vector: [transposeA ? M : K, transposeB ? K : N, N, aOffset, bOffset, cOffset].every(isWhole),
     precision: backend.precision,
     scaled: scale !== 1,
@@ -93,7 +93,7 @@ function matmulKernel(variant: Variant): Kernel {
   const type = vector ? 'vec4<f32>' : 'f32';
   const flags = [transposeA, transposeB, vector, accumulate, precisionNames.indexOf(precision)].map(Number);
   const four = precision === 'float16' ? 'vec4<f16>' : 'vec4<f32>';
-  // Each thread computes these: rows in fours, or one row; columns in fours.
+  // Outputs of a thread: rows in fours, or one row; columns in fours.
   const threadRows = tile.rows / 16;
   const threadColumns = tile.columns / 64;
   const aBlocks = (tile.rows / 4) * (tile.depth / 4);
@@ -102,7 +102,7 @@ function matmulKernel(variant: Variant): Kernel {
   const columnIndices = Array.from({ length: threadColumns }, (_, c) => c);
   const accumulators = rowIndices.flatMap((r) => columnIndices.map((c) => `sum_${r}_${c}`));
   const isSingleRow = threadRows === 1;
-  // A thread's rows lie 64 apart in groups of four, so that neighbours read neighbouring vec4s.
+  // Groups of four rows of a thread are 64 apart, so that adjacent threads read adjacent vec4s.
   const tileRow = (r: number) => (isSingleRow ? 'ty' : `${64 * Math.floor(r / 4)}u + ty * 4u + ${r % 4}u`);
   const left = (r: number) =>
     isSingleRow
@@ -210,7 +210,7 @@ function loadBlock({ name, size, tileSize, depth, start, isTurned }: BlockLoad):
         }`;
 }
 
-/** To nearest even, as the native kernels do; NaN stays NaN. */
+/** Rounds to nearest even, as the native kernels do; NaN stays NaN. */
 const ROUND_TO_BFLOAT16 = `
 fn rounded(x: vec4<f32>) -> vec4<f32> {
   let bits = bitcast<vec4<u32>>(x);

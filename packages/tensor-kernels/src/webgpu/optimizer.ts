@@ -1,9 +1,9 @@
-/** AdamW in place and sums of squares: one sweep over each parameter. */
+/** AdamW in place, sums of squares, and the scale of an update: one pass over each parameter. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelSignatures } from '../kernel-signatures.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
-import { ELEMENTWISE_MAIN, type Kernel, run, workgroupsFor } from './dispatch.ts';
-import { type RowGroup, rowGroup, rowMain } from './rows.ts';
+import { ELEMENTWISE_MAIN, type Kernel, runElements, runRows } from './dispatch.ts';
+import { type RowGroup, rowGroup, rowKernel } from './rows.ts';
 
 const adamWKernel = (isScaledOnDevice: boolean): Kernel => ({
   key: isScaledOnDevice ? 'AdamWScaled' : 'AdamW',
@@ -40,13 +40,11 @@ export function adamW(
 ): void {
   const { gradient, scale, ...written } = tensors;
   const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = attributes;
-  const count = tf.util.sizeFromShape(gradient.shape);
-  run(backend, adamWKernel(scale !== undefined), {
+  runElements(backend, adamWKernel(scale !== undefined), tf.util.sizeFromShape(gradient.shape), {
     reads: { gradient, ...(scale && { scale }) },
     writes: written,
-    // Differences from 1 are taken in float64: 1 − 0.999 loses digits in float32.
+    // Differences from 1 are computed in float64: 1 − 0.999 loses digits in float32.
     uniforms: {
-      count,
       decay: 1 - learningRate * weightDecay,
       stepSize: learningRate / (1 - beta1 ** step),
       inverseRoot: 1 / Math.sqrt(1 - beta2 ** step),
@@ -57,67 +55,56 @@ export function adamW(
       epsilon,
       gradientScale,
     },
-    workgroups: workgroupsFor(count),
   });
 }
 
-/** Numbers that one workgroup sums, at least. */
-const SHARE = 1 << 14;
+/** Least number of elements that a workgroup sums. */
+const MIN_SHARE = 1 << 14;
 
-/** Workgroups for one tensor, at most. */
+/** Largest number of workgroups for a tensor. */
 const MAX_PARTS = 1024;
 
-const squaresKernel = (group: RowGroup): Kernel => ({
-  key: `SumOfSquares_${group.key}`,
-  extensions: group.extensions,
-  reads: { x: 'f32' },
-  writes: { parts: 'f32' },
-  uniforms: { rows: 'u32', count: 'u32', share: 'u32' },
-  code: `${group.combine('sumOf', 'f32', 'a + b')}
-${rowMain(group)}
-  var sum = 0.0;
+const squaresKernel = (group: RowGroup) =>
+  rowKernel(group, 'SumOfSquares', {
+    reads: { x: 'f32' },
+    writes: { parts: 'f32' },
+    uniforms: { count: 'u32', share: 'u32' },
+    body: `  var sum = 0.0;
   let end = min((row + 1u) * uniforms.share, uniforms.count);
   for (var i = row * uniforms.share + thread; i < end; i += ${group.threads}u) { sum += x[i] * x[i]; }
   sum = sumOf(sum, thread);
-  if (thread == 0u) { parts[row] = sum; }
-}`,
-});
+  if (thread == 0u) { parts[row] = sum; }`,
+  });
 
-const sumPartsKernel = (group: RowGroup): Kernel => ({
-  key: `SumOfParts_${group.key}`,
-  extensions: group.extensions,
-  reads: { parts: 'f32' },
-  writes: { sums: 'f32' },
-  uniforms: { rows: 'u32', count: 'u32', index: 'u32' },
-  code: `${group.combine('sumOf', 'f32', 'a + b')}
-${rowMain(group)}
-  var sum = 0.0;
+const sumPartsKernel = (group: RowGroup) =>
+  rowKernel(group, 'SumOfParts', {
+    reads: { parts: 'f32' },
+    writes: { sums: 'f32' },
+    uniforms: { count: 'u32', index: 'u32' },
+    body: `  var sum = 0.0;
   for (var i = thread; i < uniforms.count; i += ${group.threads}u) { sum += parts[i]; }
   sum = sumOf(sum, thread);
-  if (thread == 0u) { sums[uniforms.index] = sum; }
-}`,
-});
+  if (thread == 0u) { sums[uniforms.index] = sum; }`,
+  });
 
-/** Sum of squares of each tensor, [tensors, 1], all on the device. */
+/** Sums of squares, `[tensors, 1]`, on the device. */
 export function sumsOfSquares(backend: WebgpuBackend, tensors: tf.TensorInfo[]): tf.TensorInfo {
   const sums = backend.makeTensorInfo([tensors.length, 1], 'float32');
   const parts = backend.makeTensorInfo([MAX_PARTS], 'float32');
-  const group = rowGroup(backend.gpu, SHARE);
+  const group = rowGroup(backend.gpu, MIN_SHARE);
   for (const [index, x] of tensors.entries()) {
     const count = tf.util.sizeFromShape(x.shape);
-    const share = Math.max(SHARE, Math.ceil(count / MAX_PARTS));
+    const share = Math.max(MIN_SHARE, Math.ceil(count / MAX_PARTS));
     const rows = Math.ceil(count / share);
-    run(backend, squaresKernel(group), {
+    runRows(backend, squaresKernel(group), rows, {
       reads: { x },
       writes: { parts },
-      uniforms: { rows, count, share },
-      workgroups: [rows],
+      uniforms: { count, share },
     });
-    run(backend, sumPartsKernel(group), {
+    runRows(backend, sumPartsKernel(group), 1, {
       reads: { parts },
       writes: { sums },
-      uniforms: { rows: 1, count: rows, index },
-      workgroups: [1],
+      uniforms: { count: rows, index },
     });
   }
   backend.disposeData(parts.dataId);
@@ -125,19 +112,16 @@ export function sumsOfSquares(backend: WebgpuBackend, tensors: tf.TensorInfo[]):
 }
 
 /**
- * What a gradient is multiplied with, from a step's losses and sums of squares: 0 where one of them is not finite or the
- * step before had 0. Bits tell what is finite, since a compiler may assume that all numbers are; squares are summed
- * 2⁻⁶⁴ times as large, so that their sum is finite where they are.
+ * The factor of a gradient from a step's losses and sums of squares: 0 where one of them is not finite or the previous
+ * factor was 0. Tests the bits, since a compiler may assume that numbers are finite; scales squares by 2⁻⁶⁴, so that their
+ * sum is finite where they are.
  */
-const gradientScaleKernel = (group: RowGroup, hasPrevious: boolean): Kernel => ({
-  key: `GradientScale_${group.key}_${Number(hasPrevious)}`,
-  extensions: group.extensions,
-  reads: { values: 'f32', ...(hasPrevious && { previous: 'f32' }) },
-  writes: { scale: 'f32' },
-  uniforms: { rows: 'u32', count: 'u32', numLosses: 'u32', numTargets: 'f32', clipNorm: 'f32' },
-  code: `${group.combine('sumOf', 'f32', 'a + b')}
-${rowMain(group)}
-  var squares = 0.0;
+const gradientScaleKernel = (group: RowGroup, hasPrevious: boolean) =>
+  rowKernel(group, `GradientScale${hasPrevious ? 'AfterPrevious' : ''}`, {
+    reads: { values: 'f32', ...(hasPrevious && { previous: 'f32' }) },
+    writes: { scale: 'f32' },
+    uniforms: { count: 'u32', numLosses: 'u32', numTargets: 'f32', clipNorm: 'f32' },
+    body: `  var squares = 0.0;
   var faults = 0.0;
   for (var i = thread; i < uniforms.count; i += ${group.threads}u) {
     let value = values[i];
@@ -150,9 +134,8 @@ ${rowMain(group)}
   let norm = sqrt(squares) * exp2(32.0) / uniforms.numTargets + 1e-6;
   let clip = select(uniforms.clipNorm / norm, 1.0, norm <= uniforms.clipNorm);
   let isLeftOut = faults > 0.0${hasPrevious ? ' || previous[0] == 0.0' : ''};
-  scale[0] = select(clip / uniforms.numTargets, 0.0, isLeftOut);
-}`,
-});
+  scale[0] = select(clip / uniforms.numTargets, 0.0, isLeftOut);`,
+  });
 
 export function gradientScale(
   backend: WebgpuBackend,
@@ -162,12 +145,11 @@ export function gradientScale(
 ): tf.TensorInfo {
   const scale = backend.makeTensorInfo([1], 'float32');
   const count = tf.util.sizeFromShape(values.shape);
-  run(backend, gradientScaleKernel(rowGroup(backend.gpu, count), previous !== undefined), {
+  runRows(backend, gradientScaleKernel(rowGroup(backend.gpu, count), previous !== undefined), 1, {
     reads: { values, ...(previous && { previous }) },
     writes: { scale },
-    // Infinity is not a number that WGSL knows.
-    uniforms: { rows: 1, count, numLosses, numTargets, clipNorm: Math.min(clipNorm, 3e38) },
-    workgroups: [1],
+    // WGSL has no infinity.
+    uniforms: { count, numLosses, numTargets, clipNorm: Math.min(clipNorm, 3e38) },
   });
   return scale;
 }

@@ -3,10 +3,10 @@ import { type Kernel, run, THREADS } from './dispatch.ts';
 
 const CHAINS = [0, 1, 2, 3, 4, 5, 6, 7];
 const ROUNDS = 256;
-/** Of one thread: a multiplication and an addition for each of four numbers in each chain and round. */
+/** Of one thread: a multiplication and an addition for each number of a vec4 in each chain and round. */
 const FLOP = 2 * 4 * CHAINS.length * ROUNDS;
 
-/** Nothing but multiply-adds in registers, in chains that do not wait for each other. */
+/** Multiply-adds in registers, in independent chains. */
 const MULTIPLY_ADD: Kernel = {
   key: 'MultiplyAdd',
   reads: {},
@@ -25,7 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 }`,
 };
 
-/** The adapter's dense multiply-add rate in GFLOP/s without its matrix units, the best of five. */
+/** The adapter's dense multiply-add rate in GFLOP/s without its matrix units, the best of five runs. */
 export async function measureGpuPeak(backend: WebgpuBackend): Promise<number> {
   let groups = 16;
   let best = 0;
@@ -39,12 +39,12 @@ export async function measureGpuPeak(backend: WebgpuBackend): Promise<number> {
       workgroups: [groups],
     });
     backend.endComputePassEncoder();
-    // A kernel that is timed has been submitted already.
+    // A timed kernel has been submitted already.
     if (backend.commandEncoder) backend.submitQueue();
     await backend.queue.onSubmittedWorkDone();
     const seconds = (performance.now() - started) / 1000;
     backend.disposeData(sums.dataId);
-    // Long enough that starting it does not count; the first run compiles it.
+    // Long enough that the time to start it does not count; the first run compiles it.
     if (seconds < 0.02 && groups < 32768) groups *= 2;
     else {
       best = Math.max(best, (groups * THREADS * FLOP) / seconds / 1e9);

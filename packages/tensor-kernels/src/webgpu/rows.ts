@@ -1,13 +1,14 @@
 /**
- * Text of kernels in which a workgroup works on one row: sums and maxima over its threads, through subgroup operations
- * where the adapter has them and else through workgroup memory alone.
+ * Kernels in which a workgroup processes one row: reductions over its threads, with subgroup operations where the adapter
+ * has them, else in workgroup memory.
  */
 import type { GpuDevice } from './device.ts';
+import type { Kernel } from './dispatch.ts';
 
-/** How the threads of a workgroup work on a row together. */
+/** WGSL of a workgroup that processes a row. */
 export interface RowGroup {
   threads: number;
-  /** Belongs into the kernel's key. */
+  /** Part of the kernel's key. */
   key: string;
   /** WGSL extensions that the text uses. */
   extensions: string[];
@@ -17,26 +18,50 @@ export interface RowGroup {
   declarations: string;
   /** Opens the body of `main`. */
   prologue: string;
-  /** Declares `name(x, thread)`: one value combined over the workgroup's threads, the same for all of them. */
+  /** Declares `name(x, thread)`, the reduction of x over the threads of the workgroup. */
   combine(name: string, type: string, expression: string): string;
 }
 
-/** Threads for a row of so many numbers: a power of two, no more than there is work for. */
+/** The group for a row of `numbers` elements: a power of two of threads, at most one for each. */
 export function rowGroup(gpu: GpuDevice, numbers: number): RowGroup {
   const threads = Math.min(256, Math.max(32, 2 ** Math.ceil(Math.log2(numbers))));
-  // Only whole subgroups: what lanes without a thread hold is anything.
+  // Whole subgroups only: lanes without a thread hold undefined values.
   const isWhole = gpu.largestSubgroup > 0 && gpu.largestSubgroup <= threads;
   return isWhole ? subgroupGroup(threads) : plainGroup(threads);
 }
 
-/** Opens `main` of a kernel in which a workgroup works on row `row` of `rows`. */
-export const rowMain = ({ threads, declarations, parameters, prologue }: RowGroup) => `
-${declarations}
-@compute @workgroup_size(${threads})
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, ${parameters}) {
+/** The part of a row kernel that is its own. */
+interface RowKernel extends Pick<Kernel, 'reads' | 'writes'> {
+  /** Uniforms besides `rows`. */
+  uniforms: Kernel['uniforms'];
+  /** Functions that the body calls; `sumOf` where none are given. */
+  functions?: string;
+  /** Statements over `row`, `thread` and the threads of the group. */
+  body: string;
+}
+
+/** A kernel in which a workgroup processes row `row` of `rows`; for `runRows`. */
+export function rowKernel(group: RowGroup, name: string, kernel: RowKernel): Kernel {
+  const { uniforms, functions = sumOf(group), body, ...bindings } = kernel;
+  return {
+    ...bindings,
+    key: `${name}_${group.key}`,
+    extensions: group.extensions,
+    uniforms: { rows: 'u32', ...uniforms },
+    code: `${functions}
+${group.declarations}
+@compute @workgroup_size(${group.threads})
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, ${group.parameters}) {
   let row = group.y * groups.x + group.x;
   if (row >= uniforms.rows) { return; }
-  ${prologue}`;
+  ${group.prologue}
+${body}
+}`,
+  };
+}
+
+/** Declares `sumOf(x, thread)`. */
+export const sumOf = (group: RowGroup) => group.combine('sumOf', 'f32', 'a + b');
 
 const THREAD = '@builtin(local_invocation_index) thread: u32';
 
@@ -53,10 +78,10 @@ var<workgroup> ${name}Parts: array<${type}, ${threads}>;
 fn ${name}(x: ${type}, thread: u32) -> ${type} {
   ${name}Parts[thread] = x;
   workgroupBarrier();
-  for (var half = ${threads / 2}u; half > 0u; half /= 2u) {
-    if (thread < half) {
+  for (var distance = ${threads / 2}u; distance > 0u; distance /= 2u) {
+    if (thread < distance) {
       let a = ${name}Parts[thread];
-      let b = ${name}Parts[thread + half];
+      let b = ${name}Parts[thread + distance];
       ${name}Parts[thread] = ${expression};
     }
     workgroupBarrier();
@@ -68,7 +93,7 @@ fn ${name}(x: ${type}, thread: u32) -> ${type} {
   };
 }
 
-/** Each subgroup by exchange between its lanes, always the same pairs, then all subgroups in their order. */
+/** Reduces each subgroup by shuffles in a fixed order, then the subgroups in order. */
 function subgroupGroup(threads: number): RowGroup {
   return {
     threads,
@@ -79,7 +104,7 @@ function subgroupGroup(threads: number): RowGroup {
     declarations: 'var<private> subgroup: vec3<u32>;',
     prologue: 'subgroup = vec3<u32>(subgroupSize, subgroupId, lane);',
     combine: (name, type, expression) => `
-// No subgroup has fewer than four lanes.
+// A subgroup has at least four lanes.
 var<workgroup> ${name}Parts: array<${type}, ${threads / 4}>;
 fn ${name}(x: ${type}, thread: u32) -> ${type} {
   var result = x;

@@ -1,15 +1,15 @@
 /**
- * Matrix products of halves on a GPU's matrix units, through WGSL's subgroup matrices (experimental in Dawn).
+ * Products of float16 matrices on a GPU's matrix units, with WGSL's subgroup matrices (experimental in Dawn).
  *
- * A workgroup of four subgroups computes a tile of 64 × 64 of C, each of them a quarter in accumulators of float32. The
- * operands' tiles lie in workgroup memory as they are stored outside, so that loads are contiguous; a transposed one is
- * read by columns.
+ * A workgroup of four subgroups computes a tile of 64 × 64 of C, each subgroup a quarter in float32 accumulators. Workgroup
+ * memory holds the tiles of the operands in their stored order, so that loads are contiguous; a transposed one is read by
+ * columns.
  */
 import type { SubgroupMatrix } from './device.ts';
 import type { Kernel } from './dispatch.ts';
 import { loadFour, PRODUCT_UNIFORMS, storeFour, type Variant } from './matmul-tile.ts';
 
-/** Rows and columns of C a workgroup computes, and summed indices a pass. */
+/** Rows and columns of C that a workgroup computes, and summed indices of a pass. */
 export const MATRIX_TILE = { rows: 64, columns: 64, depth: 32 };
 
 export function subgroupMatmulKernel(variant: Variant, { size, lanes }: SubgroupMatrix): Kernel {
@@ -26,7 +26,7 @@ export function subgroupMatmulKernel(variant: Variant, { size, lanes }: Subgroup
     `subgroup_matrix_right<f16, ${size}, ${size}>`,
     `subgroup_matrix_result<f32, ${size}, ${size}>`,
   ];
-  // A block of an operand's tile, which lies as [row][summed index], or turned.
+  // A block of an operand's tile, stored as [row][summed index] or transposed.
   const load = (matrix: string, name: 'a' | 'b', isTurned: boolean, byColumns: boolean, first: string) => {
     const stride = isTurned ? MATRIX_TILE.rows : depth;
     const at = isTurned ? `k * ${stride}u + ${first}` : `(${first}) * ${stride}u + k`;
@@ -92,7 +92,7 @@ interface Fill {
   threads: number;
 }
 
-/** Loads a tile as it is stored, rounded to halves; outside the matrix it is zero. */
+/** Loads a tile in its stored order, rounded to float16; zero outside the matrix. */
 function fill({ name, size, start, across, isTurned, threads }: Fill): string {
   const { depth } = MATRIX_TILE;
   const [inner, outer] = isTurned ? [across, depth] : [depth, across];
