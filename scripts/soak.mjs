@@ -101,7 +101,7 @@ const model = join(folder, 'model');
 const first = await until(() => checkpoints()[0]);
 cpSync(join(out, 'checkpoints', first), model, { recursive: true });
 const serving = start('serve/dist/serve.js', ['--model', model, '--port', '0']);
-const [, url] = await until(() => /listens\s+(http\S+)/.exec(serving.printed()));
+const [, url] = await until(() => /(http:\S+)/.exec(serving.printed()));
 
 let requests = 0;
 let isOver = false;
