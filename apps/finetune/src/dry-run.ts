@@ -1,8 +1,8 @@
 /** What a run would be and take, with a picture of one conversation; no weights are loaded. */
+import { tokenText } from '@meap/inference';
 import { Problems, plainText } from '@meap/recipe-cli';
 import { renderRow } from '@meap/sft-duplication';
 import { setBackend } from '@meap/tensor-kernels';
-import type { Tokenizer } from '@meap/token-dataset';
 import { isUserError } from './errors.ts';
 import { loadModelParts, type ModelParts } from './model.ts';
 import { duplicatorOf, findDataProblems, prepareData } from './prepare-data.ts';
@@ -61,7 +61,7 @@ async function planOf(
   const pieces = new Map<number, string>();
   for (const { inputs, targets } of rows) {
     for (const id of [...inputs, ...targets]) {
-      if (!pieces.has(id)) pieces.set(id, await pieceOf(parts.tokenizer, id));
+      if (!pieces.has(id)) pieces.set(id, await tokenText(parts.tokenizer, id));
     }
   }
   const row = rows.map((shown) => renderRow(shown, (id) => pieces.get(id)!, { width, color })).join('\n\n');
@@ -76,10 +76,4 @@ export function renderDryRun(plan: DryRunPlan): string {
 /** Conversations with masks first, short ones before long ones. */
 function rank({ numMasked, numPositions }: { numMasked: number; numPositions: number }): number {
   return numPositions + (numMasked > 0 ? 0 : 2 ** 30);
-}
-
-/** A token as it stands in the text; decoding alone would drop the space that SentencePiece writes as ▁. */
-async function pieceOf(tokenizer: Tokenizer, id: number): Promise<string> {
-  const token = tokenizer.idToToken(id) ?? '';
-  return token.startsWith('▁') ? token.replaceAll('▁', ' ') : tokenizer.decode([id]);
 }

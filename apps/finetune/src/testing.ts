@@ -1,16 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLlama, parseConfig, saveLlama } from '@meap/llama-model';
 import { captureOutput, type Outcome } from '@meap/recipe-cli';
+import { TemporaryFolder } from '@meap/test-support';
 import { type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
 import { stringify } from 'yaml';
 import { finetuneCommand } from './command.ts';
 import type { FinetuneConfigInput } from './config.ts';
 
 /** A temporary folder with a tiny model, a tiny set of questions and a recipe, and the commands run in this process. */
-export class Workbench {
-  readonly directory = mkdtempSync(join(tmpdir(), 'finetune-test-'));
+export class Workbench extends TemporaryFolder {
   readonly recipe = join(this.directory, 'tiny.yaml');
 
   static async create(): Promise<Workbench> {
@@ -21,24 +19,11 @@ export class Workbench {
     return bench;
   }
 
-  path(...parts: string[]): string {
-    return join(this.directory, ...parts);
-  }
-
-  write(name: string, content: string | Uint8Array): string {
-    writeFileSync(this.path(name), content);
-    return this.path(name);
-  }
-
   /** Runs `meap-finetune --config tiny.yaml …` into the folder `out`. */
   finetune(out: string, ...more: string[]): Promise<Outcome> {
     return captureOutput((io) =>
       finetuneCommand(['--config', this.recipe, '--out', this.path(out), ...more], io),
     );
-  }
-
-  dispose(): void {
-    rmSync(this.directory, { recursive: true, force: true });
   }
 }
 

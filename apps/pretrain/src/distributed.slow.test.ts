@@ -135,9 +135,9 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
   it('resume a killed run as more ranks, as one, and as more again', async () => {
     const out = 'other-numbers';
     const zero = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.zero_stage=2'];
-    const kill = ({ mpirun, pids }: RunningRanks) => {
+    const kill = ({ child, pids }: RunningRanks) => {
       const ranks = pids();
-      mpirun.kill('SIGKILL');
+      child.kill('SIGKILL');
       for (const pid of ranks) {
         try {
           process.kill(pid, 'SIGKILL');
@@ -223,7 +223,7 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
           OMPI_MCA_odls_base_sigkill_timeout: '5',
         });
         await ranks.until(() => /^step +\d+ of/m.test(ranks.output.stdout));
-        ranks.mpirun.kill(signal);
+        ranks.child.kill(signal);
         const code = await ranks.ended;
         if (isOpenMpi || signal === 'SIGTERM') expect(code, signal).not.toBe(0);
         if (step > 0) expect(ranks.output.stdout).toMatch(new RegExp(`^resume {7}at step ${step},`, 'm'));
@@ -272,7 +272,7 @@ describe.skipIf(!hasBoth || process.platform !== 'linux')(
         const out = `mpich-${signal}`;
         const ranks = begin(out, '--set', 'checkpoint.every=1000', '--set', 'train.max_steps=100000');
         await ranks.until(() => ranks.output.stdout.includes('step       1 of'));
-        ranks.mpirun.kill(signal);
+        ranks.child.kill(signal);
         await ranks.ended;
         expect(readdirSync(bench.path(out, 'checkpoints'))).toHaveLength(1);
       },

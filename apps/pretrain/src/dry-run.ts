@@ -1,4 +1,5 @@
 /** Plans a run without training: sizes, memory, time from a short measurement, one masked row. */
+import { tokenText } from '@meap/inference';
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
 import {
@@ -183,15 +184,9 @@ async function firstBlock(
   }
   if (ids.length < 2) throw new DatasetError(EMPTY_CORPUS);
   const row = Int32Array.from(ids.slice(0, blockLength));
-  const shown = Array.from(row.subarray(0, SHOWN_TOKENS + 1), (id) => pieceOf(masked, id));
+  const shown = Array.from(row.subarray(0, SHOWN_TOKENS + 1), (id) => tokenText(masked, id));
   const survey = await surveyDocuments(readText(config, source), plain);
   return { tokenizer: masked, ids: row, pieces: await Promise.all(shown), survey };
-}
-
-/** Returns the text of a token; `decode` alone would drop the space that SentencePiece writes as ▁. */
-async function pieceOf(tokenizer: Tokenizer, id: number): Promise<string> {
-  const token = tokenizer.idToToken(id) ?? '';
-  return token.startsWith('▁') ? token.replaceAll('▁', ' ') : tokenizer.decode([id]);
 }
 
 /** Returns the vocabulary size from the recipe, in place of a missing tokenizer. */

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hashFiles, readExactMetrics } from '@meap/recipe-cli';
+import { startProcess } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Workbench } from './testing.ts';
 
@@ -17,29 +18,7 @@ const argv = (out: string) => [
   ...[...sets, `data.cache_dir=${bench.path('cache')}`].flatMap((set) => ['--set', set]),
 ];
 
-/** Starts a command and collects its output. */
-function start(name: string, args: string[]) {
-  const child = spawn(process.execPath, [bin(name), ...args], { env: { ...process.env, CI: '1' } });
-  const output = { stdout: '', stderr: '' };
-  child.stdout.on('data', (chunk) => {
-    output.stdout += chunk;
-  });
-  child.stderr.on('data', (chunk) => {
-    output.stderr += chunk;
-  });
-  let isOver = false;
-  const ended = new Promise<number | string>((resolve) => {
-    child.on('close', (code, signal) => {
-      isOver = true;
-      resolve(code ?? signal!);
-    });
-  });
-  /** Waits for a condition or the end of the process. */
-  const until = async (isMet: () => boolean) => {
-    while (!isMet() && !isOver) await sleep(1);
-  };
-  return { child, output, ended, until };
-}
+const start = (name: string, args: string[]) => startProcess(process.execPath, [bin(name), ...args]);
 
 const partials = (out: string) => {
   const folder = bench.path(out, 'checkpoints');
@@ -128,8 +107,8 @@ describe('meap-pretrain', () => {
   it('continues when its output is closed', async () => {
     const { child, output, ended, until } = start('cli', argv('unread'));
     await until(() => output.stdout.includes('backend'));
-    child.stdout.destroy();
-    child.stderr.destroy();
+    child.stdout!.destroy();
+    child.stderr!.destroy();
     expect(await ended).toBe(0);
     expect(bytesOf('unread')).toEqual(bytesOf('whole'));
   });

@@ -1,29 +1,20 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { captureOutput, type Outcome } from '@meap/recipe-cli';
+import { TemporaryFolder } from '@meap/test-support';
 import { stringify } from 'yaml';
 import { pretrainCommand } from './command.ts';
 import type { PretrainConfigInput } from './config.ts';
 import { handoffCommand } from './handoff/command.ts';
 
 /** A temporary folder with a small corpus and a tiny recipe; runs commands in this process. */
-export class Workbench {
-  readonly directory = mkdtempSync(join(tmpdir(), 'pretrain-test-'));
+export class Workbench extends TemporaryFolder {
   recipe = join(this.directory, 'tiny.yaml');
 
   constructor() {
+    super();
     this.write('corpus.txt', corpus(400));
     this.write('tiny.yaml', stringify(tinyRecipe));
-  }
-
-  path(...parts: string[]): string {
-    return join(this.directory, ...parts);
-  }
-
-  write(name: string, content: string | Uint8Array): string {
-    writeFileSync(this.path(name), content);
-    return this.path(name);
   }
 
   /** Runs `meap-pretrain --config tiny.yaml …` into the folder `out`. */
@@ -37,10 +28,6 @@ export class Workbench {
   handoff(run: string, out: string, ...more: string[]): Promise<Outcome> {
     const argv = ['--run', this.path(run), '--out', this.path(out), ...more];
     return captureOutput((io) => handoffCommand(argv, io));
-  }
-
-  dispose(): void {
-    rmSync(this.directory, { recursive: true, force: true });
   }
 }
 

@@ -11,5 +11,6 @@ export {
 export { type ComputeOptions, loadModel } from './load-model.ts';
 export { createSampler, type SamplePrompt, type SamplerOptions } from './sampler.ts';
 export { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
+export { tokenText } from './token-text.ts';
 export { TokenTexts } from './token-texts.ts';
 export { yieldToEventLoop } from './yield-to-event-loop.ts';

@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setBackend } from '@meap/tensor-kernels';
+import { checkVariableGradients } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from './config.ts';
@@ -77,21 +78,7 @@ describe.each(backends)('on %s', (backend) => {
       (kind) => kind !== 'bias' || name === 'qwen2',
     )) {
       const chosen = [...model.parameters].filter(([name]) => name.includes(kind)).map(([, p]) => p);
-      tf.tidy(() => {
-        const { grads } = tf.variableGrads(loss, chosen);
-        const gradients = chosen.map((parameter) => grads[parameter.name]);
-        const norm = Math.hypot(...gradients.map((g) => tf.norm(g).dataSync()[0]));
-        const starts = chosen.map((parameter) => tf.tensor(parameter.dataSync().slice(), parameter.shape));
-        const lossAt = (distanceAlong: number) => {
-          chosen.forEach((parameter, i) => {
-            parameter.assign(tf.add(starts[i], tf.mul(gradients[i], distanceAlong / norm)));
-          });
-          return loss().dataSync()[0];
-        };
-        const difference = (lossAt(1e-2) - lossAt(-1e-2)) / 2e-2;
-        expect(Math.abs(difference / norm - 1), kind).toBeLessThan(1e-2);
-        lossAt(0);
-      });
+      checkVariableGradients(loss, chosen);
     }
     model.dispose();
   });

@@ -92,8 +92,10 @@ describe('estimateMemory', () => {
     expect(Math.abs(total / MIB / measured - 1)).toBeLessThan(0.1);
   });
 
-  it('knows what there is', () => {
+  it('knows the memory there is, and a rank’s share of it', () => {
     expect(availableMemory()).toBeGreaterThan(64 * MIB);
+    const none = { weights: 0, gradients: 0, moments: 0, activations: 0, checkpoint: 0, total: 0 };
+    expect(planMemory(none, { numLocalRanks: 4, remedies: [] }).available).toBe(availableMemory() / 4);
   });
 });
 

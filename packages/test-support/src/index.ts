@@ -1,4 +1,6 @@
 export { expectClose, type Tolerance } from './closeness.ts';
-export { checkGradients } from './gradients.ts';
+export { checkGradients, checkVariableGradients } from './gradients.ts';
 export { expectNoLeaks } from './leaks.ts';
 export { mpirunFlags, type RunningRanks, startRanks } from './mpi.ts';
+export { type RunningProcess, startProcess } from './process.ts';
+export { TemporaryFolder } from './temporary-folder.ts';

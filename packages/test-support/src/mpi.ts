@@ -1,7 +1,7 @@
 /** Programs as users start them on several ranks: mpirun, its ranks' processes, and their output. */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { type RunningProcess, startProcess } from './process.ts';
 
 /** What starts ranks where a test names no launcher; `MPIRUN=mpiexec.mpich` runs all tests on ranks with that. */
 const LAUNCHER = process.env.MPIRUN || 'mpirun';
@@ -20,15 +20,8 @@ export function mpirunFlags(launcher = LAUNCHER): string[] | undefined {
   }
 }
 
-/** Ranks that are running. */
-export interface RunningRanks {
-  mpirun: ChildProcess;
-  /** What all of them wrote so far. */
-  output: { stdout: string; stderr: string };
-  /** The exit code of `mpirun`, or the signal that ended it. */
-  ended: Promise<number | string>;
-  /** Waits for a condition, or for the end of a run that fails to meet it. */
-  until(isMet: () => boolean): Promise<void>;
+/** The launcher of running ranks. */
+export interface RunningRanks extends RunningProcess {
   /** The processes of the ranks, in no certain order; on Linux. */
   pids(): number[];
 }
@@ -41,30 +34,11 @@ export function startRanks(
   launcher = LAUNCHER,
 ): RunningRanks {
   const command = [...(mpirunFlags(launcher) ?? []), '-n', String(numRanks), process.execPath, ...args];
-  const mpirun = spawn(launcher, command, { env: { ...process.env, CI: '1', ...env } });
-  const output = { stdout: '', stderr: '' };
-  mpirun.stdout.on('data', (chunk) => {
-    output.stdout += chunk;
-  });
-  mpirun.stderr.on('data', (chunk) => {
-    output.stderr += chunk;
-  });
-  let isOver = false;
-  const ended = new Promise<number | string>((resolve) => {
-    mpirun.on('close', (code, signal) => {
-      isOver = true;
-      resolve(code ?? signal ?? -1);
-    });
-  });
+  const mpirun = startProcess(launcher, command, { env });
   return {
-    mpirun,
-    output,
-    ended,
-    async until(isMet) {
-      while (!isMet() && !isOver) await sleep(5);
-    },
+    ...mpirun,
     // MPICH has a proxy process in between.
-    pids: () => descendants(mpirun.pid!).filter((pid) => commandOf(pid).startsWith(process.execPath)),
+    pids: () => descendants(mpirun.child.pid!).filter((pid) => commandOf(pid).startsWith(process.execPath)),
   };
 }
 

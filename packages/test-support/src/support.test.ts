@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { checkGradients, expectClose, expectNoLeaks } from './index.ts';
+import { checkGradients, checkVariableGradients, expectClose, expectNoLeaks, startProcess } from './index.ts';
 
 beforeAll(() => tf.setBackend('cpu'));
 
@@ -31,4 +31,25 @@ describe('expectNoLeaks', () => {
     await expect(expectNoLeaks(() => tf.tidy(() => void tf.ones([2])))).resolves.toBeUndefined();
     await expect(expectNoLeaks(() => tf.ones([2]), { repeats: 3 })).rejects.toThrow('3 tensors');
   });
+});
+
+it('checkVariableGradients compares with the loss and keeps the variables', () => {
+  const x = tf.variable(tf.tensor1d([1, 2, 3]));
+  checkVariableGradients(() => tf.sum(tf.square(x)), [x]);
+  expect([...x.dataSync()]).toEqual([1, 2, 3]);
+  const wrong = tf.customGrad((x) => ({
+    value: tf.sum(tf.square(x as tf.Tensor)),
+    gradFunc: () => tf.onesLike(x as tf.Tensor),
+  }));
+  expect(() => checkVariableGradients(() => wrong(x), [x])).toThrow('checkVariableGradients: got norm');
+  x.dispose();
+});
+
+it('startProcess collects output and tells how a program ends', async () => {
+  const script = "console.log('begun'); setTimeout(() => {}, 60_000)";
+  const { child, output, ended, until } = startProcess(process.execPath, ['-e', script]);
+  await until(() => output.stdout === 'begun\n');
+  child.kill('SIGKILL');
+  expect(await ended).toBe('SIGKILL');
+  await until(() => false);
 });
