@@ -87,6 +87,19 @@ export {
   rulerTask,
   rulerTaskNames,
 } from './ruler.ts';
+export { bootstrapInterval } from './run-statistics/bootstrap.ts';
+export { standardizedDifference } from './run-statistics/effect-size.ts';
+export { adjustHolm } from './run-statistics/multiple-comparisons.ts';
+export { type SignFlipTest, signFlipTest } from './run-statistics/sign-flip-test.ts';
+export {
+  type EventTime,
+  kaplanMeier,
+  type LogRankTest,
+  logRankTest,
+  medianTime,
+  pairedLogRankTest,
+  type SurvivalPoint,
+} from './run-statistics/survival.ts';
 export { type McNemarTest, mcNemarTest, pairedTTest, type TTest, welchTTest } from './t-test.ts';
 export type { Aggregation, ItemAnswers, ItemRequests, Measured, Metric, Task, TaskItem } from './task.ts';
 export { renderedMultipleChoice, zeroShot } from './zero-shot.ts';

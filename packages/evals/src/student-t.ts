@@ -79,7 +79,7 @@ function logBeta(a: number, b: number): number {
 }
 
 /** log Γ(x) for x > 0: the recurrence up to 10, Stirling's series from there (DLMF 5.11.1). */
-function logGamma(x: number): number {
+export function logGamma(x: number): number {
   let product = 1;
   let shifted = x;
   for (; shifted < 10; shifted++) product *= shifted;
