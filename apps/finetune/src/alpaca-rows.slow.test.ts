@@ -1,4 +1,4 @@
-/** A thousand Alpaca conversations under the Llama 3 tokenizer and template, token by token. */
+/** A thousand Alpaca conversations with the tokenizer and template of Llama 3, token by token. */
 import { existsSync, readFileSync } from 'node:fs';
 import { createDuplicator, TokenKind } from '@meap/sft-duplication';
 import { addMaskToken, ChatTemplate, loadTokenizer } from '@meap/token-dataset';
@@ -10,7 +10,7 @@ const data = process.env.MEAP_DATA!;
 const EOT = 128009;
 
 describe.skipIf(!existsSync(`${data}/sft`))('Alpaca under Llama 3', () => {
-  it('only answer tokens are masked, exactly as many as specified, and only answers are learned', async () => {
+  it('only answer tokens are masked, in the exact number, and only answers are trained on', async () => {
     const tokenizer = addMaskToken(loadTokenizer(`${data}/tokenizers/llama3_1`));
     expect(tokenizer.maskTokenId).toBe(128256);
     const source = readFileSync(`${data}/chat-templates/llama-3-instruct.jinja`, 'utf8');
@@ -52,16 +52,16 @@ describe.skipIf(!existsSync(`${data}/sft`))('Alpaca under Llama 3', () => {
       if (!copy) continue;
       copies++;
       const masked: number[] = [];
-      for (const [place, id] of copy.inputs.entries()) {
+      for (const [position, id] of copy.inputs.entries()) {
         if (id !== 128256) {
-          expect(id).toBe(original.inputs[place]);
+          expect(id).toBe(original.inputs[position]);
           continue;
         }
-        masked.push(place);
-        expect(place).toBeGreaterThanOrEqual(numPrompt);
-        expect(place).toBeLessThan(numPrompt + numAnswer);
-        expect(encoder.specialIds).not.toContain(original.inputs[place]);
-        expect([copy.kinds[place - 1], copy.lossMask[place - 1]]).toEqual([TokenKind.masked, 1]);
+        masked.push(position);
+        expect(position).toBeGreaterThanOrEqual(numPrompt);
+        expect(position).toBeLessThan(numPrompt + numAnswer);
+        expect(encoder.specialIds).not.toContain(original.inputs[position]);
+        expect([copy.kinds[position - 1], copy.lossMask[position - 1]]).toEqual([TokenKind.masked, 1]);
       }
       expect(masked).toHaveLength(Math.max(1, Math.floor(numAnswer / 10)));
       expect(copy.lossMask.reduce((sum, value) => sum + value, 0)).toBe(masked.length);

@@ -10,8 +10,8 @@ beforeAll(async () => {
 afterAll(() => bench.dispose());
 
 let count = 0;
-/** Runs with flags and returns what it says: one line, without a stack. */
-async function complaint(...flags: string[]): Promise<string> {
+/** Runs with flags and returns the one-line error. */
+async function errorOf(...flags: string[]): Promise<string> {
   const { code, stderr } = await bench.finetune(`bad-${count++}`, ...flags);
   expect(code).toBeGreaterThan(0);
   expect(stderr).not.toMatch(/^\s+at /m);
@@ -25,7 +25,7 @@ const withData = (records: unknown[], ...more: string[]) => {
     `data-${count}.jsonl`,
     records.map((record) => `${JSON.stringify(record)}\n`).join(''),
   );
-  return complaint(...set(`data.files=[${file}]`, ...more));
+  return errorOf(...set(`data.files=[${file}]`, ...more));
 };
 const good = { instruction: 'Q', output: 'An answer that is long enough.' };
 
@@ -52,11 +52,11 @@ describe('configuration', () => {
     ],
     ['data.format=csv', 'data.format: got "csv", expected one of auto, alpaca'],
   ])('%s', async (override, message) => {
-    expect(await complaint(...set(override))).toContain(`meap-finetune: ${message}`);
+    expect(await errorOf(...set(override))).toContain(`meap-finetune: ${message}`);
   });
 
-  it('masked-only with nothing masked', async () => {
-    expect(await complaint(...set('masking.ratio=0', 'masking.loss=masked-only'))).toContain(
+  it('masked-only without masks', async () => {
+    expect(await errorOf(...set('masking.ratio=0', 'masking.loss=masked-only'))).toContain(
       'masking.loss: got "masked-only", expected union with ratio 0',
     );
   });
@@ -64,18 +64,18 @@ describe('configuration', () => {
 
 describe('model', () => {
   it('a folder without a model', async () => {
-    expect(await complaint(...set(`model.path=${bench.directory}`))).toBe(
+    expect(await errorOf(...set(`model.path=${bench.directory}`))).toBe(
       'meap-finetune: DIR: no config.json there, expected the folder of a Hugging Face model',
     );
   });
 
-  it('rows beyond its context', async () => {
-    expect(await complaint(...set('train.max_length=129'))).toMatch(
+  it('rows beyond the context', async () => {
+    expect(await errorOf(...set('train.max_length=129'))).toMatch(
       /^meap-finetune: train\.max_length: got 129, expected at most 128, the context of DIR/,
     );
   });
 
-  it('a shard that is missing', async () => {
+  it('a missing shard', async () => {
     const broken = bench.path('no-weights');
     cpSync(bench.path('model'), broken, { recursive: true });
     rmSync(`${broken}/model.safetensors`);
@@ -83,14 +83,14 @@ describe('model', () => {
       `${broken}/model.safetensors.index.json`,
       JSON.stringify({ weight_map: { 'model.embed_tokens.weight': 'model-00001-of-00002.safetensors' } }),
     );
-    expect(await complaint(...set(`model.path=${broken}`))).toContain('model-00001-of-00002.safetensors');
+    expect(await errorOf(...set(`model.path=${broken}`))).toContain('model-00001-of-00002.safetensors');
   });
 
   it('a tokenizer with more ids than the model has embeddings', async () => {
     const small = bench.path('small');
     await saveTinyModel(small, loadTokenizer(bench.path('model')), { vocab_size: 300 });
-    expect(await complaint(...set(`model.path=${small}`))).toContain(
-      'tokenizer and model do not fit, got 320 ids and 300 embeddings, expected no more ids than embeddings',
+    expect(await errorOf(...set(`model.path=${small}`))).toContain(
+      'tokenizer and model do not match, got 320 ids and 300 embeddings, expected no more ids than embeddings',
     );
   });
 
@@ -99,7 +99,7 @@ describe('model', () => {
     cpSync(bench.path('model'), other, { recursive: true });
     const config = JSON.parse(readFileSync(`${other}/config.json`, 'utf8'));
     writeFileSync(`${other}/config.json`, JSON.stringify({ ...config, mlp_bias: true }));
-    expect(await complaint(...set(`model.path=${other}`))).toContain(
+    expect(await errorOf(...set(`model.path=${other}`))).toContain(
       'mlp_bias: refused, got true, expected false',
     );
   });
@@ -117,33 +117,29 @@ describe('chat template', () => {
     ],
     ['nope', 'data.chat_template nope: no such template or file, expected one of chatml, llama-3'],
   ])('%s', async (template, message) => {
-    expect(await complaint(...set(`data.chat_template=${template}`))).toContain(message);
+    expect(await errorOf(...set(`data.chat_template=${template}`))).toContain(message);
   });
 
   it.each([
-    ['that is no Jinja', '{% for m in messages %}', 'not a Jinja template'],
+    ['that is not Jinja', '{% for m in messages %}', 'not a Jinja template'],
+    ['that omits the user', '{{ messages[-1].content }}</s>', String.raw`omits message 1 of 2 \(role user\)`],
     [
-      'that forgets the user',
-      '{{ messages[-1].content }}</s>',
-      String.raw`omits message 1 of 2 \(role user\)`,
-    ],
-    [
-      'that cuts what is said',
+      'that truncates messages',
       "{% for m in messages %}{{ m.content.split('.')[0] }}</s>{% endfor %}",
       'changes the text of messages',
     ],
     [
-      'that refuses',
+      'that raises an exception',
       "{{ raise_exception('only tools here') }}",
       'refuses the roles user, assistant: only tools here',
     ],
   ])('one %s', async (_, source, message) => {
     const file = bench.write('template.jinja', source);
-    expect(await complaint(...set(`data.chat_template=${file}`))).toMatch(new RegExp(message));
+    expect(await errorOf(...set(`data.chat_template=${file}`))).toMatch(new RegExp(message));
   });
 
-  it('none at all', async () => {
-    expect(await complaint(...set('data.chat_template=null'))).toContain('the model has no chat template');
+  it('none', async () => {
+    expect(await errorOf(...set('data.chat_template=null'))).toContain('the model has no chat template');
   });
 });
 
@@ -165,7 +161,7 @@ describe('data', () => {
       'messages[0].role: got "narrator"',
     ],
     [
-      'a role that is a method',
+      'a role that is a name of Object.prototype',
       { messages: [{ role: 'constructor', content: 'x' }] },
       'messages[0].role: got "constructor"',
     ],
@@ -173,10 +169,10 @@ describe('data', () => {
     [
       'tools',
       { messages: [{ role: 'assistant', content: '', tool_calls: [{ id: 1 }] }] },
-      'messages[0].tool_calls[0]: got {"id":1}, expected a call with the name of a function',
+      'messages[0].tool_calls[0]: got {"id":1}, expected a call with the name and arguments of a function',
     ],
     [
-      'answers of tools',
+      'tool results',
       { messages: [{ role: 'tool', content: '21 °C' }] },
       'line 2: chat template alpaca: refuses the roles tool: message 1 has the role tool',
     ],
@@ -191,17 +187,17 @@ describe('data', () => {
       'line 2: chat template alpaca: omits tool_calls of message 1 of 1 (role assistant)',
     ],
     [
-      'pictures',
+      'images',
       { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
       'expected parts of type text',
     ],
     [
       'preferences',
       { prompt: 'Q', chosen: 'A', rejected: 'B', completion: 'A' },
-      'line 2: chosen: got "A", expected none, since answers are learned here, not preferences',
+      'line 2: chosen: got "A", expected none, since preferences are not supported',
     ],
     [
-      'two system messages apart',
+      'a second system message',
       {
         messages: [
           { role: 'system', content: 'S1' },
@@ -215,30 +211,30 @@ describe('data', () => {
       'line 2: chat template alpaca: refuses the roles system, user, assistant, system, user, assistant: message 4 has',
     ],
     [
-      'a question marked to be learned',
+      'a marked question',
       {
         messages: [
           { role: 'user', content: 'Q', train: true },
           { role: 'assistant', content: 'A' },
         ],
       },
-      'line 2: message 1 of 2 (role user) is marked to be learned, expected one of masking.loss_roles (assistant)',
+      'line 2: message 1 of 2: got role user marked to be learned, expected one of masking.loss_roles (assistant)',
     ],
     [
-      'preferences alone',
+      'preferences without an answer',
       { prompt: 'Q', chosen: 'A', rejected: 'B' },
       'line 2: chosen: got "A", expected none',
     ],
-    ['text alone', { text: 'x' }, 'train on plain text with meap-pretrain'],
+    ['text without an answer', { text: 'x' }, 'train on plain text with meap-pretrain'],
     ['a number for text', { instruction: 'Q', output: 3 }, 'output: got 3, expected text'],
     ['a list', [1], 'not an object'],
   ])('%s', async (_, record, message) => {
-    const said = await withData([good, record]);
-    expect(said).toContain(message);
-    expect(said).toContain('fix it, or set data.on_bad_record to skip');
+    const error = await withData([good, record]);
+    expect(error).toContain(message);
+    expect(error).toContain('fix it, or set data.on_bad_record to skip');
   });
 
-  it('a template that refuses one conversation names it', async () => {
+  it('a template that refuses one conversation', async () => {
     const template = bench.write(
       'strict.jinja',
       "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate!') }}{% endif %}{{ m.content }}</s>{% endfor %}",
@@ -249,23 +245,23 @@ describe('data', () => {
     );
   });
 
-  it('answers that are all empty', async () => {
+  it('only empty answers', async () => {
     expect(
       await withData([
         { ...good, output: '' },
         { ...good, output: ' ' },
       ]),
     ).toContain(
-      'got 0 conversations to learn from, expected two, one to train and one to validate on; dropped were 2 without an answer',
+      'got 0 usable conversations, expected two: one for training, one for validation; dropped 2 without an answer',
     );
   });
 
   it('prompts longer than the window', async () => {
     const long = { instruction: 'whale '.repeat(300), output: 'Yes.' };
-    expect(await withData([long, long])).toContain('2 whose prompt fills train.max_length');
+    expect(await withData([long, long])).toContain('2 with a prompt that fills train.max_length');
   });
 
-  it('a name of a field that no record has, and one that only some have', async () => {
+  it('a field name that no record has, and one that only some have', async () => {
     const records = [
       { q: 'Q', a: good.output },
       { q: 'Q', a: good.output, about: 'x' },
@@ -275,7 +271,7 @@ describe('data', () => {
       'data.fields: no record has a field abuot, expected',
     );
     expect(await withData(records, fields('inptu: about'))).toContain(
-      'data.fields.inptu: got "about", expected one of the usual names as key: messages',
+      'data.fields.inptu: got "about", expected a standard name as key: messages',
     );
     expect(await withData([{ q: 'Q' }], fields('input: about'))).toContain(
       'it lacks a (data.fields.output), about',
@@ -294,7 +290,7 @@ describe('data', () => {
     expect(stdout).toContain('data         2 alpaca');
   });
 
-  it('counts and skips where asked to', async () => {
+  it('on_bad_record: skip counts and skips records', async () => {
     const file = bench.write(
       'mixed.jsonl',
       [good, { text: 1 }, good, good].map((r) => JSON.stringify(r)).join('\n'),
@@ -308,7 +304,7 @@ describe('data', () => {
     expect(stdout).toMatch(/warning {6}data: 1 bad record skipped, the first: .*line 2: got the fields text/);
   });
 
-  it('a mask token that is ordinary text and stands in the data', async () => {
+  it('a mask token that is not special and occurs in the data', async () => {
     const model = bench.path('mask-in-text');
     const tokenizer = loadTokenizer(bench.path('model'));
     const contents = JSON.parse(addMaskToken(tokenizer, '[MASK]').json);
@@ -320,7 +316,7 @@ describe('data', () => {
     ).toContain('320');
   });
 
-  it('the mask token spelled in the data is plain text where it is special', async () => {
+  it('special tokens in the data are plain text', async () => {
     const file = bench.write(
       'spelled.json',
       JSON.stringify([good, { ...good, output: 'Write [MASK] and </s> here.' }, good]),
@@ -331,11 +327,11 @@ describe('data', () => {
   });
 
   it('missing files', async () => {
-    expect(await complaint(...set('data.files=[nowhere.json]'))).toContain('no such file');
-    expect(await complaint(...set(`data.files=[${bench.write('a.docx', 'PK\x03\x04\0')}]`))).toContain(
+    expect(await errorOf(...set('data.files=[nowhere.json]'))).toContain('no such file');
+    expect(await errorOf(...set(`data.files=[${bench.write('a.docx', 'PK\x03\x04\0')}]`))).toContain(
       'a.docx: is a zip archive; unpack it first',
     );
-    expect(await complaint(...set(`data.files=[${bench.write('a.md', 'Prose.')}]`))).toContain(
+    expect(await errorOf(...set(`data.files=[${bench.write('a.md', 'Prose.')}]`))).toContain(
       'got plain text, expected records',
     );
   });

@@ -7,7 +7,7 @@ import { type FinetuneConfig, loadConfig } from './resolve-config.ts';
 import { type FinetuneEvent, finetune } from './run.ts';
 import { renderSummary } from './summary.ts';
 
-/** Runs `meap-finetune`; everything it has to say to its user goes through `io`. */
+/** Runs `meap-finetune`; all output goes through `io`. */
 export function finetuneCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
   return runTrainingCommand<FinetuneConfig, FinetuneEvent>(
     {

@@ -27,15 +27,15 @@ function conversations(): Conversation[] {
   });
 }
 
-describe.skipIf(!existsSync(`${data}/chat-templates`))('what is learned', () => {
+describe.skipIf(!existsSync(`${data}/chat-templates`))('trained tokens', () => {
   test.each(fixture.cases as Record<string, string>[])(
-    'is what transformers marks: $template with $tokenizer',
+    'are those that transformers marks: $template with $tokenizer',
     async ({ template: name, tokenizer: folder, bos, eos, old, new: replacement, ...expected }) => {
       const source = readFileSync(`${data}/chat-templates/${name}.jinja`, 'utf8');
       const tokenizer = loadTokenizer(`${data}/tokenizers/${folder}`);
       const special = { bos_token: bos, eos_token: eos };
       const spell = (text: string) => source.replace(old, () => text);
-      // The same without the marks: contents and what ends them are found by the encoder itself.
+      // Without marks, the encoder finds the answers itself.
       const unmarked = replacement
         .replaceAll('{% generation %}', '{% if true %}')
         .replaceAll('{% endgeneration %}', '{% endif %}');

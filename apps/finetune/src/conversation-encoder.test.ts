@@ -14,7 +14,7 @@ const special = { bos_token: '<s>', eos_token: '</s>' };
 const encoderOf = (source: string) =>
   new ConversationEncoder(tokenizer, new ChatTemplate('t', source, special));
 
-/** What is learned and what is not, as text. */
+/** Returns the text of runs of tokens with whether they are trained on. */
 async function learned(
   source: string,
   conversation: Conversation,
@@ -39,7 +39,7 @@ const chat: Conversation = [
 ];
 
 describe('ConversationEncoder', () => {
-  it('learns answers with what ends them, and nothing else', async () => {
+  it('trains on answers with their end tokens, and nothing else', async () => {
     expect(await learned(BUILT_IN_TEMPLATES.alpaca, chat)).toEqual([
       [false, '<s>### Instruction:\nWhat does the captain see?\n\n### Response:\n'],
       [true, 'The whale</s>'],
@@ -49,13 +49,13 @@ describe('ConversationEncoder', () => {
     ]);
   });
 
-  it('counts a token that begins in the header as part of the answer it reaches into', async () => {
+  it('counts a token across header and answer as part of the answer', async () => {
     const parts = await learned(BUILT_IN_TEMPLATES['llama-2'], chat.slice(0, 2));
     expect(parts.map(([trainable]) => trainable)).toEqual([false, true]);
     expect(parts[1][1].trimStart()).toBe('The whale </s>');
   });
 
-  it('leaves an answer of weight 0 and an empty one unlearned', async () => {
+  it('does not train on answers of weight 0 and empty answers', async () => {
     const parts = await learned(BUILT_IN_TEMPLATES.alpaca, [
       chat[0],
       { role: 'assistant', content: 'The whale', learn: false },
@@ -65,7 +65,7 @@ describe('ConversationEncoder', () => {
     expect(parts.some(([trainable]) => trainable)).toBe(false);
   });
 
-  it('learns other roles where asked to', async () => {
+  it('trains on other roles if configured', async () => {
     const parts = await learned(BUILT_IN_TEMPLATES.alpaca, chat.slice(0, 2), ['user', 'assistant']);
     expect(parts.filter(([trainable]) => trainable).map(([, text]) => text)).toEqual([
       'What does the captain see?',
@@ -73,15 +73,15 @@ describe('ConversationEncoder', () => {
     ]);
   });
 
-  it('refuses a mark to learn a role that is not learned', async () => {
+  it('refuses a marked message of another role', async () => {
     const marked: Conversation = [{ ...chat[0], learn: true }, chat[1]];
     await expect(learned(BUILT_IN_TEMPLATES.alpaca, marked)).rejects.toThrow(
-      'message 1 of 2 (role user) is marked to be learned, expected one of masking.loss_roles (assistant)',
+      'message 1 of 2: got role user marked to be learned, expected one of masking.loss_roles (assistant)',
     );
     expect((await learned(BUILT_IN_TEMPLATES.alpaca, marked, ['user', 'assistant']))[1][0]).toBe(true);
   });
 
-  it('learns each answer to its end, however the questions around it are trimmed', async () => {
+  it('trains on whole answers, regardless of trimmed questions around them', async () => {
     const source =
       "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}" +
       "{{ '[INST] ' + m['content'] | trim + ' [/INST] ' }}{% else %}{{ m['content'] + eos_token }}{% endif %}{% endfor %}";
@@ -98,7 +98,7 @@ describe('ConversationEncoder', () => {
     );
   });
 
-  it('adds EOS where a template ends answers with nothing', async () => {
+  it('adds EOS if a template does not end answers', async () => {
     const encoder = encoderOf("{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}");
     expect(encoder.lacksEnd).toBe(true);
     const [{ segments }] = await encoder.encode([chat.slice(0, 2)], ['assistant']);
@@ -106,7 +106,7 @@ describe('ConversationEncoder', () => {
     expect(Array.from(answer.ids).at(-1)).toBe(tokenizer.eosTokenId);
   });
 
-  it('never parses what people write for special tokens', async () => {
+  it('never parses special tokens in messages', async () => {
     const hostile = 'a </s> <s>[MASK] ### Response:\n<';
     const conversation: Conversation = [
       { role: 'user', content: hostile },
@@ -115,12 +115,12 @@ describe('ConversationEncoder', () => {
     const [{ segments }] = await encoderOf(BUILT_IN_TEMPLATES.alpaca).encode([conversation], ['assistant']);
     const ids = segments.flatMap((segment) => Array.from(segment.ids));
     expect(ids.filter((id) => id === tokenizer.maskTokenId)).toHaveLength(0);
-    // BOS in front and EOS behind the answer, both of the template.
+    // BOS and EOS of the template.
     expect(ids.filter((id) => id === 0 || id === 1)).toEqual([0, 1]);
     expect(await tokenizer.decode(ids)).toContain(`### Response:\n${hostile}/s></s>`);
   });
 
-  it('a prompt is what the training text begins with', async () => {
+  it('a prompt is a prefix of the training text', async () => {
     for (const name of ['alpaca', 'llama-2', 'mistral']) {
       const encoder = encoderOf(BUILT_IN_TEMPLATES[name]);
       const prompt = await encoder.encodePrompt(chat.slice(0, 1));

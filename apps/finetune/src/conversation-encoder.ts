@@ -1,22 +1,22 @@
 /**
- * Conversations to samples: token ids with the answers marked.
+ * Encodes conversations as samples: token ids with marked answers.
  *
- * An answer is every token that overlaps its text or the text up to the special token that ends it. Reasoning and calls of
- * tools belong to it; where the template marks answers with `{% generation %}`, they are what it marks.
+ * An answer consists of the tokens that overlap its text, reasoning and tool calls, up to the special token that ends it.
+ * If the template marks answers with `{% generation %}`, those marks define them.
  */
 import type { SftSample, SftSegment } from '@meap/sft-duplication';
 import { ChatEncoder, type EncodedConversation, withTools } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
 import type { Conversation, Message } from './formats.ts';
 
-/** Encodes conversations to learn from, and prompts, under one template and tokenizer. */
+/** Encodes training conversations and prompts with a template and a tokenizer. */
 export class ConversationEncoder extends ChatEncoder {
   /**
-   * Token ids of conversations as samples for `createDuplicator`.
+   * Encodes conversations as samples for `createDuplicator`.
    *
-   * @param learnedRoles whose messages are learned
-   * @throws TemplateError where the template refuses a conversation, or leaves out or rewrites some of it
-   * @throws ChatDataError for a message that says it is to be learned, of a role that is not
+   * @param learnedRoles roles whose messages are trained on
+   * @throws TemplateError if the template refuses a conversation, or omits or changes some of it
+   * @throws ChatDataError if a message of another role is marked to be trained on
    */
   async encode(
     conversations: readonly Conversation[],
@@ -30,7 +30,7 @@ export class ConversationEncoder extends ChatEncoder {
       const segments = segmentsOf(tokens, messages, isLearned);
       const answer = segments.findLastIndex(({ trainable }) => trainable);
       if (this.lacksEnd && answer >= 0) {
-        // What follows the last answer is not learned, and EOS has to be what does.
+        // Ends the sample with EOS after the last answer.
         const { ids } = segments[answer];
         const ended = { ...segments[answer], ids: [...Array.from(ids), this.endOfAnswerId] };
         segments.splice(answer, segments.length, ended);
@@ -40,14 +40,14 @@ export class ConversationEncoder extends ChatEncoder {
   }
 }
 
-/** Messages that all say whether they are learned. */
+/** Sets `learn` of every message. */
 function withLearned(messages: Conversation, roles: readonly Message['role'][]): Conversation {
   const marked = messages.map((message, i) => {
     const isOfRole = roles.includes(message.role);
     if (message.learn && !isOfRole) {
       throw new ChatDataError(
-        `message ${i + 1} of ${messages.length} (role ${message.role}) is marked to be learned, expected one of ` +
-          `masking.loss_roles (${roles.join(', ')}); add its role there, or take the mark away`,
+        `message ${i + 1} of ${messages.length}: got role ${message.role} marked to be learned, expected one of ` +
+          `masking.loss_roles (${roles.join(', ')}); add the role there, or remove the mark`,
       );
     }
     return { ...message, learn: isOfRole && message.learn !== false };
@@ -55,7 +55,7 @@ function withLearned(messages: Conversation, roles: readonly Message['role'][]):
   return withTools(marked, messages.tools);
 }
 
-/** Groups tokens by the message they belong to. */
+/** Groups tokens by message. */
 function segmentsOf(
   { ids, starts, ends, spans }: EncodedConversation,
   messages: Conversation,
@@ -66,7 +66,7 @@ function segmentsOf(
   for (let i = 0; i < ids.length; i++) {
     while (span < spans.length && starts[i] >= spans[span].end) span++;
     const current = spans[span];
-    // A token without width, such as a leading space that the tokenizer adds, belongs to what follows it.
+    // A token of zero width, such as an added leading space, belongs to the following text.
     const isInside = current !== undefined && (ends[i] > current.start || starts[i] === current.start);
     const owner = isInside ? span : -1;
     const last = segments.at(-1);
@@ -83,7 +83,7 @@ function segmentsOf(
   return segments.map(({ span: _, ...segment }) => segment);
 }
 
-/** Of all that an answer says: reasoning, content, calls. */
+/** Counts the characters of reasoning, content and tool calls. */
 function numCharactersOf(message: Message): number {
   const { content, reasoning_content: reasoning = '', tool_calls: calls } = message;
   return [...content, ...reasoning, ...(calls ? JSON.stringify(calls) : '')].length;

@@ -1,4 +1,4 @@
-/** The built command on several ranks, as mpirun starts them, against one process. */
+/** The built command on ranks started by mpirun, compared with one process. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { hashFiles, readExactMetrics } from '@meap/recipe-cli';
@@ -8,14 +8,14 @@ import { Workbench } from './testing.ts';
 
 const cli = join(import.meta.dirname, '../dist/cli.js');
 const hasMpi = mpirunFlags() !== undefined;
-if (!hasMpi) console.warn('ranks are not launched: no MPI here (tried mpirun, mpicxx)');
+if (!hasMpi) console.warn('ranks are not tested: no MPI (tried mpirun, mpicxx)');
 
 describe.skipIf(!hasMpi).each([
   ['the whole model', []],
   ['an adapter with dropout', ['--set', 'lora={rank: 4, dropout: 0.1}']],
 ] as const)('meap-finetune on ranks, %s', (_, flags) => {
   let bench: Workbench;
-  // A rate that does not depend on the number of steps, which the test raises.
+  // The learning rate must not depend on max_steps, which the test raises.
   const sets = ['--set', 'train.global_batch_size=8', '--set', 'train.lr_scheduler_type=constant', ...flags];
   const argv = (out: string, ...more: string[]) => [
     ...['--config', bench.recipe, '--out', bench.path(out), ...sets, ...more],
@@ -35,7 +35,7 @@ describe.skipIf(!hasMpi).each([
   });
   afterAll(() => bench.dispose());
 
-  it('as two, then as four with ZeRO 2, learn what one process learns, and write what it writes', async () => {
+  it('as two, then as four with ZeRO 2, match the metrics and files of one process', async () => {
     const first = await finish(2, 'shared', '--set', 'train.max_steps=4');
     expect(first.match(/^backend /gm)).toHaveLength(1);
     const second = await finish(4, 'shared', '--set', 'distributed.zero_stage=2');
@@ -47,7 +47,7 @@ describe.skipIf(!hasMpi).each([
       const line = shared.get(step)!;
       expect(Math.abs((line.loss ?? 0) - (loss ?? 0)), step).toBeLessThan(1e-4);
       expect(Math.abs((line.valLoss ?? 0) - (valLoss ?? 0)), step).toBeLessThan(1e-4);
-      // The same rows with the same masks, counted once.
+      // The same rows, counted once.
       expect(line.tokens, step).toEqual(tokens);
     }
     expect(filesOf('shared')).toEqual(filesOf('alone'));

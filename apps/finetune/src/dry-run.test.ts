@@ -16,7 +16,7 @@ afterAll(() => bench.dispose());
 const set = (...pairs: string[]) => pairs.flatMap((pair) => ['--set', pair]);
 
 describe('--dry-run', () => {
-  it('counts, plans memory, draws a conversation and its copy, and writes nothing', async () => {
+  it('prints counts, memory and a conversation with its copy, and writes nothing', async () => {
     const { code, stdout, stderr } = await bench.finetune('dry', '--dry-run');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(existsSync(bench.path('dry'))).toBe(false);
@@ -26,7 +26,7 @@ describe('--dry-run', () => {
     expect(stdout).toMatch(/masked copy: \d+ positions, \d+ learned[\s\S]*\[MASK\]/);
   });
 
-  it('reads conversations from files of any layout', async () => {
+  it('reads files of any layout', async () => {
     const conversation = (text: string) => ({
       messages: [
         { role: 'user', content: 'Q' },
@@ -51,13 +51,13 @@ describe('--dry-run', () => {
     expect(named.stderr).toMatch(/lines\.txt, line 1: not CSV/);
   });
 
-  it('names what it cannot read', async () => {
+  it('names an unreadable file', async () => {
     const file = bench.write('wide.jsonl', Buffer.from('\ufeff{"a":1}\n', 'utf16le'));
     const { stderr } = await bench.finetune('dry', '--dry-run', ...set(`data.files=[${file}]`));
     expect(stderr).toMatch(/wide\.jsonl: is UTF-16, expected UTF-8; convert it/);
   });
 
-  it('names all that is wrong with model and data at once, and exits with 1', async () => {
+  it('lists all problems of model and data, and exits with 1', async () => {
     const bad = bench.write('bad.json', '[{"first": "a", "second": "b"}]');
     const sets = set(
       'model.path=nowhere',
@@ -83,7 +83,7 @@ describe('--dry-run', () => {
     const config = loadConfig(bench.recipe);
     const plan = await dryRun(config, { color: true });
     const model = await loadLlama(bench.path('model'));
-    // One row more, for the mask token.
+    // Plus a row for the mask token.
     expect(plan.parameters).toBe(
       [...model.parameters.values()].reduce((sum, { size }) => sum + size, 0) + 16,
     );
@@ -102,7 +102,7 @@ describe('--dry-run', () => {
       formats: { alpaca: 40 },
     });
     expect(plan.trained).toBeLessThan(plan.parameters);
-    // The tiny model's head is tied: with masks a row of 16 is learned, and the table copied.
+    // With masks, the embedding of the mask token is trained: 16 values, since the head is tied.
     const ntp = JSON.parse(
       (await bench.finetune('dry', '--dry-run', '--json', ...set('lora={rank: 2}', 'masking.ratio=0')))
         .stdout,
@@ -111,14 +111,14 @@ describe('--dry-run', () => {
     expect(plan.duplication.numCopies).toBeGreaterThan(0);
   });
 
-  it('epochs become steps of whole batches', async () => {
+  it('converts epochs into steps', async () => {
     const config = loadConfig(bench.recipe, ['train.epochs=3']);
     expect((await dryRun(config)).steps).toBe(24);
   });
 });
 
 describe('memory plan', () => {
-  it('counts what an adapter trains', () => {
+  it('counts the parameters of an adapter', () => {
     const config = { ...presets.tiny, num_key_value_heads: 1 };
     const model = createLlama({ ...config, num_hidden_layers: 2 }, { seed: 0 });
     for (const [targets, tokens] of [
@@ -149,7 +149,7 @@ describe('memory plan', () => {
   };
   const adapters = { ...shape, lora: true, trained: 1e7 };
 
-  it('weighs what an adapter and recomputation save', () => {
+  it('accounts for the savings of an adapter and of recomputation', () => {
     const full = planMemory(presets['1.1b'], { ...shape, trained: parameters });
     const lora = planMemory(presets['1.1b'], adapters);
     const recomputed = planMemory(presets['1.1b'], { ...adapters, recompute: true });
@@ -161,7 +161,7 @@ describe('memory plan', () => {
     expect(copying.total - lora.total).toBe(4 * vocab_size * hidden_size);
   });
 
-  it('says that a model does not fit, and names what is not used yet', () => {
+  it('reports that a model does not fit, with the remaining options', () => {
     const plan = planMemory(presets['1.1b'], { ...shape, trained: parameters, limitGib: 16 });
     expect(plan.fits).toBe(false);
     expect(describeMisfit(plan)).toMatch(
@@ -174,18 +174,18 @@ describe('memory plan', () => {
     expect(planMemory(presets['1.1b'], { ...all, limitGib: 64 }).fits).toBe(true);
   });
 
-  it('refuses a run that does not fit before its weights are read, unless told that there is more', async () => {
+  it('refuses a run that does not fit before reading weights, unless memory_limit_gib is raised', async () => {
     rmSync(bench.path('model/model.safetensors'));
-    const little = set('train.memory_limit_gib=0.01');
-    const { code, stderr, stdout } = await bench.finetune('little', ...little);
+    const limit = set('train.memory_limit_gib=0.01');
+    const { code, stderr, stdout } = await bench.finetune('limited', ...limit);
     expect(code).toBe(1);
     expect(stdout).toMatch(/^backend .*\n$/);
     expect(stderr).toMatch(
       /^meap-finetune: memory: the run would take about \d+ MiB, got 10.2 MiB; use lora, .*\n$/,
     );
-    const dry = await bench.finetune('little', ...little, '--dry-run');
+    const dry = await bench.finetune('limited', ...limit, '--dry-run');
     expect(dry.stdout).toContain('does not fit: the run would take about');
-    expect((await bench.finetune('little', '--set', 'train.memory_limit_gib=4')).stderr).toContain(
+    expect((await bench.finetune('limited', '--set', 'train.memory_limit_gib=4')).stderr).toContain(
       'model.safetensors',
     );
   });

@@ -1,4 +1,4 @@
-/** What a run would be and take, with a picture of one conversation; no weights are loaded. */
+/** Plans a run without loading weights: counts, memory, and a picture of one conversation. */
 import { tokenText } from '@meap/inference';
 import { Problems, plainText } from '@meap/recipe-cli';
 import { renderRow } from '@meap/sft-duplication';
@@ -10,27 +10,27 @@ import { describeFacts } from './progress.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 import { describeRun, type RunFacts } from './run-facts.ts';
 
-/** What {@link dryRun} finds out. */
+/** Result of {@link dryRun}. */
 export interface DryRunPlan extends RunFacts {
-  /** A conversation with its masked copy: what is read above what is learned. */
+  /** A conversation with its masked copy as text: inputs above targets. */
   row: string;
 }
 
 /** Options of {@link dryRun}. */
 export interface DryRunOptions {
-  /** Columns of the picture; 100 when absent. */
+  /** Columns of the picture; default: 100. */
   width?: number;
   /** Whether the picture has ANSI colours. */
   color?: boolean;
 }
 
-/** Tokens of the conversation that is drawn: the shortest that shows everything. */
-const SHORTEST = 24;
+/** Minimum number of trained tokens of the shown conversation. */
+const MIN_SHOWN_TOKENS = 24;
 
 /**
  * Plans a run without loading its weights.
  *
- * @throws NotReadyError with all that is wrong with the model’s folder and the first records of each file
+ * @throws NotReadyError with all problems of the model’s folder and the first records of each file
  */
 export async function dryRun(
   config: FinetuneConfig,
@@ -48,16 +48,17 @@ async function planOf(
   parts: ModelParts,
   { width, color }: Required<DryRunOptions>,
 ): Promise<DryRunPlan> {
-  // Which one it is decides how weights are held.
+  // The backend determines the dtype of weights in memory.
   await setBackend(config.backend);
   const data = await prepareData(config, parts);
   const facts = await describeRun(config, parts, data);
   const duplicator = duplicatorOf(config, parts, { layout: 'packed-isolated' });
-  const drawn = data.train.samples
+  const candidates = data.train.samples
     .map((sample, index) => duplicator.duplicate(sample, { epoch: 0, index }))
-    .filter(({ statistics }) => statistics.numLearned >= SHORTEST)
+    .filter(({ statistics }) => statistics.numLearned >= MIN_SHOWN_TOKENS)
     .sort((a, b) => rank(a.statistics) - rank(b.statistics));
-  const rows = drawn[0]?.rows ?? duplicator.duplicate(data.train.samples[0], { epoch: 0, index: 0 }).rows;
+  const rows =
+    candidates[0]?.rows ?? duplicator.duplicate(data.train.samples[0], { epoch: 0, index: 0 }).rows;
   const pieces = new Map<number, string>();
   for (const { inputs, targets } of rows) {
     for (const id of [...inputs, ...targets]) {
@@ -68,12 +69,12 @@ async function planOf(
   return { ...facts, row };
 }
 
-/** The plan as text for people. */
+/** Formats the plan for the terminal. */
 export function renderDryRun(plan: DryRunPlan): string {
   return `${describeFacts(plan).map(plainText).join('\n')}\n\none conversation\n${plan.row}`;
 }
 
-/** Conversations with masks first, short ones before long ones. */
+/** Sorts conversations with masks first, then by length. */
 function rank({ numMasked, numPositions }: { numMasked: number; numPositions: number }): number {
   return numPositions + (numMasked > 0 ? 0 : 2 ** 30);
 }

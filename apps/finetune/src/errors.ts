@@ -2,7 +2,7 @@ import { modelErrors } from '@meap/inference';
 import { userErrorTest } from '@meap/recipe-cli';
 import { SftError } from '@meap/sft-duplication';
 
-/** Conversations that cannot be trained on: a record of the wrong form, or nothing left to learn from. */
+/** Unusable conversations: a record of the wrong form, or no conversations left to train on. */
 export class ChatDataError extends Error {
   override readonly name = 'ChatDataError';
 }

@@ -3,20 +3,20 @@ import { describe, expect, it } from 'vitest';
 import { ChatDataError } from './errors.ts';
 import { FORMATS, recogniseFormat, toConversation } from './formats.ts';
 
-const said = (user: string, assistant: string) => [
+const turn = (user: string, assistant: string) => [
   { role: 'user', content: user },
   { role: 'assistant', content: assistant },
 ];
 
-describe('the shapes in which data are published', () => {
+describe('record formats', () => {
   it.each([
-    ['alpaca', { instruction: 'Q', input: '', output: 'A' }, said('Q', 'A')],
-    ['alpaca', { instruction: 'Q', input: 'I', output: 'A' }, said('Q\nI', 'A')],
-    ['alpaca', { instruction: '', input: 'I', output: 'A' }, said('I', 'A')],
+    ['alpaca', { instruction: 'Q', input: '', output: 'A' }, turn('Q', 'A')],
+    ['alpaca', { instruction: 'Q', input: 'I', output: 'A' }, turn('Q\nI', 'A')],
+    ['alpaca', { instruction: '', input: 'I', output: 'A' }, turn('I', 'A')],
     [
       'alpaca',
       { instruction: 'Q', output: 'A', system: 'S' },
-      [{ role: 'system', content: 'S' }, ...said('Q', 'A')],
+      [{ role: 'system', content: 'S' }, ...turn('Q', 'A')],
     ],
     [
       'sharegpt',
@@ -26,7 +26,7 @@ describe('the shapes in which data are published', () => {
           { from: 'gpt', value: 'A' },
         ],
       },
-      said('Q', 'A'),
+      turn('Q', 'A'),
     ],
     [
       'sharegpt',
@@ -37,12 +37,12 @@ describe('the shapes in which data are published', () => {
           { role: 'assistant', content: 'A' },
         ],
       },
-      said('Q', 'A'),
+      turn('Q', 'A'),
     ],
     [
       'messages',
-      { messages: [{ role: 'developer', content: 'S' }, ...said('Q', 'A')] },
-      [{ role: 'system', content: 'S' }, ...said('Q', 'A')],
+      { messages: [{ role: 'developer', content: 'S' }, ...turn('Q', 'A')] },
+      [{ role: 'system', content: 'S' }, ...turn('Q', 'A')],
     ],
     [
       'messages',
@@ -65,12 +65,12 @@ describe('the shapes in which data are published', () => {
       { messages: [{ role: 'assistant', content: 'A', weight: 0, tool_calls: null }] },
       [{ role: 'assistant', content: 'A', learn: false }],
     ],
-    ['prompt-completion', { prompt: 'Q', completion: 'A' }, said('Q', 'A')],
-    ['prompt-completion', { prompt: 'Q', response: 'A' }, said('Q', 'A')],
+    ['prompt-completion', { prompt: 'Q', completion: 'A' }, turn('Q', 'A')],
+    ['prompt-completion', { prompt: 'Q', response: 'A' }, turn('Q', 'A')],
     [
       'prompt-completion',
       { prompt: [{ role: 'user', content: 'Q' }], completion: [{ role: 'assistant', content: 'A' }] },
-      said('Q', 'A'),
+      turn('Q', 'A'),
     ],
   ] as const)('%s: %j', (format, record, conversation) => {
     expect(recogniseFormat(record)).toBe(format);
@@ -78,51 +78,61 @@ describe('the shapes in which data are published', () => {
   });
 
   it.each([
-    ['a question and its answer', { question: 'Q', answer: 'A' }, 'prompt-completion', said('Q', 'A')],
-    ['about a text', { question: 'Q', context: 'C', answer: 'A' }, 'prompt-completion', said('Q\nC', 'A')],
-    ['input and output', { input: 'Q', output: 'A' }, 'prompt-completion', said('Q', 'A')],
-    ['input about a text', { input: 'Q', context: 'C', output: 'A' }, 'prompt-completion', said('Q\nC', 'A')],
+    ['a question and its answer', { question: 'Q', answer: 'A' }, 'prompt-completion', turn('Q', 'A')],
+    [
+      'a question with a context',
+      { question: 'Q', context: 'C', answer: 'A' },
+      'prompt-completion',
+      turn('Q\nC', 'A'),
+    ],
+    ['input and output', { input: 'Q', output: 'A' }, 'prompt-completion', turn('Q', 'A')],
+    [
+      'input with a context',
+      { input: 'Q', context: 'C', output: 'A' },
+      'prompt-completion',
+      turn('Q\nC', 'A'),
+    ],
     [
       'Dolly’s',
       { instruction: 'Q', context: 'C', response: 'A', category: 'x' },
       'alpaca',
-      said('Q\nC', 'A'),
+      turn('Q\nC', 'A'),
     ],
     [
       'OpenOrca’s',
       { id: 1, system_prompt: '', question: 'Q', response: 'A' },
       'prompt-completion',
-      said('Q', 'A'),
+      turn('Q', 'A'),
     ],
     [
       'an input that looks empty',
       { instruction: 'Sort', input: '[]', output: '[]' },
       'alpaca',
-      said('Sort\n[]', '[]'),
+      turn('Sort\n[]', '[]'),
     ],
     [
       'messages in CSV',
-      { messages: JSON.stringify(said('Q', 'A')), tools: '', system: '' },
+      { messages: JSON.stringify(turn('Q', 'A')), tools: '', system: '' },
       'messages',
-      said('Q', 'A'),
+      turn('Q', 'A'),
     ],
-  ] as const)('recognises %s', (_, record, format, conversation) => {
+  ] as const)('detects %s', (_, record, format, conversation) => {
     expect(recogniseFormat(record)).toBe(format);
     expect(toConversation(record, format)).toEqual(conversation);
   });
 
   it.each([{ text: 'x' }, { instruction: 'Q' }, { answer: 'A' }, { prompt: 'Q', chosen: 'A' }])(
-    'recognises nothing in %j',
+    'detects no format in %j',
     (record) => {
       expect(recogniseFormat(record)).toBeUndefined();
     },
   );
 });
 
-describe('nothing that a record says is lost', () => {
-  it('history becomes earlier turns', () => {
+describe('fields of a record', () => {
+  it('convert history into earlier turns', () => {
     const record = { instruction: 'Q', output: 'A', history: [['Q0', 'A0']], system: 'S' };
-    const whole = [{ role: 'system', content: 'S' }, ...said('Q0', 'A0'), ...said('Q', 'A')];
+    const whole = [{ role: 'system', content: 'S' }, ...turn('Q0', 'A0'), ...turn('Q', 'A')];
     expect(toConversation(record, 'alpaca')).toEqual(whole);
     expect(toConversation({ ...record, history: '[["Q0", "A0"]]' }, 'alpaca')).toEqual(whole);
     const { instruction: prompt, output: response, ...rest } = record;
@@ -132,17 +142,17 @@ describe('nothing that a record says is lost', () => {
     );
   });
 
-  it('a system message beside the messages is joined with theirs', () => {
+  it('prepend a separate system message to that of the messages', () => {
     const system = (content: string) => ({ role: 'system', content });
     for (const key of ['system', 'system_prompt', 'system_message']) {
-      expect(toConversation({ [key]: 'S', messages: said('Q', 'A') }, 'messages')).toEqual([
+      expect(toConversation({ [key]: 'S', messages: turn('Q', 'A') }, 'messages')).toEqual([
         system('S'),
-        ...said('Q', 'A'),
+        ...turn('Q', 'A'),
       ]);
-      const both = { [key]: 'S', messages: [system('T'), ...said('Q', 'A')] };
+      const both = { [key]: 'S', messages: [system('T'), ...turn('Q', 'A')] };
       expect(toConversation(both, 'messages')[0]).toEqual(system('S\n\nT'));
     }
-    const twice = { system: 'S', messages: [system('S'), ...said('Q', 'A')] };
+    const twice = { system: 'S', messages: [system('S'), ...turn('Q', 'A')] };
     expect(toConversation(twice, 'messages')[0]).toEqual(system('S'));
   });
 
@@ -162,13 +172,13 @@ describe('nothing that a record says is lost', () => {
     expect(message).toEqual({ role: 'assistant', content: 'A', ...(learn !== undefined && { learn }) });
   });
 
-  it('answers of a prompt are read only', () => {
-    const prompt = [...said('Q0', 'A0'), { role: 'user', content: 'Q' }];
-    const conversation = toConversation({ prompt, completion: said('', 'A').slice(1) }, 'prompt-completion');
+  it('exclude answers in a prompt from the loss', () => {
+    const prompt = [...turn('Q0', 'A0'), { role: 'user', content: 'Q' }];
+    const conversation = toConversation({ prompt, completion: turn('', 'A').slice(1) }, 'prompt-completion');
     expect(conversation.map(({ learn }) => learn)).toEqual([undefined, false, undefined, undefined]);
   });
 
-  it('tools, calls and reasoning reach the template', () => {
+  it('pass tools, calls and reasoning to the template', () => {
     const described = { name: 'weather', parameters: { type: 'object' } };
     const tool = { type: 'function', function: described };
     const call = { id: 'c1', type: 'function', function: { name: 'weather', arguments: '{"city": "Oslo"}' } };
@@ -193,11 +203,13 @@ describe('nothing that a record says is lost', () => {
     ]);
     expect(conversation.tools).toEqual([tool]);
 
-    // The same as OpenAI's former API and as ShareGPT have it.
+    // The same in OpenAI's deprecated API and in ShareGPT.
     const { id: _, ...plain } = parsed;
-    const former = { role: 'assistant', content: null, function_call: call.function };
-    expect(toConversation({ functions: [described], messages: [former] }, 'messages').tools).toEqual([tool]);
-    expect(toConversation({ messages: [former] }, 'messages')[0].tool_calls).toEqual([plain]);
+    const deprecated = { role: 'assistant', content: null, function_call: call.function };
+    expect(toConversation({ functions: [described], messages: [deprecated] }, 'messages').tools).toEqual([
+      tool,
+    ]);
+    expect(toConversation({ messages: [deprecated] }, 'messages')[0].tool_calls).toEqual([plain]);
     const shared = toConversation(
       {
         tools: JSON.stringify([described]),
@@ -215,9 +227,9 @@ describe('nothing that a record says is lost', () => {
     expect(shared.tools).toEqual([tool]);
   });
 
-  it.each(['', ' ', '[]', 'null', [], {}, null])('tools: %j are none', (tools) => {
+  it.each(['', ' ', '[]', 'null', [], {}, null])('tools: %j are empty', (tools) => {
     expect(
-      toConversation({ messages: said('Q', 'A'), tools, images: tools }, 'messages').tools,
+      toConversation({ messages: turn('Q', 'A'), tools, images: tools }, 'messages').tools,
     ).toBeUndefined();
   });
 
@@ -243,10 +255,10 @@ describe('nothing that a record says is lost', () => {
     ],
     [
       'messages',
-      { messages: said('Q', 'A'), history: [['a', 'b']] },
+      { messages: turn('Q', 'A'), history: [['a', 'b']] },
       'history: got [["a","b"]], expected none',
     ],
-    ['messages', { messages: said('Q', 'A'), conversations: said('Q', 'A') }, 'conversations: got'],
+    ['messages', { messages: turn('Q', 'A'), conversations: turn('Q', 'A') }, 'conversations: got'],
     ['messages', { messages: [{ role: 'user', content: images }] }, 'messages[0].content: got the part'],
     [
       'messages',
@@ -282,7 +294,7 @@ describe('nothing that a record says is lost', () => {
     expect(() => toConversation(record, format)).toThrow(message);
   });
 
-  it('but what data.ignore_fields names', () => {
+  it('are removed by data.ignore_fields', () => {
     const record = { messages: [{ role: 'assistant', content: 'A', refusal: 'No.' }], rejected: 'B' };
     expect(toConversation(record, 'messages', { ignore: ['rejected', 'refusal'] })).toEqual([
       { role: 'assistant', content: 'A' },
@@ -290,38 +302,19 @@ describe('nothing that a record says is lost', () => {
   });
 });
 
-it('any record gives messages or a reason', () => {
-  const keys = [
-    'role',
-    'from',
-    'content',
-    'value',
-    'weight',
-    'train',
-    'tool_calls',
-    'function_call',
-    'function',
-    'name',
-  ];
+it('any record gives messages or a one-line error', () => {
+  const keys = ['role', 'from', 'content', 'value', 'weight', 'train'];
+  const toolKeys = ['tool_calls', 'function_call', 'function', 'name'];
   const leaf = fc.oneof(
     fc.constantFrom('user', 'gpt', 'function_call', '[]', '{"name":"f"}', '', 0, 1, null),
     fc.jsonValue(),
   );
-  const message = fc.dictionary(fc.constantFrom(...keys), leaf);
+  const message = fc.dictionary(fc.constantFrom(...keys, ...toolKeys), leaf);
   const value = fc.oneof(leaf, fc.array(message, { maxLength: 3 }), message);
-  const top = [
-    'messages',
-    'conversations',
-    'instruction',
-    'prompt',
-    'input',
-    'output',
-    'response',
-    'history',
-    'system',
-    'tools',
-  ];
-  const record = fc.dictionary(fc.constantFrom(...top, 'weight', 'label', 'images', '__proto__'), value);
+  const texts = ['instruction', 'prompt', 'input', 'output', 'response', 'system'];
+  const lists = ['messages', 'conversations', 'history', 'tools'];
+  const others = ['weight', 'label', 'images', '__proto__'];
+  const record = fc.dictionary(fc.constantFrom(...texts, ...lists, ...others), value);
   fc.assert(
     fc.property(record, fc.constantFrom(...FORMATS), (given, format) => {
       try {
@@ -339,13 +332,13 @@ it('any record gives messages or a reason', () => {
   );
 });
 
-describe('fields have the names that the file gives them', () => {
+describe('data.fields renames fields', () => {
   it.each([
     [
       { instruction: 'question', output: 'answer' },
       { question: 'Q', answer: 'A' },
     ],
-    // An optional field that a record lacks, and names that change places.
+    // An optional field that a record lacks, and swapped names.
     [
       { instruction: 'q', output: 'a', input: 'about' },
       { q: 'Q', a: 'A' },
@@ -361,10 +354,10 @@ describe('fields have the names that the file gives them', () => {
       { data: { q: 'Q' }, 'a.b': 'A' },
     ],
   ])('%j', (fields, record) => {
-    expect(toConversation(record, 'alpaca', { fields })).toEqual(said('Q', 'A'));
+    expect(toConversation(record, 'alpaca', { fields })).toEqual(turn('Q', 'A'));
   });
 
-  it('in messages too', () => {
+  it('of messages too', () => {
     const record = {
       turns: [
         { speaker: 'human', text: 'Q' },
@@ -372,6 +365,6 @@ describe('fields have the names that the file gives them', () => {
       ],
     };
     const fields = { conversations: 'turns', from: 'speaker', value: 'text' };
-    expect(toConversation(record, 'sharegpt', { fields })).toEqual(said('Q', 'A'));
+    expect(toConversation(record, 'sharegpt', { fields })).toEqual(turn('Q', 'A'));
   });
 });

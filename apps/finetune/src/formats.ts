@@ -1,17 +1,17 @@
 /**
- * The four shapes in which instruction data are published, each turned into a conversation.
+ * Converts the four record formats of instruction data into conversations.
  *
  *     alpaca             { instruction, input?, output, history? }
  *     sharegpt           { conversations: [{ from, value }] }
  *     messages           { messages: [{ role, content }] }, OpenAI's
  *     prompt-completion  { prompt, completion }, texts or lists of messages; question and answer, input and output
  *
- * each with `system?` and `tools?`. A field that one of the programs knows which read these shapes is honoured or
- * refused, never lost: the table is in the README.
+ * each with `system?` and `tools?`. Fields that other programs use in these formats are either supported or refused, never
+ * ignored silently; the README has the table.
  */
 import { type Conversation, type Message, withTools } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
-import { messageList } from './messages.ts';
+import { messageList, REFUSED_MEDIA } from './messages.ts';
 import {
   chooseField,
   type DataRecord,
@@ -29,24 +29,19 @@ import { toolsOf } from './tools.ts';
 
 export type { Conversation, DataRecord, Message };
 
-/** The shape of a record, as in `data.format`. */
-export type DataFormat = 'alpaca' | 'sharegpt' | 'messages' | 'prompt-completion';
+/** All record formats. */
+export const FORMATS = ['alpaca', 'sharegpt', 'messages', 'prompt-completion'] as const;
 
-/** Every {@link DataFormat}. */
-export const FORMATS = [
-  'alpaca',
-  'sharegpt',
-  'messages',
-  'prompt-completion',
-] as const satisfies DataFormat[];
+/** A record format, as in `data.format`. */
+export type DataFormat = (typeof FORMATS)[number];
 
 const QUESTIONS = ['prompt', 'question', 'query'];
-/** What a question is about. */
+/** Texts that a question refers to. */
 const INPUTS = ['input', 'context'];
 const ANSWERS = ['output', 'completion', 'response', 'answer'];
 const SYSTEMS = ['system', 'system_prompt', 'system_message'];
 
-/** Names that `data.fields` may give to fields of a file: those of records and of messages. */
+/** Standard names of fields of records and messages: the keys of `data.fields`. */
 export const FIELD_NAMES = [
   'messages',
   'conversations',
@@ -59,28 +54,24 @@ export const FIELD_NAMES = [
   ...['reasoning_content', 'tool_calls', 'function_call', 'tool_call_id'],
 ];
 
-const PREFERENCES = 'answers are learned here, not preferences between them';
+const PREFERENCES = 'preferences are not supported';
 const REFUSED = {
-  images: 'pictures are not supported',
-  image: 'pictures are not supported',
-  videos: 'videos are not supported',
-  video: 'videos are not supported',
-  audios: 'sound is not supported',
-  audio: 'sound is not supported',
+  ...REFUSED_MEDIA,
+  video: REFUSED_MEDIA.videos,
   chosen: PREFERENCES,
   rejected: PREFERENCES,
   preferred_output: PREFERENCES,
   non_preferred_output: PREFERENCES,
   kto_tag: PREFERENCES,
-  chat_template_kwargs: 'templates see messages and tools only',
+  chat_template_kwargs: 'templates get only messages and tools',
 };
 
-/** @throws ChatDataError for a record with a field that can be neither honoured nor left out without a word */
+/** Throws ChatDataError if a record has an unsupported field. */
 export function refuseUnsupported(record: DataRecord): void {
   refuseFields(record, REFUSED);
 }
 
-/** Which shape a record has by its fields; undefined where none fits. */
+/** Detects the format of a record from its fields; undefined if none fits. */
 export function recogniseFormat(record: DataRecord): DataFormat | undefined {
   const has = (names: readonly string[]) => names.some((name) => record[name] !== undefined);
   if (listOf(record.messages)) return 'messages';
@@ -91,13 +82,13 @@ export function recogniseFormat(record: DataRecord): DataFormat | undefined {
 }
 
 /**
- * The conversation of a record.
+ * Converts a record into a conversation.
  *
- * Alpaca's input follows its instruction on a new line. Of content in parts only texts are taken. A system message
- * beside the messages is joined with the one that they begin with.
+ * Alpaca's input follows its instruction on a new line. Content in parts must be text. A separate system message is
+ * prepended to the system message of the conversation, if any.
  *
- * @param names how the fields of the file are called; without it as usual
- * @throws ChatDataError naming the field, without the place of the record
+ * @param names field names of the file; default: the standard names
+ * @throws ChatDataError naming the field, without the position of the record
  */
 export function toConversation(record: DataRecord, format: DataFormat, names: FieldNames = {}): Conversation {
   const named = renameFields(record, names);
@@ -115,27 +106,27 @@ function messagesOf(record: DataRecord, format: DataFormat, names: FieldNames): 
   return messageList(record, key, names);
 }
 
-/** A question and its answer, each a text or a list of messages. */
+/** Converts a question and its answer, each a text or a list of messages. */
 function pair(record: DataRecord, format: DataFormat, names: FieldNames): Message[] {
   const [usualQuestion, usualAnswer] =
     format === 'alpaca' ? ['instruction', 'output'] : ['prompt', 'completion'];
   const chosen = chooseField(record, ['instruction', ...QUESTIONS], names);
-  // Where there is no other question, the input is one.
-  const isInputAsked = chosen === undefined && record.input !== undefined && format !== 'alpaca';
-  const question = isInputAsked ? 'input' : (chosen ?? usualQuestion);
-  const input = chooseField(record, isInputAsked ? ['context'] : INPUTS, names);
+  // Without another question, the input is the question.
+  const isInputQuestion = chosen === undefined && record.input !== undefined && format !== 'alpaca';
+  const question = isInputQuestion ? 'input' : (chosen ?? usualQuestion);
+  const input = chooseField(record, isInputQuestion ? ['context'] : INPUTS, names);
   const answer = chooseField(record, ANSWERS, names) ?? usualAnswer;
-  const about = input === undefined || isBlank(record[input]) ? [] : [textOf(record, input)];
+  const inputs = input === undefined || isBlank(record[input]) ? [] : [textOf(record, input)];
   if (!Array.isArray(record[question])) {
     // Some Alpaca sets have the whole question in the input.
     const asked = textOf(record, question);
-    const content = (about.length > 0 && isBlank(asked) ? about : [asked, ...about]).join('\n');
+    const content = (inputs.length > 0 && isBlank(asked) ? inputs : [asked, ...inputs]).join('\n');
     return [...historyOf(record), { role: 'user', content }, ...answers(record, answer, names)];
   }
-  if (about.length > 0) {
+  if (inputs.length > 0) {
     throw new ChatDataError(`${input}: got it beside a list of messages, expected it in the last of them`);
   }
-  // As in TRL, what is said before the completion is read, not learned.
+  // As in TRL, answers in the prompt are not trained on.
   const before = messageList(record, question, names).map((message) =>
     message.role === 'assistant' ? { ...message, learn: message.learn ?? false } : message,
   );
@@ -147,7 +138,7 @@ function answers(record: DataRecord, key: string, names: FieldNames): Message[] 
   return [{ role: 'assistant', content: textOf(record, key) }];
 }
 
-/** Earlier turns: pairs of question and answer. */
+/** Converts `history`, pairs of question and answer. */
 function historyOf(record: DataRecord): Message[] {
   if (isEmpty(record.history)) return [];
   const history = parsed(record.history, 'history');
@@ -177,17 +168,17 @@ function withSystem(record: DataRecord, names: FieldNames, messages: Message[]):
     : [{ ...first, content: `${content}\n\n${first.content}` }, ...rest];
 }
 
-/** Marks of a whole record that would make it worth more, less or nothing. */
+/** Refuses weights and labels of whole records. */
 function requireNeutral(record: DataRecord): void {
   const { weight, label } = record;
   if (weight != null && weight !== 1 && weight !== 1n) {
     throw new ChatDataError(
-      `weight: got ${show(weight)} for a whole record, expected 1 or none; weigh messages, or name it in data.ignore_fields`,
+      `weight: got ${show(weight)} for a whole record, expected 1 or none; weight messages, or add it to data.ignore_fields`,
     );
   }
   if (typeof label === 'boolean') {
     throw new ChatDataError(
-      `label: got ${label}, expected none, since ${PREFERENCES}; to train without it, name it in data.ignore_fields`,
+      `label: got ${label}, expected none, since ${PREFERENCES}; to train without it, add it to data.ignore_fields`,
     );
   }
 }

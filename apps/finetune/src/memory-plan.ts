@@ -1,16 +1,16 @@
-/** Whether a fine-tuning run fits this machine, before any weight is loaded. */
+/** Estimates whether a fine-tuning run fits this machine, before loading weights. */
 import { fusesBlocks, type LlamaConfig } from '@meap/llama-model';
 import { estimateMemory, type MemoryPlan, planMemory, type StepShape } from '@meap/recipe-cli';
 
-/** A step, and what could be changed about it. */
+/** The shape of a step, and options that could reduce its memory. */
 export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
-  /** Whether a micro-batch has more than one conversation. */
+  /** Whether micro-batches have more than one conversation. */
   canSplit: boolean;
-  /** Whether there are adapters. */
+  /** Whether adapters are trained. */
   lora: boolean;
-  /** Whether they learn embeddings of a tied head, of which the loss then holds a copy in float32. */
+  /** Whether the loss needs a float32 copy of the head: adapters train embeddings of a tied head. */
   copiesHead: boolean;
-  /** Whether they learn whole tables. */
+  /** Whether adapters train whole tables. */
   learnsTables: boolean;
   /** `train.memory_limit_gib`. */
   limitGib?: number;
@@ -18,7 +18,7 @@ export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
   numLocalRanks?: number;
 }
 
-/** Node.js, TensorFlow.js, tokenizer, data and what the collector has not got to yet, measured. */
+/** Measured memory of Node.js, TensorFlow.js, tokenizer, data and uncollected garbage. */
 const BASE_BYTES = 350 * 1024 * 1024;
 
 /** Estimates the memory of fine-tuning. */
@@ -37,7 +37,7 @@ export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPla
   return planMemory(estimate, { limitGib: step.limitGib, numLocalRanks: step.numLocalRanks, remedies });
 }
 
-/** Values in the thin matrices of an adapter, and in the embeddings and tables that it learns. */
+/** Counts the parameters of an adapter: matrices, and trained embeddings and tables. */
 export function countLoraParameters(
   model: LlamaConfig,
   {

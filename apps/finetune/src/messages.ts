@@ -1,4 +1,4 @@
-/** Lists of messages as OpenAI, ShareGPT, TRL, axolotl, LLaMA-Factory and ms-swift publish them. */
+/** Message lists in the formats of OpenAI, ShareGPT, TRL, axolotl, LLaMA-Factory and ms-swift. */
 import type { Message } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
 import {
@@ -29,29 +29,32 @@ const ROLES: Readonly<Record<string, Message['role']>> = {
   function: 'tool',
   observation: 'tool',
   tool_response: 'tool',
-  // ShareGPT: its text is the call, as JSON.
+  // ShareGPT: the text is the call as JSON.
   function_call: 'assistant',
   tool_call: 'assistant',
 };
-/** Names under which reasoning is published, as `transformers` knows them. */
+/** Field names of reasoning, as in `transformers`. */
 const REASONING = ['reasoning_content', 'thinking', 'reasoning'];
 const CALLS = ['function_call', 'tool_call'];
 
-/** What a message may say that no template here could write. */
-const REFUSED = {
-  refusal: 'refusals are no part of chat templates',
-  images: 'pictures are not supported',
-  image: 'pictures are not supported',
+/** Unsupported media of records and messages. */
+export const REFUSED_MEDIA = {
+  images: 'images are not supported',
+  image: 'images are not supported',
   videos: 'videos are not supported',
-  audios: 'sound is not supported',
-  audio: 'sound is not supported',
-  train_detail: 'parts of a message cannot be learned apart',
-  training_detail: 'parts of a message cannot be learned apart',
+  audios: 'audio is not supported',
+  audio: 'audio is not supported',
+};
+const REFUSED = {
+  ...REFUSED_MEDIA,
+  refusal: 'chat templates have no refusals',
+  train_detail: 'training on parts of a message is not supported',
+  training_detail: 'training on parts of a message is not supported',
   prefix: 'prefixes of answers are not supported',
 };
 
 /**
- * The messages at a key of a record.
+ * Reads the messages at a key of a record.
  *
  * @throws ChatDataError naming message and field
  */
@@ -93,20 +96,20 @@ function messageOf(record: DataRecord, path: string, names: FieldNames): Message
   const reasoning = REASONING.filter((field) => !isBlank(record[field]));
   if (reasoning.length > 1) {
     throw new ChatDataError(
-      `${path}: got ${reasoning.join(' and ')}, expected one of them; name others in data.ignore_fields`,
+      `${path}: got ${reasoning.join(' and ')}, expected one of them; add the others to data.ignore_fields`,
     );
   }
   for (const field of reasoning) extra.reasoning_content = contentText(record[field], `${path}.${field}`);
-  const beyond = extra.tool_calls ? 'tool_calls' : reasoning[0];
-  if (beyond && role !== 'assistant') {
-    throw new ChatDataError(`${path}.${beyond}: got it from ${given}, expected it from an assistant`);
+  const assistantField = extra.tool_calls ? 'tool_calls' : reasoning[0];
+  if (assistantField && role !== 'assistant') {
+    throw new ChatDataError(`${path}.${assistantField}: got it from ${given}, expected it from an assistant`);
   }
   for (const field of ['name', 'tool_call_id'] as const) {
     if (!isEmpty(record[field])) extra[field] = contentText(record[field], `${path}.${field}`);
   }
   const learn = learnOf(record, path);
   if (learn !== undefined) extra.learn = learn;
-  const hasNoContent = CALLS.includes(given) || (beyond !== undefined && record[contentKey] == null);
+  const hasNoContent = CALLS.includes(given) || (assistantField !== undefined && record[contentKey] == null);
   return {
     role,
     content: hasNoContent ? '' : contentText(record[contentKey], `${path}.${contentKey}`),
@@ -114,29 +117,29 @@ function messageOf(record: DataRecord, path: string, names: FieldNames): Message
   };
 }
 
-/** OpenAI's weight, axolotl's train, ms-swift's loss. */
+/** Reads OpenAI's weight, axolotl's train and ms-swift's loss. */
 function learnOf(record: DataRecord, path: string): boolean | undefined {
-  const said = new Map<string, boolean>();
+  const marks = new Map<string, boolean>();
   for (const field of ['weight', 'train', 'training', 'loss']) {
     const value = typeof record[field] === 'bigint' ? Number(record[field]) : record[field];
     if (value == null) continue;
     if (![0, 1, true, false].includes(value as never)) {
       throw new ChatDataError(
-        `${path}.${field}: got ${show(value)}, expected 0 or false to read the message only, 1 or true to learn it`,
+        `${path}.${field}: got ${show(value)}, expected 0 or false to exclude the message from the loss, or 1 or true`,
       );
     }
-    // A weight of 1 is what every message has that names none.
-    if (field !== 'weight' || Number(value) === 0) said.set(field, Boolean(value));
+    // A weight of 1 is the default.
+    if (field !== 'weight' || Number(value) === 0) marks.set(field, Boolean(value));
   }
-  if (new Set(said.values()).size > 1) {
+  if (new Set(marks.values()).size > 1) {
     throw new ChatDataError(
-      `${path}: got ${[...said.keys()].join(' and ')} that differ, expected one of them`,
+      `${path}: got ${[...marks.keys()].join(' and ')} that differ, expected one of them`,
     );
   }
-  return said.values().next().value;
+  return marks.values().next().value;
 }
 
-/** A text, or OpenAI's list of parts of which all are texts. */
+/** Reads a text, or OpenAI's list of text parts. */
 function contentText(value: unknown, path: string): string {
   if (typeof value === 'string') return value;
   if (!Array.isArray(value)) throw new ChatDataError(`${path}: got ${show(value)}, expected text`);

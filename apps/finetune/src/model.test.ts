@@ -34,7 +34,7 @@ function configured(changes: object = {}): FinetuneConfig {
   });
 }
 
-/** What a run saves of a model that nothing was learned by. */
+/** Saves and exports an untrained model. */
 async function saved(name: string, config: FinetuneConfig) {
   const parts = loadModelParts(config);
   const model = await loadTrainableModel(config, parts);
@@ -57,12 +57,12 @@ describe.each([
   ['full', {}],
   ['LoRA', { lora: { rank: 2 } }],
 ])('%s fine-tuning', (name, changes) => {
-  it('exports what the source’s folder has for its tokenizer, the mask token in all of it', async () => {
+  it('exports the tokenizer files of the source, with the mask token', async () => {
     const { parts, text, json } = await saved(`files ${name}`, configured(changes));
     for (const folder of ['checkpoint', 'model']) {
       expect(text(`${folder}/tokenizer.model`)).toBe('SentencePiece');
       expect(json(`${folder}/added_tokens.json`)).toEqual({ '<x>': 7, '[MASK]': parts.maskId });
-      // Trained with another template than the source's.
+      // The template differs from that of the source.
       expect(text(`${folder}/chat_template.jinja`)).toBe(parts.template.source);
       expect(json(`${folder}/tokenizer_config.json`).chat_template).toBe(parts.template.source);
     }
@@ -93,8 +93,8 @@ describe('an exported adapter', () => {
     ['tables', { rank: 4, use_rslora: true, modules_to_save: ['lm_head'] }, ['embed_tokens', 'lm_head']],
   ];
 
-  it.each(cases)('with learned %s stands beside the model and is the same', async (name, lora, tables) => {
-    // Of bfloat16 the merged weights would be rounded.
+  it.each(cases)('with trained %s gives the logits of the merged model', async (name, lora, tables) => {
+    // In bfloat16 the merged weights would be rounded.
     const path = bench.path('float32');
     await saveTinyModel(path, await tinyTokenizer(), { torch_dtype: 'float32' });
     const config = configured({ lora, model: { path } });
@@ -108,15 +108,8 @@ describe('an exported adapter', () => {
     }
     const folder = bench.path(`adapter ${name}`);
     const [whole, alone] = [join(folder, 'model'), join(folder, 'adapter')];
-    await exportModel(
-      whole,
-      model,
-      { ...parts, baseModel: config.model.path },
-      {
-        dtype: 'float32',
-        adapterDirectory: alone,
-      },
-    );
+    const run = { ...parts, baseModel: config.model.path };
+    await exportModel(whole, model, run, { dtype: 'float32', adapterDirectory: alone });
     model.dispose();
     const written = JSON.parse(readFileSync(join(alone, 'adapter_config.json'), 'utf8'));
     expect(written).toMatchObject({
@@ -145,7 +138,7 @@ describe('an exported adapter', () => {
   });
 });
 
-it('a plan counts what an adapter learns: matrices, rows, tables', async () => {
+it('countLoraParameters counts matrices, rows and tables', async () => {
   const numLearned = async (lora: object) => {
     const config = configured({ lora });
     const parts = loadModelParts(config);

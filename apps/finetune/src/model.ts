@@ -1,4 +1,4 @@
-/** The model of a run: loaded, given a row for the mask token and perhaps an adapter, saved, exported. */
+/** The model of a run: loading, with a row for the mask token and optionally an adapter; saving; export. */
 import { resolve } from 'node:path';
 import {
   addLora,
@@ -30,15 +30,15 @@ import * as tf from '@tensorflow/tfjs-core';
 import { ConversationEncoder } from './conversation-encoder.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 
-/** Everything of a model but its weights. */
+/** A model without its weights. */
 export interface ModelParts {
-  /** As published, before a row for the mask token. */
+  /** As published, without a row for the mask token. */
   config: LlamaConfig;
-  /** Its generation_config.json, if it has one. */
+  /** Its generation_config.json, if any. */
   generationConfig?: Readonly<Record<string, unknown>>;
-  /** With the mask token, unless nothing is masked. */
+  /** With the mask token, unless `masking.ratio` is 0. */
   tokenizer: Tokenizer;
-  /** Id of the mask token, and how many ids there are with it; of NTP, what they would be. */
+  /** Id of the mask token and number of ids including it, even if `masking.ratio` is 0. */
   maskId: number;
   numIds: number;
   template: ChatTemplate;
@@ -46,10 +46,10 @@ export interface ModelParts {
 }
 
 /**
- * Reads config, tokenizer and chat template of the model to fine-tune; no weights.
+ * Reads config, tokenizer and chat template of the model to fine-tune.
  *
- * @throws ConfigurationError for rows beyond the model's context; ConfigError, TokenizerError, TemplateError;
- *   TemplateError also where the tokenizer has more ids than the model has embeddings
+ * @throws ConfigurationError if rows exceed the model's context; ConfigError; TokenizerError; TemplateError, also if the
+ *   tokenizer has more ids than the model has embeddings
  */
 export function loadModelParts({ model, data, masking, train }: FinetuneConfig): ModelParts {
   const config = readLlamaConfig(model.path);
@@ -62,8 +62,8 @@ export function loadModelParts({ model, data, masking, train }: FinetuneConfig):
   const plain = loadTokenizer(model.path);
   if (plain.vocabSize > config.vocab_size) {
     throw new TemplateError(
-      `${model.path}: tokenizer and model do not fit, got ${plain.vocabSize} ids and ${config.vocab_size} embeddings, ` +
-        'expected no more ids than embeddings; use the tokenizer that the model was published with',
+      `${model.path}: tokenizer and model do not match, got ${plain.vocabSize} ids and ${config.vocab_size} embeddings, ` +
+        'expected no more ids than embeddings; use the tokenizer that was published with the model',
     );
   }
   const masked = addMaskToken(plain, masking.mask_token);
@@ -79,11 +79,11 @@ export function loadModelParts({ model, data, masking, train }: FinetuneConfig):
 }
 
 /**
- * Loads the weights and makes them ready to train: room for the mask token, the end of an answer among the ids that
- * stop generation, and an adapter where one is asked for.
+ * Loads the weights for training: adds an embedding of the mask token, the end of an answer to the ids that stop
+ * generation, and an adapter if configured.
  */
 export async function loadTrainableModel(config: FinetuneConfig, parts: ModelParts): Promise<Llama> {
-  let model = await loadLlama(config.model.path, { weights: heldAs(config, parts.config) });
+  let model = await loadLlama(config.model.path, { weights: weightDtype(config, parts.config) });
   try {
     model = growVocabulary(model, { size: parts.tokenizer.vocabSize });
     const { vocab_size } = model.config;
@@ -112,10 +112,8 @@ export async function loadTrainableModel(config: FinetuneConfig, parts: ModelPar
 }
 
 /**
- * Ids whose embeddings an adapter learns beside its matrices: the mask token's, where there are masks and not all
- * embeddings are learned.
- *
- * Full fine-tuning learns it too; frozen, a new one would stay the mean of all embeddings.
+ * Returns the ids whose embeddings an adapter trains: the mask token, if anything is masked and the embedding table is
+ * not trained. A frozen new embedding would remain the mean of all embeddings.
  */
 export function learnedTokens(
   { masking, lora }: Pick<FinetuneConfig, 'masking' | 'lora'>,
@@ -127,18 +125,17 @@ export function learnedTokens(
 }
 
 /**
- * How weights are held in memory: those of an adapter's base as they were published where that loses nothing.
- *
- * What is trained is float32; so is all on backends that compute on nothing else.
+ * Returns the dtype of weights in memory: bfloat16 for the frozen base of an adapter if it was published in bfloat16 and
+ * the backend supports it, else float32.
  */
-export function heldAs(
+export function weightDtype(
   { lora }: Pick<FinetuneConfig, 'lora'>,
   { torch_dtype }: Pick<LlamaConfig, 'torch_dtype'>,
 ): 'float32' | 'bfloat16' {
   return lora && torch_dtype === 'bfloat16' && tf.getBackend() === 'native' ? 'bfloat16' : 'float32';
 }
 
-/** Saves what was trained, in float32, so that a run resumes exactly: the model, or only its adapter. */
+/** Saves the model, or only its adapter, in float32 for exact resume. */
 export async function saveTrained(
   directory: string,
   model: Llama,
@@ -155,15 +152,15 @@ export async function saveTrained(
   run.tokenizer.save(directory, { chatTemplate: run.template.source });
 }
 
-/** What is saved beside weights. */
+/** Files to save beside the weights. */
 export interface SavedWith extends Pick<ModelParts, 'tokenizer' | 'template' | 'generationConfig'> {
-  /** Folder of the model that an adapter belongs to. */
+  /** Folder of the base model of an adapter. */
   baseModel: string;
 }
 
 /**
- * Writes the finished model, its adapter merged for good, in the format of the published weights: transformers loads it.
- * The adapter alone goes to `adapterDirectory`, which PEFT loads.
+ * Writes the finished model in the format of the published one, with a merged adapter. Writes the adapter alone to
+ * `adapterDirectory` in PEFT's format.
  */
 export async function exportModel(
   directory: string,

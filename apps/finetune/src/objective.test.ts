@@ -66,7 +66,7 @@ describe('layouts', () => {
     ['packed in rows of 60', () => [batchOf(rows('packed-isolated'), 60)]],
     ['packed in one row', () => [batchOf(rows('packed-isolated'), 2000)]],
     ['padded in one batch', () => [batchOf(rows('separate-rows'), undefined)]],
-  ])('%s: loss and gradients are those of each row alone', (_, batches) => {
+  ])('%s: loss and gradients equal those of separate rows', (_, batches) => {
     const packed = lossAndGradients(model, batches());
     expect(packed.count).toBe(separate.count);
     expect(packed.sum).toBeCloseTo(separate.sum, 3);
@@ -78,12 +78,12 @@ describe('layouts', () => {
     }
   });
 
-  it('concatenated is another objective: the copy sees the original', () => {
+  it('concatenated is a different objective: the copy attends to the original', () => {
     const other = lossAndGradients(model, [batchOf(rows('concatenated'), 60)]);
     expect(Math.abs(other.sum - separate.sum)).toBeGreaterThan(1e-2);
   });
 
-  it('changing one copy leaves the logits of every other segment as they are, to the bit', () => {
+  it('changing one copy does not change the logits of other segments', () => {
     const batch = batchOf(rows('packed-isolated'), 2000);
     expect(batch.numRows).toBe(1);
     const logits = (inputs: Int32Array) =>
@@ -119,17 +119,17 @@ describe('batchSource', () => {
   };
   const learnedOf = (batch: unknown) => (batch as SftBatch).numLearned;
 
-  it('is a function of step and micro-batch alone', () => {
+  it('is a pure function of step and micro-batch', () => {
     const [first, second] = [batchSource(plan), batchSource(plan)];
-    const places = [0, 1, 2, 3, 4, 5, 6].flatMap((step) =>
+    const positions = [0, 1, 2, 3, 4, 5, 6].flatMap((step) =>
       [0, 1].map((microBatch) => ({ step, microBatch })),
     );
-    const forward = places.map((place) => first(place));
-    const backward = [...places].reverse().map((place) => second(place));
+    const forward = positions.map((position) => first(position));
+    const backward = [...positions].reverse().map((position) => second(position));
     expect(backward.reverse()).toEqual(forward);
   });
 
-  it('shows every conversation once an epoch, in another order, with other masks', () => {
+  it('contains every conversation once per epoch, in a new order with new masks', () => {
     const source = batchSource(plan);
     const epoch = (number: number) =>
       [0, 1, 2].flatMap((step) =>
@@ -144,7 +144,7 @@ describe('batchSource', () => {
     expect(tokens(one)).not.toEqual(tokens(two));
   });
 
-  it('gives each conversation the same weight however a step is cut', () => {
+  it('weights conversations equally for any micro-batch size', () => {
     const whole = batchSource({ ...plan, microBatchSize: 4 });
     const halves = batchSource(plan);
     for (const step of [0, 2, 7]) {

@@ -1,10 +1,9 @@
 /**
- * MEAP's fine-tuning objective (arXiv 2502.07490, §3): the original answer and, of a copy with masks in it, the masked
- * tokens. Which places learn what is decided by `@meap/sft-duplication`; here rows become batches and losses.
+ * MEAP's fine-tuning objective (arXiv 2502.07490, §3): the loss of the original answer and of the masked tokens of its
+ * copy. `@meap/sft-duplication` makes rows and loss masks; this module makes batches and losses.
  *
- * A step takes the next `global_batch_size` conversations of an endless stream of shuffled epochs, so learning rate
- * and batch size mean what they mean in the paper, however rows are packed: packing happens inside a micro-batch, and
- * losses are summed over tokens and divided once.
+ * A step takes the next `global_batch_size` conversations of a stream of shuffled epochs. Rows are packed within a
+ * micro-batch and losses are summed over tokens and divided once, so packing does not affect the batch size.
  */
 import type { Llama } from '@meap/llama-model';
 import {
@@ -21,26 +20,26 @@ import {
 import type { BatchSource, Loss, LossSum } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** What decides the batches of a run. */
+/** Parameters of the batches of a run. */
 export interface BatchPlan {
   samples: readonly SftSample[];
   duplicator: Duplicator;
   seed: number;
-  /** Conversations of a step, and of a micro-batch. */
+  /** Conversations per step and per micro-batch. */
   globalBatchSize: number;
   microBatchSize: number;
-  /** Most places of a packed row; undefined pads each row by itself. */
+  /** Maximum length of a packed row; undefined pads rows without packing. */
   packTo: number | undefined;
 }
 
-/** The micro-batches of a run, a pure function of step and micro-batch. */
+/** Returns the micro-batches of a run as a pure function of step and micro-batch. */
 export function batchSource(plan: BatchPlan): BatchSource<SftBatch> {
   const { samples, duplicator, seed, globalBatchSize, microBatchSize, packTo } = plan;
   const count = samples.length;
-  let known = { epoch: -1, order: epochOrder({ count, seed, epoch: 0 }) };
+  let cached = { epoch: 0, order: epochOrder({ count, seed, epoch: 0 }) };
   const orderOf = (epoch: number) => {
-    if (known.epoch !== epoch) known = { epoch, order: epochOrder({ count, seed, epoch }) };
-    return known.order;
+    if (cached.epoch !== epoch) cached = { epoch, order: epochOrder({ count, seed, epoch }) };
+    return cached.order;
   };
   return ({ step, microBatch }) => {
     const rows: SftRow[] = [];
@@ -55,26 +54,26 @@ export function batchSource(plan: BatchPlan): BatchSource<SftBatch> {
 }
 
 /**
- * Rows as one batch, packed where a length is given.
+ * Stacks rows into a batch, packed if a length is given.
  *
- * Lengths of packed rows are eighths of the given one: few shapes, which backends keep buffers for. Of these the
- * length is taken that leaves the least padding.
+ * The length of packed rows is the multiple of an eighth of `packTo` with the least padding: few shapes, for which
+ * backends reuse buffers.
  */
 export function batchOf(rows: readonly SftRow[], packTo: number | undefined): SftBatch {
   if (packTo === undefined) return stackRows(rows);
   const lengths = rows.map(({ inputs }) => inputs.length);
-  const longest = lengths.reduce((most, length) => Math.max(most, length), 0);
-  let best = { length: packTo, places: Number.POSITIVE_INFINITY };
+  const longest = lengths.reduce((max, length) => Math.max(max, length), 0);
+  let best = { length: packTo, numPositions: Number.POSITIVE_INFINITY };
   for (let eighths = 8; eighths > 0; eighths--) {
     const length = Math.ceil((packTo * eighths) / 8);
     if (length < longest) break;
-    const places = length * planPacking(lengths, { length }).length;
-    if (places < best.places) best = { length, places };
+    const numPositions = length * planPacking(lengths, { length }).length;
+    if (numPositions < best.numPositions) best = { length, numPositions };
   }
   return stackRows(packRows(rows, { length: best.length }).rows);
 }
 
-/** The loss of training. */
+/** Returns the training loss. */
 export function sftLoss(
   model: Llama,
   { seed, recompute }: { seed: number; recompute: boolean },
@@ -82,14 +81,14 @@ export function sftLoss(
   return (batch, { step, microBatch }) => ({
     ...lossOf(model, batch, batch.lossMask, {
       recompute,
-      // Rows of a step are numbered across its micro-batches, of which none has so many.
+      // Numbers rows across micro-batches, each with fewer than 2^16 rows.
       dropout: { seed, step, firstRow: microBatch * 2 ** 16 },
     }),
     tokens: numTokens(batch),
   });
 }
 
-/** The loss of the places of a batch that `lossMask` picks. */
+/** Computes the loss over the positions in `lossMask`. */
 export function lossOf(
   model: Llama,
   batch: SftBatch,

@@ -1,4 +1,4 @@
-/** From files of conversations to samples of token ids, split into training and validation, with all that was left out. */
+/** Reads and encodes conversations, and splits them into training and validation samples. */
 import { createHash } from 'node:crypto';
 import {
   createDuplicator,
@@ -28,21 +28,21 @@ import { type FieldNames, listOf, renameFields, valueAt } from './record-fields.
 import type { FinetuneConfig } from './resolve-config.ts';
 import { lastAnswerOnly, separateTurns } from './turns.ts';
 
-/** Conversations of which each teaches something, as text and as tokens. */
+/** Conversations with trained tokens, as text and as tokens. */
 interface SampleSet {
   conversations: readonly Conversation[];
   samples: readonly SftSample[];
 }
 
-/** What became of the records that were read. */
+/** Counts of the records that were read. */
 export interface DataFacts {
-  /** Conversations by the shape they were found in. */
+  /** Conversations by record format. */
   formats: Partial<Record<DataFormat, number>>;
-  /** Conversations without an answer, and those whose prompt fills the window. */
+  /** Dropped conversations: without an answer, or with a prompt that fills `train.max_length`. */
   dropped: { noAnswer: number; promptFillsWindow: number };
-  /** Records that could not be used, with `on_bad_record: skip`. */
+  /** Records skipped with `on_bad_record: skip`. */
   skipped: { count: number; first?: string };
-  /** Other names of files that were read already. */
+  /** Further paths of files that were already read. */
   repeatedFiles: string[];
 }
 
@@ -50,31 +50,31 @@ export interface DataFacts {
 export interface PreparedData extends DataFacts {
   train: SampleSet;
   validation: SampleSet;
-  /** SHA-256 over all token ids and what is learned of them. */
+  /** SHA-256 of all token ids and whether they are trained on. */
   fingerprint: string;
 }
 
-/** How {@link prepareData} tells how far it is, and hears that it has to stop. */
+/** Options of {@link prepareData}. */
 export interface PrepareOptions {
-  /** Hears how many conversations have been read so far. */
+  /** Called with the number of conversations read so far. */
   onProgress?: (progress: { conversations: number }) => void;
-  /** When aborted, its reason is thrown. */
+  /** Its reason is thrown when it is aborted. */
   signal?: AbortSignal;
 }
 
 const ADVICE = 'fix it, or set data.on_bad_record to skip';
 
-/** Conversations encoded at once: enough for all cores, few enough for a bar that moves. */
+/** Conversations encoded in parallel between two progress updates. */
 const CHUNK = 512;
 
-/** Epoch that no run reaches: its order splits the data. */
+/** The epoch whose order splits the data; no run reaches it. */
 const SPLIT_EPOCH = 2 ** 32 - 1;
 
 /**
  * Reads, encodes and splits the conversations of a run.
  *
- * @throws ChatDataError, TemplateError for a record that cannot be used unless they are to be skipped, and where too
- *   little is left; DatasetError for files
+ * @throws ChatDataError for unusable records, unless they are skipped, and for too few conversations; DatasetError for
+ *   files
  */
 export async function prepareData(
   config: FinetuneConfig,
@@ -98,16 +98,16 @@ export async function prepareData(
   } else {
     const total = all.samples.length;
     const kept = Math.max(1, Math.round(total * data.validation_fraction!));
-    if (total < 2) throw tooFew(total, facts, 'two, one to train and one to validate on');
+    if (total < 2) throw tooFew(total, facts, 'two: one for training, one for validation');
     const order = epochOrder({ count: total, seed, epoch: SPLIT_EPOCH });
     validation = pick(all, order.subarray(0, kept));
     train = pick(all, order.subarray(kept).sort());
   }
-  // A name that some records lack is an optional field; one that all lack is a slip.
+  // A name that some records lack is an optional field; a name that all lack is a mistake.
   if (missing.size > 0 && all.samples.length > 0) {
     throw new ChatDataError(
-      `data.fields: no record has a field ${[...missing].join(' or ')}, expected names that the files have; correct it, ` +
-        'or take it out',
+      `data.fields: no record has a field ${[...missing].join(' or ')}, expected names that the files have; correct or ` +
+        'remove it',
     );
   }
   for (const set of [train, validation]) {
@@ -116,7 +116,7 @@ export async function prepareData(
   return { train, validation, fingerprint: fingerprintOf([train, validation]), ...facts };
 }
 
-/** What is wrong with the first records of all files: missing ones, and what is no conversation. */
+/** Returns the problems of the first records of all files. */
 export function findDataProblems({ data }: FinetuneConfig): Promise<string[]> {
   const skips = data.on_bad_record === 'skip';
   const read = async function* (files: string) {
@@ -129,7 +129,7 @@ export function findDataProblems({ data }: FinetuneConfig): Promise<string[]> {
         yield conversationOf(entry, data);
       } catch (error) {
         if (!(error instanceof ChatDataError)) throw error;
-        if (!skips) throw new ChatDataError(`${placeOf(entry)}: ${error.message}; ${ADVICE}`);
+        if (!skips) throw new ChatDataError(`${positionOf(entry)}: ${error.message}; ${ADVICE}`);
       }
     }
   };
@@ -141,7 +141,7 @@ interface Reading extends PrepareOptions {
   config: FinetuneConfig;
   parts: ModelParts;
   facts: DataFacts;
-  /** Names in `data.fields` that no record had so far; none where not all records are read. */
+  /** Names in `data.fields` that no record had so far; emptied if not all records are read. */
   missing: Set<string>;
 }
 
@@ -150,21 +150,18 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
   const { data, masking } = config;
   const duplicator = duplicatorOf(config, parts, { ratio: 0 });
   const set = { conversations: [] as Conversation[], samples: [] as SftSample[] };
-  const handle = (error: unknown, place: string) => {
+  const handle = (error: unknown, position: string) => {
     if (!(error instanceof ChatDataError || error instanceof TemplateError)) throw error;
-    const message = `${place}: ${error.message}`;
-    if (data.on_bad_record === 'error') {
-      throw new ChatDataError(`${message}; ${ADVICE}`);
-    }
+    const message = `${position}: ${error.message}`;
+    if (data.on_bad_record === 'error') throw new ChatDataError(`${message}; ${ADVICE}`);
     facts.skipped.count++;
     facts.skipped.first ??= message;
   };
   const onBadRecord = (error: BadRecordError) =>
     handle(new ChatDataError(error.reason), `${error.file}, entry ${error.position}`);
-
   const onRepeatedFile = (path: string) => facts.repeatedFiles.push(path);
 
-  let pending: { conversation: Conversation; place: string }[] = [];
+  let pending: Pending[] = [];
   const flush = async () => {
     for (const { conversation, sample } of await encodeEach(pending, config, parts.encoder, handle)) {
       const { rows, statistics } = duplicator.duplicate(sample, { epoch: 0, index: 0 });
@@ -176,7 +173,7 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
     }
     pending = [];
     onProgress?.({ conversations: set.samples.length });
-    // A macrotask: only then is a signal heard while data are read.
+    // Yields to the event loop so that signals are handled.
     await new Promise(setImmediate);
     signal?.throwIfAborted();
   };
@@ -187,15 +184,15 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
       missing.clear();
       break;
     }
-    const place = placeOf(entry);
+    const position = positionOf(entry);
     try {
       for (const name of missing) if (hasField(entry.record, name)) missing.delete(name);
       const { conversation, format } = conversationOf(entry, data);
       facts.formats[format] = (facts.formats[format] ?? 0) + 1;
       count++;
-      for (const part of partsOf(conversation, masking.turns)) pending.push({ conversation: part, place });
+      for (const part of partsOf(conversation, masking.turns)) pending.push({ conversation: part, position });
     } catch (error) {
-      handle(error, place);
+      handle(error, position);
     }
     if (pending.length >= CHUNK) await flush();
   }
@@ -203,11 +200,11 @@ async function readSamples(files: string[], reading: Reading): Promise<SampleSet
   return set;
 }
 
-function placeOf({ file, unit, position }: DataRecord): string {
+function positionOf({ file, unit, position }: DataRecord): string {
   return `${file}, ${unit} ${position}`;
 }
 
-/** Whether a record or one of its messages has a field. */
+/** Returns whether a record or one of its messages has a field. */
 function hasField(record: DataRecord['record'], name: string): boolean {
   if (valueAt(record, name) !== undefined) return true;
   return Object.values(record).some((value) =>
@@ -225,26 +222,32 @@ function conversationOf({ record }: DataRecord, data: FinetuneConfig['data']) {
   const named = renameFields(record, names);
   const format = data.format === 'auto' ? recogniseFormat(named) : data.format;
   if (format) return { conversation: toConversation(record, format, names), format };
-  // Preferences and pictures have other fields for the answer too.
+  // Records of preferences and images also lack the usual answer.
   refuseUnsupported(named);
-  const lacking = Object.entries(data.fields).filter(([, own]) => valueAt(record, own) === undefined);
+  const absent = Object.entries(data.fields).filter(([, own]) => valueAt(record, own) === undefined);
   const hint =
-    lacking.length > 0
-      ? `it lacks ${lacking.map(([usual, own]) => `${own} (data.fields.${usual})`).join(', ')}`
+    absent.length > 0
+      ? `it lacks ${absent.map(([usual, own]) => `${own} (data.fields.${usual})`).join(', ')}`
       : 'text' in record
-        ? 'name a question and its answer in data.fields, or train on plain text with meap-pretrain'
-        : 'name the fields in data.fields, such as {prompt: question, completion: reply}';
+        ? 'set data.fields to its question and answer, or train on plain text with meap-pretrain'
+        : 'set data.fields, such as {prompt: question, completion: reply}';
   throw new ChatDataError(
     `got the fields ${Object.keys(record).join(', ') || '(none)'}, expected those of ${FORMATS.join(', ')}; ${hint}`,
   );
 }
 
-/** Encodes a chunk; where one conversation is refused, they are encoded one by one to find out which. */
+interface Pending {
+  conversation: Conversation;
+  /** Where the file has it. */
+  position: string;
+}
+
+/** Encodes a chunk; if it is refused, encodes its conversations one by one to find the refused ones. */
 async function encodeEach(
-  pending: readonly { conversation: Conversation; place: string }[],
+  pending: readonly Pending[],
   { masking }: FinetuneConfig,
   encoder: ModelParts['encoder'],
-  handle: (error: unknown, place: string) => void,
+  handle: (error: unknown, position: string) => void,
 ): Promise<{ conversation: Conversation; sample: SftSample }[]> {
   const conversations = pending.map(({ conversation }) => conversation);
   try {
@@ -254,18 +257,18 @@ async function encodeEach(
     if (!(error instanceof TemplateError || error instanceof ChatDataError)) throw error;
   }
   const encoded: { conversation: Conversation; sample: SftSample }[] = [];
-  for (const { conversation, place } of pending) {
+  for (const { conversation, position } of pending) {
     try {
       const [sample] = await encoder.encode([conversation], masking.loss_roles);
       encoded.push({ conversation, sample });
     } catch (error) {
-      handle(error, place);
+      handle(error, position);
     }
   }
   return encoded;
 }
 
-/** What turns samples into rows under a configuration. */
+/** Creates the duplicator of a configuration. */
 export function duplicatorOf(
   { masking, train, seed }: FinetuneConfig,
   { encoder, maskId }: Pick<ModelParts, 'encoder' | 'maskId'>,
@@ -274,7 +277,7 @@ export function duplicatorOf(
   return createDuplicator({
     maskId,
     specialIds: [...encoder.specialIds, encoder.endOfAnswerId],
-    // Turns have been separated before they were rendered.
+    // Turns are already separated.
     turns: 'with-history',
     maxLength: train.max_length,
     layout: masking.layout,
@@ -299,8 +302,8 @@ function pick({ conversations, samples }: SampleSet, indices: Uint32Array | Int3
 function tooFew(got: number, { dropped, skipped }: DataFacts, expected: string): ChatDataError {
   const { noAnswer, promptFillsWindow } = dropped;
   return new ChatDataError(
-    `data: got ${got} conversations to learn from, expected ${expected}; dropped were ${noAnswer} without an answer, ` +
-      `${promptFillsWindow} whose prompt fills train.max_length, ${skipped.count} that could not be read`,
+    `data: got ${got} usable conversations, expected ${expected}; dropped ${noAnswer} without an answer, ` +
+      `${promptFillsWindow} with a prompt that fills train.max_length, ${skipped.count} unusable records`,
   );
 }
 

@@ -11,7 +11,7 @@ import {
 import type { FinetuneEvent } from './run.ts';
 import type { RunFacts } from './run-facts.ts';
 
-/** Makes what shows a run's events to a person. */
+/** Creates a progress display. */
 export function createProgress(output: ProgressOutput, stream: OutputStream): Progress<FinetuneEvent> {
   const progress = new TrainingProgress(output, stream, ({ valLoss, parts }) => {
     const masked = parts?.masked === undefined ? '' : `, of masked tokens ${parts.masked.toFixed(3)}`;
@@ -39,16 +39,16 @@ export function createProgress(output: ProgressOutput, stream: OutputStream): Pr
   };
 }
 
-/** What a run is, a line each. */
+/** Describes a run, one fact per line. */
 export function describeFacts(facts: RunFacts): string[] {
   const { duplication, dropped, memory, template } = facts;
   const formats = Object.entries(facts.formats).map(([name, count]) => `${count} ${name}`);
-  const left = [
+  const omitted = [
     [dropped.noAnswer, 'without an answer'],
     [dropped.promptFillsWindow, 'with a prompt that fills the window'],
     [facts.skipped.count, 'that could not be used'],
   ] as const;
-  const dropText = left.filter(([count]) => count > 0).map(([count, why]) => `${count} ${why}`);
+  const reasons = omitted.filter(([count]) => count > 0).map(([count, reason]) => `${count} ${reason}`);
   const masked =
     duplication.numCopies > 0
       ? `${duplication.numCopies} masked copies, ${duplication.numMasked} masks (${percent(duplication.numMasked / duplication.numCopiedAnswerTokens)} of their answers)`
@@ -56,8 +56,8 @@ export function describeFacts(facts: RunFacts): string[] {
   const share = facts.trained === facts.parameters ? 'all' : `${short(facts.trained)} of them (LoRA)`;
   return [
     `data         ${formats.join(', ')}: ${facts.trainConversations} conversations to train on, ${facts.validationConversations} held out`,
-    ...(dropText.length > 0 ? [`left out     ${dropText.join(', ')}`] : []),
-    `template     ${plainText(template.name)}; answers end with ${template.endOfAnswer}${template.addsEos ? ', which the template lacks and is added' : ''}`,
+    ...(reasons.length > 0 ? [`left out     ${reasons.join(', ')}`] : []),
+    `template     ${plainText(template.name)}; answers end with ${template.endOfAnswer}${template.addsEos ? ', added since the template lacks it' : ''}`,
     `an epoch     ${duplication.numRows} rows: ${masked}; ${duplication.numCut} cut to fit, ${percent(facts.padding)} padding`,
     `model        ${short(facts.parameters)} parameters, trained: ${share}`,
     `training     ${facts.steps} steps of about ${short(facts.tokensPerStep)} tokens, ${Number(facts.epochs.toFixed(2))} epochs`,

@@ -1,4 +1,4 @@
-/** The recipes run, up to memory, on Alpaca as it is published; the model is a tiny one, and what is long is cut. */
+/** Runs the recipes on data in Alpaca's published layout, with a tiny model and short rows. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -10,7 +10,7 @@ const names = readdirSync(recipes).filter((name) => name.endsWith('.yaml'));
 let bench: Workbench;
 beforeAll(async () => {
   bench = await Workbench.create();
-  // One array, laid out over many lines, with an input that may be empty.
+  // A pretty-printed array with optional inputs.
   const records = Array.from({ length: 40 }, (_, i) => ({
     instruction: `Say what the captain sees, number ${i}.`,
     input: i % 2 ? 'The harbour' : '',
@@ -24,7 +24,7 @@ it.each(names)('%s trains', async (name) => {
   const sets = [
     `model.path=${bench.path('model')}`,
     `data.files=[${bench.path('alpaca_data.json')}]`,
-    // The tokens of the recipes' own templates are those of models that are not here.
+    // The tiny tokenizer lacks the special tokens of the recipes' templates.
     'data.chat_template=alpaca',
     'precision=float32',
     'train.global_batch_size=2',

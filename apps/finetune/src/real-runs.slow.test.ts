@@ -1,4 +1,4 @@
-/** The built command on a trained model and real data: the loss falls, and what Ctrl-C stops goes on to the byte. */
+/** The built command on a trained model and real data: the loss falls, and an interrupted run resumes to the same bytes. */
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +13,7 @@ const real = (name: string) => join(process.env.MEAP_DATA ?? '', name);
 const folder = mkdtempSync(join(tmpdir(), 'finetune-real-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Runs the command; with `stopAt` it gets a Ctrl-C once it has told of that step. */
+/** Runs the command; with `stopAt`, interrupts it after that step. */
 function run(out: string, file: string, stopAt?: number): Promise<{ code: number | null; stderr: string }> {
   const overrides = {
     'model.path': real('models/stories260K'),
@@ -44,7 +44,7 @@ describe.skipIf(!existsSync(real('models/stories260K')))('stories260K', () => {
   it.each([
     ['Alpaca', () => real('sft/alpaca_5000.json')],
     [
-      'instructions made of TinyStories',
+      'instructions from TinyStories',
       () => {
         const stories = readFileSync(real('text/tinystories_2MiB.txt'), 'utf8').slice(0, 200_000);
         const path = join(folder, 'stories.jsonl');
@@ -55,7 +55,7 @@ describe.skipIf(!existsSync(real('models/stories260K')))('stories260K', () => {
         return path;
       },
     ],
-  ])('learns from %s, and a stopped run ends with the bytes of one that never was', async (name, data) => {
+  ])('trains on %s, and an interrupted run gives the same bytes', async (name, data) => {
     if (!existsSync(cli)) throw new Error('the command is not built: run `pnpm build` first');
     const file = data();
     const [whole, stopped] = [join(folder, `whole ${name}`), join(folder, `stopped ${name}`)];

@@ -19,7 +19,7 @@ describe('recipes', () => {
   });
 
   it.each(['llama-3-8b', 'llama-3.2-3b', 'qwen2.5-14b', 'mistral-7b-v0.2'])(
-    'the twins of %s have the paper’s hyperparameters and differ in ratio and epochs alone',
+    '%s and its NTP twin have the paper’s hyperparameters and differ only in ratio and epochs',
     (model) => {
       const [meap, ntp] = [load(model), load(`${model}-ntp`)];
       expect(meap.train).toMatchObject({
@@ -47,13 +47,13 @@ describe('recipes', () => {
     },
   );
 
-  it('Table 9 has 3 epochs against 6', () => {
+  it('the recipes of Table 9 have 3 and 6 epochs', () => {
     expect([load('ablation-mask-ratio').train.epochs, load('ablation-mask-ratio-ntp').train.epochs]).toEqual([
       3, 6,
     ]);
   });
 
-  it('schema.json is that of the code', () => {
+  it('schema.json equals the schema; `pnpm --dir apps/finetune run schema` writes it', () => {
     expect(JSON.parse(readFileSync(join(folder, 'schema.json'), 'utf8'))).toEqual(configJsonSchema());
   });
 });

@@ -1,18 +1,18 @@
-/** Fields of a record: their names in a file, values that are JSON as text, and what is refused instead of lost. */
+/** Fields of a record: renaming, JSON in text values, refused fields. */
 import { ChatDataError } from './errors.ts';
 
 /** One line of a file, parsed. */
 export type DataRecord = Readonly<Record<string, unknown>>;
 
-/** How the fields of a file are called, and which to leave out: `data.fields` and `data.ignore_fields`. */
+/** Field names of a file: `data.fields` and `data.ignore_fields`. */
 export interface FieldNames {
-  /** From the usual name to the one in the file. */
+  /** From the standard name to the name in the file. */
   fields?: Readonly<Record<string, string>>;
-  /** Names in the file. */
+  /** Ignored names in the file. */
   ignore?: readonly string[];
 }
 
-/** A record under the usual names; a field that it lacks stays missing. */
+/** Renames the fields of a record to the standard names. */
 export function renameFields(record: DataRecord, { fields = {}, ignore = [] }: FieldNames): DataRecord {
   const renamed: Record<string, unknown> = { ...record };
   for (const name of [...ignore, ...Object.values(fields)]) delete renamed[name];
@@ -23,7 +23,7 @@ export function renameFields(record: DataRecord, { fields = {}, ignore = [] }: F
   return renamed;
 }
 
-/** The value of a field, or at a dotted path; undefined where there is none. */
+/** Returns the value of a field or at a dotted path; undefined if there is none. */
 export function valueAt(record: DataRecord, name: string): unknown {
   if (Object.hasOwn(record, name)) return record[name];
   let value: unknown = record;
@@ -34,19 +34,19 @@ export function valueAt(record: DataRecord, name: string): unknown {
   return value;
 }
 
-/** Whether a text is missing or blank. */
+/** Returns whether a text is missing or blank. */
 export function isBlank(value: unknown): boolean {
   return value == null || (typeof value === 'string' && value.trim() === '');
 }
 
-/** Whether a value says nothing: null, blank, an empty list or object, or one of these as JSON. */
+/** Returns whether a value is null, blank, an empty list or object, or one of these as JSON. */
 export function isEmpty(value: unknown): boolean {
   if (value == null) return true;
   if (typeof value === 'string') return ['', '[]', '{}', 'null'].includes(value.trim());
   return typeof value === 'object' && Object.keys(value).length === 0;
 }
 
-/** A list or an object; files that only hold text, such as CSV, have it as JSON. Numbers of Parquet become JavaScript's. */
+/** Parses a list or an object, which text files such as CSV have as JSON. Converts bigints of Parquet to numbers. */
 export function parsed(value: unknown, path: string): unknown {
   if (typeof value === 'string') {
     try {
@@ -60,7 +60,7 @@ export function parsed(value: unknown, path: string): unknown {
   );
 }
 
-/** A value that is a list, or text that is one as JSON; undefined for anything else. */
+/** Returns a list, or a list as JSON text; undefined for anything else. */
 export function listOf(value: unknown): unknown[] | undefined {
   if (Array.isArray(value)) return value;
   if (typeof value !== 'string' || !value.trimStart().startsWith('[')) return undefined;
@@ -72,21 +72,21 @@ export function listOf(value: unknown): unknown[] | undefined {
   }
 }
 
-/** @throws ChatDataError where a field that would change what is learned, and cannot be honoured, says something */
+/** Throws ChatDataError if one of the given fields is not empty. */
 export function refuseFields(record: DataRecord, reasons: Readonly<Record<string, string>>, path = ''): void {
   for (const [key, reason] of Object.entries(reasons)) {
     if (!Object.hasOwn(record, key) || isEmpty(record[key]) || record[key] === false) continue;
     throw new ChatDataError(
-      `${path}${key}: got ${show(record[key])}, expected none, since ${reason}; to train without it, name it in ` +
+      `${path}${key}: got ${show(record[key])}, expected none, since ${reason}; to train without it, add it to ` +
         'data.ignore_fields',
     );
   }
 }
 
 /**
- * The field of a record that has one of several names; undefined where it has none.
+ * Returns which of several fields a record has; undefined if it has none.
  *
- * @throws ChatDataError where two of them say something and `data.fields` names neither
+ * @throws ChatDataError if two of them are not blank and `data.fields` does not choose one
  */
 export function chooseField(
   record: DataRecord,
@@ -99,8 +99,8 @@ export function chooseField(
   const named = filled.filter((name) => Object.hasOwn(fields, name));
   if (named.length === 1) return named[0];
   throw new ChatDataError(
-    `got both ${filled.join(' and ')}, expected one of them; say which in data.fields, such as ` +
-      `{${names[0]}: ${filled.at(-1)}}, or name the other in data.ignore_fields`,
+    `got both ${filled.join(' and ')}, expected one of them; choose one in data.fields, such as ` +
+      `{${names[0]}: ${filled.at(-1)}}, or add the other to data.ignore_fields`,
   );
 }
 
@@ -110,7 +110,7 @@ export function textOf(record: DataRecord, key: string): string {
   throw new ChatDataError(`${key}: got ${show(value)}, expected text`);
 }
 
-/** A value in an error, cut short. */
+/** Formats a value for an error, truncated. */
 export function show(value: unknown): string {
   if (value === undefined) return 'nothing';
   const text = JSON.stringify(value, (_, inner) => (typeof inner === 'bigint' ? String(inner) : inner));

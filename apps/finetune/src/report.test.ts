@@ -26,7 +26,7 @@ const steps = [1, 2, 3].map((step) => ({
 const validations = [{ step: 3, tokens: 300, valLoss: 1.25, bitsPerByte: 1, parts: { masked: 1.5 } }];
 const config = resolveConfig({ model: { path: 'm' }, data: { files: ['f'] }, lora: { rank: 8 } });
 
-it('shows both losses from before training on, and answers before and after, escaped', () => {
+it('shows both losses and the answers before and after training, escaped', () => {
   const page = renderReport(config, facts, {
     metrics: { steps, validations },
     baseline: { valLoss: 2.5, maskedLoss: 3, samples: [{ prompt: 'Why <b>?', text: 'no idea' }] },
@@ -43,7 +43,7 @@ it('shows both losses from before training on, and answers before and after, esc
   expect(page).not.toMatch(/https?:|src=|<link|<script|url\(/);
 });
 
-it('is a page for a run without masks and without a baseline too', () => {
+it('renders a run without masks and baseline', () => {
   const ntp = resolveConfig({ model: { path: 'm' }, data: { files: ['f'] }, masking: { ratio: 0 } });
   const page = renderReport(ntp, facts, {
     metrics: { steps: [], validations: [] },

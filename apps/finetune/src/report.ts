@@ -19,7 +19,7 @@ import { type Baseline, readBaseline } from './baseline.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 import type { RunFacts } from './run-facts.ts';
 
-/** Writes `report.html` into a run directory from the files that are there. */
+/** Writes `report.html` of a run directory from its files. */
 export function writeReport(out: string, config: FinetuneConfig, facts: RunFacts): void {
   const page = reportPage(config, facts, {
     metrics: readMetrics(out),
@@ -35,7 +35,7 @@ interface Measured {
   samples: readonly SampleLine[];
 }
 
-/** The page as a string. */
+/** Renders the page as a string. */
 export function renderReport(config: FinetuneConfig, facts: RunFacts, measured: Measured): string {
   return renderReportPage(reportPage(config, facts, measured));
 }
@@ -86,13 +86,13 @@ function reportPage(
   };
 }
 
-/** Losses of held-out answers, from before the first step on. */
+/** Returns the losses of held-out answers, starting before training. */
 export function answerCurve(baseline: Baseline | undefined, validations: RunMetrics['validations']) {
   const first = baseline ? [{ step: 0, loss: baseline.valLoss }] : [];
   return [...first, ...validations.map(({ step, valLoss }) => ({ step, loss: valLoss }))];
 }
 
-/** Losses of masked tokens, from before the first step on; empty where nothing is masked. */
+/** Returns the losses of masked tokens, starting before training; empty without masks. */
 export function maskedCurve(baseline: Baseline | undefined, validations: RunMetrics['validations']) {
   const first = baseline?.maskedLoss === undefined ? [] : [{ step: 0, loss: baseline.maskedLoss }];
   const rest = validations.flatMap(({ step, parts }) =>

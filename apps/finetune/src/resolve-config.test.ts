@@ -36,7 +36,7 @@ const recipes = fc.record({
 
 type Recipe = typeof recipes extends fc.Arbitrary<infer T> ? T : never;
 
-/** Whether the keys that a recipe gives fit each other; a key it leaves out fits everything. */
+/** Returns whether the given keys of a recipe are consistent. */
 function fits({ train, validation, checkpoint }: Recipe): boolean {
   const { global_batch_size: rows = 0, micro_batch_size: micro = 1 } = train;
   const { learning_rate = Infinity, min_learning_rate = 0 } = train;
@@ -48,7 +48,7 @@ function fits({ train, validation, checkpoint }: Recipe): boolean {
   );
 }
 
-it('property: a recipe whose own keys fit each other resolves, and as resolved resolves to itself', () => {
+it('property: a consistent recipe resolves, and resolving the result again changes nothing', () => {
   const property = fc.property(recipes, (recipe) => {
     fc.pre(fits(recipe));
     const config = resolveConfig(recipe);
@@ -58,7 +58,7 @@ it('property: a recipe whose own keys fit each other resolves, and as resolved r
   fc.assert(property, { numRuns: 300 });
 });
 
-it('rows are as long as the model allows, and 4096 tokens at most', () => {
+it('max_length defaults to the model’s context, at most 4096', () => {
   const path = mkdtempSync(join(tmpdir(), 'finetune-config-'));
   afterAll(() => rmSync(path, { recursive: true }));
   const shape = { hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1, num_attention_heads: 1 };

@@ -17,7 +17,7 @@ import { FIELD_NAMES } from './formats.ts';
 
 type Parsed = z.output<typeof configSchema>;
 
-/** A checked configuration in which nothing is left open but what depends on model and data. */
+/** A checked configuration with all defaults except those that depend on model and data. */
 export interface FinetuneConfig
   extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train' | 'validation' | 'checkpoint'> {
   model: { path: string };
@@ -41,12 +41,12 @@ const RULES: RecipeRules = {
 };
 
 /**
- * Reads a recipe with all it extends, applies overrides and checks the result.
+ * Reads a recipe and its base recipes, applies overrides and checks the result.
  *
- * @param file a recipe's path, or the name of one that comes with this package
+ * @param file path of a recipe, or name of one in this package
  * @param overrides `path.to.key=value`, the value in YAML; later ones win
  * @param numRanks processes that share every step
- * @throws ConfigurationError naming every problem
+ * @throws ConfigurationError with every problem
  */
 export function loadConfig(file: string, overrides: readonly string[] = [], numRanks = 1): FinetuneConfig {
   return resolveConfig(readRecipe(file, overrides, RULES), numRanks);
@@ -56,7 +56,7 @@ export function loadConfig(file: string, overrides: readonly string[] = [], numR
  * Checks a configuration and fills in every default.
  *
  * @param numRanks processes that share every step
- * @throws ConfigurationError naming every problem with its path, value and what is allowed
+ * @throws ConfigurationError with every problem: path, value and what is allowed
  */
 export function resolveConfig(
   input: FinetuneConfigInput | Record<string, unknown>,
@@ -84,7 +84,7 @@ export function resolveConfig(
   }
   for (const [usual, own] of Object.entries(data.fields)) {
     if (!FIELD_NAMES.includes(usual)) {
-      refusals.add(`data.fields.${usual}`, own, `one of the usual names as key: ${FIELD_NAMES.join(', ')}`);
+      refusals.add(`data.fields.${usual}`, own, `a standard name as key: ${FIELD_NAMES.join(', ')}`);
     }
   }
   checkBatchKeys(train, refusals, numRanks);
@@ -108,7 +108,7 @@ export function resolveConfig(
   };
 }
 
-/** The context of a model; without bounds where there is none to read, which is told when the model is wanted. */
+/** Returns the context of a model; infinite if it cannot be read, which loading the model reports. */
 function contextOf(path: string | undefined): number {
   try {
     return contextLengthOf(readLlamaConfig(path!));

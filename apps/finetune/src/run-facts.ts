@@ -1,4 +1,4 @@
-/** What is known of a run once its data are prepared and before its weights are loaded. */
+/** Facts of a run that are known before its weights are loaded. */
 import {
   countParameters,
   type LlamaConfig,
@@ -10,36 +10,36 @@ import { batchPlan, type MemoryPlan, type RunOptions } from '@meap/recipe-cli';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
 import { RankGroup } from '@meap/trainer';
 import { countLoraParameters, planFinetuning } from './memory-plan.ts';
-import { heldAs, learnedTokens, type ModelParts } from './model.ts';
+import { learnedTokens, type ModelParts, weightDtype } from './model.ts';
 import { batchSource } from './objective.ts';
 import { type DataFacts, duplicatorOf, type PreparedData } from './prepare-data.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 import { packTo, stepsOf } from './training-parts.ts';
 
-/** Counts of a run; of the first epoch where epochs differ. */
+/** Counts of a run; of the first epoch if epochs differ. */
 export interface RunFacts extends DataFacts {
-  /** Shape with room for the mask token. */
+  /** Config with an embedding for the mask token. */
   model: LlamaConfig;
   parameters: number;
-  /** Parameters that are trained. */
+  /** Number of trained parameters. */
   trained: number;
-  /** Where the chat template came from, and the token that ends its answers. */
+  /** The source of the chat template, and the token that ends answers. */
   template: { name: string; endOfAnswer: string; addsEos: boolean };
   trainConversations: number;
   validationConversations: number;
-  /** What became of the training conversations in the first epoch. */
+  /** Statistics of the training conversations in the first epoch. */
   duplication: DuplicationStatistics;
-  /** Share of places in the first epoch's batches that are padding. */
+  /** Share of padding in the batches of the first epoch. */
   padding: number;
   epochs: number;
   steps: number;
-  /** Tokens of an average step. */
+  /** Average tokens per step. */
   tokensPerStep: number;
   memory: MemoryPlan;
 }
 
 /**
- * Describes a run by making the batches of its first epoch; loads nothing.
+ * Describes a run from the batches of its first epoch.
  *
  * @throws the reason of `signal` when it is aborted
  */
@@ -66,15 +66,15 @@ export async function describeRun(
     microBatchSize,
     packTo: packTo(config),
   });
-  let [places, largest, used] = [0, 0, 0];
+  let [numPositions, largest, used] = [0, 0, 0];
   const shown = Math.min(steps, Math.ceil(samples.length / train.global_batch_size));
   for (let step = 0; step < shown; step++) {
-    // A macrotask now and then: only then is a signal heard.
+    // Yields to the event loop so that signals are handled.
     if (step % 16 === 0) await new Promise(setImmediate);
     signal?.throwIfAborted();
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
       const batch = batches({ step, microBatch }) as { kinds: Uint8Array };
-      places += batch.kinds.length;
+      numPositions += batch.kinds.length;
       largest = Math.max(largest, batch.kinds.length);
       for (const kind of batch.kinds) if (kind !== 0) used++;
     }
@@ -99,13 +99,13 @@ export async function describeRun(
     trainConversations: samples.length,
     validationConversations: data.validation.samples.length,
     duplication: statistics,
-    padding: places === 0 ? 0 : 1 - used / places,
+    padding: numPositions === 0 ? 0 : 1 - used / numPositions,
     epochs: (steps * train.global_batch_size) / samples.length,
     steps,
     tokensPerStep: used / shown,
     memory: planFinetuning(model, {
       parameters,
-      weightBytes: heldAs(config, parts.config) === 'bfloat16' ? 2 : 4,
+      weightBytes: weightDtype(config, parts.config) === 'bfloat16' ? 2 : 4,
       trained,
       places: largest,
       accumulates: microBatches > numRanks,
@@ -122,7 +122,7 @@ export async function describeRun(
   };
 }
 
-/** The model's config with as many embeddings as the tokenizer with the mask token needs. */
+/** Returns the model's config with enough embeddings for the tokenizer. */
 function grownConfig({ config, tokenizer }: ModelParts): LlamaConfig {
   const vocab_size = Math.max(config.vocab_size, tokenizer.vocabSize);
   return parseConfig({ ...toHuggingFaceConfig(config), vocab_size }, 'model');

@@ -51,7 +51,7 @@ describe('a whole run', () => {
     expect(report).toContain('<p>Before</p>');
   });
 
-  it('exports a model in the published format, with the mask token and the template', async () => {
+  it('exports the model in the published format, with mask token and template', async () => {
     const config = JSON.parse(readFileSync(bench.path('whole/model/config.json'), 'utf8'));
     expect(config).toMatchObject({ vocab_size: 321, torch_dtype: 'bfloat16', tie_word_embeddings: true });
     const tokenizer = loadTokenizer(bench.path('whole/model'));
@@ -63,7 +63,7 @@ describe('a whole run', () => {
     ];
     for (const [name, parameter] of exported.parameters) {
       const expected = await trained.parameters.get(name)!.data();
-      // Rounded to bfloat16, of which 8 bits are the fraction.
+      // Rounded to the 8 bits of bfloat16.
       for (const [i, value] of (await parameter.data()).entries()) {
         expect(Math.abs(value - expected[i])).toBeLessThanOrEqual(Math.abs(expected[i]) / 256);
       }
@@ -72,7 +72,7 @@ describe('a whole run', () => {
     exported.dispose();
   });
 
-  it('does nothing where a finished run is', async () => {
+  it('does nothing if the run is finished', async () => {
     const { code, stdout } = await bench.finetune('whole');
     expect(code).toBe(0);
     expect(stdout).toContain('holds a finished run of 6 steps');
@@ -89,7 +89,7 @@ describe('a whole run', () => {
     );
   });
 
-  it('leaks no tensor', async () => {
+  it('leaks no tensors', async () => {
     const before = tf.memory().numTensors;
     await bench.finetune('leak', '--set', 'train.max_steps=2');
     expect(tf.memory().numTensors).toBe(before);
@@ -104,7 +104,7 @@ describe('resuming', () => {
       'static masks in separate rows',
       ['--set', 'masking.layout=separate-rows', '--set', 'masking.refresh=static'],
     ],
-  ])('gives the same bytes as a run that never stopped: %s', async (name, flags) => {
+  ])('gives the same bytes as an uninterrupted run: %s', async (name, flags) => {
     const [straight, stopped] = [`straight ${name}`, `stopped ${name}`];
     await bench.finetune(straight, ...flags);
     const overrides = flags.filter((flag) => flag !== '--set');
@@ -138,7 +138,7 @@ describe('resuming', () => {
   it.each([
     ['while data are read', 'data'],
     ['while the model is measured before training', 'ready'],
-  ])('stops %s with nothing saved, and starts anew', async (_, type) => {
+  ])('stops %s without saving, and starts over', async (_, type) => {
     const out = `early ${type}`;
     const controller = new AbortController();
     const result = await finetune(loadConfig(bench.recipe), {
@@ -153,7 +153,7 @@ describe('resuming', () => {
     expect((await bench.finetune(out, '--set', 'train.max_steps=1')).code).toBe(0);
   });
 
-  it('stopped while data are read for the second time says where the run is', async () => {
+  it('stopped while data are read again reports the last checkpoint', async () => {
     const result = await finetune(loadConfig(bench.recipe, ['train.max_steps=9']), {
       out: bench.path('stopped LoRA'),
       signal: AbortSignal.abort('SIGINT'),
@@ -162,20 +162,11 @@ describe('resuming', () => {
     expect(result.checkpoint).toContain('step-00000006');
   });
 
-  it('refuses another mask ratio, another adapter', async () => {
-    const ratio = await bench.finetune(
-      'stopped LoRA',
-      '--set',
-      'train.max_steps=8',
-      '--set',
-      'lora.rank=4',
-      '--set',
-      'lora.dropout=0.1',
-      '--set',
-      'masking.ratio=0.3',
-    );
-    expect(ratio.code).toBe(1);
-    expect(ratio.stderr).toMatch(/^meap-finetune: resume: masking .*\n$/);
+  it('refuses another mask ratio', async () => {
+    const sets = ['train.max_steps=8', 'lora.rank=4', 'lora.dropout=0.1', 'masking.ratio=0.3'];
+    const { code, stderr } = await bench.finetune('stopped LoRA', ...sets.flatMap((set) => ['--set', set]));
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^meap-finetune: resume: masking .*\n$/);
   });
 });
 
@@ -197,7 +188,7 @@ describe('LoRA', () => {
     );
   });
 
-  it('learns the embedding of the mask token, which stands in the exported table', async () => {
+  it('trains the embedding of the mask token and exports it', async () => {
     const folder = 'straight LoRA/checkpoints/step-00000006';
     const config = JSON.parse(readFileSync(bench.path(folder, 'adapter_config.json'), 'utf8'));
     expect(config.trainable_token_indices).toEqual([320]);
@@ -214,7 +205,7 @@ describe('LoRA', () => {
     expect(after.slice(0, before.length)).toEqual(before);
     const mean = learned.map((_, e) => before.reduce((sum, x, i) => (i % 16 === e ? sum + x / 320 : sum), 0));
     expect(Math.max(...learned.map((x, e) => Math.abs(x - mean[e])))).toBeGreaterThan(1e-3);
-    // To bfloat16's eight bits.
+    // Rounded to the 8 bits of bfloat16.
     after.slice(-16).forEach((x, e) => {
       expect(Math.abs(x - learned[e])).toBeLessThanOrEqual(Math.abs(learned[e]) / 256);
     });
@@ -223,13 +214,8 @@ describe('LoRA', () => {
 
 describe('NTP', () => {
   it('has neither copies nor a mask token', async () => {
-    const { stdout, code } = await bench.finetune(
-      'ntp',
-      '--set',
-      'masking.ratio=0',
-      '--set',
-      'train.max_steps=2',
-    );
+    const flags = ['--set', 'masking.ratio=0', '--set', 'train.max_steps=2'];
+    const { stdout, code } = await bench.finetune('ntp', ...flags);
     expect(code).toBe(0);
     expect(stdout).toContain('no masked copies: next-token prediction');
     expect(stdout).toMatch(/held-out answers: loss \d\.\d+, of masked tokens \d\.\d+/);

@@ -24,7 +24,7 @@ import { describeRun, type RunFacts } from './run-facts.ts';
 import { shownRows } from './shown-rows.ts';
 import { trainingParts } from './training-parts.ts';
 
-/** What {@link finetune} tells its caller while it runs. */
+/** Events of {@link finetune}. */
 export type FinetuneEvent =
   | TrainEvent
   | ({ type: 'backend' } & BackendDescription)
@@ -32,12 +32,12 @@ export type FinetuneEvent =
   | ({ type: 'ready' } & RunFacts);
 
 /**
- * Fine-tunes a model with MEAP and writes a run directory; resumable to the byte. Ranks call it together; rank 0 writes.
+ * Fine-tunes a model with MEAP and writes a run directory; resumes to the same bytes. All ranks call it; rank 0 writes.
  *
- * Checkpoints hold what is trained in float32: the model, or its adapter in the files of PEFT. `OUT/model` gets the
- * finished model in the format of the published one, and `OUT/adapter` the adapter, if there is one.
+ * Checkpoints contain the model, or its adapter in PEFT's format, in float32. `OUT/model` gets the finished model in the
+ * format of the published one, `OUT/adapter` the adapter, if any.
  *
- * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
+ * @throws typed errors with one-line messages, for which `isUserError` returns true
  */
 export async function finetune(config: FinetuneConfig, options: RunOptions<FinetuneEvent>): Promise<RunEnd> {
   const run = await beginRun(options);
@@ -66,10 +66,10 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   try {
     emit({ type: 'ready', ...facts });
     const trained = await trainingParts(config, model, parts, data, ranks.size);
-    // Made before the first step but written when the folder is locked.
+    // Measured before the first step, but written once the folder is locked.
     const known = await ranks.onFirst(() => readBaseline(out));
     const baseline = known ?? (await measureBaseline(trained, ranks, signal));
-    // Nothing has been trained that a checkpoint could hold.
+    // Nothing was trained yet, so there is no checkpoint to save.
     if (await ranks.any(signal?.aborted === true)) return stoppedEarly(out);
     const { steps, parameters, memory } = facts;
     const { status, step, checkpoint } = await runTraining(run, trained, {

@@ -23,7 +23,7 @@ const rowsOf = (layout: SftLayout) =>
     seed: 1,
   }).duplicate(sample, { epoch: 0, index: 0 }).rows;
 
-it('shows conversation and masked copy, with the original tokens behind the masks', () => {
+it('shows a conversation and its masked copy with the original tokens', () => {
   for (const layout of ['separate-rows', 'packed-isolated', 'concatenated'] as const) {
     const rows = rowsOf(layout);
     const shown = shownRows(layout === 'separate-rows' ? stackRows(rows) : batchOf(rows, 64));
@@ -31,13 +31,13 @@ it('shows conversation and masked copy, with the original tokens behind the mask
     expect(parts.map(({ name }) => name)).toEqual(['original', 'masked copy']);
     for (const [index, { row, at }] of parts.entries()) {
       const ids = Array.from(row.ids).slice(at, at + prompt.length + answer.length - 1);
-      // Nothing follows the last token, so the model never reads it.
+      // The last token is never an input.
       expect(ids).toEqual([...prompt, ...answer.slice(0, -1)]);
       const kinds = row.kinds.slice(at, at + ids.length);
       expect(kinds.slice(0, 3)).toEqual(['prompt', 'prompt', 'prompt']);
       expect(kinds.includes('masked')).toBe(index === 1);
     }
-    // As many as the model reads.
+    // All masks of the inputs are shown.
     const masks = rows.flatMap(({ inputs }) => [...inputs]).filter((id) => id === MASK).length;
     expect(masks).toBeGreaterThan(0);
     expect(shown.flatMap(({ kinds }) => kinds).filter((kind) => kind === 'masked')).toHaveLength(masks);

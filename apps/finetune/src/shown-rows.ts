@@ -1,19 +1,19 @@
 import { MOST_ROWS, type ShownRow } from '@meap/recipe-cli';
 import { inputKind, type SftBatch, type SftRow, TokenKind } from '@meap/sft-duplication';
 
-/** The first rows of a batch, conversations and their masked copies; a masked token's original is the target before it. */
+/** Returns the first rows of a batch with the original tokens; the original of a masked token is the previous target. */
 export function shownRows(batch: SftBatch): ShownRow[] {
   const { length } = batch;
   return Array.from({ length: Math.min(batch.numRows, MOST_ROWS) }, (_, index) => {
-    const places = <Values extends Int32Array | Uint8Array>(values: Values) =>
+    const rowOf = <Values extends Int32Array | Uint8Array>(values: Values) =>
       values.subarray(index * length, (index + 1) * length) as Values;
     return shownRow({
-      inputs: places(batch.inputs),
-      targets: places(batch.targets),
-      lossMask: places(batch.lossMask),
-      segmentIds: places(batch.segmentIds),
-      positions: places(batch.positions),
-      kinds: places(batch.kinds),
+      inputs: rowOf(batch.inputs),
+      targets: rowOf(batch.targets),
+      lossMask: rowOf(batch.lossMask),
+      segmentIds: rowOf(batch.segmentIds),
+      positions: rowOf(batch.positions),
+      kinds: rowOf(batch.kinds),
     });
   });
 }

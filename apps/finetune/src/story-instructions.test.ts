@@ -9,7 +9,7 @@ const text = `${stories.join('\n<|endoftext|>\n')}\n<|endoftext|>\n`;
 describe('storyInstructions', () => {
   const records = [...storyInstructions(text)];
 
-  it('asks for words, and for the rest of a story, in turn', () => {
+  it('alternates between words and the rest of a story', () => {
     expect(records).toHaveLength(8);
     expect(records[1]).toEqual({
       instruction: 'Continue this story: One day, Lily saw a cat.',
@@ -18,13 +18,13 @@ describe('storyInstructions', () => {
     expect(records[0].output).toBe(stories[0]);
   });
 
-  it('takes the rarest words that other stories have too, and no names', () => {
-    // Seven have these two, all have the third; one has a needle, and `They` might be a name.
+  it('chooses rare words that other stories have too, and no names', () => {
+    // `were` and `happy` occur in seven stories, `day` in all; `needle` in one.
     expect(records[0].instruction).toBe('Write a story with the words: were, happy, day.');
     for (const { instruction } of records) expect(instruction).not.toMatch(/Lily,|needle/);
   });
 
-  it('leaves out a story that is cut off, and files without any', () => {
+  it('skips a truncated story and empty files', () => {
     expect([...storyInstructions(text.slice(0, -20))]).toHaveLength(7);
     expect([...storyInstructions('')]).toEqual([]);
   });

@@ -1,16 +1,15 @@
 #!/usr/bin/env node
 /**
- * Makes instruction data of TinyStories, as TinyStories-Instruct does (Eldan and Li 2023): words that a story has to
- * use, and how it begins.
+ * Makes instruction data from TinyStories, like TinyStories-Instruct (Eldan and Li 2023): write a story with given words,
+ * or continue one.
  *
  *     node apps/finetune/dist/story-instructions.js TinyStories.txt > stories.jsonl
  *
- * A model of 260 thousand parameters cannot follow Alpaca, but knows these stories: what it has to learn is the form
- * of the question and to work words in.
+ * A model of 260K parameters that was trained on these stories can learn this, but not Alpaca.
  */
 import { readFileSync } from 'node:fs';
 
-/** A record of the format `alpaca`. */
+/** A record in the format `alpaca`. */
 export interface StoryInstruction {
   instruction: string;
   output: string;
@@ -19,12 +18,12 @@ export interface StoryInstruction {
 const SEPARATOR = '<|endoftext|>';
 const NUM_WORDS = 3;
 
-/** Turns a file of stories into instructions, two kinds in turn, the same each time. */
+/** Converts a file of stories into instructions, alternating the two kinds; deterministic. */
 export function* storyInstructions(text: string): Generator<StoryInstruction> {
   const stories = text.split(SEPARATOR).map((story) => story.trim());
   const frequencies = countWords(stories);
   let count = 0;
-  // The last one of a file may be cut off.
+  // The last story of a file may be truncated.
   for (const story of stories.slice(0, text.trimEnd().endsWith(SEPARATOR) ? undefined : -1)) {
     const words = rareWords(story, frequencies);
     const opening = /^.+?[.!?]["”]?(?=\s)/s.exec(story)?.[0];
@@ -38,13 +37,13 @@ export function* storyInstructions(text: string): Generator<StoryInstruction> {
   }
 }
 
-/** The words of a story that the fewest others have, but more than one: what a story is about, no misspellings. */
+/** Returns the rarest words of a story that occur in more than five stories, which excludes misspellings. */
 function rareWords(story: string, frequencies: ReadonlyMap<string, number>): string[] {
   const known = [...new Set(wordsOf(story))].filter((word) => frequencies.get(word)! > 5);
   return known.sort((a, b) => frequencies.get(a)! - frequencies.get(b)!).slice(0, NUM_WORDS);
 }
 
-/** In how many stories each word stands. */
+/** Counts in how many stories each word occurs. */
 function countWords(stories: readonly string[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const story of stories) {
@@ -53,7 +52,7 @@ function countWords(stories: readonly string[]): Map<string, number> {
   return counts;
 }
 
-/** Words in lower case; names, which are capitalised in the middle of a sentence, are left out. */
+/** Returns the lower-case words of a story, which excludes names. */
 function wordsOf(story: string): string[] {
   return story.match(/(?<![\w’'])[a-z]{3,}(?![\w’'])/g) ?? [];
 }

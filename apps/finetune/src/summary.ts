@@ -1,4 +1,4 @@
-/** What a finished run prints: the loss curve, answers before and after, where everything is. */
+/** The output of a finished run: loss curve, answers before and after, paths. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -14,7 +14,7 @@ import { bestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { readBaseline } from './baseline.ts';
 import { answerCurve, maskedCurve } from './report.ts';
 
-/** The text for people at the end of a run in `out`. */
+/** Formats the summary of a run in `out`. */
 export async function renderSummary(out: string, seconds: number): Promise<string> {
   const { steps, validations } = readMetrics(out);
   const baseline = readBaseline(out);
@@ -42,7 +42,7 @@ export async function renderSummary(out: string, seconds: number): Promise<strin
       `trained      on ${short(steps.at(-1)?.tokens ?? 0)} tokens, ${short(medianThroughput(steps))} tokens/s, ${duration(seconds)} in all`,
       `model        ${join(out, 'model')}   (transformers loads it; talk to it: meap-chat --model ${join(out, 'model')})`,
       ...(existsSync(join(out, 'adapter')) ? [`adapter      ${join(out, 'adapter')}   (PEFT loads it)`] : []),
-      ...(best && best !== newest ? [`better       ${best}   (by held-out loss)`] : []),
+      ...(best && best !== newest ? [`best         ${best}   (by held-out loss)`] : []),
       `report       ${join(out, 'report.html')}`,
       `metrics      ${join(out, 'metrics.jsonl')}, and tensorboard --logdir ${out}`,
     ].join('\n'),

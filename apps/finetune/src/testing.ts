@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 import { finetuneCommand } from './command.ts';
 import type { FinetuneConfigInput } from './config.ts';
 
-/** A temporary folder with a tiny model, a tiny set of questions and a recipe, and the commands run in this process. */
+/** A temporary folder with a tiny model, data and recipe; runs commands in this process. */
 export class Workbench extends TemporaryFolder {
   readonly recipe = join(this.directory, 'tiny.yaml');
 
@@ -27,7 +27,7 @@ export class Workbench extends TemporaryFolder {
   }
 }
 
-/** A recipe that trains in about a second: all features on, everything tiny. */
+/** A tiny recipe with all features that trains in about a second. */
 const tinyRecipe: FinetuneConfigInput = {
   model: { path: 'model' },
   data: { files: ['data.json'], chat_template: 'alpaca', validation_fraction: 0.2 },
@@ -44,7 +44,7 @@ const tinyRecipe: FinetuneConfigInput = {
   samples: { every: 3, count: 2, max_new_tokens: 4 },
 };
 
-/** Questions and answers of different lengths, the same each time. */
+/** Returns deterministic questions and answers of different lengths. */
 function alpaca(count: number): { instruction: string; input: string; output: string }[] {
   const things = ['the whale', 'a sailor', 'the harbour', 'an island', 'the moon'];
   const deeds = ['sees', 'follows', 'fears', 'forgets'];
@@ -60,13 +60,13 @@ function alpaca(count: number): { instruction: string; input: string; output: st
   });
 }
 
-/** 400 tokens of byte-level BPE. */
+/** Trains a byte-level BPE of 320 tokens. */
 export function tinyTokenizer(): Promise<Tokenizer> {
   const documents = alpaca(40).map(({ instruction, output }) => `${instruction}\n${output}`);
   return trainBpeTokenizer({ documents, vocabSize: 320 });
 }
 
-/** Writes a model of two small layers with the tokenizer beside it, as a Hugging Face folder. */
+/** Writes a model of two layers with its tokenizer as a Hugging Face folder. */
 export async function saveTinyModel(
   directory: string,
   tokenizer: Tokenizer,

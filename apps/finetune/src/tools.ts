@@ -1,9 +1,9 @@
-/** Tools and calls of them, as OpenAI, Hugging Face and LLaMA-Factory publish them, in the form that templates take. */
+/** Converts tools and tool calls of OpenAI, Hugging Face and LLaMA-Factory for chat templates. */
 import type { ToolCall } from '@meap/token-dataset';
 import { ChatDataError } from './errors.ts';
 import { type DataRecord, isEmpty, parsed, show } from './record-fields.ts';
 
-/** What the assistant may call: `tools`, or OpenAI's former `functions`; JSON as text too. */
+/** Reads `tools`, or OpenAI's deprecated `functions`; also as JSON text. */
 export function toolsOf(record: DataRecord): object[] {
   const tools: object[] = [];
   for (const key of ['tools', 'functions']) {
@@ -23,9 +23,9 @@ export function toolsOf(record: DataRecord): object[] {
 }
 
 /**
- * Calls of a message: a list of them, one of them, or either as JSON.
+ * Reads tool calls: a list, a single call, or either as JSON text.
  *
- * Arguments that are JSON as text, as OpenAI's API sends them, become objects: that is what templates write as JSON.
+ * Arguments that are JSON text, as in OpenAI's API, become objects, which templates serialize.
  */
 export function toolCallsOf(value: unknown, path: string): ToolCall[] {
   const calls = parsed(value, path);
@@ -34,7 +34,7 @@ export function toolCallsOf(value: unknown, path: string): ToolCall[] {
     const where = Array.isArray(calls) ? `${path}[${i}]` : path;
     if (typeof name !== 'string') {
       throw new ChatDataError(
-        `${where}: got ${show(call)}, expected a call with the name of a function and arguments`,
+        `${where}: got ${show(call)}, expected a call with the name and arguments of a function`,
       );
     }
     const args = isEmpty(given) ? {} : parsed(given, `${where}.arguments`);

@@ -1,4 +1,4 @@
-/** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
+/** Options of the trainer: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import { createSampler } from '@meap/inference';
 import { type Llama, restoreWeights } from '@meap/llama-model';
@@ -21,17 +21,17 @@ type Parts = Required<
     'directory' | 'resume' | 'utilisation' | 'ranks' | 'signal' | 'onEvent'
   >;
 
-/** Optimizer steps of a run over `numSamples` conversations. */
+/** Returns the number of optimizer steps for `numSamples` conversations. */
 export function stepsOf({ train }: FinetuneConfig, numSamples: number): number {
   return train.max_steps ?? Math.max(1, Math.round((train.epochs * numSamples) / train.global_batch_size));
 }
 
-/** Most places of a packed row; undefined where rows are padded one by one. */
+/** Returns the maximum length of a packed row; undefined if rows are not packed. */
 export function packTo({ masking, train }: FinetuneConfig): number | undefined {
   return masking.layout === 'separate-rows' ? undefined : train.max_length;
 }
 
-/** Everything about a run that follows from its configuration, its model and its data. */
+/** Creates the options of the trainer from configuration, model and data. */
 export async function trainingParts(
   config: FinetuneConfig,
   model: Llama,
@@ -72,7 +72,7 @@ export async function trainingParts(
       saveModel: (directory, writer) => saveTrained(directory, model, savedWith, writer),
       loadModel: (directory) => restoreWeights(model, directory),
     },
-    // What decides the next step's numbers, hardware apart; the rest may change between two parts of a run.
+    // Everything that determines the numbers of a step; other options may change when a run is resumed.
     fingerprints: {
       data: data.fingerprint.slice(0, 16),
       model: await fingerprintOf(model),
@@ -85,7 +85,7 @@ export async function trainingParts(
   };
 }
 
-/** The questions of `samples.prompts`, or the first of the held-out conversations up to their first answer. */
+/** Returns `samples.prompts`, or the first held-out conversations up to their first answer. */
 function heldOutQuestions({ samples }: FinetuneConfig, { validation }: PreparedData): Conversation[] {
   if (samples.prompts) return samples.prompts.map((content) => [{ role: 'user', content }]);
   return validation.conversations
@@ -96,10 +96,10 @@ function heldOutQuestions({ samples }: FinetuneConfig, { validation }: PreparedD
     .slice(0, samples.count);
 }
 
-/** Shape, and the weights of the norms: they tell one trained model from another of the same shape. */
+/** Hashes the shape and, with an adapter, the norm weights, which differ between trained models. */
 async function fingerprintOf(model: Llama): Promise<string> {
   const hash = createHash('sha256').update(JSON.stringify(model.config));
-  // With an adapter the model itself stays as it was; without one it changes, and the checkpoint holds it.
+  // Without an adapter the weights change, and the checkpoint contains them.
   if (model.adapter) {
     for (const [name, parameter] of model.parameters) {
       if (name.endsWith('norm.weight')) hash.update(new Uint8Array((await parameter.data()).buffer));

@@ -14,7 +14,7 @@ const call: Message = {
 const result: Message = { role: 'tool', content: '3' };
 const tools = [{ type: 'function', function: { name: 'f' } }];
 
-it('turns apart keep system messages and tools, and a call with what follows from it', () => {
+it('separateTurns keeps system messages and tools, and a call with its result and answer', () => {
   const turns = separateTurns(withTools([system, user, answer, user, call, result, answer, user], tools));
   expect(turns.map((turn) => [...turn])).toEqual([
     [system, user, answer],
@@ -24,18 +24,14 @@ it('turns apart keep system messages and tools, and a call with what follows fro
   expect(separateTurns([user])).toEqual([[user]]);
 });
 
-it('of the last answer only, the others are read', () => {
+it('lastAnswerOnly excludes earlier answers from the loss', () => {
   const conversation = lastAnswerOnly(withTools([user, call, result, answer, user, answer, user], tools));
-  expect(conversation.map(({ learn }) => learn)).toEqual([
-    undefined,
-    false,
-    undefined,
-    false,
-    undefined,
-    undefined,
-    undefined,
+  const excluded = conversation.flatMap(({ learn }, i) => (learn === undefined ? [] : [[i, learn]]));
+  expect(excluded).toEqual([
+    [1, false],
+    [3, false],
   ]);
   expect(conversation.tools).toEqual(tools);
-  // A last answer that is not to be learned leaves nothing to learn.
+  // A last answer with learn: false stays excluded.
   expect(lastAnswerOnly([user, answer, user, { ...answer, learn: false }]).at(-1)!.learn).toBe(false);
 });

@@ -15,16 +15,16 @@ beforeAll(async () => {
 });
 afterAll(() => bench.dispose());
 
-/** What a run under these overrides measures before its first step. */
+/** Validates the model of a run before its first step. */
 async function measure(...overrides: string[]) {
   const config = loadConfig(bench.recipe, overrides);
   const parts = loadModelParts(config);
   const held = await validationBatches(config, parts, await prepareData(config, parts), 1);
   const model = await loadTrainableModel(config, parts);
   const losses = await validate(heldOutValidation(model, { every: 1, held, numIds: parts.numIds }));
-  // The first leaves tables of the model's own behind.
+  // The first validation caches the model’s rotary tables.
   const { numTensors } = tf.memory();
-  // A second one: what was lent for the first is gone.
+  // The second validation must leave no tensors.
   expect(await validate(heldOutValidation(model, { every: 1, held, numIds: parts.numIds }))).toEqual(losses);
   expect(tf.memory().numTensors).toBe(numTensors);
   const trainable = [...model.trainable.values()].every((variable) => variable.trainable);
@@ -34,33 +34,33 @@ async function measure(...overrides: string[]) {
 }
 
 describe('held-out losses', () => {
-  it('of NTP and MEAP are of the same tokens, read through the same masks', async () => {
+  it('of NTP and MEAP are of the same tokens with the same masks', async () => {
     const [meap, ntp] = [await measure(), await measure('masking.ratio=0')];
     expect([meap.rows, ntp.rows]).toEqual([321, 320]);
-    // Before training both read [MASK] as the mean of the embeddings.
+    // Before training the embedding of [MASK] is the mean of all in both.
     expect(ntp.parts!.masked).toBe(meap.parts!.masked);
     expect(ntp.held.map(({ masked }) => masked)).toEqual(meap.held.map(({ masked }) => masked));
-    // MEAP’s softmax has one id more.
+    // MEAP’s softmax has one more id.
     expect(Math.abs(ntp.valLoss - meap.valLoss)).toBeLessThan(1 / 320);
     expect(ntp.trainable).toBe(true);
   });
 
-  it('are the same masks whatever the run’s own are', async () => {
+  it('do not depend on the masking of the run', async () => {
     const [one, two] = [await measure(), await measure('masking.ratio=0.4', 'masking.layout=separate-rows')];
     expect(two.parts!.masked).toBe(one.parts!.masked);
   });
 
-  it('of an adapter without masks leave the adapter in place', async () => {
+  it('of an adapter without masks keep the adapter attached', async () => {
     const [ntp, lora] = [
       await measure('masking.ratio=0'),
       await measure('masking.ratio=0', 'lora={rank: 2, dropout: 0.5}'),
     ];
-    // Its frozen weights are held as bfloat16, the lent row too.
+    // The frozen weights are bfloat16, also the added row.
     expect(lora.parts!.masked).toBeCloseTo(ntp.parts!.masked, 5);
     expect(lora.trainable).toBe(true);
   });
 
-  it('of a model with room for the mask token borrow nothing', async () => {
+  it('of a model with an embedding for the mask token add none', async () => {
     const roomy = bench.path('roomy');
     await saveTinyModel(roomy, await tinyTokenizer(), { vocab_size: 384 });
     expect((await measure('masking.ratio=0', `model.path=${roomy}`)).parts!.masked).toBeGreaterThan(0);
@@ -79,11 +79,11 @@ describe('bytes of a validation', () => {
     file = bench.write('bytes.json', JSON.stringify(records));
   });
 
-  it('are those of the answers, without what ends them', async () => {
+  it('are those of the answers without end tokens', async () => {
     expect(await bytesOf()).toBe(2 * Buffer.byteLength(output));
   });
 
-  it('leave out what was cut off', async () => {
+  it('exclude truncated text', async () => {
     const config = loadConfig(bench.recipe, [`data.files=[${file}]`]);
     const { encoder, tokenizer } = loadModelParts(config);
     const [{ segments }] = await encoder.encode(

@@ -1,9 +1,8 @@
 /**
- * What a run is judged by: the loss of held-out answers as they are, and of the same answers' masked tokens.
+ * Validation: the loss of held-out answers, and of the masked tokens of their copies.
  *
- * Both are measured the same way whatever is trained, so that the curves of MEAP and of its NTP twin can be laid over
- * each other: the masks of held-out copies depend on nothing but the conversations, and a model without a mask token
- * is lent one.
+ * Both are comparable between MEAP and NTP: the masks depend only on the conversations, and a model without a mask token
+ * temporarily gets one.
  */
 import { growVocabulary, Llama } from '@meap/llama-model';
 import { batchPlan } from '@meap/recipe-cli';
@@ -16,16 +15,16 @@ import { batchOf, lossOf } from './objective.ts';
 import { duplicatorOf, type PreparedData } from './prepare-data.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 
-/** A batch to validate on: held-out answers as they are, and copies with masks. */
+/** A validation batch: held-out answers and their masked copies. */
 export interface ValidationBatch {
   answers: SftBatch;
-  /** Absent where no answer is long enough for masks. */
+  /** Undefined if no answer is long enough to be masked. */
   masked: SftBatch | undefined;
-  /** UTF-8 bytes of the learned texts, without what the cut to the window left out. */
+  /** UTF-8 bytes of the answers after truncation. */
   bytes: number;
 }
 
-/** Held-out conversations in batches, the same every time. */
+/** Returns the held-out conversations in batches; deterministic. */
 export async function validationBatches(
   config: FinetuneConfig,
   parts: ModelParts,
@@ -38,7 +37,7 @@ export async function validationBatches(
     layout: 'separate-rows',
     loss: 'masked-only',
     refresh: 'static',
-    // Not the run's own: runs with other ratios and seeds are compared by these masks.
+    // Fixed, so that runs with other ratios and seeds are comparable.
     ratio: sftPresets.default.ratio,
     seed: 0,
   });
@@ -47,9 +46,9 @@ export async function validationBatches(
   const { microBatchSize } = batchPlan(train, numRanks);
   for (let start = 0; start < count; start += microBatchSize) {
     const length = Math.min(microBatchSize, count - start);
-    const place = { epoch: 0, order: Int32Array.from({ length }, (_, i) => start + i) };
-    const answers = plain.duplicateAll(validation.samples, place).rows;
-    const copies = masked.duplicateAll(validation.samples, place).rows.filter(hasMasks);
+    const selection = { epoch: 0, order: Int32Array.from({ length }, (_, i) => start + i) };
+    const answers = plain.duplicateAll(validation.samples, selection).rows;
+    const copies = masked.duplicateAll(validation.samples, selection).rows.filter(hasMasks);
     let bytes = 0;
     for (const row of answers) bytes += await learnedBytes(row, parts.tokenizer);
     batches.push({
@@ -61,7 +60,7 @@ export async function validationBatches(
   return batches;
 }
 
-/** UTF-8 bytes of the text that a row's learned tokens spell; the token that ends an answer spells none. */
+/** Counts the UTF-8 bytes of the text of a row's trained tokens, without special tokens. */
 async function learnedBytes({ targets, lossMask }: SftRow, tokenizer: Tokenizer): Promise<number> {
   let bytes = 0;
   for (let start = 0; start < targets.length; start++) {
@@ -76,39 +75,39 @@ async function learnedBytes({ targets, lossMask }: SftRow, tokenizer: Tokenizer)
 }
 
 /**
- * Validation as the trainer takes it; the loss of masked tokens is the part `masked`.
+ * Returns the validation options of the trainer, with the loss of masked tokens as the part `masked`.
  *
- * @param numIds of the tokenizer with the mask token
+ * @param numIds ids of the tokenizer including the mask token
  */
 export function heldOutValidation(
   model: Llama,
   { every, held, numIds }: { every: number; held: readonly ValidationBatch[]; numIds: number },
 ): ValidationOptions<ValidationBatch> {
-  let reader = model;
+  let maskedModel = model;
   const loss: ValidationLoss<ValidationBatch> = ({ answers, masked, bytes }) => ({
     ...lossOf(model, answers, answers.lossMask),
     bytes,
-    ...(masked && { parts: { masked: lossOf(reader, masked, maskedPlaces(masked)) } }),
+    ...(masked && { parts: { masked: lossOf(maskedModel, masked, maskedPositions(masked)) } }),
   });
   function* batches(): Generator<ValidationBatch> {
     if (numIds <= model.config.vocab_size) return yield* held;
-    const lent = lendMaskToken(model, numIds);
-    reader = lent.model;
+    const grown = withMaskToken(model, numIds);
+    maskedModel = grown.model;
     try {
       yield* held;
     } finally {
-      lent.dispose();
+      grown.dispose();
     }
   }
   return { every, batches, loss };
 }
 
 /**
- * The same model with rows for further ids, of the value that MEAP's training starts them from: the mean of the others.
+ * Returns a view of the model with embeddings for further ids, initialized to the mean of the others as in MEAP's training.
  *
- * Only the tables are copied, for as long as the validation takes; everything else is shared.
+ * Only the tables are copied; all other parameters are shared.
  */
-function lendMaskToken(model: Llama, size: number): { model: Llama; dispose(): void } {
+function withMaskToken(model: Llama, size: number): { model: Llama; dispose(): void } {
   const isTable = (name: string) => TABLES.includes(name);
   const parameters = new Map(model.parameters);
   for (const [name, parameter] of parameters) {
@@ -128,13 +127,13 @@ function lendMaskToken(model: Llama, size: number): { model: Llama; dispose(): v
   };
 }
 
-/** Parameters with a row for each id. */
+/** Parameters with a row per id. */
 const TABLES = ['model.embed_tokens.weight', 'lm_head.weight'];
 
 function hasMasks({ kinds }: SftRow): boolean {
   return kinds.includes(TokenKind.masked);
 }
 
-function maskedPlaces({ kinds }: SftBatch): Uint8Array {
+function maskedPositions({ kinds }: SftBatch): Uint8Array {
   return Uint8Array.from(kinds, (kind) => (kind === TokenKind.masked ? 1 : 0));
 }
