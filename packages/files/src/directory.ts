@@ -1,4 +1,4 @@
-import { fs, paths } from './node-module.ts';
+import { fs, paths } from './node.ts';
 
 /**
  * Creates a directory and its missing parents; throws the system's error.

@@ -1,4 +1,4 @@
-import { fs, urls } from './node-module.ts';
+import { fs, urls } from './node.ts';
 
 /**
  * Returns the path of a built file beside the calling module, such as `./encode-worker.js`, or undefined where a bundler

@@ -16,7 +16,3 @@ export function nodeModule<Module extends object>(
     },
   });
 }
-
-export const fs = /* @__PURE__ */ nodeModule<typeof import('node:fs')>('node:fs');
-export const paths = /* @__PURE__ */ nodeModule<typeof import('node:path')>('node:path');
-export const urls = /* @__PURE__ */ nodeModule<typeof import('node:url')>('node:url');

@@ -1,5 +1,5 @@
 import { syncDirectory } from './directory.ts';
-import { fs, paths } from './node-module.ts';
+import { fs, paths } from './node.ts';
 
 /** Options of {@link writeFileAtomic}. */
 export interface WriteFileOptions {

@@ -7,5 +7,5 @@ const unavailable = () =>
       'fetch the bytes and give them to parseSafetensors',
   );
 
-export const fs = /* @__PURE__ */ nodeModule<typeof import('node:fs')>('node:fs', unavailable);
-export const paths = /* @__PURE__ */ nodeModule<typeof import('node:path')>('node:path', unavailable);
+export const fs: typeof import('node:fs') = /* @__PURE__ */ nodeModule('node:fs', unavailable);
+export const paths: typeof import('node:path') = /* @__PURE__ */ nodeModule('node:path', unavailable);

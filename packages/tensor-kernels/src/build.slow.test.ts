@@ -92,9 +92,10 @@ describe('meap-build', () => {
     const quick = join(work, 'quick-c++');
     writeFileSync(quick, '#!/bin/sh\nexec c++ "$@" -O0\n');
     chmodSync(quick, 0o755);
-    expect(build({ CXX: quick }).output).toContain('built the native kernels');
+    const env: Record<string, string> = process.platform === 'win32' ? {} : { CXX: quick };
+    expect(build(env).output).toContain('built the native kernels');
     expect(runProgram()).toMatch(/^native: the fastest backend for a CPU.*: 2$/m);
-    expect(build({ CXX: quick }).output).toContain('up to date');
+    expect(build(env).output).toContain('up to date');
   });
 
   it('refuses what it does not know', () => {

@@ -1,7 +1,8 @@
 import { pipeline } from 'node:stream';
 import { CsvError, parse } from 'csv-parse';
+import type { DataRecord } from './data-record.ts';
 import { type BadRecordError, DatasetError, reasonOf } from './errors.ts';
-import { type DataRecord, MAX_RECORD_BYTES, recordAt, tooLarge, withoutBad } from './records.ts';
+import { MAX_RECORD_BYTES, recordAt, tooLarge, withoutBad } from './records.ts';
 
 /** Rows in a group: asynchronous iteration costs a step for each group instead of each row. */
 const GROUP_ROWS = 256;

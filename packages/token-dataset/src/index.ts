@@ -17,6 +17,7 @@ export {
   type ToolCall,
   withTools,
 } from './conversation.ts';
+export type { DataRecord } from './data-record.ts';
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export {
   type DocumentOptions,
@@ -37,7 +38,6 @@ export { type PreparedTokens, prepareTokens } from './prepare.ts';
 export type { PrepareTokensOptions } from './prepare-options.ts';
 export type { PrepareProgress } from './progress.ts';
 export { type ReadRecordsOptions, readRecords } from './read-records.ts';
-export type { DataRecord } from './records.ts';
 export { type DocumentSurvey, surveyDocuments } from './survey-documents.ts';
 export type { TextSelection, TextSource } from './text-sources.ts';
 export {

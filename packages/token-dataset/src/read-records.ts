@@ -1,4 +1,5 @@
 import { readCsvRecords } from './csv.ts';
+import type { DataRecord } from './data-record.ts';
 import { type BadRecordError, rethrow } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import type { RecordFormat } from './formats.ts';
@@ -7,7 +8,6 @@ import { type OpenedFile, openFile } from './open-file.ts';
 import { readParquetRecords } from './parquet.ts';
 import { readAhead } from './read-ahead.ts';
 import {
-  type DataRecord,
   decodeUtf8,
   excerptOf,
   isObject,
