@@ -22,7 +22,6 @@ export class CreateError extends Error {
 
 /** Options of {@link createProject}. */
 export interface CreateOptions {
-  /** Version of the packages that it depends on. */
   version: string;
   /** The package manager of the commands in its README. */
   manager: PackageManager;

@@ -1,4 +1,3 @@
-/** The package manager in use. */
 /** Package managers that set `npm_config_user_agent`. */
 export type PackageManager = 'npm' | 'pnpm' | 'yarn' | 'bun' | 'deno';
 

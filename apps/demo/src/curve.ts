@@ -1,6 +1,5 @@
 const [WIDTH, HEIGHT, MARGIN] = [640, 240, 28];
 
-/** Draws losses over steps, from 0 to 8 bits. */
 export function drawCurve(svg: SVGElement, bits: readonly number[]): void {
   const x = (step: number) => MARGIN + (step / Math.max(1, bits.length - 1)) * (WIDTH - 2 * MARGIN);
   const y = (value: number) => HEIGHT - MARGIN - (Math.min(value, 8.5) / 8.5) * (HEIGHT - 2 * MARGIN);

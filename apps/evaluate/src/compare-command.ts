@@ -10,7 +10,6 @@ import { runEvaluation } from './run.ts';
 import { overridesOf, type RunFlags, shownRun, storageOptions, withRunFlags } from './run-command.ts';
 import { type CommandContext, runShown } from './shown-run.ts';
 
-/** Adds the command `compare`. */
 export function addCompareCommand({ program, argv, io, done }: CommandContext): void {
   const command = program
     .command('compare')

@@ -29,14 +29,12 @@ const data = z.strictObject({
   ...Object.fromEntries([...DATA_SETS].map(([name, dataSet]) => [name, files(dataSet)])),
 });
 
-/** The sections of the task families that have settings. */
 const familySections = Object.fromEntries(
   families.flatMap(([name, { settings }]) =>
     settings === undefined ? [] : [[name, (settings as z.ZodObject).prefault({})]],
   ),
 );
 
-/** The schema of a configuration. */
 const configSchema = z.strictObject({
   ...runKeys(''),
   seed: natural('Random seed; default: that of each published task.').optional(),

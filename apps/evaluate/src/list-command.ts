@@ -3,7 +3,6 @@ import type { CommandIo } from '@meap/recipe-cli';
 import type { Command } from 'commander';
 import { DATA_SETS, TASKS } from './tasks/catalogue.ts';
 
-/** Adds the command `list`. */
 export function addListCommand(program: Command, io: CommandIo): void {
   const command = program
     .command('list')

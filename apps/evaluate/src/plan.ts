@@ -10,10 +10,8 @@ import { isUserError } from './errors.ts';
 import type { StageEvent } from './events.ts';
 import { makeTasks } from './run.ts';
 
-/** The plan of a task. */
 interface TaskPlan {
   readonly task: string;
-  /** Number of rows to evaluate. */
   readonly rows: number;
   readonly requests: number;
   /** Upper bound of the tokens read and generated. */
@@ -22,7 +20,6 @@ interface TaskPlan {
   readonly skipped: Readonly<Record<string, number>>;
 }
 
-/** The plan of an evaluation. */
 export interface EvaluationPlan {
   readonly model: string;
   readonly parameters: number;
@@ -30,10 +27,8 @@ export interface EvaluationPlan {
   readonly tasks: readonly TaskPlan[];
 }
 
-/** Options of {@link planEvaluation}. */
 export interface PlanOptions {
   readonly signal?: AbortSignal;
-  /** Called for each row. */
   readonly onEvent?: (event: StageEvent) => void;
 }
 
@@ -99,7 +94,6 @@ export async function planEvaluation(
   }
 }
 
-/** Renders a plan as Markdown. */
 export function renderPlan({ model, parameters, contextLength, tasks }: EvaluationPlan): string {
   const rows = tasks.map(({ task, rows, requests, tokens, skipped }) => [
     task,

@@ -53,7 +53,6 @@ export function readResults(directory: string): TaskResult[] {
   return Object.keys(results).map((task) => readJson(join(directory, 'tasks', `${task}.json`)) as TaskResult);
 }
 
-/** Writes JSON atomically. */
 export function writeJson(path: string, value: unknown): void {
   writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`);
 }

@@ -11,7 +11,6 @@ import { type RunEvaluationOptions, runEvaluation } from './run.ts';
 import { type CommandContext, runShown, type ShownRun } from './shown-run.ts';
 import { defaultCacheDirectory } from './sqlite-answer-store.ts';
 
-/** Flags of the commands that run tasks. */
 export interface RunFlags {
   model?: string;
   tasks?: string[];
@@ -32,7 +31,6 @@ export interface RunFlags {
   json?: true;
 }
 
-/** Adds the flags that override keys of a recipe. */
 export function withRecipeFlags(command: Command): Command {
   return command
     .option('--config <recipe>', 'recipe file, or name of a built-in recipe')
@@ -47,7 +45,6 @@ export function withRecipeFlags(command: Command): Command {
     .option('--json', 'print one JSON object');
 }
 
-/** Adds the flags of commands that run tasks. */
 export function withRunFlags(command: Command): Command {
   command
     .option('--tasks <names>', 'comma-separated tasks; `meap-evaluate list` shows them', nameList)
@@ -65,7 +62,6 @@ export function withRunFlags(command: Command): Command {
   return withRecipeFlags(command);
 }
 
-/** Adds the command `run`. */
 export function addRunCommand({ program, argv, io, done }: CommandContext): void {
   const command = program
     .command('run')

@@ -12,12 +12,10 @@ export interface CommandContext {
   readonly done: (code: number) => void;
 }
 
-/** Options of {@link runShown}. */
 export interface ShownRun {
   readonly io: CommandIo;
   /** Whether the output is JSON, so that progress is written to stderr. */
   readonly json: boolean;
-  /** The message after a signal. */
   readonly stopped: string;
   /** Receives the exit code after a signal. */
   readonly done: (code: number) => void;

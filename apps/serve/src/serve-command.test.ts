@@ -9,7 +9,6 @@ import { expect, onTestFinished, test } from 'vitest';
 import { serveCommand } from './serve-command.ts';
 import { tinyModel, tinyTokenizer, until } from './server/testing.ts';
 
-/** Creates a folder with the tiny model. */
 async function modelFolder(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'serve-test-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));

@@ -11,7 +11,6 @@ const SEARCH_MS = 1500;
 /** Runs suggested if several run directories were given. */
 const MAX_SUGGESTED = 8;
 
-/** The runs of a dashboard. */
 export class RunStore {
   readonly runs = new Map<string, Run>();
   readonly #roots: readonly Root[];

@@ -8,7 +8,7 @@ import { LineTail, openPlain, readAt } from './line-tail.ts';
 import { parsePlainYaml } from './plain-yaml.ts';
 import { readBatch, textOf } from './read-batch.ts';
 import { number, parse, Series } from './series.ts';
-import type { ConfigAnswer, RecentBatch, RunState, RunSummary, SamplesAnswer } from './shared/protocol.ts';
+import type { ConfigAnswer, RecentBatch, RunSummary, SamplesAnswer } from './shared/protocol.ts';
 
 /** Maximum size of files that are read whole. */
 const MAX_FILE_BYTES = 1 << 20;
@@ -19,10 +19,15 @@ const PACE_STEPS = 50;
 /** Samples whose positions in the file are kept. */
 const MAX_SAMPLES = 10_000;
 
+/** The part of a summary read from `metrics.jsonl`, without a line. */
+const NO_METRICS = {
+  ...{ changedAt: 0, step: 0, tokens: 0, loss: null, tokensPerSecond: null },
+  ...{ valLoss: null, bitsPerByte: null, secondsLeft: null },
+};
+
 /** The part of a summary read from `config.yaml` and `environment.json`. */
 type Described = Pick<RunSummary, 'totalSteps' | 'device' | 'parameters'>;
 
-/** A run directory. */
 export class Run {
   readonly id: string;
   readonly path: string;
@@ -46,23 +51,9 @@ export class Run {
     this.path = path;
     this.name = name;
     this.summary = {
-      id: this.id,
-      name,
-      state: 'stopped',
-      silentSeconds: null,
-      changedAt: 0,
-      step: 0,
-      totalSteps: null,
-      tokens: 0,
-      loss: null,
-      tokensPerSecond: null,
-      valLoss: null,
-      bitsPerByte: null,
-      secondsLeft: null,
-      device: '',
-      parameters: null,
+      ...{ id: this.id, name, state: 'stopped', silentSeconds: null, problem: '', ...NO_METRICS },
+      ...{ totalSteps: null, device: '', parameters: null },
       versions: { config: '', batch: '', samples: '' },
-      problem: '',
     };
   }
 
@@ -81,13 +72,11 @@ export class Run {
     if (await changed('metrics.jsonl')) await this.#readEnd();
     for (const name of ['batch.json', 'samples.jsonl']) await changed(name);
     const of = (name: string) => this.#versions.get(name) ?? '';
-    this.summary.versions = {
-      config: of('config.yaml'),
-      batch: of('batch.json'),
-      samples: of('samples.jsonl'),
-    };
+    const [config, batch, samples] = ['config.yaml', 'batch.json', 'samples.jsonl'].map(of);
+    this.summary.versions = { config, batch, samples };
     const { changedAt, step, totalSteps } = this.summary;
-    this.summary.state = await this.#state(totalSteps !== null && step >= totalSteps);
+    const hasAllSteps = totalSteps !== null && step >= totalSteps;
+    this.summary.state = (await this.#isHeld()) ? 'running' : hasAllSteps ? 'finished' : 'stopped';
     this.summary.silentSeconds = changedAt === 0 ? null : Math.max(0, (Date.now() - changedAt) / 1000);
     if (JSON.stringify({ ...this.summary, silentSeconds: 0 }) !== before) this.revision++;
   }
@@ -157,7 +146,7 @@ export class Run {
 
   /** Returns a recent batch; null if the file is missing or invalid. */
   async batch(): Promise<RecentBatch | null> {
-    return readBatch(parse((await readSmallFile(join(this.path, 'batch.json'))) ?? ''));
+    return readBatch(await readJson(join(this.path, 'batch.json')));
   }
 
   async #yaml(): Promise<unknown> {
@@ -169,7 +158,7 @@ export class Run {
   }
 
   async #describe(): Promise<Described> {
-    const environment = parse((await readSmallFile(join(this.path, 'environment.json'))) ?? '') ?? {};
+    const environment = (await readJson(join(this.path, 'environment.json'))) ?? {};
     const config = (await this.#yaml()) as { train?: { max_steps?: unknown } } | null | undefined;
     const { run, backend, cpu } = environment as Record<string, Record<string, unknown> | null | undefined>;
     const name = typeof backend?.name === 'string' ? backend.name : '';
@@ -188,8 +177,7 @@ export class Run {
     const file = await openPlain(path);
     const exists = file !== undefined || (await versionOf(path)) !== '';
     summary.problem = exists && !file ? 'metrics.jsonl cannot be read' : '';
-    const empty = { step: 0, tokens: 0, loss: null, tokensPerSecond: null, valLoss: null };
-    Object.assign(summary, empty, { bitsPerByte: null, secondsLeft: null, changedAt: 0 });
+    Object.assign(summary, NO_METRICS);
     if (!file) return;
     try {
       const { size, mtimeMs } = await file.stat();
@@ -230,15 +218,10 @@ export class Run {
     summary.secondsLeft = number((left * perStep) / summary.tokensPerSecond!);
   }
 
-  async #state(hasAllSteps: boolean): Promise<RunState> {
-    if (await this.#isHeld()) return 'running';
-    return hasAllSteps ? 'finished' : 'stopped';
-  }
-
   /** Whether the process in `run.lock` runs; on another machine, whether it still updates the file's time. */
   async #isHeld(): Promise<boolean> {
     const path = join(this.path, 'run.lock');
-    const holder = parse((await readSmallFile(path)) ?? '');
+    const holder = await readJson(path);
     if (!holder) return false;
     const { pid, boot, namespaces } = holder;
     const scope = processScope();
@@ -300,16 +283,17 @@ async function readSmallFile(path: string): Promise<string | undefined> {
   }
 }
 
-/** Sets a key that may be `__proto__`. */
-function define(target: object, key: string, value: string): void {
-  Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
+async function readJson(path: string): Promise<Record<string, unknown> | undefined> {
+  return parse((await readSmallFile(path)) ?? '');
 }
 
 function flatten(value: unknown, path = '', into: ConfigAnswer = {}): ConfigAnswer {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
     for (const [key, inner] of Object.entries(value)) flatten(inner, path ? `${path}.${key}` : key, into);
   } else if (value !== undefined && value !== null && path !== '') {
-    define(into, path, textOf(value));
+    // A key may be `__proto__`.
+    const descriptor = { writable: true, enumerable: true, configurable: true };
+    Object.defineProperty(into, path, { value: textOf(value), ...descriptor });
   }
   return into;
 }

@@ -125,7 +125,6 @@ export class Series {
   }
 }
 
-/** A parsed line of unknown contents. */
 type Line = Record<string, unknown>;
 
 /** Parses a JSON object; undefined if the text is not one. */

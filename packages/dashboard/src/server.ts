@@ -25,7 +25,6 @@ const TICK_MS = 1000;
 /** Maximum number of open pages. */
 const MAX_STREAMS = 32;
 
-/** Serves the runs of a store until closed. */
 export async function serve(store: RunStore, port: number | undefined): Promise<Dashboard> {
   const { files, scriptHash } = readAssets();
   const headers = securityHeaders(scriptHash);

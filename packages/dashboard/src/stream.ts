@@ -18,7 +18,6 @@ interface Position {
   validations: number;
 }
 
-/** The stream of one open page. */
 export class Stream {
   /** Ids of the runs whose curves are sent. */
   readonly selected: readonly string[];

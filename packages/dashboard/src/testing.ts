@@ -17,7 +17,6 @@ export function stepLine(step: number, more: object = {}): string {
   return `${JSON.stringify({ step, tokens: step * 100, loss, ...figures, ...more })}\n`;
 }
 
-/** Creates a run directory; returns its path. */
 export function makeRun(
   folder: string,
   name: string,
@@ -33,7 +32,6 @@ export function makeRun(
   return path;
 }
 
-/** Requests a path. */
 export function ask(
   url: string,
   path: string,
@@ -53,7 +51,6 @@ export function ask(
   });
 }
 
-/** An event of a stream. */
 export interface StreamEvent {
   event: string;
   id: string;
@@ -81,7 +78,6 @@ export class Listener {
     this.#connection.on('error', () => {}).end();
   }
 
-  /** Waits for the next event that satisfies `test`. */
   async next(test: (event: StreamEvent) => boolean): Promise<StreamEvent> {
     for (let tries = 0; tries < 400; tries++) {
       const at = this.events.findIndex(test);

@@ -8,7 +8,6 @@ import { ModelError } from './errors.ts';
 export interface ModelDirectory {
   /** Folder with config.json and the weights. */
   readonly base: string;
-  /** Folder with a PEFT adapter for it. */
   readonly adapter?: string;
   /** Folder with tokenizer.json. */
   readonly tokenizer: string;

@@ -4,7 +4,6 @@ import { type DecodedText, Decoder, type Llama } from '@meap/llama-model';
 import type { Tokenizer } from '@meap/token-dataset';
 import { yieldToEventLoop } from './yield-to-event-loop.ts';
 
-/** Options of {@link generateTexts}. */
 export interface GenerateTextsOptions {
   /** Maximum bytes of all key/value caches; a single request may exceed it. */
   readonly cacheBytes: number;

@@ -22,7 +22,6 @@ interface Read {
   readonly targets: readonly number[];
 }
 
-/** Options of {@link packRequests}. */
 export interface PackOptions {
   /** Maximum tokens of a request; the oldest tokens of longer ones are dropped. */
   readonly contextLength: number;
@@ -72,7 +71,6 @@ export function* packRequests(
   if (row.reads.length > 0) yield row;
 }
 
-/** Groups requests by their truncated context. */
 function groupByContext(
   requests: readonly ScoreRequest[],
   contextLength: number,

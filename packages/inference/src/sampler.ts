@@ -2,28 +2,28 @@ import { ContextLengthError, contextLengthOf, type Llama } from '@meap/llama-mod
 import type { Tokenizer } from '@meap/token-dataset';
 import { generateTexts } from './generate-texts.ts';
 
-/** A prompt to sample from while a model trains. */
+/** A prompt for samples during training. */
 export interface SamplePrompt {
-  /** What the row of the sample says about it. */
+  /** The prompt as stored with the sample. */
   readonly prompt: string;
   readonly ids: ArrayLike<number>;
 }
 
 /** Options of {@link createSampler}. */
 export interface SamplerOptions {
-  /** A sample ends earlier where the model's context does. */
+  /** At most the rest of the model's context. */
   readonly maxNewTokens: number;
   readonly temperature: number;
   readonly seed: number;
 }
 
-/** Keys and values held at once: prompts that fit together are decoded together. */
+/** Maximum size of the key/value caches of a batch. */
 const CACHE_BYTES = 64 * 2 ** 20;
 
 /**
- * Returns a function that continues every prompt with the model as it is at a step; the step is part of the seed.
+ * Returns a function that continues every prompt with the current model; the step is added to the seed.
  *
- * @throws ContextLengthError for a prompt that leaves no room in the model's context
+ * @throws ContextLengthError for a prompt that fills the model's context
  */
 export function createSampler(
   model: Llama,

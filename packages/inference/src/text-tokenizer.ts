@@ -10,7 +10,6 @@ const RECENT_TEXTS = 8;
 
 /** A {@link TextTokenizer} with a worker thread. */
 export interface DisposableTokenizer extends TextTokenizer {
-  /** Ends the thread. */
   dispose(): void;
 }
 

@@ -2,9 +2,7 @@
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { LiteralEncoder, loadTokenizer } from '@meap/token-dataset';
 
-/** Data of the worker. */
 export interface TokenizerWorkerData {
-  /** Folder of the tokenizer. */
   readonly directory: string;
   readonly port: MessagePort;
   /** One int32, set to 1 when an answer is on the port. */

@@ -3,11 +3,11 @@ import type { AttentionContrast, AttentionDifference, TTest } from '@meap/evals'
 import { type Html, html } from '@meap/recipe-cli';
 import { barChart } from './bar-charts.ts';
 import type { Figure } from './figure.ts';
-import { lineChart, type Series } from './line-chart.ts';
+import type { Series } from './line-chart.ts';
+import { lineFigure } from './line-figure.ts';
 import type { Block, EvaluatedModel, ReportInput, Section, ShownShares } from './report-input.ts';
 import type { Cell, Table } from './table.ts';
 import { fileName } from './task-names.ts';
-import { describeSeries, rangeOf } from './task-section.ts';
 import { format, formatDifference, formatProbability } from './units.ts';
 
 const PERCENT = { isPercent: true, factor: 100 };
@@ -66,7 +66,6 @@ function testCell(test: TTest | undefined) {
   );
 }
 
-/** Both statistics by layer. */
 function layerFigures(
   { ntp, meap, scoreDecay, varianceIncrease }: AttentionContrast,
   length: number | undefined,
@@ -94,25 +93,15 @@ function layerFigures(
       points: line.points.map(({ x, y }) => ({ x, y: y / 10 ** power })),
     }));
     return [
-      {
-        kind: 'figure',
+      lineFigure({
         name: length === undefined ? name : `${name}-${length}`,
         title: `${title}${which}`,
-        description: describeSeries(series),
-        data: {
-          columns: ['model', 'layer', 'value'],
-          rows: series.flatMap((line) => line.points.map(({ x, y }) => [line.name, x, y])),
-        },
-        draw: (width) =>
-          lineChart(
-            {
-              series: scaled,
-              x: { label: 'layer', ticks: scaled[0].points.map(({ x }) => x), format: String },
-              y: { label: power === 0 ? 'mean' : `mean, 1e${power}`, domain: rangeOf(scaled) },
-            },
-            width,
-          ),
-      },
+        series,
+        drawn: scaled,
+        x: { label: 'layer', ticks: scaled[0].points.map(({ x }) => x), format: String },
+        y: { label: power === 0 ? 'mean' : `mean, 1e${power}` },
+        data: ['model', 'layer', 'value'],
+      }),
     ];
   });
 }

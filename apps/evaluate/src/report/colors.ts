@@ -35,7 +35,6 @@ export const COLORS: Readonly<Record<string, Pair>> = {
   ...heatColors(),
 };
 
-/** Returns the colour of a model by its index. */
 export function modelColor(index: number): string {
   return `var(--model-${index + 1})`;
 }
@@ -46,7 +45,6 @@ export function heatColor(share: number): { readonly fill: string; readonly ink:
   return { fill: `var(--heat-${step})`, ink: `var(--heat-ink-${step})` };
 }
 
-/** Returns the declarations of all variables for a theme. */
 export function cssVariables(theme: 'light' | 'dark'): string {
   return Object.entries(COLORS)
     .map(([name, pair]) => `--${name}: ${pair[theme]};`)

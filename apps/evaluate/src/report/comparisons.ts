@@ -72,7 +72,6 @@ export function comparisonColumns(models: readonly EvaluatedModel[]): string[] {
   return [...names, ...(others.length === 1 ? ['Difference'] : others.map((name) => `${name} − ${base}`))];
 }
 
-/** Returns a cell with a value and its standard error. */
 export function valueCell(result: MetricResult | undefined, unit: Unit): Cell | string {
   if (result === undefined) return '–';
   const { value, standardError } = result;

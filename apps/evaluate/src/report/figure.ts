@@ -47,7 +47,6 @@ ${data.rows.map(
 </figure>`;
 }
 
-/** Returns the figure's SVG and CSV files. */
 export function figureFiles({ name, data, draw }: Figure): Readonly<Record<string, string>> {
   return {
     [`${name}.svg`]: `${withLightColors(draw(WIDTHS.wide))}\n`,

@@ -2,7 +2,6 @@ import { cell, text } from '@observablehq/plot';
 import { heatColor } from './colors.ts';
 import { drawing, textWidth } from './drawing.ts';
 
-/** The contents of a heat map. */
 export interface HeatMap {
   readonly x: HeatMapAxis;
   readonly y: HeatMapAxis;
@@ -10,7 +9,6 @@ export interface HeatMap {
   readonly cells: readonly { readonly x: number; readonly y: number; readonly share?: number }[];
 }
 
-/** An axis of a heat map. */
 interface HeatMapAxis {
   readonly label: string;
   /** From left to right or from top to bottom. */

@@ -2,7 +2,6 @@ import { dot, gridY, lineY, type Markish, ruleX, ruleY, text } from '@observable
 import { modelColor } from './colors.ts';
 import { drawing, shortened, textWidth } from './drawing.ts';
 
-/** A line. */
 export interface Series {
   readonly name: string;
   /** Index of the model, for its colour. */
@@ -17,7 +16,6 @@ export interface Series {
   readonly style?: 'both' | 'line' | 'dots';
 }
 
-/** The contents of a line chart. */
 export interface LineChart {
   readonly series: readonly Series[];
   readonly x: {

@@ -16,7 +16,6 @@ export interface Page {
   readonly sections: readonly Section[];
 }
 
-/** Returns the page as a string. */
 export function renderPage({ title, models, intro, sections }: Page): string {
   const page = html`<!doctype html>
 <html lang="en">

@@ -6,7 +6,6 @@ import type { Command } from 'commander';
 import { readFolders } from './read-folders.ts';
 import { writeReport } from './report.ts';
 
-/** Adds the command `report`. */
 export function addReportCommand(program: Command, io: CommandIo): void {
   const command = program
     .command('report')

@@ -16,11 +16,9 @@ export interface EvaluatedModel {
 
 /** Attention shares of a model, with the texts of the tokens if available. */
 export type ShownShares = AttentionShares & {
-  /** The text of each token of each prompt. */
   readonly tokenTexts?: readonly (readonly string[])[];
 };
 
-/** The input of a report. */
 export interface ReportInput {
   /** The others are compared with the first. */
   readonly models: readonly EvaluatedModel[];
@@ -29,7 +27,6 @@ export interface ReportInput {
   readonly shares?: readonly ShownShares[];
 }
 
-/** A section of a report. */
 export interface Section {
   readonly heading: string;
   readonly blocks: readonly Block[];

@@ -10,7 +10,6 @@ const metricResult = z.object({
 });
 const groups = z.record(z.string(), z.union([z.string(), z.number()])).optional();
 
-/** The schema of `tasks/TASK.json`. */
 export const taskResultSchema: z.ZodType<TaskResult> = z.object({
   task: z.string(),
   version: z.number(),
@@ -62,7 +61,6 @@ const difference = z.object({
 });
 const share = { share: z.number(), perToken: z.number() };
 
-/** The schema of `attention.json`. */
 export const attentionSchema: z.ZodType<Required<Omit<ReportInput, 'models'>>> = z.object({
   contrasts: z.array(
     z.object({
@@ -99,5 +97,4 @@ export const attentionSchema: z.ZodType<Required<Omit<ReportInput, 'models'>>> =
   ),
 });
 
-/** The schema of `environment.json`. */
 export const environmentSchema = z.object({ model: z.string().optional() });

@@ -1,10 +1,10 @@
 /** RULER: tasks by length, their mean, and the effective length. */
 import { EvalsError, effectiveLength, type TaskResult } from '@meap/evals';
 import { type ComparedTask, valueCell } from './comparisons.ts';
-import { lineChart, type Series } from './line-chart.ts';
+import type { Series } from './line-chart.ts';
+import { lineFigure } from './line-figure.ts';
 import type { Block, EvaluatedModel, Section } from './report-input.ts';
 import { taskTitle } from './task-names.ts';
-import { describeSeries } from './task-section.ts';
 import { format, formatLength } from './units.ts';
 
 const METRIC = 'string_match_all';
@@ -30,25 +30,16 @@ export function rulerSection(models: readonly EvaluatedModel[], tasks: readonly 
   const ticks = [...new Set(series.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b);
   const blocks: Block[] = [];
   if (ticks.length > 1) {
-    blocks.push({
-      kind: 'figure',
-      name: 'ruler-by-length',
-      title: 'RULER: mean over tasks, %, by length',
-      description: describeSeries(series, formatLength),
-      data: {
-        columns: ['model', 'length', METRIC],
-        rows: series.flatMap(({ name, points }) => points.map(({ x, y }) => [name, x, y])),
-      },
-      draw: (width) =>
-        lineChart(
-          {
-            series,
-            x: { label: 'length, tokens', ticks, format: formatLength, isLogarithmic: true },
-            y: { label: 'answers found, %', domain: [0, 100] },
-          },
-          width,
-        ),
-    });
+    blocks.push(
+      lineFigure({
+        name: 'ruler-by-length',
+        title: 'RULER: mean over tasks, %, by length',
+        series,
+        x: { label: 'length, tokens', ticks, format: formatLength, isLogarithmic: true },
+        y: { label: 'answers found, %', domain: [0, 100] },
+        data: ['model', 'length', METRIC],
+      }),
+    );
   }
   for (const { model, results } of evaluated) {
     if (results.length > 0) blocks.push(...lengthTable(model.name, results));

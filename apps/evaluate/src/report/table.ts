@@ -13,13 +13,11 @@ export interface Table {
   readonly columns: readonly string[];
   /** A cell for each column; undefined for an empty one. */
   readonly rows: readonly (readonly (Cell | string | undefined)[])[];
-  /** Notes below the table. */
   readonly notes?: readonly string[];
   /** Whether the last row is a total. */
   readonly hasTotal?: boolean;
 }
 
-/** Renders a table. */
 export function renderTable({ caption, columns, rows, notes = [], hasTotal = false }: Table): Html {
   const [first, ...others] = columns;
   return html`<p class="caption">${caption}</p>

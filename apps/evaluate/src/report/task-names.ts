@@ -21,7 +21,6 @@ const METRICS: Readonly<Record<string, string>> = {
   bits_per_byte: 'Bits per byte',
 };
 
-/** Returns the title of a task; its name by default. */
 export function taskTitle(task: string): string {
   for (const [, family] of families) {
     const title = family.title?.(task);
@@ -30,12 +29,10 @@ export function taskTitle(task: string): string {
   return task;
 }
 
-/** Returns the title of a metric; its name by default. */
 export function metricTitle(metric: string): string {
   return Object.hasOwn(METRICS, metric) ? METRICS[metric] : metric;
 }
 
-/** Returns a safe file name. */
 export function fileName(...parts: readonly (string | number)[]): string {
   return parts
     .join('-')

@@ -3,11 +3,12 @@ import type { GroupResult, MetricComparison, TaskResult } from '@meap/evals';
 import { type ComparedTask, comparisonColumns, differenceCell, valueCell } from './comparisons.ts';
 import type { Figure } from './figure.ts';
 import { heatMap } from './heat-map.ts';
-import { lineChart, type Series } from './line-chart.ts';
+import type { Series } from './line-chart.ts';
+import { lineFigure } from './line-figure.ts';
 import type { Block, EvaluatedModel, Section } from './report-input.ts';
 import type { Table } from './table.ts';
 import { fileName, metricTitle, taskTitle } from './task-names.ts';
-import { format, formatLength, type Unit, unitOf, withUnit } from './units.ts';
+import { formatLength, type Unit, unitOf, withUnit } from './units.ts';
 
 /** Labels of groups and formats of their values. */
 const AXES: Readonly<Record<string, { readonly label: string; readonly format: (value: number) => string }>> =
@@ -42,7 +43,6 @@ export function taskSection(models: readonly EvaluatedModel[], task: ComparedTas
   return { heading: taskTitle(task.task), blocks };
 }
 
-/** Renders every metric over all rows. */
 function metricsTable(
   models: readonly EvaluatedModel[],
   { results, comparisons, notes }: ComparedTask,
@@ -132,12 +132,15 @@ function curve(
   });
   if (series.length === 0) return [];
   const { label, format: write } = axisOf(group);
+  const ticks = values.filter((value) => series.some(({ points }) => points.some(({ x }) => x === value)));
+  const isLogarithmic = group === 'length' && values.at(-1)! >= 8 * values[0];
   return [
-    {
-      kind: 'figure',
+    lineFigure({
       name: fileName(task, 'by', group),
       title: `${taskTitle(task)}: ${withUnit(metricTitle(metric), unit)}, by ${group}`,
-      description: describeSeries(series, write),
+      series,
+      x: { label, ticks, format: write, isLogarithmic },
+      y: { label: withUnit(metricTitle(metric), unit), domain: unit.isPercent ? [0, 100] : undefined },
       data: {
         columns: ['model', group, metric, 'standard_error', 'n'],
         rows: series.flatMap(({ name, model }) =>
@@ -147,26 +150,7 @@ function curve(
           }),
         ),
       },
-      draw: (width) =>
-        lineChart(
-          {
-            series,
-            x: {
-              label,
-              ticks: values.filter((value) =>
-                series.some(({ points }) => points.some(({ x }) => x === value)),
-              ),
-              format: write,
-              isLogarithmic: group === 'length' && values.at(-1)! >= 8 * values[0],
-            },
-            y: {
-              label: withUnit(metricTitle(metric), unit),
-              domain: unit.isPercent ? [0, 100] : rangeOf(series),
-            },
-          },
-          width,
-        ),
-    },
+    }),
   ];
 }
 
@@ -246,26 +230,6 @@ function skippedNote(
 ): string | undefined {
   const skipped = Math.max(...results.map((result) => groupOf(result, group, value)?.numSkipped ?? 0));
   return skipped > 0 ? `${skipped} skipped` : undefined;
-}
-
-/** Describes the first and last value of each line. */
-export function describeSeries(series: readonly Series[], write: (value: number) => string = String): string {
-  return series
-    .map(({ name, points }) => {
-      const ends = points.length > 1 ? [points[0], points.at(-1)!] : points;
-      return `${name}: ${ends.map(({ x, y }) => `${format(y, { isPercent: false, factor: 1 })} at ${write(x)}`).join(', ')}.`;
-    })
-    .join(' ');
-}
-
-/** Returns the range of the lines with their intervals and a margin. */
-export function rangeOf(series: readonly Series[]): [low: number, high: number] {
-  const ends = series.flatMap(({ points }) =>
-    points.flatMap(({ y, halfWidth = 0 }) => [y - halfWidth, y + halfWidth]),
-  );
-  const [low, high] = [Math.min(...ends), Math.max(...ends)];
-  const margin = (high - low || Math.abs(high) || 1) / 20;
-  return [low - margin, high + margin];
 }
 
 function capitalized(text: string): string {

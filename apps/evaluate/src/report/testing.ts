@@ -50,7 +50,6 @@ export function syntheticModel(name: string, skill: number): LanguageModel {
   };
 }
 
-/** Evaluates a synthetic task. */
 export function syntheticResult(
   spec: SyntheticTask,
   model: LanguageModel,
@@ -160,7 +159,6 @@ export const SYNTHETIC_TASKS: readonly SyntheticTask[] = [
   },
 ];
 
-/** The metrics of a run. */
 function syntheticTraining(skill: number): RunMetrics {
   const steps = Array.from({ length: 400 }, (_, i) => ({
     step: i + 1,

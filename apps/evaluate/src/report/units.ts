@@ -25,7 +25,6 @@ export function unitOf(metric: string, results: readonly TaskResult[]): Unit {
   return isMean && isShare ? { isPercent: true, factor: 100 } : { isPercent: false, factor: 1 };
 }
 
-/** Returns a label with its unit. */
 export function withUnit(label: string, { isPercent }: Unit): string {
   return isPercent ? `${label}, %` : label;
 }
@@ -35,7 +34,6 @@ export function format(value: number, { isPercent, factor }: Unit): string {
   return minus(isPercent ? (factor * value).toFixed(1) : digits(value));
 }
 
-/** Formats a difference with its sign. */
 export function formatDifference(value: number, unit: Unit): string {
   const text = format(value, unit);
   return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;

@@ -51,7 +51,6 @@ export const TASKS: ReadonlyMap<string, TaskEntry & { readonly family: string }>
   ),
 );
 
-/** Data sets by name. */
 export const DATA_SETS: ReadonlyMap<string, DataSet> = new Map(
   families.flatMap(([, { data }]) => Object.entries(data)),
 );

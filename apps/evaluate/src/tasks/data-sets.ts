@@ -1,7 +1,5 @@
 /** Data sets, and those that several task families read. */
-/** A data set. */
 export interface DataSet {
-  /** Description. */
   readonly what: string;
   /** Name on the Hugging Face Hub or publication, and the files needed. */
   readonly source: string;

@@ -1,7 +1,6 @@
 import { ConfigurationError } from '@meap/recipe-cli';
 import { type BadRecordError, readDocuments, readRecords } from '@meap/token-dataset';
 
-/** Reads all records of some files. */
 export async function readRows(files: readonly string[]): Promise<Readonly<Record<string, unknown>>[]> {
   const rows: Readonly<Record<string, unknown>>[] = [];
   for await (const { record } of readRecords({ files, onBadRecord: refuse })) rows.push(record);

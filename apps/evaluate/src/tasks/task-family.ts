@@ -24,7 +24,6 @@ export interface TaskSources<DataName extends string = string, Settings = unknow
   /** Caches judgements. */
   readonly judgements?: AnswerStore;
   readonly signal?: AbortSignal;
-  /** Called for each judgement. */
   readonly onEvent?: (event: JudgeEvent) => void;
 }
 

@@ -9,7 +9,6 @@ export interface OffsetToken extends StreamedToken {
   readonly offset: number;
 }
 
-/** A piece of a choice. */
 export interface Piece {
   /** Index of the choice. */
   readonly index: number;
@@ -22,7 +21,6 @@ export interface Piece {
   readonly finish?: FinishReason;
 }
 
-/** Options of {@link readPieces}. */
 export interface TextOptions {
   readonly texts: TokenTexts;
   readonly stops: StopSequences;

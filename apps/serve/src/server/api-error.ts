@@ -1,7 +1,6 @@
 /** An error in the format of OpenAI's API. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
-  /** HTTP status. */
   readonly status: number;
   /** The invalid field of the request. */
   readonly param: string | null;
@@ -19,7 +18,6 @@ export class ApiError extends Error {
     this.code = code;
   }
 
-  /** The response body. */
   get body(): { error: { message: string; type: string; param: string | null; code: string | null } } {
     const { message, status, param, code } = this;
     return { error: { message, type: TYPES[status] ?? defaultType(status), param, code } };
@@ -35,4 +33,14 @@ const TYPES: Readonly<Record<number, string>> = {
 
 function defaultType(status: number): string {
   return status < 500 ? 'invalid_request_error' : 'server_error';
+}
+
+/** Returns a 400 about a field of the request. */
+export function invalidField(param: string, problem: string, code?: string): ApiError {
+  return new ApiError(400, `${param}: ${problem}`, { param, code });
+}
+
+/** Returns the error of requests during shutdown. */
+export function shuttingDown(): ApiError {
+  return new ApiError(503, 'the server is shutting down', { code: 'shutting_down' });
 }

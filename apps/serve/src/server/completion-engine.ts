@@ -12,7 +12,6 @@ import * as tf from '@tensorflow/tfjs-core';
 import { rankTokens } from './log-probabilities.ts';
 import { TokenStream } from './token-stream.ts';
 
-/** The request for one sequence. */
 export interface SequenceRequest {
   /** At least one id; fits the context together with `maxNewTokens`. */
   readonly promptIds: readonly number[];

@@ -9,7 +9,6 @@ import { type Client, serve, until } from './testing.ts';
 const HEAD = 'POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n';
 const BODY = JSON.stringify({ prompt: 'a', max_tokens: 2 });
 
-/** Opens a connection and writes a text. */
 function open(client: Client, text: string): Socket {
   const socket = connect(Number(new URL(client.url).port), '127.0.0.1');
   socket.on('error', () => {});
@@ -18,7 +17,6 @@ function open(client: Client, text: string): Socket {
   return socket;
 }
 
-/** Reads until the server ends the connection. */
 async function readToEnd(socket: Socket): Promise<string> {
   let text = '';
   socket.on('data', (data) => {

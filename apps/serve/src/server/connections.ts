@@ -2,7 +2,6 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Options of {@link Connections}. */
 export interface ConnectionsOptions {
   /** When exceeded, the oldest connection that is not held is closed. */
   readonly maxConnections: number;

@@ -5,7 +5,6 @@ import type { CompletionEngine } from './completion-engine.ts';
 // Histogram buckets in seconds.
 const SECONDS = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
 
-/** The Prometheus metrics of `/metrics`. */
 export class ServerMetrics {
   readonly #registry = new Registry();
   readonly #requests = this.#counter('requests_total', 'Responses, by path and status', ['path', 'status']);

@@ -5,7 +5,6 @@ import { type AnswerFormat, type Plan, type ServedModel, sequencesOf, streaming 
 import type { ChatRequest } from './read-request.ts';
 import type { RankedToken } from './token-stream.ts';
 
-/** Returns the plan of a request to `/v1/chat/completions`. */
 export function planChat({ fields, prompts: [prompt] }: ChatRequest, served: ServedModel): Plan {
   const { logprobs = false, top_logprobs: numTop = 0 } = fields;
   const stopIds = [...new Set([...served.stopIds, ...served.chatStopIds])];

@@ -4,7 +4,6 @@ import type { OffsetToken } from './answer-pieces.ts';
 import { type AnswerFormat, type Plan, type ServedModel, sequencesOf, streaming } from './plan.ts';
 import type { CompletionRequest } from './read-request.ts';
 
-/** Returns the plan of a request to `/v1/completions`. */
 export async function planCompletion(
   { fields, prompts }: CompletionRequest,
   served: ServedModel,

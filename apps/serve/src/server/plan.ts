@@ -6,7 +6,6 @@ import type { SequenceRequest } from './completion-engine.ts';
 import type { ChatRequest, CompletionRequest, Prompt } from './read-request.ts';
 import type { FinishReason } from './token-stream.ts';
 
-/** The served model. */
 export interface ServedModel {
   /** The name of the model in the API. */
   readonly name: string;
@@ -24,7 +23,6 @@ export interface Usage {
   readonly total_tokens: number;
 }
 
-/** A complete choice. */
 interface Choice {
   readonly index: number;
   readonly text: string;
@@ -45,7 +43,6 @@ export interface Plan {
   readonly format: AnswerFormat;
 }
 
-/** The format of an endpoint's answers. */
 export interface AnswerFormat {
   /** The body of a complete answer, without `choices`. */
   readonly body: Readonly<Record<string, unknown>>;

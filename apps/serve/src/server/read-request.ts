@@ -6,7 +6,7 @@
  */
 import type { ChatPrompts } from '@meap/inference';
 import type { Conversation, Tokenizer } from '@meap/token-dataset';
-import { ApiError } from './api-error.ts';
+import { ApiError, invalidField } from './api-error.ts';
 import { readBody } from './read-body.ts';
 import { type ChatFields, type CompletionFields, chatFields, completionFields } from './request-fields.ts';
 import { maxBytesPerToken } from './token-bound.ts';
@@ -38,10 +38,8 @@ interface ReadRequest<Fields> {
   readonly prompts: readonly Prompt[];
 }
 
-/** A request for completions. */
 export type CompletionRequest = ReadRequest<Omit<CompletionFields, 'prompt'>>;
 
-/** A request for a chat completion. */
 export type ChatRequest = ReadRequest<Omit<ChatFields, 'messages'>>;
 
 // The default of OpenAI's API.
@@ -73,9 +71,7 @@ export class RequestReader {
     requireStream(fields);
     const { n = 1, best_of: bestOf = n, max_tokens: requested } = fields;
     if (bestOf !== n) {
-      throw new ApiError(400, `best_of: not supported, got ${bestOf}, expected n (${n}); omit it`, {
-        param: 'best_of',
-      });
+      throw invalidField('best_of', `not supported, got ${bestOf}, expected n (${n}); omit it`);
     }
     const inputs = promptInputs(prompt);
     requireCount(inputs.length * n, settings, inputs.length > 1 ? 'prompt' : 'n');
@@ -83,9 +79,7 @@ export class RequestReader {
     const prompts: Prompt[] = [];
     for (const input of inputs) {
       const ids = typeof input === 'string' ? await this.#encode(input, addSpecialTokens, settings) : input;
-      if (ids.length === 0) {
-        throw new ApiError(400, 'prompt: got no tokens, expected at least one', { param: 'prompt' });
-      }
+      if (ids.length === 0) throw invalidField('prompt', 'got no tokens, expected at least one');
       const maxNewTokens = maxNewTokensFor(ids.length, requested, settings, {
         param: 'prompt',
         defaultMax: DEFAULT_MAX_TOKENS,
@@ -106,9 +100,7 @@ export class RequestReader {
     requireModel(fields, settings);
     requireStream(fields);
     if (fields.top_logprobs !== undefined && !fields.logprobs) {
-      throw new ApiError(400, 'top_logprobs: got it without logprobs, expected logprobs: true', {
-        param: 'top_logprobs',
-      });
+      throw invalidField('top_logprobs', 'got it without logprobs, expected logprobs: true');
     }
     requireCount(fields.n ?? 1, settings, 'n');
     const requested = maxTokens(fields);
@@ -124,7 +116,7 @@ export class RequestReader {
     try {
       ids = Array.from(await this.#tokenizer.encode(text, { addSpecialTokens }));
     } catch (error) {
-      throw new ApiError(400, `prompt: cannot be tokenized: ${shortReason(error)}`, { param: 'prompt' });
+      throw invalidField('prompt', `cannot be tokenized: ${shortReason(error)}`);
     }
     const bos = this.#tokenizer.bosTokenId;
     // Text that contains its own BOS does not get a second one.
@@ -133,11 +125,9 @@ export class RequestReader {
 
   async #encodeMessages(messages: ChatFields['messages'], settings: ReadSettings): Promise<number[]> {
     if (!this.#chat) {
-      throw new ApiError(
-        400,
-        'messages: the model has no chat template; use /v1/completions, or start the server with --chat-template',
-        { param: 'messages' },
-      );
+      const problem =
+        'the model has no chat template; use /v1/completions, or start the server with --chat-template';
+      throw invalidField('messages', problem);
     }
     const roles = { system: 'system', developer: 'system', user: 'user', assistant: 'assistant' } as const;
     const conversation: Conversation = messages.map(({ role, content }) => ({ role: roles[role], content }));
@@ -151,7 +141,7 @@ export class RequestReader {
     } catch (error) {
       if (error instanceof ApiError) throw error;
       // Templates raise errors, such as for roles that do not alternate.
-      throw new ApiError(400, `messages: ${shortReason(error)}`, { param: 'messages' });
+      throw invalidField('messages', shortReason(error));
     }
   }
 
@@ -162,11 +152,8 @@ export class RequestReader {
    */
   async #requireFits(text: string, { contextLength }: ReadSettings, param: string): Promise<void> {
     const refuse = (amount: string) => {
-      throw new ApiError(
-        400,
-        `${param}: ${amount} exceed the context of ${contextLength} tokens; shorten the prompt`,
-        { param, code: 'context_length_exceeded' },
-      );
+      const problem = `${amount} exceed the context of ${contextLength} tokens; shorten the prompt`;
+      throw invalidField(param, problem, 'context_length_exceeded');
     };
     const maxBytes = contextLength * this.#maxBytesPerToken;
     // A UTF-16 code unit has at most three bytes.
@@ -200,19 +187,13 @@ function requireStream({
   stream_options: options,
 }: Pick<CompletionFields, 'stream' | 'stream_options'>): void {
   if (!options || stream) return;
-  throw new ApiError(400, 'stream_options: got it without stream, expected stream: true; omit it', {
-    param: 'stream_options',
-  });
+  throw invalidField('stream_options', 'got it without stream, expected stream: true; omit it');
 }
 
 /** @throws ApiError 400 for more answers than the server's capacity */
 function requireCount(numAnswers: number, { maxSequences }: ReadSettings, param: string): void {
   if (numAnswers <= maxSequences) return;
-  throw new ApiError(
-    400,
-    `${param}: got ${numAnswers} answers, expected at most ${maxSequences}; request fewer`,
-    { param },
-  );
+  throw invalidField(param, `got ${numAnswers} answers, expected at most ${maxSequences}; request fewer`);
 }
 
 /**
@@ -229,12 +210,10 @@ function maxNewTokensFor(
 ): number {
   const room = contextLength - numPromptTokens;
   if (room < (requested ?? 1)) {
-    throw new ApiError(
-      400,
-      `${param}: ${numPromptTokens} tokens and ${requested ?? 'at least 1'} new exceed the context of ` +
-        `${contextLength}; shorten the prompt or lower max_tokens`,
-      { param, code: 'context_length_exceeded' },
-    );
+    const problem =
+      `${numPromptTokens} tokens and ${requested ?? 'at least 1'} new exceed the context of ${contextLength}; ` +
+      'shorten the prompt or lower max_tokens';
+    throw invalidField(param, problem, 'context_length_exceeded');
   }
   return requested ?? Math.min(room, defaultMax);
 }
@@ -243,9 +222,7 @@ function maxNewTokensFor(
 function requireIds(ids: readonly number[], { vocabularySize }: ReadSettings, param: string): void {
   for (const id of ids) {
     if (id >= 0 && id < vocabularySize) continue;
-    throw new ApiError(400, `${param}: got token id ${id}, expected ids from 0 to ${vocabularySize - 1}`, {
-      param,
-    });
+    throw invalidField(param, `got token id ${id}, expected ids from 0 to ${vocabularySize - 1}`);
   }
 }
 
@@ -258,20 +235,16 @@ function promptInputs(prompt: unknown): (string | number[])[] {
     if (prompt.every((item) => typeof item === 'string')) return prompt;
     if (prompt.every(isIds)) return prompt;
   }
-  throw new ApiError(
-    400,
-    'prompt: expected a string, a list of strings, a list of token ids, or a list of such lists',
-    { param: 'prompt' },
-  );
+  const expected = 'a string, a list of strings, a list of token ids, or a list of such lists';
+  throw invalidField('prompt', `expected ${expected}`);
 }
 
 function maxTokens(fields: Omit<ChatFields, 'messages'>): number | undefined {
   const { max_tokens: old, max_completion_tokens: current } = fields;
   if (old === undefined || current === undefined || old === current) return current ?? old;
-  throw new ApiError(
-    400,
-    `max_tokens: got ${old}, and ${current} for max_completion_tokens, expected only one; omit it`,
-    { param: 'max_tokens' },
+  throw invalidField(
+    'max_tokens',
+    `got ${old}, and ${current} for max_completion_tokens, expected only one; omit it`,
   );
 }
 

@@ -5,7 +5,7 @@
  * silently answered differently.
  */
 import { z } from 'zod';
-import { ApiError } from './api-error.ts';
+import { ApiError, invalidField } from './api-error.ts';
 
 /** An unsupported field, accepted at neutral values. */
 function unsupported(...neutral: readonly unknown[]) {
@@ -127,10 +127,8 @@ export const chatFields = z.strictObject({
   web_search_options: unsupported(),
 });
 
-/** Validated fields of a completion. */
 export type CompletionFields = z.output<typeof completionFields>;
 
-/** Validated fields of a chat completion. */
 export type ChatFields = z.output<typeof chatFields>;
 
 /**
@@ -144,10 +142,7 @@ export function parseFields<T extends z.ZodType>(schema: T, body: unknown): z.ou
   const issue = deepest(result.error.issues[0]);
   if (issue.code === 'unrecognized_keys') {
     const param = [...issue.path, issue.keys[0].slice(0, 100)].join('.');
-    throw new ApiError(400, `${param}: unknown field; omit it`, {
-      param,
-      code: 'unknown_parameter',
-    });
+    throw invalidField(param, 'unknown field; omit it', 'unknown_parameter');
   }
   const param = issue.path.join('.') || null;
   throw new ApiError(400, `${param ?? 'body'}: ${issue.message}`, { param });

@@ -6,7 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { setPriority } from 'node:os';
 import { findWorker } from '@meap/files';
 import { ConfigurationError, RunError } from '@meap/recipe-cli';
-import { ApiError } from './api-error.ts';
+import { ApiError, invalidField, shuttingDown } from './api-error.ts';
 import type { ChatRequest, CompletionRequest, ReadSettings } from './read-request.ts';
 import type { ReadResult, ReadTask, WorkerOptions, WorkerReady } from './request-worker.ts';
 
@@ -136,7 +136,7 @@ class WorkerQueue {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#process?.kill('SIGKILL');
-    const closed = new ApiError(503, 'the server is shutting down', { code: 'shutting_down' });
+    const closed = shuttingDown();
     for (const job of this.#waiting.splice(0)) job.reject(closed);
     this.#current?.reject(closed);
   }
@@ -225,12 +225,7 @@ class WorkerQueue {
         `a request's ${param} ended the process that parses requests (${reason}); it is restarted`,
       );
       const limits = `${this.#deadline / 1000} s and ${MAX_HEAP} MiB`;
-      job.reject(
-        new ApiError(400, `${param}: parsing exceeds ${limits}; shorten it`, {
-          param,
-          code: 'request_too_complex',
-        }),
-      );
+      job.reject(invalidField(param, `parsing exceeds ${limits}; shorten it`, 'request_too_complex'));
     } else job?.reject(new Error(`the process that parses requests could not start (${reason})`));
     // Restarted before the next request arrives.
     if (this.#waiting.length > 0 || (this.#idle === undefined && wasReady)) void this.start();

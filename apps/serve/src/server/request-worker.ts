@@ -11,9 +11,7 @@ import {
 
 /** Options of the process, passed as JSON in its arguments. */
 export interface WorkerOptions {
-  /** The tokenizer's folder. */
   readonly directory: string;
-  /** The value of `--chat-template`. */
   readonly chatTemplate?: string;
 }
 

@@ -10,7 +10,7 @@ import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { isLoopback, keyCheck, requireLocal } from './access.ts';
 import { Admission } from './admission.ts';
 import { completeAnswer, startAnswer, streamedAnswer } from './answer.ts';
-import { ApiError } from './api-error.ts';
+import { ApiError, shuttingDown } from './api-error.ts';
 import { CompletionEngine } from './completion-engine.ts';
 import { Connections } from './connections.ts';
 import { jsonParts } from './json-parts.ts';
@@ -43,15 +43,12 @@ export interface ServerOptions {
   limits: ServerLimits;
 }
 
-/** Limits of a server. */
 export interface ServerLimits {
-  /** Sequences in a batch. */
   maxBatch: number;
   /** Sequences that are waiting or not yet delivered; further requests get status 429. */
   maxQueue: number;
   /** Tokens of prompt and answer together, at most the model's context. */
   maxContext: number;
-  /** Bytes of a request body. */
   maxBody: number;
   /** Milliseconds for an answer, including waiting. */
   requestTimeout: number;
@@ -61,7 +58,6 @@ export interface ServerLimits {
   shutdownTimeout: number;
 }
 
-/** A running server. */
 export interface RunningServer {
   /** Base URL of the API, such as `http://127.0.0.1:8000/v1`. */
   readonly url: string;
@@ -110,7 +106,6 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const engine = new CompletionEngine(model, limits);
   const metrics = new ServerMetrics(engine);
   const created = Math.floor(Date.now() / 1000);
-  /** Requests in progress. */
   const jobs = new Set<AbortController>();
 
   let isClosing = false;
@@ -156,7 +151,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     if (routeOptions.url !== '/health') requireKey?.(headers.authorization);
     if (isClosing) {
       reply.header('connection', 'close');
-      throw new ApiError(503, 'the server is shutting down', { code: 'shutting_down' });
+      throw shuttingDown();
     }
     // Checked before the body is read.
     if (routeOptions.url?.endsWith('/completions')) admission.requireCapacity();
@@ -221,8 +216,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   });
   const { port } = app.server.address() as AddressInfo;
   const abortAll = () => {
-    for (const job of jobs)
-      job.abort(new ApiError(503, 'the server is shutting down', { code: 'shutting_down' }));
+    for (const job of jobs) job.abort(shuttingDown());
   };
   return {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}/v1`,

@@ -69,9 +69,7 @@ function openRequests(directory: string): () => Promise<RequestProcesses> {
   };
 }
 
-/** Request processes with the template. */
 export const tinyRequests = openRequests(tokenizerFolder(TEMPLATE));
-/** Request processes without a chat template. */
 export const plainRequests = openRequests(tokenizerFolder(undefined));
 
 const stories = `${process.env.MEAP_DATA}/models/stories260K`;
@@ -118,7 +116,6 @@ export async function serve(
 // biome-ignore lint/suspicious/noExplicitAny: answers of any shape.
 type Json = any;
 
-/** The response of a server. */
 export interface Answer {
   status: number;
   headers: Headers;
@@ -126,7 +123,6 @@ export interface Answer {
   json: Json;
 }
 
-/** A client of a server. */
 export class Client {
   readonly server: RunningServer;
   readonly url: string;

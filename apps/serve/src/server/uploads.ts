@@ -2,7 +2,6 @@
 import type { Readable } from 'node:stream';
 import { ApiError } from './api-error.ts';
 
-/** A complete body. */
 export interface Upload {
   readonly bytes: Buffer;
   /** Releases the memory; further calls have no effect. */

@@ -7,17 +7,14 @@ import { el } from './dom.ts';
 import { ink, lineStyle } from './palette.ts';
 import { slotOf, state, type Zoom } from './state.ts';
 
-/** The contents of a chart. */
 export interface ChartSpec {
   title: string;
   /** Tooltip of the title. */
   hint: string;
-  /** Metrics of steps, drawn as lines. */
   lines: readonly { metric: Metric; isSmoothed: boolean; isFaint?: boolean; label?: string }[];
   /** A metric of validations, drawn as dots with thin lines between them. */
   dots?: 'valLoss' | 'bitsPerByte' | 'maskedLoss';
   isLogarithmic?: boolean;
-  /** Whether the vertical axis begins at zero. */
   fromZero?: boolean;
   /** Tick distances of the vertical axis; default powers of ten. */
   increments?: number[];
@@ -29,14 +26,12 @@ export interface ChartSpec {
 /** Maximum number of points of all lines of a chart together. */
 const MAX_POINTS = 6000;
 
-/** A series of a chart. */
 interface Drawn {
   run: string;
   role: 'line' | 'aside' | 'raw' | 'low' | 'high' | 'dots';
   label?: string;
 }
 
-/** A chart in its figure. */
 export class Chart {
   readonly figure: HTMLElement;
   readonly #spec: ChartSpec;
@@ -75,7 +70,6 @@ export class Chart {
     });
   }
 
-  /** Draws the current state. */
   update(): void {
     const range = visibleRange();
     const { series, tables, drawn } = this.#data(range ?? [0, 1]);
@@ -108,6 +102,8 @@ export class Chart {
       drawn.push(one);
       series.push({ spanGaps: false, points: { show: false }, ...options });
     };
+    const addTable = (rows: Table, columns: (number | null)[][]) =>
+      tables.push([rows[state.axis], ...columns.map((column) => this.#fit(column))] as uPlot.AlignedData);
     const styles = runs.map((run) => lineStyle(slotOf(run)));
     const parts =
       lines.length === 0 ? [] : runs.map((run) => rowsInView(state.curves.get(run)!, [low, high], maxRows));
@@ -123,7 +119,7 @@ export class Chart {
         add({ run, role: 'raw' }, { stroke: alpha(color, 0.28), width: 1, dash });
         return [low, high, mean];
       });
-      tables.push([rows[state.axis], ...columns.map((column) => this.#fit(column))] as uPlot.AlignedData);
+      addTable(rows, columns);
     });
     parts.forEach((rows, i) => {
       const [run, { color, dash }] = [runs[i], styles[i]];
@@ -143,7 +139,7 @@ export class Chart {
         if (!isAveraged(line)) return rows.metrics[metric].mean;
         return smoothedInView(state.curves.get(run)!.table, rows, metric, this.#spec.isLogarithmic);
       });
-      tables.push([rows[state.axis], ...columns.map((column) => this.#fit(column))] as uPlot.AlignedData);
+      addTable(rows, columns);
     });
     const isOnly = lines.length === 0;
     runs.forEach((run, i) => {

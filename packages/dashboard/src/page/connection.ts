@@ -18,25 +18,27 @@ let receivedAt = performance.now();
 let hiddenSince: number | undefined;
 let retry: ReturnType<typeof setTimeout> | undefined;
 let retryMs: number = RETRY_MS[0];
+let onChange = () => {};
 
-/** Opens the stream; calls `onChange` when the state has changed. */
-export function connect(onChange: () => void): void {
-  open(onChange);
+/** Opens the stream; calls `onStateChange` when the state has changed. */
+export function connect(onStateChange: () => void): void {
+  onChange = onStateChange;
+  open();
   setInterval(() => {
     if (document.hidden) hiddenSince ??= performance.now();
     else hiddenSince = undefined;
     const isIdle = hiddenSince !== undefined && performance.now() - hiddenSince > HIDDEN_MS;
     if (isIdle) close();
-    else if (source && performance.now() - receivedAt > SILENCE_MS) lost(onChange);
+    else if (source && performance.now() - receivedAt > SILENCE_MS) lost();
   }, 5000);
   document.addEventListener('visibilitychange', () => {
-    if (!document.hidden && !source) open(onChange);
+    if (!document.hidden && !source) open();
   });
 }
 
 /** Reopens the stream if the selected runs have changed. */
-export function followSelected(onChange: () => void): void {
-  if (key() !== openedFor) open(onChange);
+export function followSelected(): void {
+  if (key() !== openedFor) open();
 }
 
 function key(): string {
@@ -49,7 +51,7 @@ function close(): void {
   clearTimeout(retry);
 }
 
-function open(onChange: () => void): void {
+function open(): void {
   close();
   openedFor = key();
   receivedAt = performance.now();
@@ -76,25 +78,25 @@ function open(onChange: () => void): void {
   on('end', ({ reason }: { reason: string }) => {
     state.connection = 'ended';
     state.endReason = reason;
-    scheduleRetry(onChange);
+    scheduleRetry();
   });
   opened.onerror = () => {
     if (opened !== source) return;
-    lost(onChange);
+    lost();
   };
 }
 
 /** The server may come back with a resumed run or a new dashboard. */
-function lost(onChange: () => void): void {
+function lost(): void {
   if (state.connection !== 'ended') state.connection = 'lost';
-  scheduleRetry(onChange);
+  scheduleRetry();
   onChange();
 }
 
-function scheduleRetry(onChange: () => void): void {
+function scheduleRetry(): void {
   close();
   retry = setTimeout(() => {
-    if (!document.hidden) open(onChange);
+    if (!document.hidden) open();
   }, retryMs);
   retryMs = Math.min(RETRY_MS[1], retryMs * 1.5);
 }

@@ -89,7 +89,6 @@ export function smooth(
   });
 }
 
-/** Returns the last value of a metric. */
 export function lastValue({ table }: Curves, metric: Metric): number | null {
   return table.metrics[metric].mean.findLast((value) => value !== null) ?? null;
 }

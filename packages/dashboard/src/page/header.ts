@@ -16,7 +16,6 @@ const steps = el('span', { className: 'steps' });
 const figures = el('dl', { className: 'figures' });
 const problems = el('p', { className: 'problems', hidden: true });
 
-/** Adds the header to the page. */
 export function initHeader(): void {
   byId('header').append(
     el('div', { className: 'title' }, title, pill, device),

@@ -28,7 +28,7 @@ function changed(): void {
   // Not requestAnimationFrame, which hidden tabs do not run.
   setTimeout(() => {
     isScheduled = false;
-    followSelected(changed);
+    followSelected();
     updateHeader();
     updateRunList();
     redrawCharts();

@@ -24,7 +24,6 @@ const filter = el('input', { type: 'search', placeholder: 'Filter', 'aria-label'
 const heading = el('summary', {});
 const note = el('p', { className: 'quiet' });
 
-/** Adds the list to the page. */
 export function initRunList(onChoice: () => void): void {
   const details = el('details', {}, heading, filter, list, note);
   // Narrow screens show the curves first.
@@ -46,7 +45,6 @@ export function initRunList(onChoice: () => void): void {
   });
 }
 
-/** Draws the current state. */
 export function updateRunList(): void {
   const wanted = filter.value.trim().toLowerCase();
   const runs = [...state.runs.values()].filter(({ name }) => name.toLowerCase().includes(wanted));

@@ -25,7 +25,6 @@ export interface Curves {
 /** The visible part: a fraction at the end of the curves, or a fixed range. */
 export type Zoom = { share: number } | { from: number; to: number };
 
-/** The state of the page. */
 export const state = {
   runs: new Map<string, KnownRun>(),
   curves: new Map<string, Curves>(),
@@ -42,7 +41,6 @@ export const state = {
   zoom: { share: 1 } as Zoom,
 };
 
-/** Returns the focused run. */
 export function focusedRun(): KnownRun | undefined {
   return state.focus === undefined ? undefined : state.runs.get(state.focus);
 }

@@ -5,7 +5,6 @@ import type { Table } from './table.ts';
 export type RunState =
   /** A process holds the lock. */
   | 'running'
-  /** All steps are done. */
   | 'finished'
   /** No process holds the lock, and steps are left or their number is unknown. */
   | 'stopped';
@@ -85,7 +84,6 @@ export interface RunsMessage {
   isCut: boolean;
 }
 
-/** The samples of a step. */
 export interface SamplesAnswer {
   steps: number[];
   step: number | null;

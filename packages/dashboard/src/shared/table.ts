@@ -43,7 +43,6 @@ export interface Table {
 /** Maximum number of rows sent to a page for a run. */
 export const MAX_ROWS = 2000;
 
-/** Returns a table without rows. */
 export function emptyTable(): Table {
   const column = (): Column => ({ mean: [], low: [], high: [] });
   const metrics = Object.fromEntries(METRICS.map((metric) => [metric, column()])) as Record<Metric, Column>;
@@ -57,9 +56,9 @@ export function widthFor(numSteps: number): number {
   return width;
 }
 
-/** Appends rows. */
-export function appendRows(table: Table, added: Table): void {
-  for (let row = 0; row < added.first.length; row++) pushRow(table, added, row);
+export function appendRows(table: Table, added: Table, from = 0, to = added.first.length): Table {
+  for (let row = from; row < to; row++) pushMerged(table, added, row, row + 1);
+  return table;
 }
 
 /** Returns the rows merged into blocks of `width` steps; wider rows stay. */
@@ -81,26 +80,16 @@ export function spliceRows(table: Table, detail: Table): Table {
   if (detail.first.length === 0) return table;
   const from = detail.first[0];
   const to = detail.first.at(-1)! + detail.count.at(-1)!;
-  const joined = emptyTable();
-  table.first.forEach((first, row) => {
-    if (first + table.count[row] <= from) pushRow(joined, table, row);
-  });
+  const end = table.first.findIndex((first, row) => first + table.count[row] > from);
+  const joined = sliceRows(table, 0, end < 0 ? table.first.length : end);
   appendRows(joined, detail);
-  table.first.forEach((first, row) => {
-    if (first >= to) pushRow(joined, table, row);
-  });
-  return joined;
+  const rest = table.first.findIndex((first) => first >= to);
+  return rest < 0 ? joined : appendRows(joined, table, rest);
 }
 
 /** Returns the rows from `from` up to `to`, exclusive. */
 export function sliceRows(table: Table, from: number, to: number): Table {
-  const slice = emptyTable();
-  for (let row = from; row < to; row++) pushRow(slice, table, row);
-  return slice;
-}
-
-function pushRow(into: Table, from: Table, row: number): void {
-  pushMerged(into, from, row, row + 1);
+  return appendRows(emptyTable(), table, from, to);
 }
 
 function pushMerged(into: Table, from: Table, start: number, end: number): void {
