@@ -2,7 +2,7 @@
 import type { Table } from './table.ts';
 
 /** The state of a run according to its files. */
-export type RunState =
+type RunState =
   /** A process holds the lock. */
   | 'running'
   | 'finished'
