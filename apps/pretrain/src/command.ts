@@ -5,10 +5,11 @@ import { isUserError } from './errors.ts';
 import { loadConfig } from './load-config.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 import { createProgress } from './training/progress.ts';
-import { type PretrainEvent, pretrain, type RunFacts } from './training/run.ts';
+import { type PretrainEvent, pretrain } from './training/run.ts';
+import type { RunFacts } from './training/run-facts.ts';
 import { renderSummary } from './training/summary.ts';
 
-/** Runs `meap-pretrain`; everything it has to say to its user goes through `io`. */
+/** Runs `meap-pretrain`; all output goes through `io`. */
 export function pretrainCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
   let facts: RunFacts | undefined;
   return runTrainingCommand<PretrainConfig, PretrainEvent>(

@@ -12,8 +12,5 @@ export { isUserError } from './errors.ts';
 export { loadConfig } from './load-config.ts';
 export { type ModelOrigin, type ModelShape, type PretrainConfig, resolveConfig } from './resolve-config.ts';
 export type { DataProgress } from './training/prepare-data.ts';
-export {
-  type PretrainEvent,
-  pretrain,
-  type RunFacts,
-} from './training/run.ts';
+export { type PretrainEvent, pretrain } from './training/run.ts';
+export type { RunFacts } from './training/run-facts.ts';

@@ -65,7 +65,7 @@ export function resolveConfig(
 ): PretrainConfig {
   const { extends: base, ...config } = parseConfig(configSchema, input);
   const refusals = new Refusals();
-  const refuse: Refuse = (path, value, expected) => refusals.add(path, value, expected);
+  const refuse = refusals.add.bind(refusals);
   if (base !== undefined) refuse('extends', base, 'none outside a recipe file; load it with loadConfig');
 
   const { data, tokenizer, masking } = config;
@@ -81,7 +81,7 @@ export function resolveConfig(
   checkBatchKeys(train, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
-  const model = from === undefined ? resolveModel(ownShape, sequence_length, refuse) : { from };
+  const model = from === undefined ? resolveModel(ownShape, sequence_length, refusals) : { from };
   const context =
     model.from === undefined ? model.max_position_embeddings : (knownContext ?? sequence_length);
   // One position is taken by the BOS token.
@@ -90,7 +90,7 @@ export function resolveConfig(
 
   if (train.max_steps === undefined) refuse('train.max_steps', undefined, 'a whole number above 0');
   if (model.from === undefined) {
-    checkContext({ train, samples }, model.max_position_embeddings, refuse);
+    checkContext({ train, samples }, model.max_position_embeddings, refusals);
     if (config.extension)
       refuse('extension', config.extension, 'none without model.from, the checkpoint to extend');
   }
@@ -171,22 +171,20 @@ function contextOf({ model, extension }: Parsed): number | undefined {
 export function checkContext(
   { train, samples }: Pick<PretrainConfig, 'samples'> & { train: { sequence_length: number } },
   context: number,
-  refuse: Refuse,
+  refusals: Refusals,
 ): void {
-  if (train.sequence_length > context) {
-    refuse('train.sequence_length', train.sequence_length, `at most the model’s context of ${context}`);
-  }
-  if (samples.max_new_tokens >= context) {
-    refuse('samples.max_new_tokens', samples.max_new_tokens, `less than the model’s context of ${context}`);
-  }
+  const { sequence_length } = train;
+  const { max_new_tokens } = samples;
+  if (sequence_length > context)
+    refusals.add('train.sequence_length', sequence_length, `at most the model’s context of ${context}`);
+  if (max_new_tokens >= context)
+    refusals.add('samples.max_new_tokens', max_new_tokens, `less than the model’s context of ${context}`);
 }
-
-type Refuse = (path: string, value: unknown, expected: string) => void;
 
 function resolveModel(
   { preset, ...given }: Omit<Parsed['model'], 'from'>,
   sequenceLength: number,
-  refuse: Refuse,
+  refusals: Refusals,
 ): ModelShape {
   // Special token ids come from the tokenizer; weights are stored in float32 for exact resume.
   const { bos_token_id, eos_token_id, pad_token_id, torch_dtype, head_dim, initializer_range, ...shape } =
@@ -209,11 +207,8 @@ function resolveModel(
     };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    refuse(
-      error.path,
-      error.value,
-      error.path === 'model.hidden_size' ? `${error.allowed}, or a preset` : error.allowed,
-    );
+    const { path, value, allowed } = error;
+    refusals.add(path, value, path === 'model.hidden_size' ? `${allowed}, or a preset` : allowed);
     return { ...keys } as ModelShape;
   }
 }

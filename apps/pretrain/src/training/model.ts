@@ -1,4 +1,4 @@
-/** The model of a run: fresh, or from a checkpoint whose context may be extended. */
+/** The model of a run: new, or from a checkpoint, optionally with an extended context. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
@@ -18,9 +18,9 @@ import { latestCheckpoint } from '@meap/trainer';
 import { checkContext, type PretrainConfig } from '../resolve-config.ts';
 
 /**
- * The configuration with the folder of the model that it starts from: of a run, its newest complete checkpoint.
+ * Resolves `model.from`: the folder of a run becomes its newest complete checkpoint.
  *
- * @throws ConfigurationError for a folder that is neither
+ * @throws ConfigurationError if the folder is neither a model nor a run
  */
 export async function withOrigin(config: PretrainConfig): Promise<PretrainConfig> {
   const { from } = config.model;
@@ -33,11 +33,11 @@ export async function withOrigin(config: PretrainConfig): Promise<PretrainConfig
 }
 
 /**
- * The complete config of the model. A fresh one's vocabulary has room for the mask id, rounded up as in the paper
- * (32000 → 32064); a checkpoint's grows by that id alone, if it has no row for it.
+ * Returns the complete config of the model. The vocabulary of a new model includes the mask id and is rounded up as in the
+ * paper (32000 → 32064); that of a checkpoint grows only by the mask id, if it has no row for it.
  *
- * @throws CheckpointError for a folder without a model; ConfigurationError for an extension that is none, rows longer
- *   than its context
+ * @throws CheckpointError if the folder has no model; ConfigurationError for an invalid extension, or rows beyond the
+ *   context
  */
 export function modelConfig(
   config: PretrainConfig,
@@ -51,15 +51,15 @@ export function modelConfig(
   }
   const own = readLlamaConfig(model.from);
   const vocab_size = Math.max(own.vocab_size, tokenizer.vocabSize);
-  // Weights are stored in float32 to resume exactly.
+  // Weights are stored in float32 for exact resume.
   const extended = extend(config, Object.freeze({ ...own, vocab_size, torch_dtype: 'float32' }));
   const refusals = new Refusals();
-  checkContext(config, contextLengthOf(extended), (...refusal) => refusals.add(...refusal));
+  checkContext(config, contextLengthOf(extended), refusals);
   refusals.throwIfAny();
   return extended;
 }
 
-/** A model of that config with the weights that a run starts from. */
+/** Creates the model with its initial weights. */
 export async function createModel(config: PretrainConfig, shape: LlamaConfig): Promise<Llama> {
   if (config.model.from === undefined) return createLlama(shape, { seed: config.seed });
   const loaded = growVocabulary(await loadLlama(config.model.from), { size: shape.vocab_size });

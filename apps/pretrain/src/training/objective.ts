@@ -1,11 +1,11 @@
 /**
- * MEAP's objective (arXiv 2502.07490, §3): mask a share of the *input* tokens, then predict the next token as ever.
+ * MEAP's objective (arXiv 2502.07490, §3): next-token prediction with a share of the *input* tokens masked.
  *
  *     block     t0 t1 t2 t3 t4        T + 1 tokens
  *     inputs    t0 [M] t2 t3          some replaced by the mask id
- *     targets   t1 t2 t3 t4           the original tokens at every position, masked or not
+ *     targets   t1 t2 t3 t4           the original tokens
  *
- * The decoder stays causal and the loss counts all positions. With ratio 0 this is next-token prediction.
+ * The decoder is causal and the loss includes all positions. With ratio 0 this is next-token prediction.
  */
 import type { Llama } from '@meap/llama-model';
 import { createMasker, type MaskedBatch, type Masker } from '@meap/meap-masking';
@@ -15,10 +15,10 @@ import type { BatchSource, Loss, Position, ValidationLoss } from '@meap/trainer'
 import * as tf from '@tensorflow/tfjs-core';
 import type { PretrainConfig } from '../resolve-config.ts';
 
-/** Token ids of some rows, row-major, and the text behind the targets. */
+/** Row-major token ids of a batch, and the UTF-8 bytes of its targets. */
 export type Rows = Pick<Batch, 'inputs' | 'targets' | 'rows' | 'length' | 'numBytes'>;
 
-/** The loss of training: masked inputs, original targets. */
+/** Returns the training loss: masked inputs, original targets. */
 export function meapLoss(model: Llama, masker: Masker, recompute: boolean): Loss<Rows> {
   return (batch, position) => {
     const { targets, rows, length } = batch;
@@ -31,7 +31,7 @@ export function meapLoss(model: Llama, masker: Masker, recompute: boolean): Loss
   };
 }
 
-/** The inputs of a micro-batch with its masks, keyed by step and row alone: the same for any rank or micro-batch size. */
+/** Masks a micro-batch, keyed by step and row: independent of ranks and micro-batch size. */
 export function maskRows(
   masker: Masker,
   { inputs, rows, length }: Rows,
@@ -40,7 +40,7 @@ export function maskRows(
   return masker.apply(inputs, { rows, length, step, firstRow: microBatch * rows });
 }
 
-/** The loss of validation: nothing is masked. */
+/** Returns the validation loss, without masks. */
 export function nextTokenLoss(model: Llama): ValidationLoss<Rows> {
   return ({ inputs, targets, rows, length, numBytes }) => ({
     ...model.loss(
@@ -51,7 +51,7 @@ export function nextTokenLoss(model: Llama): ValidationLoss<Rows> {
   });
 }
 
-/** The masker that a configuration asks for. */
+/** Creates the masker of a configuration. */
 export function configuredMasker({ masking, seed }: PretrainConfig, tokenizer: Tokenizer): Masker {
   const keepIds = masking.keep_tokens.map((token) => {
     const id = tokenizer.tokenToId(token);
@@ -64,12 +64,12 @@ export function configuredMasker({ masking, seed }: PretrainConfig, tokenizer: T
   return createMasker({ strategy, ratio, spanLength, keepIds, seed, maskId: tokenizer.maskTokenId! });
 }
 
-/** Training batches as the trainer takes them: the rows of a step are those of its micro-batches, in order. */
+/** Adapts batches to the trainer: micro-batches of consecutive rows. */
 export function batchSource(batches: Batches, microBatches: number): BatchSource<Rows> {
   return ({ step, microBatch }) => batches.batchAt(step * microBatches + microBatch);
 }
 
-/** The blocks of a split in order, in batches of at most `batchSize` rows. */
+/** Yields the blocks of a split in order, in batches of at most `batchSize` rows. */
 export function* rowsOf(blocks: TokenBlocks, batchSize: number): Generator<Rows> {
   const length = blocks.blockLength - 1;
   for (let first = 0; first < blocks.numBlocks; first += batchSize) {

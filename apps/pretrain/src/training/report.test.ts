@@ -3,7 +3,8 @@ import { resolveConfig } from '../resolve-config.ts';
 import { tinyRecipe } from '../testing.ts';
 import { createProgress } from './progress.ts';
 import { renderReport } from './report.ts';
-import type { PretrainEvent, RunFacts } from './run.ts';
+import type { PretrainEvent } from './run.ts';
+import type { RunFacts } from './run-facts.ts';
 
 const step = (number: number, loss: number | null = 7 - number / 100) => ({
   step: number,

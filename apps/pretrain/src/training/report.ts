@@ -18,7 +18,7 @@ import {
 } from '@meap/recipe-cli';
 import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
 import type { PretrainConfig } from '../resolve-config.ts';
-import type { RunFacts } from './run.ts';
+import type { RunFacts } from './run-facts.ts';
 
 /** Writes `report.html` of a run directory from its files. */
 export function writeReport(out: string, config: PretrainConfig, facts: RunFacts): void {

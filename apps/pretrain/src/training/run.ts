@@ -1,7 +1,7 @@
 /** One pre-training run from its configuration: data, model, training loop, report. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { countParameters, flopsPerToken, type Llama, type LlamaConfig } from '@meap/llama-model';
+import type { Llama } from '@meap/llama-model';
 import {
   beginRun,
   changedFiles,
@@ -16,51 +16,29 @@ import {
   warnOfData,
 } from '@meap/recipe-cli';
 import { type BackendDescription, measurePeak, setBackend, setPrecision } from '@meap/tensor-kernels';
-import { type DocumentCounts, type SourceStatistics, unigramBitsPerByte } from '@meap/token-dataset';
 import type { Json, TrainEvent } from '@meap/trainer';
 import { planPretraining } from '../memory-plan.ts';
 import type { PretrainConfig } from '../resolve-config.ts';
 import { createModel, modelConfig, withOrigin } from './model.ts';
 import { configuredMasker } from './objective.ts';
-import { type DataProgress, type OnFound, type PreparedData, prepareData, spread } from './prepare-data.ts';
+import { type DataProgress, type OnFound, prepareData } from './prepare-data.ts';
 import { sameDataTest } from './refuse-other-data.ts';
 import { writeReport } from './report.ts';
+import { describeRun, type RunFacts } from './run-facts.ts';
 import { shownRows } from './shown-rows.ts';
 import { trainingParts } from './training-parts.ts';
 
-/** What {@link pretrain} tells its caller while it runs. */
+/** Events of {@link pretrain}. */
 export type PretrainEvent =
   | TrainEvent
   | ({ type: 'backend'; peakGflops: number | null } & BackendDescription)
   | ({ type: 'data' } & DataProgress)
   | ({ type: 'ready' } & RunFacts);
 
-/** What is known of a run once its data are prepared. */
-export interface RunFacts {
-  model: LlamaConfig;
-  parameters: number;
-  flopPerToken: number;
-  trainTokens: number;
-  validationTokens: number;
-  /** Of a unigram model of the training tokens on the validation rows: what a model without context reaches. */
-  unigramBitsPerByte: number;
-  steps: number;
-  tokensPerStep: number;
-  /** What was noticed of the documents. */
-  documents: DocumentCounts;
-  /** Whether text that spells special tokens has become them. */
-  parsesSpecialTokens: boolean;
-  /** Of a mix of sources, or where only some documents were kept. */
-  mix?: readonly SourceStatistics[];
-}
-
-/** Tokens that the unigram model is counted on, at most: enough for one number per id of the vocabulary. */
-const UNIGRAM_TOKENS = 16 * 1024 * 1024;
-
 /**
- * Pre-trains a LLaMA with MEAP and writes a run directory; resumable to the byte. Ranks call it together; rank 0 writes.
+ * Pre-trains a LLaMA with MEAP and writes a run directory; resumes to the same bytes. All ranks call it; rank 0 writes.
  *
- * @throws typed errors with one-line messages, of this package and of those it composes; `isUserError` tells them
+ * @throws typed errors with one-line messages, for which `isUserError` returns true
  */
 export async function pretrain(given: PretrainConfig, options: RunOptions<PretrainEvent>): Promise<RunEnd> {
   const run = await beginRun(options);
@@ -82,7 +60,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
       for (const change of changedFiles(out, sources).filter(isOfText))
         warn(`data changed since this run began: ${change}`);
     });
-  // The others find in the cache what rank 0 has prepared.
+  // The other ranks read the data that rank 0 prepared.
   const onProgress = (progress: DataProgress) => emit({ type: 'data', ...progress });
   const data = await ranks.firstThenOthers(() =>
     unlessAborted(signal, () => prepareData(config, onProgress, signal, onFound)),
@@ -134,22 +112,4 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     model?.dispose();
     data.close();
   }
-}
-
-function describeRun(config: PretrainConfig, model: LlamaConfig, data: PreparedData): RunFacts {
-  const { train } = config;
-  const sample = spread(data.train, Math.ceil(UNIGRAM_TOKENS / data.train.blockLength));
-  return {
-    model,
-    parameters: countParameters(model),
-    flopPerToken: flopsPerToken(model, train.sequence_length),
-    trainTokens: data.train.numBlocks * data.train.blockLength,
-    validationTokens: data.validation.numBlocks * train.sequence_length,
-    unigramBitsPerByte: unigramBitsPerByte(sample, data.validation).bitsPerByte,
-    steps: train.max_steps,
-    tokensPerStep: train.global_batch_size * train.sequence_length,
-    documents: data.documents,
-    parsesSpecialTokens: config.data.parse_special_tokens,
-    ...(data.mix && { mix: data.mix }),
-  };
 }

@@ -11,7 +11,7 @@ import {
 } from '@meap/recipe-cli';
 import { bestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { describeDocuments } from './describe-documents.ts';
-import type { RunFacts } from './run.ts';
+import type { RunFacts } from './run-facts.ts';
 
 /** Formats the summary of a run in `out`. */
 export async function renderSummary(out: string, facts: RunFacts, seconds: number): Promise<string> {

@@ -1,4 +1,4 @@
-/** The parts that the trainer is handed: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
+/** Options of the trainer: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import { createSampler, encodePrompt } from '@meap/inference';
 import {
@@ -21,7 +21,7 @@ type Parts = Omit<
   'directory' | 'resume' | 'utilisation' | 'ranks' | 'signal' | 'onEvent'
 >;
 
-/** Everything about a run that follows from its configuration, its model and its data. */
+/** Creates the options of the trainer from configuration, model and data. */
 export async function trainingParts(
   config: PretrainConfig,
   model: Llama,
@@ -59,7 +59,7 @@ export async function trainingParts(
       },
       loadModel: (directory) => restoreWeights(model, directory),
     },
-    // What decides the next step's numbers, hardware apart; the rest may change between two parts of a run.
+    // Everything that determines the numbers of a step; other options may change when a run is resumed.
     fingerprints: {
       data: dataKey(data.train.dataset.fingerprint),
       model: hashOf(model.config),
