@@ -82,6 +82,17 @@ describe('pages', () => {
     );
   });
 
+  it('apps/pretrain/README.md shows the quickstart recipe', () => {
+    const [, recipe] = read('recipes/pretrain/quickstart.yaml').match(/^# yaml.*?\n(.*)$/s)!;
+    expect(read('apps/pretrain/README.md')).toContain(`\`\`\`yaml\n${recipe}\`\`\``);
+  });
+
+  it('README.md lists every root script', () => {
+    const page = read('README.md');
+    for (const name of Object.keys(JSON.parse(read('package.json')).scripts))
+      expect(page).toMatch(new RegExp(`\`(pnpm )?${name}\\b`));
+  });
+
   it('README.md lists every package and app', () => {
     const page = read('README.md');
     for (const folder of folders.filter((name) => existsSync(join(root, name, 'package.json'))))
