@@ -47,7 +47,7 @@ describe.each(backends)('on %s', (backend) => {
     });
   });
 
-  test('a cache that forgets what windows hide gives the hidden states of the whole row', async () => {
+  test('a cache that drops keys outside windows gives the hidden states of the whole row', async () => {
     const { directory, expected } = architecture('qwen2-windows');
     const model = await loadLlama(directory);
     const whole = tf.tidy(() => model.hidden(tokens(expected.ids)).dataSync());

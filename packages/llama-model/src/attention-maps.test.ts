@@ -86,7 +86,7 @@ describe('a longer sequence', () => {
   });
   const ids = Array.from({ length: 2500 }, (_, i) => (i * 7) % 50);
 
-  test('comes in blocks of at most 4 MB, in order, with rows that sum to one inside their window', async () => {
+  test('visits blocks of at most 4 MB in order, with rows that sum to one inside their window', async () => {
     await setBackend(backends[0]);
     const model = createLlama(config, { seed: 1 });
     const starts: string[] = [];
@@ -107,7 +107,7 @@ describe('a longer sequence', () => {
     model.dispose();
   });
 
-  test('is given up when a signal says so, or a visitor throws, without leaking', async () => {
+  test('stops for a signal or an error of the visitor, without leaks', async () => {
     await setBackend(backends[0]);
     const model = createLlama(config, { seed: 1 });
     await attentionMaps(model, ids.slice(0, 9), () => {});
@@ -136,7 +136,7 @@ describe('a longer sequence', () => {
     model.dispose();
   });
 
-  test('refuses what the model cannot read', async () => {
+  test('refuses texts that the model cannot process', async () => {
     await setBackend(backends[0]);
     const model = createLlama(config, { seed: 1 });
     await expect(attentionMaps(model, [], () => {})).rejects.toThrow(TokenInputError);

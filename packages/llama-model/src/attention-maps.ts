@@ -13,7 +13,7 @@ export interface AttentionBlock {
   readonly numQueries: number;
   /** Number of keys: the length of the sequence. */
   readonly numKeys: number;
-  /** `[numQueries, numKeys]`; a row sums to one and is zero where its query does not look. Overwritten after the visit. */
+  /** `[numQueries, numKeys]`; a row sums to one, masked keys are zero. Overwritten after the visit. */
   readonly probabilities: Float32Array;
 }
 
@@ -21,16 +21,16 @@ export interface AttentionBlock {
 const BLOCK_ELEMENTS = 2 ** 20;
 
 /**
- * Shows every head's attention probabilities over one sequence: layer by layer, head by head, block by block of
- * queries, each once and in order.
+ * Visits the attention probabilities of every head over one sequence in blocks of queries, in order of layer, head and
+ * query.
  *
- * A block is at most 4 MB, or one row, so what is held beside it are the queries and keys of all layers:
+ * A block is at most 4 MB, or one row. Memory also holds the queries and keys of all layers:
  * `layers · T · (heads + key/value heads) · head_dim` floats.
  *
  * @param ids 1 to `max_position_embeddings` ids of one sequence
- * @param visit sees each block; the array is valid during the call only
- * @throws TokenInputError for no ids or one outside the vocabulary, ContextLengthError for too many, the signal's
- *   reason when that ends the call
+ * @param visit called with each block; its array is valid only during the call
+ * @throws TokenInputError for no ids or one outside the vocabulary, ContextLengthError for too many, the
+ *   reason of the signal if it aborts
  */
 export async function attentionMaps(
   model: Llama,
@@ -73,7 +73,7 @@ export async function attentionMaps(
             probabilities,
           });
         }
-        // Lets a signal arrive.
+        // Lets the signal fire.
         await tf.nextFrame();
         signal?.throwIfAborted();
       }
@@ -84,7 +84,7 @@ export async function attentionMaps(
   }
 }
 
-/** Queries `start … end` of a block, over the keys from `firstKey` on, the first that one of them sees. */
+/** Queries `start … end` of a block over the keys from `firstKey`, the first visible one. */
 interface Block {
   readonly start: number;
   readonly end: number;
@@ -103,7 +103,7 @@ function dotProducts(
   return tf.matMul(q_QD, k_KD, false, true) as tf.Tensor2D;
 }
 
-/** Rows of scores to rows of probabilities, scaled, each over the keys that its query sees. */
+/** Converts rows of scores to probabilities, each over the visible keys of its query. */
 function softmax(
   scores: Float32Array,
   probabilities: Float32Array,

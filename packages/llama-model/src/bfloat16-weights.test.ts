@@ -34,28 +34,28 @@ afterAll(() => rm(directory, { recursive: true }));
 
 describe('weights: bfloat16', () => {
   let full: Llama;
-  let half: Llama;
+  let rounded: Llama;
   beforeEach(async () => {
     full = await loadLlama(directory);
-    half = await loadLlama(directory, { weights: 'bfloat16' });
+    rounded = await loadLlama(directory, { weights: 'bfloat16' });
     return () => {
       full.dispose();
-      half.dispose();
+      rounded.dispose();
     };
   });
   const logits = (model: Llama) => tf.tidy(() => model.logits(tokens([ids])).dataSync());
 
-  test('holds matrices as halves, vectors in float32, and computes the same', async () => {
-    for (const parameter of half.parameters.values()) {
+  test('holds matrices in bfloat16, vectors in float32, and computes the same', async () => {
+    for (const parameter of rounded.parameters.values()) {
       expect(isStoredAsBfloat16(parameter)).toBe(parameter.rank === 2);
     }
-    expect(logits(half)).toEqual(logits(full));
+    expect(logits(rounded)).toEqual(logits(full));
     const text = (model: Llama) => collect(generate(model, ids, { maxNewTokens: 12, stopIds: [] }));
-    expect(await text(half)).toEqual(await text(full));
+    expect(await text(rounded)).toEqual(await text(full));
   });
 
   test('an adapter on it gets the same gradients', () => {
-    const gradients = [full, half].map((model) => {
+    const gradients = [full, rounded].map((model) => {
       addLora(model, { rank: 2, seed: 3 });
       return tf.tidy(() => {
         const { value, grads } = tf.variableGrads(
@@ -68,8 +68,10 @@ describe('weights: bfloat16', () => {
     expect(gradients[1]).toEqual(gradients[0]);
   });
 
-  test('grows and merges into halves, whose files load as float32', async () => {
-    const grown = [full, half].map((model) => growVocabulary(model, { size: model.config.vocab_size + 3 }));
+  test('grows and merges in bfloat16, and its files load as float32', async () => {
+    const grown = [full, rounded].map((model) =>
+      growVocabulary(model, { size: model.config.vocab_size + 3 }),
+    );
     for (const [name, parameter] of grown[1].parameters) {
       expect(isStoredAsBfloat16(parameter), name).toBe(parameter.rank === 2);
     }
@@ -87,10 +89,10 @@ describe('weights: bfloat16', () => {
     expect(() => unmergeLora(grown[1])).toThrow('load the model again');
     merged.dispose();
     await rm(saved, { recursive: true });
-    [full, half] = grown;
+    [full, rounded] = grown;
   });
 
-  test('takes learned rows of a tied table into its halves', async () => {
+  test('stores trained rows of a tied table in bfloat16', async () => {
     const tied = await mkdtemp(join(tmpdir(), 'tied-'));
     const source = await loadLlama(architecture('llama-3.2').directory);
     await saveLlama(tied, source, { dtype: 'bfloat16' });
@@ -112,10 +114,10 @@ describe('weights: bfloat16', () => {
 
   test('names a value that is not finite, in reading and in writing', async () => {
     const name = 'model.layers.0.mlp.up_proj.weight';
-    const bits = bfloat16Bits(half.parameters.get(name)!)!;
+    const bits = bfloat16Bits(rounded.parameters.get(name)!)!;
     bits[7] = 0xff80;
     const broken = await mkdtemp(join(tmpdir(), 'broken-'));
-    await expect(saveLlama(broken, half, { dtype: 'bfloat16' })).rejects.toThrow(
+    await expect(saveLlama(broken, rounded, { dtype: 'bfloat16' })).rejects.toThrow(
       `${name} holds a value that is not finite, got -Infinity at element 7`,
     );
     await cp(directory, broken, { recursive: true });
@@ -136,7 +138,7 @@ describe('weights: bfloat16', () => {
     await rm(broken, { recursive: true });
   });
 
-  test('is refused where no kernel reads halves', async () => {
+  test('is refused on a backend without bfloat16', async () => {
     await setBackend('cpu');
     await expect(loadLlama(directory, { weights: 'bfloat16' })).rejects.toThrow(BackendError);
     await setBackend('native');

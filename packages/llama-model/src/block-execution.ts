@@ -1,9 +1,9 @@
 /**
- * How a block runs. block.ts is what it computes; here are its layers over named tensors, and three ways to run them:
+ * Executes a block; block.ts defines what it computes. Three ways:
  *
- * - as they stand: with an adapter, frozen weights, or a backend without fused ops;
+ * - op by op: with an adapter, frozen weights, or a backend without fused ops;
  * - fused: each half is one op with one gradient, which is faster and keeps half the memory;
- * - in pieces: with `recompute` and rows longer than PIECE_TOKENS, all but attention goes piece by piece.
+ * - in pieces: with `recompute` and rows longer than PIECE_TOKENS, everything but attention runs piece by piece.
  *
  * Shape suffixes as in model.ts.
  */
@@ -32,29 +32,29 @@ import { attentionWindow } from './windows.ts';
 
 /** Tensors of a block by their names within it. */
 export interface BlockTensors {
-  /** Those that gradients flow to. */
+  /** Tensors that gradients flow to. */
   readonly learning: ReadonlyMap<string, tf.Tensor>;
-  /** Frozen weights, `cos` and `sin`, and perhaps `segmentIds` and `prefixIds`. */
+  /** Frozen weights, `cos` and `sin`, and optionally `segmentIds` and `prefixIds`. */
   readonly fixed: ReadonlyMap<string, tf.Tensor>;
 }
 
-/** What a block needs besides tensors. */
+/** Arguments of a block besides tensors. */
 export interface BlockSettings {
   readonly config: LlamaConfig;
   readonly layer: number;
   readonly adapter?: LoraAdapter;
-  /** Whether the model's own weights get no gradient. */
+  /** Whether the model's weights are frozen. */
   readonly frozen: boolean;
   readonly dropout?: DropoutKey;
-  /** One a row, or none. */
+  /** One for each row, or none. */
   readonly caches: readonly KeyValueCache[];
   readonly onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BTGD: tf.Tensor4D) => void;
 }
 
 /**
- * Runs a block; nothing stays but what the caches and the backward pass keep.
+ * Runs a block; frees all tensors but those that the caches and the backward pass keep.
  *
- * @param recomputes whether the backward pass keeps only the block's input and runs it again
+ * @param recomputes whether to keep only the block's input and run the block again in the backward pass
  */
 export function runBlock(
   x_BTE: tf.Tensor3D,
@@ -76,8 +76,8 @@ export function runBlock(
 }
 
 /**
- * Whether training all weights of a model runs blocks of fused ops on the current backend, which hold about half of
- * what single ops hold.
+ * Returns whether training all weights of a model uses fused ops on the current backend, which take about half the memory
+ * of single ops.
  */
 export function fusesBlocks(): boolean {
   return describeBackend().name === 'native';
@@ -88,14 +88,14 @@ function byName(names: readonly string[], tensors: readonly tf.Tensor[]): Map<st
   return new Map(names.map((name, i) => [name, tensors[i]]));
 }
 
-/** The layers of a block over its tensors, whose names they look up. */
+/** The layers of a block, which look up its tensors by name. */
 class NamedLayers implements BlockLayers {
   readonly #tensors: ReadonlyMap<string, tf.Tensor>;
   readonly #settings: BlockSettings;
   readonly #keep?: Keep;
   readonly #firstToken?: number;
 
-  /** @param options `firstToken`: where a piece begins in its rows; `keep`: holds what attention gave */
+  /** @param options `firstToken`: the first token of a piece; `keep`: keeps the result of attention */
   constructor(
     tensors: ReadonlyMap<string, tf.Tensor>,
     settings: BlockSettings,
@@ -152,7 +152,7 @@ class NamedLayers implements BlockLayers {
   }
 }
 
-/** Both halves as one op each; attention that must be seen, or goes through a cache, as single ops. */
+/** Both halves as one op each; attention with `onAttention` or a cache as single ops. */
 function fusedBlock(
   x_BTE: tf.Tensor3D,
   tensors: ReadonlyMap<string, tf.Tensor>,
@@ -194,7 +194,7 @@ function fusedBlock(
   return residualFeedForward(h_BTE, weights, config.rms_norm_eps);
 }
 
-/** Rows in pieces, attention whole: its result is kept, since it is the most expensive to recompute. */
+/** Rows in pieces, attention on whole rows: its result is kept, since it is the most expensive to recompute. */
 function blockInPieces(
   x_BTE: tf.Tensor,
   tensors: ReadonlyMap<string, tf.Tensor>,
@@ -202,7 +202,7 @@ function blockInPieces(
   learning: { has(name: string): boolean },
   keep: Keep,
 ): tf.Tensor3D {
-  /** Runs a part of the block that looks at one token at a time; `modules` are those whose tensors it reads. */
+  /** Runs a part of the block that processes each token alone; `modules` are those whose tensors it reads. */
   const inPieces = <T extends tf.Tensor>(
     part: (rows: tf.Tensor[], layers: BlockLayers) => T,
     rows: tf.Tensor[],
@@ -227,7 +227,7 @@ function blockInPieces(
       },
     ) as T;
   };
-  // A part gives one tensor, so queries, keys and values each compute the norm.
+  // A part returns one tensor, so queries, keys and values each compute the norm.
   const heads = (name: Projection, part: typeof query) =>
     inPieces(
       ([x_BTE], layers) => part(layers.norm(x_BTE, 'input_layernorm'), layers),
@@ -245,7 +245,7 @@ function blockInPieces(
   );
 }
 
-/** Options of attention that keep documents of a row apart. */
+/** Options of attention that separate the documents of a row. */
 function segments(tensors: ReadonlyMap<string, tf.Tensor>) {
   return {
     segmentIds: tensors.get('segmentIds') as tf.Tensor2D | undefined,

@@ -1,6 +1,6 @@
 /**
  * One transformer block of LLaMA (Touvron et al. 2023, §2.2): pre-norm attention and feed-forward layer, each added to
- * its input. block-execution.ts says how it runs: fused, with adapters, through a cache, in pieces of long rows.
+ * its input. block-execution.ts executes it: fused, with adapters, with a cache, in pieces of long rows.
  *
  * Shape suffixes as in model.ts.
  */
@@ -12,7 +12,7 @@ import type { Norm, Projection } from './parameters.ts';
 /** The layers of a block, by the Hugging Face names of their weights within it. */
 export interface BlockLayers {
   norm(x_BTE: tf.Tensor, name: Norm): tf.Tensor;
-  /** A linear layer with the bias and the low-rank adapter that it may have. */
+  /** A linear layer with its bias and low-rank adapter, if any. */
   linear(x: tf.Tensor, name: Projection): tf.Tensor;
   /** `[B, T, heads · D]` to `[B, T, heads, D]`. */
   splitHeads(x: tf.Tensor): tf.Tensor4D;

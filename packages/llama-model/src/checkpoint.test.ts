@@ -62,7 +62,7 @@ describe('saveLlama and loadLlama', () => {
     loaded.dispose();
   });
 
-  test('shards, and replaces a save in one file', async () => {
+  test('shards weights, and replaces an earlier single file', async () => {
     const model = await loadLlama(fixture);
     await saveLlama(directory, model);
     const files = await saveLlama(directory, model, { maxShardBytes: 30_000 });
@@ -74,7 +74,7 @@ describe('saveLlama and loadLlama', () => {
     loaded.dispose();
   });
 
-  test('a tied model has no lm_head, and a config without special ids stays so', async () => {
+  test('a tied model has no lm_head, and a config without special ids keeps none', async () => {
     const config = parseConfig({
       vocab_size: 16,
       hidden_size: 8,
@@ -114,7 +114,7 @@ describe('saveLlama and loadLlama', () => {
   });
 });
 
-test.skipIf(!existsSync('/proc/self'))('saving where no folder can be made is an error', async () => {
+test.skipIf(!existsSync('/proc/self'))('saving to a path that cannot be a folder is an error', async () => {
   const model = await loadLlama(fixture);
   await expect(saveLlama('/proc/meap/model', model)).rejects.toThrow(
     /^\/proc\/meap\/model: cannot be written: ENOENT/,
@@ -164,7 +164,7 @@ describe('loadLlama refuses', () => {
     expect(error.message).toContain('[100,32]');
   });
 
-  test('integers where weights belong', async () => {
+  test('integer weights', async () => {
     const error = await refusal(
       await damaged((tensors) => {
         tensors.set('model.norm.weight', { dtype: 'I32', shape: [32], data: new Uint8Array(128) });
@@ -211,7 +211,7 @@ describe('loadLlama refuses', () => {
   });
 });
 
-describe('a tied head that is stored a second time', () => {
+describe('a tied head that is stored twice', () => {
   async function tiedTwice(change: (head: SafetensorsTensor) => SafetensorsTensor): Promise<void> {
     await damaged((tensors, config) => {
       config.tie_word_embeddings = true;
@@ -219,14 +219,14 @@ describe('a tied head that is stored a second time', () => {
     });
   }
 
-  test('is passed over where it is the table', async () => {
+  test('is accepted if it equals the table', async () => {
     await tiedTwice((table) => table);
     const model = await loadLlama(directory);
     expect(model.parameters.has('lm_head.weight')).toBe(false);
     model.dispose();
   });
 
-  test('is refused where it is another', async () => {
+  test('is refused if it differs', async () => {
     await tiedTwice((table) => ({ ...table, data: table.data.map((byte, i) => byte ^ (i === 7 ? 1 : 0)) }));
     await expect(loadLlama(directory)).rejects.toThrow(
       /lm_head.weight differs from model.embed_tokens.weight/,
@@ -235,7 +235,7 @@ describe('a tied head that is stored a second time', () => {
   });
 });
 
-test('the rotary buffers of old checkpoints are passed over', async () => {
+test('ignores the rotary buffers of old checkpoints', async () => {
   await damaged((tensors) => {
     tensors.set('model.layers.0.self_attn.rotary_emb.inv_freq', fromFloat32(new Float32Array(4), 'F32', [4]));
   });

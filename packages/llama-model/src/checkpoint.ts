@@ -21,8 +21,8 @@ import { EMBEDDING, HEAD, parameterShapes, variable } from './parameters.ts';
 /** Options of `loadLlama`. */
 export interface LoadLlamaOptions {
   /**
-   * How weight matrices are held; `float32` by default. `bfloat16` takes half the memory (and rounds what is not
-   * bfloat16 in the file), on the `native` backend, for models that are read or get an adapter, not trained in full.
+   * Storage of weight matrices; `float32` by default. `bfloat16` takes half the memory (and rounds other formats of the
+   * file), on the `native` backend, for inference or with an adapter, not for training all weights.
    */
   weights?: 'float32' | 'bfloat16';
 }
@@ -31,35 +31,35 @@ export interface LoadLlamaOptions {
 export interface SaveLlamaOptions {
   /** Format of the weights in the file, rounded to nearest even; the config's `torch_dtype` by default. */
   dtype?: StoredDtype;
-  /** Most bytes of a weight file; beyond it the weights are sharded with an index. 5e9 by default. */
+  /** Largest size of a weight file in bytes; larger weights are sharded with an index. 5e9 by default. */
   maxShardBytes?: number;
   /**
-   * Further keys of generation_config.json, such as those of the model that this one was made from:
-   * {@link readGenerationConfig}. Ids of special tokens are the model's own where its config has them.
+   * Further keys of generation_config.json, such as those of the original model: {@link readGenerationConfig}. Ids of
+   * special tokens come from the model's config where it has them.
    */
   generationConfig?: Readonly<Record<string, unknown>>;
-  /** Writes the weights, in place of the function of `@meap/safetensors`: a trainer's does it beside training. */
+  /** Replaces the function of `@meap/safetensors`, for instance to write in the background during training. */
   writeShardedSafetensors?: (...files: Parameters<typeof writeShardedSafetensors>) => Promise<unknown>;
 }
 
 const SAFETENSORS_DTYPE = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
 const READABLE_DTYPES = new Set(['F64', 'F32', 'F16', 'BF16']);
 
-// Rotary frequencies that old versions of transformers stored; they follow from rope_theta.
+// Rotary frequencies that old versions of transformers stored; rope_theta determines them.
 const DERIVED_BUFFER = /\.rotary_emb\.inv_freq$/;
 
-// Magnitudes from here on round to infinity in float16.
+// Magnitudes from this value on round to infinity in float16.
 const FLOAT16_LIMIT = 65_520;
 
 /**
  * Loads a Hugging Face directory of a LLaMA, Mistral or Qwen2: config.json and model.safetensors, or shards with
  * their index.
  *
- * Weights are read one tensor at a time, so memory holds the model and one tensor more.
+ * Reads one tensor at a time, so memory holds the model and one more tensor.
  *
  * @throws ConfigError for a model this package does not implement; CheckpointError naming the tensors that are
  *   missing, unexpected, of the wrong shape or dtype, or not finite; SafetensorsError for a damaged file; BackendError
- *   for `bfloat16` on another backend than `native`
+ *   for `bfloat16` on a backend other than `native`
  */
 export async function loadLlama(
   directory: string,
@@ -73,8 +73,8 @@ export async function loadLlama(
     await requireTiedHead(directory, config, reader);
     for (const [name, shape] of parameterShapes(config)) {
       const stored = await reader.read(name);
-      const isHalf = weights === 'bfloat16' && shape.length === 2;
-      if (isHalf && stored.dtype === 'BF16') {
+      const isBfloat16 = weights === 'bfloat16' && shape.length === 2;
+      if (isBfloat16 && stored.dtype === 'BF16') {
         const bits = toTypedArray({ ...stored, dtype: stored.dtype });
         requireFiniteBits(directory, name, bits);
         parameters.set(name, bfloat16Variable(bits, shape));
@@ -84,7 +84,7 @@ export async function loadLlama(
       requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
       const parameter = variable(values, shape);
       parameters.set(name, parameter);
-      if (isHalf) storeAsBfloat16(parameter);
+      if (isBfloat16) storeAsBfloat16(parameter);
     }
     return new Llama(config, parameters);
   } catch (error) {
@@ -99,11 +99,11 @@ export async function loadLlama(
  * Writes a model as a Hugging Face directory that transformers loads unchanged: config.json,
  * generation_config.json and the weights, which replace those of an earlier save.
  *
- * Tensors leave the backend one at a time. The weights come last and appear complete or not at all.
+ * Reads one tensor at a time from the backend. Writes the weights last, completely or not at all.
  *
- * @returns Names of the files written, for instance `['config.json', …, 'model.safetensors']`; those of weights only
- *   as far as what writes them returns them
- * @throws AdapterError for an adapter that is not merged, which the files have no place for;
+ * @returns names of the files written, for instance `['config.json', …, 'model.safetensors']`; those of weights only if
+ *   the function that writes them returns them
+ * @throws AdapterError for an adapter that is not merged, which these files cannot hold;
  *   CheckpointError for weights that are not finite in `dtype` or a directory that cannot be written;
  *   SafetensorsError when writing the weights fails
  */
@@ -159,8 +159,7 @@ export async function saveLlama(
 /**
  * Reads and checks the config.json of a Hugging Face directory, without its weights.
  *
- * @throws CheckpointError for a directory without one, or one that is not JSON; ConfigError for what this package does
- *   not implement
+ * @throws CheckpointError if there is none or it is not JSON; ConfigError for a model that this package does not implement
  */
 export function readLlamaConfig(directory: string): LlamaConfig {
   const path = `${directory}/config.json`;
@@ -173,9 +172,9 @@ export function readLlamaConfig(directory: string): LlamaConfig {
 }
 
 /**
- * Reads the generation_config.json of a Hugging Face directory, as it is; undefined where there is none.
+ * Reads the generation_config.json of a Hugging Face directory unchanged; undefined if there is none.
  *
- * @throws CheckpointError for one that is not a JSON object
+ * @throws CheckpointError if it is not a JSON object
  */
 export function readGenerationConfig(directory: string): Record<string, unknown> | undefined {
   const path = `${directory}/generation_config.json`;
@@ -221,7 +220,7 @@ function requireTensors(directory: string, config: LlamaConfig, { tensors }: Saf
   }
 }
 
-/** Some programs store a tied head a second time; one that differs belongs to an untied model. */
+/** Some programs store a tied head twice; if the copies differ, the model is not tied. */
 async function requireTiedHead(
   directory: string,
   config: LlamaConfig,
@@ -232,7 +231,7 @@ async function requireTiedHead(
   if (head.dtype === table.dtype && Buffer.compare(head.data, table.data) === 0) return;
   throw new CheckpointError(
     `${directory}: ${HEAD} differs from ${EMBEDDING}, got tie_word_embeddings true in config.json, expected one table; ` +
-      'set tie_word_embeddings to false if the model has a head of its own',
+      'set tie_word_embeddings to false if the model has a separate head',
     [HEAD],
   );
 }
@@ -245,7 +244,7 @@ export function requireFinite(directory: string, name: string, values: Float32Ar
   }
 }
 
-/** {@link requireFinite} of bfloat16 numbers: those are not finite whose exponent is all ones. */
+/** {@link requireFinite} of bfloat16 numbers, which are not finite if all bits of the exponent are ones. */
 function requireFiniteBits(directory: string, name: string, bits: Uint16Array): void {
   for (let i = 0; i < bits.length; i++) {
     if ((bits[i] & 0x7f80) !== 0x7f80) continue;
@@ -257,7 +256,7 @@ function requireFiniteBits(directory: string, name: string, bits: Uint16Array): 
 function refuseInfinite(directory: string, name: string, value: number, element: number): never {
   throw new CheckpointError(
     `${directory}: ${name} holds a value that is not finite, got ${value} at element ${element}; ` +
-      'the training run diverged before it was saved, take an earlier checkpoint',
+      'the training run diverged before it was saved; use an earlier checkpoint',
     [name],
   );
 }

@@ -25,7 +25,7 @@ const mistral = { model_type: 'mistral', num_key_value_heads: 2 };
 const qwen2 = { model_type: 'qwen2', num_key_value_heads: 2 };
 const windowed = ['full_attention', 'sliding_attention'];
 
-test('refuses sizes that no tensor has, before anything is made of them', () => {
+test('refuses sizes beyond any tensor before it allocates', () => {
   const config = {
     vocab_size: 8,
     hidden_size: 8,
@@ -84,7 +84,7 @@ describe('parseConfig', () => {
     });
   });
 
-  test('reads RoPE scaling in every spelling', () => {
+  test('reads RoPE scaling in every format', () => {
     const { rope_type, ...rest } = llama3;
     const wanted = { rope_theta: 5e5, rope_scaling: llama3 };
     for (const spelling of [
@@ -116,7 +116,7 @@ describe('parseConfig', () => {
     expect(parseConfig(config)).toEqual(config);
   });
 
-  test('refuses two spellings of RoPE that disagree on theta', () => {
+  test('refuses two formats of RoPE that disagree on theta', () => {
     const spelling = {
       rope_scaling: { ...llama3, rope_theta: 1 },
       rope_parameters: { ...llama3, rope_theta: 2 },
@@ -192,7 +192,7 @@ describe('parseConfig', () => {
     }
   });
 
-  test('refuses what is not an object', () => {
+  test('refuses values other than objects', () => {
     expect(() => parseConfig([] as unknown as Record<string, unknown>)).toThrow(ConfigError);
   });
 

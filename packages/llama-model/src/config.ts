@@ -1,19 +1,18 @@
 import { ConfigKeys } from './config-keys.ts';
 import { ConfigError } from './errors.ts';
-import { FAMILIES, type ModelType, takeModelType } from './families.ts';
-import { type RopeScaling, takeRope } from './rope-scaling.ts';
-import { type LayerType, takeWindows, windowKeys } from './windows.ts';
+import { FAMILIES, type FamilyKey, type ModelType, takeModelType } from './families.ts';
+import { type RopeKey, type RopeScaling, takeRope } from './rope-scaling.ts';
+import { type LayerType, takeWindows, type WindowKey, windowKeys } from './windows.ts';
 
-/** Number format of stored weights; in memory they are always float32. */
+/** Number format of weights in files. */
 export type StoredDtype = 'float32' | 'float16' | 'bfloat16';
 
 /**
- * A model's shape under the keys of Hugging Face's config.json, complete and validated.
- *
- * The optional keys are what Llama 3, Mistral and Qwen2 add; without them it is a plain LLaMA.
+ * A complete and validated model configuration with the keys of Hugging Face's config.json. Optional keys are those of
+ * Llama 3, Mistral and Qwen2.
  */
 export interface LlamaConfig {
-  /** Architecture, where it is not `llama`; a `qwen2` has biases on q, k and v. */
+  /** Architecture, if it is not `llama`; a `qwen2` has biases on q, k and v. */
   readonly model_type?: Exclude<ModelType, 'llama'>;
   readonly vocab_size: number;
   readonly hidden_size: number;
@@ -23,42 +22,45 @@ export interface LlamaConfig {
   readonly num_attention_heads: number;
   /** Key/value heads; `num_attention_heads / num_key_value_heads` query heads share one. */
   readonly num_key_value_heads: number;
-  /** Width of one head, even; `hidden_size / num_attention_heads` unless given. */
+  /** Size of a head, even; `hidden_size / num_attention_heads` by default. */
   readonly head_dim: number;
-  /** Longest context in tokens, positions beyond it are refused; with dynamic RoPE scaling, that of the training. */
+  /** Context length in tokens; positions beyond are refused. With dynamic RoPE scaling, that of the training. */
   readonly max_position_embeddings: number;
   readonly rms_norm_eps: number;
-  /** Base of the rotary embedding's geometric series of wavelengths. */
+  /** Base of the geometric series of rotary wavelengths. */
   readonly rope_theta: number;
   /** Rescaling of the rotary frequencies; absent: none. */
   readonly rope_scaling?: RopeScaling;
-  /** Latest tokens that a query sees in a layer with a window, its own included; null or absent: no window. */
+  /** Number of latest tokens that a query attends to in a layer with a window, itself included; null or absent: no window. */
   readonly sliding_window?: number | null;
-  /** Which layers of a `qwen2` have the window; absent: all where there is one. */
+  /** The layers of a `qwen2` that have the window; absent: all of them. */
   readonly layer_types?: readonly LayerType[];
-  /** True: the output head is the embedding table. */
+  /** Whether the output head is the embedding table. */
   readonly tie_word_embeddings: boolean;
-  /** Standard deviation of fresh weights, as in transformers; null draws them as the MEAP authors do. */
+  /** Standard deviation of initial weights, as in transformers; null: the initialisation of the MEAP authors. */
   readonly initializer_range: number | null;
   readonly bos_token_id: number | null;
-  /** Ids that end a text; generation stops at them. */
+  /** Ids at which generation stops. */
   readonly eos_token_id: number | readonly number[] | null;
   readonly pad_token_id: number | null;
-  /** Format in which a checkpoint is written unless told otherwise. */
+  /** Default format of weights in a checkpoint. */
   readonly torch_dtype: StoredDtype;
 }
 
-/** What `parseConfig` needs at least; every other key has Hugging Face's default. */
+/** The required keys of `parseConfig`; other keys have Hugging Face's defaults. */
 export type LlamaConfigInput = Partial<LlamaConfig> &
   Pick<
     LlamaConfig,
     'vocab_size' | 'hidden_size' | 'intermediate_size' | 'num_hidden_layers' | 'num_attention_heads'
   >;
 
-/** Ten times the deepest network anybody has trained; each layer costs names and shapes before any weight is read. */
+/** Far above any model: each layer allocates names and shapes before any weight is read. */
 const MAX_LAYERS = 10_000;
 
-// Keys that say nothing about what the network computes: where the file came from, how it is to be served.
+/** Keys of Hugging Face's config.json that this package reads and writes. */
+type HuggingFaceKey = keyof LlamaConfig | FamilyKey | RopeKey | WindowKey | 'dtype';
+
+// Keys that do not affect what the network computes.
 const INERT_KEYS = new Set([
   '_name_or_path',
   '_attn_implementation_autoset',
@@ -71,11 +73,11 @@ const INERT_KEYS = new Set([
 ]);
 
 /**
- * Validates a Hugging Face config of a LLaMA, Mistral or Qwen2 and fills in its defaults.
+ * Validates a Hugging Face config of a LLaMA, Mistral or Qwen2 and fills in defaults.
  *
- * Accepts the spelling of transformers 4 (`rope_theta`, `rope_scaling`, `torch_dtype`) and of 5 (`rope_parameters`,
- * `dtype`). A key that would change the network in a way this package does not implement (another RoPE scaling,
- * another activation, anything unknown) is refused by name rather than ignored; a key whose value is null is absent.
+ * Accepts the keys of transformers 4 (`rope_theta`, `rope_scaling`, `torch_dtype`) and 5 (`rope_parameters`, `dtype`).
+ * Refuses a key or value that this package does not implement (another RoPE scaling, another activation, an unknown key)
+ * by name; a key whose value is null counts as absent.
  *
  * @param source the parsed JSON, for instance the content of config.json
  * @param path prefix of the paths in error messages
@@ -85,7 +87,11 @@ export function parseConfig(
   source: LlamaConfigInput | Record<string, unknown>,
   path = 'config',
 ): LlamaConfig {
-  const keys = new ConfigKeys(source, path, 'an object with the keys of a Hugging Face LLaMA config');
+  const keys = new ConfigKeys<HuggingFaceKey>(
+    source,
+    path,
+    'an object with the keys of a Hugging Face LLaMA config',
+  );
   const modelType = takeModelType(keys);
   const { defaults, neutral } = FAMILIES[modelType];
   keys.takeNeutral(neutral);
@@ -97,7 +103,7 @@ export function parseConfig(
   const num_attention_heads = keys.count('num_attention_heads');
   const num_key_value_heads = keys.count(
     'num_key_value_heads',
-    // Null, unlike absence, means as many as query heads in every architecture.
+    // Null, unlike absence, means the number of query heads in every architecture.
     (source.num_key_value_heads === undefined ? defaults.num_key_value_heads : undefined) ??
       num_attention_heads,
   );
@@ -111,7 +117,7 @@ export function parseConfig(
   }
   const head_dim = keys.number(
     'head_dim',
-    'an even positive integer, because the rotary embedding turns pairs',
+    'an even positive integer, because the rotary embedding rotates pairs',
     (value) => Number.isInteger(value) && value > 0 && value % 2 === 0,
     hidden_size / num_attention_heads,
   );
@@ -147,7 +153,7 @@ export function parseConfig(
   return config;
 }
 
-/** Writes a config as transformers 4 and 5 read it. */
+/** Returns a config as transformers 4 and 5 read it. */
 export function toHuggingFaceConfig(config: LlamaConfig): Record<string, unknown> {
   const {
     initializer_range,
@@ -166,7 +172,7 @@ export function toHuggingFaceConfig(config: LlamaConfig): Record<string, unknown
     ...neutral,
     rope_scaling: rope_scaling ?? null,
     ...windowKeys(config, model_type, config.num_hidden_layers),
-  };
+  } satisfies Partial<Record<HuggingFaceKey, unknown>>;
 }
 
 function tokenId(value: unknown, vocabularySize: number, path: string): number | null {
@@ -182,7 +188,7 @@ function tokenIds(value: unknown, vocabularySize: number, path: string): number 
   return Object.freeze(value.map((id, index) => tokenId(id, vocabularySize, `${path}[${index}]`) as number));
 }
 
-/** Published configs name "no padding" by -1 as well as by null. */
+/** Published configs mark the absence of a padding id by -1 or null. */
 function padTokenId(value: unknown, vocabularySize: number, path: string): number | null {
   return value === -1 ? null : tokenId(value, vocabularySize, path);
 }

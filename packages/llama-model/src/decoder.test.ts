@@ -18,7 +18,7 @@ describe.each(backends)('Decoder on %s', (backend) => {
     return () => model.dispose();
   });
 
-  test('texts that begin at any step and differ in length are those of each alone', async () => {
+  test('texts of any start and length equal those generated alone', async () => {
     const request = fc.record({
       length: fc.integer({ min: 1, max: 16 }),
       maxNewTokens: fc.integer({ min: 1, max: 8 }),
@@ -50,7 +50,7 @@ describe.each(backends)('Decoder on %s', (backend) => {
     );
   });
 
-  test('gives the logits that a token was drawn from', async () => {
+  test('returns the logits of each token', async () => {
     const decoder = new Decoder(model);
     const options: GenerateOptions = { maxNewTokens: 3, stopIds: [] };
     const texts = [decoder.start(prompt, options), decoder.start(prompt.slice(0, 5), options)];
@@ -65,7 +65,7 @@ describe.each(backends)('Decoder on %s', (backend) => {
     expect(texts.map(({ finish }) => finish)).toEqual(['length', 'length']);
   });
 
-  test('shows the hidden states of a prompt, piece by piece', async () => {
+  test('passes the hidden states of a prompt to onPrompt, piece by piece', async () => {
     const decoder = new Decoder(model, { promptTokensPerStep: 5 });
     const whole = tf.tidy(() => model.hidden(tokens([prompt])).dataSync());
     const starts: number[] = [];
@@ -100,7 +100,7 @@ describe.each(backends)('Decoder on %s', (backend) => {
     expect(full.ids).toEqual(wanted.slice(0, 9));
   });
 
-  test('leaves no tensors behind, also when texts are dropped', async () => {
+  test('leaks no tensors, also if texts are stopped', async () => {
     await expectNoLeaks(async () => {
       const decoder = new Decoder(model, { promptTokensPerStep: 4 });
       decoder.start(prompt, { maxNewTokens: 3 });
@@ -139,7 +139,7 @@ describe.each(backends)('Decoder on %s', (backend) => {
     },
   );
 
-  test('refuses impossible texts, and drops one with an id outside the vocabulary', async () => {
+  test('refuses invalid texts, and stops one with an id outside the vocabulary', async () => {
     const decoder = new Decoder(model);
     expect(() => decoder.start([])).toThrow('expected at least one');
     expect(() => decoder.start(prompt, { maxNewTokens: 49 })).toThrow(ContextLengthError);

@@ -9,51 +9,51 @@ import { stopIdsOf } from './stop-ids.ts';
 
 /** Options of `generate`. */
 export interface GenerateOptions extends SamplingOptions {
-  /** Most tokens to add; by default as many as the context has room for. */
+  /** Maximum number of new tokens; by default as many as fit the context. */
   maxNewTokens?: number;
-  /** Ids that end the text; by default the config's `eos_token_id`. */
+  /** Ids at which generation stops; the config's `eos_token_id` by default. */
   stopIds?: readonly number[];
-  /** With a temperature: the same seed draws the same text, whatever else is decoded beside it. 0 by default. */
+  /** Seed for sampling: the same seed gives the same text, regardless of other texts in the batch. 0 by default. */
   seed?: number;
 }
 
 /** Options of `Decoder.start`. */
 export interface DecodeOptions extends GenerateOptions {
   /**
-   * Is shown the hidden states `[T, E]` of each piece of the prompt as it is read, and the position of the first; they
-   * are freed unless kept.
+   * Called with the hidden states `[T, E]` of each piece of the prompt and the position of the first; they are freed
+   * afterwards unless kept.
    */
   onPrompt?: (hidden_TE: tf.Tensor2D, start: number) => void;
 }
 
-/** A text that a {@link Decoder} continues. */
+/** A text in a {@link Decoder}. */
 export interface DecodedText {
   /** Ids of the prompt. */
   readonly prompt: readonly number[];
-  /** Ids added so far; a stop id is the last. */
+  /** New ids so far, including the stop id. */
   readonly ids: readonly number[];
-  /** Whether a stop id ended it or the number of tokens; undefined while it goes on. */
+  /** Whether a stop id or the number of tokens ended it; undefined before its end. */
   readonly finish: 'stop' | 'length' | undefined;
 }
 
-/** A token that a step of a {@link Decoder} added. */
+/** A new token of a {@link Decoder} step. */
 export interface DecodedToken {
   readonly text: DecodedText;
   readonly id: number;
-  /** float32 `[V]`, what the token was drawn from. */
+  /** float32 `[V]`, the logits of the token. */
   readonly logits: Float32Array;
 }
 
 /** Options of {@link Decoder}. */
 export interface DecoderOptions {
-  /** Most tokens of a prompt that one step reads. 512 by default. */
+  /** Largest number of prompt tokens that a step processes. 512 by default. */
   promptTokensPerStep?: number;
 }
 
-/** New tokens that a cache makes room for at once: few texts fill all that they may. */
+/** New tokens that a cache allocates for at first: few texts reach their maximum. */
 const EXPECTED_TOKENS = 256;
 
-/** A text and what decoding it takes. */
+/** A text and the state of its decoding. */
 interface Running {
   readonly prompt: readonly number[];
   readonly ids: number[];
@@ -66,11 +66,11 @@ interface Running {
 }
 
 /**
- * Continues many texts at once, each token of all of them in one forward pass; texts begin and end at any step
- * (continuous batching, Yu et al. 2022, "Orca").
+ * Generates many texts at once, one token of each in a forward pass; texts start and end at any step (continuous batching,
+ * Yu et al. 2022, "Orca").
  *
- * Each text has a cache of its own, so texts of different lengths share a pass without padding, and a text's tokens do
- * not depend on the others beyond rounding.
+ * Each text has its own cache, so that texts of different lengths share a pass without padding, and its tokens do not
+ * depend on other texts beyond rounding.
  */
 export class Decoder {
   readonly #model: Llama;
@@ -87,16 +87,16 @@ export class Decoder {
     this.#promptTokensPerStep = promptTokensPerStep;
   }
 
-  /** Number of texts that are not finished. */
+  /** Number of unfinished texts. */
   get size(): number {
     return this.#running.size;
   }
 
   /**
-   * Takes a text in; the next steps read its prompt and continue it.
+   * Adds a text; the next steps process its prompt and generate.
    *
    * @param promptIds at least one token id
-   * @throws ContextLengthError when prompt and new tokens do not fit `contextLengthOf`
+   * @throws ContextLengthError if prompt and new tokens exceed `contextLengthOf`
    * @throws GenerateOptionError for impossible options
    */
   start(promptIds: ArrayLike<number>, options: DecodeOptions = {}): DecodedText {
@@ -119,23 +119,23 @@ export class Decoder {
     return text;
   }
 
-  /** Ends a text before its time and frees its cache; one that has ended stays as it is. */
+  /** Stops a text early and frees its cache; has no effect on a finished text. */
   stop(text: DecodedText): void {
     const running = text as Running;
     if (this.#running.delete(running)) running.cache.dispose();
   }
 
   /**
-   * Reads a piece of the prompt that waits longest, if one waits, and adds a token to every text whose prompt is read.
+   * Processes a piece of the oldest unread prompt, if there is one, and adds a token to every text whose prompt is read.
    *
-   * @returns the tokens added, in the order in which their texts were started; finished texts are out of the decoder.
-   * @throws TokenInputError for an id outside the vocabulary; its text is stopped first. Whatever the backend throws,
-   *   such as for want of memory; the texts that would have got a token are stopped first, the others can go on.
+   * @returns the new tokens in the order in which their texts started; finished texts leave the decoder.
+   * @throws TokenInputError for an id outside the vocabulary, after stopping its text. Errors of the backend, such as
+   *   exhausted memory, after stopping the texts that would have received a token; others can continue.
    */
   async step(): Promise<DecodedToken[]> {
     const waiting = [...this.#running].find(isReading);
     const ready = [...this.#running].filter((text) => !isReading(text));
-    /** Those whose caches hold more than their tokens, until each has its next one. */
+    /** Texts whose caches are ahead of their tokens until the step ends. */
     const texts: Running[] = [];
     let logits_BV: tf.Tensor | undefined;
     let values: Float32Array;
@@ -158,7 +158,7 @@ export class Decoder {
       logits_BV?.dispose();
     }
     const vocabularySize = values.length / texts.length;
-    // Those stopped while the device worked get no token.
+    // Texts that were stopped in the meantime get no token.
     const order = [...this.#running];
     return texts
       .map((text, b) => ({ text, logits: values.subarray(b * vocabularySize, (b + 1) * vocabularySize) }))
@@ -172,7 +172,7 @@ export class Decoder {
     for (const text of this.#running) this.stop(text);
   }
 
-  /** Draws a text's next token. */
+  /** Samples the next token of a text. */
   #add(text: Running, logits: Float32Array): number {
     const id = sampleToken(logits, text.options, uniform(text.key, text.ids.length));
     text.ids.push(id);
@@ -182,7 +182,7 @@ export class Decoder {
     return id;
   }
 
-  /** Reads on in a prompt; `[1, E]` of its last position once that is read. */
+  /** Processes the next piece of a prompt; returns `[1, E]` of its last position once it is complete. */
   #readPiece(text: Running): tf.Tensor2D | undefined {
     const start = text.cache.length;
     const piece = text.prompt.slice(start, start + this.#promptTokensPerStep);
@@ -200,7 +200,7 @@ export class Decoder {
     }
   }
 
-  /** Reads the last token of each text: `[B, E]`. */
+  /** Processes the last token of each text: `[B, E]`. */
   #readOne(texts: readonly Running[]): tf.Tensor2D {
     const ids_B1 = tf.tensor2d(
       texts.map(({ ids }) => ids[ids.length - 1]),
@@ -212,12 +212,12 @@ export class Decoder {
   }
 }
 
-/** Whether a part of a text's prompt is still to be read. */
+/** Whether the prompt is not read completely. */
 function isReading({ prompt, cache }: Running): boolean {
   return cache.length < prompt.length;
 }
 
-/** The most tokens to add to a prompt. */
+/** The maximum number of new tokens. */
 function requireRoom({ config }: Llama, promptLength: number, wanted: number | undefined): number {
   const limit = contextLengthOf(config);
   if (promptLength === 0) {

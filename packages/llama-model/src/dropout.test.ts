@@ -25,7 +25,7 @@ describe('dropout', () => {
     }
   });
 
-  test('neighbours are dropped independently', () => {
+  test('adjacent elements are dropped independently', () => {
     const values = factors([1, 200, 200], 0.5, { seed: 2, step: 0 });
     for (const lag of [1, 2, 3, 4, 200]) {
       const equal = values.slice(lag).filter((x, i) => x === values[i]).length;

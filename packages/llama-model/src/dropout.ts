@@ -2,30 +2,28 @@ import { dropout as dropoutWithKeys, threefry } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { randomKey } from './random.ts';
 
-/** Tokens of a long row that are processed at once with `recompute`; longer rows are long. */
+/** Tokens of a piece of a long row; with `recompute` longer rows are processed in pieces. */
 export const PIECE_TOKENS = 4096;
 
-/** Where in a run a forward pass stands: all that its dropout masks depend on. */
+/** The position of a forward pass in a run, which determines its dropout masks. */
 export interface DropoutKey {
-  /** Of the run. */
+  /** Seed of the run. */
   seed: number;
   /** Optimizer step. */
   step: number;
-  /** Index of the pass's first row among the rows of its step, so that any split into micro-batches draws alike. */
+  /** Index of the first row among the rows of the step, so that masks do not depend on the split into micro-batches. */
   firstRow?: number;
 }
 
 /**
- * Zeroes a share of the elements, with a mask keyed by seed, purpose, step and row: the backward pass and a resumed
- * run draw it again.
- *
- * Every {@link PIECE_TOKENS} tokens of a row have a key of their own, so that a long row has one mask, whole or piece by
- * piece.
+ * Zeroes a share of the elements, with a mask keyed by seed, purpose, step and row, so that the backward pass and a
+ * resumed run recompute it. Each {@link PIECE_TOKENS} tokens of a row have their own key, so that the mask of a long row is
+ * the same whole or in pieces.
  *
  * @param x_BTE float32 `[B, T, E]`
  * @param rate share of zeroes, in [0, 1)
- * @param purpose tells the places of a network apart
- * @param firstToken where x begins in its rows, if it is a piece of them
+ * @param purpose identifies the layer
+ * @param firstToken the first token of x in its rows, if it is a piece
  */
 export function dropout(
   x_BTE: tf.Tensor,
@@ -49,7 +47,7 @@ export function dropout(
   for (let row = 0; row < x_BTE.shape[0]; row++) {
     const words = rowKeys.subarray(2 * row, 2 * row + 2);
     threefry(key0, key1, key.step, (key.firstRow ?? 0) + row, words);
-    // Another second word than the counters of elements have.
+    // The second word is 0 for the counters of elements.
     if (firstToken > 0) threefry(words[0], words[1], firstToken, 1, words);
   }
   return dropoutWithKeys(x_BTE, rate, rowKeys);

@@ -1,10 +1,10 @@
-/** A model configuration that is malformed, impossible or asks for what this package does not do. */
+/** A malformed or impossible model configuration, or one that this package does not implement. */
 export class ConfigError extends Error {
-  /** Where in the configuration, as in `config.hidden_act`. */
+  /** Path in the configuration, such as `config.hidden_act`. */
   readonly path: string;
   /** The refused value. */
   readonly value: unknown;
-  /** What would have been accepted. */
+  /** Accepted values. */
   readonly allowed: string;
 
   constructor(path: string, value: unknown, allowed: string, fix?: string) {
@@ -16,9 +16,9 @@ export class ConfigError extends Error {
   }
 }
 
-/** A checkpoint directory that does not hold the model its config.json describes. */
+/** A checkpoint directory that does not match its config.json. */
 export class CheckpointError extends Error {
-  /** Names of the tensors that are missing, unexpected, misshapen or not finite; empty where it is about a file. */
+  /** Names of tensors that are missing, unexpected, of the wrong shape or not finite; empty for errors of a file. */
   readonly tensors: readonly string[];
 
   constructor(message: string, tensors: readonly string[] = [], options?: ErrorOptions) {
@@ -28,7 +28,7 @@ export class CheckpointError extends Error {
   }
 }
 
-/** A low-rank adapter that cannot be: its options, its files, or what is asked of a model that has one. */
+/** Invalid options or files of a low-rank adapter, or an operation that the model's adapter rules out. */
 export class AdapterError extends Error {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
@@ -36,7 +36,7 @@ export class AdapterError extends Error {
   }
 }
 
-/** A token id that the vocabulary does not hold, or input of the wrong shape. */
+/** A token id outside the vocabulary, or input of the wrong shape. */
 export class TokenInputError extends Error {
   constructor(message: string) {
     super(message);
@@ -52,7 +52,7 @@ export class ContextLengthError extends Error {
   }
 }
 
-/** An option of `generate` that cannot be, such as a negative temperature. */
+/** An invalid option of `generate`, such as a negative temperature. */
 export class GenerateOptionError extends Error {
   constructor(message: string) {
     super(message);
@@ -65,7 +65,7 @@ function show(value: unknown): string {
   try {
     text = JSON.stringify(value) ?? String(value);
   } catch {
-    // Nested deeper than the stack.
+    // Nested too deeply for the stack.
     return 'values nested too deeply';
   }
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;

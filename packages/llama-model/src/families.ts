@@ -1,18 +1,24 @@
 import type { ConfigKeys } from './config-keys.ts';
 
-/** Hugging Face's `model_type` of the architectures that this package implements. */
+/** Hugging Face's `model_type` of the implemented architectures. */
 export type ModelType = 'llama' | 'mistral' | 'qwen2';
 
-/** What sets an architecture apart from the others; all else is LLaMA. */
+/** Keys of config.json with one supported value. */
+type NeutralKey = 'hidden_act' | 'attention_dropout' | 'attention_bias' | 'mlp_bias' | 'use_mrope';
+
+/** Keys of config.json that this file reads. */
+export type FamilyKey = 'model_type' | 'architectures' | NeutralKey;
+
+/** Differences between an architecture and LLaMA. */
 interface Family {
   /** First entry of `architectures` in config.json. */
   readonly architecture: string;
-  /** What transformers takes where the config has no such key. */
+  /** Defaults of transformers. */
   readonly defaults: { readonly max_position_embeddings: number; readonly num_key_value_heads?: number };
   /** Whether q, k and v have biases. */
   readonly queryKeyValueBias: boolean;
-  /** Keys understood only at the value where they change nothing. */
-  readonly neutral: Readonly<Record<string, unknown>>;
+  /** Keys that are supported only at the value that has no effect. */
+  readonly neutral: Readonly<Partial<Record<NeutralKey, unknown>>>;
 }
 
 const NEUTRAL = { hidden_act: 'silu', attention_dropout: 0 };
@@ -39,8 +45,8 @@ export const FAMILIES: Readonly<Record<ModelType, Family>> = {
   },
 };
 
-/** Takes `model_type` and `architectures`, which must agree; a config with neither is a LLaMA's. */
-export function takeModelType(keys: ConfigKeys): ModelType {
+/** Reads `model_type` and `architectures`, which must agree; without both the model is a LLaMA. */
+export function takeModelType(keys: ConfigKeys<FamilyKey>): ModelType {
   const modelType = keys.take('model_type');
   const architectures = keys.take('architectures');
   const types = Object.keys(FAMILIES) as ModelType[];

@@ -63,7 +63,7 @@ describe.each(backends)('generate on %s', (backend) => {
     }
   });
 
-  test('a forward pass that throws leaves the cache as it was', () => {
+  test('a failed forward pass leaves the cache unchanged', () => {
     const cache = new KeyValueCache();
     tf.tidy(() => {
       model.hidden(tokens([prompt]), { cache });
@@ -79,7 +79,7 @@ describe.each(backends)('generate on %s', (backend) => {
     cache.dispose();
   });
 
-  test('the same seed draws the same text, another seed another', async () => {
+  test('the text is a function of the seed', async () => {
     const options = { maxNewTokens: 20, temperature: 1.5, topK: 40, topP: 0.95, stopIds: [] };
     const first = await run({ ...options, seed: 1 });
     expect(await run({ ...options, seed: 1 })).toEqual(first);
@@ -94,14 +94,14 @@ describe.each(backends)('generate on %s', (backend) => {
     expect(ids).toEqual(wanted.slice(0, wanted.indexOf(stop) + 1));
   });
 
-  test('fills the context unless told otherwise, and refuses to go beyond', async () => {
+  test('fills the context by default, and refuses to exceed it', async () => {
     expect(await run({ stopIds: [] })).toHaveLength(64 - prompt.length);
     expect(await run({ maxNewTokens: 0 })).toEqual([]);
     await expect(run({ maxNewTokens: 49 })).rejects.toThrow(ContextLengthError);
     await expect(run({}, new Array(65).fill(1))).rejects.toThrow(/65 tokens .* exceed the context of 64/);
   });
 
-  test('refuses impossible options and ids', async () => {
+  test('refuses invalid options and ids', async () => {
     await expect(run({}, [])).rejects.toThrow(/expected at least one/);
     await expect(run({ maxNewTokens: 1.5 })).rejects.toThrow(GenerateOptionError);
     await expect(run({ maxNewTokens: -1 })).rejects.toThrow(GenerateOptionError);

@@ -2,14 +2,14 @@ import { Decoder, type GenerateOptions } from './decoder.ts';
 import type { Llama } from './model.ts';
 
 /**
- * Continues a prompt, yielding each new id as soon as it is known.
+ * Generates from a prompt and yields each new id as soon as it is known.
  *
- * Reads the prompt once and then one token a step through a key/value cache. A stop id is yielded and ends the
- * sequence, as in transformers. Leaving the loop early frees everything.
+ * Processes the prompt once and then one token a step through a key/value cache. Yields the stop id last, as transformers
+ * does. Leaving the loop early frees all tensors.
  *
  * @param promptIds at least one token id
- * @throws ContextLengthError when prompt and new tokens do not fit `contextLengthOf`
- * @throws GenerateOptionError, TokenInputError for impossible options and ids
+ * @throws ContextLengthError if prompt and new tokens exceed `contextLengthOf`
+ * @throws GenerateOptionError, TokenInputError for invalid options and ids
  */
 export async function* generate(
   model: Llama,

@@ -101,13 +101,13 @@ describe('growVocabulary', () => {
     await rm(directory, { recursive: true });
   });
 
-  test('leaves a table alone that is large enough', () => {
+  test('leaves a table unchanged that is large enough', () => {
     expect(growVocabulary(model, { size: 80 })).toBe(model);
     expect(growVocabulary(model, { size: 12, multipleOf: 64 })).toBe(model);
     expect(model.config.vocab_size).toBe(80);
   });
 
-  test('refuses sizes that are none, and a model with an adapter', () => {
+  test('refuses invalid sizes, and a model with an adapter', () => {
     expect(() => growVocabulary(model, { size: 80.5 })).toThrow(ConfigError);
     expect(() => growVocabulary(model, { size: -1 })).toThrow(/growVocabulary.size: refused, got -1/);
     expect(() => growVocabulary(model, { size: 90, multipleOf: 0 })).toThrow(/growVocabulary.multipleOf/);

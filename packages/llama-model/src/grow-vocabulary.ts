@@ -6,27 +6,25 @@ import { EMBEDDING, HEAD } from './parameters.ts';
 
 /** Options of `growVocabulary`. */
 export interface GrowVocabularyOptions {
-  /** Least number of ids: the largest id in use plus one, so 128257 for a `[MASK]` behind Llama 3's 128256 ids. */
+  /** Minimum number of ids: the largest id in use plus one, so 128257 for a `[MASK]` after Llama 3's 128256 ids. */
   size: number;
-  /** Rounds the number of rows up; 1 by default, which keeps exactly `size`. */
+  /** Rounds the number of rows up to a multiple; 1 by default. */
   multipleOf?: number;
 }
 
 /**
- * Makes room for new token ids: adds rows to the embedding table and, where it is not tied, to the output head.
+ * Adds rows for new token ids to the embedding table and, if it is not tied, to the output head.
  *
- * Every new row is the mean of the rows before it (Hewitt 2021, "Initializing new word embeddings"; also the centre
- * of what transformers draws when it resizes). As an input it lies in the middle of the embeddings that the first
- * block knows. As a head row its logit is the mean logit, whose exponential is at most the mean exponential, so n rows
- * take at most n / (vocab_size + n) of the probability and the model's other predictions stay; zeros would not do,
- * since a logit of 0 can be the largest of all.
+ * Every new row is the mean of the existing rows (Hewitt 2021, "Initializing new word embeddings"; also the mean of the
+ * distribution that transformers samples). As an embedding it lies at the centre of those that the first block knows. As a
+ * head row its logit is the mean logit, whose exponential is at most the mean exponential, so n rows take at most
+ * n / (vocab_size + n) of the probability; with zeros, a logit of 0 could be the largest.
  *
- * A table that has `size` rows already is left alone: published tables are often longer than their tokenizer.
+ * Leaves a table with at least `size` rows unchanged: published tables are often longer than their tokenizer.
  *
- * @returns the model with the new `vocab_size`. It takes over the parameters of the model given, which is spent
- *   (unless nothing had to grow, then it is that model)
- * @throws ConfigError for a size that is not a positive integer; AdapterError when the model has an adapter, whose
- *   base would change under it
+ * @returns the model with the new `vocab_size`, which owns the parameters of the given one; the given model itself if
+ *   nothing had to grow
+ * @throws ConfigError for a size that is not a positive integer; AdapterError if the model has an adapter
  */
 export function growVocabulary(model: Llama, { size, multipleOf = 1 }: GrowVocabularyOptions): Llama {
   for (const [name, value] of Object.entries({ size, multipleOf })) {
@@ -52,7 +50,7 @@ export function growVocabulary(model: Llama, { size, multipleOf = 1 }: GrowVocab
 function withMeanRows(table_VE: tf.Variable, numRows: number): tf.Variable {
   const [V, E] = table_VE.shape;
   const mean_1E = tf.tidy(() =>
-    // A product with ones: TensorFlow.js's mean over rows would transpose the whole table first.
+    // A product with ones: TensorFlow.js's mean over rows would transpose the table first.
     tf.variable(tf.div(tf.matMul(tf.ones([1, V]), table_VE as tf.Tensor as tf.Tensor2D), V), false),
   );
   try {
@@ -62,7 +60,7 @@ function withMeanRows(table_VE: tf.Variable, numRows: number): tf.Variable {
         tf.variable(tf.concat([table_VE as tf.Tensor, tf.tile(mean_1E, [numRows, 1])], 0)),
       );
     }
-    // In float32 the table would take twice its memory a second time.
+    // A float32 copy would take twice the memory of the table.
     storeAsBfloat16(mean_1E);
     const grown = new Uint16Array((V + numRows) * E);
     grown.set(bits);

@@ -40,7 +40,7 @@ describe('initialValues', () => {
     expect(initialValues(config, sibling, 3)).not.toEqual(initialValues(config, name, 3));
   });
 
-  test('initializer_range, where given, rules all matrices', () => {
+  test('initializer_range, if given, applies to all matrices', () => {
     const flat = parseConfig({ ...config, initializer_range: 0.02 });
     expect(initialDeviation(flat, 'model.layers.0.mlp.down_proj.weight')).toBe(0.02);
     expect(initialDeviation(flat, 'model.embed_tokens.weight')).toBe(0.02);

@@ -3,11 +3,11 @@ import { parameterShapes } from './parameters.ts';
 import { normals, randomKey } from './random.ts';
 
 /**
- * Standard deviation of a fresh matrix, by its Hugging Face name.
+ * Returns the standard deviation of an initial matrix by its Hugging Face name.
  *
  * The MEAP authors' code: N(0, 2/(5·hidden)) in variance for embeddings and linear layers, and 1/(√hidden·layers)
- * as deviation for the two matrices that write into the residual stream (attention output, SwiGLU down), so that
- * the stream's variance does not grow with depth. With `initializer_range`, that value for all, as transformers.
+ * as deviation for the two matrices that write to the residual stream (attention output, SwiGLU down), so that its variance
+ * does not grow with depth. With `initializer_range`, that value for all, as in transformers.
  */
 export function initialDeviation(config: LlamaConfig, name: string): number {
   if (config.initializer_range !== null) return config.initializer_range;
@@ -17,10 +17,10 @@ export function initialDeviation(config: LlamaConfig, name: string): number {
 }
 
 /**
- * Fresh values of one parameter: norms are 1, biases 0, matrices normal.
+ * Returns the initial values of a parameter: norms are 1, biases 0, matrices normally distributed.
  *
- * A function of (seed, name, shape, deviation) alone: neither the other parameters nor their order matter, so
- * each process of a sharded run can draw just what it holds.
+ * A function of (seed, name, shape, deviation) alone, so that each process of a sharded run computes only its own
+ * parameters.
  *
  * @param name Hugging Face name, such as `model.layers.0.mlp.up_proj.weight`
  */

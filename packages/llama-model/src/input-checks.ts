@@ -1,4 +1,4 @@
-/** What a model refuses before it computes. */
+/** Checks of inputs before a forward pass. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError, CheckpointError, TokenInputError } from './errors.ts';
@@ -7,7 +7,7 @@ import type { KeyValueCache } from './key-value-cache.ts';
 import type { LoraAdapter } from './lora-adapter.ts';
 import { parameterShapes } from './parameters.ts';
 
-/** Training that forgets the masks would silently drop nothing. */
+/** Without a key, training would silently skip dropout. */
 export function requireDropout(adapter: LoraAdapter | undefined, options: ForwardOptions): void {
   if (!adapter || adapter.dropout === 0 || options.dropout !== undefined) return;
   if (tf.engine().state.gradientDepth === 0) return;
@@ -32,11 +32,11 @@ export function requireParameters(config: LlamaConfig, parameters: ReadonlyMap<s
   }
 }
 
-/** The caches of a forward pass, one a row; none where there is no cache. */
+/** Returns the caches of a forward pass, one for each row, or none. */
 export function requireCaches(ids: tf.Tensor2D, options: ForwardOptions): readonly KeyValueCache[] {
   const { cache, segmentIds, prefixIds, onAttention } = options;
   if (prefixIds && !segmentIds) {
-    throw new TokenInputError('hidden: prefixIds name segments, give segmentIds too');
+    throw new TokenInputError('hidden: prefixIds without segmentIds, got none, expected both');
   }
   if (!cache) return [];
   if (segmentIds) throw new TokenInputError('hidden: a cache and segmentIds exclude each other');
@@ -60,7 +60,7 @@ export function requireTokens(what: string, ids: tf.Tensor): asserts ids is tf.T
 
 export function requireIds(what: string, ids: tf.Tensor, vocabularySize: number): asserts ids is tf.Tensor2D {
   requireTokens(what, ids);
-  // Batches come from the host, so this reads what is still there and waits for nothing.
+  // Batches come from the host, which still holds their values: this does not wait for the device.
   const values = ids.dataSync();
   for (let i = 0; i < values.length; i++) {
     if (values[i] >= 0 && values[i] < vocabularySize) continue;

@@ -1,32 +1,32 @@
 import type { SequenceCache } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** One layer's keys and values: two variables with room behind what is filled. */
+/** Keys and values of one layer: two variables with spare capacity. */
 interface LayerCache {
   keys: tf.Variable;
   values: tf.Variable;
   length: number;
 }
 
-/** Rows a cache grows by at least, so that short texts do not grow at every step. */
-const LEAST_GROWTH = 64;
+/** Minimum number of rows that a cache grows by. */
+const MIN_GROWTH = 64;
 
 /**
- * Keys and values of the tokens of one text that a model has already read, so that the next token costs one position.
+ * Keys and values of the processed tokens of one text, so that the next token costs one position.
  *
- * Pass it to successive calls of `hidden` or `logits`, one for each row; dispose it when done. It is written in place
- * and grows by half when full.
+ * Pass one for each row to successive calls of `hidden` or `logits`; dispose it afterwards. It is written in place and
+ * grows by half when full.
  */
 export class KeyValueCache {
   #length = 0;
-  /** Tokens of the text that is read into it, where known. */
+  /** Number of tokens of the text, if known. */
   readonly textLength: number;
   readonly #capacity: number;
   readonly #layers: LayerCache[] = [];
 
   /**
-   * @param options `capacity`: tokens to make room for at once, where the length to come is known; `textLength`: tokens
-   *   of the text that is going to be read in pieces, which the angles of dynamic RoPE scaling depend on
+   * @param options `capacity`: tokens to allocate at once, if the length is known; `textLength`: tokens of a text that is
+   *   processed in pieces, on which the angles of dynamic RoPE scaling depend
    */
   constructor({ capacity = 0, textLength = 0 }: { capacity?: number; textLength?: number } = {}) {
     this.#capacity = capacity;
@@ -39,9 +39,8 @@ export class KeyValueCache {
   }
 
   /**
-   * A layer's cache with room for `numTokens` more; they are part of it from `commit` on.
-   *
-   * Where it must grow, it keeps only what the next token sees through the layer's window.
+   * Returns a layer's cache with capacity for `numTokens` more, which `commit` adds. A cache that grows keeps only the
+   * tokens within the layer's window.
    *
    * @internal
    */
@@ -52,7 +51,7 @@ export class KeyValueCache {
     if (held + numTokens > capacity) {
       const kept = Math.min(held, (window ?? Number.POSITIVE_INFINITY) - 1);
       const wanted = Math.min(this.#capacity, window === undefined ? this.#capacity : 2 * window);
-      const grown = kept + numTokens + Math.max(LEAST_GROWTH, Math.ceil(kept / 2));
+      const grown = kept + numTokens + Math.max(MIN_GROWTH, Math.ceil(kept / 2));
       const room = Math.max(wanted, held === 0 ? kept + numTokens : grown);
       const move = (old: tf.Variable | undefined) => moved(old, held, kept, [room, ...shape_GD]);
       cache = { keys: move(cache?.keys), values: move(cache?.values), length: kept };
@@ -62,13 +61,13 @@ export class KeyValueCache {
     return cache;
   }
 
-  /** Takes in what the forward pass just added; a pass that threw before this leaves the cache as it was. */
+  /** Adds the positions of a forward pass; a pass that failed leaves the cache unchanged. */
   commit(numPositions: number): void {
     for (const layer of this.#layers) layer.length += numPositions;
     this.#length += numPositions;
   }
 
-  /** Frees the tensors; the cache is empty and usable again. */
+  /** Frees the tensors; the cache is empty and can be used again. */
   dispose(): void {
     this.#layers.forEach(free);
     this.#layers.length = 0;

@@ -36,7 +36,7 @@ const expectSame = (now: ReadonlyMap<string, tf.Variable>, before: Map<string, A
   }
 };
 
-describe.each(backends)('tables that an adapter learns, on %s', (backend) => {
+describe.each(backends)('trained tables of an adapter on %s', (backend) => {
   beforeEach(async () => {
     await setBackend(backend);
   });
@@ -58,7 +58,7 @@ describe.each(backends)('tables that an adapter learns, on %s', (backend) => {
     model.dispose();
   });
 
-  test.each(bases)('merged on %s, compute and write what they did, and are taken out again', async (base) => {
+  test.each(bases)('merged on %s, give the same results and files, and can be unmerged', async (base) => {
     const { ids } = architecture(base).expected;
     const model = await load(base);
     const [own, plain] = [copies(model.parameters), logits(model, ids)];
@@ -79,7 +79,7 @@ describe.each(backends)('tables that an adapter learns, on %s', (backend) => {
     model.dispose();
   });
 
-  test('begin as the model’s own, to the bit, and leave those alone when they learn', async () => {
+  test('start equal to the model’s, to the bit, and leave those unchanged in training', async () => {
     const model = await load('qwen2');
     const { ids } = architecture('qwen2').expected;
     const [own, before] = [copies(model.parameters), logits(model, ids)];
@@ -135,7 +135,7 @@ describe('the tables of an adapter', () => {
     return model;
   }
 
-  test('are those that were chosen; a tied one is the same by either name', async () => {
+  test('are the selected ones; a tied one is the same by either name', async () => {
     const tables = async (base: string, modulesToSave: LoraOptions['modulesToSave']) => {
       const model = await withAdapter(base, { modulesToSave });
       return [...model.trainable.keys()].filter((name) => !name.includes('lora_'));
@@ -146,13 +146,13 @@ describe('the tables of an adapter', () => {
     expect(await tables('llama-3.2', ['lm_head'])).toEqual([EMBEDDING]);
   });
 
-  test('stand beside learned tokens of the other one', async () => {
+  test('can be combined with trained tokens of the other table', async () => {
     const model = await withAdapter('qwen2', { modulesToSave: ['lm_head'], trainableTokens: [3] });
     const { byName } = gradients(model, architecture('qwen2').expected.ids, {});
     expect(byName.get(HEAD)!.some((x) => x !== 0)).toBe(true);
     await expect(
       withAdapter('qwen2', { modulesToSave: ['embed_tokens'], trainableTokens: [3] }),
-    ).rejects.toThrow(/trainableTokens: got 3, expected none beside modulesToSave embed_tokens/);
+    ).rejects.toThrow(/trainableTokens: got 3, expected none with modulesToSave embed_tokens/);
     await expect(
       withAdapter('llama-3.2', { modulesToSave: ['lm_head'], trainableTokens: [3] }),
     ).rejects.toThrow(AdapterError);
@@ -206,10 +206,10 @@ describe('the tables of an adapter', () => {
     return error!.message;
   }
 
-  test('are refused where a tied one was learned apart from its head', async () => {
+  test('are refused if a tied one was trained separately from its head', async () => {
     const head = `base_model.model.${HEAD}`;
     expect(await refusal('llama-3.2', (tensors) => void tensors.delete(head))).toMatch(
-      /learns the embeddings apart from what they are tied to, expected one table for both; train with/,
+      /trains the embeddings separately although they are tied, expected one table for both; train with/,
     );
     expect(
       await refusal('llama-3.2', (tensors) => {
@@ -219,7 +219,7 @@ describe('the tables of an adapter', () => {
     ).toContain('expected one table for both');
   });
 
-  test('that grew need a model that grew', async () => {
+  test('of a grown vocabulary need a grown model', async () => {
     const model = await load('qwen2');
     const grown = growVocabulary(model, { size: 81 });
     addLora(grown, { rank: 2, seed: 0, modulesToSave: both });
@@ -235,7 +235,7 @@ describe('the tables of an adapter', () => {
   });
 });
 
-test.runIf(backends.includes('native'))('a base of bfloat16 takes them in, rounded', async () => {
+test.runIf(backends.includes('native'))('a bfloat16 base stores them rounded', async () => {
   await setBackend('native');
   const { directory } = architecture('qwen2');
   const model = await loadLlama(directory, { weights: 'bfloat16' });

@@ -34,7 +34,7 @@ describe.each(backends)('on %s', (backend) => {
     await setBackend(backend);
   });
 
-  test('are what plain ops compute', () => {
+  test('equal plain ops', () => {
     tf.tidy(() => {
       const [x, w, a, b] = [random([2, 3, 4], 1), matrix([5, 4], 2), matrix([2, 4], 3), matrix([5, 2], 4)];
       const bias = random([5], 5) as tf.Tensor1D;
@@ -80,7 +80,7 @@ describe.each(backends)('on %s', (backend) => {
   });
 
   // On wasm every saved tensor is a copy, weights too.
-  test.skipIf(backend === 'wasm')('keep for the backward pass only what gradients read', () => {
+  test.skipIf(backend === 'wasm')('save only what gradients need', () => {
     const [w, a, b] = [matrix([5, 4], 2), matrix([2, 4], 3), matrix([5, 2], 4)];
     expect(buffersKept((x) => linear(x, w))).toBeGreaterThan(0);
     expect(buffersKept((x) => add(x, tf.neg(x)))).toBe(0);

@@ -1,6 +1,6 @@
 /**
- * Linear layers with a frozen weight or a low-rank adapter, and sums. Each op keeps for the backward pass only what
- * its own gradients read.
+ * Linear layers with a frozen weight or a low-rank adapter, and sums. Each op saves for the backward pass only what its
+ * gradients need.
  *
  * Shape suffixes: I inputs, O outputs, R rank, N tokens.
  */
@@ -13,22 +13,22 @@ export interface LowRank {
   readonly b_OR: tf.Tensor2D;
   /** α / R. */
   readonly scaling: number;
-  /** A linear map, the same in the forward and the backward pass; nothing is dropped by default. */
+  /** A linear map, the same in the forward and the backward pass; the identity by default. */
   readonly drop?: (x: tf.Tensor) => tf.Tensor;
 }
 
-/** Sum of two tensors of one shape, or of rows and a bias; unlike `tf.add` it keeps neither for its shape. */
+/** Sum of two tensors of one shape, or of rows and a bias; unlike `tf.add` it saves neither of them. */
 export function add(x: tf.Tensor, y: tf.Tensor): tf.Tensor {
   const [isBias, yShape] = [y.rank < x.rank, y.shape];
   const op = tf.customGrad(() => ({
     value: tf.add(x, y),
-    // Clones, because the tape may dispose a gradient that it has added to another.
+    // Clones: the tape may dispose a gradient that it has added to another.
     gradFunc: (dy: tf.Tensor) => [dy.clone(), isBias ? columnSums(rows(dy)).reshape(yShape) : dy.clone()],
   }));
   return op(x, y);
 }
 
-/** x·Wᵀ (+ b) with a gradient for x alone, which reads no x: of the activations nothing is kept. */
+/** x·Wᵀ (+ b) with a gradient for x alone, which does not need x: saves no activations. */
 export function frozenLinear(x: tf.Tensor, weight_OI: tf.Tensor2D, bias_O?: tf.Tensor1D): tf.Tensor {
   const op = tf.customGrad((_, save) => {
     (save as tf.GradSaveFunc)([weight_OI]);
@@ -43,7 +43,7 @@ export function frozenLinear(x: tf.Tensor, weight_OI: tf.Tensor2D, bias_O?: tf.T
 /**
  * x·Wᵀ (+ b) + scaling · drop(x)·Aᵀ·Bᵀ, with gradients for x, A and B (LoRA, Hu et al. 2021, equation 3).
  *
- * W + scaling · B·A is never formed; drop(x) is made again in the backward pass.
+ * Never forms W + scaling · B·A; recomputes drop(x) in the backward pass.
  *
  * @param x float32 `[..., I]`
  * @returns float32 `[..., O]`
@@ -61,7 +61,7 @@ export function adaptedLinear(
     const base = output(x, weight_OI, bias_O);
     return {
       value: tf.add(base, update_NO.reshape(base.shape)),
-      // The tape frees what a gradient function leaves only at the end of the backward pass.
+      // The tape would free intermediate tensors only at the end of the backward pass.
       gradFunc: (dy: tf.Tensor, saved: tf.Tensor[]) =>
         tf.tidy(() => {
           const [x, a_RI, b_OR, h_NR, weight_OI] = saved as [tf.Tensor, ...tf.Tensor2D[]];
@@ -90,7 +90,7 @@ function rows(x: tf.Tensor): tf.Tensor2D {
   return x.reshape([-1, x.shape[x.rank - 1]]);
 }
 
-/** As a matrix product, which every backend has a fast kernel for. */
+/** A matrix product, for which every backend has a fast kernel. */
 function columnSums(x_NO: tf.Tensor2D): tf.Tensor1D {
   return tf.matMul(tf.ones([1, x_NO.shape[0]]), x_NO).as1D();
 }

@@ -66,7 +66,7 @@ describe('rows longer than a piece', () => {
     model.dispose();
   });
 
-  test('documents in segments with positions of their own too', () => {
+  test('documents in segments with restarting positions', () => {
     const model = createLlama(parseConfig(shape), { seed: 1 });
     const starts = [0, 1000, 4090];
     const segment = (t: number) => starts.findLastIndex((start) => start <= t);
@@ -104,7 +104,7 @@ describe('rows longer than a piece', () => {
     model.dispose();
   });
 
-  test('leave no tensors behind', async () => {
+  test('leak no tensors', async () => {
     const model = createLlama(parseConfig(shape), { seed: 1 });
     await expectNoLeaks(() => gradients(model, { recompute: true }, 1));
     model.dispose();

@@ -1,4 +1,4 @@
-/** What a low-rank adapter is: its options, its parameters and their shapes. */
+/** A low-rank adapter: options, parameters and their shapes. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError } from './errors.ts';
@@ -14,47 +14,50 @@ import {
 import type { TokenRows } from './token-rows.ts';
 
 /** A linear layer of a block by the last part of its name, as PEFT's `target_modules`. */
-export type LoraTarget = 'q_proj' | 'k_proj' | 'v_proj' | 'o_proj' | 'gate_proj' | 'up_proj' | 'down_proj';
+export type LoraTarget = Projection extends `${string}.${infer Target}` ? Target : never;
 
-export const TABLE_NAMES: Readonly<Record<LearnedTable, string>> = { embed_tokens: EMBEDDING, lm_head: HEAD };
+/** Names of the parameters of tables that an adapter may train in full. */
+export const TABLE_NAMES = { embed_tokens: EMBEDDING, lm_head: HEAD } as const;
 
-/** The linear layers of a block, all of which are adapted unless told otherwise. */
+/** The linear layers of a block, the default of `targetModules`. */
 export const LORA_TARGETS: readonly LoraTarget[] = Object.freeze(PROJECTIONS.map(targetOf));
 
 /** A table that an adapter may learn in full, as PEFT's `modules_to_save`. */
-export type LearnedTable = 'embed_tokens' | 'lm_head';
+export type LearnedTable = keyof typeof TABLE_NAMES;
 
 /** The tables that an adapter may learn in full. */
-export const LEARNED_TABLES: readonly LearnedTable[] = Object.freeze(['embed_tokens', 'lm_head']);
+export const LEARNED_TABLES: readonly LearnedTable[] = Object.freeze(
+  Object.keys(TABLE_NAMES) as LearnedTable[],
+);
 
-/** Shape and strength of an adapter. */
+/** Options of an adapter. */
 export interface LoraOptions {
   /** Columns of A and rows of B, R. */
   rank: number;
   /** The update is scaled by `alpha / rank`; 2 · rank by default. */
   alpha?: number;
-  /** Scales the update by `alpha / √rank` instead, so that a high rank learns as fast (Kalajdzievski 2023, rsLoRA). */
+  /** Scales the update by `alpha / √rank`, so that a high rank learns as fast (rsLoRA, Kalajdzievski 2023). */
   useRslora?: boolean;
-  /** Share of a layer's inputs that the adapter does not see in training; 0 by default. */
+  /** Dropout rate of the inputs of the adapter in training; 0 by default. */
   dropout?: number;
   /**
-   * Layers that get an adapter; `all-linear`, the seven of a block, by default, which at equal size learns better than
-   * attention alone (Dettmers et al. 2023, QLoRA, §4).
+   * Layers with an adapter; `all-linear`, the seven of a block, by default, which at equal size learns better than
+   * attention alone (QLoRA, Dettmers et al. 2023, §4).
    */
   targetModules?: 'all-linear' | readonly LoraTarget[];
   /**
-   * Tables that are learned in full beside the thin matrices: as much memory as training them without an adapter.
-   * Where the head is tied to the embeddings, either name is the one table of both. None by default.
+   * Tables that are trained in full beside the low-rank matrices, with the memory of full training. If the head is tied to
+   * the embeddings, either name is that of their one table. None by default.
    */
   modulesToSave?: readonly LearnedTable[];
   /**
-   * Ids whose embeddings are learned too, such as that of a new `[MASK]`; none by default. Where the head is tied to
-   * the embeddings, its rows are these. PEFT's `trainable_token_indices`.
+   * Ids whose embeddings are trained too, such as that of a new `[MASK]`; none by default. If the head is tied to the
+   * embeddings, so are its rows. PEFT's `trainable_token_indices`.
    */
   trainableTokens?: readonly number[];
 }
 
-/** {@link LoraOptions} with nothing left open. */
+/** {@link LoraOptions} with all defaults filled in. */
 export type CompleteLoraOptions = Required<LoraOptions> & { targetModules: readonly LoraTarget[] };
 
 /** Low-rank adapters of a model's linear layers; `model.adapter` once attached. */
@@ -68,14 +71,14 @@ export class LoraAdapter {
   readonly trainableTokens: readonly number[];
   /** Variables by the names of PEFT, such as `model.layers.0.self_attn.q_proj.lora_A.weight`. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
-  /** Whether the model's weights hold the update; the forward pass then leaves the adapter out. */
+  /** Whether the update is merged into the model's weights; the forward pass then skips the adapter. */
   merged = false;
-  /** What a merge replaced in the embedding table, for the way back; the adapter owns it. */
+  /** Rows of the embedding table that a merge replaced; the adapter owns them. */
   replacedRows: tf.Tensor2D | undefined;
-  /** What a merge replaced of whole tables, by name; the adapter owns it. */
+  /** Tables that a merge replaced, by name; the adapter owns them. */
   readonly replacedTables = new Map<string, tf.Tensor>();
 
-  /** @param parameters one variable for each of `loraShapes`; the adapter owns them from here on */
+  /** @param parameters one variable for each of `loraShapes`, which the adapter then owns */
   constructor(options: CompleteLoraOptions, parameters: ReadonlyMap<string, tf.Variable>) {
     this.rank = options.rank;
     this.alpha = options.alpha;
@@ -93,7 +96,7 @@ export class LoraAdapter {
   }
 
   /**
-   * The embeddings that are learned, in the order of `trainableTokens`, if there are any.
+   * The trained embeddings in the order of `trainableTokens`, if there are any.
    *
    * @internal
    */
@@ -109,7 +112,7 @@ export class LoraAdapter {
   }
 }
 
-/** Names and shapes of an adapter's parameters, in the order of the forward pass. */
+/** Returns names and shapes of an adapter's parameters in the order of the forward pass. */
 export function loraShapes(
   config: LlamaConfig,
   { rank, targetModules, modulesToSave, trainableTokens }: CompleteLoraOptions,
@@ -129,7 +132,7 @@ export function loraShapes(
   return shapes;
 }
 
-/** @throws AdapterError for options out of range */
+/** Fills in defaults. @throws AdapterError for options out of range */
 export function completeLoraOptions(
   options: LoraOptions,
   { vocab_size, tie_word_embeddings }: LlamaConfig,
@@ -164,14 +167,14 @@ export function completeLoraOptions(
     : LEARNED_TABLES.filter((table) => tables.includes(table));
   if (trainableTokens.length > 0 && modulesToSave.includes('embed_tokens')) {
     throw new AdapterError(
-      `trainableTokens: got ${trainableTokens}, expected none beside modulesToSave ${tables}, which learns all embeddings`,
+      `trainableTokens: got ${trainableTokens}, expected none with modulesToSave ${tables}, which trains all embeddings`,
     );
   }
   trainableTokens.forEach((id, k) => {
     if (!Number.isInteger(id) || id < 0 || id >= vocab_size) {
       throw new AdapterError(
         `trainableTokens: got ${id}, expected ids of the vocabulary, 0 to ${vocab_size - 1}; ` +
-          'growVocabulary makes room for new ones',
+          'growVocabulary adds new ones',
       );
     }
     if (trainableTokens.indexOf(id) < k)

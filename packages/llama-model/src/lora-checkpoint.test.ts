@@ -33,7 +33,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-test('an adapter of PEFT, read and written, is read the same', async () => {
+test('an adapter of PEFT survives reading and writing', async () => {
   const source = adapter('llama-3.2').directory;
   const { rank, alpha, dropout, targetModules, parameters } = await loadLora(source, model);
   expect({ rank, alpha, dropout, targetModules }).toEqual({
@@ -69,14 +69,14 @@ test('a model without an adapter has none to save, and a directory that cannot b
   await expect(saveLora(join(directory, 'file', 'x'), model)).rejects.toThrow(AdapterError);
 });
 
-test.skipIf(!existsSync('/proc/self'))('saving where no folder can be made is an error', async () => {
+test.skipIf(!existsSync('/proc/self'))('saving to a path that cannot be a folder is an error', async () => {
   addLora(model, { rank: 1, seed: 0 });
   await expect(saveLora('/proc/meap/adapter', model)).rejects.toThrow(
     /^\/proc\/meap\/adapter: cannot be written: ENOENT/,
   );
 });
 
-test('an adapter that diverged is not saved', async () => {
+test('refuses to save an adapter that diverged', async () => {
   const { parameters } = addLora(model, { rank: 1, seed: 0 });
   const [[name, parameter]] = parameters;
   parameter.assign(tf.fill(parameter.shape, Number.NaN));

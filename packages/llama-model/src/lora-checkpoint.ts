@@ -1,4 +1,4 @@
-/** Adapters in the files of PEFT: adapter_config.json and adapter_model.safetensors. */
+/** Reads and writes adapters as PEFT does: adapter_config.json and adapter_model.safetensors. */
 import { makeDirectory } from '@meap/files';
 import {
   fromFloat32,
@@ -33,14 +33,37 @@ import { EMBEDDING, HEAD, variable } from './parameters.ts';
 const CONFIG_FILE = 'adapter_config.json';
 const WEIGHTS_FILE = 'adapter_model.safetensors';
 
-// PEFT wraps transformers' model in two of its own.
+// PEFT wraps the model of transformers in two of its own.
 const PREFIX = 'base_model.model.';
+
+/** The keys of PEFT's adapter_config.json that this package reads and writes. */
+type AdapterKey =
+  | 'alpha_pattern'
+  | 'base_model_name_or_path'
+  | 'bias'
+  | 'ensure_weight_tying'
+  | 'fan_in_fan_out'
+  | 'inference_mode'
+  | 'init_lora_weights'
+  | 'layers_to_transform'
+  | 'lora_alpha'
+  | 'lora_dropout'
+  | 'modules_to_save'
+  | 'peft_type'
+  | 'r'
+  | 'rank_pattern'
+  | 'target_modules'
+  | 'task_type'
+  | 'trainable_token_indices'
+  | 'use_dora'
+  | 'use_rslora';
+type AdapterConfig = Partial<Record<AdapterKey, unknown>>;
 
 /** Options of `saveLora`. */
 export interface SaveLoraOptions {
-  /** Directory or Hub name of the base model, for readers that load it by themselves; none by default. */
+  /** Directory or Hub name of the base model, for readers that load it; none by default. */
   baseModel?: string;
-  /** Writes the weights, in place of the function of `@meap/safetensors`: a trainer's does it beside training. */
+  /** Replaces the function of `@meap/safetensors`, for instance to write in the background during training. */
   writeSafetensors?: (...file: Parameters<typeof writeSafetensors>) => Promise<unknown>;
 }
 
@@ -48,7 +71,7 @@ export interface SaveLoraOptions {
  * Writes a model's adapter as PEFT does, in float32: adapter_config.json and adapter_model.safetensors.
  *
  * @returns names of the files written
- * @throws AdapterError when the model has no adapter or the directory cannot be written; CheckpointError for values
+ * @throws AdapterError if the model has no adapter or the directory cannot be written; CheckpointError for values
  *   that are not finite; SafetensorsError when writing the weights fails
  */
 export async function saveLora(
@@ -76,11 +99,11 @@ export async function saveLora(
     rank_pattern: {},
     alpha_pattern: {},
     modules_to_save: tables.length > 0 ? tables : null,
-    // One table of both, wherever the adapter is trained further.
+    // Keeps them one table in further training.
     ...(isTied && { ensure_weight_tying: true }),
     trainable_token_indices: adapter.trainableTokens.length > 0 ? adapter.trainableTokens : null,
     layers_to_transform: null,
-  };
+  } satisfies AdapterConfig;
   try {
     makeDirectory(directory);
     await fs.promises.writeFile(`${directory}/${CONFIG_FILE}`, `${JSON.stringify(config, null, 2)}\n`);
@@ -102,10 +125,10 @@ export async function saveLora(
 /**
  * Reads an adapter that PEFT or `saveLora` wrote and attaches it to the model, whose own weights are frozen.
  *
- * What would change the update in a way this package does not implement (DoRA, rank patterns, whole layers, biases, another adapter type, anything unknown) is refused by name; a key whose value is null, false or empty
- * is absent, since PEFT writes every option it knows.
+ * Refuses options that this package does not implement (DoRA, rank patterns, whole layers, biases, other adapter types,
+ * unknown keys) by name; a key whose value is null, false or empty counts as absent, since PEFT writes all its options.
  *
- * @throws AdapterError or ConfigError for an adapter that this package does not implement or that does not fit the
+ * @throws AdapterError or ConfigError for an adapter that this package does not implement or that does not match the
  *   model; CheckpointError for values that are not finite; SafetensorsError for a damaged file
  */
 export async function loadLora(directory: string, model: Llama): Promise<LoraAdapter> {
@@ -152,8 +175,8 @@ export async function loadLora(directory: string, model: Llama): Promise<LoraAda
 }
 
 /**
- * Loads a base model with an adapter on it, and grows its vocabulary to what the adapter was trained on: `[MASK]` is a
- * row that published models lack.
+ * Loads a base model and its adapter, and grows the vocabulary to that of the adapter: published models have no row for
+ * `[MASK]`.
  *
  * @throws as `loadLlama` and `loadLora`
  */
@@ -173,10 +196,10 @@ export async function loadAdaptedLlama(
   }
 }
 
-/** Least number of ids that an adapter's learned embeddings stand for; 0 where it learns none. */
+/** Minimum number of ids for an adapter's trained embeddings; 0 if there are none. */
 async function numLearnedIds(directory: string): Promise<number> {
   const source = readJson(`${directory}/${CONFIG_FILE}`);
-  const indices = (source as { trainable_token_indices?: unknown } | null)?.trainable_token_indices;
+  const indices = (source as AdapterConfig | null)?.trainable_token_indices;
   const ids = (Array.isArray(indices) ? indices : Object.values(indices ?? {}).flat()) as number[];
   const reader = await openSafetensors(`${directory}/${WEIGHTS_FILE}`);
   try {
@@ -188,16 +211,16 @@ async function numLearnedIds(directory: string): Promise<number> {
 }
 
 /**
- * The folder of an adapter's base model: what adapter_config.json names, from the working directory or from beside the
- * adapter.
+ * Returns the folder of an adapter's base model, the path in adapter_config.json relative to the working directory or to
+ * the parent of the adapter.
  *
- * @throws AdapterError where there is no model
+ * @throws AdapterError if there is no model
  */
 export async function adapterBase(directory: string): Promise<string> {
   const path = `${directory}/${CONFIG_FILE}`;
-  const source = readJson(path) as { base_model_name_or_path?: unknown } | null;
+  const source = readJson(path) as AdapterConfig | null;
   const name = source?.base_model_name_or_path;
-  // PEFT writes the path as it was given, which may have been relative to either.
+  // PEFT writes the path as given, which may be relative to either.
   const candidates = typeof name === 'string' ? [name, `${directory}/../${name}`] : [];
   const base = candidates.find((candidate) => fs.existsSync(`${candidate}/config.json`));
   if (base !== undefined) return base;
@@ -207,7 +230,7 @@ export async function adapterBase(directory: string): Promise<string> {
   );
 }
 
-// Keys that say where the adapter came from, or that matter only beside another key, which is refused.
+// Keys that describe the origin of the adapter, or that have an effect only with another key, which is refused.
 const INERT_KEYS = new Set([
   'auto_mapping',
   'base_model_name_or_path',
@@ -219,14 +242,14 @@ const INERT_KEYS = new Set([
   'revision',
 ]);
 
-// Ways to begin an adapter that leave the base weights alone; others, such as pissa, change them.
+// Initialisations that leave the base weights unchanged; others, such as pissa, change them.
 const INITIALISATIONS = [true, undefined, 'gaussian', 'eva', 'orthogonal'];
 
 /** @throws ConfigError by path, AdapterError for values out of range */
 function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): CompleteLoraOptions {
   const isObject = typeof source === 'object' && source !== null;
   const given = Object.entries(isObject ? source : {}).filter(([, value]) => !isEmpty(value));
-  const keys = new ConfigKeys(
+  const keys = new ConfigKeys<AdapterKey>(
     isObject ? Object.fromEntries(given) : source,
     path,
     'an adapter config of PEFT',
@@ -252,13 +275,13 @@ function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): 
   return completeLoraOptions(options, model);
 }
 
-function flag(keys: ConfigKeys, key: string): boolean {
+function flag(keys: ConfigKeys<AdapterKey>, key: AdapterKey): boolean {
   const value = keys.take(key) ?? false;
   if (typeof value === 'boolean') return value;
   throw keys.refusal(key, value, 'true or false');
 }
 
-function targetModules(keys: ConfigKeys): LoraOptions['targetModules'] {
+function targetModules(keys: ConfigKeys<AdapterKey>): LoraOptions['targetModules'] {
   const value = keys.take('target_modules');
   if (value === 'all-linear') return value;
   const known = Array.isArray(value) && value.every((target) => LORA_TARGETS.includes(target));
@@ -266,8 +289,8 @@ function targetModules(keys: ConfigKeys): LoraOptions['targetModules'] {
   throw keys.refusal('target_modules', value, `a list of some of ${LORA_TARGETS.join(', ')}`);
 }
 
-/** Tables by their names, with or without the model's in front. */
-function modulesToSave(keys: ConfigKeys): LearnedTable[] {
+/** Tables by their names, with or without the prefix `model.`. */
+function modulesToSave(keys: ConfigKeys<AdapterKey>): LearnedTable[] {
   const value = keys.take('modules_to_save') ?? [];
   const names = Array.isArray(value)
     ? value.map((name) => String(name).replace(/^model\./, ''))
@@ -276,7 +299,7 @@ function modulesToSave(keys: ConfigKeys): LearnedTable[] {
   throw keys.refusal('modules_to_save', value, `a list of some of ${LEARNED_TABLES.join(', ')}`);
 }
 
-/** PEFT may learn a tied table and its head apart, which then is an untied model. */
+/** PEFT may train a tied table and its head separately, which makes the model untied. */
 async function requireOneTable(directory: string, reader: SafetensorsReader): Promise<void> {
   const [table, head] = [PREFIX + EMBEDDING, PREFIX + HEAD];
   const { tensors } = reader;
@@ -285,13 +308,13 @@ async function requireOneTable(directory: string, reader: SafetensorsReader): Pr
     if (first.dtype === second.dtype && Buffer.compare(first.data, second.data) === 0) return;
   }
   throw new AdapterError(
-    `${directory}: learns ${tensors.has(table) ? 'the embeddings' : 'the head'} apart from what they are tied to, ` +
+    `${directory}: trains ${tensors.has(table) ? 'the embeddings' : 'the head'} separately although they are tied, ` +
       'expected one table for both; train with ensure_weight_tying, or on a model with tie_word_embeddings false',
   );
 }
 
-/** A list, or one by the name of its layer, which in these models is always the same. */
-function trainableTokens(keys: ConfigKeys): number[] {
+/** A list, or a list under the name of its layer. */
+function trainableTokens(keys: ConfigKeys<AdapterKey>): number[] {
   const value = keys.take('trainable_token_indices') ?? [];
   const { embed_tokens, ...others } = Array.isArray(value) ? { embed_tokens: value } : Object(value);
   if (Array.isArray(embed_tokens) && Object.keys(others).length === 0) return embed_tokens;

@@ -45,7 +45,7 @@ describe.each(backends)('LoRA on %s', (backend) => {
     return { model, ids: expected.ids };
   }
 
-  test.each(bases)('a fresh adapter on %s leaves logits and text as they are, to the bit', async (base) => {
+  test.each(bases)('a new adapter on %s changes no bit of logits and text', async (base) => {
     const { directory, expected } = architecture(base);
     const model = await loadLlama(directory);
     const before = logits(model, expected.ids);
@@ -76,7 +76,7 @@ describe.each(backends)('LoRA on %s', (backend) => {
     model.dispose();
   });
 
-  test.each(bases)('merged, %s computes what it does with the adapter beside it', async (base) => {
+  test.each(bases)('merged, %s gives the results of the unmerged adapter', async (base) => {
     const { directory, expected } = architecture(base);
     const model = await loadLlama(directory);
     const plain = logits(model, expected.ids);
@@ -127,7 +127,7 @@ describe.each(backends)('LoRA on %s', (backend) => {
     model.dispose();
   });
 
-  test('of the frozen weights no gradient is computed, and little is kept for the backward pass', async () => {
+  test('frozen weights get no gradient, and the backward pass saves little', async () => {
     // Shapes that nothing but the gradient of a weight has.
     const config = parseConfig({
       vocab_size: 90,
@@ -170,7 +170,7 @@ describe.each(backends)('LoRA on %s', (backend) => {
     model.dispose();
   });
 
-  test('training moves the adapter alone', async () => {
+  test('training changes the adapter alone', async () => {
     const { model, ids } = await adapted('qwen2');
     const before = [...model.parameters.values()].map((parameter) => parameter.dataSync().slice());
     const trainable = [...model.trainable.values()];
@@ -209,7 +209,7 @@ describe.each(backends)('LoRA on %s', (backend) => {
     model.dispose();
   });
 
-  test('leaks no tensor, and taken off makes the weights trainable again', async () => {
+  test('leaks no tensor, and removal makes the weights trainable', async () => {
     const before = tf.memory().numTensors;
     const { model, ids } = await adapted('qwen2', { dropout: 0.1 });
     const dropout = { seed: 0, step: 0 };
@@ -293,7 +293,7 @@ describe('adapters', () => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
-  test('refuse what the model’s state does not allow', async () => {
+  test('refuse operations that the model’s state rules out', async () => {
     expect(() => mergeLora(model)).toThrow(/mergeLora: the model has no adapter/);
     expect(() => removeLora(model)).toThrow(AdapterError);
     addLora(model, { rank: 2, dropout: 0.1, seed: 0 });
@@ -308,7 +308,7 @@ describe('adapters', () => {
     expect(() => mergeLora(model)).toThrow(/merged already/);
   });
 
-  test('merged weights are saved as any model’s', async () => {
+  test('merged weights are saved like those of any model', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'llama-model-'));
     const { ids } = architecture('qwen2').expected;
     await loadLora(adapter('qwen2').directory, model);

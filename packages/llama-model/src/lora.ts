@@ -1,10 +1,9 @@
 /**
- * LoRA (Hu et al. 2021): a frozen weight W of a linear layer learns W + (α / R)·B·A through two thin matrices.
+ * LoRA (Hu et al. 2021): adapts a frozen weight W of a linear layer to W + (α / R)·B·A with two low-rank matrices.
  *
- * The forward pass applies adapters in `src/model.ts` without forming the sum; here they are made, merged into the
- * weights and taken out again. A `[R, inputs]` starts uniform, B `[outputs, R]` at zero, so a fresh adapter changes
- * nothing. An adapter can also learn rows of the frozen embedding table, in `src/token-rows.ts`, or whole tables, which
- * then stand in for the model's own.
+ * This file creates, merges and removes adapters; block-execution.ts applies them without forming the sum. A `[R, inputs]`
+ * starts uniform, B `[outputs, R]` at zero, so a new adapter changes nothing. An adapter can also train rows of the frozen
+ * embedding table (token-rows.ts) or whole tables, which replace the model's.
  */
 import { bfloat16Bits, embedding, isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
@@ -22,12 +21,12 @@ import { randomKey, uniforms } from './random.ts';
 import { replaceRows } from './token-rows.ts';
 
 /**
- * Adds fresh adapters to a model, whose own weights are frozen from here on.
+ * Adds a new adapter to a model and freezes the model's weights.
  *
- * A is drawn from U(−1/√inputs, 1/√inputs), as PEFT does, by (seed, name) alone; B is zero, and what is learned of
- * tables starts as it is: the model computes what it did, to the bit. Train `model.trainable`.
+ * A is sampled from U(−1/√inputs, 1/√inputs), as in PEFT, by (seed, name) alone; B is zero, and tables and rows start
+ * unchanged: the model's results stay equal to the bit. Train `model.trainable`.
  *
- * @throws AdapterError for impossible options, an id outside the vocabulary among them, or when the model has an adapter already
+ * @throws AdapterError for invalid options, or if the model already has an adapter
  */
 export function addLora(model: Llama, options: LoraOptions & { seed: number }): LoraAdapter {
   const { seed, ...shape } = options;
@@ -68,40 +67,38 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
 }
 
 /**
- * Adds the update to the model's weights, W + scaling·B·A, so that it runs and is saved as if it had no adapter.
- * Learned tables, and rows of the embedding table, take their places.
+ * Adds the update to the model's weights, W + scaling·B·A, so that the model runs and is saved as one without an adapter.
+ * Trained tables, and rows of the embedding table, replace the model's.
  *
- * One weight at a time; `unmergeLora` is the way back, to float32 rounding. Weights stored as bfloat16 round the sum
- * and stay so.
+ * Changes one weight at a time; `unmergeLora` reverses it up to float32 rounding. Weights stored as bfloat16 round the sum
+ * and stay bfloat16.
  *
- * @throws AdapterError when the model has no adapter, or a merged one
+ * @throws AdapterError if the model has no adapter or a merged one
  */
 export function mergeLora(model: Llama): void {
   shiftWeights(model, 'merge');
 }
 
 /**
- * Subtracts the update from the model's weights again, for further training.
+ * Subtracts the update from the model's weights, for further training.
  *
- * @throws AdapterError when the model has no merged adapter, or has weights stored as bfloat16
+ * @throws AdapterError if the model has no merged adapter or weights stored as bfloat16
  */
 export function unmergeLora(model: Llama): void {
   shiftWeights(model, 'unmerge');
 }
 
 /**
- * Takes the adapter off and frees it; the model's own weights can be trained again.
+ * Removes and frees the adapter; the model's weights become trainable. A merged update stays in the weights.
  *
- * What was merged stays in the weights.
- *
- * @throws AdapterError when the model has no adapter
+ * @throws AdapterError if the model has no adapter
  */
 export function removeLora(model: Llama): void {
   requireAdapter(model, 'removeLora');
   model.detach()!.dispose();
 }
 
-/** The model's adapter, or an error that says what was asked of it. */
+/** Returns the model's adapter. @throws AdapterError that names the operation if there is none */
 export function requireAdapter(model: Llama, operation: string): LoraAdapter {
   if (model.adapter) return model.adapter;
   throw new AdapterError(`${operation}: the model has no adapter, expected one of addLora or loadLora`);
@@ -114,7 +111,7 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
   }
   if (operation === 'unmerge' && [...model.parameters.values()].some(isStoredAsBfloat16)) {
     throw new AdapterError(
-      'unmergeLora: weights stored as bfloat16 have rounded the update and cannot give it back; load the model again',
+      'unmergeLora: weights stored as bfloat16 have rounded the update, which cannot be reversed; load the model again',
     );
   }
   swapTables(model, adapter);
@@ -124,26 +121,26 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
     if (!name.endsWith('lora_A.weight')) continue;
     const b = adapter.parameters.get(name.replace('lora_A', 'lora_B'))!;
     const weight = model.parameters.get(name.replace('lora_A.', ''))!;
-    const isHalf = isStoredAsBfloat16(weight);
+    const isBfloat16 = isStoredAsBfloat16(weight);
     tf.tidy(() => {
       const update = tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D);
       weight.assign(tf.add(weight, tf.mul(update, factor)));
     });
-    if (isHalf) storeAsBfloat16(weight);
+    if (isBfloat16) storeAsBfloat16(weight);
   }
   adapter.merged = !adapter.merged;
 }
 
-/** Exchanges whole tables: learned ones for the model's own in a merge, and back. */
+/** Swaps the model's tables for trained ones in a merge, and back. */
 function swapTables(model: Llama, { parameters, modulesToSave, replacedTables }: LoraAdapter): void {
   for (const name of modulesToSave.map((table) => TABLE_NAMES[table])) {
     const table = model.parameters.get(name)!;
-    const isHalf = isStoredAsBfloat16(table);
+    const isBfloat16 = isStoredAsBfloat16(table);
     const before = replacedTables.get(name);
-    // A table of bfloat16 has no way back.
-    if (!before && !isHalf) replacedTables.set(name, tf.keep(tf.tidy(() => copyOf(table))));
+    // A merge into a bfloat16 table cannot be reversed.
+    if (!before && !isBfloat16) replacedTables.set(name, tf.keep(tf.tidy(() => copyOf(table))));
     tf.tidy(() => table.assign(copyOf(before ?? parameters.get(name)!)));
-    if (isHalf) storeAsBfloat16(table);
+    if (isBfloat16) storeAsBfloat16(table);
     if (before) {
       before.dispose();
       replacedTables.delete(name);
@@ -151,12 +148,12 @@ function swapTables(model: Llama, { parameters, modulesToSave, replacedTables }:
   }
 }
 
-/** A float32 copy that shares no memory, as a clone would, since an optimizer changes what is learned in place. */
+/** A float32 copy with its own memory, unlike a clone, since the optimizer changes trained tensors in place. */
 function copyOf(table: tf.Tensor): tf.Tensor {
   return tf.sub(table, 0);
 }
 
-/** Exchanges rows of the embedding table: learned ones for its own in a merge, and back. */
+/** Swaps rows of the embedding table for trained ones in a merge, and back. */
 function swapTokenRows(model: Llama, adapter: LoraAdapter): void {
   const { tokenRows, replacedRows } = adapter;
   if (!tokenRows) return;
@@ -167,7 +164,7 @@ function swapTokenRows(model: Llama, adapter: LoraAdapter): void {
     : tf.keep(tf.tidy(() => rowsOf(model, adapter.trainableTokens)));
   const rows_KE = replacedRows ?? tokenRows.rows_KE;
   if (bits) {
-    // In place: the table of a large vocabulary is gigabytes in float32.
+    // In place: a float32 copy of a large table would take gigabytes.
     const rounded = tf.tidy(() => tf.variable(rows_KE.clone(), false));
     storeAsBfloat16(rounded);
     const E = table.shape[1]!;

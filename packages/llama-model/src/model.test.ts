@@ -52,7 +52,7 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     model.dispose();
   });
 
-  test('its loss is the cross-entropy of its logits, at the masked-in tokens', async () => {
+  test('its loss is the cross-entropy of its logits at unmasked tokens', async () => {
     const model = await loadLlama(fixture);
     const mask = inputs.map((row, b) => row.map((_, t) => ((b + t) % 3 === 0 ? 1 : 0)));
     const { sum, count } = tf.tidy(() => {
@@ -109,7 +109,7 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     model.dispose();
   });
 
-  test('fused halves of blocks compute what the single ops do', async () => {
+  test('fused halves of blocks equal single ops', async () => {
     const model = await loadLlama(fixture);
     const fused = gradients(model);
     const single = gradients(model, { onAttention: () => undefined });
@@ -131,7 +131,7 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     model.dispose();
   });
 
-  test('recomputation keeps less for the backward pass', async () => {
+  test('recomputation saves less for the backward pass', async () => {
     const model = await loadLlama(fixture);
     const row = Array.from({ length: 64 }, (_, i) => i);
     const bytesAfterForward = (recompute: boolean) => {
@@ -150,7 +150,7 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     model.dispose();
   });
 
-  test('documents packed in one row, isolated by segments, are as if alone', async () => {
+  test('documents packed in a row and isolated by segments equal those in rows of their own', async () => {
     const model = await loadLlama(fixture);
     const [first, second] = [expected.ids[0].slice(0, 7), expected.ids[1].slice(0, 9)];
     const packed = tf.tidy(() =>
@@ -168,7 +168,7 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     model.dispose();
   });
 
-  test('continuations that share a prefix in one row are as if each stood behind it alone', async () => {
+  test('continuations that share a prefix in a row equal those in rows of their own', async () => {
     const model = await loadLlama(fixture);
     const prefix = expected.ids[0].slice(0, 6);
     const continuations = [expected.ids[0].slice(6, 10), expected.ids[1].slice(0, 3), [5]];
@@ -191,7 +191,7 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     model.dispose();
   });
 
-  test('logProbabilities are those of the logits, greedy ids their largest', async () => {
+  test('logProbabilities match the logits, greedy ids are their maxima', async () => {
     const model = await loadLlama(fixture);
     const [row] = expected.ids;
     tf.tidy(() => {
@@ -223,7 +223,7 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     model.dispose();
   });
 
-  test('attends causally: a later token changes nothing before it', async () => {
+  test('attends causally: a later token changes no earlier output', async () => {
     const model = await loadLlama(fixture);
     const changed = [[...inputs[0].slice(0, 9), (inputs[0][9] + 1) % 96, ...inputs[0].slice(10)]];
     const [a, b] = [[inputs[0]], changed].map((rows) => tf.tidy(() => model.hidden(tokens(rows)).dataSync()));
@@ -272,7 +272,7 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     expect(tf.memory().numTensors).toBe(before);
   });
 
-  test('refuses ids, shapes and positions that do not fit, and stays usable', async () => {
+  test('refuses invalid ids, shapes and positions, and stays usable', async () => {
     const model = await loadLlama(fixture);
     const before = tf.memory().numTensors;
     tf.tidy(() => {
@@ -342,7 +342,7 @@ test('a model refuses parameters that are not its config’s', () => {
 });
 
 describe('rotaryTables', () => {
-  test('hold float32 angles, exact to the last digits far out', () => {
+  test('hold float32 angles, exact to the last digits at large positions', () => {
     const [headDim, theta, position] = [8, 640_000, 65_535];
     const config = { head_dim: headDim, rope_theta: theta, max_position_embeddings: position + 1 };
     const tables = rotaryTables(position + 1, rotaryFrequencies(config));

@@ -1,16 +1,16 @@
 /**
- * LLaMA, Mistral and Qwen2, the forward pass from ids to loss; block.ts is one block of it. Before you read:
+ * LLaMA, Mistral and Qwen2, the forward pass from ids to loss; block.ts is one block. Overview:
  *
  * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; this file and block-execution.ts are the mapping.
  * - Pre-norm RMSNorm, rotary positions in the half-split layout, grouped-query attention, SwiGLU, the output head
  *   untied unless the config ties it. Mistral and Qwen2 add windows of attention, Qwen2 biases on q, k and v.
- * - With an adapter (LoRA) only its thin matrices learn, and rows of the embedding table or whole tables where it has
- *   some; of the frozen weights no gradient is computed.
- * - `loss` returns a sum and a token count, never a mean: rows with different masks can then be accumulated.
- * - Logits of a whole batch are never formed in training: the head is fused with the cross-entropy.
- * - With `recompute`, a block keeps only its input for the backward pass and runs its forward again. For long rows it also
- *   keeps the output of attention, the most expensive part to recompute, and processes the rest in pieces.
- * - Weights and activations are float32; cos and sin tables come from the host.
+ * - With an adapter (LoRA) only its low-rank matrices are trained, and the rows of the embedding table or whole tables that
+ *   it has; frozen weights get no gradient.
+ * - `loss` returns a sum and a token count, not a mean, so that rows with different masks can be accumulated.
+ * - Training never forms the logits of a whole batch: the head is fused with the cross-entropy.
+ * - With `recompute`, a block keeps only its input for the backward pass and runs again there. For long rows it also keeps
+ *   the output of attention, the most expensive part to recompute, and processes the rest in pieces.
+ * - Weights and activations are float32; the host computes cos and sin tables.
  *
  * Shape suffixes: B batch, T tokens in this call, E hidden size, F feed-forward size, H query heads, G key/value
  * heads, D head size, N = B·T, V vocabulary. `q_BTHD` is [B, T, H, D].
@@ -59,7 +59,7 @@ export interface LossSum {
   count: number;
 }
 
-/** Makes a model with fresh weights, a function of the seed and the config alone. */
+/** Creates a model with initial weights, a function of the seed and the config alone. */
 export function createLlama(config: LlamaConfig, { seed }: { seed: number }): Llama {
   const parameters = new Map<string, tf.Variable>();
   for (const [name, shape] of parameterShapes(config)) {
@@ -71,7 +71,7 @@ export function createLlama(config: LlamaConfig, { seed }: { seed: number }): Ll
 /** A LLaMA, Mistral or Qwen2 on the current TensorFlow.js backend. */
 export class Llama {
   readonly config: LlamaConfig;
-  /** The model's own weights by Hugging Face name, in the order of the forward pass; frozen under an adapter. */
+  /** The model's weights by Hugging Face name, in the order of the forward pass; frozen with an adapter. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
   #adapter: LoraAdapter | undefined;
   /** Of the tensors of a block, such as `self_attn.q_proj.weight`. */
@@ -79,8 +79,8 @@ export class Llama {
   readonly #angles: RotaryAngles;
 
   /**
-   * @param parameters one variable for each of `parameterShapes(config)`; the model owns them from here on
-   * @throws CheckpointError when a parameter is missing, unexpected or of another shape
+   * @param parameters one variable for each of `parameterShapes(config)`, which the model then owns
+   * @throws CheckpointError if a parameter is missing, unexpected or of another shape
    */
   constructor(config: LlamaConfig, parameters: ReadonlyMap<string, tf.Variable>) {
     requireParameters(config, parameters);
@@ -90,20 +90,20 @@ export class Llama {
     this.parameters = parameters;
   }
 
-  /** Low-rank adapters of the linear layers, if there are any. */
+  /** The low-rank adapter, if there is one. */
   get adapter(): LoraAdapter | undefined {
     return this.#adapter;
   }
 
-  /** What training changes: the adapter's parameters where there is one, the model's own where not. */
+  /** The parameters to train: those of the adapter if there is one, else the model's. */
   get trainable(): ReadonlyMap<string, tf.Variable> {
     return this.#adapter?.parameters ?? this.parameters;
   }
 
   /**
-   * Takes an adapter, which the model owns from here on, and freezes the model's own weights.
+   * Attaches an adapter, which the model then owns, and freezes the model's weights.
    *
-   * @throws AdapterError when there is one already
+   * @throws AdapterError if there is one already
    */
   attach(adapter: LoraAdapter): void {
     if (this.#adapter) throw new AdapterError('the model has an adapter already, merge and remove it first');
@@ -111,7 +111,7 @@ export class Llama {
     for (const parameter of this.parameters.values()) parameter.trainable = false;
   }
 
-  /** Gives the adapter up, if there is one, and makes the model's own weights trainable again. */
+  /** Detaches and returns the adapter, if there is one, and makes the model's weights trainable. */
   detach(): LoraAdapter | undefined {
     const adapter = this.#adapter;
     this.#adapter = undefined;
@@ -166,7 +166,7 @@ export class Llama {
   }
 
   /**
-   * Log-probabilities of targets after hidden states `[N, E]`, and the most probable tokens; no logits are held.
+   * Log-probabilities of targets after hidden states `[N, E]`, and the most probable tokens, without holding logits.
    *
    * @param targets_N int32 `[N]`
    */
@@ -175,13 +175,13 @@ export class Llama {
     return tf.tidy(() => ({ ...scoreTokens(hidden_NE, rows ? replaceRows(head, rows) : head, targets_N) }));
   }
 
-  /** Logits `[B, T, V]` of ids `[B, T]`; in training use `loss`, which never holds them. */
+  /** Logits `[B, T, V]` of ids `[B, T]`; for training use `loss`, which does not hold them. */
   logits(ids_BT: tf.Tensor, options: ForwardOptions = {}): tf.Tensor3D {
     return tf.tidy(() => this.unembed(this.hidden(ids_BT, options)) as tf.Tensor3D);
   }
 
   /**
-   * Sum of the negative log-likelihoods of the targets, and how many there are.
+   * Sum of the negative log-likelihoods of the targets, and their number.
    *
    * Call it inside `tf.variableGrads` (or any gradient function) to train.
    *
@@ -210,14 +210,14 @@ export class Llama {
     return { sum, count };
   }
 
-  /** Frees the parameters, the adapter's too, and tables. */
+  /** Frees the parameters, the adapter and the rotary tables. */
   dispose(): void {
     tf.dispose([...this.parameters.values()]);
     this.#adapter?.dispose();
     this.#angles.dispose();
   }
 
-  /** A block's tensors by their names within the block; `others` are those that are not the model's. */
+  /** A block's tensors by their names within the block; `others` are not the model's. */
   #blockTensors(
     layer: number,
     adapter: LoraAdapter | undefined,
@@ -242,7 +242,7 @@ export class Llama {
     return this.parameters.get(name)!;
   }
 
-  /** A table as it is read: the adapter's where it learns all of it. */
+  /** A table, that of the adapter if it trains all of it. */
   #table(name: string): tf.Tensor2D {
     return (this.#unmerged()?.parameters.get(name) ?? this.#weight(name)) as tf.Tensor as tf.Tensor2D;
   }
@@ -255,12 +255,12 @@ export class Llama {
     return this.config.tie_word_embeddings ? EMBEDDING : HEAD;
   }
 
-  /** Rows of the head that an adapter learns: as in PEFT, those of its embeddings where the head is tied to them. */
+  /** Trained rows of the head: as in PEFT, those of the embeddings if the head is tied to them. */
   #headRows(): TokenRows | undefined {
     return this.config.tie_word_embeddings ? this.#unmerged()?.tokenRows : undefined;
   }
 
-  /** The adapter that the forward pass adds: none once the weights hold it. */
+  /** The adapter, unless it is merged into the weights. */
   #unmerged(): LoraAdapter | undefined {
     return this.#adapter?.merged ? undefined : this.#adapter;
   }

@@ -5,7 +5,7 @@ export const fs = /* @__PURE__ */ nodeModule<typeof import('node:fs')>(
   'node:fs',
   () =>
     new CheckpointError(
-      'llama-model: no files here, got a browser, expected Node.js 20.19 or later; in a browser give parseConfig the ' +
-        'config.json, parseSafetensors the weights, and new Llama what they return',
+      'llama-model: no file system, got a browser, expected Node.js 20.19 or later; in a browser pass config.json to ' +
+        'parseConfig, the weights to parseSafetensors, and their results to new Llama',
     ),
 );

@@ -2,7 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
 import { FAMILIES } from './families.ts';
 
-/** The seven matrices and two norms of a block, by the part of their name after `model.layers.N.`. */
+/** The seven matrices and two norms of a block, by their names after `model.layers.N.`. */
 export const BLOCK_WEIGHTS = [
   'input_layernorm',
   'self_attn.q_proj',
@@ -21,17 +21,17 @@ type BlockWeight = (typeof BLOCK_WEIGHTS)[number];
 /** A norm of a block. */
 export type Norm = 'input_layernorm' | 'post_attention_layernorm';
 
-/** A weight that multiplies: all of them but the norms. */
+/** A matrix of a block. */
 export type Projection = Exclude<BlockWeight, Norm>;
 
 /** The seven linear layers of a block. */
 export const PROJECTIONS = BLOCK_WEIGHTS.filter((name): name is Projection => !name.endsWith('layernorm'));
 
-// Of a model with biases, the weights that have one.
+// The weights that have a bias in a model with biases.
 const BIASED = new Set<BlockWeight>(['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj']);
 
 export const EMBEDDING = 'model.embed_tokens.weight';
-/** PEFT's name of the rows of the embedding table that an adapter learns. */
+/** PEFT's name of the trained rows of the embedding table. */
 export const TOKEN_ROWS = 'model.embed_tokens.token_adapter.trainable_tokens_delta';
 export const FINAL_NORM = 'model.norm.weight';
 export const HEAD = 'lm_head.weight';
@@ -83,7 +83,7 @@ export function parameterShapes(config: LlamaConfig): Map<string, number[]> {
   return shapes;
 }
 
-/** Number of trainable values; a tied table counts once. */
+/** Returns the number of parameters; a tied table counts once. */
 export function countParameters(config: LlamaConfig): number {
   let total = 0;
   for (const shape of parameterShapes(config).values()) total += shape.reduce((a, b) => a * b, 1);
@@ -93,8 +93,8 @@ export function countParameters(config: LlamaConfig): number {
 /**
  * Floating-point operations of one training token, forward and backward: 6·n + 6·layers·width·T.
  *
- * n counts every parameter that multiplies, so the output head but not the embedding look-up. Attention is
- * counted once for its causal half, not doubled, and recomputation is not counted: it is work, not progress.
+ * n counts all parameters but the embedding table, which is only looked up. Counts the causal half of attention once, and
+ * no recomputation.
  *
  * @param sequenceLength tokens in a row, T
  */
@@ -106,7 +106,7 @@ export function flopsPerToken(config: LlamaConfig, sequenceLength: number): numb
   );
 }
 
-/** A variable that owns its values; unnamed, since TensorFlow.js allows one variable of a name in a process. */
+/** Creates a variable that owns its values; unnamed, since TensorFlow.js requires unique names in a process. */
 export function variable(values: Float32Array, shape: number[]): tf.Variable {
   const initial = tf.tensor(values, shape, 'float32');
   const result = tf.variable(initial);

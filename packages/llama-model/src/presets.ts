@@ -1,16 +1,16 @@
 import { type LlamaConfig, parseConfig } from './config.ts';
 
-/** Names of the model shapes that come with the package. */
+/** Names of the {@link presets}. */
 export type PresetName = '100m' | '300m' | '500m' | '1.1b' | 'tinyllama-1.1b' | 'tiny' | 'small';
 
 type Shape = [layers: number, hidden: number, heads: number, keyValueHeads: number, feedForward: number];
 
-// Llama 2's tokenizer has 32,000 ids; the paper's embedding has room for the mask id 32000 and alignment.
+// Llama 2's tokenizer has 32,000 ids; the table of the paper adds the mask id 32000 and alignment.
 const PAPER = { vocab_size: 32_064, max_position_embeddings: 4096 };
 
 /**
- * Model shapes by name: the paper's 100m, 300m, 500m and 1.1b (MEAP, appendix A.1), TinyLlama 1.1B, and the
- * benchmark shapes tiny and small (100m is the third of these).
+ * Model configurations by name: 100m, 300m, 500m and 1.1b of the paper (MEAP, appendix A.1), TinyLlama 1.1B, and tiny and
+ * small for benchmarks.
  */
 export const presets: Readonly<Record<PresetName, LlamaConfig>> = Object.freeze({
   '100m': preset([12, 768, 12, 2, 2048], PAPER),

@@ -36,7 +36,7 @@ describe('normals', () => {
     expect(draws.every(Number.isFinite)).toBe(true);
   });
 
-  test('neighbours are uncorrelated', () => {
+  test('adjacent numbers are uncorrelated', () => {
     for (const lag of [1, 2, 3]) {
       let sum = 0;
       for (let i = lag; i < size; i++) sum += draws[i] * draws[i - lag];
@@ -44,7 +44,7 @@ describe('normals', () => {
     }
   });
 
-  test('a shorter draw is the beginning of a longer one', () => {
+  test('a shorter series is the start of a longer one', () => {
     expect(normals(randomKey(1, 'test'), 7, 0.5)).toEqual(draws.slice(0, 7));
   });
 });

@@ -3,11 +3,11 @@ import { ConfigError } from './errors.ts';
 
 const UNIT = 2 ** -32;
 
-/** Two 32-bit words that select an independent stream of a counter-based generator. */
+/** Two 32-bit words that select a stream of a counter-based generator. */
 export type RandomKey = readonly [number, number];
 
 /**
- * The key of a stream named by a seed and a purpose.
+ * Returns the key of the stream of a seed and a purpose.
  *
  * @throws ConfigError for a seed that is not a non-negative safe integer
  */
@@ -21,14 +21,14 @@ export function randomKey(seed: number, purpose: string): RandomKey {
   return [key[0], key[1]];
 }
 
-/** The value of a stream at a counter, uniform in (0, 1). */
+/** Returns the value of a stream at a counter, uniform in (0, 1). */
 export function uniform([key0, key1]: RandomKey, counter: number): number {
   const words = new Int32Array(2);
   threefry(key0, key1, counter | 0, Math.floor(counter / 2 ** 32) | 0, words);
   return ((words[0] >>> 0) + ((words[1] >>> 0) + 0.5) * UNIT) * UNIT;
 }
 
-/** Fills `values` with independent draws, uniform in (0, 1), a function of the key alone. */
+/** Fills `values` with independent numbers, uniform in (0, 1), a function of the key alone. */
 export function uniforms([key0, key1]: RandomKey, values: Float32Array): void {
   const words = new Int32Array(2);
   for (let i = 0; i < values.length; i += 2) {
@@ -38,7 +38,7 @@ export function uniforms([key0, key1]: RandomKey, values: Float32Array): void {
   }
 }
 
-/** `size` independent draws from N(0, deviation²), a function of the key alone (Box-Muller). */
+/** Returns `size` independent samples of N(0, deviation²), a function of the key alone (Box-Muller). */
 export function normals([key0, key1]: RandomKey, size: number, deviation: number): Float32Array {
   const values = new Float32Array(size);
   const words = new Int32Array(2);

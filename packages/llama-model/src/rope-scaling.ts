@@ -7,39 +7,39 @@ export interface LinearScaling {
   readonly factor: number;
 }
 
-/** NTK-aware scaling whose base grows with the text (bloc97 and emozilla 2023). */
+/** NTK-aware scaling whose base grows with the length of the text (bloc97 and emozilla 2023). */
 export interface DynamicScaling {
   readonly rope_type: 'dynamic';
   /**
-   * How steeply the base grows. `max_position_embeddings` stays the context of the training, as transformers has it;
-   * positions to `factor` times that are taken.
+   * Growth of the base. `max_position_embeddings` is the context of the training, as in transformers; positions up to
+   * `factor` times that are valid.
    */
   readonly factor: number;
 }
 
-/** YaRN (Peng et al. 2023, arXiv 2309.00071): interpolation by parts, and logits of another temperature. */
+/** YaRN (Peng et al. 2023, arXiv 2309.00071): interpolation by parts, and a temperature of attention logits. */
 export interface YarnScaling {
   readonly rope_type: 'yarn';
   /** Divides the frequencies of long wavelengths. */
   readonly factor: number;
   /** Context of the pre-training, in tokens. */
   readonly original_max_position_embeddings: number;
-  /** Pairs that turn more often than this in the original context are left alone; 32 by default. */
+  /** Pairs with more rotations in the original context are unchanged; 32 by default. */
   readonly beta_fast?: number;
-  /** Pairs that turn less often than this in the original context are interpolated in full; 1 by default. */
+  /** Pairs with fewer rotations in the original context are fully interpolated; 1 by default. */
   readonly beta_slow?: number;
   /** Factor of queries and keys; 0.1 · ln(factor) + 1 by default. */
   readonly attention_factor?: number;
 }
 
-/** Llama 3.1's rescaling for contexts longer than it was pre-trained on. */
+/** Llama 3.1's rescaling for contexts longer than that of its pre-training. */
 export interface Llama3Scaling {
   readonly rope_type: 'llama3';
   /** Divides the frequencies of long wavelengths. */
   readonly factor: number;
-  /** Wavelengths above `original_max_position_embeddings / low_freq_factor` are divided in full. */
+  /** Wavelengths above `original_max_position_embeddings / low_freq_factor` are fully divided. */
   readonly low_freq_factor: number;
-  /** Wavelengths below `original_max_position_embeddings / high_freq_factor` stay as they are. */
+  /** Wavelengths below `original_max_position_embeddings / high_freq_factor` are unchanged. */
   readonly high_freq_factor: number;
   /** Context of the pre-training, in tokens. */
   readonly original_max_position_embeddings: number;
@@ -48,6 +48,14 @@ export interface Llama3Scaling {
 /** Rescaling of the rotary frequencies, under the keys of Hugging Face's config.json. */
 export type RopeScaling = LinearScaling | DynamicScaling | YarnScaling | Llama3Scaling;
 
+type KeysOfEach<T> = T extends unknown ? keyof T : never;
+
+/** Keys of a rescaling, `type` in old files. */
+type ScalingKey = KeysOfEach<RopeScaling> | 'type' | 'rope_theta' | 'partial_rotary_factor';
+
+/** Keys of config.json that this file reads. */
+export type RopeKey = keyof Rope | 'rope_parameters';
+
 /** Base and rescaling of the rotary embedding. */
 export interface Rope {
   rope_theta: number;
@@ -55,11 +63,11 @@ export interface Rope {
 }
 
 /**
- * Takes the rotary keys in the spelling of transformers 4 (`rope_theta`, `rope_scaling`) or 5 (`rope_parameters`).
+ * Reads the rotary keys of transformers 4 (`rope_theta`, `rope_scaling`) or 5 (`rope_parameters`).
  *
- * @throws ConfigError for a rescaling that is none of {@link RopeScaling}, and for two spellings that disagree
+ * @throws ConfigError for a rescaling other than {@link RopeScaling}, and for keys that disagree
  */
-export function takeRope(keys: ConfigKeys): Rope {
+export function takeRope(keys: ConfigKeys<RopeKey>): Rope {
   const spelling4 = keys.take('rope_scaling');
   const spelling5 = keys.take('rope_parameters');
   const outer = keys.has('rope_theta') ? keys.positive('rope_theta') : undefined;
@@ -85,14 +93,14 @@ export function takeRope(keys: ConfigKeys): Rope {
 }
 
 function parseRope(source: unknown, path: string): Partial<Rope> {
-  const keys = new ConfigKeys(source, path, 'an object such as {"rope_type": "llama3", …}');
-  // Early files of Llama 3.1 and the files of 2023 say `type`.
+  const keys = new ConfigKeys<ScalingKey>(source, path, 'an object such as {"rope_type": "llama3", …}');
+  // Early files of Llama 3.1 and files of 2023 use `type`.
   const legacyType = keys.take('type');
   const type = keys.take('rope_type') ?? legacyType ?? 'default';
   keys.takeNeutral({ partial_rotary_factor: 1 });
   const rope: Partial<Rope> = {};
   if (keys.has('rope_theta')) rope.rope_theta = keys.positive('rope_theta');
-  const take = typeof type === 'string' && Object.hasOwn(SCALINGS, type) ? SCALINGS[type] : undefined;
+  const take = Object.hasOwn(SCALINGS, String(type)) ? SCALINGS[type as RopeScaling['rope_type']] : undefined;
   if (take) rope.rope_scaling = Object.freeze(take(keys));
   else if (type !== 'default') {
     const known = ['default', ...Object.keys(SCALINGS)].map((name) => JSON.stringify(name)).join(', ');
@@ -102,8 +110,10 @@ function parseRope(source: unknown, path: string): Partial<Rope> {
   return rope;
 }
 
-/** Reads a rescaling's keys, in an order that two spellings can be compared by. */
-const SCALINGS: Readonly<Record<string, (keys: ConfigKeys) => RopeScaling>> = {
+/** Read the keys of a rescaling in a fixed order, so that results can be compared as JSON. */
+const SCALINGS: {
+  readonly [Type in RopeScaling['rope_type']]: (keys: ConfigKeys<ScalingKey>) => RopeScaling;
+} = {
   linear: (keys) => ({ rope_type: 'linear', factor: factor(keys) }),
   dynamic: (keys) => ({ rope_type: 'dynamic', factor: factor(keys) }),
   yarn: (keys) => {
@@ -137,6 +147,6 @@ const SCALINGS: Readonly<Record<string, (keys: ConfigKeys) => RopeScaling>> = {
   },
 };
 
-function factor(keys: ConfigKeys): number {
+function factor(keys: ConfigKeys<ScalingKey>): number {
   return keys.number('factor', 'a number from 1', (value) => value >= 1);
 }

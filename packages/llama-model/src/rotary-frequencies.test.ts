@@ -30,7 +30,7 @@ describe('rotaryFrequencies', () => {
       one,
     ] as const;
   });
-  test.each(named)('of transformers to 1e-6: %s', (_, { config, textLength, ...expected }) => {
+  test.each(named)('equal transformers to 1e-6: %s', (_, { config, textLength, ...expected }) => {
     const parsed = parseConfig({ ...shape, ...config });
     const { radiansPerToken, attentionFactor } = rotaryFrequencies(parsed, textLength ?? undefined);
     expect(attentionFactor / expected.attentionFactor).toBeCloseTo(1, 9);
@@ -63,7 +63,7 @@ describe('rotaryFrequencies', () => {
   });
 });
 
-test('contextLengthOf is that of the positions which the model takes', () => {
+test('contextLengthOf is the number of positions that the model accepts', () => {
   const config = { max_position_embeddings: 512 };
   expect(contextLengthOf(config)).toBe(512);
   expect(contextLengthOf({ ...config, rope_scaling: { rope_type: 'linear', factor: 4 } })).toBe(512);

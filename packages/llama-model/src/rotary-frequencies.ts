@@ -1,21 +1,21 @@
 import type { LlamaConfig } from './config.ts';
 import type { Llama3Scaling, YarnScaling } from './rope-scaling.ts';
 
-/** What turns queries and keys. */
+/** Frequencies of the rotary embedding. */
 export interface RotaryFrequencies {
-  /** Radians a token of each pair of dimensions, `[head_dim / 2]`, rounded to float32 as PyTorch holds them. */
+  /** Radians per token of each pair of dimensions, `[head_dim / 2]`, rounded to float32 as in PyTorch. */
   readonly radiansPerToken: Float32Array;
-  /** Factor of cos and sin, and so of every query and key; 1 but for YaRN. */
+  /** Factor of cos and sin, and so of every query and key; 1 except with YaRN. */
   readonly attentionFactor: number;
 }
 
-/** Of a config, what decides its frequencies. */
+/** The keys of a config that determine its frequencies. */
 export type RotaryConfig = Pick<
   LlamaConfig,
   'head_dim' | 'max_position_embeddings' | 'rope_theta' | 'rope_scaling'
 >;
 
-/** Longest text in tokens: `max_position_embeddings`, or with dynamic scaling `factor` times that. */
+/** Returns the context length in tokens: `max_position_embeddings`, with dynamic scaling `factor` times that. */
 export function contextLengthOf(
   config: Pick<RotaryConfig, 'max_position_embeddings' | 'rope_scaling'>,
 ): number {
@@ -24,12 +24,12 @@ export function contextLengthOf(
 }
 
 /**
- * Rotary frequencies θ^(−2i/D) (Su et al. 2021, arXiv 2104.09864, eq. 15), rescaled as the config says.
+ * Returns the rotary frequencies θ^(−2i/D) (Su et al. 2021, arXiv 2104.09864, eq. 15), rescaled by `rope_scaling`.
  *
- * The frequencies of dynamic scaling depend on the length of the text, the others' do not. Equal to transformers'
- * `ROPE_INIT_FUNCTIONS` to 1e-6 of each value.
+ * Only those of dynamic scaling depend on the length of the text. Equal to transformers' `ROPE_INIT_FUNCTIONS` to 1e-6 of
+ * each value.
  *
- * @param textLength tokens of the text; the longest that the model takes by default
+ * @param textLength tokens of the text; the context length by default
  */
 export function rotaryFrequencies(
   config: RotaryConfig,
@@ -50,7 +50,7 @@ export function rotaryFrequencies(
   return { radiansPerToken, attentionFactor: scaling?.rope_type === 'yarn' ? temperature(scaling) : 1 };
 }
 
-/** θ·(s·L/M − (s − 1))^(D/(D−2)) for a text of L tokens beyond the M of the training; θ up to there. */
+/** θ·(s·L/M − (s − 1))^(D/(D−2)) for a text of L tokens above the M of the training; θ up to M. */
 function dynamicTheta(
   { rope_theta, head_dim: D, max_position_embeddings: M }: RotaryConfig,
   factor: number,
@@ -61,9 +61,9 @@ function dynamicTheta(
 }
 
 /**
- * YaRN's "NTK-by-parts" (§3.2, eq. 21 and 22): with γ rising from 0 to 1 between the pairs that turn `beta_slow` and
- * `beta_fast` times in the original context, (1 − γ)·f/s + γ·f. As in the authors' code γ is linear in the pair's
- * index between whole indices, not in its number of turns.
+ * YaRN's "NTK-by-parts" (§3.2, eq. 21 and 22): (1 − γ)·f/s + γ·f, where γ rises from 0 to 1 between the pairs with
+ * `beta_slow` and `beta_fast` rotations in the original context. As in the authors' code γ is linear in the index of the
+ * pair, between whole indices, not in the number of rotations.
  */
 function yarnFrequency(frequency: number, pair: number, config: RotaryConfig, scaling: YarnScaling): number {
   const { head_dim: D, rope_theta } = config;
@@ -77,14 +77,14 @@ function yarnFrequency(frequency: number, pair: number, config: RotaryConfig, sc
   return (frequency / factor) * interpolated + frequency * (1 - interpolated);
 }
 
-/** YaRN's √(1/t) = 0.1·ln(s) + 1 (§3.4, eq. 24), of queries and of keys: their product has it twice. */
+/** YaRN's √(1/t) = 0.1·ln(s) + 1 (§3.4, eq. 24), a factor of both queries and keys. */
 function temperature({ attention_factor, factor }: YarnScaling): number {
   return attention_factor ?? 0.1 * Math.log(factor) + 1;
 }
 
 /**
- * Llama 3.1's rescaling ("The Llama 3 Herd of Models", Meta's `apply_scaling`): kept where the wavelength is short,
- * divided by `factor` where it is long, interpolated in between. Rounded to float32 where transformers rounds.
+ * Llama 3.1's rescaling ("The Llama 3 Herd of Models", Meta's `apply_scaling`): unchanged for short wavelengths, divided by
+ * `factor` for long ones, interpolated in between. Rounds to float32 where transformers does.
  */
 function llama3Frequency(frequency: number, scaling: Llama3Scaling): number {
   const { factor, low_freq_factor: low, high_freq_factor: high } = scaling;

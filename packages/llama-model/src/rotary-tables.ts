@@ -17,12 +17,12 @@ export interface RotaryTables {
 }
 
 /**
- * Rotation angles of positions for the rotary embedding (Su et al. 2021).
+ * Returns cos and sin of the rotation angles of positions (Su et al. 2021).
  *
- * Angles are float32 products of the position and a float32 frequency, as PyTorch computes them; cos and
- * sin are then taken in float64. In bfloat16, or with a backend's fast sine, angles near 64K would be noise.
+ * Angles are float32 products of a position and a float32 frequency, as in PyTorch; cos and sin are computed in float64. In
+ * bfloat16, or with the fast sine of a backend, angles near 64K would be noise.
  *
- * @param positions how many, counted from 0, or which
+ * @param positions their number, counted from 0, or a list
  */
 export function rotaryTables(
   positions: number | ArrayLike<number>,
@@ -43,11 +43,11 @@ export function rotaryTables(
   return { cos: tf.tensor2d(cos, [numPositions, half]), sin: tf.tensor2d(sin, [numPositions, half]) };
 }
 
-/** The rotation angles of a model's tokens; tables are made once for as many positions as were asked for. */
+/** The rotation angles of a model's tokens; caches tables by number of positions. */
 export class RotaryAngles {
   readonly #config: RotaryConfig;
   readonly #contextLength: number;
-  // By number of positions: with the frozen config, all that a table depends on.
+  // By number of positions, which with the frozen config determines a table.
   readonly #tables = new Map<number, RotaryTables>();
 
   constructor(config: RotaryConfig) {
@@ -56,9 +56,9 @@ export class RotaryAngles {
   }
 
   /**
-   * cos and sin of the tokens' positions: `[T, D/2]`, or `[B, T, D/2]` where rows differ.
+   * Returns cos and sin of the tokens' positions: `[T, D/2]`, or `[B, T, D/2]` if rows differ.
    *
-   * @param given int32 `[B, T]`; by default 0, 1, 2, … after what a row's cache holds
+   * @param given int32 `[B, T]`; by default 0, 1, 2, … after the tokens of the row's cache
    * @throws TokenInputError for a negative position, ContextLengthError for one beyond the context
    */
   of(
@@ -99,7 +99,7 @@ export class RotaryAngles {
       this.#tables.set(rows, tables);
     }
     const { cos, sin } = tables;
-    // A gather with a kernel of its own.
+    // A gather that has a kernel.
     if (positions) return [embedding(positions, cos), embedding(positions, sin)];
     return [cos.slice(start, end - start), sin.slice(start, end - start)];
   }
@@ -110,10 +110,10 @@ export class RotaryAngles {
   }
 
   /**
-   * Angles that depend on the length of the text, made for this call alone.
+   * Angles that depend on the length of the text, computed for this call alone.
    *
-   * Without caches that is the longest of the batch, as in transformers; with caches it is each row's own. Keys in a
-   * cache keep the angles of the length at which they were read, as they do in transformers.
+   * Without caches that is the longest of the batch, as in transformers; with caches that of each row. Cached keys keep the
+   * angles of the length at which they were computed, as in transformers.
    */
   #dynamic(
     [B, T]: [number, number],
@@ -132,7 +132,7 @@ export class RotaryAngles {
   }
 }
 
-/** Positions `[B, T]` of rows whose caches hold different numbers of tokens. */
+/** Positions `[B, T]` of rows whose caches differ in length; undefined if they are equal. */
 function differentPositions(ids_BT: tf.Tensor2D, caches: readonly KeyValueCache[]): tf.Tensor2D | undefined {
   if (caches.every(({ length }) => length === caches[0].length)) return undefined;
   const T = ids_BT.shape[1];

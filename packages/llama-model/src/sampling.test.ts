@@ -46,7 +46,7 @@ describe('sampleToken', () => {
     expect(shares({ temperature: 1, topP: 0.95 })).toEqual([0.2, 0.5, 0.1, 0.2]);
   });
 
-  test('top-p counts within what top-k left', () => {
+  test('top-p applies to the tokens that top-k kept', () => {
     // Of .5, .2, .2 normalised, .5 alone is .556.
     expect(shares({ temperature: 1, topK: 3, topP: 0.55 })).toEqual([0, 1, 0, 0]);
   });

@@ -1,8 +1,8 @@
 import { GenerateOptionError } from './errors.ts';
 
-/** How the next token is drawn from the logits. */
+/** Options for sampling a token from logits. */
 export interface SamplingOptions {
-  /** Divides the logits; 0, the default, takes the most likely token. */
+  /** Divides the logits; 0, the default, selects the most likely token. */
   temperature?: number;
   /** Only the `topK` most likely tokens; all by default. */
   topK?: number;
@@ -26,13 +26,13 @@ export function requireSamplingOptions({ temperature = 0, topK, topP }: Sampling
 }
 
 /**
- * Chooses a token: temperature, then top-k, then top-p of what remains, as in transformers.
+ * Samples a token: applies temperature, then top-k, then top-p, as in transformers.
  *
- * Tokens as likely as the last one kept are kept too, so the choice does not depend on an order among equals.
+ * Keeps tokens that are as likely as the last one kept, so that the result does not depend on the order of equals.
  *
- * @param logits one value per token of the vocabulary
+ * @param logits one value for each token of the vocabulary
  * @param draw uniform in [0, 1)
- * @returns the token id; among equals, greedy takes the lowest
+ * @returns the token id; greedily the lowest among equals
  */
 export function sampleToken(logits: ArrayLike<number>, options: SamplingOptions, draw: number): number {
   const { temperature = 0, topK, topP = 1 } = options;
@@ -52,7 +52,7 @@ export function sampleToken(logits: ArrayLike<number>, options: SamplingOptions,
     remaining -= weights[id];
     if (remaining < 0) return id;
   }
-  return best; // rounding left nothing over
+  return best; // by rounding no weight remains
 }
 
 function dropBelow(weights: Float64Array, threshold: number): void {

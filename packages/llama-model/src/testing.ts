@@ -1,4 +1,4 @@
-/** What the tests of this package share; not part of the build. */
+/** Helpers of the tests of this package; not part of the build. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type BackendName, setBackend } from '@meap/tensor-kernels';
@@ -6,7 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { DropoutKey } from './dropout.ts';
 import type { Llama } from './model.ts';
 
-/** Those of some backends that can run here; what others lack is said. */
+/** Returns the backends that can run here; warns about the others. */
 async function available(names: BackendName[]): Promise<BackendName[]> {
   const found: BackendName[] = [];
   for (const name of names) {
@@ -21,10 +21,10 @@ async function available(names: BackendName[]): Promise<BackendName[]> {
 /** Backends that the same tests run on; `cpu` composes its kernels as `wasm` does, many times slower: see `model.test.ts`. */
 export const backends = await available(['native', 'wasm']);
 
-/** Those of GPUs, for slow tests: they cannot be read synchronously, and a processor that imitates one takes minutes. */
+/** Backends of GPUs, for slow tests: no synchronous reads, and minutes on a software rasterizer. */
 export const devices = () => available(['webgpu', 'tensorflow']);
 
-/** A random LLaMA with grouped queries, and what transformers and PyTorch compute with it. */
+/** A random LLaMA with grouped queries, and the results of transformers and PyTorch. */
 export const fixture = fileURLToPath(new URL('../fixtures/tiny-llama', import.meta.url));
 
 export const expected: {
@@ -36,7 +36,7 @@ export const expected: {
   gradientNorms: number[];
 } = JSON.parse(readFileSync(`${fixture}/expected.json`, 'utf8'));
 
-/** A tiny random model of an architecture, and what transformers computes with it. */
+/** A tiny random model of an architecture, and the results of transformers. */
 export function architecture(name: string): {
   directory: string;
   expected: { ids: number[][]; logits: number[][][]; greedy: number[] };
@@ -46,8 +46,8 @@ export function architecture(name: string): {
 }
 
 /**
- * A LoRA adapter that PEFT wrote for such a model, and what PEFT computes with it; a `token-adapter` has learned
- * embeddings too, a `tables-adapter`, of rsLoRA, the whole embedding table and head.
+ * A LoRA adapter that PEFT wrote for such a model, and PEFT's results; a `token-adapter` has trained embeddings too, a
+ * `tables-adapter`, of rsLoRA, the whole embedding table and head.
  */
 export function adapter(
   base: string,
@@ -60,7 +60,7 @@ export function adapter(
   return { directory, expected: JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) };
 }
 
-/** Rows of token ids as the tensor that a model takes. */
+/** Rows of token ids as a tensor. */
 export function tokens(rows: number[][]): tf.Tensor2D {
   return tf.tensor2d(rows, [rows.length, rows[0].length], 'int32');
 }
@@ -70,7 +70,7 @@ export function logits(model: Llama, ids: number[][]): Float32Array {
   return tf.tidy(() => model.logits(tokens(ids)).dataSync() as Float32Array).slice();
 }
 
-/** Loss sum and gradients of what is trained for predicting each next token. */
+/** Loss sum and gradients of the trained parameters for next-token prediction. */
 export function gradients(
   model: Llama,
   ids: number[][],

@@ -43,7 +43,7 @@ function moveRows(model: Llama): void {
   tf.tidy(() => rows.assign(tf.add(rows, tf.randomNormal(rows.shape, 0, 0.1, 'float32', 5))));
 }
 
-describe.each(backends)('learned embeddings on %s', (backend) => {
+describe.each(backends)('trained embeddings on %s', (backend) => {
   beforeEach(async () => {
     await setBackend(backend);
   });
@@ -56,7 +56,7 @@ describe.each(backends)('learned embeddings on %s', (backend) => {
     return { model, ids: expected.ids, trainableTokens };
   }
 
-  test.each(bases)('leave what %s computes as it is before training, to the bit', async (base) => {
+  test.each(bases)('change no bit of the results of %s before training', async (base) => {
     const { directory, expected } = architecture(base);
     const plain = await loadLlama(directory);
     const { model, ids } = await adapted(base);
@@ -80,7 +80,7 @@ describe.each(backends)('learned embeddings on %s', (backend) => {
     model.dispose();
   });
 
-  test.each(bases)('merge into %s and come out again', async (base) => {
+  test.each(bases)('merge into %s and can be unmerged', async (base) => {
     const { model, ids, trainableTokens } = await adapted(base);
     moveRows(model);
     const beside = [logits(model, ids), logProbabilities(model, ids)];
@@ -141,7 +141,7 @@ describe.each(backends)('learned embeddings on %s', (backend) => {
   });
 });
 
-describe('learned embeddings', () => {
+describe('trained embeddings', () => {
   let directory: string;
   beforeEach(async () => {
     await setBackend('native');
@@ -149,7 +149,7 @@ describe('learned embeddings', () => {
     return () => rm(directory, { recursive: true });
   });
 
-  test.each(bases)('of %s are read as they were written, in PEFT’s names', async (base) => {
+  test.each(bases)('of %s survive writing and reading, under PEFT’s names', async (base) => {
     const model = await loadLlama(architecture(base).directory);
     const source = adapter(base, 'token-adapter').directory;
     const { trainableTokens } = await loadLora(source, model);
@@ -183,7 +183,7 @@ describe('learned embeddings', () => {
   });
 
   test.each([
-    [[80], 'trainableTokens: got 80, expected ids of the vocabulary, 0 to 79; growVocabulary makes room'],
+    [[80], 'trainableTokens: got 80, expected ids of the vocabulary, 0 to 79; growVocabulary adds new ones'],
     [[-1], 'trainableTokens: got -1'],
     [[1.5], 'trainableTokens: got 1.5'],
     [[7, 8, 7], 'trainableTokens: got 7 twice, expected once'],
@@ -197,7 +197,7 @@ describe('learned embeddings', () => {
     model.dispose();
   });
 
-  test.each(bases)('are learned beside, and merged into, halves of %s', async (base) => {
+  test.each(bases)('train with, and merge into, bfloat16 weights of %s', async (base) => {
     const { directory: published, expected } = architecture(base);
     const plain = await loadLlama(published, { weights: 'bfloat16' });
     const id = plain.config.vocab_size;

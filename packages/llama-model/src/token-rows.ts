@@ -1,21 +1,20 @@
 /**
- * Rows of a frozen embedding table that an adapter learns (PEFT's `trainable_token_indices`), such as that of a new
- * `[MASK]`. They take the place of the table's rows; nothing is added, so that a table that grew by other rows than
- * in training gives the same model.
+ * Trained rows of a frozen embedding table (PEFT's `trainable_token_indices`), such as that of a new `[MASK]`. They replace
+ * the rows of the table rather than add to them, so that the initial values of new rows do not matter.
  *
  * Shape suffixes: B batch, T tokens, N tokens of a batch, V vocabulary, E hidden size, K learned rows.
  */
 import { embedding, linear, linearCrossEntropy, scoreTokens } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** What an adapter knows of the tokens that it learns. */
+/** Trained rows and their ids. */
 export interface TokenRows {
   /** K ids, each once. */
   readonly ids: readonly number[];
   readonly rows_KE: tf.Tensor2D;
 }
 
-/** Embeddings `[B, T, E]` in which the learned tokens have their learned rows; gradients flow to those alone. */
+/** Embeddings `[B, T, E]` with the trained rows for their tokens; gradients flow to these rows alone. */
 export function withTokenRows(
   x_BTE: tf.Tensor3D,
   ids_BT: tf.Tensor2D,
@@ -35,9 +34,9 @@ export function withTokenRows(
   return tf.where(isLearned_BT1, embedding(rows_BT, rows_KE), x_BTE) as tf.Tensor3D;
 }
 
-/** A copy of the table with the learned rows in place, `[V, E]` in float32; without a gradient. */
+/** A copy of the table with the trained rows, `[V, E]` in float32; no gradient flows to the rows. */
 export function replaceRows(table_VE: tf.Tensor2D, { ids, rows_KE }: TokenRows): tf.Tensor2D {
-  // Within a custom gradient of the table alone nothing leads back to the rows.
+  // A custom gradient of the table alone cuts the tape to the rows.
   const op = tf.customGrad(() => ({
     value: tf.tensorScatterUpdate(table_VE, column(ids), rows_KE),
     gradFunc: (dy: tf.Tensor) => dy.clone(),
@@ -46,9 +45,9 @@ export function replaceRows(table_VE: tf.Tensor2D, { ids, rows_KE }: TokenRows):
 }
 
 /**
- * Logits `[..., V]` of a tied head whose table has learned rows, from `logits` of the table as it is.
+ * Logits `[..., V]` of a tied head with trained rows, from the `logits` of the frozen table.
  *
- * Adds x·(learned − old row) to their logits: no table is copied for a token, and rows as they were change no bit.
+ * Adds x·(trained − frozen row) to the logits of the rows, without a copy of the table; unchanged rows change no bit.
  */
 export function correctLogits(
   logits: tf.Tensor,
@@ -64,10 +63,10 @@ export function correctLogits(
 }
 
 /**
- * `linearCrossEntropy` of a tied head whose table has learned rows, with gradients for x and these rows.
+ * `linearCrossEntropy` of a tied head with trained rows, with gradients for x and these rows.
  *
- * The gradient of the whole table is never formed. That of row k is Σₙ maskₙ·(pₙₖ − [targetₙ = k])·xₙ, and of the
- * probabilities only those columns are needed, which follow from the first one's and the logits' differences.
+ * Never forms the gradient of the whole table. That of row k is Σₙ maskₙ·(pₙₖ − [targetₙ = k])·xₙ, which needs only the
+ * probabilities of the trained rows; they follow from that of the first row and differences of logits.
  */
 export function tiedCrossEntropy(
   x_NE: tf.Tensor2D,
@@ -80,7 +79,7 @@ export function tiedCrossEntropy(
   const loss = linearCrossEntropy(x_NE, head_VE, targets_N, mask_N, { frozenWeight: true });
   if (tf.engine().state.gradientDepth === 0) return loss;
   const withGradientOfRows = tf.customGrad((loss, rows, save) => {
-    // Here and not in the backward pass, so that the copy of the table lives no longer than the loss.
+    // Not in the backward pass, which would hold the copy of the table until then.
     const gradient_KE = rowGradient(x_NE, head_VE, rows as tf.Tensor2D, tokenRows.ids, targets_N, mask_N);
     (save as tf.GradSaveFunc)([gradient_KE]);
     return {

@@ -1,33 +1,36 @@
 import type { ConfigKeys } from './config-keys.ts';
 import type { ModelType } from './families.ts';
 
-/** How one layer attends: to all earlier tokens, or to the latest `sliding_window` ones. */
+/** Whether a layer attends to all earlier tokens or to the latest `sliding_window` ones. */
 export type LayerType = 'full_attention' | 'sliding_attention';
 
 const LAYER_TYPES: readonly LayerType[] = ['full_attention', 'sliding_attention'];
 
-/** Which layers look back how far. */
+/** Windows of attention by layer. */
 export interface Windows {
-  /** Latest tokens that a query sees, its own included; null or absent: all. */
+  /** Number of latest tokens that a query attends to, itself included; null or absent: all. */
   readonly sliding_window?: number | null;
-  /** One a layer; absent where every layer has the window. */
+  /** One for each layer; absent if every layer has the window. */
   readonly layer_types?: readonly LayerType[];
 }
 
-/** Latest tokens that a query of a layer sees, its own included; undefined where it sees all. */
+/** Keys of config.json that this file reads and writes. */
+export type WindowKey = keyof Windows | 'max_window_layers' | 'use_sliding_window';
+
+/** Returns the number of latest tokens that a query of a layer attends to, itself included; undefined for all. */
 export function attentionWindow({ sliding_window, layer_types }: Windows, layer: number): number | undefined {
   return layer_types?.[layer] === 'full_attention' ? undefined : (sliding_window ?? undefined);
 }
 
 /**
- * Takes the keys that say which layers have a sliding window.
+ * Reads the keys of sliding windows.
  *
- * Every layer of a Mistral has it: 4096 tokens where the key is absent, none where it is null. A Qwen2's layers have
- * it by `layer_types`, or else from `max_window_layers` on, and only with `use_sliding_window`: published configs
- * carry a window that is not in use. A LLaMA has none, so its keys stay and are refused.
+ * Every layer of a Mistral has a window: 4096 tokens if the key is absent, none if it is null. Layers of a Qwen2 have one by
+ * `layer_types`, else from `max_window_layers` on, and only with `use_sliding_window`: published configs contain an unused
+ * window. A LLaMA has none, so these keys are refused as unread.
  */
 export function takeWindows(
-  keys: ConfigKeys,
+  keys: ConfigKeys<WindowKey>,
   modelType: ModelType,
   { windowIsNull, numLayers }: { windowIsNull: boolean; numLayers: number },
 ): Windows {
@@ -38,7 +41,7 @@ export function takeWindows(
   const given = takeLayerTypes(keys, numLayers);
   const isNatural = (value: number) => Number.isInteger(value) && value >= 0;
   const firstWindowed = keys.number('max_window_layers', 'a whole number from 0', isNatural, 28);
-  // What this function returned says by its layer types that the window is in use.
+  // In a config that this package wrote, layer_types imply that the window is in use.
   const inUse = keys.boolean('use_sliding_window', given?.includes('sliding_attention') ?? false);
   if (!inUse || sliding_window === null) {
     if (!given?.includes('sliding_attention')) return {};
@@ -50,7 +53,7 @@ export function takeWindows(
   return { sliding_window, layer_types: Object.freeze(layer_types) };
 }
 
-function takeLayerTypes(keys: ConfigKeys, numLayers: number): LayerType[] | undefined {
+function takeLayerTypes(keys: ConfigKeys<WindowKey>, numLayers: number): LayerType[] | undefined {
   const value = keys.take('layer_types');
   if (value === undefined) return undefined;
   const fits = Array.isArray(value) && value.length === numLayers;
@@ -60,18 +63,18 @@ function takeLayerTypes(keys: ConfigKeys, numLayers: number): LayerType[] | unde
   return [...value];
 }
 
-/** The keys that `takeWindows` reads back to the same. */
+/** Returns the keys from which `takeWindows` reads the same windows. */
 export function windowKeys(
   { sliding_window, layer_types }: Windows,
   modelType: ModelType,
   numLayers: number,
-): Record<string, unknown> {
+): Partial<Record<WindowKey, unknown>> {
   if (modelType === 'llama') return {};
   if (modelType === 'mistral') return { sliding_window: sliding_window ?? null };
   return {
     use_sliding_window: layer_types !== undefined,
     sliding_window: sliding_window ?? null,
-    // Versions of transformers without layer_types know windows by the first layer that has one.
+    // Versions of transformers without layer_types use the index of the first layer with a window.
     max_window_layers: layer_types?.indexOf('sliding_attention') ?? numLayers,
     ...(layer_types ? { layer_types } : {}),
   };

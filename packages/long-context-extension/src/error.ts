@@ -1,6 +1,6 @@
-/** A context that cannot be extended as asked; the message says what is allowed. */
+/** An invalid extension; the message says what is allowed. */
 export class ExtensionError extends Error {
-  /** What is wrong, and the value it has. */
+  /** The invalid option or key. */
   readonly what: string;
   readonly value: unknown;
   readonly expected: string;

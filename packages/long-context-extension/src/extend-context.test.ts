@@ -30,12 +30,12 @@ const methods = fc.constantFrom(...EXTENSION_METHODS);
 const lengths = fc.integer({ min: 4097, max: 1_000_000 });
 
 describe('extendContext', () => {
-  test('by default is the extension of the MEAP paper', () => {
+  test('defaults to the extension of the MEAP paper', () => {
     const extended = extendContext(config, { contextLength: 65_536 });
     expect(extended).toEqual({ ...config, rope_theta: 640_000, max_position_embeddings: 65_536 });
   });
 
-  test('gives the context asked for, in keys that are read back to the same', () => {
+  test('gives the requested context, in keys that parse to the same config', () => {
     fc.assert(
       fc.property(methods, lengths, (method, length) => {
         const extended = extendContext(config, { contextLength: length, method });
@@ -45,7 +45,7 @@ describe('extendContext', () => {
     );
   });
 
-  test('slows every pair down, none but those of linear scaling more than s-fold', () => {
+  test('slows every pair down, within the bounds of its method', () => {
     const before = rotaryFrequencies(config).radiansPerToken;
     const near = 1e-6;
     fc.assert(
@@ -82,10 +82,10 @@ describe('extendContext', () => {
     expect(() => extendContext(config, options)).toThrow(ExtensionError);
   });
 
-  test('refuses a model that is rescaled already, and one whose base is higher than the paper’s', () => {
+  test('refuses a rescaled model, and one whose base exceeds that of the paper', () => {
     const scaled = extendContext(config, { contextLength: 8192, method: 'yarn' });
     expect(() => extendContext(scaled, { contextLength: 16_384 })).toThrow(
-      'config.rope_scaling: got "yarn", expected none; extend the model that this one was made from',
+      'config.rope_scaling: got "yarn", expected none; extend the original model',
     );
     const qwen = { ...config, rope_theta: 1_000_000 };
     expect(() => extendContext(qwen, { contextLength: 8192 })).toThrow('ropeTheta: got 640000, expected');
@@ -131,7 +131,7 @@ describe.skipIf(!existsSync(stories))('stories260K, trained on 512 tokens, exten
     model.dispose();
   });
 
-  test('dynamic: a prompt read in pieces and continued is what transformers generates from', async () => {
+  test('dynamic: a prompt in pieces and its continuation match transformers', async () => {
     const model = await loadLlama(join(folder, 'dynamic'));
     const cache = new KeyValueCache({ textLength: 1000 });
     let last: ArrayLike<number> = [];

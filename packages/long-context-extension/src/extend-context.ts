@@ -5,25 +5,29 @@ import { ExtensionError } from './error.ts';
 export const MEAP_ROPE_THETA = 640_000;
 
 /**
- * How rotary frequencies θ^(−2i/D) are made fit for longer texts; s is the new context over the old one.
+ * How to rescale the rotary frequencies f = θ^(−2i/D) for longer texts; s is the new context length over that of the
+ * training, M.
  *
- * - `theta`: another base, after which the model is trained on ("adjusted base frequency": Xiong et al. 2023, arXiv
- *   2309.16039, §2; in the MEAP paper θ = 640,000). The default.
- * - `linear`: every frequency is divided by s (position interpolation: Chen et al. 2023, arXiv 2306.15595, eq. 4).
- * - `ntk`: θ′ = θ · s^(D/(D−2)), so that the longest wavelength grows by s and the shortest stays (NTK-aware: bloc97
- *   2023; Peng et al. 2023, arXiv 2309.00071, eq. 16). Written as a plain `rope_theta`.
- * - `dynamic`: NTK-aware with the length L of the text at hand, θ′ = θ · (s·L/M − (s − 1))^(D/(D−2)) beyond the
- *   M tokens of the training, unchanged up to there (emozilla 2023; ibid. §3.3 and transformers). Needs no training.
- * - `yarn`: pairs that turn less than `beta_slow` times in M tokens are divided by s, those that turn more than
- *   `beta_fast` times stay, a ramp between; queries and keys grow by 0.1·ln s + 1 (ibid. eq. 21 to 24).
- * - `llama3`: wavelengths above M / `low_freq_factor` are divided by s, those below M / `high_freq_factor` stay, a ramp
+ * - `theta`: a larger base, followed by further training ("adjusted base frequency": Xiong et al. 2023, arXiv 2309.16039,
+ *   §2; in the MEAP paper θ = 640,000). The default.
+ * - `linear`: f / s for all pairs (position interpolation: Chen et al. 2023, arXiv 2306.15595, eq. 4).
+ * - `ntk`: θ′ = θ · s^(D/(D−2)), so that the longest wavelength grows by s and the shortest is unchanged (NTK-aware: bloc97
+ *   2023; Peng et al. 2023, arXiv 2309.00071, eq. 16). Written as `rope_theta`.
+ * - `dynamic`: NTK-aware with the length L of the text, θ′ = θ · (s·L/M − (s − 1))^(D/(D−2)) above M tokens, unchanged up to
+ *   M (emozilla 2023; ibid. §3.3 and transformers). Needs no training.
+ * - `yarn`: f / s for pairs with fewer than `beta_slow` rotations in M tokens, f for pairs with more than `beta_fast`,
+ *   interpolated in between; multiplies queries and keys by 0.1·ln s + 1 (ibid. eq. 21 to 24).
+ * - `llama3`: f / s for wavelengths above M / `low_freq_factor`, f for those below M / `high_freq_factor`, interpolated in
  *   between (Llama 3.1; Dubey et al. 2024, arXiv 2407.21783).
  */
-export type ExtensionMethod = 'theta' | 'linear' | 'ntk' | 'dynamic' | 'yarn' | 'llama3';
+export type ExtensionMethod = (typeof EXTENSION_METHODS)[number];
+
+/** All methods, the default first. */
+export const EXTENSION_METHODS = ['theta', 'linear', 'ntk', 'dynamic', 'yarn', 'llama3'] as const;
 
 /** Options of {@link extendContext}. */
 export interface ExtensionOptions {
-  /** Longest text after the extension, in tokens. */
+  /** New context length in tokens. */
   contextLength: number;
   /** `theta` by default. */
   method?: ExtensionMethod;
@@ -32,14 +36,13 @@ export interface ExtensionOptions {
 }
 
 /**
- * The config of a model whose context is extended; its weights stay as they are, and fit.
+ * Returns the config of a model with an extended context; the weights do not change.
  *
- * Written with the keys of Hugging Face's config.json, so that `transformers` computes the same: only `rope_theta`,
- * `rope_scaling` and `max_position_embeddings` change. With `dynamic` the last one stays, because transformers takes
- * it for the context of the training; the longest text is then `contextLengthOf(config)` of `@meap/llama-model`.
+ * Changes only `rope_theta`, `rope_scaling` and `max_position_embeddings`, keys of Hugging Face's config.json, so that
+ * `transformers` computes the same. With `dynamic` the last one does not change, since transformers reads it as the
+ * context of the training; the context length is then `contextLengthOf(config)` of `@meap/llama-model`.
  *
- * @throws ExtensionError for a context that is not longer, a config that is rescaled already, an option that has no
- *   effect
+ * @throws ExtensionError for a context that is not longer, a config that is already rescaled, or an option without effect
  */
 export function extendContext(config: LlamaConfig, options: ExtensionOptions): LlamaConfig {
   const { contextLength, method = 'theta', ropeTheta } = options;
@@ -55,7 +58,7 @@ export function extendContext(config: LlamaConfig, options: ExtensionOptions): L
     throw new ExtensionError(
       'config.rope_scaling',
       config.rope_scaling.rope_type,
-      'none; extend the model that this one was made from',
+      'none; extend the original model',
     );
   }
   if (ropeTheta !== undefined && method !== 'theta') {
@@ -82,7 +85,7 @@ export function extendContext(config: LlamaConfig, options: ExtensionOptions): L
     linear: { rope_type: 'linear', factor },
     dynamic: { rope_type: 'dynamic', factor },
     yarn: { rope_type: 'yarn', factor, original_max_position_embeddings },
-    // What Llama 3.1 was extended with.
+    // The values of Llama 3.1.
     llama3: {
       rope_type: 'llama3',
       factor,
@@ -96,9 +99,6 @@ export function extendContext(config: LlamaConfig, options: ExtensionOptions): L
   }
   return extended(config, method === 'dynamic' ? trained : contextLength, { rope_scaling: scalings[method] });
 }
-
-/** All methods, the default first. */
-export const EXTENSION_METHODS = ['theta', 'linear', 'ntk', 'dynamic', 'yarn', 'llama3'] as const;
 
 function extended(
   config: LlamaConfig,

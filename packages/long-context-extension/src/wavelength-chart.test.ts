@@ -3,7 +3,7 @@ import { wavelengthChart } from './wavelength-chart.ts';
 
 const series = (theta: number) => Float64Array.from({ length: 32 }, (_, i) => theta ** (-i / 32));
 
-test('counts the pairs that never turn full circle, and draws both curves and both contexts', () => {
+test('counts the pairs without a full rotation, and draws both curves and both contexts', () => {
   const options = { before: series(1e4), after: series(64e4), trainedLength: 512, contextLength: 8192 };
   const text = wavelengthChart({ ...options, color: false });
   const unseen = (theta: number, length: number) =>

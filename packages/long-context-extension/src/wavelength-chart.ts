@@ -1,14 +1,14 @@
 import { blue, darkgray, green, plot } from 'asciichart';
 
-/** What {@link wavelengthChart} draws. */
+/** Options of {@link wavelengthChart}. */
 export interface WavelengthChartOptions {
-  /** Radians a token of each rotary pair before the extension, `[D/2]`; `rotaryFrequencies` of `@meap/llama-model`. */
+  /** Radians per token of each rotary pair before the extension, `[D/2]`: `rotaryFrequencies` of `@meap/llama-model`. */
   before: ArrayLike<number>;
   /** The same after it. */
   after: ArrayLike<number>;
-  /** Context of the training, in tokens. */
+  /** Context length of the training in tokens. */
   trainedLength: number;
-  /** Context after the extension. */
+  /** Context length after the extension. */
   contextLength: number;
   /** Lines of the chart, 16 by default. */
   height?: number;
@@ -19,10 +19,10 @@ export interface WavelengthChartOptions {
 }
 
 /**
- * The wavelengths 2π/f of all rotary pairs before and after an extension, on a logarithmic scale, for a terminal.
+ * Draws the wavelengths 2π/f of all rotary pairs before and after an extension, on a logarithmic scale, for a terminal.
  *
- * A pair whose wavelength is longer than the training text never turned full circle there: in a longer text it comes to
- * angles that the model has not seen. An extension slows such pairs until they turn no further than they did before.
+ * A pair whose wavelength exceeds the context of the training made no full rotation there, so a longer text has angles that
+ * the model has not seen. An extension slows these pairs down to the angles of the training.
  */
 export function wavelengthChart(options: WavelengthChartOptions): string {
   const { before, after, trainedLength, contextLength, height = 16, width = 64, color = true } = options;
@@ -45,9 +45,9 @@ export function wavelengthChart(options: WavelengthChartOptions): string {
   const unseen = (values: ArrayLike<number>, length: number) =>
     Array.from(values).filter((frequency) => (2 * Math.PI) / frequency > length).length;
   const legend = [
-    `wavelength in tokens of ${before.length} rotary pairs, the fastest left; level lines: ` +
+    `wavelength in tokens of ${before.length} rotary pairs, the fastest left; horizontal lines: ` +
       `context ${trainedLength.toLocaleString('en')} and ${contextLength.toLocaleString('en')}`,
-    `pairs that never turn full circle: ${unseen(before, trainedLength)} in training, ` +
+    `pairs without a full rotation: ${unseen(before, trainedLength)} in training, ` +
       `${unseen(before, contextLength)} in the new context before, ${unseen(after, contextLength)} after`,
   ];
   return [...legend, chart].join('\n');

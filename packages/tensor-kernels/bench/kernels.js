@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
- * Achieved GFLOP/s of the kernels that bound a training step, against the measured multiply-add peak, and on `native`
- * the same work in the same run elsewhere: products in tfjs-wasm; all in PyTorch and products in ONNX Runtime, where a
- * Python with them is found (`MEAP_PYTHON`, else `python3`):
+ * GFLOP/s of the kernels that dominate a training step, beside the measured multiply-add peak, and on `native` of other
+ * programs in the same run: products in tfjs-wasm; everything in PyTorch and products in ONNX Runtime, if a Python
+ * (`MEAP_PYTHON`, else `python3`) has them:
  * `pnpm bench:kernels [--backend webgpu] [--only attention] [--json]`.
  */
 import { spawn } from 'node:child_process';
@@ -29,8 +29,8 @@ const { values: options } = parseArgs({
 await setBackend(options.backend);
 const { device } = describeBackend();
 const isNative = options.backend === 'native';
-// A processor that imitates a GPU needs minutes for what a GPU does at once: small sizes show that all runs.
-const isImitation = device.endsWith('not a GPU)');
+// A software rasterizer would take minutes, so it gets small sizes.
+const isSoftware = device.endsWith('not a GPU)');
 
 const random = (shape) => tf.randomUniform(shape, -1, 1, 'float32', 1);
 function product(name, M, N, K, transposeA, transposeB) {
@@ -78,9 +78,9 @@ function loss(tokens, width, words) {
   };
 }
 
-/** What to time: a name, its floating-point operations, its inputs and itself, and the same for PyTorch. */
+/** The cases: name, floating-point operations, inputs, function, and the arguments of PyTorch. */
 function cases() {
-  const sizes = isImitation ? [256] : [512, 1024, 2048, 4096];
+  const sizes = isSoftware ? [256] : [512, 1024, 2048, 4096];
   const transposes = [false, true].flatMap((a) => [false, true].map((b) => [a, b]));
   // Tokens, hidden and feed-forward size of the presets tiny, small and 100m.
   const layers = [
@@ -97,20 +97,20 @@ function cases() {
   ];
   return [
     ...sizes.flatMap((n) => transposes.map((transposed) => product('matMul', n, n, n, ...transposed))),
-    ...(isImitation ? [[128, 192, 512]] : layers).flatMap(([tokens, width, inner]) => [
+    ...(isSoftware ? [[128, 192, 512]] : layers).flatMap(([tokens, width, inner]) => [
       product('linear', tokens, inner, width, false, true),
       product('linear, gradient of x', tokens, width, inner, false, false),
       product('linear, gradient of weight', inner, width, tokens, true, false),
     ]),
-    ...(isImitation ? [[1, 128, 2, 1, 64]] : heads).flatMap((shape) => [
+    ...(isSoftware ? [[1, 128, 2, 1, 64]] : heads).flatMap((shape) => [
       attentionAlone(...shape),
       attentionWithGradient(...shape),
     ]),
-    isImitation ? loss(128, 64, 512) : loss(2048, 512, 8192),
+    isSoftware ? loss(128, 64, 512) : loss(2048, 512, 8192),
   ].filter(({ name }) => name.includes(options.only));
 }
 
-/** PyTorch and ONNX Runtime in a process of their own, or undefined where there is no Python with either. */
+/** Starts PyTorch and ONNX Runtime in another process; undefined if no Python has either. */
 async function startPeers(numThreads) {
   const script = fileURLToPath(new URL('peers.py', import.meta.url));
   const child = spawn(process.env.MEAP_PYTHON ?? 'python3', [script, String(numThreads)], {
@@ -130,7 +130,7 @@ async function startPeers(numThreads) {
   };
 }
 
-/** Median seconds of a run after one to warm up; a GPU is given several at once, so that waiting hides nothing. */
+/** Median seconds of a run after a warm-up; queues several runs on a GPU, so that waiting does not count. */
 async function time({ inputs, run }) {
   const tensors = inputs();
   const seconds = [];
@@ -140,7 +140,7 @@ async function time({ inputs, run }) {
     const started = performance.now();
     for (let j = 0; j < atOnce; j++) {
       const first = tf.tidy(() => [run(...tensors)].flat()[0].flatten().slice([0], [1]));
-      // Work is done in order: the last one's first number comes after all else.
+      // Work runs in order: the first number of the last run comes after everything else.
       if (j === atOnce - 1) await first.data();
       first.dispose();
     }
@@ -176,7 +176,7 @@ for (const item of cases()) {
     if (limit > 0) row[`${precision}_of_peak`] = Number((item.flop / seconds / 1e9 / limit).toFixed(2));
     setPrecision('float32');
   }
-  // Beyond, a product takes it ten seconds.
+  // Larger products take ten seconds there.
   if (isNative && item.peer.op === 'product' && item.flop < 2e10) {
     await setBackend('wasm');
     row['tfjs-wasm'] = rounded(await time(item));
@@ -193,7 +193,7 @@ if (!options.json) {
   for (const [name, version] of Object.entries(peers?.versions ?? {}))
     console.log(`${name} ${version}, float32`);
   console.log(
-    `${options.backend}: ${device}; fractions are of the multiply-add peak measured beside each row`,
+    `${options.backend}: ${device}; fractions are relative to the multiply-add peak measured for each row`,
   );
   console.table(rows);
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * `npx meap-build`: compiles the kernels with this machine's C++17 compiler into the package's `build` folder, from where
- * they are loaded in place of the prebuilt ones. No downloads: headers come from the npm package node-api-headers.
+ * `npx meap-build`: compiles the kernels with this machine's C++17 compiler into the package's `build` folder, which the
+ * loader prefers to the prebuilt binary. No downloads: headers come from the npm package node-api-headers.
  *
- * `--if-possible`, for the workspace: where there is no compiler one line says so, and the exit code is 0.
+ * `--if-possible`, for the workspace: without a compiler it prints one line and exits with code 0.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -19,7 +19,7 @@ const say = (message) => console.log(`@meap/tensor-kernels: ${message}`);
 
 const LINK = {
   darwin: ['-bundle', '-undefined', 'dynamic_lookup'],
-  // The C++ runtime of MinGW is not on the path of those who run the addon.
+  // Users have no C++ runtime of MinGW on their path.
   win32: ['-shared', '-static'],
 }[process.platform] ?? ['-shared', '-pthread'];
 
@@ -33,7 +33,7 @@ function findCompiler() {
       });
       return { compiler, version };
     } catch {
-      // Not here, or not runnable: the next one.
+      // Not installed or not executable.
     }
   }
   return undefined;
@@ -50,9 +50,9 @@ if (unknown !== undefined) {
   process.exit(isHelp ? 0 : 1);
 }
 
-/** What cannot be done is an error for those who asked for it alone. */
+/** Reports a failure, an error unless the build is optional. */
 function giveUp(reason) {
-  say(isOptional ? `${reason}; without native kernels stock tfjs-wasm computes, many times slower` : reason);
+  say(isOptional ? `${reason}; stock tfjs-wasm will run instead, many times slower` : reason);
   process.exitCode = isOptional ? 0 : 1;
 }
 
@@ -75,14 +75,14 @@ async function build() {
     const out = join(work, 'meap_kernels.node');
     const jobs = availableParallelism();
     const leftOut = await compileAddon([compiler], { arch: process.arch, link: LINK, work, out, jobs });
-    for (const name of leftOut) say(`left out ${name}: the compiler refused its flags`);
-    // Loaded programs keep the old file.
+    for (const name of leftOut) say(`skipped ${name}: the compiler does not support its flags`);
+    // Running programs keep the old file.
     renameSync(out, addon);
     writeFileSync(stampFile, stamp);
     const seconds = ((Date.now() - started) / 1000).toFixed(1);
     say(`built the native kernels with ${version.split('\n')[0]} in ${seconds} s`);
   } catch (error) {
-    // What an older source left must not pass for this one's.
+    // The build of older sources must not remain.
     rmSync(addon, { force: true });
     const lines = String(error.stderr || error.message).split('\n');
     giveUp(`the native kernels did not build: ${lines.find((line) => /error/i.test(line)) ?? error.message}`);

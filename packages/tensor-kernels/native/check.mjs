@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * Runs every kernel under the compiler's sanitizers, for this machine's own instruction set and the portable one, and
- * for arm64 under emulation: `node native/check.mjs [address,undefined | thread | arm64]`, all of them by default.
+ * Runs every kernel under the compiler's sanitizers, for this machine's instruction set and the portable one, and for arm64
+ * under emulation: `node native/check.mjs [address,undefined | thread | arm64]`, all of them by default.
  *
- * Exits with 1 at a finding, and with 77 where the compiler, its sanitizer or `qemu-aarch64` is missing.
+ * Exits with 1 for a finding, and with 77 if the compiler, its sanitizer or `qemu-aarch64` is missing.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -22,7 +22,7 @@ function run(command, args) {
   return { ok: status === 0, output: `${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}` };
 }
 
-/** Compiles the check program; undefined where that cannot be done here. */
+/** Compiles the check program; undefined if that fails. */
 function build(name, command, flags) {
   const program = join(work, name);
   const sources = ['kernels.cpp', 'thread_pool.cpp', 'check.cpp'];
@@ -48,7 +48,7 @@ function sanitize(sanitizer) {
   return Math.max(...codes.filter((code) => code !== MISSING), codes.includes(0) ? 0 : MISSING);
 }
 
-/** What another processor computes must come near what this one does: sums are in another order. */
+/** Results on arm64 must be close to those on this processor: sums have another order. */
 function emulate() {
   const here = build('portable', compiler, ['-O2']);
   const there = build('arm64', 'aarch64-linux-gnu-g++', ['-O2', '-static']);

@@ -1,4 +1,4 @@
-/** How the addon is compiled: by this machine's compiler (build.mjs), and for every platform at once (cross.mjs). */
+/** Compiles the addon, with this machine's compiler (build.mjs) or for every platform (cross.mjs). */
 import { execFile } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 /** The folder of the sources. */
 export const sources = dirname(fileURLToPath(import.meta.url));
 
-/** Best first: the addon takes the first that the processor supports. */
+/** Best first: the addon selects the first that the processor supports. */
 const instructionSets = {
   x64: {
     avx512bf16: '-mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512bf16 -mfma -mprefer-vector-width=512',
@@ -19,7 +19,7 @@ const instructionSets = {
   arm64: { neon: '' },
 };
 
-// No product is fused with a sum unless the source says so: every compiler's binary computes the same bits.
+// Without -ffp-contract=off, compilers would fuse products and sums, and binaries would differ in bits.
 const FLAGS =
   '-std=gnu++17 -O3 -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -Wall -Wextra -Wno-psabi';
 
@@ -30,7 +30,7 @@ const FLAGS =
  * @param options.arch the processor, as `process.arch` names it
  * @param options.link arguments of the linker
  * @param options.work a folder for object files
- * @returns the instruction sets that the compiler is too old for; they are left out
+ * @returns the skipped instruction sets, which the compiler does not support
  */
 export async function compileAddon([command, ...first], { arch, link, work, out, jobs = 4 }) {
   const limit = limiter(jobs);
@@ -47,7 +47,7 @@ export async function compileAddon([command, ...first], { arch, link, work, out,
       compile('kernels.cpp', name, [...flags.split(' ').filter(Boolean), `-DMEAP_ISA=${name}`]),
     ),
   );
-  // The last needs no flags: what fails there is no matter of the compiler's age.
+  // The last one needs no flags, so its failure is an error.
   const failure = compiled.at(-1).reason;
   if (failure) throw failure;
   const present = sets.map(([name]) => name).filter((_, i) => compiled[i].status === 'fulfilled');
@@ -62,7 +62,7 @@ export async function compileAddon([command, ...first], { arch, link, work, out,
   return sets.map(([name]) => name).filter((name) => !present.includes(name));
 }
 
-/** Runs at most `jobs` of the functions handed to it at once. */
+/** Returns a function that runs at most `jobs` of its arguments at once. */
 function limiter(jobs) {
   let running = 0;
   const waiting = [];

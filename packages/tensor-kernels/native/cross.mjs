@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /**
- * Compiles the kernels for every platform on one Linux machine: `node native/cross.mjs [FOLDER ...]`, all of platforms.mjs
- * unless folders such as linux-x64-gnu are given; `--out DIR` writes there instead of into the platforms' packages.
+ * Compiles the kernels for every platform on one Linux machine: `node native/cross.mjs [FOLDER ...]`, by default for all of
+ * platforms.mjs, else for folders such as linux-x64-gnu; `--out DIR` replaces the platforms' packages as the destination.
  *
- * The compiler is zig's clang from PyPI, pinned to the byte, in a virtual environment that is made on first use in the
- * user's cache. The same sources give the same bytes, wherever they lie.
+ * The compiler is zig's clang from PyPI, pinned by hash, in a virtual environment in the user's cache, created on first use.
+ * The same sources give the same bytes in any folder.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -17,7 +17,7 @@ import { ADDON, platforms, platformsDirectory } from './platforms.mjs';
 
 const ZIG = '0.17.1';
 
-/** The compiler, out of a virtual environment that is found or made. */
+/** Returns the compiler; creates its virtual environment if there is none. */
 function findZig() {
   const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'meap');
   const environment = join(cache, `ziglang-${ZIG}`);
@@ -35,7 +35,7 @@ function findZig() {
   return execFileSync(python, ['-c', code], { encoding: 'utf8' }).trim();
 }
 
-/** Arguments of the linker: exports nothing but what Node looks for, and records neither time nor place. */
+/** Arguments of the linker: export only the functions that Node looks up, and record neither time nor path. */
 const LINK = {
   linux: ['-shared', '-pthread', '-Wl,--build-id=none', '-Wl,--version-script=exports.map'],
   darwin: ['-shared', '-Wl,-undefined,dynamic_lookup', `-Wl,-install_name,@rpath/${ADDON}`],
@@ -73,6 +73,6 @@ if (unknown !== undefined) {
 const wanted = platforms.filter(({ folder }) => positionals.length === 0 || positionals.includes(folder));
 const out = resolve(values.out ?? platformsDirectory);
 const zig = findZig();
-// Libraries of Windows hold the time of their making.
+// Windows libraries contain a timestamp.
 process.env.SOURCE_DATE_EPOCH = '0';
 for (const platform of wanted) await cross(zig, platform, join(out, platform.folder));

@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 /**
- * The platforms that have a package of prebuilt kernels: `node native/platforms.mjs` writes these packages' files, and
- * their names into the optional dependencies of @meap/tensor-kernels. A test compares them.
+ * The platforms with a package of prebuilt kernels: `node native/platforms.mjs` writes the files of these packages and the
+ * optional dependencies of @meap/tensor-kernels. A test compares them.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** `target` is zig's name; it holds the oldest glibc or macOS that the binary runs on. */
+/** `target` is zig's name, with the oldest glibc or macOS that the binary runs on. */
 export const platforms = [
   { os: 'linux', cpu: 'x64', libc: 'glibc', target: 'x86_64-linux-gnu.2.28' },
   { os: 'linux', cpu: 'x64', libc: 'musl', target: 'x86_64-linux-musl' },
@@ -23,7 +23,7 @@ export const platforms = [
   return { ...platform, folder, name: `@meap/tensor-kernels-${folder}` };
 });
 
-/** The addon's file, the same in every package. */
+/** The file name of the addon in every package. */
 export const ADDON = 'meap_kernels.node';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
@@ -32,7 +32,7 @@ export const platformsDirectory = join(root, 'platforms');
 const SYSTEMS = { linux: 'Linux', darwin: 'macOS', win32: 'Windows' };
 const describe = ({ os, cpu, libc }) => `${SYSTEMS[os]} on ${cpu}${libc ? ` with ${libc}` : ''}`;
 
-/** Every generated file: its path, and what it must hold. */
+/** Returns the path and content of every generated file. */
 export function generate() {
   const path = join(root, 'package.json');
   const manifest = JSON.parse(readFileSync(path, 'utf8'));
@@ -47,10 +47,10 @@ export function generate() {
       engines,
       main: ADDON,
       files: [ADDON],
-      // Yarn's zip archives hold no file that the system can load.
+      // The system cannot load a file from Yarn's zip archives.
       preferUnplugged: true,
       scripts: { prepack: 'node ../../native/require-addon.mjs' },
-      // Published as the package's own os, cpu and libc, by pnpm: in the workspace they would warn on every other system.
+      // pnpm publishes these as fields of the package; in the workspace they would cause warnings on other systems.
       publishConfig: { ...publishConfig, os: [os], cpu: [cpu], ...(libc && { libc: [libc] }) },
     };
     const readme =

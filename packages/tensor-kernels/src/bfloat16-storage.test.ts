@@ -18,12 +18,12 @@ function rounded(values: ArrayLike<number>): Float32Array {
   return new Float32Array(bits.map((x) => (x + 0x7fff + ((x >>> 16) & 1)) & 0xffff0000).buffer);
 }
 
-/** The same weight twice: its rounded values as float32, and stored as halves. */
-function pair(shape: [number, number], seed: number): [full: tf.Tensor2D, half: tf.Tensor2D] {
+/** The same weight twice: its rounded values as float32, and stored as bfloat16. */
+function pair(shape: [number, number], seed: number): [full: tf.Tensor2D, stored: tf.Tensor2D] {
   const values = random(shape, seed).dataSync();
-  const half = tf.variable(tf.tensor(values, shape), false);
-  k.storeAsBfloat16(half);
-  return [tf.tensor(rounded(values), shape), half as tf.Tensor as tf.Tensor2D];
+  const stored = tf.variable(tf.tensor(values, shape), false);
+  k.storeAsBfloat16(stored);
+  return [tf.tensor(rounded(values), shape), stored as tf.Tensor as tf.Tensor2D];
 }
 
 beforeAll(() => k.setBackend('native'));
@@ -38,7 +38,7 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
       [1000, 35, 3],
       [5, 7, 200],
     ]) {
-      const [full, half] = pair([O, I], 1);
+      const [full, stored] = pair([O, I], 1);
       const x_NI = random<tf.Tensor2D>([N, I], 2);
       const x_NO = random<tf.Tensor2D>([N, O], 3);
       const ids = tf.tensor1d(
@@ -62,7 +62,7 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
         ];
         return tensors.map((tensor) => tensor.dataSync());
       };
-      expect(results(half)).toEqual(results(full));
+      expect(results(stored)).toEqual(results(full));
     }
     k.setPrecision('float32');
   });
@@ -87,11 +87,11 @@ describe('a weight stored as bfloat16', () => {
     expect(weight.dataSync()[6]).toBeNaN();
   });
 
-  it('is made of the bits that another one holds', () => {
-    const [, half] = pair([5, 9], 8);
-    const bits = k.bfloat16Bits(half)!;
+  it('can be created from the bits of another', () => {
+    const [, stored] = pair([5, 9], 8);
+    const bits = k.bfloat16Bits(stored)!;
     const again = k.bfloat16Variable(bits, [5, 9]);
-    expect(again.dataSync()).toEqual(half.dataSync());
+    expect(again.dataSync()).toEqual(stored.dataSync());
     expect(k.bfloat16Bits(again)).not.toBe(bits);
     expect(k.bfloat16Bits(tf.ones([2]))).toBeUndefined();
     expect(() => k.bfloat16Variable(bits, [5, 8])).toThrow(
@@ -99,8 +99,8 @@ describe('a weight stored as bfloat16', () => {
     );
   });
 
-  it('goes through ops that know nothing of it', () => {
-    const [full, half] = pair([6, 9], 4);
+  it('passes through ops that do not support it', () => {
+    const [full, stored] = pair([6, 9], 4);
     const all = (w: tf.Tensor2D) => [
       tf.add(w, 1),
       tf.mul(w, w),
@@ -115,10 +115,10 @@ describe('a weight stored as bfloat16', () => {
       k.rmsNorm(random([3, 54], 6), w.reshape([54]), 1e-5),
     ];
     const read = (tensors: tf.Tensor[]) => tensors.map((tensor) => tensor.dataSync());
-    expect(read(all(half))).toEqual(read(all(full)));
+    expect(read(all(stored))).toEqual(read(all(full)));
   });
 
-  it('gives its memory back and leaves no tensors behind', async () => {
+  it('frees its memory and leaks no tensors', async () => {
     const start = nativeBackend()!.pool.memory().liveBytes;
     await expectNoLeaks(() => {
       const weight = tf.tidy(() => tf.variable(random([40, 50], 7), false));
@@ -128,7 +128,7 @@ describe('a weight stored as bfloat16', () => {
     expect(nativeBackend()!.pool.memory().liveBytes).toBe(start);
   });
 
-  it('is float32 again once assigned to, and not trained', () => {
+  it('is float32 again after an assignment, and not trained', () => {
     const weight = tf.variable(random([4], 1));
     k.storeAsBfloat16(weight);
     const moment = () => tf.variable(tf.zeros([4]));
@@ -149,7 +149,7 @@ describe('a weight stored as bfloat16', () => {
     expect(k.isStoredAsBfloat16(weight)).toBe(false);
   });
 
-  it('is refused where nothing reads it', async () => {
+  it('is refused on other backends', async () => {
     await k.setBackend('cpu');
     const weight = tf.variable(tf.ones([4]));
     expect(() => k.storeAsBfloat16(weight)).toThrow("storeAsBfloat16: needs the native backend, got 'cpu'");

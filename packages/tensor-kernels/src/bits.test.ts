@@ -9,6 +9,6 @@ const addon = loadNativeAddon();
 const expected = JSON.parse(readFileSync(new URL('../fixtures/bits.json', import.meta.url), 'utf8'));
 const digests = bitsOf(addon);
 
-it.for(addon.instructionSets())('results on %s are to the bit those of every other build', (name) => {
+it.for(addon.instructionSets())('results on %s equal those of every other build to the bit', (name) => {
   expect(digests[name]).toEqual(expected[name]);
 });

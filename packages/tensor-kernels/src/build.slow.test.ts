@@ -65,9 +65,7 @@ describe('meap-build', () => {
     expect(output.trim()).toMatch(/^@meap\/tensor-kernels: no C\+\+17 compiler found \(tried .*\)$/);
     expect(build(env, '--if-possible')).toEqual({
       status: 0,
-      output: expect.stringMatching(
-        /no C\+\+17 compiler found .*; without native kernels stock tfjs-wasm computes.*\n$/,
-      ),
+      output: expect.stringMatching(/no C\+\+17 compiler found .*; stock tfjs-wasm will run instead.*\n$/),
     });
     expect(runProgram()).toMatch(/^wasm: about 65 times slower than native, which cannot run here \(.*: 2$/m);
   });
@@ -87,7 +85,7 @@ describe('meap-build', () => {
     expect(existsSync(join(work, 'build/meap_kernels.node'))).toBe(false);
   });
 
-  it('builds, is loaded, and does nothing the second time', () => {
+  it('builds, loads, and does nothing the second time', () => {
     // Without optimization, which is most of a build's time.
     const quick = join(work, 'quick-c++');
     writeFileSync(quick, '#!/bin/sh\nexec c++ "$@" -O0\n');
@@ -98,7 +96,7 @@ describe('meap-build', () => {
     expect(build(env).output).toContain('up to date');
   });
 
-  it('refuses what it does not know', () => {
+  it('refuses unknown keys and values', () => {
     expect(build({}, '--fast')).toMatchObject({
       status: 1,
       output: expect.stringContaining("unknown argument, got '--fast'"),

@@ -58,7 +58,7 @@ describe.each(['native', 'wasm', 'cpu'] as const)('on %s', (backend) => {
     }
   });
 
-  it('leaves no tensors behind', async () => {
+  it('leaks no tensors', async () => {
     await setBackend(backend);
     const { q, k, v } = sequence(6, 1);
     const cache = emptyCache(8);

@@ -21,7 +21,7 @@ it.for([
   expect(status, stdout).toBe(0);
 });
 
-it('the addon takes or refuses whatever libFuzzer hands it', ({ skip }) => {
+it('the addon accepts or refuses any arguments of libFuzzer', ({ skip }) => {
   const { status, stdout } = spawnSync(process.execPath, [join(native, 'fuzz.mjs'), '10'], {
     encoding: 'utf8',
   });

@@ -13,7 +13,7 @@ const canMake = groups.every((group) => {
 });
 
 // With version 1 and as root.
-it.skipIf(!canMake)('a real group of one processor and 1 GiB bounds threads and memory', () => {
+it.skipIf(!canMake)('a control group of one processor and 1 GiB limits threads and memory', () => {
   for (const group of groups) mkdirSync(group);
   try {
     writeFileSync(`${groups[0]}/cpu.cfs_quota_us`, '100000');

@@ -77,7 +77,7 @@ it.each<[string, string, Record<string, string>, object]>([
   expect(containerLimits(machine(groups, files))).toEqual(limits);
 });
 
-it('takes whole processors, at least one, and no more than there are', () => {
+it('returns whole processors, at least one and at most all', () => {
   expect(availableThreads({ cpus: 0.5 })).toBe(1);
   expect(availableThreads({ cpus: 1.9 })).toBe(1);
   expect(availableThreads({ cpus: 1e6 })).toBe(availableParallelism());

@@ -34,7 +34,7 @@ function cross(directory: string, out: string): string {
 }
 
 describe.skipIf(!isHere)('a prebuilt binary', () => {
-  it('is the same to the byte from another folder, and computes what a local build does', () => {
+  it('is equal to the byte from another folder, and gives the results of a local build', () => {
     const elsewhere = join(work, 'another/folder');
     mkdirSync(elsewhere, { recursive: true });
     for (const part of ['native', 'package.json']) {

@@ -18,7 +18,7 @@ function square(x: tf.Tensor, alive: number[] = []): tf.Tensor {
 }
 
 describe('customGradient', () => {
-  it('frees what the backward pass has consumed as it goes', async () => {
+  it('frees tensors as soon as the backward pass has used them', async () => {
     await setBackend('native');
     const alive: number[] = [];
     const chain = (x: tf.Tensor) => {

@@ -294,16 +294,19 @@ describe.each(devices)('on %s', (name, missing) => {
     expect(await first(linearCrossEntropy(bad, tf.ones([3, 2]), targets))).toBeNaN();
   });
 
-  it.skipIf(name !== 'webgpu')('bfloat16 products are native’s to rounding of the sums', async () => {
-    loadNativeAddon();
-    const values = [];
-    for (const backend of ['webgpu', 'native'] as const) {
-      await setBackend(backend);
-      setPrecision('bfloat16');
-      const out = tf.matMul(tensorOf(random([50, 301], 1)), tensorOf(random([301, 70], 2)));
-      values.push(await out.data());
-      setPrecision('float32');
-    }
-    expectClose(values[0], values[1], { relative: 1e-6 });
-  });
+  it.skipIf(name !== 'webgpu')(
+    'bfloat16 products equal those of native up to rounding of the sums',
+    async () => {
+      loadNativeAddon();
+      const values = [];
+      for (const backend of ['webgpu', 'native'] as const) {
+        await setBackend(backend);
+        setPrecision('bfloat16');
+        const out = tf.matMul(tensorOf(random([50, 301], 1)), tensorOf(random([301, 70], 2)));
+        values.push(await out.data());
+        setPrecision('float32');
+      }
+      expectClose(values[0], values[1], { relative: 1e-6 });
+    },
+  );
 });

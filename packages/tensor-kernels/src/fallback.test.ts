@@ -7,7 +7,7 @@ vi.mock('./native-addon.ts', () => ({
   },
 }));
 
-it('says what the wasm backend costs, why it is taken, and what to do', async () => {
+it('describes the cost of the wasm backend, the reason, and what to do', async () => {
   const { name, reason } = await setBackend('auto');
   expect(name).toBe('wasm');
   expect(reason).toContain('about 65 times slower than native, which cannot run here (');

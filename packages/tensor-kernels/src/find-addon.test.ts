@@ -45,7 +45,7 @@ describe('findAddon', () => {
     expect(loads()).toEqual(addon.instructionSets());
   });
 
-  it('prefers what was compiled on this machine', () => {
+  it('prefers the build of this machine', () => {
     installPackage(gnu, 'not looked at');
     write('build/meap_kernels.node');
     expect(loads()).toEqual(addon.instructionSets());
@@ -62,7 +62,7 @@ describe('findAddon', () => {
     expect(findAddon(base(), machine).instructionSets()).toEqual(addon.instructionSets());
   });
 
-  it('names everything it tried, why it failed, and what to do', () => {
+  it('names everything it tried, the reasons, and what to do', () => {
     write('build/meap_kernels.node', 'broken');
     installPackage('@meap/tensor-kernels-linux-riscv64-gnu', undefined, '1.2.2');
     expect(() => findAddon(base(), { ...linux, arch: 'riscv64' })).toThrow(

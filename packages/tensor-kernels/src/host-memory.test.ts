@@ -4,7 +4,7 @@ import { setBackend } from './backend.ts';
 import { storeAsBfloat16 } from './bfloat16-storage.ts';
 import { copyInto, memoryOf, overwrite, stageVector } from './host-memory.ts';
 
-it.each(['cpu', 'native'] as const)('copies numbers to where they belong on %s', async (backend) => {
+it.each(['cpu', 'native'] as const)('copies numbers to their destination on %s', async (backend) => {
   await setBackend(backend);
   const target = new Float32Array(5).fill(9);
   const tensor = tf.tensor2d([1, 2, 3, 4], [2, 2]);
@@ -15,11 +15,11 @@ it.each(['cpu', 'native'] as const)('copies numbers to where they belong on %s',
   await copyInto(part, target);
   expect([...target]).toEqual([4, 5, 3, 4, 5]);
   if (backend === 'native') {
-    const halves = tf.variable(tensor);
-    storeAsBfloat16(halves);
-    await copyInto(halves, target);
+    const stored = tf.variable(tensor);
+    storeAsBfloat16(stored);
+    await copyInto(stored, target);
     expect([...target]).toEqual([1, 2, 3, 4, 5]);
-    halves.dispose();
+    stored.dispose();
   }
   tf.dispose([tensor, sum, part]);
 });
@@ -63,8 +63,8 @@ it.each(['cpu', 'native'] as const)(
 
 it('has no float32 memory of what is stored as bfloat16', async () => {
   await setBackend('native');
-  const halves = tf.variable(tf.ones([4]));
-  storeAsBfloat16(halves);
-  expect(memoryOf(halves)).toBeUndefined();
-  halves.dispose();
+  const stored = tf.variable(tf.ones([4]));
+  storeAsBfloat16(stored);
+  expect(memoryOf(stored)).toBeUndefined();
+  stored.dispose();
 });

@@ -132,7 +132,7 @@ describe('sizes', () => {
   });
 });
 
-it('a cache of a length that is none is refused, and one whose end is beyond it', () => {
+it('refuses an invalid length of a cache, and one that exceeds the cache', () => {
   const one = new Float32Array(1);
   const sizes = { B: 1, T: 1, H: 1, G: 1, D: 1 };
   const attend = (length: number) =>
@@ -155,14 +155,14 @@ it('a cache of a length that is none is refused, and one whose end is beyond it'
   expect(() => attend(0)).not.toThrow();
 });
 
-it('without tokens, gradients are zero, whatever the buffer held', () => {
+it('without tokens, gradients are zero regardless of the buffer', () => {
   const [dk, dv, dWeight] = [1, 1, 6].map((length) => new Float32Array(length).fill(7));
   call('attentionGrad', { B: 1, S: 1, D: 1, k: dk, v: dv, dk, dv });
   call('linearCrossEntropy', { V: 3, C: 2, weight: new Float32Array(6), dx: none, dWeight });
   expect([dk, dv, dWeight].map((values) => values.every((value) => value === 0))).toEqual([true, true, true]);
 });
 
-it('threads are as many as a process can have', () => {
+it('limits the number of threads', () => {
   for (const threads of [0, 1025, 2 ** 32]) {
     expect(() => addon.setNumThreads(threads)).toThrow('native: setNumThreads: threads outside 1 to 1024');
   }

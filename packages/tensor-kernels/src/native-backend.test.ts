@@ -20,7 +20,7 @@ const memory: BufferMemory = {
 };
 
 describe('BufferPool', () => {
-  it('never hands out a buffer in use, whatever the order of taking and releasing', () => {
+  it('never returns a buffer in use, for any order of taking and releasing', () => {
     const action = fc.record({ take: fc.boolean(), bytes: fc.integer({ min: 0, max: 1e6 }), at: fc.nat() });
     fc.assert(
       fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
@@ -43,7 +43,7 @@ describe('BufferPool', () => {
     );
   });
 
-  it('holds no more than was ever in use at once, however shapes change', () => {
+  it('holds at most the largest memory in use, for any sequence of shapes', () => {
     const pool = new BufferPool(memory);
     const megabyte = 1 << 20;
     for (let round = 0; round < 40; round++) {
@@ -62,7 +62,7 @@ describe('BufferPool', () => {
     expect(pool.memory().freeBytes).toBeLessThan(before);
   });
 
-  it('keeps what was wanted again after it had let it go, so that a repeated step allocates nothing', () => {
+  it('keeps buffers that were needed again after it discarded them, so that a repeated step allocates nothing', () => {
     let allocations = 0;
     const counting: BufferMemory = {
       allocate: (bytes) => {
@@ -88,7 +88,7 @@ describe('BufferPool', () => {
     expect(allocations).toBe(before);
   });
 
-  it('keeps a buffer until its last tensor is gone', () => {
+  it('keeps a buffer until its last tensor is disposed', () => {
     const pool = new BufferPool(memory);
     const buffer = pool.take(100);
     pool.retain(buffer);
@@ -105,7 +105,7 @@ describe('the native backend', () => {
     await setBackend('native');
   });
 
-  it('gives callers arrays that later tensors do not overwrite', () => {
+  it('returns arrays that later tensors do not overwrite', () => {
     const x = tf.add(tf.ones([1000]), tf.ones([1000]));
     const values = x.dataSync();
     x.dispose();
@@ -113,7 +113,7 @@ describe('the native backend', () => {
     expect(values.every((value) => value === 2)).toBe(true);
   });
 
-  it('keeps what a slice shares after its source is gone', () => {
+  it('keeps the buffer of a slice after its source is disposed', () => {
     const source = tf.add(tf.ones([1000]), tf.ones([1000]));
     const slice = tf.slice(source, 10, 5);
     source.dispose();
@@ -122,7 +122,7 @@ describe('the native backend', () => {
     tf.dispose([slice, other]);
   });
 
-  it('never writes into an array the caller gave', () => {
+  it('never writes to an array of the caller', () => {
     const mine = Float32Array.of(1, 2, 3);
     const x = tf.tensor1d(mine);
     x.dispose();
@@ -143,7 +143,7 @@ describe('the native backend', () => {
     expect(pool.memory()).toEqual(before);
   });
 
-  it.each(['int32', 'bool'] as const)('casts %s to numbers that native kernels can read', (dtype) => {
+  it.each(['int32', 'bool'] as const)('casts %s to float32 in memory', (dtype) => {
     const mask = tf.tensor1d([1, 0, 1], dtype);
     const x = tf.tensor2d([
       [1, 2],
@@ -159,7 +159,7 @@ describe('the native backend', () => {
     expect(mask.dtype).toBe(dtype);
   });
 
-  it('runs ops without a kernel of ours as TensorFlow.js does', () => {
+  it('runs other ops as TensorFlow.js does', () => {
     const x = tf.tensor2d([[3, 1, 2]]);
     expect([...tf.topk(x, 2).values.dataSync()]).toEqual([3, 2]);
     expect([...tf.add(tf.scalar(1, 'int32'), tf.tensor1d([1, 2], 'int32')).dataSync()]).toEqual([2, 3]);
@@ -169,7 +169,7 @@ describe('the native backend', () => {
 });
 
 describe('setBackend', () => {
-  it('says what runs and why', async () => {
+  it('describes the backend and the reason', async () => {
     const auto = await setBackend('auto');
     expect(auto).toEqual(describeBackend());
     expect(auto).toMatchObject({
@@ -182,7 +182,7 @@ describe('setBackend', () => {
     expect(describeBackend()).toMatchObject({ name: 'cpu', reason: 'set through TensorFlow.js' });
   });
 
-  it('refuses a name it does not know', async () => {
+  it('refuses an unknown name', async () => {
     await expect(setBackend('cuda' as 'cpu')).rejects.toThrow(BackendError);
     await expect(setBackend('cuda' as 'cpu')).rejects.toThrow("got 'cuda', expected one of auto, webgpu");
   });

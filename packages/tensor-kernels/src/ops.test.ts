@@ -78,7 +78,7 @@ describe.each(['native', 'wasm', 'cpu'] as const)('on %s', (backend) => {
     );
   });
 
-  it.each(cases)('%s leaves no tensors behind', async (_, f, shapes) => {
+  it.each(cases)('%s leaks no tensors', async (_, f, shapes) => {
     const inputs = shapes.map((shape, i) => random(shape, i + 1));
     await expectNoLeaks(() => {
       tf.dispose(tf.valueAndGrads((...x) => tf.sum(tf.square(f(...x))))(inputs));
@@ -92,7 +92,7 @@ describe('recompute', () => {
     await k.setBackend('native');
   });
 
-  it('nests, composes with other ops and keeps gradients exact', () => {
+  it('nests and composes with other ops, with exact gradients', () => {
     const [x, w] = [random([6, 6], 1), random([6, 6], 2)];
     const block = (x: tf.Tensor, w: tf.Tensor) => tf.tanh(tf.matMul(x as tf.Tensor2D, w as tf.Tensor2D));
     const loss = (run: (x: tf.Tensor, w: tf.Tensor) => tf.Tensor) =>
@@ -123,7 +123,7 @@ describe('linearCrossEntropy with a frozen head', () => {
     expectClose(frozen.grad, trained.grad, { relative: 0 });
   });
 
-  it('makes no gradient of the head on native', async () => {
+  it('computes no gradient of the head on native', async () => {
     await k.setBackend('native');
     const [x, w] = [random<tf.Tensor2D>([5, 4], 1), random<tf.Tensor2D>([9000, 4], 2)];
     const targets = tf.zeros([5], 'int32') as tf.Tensor1D;
@@ -138,7 +138,7 @@ describe('linearCrossEntropy with a frozen head', () => {
 });
 
 describe('recompute with constants', () => {
-  it('holds them until the backward pass, though the forward pass made them', async () => {
+  it('keeps constants of the forward pass until the backward pass', async () => {
     await k.setBackend('native');
     const x = random([1, 5, 2, 6], 1) as tf.Tensor4D;
     const turn = (x: tf.Tensor, [cos, sin]: tf.Tensor[]) => k.rotaryEmbedding(x as tf.Tensor4D, cos, sin);
@@ -161,7 +161,7 @@ describe('bad input', () => {
   });
   const zeros = <T extends tf.Tensor>(...shape: number[]) => tf.zeros(shape) as T;
 
-  it('is refused with what was got and what was expected', () => {
+  it('is refused with the value and what is expected', () => {
     expect(() => k.attention(zeros(1, 4, 3, 8), zeros(1, 4, 2, 8), zeros(1, 4, 2, 8))).toThrow(
       'attention: 3 query heads cannot share 2',
     );

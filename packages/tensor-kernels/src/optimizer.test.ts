@@ -58,7 +58,7 @@ describe('globalNorm', () => {
     expect(await globalNorm(tensors)).toBeCloseTo(Math.sqrt(40_000 * 0.25 + 25), 3);
   });
 
-  it('does not overflow or lose small parts in float32', async () => {
+  it('neither overflows nor loses small terms in float32', async () => {
     await setBackend('native');
     expect(await globalNorm([tf.tensor1d([1e-12, 1e18])])).toBeCloseTo(1e18, -13);
     expect(await globalNorm([tf.tensor1d([Number.NaN, 1])])).toBeNaN();

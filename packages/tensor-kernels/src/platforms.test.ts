@@ -20,7 +20,7 @@ it('all packages share one version', () => {
   ]);
 });
 
-it('a release waits for the tests of its binaries on every platform', () => {
+it('a release depends on the tests of its binaries on every platform', () => {
   const tests = read(resolve(root, '.github/workflows/native.yml'));
   for (const { folder } of platforms) expect(tests).toContain(`folder: ${folder},`);
   const publish = read(resolve(root, '.github/workflows/publish.yml'));

@@ -12,7 +12,7 @@ describe.each(['native', 'cpu'] as const)('on %s', (backend) => {
     await k.setBackend(backend);
   });
 
-  it('keep: what is kept is computed once, with the same gradients', () => {
+  it('keep computes its result once, with the same gradients', () => {
     const [q, key, v] = [heads(1), heads(2), heads(3)];
     let runs = 0;
     const f = ([q, key, v]: tf.Tensor[], keep?: k.Keep) => {
@@ -87,7 +87,7 @@ describe.each(['native', 'cpu'] as const)('on %s', (backend) => {
     );
   });
 
-  it('leaves no tensors behind', async () => {
+  it('leaks no tensors', async () => {
     const [x, w] = [random([1, 7, 3], 1), random([1, 3, 3], 2)];
     const table = random([7, 3], 3);
     const nested = (x: tf.Tensor, w: tf.Tensor) =>

@@ -33,7 +33,7 @@ it.each([
   expect(output.trim().split('\n')).toEqual(Array(6).fill('true'));
 });
 
-it('a program that exits while its worker computes ends as it should', () => {
+it('a program can exit while its worker computes', () => {
   const program = `
     const { Worker } = require('node:worker_threads');
     new Worker(${JSON.stringify(`${compute}\nfor (;;) addon.add(ones.length, ones, ones, sums);`)}, { eval: true });

@@ -42,13 +42,13 @@ describe.skipIf(missing)('the webgpu backend', () => {
   });
   const backend = () => webgpuBackend()!;
 
-  it('says which adapter it is and whether that is a GPU', () => {
+  it('describes the adapter and whether it is a GPU', () => {
     const { name, device } = describeBackend();
     expect(name).toBe('webgpu');
     expect(device.endsWith('(a software rasterizer, not a GPU)')).toBe(backend().gpu.isSoftware);
   });
 
-  it('asks for what the adapter has, not for the defaults', async () => {
+  it('requests the limits of the adapter, not the defaults', async () => {
     const adapter = await (
       globalThis as unknown as { navigator: { gpu: GPU } }
     ).navigator.gpu.requestAdapter();
@@ -66,7 +66,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     expect(backend().memory()).toEqual(before);
   });
 
-  it('cannot be read synchronously, but knows what the host gave it', () => {
+  it('cannot be read synchronously, except for values from the host', () => {
     const ids = tf.tensor1d([3, 1], 'int32');
     const row = tf.add(ids, tf.zeros([2000, 2], 'int32'));
     expect([...ids.dataSync()]).toEqual([3, 1]);
@@ -74,7 +74,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     tf.dispose([ids, row]);
   });
 
-  it('reads what a kernel wrote in place, not what was read before', async () => {
+  it('reads what a kernel wrote in place, not a cached value', async () => {
     const [parameter, firstMoment, secondMoment] = [2, 0, 0].map((x) => tf.variable(tf.tensor1d([x])));
     const gradient = tf.tensor1d([3]);
     const rates = { learningRate: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 0, weightDecay: 0.5 };
@@ -87,7 +87,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     tf.dispose([parameter, firstMoment, secondMoment, gradient]);
   });
 
-  it('leaves no tensor and no buffer behind in 100 steps', async () => {
+  it('leaks no tensor and no buffer in 100 steps', async () => {
     const weight = tf.variable(tf.ones([8]));
     const step = async () => {
       const { value, grads } = tf.variableGrads(
@@ -105,7 +105,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     weight.dispose();
   });
 
-  it('has one loss and one gradient however many chunks the logits come in', async () => {
+  it('has the same loss and gradient for any number of chunks', async () => {
     const [x, weight] = [random([300, 5], 1), random([40, 5], 2)].map(tensorOf);
     const targets = tf.tensor1d(
       Int32Array.from({ length: 300 }, (_, i) => (i * 7) % 40),
@@ -168,7 +168,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     tf.disposeVariables();
   });
 
-  it('gives free buffers back when shapes change', async () => {
+  it('frees buffers when shapes change', async () => {
     const megabytes = 24;
     for (let i = 0; i < 30; i++) {
       const x = tf.fill([(megabytes << 18) + 1024 * i], 1);
@@ -187,7 +187,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     x.dispose();
   });
 
-  it('lets the process end by itself, and auto does not take a processor for a GPU', async () => {
+  it('lets the process end, and auto does not select a software rasterizer', async () => {
     const output = await inNewProcess(`
       console.log((await setBackend('webgpu')).name, (await tf.ones([2]).mul(3).data()).join());
       console.log((await setBackend('auto')).name);`);
@@ -196,7 +196,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     if (backend().gpu.isSoftware) expect(auto).toBe('native');
   });
 
-  it('lists the adapters there are when the one named is not', async () => {
+  it('lists the adapters if there is none of the given name', async () => {
     const output = await inNewProcess(
       `
       await setBackend('webgpu').catch((error) => console.log(error.name, error.message));`,
@@ -205,7 +205,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     expect(output).toMatch(/BackendError webgpu: MEAP_GPU_ADAPTER: .*no such GPU.*Available adapters/s);
   });
 
-  it('turns a lost device into an error that says what to do', async () => {
+  it('reports a lost device with what to do', async () => {
     const output = await inNewProcess(`
       await setBackend('webgpu');
       const x = tf.ones([2]).mul(3);
@@ -214,7 +214,7 @@ describe.skipIf(missing)('the webgpu backend', () => {
     expect(output).toMatch(/BackendError webgpu: the device was lost.*last checkpoint/);
   });
 
-  it('turns exhausted memory into an error that names the buffer, at the next read and in every op after', async () => {
+  it('reports exhausted memory with the buffer, at the next read and in every later op', async () => {
     const output = await inNewProcess(`
       await setBackend('webgpu');
       const x = tf.ones([40, 40]);

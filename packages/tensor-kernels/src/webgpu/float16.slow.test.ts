@@ -68,21 +68,21 @@ describe.skipIf(!hasFloat16)('float16 on webgpu', () => {
     }
   });
 
-  it('uses the matrix units where there are any', async () => {
+  it('uses matrix units if there are any', async () => {
     const { gpu, pipelines } = webgpuBackend()!;
     await tf.matMul(tf.ones([40, 8]), tf.ones([8, 8])).data();
     const used = [...pipelines.keys()].some((key) => key.startsWith('SubgroupMatMul'));
     expect(used).toBe(gpu.subgroupMatrix !== undefined);
   });
 
-  it('a number beyond the largest half becomes infinite, so that a step shows that it overflowed', async () => {
+  it('a number beyond the largest float16 becomes infinite, so that a step shows the overflow', async () => {
     const product = tf.matMul(tf.tensor2d([[70_000, 0]]), tf.ones([2, 2]));
     const values = await product.data();
     expect([...values].some(Number.isFinite)).toBe(false);
     product.dispose();
   });
 
-  it('gradients of logits survive that half precision would round to zero', async () => {
+  it('gradients of logits survive that float16 would round to zero', async () => {
     // Targets are all but certain: every gradient is below 3e-8.
     const [N, V, C] = [40, 24, 8];
     const targets = integers([N], (i) => i % C);

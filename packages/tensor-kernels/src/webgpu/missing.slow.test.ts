@@ -38,7 +38,7 @@ const BY_NAME = `await setBackend('webgpu').catch((error) => console.log(error.n
 const TENSORFLOW = ['@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-cpu'];
 const HOW = 'run npm install webgpu @tensorflow/tfjs-backend-webgpu';
 
-it('says by name what to install where Dawn is not there, and takes another backend by itself', async () => {
+it('names the packages to install if Dawn is missing, and auto selects another backend', async () => {
   const cwd = project('no-dawn', TENSORFLOW);
   expect(await run(cwd, BY_NAME)).toBe(`BackendError: webgpu: the package webgpu is not installed; ${HOW}`);
   // As on a machine with a GPU, so that `auto` gets as far as Dawn.
@@ -49,7 +49,7 @@ it('says by name what to install where Dawn is not there, and takes another back
   );
 });
 
-it('says which package is missing where only TensorFlow.js’s is', async () => {
+it('names the package if only that of TensorFlow.js is missing', async () => {
   const cwd = project('no-backend', [...TENSORFLOW, 'webgpu']);
   const said = await run(cwd, BY_NAME);
   if (!said.includes('no GPU adapter')) {
@@ -59,7 +59,7 @@ it('says which package is missing where only TensorFlow.js’s is', async () => 
   }
 });
 
-it('says why a package that is there does not load', async () => {
+it('reports why an installed package does not load', async () => {
   const cwd = project('broken', TENSORFLOW);
   const broken = join(cwd, 'node_modules/webgpu');
   mkdirSync(broken);
