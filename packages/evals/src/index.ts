@@ -43,7 +43,9 @@ export { type EncodingOptions, encodePair, scorePairs } from './encode-pair.ts';
 export { EvalsError } from './error.ts';
 export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';
 export { toHarnessJson } from './harness-json.ts';
+export { type InductionOptions, inductionTask, type PrefixMatching, prefixMatching } from './induction.ts';
 export { type Judge, type JudgeCase, JudgeError, type Judgement } from './judge.ts';
+export { type KeyValueRecallOptions, keyValueRecallTask } from './key-value-recall.ts';
 export { type KeyValueOptions, keyValueTask } from './key-value-retrieval.ts';
 export { lambadaTask } from './lambada.ts';
 export type {

@@ -6,6 +6,8 @@ import type { z } from 'zod';
 import { attention } from './attention.ts';
 import type { DataSet } from './data-sets.ts';
 import { hallucination } from './hallucination.ts';
+import { induction } from './induction.ts';
+import { key_value_recall } from './key-value-recall.ts';
 import { kv_retrieval } from './kv-retrieval.ts';
 import { lambada } from './lambada.ts';
 import { m_rs } from './m-rs.ts';
@@ -28,6 +30,8 @@ const FAMILIES = {
   kv_retrieval,
   m_rs,
   ruler,
+  induction,
+  key_value_recall,
   hallucination,
   attention,
 };
