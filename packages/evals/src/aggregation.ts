@@ -1,21 +1,22 @@
 /**
- * How the numbers of items become one number, as in lm-evaluation-harness 0.4.13 (`lm_eval/api/metrics.py`), and its
- * standard error over samples of items.
+ * Aggregation of the numbers of items, as in lm-evaluation-harness 0.4.13 (`lm_eval/api/metrics.py`), with standard
+ * errors over samples of items.
  *
- * The harness knows standard errors of `mean` (the same formula) and of `perplexity`, there by 100,000 bootstrap draws.
- * Ours of every other total is the first-order (delta method) one: the limit of that bootstrap for many items, without
- * random numbers, and known for weighted totals too, where the harness prints N/A.
+ * The harness has standard errors of `mean` (the same formula) and of `perplexity`, by 100,000 bootstrap draws. All
+ * others here are first-order (delta method): the limit of that bootstrap for many items, without random numbers, also
+ * for weighted totals, where the harness prints N/A.
  */
-import type { Aggregation, Measured } from './task.ts';
+import type { Aggregation, Measured, Metric } from './task.ts';
 
 /** Σ value / n. Standard error: √(Σ (value − mean)² / (n − 1)) / √n. */
-export const mean: Aggregation = {
-  name: 'mean',
-  total: meanOf,
-  standardError: meanError,
-};
+export const mean: Aggregation = { name: 'mean', total: meanOf, standardError: meanError };
 
-/** exp(−mean) of log-likelihoods in nats, one per item: perplexity where each item is one target, as in LAMBADA. */
+/** Metrics whose totals are means. */
+export function means(names: readonly string[], higherIsBetter = true): Metric[] {
+  return names.map((name) => ({ name, higherIsBetter, aggregation: mean }));
+}
+
+/** exp(−mean) of log-likelihoods in nats, one per item: perplexity if each item is one target, as in LAMBADA. */
 export const perplexity: Aggregation = {
   name: 'perplexity',
   total: (items) => Math.exp(-meanOf(items)),
@@ -54,7 +55,7 @@ function ratioOf(items: readonly Measured[]): number {
   return meanOf(items) / meanOf(items.map(weightOf));
 }
 
-/** Linearised variance of a ratio of sums R = Σ value / Σ weight: that of the mean of (value − R·weight) / mean weight. */
+/** Standard error of a ratio of sums R = Σ value / Σ weight: that of the mean of (value − R·weight) / mean weight. */
 function ratioError(items: readonly Measured[]): number | undefined {
   const ratio = ratioOf(items);
   const meanWeight = meanOf(items.map(weightOf));

@@ -12,12 +12,12 @@ describe.skipIf(!existsSync(process.env.MEAP_DATA!))('on all 2655 rows of NQ', (
   const rows = () =>
     jsonLines('qa/nq-open-oracle.jsonl.gz') as { answers: string[]; ctxs: { text: string }[] }[];
 
-  test('texts are normalised as the published script does', () => {
+  test('texts are normalized as by the published script', () => {
     const normalized = rows().map(({ ctxs }) => normalizeAnswer(ctxs[0].text));
     expect(shortHash(normalized.join('\n'))).toBe(fixture.normalized);
   });
 
-  test('answers are found in their own text and in the next one as by the published script', () => {
+  test('answers are found in their text and in the next one as by the published script', () => {
     const all = rows();
     const found = all.flatMap(({ answers }, row) =>
       [0, 1].map((step) => bestSubspanMatch(all[(row + step) % all.length].ctxs[0].text, answers)),
@@ -36,7 +36,7 @@ test.each([
   expect(normalizeAnswer(text)).toBe(normalized);
 });
 
-test('normalising twice changes nothing more, whatever the text', () => {
+test('normalizing is idempotent for any text', () => {
   const piece = fc.constantFrom('the', 'a', 'an', ' ', '.', 'x', 'é', '\x1c', '-');
   fc.assert(
     fc.property(fc.array(piece), (pieces) => {

@@ -1,13 +1,13 @@
-/** Whether a text has an answer in it. */
+/** Checks whether a text contains an answer. */
 import { words } from './python-text.ts';
 
-/** What Python's `regex` takes for a letter of a word, so what `\b` stands between. */
+/** A word character of Python's `regex`, which defines `\b`. */
 const LETTER = '[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}]';
 const articles = new RegExp(`(?<!${LETTER})(?:a|an|the)(?!${LETTER})`, 'gu');
 
 /**
- * An answer without what does not matter, as SQuAD's script does it: small letters, ASCII punctuation dropped, the
- * articles a, an, the dropped, white space collapsed.
+ * Normalizes an answer as SQuAD's script does: lower case, without ASCII punctuation and the articles a, an, the, with
+ * single spaces.
  */
 export function normalizeAnswer(text: string): string {
   const plain = text.toLowerCase().replace(/[!-/:-@[-`{-~]/g, '');
@@ -15,10 +15,10 @@ export function normalizeAnswer(text: string): string {
 }
 
 /**
- * 1 where one of the answers, normalised, is a part of the normalised text, else 0: `best_subspan_em` of lost in the
- * middle (Liu et al. 2023).
+ * 1 if the normalized text contains one of the normalized answers, else 0: `best_subspan_em` of lost in the middle (Liu
+ * et al. 2023).
  *
- * A part of a word counts too, and an answer of nothing but articles is in every text; both as published.
+ * As published, a part of a word counts, and every text contains an answer that consists of articles.
  */
 export function bestSubspanMatch(text: string, answers: readonly string[]): 0 | 1 {
   const normalized = normalizeAnswer(text);

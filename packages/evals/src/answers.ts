@@ -1,30 +1,28 @@
-/** Requests of many items, planned into batches for an engine, answered from a store or by the model. */
+/** Batches the requests of many items and answers them from a store or by the model. */
 import { EvalsError } from './error.ts';
 import type { GenerateRequest, Generation, LanguageModel, Score, ScoreRequest } from './language-model.ts';
 import type { ItemRequests } from './task.ts';
 
-/** What a model answered: to a score request a {@link Score}, to a generate request a {@link Generation}. */
+/** The answer to a request: a {@link Score} or a {@link Generation}. */
 export type Answer = Score | Generation;
 
-/** Remembers answers, so that an evaluation that was interrupted goes on where it stopped. */
+/** Stores answers, so that an interrupted evaluation can continue. */
 export interface AnswerStore {
-  /** Answers by key, undefined where there is none, in the order of the keys. */
+  /** Answers in the order of the keys, undefined where there is none. */
   get(keys: readonly string[]): Promise<readonly (Answer | undefined)[]>;
-  /** Keeps answers. Done when they outlive the process; all of one call or none, so that batches stay whole. */
+  /** Stores answers durably; all of one call or none, so that batches stay whole. */
   put(entries: readonly { readonly key: string; readonly answer: Answer }[]): Promise<void>;
 }
 
-/** Requests of one kind with the names of their answers in a store. */
+/** Requests of one kind with the keys of their answers in a store. */
 export type KeyedRequests = ItemRequests & { readonly keys: readonly string[] };
 
-/** Tokens of a call to the model: enough to fill its batches, few enough that little is lost when it is stopped. */
+/** Tokens of a call to the model: enough to fill its batches, few enough that an interruption loses little. */
 const BATCH_TOKENS = 2 ** 15;
 
 /**
- * Names the answers to requests: each name is the JSON of what the answer depends on, the model's fingerprint, the kind
- * and the request.
- *
- * As long as the request; a store may keep a hash of it.
+ * Adds the keys of requests: the JSON of everything an answer depends on, namely the model's fingerprint, the kind and
+ * the request. A store may hash it.
  */
 export function withKeys(fingerprint: string, ask: ItemRequests): KeyedRequests {
   if (ask.kind === 'score') {
@@ -32,21 +30,15 @@ export function withKeys(fingerprint: string, ask: ItemRequests): KeyedRequests 
       JSON.stringify([fingerprint, 'score', context, continuation]);
     return { ...ask, keys: ask.requests.map(key) };
   }
-  const key = ({ prompt, maxNewTokens, stop = [], temperature = 0, seed }: GenerateRequest) =>
-    // The seed of a greedy answer changes nothing.
-    JSON.stringify([
-      fingerprint,
-      'generate',
-      prompt,
-      maxNewTokens,
-      stop,
-      temperature,
-      temperature > 0 ? (seed ?? null) : null,
-    ]);
+  const key = ({ prompt, maxNewTokens, stop = [], temperature = 0, seed }: GenerateRequest) => {
+    // A greedy answer does not depend on the seed.
+    const draw = temperature > 0 ? (seed ?? null) : null;
+    return JSON.stringify([fingerprint, 'generate', prompt, maxNewTokens, stop, temperature, draw]);
+  };
   return { ...ask, keys: ask.requests.map(key) };
 }
 
-/** Tokens a request makes the model read or write, at most. */
+/** Maximum number of tokens that the model reads or writes for a request. */
 export function numTokensOf(request: ScoreRequest | GenerateRequest): number {
   return 'context' in request
     ? request.context.length + request.continuation.length
@@ -54,11 +46,11 @@ export function numTokensOf(request: ScoreRequest | GenerateRequest): number {
 }
 
 /**
- * All requests of some items, each once, longest first; requests with the same context stay together.
+ * Batches the distinct requests of some items, longest first; requests with the same context stay together.
  *
- * Longest first makes batches of like lengths, and shows at once whether the longest fit into memory. The plan depends
- * on the requests alone, never on what a store holds: a run that goes on after an interruption asks for the very
- * batches that it had not asked yet, so its answers are those of a run that was never stopped, to the last bit.
+ * Longest first gives batches of similar lengths, and shows early whether the longest fit into memory. The plan depends
+ * on the requests only, not on the store: a resumed run sends exactly the missing batches, so its answers are bit-equal
+ * to those of an uninterrupted run.
  */
 export function planBatches(asked: readonly KeyedRequests[]): KeyedRequests[] {
   return (['score', 'generate'] as const).flatMap((kind) => {
@@ -87,7 +79,7 @@ interface Entry {
   readonly request: ScoreRequest | GenerateRequest;
 }
 
-/** Each different request once, in groups of the same context, in the order in which contexts first come. */
+/** Distinct requests in groups of the same context, in the order of the first occurrence of each context. */
 function groupByContext(asked: readonly KeyedRequests[]): Entry[][] {
   const groups = new Map<string, Map<string, Entry>>();
   for (const { keys, requests } of asked) {
@@ -100,14 +92,14 @@ function groupByContext(asked: readonly KeyedRequests[]): Entry[][] {
   return Array.from(groups.values(), (group) => [...group.values()]);
 }
 
-/** A context that is shared is read once. */
+/** Number of tokens of a group; a shared context counts once. */
 function numTokensOfGroup(group: readonly Entry[]): number {
   const all = group.reduce((sum, { request }) => sum + numTokensOf(request), 0);
   const [{ request }] = group;
   return 'context' in request ? all - (group.length - 1) * request.context.length : all;
 }
 
-/** Answers of a batch by key, and how many of them were in the store. */
+/** Answers a batch, by key; `numStored` of them come from the store. */
 export async function answer(
   { kind, keys, requests }: KeyedRequests,
   model: LanguageModel,
@@ -124,23 +116,18 @@ export async function answer(
   if (missing.length === 0) return { answers, numStored: keys.length, numTokens: 0 };
   signal?.throwIfAborted();
   if (model[kind] === undefined) {
-    throw new EvalsError(`${model.name}: the task needs the method ${kind}, which the model does not have`);
+    throw new EvalsError(`${model.name}: the model lacks the method ${kind}, which the task needs`);
   }
+  const unanswered = missing.map((index) => requests[index]);
   const got: readonly Answer[] =
     kind === 'score'
-      ? await model.score!(
-          missing.map((index) => requests[index]),
-          { signal },
-        )
-      : await model.generate!(
-          missing.map((index) => requests[index]),
-          { signal },
-        );
+      ? await model.score!(unanswered as ScoreRequest[], { signal })
+      : await model.generate!(unanswered as GenerateRequest[], { signal });
   requireAnswers(kind, got, missing.length);
-  await store?.put(missing.map((index, place) => ({ key: keys[index], answer: got[place] })));
+  await store?.put(missing.map((index, i) => ({ key: keys[index], answer: got[i] })));
   let numTokens = 0;
-  for (const [place, index] of missing.entries()) {
-    const reply = got[place];
+  for (const [i, index] of missing.entries()) {
+    const reply = got[i];
     answers.set(keys[index], reply);
     const request = requests[index];
     numTokens +=
@@ -152,13 +139,13 @@ export async function answer(
 function requireAnswers(kind: ItemRequests['kind'], got: readonly Answer[], expected: number): void {
   if (got.length !== expected) {
     throw new EvalsError(
-      `${kind}: the model gave ${got.length} answers, expected ${expected}, one per request`,
+      `${kind}: the model returned ${got.length} answers, expected ${expected}, one per request`,
     );
   }
   const broken = got.find((reply) => 'logLikelihood' in reply && Number.isNaN(reply.logLikelihood));
   if (broken !== undefined) {
     throw new EvalsError(
-      `${kind}: a log-likelihood is not a number, expected a finite one; the model's weights may hold NaN`,
+      `${kind}: got a log-likelihood of NaN, expected a number; the model's weights may contain NaN`,
     );
   }
 }

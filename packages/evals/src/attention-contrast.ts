@@ -1,6 +1,6 @@
 /**
- * Whether masking made attention more decided (Table 10 of the MEAP paper): less of it on masked tokens, more uneven
- * over the others.
+ * Compares the attention of a MEAP and an NTP model (Table 10 of the MEAP paper): lower on masked tokens, with a higher
+ * variance over the others.
  */
 import { meanAttention, overLayers } from './attention-means.ts';
 import { EvalsError } from './error.ts';
@@ -8,28 +8,28 @@ import type { CallOptions, LanguageModel } from './language-model.ts';
 import { mean, variance } from './statistics.ts';
 import { pairedTTest, type TTest, welchTTest } from './t-test.ts';
 
-/** A sequence and what the MEAP model does not get to see of it. */
+/** A sequence and its positions that are masked for the MEAP model. */
 export interface MaskedSequence {
   readonly ids: readonly number[];
-  /** At least one position, each once; at least two are left. */
+  /** At least one distinct position; at least two must be unmasked. */
   readonly maskedPositions: readonly number[];
 }
 
-/** What {@link contrastAttention} is told. */
+/** Options of {@link contrastAttention}. */
 export interface ContrastOptions extends CallOptions {
-  /** Id that stands at masked positions in what the MEAP model reads. */
+  /** Id at masked positions of the MEAP model's input. */
   readonly maskId: number;
-  /** Called after each sequence with the number done. */
+  /** Called after each sequence. */
   readonly onProgress?: (numSequences: number) => void;
 }
 
 /** A statistic of one model's attention. */
 export interface AttentionStatistic {
-  /** One a sequence, in their order. */
+  /** One value per sequence, in order. */
   readonly values: readonly number[];
-  /** Of `values`. */
+  /** Mean of `values`. */
   readonly mean: number;
-  /** The statistic of each layer alone, mean over sequences. */
+  /** The statistic of each layer, mean over sequences. */
   readonly layers: readonly number[];
 }
 
@@ -37,15 +37,15 @@ export interface AttentionStatistic {
 export interface AttentionDifference {
   readonly ntp: AttentionStatistic;
   readonly meap: AttentionStatistic;
-  /** Of the two means, relative to the NTP model's: 0.1 is 10 %. */
+  /** Change of the mean relative to the NTP model's: 0.1 is 10 %. */
   readonly change: number;
-  /** MEAP less NTP, the same sequences in both models; absent for a single sequence. */
+  /** MEAP minus NTP, paired by sequence; absent for a single sequence. */
   readonly paired?: TTest;
-  /** MEAP less NTP, as if the sequences were different ones; absent for a single sequence. */
+  /** MEAP minus NTP, as independent samples; absent for a single sequence. */
   readonly welch?: TTest;
 }
 
-/** What {@link contrastAttention} found. */
+/** The result of {@link contrastAttention}. */
 export interface AttentionContrast {
   readonly ntp: string;
   readonly meap: string;
@@ -57,13 +57,12 @@ export interface AttentionContrast {
 }
 
 /**
- * Sets the attention of a MEAP model, which reads sequences with masks, against that of an NTP model, which reads them
- * whole.
+ * Compares the attention of a MEAP model on masked sequences with that of an NTP model on the unmasked ones.
  *
- * A key's attention is the mean over layers, heads and the queries that can see it. The test is over sequences: what
- * differs between two models by chance of the sequence, not of training.
+ * A key's attention is the mean over layers, heads and the queries that can see it. The tests are over sequences; they
+ * do not cover the randomness of training.
  *
- * @throws EvalsError for no sequences, positions out of range, or a model that shows no attention; the signal's reason
+ * @throws EvalsError for no sequences, positions out of range, or a model without attention; the signal's reason
  */
 export async function contrastAttention(
   ntp: LanguageModel,
@@ -99,7 +98,7 @@ export async function contrastAttention(
   };
 }
 
-/** Values of a statistic as sequences come. */
+/** Collects the values of a statistic. */
 class Collected {
   readonly values: number[] = [];
   readonly layers: number[][] = [];

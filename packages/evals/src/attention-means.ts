@@ -2,18 +2,18 @@ import { EvalsError } from './error.ts';
 import type { CallOptions, LanguageModel } from './language-model.ts';
 
 /**
- * Over which queries a key's attention is averaged: those that can see it, all of the sequence (which gives shares that
- * sum to one), or the last alone.
+ * The queries over which a key's attention is averaged: those that can see it, all of the sequence (shares then sum to
+ * one), or only the last.
  */
 export type Queries = 'causal' | 'all' | 'last';
 
 /**
- * Attention that each key gets, mean over a layer's heads and the queries.
+ * Attention to each key, mean over a layer's heads and the queries.
  *
- * Blocks are added up as the model shows them: a float64 a layer and key is all that is held.
+ * Blocks are summed as the model returns them, so memory holds one float64 per layer and key.
  *
- * @returns a row a layer, a number a key
- * @throws EvalsError when the model shows no attention, or blocks that are not a whole causal softmax
+ * @returns a row per layer, a number per key
+ * @throws EvalsError if the model has no attention, or its blocks are not a whole causal softmax
  */
 export async function meanAttention(
   model: LanguageModel,
@@ -22,7 +22,7 @@ export async function meanAttention(
   options?: CallOptions,
 ): Promise<Float64Array[]> {
   if (model.attention === undefined) {
-    throw new EvalsError(`${model.name}: shows no attention, expected a model with the method attention`);
+    throw new EvalsError(`${model.name}: has no attention, expected a model with the method attention`);
   }
   const layers: { sums: Float64Array; numRows: number }[] = [];
   await model.attention(
@@ -48,8 +48,8 @@ export async function meanAttention(
     const mass = sums.reduce((total, value) => total + value, 0);
     if (!Number.isInteger(numHeads) || !(Math.abs(mass / rowsSummed - 1) < 1e-3)) {
       throw new EvalsError(
-        `${model.name}: ${numRows} rows of layer ${layer} hold ${mass}, expected whole heads of ${ids.length} rows ` +
-          'that sum to one each; the model may hold NaN',
+        `${model.name}: ${numRows} rows of layer ${layer} sum to ${mass}, expected whole heads of ${ids.length} rows ` +
+          'that sum to one each; the model may contain NaN',
       );
     }
     const numQueries = (key: number) => (queries === 'causal' ? ids.length - key : rowsSummed / numHeads);
@@ -57,7 +57,7 @@ export async function meanAttention(
   });
 }
 
-/** Mean over layers: a number a key. */
+/** Mean over layers, per key. */
 export function overLayers(layers: readonly Float64Array[]): Float64Array {
   return layers[0].map((_, key) => layers.reduce((sum, layer) => sum + layer[key], 0) / layers.length);
 }

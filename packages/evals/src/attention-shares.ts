@@ -1,34 +1,34 @@
-/** Where in its prompt a model looks (Fig. 6 and Tables 16–18 of the MEAP paper). */
+/** Splits a model's attention over the parts of its prompt (Fig. 6 and Tables 16–18 of the MEAP paper). */
 import { meanAttention, overLayers } from './attention-means.ts';
 import { EvalsError } from './error.ts';
 import type { CallOptions, LanguageModel, TextTokenizer } from './language-model.ts';
 import { mean, standardError } from './statistics.ts';
 
-/** A stretch of a prompt with a name, such as `context before`, `answer`, `context after`, `query`, `EOS`. */
+/** A named part of a prompt, such as `context before`, `answer`, `context after`, `query`, `EOS`. */
 export type PromptPart = { readonly name: string } & (
   | { readonly text: string }
   /** For special tokens. */
   | { readonly ids: readonly number[] }
 );
 
-/** Tokens `start … end` of a prompt, the last not included. */
+/** Tokens `start` to `end` − 1 of a prompt. */
 export interface Segment {
   readonly name: string;
   readonly start: number;
   readonly end: number;
 }
 
-/** A prompt cut into segments without gaps. */
+/** A prompt split into contiguous segments. */
 export interface SegmentedPrompt {
   readonly ids: readonly number[];
   readonly segments: readonly Segment[];
 }
 
-/** What {@link attentionShares} is told. */
+/** Options of {@link attentionShares}. */
 export interface SharesOptions extends CallOptions {
-  /** Whose looks count: the last token's (the default), or the mean of all tokens'. */
+  /** Attention of the last token, or the mean over all tokens; default `last`. */
   readonly queries?: 'last' | 'all';
-  /** Called after each prompt with the number done. */
+  /** Called after each prompt. */
   readonly onProgress?: (numPrompts: number) => void;
 }
 
@@ -38,40 +38,39 @@ export interface SegmentShare {
   readonly numTokens: number;
   /** 0 to 1; the shares of a prompt sum to one. */
   readonly share: number;
-  /** `share` over `numTokens`: 0 where there are none. */
+  /** `share` / `numTokens`; 0 without tokens. */
   readonly perToken: number;
-  /** The share in each layer alone. */
+  /** The share in each layer. */
   readonly layers: readonly number[];
 }
 
-/** Where a model looked in one prompt. */
+/** Attention shares of one prompt. */
 export interface PromptShares {
   readonly segments: readonly SegmentShare[];
-  /** Share of each token, for bars over the text. */
+  /** Share of each token. */
   readonly tokens: readonly number[];
 }
 
-/** Where a model looked. */
+/** The result of {@link attentionShares}. */
 export interface AttentionShares {
   readonly model: string;
   readonly queries: 'last' | 'all';
   readonly prompts: readonly PromptShares[];
-  /** Means over the prompts that have a segment of the name. */
+  /** Means over the prompts that have a segment of this name. */
   readonly segments: readonly {
     readonly name: string;
     readonly numPrompts: number;
     readonly share: number;
-    /** Of `share`; absent for a single prompt. */
+    /** Standard error of `share`; absent for a single prompt. */
     readonly standardError?: number;
     readonly perToken: number;
   }[];
 }
 
 /**
- * Tokens of a prompt whose parts are known by text.
+ * Encodes the parts of a prompt.
  *
- * Neighbouring texts are encoded together, as a model would read them; a token that holds the end of one part and the
- * start of the next belongs to the next.
+ * Adjacent texts are encoded together, as a model reads them; a token that spans two parts belongs to the second.
  */
 export function segmentPrompt(tokenizer: TextTokenizer, parts: readonly PromptPart[]): SegmentedPrompt {
   const ids: number[] = [];
@@ -94,10 +93,9 @@ export function segmentPrompt(tokenizer: TextTokenizer, parts: readonly PromptPa
 }
 
 /**
- * How a model's attention is split over the segments of prompts, averaged over layers and heads.
+ * Splits a model's attention over the segments of prompts, averaged over layers and heads.
  *
- * @throws EvalsError for no prompts, segments that leave gaps or overlap, or a model that shows no attention; the
- *   signal's reason
+ * @throws EvalsError for no prompts, segments with gaps or overlaps, or a model without attention; the signal's reason
  */
 export async function attentionShares(
   model: LanguageModel,
@@ -136,7 +134,7 @@ export async function attentionShares(
   return { model: model.name, queries, prompts: shares, segments };
 }
 
-/** Texts of the parts from `first` on, up to the first that is not text. */
+/** Texts of consecutive parts from `first`, up to the first that is not text. */
 function textRun(parts: readonly PromptPart[], first: number): string[] {
   const texts: string[] = [];
   for (let part = parts[first]; part !== undefined && 'text' in part; part = parts[first + texts.length]) {
@@ -163,18 +161,18 @@ function requireCover({ ids, segments }: SegmentedPrompt, index: number): void {
   for (const segment of segments) {
     if (segment.start !== end || !(segment.end >= end)) {
       throw new EvalsError(
-        `prompt ${index}: segment ${segment.name} is ${segment.start} … ${segment.end}, expected one from ${end} on`,
+        `prompt ${index}: segment ${segment.name} is ${segment.start} to ${segment.end}, expected one from ${end}`,
       );
     }
     end = segment.end;
   }
   if (end !== ids.length || ids.length === 0) {
     throw new EvalsError(
-      `prompt ${index}: segments end at ${end} of ${ids.length} tokens, expected them to hold all`,
+      `prompt ${index}: segments end at ${end} of ${ids.length} tokens, expected them to cover all`,
     );
   }
   const names = segments.map(({ name }) => name);
   if (new Set(names).size < names.length) {
-    throw new EvalsError(`prompt ${index}: two segments have one name, got ${names.join(', ')}`);
+    throw new EvalsError(`prompt ${index}: two segments have the same name, got ${names.join(', ')}`);
   }
 }

@@ -14,13 +14,13 @@ const fixture = JSON.parse(
 );
 const sequences: { ids: number[]; maskedPositions: number[] }[] = fixture.maskedPositions.map(
   (maskedPositions: number[], index: number) => ({
-    // The first id says which sequence it is; no mask stands there.
+    // The first id identifies the sequence and is not masked.
     ids: [index, ...Array(fixture.maps.ntp[index][0][0].length - 1).fill(7)],
     maskedPositions,
   }),
 );
 
-/** Shows stored maps, in blocks of so many queries, keeping what it was asked. */
+/** A model of stored maps, in blocks of this many queries, that records its inputs. */
 function stored(name: string, maps: readonly Maps[], numRows = 5): LanguageModel & { asked: number[][] } {
   const asked: number[][] = [];
   return {
@@ -92,7 +92,7 @@ describe('contrastAttention', () => {
     expect(single.scoreDecay).not.toHaveProperty('paired');
   });
 
-  test('ends with the reason of a signal', async () => {
+  test('aborts with the reason of a signal', async () => {
     const model = stored('one', fixture.maps.ntp);
     const controller = new AbortController();
     const onProgress = () => controller.abort(new Error('enough'));
@@ -139,10 +139,10 @@ describe('contrastAttention', () => {
     await expect(contrastAttention(broken, broken, sequences, { maskId: 7 })).rejects.toThrow(/^broken: /);
   });
 
-  test('refuses a model that shows nothing', async () => {
+  test('refuses a model without attention', async () => {
     const { attention: _, ...blind } = stored('blind', fixture.maps.ntp);
     await expect(contrastAttention(blind, blind, sequences, { maskId: 7 })).rejects.toThrow(
-      'blind: shows no',
+      'blind: has no',
     );
   });
 });
@@ -220,7 +220,7 @@ describe('segmentPrompt', () => {
     decode: () => '',
   };
 
-  test('encodes texts together and gives a straddling token to the later part', () => {
+  test('encodes texts together and assigns a spanning token to the later part', () => {
     const { ids, segments } = segmentPrompt(pairs, [
       { name: 'BOS', ids: [1] },
       { name: 'context before', text: 'abc' },
@@ -240,7 +240,7 @@ describe('segmentPrompt', () => {
     ]);
   });
 
-  test('loses no token and leaves no gap', () => {
+  test('covers all tokens without gaps', () => {
     const part = fc.oneof(fc.record({ text: fc.string() }), fc.record({ ids: fc.array(fc.nat(9)) }));
     fc.assert(
       fc.property(fc.array(part, { maxLength: 6 }), (parts) => {

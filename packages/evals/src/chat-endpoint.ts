@@ -3,57 +3,57 @@ import PQueue from 'p-queue';
 import pRetry from 'p-retry';
 import { JudgeError } from './judge.ts';
 
-/** Where a chat model is and how it is asked. */
+/** Options of a chat endpoint. */
 export interface ChatEndpointOptions {
-  /** Base address such as `http://127.0.0.1:8000/v1`; `/chat/completions` is added. */
+  /** Base address such as `http://127.0.0.1:8000/v1`; `/chat/completions` is appended. */
   readonly url: string;
   /** The model's name at the endpoint. */
   readonly model: string;
-  /** Sent as a bearer token; read it from the environment. No error, log, result or key of a store holds it. */
+  /** Bearer token; read it from the environment. It appears in no error, log, result or store key. */
   readonly apiKey?: string;
-  /** What a request's body holds besides model and messages; `{ temperature: 0, max_tokens: 512 }` by default. */
+  /** Members of a request's body besides model and messages; default `{ temperature: 0, max_tokens: 512 }`. */
   readonly parameters?: Readonly<Record<string, unknown>>;
-  /** Requests at a time, 4 by default. */
+  /** Concurrent requests; default 4. */
   readonly concurrency?: number;
-  /** Requests a minute, retries too; no limit by default. */
+  /** Requests per minute, including retries; default unlimited. */
   readonly requestsPerMinute?: number;
-  /** Longest wait for an answer in milliseconds, two minutes by default. */
+  /** Timeout of a request in milliseconds; default two minutes. */
   readonly timeoutMs?: number;
-  /** Times that a request is sent again after 429, 5xx, a timeout or a broken answer; 5 by default. */
+  /** Retries after 429, 5xx, a timeout or a broken answer; default 5. */
   readonly retries?: number;
-  /** Wait before the first retry in milliseconds, doubled each time, up to twice as long by chance; 1000 by default. */
+  /** Wait before the first retry in milliseconds, doubled each time, with a random factor up to 2; default 1000. */
   readonly backoffMs?: number;
-  /** Ends all calls with the signal's reason. */
+  /** Aborts all calls with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
-/** A turn of a conversation. */
+/** A message of a conversation. */
 export interface ChatMessage {
   readonly role: 'system' | 'user' | 'assistant';
   readonly content: string;
 }
 
-/** What was sent and received. */
+/** Counts of requests and tokens. */
 export interface ChatUsage {
-  /** Requests sent, retries too. */
+  /** Requests sent, including retries. */
   numRequests: number;
   promptTokens: number;
   completionTokens: number;
-  /** Answers without a token count: theirs are estimated, four characters a token. */
+  /** Answers without a token count, estimated at four characters a token. */
   numEstimated: number;
 }
 
-/** Waits longer than this are refused: someone should look. */
-const LONGEST_WAIT_MS = 600_000;
+/** Limit of the wait that an endpoint may request. */
+const MAX_WAIT_MS = 600_000;
 
-/** What another try may mend. */
+/** A failure that a retry may fix. */
 class TransientError extends Error {}
 
 /**
  * A chat model behind HTTP.
  *
- * The first failure that no retry mends ends all calls, those under way and those to come: a wrong key is tried a few
- * times, not once an item.
+ * The first permanent failure aborts all current and later calls, so that a wrong key is tried a few times, not once
+ * per item.
  */
 export class ChatEndpoint {
   readonly usage: ChatUsage = { numRequests: 0, promptTokens: 0, completionTokens: 0, numEstimated: 0 };
@@ -63,7 +63,7 @@ export class ChatEndpoint {
   readonly #queue: PQueue;
   readonly #failed = new AbortController();
   readonly #signal: AbortSignal;
-  /** When the endpoint wants the next request, by `Date.now()`. */
+  /** Earliest time of the next request, by `Date.now()`. */
   #resumeAt = 0;
 
   /** @throws JudgeError for an address that is not http, or a key that cannot be sent */
@@ -91,12 +91,12 @@ export class ChatEndpoint {
   }
 
   /**
-   * The next turn of a conversation; empty where the endpoint answers without text.
+   * The next message of a conversation; empty if the endpoint answers without text.
    *
-   * @throws JudgeError when the endpoint refuses, or gives no answer however often it is asked; the signal's reason
+   * @throws JudgeError if the endpoint refuses, or does not answer after all retries; the signal's reason
    */
   async complete(messages: readonly ChatMessage[]): Promise<string> {
-    // One a call: many calls that wait would be many listeners of one signal, which Node takes for a leak.
+    // One signal per call: Node warns of a leak when many waiting calls listen to the same signal.
     const signal = AbortSignal.any([this.#signal]);
     const { retries = 5, backoffMs = 1000 } = this.#options;
     try {
@@ -112,9 +112,7 @@ export class ChatEndpoint {
       signal.throwIfAborted();
       const failure =
         error instanceof TransientError
-          ? new JudgeError(
-              `${this.#address}: no answer in ${retries + 1} attempts, the last: ${error.message}`,
-            )
+          ? new JudgeError(`${this.#address}: no answer in ${retries + 1} attempts: ${error.message}`)
           : error;
       this.#failed.abort(failure);
       throw failure;
@@ -151,27 +149,27 @@ export class ChatEndpoint {
 
   /** The error of a status other than 2xx. */
   #refusal({ status, headers }: Response, text: string): Error {
-    // The body may repeat the key, in part and so beyond redaction.
+    // The body may repeat a part of the key, which redaction would miss.
     if (status === 401 || status === 403) {
       const key = this.#apiKey ? 'the key that was sent' : 'a request without a key';
       return new JudgeError(
         `${this.#address}: refuses ${key} (${status}), expected one that may use the model ${this.#options.model}`,
       );
     }
-    const told = `${status} ${this.#excerpt(text)}`;
-    // OpenAI's 429 of an account without credit.
+    const message = `${status} ${this.#excerpt(text)}`;
+    // OpenAI answers 429 for an account without credit.
     const isTransient =
       (status === 429 && !text.includes('insufficient_quota')) || status === 408 || status >= 500;
-    if (!isTransient) return new JudgeError(`${this.#address}: refuses the request: ${told}`);
+    if (!isTransient) return new JudgeError(`${this.#address}: refuses the request: ${message}`);
     const waitMs = retryAfterMs(headers);
-    if (waitMs > LONGEST_WAIT_MS) {
+    if (waitMs > MAX_WAIT_MS) {
       return new JudgeError(
-        `${this.#address}: asks to wait ${Math.ceil(waitMs / 1000)} s, expected at most ${LONGEST_WAIT_MS / 1000} s; try again later`,
+        `${this.#address}: asks to wait ${Math.ceil(waitMs / 1000)} s, expected at most ${MAX_WAIT_MS / 1000} s; try again later`,
       );
     }
-    // Holds back all requests, not this one alone.
+    // Delays all requests, not only this one.
     this.#resumeAt = Math.max(this.#resumeAt, Date.now() + waitMs);
-    return new TransientError(told);
+    return new TransientError(message);
   }
 
   #count(messages: readonly ChatMessage[], { content, promptTokens, completionTokens }: Reply): void {
@@ -193,7 +191,7 @@ export class ChatEndpoint {
   }
 }
 
-/** Tokens of texts where no tokenizer is at hand: four characters each. */
+/** Estimated tokens of texts: four characters each. */
 export function estimateTokens(messages: readonly Pick<ChatMessage, 'content'>[]): number {
   return messages.reduce((sum, { content }) => sum + Math.ceil(content.length / 4), 0);
 }
@@ -204,7 +202,7 @@ interface Reply {
   readonly completionTokens?: number;
 }
 
-/** The answer in a response's text; undefined where it is not one. */
+/** Parses the text of a response; undefined if it is not an answer. */
 function parseReply(text: string): Reply | undefined {
   try {
     const { choices, usage } = JSON.parse(text);
@@ -220,7 +218,7 @@ function parseReply(text: string): Reply | undefined {
   }
 }
 
-/** What OpenAI's errors say to people. */
+/** The message of an OpenAI error. */
 function errorMessage(text: string): string | undefined {
   try {
     const { message } = JSON.parse(text).error;
@@ -233,7 +231,7 @@ function errorMessage(text: string): string | undefined {
 function chatAddress(url: string): string {
   const parsed = URL.canParse(url) ? new URL(url) : undefined;
   const isHttp = parsed?.protocol === 'http:' || parsed?.protocol === 'https:';
-  // A name and password in the address would show up in errors.
+  // A name and password in the address would appear in errors.
   if (!parsed || !isHttp || parsed.username || parsed.password) {
     throw new JudgeError(
       'judge: the address is wrong, expected one like https://host/v1, without name and password',
@@ -246,9 +244,7 @@ function chatAddress(url: string): string {
 function usableKey(apiKey: string | undefined): string | undefined {
   const key = apiKey?.trim();
   if (key && !/^[\x21-\x7e]+$/.test(key)) {
-    throw new JudgeError(
-      'judge: the key holds characters that cannot be sent, expected printable ASCII without spaces',
-    );
+    throw new JudgeError('judge: the key has invalid characters, expected printable ASCII without spaces');
   }
   return key || undefined;
 }
@@ -256,12 +252,12 @@ function usableKey(apiKey: string | undefined): string | undefined {
 function reasonOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
-  // fetch says "fetch failed", its cause what happened.
+  // The message of fetch is "fetch failed"; its cause has the reason.
   const { code, message } = (error.cause ?? error) as { code?: string; message?: string };
   return [code, message].filter(Boolean).join(' ');
 }
 
-/** How long the endpoint asks to wait, at least 0: seconds or a date (RFC 9110, 10.2.3); 0 where it does not say. */
+/** The wait that the endpoint requests, in seconds or as a date (RFC 9110, 10.2.3); 0 without the header. */
 function retryAfterMs(headers: Headers): number {
   const value = headers.get('retry-after') ?? '0';
   const ms = /^\d+(\.\d+)?$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
@@ -271,14 +267,11 @@ function retryAfterMs(headers: Headers): number {
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
   if (ms <= 0) return Promise.resolve();
   return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
     const stop = () => {
       clearTimeout(timer);
       reject(signal.reason);
     };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
     signal.addEventListener('abort', stop, { once: true });
   });
 }

@@ -16,7 +16,7 @@ afterEach(async () => {
   }
 });
 
-/** A server on a free port; what it was asked, in order. */
+/** A server on a free port that records its requests. */
 async function serve(handle: Handler) {
   const bodies: { model: string; messages: { role: string; content: string }[]; temperature?: number }[] = [];
   const headers: IncomingMessage['headers'][] = [];
@@ -114,11 +114,11 @@ describe('a judgement', () => {
     expect(bodies[0]).not.toHaveProperty('temperature');
     expect(bodies[0]).toMatchObject(parameters);
     expect(headers[0]).not.toHaveProperty('authorization');
-    // The server told no usage.
+    // The server reported no usage.
     expect(judge.usage()).toMatchObject({ numEstimated: 1, completionTokens: 2 });
   });
 
-  test('without a score is asked for again, in the same conversation', async () => {
+  test('without a score is requested again, in the same conversation', async () => {
     const { url, bodies } = await serve((response, _request, _body, index) =>
       say(response, index === 0 ? 'I think it is fine.' : 'Score: 1'),
     );
@@ -140,7 +140,7 @@ describe('a judgement', () => {
     },
   );
 
-  test('is stored: another judge asks nothing; the key is nowhere in the store', async () => {
+  test('is stored: another judge sends nothing; the key is not in the store', async () => {
     const { url, bodies } = await serve((response) => say(response, 'Score: 0'));
     const store = memoryStore();
     const first = await chatJudge(options(url, { store })).judge(judgeCase);
@@ -155,7 +155,7 @@ describe('a judgement', () => {
 });
 
 describe('failures that pass', () => {
-  test('429 holds back every request for as long as it says', async () => {
+  test('429 delays every request for the requested time', async () => {
     const times: number[] = [];
     const { url } = await serve((response, _request, _body, index) => {
       times.push(Date.now());
@@ -197,17 +197,17 @@ describe('failures that pass', () => {
 });
 
 describe('failures that stay', () => {
-  test('end after so many retries, saying the last reason', async () => {
+  test('end after all retries with the last reason', async () => {
     const { url, bodies } = await serve((response) => fail(response, 502, `bad gateway ${KEY}`));
     const error = await errorOf(chatJudge(options(url, { retries: 2 })).judge(judgeCase));
     expect(error).toBeInstanceOf(JudgeError);
     expect(error.message).toBe(
-      `${url}/chat/completions: no answer in 3 attempts, the last: 502 bad gateway ***`,
+      `${url}/chat/completions: no answer in 3 attempts: 502 bad gateway ***`,
     );
     expect(bodies.length).toBe(3);
   });
 
-  test('a wrong key is said without the key, after few requests', async () => {
+  test('a wrong key is reported without the key, after few requests', async () => {
     const { url, bodies } = await serve((response) =>
       fail(
         response,
@@ -258,7 +258,7 @@ describe('failures that stay', () => {
     const { url } = await serve(() => {});
     await new Promise((resolve) => servers.splice(0)[0].close(resolve));
     const error = await errorOf(chatJudge(options(url, { retries: 1 })).judge(judgeCase));
-    expect(error.message).toMatch(/no answer in 2 attempts, the last: ECONNREFUSED/);
+    expect(error.message).toMatch(/no answer in 2 attempts: ECONNREFUSED/);
   });
 
   test.each([
@@ -274,7 +274,7 @@ describe('failures that stay', () => {
 });
 
 describe('a signal', () => {
-  test('ends what is under way and what waits, with its reason', async () => {
+  test('aborts running and waiting calls with its reason', async () => {
     const controller = new AbortController();
     const reason = new Error('stopped by the user');
     const { url, bodies } = await serve(() => controller.abort(reason));
@@ -284,7 +284,7 @@ describe('a signal', () => {
     expect(bodies.length).toBe(1);
   });
 
-  test('ends the wait that an endpoint asked for', async () => {
+  test('aborts the wait that an endpoint requested', async () => {
     const controller = new AbortController();
     const { url, bodies } = await serve((response) => {
       fail(response, 429, '{}', { 'retry-after': '60' });
@@ -296,7 +296,7 @@ describe('a signal', () => {
   });
 });
 
-test('at most so many requests are under way', async () => {
+test('concurrent requests are limited', async () => {
   let [open, most] = [0, 0];
   const { url } = await serve((response) => {
     most = Math.max(most, ++open);
@@ -311,7 +311,7 @@ test('at most so many requests are under way', async () => {
   expect(most).toBe(3);
 });
 
-test('at most so many requests are sent a minute', async () => {
+test('requests per minute are limited', async () => {
   const { url, bodies } = await serve((response) => say(response, 'Score: 1'));
   const controller = new AbortController();
   const judge = chatJudge(options(url, { requestsPerMinute: 2, signal: controller.signal }));
@@ -322,7 +322,7 @@ test('at most so many requests are sent a minute', async () => {
   expect(bodies.length).toBe(2);
 });
 
-test('a plan says what would be sent, and sends nothing', async () => {
+test('a plan lists the requests without sending them', async () => {
   const { url, bodies } = await serve((response) => say(response, 'Score: 1'));
   const store = memoryStore();
   const judge = chatJudge(options(url, { store, prices: { prompt: 1, completion: 1 } }));

@@ -1,5 +1,5 @@
 /** A chat model as a judge of contextual hallucination (Table 4 and appendix A.5 of the MEAP paper). */
-import { mean } from './aggregation.ts';
+import { means } from './aggregation.ts';
 import type { AnswerStore } from './answers.ts';
 import {
   ChatEndpoint,
@@ -10,62 +10,62 @@ import {
 } from './chat-endpoint.ts';
 import type { Judge, JudgeCase } from './judge.ts';
 
-/** Prices of tokens, in any currency, a million. */
+/** Prices of a million tokens, in any currency. */
 export interface TokenPrices {
   readonly prompt: number;
   readonly completion: number;
 }
 
-/** What {@link chatJudge} is told. */
+/** Options of {@link chatJudge}. */
 export interface ChatJudgeOptions extends ChatEndpointOptions {
   /**
-   * What the output is held against: the summary that a person wrote (the default, as in the paper), or the article,
-   * which costs more tokens and lets pass what is true of the article and not in the reference.
+   * What the output is compared with: the human summary (the default, as in the paper), or the article, which costs more
+   * tokens and accepts statements that are only in the article.
    */
   readonly against?: 'reference' | 'article';
-  /** Where replies with a score are kept and looked up. */
+  /** Stores replies with a score. */
   readonly store?: AnswerStore;
-  /** For `cost`. */
+  /** Prices for `cost`. */
   readonly prices?: TokenPrices;
 }
 
-/** What judging has cost, or would. */
+/** Usage of a judge. */
 export interface JudgeUsage extends Readonly<ChatUsage> {
-  /** Judgements that came from the store. */
+  /** Judgements from the store. */
   readonly numStored: number;
-  /** In the currency of the prices; absent without them. */
+  /** In the currency of the prices; absent without prices. */
   readonly cost?: number;
 }
 
-/** What {@link ChatJudge.plan} found. */
+/** The result of {@link ChatJudge.plan}. */
 export interface JudgePlan {
-  /** Where requests go. */
+  /** Address of the requests. */
   readonly address: string;
-  /** The body of each request that would be sent, in order. */
+  /** Bodies of the requests, in order. */
   readonly requests: readonly Readonly<Record<string, unknown>>[];
-  /** With estimated prompt tokens, and as many completion tokens as the parameters allow. */
+  /** Usage with estimated prompt tokens and the maximum of completion tokens. */
   readonly usage: JudgeUsage;
 }
 
 /** A {@link Judge} that is a chat model. */
 export interface ChatJudge extends Judge {
-  /** So far. */
+  /** Usage so far. */
   usage(): JudgeUsage;
-  /** What judging would send, without sending it. */
+  /** Plans the requests of judging without sending them. */
   plan(cases: Iterable<JudgeCase>): Promise<JudgePlan>;
 }
 
-/** Times that a reply without a score is asked for one. */
+/** Requests for a score after a reply without one. */
 const SCORE_RETRIES = 2;
 
 /**
- * A judge at an OpenAI-compatible endpoint, which explains itself and ends with `Score: 0` or `Score: 1`.
+ * A judge at an OpenAI-compatible endpoint, which explains its decision and ends with `Score: 0` or `Score: 1`.
  *
- * Metrics: `hallucination_free`, the share of ones; `unparsed`, the share of replies that gave no score when asked
- * three times, which count nowhere else. The paper's prompt is not published as text: this one gives the same
- * instructions in other words.
+ * Metrics: `hallucination_free`, the share of ones; `unparsed`, the share of replies without a score after three
+ * attempts, which do not count otherwise. The paper's prompt is not published as text; this one gives the same
+ * instructions.
  *
- * @throws JudgeError (from `judge`) when the endpoint refuses or stays silent, after which it judges no more
+ * @throws JudgeError (from `judge`) if the endpoint refuses or does not answer; all later calls then fail too
  */
 export function chatJudge(options: ChatJudgeOptions): ChatJudge {
   const { against = 'reference', store, prices, model } = options;
@@ -79,7 +79,7 @@ export function chatJudge(options: ChatJudgeOptions): ChatJudge {
     return { ...usage, numStored, ...(cost === undefined ? {} : { cost }) };
   };
 
-  /** A reply with a score, or the last one without. */
+  /** Returns a reply with a score, or the last one without. */
   async function ask(messages: readonly ChatMessage[]): Promise<string> {
     const conversation = [...messages];
     for (let attempt = 0; ; attempt++) {
@@ -92,10 +92,7 @@ export function chatJudge(options: ChatJudgeOptions): ChatJudge {
   return {
     name: model,
     config: { judge: model, against, promptVersion: 1 },
-    metrics: [
-      { name: 'hallucination_free', higherIsBetter: true, aggregation: mean },
-      { name: 'unparsed', higherIsBetter: false, aggregation: mean },
-    ],
+    metrics: [...means(['hallucination_free']), ...means(['unparsed'], false)],
     async judge(judgeCase) {
       const messages = judgeMessages(judgeCase, against);
       const key = keyOf(messages);
@@ -157,9 +154,9 @@ function judgeMessages(
 }
 
 /**
- * The score in a judge's reply: what follows `Score:`, 0 or 1 alone, undefined where there is none or more than one.
+ * The score in a judge's reply: a single 0 or 1 after `Score:`; undefined if there is none or they differ.
  *
- * Thoughts in `<think>` and decoration such as `**Score:** 1` are passed over; `Score: 0|1`, `0.5` and `1/5` are none.
+ * `<think>` blocks and formatting such as `**Score:** 1` are ignored; `Score: 0|1`, `0.5` and `1/5` are not scores.
  */
 export function parseScore(reply: string): 0 | 1 | undefined {
   const spoken = reply.replace(/<think>[\s\S]*?<\/think>/g, '');

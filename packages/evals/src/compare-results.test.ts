@@ -83,7 +83,7 @@ describe('compareResults', () => {
     },
   );
 
-  test('swapping the two turns the difference around', () => {
+  test('swapping the two inverts the difference', () => {
     const numbers = fc.array(fc.double({ min: -9, max: 9, noNaN: true }), { minLength: 4, maxLength: 4 });
     fc.assert(
       fc.property(numbers, numbers, (x, y) => {
@@ -96,7 +96,7 @@ describe('compareResults', () => {
     );
   });
 
-  test('pairs rows by id, and says how many it left out', () => {
+  test('pairs rows by id, and counts ignored rows', () => {
     const a = result('a', values([5, 1, 2, 3]), { ids: ['x', 'p', 'q', 'r'] });
     const b = result('b', [{ value: 4 }, { value: 2 }, undefined], { ids: ['r', 'p', 'q'] });
     const compared = compareResults(a, b);

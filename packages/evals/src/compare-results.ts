@@ -1,4 +1,4 @@
-/** Two results of one task, row by row: is one model better than the other, or was it the rows? */
+/** Compares two results of one task row by row, with tests of significance. */
 import { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
 import { EvalsError } from './error.ts';
 import type { Sample, TaskResult } from './result.ts';
@@ -10,19 +10,19 @@ import type { Aggregation, Measured } from './task.ts';
 export interface MetricComparison {
   readonly a: number;
   readonly b: number;
-  /** b less a. */
+  /** b minus a. */
   readonly difference: number;
   /** `difference` times 100: percentage points of a share. */
   readonly points: number;
-  /** `difference` in percent of a; absent where that is 0. */
+  /** `difference` in percent of a; absent if a is 0. */
   readonly relativePercent?: number;
   /** Rows that both measured. */
   readonly numItems: number;
-  /** Holds the difference with 95 % confidence (paired t); absent for a single row. */
+  /** 95 % confidence interval of the difference (paired t); absent for a single row. */
   readonly interval?: readonly [low: number, high: number];
   /**
-   * Probability of a difference at least this far from 0 between equally good models: by McNemar's exact test where
-   * every row is 0 or 1, else by the paired t-test; absent for a single row.
+   * Two-sided p-value: of McNemar's exact test if every row is 0 or 1, else of the paired t-test; absent for a single
+   * row.
    */
   readonly pValue?: number;
   readonly test?: 'mcnemar' | 'paired-t';
@@ -37,29 +37,29 @@ export interface MetricComparisonByGroup extends MetricComparison {
   >;
 }
 
-/** What {@link compareResults} found. */
+/** The result of {@link compareResults}. */
 export interface ResultComparison {
   readonly task: string;
   readonly version: number;
   /** Names of the models. */
   readonly a: string;
   readonly b: string;
-  /** Keys of the task's config in which the two differ, such as the judge: differences may be theirs. */
+  /** Keys of the task's config that differ, such as the judge: they may explain a difference. */
   readonly differentConfig: readonly string[];
-  /** Rows that only one of them asked: left out. */
+  /** Rows that only one result has; they are ignored. */
   readonly numOnlyA: number;
   readonly numOnlyB: number;
   readonly metrics: Readonly<Record<string, MetricComparisonByGroup>>;
-  /** Metrics that rows cannot be paired in: of an unknown aggregation, or without a common row. */
+  /** Metrics that cannot be compared: of an unknown aggregation, or without a common row. */
   readonly notCompared: readonly string[];
 }
 
 /**
- * Compares two results of one task, such as NTP and MEAP, over the rows that both asked.
+ * Compares two results of one task, such as NTP and MEAP, over their common rows.
  *
- * Rows are paired by id, so that what is hard for both models cancels out: differences too small for two separate
- * standard errors can be told from chance. P-values are of each metric and group alone; among twenty, one is below 0.05
- * by chance.
+ * Rows are paired by id, which removes the variance that both models share: smaller differences become significant than
+ * with two separate standard errors. P-values are not corrected for multiple tests: among twenty, one is below 0.05 by
+ * chance.
  *
  * @throws EvalsError for results of different tasks or versions, or without a common row
  */
@@ -101,7 +101,7 @@ export function compareResults(a: TaskResult, b: TaskResult): ResultComparison {
 
 type Pair = readonly [a: Sample, b: Sample];
 
-/** A total that follows from Σ value / Σ weight (or / n), and its slope there where it is not that number itself. */
+/** A total that is a function of Σ value / Σ weight (or / n), with its slope unless it is that ratio itself. */
 interface Link {
   readonly aggregation: Aggregation;
   readonly isWeighted: boolean;
@@ -115,7 +115,7 @@ const LINKS: readonly Link[] = [
   { aggregation: bitsPerByte, isWeighted: true, slope: () => -1 / Math.LN2 },
 ];
 
-/** Undefined where no pair has the metric, or nothing is known of its aggregation. */
+/** Compares one metric; undefined if no pair has it, or its aggregation is unknown. */
 function compareMetric(
   pairs: readonly Pair[],
   metric: string,
@@ -151,8 +151,8 @@ function test(sides: readonly (readonly Measured[])[], link: Link): Partial<Metr
 }
 
 /**
- * Numbers whose mean is the total and whose standard error is the total's to first order (the delta method): the values
- * themselves for a mean, linearised around the total for others.
+ * Numbers whose mean is the total and whose standard error is that of the total to first order (delta method): the
+ * values themselves for a mean, linearized around the total otherwise.
  */
 function pseudoValues(items: readonly Measured[], { aggregation, isWeighted, slope }: Link): number[] {
   const values = items.map(({ value }) => value);

@@ -10,7 +10,7 @@ import { characters, functionModel } from './testing.ts';
 
 const xsum = `${process.env.MEAP_DATA}/summarisation/xsum.first200.jsonl`;
 
-/** Writes what a function makes of the prompt. */
+/** Generates a function of the prompt. */
 function writer(write: (prompt: string) => string, contextLength = 10_000) {
   const model = functionModel(() => ({ logLikelihood: 0, isGreedy: false }), { contextLength });
   model.generate = async (requests) =>
@@ -24,7 +24,7 @@ function writer(write: (prompt: string) => string, contextLength = 10_000) {
 describe('contextualHallucination', () => {
   const row = { document: 'It rained in Wales.', summary: 'Rain in Wales.' };
 
-  test('asks for a summary in the paper’s words and judges it', async () => {
+  test('requests a summary in the paper’s words and judges it', async () => {
     const cases: JudgeCase[] = [];
     const judge: Judge = {
       ...overlapJudge(),
@@ -151,13 +151,13 @@ describe('overlapJudge', () => {
     expect([got.words, got.numbers]).toEqual([words, numbers]);
   });
 
-  test('says what is missing', async () => {
+  test('lists missing words and numbers', async () => {
     expect((await judge(article, 'Notes sold in Paris for 9 pounds')).explanation).toBe(
       'not in the article: paris, pounds, 9',
     );
   });
 
-  test('nothing of an article is missing from it; shares are shares', async () => {
+  test('supports an article by itself; shares are from 0 to 1', async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'binary' }), fc.string({ unit: 'binary' }), async (a, b) => {
         const same = await judge(a, a);
@@ -171,7 +171,7 @@ describe('overlapJudge', () => {
     );
   });
 
-  test.skipIf(!existsSync(xsum))('tells summaries of an article from those of the next', async () => {
+  test.skipIf(!existsSync(xsum))('distinguishes summaries of an article from those of the next', async () => {
     const rows: { document: string; summary: string }[] = readFileSync(xsum, 'utf8')
       .trim()
       .split('\n')

@@ -1,28 +1,28 @@
-/** Summaries that say what the article does not (Table 4 of the MEAP paper). */
+/** Contextual hallucination in summaries of articles (Table 4 of the MEAP paper). */
 import type { Judge } from './judge.ts';
 import type { Generation } from './language-model.ts';
 import { PythonRandom } from './python-random.ts';
 import { readRow } from './row-reader.ts';
 import type { Task } from './task.ts';
 
-/** What {@link contextualHallucination} is told. */
+/** Options of {@link contextualHallucination}. */
 export interface ContextualHallucinationOptions {
-  /** Name of the data set, which the task's name ends in: `xsum`. */
+  /** Name of the data set, the end of the task's name: `xsum`. */
   readonly dataSet: string;
-  /** Records with an article and a person's summary of it, as XSum, Multi-News (also LongBench's) and WikiSum have them. */
+  /** Records with an article and a human summary, as in XSum, Multi-News (also LongBench's) and WikiSum. */
   readonly rows: readonly unknown[];
-  /** How many of them are drawn at random, in the order in which they are drawn; all are asked in order when absent. */
+  /** Number of rows to draw at random, in the order of the draw; by default all rows in order. */
   readonly numArticles?: number;
-  /** Of the draw; 0 when absent. */
+  /** Seed of the draw; default 0. */
   readonly seed?: number;
   readonly judge: Judge;
-  /** Text around the instruction, which stands for `{instruction}`: the template a model was tuned with. */
+  /** Template around `{instruction}`, such as the one that a model was tuned with. */
   readonly promptTemplate?: string;
-  /** Longest summary in tokens, 256 by default. */
+  /** Maximum tokens of a summary; default 256. */
   readonly maxNewTokens?: number;
 }
 
-/** Fields by data set: article, then summary. */
+/** Fields of article and summary in the known data sets. */
 const FIELDS = [
   ['document', 'summary'],
   ['article', 'highlights'],
@@ -31,12 +31,12 @@ const FIELDS = [
 ] as const;
 
 /**
- * Has a model summarise articles, greedily, with `Summarize the following article: {doc}`, and a judge say whether the
- * summaries keep to them.
+ * A model summarizes articles, greedily, with `Summarize the following article: {doc}`, and a judge decides whether the
+ * summaries are faithful.
  *
- * Rows are drawn as Python's `random.Random(seed).sample(range(rows), n)` draws them; a sample's id is its row.
- * The metrics are the judge's; what it said of a summary is shown with the sample as `judgement`. Prompts that leave no
- * room for the summary are skipped.
+ * Rows are drawn as by Python's `random.Random(seed).sample(range(rows), n)`; a sample's id is its row. The metrics are
+ * the judge's, and its explanation is shown with the sample as `judgement`. Prompts without room for the summary are
+ * skipped.
  *
  * @throws EvalsError (from `items`) for a row without article or summary
  */
@@ -80,7 +80,7 @@ export function contextualHallucination(options: ContextualHallucinationOptions)
           async measure(answers) {
             const output = (answers[0] as Generation).text.trim();
             const { measured, explanation } = await judge.judge({ output, article, reference });
-            // The runner reads `shown` when it has the numbers.
+            // The runner reads `shown` after measuring.
             shown.judgement = explanation;
             return measured;
           },
@@ -95,7 +95,7 @@ function readArticle(where: string, record: unknown): { article: string; referen
   const [article, summary] = FIELDS.find((fields) => row.has(...fields)) ?? FIELDS[0];
   return {
     article: row.text(article),
-    // LongBench lists the answers that count.
+    // LongBench has a list of accepted answers.
     reference: summary === 'answers' ? row.texts(summary)[0] : row.text(summary),
   };
 }

@@ -7,7 +7,7 @@ import { BOS, characters, EOS } from './testing.ts';
 describe('encodePair', () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', ' ', '\n', 'é', '🧊'), maxLength: 12 });
 
-  test('of a tokenizer of characters: context and continuation are the whole, white space goes over', () => {
+  test('with a tokenizer of characters: context and continuation are the whole text, white space moves', () => {
     fc.assert(
       fc.property(text, text, fc.boolean(), (before, after, bos) => {
         const { context, continuation } = encodePair(characters, before, after, { bos });
@@ -20,7 +20,7 @@ describe('encodePair', () => {
     );
   });
 
-  test('begins an empty context with BOS, or EOS where there is none, and never with two', () => {
+  test('starts an empty context with one BOS, or EOS without BOS', () => {
     const bare = { ...characters, bosId: undefined };
     expect(encodePair(characters, '', 'a').context).toEqual([BOS]);
     expect(encodePair(characters, ' ', 'a')).toEqual({
@@ -32,7 +32,7 @@ describe('encodePair', () => {
     expect(
       encodePair({ ...beginning, encode: (text) => (text === '' ? [] : beginning.encode(text)) }, '', 'a'),
     )
-      // The tokenizer's own BOS serves.
+      // The tokenizer has its own BOS.
       .toEqual({ context: [BOS], continuation: characters.encode('a') });
   });
 
@@ -46,7 +46,7 @@ describe('encodePair', () => {
 describe('scorePairs', () => {
   const model = { tokenizer: characters, contextLength: 5 };
 
-  test('cuts contexts from the left, and keeps one token of them at least', () => {
+  test('truncates contexts from the left to at least one token', () => {
     expect(scorePairs(model, [['abcdefgh', 'xy']])).toEqual({
       kind: 'score',
       requests: [{ context: characters.encode('efgh'), continuation: characters.encode('xy') }],
@@ -56,11 +56,11 @@ describe('scorePairs', () => {
     });
   });
 
-  test('skips rows that cannot be scored, and says why', () => {
+  test('skips rows that cannot be scored, with the reason', () => {
     expect(scorePairs(model, [['a', 'uvwxyz']])).toEqual({
       kind: 'skip',
       reason: '6 tokens to score, the model reads 5',
     });
-    expect(scorePairs(model, [['a', '']])).toEqual({ kind: 'skip', reason: 'no token of its own in ""' });
+    expect(scorePairs(model, [['a', '']])).toEqual({ kind: 'skip', reason: 'no separate token in ""' });
   });
 });

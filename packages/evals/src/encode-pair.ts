@@ -1,4 +1,4 @@
-/** Texts into score requests, the way lm-evaluation-harness 0.4.13 does (`TemplateLM._encode_pair`, `HFLM`). */
+/** Encodes texts as score requests, as lm-evaluation-harness 0.4.13 does (`TemplateLM._encode_pair`, `HFLM`). */
 import { EvalsError } from './error.ts';
 import type { LanguageModel, ScoreRequest, TextTokenizer } from './language-model.ts';
 import { stripEnd } from './python-text.ts';
@@ -7,22 +7,21 @@ import type { ItemRequests } from './task.ts';
 /** How texts become ids. */
 export interface EncodingOptions {
   /**
-   * Whether BOS stands before the context.
+   * Whether BOS precedes the context.
    *
-   * Off by default, as in the harness up to 0.4.7 and for `local-completions`. On is what `--model hf` of later ones
-   * does with tokenizers that add BOS by themselves, and what its `add_bos_token=True` does.
+   * Default false, as in the harness up to 0.4.7 and for `local-completions`. Later versions of `--model hf` add BOS if
+   * the tokenizer does, or with `add_bos_token=True`.
    */
   readonly bos?: boolean;
 }
 
 /**
- * Ids of a context and of what follows it.
+ * Encodes a context and its continuation.
  *
- * White space at the end of the context goes to the continuation, where tokenizers want it; the continuation's ids are
- * those of the joined text past as many as the context alone has. An empty context becomes BOS, or EOS where there is
- * no BOS.
+ * Trailing white space of the context moves to the continuation, as tokenizers expect; the continuation's ids are those
+ * of the joined text after as many ids as the context has alone. An empty context becomes BOS, or EOS without BOS.
  *
- * @throws EvalsError when BOS is asked for, or needed for an empty context, and the tokenizer has none.
+ * @throws EvalsError if BOS is required, by option or for an empty context, and the tokenizer has none
  */
 export function encodePair(
   tokenizer: TextTokenizer,
@@ -35,9 +34,7 @@ export function encodePair(
   if (contextIds.length === 0) {
     const ids = tokenizer.encode(context + continuation);
     const prefix = prefixId(tokenizer);
-    return ids[0] === prefix
-      ? { context: [prefix], continuation: ids.slice(1) }
-      : { context: [prefix], continuation: ids };
+    return { context: [prefix], continuation: ids[0] === prefix ? ids.slice(1) : ids };
   }
   return {
     context: bos ? [bosId(tokenizer), ...contextIds] : contextIds,
@@ -45,18 +42,16 @@ export function encodePair(
   };
 }
 
-/** BOS, else EOS: what the first token of a text is predicted from. */
+/** BOS, else EOS: the context of the first token of a text. */
 export function prefixId({ bosId, eosId }: TextTokenizer): number {
   const id = bosId ?? eosId;
   if (id === undefined) {
-    throw new EvalsError(
-      'encode: the tokenizer has neither BOS nor EOS, expected one to begin an empty context',
-    );
+    throw new EvalsError('encode: the tokenizer has neither BOS nor EOS, expected one for an empty context');
   }
   return id;
 }
 
-/** BOS, for those who asked for it. */
+/** BOS, or an error if the tokenizer has none. */
 export function bosId({ bosId }: TextTokenizer): number {
   if (bosId === undefined)
     throw new EvalsError('encode: bos is on, but the tokenizer has no BOS; turn bos off');
@@ -64,9 +59,9 @@ export function bosId({ bosId }: TextTokenizer): number {
 }
 
 /**
- * Requests for pairs of texts; contexts that do not fit are cut from the left.
+ * Requests for pairs of texts; contexts that do not fit are truncated from the left.
  *
- * Skips the row when a continuation has no token of its own or is longer than the model's context.
+ * Skips the row if a continuation has no separate token or is longer than the model's context.
  */
 export function scorePairs(
   { tokenizer, contextLength }: Pick<LanguageModel, 'tokenizer' | 'contextLength'>,
@@ -77,9 +72,9 @@ export function scorePairs(
   for (const [before, after] of pairs) {
     const { context, continuation } = encodePair(tokenizer, before, after, options);
     if (continuation.length === 0) {
-      return { kind: 'skip', reason: `no token of its own in ${JSON.stringify(after)}` };
+      return { kind: 'skip', reason: `no separate token in ${JSON.stringify(after)}` };
     }
-    // The last token is scored, never read, so one more fits.
+    // The last token is scored but not read, so one more fits.
     const room = contextLength + 1 - continuation.length;
     if (room < 1) {
       const reason = `${continuation.length} tokens to score, the model reads ${contextLength}`;

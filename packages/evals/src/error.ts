@@ -1,4 +1,4 @@
-/** Rows that are not what a task expects, options out of range, or a model that breaks its contract. One line. */
+/** An error of rows, options or a model; the message is one line. */
 export class EvalsError extends Error {
   override readonly name = 'EvalsError';
 }

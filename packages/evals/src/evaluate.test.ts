@@ -8,7 +8,7 @@ import type { Generation, Score, ScoreRequest } from './language-model.ts';
 import type { ItemRequests, Task, TaskItem } from './task.ts';
 import { functionModel } from './testing.ts';
 
-/** −(sum of all ids); the answer tells which request it belongs to. */
+/** −(sum of all ids), which identifies the request. */
 const sumModel = () =>
   functionModel(({ context, continuation }) => ({
     logLikelihood: -[...context, ...continuation].reduce((sum, id) => sum + id, 0),
@@ -74,7 +74,7 @@ const anyItems = fc.array(
 );
 
 describe('evaluate', () => {
-  test('gives every item the answers to its own requests, whatever the order of asking', async () => {
+  test('gives every item the answers to its own requests, in any order of calls', async () => {
     await fc.assert(
       fc.asyncProperty(anyItems, async (items) => {
         const model = sumModel();
@@ -94,7 +94,7 @@ describe('evaluate', () => {
     );
   });
 
-  test('interrupted at any call and continued, asks nothing twice, and what it would have asked', async () => {
+  test('interrupted at any call and resumed, sends every call exactly once', async () => {
     await fc.assert(
       fc.asyncProperty(anyItems, fc.nat({ max: 4 }), async (items, numCalls) => {
         const task = taskOf(items);
@@ -126,17 +126,17 @@ describe('evaluate', () => {
     );
   });
 
-  test('says which method a model lacks', async () => {
+  test('names the method that a model lacks', async () => {
     const { generate: _, ...model } = sumModel();
     const items = [{ ask: score({ context: [1], continuation: [5] }) }];
     expect((await evaluate(taskOf(items), model)).samples).toHaveLength(1);
     const { score: __, ...mute } = sumModel();
     await expect(evaluate(taskOf(items), mute)).rejects.toThrow(
-      `${mute.name}: the task needs the method score, which the model does not have`,
+      `${mute.name}: the model lacks the method score, which the task needs`,
     );
   });
 
-  test('asks longest first, and what shares a context together', async () => {
+  test('sends the longest first, and requests with the same context together', async () => {
     const [short, long] = [[1], [1, 2, 3]];
     const requests = [
       { context: short, continuation: [5] },
@@ -158,7 +158,7 @@ describe('evaluate', () => {
     expect(model.calls.map(([{ context }]) => context[0])).toEqual([2, 1, 3]);
   });
 
-  test('keeps answers of different fingerprints apart', async () => {
+  test('separates answers of different fingerprints', async () => {
     const store = memoryStore();
     const task = taskOf([{ ask: score({ context: [1], continuation: [2] }) }]);
     await evaluate(task, sumModel(), { store });
@@ -167,7 +167,7 @@ describe('evaluate', () => {
     expect(store.answers.size).toBe(2);
   });
 
-  test('asks for texts; the seed tells greedy answers not apart, others it does', async () => {
+  test('generates texts; the seed matters only with a temperature', async () => {
     const store = memoryStore();
     const ask = (seed: number, temperature: number): Pick<TaskItem, 'ask' | 'measure'> => ({
       ask: { kind: 'generate', requests: [{ prompt: [100, 101], maxNewTokens: 1, seed, temperature }] },
@@ -179,7 +179,7 @@ describe('evaluate', () => {
     expect(store.answers.size).toBe(3);
   });
 
-  test('gives totals by group, with what was skipped and why', async () => {
+  test('summarizes by group, with skipped rows and reasons', async () => {
     const one = score({ context: [1], continuation: [1] });
     const task = taskOf([
       { ask: one, groups: { length: 4096, depth: 0 } },
@@ -202,7 +202,7 @@ describe('evaluate', () => {
     expect(JSON.parse(JSON.stringify(result))).toEqual(result);
   });
 
-  test('takes the rows that are wanted, and refuses those that are not there', async () => {
+  test('evaluates selected rows, and refuses missing ones', async () => {
     const task = taskOf(
       Array.from({ length: 5 }, () => ({ ask: score({ context: [1], continuation: [1] }) })),
       5,
@@ -218,7 +218,7 @@ describe('evaluate', () => {
     expect((await evaluate(task, sumModel(), { limit: 2 })).numRows).toBe(5);
   });
 
-  test('says how far it is', async () => {
+  test('reports its progress', async () => {
     const long = (id: number) => ({ context: new Array<number>(20_000).fill(id), continuation: [1] });
     const items: Pick<TaskItem, 'ask'>[] = [
       { ask: score(long(3)) },
@@ -246,11 +246,11 @@ describe('evaluate', () => {
       '0 answers, expected 1',
     );
     const broken = functionModel(() => ({ logLikelihood: Number.NaN, isGreedy: false }));
-    await expect(evaluate(task, broken)).rejects.toThrow('not a number');
+    await expect(evaluate(task, broken)).rejects.toThrow('a log-likelihood of NaN');
     const twice = taskOf([
       { ask: score(), id: 'a' },
       { ask: score(), id: 'a' },
     ]);
-    await expect(evaluate(twice, sumModel())).rejects.toThrow('two rows have the id a');
+    await expect(evaluate(twice, sumModel())).rejects.toThrow('two rows have the same id a');
   });
 });

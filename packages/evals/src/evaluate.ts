@@ -1,4 +1,4 @@
-/** The runner: a task's rows through a model into numbers. */
+/** Runs a task with a model. */
 import {
   type Answer,
   type AnswerStore,
@@ -15,42 +15,42 @@ import type { ItemAnswers, Task, TaskItem } from './task.ts';
 
 /** Options of {@link evaluate}. */
 export interface EvaluateOptions {
-  /** Where answers are looked up and kept; without one every request is asked. */
+  /** Stores answers; without a store every request is sent to the model. */
   readonly store?: AnswerStore;
-  /** Asks the first rows only; at least 1. */
+  /** Evaluates only the first rows; at least 1. */
   readonly limit?: number;
-  /** Asks these rows only, counted from 0. */
+  /** Evaluates only these rows, counted from 0. */
   readonly samples?: readonly number[];
-  /** Ends the evaluation with the signal's reason; what was answered is in the store. */
+  /** Aborts the evaluation with the signal's reason; earlier answers are in the store. */
   readonly signal?: AbortSignal;
   /** Called after each batch. */
   readonly onProgress?: (progress: EvaluateProgress) => void;
 }
 
-/** How far an evaluation is. */
+/** Progress of an evaluation. */
 export interface EvaluateProgress {
   /** Rows that are answered or skipped. */
   readonly numItems: number;
-  /** Rows to ask in all, where it is known. */
+  /** Number of rows to evaluate, if known. */
   readonly totalItems?: number;
-  /** Tokens of the requests that were asked, a context anew for each, and of generated texts. */
+  /** Tokens of requests to the model, each with its context, and of generated texts. */
   readonly numTokens: number;
-  /** Answers that came from the store. */
+  /** Answers from the store. */
   readonly numStored: number;
 }
 
-/** Tokens of the rows that are planned together: long enough to sort well, short enough to hold. */
+/** Tokens of the rows that are planned together: enough to sort well, few enough to fit in memory. */
 const SLICE_TOKENS = 2 ** 20;
 
 /**
- * Asks a model the rows of a task and measures its answers.
+ * Evaluates a model on the rows of a task.
  *
- * Rows are taken in slices of about a million tokens; the requests of a slice go to the model longest first, those with
- * the same context together, in calls of some ten thousand tokens (see `planBatches`), and each call's answers
- * are stored before the next call.
+ * Rows are planned in slices of about a million tokens. The requests of a slice go to the model longest first, those
+ * with the same context together, in calls of about 32,000 tokens (see `planBatches`); the answers of a call are stored
+ * before the next call.
  *
- * @throws EvalsError when `limit` and `samples` name no rows of the task or are both given, when two rows have one id,
- *   or when the model breaks its contract; whatever the model, the store or the task throws.
+ * @throws EvalsError if `limit` and `samples` are both set or select no rows, two rows have the same id, or the model
+ *   breaks its contract; errors of the model, the store and the task
  */
 export async function evaluate(
   task: Task,
@@ -79,7 +79,7 @@ export async function evaluate(
       const numItems = samples.length + skipped.length + numSkipped + numAnswered;
       options.onProgress?.({ numItems, totalItems, numTokens, numStored });
     }
-    // Together: measuring may wait for others, such as a judge.
+    // Concurrently, since measuring may wait for a judge.
     const measured = await Promise.all(slice.map((item, i) => measure(item, asks[i]?.keys ?? [], answers)));
     for (const row of measured) {
       if ('reason' in row) skipped.push(row);
@@ -117,7 +117,7 @@ async function measure(
   return { ...row, shown, answers: own, measured: await item.measure(own as ItemAnswers) };
 }
 
-/** Says of each key how many items have all their answers now, each key being told once. */
+/** Returns a function that takes each answered key once and returns the number of items that it completes. */
 function countdown(asked: readonly KeyedRequests[]): (key: string) => number {
   const waiting = new Map<string, { left: number }[]>();
   for (const ask of asked) {
@@ -154,7 +154,7 @@ function* chosenRows(
   let index = 0;
   for (const item of task.items(model)) {
     if (wanted === undefined || wanted.delete(index)) {
-      if (ids.has(item.id)) throw new EvalsError(`${task.name}: two rows have the id ${item.id}`);
+      if (ids.has(item.id)) throw new EvalsError(`${task.name}: two rows have the same id ${item.id}`);
       ids.add(item.id);
       yield item;
     }
@@ -162,7 +162,7 @@ function* chosenRows(
   }
   if (wanted !== undefined && wanted.size > 0) {
     throw new EvalsError(
-      `evaluate: samples names rows that ${task.name} does not have, got ${[...wanted].join(', ')}, expected row numbers from 0`,
+      `evaluate: ${task.name} does not have all rows of samples, got ${[...wanted].join(', ')}, expected row numbers from 0`,
     );
   }
 }

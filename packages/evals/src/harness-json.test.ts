@@ -29,7 +29,7 @@ test('results have the shape of results_*.json', async () => {
   };
   const model = functionModel(() => ({ logLikelihood: -1, isGreedy: false }));
   const json = toHarnessJson([await evaluate(task, model)], { date: 1, results: 'kept out' });
-  // Where the task does not know how many rows it has, what was seen.
+  // Without numItems, the number of rows seen.
   const seen = toHarnessJson([await evaluate({ ...task, numItems: undefined }, model)]);
   expect(seen).toMatchObject({ 'n-samples': { tiny: { original: 4, effective: 3 } } });
   expect(json).toEqual({

@@ -1,12 +1,12 @@
 import type { TaskResult } from './result.ts';
 
 /**
- * Results in the shape of lm-evaluation-harness 0.4.13's `results_*.json`, for what reads those files.
+ * Converts results to the format of lm-evaluation-harness 0.4.13's `results_*.json`.
  *
- * `results.{task}["acc,none"]` and `["acc_stderr,none"]` (`"N/A"` where it is not known, as there), `versions`,
- * `n-shot`, `higher_is_better`, `n-samples`, `configs`, `config`. Rows that were skipped are not in `effective`.
+ * `results.{task}["acc,none"]` and `["acc_stderr,none"]` (`"N/A"` if unknown), `versions`, `n-shot`, `higher_is_better`,
+ * `n-samples`, `configs`, `config`. `effective` does not count skipped rows.
  *
- * @param environment More members of the whole, such as `date`, versions or hardware; they do not replace results.
+ * @param environment further top-level members, such as `date`, versions or hardware; they do not replace results
  */
 export function toHarnessJson(
   results: readonly TaskResult[],

@@ -1,36 +1,34 @@
-/** What judges a model's texts: another model, or a rule. */
+/** Interface of judges of a model's texts: another model, or a rule. */
 import type { Measured, Metric } from './task.ts';
 
-/** A judge that cannot be reached, refuses, or is told something impossible. One line, never with a key. */
+/** An error of a judge: unreachable, refusing, or with invalid options. One line, never with a key. */
 export class JudgeError extends Error {
   override readonly name = 'JudgeError';
 }
 
-/** A model's text and what it is held against. */
+/** A model's text and the texts to compare it with. */
 export interface JudgeCase {
-  /** What the model wrote. */
+  /** The model's summary. */
   readonly output: string;
-  /** What it was to write about. */
   readonly article: string;
-  /** What a person wrote about it. */
+  /** A human summary. */
   readonly reference: string;
 }
 
-/** What a judge found. */
+/** The judgement of one case. */
 export interface Judgement {
-  /** By metric; one that does not apply is absent. */
+  /** Numbers by metric; metrics that do not apply are absent. */
   readonly measured: Readonly<Record<string, Measured>>;
-  /** For people. */
+  /** Explanation for readers. */
   readonly explanation: string;
 }
 
-/** Judges texts, each alone. */
+/** Judges texts independently. */
 export interface Judge {
-  /** For people: what reports call it. */
+  /** Name in reports. */
   readonly name: string;
-  /** What of the judge decides its judgements, for result files. */
+  /** Settings that determine its judgements, for result files. */
   readonly config: Readonly<Record<string, unknown>>;
-  /** What it measures. */
   readonly metrics: readonly Metric[];
   /** Judges one case. */
   judge(judgeCase: JudgeCase): Promise<Judgement>;

@@ -13,7 +13,7 @@ const records = [
 ];
 const row = { ordered_kv_records: records, key: 'k2', value: 'v2' };
 
-test('the record asked for is moved, the others keep their order; the prompt is the published one', () => {
+test('the requested record moves, the others keep their order; the prompt is the published one', () => {
   const rows = [
     ...keyValueTask([row], { positions: [3] }).items({ tokenizer: characters, contextLength: 900 }),
   ];
@@ -23,7 +23,7 @@ test('the record asked for is moved, the others keep their order; the prompt is 
   );
 });
 
-test('an answer with the value in it is right, whatever the capitals, by position', async () => {
+test('an answer that contains the value in any case is correct, by position', async () => {
   const model = {
     ...functionModel(() => ({ logLikelihood: 0, isGreedy: false })),
     generate: async (requests: readonly GenerateRequest[]) =>
@@ -42,7 +42,7 @@ test('an answer with the value in it is right, whatever the capitals, by positio
   ]);
 });
 
-test('75 keys are asked for at the published positions', () => {
+test('75 keys are requested at the published positions', () => {
   const many = Array.from({ length: 75 }, (_, index) => [`k${index}`, `v${index}`]);
   const task = keyValueTask([{ ordered_kv_records: many, key: 'k9', value: 'v9' }]);
   expect(task.config.positions).toEqual([1, 25, 50, 75]);

@@ -1,27 +1,26 @@
 /** Key-value retrieval (Liu et al. 2023, lost in the middle): the value of one of many random keys. */
-import { mean } from './aggregation.ts';
+import { means } from './aggregation.ts';
 import { EvalsError } from './error.ts';
-import type { Generation } from './language-model.ts';
-import { askForText, excerpt, type PromptEncoding } from './prompt.ts';
+import { type PromptEncoding, textItem } from './prompt.ts';
 import { readRow } from './row-reader.ts';
 import type { Task, TaskItem } from './task.ts';
 
 /** Options of {@link keyValueTask}. */
 export interface KeyValueOptions extends PromptEncoding {
-  /** Places of the key that is asked for, from 1; the first, every 25th and the last when absent. */
+  /** Positions of the requested key, from 1; by default the first, every 25th and the last. */
   readonly positions?: readonly number[];
-  /** 100 when absent. */
+  /** Default 100. */
   readonly maxNewTokens?: number;
 }
 
 /**
- * `kv_retrieval_75`, or as many keys as the rows have; `acc` counts answers with the value in them, in groups
+ * `kv_retrieval_75`, or with the rows' number of keys; `acc` is 1 if the answer contains the value, in groups
  * `position`.
  *
- * As the published program does, the record asked for is moved to each position and all others keep their order.
+ * As in the published program, the requested record moves to each position and all others keep their order.
  *
- * @param rows Records `{ordered_kv_records: [[key, value], …], key, value}`, all with as many keys.
- * @throws EvalsError for no rows, rows of another shape, or a position that the rows do not have.
+ * @param rows records `{ordered_kv_records: [[key, value], …], key, value}`, all with the same number of keys
+ * @throws EvalsError for no rows, rows of another shape, or positions out of range
  */
 export function keyValueTask(rows: readonly unknown[], options: KeyValueOptions = {}): Task {
   const examples = rows.map((record, index) => readExample(`kv_retrieval, row ${index}`, record));
@@ -38,30 +37,25 @@ export function keyValueTask(rows: readonly unknown[], options: KeyValueOptions 
   return {
     name,
     version: 1,
-    metrics: [{ name: 'acc', higherIsBetter: true, aggregation: mean }],
+    metrics: means(['acc']),
     config: { num_keys: numKeys, positions, max_new_tokens: maxNewTokens, bos },
     numItems: examples.length * positions.length,
     *items(model): Iterable<TaskItem> {
       for (const [index, { others, key, value }] of examples.entries()) {
         for (const position of positions) {
           const prompt = keyValuePrompt(others.toSpliced(position - 1, 0, [key, value]), key);
-          yield {
-            id: `${index}-${position}`,
-            groups: { position },
-            shown: { prompt: excerpt(prompt), answer: value },
-            ask: askForText(model, prompt, { maxNewTokens, bos }),
-            measure: (answers) => {
-              const { text } = (answers as readonly Generation[])[0];
-              return { acc: { value: Number(text.toLowerCase().includes(value.toLowerCase())) } };
-            },
-          };
+          const id = `${index}-${position}`;
+          const row = { id, groups: { position }, shown: { answer: value }, prompt, maxNewTokens, bos };
+          yield textItem(model, row, (text) => ({
+            acc: Number(text.toLowerCase().includes(value.toLowerCase())),
+          }));
         }
       }
     },
   };
 }
 
-/** 1, then every `step`th, then the last: where lost in the middle puts what is asked for. @internal */
+/** The positions of lost in the middle: 1, every `step`th, and the last. @internal */
 export function usualPositions(count: number, step = 25): number[] {
   const positions = [1];
   for (let position = step; position < count; position += step) positions.push(position);
@@ -70,7 +64,7 @@ export function usualPositions(count: number, step = 25): number[] {
 
 /** @internal */
 export function requirePositions(task: string, positions: readonly number[], count: number): void {
-  const wrong = positions.find((place) => !(Number.isInteger(place) && place >= 1 && place <= count));
+  const wrong = positions.find((at) => !(Number.isInteger(at) && at >= 1 && at <= count));
   if (wrong !== undefined || positions.length === 0) {
     throw new EvalsError(
       `${task}: positions are wrong, got ${wrong ?? 'none'}, expected integers from 1 to ${count}`,
@@ -94,7 +88,7 @@ function readExample(where: string, record: unknown) {
     records.every((pair) => Array.isArray(pair) && pair.length === 2 && pair.every(isText));
   if (!isPairs) return row.fail('ordered_kv_records', 'a list of [key, value]');
   const others = (records as KeyValue[]).filter((pair) => pair[0] !== key);
-  if (others.length !== records.length - 1) row.fail('key', 'one of the keys, each there once');
+  if (others.length !== records.length - 1) row.fail('key', 'one of the keys, which must be distinct');
   return { others, key, value };
 }
 

@@ -1,4 +1,4 @@
-/** LAMBADA: the last word of a passage, which only the whole passage gives away (Paperno et al. 2016). */
+/** LAMBADA: the last word of a passage, which only the whole passage predicts (Paperno et al. 2016). */
 import { mean, perplexity } from './aggregation.ts';
 import { type EncodingOptions, scorePairs } from './encode-pair.ts';
 import type { Score } from './language-model.ts';
@@ -6,11 +6,11 @@ import { readRow } from './row-reader.ts';
 import type { Task, TaskItem } from './task.ts';
 
 /**
- * LAMBADA as `lambada_openai` of lm-evaluation-harness 0.4.13: `acc` counts last words that greedy decoding finds,
+ * LAMBADA as `lambada_openai` of lm-evaluation-harness 0.4.13: `acc` is 1 if greedy decoding gives the last word,
  * `perplexity` is per word.
  *
- * @param rows Records `{text}`, split at the last space, or `{context, continuation}`.
- * @throws EvalsError, when items are made, for a row of another shape, naming row and field.
+ * @param rows records `{text}`, split at the last space, or `{context, continuation}`
+ * @throws EvalsError (from `items`) for a row of another shape, naming row and field
  */
 export function lambadaTask(rows: readonly unknown[], { bos = false }: EncodingOptions = {}): Task {
   const name = 'lambada_openai';

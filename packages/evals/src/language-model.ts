@@ -1,22 +1,22 @@
-/** What an engine offers to be evaluated: a tokenizer, and those of `score`, `generate` and `attention` it can do. */
+/** The interface of models: a tokenizer, and any of `score`, `generate` and `attention`. */
 
-/** Texts to token ids and back. */
+/** Encodes and decodes texts. */
 export interface TextTokenizer {
-  /** Ids of a text, without special tokens around it; special tokens spelled in the text are not parsed. */
+  /** Encodes a text, without BOS or EOS; special tokens spelled in the text are not parsed. */
   encode(text: string): readonly number[];
-  /** The text of ids; special tokens are left out. */
+  /** Decodes ids; special tokens are omitted. */
   decode(ids: readonly number[]): string;
-  /** Id that begins a text, where the tokenizer has one. */
+  /** Id that starts a text, if the tokenizer has one. */
   readonly bosId?: number;
-  /** Id that ends a text, where the tokenizer has one. */
+  /** Id that ends a text, if the tokenizer has one. */
   readonly eosId?: number;
 }
 
-/** Asks for log P(continuation | context). */
+/** Requests log P(continuation | context). */
 export interface ScoreRequest {
-  /** At least one id: what comes before. Requests that share it are computed from it once where the engine can. */
+  /** At least one id. An engine may compute a context that requests share only once. */
   readonly context: readonly number[];
-  /** At least one id: what is scored. */
+  /** At least one id. */
   readonly continuation: readonly number[];
 }
 
@@ -24,21 +24,21 @@ export interface ScoreRequest {
 export interface Score {
   /** Sum of the log-probabilities of the continuation's tokens, in nats. */
   readonly logLikelihood: number;
-  /** Whether every token of the continuation is the most probable one at its place. */
+  /** Whether every token of the continuation is the most probable one at its position. */
   readonly isGreedy: boolean;
 }
 
-/** Asks for new text. */
+/** Requests new text. */
 export interface GenerateRequest {
   /** At least one id. */
   readonly prompt: readonly number[];
-  /** Most tokens to add. */
+  /** Maximum number of new tokens. */
   readonly maxNewTokens: number;
-  /** Texts that end the answer and are cut off; the model's end-of-text token always does. */
+  /** Texts that end the answer and are removed from it; the model's end-of-text token always ends it. */
   readonly stop?: readonly string[];
-  /** 0 (the default) takes the most probable token each time. */
+  /** Default 0: greedy. */
   readonly temperature?: number;
-  /** With a temperature: the same seed draws the same text. */
+  /** With a temperature, the same seed gives the same text. */
   readonly seed?: number;
 }
 
@@ -46,9 +46,9 @@ export interface GenerateRequest {
 export interface Generation {
   /** The new text, without the stop text. */
   readonly text: string;
-  /** The new ids, with those of a stop text. */
+  /** The new ids, including those of a stop text. */
   readonly ids: readonly number[];
-  /** Whether a stop text or the end of text ended it, or the number of tokens. */
+  /** `stop` for a stop text or the end of text, `length` for the limit of tokens. */
   readonly finish: 'stop' | 'length';
 }
 
@@ -62,38 +62,38 @@ export interface AttentionBlock {
   readonly numQueries: number;
   /** Number of keys: the length of the sequence. */
   readonly numKeys: number;
-  /** float32 `[numQueries, numKeys]`, rows sum to one, zero after the query; valid during the visit only. */
+  /** float32 `[numQueries, numKeys]`, rows sum to one, zero after the query; valid only during the visit. */
   readonly probabilities: Float32Array;
 }
 
-/** How a call reports and is stopped. */
+/** Options of a call. */
 export interface CallOptions {
-  /** Ends the call with the signal's reason. */
+  /** Aborts the call with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
 /**
- * A language model as evaluations see it.
+ * A language model for evaluation.
  *
- * Batches are the caller's choice: a call with many requests lets the engine sort, pack and share, and its answers come
- * in the order of the requests. An answer never depends on the other requests of a call beyond rounding.
+ * A call has many requests, so that the engine can sort, pack and share contexts; answers are in the order of the
+ * requests. Apart from rounding, an answer does not depend on the other requests of a call.
  */
 export interface LanguageModel {
-  /** For people: what reports call it. */
+  /** Name in reports. */
   readonly name: string;
-  /** Changes whenever an answer could: weights, tokenizer, precision. Keys of caches hold it. */
+  /** Identifies weights, tokenizer and precision: changes whenever an answer could. Part of cache keys. */
   readonly fingerprint: string;
-  /** Most tokens of a sequence, prompt and answer together. */
+  /** Maximum tokens of a sequence, including the answer. */
   readonly contextLength: number;
   readonly tokenizer: TextTokenizer;
-  /** Log-likelihoods, for tasks that compare continuations; context and continuation together fit `contextLength` + 1, the last token is never read. */
-  score?(requests: readonly ScoreRequest[], options?: CallOptions): Promise<Score[]>;
-  /** New text, for tasks that read an answer; prompt and `maxNewTokens` together fit `contextLength`. */
-  generate?(requests: readonly GenerateRequest[], options?: CallOptions): Promise<Generation[]>;
   /**
-   * Shows every head's attention over one sequence, block by block of queries, so that no map of a whole layer is
-   * ever held.
+   * Log-likelihoods, for tasks that compare continuations. Context and continuation have at most `contextLength` + 1
+   * tokens, since the last one is not read.
    */
+  score?(requests: readonly ScoreRequest[], options?: CallOptions): Promise<Score[]>;
+  /** New text. Prompt and `maxNewTokens` together have at most `contextLength` tokens. */
+  generate?(requests: readonly GenerateRequest[], options?: CallOptions): Promise<Generation[]>;
+  /** Visits every head's attention over one sequence in blocks of queries, so that no whole map is in memory. */
   attention?(
     ids: readonly number[],
     visit: (block: AttentionBlock) => void,

@@ -12,7 +12,7 @@ const document = (title: string, isgold: boolean) => ({ title, text: `Text of ${
 const row = (question: string, documents: string) => ({
   question,
   answers: [`${question}-answer`],
-  // Capitals have the answer.
+  // Documents with a capital letter have the answer.
   ctxs: Array.from(documents, (title) => document(title, title === title.toUpperCase())),
 });
 
@@ -30,7 +30,7 @@ function titles(...[rows, options]: Parameters<typeof multiDocumentQaTask>): Rec
   );
 }
 
-test('the document with the answer takes each position, the first others keep their order', () => {
+test('the document with the answer moves to each position, the others keep their order', () => {
   expect(titles([row('q', 'abGcdef')], { numDocuments: 5 })).toEqual({ '0-1': 'Gabcd', '0-5': 'abcdG' });
   expect(titles([row('q', 'abGcdef')], { numDocuments: 3, positions: [2] })).toEqual({ '0-2': 'aGb' });
 });
@@ -45,7 +45,7 @@ test('several documents with the answer stay together and end with the last docu
 
 test('rows with too few documents are skipped', () => {
   expect(titles([row('q', 'Ga')], { numDocuments: 3, positions: [1] })).toEqual({
-    '0-1': '2 documents, 3 are asked for',
+    '0-1': '2 documents, expected 3',
   });
 });
 
@@ -64,7 +64,7 @@ test('the prompt is the published one', () => {
 describe('distractors of other questions', () => {
   const rows = Array.from({ length: 30 }, (_, index) => row(`q${index}`, String.fromCharCode(65 + index)));
 
-  test('are never the own document, differ, and are the same at all positions', () => {
+  test('exclude the own document, are distinct, and are the same at all positions', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 1000 }),
@@ -83,14 +83,14 @@ describe('distractors of other questions', () => {
     );
   });
 
-  test('have none of the answers in them, and give the task another name', () => {
+  test('contain none of the answers, and change the name of the task', () => {
     const hint = { ...row('z', 'Z'), answers: ['text of b'] };
     const options = { numDocuments: 20, positions: [1], distractors: 'other-answers' } as const;
     const shown = titles([hint, ...rows.slice(0, 20)], options)['0-1'];
     expect(shown).toHaveLength(20);
     expect(shown).not.toContain('B');
     expect(multiDocumentQaTask(rows, options).name).toBe('mdqa_20_other_answers');
-    expect(titles([hint, ...rows.slice(0, 3)], options)['0-1']).toBe('3 documents, 20 are asked for');
+    expect(titles([hint, ...rows.slice(0, 3)], options)['0-1']).toBe('3 documents, expected 20');
   });
 });
 
@@ -111,8 +111,8 @@ test('only the first line counts; prompts that are too long are skipped and coun
   );
   expect(said.results.best_subspan_em).toMatchObject({ value: 1, numItems: 4 });
   expect(said.skipped.map(({ id, reason }) => [id, reason.replace(/\d+/, 'N')])).toEqual([
-    ['2-1', 'a prompt of N tokens, at most 400 are asked'],
-    ['2-2', 'a prompt of N tokens, at most 400 are asked'],
+    ['2-1', 'a prompt of N tokens, expected at most 400'],
+    ['2-2', 'a prompt of N tokens, expected at most 400'],
   ]);
   const later = await evaluate(
     task,

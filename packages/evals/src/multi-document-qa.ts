@@ -1,13 +1,9 @@
-/**
- * Multi-document question answering (Liu et al. 2023, lost in the middle): k documents, of which one has the answer,
- * at given positions among the others.
- */
-import { mean } from './aggregation.ts';
+/** Multi-document question answering (Liu et al. 2023, lost in the middle): one of k documents has the answer. */
+import { means } from './aggregation.ts';
 import { bestSubspanMatch } from './answer-match.ts';
 import { EvalsError } from './error.ts';
 import { requirePositions, usualPositions } from './key-value-retrieval.ts';
-import type { Generation } from './language-model.ts';
-import { askForText, excerpt, type PromptEncoding } from './prompt.ts';
+import { type PromptEncoding, textItem } from './prompt.ts';
 import { PythonRandom } from './python-random.ts';
 import { strip } from './python-text.ts';
 import { type RowReader, readRow } from './row-reader.ts';
@@ -15,23 +11,23 @@ import type { Task, TaskItem } from './task.ts';
 
 /** Options of {@link multiDocumentQaTask}. */
 export interface MultiDocumentQaOptions extends PromptEncoding {
-  /** Documents of a prompt, the one with the answer included; at least 2. */
+  /** Documents of a prompt, including the one with the answer; at least 2. */
   readonly numDocuments: number;
-  /** Places of the document with the answer, from 1; the first, every fifth and the last when absent. */
+  /** Positions of the document with the answer, from 1; by default the first, every fifth and the last. */
   readonly positions?: readonly number[];
   /**
-   * Where the documents without the answer come from.
+   * Source of the documents without the answer.
    *
-   * - `retrieved` (default), as published: the row's own, the first ones in their order.
-   * - `other-answers`: documents that answer *other* rows' questions, drawn at random, for sets with one document a
-   *   row. Easier, as they are about other things; the task is then called `mdqa_20_other_answers`.
+   * - `retrieved` (default), as published: the first other documents of the row, in order.
+   * - `other-answers`: random documents that answer *other* rows' questions, for data sets with one document per row.
+   *   This is easier, and the task is named `mdqa_20_other_answers`.
    */
   readonly distractors?: 'retrieved' | 'other-answers';
-  /** Of the draw of `other-answers`; 0 when absent. */
+  /** Seed of the draw of `other-answers`; default 0. */
   readonly seed?: number;
-  /** Longest prompt in tokens, longer ones are skipped; 4096 in the published program for Llama 2, no limit but the model's when absent. */
+  /** Maximum tokens of a prompt; longer ones are skipped. By default the model's limit; 4096 in the published program. */
   readonly maxPromptTokens?: number;
-  /** 100 when absent. */
+  /** Default 100. */
   readonly maxNewTokens?: number;
 }
 
@@ -42,21 +38,21 @@ interface Document {
 interface Example {
   readonly question: string;
   readonly answers: readonly string[];
-  /** With the answer. Multi-hop questions have several, which stay together. */
+  /** Documents with the answer: several for multi-hop questions, which stay together. */
   readonly gold: readonly Document[];
   readonly others: readonly Document[];
 }
 
 /**
- * `mdqa_20`, or as many documents as asked for; `best_subspan_em` is 1 where the answer's first line has one of the
- * right answers in it, in groups `position`.
+ * `mdqa_20`, or with another number of documents; `best_subspan_em` is 1 if the first line of the response contains one
+ * of the answers, in groups `position`.
  *
- * A question whose answer takes several documents has them one after the other from the position on, or at the end
- * where they would not fit. Rows with too few documents and prompts that are too long are skipped.
+ * Several documents with the answer are consecutive from the position, or at the end if they would not fit. Rows with
+ * too few documents and prompts that are too long are skipped.
  *
- * @param rows Records `{question, answers, ctxs: [{title, text, isgold}]}`; where no document has a true `isgold`,
- *   `hasanswer` counts.
- * @throws EvalsError for rows of another shape or without a document with the answer, and options out of range.
+ * @param rows records `{question, answers, ctxs: [{title, text, isgold}]}`; `hasanswer` replaces `isgold` if no document
+ *   has a true `isgold`
+ * @throws EvalsError for rows of another shape or without an answer, and options out of range
  */
 export function multiDocumentQaTask(rows: readonly unknown[], options: MultiDocumentQaOptions): Task {
   const { numDocuments, distractors = 'retrieved', seed = 0, maxPromptTokens, maxNewTokens = 100 } = options;
@@ -70,7 +66,7 @@ export function multiDocumentQaTask(rows: readonly unknown[], options: MultiDocu
   return {
     name,
     version: 1,
-    metrics: [{ name: 'best_subspan_em', higherIsBetter: true, aggregation: mean }],
+    metrics: means(['best_subspan_em']),
     config: {
       num_documents: numDocuments,
       positions,
@@ -93,20 +89,14 @@ export function multiDocumentQaTask(rows: readonly unknown[], options: MultiDocu
           const documents = others.slice(0, Math.max(count, 0));
           documents.splice(Math.min(position - 1, documents.length), 0, ...gold);
           const prompt = questionPrompt(question, documents);
-          yield {
-            id: `${index}-${position}`,
-            groups: { position },
-            shown: { prompt: excerpt(prompt), answers },
-            ask:
-              documents.length === numDocuments
-                ? // The first line is scored: a model that repeats its documents has every answer.
-                  askForText(model, prompt, { maxNewTokens, stop: ['\n'], maxPromptTokens, bos })
-                : { kind: 'skip', reason: `${documents.length} documents, ${numDocuments} are asked for` },
-            measure: (generations) => {
-              const [line] = (generations as readonly Generation[])[0].text.split('\n');
-              return { best_subspan_em: { value: bestSubspanMatch(strip(line), answers) } };
-            },
-          };
+          // Only the first line counts, since a model that repeats its documents gives every answer.
+          const options = { maxNewTokens, stop: ['\n'], maxPromptTokens, bos };
+          const row = { id: `${index}-${position}`, groups: { position }, shown: { answers }, prompt };
+          const item = textItem(model, { ...row, ...options }, (text) => ({
+            best_subspan_em: bestSubspanMatch(strip(text.split('\n')[0]), answers),
+          }));
+          const reason = `${documents.length} documents, expected ${numDocuments}`;
+          yield documents.length === numDocuments ? item : { ...item, ask: { kind: 'skip', reason } };
         }
       }
     },
@@ -121,9 +111,9 @@ function questionPrompt(question: string, documents: readonly Document[]): strin
 }
 
 /**
- * Documents that answer other questions, differ, and have none of this question's answers in them.
+ * Distinct documents that answer other questions and contain none of this question's answers.
  *
- * The draw depends on seed and row only, so all positions and all models get the same.
+ * The draw depends on seed and row only, so it is the same for all positions and models.
  */
 function documentsOfOthers(
   examples: readonly Example[],

@@ -23,7 +23,7 @@ function asked(options: Partial<MultiNeedleOptions>) {
   );
 }
 
-test('prompt and places are the published ones', () => {
+test('prompt and positions are the published ones', () => {
   // 1,000 tokens without the facts' 11; the first fact at half, the second a tenth further and twice past the first.
   const [prompt] = asked({ lengths: [4011], depths: [50] });
   const context = `${'.'.repeat(500)}\nAAA\n${'.'.repeat(105)}\nBBBB\n${'.'.repeat(395)}`;
@@ -32,7 +32,7 @@ test('prompt and places are the published ones', () => {
   );
 });
 
-test('all facts are there once, in their order, in a text of the length less 3000', () => {
+test('all facts occur once, in order, in a text of the length minus 3000', () => {
   const lengths = fc.integer({ min: 3020, max: 7000 });
   fc.assert(
     fc.property(lengths, fc.integer({ min: 0, max: 100 }), (length, depth) => {

@@ -1,11 +1,11 @@
 /**
- * Multi-needle reasoning, M-RS of NeedleBench version 1 (Li et al. 2024, OpenCompass): facts in a long text, spread
- * out, of which the answer is put together.
+ * Multi-needle reasoning, M-RS of NeedleBench version 1 (Li et al. 2024, OpenCompass): the answer combines facts that
+ * are spread over a long text.
  */
-import { mean } from './aggregation.ts';
+import { means } from './aggregation.ts';
 import { EvalsError } from './error.ts';
-import type { Generation, TextTokenizer } from './language-model.ts';
-import { askForText, excerpt, type PromptEncoding } from './prompt.ts';
+import type { TextTokenizer } from './language-model.ts';
+import { type PromptEncoding, textItem } from './prompt.ts';
 import { PythonRandom } from './python-random.ts';
 import { words } from './python-text.ts';
 import { readRow } from './row-reader.ts';
@@ -15,33 +15,33 @@ import type { Task, TaskItem } from './task.ts';
 export interface MultiNeedleOptions extends PromptEncoding {
   /** Texts of the haystack, such as Paul Graham's essays, in the order of OpenCompass's file. */
   readonly haystack: readonly string[];
-  /** Tokens of a prompt and 3,000 kept free; 9,000 to 32,000 in eight steps when absent. */
+  /** Tokens of a prompt plus 3,000 free ones; default 9,000 to 32,000 in eight steps. */
   readonly lengths?: readonly number[];
-  /** Places of the first fact in percent; 0 to 100 in eleven steps when absent. Each next one is 10 % further. */
+  /** Depths of the first fact in percent, each later one 10 % deeper; default 0 to 100 in eleven steps. */
   readonly depths?: readonly number[];
-  /** Numbers of facts; 2, 3, 4 and 5 when absent. */
+  /** Numbers of facts; default 2, 3, 4 and 5. */
   readonly numNeedles?: readonly number[];
-  /** Records asked in each cell of the grid; 10 when absent. */
+  /** Records in each cell of the grid; default 10. */
   readonly numRepeats?: number;
-  /** Most tokens of an answer; 2,000 when absent, as OpenCompass recommends. */
+  /** Maximum tokens of an answer; default 2,000, as OpenCompass recommends. */
   readonly maxNewTokens?: number;
-  /** Counts lengths and places facts; the model's own when absent. OpenCompass takes GPT-4's for every model. */
+  /** Tokenizer of lengths and depths; by default the model's. OpenCompass uses GPT-4's for every model. */
   readonly tokenizer?: TextTokenizer;
 }
 
-/** Kept free, as published. */
+/** Free tokens, as published. */
 const BUFFER_TOKENS = 3000;
 const STEP_PERCENT = 10;
 
 /**
- * `needlebench_multi_reasoning`: `score` is 100 times the share of the answer's words that are in the response, small
- * letters both, in groups `needles`, `length` and `depth`.
+ * `needlebench_multi_reasoning`: `score` is 100 times the share of the answer's words that are in the response, in lower
+ * case, in groups `needles`, `length` and `depth`.
  *
- * Records and the order of the texts are drawn as OpenCompass draws them, by Python's generator seeded with the number
- * of the repetition.
+ * Records and the order of the texts are drawn as in OpenCompass, by Python's generator with the index of the repetition
+ * as seed.
  *
- * @param records Records `{derivations, derivation_count, question, answer}`.
- * @throws EvalsError for records of another shape, a number of facts that no record has, an empty haystack.
+ * @param records records `{derivations, derivation_count, question, answer}`
+ * @throws EvalsError for records of another shape, a number of facts that no record has, an empty haystack
  */
 export function multiNeedleTask(records: readonly unknown[], options: MultiNeedleOptions): Task {
   const { haystack, lengths = [9000, 13000, 17000, 21000, 25000, 29000, 31000, 32000] } = options;
@@ -58,7 +58,7 @@ export function multiNeedleTask(records: readonly unknown[], options: MultiNeedl
   return {
     name,
     version: 1,
-    metrics: [{ name: 'score', higherIsBetter: true, aggregation: mean }],
+    metrics: means(['score']),
     config: {
       lengths,
       depths,
@@ -79,22 +79,17 @@ export function multiNeedleTask(records: readonly unknown[], options: MultiNeedl
           for (const depth of depths) {
             const order = [...texts];
             for (let repeat = 0; repeat < numRepeats; repeat++) {
-              // Shuffled on from the last order, so a repetition's order depends on all before it.
+              // The previous order is shuffled further, as published.
               new PythonRandom(repeat).shuffle(order);
               const { needles, question, answer } = new PythonRandom(repeat).choice(matching);
               const facts = needles.map((needle) => tokenizer.encode(`\n${needle}\n`));
               const room = Math.max(length - BUFFER_TOKENS - facts.flat().length, 0);
               const context = spread(firstTokens(order, room), facts, depth);
               const prompt = reasoningPrompt(tokenizer.decode(context), question);
-              yield {
-                id: `${count}-${length}-${depth}-${repeat}`,
-                groups: { needles: count, length, depth },
-                shown: { prompt: excerpt(prompt), needles, answer },
-                ask: askForText(model, prompt, { maxNewTokens, bos }),
-                measure: (answers) => ({
-                  score: { value: keywordScore(answer, (answers as readonly Generation[])[0].text) },
-                }),
-              };
+              const id = `${count}-${length}-${depth}-${repeat}`;
+              const groups = { needles: count, length, depth };
+              const row = { id, groups, shown: { needles, answer }, prompt, maxNewTokens, bos };
+              yield textItem(model, row, (text) => ({ score: keywordScore(answer, text) }));
             }
           }
         }
@@ -104,26 +99,22 @@ export function multiNeedleTask(records: readonly unknown[], options: MultiNeedl
 }
 
 /**
- * The facts in the text: the first at `depth` percent, each next one 10 % of the text further, none past the end.
+ * Inserts facts into a text: the first at `depth` percent, each later one 10 % of the text further, none past the end.
  *
- * As published, the length of a fact shifts each later one twice: once in its place, once as it is put in.
+ * As published, the length of a fact shifts each later one twice: in its position and in its insertion.
  */
 function spread(text: readonly number[], facts: readonly (readonly number[])[], depth: number): number[] {
-  const places: number[] = [];
+  const result = [...text];
+  let position = 0;
   let before = 0;
   for (const [index, fact] of facts.entries()) {
-    const place =
+    const next =
       index === 0
-        ? Math.trunc(text.length * (depth / 100))
-        : Math.trunc(places[index - 1] + facts[index - 1].length + text.length * (STEP_PERCENT / 100));
-    places.push(Math.min(place, text.length + before));
+        ? text.length * (depth / 100)
+        : position + facts[index - 1].length + text.length * (STEP_PERCENT / 100);
+    position = Math.min(Math.trunc(next), text.length + before);
+    result.splice(position + before, 0, ...fact);
     before += fact.length;
-  }
-  const result = [...text];
-  let shift = 0;
-  for (const [index, fact] of facts.entries()) {
-    result.splice(places[index] + shift, 0, ...fact);
-    shift += fact.length;
   }
   return result;
 }
@@ -131,7 +122,7 @@ function spread(text: readonly number[], facts: readonly (readonly number[])[], 
 function firstTokens(texts: readonly (readonly number[])[], count: number): number[] {
   const ids: number[] = [];
   for (const text of texts) {
-    // At least one text, as published, though with no room nothing of it stays.
+    // At least one text, as published; without room nothing of it remains.
     for (const id of text) ids.push(id);
     if (ids.length >= count) break;
   }
@@ -145,7 +136,7 @@ function reasoningPrompt(context: string, question: string): string {
 function keywordScore(answer: string, response: string): number {
   const keywords = words(answer.toLowerCase());
   const text = response.toLowerCase();
-  // The published order of operations: 100 by the number of words, then times those found.
+  // The published order of operations: 100 divided by the number of words, times those found.
   return keywords.filter((word) => text.includes(word)).length * (100 / Math.max(keywords.length, 1));
 }
 

@@ -1,10 +1,10 @@
 /**
- * Multiple choice by log-likelihood: the model takes the choice that it finds most probable.
+ * Multiple choice by log-likelihood: the model chooses the most probable choice.
  *
- * A task is data, a prompt with named fields and a reader of rows; the renderer below makes requests of both. Prompts,
- * ids and scores are those of lm-evaluation-harness 0.4.13's `multiple_choice` (`lm_eval/api/task.py`).
+ * A task is a prompt with named fields and a reader of rows. Prompts, ids and scores are those of lm-evaluation-harness
+ * 0.4.13's `multiple_choice` (`lm_eval/api/task.py`).
  */
-import { mean } from './aggregation.ts';
+import { means } from './aggregation.ts';
 import { type EncodingOptions, scorePairs } from './encode-pair.ts';
 import type { Score } from './language-model.ts';
 import { numCharacters } from './python-text.ts';
@@ -13,7 +13,7 @@ import type { Measured, Task, TaskItem } from './task.ts';
 
 /** A row of a multiple-choice task. */
 export interface Question {
-  /** What stands for the braces of the prompt and of the target. */
+  /** Values of the fields in braces of prompt and target. */
   readonly fields: Readonly<Record<string, string>>;
   readonly choices: readonly string[];
   /** Index of the right choice. */
@@ -21,8 +21,8 @@ export interface Question {
 }
 
 /**
- * How choices are compared: by log-likelihood, or by log-likelihood divided by the choice's characters (`acc_norm`) or
- * UTF-8 bytes (`acc_bytes`), white space before it not counted. The first of equals wins.
+ * Score of choices: log-likelihood (`acc`), or log-likelihood divided by the choice's characters (`acc_norm`) or UTF-8
+ * bytes (`acc_bytes`), without leading white space. The first of equal choices wins.
  */
 export type ChoiceMetric = 'acc' | 'acc_norm' | 'acc_bytes';
 
@@ -31,20 +31,18 @@ export interface MultipleChoice {
   readonly name: string;
   readonly version: number;
   readonly metrics: readonly ChoiceMetric[];
-  /** The text before what is scored, with fields in braces: `Question: {question}\nAnswer:`. */
+  /** Context, with fields in braces: `Question: {question}\nAnswer:`. */
   readonly prompt: string;
-  /** What is scored; `{choice}`, one choice after the other, may stand here or in the prompt. ` {choice}` by default. */
+  /** The scored text; default ` {choice}`. `{choice}` is each choice in turn, here or in the prompt. */
   readonly target?: string;
-  /** Makes a question of a row. */
+  /** Reads a question from a row. */
   readonly read: (row: RowReader) => Question;
 }
 
 /**
- * A task of rows: records as the data set publishes them, or pre-rendered ones, whichever forms `definition.read` knows.
+ * A task of rows in any form that `definition.read` supports, such as the data set's records or rendered ones.
  *
- * Nothing is read before the items are asked for.
- *
- * @throws EvalsError, when items are made, for a row of another shape, naming row and field.
+ * @throws EvalsError (from `items`) for a row of another shape, naming row and field
  */
 export function multipleChoiceTask(
   definition: MultipleChoice,
@@ -55,7 +53,7 @@ export function multipleChoiceTask(
   return {
     name,
     version,
-    metrics: metrics.map((metric) => ({ name: metric, higherIsBetter: true, aggregation: mean })),
+    metrics: means(metrics),
     config: {
       output_type: 'multiple_choice',
       doc_to_text: prompt,
@@ -82,7 +80,7 @@ export function multipleChoiceTask(
   };
 }
 
-/** A text with its fields in braces replaced; braces in a field's own text stay. */
+/** Replaces the fields in braces; braces in the value of a field stay. */
 function fill(template: string, fields: Readonly<Record<string, string>>): string {
   return template.replace(/\{(\w+)\}/g, (_, field: string) => fields[field]);
 }

@@ -24,7 +24,7 @@ function contexts(options: Partial<Parameters<typeof needleTask>[0]>): Record<st
   );
 }
 
-test('depths: at the beginning, after the sentence before the place, at the end', () => {
+test('depths: at the start, after the previous sentence, at the end', () => {
   const byId = contexts({ lengths: [260], depths: [0, 50, 100] });
   expect(byId).toEqual({
     '260-0-0': 'The code is 7.One sentence. Another one! A third. One senten',
@@ -33,7 +33,7 @@ test('depths: at the beginning, after the sentence before the place, at the end'
   });
 });
 
-test('haystack and needle fill the length less 200 tokens; the needle follows a full stop or nothing', () => {
+test('haystack and needle fill the length minus 200 tokens; the needle follows a full stop or nothing', () => {
   fc.assert(
     fc.property(fc.integer({ min: 230, max: 900 }), fc.integer({ min: 0, max: 100 }), (length, depth) => {
       const [context] = Object.values(contexts({ lengths: [length], depths: [depth] }));
@@ -43,9 +43,9 @@ test('haystack and needle fill the length less 200 tokens; the needle follows a 
         haystack.join('').length,
       );
       if (depth < 100) expect(before === '' || before.endsWith('.')).toBe(true);
-      // Moved back by less than the longest stretch without a full stop.
-      const place = Math.trunc(((context.length - secret.needle.length) * depth) / 100);
-      expect(place - before.length).toBeGreaterThanOrEqual(depth === 100 ? 0 : -1);
+      // Moved back by less than the longest text without a full stop.
+      const position = Math.trunc(((context.length - secret.needle.length) * depth) / 100);
+      expect(position - before.length).toBeGreaterThanOrEqual(depth === 100 ? 0 : -1);
     }),
   );
 });
@@ -91,7 +91,7 @@ describe('is refused', () => {
   test.each([
     [{ lengths: [] }, 'niah: lengths is empty'],
     [{ depths: [101] }, 'a depth is out of range, got 101'],
-    [{ template: 'no place' }, 'template lacks {context} or {question}'],
+    [{ template: 'no field' }, 'template lacks {context} or {question}'],
     [{ haystack: [''] }, 'the haystack is empty'],
     [{ lengths: [214] }, 'length is too small, got 214, expected more than 214'],
   ])('%j', (options, message) => {

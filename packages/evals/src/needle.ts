@@ -1,43 +1,43 @@
 /**
- * Needle in a haystack (Kamradt 2023): one sentence in a long text, asked for at its end.
+ * Needle in a haystack (Kamradt 2023): one sentence in a long text, and a question about it at the end.
  *
  * Placement, prompt for base models and scores are those of Fu et al. 2024 (Long-Context-Data-Engineering,
- * `eval/needle`), which long-context papers quote, MEAP's Table 2 and Figure 3 among them.
+ * `eval/needle`), which long-context papers use, including MEAP's Table 2 and Figure 3.
  */
-import { mean } from './aggregation.ts';
+import { means } from './aggregation.ts';
 import { EvalsError } from './error.ts';
-import type { Generation, TextTokenizer } from './language-model.ts';
-import { askForText, excerpt, fill, type PromptEncoding } from './prompt.ts';
+import type { TextTokenizer } from './language-model.ts';
+import { fill, type PromptEncoding, textItem } from './prompt.ts';
 import { strip } from './python-text.ts';
 import { rouge1, unigramOverlap } from './rouge.ts';
 import type { Task, TaskItem } from './task.ts';
 
-/** What is hidden and asked for. */
+/** A hidden sentence and its question. */
 export interface Needle {
-  /** Hidden as it stands, with the line breaks around it. */
+  /** The hidden text, including line breaks around it. */
   readonly needle: string;
   readonly question: string;
-  /** What a right answer says. */
+  /** The correct answer. */
   readonly answer: string;
 }
 
 /** Options of {@link needleTask}. */
 export interface NeedleOptions extends PromptEncoding {
-  /** Texts of the haystack in their order, such as Paul Graham's essays sorted by file name; repeated as needed. */
+  /** Texts of the haystack in order, such as Paul Graham's essays sorted by file name; repeated as needed. */
   readonly haystack: readonly string[];
-  /** Tokens of haystack, needle and the 200 that are kept free for question and answer. */
+  /** Tokens of haystack and needle, plus 200 free ones for question and answer. */
   readonly lengths: readonly number[];
-  /** Places in percent of the haystack, 0 to 100. */
+  /** Positions in percent of the haystack, 0 to 100. */
   readonly depths: readonly number[];
-  /** San Francisco's best thing to do, when absent. */
+  /** Default {@link sanFrancisco}. */
   readonly needles?: readonly Needle[];
-  /** Prompt with `{context}` and `{question}`; the one for base models when absent. */
+  /** Prompt with `{context}` and `{question}`; by default the one for base models. */
   readonly template?: string;
-  /** 50 when absent. */
+  /** Default 50. */
   readonly maxNewTokens?: number;
 }
 
-/** The needle everybody uses. */
+/** The usual needle. */
 export const sanFrancisco: Needle = {
   needle:
     '\nThe best thing to do in San Francisco is eat a sandwich and sit in Dolores Park on a sunny day.\n',
@@ -48,17 +48,17 @@ export const sanFrancisco: Needle = {
 const BASE_MODEL_PROMPT =
   '<|im_start|> This is a very long story book: <book> {context} </book>.\n Based on the content of the book, Question: {question}\nAnswer:';
 
-/** Kept free for the question and its answer. */
+/** Free tokens for the question and its answer. */
 const BUFFER_TOKENS = 200;
 
 /**
  * `niah`: every needle at every depth of every length, in groups `length` and `depth`.
  *
  * `rouge1_recall` is ROUGE-1 recall of the answer, `rouge1_f1` the F1 against the needle, `unigram_overlap` the share
- * of the answer's words as Fu et al. draw it; all from 0 to 1.
+ * of the answer's words as in Fu et al.; all from 0 to 1.
  *
- * @throws EvalsError for an empty grid, a depth out of range, a length without room for the needle (when items are
- *   made), a template without its places, a haystack without text.
+ * @throws EvalsError for an empty grid, a depth out of range, a length without room for the needle (from `items`), a
+ *   template without its fields, a haystack without text
  */
 export function needleTask(options: NeedleOptions): Task {
   const { haystack, lengths, depths, needles = [sanFrancisco], template = BASE_MODEL_PROMPT } = options;
@@ -70,11 +70,7 @@ export function needleTask(options: NeedleOptions): Task {
   return {
     name: 'niah',
     version: 1,
-    metrics: ['rouge1_recall', 'rouge1_f1', 'unigram_overlap'].map((name) => ({
-      name,
-      higherIsBetter: true,
-      aggregation: mean,
-    })),
+    metrics: means(['rouge1_recall', 'rouge1_f1', 'unigram_overlap']),
     config: {
       lengths,
       depths,
@@ -94,21 +90,18 @@ export function needleTask(options: NeedleOptions): Task {
           for (const [index, { needle, question, answer }] of needles.entries()) {
             const context = hide(hay, tokenizer.encode(needle), { length, depth, periods });
             const prompt = fill(template, { context: tokenizer.decode(context), question });
-            yield {
-              id: `${length}-${depth}-${index}`,
-              groups: { length, depth },
-              shown: { prompt: excerpt(prompt), needle, answer },
-              ask: askForText(model, prompt, { maxNewTokens, bos }),
-              measure(answers) {
-                const response = strip((answers as readonly Generation[])[0].text);
-                return {
-                  rouge1_recall: { value: rouge1(answer, response).recall },
-                  rouge1_f1: { value: rouge1(needle, response).f1 },
-                  // Fu et al. ask for the full stop too.
-                  unigram_overlap: { value: unigramOverlap(`${answer}.`, response) },
-                };
-              },
-            };
+            const id = `${length}-${depth}-${index}`;
+            const shown = { needle, answer };
+            const row = { id, groups: { length, depth }, shown, prompt, maxNewTokens, bos };
+            yield textItem(model, row, (text) => {
+              const response = strip(text);
+              return {
+                rouge1_recall: rouge1(answer, response).recall,
+                rouge1_f1: rouge1(needle, response).f1,
+                // The answer of Fu et al. includes the full stop.
+                unigram_overlap: unigramOverlap(`${answer}.`, response),
+              };
+            });
           }
         }
       }
@@ -116,7 +109,7 @@ export function needleTask(options: NeedleOptions): Task {
   };
 }
 
-/** Ids of a haystack with a needle in it, both `length` − 200 long together. */
+/** Ids of a haystack with a needle, together `length` − 200. */
 function hide(
   hay: readonly number[],
   needle: readonly number[],
@@ -130,12 +123,12 @@ function hide(
   }
   const context = hay.slice(0, room);
   if (depth === 100) return [...context, ...needle];
-  let place = Math.trunc(context.length * (depth / 100));
-  while (place > 0 && !periods.has(context[place - 1])) place--;
-  return [...context.slice(0, place), ...needle, ...context.slice(place)];
+  let position = Math.trunc(context.length * (depth / 100));
+  while (position > 0 && !periods.has(context[position - 1])) position--;
+  return context.toSpliced(position, 0, ...needle);
 }
 
-/** The texts as often as it takes to have so many tokens. */
+/** Repeats the texts to at least `numTokens` tokens. */
 function repeatedHaystack(
   texts: readonly string[],
   numTokens: number,
@@ -145,12 +138,12 @@ function repeatedHaystack(
   let ids = tokenizer.encode(once);
   if (ids.length === 0) throw new EvalsError('niah: the haystack is empty, expected texts');
   const numTimes = Math.ceil(numTokens / ids.length);
-  // Tokens may span two repetitions, so a few more may be needed.
+  // Tokens may span two repetitions, so more may be needed.
   for (let times = numTimes; ids.length < numTokens; times++) ids = tokenizer.encode(once.repeat(times));
   return ids;
 }
 
-/** A full stop at the beginning of a text and after a word, which SentencePiece vocabularies keep apart. */
+/** Ids of a full stop at the start of a text and after a word, which differ in SentencePiece vocabularies. */
 function periodIds(tokenizer: TextTokenizer): Set<number> {
   return new Set(['.', 'end.'].map((text) => tokenizer.encode(text).at(-1)!));
 }

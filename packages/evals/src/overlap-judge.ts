@@ -1,9 +1,9 @@
-/** A judge without a model: which words and numbers of a summary the article does not hold. */
-import { mean } from './aggregation.ts';
+/** A judge without a model: finds words and numbers of a summary that are not in the article. */
+import { means } from './aggregation.ts';
 import type { Judge } from './judge.ts';
 import { stem } from './porter-stemmer.ts';
 
-/** English words that say nothing about what a text is about. */
+/** English function words, which are ignored. */
 const FUNCTION_WORDS = new Set(
   (
     'a about above after again all also am an and any are as at be because been before being below between both but by ' +
@@ -16,25 +16,21 @@ const FUNCTION_WORDS = new Set(
 );
 
 /**
- * A judge of contextual hallucination by string overlap, for use where no judging model is at hand.
+ * A judge of contextual hallucination by string overlap, without a judging model.
  *
- * Metrics, both shares between 0 and 1, lower is better: `unsupported_words`, of the output's different content words
- * those that the article lacks; `unsupported_numbers`, of its different numbers those that the article lacks. An output
- * without such words or numbers does not count.
+ * Metrics, both shares from 0 to 1, lower is better: `unsupported_words`, the output's distinct content words that the
+ * article lacks; `unsupported_numbers`, its distinct numbers that the article lacks. An output without such words or
+ * numbers does not count.
  *
- * What it is: a cheap, exact check that finds invented names, places and figures. What it is not: a judgement of
- * meaning. It takes a paraphrase for invention, and takes a false statement made of the article's words, such as two
- * names swapped, for true. It knows English only: its function words, and its endings by Porter's rules. Use it to compare models on the
- * same articles, never as the paper's score.
+ * It is a cheap, exact check that finds invented names, locations and figures. It does not judge meaning: a paraphrase
+ * counts as unsupported, and a false statement of the article's words, such as two swapped names, as supported. It
+ * supports English only. Use it to compare models on the same articles, not as the paper's score.
  */
 export function overlapJudge(): Judge {
   return {
     name: 'string overlap',
     config: { judge: 'overlap', version: 1 },
-    metrics: [
-      { name: 'unsupported_words', higherIsBetter: false, aggregation: mean },
-      { name: 'unsupported_numbers', higherIsBetter: false, aggregation: mean },
-    ],
+    metrics: means(['unsupported_words', 'unsupported_numbers'], false),
     async judge({ output, article }) {
       const [said, known] = [termsOf(output), termsOf(article)];
       const words = absent(said.words, known.words);
@@ -56,7 +52,7 @@ export function overlapJudge(): Judge {
   };
 }
 
-/** Content words by stem, each as it was first written, in lower case; numbers without the commas of thousands. */
+/** Content words by stem, in lower case, and numbers without thousands separators. */
 function termsOf(text: string): { words: Map<string, string>; numbers: Map<string, string> } {
   const plain = text.normalize('NFKC').toLowerCase().replaceAll('’', "'");
   const words = new Map<string, string>();

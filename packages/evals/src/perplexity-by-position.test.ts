@@ -5,7 +5,7 @@ import { evaluate } from './evaluate.ts';
 import { perplexityByPositionTask } from './perplexity-by-position.ts';
 import { BOS, characters, functionModel } from './testing.ts';
 
-test('asks for every token of every whole window once, after all before it in the window', () => {
+test('scores every token of every full window once, after all earlier ones', () => {
   const sizes = fc.record({
     lengths: fc.array(fc.integer({ min: 0, max: 50 }), { minLength: 1, maxLength: 4 }),
     length: fc.integer({ min: 1, max: 20 }),

@@ -1,4 +1,4 @@
-/** Whether a model predicts better the more it has read: perplexity by the number of tokens before. */
+/** Perplexity by the number of preceding tokens: whether a model uses its whole context. */
 import { weightedPerplexity } from './aggregation.ts';
 import { prefixId } from './encode-pair.ts';
 import { EvalsError } from './error.ts';
@@ -7,22 +7,22 @@ import type { Task, TaskItem } from './task.ts';
 
 /** Options of {@link perplexityByPositionTask}. */
 export interface PerplexityByPositionOptions {
-  /** Tokens of a window; the model's context when absent. A model whose context is shorter skips what it cannot read. */
+  /** Tokens of a window; by default the model's context. Positions beyond the model's context are skipped. */
   readonly length?: number;
-  /** Most windows of a text, from its beginning on; 4 when absent. Shorter texts give none. */
+  /** Maximum number of windows from the start of a text; default 4. Shorter texts are ignored. */
   readonly maxWindows?: number;
-  /** Positions of the first group; each later one is as long as all before it. 256 when absent. */
+  /** Positions of the first group; each later one is as long as all before it. Default 256. */
   readonly firstGroup?: number;
 }
 
 /**
- * Perplexity of the tokens of long texts, grouped by how many tokens the model has read before them.
+ * Perplexity of the tokens of long texts, grouped by the number of preceding tokens.
  *
- * Each text is cut into windows of whole length, and each window begins anew after BOS (or EOS where there is no BOS).
- * A model that uses its whole context predicts better from group to group; one that cannot tell positions beyond those
- * it was trained on gets worse there (Chen et al. 2023, arXiv 2306.15595, §3.2; Press et al. 2022, arXiv 2108.12409).
+ * Each text is split into windows of full length, and each window starts after BOS (or EOS without BOS). A model that
+ * uses its whole context predicts better from group to group; one that does not generalize beyond its trained positions
+ * gets worse there (Chen et al. 2023, arXiv 2306.15595, §3.2; Press et al. 2022, arXiv 2108.12409).
  *
- * @throws EvalsError for sizes that are none; when items are made, for a tokenizer without BOS and EOS
+ * @throws EvalsError for invalid sizes; from `items`, for a tokenizer without BOS and EOS
  */
 export function perplexityByPositionTask(
   texts: readonly string[],
@@ -46,6 +46,10 @@ export function perplexityByPositionTask(
         for (let window = 0; window < numWindows; window++) {
           const tokens = ids.slice(window * size, (window + 1) * size);
           for (const [from, to] of positionGroups(size, firstGroup)) {
+            const request = {
+              context: [prefix, ...tokens.slice(0, from)],
+              continuation: tokens.slice(from, to),
+            };
             yield {
               id: `${text}-${window}-${from}`,
               groups: { positions: `${from}-${to - 1}` },
@@ -53,12 +57,7 @@ export function perplexityByPositionTask(
               ask:
                 to > contextLength
                   ? { kind: 'skip', reason: `position ${to - 1} is beyond the context of ${contextLength}` }
-                  : {
-                      kind: 'score',
-                      requests: [
-                        { context: [prefix, ...tokens.slice(0, from)], continuation: tokens.slice(from, to) },
-                      ],
-                    },
+                  : { kind: 'score', requests: [request] },
               measure: ([answer]) => ({
                 token_perplexity: { value: (answer as Score).logLikelihood, weight: to - from },
               }),

@@ -26,7 +26,7 @@ test('windows predict every id once and in order, after the ids before it, and f
   );
 });
 
-test('a model that knows nothing has the perplexity of its vocabulary, whatever the windows', async () => {
+test('a uniform model has the perplexity of its vocabulary, for any windows', async () => {
   const bitsPerCharacter = 6;
   const guess = functionModel(
     ({ continuation }) => ({
@@ -46,7 +46,7 @@ test('a model that knows nothing has the perplexity of its vocabulary, whatever 
   expect(Math.log2(results.word_perplexity.value)).toBeCloseTo((bitsPerCharacter * numCharacters) / 17, 9);
 });
 
-test('BOS is a token of its own where it is wanted, and no text of its own', () => {
+test('BOS is a separate token if enabled, and not a text', () => {
   const model = functionModel(() => ({ logLikelihood: 0, isGreedy: true }));
   const [first, empty] = perplexityTask(['ab', ''], { bos: true }).items(model);
   expect(first.ask).toEqual({
@@ -56,7 +56,7 @@ test('BOS is a token of its own where it is wanted, and no text of its own', () 
   expect(empty.ask.kind).toBe('skip');
 });
 
-test('refuses a tokenizer without BOS and EOS, and impossible overlaps', async () => {
+test('refuses a tokenizer without BOS and EOS, and invalid overlaps', async () => {
   const model = functionModel(() => ({ logLikelihood: 0, isGreedy: true }), {
     contextLength: 4,
     tokenizer: { encode: characters.encode, decode: characters.decode },

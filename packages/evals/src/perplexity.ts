@@ -1,4 +1,4 @@
-/** How well a model predicts texts: perplexity per word and per byte, bits per byte. */
+/** Perplexity of texts per word and per byte, bits per byte. */
 import { bitsPerByte, weightedPerplexity } from './aggregation.ts';
 import { bosId, prefixId } from './encode-pair.ts';
 import { EvalsError } from './error.ts';
@@ -9,28 +9,27 @@ import type { Task, TaskItem } from './task.ts';
 /** Options of {@link perplexityTask}. */
 export interface PerplexityOptions {
   /**
-   * Whether BOS is a token of the text, predicted like any other; false when absent.
+   * Whether BOS is a token of the text that is predicted like any other; default false.
    *
-   * The harness does so where BOS is added to texts (see {@link EncodingOptions}): it predicts BOS from BOS, which
-   * costs a little. Needed only to get its number.
+   * With BOS (see {@link EncodingOptions}) the harness predicts BOS from BOS; set this only to reproduce its number.
    */
   readonly bos?: boolean;
-  /** Name of the task; `perplexity` when absent. */
+  /** Name of the task; default `perplexity`. */
   readonly name?: string;
   /**
-   * Least tokens before each token that is predicted, other than at the beginning of a text; 1 when absent, as in the
-   * harness. More cost more: windows then overlap by that much.
+   * Minimum context of every predicted token, except at the start of a text; default 1, as in the harness. Windows
+   * overlap by this many tokens, so more context costs more.
    */
   readonly minContext?: number;
 }
 
 /**
- * Perplexity of texts, each on its own, in rolling windows: `loglikelihood_rolling` of lm-evaluation-harness 0.4.13.
+ * Perplexity of separate texts in rolling windows: `loglikelihood_rolling` of lm-evaluation-harness 0.4.13.
  *
- * Every token is predicted exactly once, the first one from BOS (or EOS where there is no BOS), in windows as long as
- * the model's context. Words are what white space separates.
+ * Every token is predicted exactly once, the first one from BOS (or EOS without BOS), in windows of the model's context.
+ * Words are separated by white space.
  *
- * @throws EvalsError, when items are made, for a tokenizer that lacks the id it takes, or `minContext` out of range.
+ * @throws EvalsError (from `items`) for a tokenizer without the required id, or `minContext` out of range
  */
 export function perplexityTask(
   texts: readonly string[],
@@ -79,8 +78,8 @@ export function perplexityTask(
 /**
  * Requests that predict every id exactly once.
  *
- * The first predicts as many as fit after `prefix`; each later one as many as fit after `minContext` ids; the last one
- * has as much before it as fits.
+ * The first predicts as many ids as fit after `prefix`, each later one as many as fit after `minContext` ids; the last
+ * one has as much context as fits.
  */
 export function rollingWindows(
   ids: readonly number[],

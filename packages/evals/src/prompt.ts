@@ -1,28 +1,51 @@
-/** Prompts of tasks that ask for text. */
-import type { LanguageModel } from './language-model.ts';
+/** Prompts of tasks that generate text. */
+import type { Generation, LanguageModel } from './language-model.ts';
 import type { TaskItem } from './task.ts';
 
 /** How prompts become ids. */
 export interface PromptEncoding {
   /**
-   * Whether BOS stands before the prompt where the tokenizer has one.
+   * Whether BOS precedes the prompt if the tokenizer has one.
    *
-   * On by default: the published programs of these tasks leave it to the tokenizer, and Llama's put it there.
+   * Default true: the published programs of these tasks leave it to the tokenizer, and Llama's adds it.
    */
   readonly bos?: boolean;
 }
 
 /** How prompts become requests for text. */
 export interface PromptOptions extends PromptEncoding {
-  /** Most tokens of an answer; fewer where the model's context ends before. */
+  /** Maximum tokens of an answer; fewer if the model's context ends before. */
   readonly maxNewTokens: number;
   /** Texts that end the answer. */
   readonly stop?: readonly string[];
-  /** Longest prompt that is asked, BOS included; longer ones are skipped. Always less than the model's context. */
+  /** Maximum tokens of a prompt, including BOS; longer prompts are skipped. Always less than the model's context. */
   readonly maxPromptTokens?: number;
 }
 
-/** Asks for what follows a prompt, or skips one that is too long, saying by how much. */
+/** The row of {@link textItem}. */
+interface TextRow extends Pick<TaskItem, 'id' | 'groups' | 'shown'>, PromptOptions {
+  readonly prompt: string;
+}
+
+/** An item that generates text after a prompt; `measure` returns numbers by metric. */
+export function textItem(
+  model: Pick<LanguageModel, 'tokenizer' | 'contextLength'>,
+  { id, groups, shown, prompt, ...options }: TextRow,
+  measure: (text: string) => Readonly<Record<string, number>>,
+): TaskItem {
+  return {
+    id,
+    groups,
+    shown: { prompt: excerpt(prompt), ...shown },
+    ask: askForText(model, prompt, options),
+    measure: ([answer]) => {
+      const numbers = Object.entries(measure((answer as Generation).text));
+      return Object.fromEntries(numbers.map(([name, value]) => [name, { value }]));
+    },
+  };
+}
+
+/** A request for the text after a prompt, or a skip with the reason if the prompt is too long. */
 export function askForText(
   { tokenizer, contextLength }: Pick<LanguageModel, 'tokenizer' | 'contextLength'>,
   text: string,
@@ -32,7 +55,7 @@ export function askForText(
   const prompt = bos && tokenizer.bosId !== undefined ? [tokenizer.bosId, ...ids] : ids;
   const longest = Math.min(maxPromptTokens, contextLength - 1);
   if (prompt.length > longest) {
-    return { kind: 'skip', reason: `a prompt of ${prompt.length} tokens, at most ${longest} are asked` };
+    return { kind: 'skip', reason: `a prompt of ${prompt.length} tokens, expected at most ${longest}` };
   }
   const room = contextLength - prompt.length;
   const request = { prompt, maxNewTokens: Math.min(maxNewTokens, room), ...(stop && { stop }) };
@@ -44,7 +67,7 @@ export function fill(template: string, values: Readonly<Record<string, string>>)
   return template.replace(/\{(\w+)\}/g, (name, key) => values[key] ?? name);
 }
 
-/** Beginning and end of a prompt, for logs: a long one would fill them. */
-export function excerpt(prompt: string): string {
+/** Start and end of a prompt, short enough for logs. */
+function excerpt(prompt: string): string {
   return prompt.length <= 1200 ? prompt : `${prompt.slice(0, 400)} […] ${prompt.slice(-700)}`;
 }

@@ -55,6 +55,6 @@ test.each([-1, 0.5, 2 ** 53])('seed %j is refused', (seed) => {
   expect(() => new PythonRandom(seed)).toThrow(EvalsError);
 });
 
-test('more than there is cannot be sampled', () => {
+test('cannot sample more than the list', () => {
   expect(() => new PythonRandom(1).sample([1, 2], 3)).toThrow('sample: got 3 of 2 entries');
 });

@@ -1,21 +1,21 @@
-/** What an evaluation found: plain data that survives JSON, read by reports and comparisons. */
+/** Results of evaluations: plain JSON data for reports and comparisons. */
 import type { Answer } from './answers.ts';
 import type { Measured, Metric } from './task.ts';
 
-/** One row that was asked: what was shown, what was answered, what that measures. */
+/** One evaluated row: contents, answers and numbers. */
 export interface Sample {
-  /** The row's id: the same in every run, so that two models are compared row by row. */
+  /** The row's id, the same in every run, so that two models can be compared row by row. */
   readonly id: string;
   /** As {@link TaskItem.groups}. */
   readonly groups?: Readonly<Record<string, string | number>>;
-  /** What a reader wants to see of the row: prompt, choices, the right answer. */
+  /** Contents of the row for readers: prompt, choices, the correct answer. */
   readonly shown: Readonly<Record<string, unknown>>;
   readonly answers: readonly Answer[];
-  /** Numbers by metric; a metric that does not apply to the row is absent. */
+  /** Numbers by metric; metrics that do not apply to the row are absent. */
   readonly measured: Readonly<Record<string, Measured>>;
 }
 
-/** A row that could not be asked. */
+/** A row that was skipped. */
 export interface SkippedRow {
   readonly id: string;
   readonly groups?: Readonly<Record<string, string | number>>;
@@ -25,9 +25,9 @@ export interface SkippedRow {
 /** One metric over some rows. */
 export interface MetricResult {
   readonly value: number;
-  /** Of `value` over samples of rows; absent where it is not known, such as for a single row. */
+  /** Standard error of `value` over samples of rows; absent if unknown, such as for a single row. */
   readonly standardError?: number;
-  /** Rows that measured it. */
+  /** Rows with this metric. */
   readonly numItems: number;
 }
 
@@ -35,11 +35,11 @@ export interface MetricResult {
 export interface GroupResult {
   readonly value: string | number;
   readonly numSkipped: number;
-  /** By metric; none where every row was skipped. */
+  /** Results by metric; empty if every row was skipped. */
   readonly results: Readonly<Record<string, MetricResult>>;
 }
 
-/** Everything about one task and one model; the same for the same task and answers, so without dates and durations. */
+/** The result of one task and one model; deterministic, so without dates and durations. */
 export interface TaskResult {
   readonly task: string;
   readonly version: number;
@@ -51,18 +51,18 @@ export interface TaskResult {
     readonly higherIsBetter: boolean;
     readonly aggregation: string;
   }[];
-  /** Rows of the task before a limit, where the task knows it. */
+  /** Rows of the task before a limit, if known. */
   readonly numRows?: number;
-  /** Over all rows, by metric. */
+  /** Results over all rows, by metric. */
   readonly results: Readonly<Record<string, MetricResult>>;
-  /** By group and value, in the order in which the values came up. */
+  /** Results by group and value, in the order of the first occurrence of each value. */
   readonly groups: Readonly<Record<string, readonly GroupResult[]>>;
   readonly skipped: readonly SkippedRow[];
-  /** Rows in their order. */
+  /** Rows in order. */
   readonly samples: readonly Sample[];
 }
 
-/** Every metric over some rows, such as those of one cell of a grid. A metric that no row measured is absent. */
+/** Summarizes every metric over some rows, such as one cell of a grid. Metrics without any row are absent. */
 export function summarize(
   metrics: readonly Metric[],
   samples: readonly Pick<Sample, 'measured'>[],
@@ -81,7 +81,7 @@ export function summarize(
   return results;
 }
 
-/** Every metric by group and value. */
+/** Summarizes every metric by group and value. */
 export function summarizeGroups(
   metrics: readonly Metric[],
   samples: readonly Sample[],

@@ -41,7 +41,7 @@ describe('rouge1', () => {
     maxLength: 12,
   });
 
-  test('precision and recall change places with the texts; a text has all of itself', () => {
+  test('precision and recall swap with the texts; a text matches itself', () => {
     fc.assert(
       fc.property(text, text, (a, b) => {
         const [one, other] = [a.join(' '), b.join(' ')];
@@ -54,7 +54,7 @@ describe('rouge1', () => {
     );
   });
 
-  test('words count as often as both have them', () => {
+  test('repeated words count as often as in both texts', () => {
     const { precision, recall, f1 } = rouge1('a a b', 'a b b b');
     expect([precision, recall]).toEqual([2 / 4, 2 / 3]);
     expect(f1).toBeCloseTo(4 / 7, 15);

@@ -1,20 +1,20 @@
-/** Scores by common words. */
+/** Scores of texts by common words. */
 import { stem } from './porter-stemmer.ts';
 import { words } from './python-text.ts';
 
-/** Share of common words, from 0 to 1. */
+/** Shares of common words, from 0 to 1. */
 export interface Rouge {
-  /** Of the prediction's words. */
+  /** Share of the prediction's words. */
   readonly precision: number;
-  /** Of the reference's words. */
+  /** Share of the reference's words. */
   readonly recall: number;
-  /** Harmonic mean of both; 0 where nothing is common. */
+  /** Harmonic mean of both; 0 without common words. */
   readonly f1: number;
 }
 
 /**
- * ROUGE-1 (Lin 2004) as Google's `rouge_score` 0.1.2 with `use_stemmer=True`: small letters, everything but a-z and 0-9
- * separates words, words of more than three letters are stemmed, each counts as often as both texts have it.
+ * ROUGE-1 (Lin 2004) as in Google's `rouge_score` 0.1.2 with `use_stemmer=True`: lower case, words of a-z and 0-9, words
+ * of more than three letters are stemmed, repeated words count as often as in both texts.
  */
 export function rouge1(reference: string, prediction: string): Rouge {
   const wanted = rougeTokens(reference);
@@ -39,11 +39,11 @@ function rougeTokens(text: string): string[] {
 }
 
 /**
- * Share of an answer's words that a response has, from 0 to 1, as the heat maps of Fu et al. 2024 count it: words are
- * what white space separates, with their punctuation, in small letters.
+ * Share of an answer's words in a response, from 0 to 1, as in the heat maps of Fu et al. 2024: words are separated by
+ * white space, with punctuation, in lower case.
  *
- * A word the answer has twice counts once above the line and twice below it, so `eat a sandwich … on a sunny day.`
- * reaches 11/12 at most.
+ * A word that occurs twice in the answer counts once in the numerator and twice in the denominator, so `eat a sandwich …
+ * on a sunny day.` reaches at most 11/12.
  */
 export function unigramOverlap(answer: string, response: string): number {
   const wanted = words(answer.toLowerCase());

@@ -1,28 +1,28 @@
 import { EvalsError } from './error.ts';
 
-/** A record of a data set whose fields are checked as they are read. */
+/** Reads and checks the fields of a record; a path such as `choices.text` reaches into objects. */
 export interface RowReader {
-  /** Whether all these fields are there; a path such as `choices.text` leads into objects. */
+  /** Whether all these fields exist. */
   has(...paths: readonly string[]): boolean;
   /** A text. */
   text(path: string): string;
-  /** A list of texts, at least one. */
+  /** A list of at least one text. */
   texts(path: string): string[];
-  /** A list of objects, each read like a row. */
+  /** A list of objects, each as a row. */
   rows(path: string): RowReader[];
-  /** An integer in [least, most]; numbers written as text count too, as data sets write labels both ways. */
-  integer(path: string, least: number, most: number): number;
-  /** True or false; 1 and 0 count too. */
+  /** An integer in [min, max], as a number or text. */
+  integer(path: string, min: number, max: number): number;
+  /** A boolean, or 1 or 0. */
   boolean(path: string): boolean;
-  /** Refuses the row. */
+  /** Throws the error for a wrong field. */
   fail(path: string, expected: string): never;
 }
 
 /**
  * Reads a record.
  *
- * @param where Names the row in errors: `arc_easy, row 12`.
- * @throws EvalsError (from every method) naming row, field, what was got and what was expected.
+ * @param where name of the row in errors: `arc_easy, row 12`
+ * @throws EvalsError (from every method) with row, field, value and expectation
  */
 export function readRow(where: string, record: unknown): RowReader {
   const get = (path: string): unknown =>
@@ -56,14 +56,13 @@ export function readRow(where: string, record: unknown): RowReader {
       if (!Array.isArray(value)) return fail(path, 'a list of objects');
       return value.map((inner, index) => readRow(`${where}, ${path}[${index}]`, inner));
     },
-    integer(path, least, most) {
+    integer(path, min, max) {
       const value = get(path);
-      // Parquet's int64 arrives as bigint.
+      // Parquet's int64 is a bigint.
       const isWritten = typeof value === 'bigint' || (typeof value === 'string' && /^-?\d+$/.test(value));
       const number = isWritten ? Number(value) : value;
-      const fits =
-        typeof number === 'number' && Number.isInteger(number) && number >= least && number <= most;
-      return fits ? number : fail(path, `an integer from ${least} to ${most}`);
+      const fits = typeof number === 'number' && Number.isInteger(number) && number >= min && number <= max;
+      return fits ? number : fail(path, `an integer from ${min} to ${max}`);
     },
     boolean(path) {
       const value = get(path);

@@ -1,37 +1,45 @@
-/** Prompts of RULER, as long as fits. */
+/** Fits RULER's prompts to a length. */
 
-/** A prompt and what its answer has to name. */
+/** A prompt and its answers. */
 export interface RulerPrompt {
   readonly prompt: string;
   readonly answers: readonly string[];
 }
 
-/** What makes the prompts of one task at one length. */
-export interface PromptSource {
-  /** A prompt with so much hay around what is hidden: sentences, words or needles. */
-  readonly draw: (size: number) => RulerPrompt;
-  /** Tokens of a text. */
+/** What the prompts of every task depend on. */
+export interface DrawOptions {
+  readonly seed: number;
+  readonly length: number;
+  /** Counts the tokens of a text. */
   readonly count: (text: string) => number;
-  /** Tokens kept free for the answer. */
+}
+
+/** Draws the prompts of one task at one length. */
+export interface PromptSource {
+  /** A prompt with `size` pieces of hay: sentences, words or needles. */
+  readonly draw: (size: number) => RulerPrompt;
+  readonly count: DrawOptions['count'];
+  /** Free tokens for the answer. */
   readonly numFree: number;
-  /** Least hay, and how much is taken away from a prompt that came out too long. */
+  /** Minimum size, and by how much the size of a prompt that is too long is reduced. */
   readonly step: number;
-  /** Hay of the prompt that shows how many tokens a piece of hay has. */
+  /** Size of the prompt that estimates the tokens per piece. */
   readonly probe: number;
-  /** Most hay to try, from the tokens of a piece. */
+  /** Maximum size to try, from the tokens per piece. */
   readonly upperBound: (tokensPerPiece: number) => number;
-  /** What stands in front of every prompt, drawn anew each time; nothing when absent. */
+  /** Text before every prompt, drawn each time. */
   readonly front?: { readonly numTokens: number; readonly draw: () => string };
 }
 
-/** Draws that come out too long before a length is given up: hay may be at its least already. */
+/** Prompts that may be too long before a length is given up, since the size may be at its minimum. */
 const MAX_DRAWS = 100;
 
 /**
- * Prompts that leave `numFree` of `length` tokens free: the most hay that fits is found by halving, then prompts are
- * drawn with it, and drawn again with less where one comes out longer.
+ * Prompts that leave `numFree` of `length` tokens free: binary search finds the largest size that fits, then prompts are
+ * drawn with it, or with a smaller one if a prompt is too long.
  *
- * The order of draws is RULER's, in the search too, so the prompts are. They go on for ever; they end where none fits.
+ * The order of draws is RULER's, also in the search, so that the prompts are equal. The sequence is infinite; it ends if
+ * no prompt fits.
  */
 export function* fittedPrompts(source: PromptSource, length: number): Generator<RulerPrompt, undefined> {
   const { draw, count, numFree, step, probe, front } = source;

@@ -1,7 +1,7 @@
 /** RULER's needle tasks: values of keys, hidden in repeated sentences, in essays or among other needles. */
 import { fill } from './prompt.ts';
 import { PythonRandom } from './python-random.ts';
-import type { PromptSource, RulerPrompt } from './ruler-fit.ts';
+import type { DrawOptions, PromptSource, RulerPrompt } from './ruler-fit.ts';
 import { adjectives, nouns } from './wonderwords.ts';
 
 type Kind = 'words' | 'numbers' | 'uuids';
@@ -11,15 +11,15 @@ export interface NeedleSetting {
   readonly haystack: 'noise' | 'essay' | 'needle';
   readonly keys: Kind;
   readonly values: Kind;
-  /** Keys in the text; 1 when absent. */
+  /** Keys in the text; default 1. */
   readonly numKeys?: number;
-  /** Values of each key; 1 when absent. */
+  /** Values of each key; default 1. */
   readonly numValues?: number;
-  /** Keys that are asked for; 1 when absent. */
+  /** Requested keys; default 1. */
   readonly numQueries?: number;
 }
 
-/** By RULER's names. */
+/** Settings by RULER's names of the tasks. */
 export const needleSettings = {
   niah_single_1: { haystack: 'noise', keys: 'words', values: 'numbers' },
   niah_single_2: { haystack: 'essay', keys: 'words', values: 'numbers' },
@@ -43,22 +43,17 @@ const SINGULAR_TEMPLATE = TEMPLATE.replaceAll('Some', 'A')
 /** numpy.round(numpy.linspace(0, 100, 40)) */
 const DEPTHS = Array.from({ length: 40 }, (_, index) => Math.round((index * 100) / 39));
 
-/** What the needle tasks draw from. */
+/** The haystack of essays. */
 export interface NeedleHay {
   /** Words of the essays. */
   readonly words: readonly string[];
   readonly splitSentences: (text: string) => string[];
 }
 
-/** Prompts of a needle task; `hay` is asked for by those that hide in essays. */
+/** Prompts of a needle task; `hay` is called only by those with essays. */
 export function needleSource(
   setting: NeedleSetting,
-  {
-    seed,
-    length,
-    count,
-    hay,
-  }: { seed: number; length: number; count: PromptSource['count']; hay: () => NeedleHay },
+  { seed, length, count, hay }: DrawOptions & { readonly hay: () => NeedleHay },
 ): PromptSource {
   const { haystack, values, numKeys = 1, numValues = 1, numQueries = 1 } = setting;
   const random = new PythonRandom(seed);
@@ -79,18 +74,11 @@ export function needleSource(
       }
     }
     new PythonRandom(seed).shuffle(needles);
-    const context =
-      essay === undefined
-        ? hideBetweenLines(
-            random,
-            needles,
-            () =>
-              haystack === 'noise'
-                ? NOISE
-                : needleOf(randomText(random, setting.keys), randomText(random, values)),
-            size,
-          )
-        : hideInEssay(random, needles, essay, size);
+    const line = () =>
+      haystack === 'noise' ? NOISE : needleOf(randomText(random, setting.keys), randomText(random, values));
+    const context = essay
+      ? hideInEssay(random, needles, essay, size)
+      : hideBetweenLines(random, needles, line, size);
     const asked = random.sampleRange(numKeys, numQueries).map((index) => hidden[index]);
     const keys = asked.map(({ key }) => key);
     const query = keys.length > 1 ? `${keys.slice(0, -1).join(', ')}, and ${keys.at(-1)}` : keys[0];
@@ -114,8 +102,8 @@ function hideBetweenLines(
   size: number,
 ): string {
   const lines = Array.from({ length: size }, line);
-  const places = random.sampleRange(size, needles.length).sort((a, b) => b - a);
-  for (const [index, place] of places.entries()) lines.splice(place, 0, needles[index]);
+  const positions = random.sampleRange(size, needles.length).sort((a, b) => b - a);
+  for (const [index, position] of positions.entries()) lines.splice(position, 0, needles[index]);
   return lines.join('\n');
 }
 
@@ -123,19 +111,19 @@ function hideInEssay(random: PythonRandom, needles: readonly string[], hay: Need
   const { words } = hay;
   const taken = Array.from({ length: size }, (_, index) => words[index % words.length]);
   const sentences = hay.splitSentences(taken.join(' ').trim());
-  const places = random
+  const positions = random
     .sample(DEPTHS, needles.length)
     .map((depth) => Math.trunc(sentences.length * (depth / 100)))
     .sort((a, b) => a - b);
   const parts: string[] = [];
-  for (const [index, place] of [...places, sentences.length].entries()) {
-    parts.push(sentences.slice(places[index - 1] ?? 0, place).join(' '));
+  for (const [index, position] of [...positions, sentences.length].entries()) {
+    parts.push(sentences.slice(positions[index - 1] ?? 0, position).join(' '));
     if (index < needles.length) parts.push(needles[index]);
   }
   return parts.join(' ');
 }
 
-/** Sentences end at a full stop, question or exclamation mark, and the quotes and brackets after it. */
+/** Splits a text into sentences, which end with a full stop, question or exclamation mark, quotes and brackets. */
 export function splitSentences(text: string): string[] {
   return text.split(/(?<=[.?!]["'”’)\]]*)\s+/);
 }
@@ -169,9 +157,9 @@ interface Block {
 let known: { readonly length: number; readonly blocks: readonly Block[] } | undefined;
 
 /**
- * All "adjective-noun" in the order of their code points, each once, as RULER draws from; six million, so blocks of
- * one adjective are made up when asked for. Where an adjective begins another one ("old-", "old-fashioned-"), their
- * words are sorted together.
+ * RULER's six million distinct "adjective-noun" words in the order of their code points. Blocks of one adjective are
+ * built on demand; if an adjective is a prefix of another one ("old-", "old-fashioned-"), their words are sorted
+ * together.
  */
 function adjectiveNouns() {
   if (known !== undefined) return known;

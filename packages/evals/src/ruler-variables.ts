@@ -1,12 +1,12 @@
-/** RULER's variable tracking: which variables a chain of assignments gives one value. */
+/** RULER's variable tracking: the variables that a chain of assignments sets to one value. */
 import { fill } from './prompt.ts';
 import { numpyIntegers, PythonRandom } from './python-random.ts';
-import { fittedPrompts, type PromptSource, type RulerPrompt } from './ruler-fit.ts';
+import { type DrawOptions, fittedPrompts, type PromptSource, type RulerPrompt } from './ruler-fit.ts';
 
 export const VARIABLE_TOKENS = 30;
 
 const NUM_HOPS = 4;
-/** Tokens of the solved example in front. */
+/** Tokens of the solved example before the question. */
 const EXAMPLE_LENGTH = 500;
 const EXAMPLE_VALUE = '12345';
 const CAPITALS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ';
@@ -15,19 +15,11 @@ const TEMPLATE =
   'Memorize and track the chain(s) of variable assignment hidden in the following text.\n\n{context}\nQuestion: Find all variables that are assigned the value {query} in the text above. Answer: According to the chain(s) of variable assignment in the text above, {count} variables are assigned the value {query}, they are: ';
 
 /**
- * Prompts of variable tracking: a solved example, its names and value drawn anew each time, then the question.
+ * Prompts of variable tracking: a solved example, with new names and value each time, then the question.
  *
- * Undefined where the example has more than its 500 tokens, as with a tokenizer of characters.
+ * Undefined if the example has more than its 500 tokens, as with a tokenizer of characters.
  */
-export function variableSource({
-  seed,
-  length,
-  count,
-}: {
-  seed: number;
-  length: number;
-  count: PromptSource['count'];
-}): PromptSource | undefined {
+export function variableSource({ seed, length, count }: DrawOptions): PromptSource | undefined {
   const random = new PythonRandom(seed);
   const value = numpyIntegers(seed, 10_000, 99_999);
   const upperBound = (length: number) => (tokensPerPiece: number) =>
@@ -60,7 +52,7 @@ export function variableSource({
 
 function drawChain(random: PythonRandom, size: number, numLetters: number, value: () => string): RulerPrompt {
   let names: string[];
-  // RULER draws on and fails where two names are equal, about once in a million prompts; here they are drawn again.
+  // RULER fails if two names are equal, about once in a million prompts; here they are drawn again.
   do names = Array.from({ length: NUM_HOPS + 1 }, () => random.letters(CAPITALS, numLetters));
   while (new Set(names).size < names.length);
   const query = value();
@@ -68,8 +60,8 @@ function drawChain(random: PythonRandom, size: number, numLetters: number, value
     hop === 0 ? `VAR ${name} = ${query}` : `VAR ${name} = VAR ${names[hop - 1]} `,
   );
   const lines = Array.from({ length: size }, () => NOISE);
-  const places = random.sampleRange(size, chain.length).sort((a, b) => a - b);
-  for (const [index, place] of places.entries()) lines.splice(place + index, 0, chain[index]);
+  const positions = random.sampleRange(size, chain.length).sort((a, b) => a - b);
+  for (const [index, position] of positions.entries()) lines.splice(position + index, 0, chain[index]);
   const prompt = fill(TEMPLATE, { context: lines.join('\n'), query, count: String(NUM_HOPS + 1) });
   return { prompt, answers: names };
 }

@@ -2,7 +2,7 @@
 import { EvalsError } from './error.ts';
 import { fill } from './prompt.ts';
 import { PythonRandom } from './python-random.ts';
-import type { PromptSource, RulerPrompt } from './ruler-fit.ts';
+import type { DrawOptions, PromptSource, RulerPrompt } from './ruler-fit.ts';
 import { adjectives, nouns, verbs } from './wonderwords.ts';
 
 export const COMMON_WORD_TOKENS = 120;
@@ -14,19 +14,17 @@ const LIST_TEMPLATE =
 const TEXT_TEMPLATE =
   "Read the following coded text and track the frequency of each coded word. Find the three most frequently appeared coded words. {context}\nQuestion: Do not provide any explanation. Please ignore the dots '....'. What are the three most frequently appeared words in the above coded text? Answer: According to the coded text above, the three most frequently appeared words are:";
 
-/** Prompts of common words extraction: a solved example of few words, then the list, ten of its words more often. */
+/**
+ * Prompts of common words extraction: a solved example of few words, then the list with ten frequent words.
+ *
+ * `moreWords` is for lists of more words than wonderwords has, about 128,000 tokens.
+ */
 export function commonWordSource({
   seed,
   length,
   count,
   moreWords,
-}: {
-  seed: number;
-  length: number;
-  count: PromptSource['count'];
-  /** For lists of more words than wonderwords has, about 128,000 tokens. */
-  moreWords: readonly string[] | undefined;
-}): PromptSource {
+}: DrawOptions & { readonly moreWords: readonly string[] | undefined }): PromptSource {
   const random = new PythonRandom(seed);
   const known = [...new Set([...nouns, ...adjectives, ...verbs])].sort();
   new PythonRandom(seed).shuffle(known);
@@ -35,7 +33,7 @@ export function commonWordSource({
     const from = size <= known.length ? known : moreWords;
     if (from === undefined || from.length < size) {
       throw new EvalsError(
-        `ruler_cwe: length is too large, got ${length} tokens, which may take ${size} words; give moreWords, a list of at least as many`,
+        `ruler_cwe: length is too large, got ${length} tokens, which may take ${size} words; set moreWords to a list of at least as many`,
       );
     }
     const words = random.sample(from, size);
@@ -56,16 +54,12 @@ export function commonWordSource({
   return { draw, count, numFree: COMMON_WORD_TOKENS, step: 10, probe: 4096, upperBound };
 }
 
-/** Prompts of frequent words extraction: words of six letters, the k-th as often as the zeta distribution with α = 2 has it. */
+/** Prompts of frequent words extraction: words of six letters, with frequencies of the zeta distribution with α = 2. */
 export function* frequentWordPrompts({
   seed,
   length,
   count,
-}: {
-  seed: number;
-  length: number;
-  count: PromptSource['count'];
-}): Generator<RulerPrompt, undefined> {
+}: DrawOptions): Generator<RulerPrompt, undefined> {
   const random = new PythonRandom(seed);
   const mostTokens = length - FREQUENT_WORD_TOKENS;
   const step = Math.floor(mostTokens / 32);
@@ -75,7 +69,7 @@ export function* frequentWordPrompts({
       words.add(random.letters('abcdefghijklmnopqrstuvwxyz', 6));
     const shuffled = [...words].sort();
     new PythonRandom(seed).shuffle(shuffled);
-    return ['...', ...shuffled.slice(1)]; // The most frequent one is noise.
+    return ['...', ...shuffled.slice(1)]; // The most frequent word is noise.
   };
   const text = (words: readonly string[], size: number) => {
     const zeta2 = Math.PI ** 2 / 6;

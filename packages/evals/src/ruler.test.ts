@@ -34,13 +34,13 @@ function rows(task: RulerTaskName, length: number, numSamples = 3, seed = 42) {
 }
 
 describe.each(rulerTaskNames)('%s', (task) => {
-  test('prompts fill the length with the answer, have what is asked in them, and differ', () => {
+  test('prompts fill the length with the answer, contain the answers, and differ', () => {
     for (const length of [2500, 4200]) {
       const made = rows(task, length);
       for (const { prompt, maxNewTokens, text, answers } of made) {
         const numTokens = prompt.length - 1 + maxNewTokens;
         expect(numTokens).toBeLessThanOrEqual(length);
-        // RULER takes 500 words away from an essay that came out too long.
+        // RULER removes 500 words from an essay that is too long.
         expect(numTokens).toBeGreaterThan(length - 1500);
         expect(answers.length).toBeGreaterThan(0);
         for (const answer of answers) expect(text).toContain(answer);
@@ -49,14 +49,14 @@ describe.each(rulerTaskNames)('%s', (task) => {
     }
   });
 
-  test('the same seed draws the same prompts, another one others', () => {
+  test('the same seed draws the same prompts, another seed draws others', () => {
     const texts = (seed: number) => rows(task, 2500, 2, seed).map(({ text }) => text);
     expect(texts(1)).toEqual(texts(1));
     expect(texts(1)).not.toEqual(texts(2));
   });
 });
 
-test('wording: one value is asked for in the singular', () => {
+test('wording: one value is requested in the singular', () => {
   const [{ text, answers }] = rows('niah_single_1', 600, 1);
   expect(text).toMatch(
     /^A special magic number is hidden within the following text\. .*\nThe grass is green\./s,
@@ -118,7 +118,7 @@ const model = (answer: (text: string) => string, contextLength: number) => ({
     ),
 });
 
-test('score: the share of answers that are there, times 100; lengths past the context are skipped', async () => {
+test('score: the share of answers in the response, times 100; lengths past the context are skipped', async () => {
   const task = rulerTask('niah_multivalue', { lengths: [2500, 3000], numSamples: 2, haystack });
   const twoOfFour = model((text) => text.match(/\d{7}/g)!.slice(0, 2).join(' '), 2600);
   const result = await evaluate(task, twoOfFour);
@@ -129,7 +129,7 @@ test('score: the share of answers that are there, times 100; lengths past the co
   ]);
 });
 
-test('a length that no prompt fits is skipped', () => {
+test('a length without a fitting prompt is skipped', () => {
   const task = rulerTask('niah_multivalue', { lengths: [500], numSamples: 2, haystack });
   const items = [...task.items({ tokenizer, contextLength: 1000 })];
   expect(items.map(({ ask }) => ask)).toEqual(

@@ -1,14 +1,14 @@
 /**
- * RULER (Hsieh et al. 2024): synthetic tasks of any length, from whose results the effective length of a model's
- * context follows.
+ * RULER (Hsieh et al. 2024): synthetic tasks of any length, whose results give the effective length of a model's
+ * context.
  *
- * Settings, prompts and draws are those of NVIDIA/RULER (Apache-2.0), which define the benchmark, with its template
- * for base models; its two question answering tasks are not here.
+ * Settings, prompts and draws are those of NVIDIA/RULER (Apache-2.0), with its template for base models. Its two
+ * question answering tasks are not included.
  */
-import { mean } from './aggregation.ts';
+import { means } from './aggregation.ts';
 import { EvalsError } from './error.ts';
-import type { Generation, TextTokenizer } from './language-model.ts';
-import { askForText, excerpt, type PromptEncoding } from './prompt.ts';
+import type { TextTokenizer } from './language-model.ts';
+import { type PromptEncoding, textItem } from './prompt.ts';
 import { splitAtSpace } from './python-text.ts';
 import type { TaskResult } from './result.ts';
 import { fittedPrompts, type RulerPrompt } from './ruler-fit.ts';
@@ -46,33 +46,33 @@ export const rulerTaskNames: RulerTaskName[] = [
 
 /** Options of {@link rulerTask}. */
 export interface RulerOptions extends PromptEncoding {
-  /** Tokens of prompt and answer together, BOS not counted. */
+  /** Tokens of prompt and answer together, without BOS. */
   readonly lengths: readonly number[];
-  /** Prompts of each length; 500 when absent. */
+  /** Prompts of each length; default 500. */
   readonly numSamples?: number;
-  /** Of all draws, anew for each length; 42 when absent. */
+  /** Seed of the draws of each length; default 42. */
   readonly seed?: number;
-  /** Texts of the haystack of the tasks that hide in essays, joined as they stand. */
+  /** Texts of the haystack of the essay tasks, which are concatenated. */
   readonly haystack?: readonly string[];
   /**
-   * Splits such a haystack, in which white space is single spaces, into the sentences that needles go between; at
-   * full stops, question and exclamation marks when absent. RULER takes NLTK's Punkt, which knows abbreviations.
+   * Splits this haystack, with single spaces as white space, into the sentences between which needles are inserted; by
+   * default at full stops, question and exclamation marks. RULER uses NLTK's Punkt, which recognizes abbreviations.
    */
   readonly splitSentences?: (text: string) => string[];
-  /** English words for `cwe` at lengths that take more than 8,700 different ones. */
+  /** English words for `cwe` at lengths that need more than 8,700 distinct words. */
   readonly moreWords?: readonly string[];
 }
 
 const tokensToGenerate = { vt: VARIABLE_TOKENS, cwe: COMMON_WORD_TOKENS, fwe: FREQUENT_WORD_TOKENS };
 
 /**
- * `ruler_niah_single_1`, `ruler_vt` and so on; `string_match_all` is 100 times the share of the right answers that are
- * in the response, small letters both, in groups `length`.
+ * `ruler_niah_single_1`, `ruler_vt` and so on; `string_match_all` is 100 times the share of the answers that are in the
+ * response, in lower case, in groups `length`.
  *
- * Prompts depend on the tokenizer, whose tokens their lengths count. Lengths beyond the model's context are skipped.
+ * Prompts depend on the model's tokenizer, which counts their lengths. Lengths beyond the model's context are skipped.
  *
- * @throws EvalsError for an unknown task, no or wrong lengths, a missing haystack; when items are made, for a list of
- *   common words that takes more words than there are.
+ * @throws EvalsError for an unknown task, no or invalid lengths, a missing haystack; from `items`, for a list of common
+ *   words that needs more words than there are
  */
 export function rulerTask(task: RulerTaskName, options: RulerOptions): Task {
   const { lengths, numSamples = 500, seed = 42, bos = true } = options;
@@ -82,7 +82,7 @@ export function rulerTask(task: RulerTaskName, options: RulerOptions): Task {
   return {
     name,
     version: 1,
-    metrics: [{ name: 'string_match_all', higherIsBetter: true, aggregation: mean }],
+    metrics: means(['string_match_all']),
     config: {
       lengths,
       num_samples: numSamples,
@@ -99,41 +99,37 @@ export function rulerTask(task: RulerTaskName, options: RulerOptions): Task {
           length <= model.contextLength ? promptsOf(task, length, options, model.tokenizer) : undefined;
         for (let sample = 0; sample < numSamples; sample++) {
           const drawn = prompts?.next().value;
-          yield {
-            id: `${length}-${sample}`,
-            groups: { length },
-            shown: drawn === undefined ? {} : { prompt: excerpt(drawn.prompt), answers: drawn.answers },
-            ask:
-              drawn === undefined
-                ? { kind: 'skip', reason: reasonToSkip(length, model.contextLength) }
-                : askForText(model, drawn.prompt, { maxNewTokens, bos }),
-            measure: (answers) => ({
-              string_match_all: {
-                value: stringMatchAll((answers as readonly Generation[])[0].text, drawn!.answers),
-              },
-            }),
-          };
+          const row = { id: `${length}-${sample}`, groups: { length } };
+          if (!drawn) {
+            const reason = reasonToSkip(length, model.contextLength);
+            yield { ...row, shown: {}, ask: { kind: 'skip', reason }, measure: () => ({}) };
+            continue;
+          }
+          const { prompt, answers } = drawn;
+          yield textItem(model, { ...row, shown: { answers }, prompt, maxNewTokens, bos }, (text) => ({
+            string_match_all: stringMatchAll(text, answers),
+          }));
         }
       }
     },
   };
 }
 
-/** Score of one length, and whether it counts for the effective length. */
+/** Score of one length. */
 export interface LengthScore {
   readonly length: number;
   /** Mean over tasks, 0 to 100. */
   readonly score: number;
+  /** Whether the score exceeds the threshold. */
   readonly exceeds: boolean;
 }
 
 /**
- * The longest length up to which the mean over RULER's tasks exceeds a threshold; undefined where not even the
- * shortest does.
+ * The longest length up to which the mean over RULER's tasks exceeds a threshold; undefined if the shortest does not.
  *
- * @param results Of different RULER tasks, with the same lengths.
- * @param threshold 85.6 when absent: Llama 2 7B at 4,096 tokens, over all 13 tasks of the paper.
- * @throws EvalsError for no results, a task that is there twice, or a length that not all tasks measured.
+ * @param results results of different RULER tasks, with the same lengths
+ * @param threshold default 85.6: Llama 2 7B at 4,096 tokens, over all 13 tasks of the paper
+ * @throws EvalsError for no results, a repeated task, or a length without a score in every task
  */
 export function effectiveLength(
   results: readonly TaskResult[],

@@ -1,4 +1,4 @@
-/** Numbers about samples of numbers. */
+/** Sample statistics. */
 import { EvalsError } from './error.ts';
 
 /**
@@ -9,7 +9,7 @@ import { EvalsError } from './error.ts';
 export function mean(values: ArrayLike<number>): number {
   requireSize('mean', values, 1);
   const about = sumOfDifferences(values, 0) / values.length;
-  // Values far from 0 and near each other lose digits in a plain sum.
+  // A plain sum loses digits if values are far from 0 and close to each other.
   return about + sumOfDifferences(values, about) / values.length;
 }
 
@@ -42,8 +42,8 @@ function sumOfDifferences(values: ArrayLike<number>, from: number): number {
 }
 
 /** @internal */
-export function requireSize(what: string, values: ArrayLike<number>, least: number): void {
-  if (values.length < least) {
-    throw new EvalsError(`${what}: got ${values.length} values, expected at least ${least}`);
+export function requireSize(what: string, values: ArrayLike<number>, min: number): void {
+  if (values.length < min) {
+    throw new EvalsError(`${what}: got ${values.length} values, expected at least ${min}`);
   }
 }

@@ -1,10 +1,10 @@
 /**
- * Tail probabilities of Student's t and of fair coin tosses, both from the regularised incomplete beta function.
+ * Tail probabilities of Student's t and of fair coin tosses, both from the regularized incomplete beta function.
  *
- * The well-kept library for it, @stdlib, brings 222 packages and 27 MB; jstat stops its fraction at 3e-7.
+ * The alternatives on npm are @stdlib, with 222 packages and 27 MB, and jstat, whose fraction stops at 3e-7.
  */
 
-/** P(|T| ≥ |t|) for Student's t with `degreesOfFreedom` > 0, which need not be whole. */
+/** P(|T| ≥ |t|) for Student's t with `degreesOfFreedom` > 0, which need not be an integer. */
 export function twoSidedT(t: number, degreesOfFreedom: number): number {
   const square = t * t;
   if (square === Number.POSITIVE_INFINITY) return 0;
@@ -12,11 +12,11 @@ export function twoSidedT(t: number, degreesOfFreedom: number): number {
   return incompleteBeta(degreesOfFreedom / sum, square / sum, degreesOfFreedom / 2, 0.5);
 }
 
-/** The t ≥ 0 that `twoSidedT` turns into `probability`, which lies between 0 and 1. */
+/** The t ≥ 0 with this two-sided probability, between 0 and 1. */
 export function criticalT(probability: number, degreesOfFreedom: number): number {
   let [low, high] = [0, 1];
   while (twoSidedT(high, degreesOfFreedom) > probability) high *= 2;
-  // Bisection ends when no number lies between the two.
+  // Bisection ends when there is no number between the two.
   for (;;) {
     const middle = (low + high) / 2;
     if (middle <= low || middle >= high) return middle;
@@ -25,7 +25,7 @@ export function criticalT(probability: number, degreesOfFreedom: number): number
   }
 }
 
-/** Probability that heads and tails of `heads + tails` fair tosses are at least as unequal as these. */
+/** Probability of a split of `heads + tails` fair tosses that is at least as uneven. */
 export function twoSidedCoin(heads: number, tails: number): number {
   if (heads === tails) return 1;
   const fewer = Math.min(heads, tails);
@@ -63,7 +63,7 @@ function incompleteBeta(x: number, y: number, a: number, b: number): number {
   return front * fraction;
 }
 
-/** log B(a, b), without the cancellation that three plain log gammas have for large a. */
+/** log B(a, b), without the cancellation of three log gammas for large a. */
 function logBeta(a: number, b: number): number {
   const [small, large] = a < b ? [a, b] : [b, a];
   if (large < 10) return logGamma(small) + logGamma(large) - logGamma(small + large);
@@ -78,7 +78,7 @@ function logBeta(a: number, b: number): number {
   return logGamma(small) + ratio;
 }
 
-/** log Γ(x) for x > 0: the recurrence up to 10, Stirling's series from there (DLMF 5.11.1). */
+/** log Γ(x) for x > 0: the recurrence up to 10, then Stirling's series (DLMF 5.11.1). */
 export function logGamma(x: number): number {
   let product = 1;
   let shifted = x;
@@ -92,7 +92,7 @@ export function logGamma(x: number): number {
   );
 }
 
-/** What Stirling's formula lacks, Σ B₂ₖ / (2k(2k−1) x²ᵏ⁻¹); below 1e-16 off for x ≥ 10. */
+/** Remainder of Stirling's formula, Σ B₂ₖ / (2k(2k−1) x²ᵏ⁻¹); the error is below 1e-16 for x ≥ 10. */
 function stirling(x: number): number {
   const r = 1 / (x * x);
   return (

@@ -71,7 +71,7 @@ describe('as SciPy', () => {
 describe('properties', () => {
   const sample = fc.array(fc.double({ min: -1e3, max: 1e3, noNaN: true }), { minLength: 3, maxLength: 30 });
 
-  test('a shifted sample differs by the shift; swapping turns the sign', () => {
+  test('a shifted sample differs by the shift; swapping inverts the sign', () => {
     fc.assert(
       fc.property(sample, fc.double({ min: -10, max: 10, noNaN: true }), (values, shift) => {
         const shifted = values.map((value, i) => value + shift + (i % 3) * 1e-3);
@@ -117,7 +117,7 @@ test('without variance the means decide', () => {
   expect(welchTTest([1, 1], [2, 2, 2])).toMatchObject({ difference: -1, pValue: 0 });
 });
 
-test('McNemar counts who alone was right', () => {
+test('McNemar counts items that only one has right', () => {
   expect(mcNemarTest([1, 1, 0, 0, 1], [1, 0, 1, 0, 0])).toMatchObject({ onlyA: 2, onlyB: 1 });
 });
 

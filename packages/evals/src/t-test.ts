@@ -2,30 +2,30 @@ import { EvalsError } from './error.ts';
 import { mean, requireSize, standardError, variance } from './statistics.ts';
 import { criticalT, twoSidedCoin, twoSidedT } from './student-t.ts';
 
-/** Whether two means differ. */
+/** Test of a difference of means. */
 export interface TTest {
-  /** Mean of the first sample less mean of the second. */
+  /** Mean of the first sample minus mean of the second. */
   readonly difference: number;
-  /** Holds the difference with 95 % confidence. */
+  /** 95 % confidence interval of the difference. */
   readonly interval: readonly [low: number, high: number];
-  /** Student's t. Without any variance: 0 where the means are equal, infinite where not. */
+  /** Student's t. Without variance, 0 for equal means and infinite otherwise. */
   readonly statistic: number;
   readonly degreesOfFreedom: number;
-  /** Probability of a statistic at least as far from 0 if the means were equal; both sides. */
+  /** Two-sided. */
   readonly pValue: number;
 }
 
 /**
  * Paired t-test: the same items, measured twice.
  *
- * @param a one value an item
- * @param b of the same items in the same order
+ * @param a one value per item
+ * @param b values of the same items in the same order
  * @throws EvalsError for fewer than two items, or samples of different sizes
  */
 export function pairedTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest {
   if (a.length !== b.length) {
     throw new EvalsError(
-      `pairedTTest: got ${a.length} and ${b.length} values, expected as many; leave out items that only one has`,
+      `pairedTTest: got ${a.length} and ${b.length} values, expected the same number; omit items that only one has`,
     );
   }
   requireSize('pairedTTest', a, 2);
@@ -34,7 +34,7 @@ export function pairedTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest {
 }
 
 /**
- * Welch's t-test: different items, possibly of different variances and numbers.
+ * Welch's t-test: independent samples, possibly of different variances and sizes.
  *
  * @throws EvalsError for fewer than two values in a sample
  */
@@ -43,30 +43,30 @@ export function welchTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest {
   requireSize('welchTTest', b, 2);
   const [squareA, squareB] = [variance(a) / a.length, variance(b) / b.length];
   const square = squareA + squareB;
-  // Welch–Satterthwaite; shares of the sum, since their squares could vanish.
+  // Welch–Satterthwaite, with shares of the sum to avoid underflow of squares.
   const [shareA, shareB] = square === 0 ? [0.5, 0.5] : [squareA / square, squareB / square];
   const degrees = 1 / (shareA ** 2 / (a.length - 1) + shareB ** 2 / (b.length - 1));
   return tTest(mean(a) - mean(b), Math.sqrt(square), degrees);
 }
 
-/** Whether two shares of right answers to the same questions differ. */
+/** Test of a difference of two shares of correct answers to the same questions. */
 export interface McNemarTest {
-  /** Items that only the first got right. */
+  /** Items that are correct only in the first. */
   readonly onlyA: number;
-  /** Items that only the second got right. */
+  /** Items that are correct only in the second. */
   readonly onlyB: number;
-  /** Exact: probability that items answered differently split at least as unevenly by chance; both sides. */
+  /** Exact and two-sided. */
   readonly pValue: number;
 }
 
 /**
- * McNemar's exact test: the same questions, each right (1) or wrong (0).
+ * McNemar's exact test: the same questions, each correct (1) or wrong (0).
  *
  * @throws EvalsError for samples of different sizes, or a value that is neither 0 nor 1
  */
 export function mcNemarTest(a: ArrayLike<number>, b: ArrayLike<number>): McNemarTest {
   if (a.length !== b.length) {
-    throw new EvalsError(`mcNemarTest: got ${a.length} and ${b.length} values, expected as many`);
+    throw new EvalsError(`mcNemarTest: got ${a.length} and ${b.length} values, expected the same number`);
   }
   let [onlyA, onlyB] = [0, 0];
   for (let i = 0; i < a.length; i++) {

@@ -1,4 +1,4 @@
-/** For tests: real texts and tokenizers of the folder in MEAP_DATA. */
+/** Real texts and tokenizers of the folder in MEAP_DATA, for tests. */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
@@ -6,7 +6,7 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import type { GenerateRequest, TextTokenizer } from './language-model.ts';
 import type { Task, TaskItem } from './task.ts';
 
-/** Records of a file of JSON lines, unpacked where its name ends in `.gz`. */
+/** Records of a file of JSON lines, possibly compressed (`.gz`). */
 export function jsonLines(path: string): unknown[] {
   const bytes = readFileSync(`${process.env.MEAP_DATA}/${path}`);
   const text = (path.endsWith('.gz') ? gunzipSync(bytes) : bytes).toString('utf8');
@@ -23,7 +23,7 @@ export function essays(): string[] {
   return names.map((name) => readFileSync(`${folder}/${name}`, 'utf8'));
 }
 
-/** A tokenizer of `tokenizers/`, by another implementation than the one that made the fixtures. */
+/** A tokenizer of `tokenizers/`, by another implementation than that of the fixtures. */
 export function realTokenizer(name: 'llama2' | 'llama3_1'): TextTokenizer {
   const folder = `${process.env.MEAP_DATA}/tokenizers/${name}`;
   const [json, config] = ['tokenizer.json', 'tokenizer_config.json'].map((file) =>
@@ -37,17 +37,17 @@ export function realTokenizer(name: 'llama2' | 'llama3_1'): TextTokenizer {
   };
 }
 
-/** As the fixtures name a prompt. */
+/** Name of a prompt in the fixtures. */
 export function shortHash(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
-/** A file of JSON. */
+/** Contents of a JSON file. */
 export function jsonValue(path: string): unknown {
   return JSON.parse(readFileSync(`${process.env.MEAP_DATA}/${path}`, 'utf8'));
 }
 
-/** Rows of a task with the hashes of their prompts; a text is caught on its way to the tokenizer. */
+/** Rows of a task with the hashes of their prompts, which the tokenizer intercepts. */
 export function* hashedPrompts(task: Task, tokenizer: TextTokenizer): Generator<[hash: string, TaskItem]> {
   let last = '';
   const watched: TextTokenizer = {
@@ -62,7 +62,7 @@ export function* hashedPrompts(task: Task, tokenizer: TextTokenizer): Generator<
   }
 }
 
-/** The only request of a row that asks for text. */
+/** The only request of a row that generates text. */
 export function onlyRequest({ ask, id }: TaskItem): GenerateRequest {
   if (ask.kind !== 'generate' || ask.requests.length !== 1) throw new Error(`row ${id} asks ${ask.kind}`);
   return ask.requests[0];

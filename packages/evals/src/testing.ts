@@ -1,10 +1,10 @@
-/** For tests: a tokenizer of characters and a model that is a function. */
+/** A tokenizer of characters and a model that is a function, for tests. */
 import type { LanguageModel, Score, ScoreRequest, TextTokenizer } from './language-model.ts';
 
 export const BOS = 1;
 export const EOS = 2;
 
-/** Every code point is a token; ids are code points and 3 more. */
+/** Every code point is a token; ids are code points plus 3. */
 export const characters: TextTokenizer = {
   bosId: BOS,
   eosId: EOS,
@@ -12,7 +12,7 @@ export const characters: TextTokenizer = {
   decode: (ids) => ids.map((id) => (id < 3 ? '' : String.fromCodePoint(id - 3))).join(''),
 };
 
-/** A model that scores each request by `score`; `calls` lists the requests it was asked, call by call. */
+/** A model that scores each request by `score`; `calls` records the requests of each call. */
 export function functionModel(
   score: (request: ScoreRequest) => Score,
   { contextLength = 10_000, tokenizer = characters } = {},

@@ -32,7 +32,7 @@ const original = {
   answerKey: 'B',
 };
 
-describe('forms of the same row give the same question', () => {
+describe('all forms of a row give the same question', () => {
   test.each([
     ['arc_easy', [science, original, rendered('Question: Q?'), rendered('Question: Q?\n')]],
     ['openbookqa', [{ ...science, question_stem: 'Q?' }, original, rendered('Q?')]],
@@ -100,7 +100,7 @@ test("one's own task is a definition of a few lines", async () => {
   expect(read(renderedMultipleChoice('mine'), rendered('Q:')).pairs[0]).toEqual(['Q:', ' x']);
 });
 
-test('the first of equally probable choices is taken; lengths are characters and bytes', async () => {
+test('the first of equally probable choices wins; lengths are characters and bytes', async () => {
   const row = { query: 'Q', choices: ['🧊🧊', 'xyz', 'xyz'], gold: 1 };
   const scored = functionModel(() => ({ logLikelihood: -6, isGreedy: false }));
   const task = multipleChoiceTask(renderedMultipleChoice('mine'), [row, { ...row, gold: 0 }]);
@@ -110,7 +110,7 @@ test('the first of equally probable choices is taken; lengths are characters and
   expect(samples[1].measured).toEqual({ acc: { value: 1 }, acc_norm: { value: 0 }, acc_bytes: { value: 1 } });
 });
 
-describe('a row of the wrong shape is refused by row and field', () => {
+describe('an error of a wrong row names row and field', () => {
   test.each<[keyof typeof zeroShot, unknown, string]>([
     [
       'arc_easy',
@@ -176,7 +176,7 @@ describe.skipIf(!existsSync(data))('prompts of real rows are those of lm-evaluat
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line));
-    // Left out where the fixture was made: the harness stops at its length.
+    // Omitted from the fixture, since the harness fails at its length.
     if (name === 'piqa') rows = rows.filter(({ sol1 }) => sol1.length < 1000);
     const task =
       name === 'lambada_openai'

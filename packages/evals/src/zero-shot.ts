@@ -1,18 +1,20 @@
 /**
  * The zero-shot tasks of the MEAP paper (Tables 1, 5, 6, 13–15) and Social IQa.
  *
- * Prompts, metrics and versions are those of lm-evaluation-harness 0.4.13 (`lm_eval/tasks`). Each reads the data set's
- * records as published on the Hugging Face hub and, where they differ, as its authors offer them for download, and the
- * pre-rendered records of MosaicML's llm-foundry (`{query, choices, gold}`, WinoGrande `{context_options,
- * continuation, gold}`), of which it takes the fields and forms the same prompt.
+ * Prompts, metrics and versions are those of lm-evaluation-harness 0.4.13 (`lm_eval/tasks`). Each task reads the records
+ * of the Hugging Face hub, those of the authors' downloads, and the rendered records of MosaicML's llm-foundry
+ * (`{query, choices, gold}`, WinoGrande `{context_options, continuation, gold}`), from whose fields it forms the same
+ * prompt.
  */
 import type { MultipleChoice, Question } from './multiple-choice.ts';
 import { capitalize, strip, stripEnd } from './python-text.ts';
 import type { RowReader } from './row-reader.ts';
 
-const arc: Pick<MultipleChoice, 'version' | 'metrics' | 'prompt' | 'read'> = {
+const NORMALIZED = ['acc', 'acc_norm', 'acc_bytes'] as const;
+
+const arc: Omit<MultipleChoice, 'name'> = {
   version: 1,
-  metrics: ['acc', 'acc_norm', 'acc_bytes'],
+  metrics: NORMALIZED,
   prompt: 'Question: {question}\nAnswer:',
   read: (row) => (isRendered(row) ? rendered(row, questionOf) : scienceQuestion(row, 'question')),
 };
@@ -20,7 +22,7 @@ const arc: Pick<MultipleChoice, 'version' | 'metrics' | 'prompt' | 'read'> = {
 const piqa: MultipleChoice = {
   name: 'piqa',
   version: 1,
-  metrics: ['acc', 'acc_norm', 'acc_bytes'],
+  metrics: NORMALIZED,
   prompt: 'Question: {question}\nAnswer:',
   read: (row) =>
     isRendered(row)
@@ -28,7 +30,7 @@ const piqa: MultipleChoice = {
       : {
           fields: { question: row.text('goal') },
           choices: [row.text('sol1'), row.text('sol2')],
-          // The authors' download has the labels in a file of their own; they belong into the rows as `label`.
+          // The authors' download has labels in a separate file; add them to the rows as `label`.
           gold: row.integer('label', 0, 1),
         },
 };
@@ -36,7 +38,7 @@ const piqa: MultipleChoice = {
 const openBookQa: MultipleChoice = {
   name: 'openbookqa',
   version: 1,
-  metrics: ['acc', 'acc_norm', 'acc_bytes'],
+  metrics: NORMALIZED,
   prompt: '{question}',
   read: (row) =>
     isRendered(row) ? rendered(row, (query) => ({ question: query })) : scienceQuestion(row, 'question_stem'),
@@ -69,7 +71,7 @@ const boolQ: MultipleChoice = {
 const hellaSwag: MultipleChoice = {
   name: 'hellaswag',
   version: 1,
-  metrics: ['acc', 'acc_norm', 'acc_bytes'],
+  metrics: NORMALIZED,
   prompt: '{query}',
   read(row) {
     if (isRendered(row)) return rendered(row, (query) => ({ query }));
@@ -89,7 +91,7 @@ const winoGrande: MultipleChoice = {
   name: 'winogrande',
   version: 1,
   metrics: ['acc'],
-  // The sentence goes on the same way after either option: the rest is scored.
+  // The sentence continues in the same way after either option: the rest is scored.
   prompt: '{before}{choice}',
   target: ' {after}',
   read(row) {
@@ -120,7 +122,7 @@ const socialIqa: MultipleChoice = {
   }),
 };
 
-/** The tasks by name; `multipleChoiceTask(zeroShot.piqa, rows)` makes one of rows. */
+/** Definitions of tasks by name, for `multipleChoiceTask(zeroShot.piqa, rows)`. */
 export const zeroShot = {
   arc_easy: { name: 'arc_easy', ...arc },
   arc_challenge: { name: 'arc_challenge', ...arc },
@@ -132,12 +134,12 @@ export const zeroShot = {
   social_iqa: socialIqa,
 } as const satisfies Record<string, MultipleChoice>;
 
-/** A task of one's own over pre-rendered rows `{query, choices, gold}`: each choice is scored after query and a space. */
+/** Defines a task over rendered rows `{query, choices, gold}`: each choice is scored after the query and a space. */
 export function renderedMultipleChoice(name: string): MultipleChoice {
   return {
     name,
     version: 1,
-    metrics: ['acc', 'acc_norm', 'acc_bytes'],
+    metrics: NORMALIZED,
     prompt: '{query}',
     read: (row) => rendered(row, (query) => ({ query })),
   };
@@ -151,10 +153,10 @@ function rendered(row: RowReader, fieldsOf: (query: string) => Record<string, st
   return { fields: fieldsOf(row.text('query')), choices, gold: row.integer('gold', 0, choices.length - 1) };
 }
 
-/** The question of a query `Question: …`, whatever white space ends it. */
+/** The question of a query `Question: …`, without trailing white space. */
 const questionOf = (query: string) => ({ question: stripEnd(query).replace(/^Question: /, '') });
 
-/** ARC and OpenBookQA, as on the hub or as AI2 offers them for download: `question: {stem, choices: [{text, label}]}`. */
+/** ARC and OpenBookQA, from the hub or from AI2's download: `question: {stem, choices: [{text, label}]}`. */
 function scienceQuestion(row: RowReader, stemField: string): Question {
   const isOriginal = row.has('question.stem');
   const inner = isOriginal ? row.rows('question.choices') : [];
@@ -165,7 +167,7 @@ function scienceQuestion(row: RowReader, stemField: string): Question {
   return { fields: { question: row.text(isOriginal ? 'question.stem' : stemField) }, choices, gold };
 }
 
-/** Marks of WikiHow pages, out of which half of HellaSwag is made, taken out as the harness takes them out. */
+/** Removes marks of WikiHow pages, the source of half of HellaSwag, as the harness does. */
 function cleanWikiHow(text: string): string {
   return strip(text)
     .replaceAll(' [title]', '. ')
@@ -174,8 +176,8 @@ function cleanWikiHow(text: string): string {
 }
 
 /**
- * The context of `{ctx, endings, label}` records, which have the two parts joined: the second one, which the harness
- * begins with a capital, is taken to be what follows the last full stop where that begins with a small letter.
+ * The context of `{ctx, endings, label}` records, which join its two parts: the second one, which the harness
+ * capitalizes, is assumed to be the text after the last full stop if it starts with a lower-case letter.
  */
 function withLargeLastSentence(context: string): string {
   return context.replace(
