@@ -141,9 +141,7 @@ describe('contrastAttention', () => {
 
   test('refuses a model without attention', async () => {
     const { attention: _, ...blind } = stored('blind', fixture.maps.ntp);
-    await expect(contrastAttention(blind, blind, sequences, { maskId: 7 })).rejects.toThrow(
-      'blind: has no',
-    );
+    await expect(contrastAttention(blind, blind, sequences, { maskId: 7 })).rejects.toThrow('blind: has no');
   });
 });
 

@@ -201,9 +201,7 @@ describe('failures that stay', () => {
     const { url, bodies } = await serve((response) => fail(response, 502, `bad gateway ${KEY}`));
     const error = await errorOf(chatJudge(options(url, { retries: 2 })).judge(judgeCase));
     expect(error).toBeInstanceOf(JudgeError);
-    expect(error.message).toBe(
-      `${url}/chat/completions: no answer in 3 attempts: 502 bad gateway ***`,
-    );
+    expect(error.message).toBe(`${url}/chat/completions: no answer in 3 attempts: 502 bad gateway ***`);
     expect(bodies.length).toBe(3);
   });
 
