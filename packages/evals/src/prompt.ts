@@ -13,7 +13,7 @@ export interface PromptEncoding {
 }
 
 /** How prompts become requests for text. */
-export interface PromptOptions extends PromptEncoding {
+interface PromptOptions extends PromptEncoding {
   /** Maximum tokens of an answer; fewer if the model's context ends before. */
   readonly maxNewTokens: number;
   /** Texts that end the answer. */
@@ -46,7 +46,7 @@ export function textItem(
 }
 
 /** A request for the text after a prompt, or a skip with the reason if the prompt is too long. */
-export function askForText(
+function askForText(
   { tokenizer, contextLength }: Pick<LanguageModel, 'tokenizer' | 'contextLength'>,
   text: string,
   { maxNewTokens, stop, maxPromptTokens = Number.POSITIVE_INFINITY, bos = true }: PromptOptions,
