@@ -150,7 +150,7 @@ function insertAll(database: sqlite.Database, insert: sqlite.Statement, rows: re
   }
 }
 
-/** Returns the intact rows of a damaged file, as far as it can be read. */
+/** Returns the intact rows of a damaged file, up to the first unreadable page. */
 function intactRows(path: string): Row[] {
   const rows: Row[] = [];
   let database: sqlite.Database | undefined;

@@ -55,7 +55,7 @@ export function withRunFlags(command: Command): Command {
     .option('--log-samples', 'write requests and answers of each row to --out')
     .option('--cache <dir>', 'folder in which answers are cached', defaultCacheDirectory())
     .addOption(
-      new Option('--resume <mode>', 'auto uses cached answers, never recomputes them')
+      new Option('--resume <mode>', 'auto: use cached answers; never: recompute them')
         .choices(['auto', 'never'])
         .default('auto'),
     );

@@ -1,4 +1,4 @@
-/** The dashboard cannot be started as asked; the message says what to do. */
+/** A dashboard that cannot be started. */
 export class DashboardError extends Error {
   override name = 'DashboardError';
 }

@@ -48,8 +48,8 @@ test('special tokens in messages stay text', async () => {
 });
 
 test('errors of the template are reported without paths of this machine', async () => {
-  const asked = open(own).prompts!.encodePrompt([{ role: 'system', content: 'Be brief' }]);
-  await expect(asked).rejects.toThrow(
+  const encoded = open(own).prompts!.encodePrompt([{ role: 'system', content: 'Be brief' }]);
+  await expect(encoded).rejects.toThrow(
     /^chat template chat_template\.jinja: refuses the roles system: no system; /,
   );
 });

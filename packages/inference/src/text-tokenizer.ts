@@ -10,6 +10,7 @@ const RECENT_TEXTS = 8;
 
 /** A {@link TextTokenizer} with a worker thread. */
 export interface DisposableTokenizer extends TextTokenizer {
+  /** Ends the thread. */
   dispose(): void;
 }
 

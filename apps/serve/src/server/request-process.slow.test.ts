@@ -78,7 +78,7 @@ test('reports errors during start', async () => {
   await expect(open('{{ x', 'nope')).rejects.toThrow(ConfigurationError);
   await expect(RequestProcesses.open({ directory: '/nowhere' })).rejects.toThrow(/no such file/);
   const closed = await open('{% for m in messages %}{{ m.content + eos_token }}{% endfor %}');
-  const asked = closed.completion(body({ prompt: 'a' }), settings, signal);
+  const pending = closed.completion(body({ prompt: 'a' }), settings, signal);
   closed.close();
-  await expect(asked).rejects.toMatchObject({ status: 503 });
+  await expect(pending).rejects.toMatchObject({ status: 503 });
 });
