@@ -3,10 +3,8 @@ import { addMaskToken, loadTokenizer, Tokenizer } from '@meap/token-dataset';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { saveTinyModel, Workbench } from './testing.ts';
 
-let bench: Workbench;
-beforeAll(async () => {
-  bench = await Workbench.create();
-});
+const bench = new Workbench();
+beforeAll(() => bench.fill());
 afterAll(() => bench.dispose());
 
 let count = 0;

@@ -14,7 +14,7 @@ describe.skipIf(!hasMpi).each([
   ['the whole model', []],
   ['an adapter with dropout', ['--set', 'lora={rank: 4, dropout: 0.1}']],
 ] as const)('meap-finetune on ranks, %s', (_, flags) => {
-  let bench: Workbench;
+  const bench = new Workbench();
   // The learning rate must not depend on max_steps, which the test raises.
   const sets = ['--set', 'train.global_batch_size=8', '--set', 'train.lr_scheduler_type=constant', ...flags];
   const argv = (out: string, ...more: string[]) => [
@@ -29,7 +29,7 @@ describe.skipIf(!hasMpi).each([
     new Set(Object.keys(hashFiles(bench.path(out))).map((name) => name.replace(/^events.*/, 'events')));
 
   beforeAll(async () => {
-    bench = await Workbench.create();
+    await bench.fill();
     const { code, stderr } = await bench.finetune('alone', ...sets);
     expect(code, stderr).toBe(0);
   });

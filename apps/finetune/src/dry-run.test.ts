@@ -7,10 +7,8 @@ import { countLoraParameters, planFinetuning as planMemory } from './memory-plan
 import { loadConfig } from './resolve-config.ts';
 import { Workbench } from './testing.ts';
 
-let bench: Workbench;
-beforeAll(async () => {
-  bench = await Workbench.create();
-});
+const bench = new Workbench();
+beforeAll(() => bench.fill());
 afterAll(() => bench.dispose());
 
 const set = (...pairs: string[]) => pairs.flatMap((pair) => ['--set', pair]);

@@ -9,10 +9,10 @@ import { exportModel, learnedTokens, loadModelParts, loadTrainableModel, saveTra
 import { type FinetuneConfig, resolveConfig } from './resolve-config.ts';
 import { saveTinyModel, tinyTokenizer, Workbench } from './testing.ts';
 
-let bench: Workbench;
+const bench = new Workbench();
 beforeAll(async () => {
   await setBackend('auto');
-  bench = await Workbench.create();
+  await bench.fill();
   const files = {
     'generation_config.json': { temperature: 0.6, do_sample: true, eos_token_id: [1, 2] },
     'added_tokens.json': { '<x>': 7 },

@@ -7,9 +7,9 @@ import { Workbench } from './testing.ts';
 const recipes = join(import.meta.dirname, '../../../recipes/finetune');
 const names = readdirSync(recipes).filter((name) => name.endsWith('.yaml'));
 
-let bench: Workbench;
+const bench = new Workbench();
 beforeAll(async () => {
-  bench = await Workbench.create();
+  await bench.fill();
   // A pretty-printed array with optional inputs.
   const records = Array.from({ length: 40 }, (_, i) => ({
     instruction: `Say what the captain sees, number ${i}.`,

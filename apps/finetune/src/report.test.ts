@@ -1,8 +1,10 @@
+import { renderReportPage } from '@meap/recipe-cli';
 import { expect, it } from 'vitest';
-import { renderReport } from './report.ts';
+import { reportPage } from './report.ts';
 import { resolveConfig } from './resolve-config.ts';
 import type { RunFacts } from './run-facts.ts';
 
+const render = (...args: Parameters<typeof reportPage>) => renderReportPage(reportPage(...args));
 const facts = {
   parameters: 3_200_000_000,
   trained: 24_000_000,
@@ -27,7 +29,7 @@ const validations = [{ step: 3, tokens: 300, valLoss: 1.25, bitsPerByte: 1, part
 const config = resolveConfig({ model: { path: 'm' }, data: { files: ['f'] }, lora: { rank: 8 } });
 
 it('shows both losses and the answers before and after training, escaped', () => {
-  const page = renderReport(config, facts, {
+  const page = render(config, facts, {
     metrics: { steps, validations },
     baseline: { valLoss: 2.5, maskedLoss: 3, samples: [{ prompt: 'Why <b>?', text: 'no idea' }] },
     samples: [{ step: 3, prompt: 'Why <b>?', text: 'Because & so' }],
@@ -45,7 +47,7 @@ it('shows both losses and the answers before and after training, escaped', () =>
 
 it('renders a run without masks and baseline', () => {
   const ntp = resolveConfig({ model: { path: 'm' }, data: { files: ['f'] }, masking: { ratio: 0 } });
-  const page = renderReport(ntp, facts, {
+  const page = render(ntp, facts, {
     metrics: { steps: [], validations: [] },
     baseline: undefined,
     samples: [],

@@ -10,7 +10,6 @@ import {
   readLastSamples,
   readMetrics,
   renderLossChart,
-  renderReportPage,
   type SampleLine,
   short,
   writeReportPage,
@@ -35,12 +34,8 @@ interface Measured {
   samples: readonly SampleLine[];
 }
 
-/** Renders the page as a string. */
-export function renderReport(config: FinetuneConfig, facts: RunFacts, measured: Measured): string {
-  return renderReportPage(reportPage(config, facts, measured));
-}
-
-function reportPage(
+/** Returns the page. */
+export function reportPage(
   config: FinetuneConfig,
   facts: RunFacts,
   { metrics: { steps, validations }, baseline, samples }: Measured,
@@ -48,25 +43,16 @@ function reportPage(
   const { masking } = config;
   const method = masking.ratio > 0 ? `MEAP, ${percent(masking.ratio)} of long answers masked` : 'NTP';
   const tuned = config.lora ? `LoRA of rank ${config.lora.rank}` : 'full fine-tuning';
+  const [answers, masked] = [answerCurve, maskedCurve].map((curve) => curve(baseline, validations));
   const chart = renderLossChart(
     [
       { name: 'training', points: lossCurve(steps, 300), style: 'line', color: 'first' },
-      {
-        name: 'held-out answers',
-        points: answerCurve(baseline, validations),
-        style: 'dots',
-        color: 'second',
-      },
-      {
-        name: 'masked tokens of held-out answers',
-        points: maskedCurve(baseline, validations),
-        style: 'dots',
-        color: 'third',
-      },
+      { name: 'held-out answers', points: answers, style: 'dots', color: 'second' },
+      { name: 'masked tokens of held-out answers', points: masked, style: 'dots', color: 'third' },
     ],
     'nats per token over steps, step 0 before training.',
   );
-  const answers = samples.map(({ prompt, text }, i) => {
+  const samplesHtml = samples.map(({ prompt, text }, i) => {
     const before = baseline?.samples[i]?.prompt === prompt ? baseline.samples[i].text : undefined;
     const row = (name: string, value: string) =>
       html`<p>${name}</p>\n<blockquote>${value || html`<i>nothing</i>`}</blockquote>\n`;
@@ -79,7 +65,7 @@ function reportPage(
       { heading: 'Loss', body: chart },
       {
         heading: 'Answers to held-out questions',
-        body: answers.length > 0 ? html`${answers}` : html`<p>None.</p>`,
+        body: samplesHtml.length > 0 ? html`${samplesHtml}` : html`<p>None.</p>`,
       },
       { heading: 'Configuration', body: html`<pre>${configToYaml(config)}</pre>` },
     ],
@@ -101,6 +87,11 @@ export function maskedCurve(baseline: Baseline | undefined, validations: RunMetr
   return [...first, ...rest];
 }
 
+/** Returns the first and last loss of a curve. */
+export function changeOf(curve: readonly { loss: number }[]): string {
+  return curve.length === 0 ? 'none' : `${curve[0].loss.toFixed(3)} → ${curve.at(-1)!.loss.toFixed(3)}`;
+}
+
 function figures(
   { masking }: FinetuneConfig,
   facts: RunFacts,
@@ -108,8 +99,6 @@ function figures(
   baseline: Baseline | undefined,
 ): [string, string][] {
   const last = steps.at(-1);
-  const change = (curve: readonly { loss: number }[]) =>
-    curve.length === 0 ? 'none' : `${curve[0].loss.toFixed(3)} → ${curve.at(-1)!.loss.toFixed(3)}`;
   const { numCopies, numMasked } = facts.duplication;
   const masks =
     masking.ratio > 0
@@ -117,8 +106,8 @@ function figures(
         `${numMasked.toLocaleString('en')} masks in the first epoch`
       : 'none';
   return [
-    ['Loss of held-out answers, nats per token', change(answerCurve(baseline, validations))],
-    ['Loss of masked tokens', change(maskedCurve(baseline, validations))],
+    ['Loss of held-out answers, nats per token', changeOf(answerCurve(baseline, validations))],
+    ['Loss of masked tokens', changeOf(maskedCurve(baseline, validations))],
     ['Masking', masks],
     ['Chat template', `${facts.template.name}, answers end with ${facts.template.endOfAnswer}`],
     ['Conversations', `${facts.trainConversations} to train on, ${facts.validationConversations} held out`],

@@ -9,10 +9,8 @@ import { loadConfig } from './resolve-config.ts';
 import { type FinetuneEvent, finetune } from './run.ts';
 import { Workbench } from './testing.ts';
 
-let bench: Workbench;
-beforeAll(async () => {
-  bench = await Workbench.create();
-});
+const bench = new Workbench();
+beforeAll(() => bench.fill());
 afterAll(() => bench.dispose());
 
 const exactMetrics = (out: string) => readExactMetrics(bench.path(out));

@@ -12,7 +12,7 @@ import {
 } from '@meap/recipe-cli';
 import { bestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { readBaseline } from './baseline.ts';
-import { answerCurve, maskedCurve } from './report.ts';
+import { answerCurve, changeOf, maskedCurve } from './report.ts';
 
 /** Formats the summary of a run in `out`. */
 export async function renderSummary(out: string, seconds: number): Promise<string> {
@@ -30,15 +30,11 @@ export async function renderSummary(out: string, seconds: number): Promise<strin
   }
   const [newest] = await listCheckpoints(join(out, 'checkpoints'));
   const best = await bestCheckpoint(join(out, 'checkpoints'));
-  const change = (points: readonly { loss: number }[]) =>
-    points.length < 2 ? undefined : `${points[0].loss.toFixed(3)} → ${points.at(-1)!.loss.toFixed(3)}`;
-  const answers = change(answerCurve(baseline, validations));
-  const masked = change(maskedCurve(baseline, validations));
+  const [answers, masked] = [answerCurve, maskedCurve].map((curve) => curve(baseline, validations));
+  const ofMasked = masked.length > 1 ? `, of masked tokens ${changeOf(masked)}` : '';
   sections.push(
     [
-      ...(answers
-        ? [`held-out     loss of answers ${answers}${masked ? `, of masked tokens ${masked}` : ''}`]
-        : []),
+      ...(answers.length > 1 ? [`held-out     loss of answers ${changeOf(answers)}${ofMasked}`] : []),
       `trained      on ${short(steps.at(-1)?.tokens ?? 0)} tokens, ${short(medianThroughput(steps))} tokens/s, ${duration(seconds)} in all`,
       `model        ${join(out, 'model')}   (transformers loads it; talk to it: meap-chat --model ${join(out, 'model')})`,
       ...(existsSync(join(out, 'adapter')) ? [`adapter      ${join(out, 'adapter')}   (PEFT loads it)`] : []),

@@ -11,12 +11,11 @@ import type { FinetuneConfigInput } from './config.ts';
 export class Workbench extends TemporaryFolder {
   readonly recipe = join(this.directory, 'tiny.yaml');
 
-  static async create(): Promise<Workbench> {
-    const bench = new Workbench();
-    bench.write('data.json', JSON.stringify(alpaca(40)));
-    bench.write('tiny.yaml', stringify(tinyRecipe));
-    await saveTinyModel(bench.path('model'), await tinyTokenizer());
-    return bench;
+  /** Writes model, data and recipe. */
+  async fill(): Promise<void> {
+    this.write('data.json', JSON.stringify(alpaca(40)));
+    this.write('tiny.yaml', stringify(tinyRecipe));
+    await saveTinyModel(this.path('model'), await tinyTokenizer());
   }
 
   /** Runs `meap-finetune --config tiny.yaml …` into the folder `out`. */

@@ -8,10 +8,10 @@ import { loadConfig } from './resolve-config.ts';
 import { saveTinyModel, tinyTokenizer, Workbench } from './testing.ts';
 import { heldOutValidation, validationBatches } from './validation.ts';
 
-let bench: Workbench;
+const bench = new Workbench();
 beforeAll(async () => {
   await setBackend('auto');
-  bench = await Workbench.create();
+  await bench.fill();
 });
 afterAll(() => bench.dispose());
 

@@ -71,7 +71,7 @@ describe('bad text', () => {
 describe('bad vocabularies', () => {
   it.each([
     [['model.vocab_size=300'], /model\.vocab_size: got 300, expected at least 301/],
-    [['tokenizer.vocab_size=10'], /tokenizer\.vocab_size is 10, expected at least 258/],
+    [['tokenizer.vocab_size=10'], /got tokenizer\.vocab_size 10, expected at least 258/],
     [['tokenizer.path=nowhere'], /no such file \S+nowhere/],
     [['masking.keep_tokens=["<cls>"]'], /masking\.keep_tokens: got <cls>, expected tokens of the/],
   ])('%j is a one-line error', async (sets, message) => {

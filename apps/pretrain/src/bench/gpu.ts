@@ -4,9 +4,6 @@
  * to the measured multiply-add peak, then training steps, in float32 and float16 where supported; with `--torch` also
  * PyTorch's steps.
  */
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { presets } from '@meap/llama-model';
 import { runCommand } from '@meap/recipe-cli';
 import {
@@ -20,6 +17,7 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { Command } from 'commander';
 import { isUserError } from '../errors.ts';
+import { OURS, PYTORCH, runBenchmark } from './run-benchmark.ts';
 
 interface Case {
   name: string;
@@ -94,15 +92,8 @@ async function time({ shapes, run }: Case): Promise<number> {
   return seconds.sort((a, b) => a - b)[2];
 }
 
-/** Returns the JSON object in the last line of a program's output, or why it failed. */
-async function lastLine(command: string, args: string[]): Promise<object> {
-  try {
-    const { stdout } = await promisify(execFile)(command, args, { maxBuffer: 1 << 26 });
-    return JSON.parse(stdout.trim().split('\n').at(-1)!);
-  } catch (error) {
-    const { stderr = '', message } = error as Error & { stderr?: string };
-    return { failed: stderr.trim().split('\n').at(-1) || message };
-  }
+function describeFailure({ stderr = '', message }: Error & { stderr?: string }): object {
+  return { failed: stderr.trim().split('\n').at(-1) || message };
 }
 
 const program = new Command('bench-gpu')
@@ -151,18 +142,16 @@ const action = async () => {
   for (const { preset, seq, batch, recompute } of steps) {
     const work = ['--preset', preset, '--seq', String(seq), '--batch', String(batch)];
     for (const precision of precisions) {
-      const script = fileURLToPath(new URL('train.js', import.meta.url));
-      const args = [script, ...work, '--backend', 'webgpu', '--precision', precision, '--json'];
+      const args = [...work, '--backend', 'webgpu', '--precision', precision, '--json'];
       if (recompute) args.push('--recompute');
       if (isSoftware) args.push('--steps', '1');
       if (profile) args.push('--profile');
-      print(await lastLine(process.execPath, args));
+      print(await runBenchmark<object>(OURS, args).catch(describeFailure));
     }
     if (!torch) continue;
     for (const precision of ['float32', 'bfloat16'] satisfies Precision[]) {
-      const script = fileURLToPath(new URL('../../bench/torch_llama_bench.py', import.meta.url));
-      const args = [script, ...work, '--precision', precision, '--device', isSoftware ? 'cpu' : 'cuda'];
-      print(await lastLine(process.env.MEAP_PYTHON ?? 'python3', args));
+      const args = [...work, '--precision', precision, '--device', isSoftware ? 'cpu' : 'cuda'];
+      print(await runBenchmark<object>(PYTORCH, args).catch(describeFailure));
     }
   }
   return 0;

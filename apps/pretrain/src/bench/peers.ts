@@ -1,6 +1,4 @@
-import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { type Benchmark, OURS, PYTORCH, runBenchmark } from './run-benchmark.ts';
 
 /** Output of every peer's benchmark. */
 interface StepResult {
@@ -38,24 +36,22 @@ const ROUNDS = 3;
  */
 export async function comparePeers({ preset, seq, batch, steps, precision }: PeerStep): Promise<PeerRow[]> {
   const shape = ['--preset', preset, '--seq', `${seq}`, '--batch', `${batch}`, '--precision', precision];
-  const own = fileURLToPath(new URL('./train.js', import.meta.url));
-  const torch = fileURLToPath(new URL('../../bench/torch_llama_bench.py', import.meta.url));
-  const python = process.env.MEAP_PYTHON ?? 'python3';
   const threads = process.env.MEAP_NUM_THREADS ? ['--threads', process.env.MEAP_NUM_THREADS] : [];
   const timed = ['--steps', `${steps}`];
-  const peers: [name: string, program: string, commandLine: string[]][] = [
-    ['native', process.execPath, [own, ...shape, ...timed, '--backend', 'native', '--json']],
-    ['PyTorch', python, [torch, ...shape, ...timed, ...threads]],
-    ['PyTorch, compiled', python, [torch, ...shape, ...timed, ...threads, '--compile']],
+  const peers: [name: string, benchmark: Benchmark, args: string[]][] = [
+    ['native', OURS, [...shape, ...timed, '--backend', 'native', '--json']],
+    ['PyTorch', PYTORCH, [...shape, ...timed, ...threads]],
+    ['PyTorch, compiled', PYTORCH, [...shape, ...timed, ...threads, '--compile']],
     // Slow: timed once, and only for tiny.
-    ['tfjs-wasm', process.execPath, [own, ...shape, '--steps', '1', '--backend', 'wasm', '--json']],
+    ['tfjs-wasm', OURS, [...shape, '--steps', '1', '--backend', 'wasm', '--json']],
   ];
   const results = new Map<string, StepResult[]>(peers.map(([name]) => [name, []]));
   for (let round = 0; round < ROUNDS; round++) {
-    for (const [name, program, commandLine] of peers) {
+    for (const [name, benchmark, args] of peers) {
       const isWasm = name === 'tfjs-wasm';
       if (isWasm && (round > 0 || preset !== 'tiny' || precision !== 'float32')) continue;
-      const result = await run(program, commandLine);
+      // A peer that fails is not available here.
+      const result = await runBenchmark<StepResult>(benchmark, args).catch(() => undefined);
       if (result) results.get(name)!.push(result);
     }
   }
@@ -71,14 +67,4 @@ export async function comparePeers({ preset, seq, batch, steps, precision }: Pee
       peak_rss_mb: median(found.map(({ peak_rss_mb }) => peak_rss_mb)),
       native_is_times: Number((milliseconds(peer) / milliseconds('native')).toFixed(2)),
     }));
-}
-
-/** Returns the last line of a benchmark's output; undefined if it cannot run here. */
-async function run(program: string, commandLine: string[]): Promise<StepResult | undefined> {
-  try {
-    const { stdout } = await promisify(execFile)(program, commandLine);
-    return JSON.parse(stdout.trim().split('\n').at(-1)!) as StepResult;
-  } catch {
-    return undefined;
-  }
 }

@@ -18,8 +18,9 @@ import {
 } from '@meap/tensor-kernels';
 import { adamWOptimizer } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs-core';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { isUserError } from '../errors.ts';
+import { wholeNumber } from '../whole-number.ts';
 import { type KernelTime, profileKernels } from './kernel-profile.ts';
 import { comparePeers } from './peers.ts';
 
@@ -35,12 +36,6 @@ interface BenchOptions {
   peers: boolean;
   json: boolean;
 }
-
-const wholeNumber = (text: string): number => {
-  const value = Number(text);
-  if (Number.isInteger(value) && value > 0) return value;
-  throw new InvalidArgumentError('Expected a whole number above 0.');
-};
 
 async function benchmark(options: BenchOptions): Promise<Record<string, unknown>> {
   const { preset, seq, batch, steps, precision, recompute } = options;
@@ -134,9 +129,11 @@ function shares(kernels: KernelTime[], seconds: number): Record<string, string> 
 const program = new Command('bench-train')
   .description('Time one LLaMA training step on random tokens.')
   .addOption(new Option('--preset <name>').choices(['tiny', 'small', '100m', '1.1b']).default('tiny'))
-  .addOption(new Option('--seq <tokens>', 'tokens per row').default(512).argParser(wholeNumber))
-  .addOption(new Option('--batch <rows>', 'rows per step').default(4).argParser(wholeNumber))
-  .addOption(new Option('--steps <count>', 'steps to take the median of').default(5).argParser(wholeNumber))
+  .addOption(new Option('--seq <tokens>', 'tokens per row').default(512).argParser(wholeNumber(1)))
+  .addOption(new Option('--batch <rows>', 'rows per step').default(4).argParser(wholeNumber(1)))
+  .addOption(
+    new Option('--steps <count>', 'steps to take the median of').default(5).argParser(wholeNumber(1)),
+  )
   .addOption(new Option('--precision <name>').choices(precisionNames).default('float32'))
   .addOption(new Option('--backend <name>').choices(backendNames).default('auto'))
   .option('--recompute', 'recompute activations per block', false)

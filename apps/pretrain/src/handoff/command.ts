@@ -11,18 +11,19 @@ import {
   short,
 } from '@meap/recipe-cli';
 import { stopOnSignals } from '@meap/trainer';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { isUserError } from '../errors.ts';
 import { createProgress } from '../training/progress.ts';
-import { FURTHER_STEPS, type HandoffEvent, type HandoffSummary, writeHandoff } from './write-handoff.ts';
+import { wholeNumber } from '../whole-number.ts';
+import {
+  FURTHER_STEPS,
+  type HandoffEvent,
+  type HandoffOptions,
+  type HandoffSummary,
+  writeHandoff,
+} from './write-handoff.ts';
 
-interface Flags {
-  run: string;
-  out: string;
-  steps?: number;
-  checkSteps: number;
-  json?: true;
-}
+type Flags = Pick<HandoffOptions, 'run' | 'out' | 'steps' | 'checkSteps'> & { json?: true };
 
 /** Runs `meap-handoff`; all output goes through `io`. */
 export async function handoffCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
@@ -68,14 +69,6 @@ export async function handoffCommand(argv: readonly string[], io: CommandIo = pr
     }
   };
   return runCommand(command, argv, { io, isUserError, action });
-}
-
-function wholeNumber(min: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= min) return value;
-    throw new InvalidArgumentError(`got ${text}, expected a whole number from ${min}`);
-  };
 }
 
 function showProgress(output: ProgressOutput, stream: OutputStream) {

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { Llama, loadLlama } from '@meap/llama-model';
-import { changedFiles, RunError } from '@meap/recipe-cli';
+import { changedFiles, RunError, unlessAborted } from '@meap/recipe-cli';
 import { type FoundCheckpoint, latestCheckpoint, openCheckpoint, requireSameRun } from '@meap/trainer';
 import { loadConfig } from '../load-config.ts';
 import type { PretrainConfig } from '../resolve-config.ts';
@@ -67,13 +67,8 @@ export async function openRun(
 ): Promise<OpenRun | undefined> {
   const { directory, checkpoint, config } = found;
   const { signal, onData, onWarning } = options;
-  let data: PreparedData;
-  try {
-    data = await prepareData(config, onData, signal);
-  } catch (error) {
-    if (signal?.aborted) return undefined;
-    throw error;
-  }
+  const data = await unlessAborted(signal, () => prepareData(config, onData, signal));
+  if (!data) return undefined;
   let model: Llama | undefined;
   const close = () => {
     model?.dispose();

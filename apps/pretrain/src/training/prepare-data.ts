@@ -193,23 +193,17 @@ async function inCache<T>({ data }: PretrainConfig, action: () => Promise<T>): P
 }
 
 /** Loads the tokenizer; trains it if `tokenizer.path` is not set and the cache has none for this text. */
-export function prepareTokenizer(
-  config: PretrainConfig,
-  onProgress?: (progress: DataProgress) => void,
-): Promise<{ plain: Tokenizer; masked: Tokenizer }> {
-  return inCache(config, () => openTokenizer(config, onProgress));
-}
-
-async function openTokenizer(
+export async function prepareTokenizer(
   config: PretrainConfig,
   onProgress?: (progress: DataProgress) => void,
 ): Promise<{ plain: Tokenizer; masked: Tokenizer }> {
   const { path, vocab_size, bos_token, eos_token, mask_token } = config.tokenizer;
   const names = { bosToken: bos_token, eosToken: eos_token };
   const folder = config.model.from ?? path;
+  const options = { ...names, vocabSize: vocab_size! };
   const plain = folder
     ? removeMaskToken(loadTokenizer(folder, names), mask_token)
-    : await trainOrReuse(config, { ...names, vocabSize: vocab_size! }, onProgress);
+    : await inCache(config, () => trainOrReuse(config, options, onProgress));
   if (plain.eosTokenId === undefined) {
     throw new TokenizerError(
       `${folder}: got no EOS token, expected one to end documents; set tokenizer.eos_token`,

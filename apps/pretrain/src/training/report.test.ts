@@ -1,8 +1,9 @@
+import { renderReportPage } from '@meap/recipe-cli';
 import { describe, expect, it } from 'vitest';
 import { resolveConfig } from '../resolve-config.ts';
 import { tinyRecipe } from '../testing.ts';
 import { createProgress } from './progress.ts';
-import { renderReport } from './report.ts';
+import { reportPage } from './report.ts';
 import type { PretrainEvent } from './run.ts';
 import type { RunFacts } from './run-facts.ts';
 
@@ -31,10 +32,12 @@ const facts = {
   },
 } as RunFacts;
 
-describe('renderReport', () => {
+const render = (...args: Parameters<typeof reportPage>) => renderReportPage(reportPage(...args));
+
+describe('reportPage', () => {
   const validations = [{ step: 200, tokens: 12_800, valLoss: 5.1, bitsPerByte: 1.836 }];
   const steps = Array.from({ length: 200 }, (_, i) => step(i + 1));
-  const page = renderReport(resolveConfig(tinyRecipe), facts, { steps, validations }, [
+  const page = render(resolveConfig(tinyRecipe), facts, { steps, validations }, [
     { step: 200, prompt: 'Call <me>', text: ' & "Ishmael"' },
   ]);
 
@@ -56,7 +59,7 @@ describe('renderReport', () => {
   });
 
   it('renders a run without steps', () => {
-    expect(renderReport(resolveConfig(tinyRecipe), facts, { steps: [], validations: [] }, [])).toContain(
+    expect(render(resolveConfig(tinyRecipe), facts, { steps: [], validations: [] }, [])).toContain(
       'No steps yet',
     );
   });

@@ -11,7 +11,6 @@ import {
   readLastSamples,
   readMetrics,
   renderLossChart,
-  renderReportPage,
   type SampleLine,
   short,
   writeReportPage,
@@ -22,23 +21,12 @@ import type { RunFacts } from './run-facts.ts';
 
 /** Writes `report.html` of a run directory from its files. */
 export function writeReport(out: string, config: PretrainConfig, facts: RunFacts): void {
-  writeReportPage(
-    join(out, 'report.html'),
-    reportPage(config, facts, readMetrics(out), readLastSamples(out)),
-  );
+  const page = reportPage(config, facts, readMetrics(out), readLastSamples(out));
+  writeReportPage(join(out, 'report.html'), page);
 }
 
-/** Renders the page as a string. */
-export function renderReport(
-  config: PretrainConfig,
-  facts: RunFacts,
-  metrics: RunMetrics,
-  samples: readonly SampleLine[],
-): string {
-  return renderReportPage(reportPage(config, facts, metrics, samples));
-}
-
-function reportPage(
+/** Returns the page. */
+export function reportPage(
   config: PretrainConfig,
   facts: RunFacts,
   { steps, validations }: RunMetrics,
