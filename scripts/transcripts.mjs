@@ -42,7 +42,7 @@ function install(scratch) {
   const command = (name, script) =>
     writeFileSync(join(scratch, 'bin', name), `#!/bin/bash\n${script}\n`, { mode: 0o755 });
   mkdirSync(join(scratch, 'bin'));
-  for (const name of ['apps', 'packages', 'recipes']) link(name, join(root, name));
+  link('recipes', join(root, 'recipes'));
   for (const folder of folders) {
     if (!existsSync(join(root, folder, 'package.json'))) continue;
     const manifest = readJson(folder, 'package.json');
@@ -68,6 +68,8 @@ function install(scratch) {
   for (const name of ['.bin', 'typescript', '@types/node']) {
     link(join('node_modules', name), join(root, 'node_modules', name));
   }
+  const node = process.execPath;
+  command('node', `case $1 in apps/*|packages/*) set -- "${root}/$1" "\${@:2}" ;; esac; exec ${node} "$@"`);
   const npm = join(dirname(process.execPath), 'npm');
   command(
     'npm',
