@@ -1,14 +1,13 @@
 #!/usr/bin/env node
 /**
- * Time of the operations on a bucket of 25 MiB of float32: mpirun -n 2 node bench/operations.mjs [rounds 20]
+ * Times the operations on 25 MiB of float32: mpirun -n 2 node bench/operations.mjs [rounds 20]
  *
- * Prints milliseconds of an operation and the processor time that it took of a rank, on the slowest rank, and what that
- * rank sends in it by a second.
+ * Prints the milliseconds and processor milliseconds of the slowest rank, and the data it sends per second.
  */
 import { connect } from '@meap/collectives';
 
 const rounds = Number(process.argv[2] ?? 20);
-if (!(rounds >= 1)) throw new Error(`rounds: got ${process.argv[2]}, expected a whole number above 0`);
+if (!(rounds >= 1)) throw new Error(`rounds: got ${process.argv[2]}, expected an integer from 1`);
 const ranks = await connect();
 const { rank, size } = ranks;
 const values = new Float32Array(Math.floor((25 * 2 ** 20) / 4 / size) * size);

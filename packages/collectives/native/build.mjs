@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 /**
- * `npx meap-build-mpi`: builds the MPI binding with the compiler wrapper of the MPI that is here. Ranks do so by themselves
- * when they are first launched. `--if-possible`: without MPI one line says so, and the exit code is 0.
+ * `npx meap-build-mpi` compiles the MPI binding with the machine's MPI compiler wrapper. Ranks run it when they are first
+ * launched. With `--if-possible`, a missing MPI is reported in one line and the exit code is 0.
  *
- * Debian puts a second MPI beside the first, with the family in the names of its commands: each gets a binding.
+ * Debian installs a second MPI with suffixed command names: each MPI gets a binding.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -28,7 +28,7 @@ if (unknown !== undefined) {
 }
 const say = (message) => console.error(`@meap/collectives: ${message}`);
 
-/** The first wrapper that is here, and what it would run, which names the MPI: Open MPI and MPICH both know -show. */
+/** Returns the first installed wrapper, and the command it would run: Open MPI and MPICH both have -show. */
 function findCompiler(...candidates) {
   for (const compiler of candidates.filter(Boolean)) {
     try {
@@ -38,13 +38,13 @@ function findCompiler(...candidates) {
       });
       return { compiler, shown };
     } catch {
-      // Not here: the next one.
+      // Not installed.
     }
   }
   return undefined;
 }
 
-/** Whether a wrapper's MPI is Open MPI, which its header says, and not MPICH or what is made from it. */
+/** Whether a wrapper's MPI is Open MPI rather than MPICH or a derivative; its header says so. */
 function isOpenMpi({ compiler }) {
   try {
     const args = ['-E', '-dM', '-x', 'c++', '-include', 'mpi.h', '/dev/null'];
@@ -73,7 +73,7 @@ function build({ compiler, shown }, name) {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
-    // Ranks that build at once replace one whole file by another.
+    // Atomic: other ranks may load the file at the same time.
     renameSync(out, addon);
     writeFileSync(stampFile, stamp);
     say(`built the MPI binding with ${compiler}`);
@@ -89,8 +89,8 @@ function build({ compiler, shown }, name) {
   }
 }
 
-/** Ranks that are launched together need one build: the first holds the lock, the others find its work done. */
-async function alone(work) {
+/** Runs `work` under a lock: of ranks launched together, one builds. */
+async function withLock(work) {
   const lock = join(buildDirectory, 'lock');
   mkdirSync(buildDirectory, { recursive: true });
   for (;;) {
@@ -100,7 +100,7 @@ async function alone(work) {
     } catch (error) {
       if (error.code !== 'EEXIST') throw error;
     }
-    // One that was killed leaves its lock behind; a build takes seconds.
+    // A killed process leaves its lock; a build takes seconds.
     const since = statSync(lock, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
     if (Date.now() - since > 120_000) rmSync(lock, { recursive: true, force: true });
     await sleep(100);
@@ -114,11 +114,13 @@ async function alone(work) {
 
 const found = findCompiler(process.env.MPICXX, 'mpicxx', 'mpic++');
 if (!found) {
-  say('no MPI found (tried $MPICXX, mpicxx, mpic++): one process only; install Open MPI or MPICH for more');
+  say(
+    'no MPI found (tried $MPICXX, mpicxx, mpic++): runs have one process; install Open MPI or MPICH for more',
+  );
   process.exit(isOptional ? 0 : 1);
 }
 try {
-  await alone(() => {
+  await withLock(() => {
     build(found, 'meap_mpi');
     const [own, second] = isOpenMpi(found) ? ['openmpi', 'mpich'] : ['mpich', 'openmpi'];
     rmSync(join(buildDirectory, `meap_mpi.${own}.node`), { force: true });

@@ -1,5 +1,5 @@
-// MPI collectives for Node-API. One thread of its own makes every MPI call, in the order in which JavaScript asked, so
-// that the event loop never waits, communication goes on while kernels compute, and the MPI library needs no locks.
+// MPI collectives for Node-API. One thread makes every MPI call, in the order of the JavaScript calls: the event loop
+// never waits, communication continues while kernels compute, and the MPI library needs no thread support.
 #include <mpi.h>
 #include <node_api.h>
 #include <sched.h>
@@ -25,17 +25,17 @@ enum Kind { allReduce, reduceScatter, allGather, broadcast, barrier, numKinds };
 
 struct Operation {
   Kind kind = barrier;
-  // What is sent, and where the result goes; the same memory for allReduce and broadcast, a part of it in allGather.
+  // Source and destination: the same memory for allReduce and broadcast; in allGather, send may be a part of receive.
   const void *send = nullptr;
   void *receive = nullptr;
-  int64_t count = 0;  // elements: of the smaller array where two differ
+  int64_t count = 0;  // elements of the smaller array
   napi_typedarray_type type = napi_uint8_array;
   int root = 0;
   double timeoutSeconds = 0;
   std::string error;
   bool timedOut = false;
   Clock::time_point started;
-  // Of the JavaScript side.
+  // Used on the JavaScript thread.
   napi_deferred deferred = nullptr;
   napi_ref arrays[2] = {};
 };
@@ -87,7 +87,7 @@ size_t widthOf(const Operation &op) {
   return (size_t)width;
 }
 
-// Tests instead of waiting, so that a rank which is gone is noticed after the timeout: MPI itself waits for ever.
+// Polls instead of waiting, to end after the timeout: MPI itself waits forever for a rank that is gone.
 int await(Operation &op, MPI_Request *request) {
   for (int done = 0;;) {
     const int code = MPI_Test(request, &done, MPI_STATUS_IGNORE);
@@ -97,7 +97,7 @@ int await(Operation &op, MPI_Request *request) {
       op.timedOut = true;
       return MPI_SUCCESS;
     }
-    // The processor belongs to those who compute, of which there is one a core: a thread that only yields takes half.
+    // Each core has a computing thread: a thread that only yields would take half of its time.
     if (seconds < 50e-6) sched_yield();
     else usleep(50);
   }
@@ -114,21 +114,20 @@ void add(const Operation &op, const char *in, char *inout, int64_t n) {
   }
 }
 
-// Large arrays are cut into a part a rank. Every rank sends straight to every other what that one needs, so each sends
-// (N - 1)/N of the array to have its part summed, and as much for all parts to be everywhere: no way sends less (Patarasuk
-// & Yuan 2009). What MPI libraries do when asked for sums that do not block sends up to twice as much, or has one rank
-// sum for all.
+// Large arrays are split into one part per rank. Every rank sends each other rank the data it needs: (N - 1)/N of the array
+// for the sum of its part, and as much again to gather all parts, which is the minimum (Patarasuk & Yuan 2009). The
+// non-blocking sums of MPI libraries send up to twice as much, or let one rank add everything.
 int64_t partStart(int64_t n, int r) {
   const int64_t width = (n + size - 1) / size;
   return std::min(n, r * width);
 }
 
-// Elements of a message: the next are on their way while one is added.
+// Elements of a message. Up to `window` messages are in transit while one is added.
 constexpr int64_t segment = 1 << 18;
 constexpr int window = 4;
 
-// Trades parts with the others: each gets its own part of `values`, or with `sendsOwn` this rank's. `place` says where a
-// piece that comes has to go, `arrived` what to do with it then. All ranks turn to the partner at one distance at a time.
+// Exchanges parts: sends every rank its part of `values`, or with `sendsOwn` this rank's part. `place` returns where to
+// receive a piece, `arrived` is called when it is there. At any time, all ranks exchange with the partner at one distance.
 template <class Place, class Arrived>
 int trade(Operation &op, const char *values, int64_t n, bool sendsOwn, Place place, Arrived arrived) {
   const MPI_Datatype type = datatypeOf(op);
@@ -136,7 +135,7 @@ int trade(Operation &op, const char *values, int64_t n, bool sendsOwn, Place pla
   const int64_t segments = (partStart(n, 1) + segment - 1) / segment, total = segments * (size - 1);
   MPI_Request sends[window], receives[window];
   const auto distance = [&](int64_t j) { return 1 + (int)(j / segments); };
-  // The piece of a part that message j is about.
+  // Returns the length of message j within a part, and its start in `at`.
   const auto piece = [&](int64_t j, int part, int64_t &at) {
     at = std::min(partStart(n, part) + j % segments * segment, partStart(n, part + 1));
     return (int)std::min(segment, partStart(n, part + 1) - at);
@@ -164,30 +163,29 @@ int trade(Operation &op, const char *values, int64_t n, bool sendsOwn, Place pla
   return code;
 }
 
-// This rank's part of the sum, added up in one order wherever it is computed: its own numbers, then those of the ranks
-// before it.
+// Computes this rank's part of the sum, always in the same order: its own values, then those of the ranks before it.
 int sumOwnPart(Operation &op, const char *values, int64_t n, char *sum) {
   const size_t width = widthOf(op);
   const int64_t first = partStart(n, rank);
   const char *own = values + (size_t)first * width;
   if (own != sum) memcpy(sum, own, (size_t)(partStart(n, rank + 1) - first) * width);
   // Never freed: after a timeout MPI may still write to it.
-  static char *room = (char *)malloc(window * segment * sizeof(double));
-  if (!room) return MPI_ERR_NO_MEM;
-  const auto place = [&](int slot, int64_t) { return room + (size_t)slot * segment * width; };
+  static char *buffer = (char *)malloc(window * segment * sizeof(double));
+  if (!buffer) return MPI_ERR_NO_MEM;
+  const auto place = [&](int slot, int64_t) { return buffer + (size_t)slot * segment * width; };
   return trade(op, values, n, false, place, [&](int slot, int64_t at, int count) {
     add(op, place(slot, at), sum + (size_t)(at - first) * width, count);
   });
 }
 
-// All parts on all ranks, each of which has its own in its place.
+// Gathers all parts on all ranks; each rank already has its own part in place.
 int gatherParts(Operation &op, char *values, int64_t n) {
   const size_t width = widthOf(op);
   const auto place = [&](int, int64_t at) { return values + (size_t)at * width; };
   return trade(op, values, n, true, place, [](int, int64_t, int) {});
 }
 
-// Below it what counts is the number of messages, which MPI keeps small.
+// Smaller sums use MPI, which keeps the number of messages low.
 constexpr int64_t largeBytes = 1 << 16;
 
 int perform(Operation &op) {
@@ -207,7 +205,7 @@ int perform(Operation &op) {
       break;
     case reduceScatter: return sumOwnPart(op, (const char *)op.send, op.count * size, (char *)op.receive);
     case allGather: {
-      // MPI forbids memory that overlaps, but for what lies in its place already.
+      // MPI forbids overlapping memory, except for a part that is already in place.
       const bool isInPlace = op.send == (char *)op.receive + (size_t)op.count * rank * width;
       const MPI_Datatype type = datatypeOf(op);
       code = MPI_Iallgather(isInPlace ? MPI_IN_PLACE : op.send, n, type, op.receive, n, type, MPI_COMM_WORLD, &request);
@@ -263,12 +261,12 @@ void work() {
     std::unique_ptr<Operation> op = std::move(queue.front());
     queue.pop_front();
     lock.unlock();
-    // After a failure ranks no longer agree on what comes next.
+    // After a failure the ranks no longer agree on the next operation.
     if (broken) op->error = "an earlier operation failed";
     else execute(*op);
     lock.lock();
     if (op->timedOut || !op->error.empty()) broken = true;
-    // JavaScript owns it from here on.
+    // JavaScript owns the operation from here.
     napi_call_threadsafe_function(settled, op.release(), napi_tsfn_blocking);
   }
   lock.unlock();
@@ -289,11 +287,11 @@ napi_value throwError(napi_env env, const std::string &message) {
 
 // start(): [rank, size, library]
 napi_value start(napi_env env, napi_callback_info) {
-  if (running) return throwError(env, "MPI is started already");
+  if (running) return throwError(env, "MPI has already been started");
   napi_value name;
   napi_create_string_utf8(env, "mpi", NAPI_AUTO_LENGTH, &name);
   napi_create_threadsafe_function(env, nullptr, nullptr, name, 0, 1, nullptr, nullptr, nullptr, settle, &settled);
-  // An idle connection does not keep the process; outstanding operations do, through hold().
+  // An idle connection does not keep the process alive; pending operations do, through hold().
   napi_unref_threadsafe_function(env, settled);
   std::thread(work).detach();
   std::unique_lock<std::mutex> lock(mutex);
@@ -314,7 +312,7 @@ napi_value start(napi_env env, napi_callback_info) {
   return result;
 }
 
-// submit(kind, root, timeoutSeconds, send, receive): a promise. The caller has checked types and lengths.
+// submit(kind, root, timeoutSeconds, send, receive) returns a promise. The caller has checked types and lengths.
 napi_value submit(napi_env env, napi_callback_info info) {
   napi_value in[5];
   size_t count = 5;
@@ -356,7 +354,7 @@ napi_value submit(napi_env env, napi_callback_info info) {
   return promise;
 }
 
-// stop(): ends MPI after what was submitted.
+// stop() ends MPI after all submitted operations.
 napi_value stop(napi_env, napi_callback_info) {
   std::unique_lock<std::mutex> lock(mutex);
   if (!running || closing) return nullptr;
@@ -366,7 +364,7 @@ napi_value stop(napi_env, napi_callback_info) {
   return nullptr;
 }
 
-// hold(on): whether an operation is outstanding, so that the process stays for its end.
+// hold(on) keeps the process alive while operations are pending.
 napi_value hold(napi_env env, napi_callback_info info) {
   napi_value in[1];
   size_t count = 1;

@@ -1,4 +1,4 @@
-/** The binding is built by whoever launches ranks, most often several at once. */
+/** Building the binding, also by several ranks at once. */
 import { execFile } from 'node:child_process';
 import {
   chmodSync,
@@ -24,7 +24,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(work, { recursive: true, force: true }));
 
-/** Stands for an MPI's compiler: notes that it was called and writes its output. */
+/** Writes a stand-in for an MPI compiler that records its calls. */
 function writeCompiler(exitCode: number): string {
   const compiler = join(work, 'mpicxx');
   writeFileSync(
@@ -50,7 +50,7 @@ function build(compiler: string, ...args: string[]): Promise<{ code: number; out
   });
 }
 
-it('ranks that are launched together compile once', async () => {
+it('compiles once for ranks launched together', async () => {
   const compiler = writeCompiler(0);
   const built = await Promise.all([build(compiler), build(compiler), build(compiler)]);
   expect(built.map(({ code }) => code)).toEqual([0, 0, 0]);
@@ -59,7 +59,7 @@ it('ranks that are launched together compile once', async () => {
   expect(existsSync(join(work, 'build/lock'))).toBe(false);
 });
 
-it('a failure is an error for those who asked for the binding alone', async () => {
+it('fails with exit code 1, or 0 with --if-possible', async () => {
   const compiler = writeCompiler(1);
   expect(await build(compiler)).toEqual({ code: 1, output: expect.stringContaining('error: no mpi.h') });
   expect(await build(compiler, '--if-possible')).toMatchObject({ code: 0 });

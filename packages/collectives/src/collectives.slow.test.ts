@@ -1,4 +1,4 @@
-/** Ranks as users launch them: mpirun starts processes of the built package. */
+/** Ranks that mpirun starts, with the built package. */
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -60,7 +60,7 @@ describe.skipIf(!mpi).each([2, 3, 4])('%d ranks', (numRanks) => {
   });
   const all = <T>(value: T) => new Array<T>(numRanks).fill(value);
 
-  it('every operation gives what arithmetic gives', () => {
+  it('every operation gives the expected values', () => {
     const { code, ranks, stderr } = outcome;
     expect(code, stderr).toBe(0);
     expect(ranks.map(({ rank, size }) => [rank, size])).toEqual(
@@ -93,7 +93,7 @@ describe.skipIf(!mpi)('ranks', () => {
     }
   });
 
-  it('of which one hangs: the others are told after the timeout, and so is whatever they do next', async () => {
+  it('of which one hangs: operations of the others fail after the timeout, and so do later ones', async () => {
     const { code, seconds, ranks } = await launch(3, 'gone', '2');
     expect(code).toBeGreaterThan(0);
     expect(seconds).toBeLessThan(50);
@@ -113,17 +113,17 @@ describe.skipIf(!mpi)('ranks', () => {
     expect(seconds).toBeLessThan(29);
   });
 
-  it('refuse what cannot be, and go on', async () => {
+  it('refuse invalid arguments and continue', async () => {
     const { code, ranks, stderr } = await launch(2, 'misuse');
     expect(code, stderr).toBe(0);
     for (const { problems } of ranks) {
       expect(problems).toEqual([
         'CollectivesError: allReduce: got Uint8Array, expected Float32Array, Float64Array, or Uint16Array with the bits of bfloat16',
-        'CollectivesError: reduceScatter: got 2 elements a rank and 3 in all, expected 2 times as many in all for 2 ranks',
+        'CollectivesError: reduceScatter: got 2 elements per rank and 3 in total, expected a total of 2 times as many for 2 ranks',
         'CollectivesError: allGather: got Float32Array and Float64Array, expected arrays of one type',
         'CollectivesError: broadcast: got root 2, expected a rank from 0 to 1',
-        'CollectivesError: reduceScatter: got two views of the same memory, expected memory of their own',
-        'CollectivesError: allGather: got two views of the same memory, expected memory of their own',
+        'CollectivesError: reduceScatter: got overlapping views of one buffer, expected separate memory',
+        'CollectivesError: allGather: got overlapping views of one buffer, expected separate memory',
         'barrier: the connection is closed, expected it open',
       ]);
     }

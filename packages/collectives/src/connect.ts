@@ -13,22 +13,22 @@ import { singleProcess } from './single-process.ts';
 
 /** Options of {@link connect}. */
 export interface ConnectOptions {
-  /** Seconds that an operation, once begun, waits for the other ranks; 600 unless given. */
+  /** Seconds that an operation, once begun, waits for the other ranks; 600 by default. */
   timeoutSeconds?: number;
 }
 
-/** A process among those that a launcher started together. */
+/** A rank as its launcher describes it. */
 export interface Launched {
   /** This process, from 0. */
   rank: number;
   size: number;
-  /** How many of them share this machine, at most. */
+  /** Most ranks on one machine. */
   local: number;
 }
 
 /**
- * What a launcher says of this process: Open MPI's and MPICH's mpirun, and srun, which speaks PMI-2 or PMIx. Loads no
- * MPI. Undefined where nothing launched this process.
+ * Returns this process's rank from the variables of its launcher: `mpirun` of Open MPI or MPICH, or `srun` with PMI-2 or
+ * PMIx. Undefined without a launcher. Does not load MPI.
  */
 export function launched(
   env: Readonly<Record<string, string | undefined>> = process.env,
@@ -37,11 +37,11 @@ export function launched(
   if (size === undefined) return undefined;
   const rank = env.OMPI_COMM_WORLD_RANK ?? env.PMI_RANK ?? env.PMIX_RANK ?? env.SLURM_PROCID;
   const local = env.OMPI_COMM_WORLD_LOCAL_SIZE ?? env.MPI_LOCALNRANKS;
-  return { rank: Number(rank), size: Number(size), local: Number(local ?? mostTasks(env) ?? size) };
+  return { rank: Number(rank), size: Number(size), local: Number(local ?? maxTasksPerNode(env) ?? size) };
 }
 
-/** The largest number of tasks on a node, as Slurm writes them: `4(x2),3`. */
-function mostTasks({
+/** Returns the largest number of tasks on a node from Slurm's format, such as `4(x2),3`. */
+function maxTasksPerNode({
   SLURM_STEP_TASKS_PER_NODE: tasks,
 }: Readonly<Record<string, string | undefined>>): number | undefined {
   return tasks ? Math.max(...tasks.split(',').map((count) => Number.parseInt(count, 10))) : undefined;
@@ -50,11 +50,11 @@ function mostTasks({
 let connection: Collectives | undefined;
 
 /**
- * Connects the ranks that `mpirun` or `srun` started; a process that nothing launched is a single one.
+ * Connects the ranks that `mpirun` or `srun` started; a process without a launcher is a single rank.
  *
- * A process has one connection: a second call gives the same, one after `close` fails, as in MPI itself.
+ * A process has one connection: a second call returns it again. As in MPI, it cannot be reopened after `close`.
  *
- * @throws CollectivesError where ranks were launched but MPI cannot be used, with what to do
+ * @throws CollectivesError if ranks were launched and MPI cannot be used
  */
 export async function connect({ timeoutSeconds = 600 }: ConnectOptions = {}): Promise<Collectives> {
   if (!(timeoutSeconds > 0)) {
@@ -72,9 +72,9 @@ function connectMpi(addon: MpiAddon, expected: number, timeoutSeconds: number): 
   const [rank, size, version] = addon.start();
   const library = version.replaceAll('\0', '').split(/[\n,]/)[0].replace(/\s+/g, ' ').trim();
   if (size !== expected) {
-    // What one MPI's launcher starts, another MPI's library takes for processes on their own.
+    // To the library of another MPI, each launched process looks like a single rank.
     throw new CollectivesError(
-      `connect: the launcher started ${expected} ranks and ${library} sees ${size}: they are of different MPIs; ` +
+      `connect: the launcher started ${expected} ranks and ${library} sees ${size}: launcher and library belong to different MPIs; ` +
         'build the binding with the compiler of the launcher’s MPI: MPICXX=… npx meap-build-mpi',
     );
   }

@@ -1,12 +1,12 @@
-/** Ranks that cannot be connected, or arrays that an operation cannot take. */
+/** Thrown for ranks that cannot be connected and for invalid arguments. */
 export class CollectivesError extends Error {
   override readonly name: string = 'CollectivesError';
 }
 
 /**
- * An operation that other ranks have not joined in time, since one of them ended, was stopped or cannot be reached.
+ * Thrown when other ranks did not join an operation in time: one of them ended, hangs or cannot be reached.
  *
- * The ranks no longer agree on what comes next: end the process and start the run again.
+ * The ranks no longer agree on the next operation: end the process and start the run again.
  */
 export class CollectiveTimeoutError extends CollectivesError {
   override readonly name = 'CollectiveTimeoutError';

@@ -4,10 +4,10 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { CollectivesError } from './errors.ts';
 
-/** Operations by their number in native/mpi.cpp. */
+/** Numbers of the operations in native/mpi.cpp. */
 export const KIND = { allReduce: 0, reduceScatter: 1, allGather: 2, broadcast: 3, barrier: 4 } as const;
 
-/** The binding, as native/mpi.cpp exposes it. */
+/** The functions of native/mpi.cpp. */
 export interface MpiAddon {
   start(): [rank: number, size: number, library: string];
   submit(
@@ -18,11 +18,11 @@ export interface MpiAddon {
     receive?: ArrayBufferView,
   ): Promise<void>;
   stop(): void;
-  /** Whether operations are outstanding, for whose end the process has to stay. */
+  /** Keeps the process alive while operations are pending. */
   hold(on: boolean): void;
 }
 
-/** The binding to the launcher's MPI, where the machine has two; the only one otherwise, and under `srun`. */
+/** Returns the path of the binding to the launcher's MPI; of the only binding under `srun` or with one MPI. */
 function addonPath({ OMPI_COMM_WORLD_SIZE, MPI_LOCALNRANKS } = process.env): string {
   const pathOf = (name: string) => fileURLToPath(new URL(`../build/${name}.node`, import.meta.url));
   const family = OMPI_COMM_WORLD_SIZE ? 'openmpi' : MPI_LOCALNRANKS ? 'mpich' : '';
@@ -30,7 +30,7 @@ function addonPath({ OMPI_COMM_WORLD_SIZE, MPI_LOCALNRANKS } = process.env): str
   return existsSync(own) ? own : pathOf('meap_mpi');
 }
 
-/** Loads the binding, building it first: an installation may run no scripts, and has no MPI to see. */
+/** Loads the binding and compiles it first if necessary: package managers run no install scripts. */
 export function loadMpiAddon(): MpiAddon {
   if (!existsSync(addonPath())) {
     const script = fileURLToPath(new URL('../native/build.mjs', import.meta.url));
@@ -40,8 +40,8 @@ export function loadMpiAddon(): MpiAddon {
     return createRequire(import.meta.url)(addonPath()) as MpiAddon;
   } catch (cause) {
     throw new CollectivesError(
-      `collectives: launched as one of several ranks, but there is no MPI binding (${(cause as Error).message.split('\n')[0]}); ` +
-        'install Open MPI or MPICH with its headers and a C++17 compiler; `npx meap-build-mpi` says what is missing',
+      `collectives: launched as one of several ranks without an MPI binding (${(cause as Error).message.split('\n')[0]}); ` +
+        'install Open MPI or MPICH with headers and a C++17 compiler; `npx meap-build-mpi` reports what is missing',
       { cause },
     );
   }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { CollectivesError, connect, launched, singleProcess } from './index.ts';
 
-it('one rank: sums and gathered values are its own', async () => {
+it('a single rank: sums and gathered values are its own', async () => {
   const ranks = singleProcess();
   expect([ranks.rank, ranks.size, ranks.library]).toEqual([0, 1, 'single process']);
   await fc.assert(
@@ -22,13 +22,13 @@ it('one rank: sums and gathered values are its own', async () => {
   );
 });
 
-it('one rank refuses what several would', async () => {
+it('a single rank refuses the same arguments as several', async () => {
   const ranks = singleProcess();
   await expect(ranks.reduceScatter(new Float32Array(4), new Float32Array(2))).rejects.toThrow(
     CollectivesError,
   );
   await expect(ranks.allGather(new Uint8Array(1), new Uint8Array(2))).rejects.toThrow(
-    'got 1 elements a rank',
+    'got 1 elements per rank',
   );
   await expect(ranks.broadcast(new Float32Array(1), 1)).rejects.toThrow(
     'got root 1, expected a rank from 0 to 0',
@@ -36,7 +36,7 @@ it('one rank refuses what several would', async () => {
   await expect(ranks.allReduce(new Uint8Array(1) as never)).rejects.toThrow('allReduce: got Uint8Array');
 });
 
-it('a process that nothing launched is alone, and refuses a timeout that is none', async () => {
+it('a process without a launcher is a single rank; invalid timeouts are refused', async () => {
   expect(launched({})).toBeUndefined();
   const openMpi = { OMPI_COMM_WORLD_SIZE: '4', OMPI_COMM_WORLD_RANK: '2', OMPI_COMM_WORLD_LOCAL_SIZE: '2' };
   expect(launched(openMpi)).toEqual({ rank: 2, size: 4, local: 2 });
@@ -47,7 +47,7 @@ it('a process that nothing launched is alone, and refuses a timeout that is none
   });
   const slurm = { PMIX_RANK: '0', SLURM_NTASKS: '11', SLURM_STEP_TASKS_PER_NODE: '3,4(x2)' };
   expect(launched(slurm)).toEqual({ rank: 0, size: 11, local: 4 });
-  // A script within an allocation of Slurm was not launched as a rank.
+  // A batch script in a Slurm allocation is not a rank.
   expect(launched({ SLURM_NTASKS: '2', SLURM_PROCID: '0' })).toBeUndefined();
   expect((await connect()).size).toBe(1);
   await expect(connect({ timeoutSeconds: 0 })).rejects.toThrow('got timeoutSeconds 0');

@@ -1,7 +1,7 @@
 import { isInPlace, requireApart, requireLengths, requireRoot, requireSummable } from './checks.ts';
 import type { Collectives, Exchangeable, Summable } from './collectives.ts';
 
-/** The operations among one rank: sums are the values themselves, and nothing is exchanged. */
+/** Returns the operations of a single rank: a sum is the values themselves. */
 export function singleProcess(): Collectives {
   return {
     rank: 0,

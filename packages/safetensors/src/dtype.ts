@@ -1,4 +1,4 @@
-/** Element type of a tensor, named as in the format. The F8 types are carried as bytes. */
+/** Element type of a tensor, named as in the format. F8 types are kept as bytes. */
 export type Dtype =
   | 'BOOL'
   | 'U8'
@@ -17,7 +17,7 @@ export type Dtype =
   | 'I64'
   | 'U64';
 
-/** Bytes an element takes. In the order in which the reference writer sorts tensors, last first. */
+/** Bytes per element. The reference writer sorts tensors by dtype in the reverse of this order. */
 export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = {
   BOOL: 1,
   U8: 1,
@@ -42,10 +42,9 @@ export function isDtype(name: string): name is Dtype {
   return Object.hasOwn(DTYPE_BYTES, name);
 }
 
-/** Bytes of a tensor, or undefined where a dimension is not a count or the product is not exact in a double. */
+/** Returns the bytes of a tensor, or undefined for an invalid dimension or a product that a double cannot hold exactly. */
 export function countBytes(dtype: Dtype, shape: readonly number[]): number | undefined {
   if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0)) return undefined;
-  // A zero makes the product zero, however large the rest is.
   if (shape.includes(0)) return 0;
   let bytes = DTYPE_BYTES[dtype];
   for (const dimension of shape) {

@@ -2,13 +2,13 @@ import { countBytes, type Dtype, isDtype } from './dtype.ts';
 import { SafetensorsError, show } from './error.ts';
 import { JsonCursor } from './json-cursor.ts';
 
-/** Bytes of the little-endian header length that starts a file. */
+/** Bytes of the header length at the start of a file, a little-endian integer. */
 export const LENGTH_BYTES = 8;
-/** Longest header accepted, that of the reference implementation. */
+/** Longest header accepted; the limit of the reference implementation. */
 export const MAX_HEADER_BYTES = 100_000_000;
-/** Most tensors of a file: ten times as many as any published one has, and read within a second. */
+/** Most tensors per file: ten times those of the largest published one; reading them takes less than a second. */
 export const MAX_TENSORS = 100_000;
-/** The one key of a header that is not a tensor. */
+/** The only key of a header that is not a tensor. */
 export const METADATA_KEY = '__metadata__';
 
 /** A tensor as its header describes it; `begin` and `end` are bytes from the start of the data. */
@@ -25,7 +25,7 @@ export interface Header {
   tensors: Map<string, TensorRange>;
 }
 
-/** Length of the header out of the first 8 bytes of a file of `fileBytes` bytes. */
+/** Returns the length of the header from the first 8 bytes of a file of `fileBytes` bytes. */
 export function parseHeaderLength(first: Uint8Array, fileBytes: number, path: string): number {
   if (fileBytes < LENGTH_BYTES) {
     throw new SafetensorsError(
@@ -56,11 +56,11 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string):
   cursor.object('the header', (name) => {
     if (name === METADATA_KEY) metadata = readStringMap(cursor, METADATA_KEY);
     else if (found.push([name, readRange(cursor, name)]) > MAX_TENSORS) {
-      cursor.fail(`more than ${MAX_TENSORS} tensors, expected fewer; split them among several files`);
+      cursor.fail(`more than ${MAX_TENSORS} tensors, expected fewer; split them into several files`);
     }
   });
   cursor.end();
-  // An empty tensor may begin where the next one does: it comes first.
+  // An empty tensor may begin where the next one does; it comes first.
   found.sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   checkRangesFillData(found, dataBytes, path);
   return { metadata, tensors: new Map(found) };
@@ -70,7 +70,7 @@ export function parseHeader(bytes: Uint8Array, dataBytes: number, path: string):
 export function readStringMap(cursor: JsonCursor, what: string): Record<string, string> {
   const entries: [string, string][] = [];
   cursor.object(what, (key) => entries.push([key, cursor.string(`a string in ${what}`)]));
-  // Unlike assignment, this keeps a key named __proto__ an ordinary one.
+  // Unlike assignment, fromEntries treats the key __proto__ like any other.
   return Object.fromEntries(entries);
 }
 

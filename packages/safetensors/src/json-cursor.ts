@@ -6,21 +6,21 @@ const NOT_PLAIN = /[\\\p{Cc}]/u;
 const INTEGER = /(?:0|[1-9]\d{0,15})(?![\d.eE])/y;
 const OTHER_SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
 const MAX_DEPTH = 32;
-// Twice what the index of the largest published checkpoint lists: read within a second.
+// Twice the items of the largest published index; reading them takes less than a second.
 const MAX_ITEMS = 250_000;
 
 /**
- * Reads JSON of a known shape, strictly, without building more than is asked for.
+ * A strict reader of JSON of a known shape, which builds only the values that the caller reads.
  *
- * JSON.parse would hide duplicate keys, round large integers, and turn 100 MB of hostile text into gigabytes
- * of objects before anything could be checked; here the first field that does not fit ends the reading.
+ * JSON.parse would hide duplicate keys, round large integers, and turn 100 MB of hostile text into gigabytes of objects
+ * before any check. Here the first invalid field ends the reading.
  */
 export class JsonCursor {
   readonly #text: string;
   readonly #where: string;
   #at = 0;
 
-  /** `where` starts every message: the file and the part of it. */
+  /** @param where file and part of it, for error messages */
   constructor(bytes: Uint8Array, where: string) {
     this.#where = where;
     try {
@@ -30,7 +30,7 @@ export class JsonCursor {
     }
   }
 
-  /** Reads an object; `onField` must read the value of the field it is told. Duplicate keys are refused. */
+  /** Reads an object; `onField` must read the value of its field. Refuses duplicate keys. */
   object(what: string, onField: (key: string) => void): void {
     const keys = new Set<string>();
     this.#list(what, '{', '}', () => {
@@ -67,8 +67,8 @@ export class JsonCursor {
     } catch {
       return this.#unexpected(what);
     }
-    // Half a surrogate pair has no UTF-8 form: two such names would become one when written.
-    if (/\p{Surrogate}/u.test(value)) this.fail(`${what} holds half a surrogate pair, ${show(value)}`);
+    // A lone surrogate has no UTF-8 form: two such names would become equal when written.
+    if (/\p{Surrogate}/u.test(value)) this.fail(`${what} has a lone surrogate, got ${show(value)}`);
     this.#at = end + 1;
     return value;
   }
@@ -82,7 +82,7 @@ export class JsonCursor {
     return Number(digits);
   }
 
-  /** Reads and drops a value of any kind. */
+  /** Skips a value of any kind. */
   skip(depth = 0): void {
     if (depth > MAX_DEPTH) this.fail(`values nested deeper than ${MAX_DEPTH}`);
     this.#skipSpace();
@@ -99,7 +99,7 @@ export class JsonCursor {
     if (this.#at < this.#text.length) this.#unexpected('the end');
   }
 
-  /** Throws a {@link SafetensorsError} about what was read. */
+  /** Throws a {@link SafetensorsError}. */
   fail(problem: string): never {
     throw new SafetensorsError(`${this.#where}: ${problem}`);
   }

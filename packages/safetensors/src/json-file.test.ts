@@ -15,7 +15,7 @@ describe('readJsonFile', () => {
     expect(readJsonFile(path)).toEqual({ a: [1] });
   });
 
-  it('refuses what is too large, no plain file or not JSON, and names it', () => {
+  it('refuses files that are too large, not regular or not JSON, and names them', () => {
     for (const text of ['', '{', '\0'.repeat(9), '['.repeat(1e6)]) {
       writeFileSync(path, text);
       expect(() => readJsonFile(path)).toThrow(/config\.json: cannot be read as JSON: /);
@@ -28,7 +28,7 @@ describe('readJsonFile', () => {
       rmSync(path, { force: true });
       symlinkSync(target, path);
       expect(() => readJsonFile(path)).toThrow(SafetensorsError);
-      expect(() => readJsonFile(path)).toThrow(/: no plain file/);
+      expect(() => readJsonFile(path)).toThrow(/: not a regular file/);
     }
     rmSync(path);
     expect(() => readJsonFile(path)).toThrow(/ENOENT/);

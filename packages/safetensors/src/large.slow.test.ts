@@ -14,15 +14,16 @@ it('reads a single tensor of more than 2 GiB', async () => {
     length.writeBigUInt64LE(BigInt(header.length));
     await writeFile(path, Buffer.concat([length, Buffer.from(header)]));
     const start = 8 + header.length;
-    // Sparse: only the marked places take room on the disk.
+    // Sparse: only the written bytes use the disk.
     await truncate(path, start + size);
     const handle = await open(path, 'r+');
-    const places = [0, 2 ** 30 - 1, 2 ** 30, 2 ** 31 - 1, 2 ** 31, size - 1];
-    for (const [i, place] of places.entries()) await handle.write(Uint8Array.of(i + 1), 0, 1, start + place);
+    const offsets = [0, 2 ** 30 - 1, 2 ** 30, 2 ** 31 - 1, 2 ** 31, size - 1];
+    for (const [i, offset] of offsets.entries())
+      await handle.write(Uint8Array.of(i + 1), 0, 1, start + offset);
     await handle.close();
     const { data } = (await readSafetensors(path)).tensors.get('a')!;
     expect(data.length).toBe(size);
-    expect(places.map((place) => data[place])).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(offsets.map((offset) => data[offset])).toEqual([1, 2, 3, 4, 5, 6]);
     expect(data[2 ** 31 - 2]).toBe(0);
   } finally {
     await rm(folder, { recursive: true });

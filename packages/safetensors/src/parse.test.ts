@@ -10,7 +10,7 @@ import {
   writeSafetensors,
 } from './index.ts';
 
-test('memory is read as a file is, and a damaged one is refused', async () => {
+test('bytes in memory are read like a file, and damaged ones are refused', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'safetensors-'));
   try {
     const path = join(folder, 'model.safetensors');

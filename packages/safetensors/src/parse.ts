@@ -2,11 +2,11 @@ import { LENGTH_BYTES, parseHeader, parseHeaderLength } from './header.ts';
 import type { SafetensorsTensor } from './tensor.ts';
 
 /**
- * Reads a whole .safetensors file from memory, in a browser too; checks it as `openSafetensors` does.
+ * Reads a .safetensors file from memory, also in a browser, with the checks of `openSafetensors`.
  *
- * Each tensor gets memory of its own, since one in a file may begin at any byte.
+ * Tensors are copied, since in a file they may begin at any byte.
  *
- * @param name what errors call the file.
+ * @param name name of the file in errors.
  * @throws SafetensorsError when the bytes are damaged.
  */
 export function parseSafetensors(

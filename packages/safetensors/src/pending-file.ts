@@ -6,9 +6,9 @@ import { fs, paths } from './node.ts';
 const MAX_WRITE_BYTES = 2 ** 30;
 
 /**
- * A file written under a temporary name in its folder, which appears under its own name only when complete.
+ * A file written under a temporary name in its folder and renamed when complete.
  *
- * Whoever creates one must end with `publish` or `discard`.
+ * The owner must call `publish` or `discard`.
  */
 export class PendingFile {
   readonly path: string;
@@ -39,7 +39,7 @@ export class PendingFile {
     });
   }
 
-  /** Makes what was written durable and closes the file. */
+  /** Syncs and closes the file. */
   async finish(): Promise<void> {
     await attempt('write', this.path, async () => {
       await syncHandle(this.#handle);
@@ -47,13 +47,13 @@ export class PendingFile {
     });
   }
 
-  /** Gives a finished file its name, in place of what had it. */
+  /** Renames a finished file; replaces an existing one. */
   async publish(): Promise<void> {
     await attempt('write', this.path, () => fs.promises.rename(this.#name, this.path));
     this.#name = this.path;
   }
 
-  /** Removes the file, published or not; never fails, so that the error that led here is the one reported. */
+  /** Removes the file, published or not. Never throws, so that the original error is reported. */
   async discard(): Promise<void> {
     await this.#handle.close().catch(() => {});
     await fs.promises.rm(this.#name, { force: true }).catch(() => {});

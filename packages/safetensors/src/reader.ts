@@ -24,7 +24,7 @@ export const INDEX_FILE = 'model.safetensors.index.json';
 // The system call returns a signed 32-bit count.
 const MAX_READ_BYTES = 2 ** 30;
 
-/** What is known of a tensor without reading it. */
+/** A tensor's description in the header. */
 export interface TensorInfo {
   readonly dtype: Dtype;
   readonly shape: readonly number[];
@@ -35,17 +35,17 @@ export interface TensorInfo {
 
 /** An open checkpoint: headers in memory, tensors read one at a time. Made by {@link openSafetensors}. */
 export interface SafetensorsReader extends AsyncDisposable {
-  /** Every tensor by name; in a file's data order, shards one after another. */
+  /** Every tensor by name; in the order of the data, shard by shard. */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** The `__metadata__` of the file; of shards, all of them together. */
+  /** The `__metadata__` of the file; of shards, merged. */
   readonly metadata: Readonly<Record<string, string>>;
   /**
-   * Reads one tensor into memory of its own.
+   * Reads one tensor into new memory.
    *
-   * @throws SafetensorsError when there is no such tensor, the file ends early, or it is too large for an array.
+   * @throws SafetensorsError if there is no such tensor, the file ends early, or the tensor is too large for an array.
    */
   read(name: string): Promise<SafetensorsTensor>;
-  /** Closes the files; reading afterwards fails. Closing twice is fine. */
+  /** Closes the files; later reads fail. May be called again. */
   close(): Promise<void>;
 }
 
@@ -57,13 +57,13 @@ interface Shard {
 }
 
 /**
- * Opens a .safetensors file, a `model.safetensors.index.json`, or a directory that holds either.
+ * Opens a .safetensors file, a `model.safetensors.index.json`, or a directory that has either.
  *
- * Reads headers only, so files may be larger than memory. In a directory `model.safetensors` goes before the
- * index, as in Hugging Face transformers. Of a shard, only the tensors that the index names are seen. Every
- * header is checked in full: sizes, overlap, gaps, bytes left over, duplicate names.
+ * Reads only headers, so that files may exceed memory. In a directory, `model.safetensors` takes precedence over the
+ * index, as in Hugging Face transformers. Shards provide only the tensors that the index names. Checks every header
+ * completely: sizes, overlaps, gaps, trailing bytes, duplicate names.
  *
- * @throws SafetensorsError when a file is missing or damaged; nothing stays open.
+ * @throws SafetensorsError if a file is missing or damaged; all files are then closed.
  */
 export async function openSafetensors(path: string): Promise<SafetensorsReader> {
   const source = await findSource(path);
@@ -77,7 +77,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsReader> 
   }
   const weightMap = await readIndex(source);
   const shards = new Map<string, Shard>();
-  const placed: [string, Shard][] = [];
+  const located: [string, Shard][] = [];
   try {
     for (const file of [...new Set(weightMap.values())].sort()) {
       shards.set(file, await openShard(paths.join(paths.dirname(source), file)));
@@ -87,19 +87,19 @@ export async function openSafetensors(path: string): Promise<SafetensorsReader> 
       if (!shard.header.tensors.has(name)) {
         throw new SafetensorsError(`${source}: tensor ${show(name)} is not in ${file}, expected it there`);
       }
-      placed.push([name, shard]);
+      located.push([name, shard]);
     }
   } catch (error) {
     await Promise.all([...shards.values()].map(({ handle }) => handle.close()));
     throw error;
   }
-  return new ShardReader(source, [...shards.values()], placed);
+  return new ShardReader(source, [...shards.values()], located);
 }
 
 /**
- * Reads a whole checkpoint into memory: what {@link openSafetensors} opens, every tensor at once.
+ * Reads a checkpoint with all tensors into memory; takes the paths of {@link openSafetensors}.
  *
- * @throws SafetensorsError when a file is missing or damaged.
+ * @throws SafetensorsError if a file is missing or damaged.
  */
 export async function readSafetensors(
   path: string,
@@ -119,17 +119,17 @@ class ShardReader implements SafetensorsReader {
   readonly metadata: Readonly<Record<string, string>>;
   readonly #path: string;
   readonly #shards: Shard[];
-  readonly #places = new Map<string, { shard: Shard; range: TensorRange }>();
+  readonly #locations = new Map<string, { shard: Shard; range: TensorRange }>();
   #closed = false;
 
-  constructor(path: string, shards: Shard[], placed: [string, Shard][]) {
+  constructor(path: string, shards: Shard[], located: [string, Shard][]) {
     this.#path = path;
     this.#shards = shards;
     this.metadata = Object.fromEntries(shards.flatMap(({ header }) => Object.entries(header.metadata)));
-    for (const [name, shard] of placed)
-      this.#places.set(name, { shard, range: shard.header.tensors.get(name)! });
+    for (const [name, shard] of located)
+      this.#locations.set(name, { shard, range: shard.header.tensors.get(name)! });
     this.tensors = new Map(
-      [...this.#places].map(([name, { shard, range }]) => [
+      [...this.#locations].map(([name, { shard, range }]) => [
         name,
         { dtype: range.dtype, shape: range.shape, byteLength: range.end - range.begin, file: shard.path },
       ]),
@@ -137,13 +137,13 @@ class ShardReader implements SafetensorsReader {
   }
 
   async read(name: string): Promise<SafetensorsTensor> {
-    const place = this.#places.get(name);
-    if (!place) {
+    const location = this.#locations.get(name);
+    if (!location) {
       throw new SafetensorsError(
-        `${this.#path}: no tensor ${show(name)}, expected one of the ${this.#places.size} listed in tensors`,
+        `${this.#path}: no tensor ${show(name)}, expected one of the ${this.#locations.size} listed in tensors`,
       );
     }
-    const { shard, range } = place;
+    const { shard, range } = location;
     if (this.#closed) throw new SafetensorsError(`${shard.path}: the reader is closed, expected it open`);
     const data = await readExactly(
       shard.handle,
@@ -175,7 +175,7 @@ async function findSource(path: string): Promise<string> {
   );
 }
 
-/** Tensor names and the files that hold them. */
+/** Returns the file of each tensor. */
 async function readIndex(path: string): Promise<Map<string, string>> {
   const size = await fileSize(path);
   if (size > MAX_HEADER_BYTES) {
@@ -195,7 +195,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   cursor.end();
   if (!weightMap) return cursor.fail('has no weight_map, expected tensor names and their files');
   for (const [name, file] of Object.entries(weightMap)) {
-    // An index may only name files beside it: anything else could read the whole machine.
+    // Only files beside the index: a hostile index could otherwise read any file of the machine.
     if (file !== paths.basename(file) || file.includes('\\') || !file.endsWith('.safetensors')) {
       cursor.fail(
         `tensor ${show(name)} is not in a file beside the index, got ${show(file)}, ` +
@@ -206,7 +206,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   return new Map(Object.entries(weightMap));
 }
 
-/** Size of a regular file; opening anything else, such as a pipe, could wait for ever. */
+/** Returns the size of a regular file; opening anything else, such as a pipe, could block forever. */
 async function fileSize(path: string): Promise<number> {
   const info = await attempt('open', path, () => fs.promises.stat(path));
   if (!info.isFile()) {

@@ -14,7 +14,7 @@ const halfTensor = (dtype: 'F16' | 'BF16', bits: Uint16Array): SafetensorsTensor
 });
 
 describe('toFloat32', () => {
-  it('gives the values that PyTorch reads', async () => {
+  it('returns the values that PyTorch reads', async () => {
     const { tensors } = await readSafetensors(fixture('python.safetensors'));
     const values: Record<string, string[]> = JSON.parse(readFileSync(fixture('values.json'), 'utf8'));
     const parse = (text: string) =>
@@ -62,7 +62,7 @@ describe('fromFloat32', () => {
     expect([...toFloat32(halfTensor(dtype, again))]).toEqual([...values]);
   });
 
-  it('keeps NaN, whatever its payload and sign', () => {
+  it('keeps NaN with any payload and sign', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 0x7fffff }), fc.boolean(), (payload, negative) => {
         const bits = Uint32Array.of((negative ? 0xff800000 : 0x7f800000) | payload);
@@ -101,7 +101,7 @@ describe('toTypedArray', () => {
     expect(values('u64')).toEqual([0n, 2n ** 64n - 1n]);
   });
 
-  it('copies bytes that lie across the alignment, and shares those that do not', () => {
+  it('copies unaligned bytes and shares aligned ones', () => {
     const bytes = Uint8Array.of(9, 1, 0, 0, 0, 2, 0, 0, 0);
     expect([...toTypedArray({ dtype: 'I32', shape: [2], data: bytes.subarray(1) })]).toEqual([1, 2]);
     const aligned = { dtype: 'I32' as const, shape: [2], data: new Uint8Array(8) };

@@ -1,16 +1,16 @@
 import { countBytes, type Dtype } from './dtype.ts';
 import { SafetensorsError, show } from './error.ts';
 
-/** A tensor as it lies in a file: row-major, little-endian bytes. */
+/** A tensor as stored in a file: row-major, little-endian bytes. */
 export interface SafetensorsTensor {
   dtype: Dtype;
   /** Dimensions, outermost first; `[]` is a scalar. */
   shape: number[];
-  /** Exactly as many bytes as dtype and shape make. */
+  /** Its length follows from dtype and shape. */
   data: Uint8Array;
 }
 
-/** Typed array that holds the elements of a dtype; F16 and BF16 as their 16 bits, BOOL and F8 as bytes. */
+/** The typed array for each dtype: F16 and BF16 as 16-bit patterns, BOOL and F8 as bytes. */
 export interface DtypeArrays {
   BOOL: Uint8Array;
   U8: Uint8Array;
@@ -52,11 +52,11 @@ const CONSTRUCTORS = {
 const LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
 /**
- * The elements of a tensor as the typed array of its dtype.
+ * Returns the elements of a tensor as the typed array of its dtype.
  *
- * Shares memory with `tensor.data` where its alignment allows, as it does for every tensor read by this package.
+ * Shares memory with `tensor.data` if that is aligned, as tensors read by this package are.
  *
- * @throws SafetensorsError when data, shape and dtype do not fit each other.
+ * @throws SafetensorsError when the length of data differs from what shape and dtype require.
  */
 export function toTypedArray<D extends Dtype>(tensor: SafetensorsTensor & { dtype: D }): DtypeArrays[D] {
   const { dtype, shape, data } = tensor;
@@ -72,12 +72,11 @@ export function toTypedArray<D extends Dtype>(tensor: SafetensorsTensor & { dtyp
 }
 
 /**
- * The values of a floating-point tensor (F32, F16, BF16 or F64) as float32.
+ * Returns the values of a floating-point tensor (F32, F16, BF16 or F64) as float32.
  *
- * F16 and BF16 are exact, F64 is rounded to nearest even; F32 shares memory with `tensor.data` where its
- * alignment allows.
+ * F16 and BF16 are exact; F64 is rounded to nearest even; F32 shares memory with `tensor.data` if that is aligned.
  *
- * @throws SafetensorsError for another dtype, or when data, shape and dtype do not fit each other.
+ * @throws SafetensorsError for another dtype, or when the length of data differs from what shape and dtype require.
  */
 export function toFloat32(tensor: SafetensorsTensor): Float32Array {
   const { dtype } = tensor;
@@ -88,23 +87,23 @@ export function toFloat32(tensor: SafetensorsTensor): Float32Array {
       `toFloat32: not a floating-point tensor, got ${dtype}, expected F32, F16, BF16 or F64`,
     );
   }
-  const halves = toTypedArray({ ...tensor, dtype });
-  // Bits rather than values: a NaN keeps its payload.
-  const bits = new Uint32Array(halves.length);
+  const words = toTypedArray({ ...tensor, dtype });
+  // Bits instead of values keep the payload of a NaN.
+  const bits = new Uint32Array(words.length);
   if (dtype === 'BF16') {
-    for (let i = 0; i < bits.length; i++) bits[i] = halves[i] << 16;
+    for (let i = 0; i < bits.length; i++) bits[i] = words[i] << 16;
   } else {
-    for (let i = 0; i < bits.length; i++) bits[i] = float16ToFloat32Bits(halves[i]);
+    for (let i = 0; i < bits.length; i++) bits[i] = float16ToFloat32Bits(words[i]);
   }
   return new Float32Array(bits.buffer);
 }
 
 /**
- * A tensor of float32 values stored as F32, F16 or BF16, rounded to nearest even; NaN stays NaN.
+ * Stores float32 values as F32, F16 or BF16, rounded to nearest even; NaN stays NaN.
  *
- * F32 shares memory with `values`. F16 turns magnitudes from 65520 on into infinity.
+ * F32 shares memory with `values`. In F16, magnitudes from 65520 become infinity.
  *
- * @throws SafetensorsError when the shape does not hold as many values.
+ * @throws SafetensorsError when the number of values differs from the size of the shape.
  */
 export function fromFloat32(
   values: Float32Array,
@@ -124,7 +123,7 @@ export function fromFloat32(
   return { dtype, shape: [...shape], data };
 }
 
-/** Throws unless `data` has the length that dtype and shape make. */
+/** @throws SafetensorsError unless `data` has the length that dtype and shape require */
 export function checkData(where: string, dtype: Dtype, shape: readonly number[], data: Uint8Array): void {
   const expected = countBytes(dtype, shape);
   if (data.byteLength !== expected) {
@@ -142,14 +141,14 @@ function float16ToFloat32Bits(half: number): number {
   if (exponent === 0x1f) return sign | 0x7f800000 | (fraction << 13);
   if (exponent !== 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
   if (fraction === 0) return sign;
-  // Subnormal: shift the leading one out to the place of the hidden bit.
+  // Subnormal: shift the leading one to the position of the hidden bit.
   const shift = Math.clz32(fraction) - 21;
   fraction = (fraction << shift) & 0x3ff;
   return sign | ((113 - shift) << 23) | (fraction << 13);
 }
 
 function float32BitsToBfloat16(bits: number): number {
-  // A NaN whose payload sits in the low half would become infinity: set its quiet bit.
+  // A NaN with its payload in the low 16 bits would become infinity: set the quiet bit.
   if ((bits & 0x7fffffff) > 0x7f800000) return (bits >>> 16) | 0x40;
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
 }
@@ -160,7 +159,7 @@ function float32BitsToFloat16(bits: number): number {
   if (magnitude > 0x7f800000) return sign | 0x7e00 | ((magnitude >>> 13) & 0x1ff);
   if (magnitude >= 0x477ff000) return sign | 0x7c00;
   if (magnitude >= 0x38800000) {
-    // Normal: rebias the exponent; a carry out of the fraction moves into it, as it should.
+    // Normal: rebias the exponent; a carry out of the fraction correctly increments it.
     return sign | ((magnitude - 0x38000000 + 0xfff + ((magnitude >>> 13) & 1)) >>> 13);
   }
   if (magnitude <= 0x33000000) return sign;

@@ -55,7 +55,7 @@ const asLazy = (tensors: Map<string, SafetensorsTensor>): [string, WritableTenso
   [...tensors].map(([name, tensor]) => [name, { ...tensor, data: async () => tensor.data }]);
 
 describe('writeSafetensors', () => {
-  it('gives back what was written, eager or lazy, in one file or in shards', async () => {
+  it('reads back what was written, from bytes or functions, in one file or in shards', async () => {
     await fc.assert(
       fc.asyncProperty(
         anyTensors,
@@ -127,7 +127,7 @@ describe('writeSafetensors', () => {
       undefined,
       'tensor name "__metadata__" cannot be used',
     ],
-    ['half a surrogate pair', [['\ud800', u8(1)]], undefined, 'cannot be used'],
+    ['a lone surrogate', [['\ud800', u8(1)]], undefined, 'cannot be used'],
     [
       'an unknown dtype',
       [['a', { ...u8(1), dtype: 'Q4' as 'U8' }]],
@@ -167,7 +167,7 @@ describe('writeSafetensors', () => {
     }
   });
 
-  it('passes on what a data function throws, and removes what it wrote', async () => {
+  it('rethrows the error of a data function and removes its files', async () => {
     const failure = new Error('no more');
     const tensors: [string, WritableTensor][] = [
       ['a', u8(1000)],
@@ -178,7 +178,7 @@ describe('writeSafetensors', () => {
     expect(await readdir(folder)).toEqual([]);
   });
 
-  it('reports a folder that is not there, and a target that cannot be replaced', async () => {
+  it('reports a missing folder and a target that cannot be replaced', async () => {
     await expect(writeSafetensors(join(folder, 'absent', 'm.safetensors'), [])).rejects.toThrow(
       /m\.safetensors: cannot create: ENOENT/,
     );
@@ -188,7 +188,7 @@ describe('writeSafetensors', () => {
   });
 
   // A limit on file sizes makes the system refuse a write half-way, as a full disk does.
-  it.skipIf(process.platform === 'win32')('removes what it wrote when the disk refuses more', async () => {
+  it.skipIf(process.platform === 'win32')('removes its files when the disk is full', async () => {
     await writeFile(path, 'earlier');
     const program = `
       const { writeSafetensors, writeShardedSafetensors } = await import(process.argv[1]);

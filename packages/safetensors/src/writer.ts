@@ -9,41 +9,41 @@ import { checkData } from './tensor.ts';
 
 const DEFAULT_SHARD_BYTES = 5_000_000_000;
 const SHARD_NAME = /^model-\d{5,}-of-\d{5,}\.safetensors$/;
-// Half a surrogate pair has no UTF-8 form.
+// A lone surrogate has no UTF-8 form.
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const DTYPE_ORDER = Object.keys(DTYPE_BYTES);
 
-/** A tensor to write; its bytes may be made when their turn comes, so that memory holds one tensor at a time. */
+/** A tensor to write. A function as `data` keeps one tensor in memory at a time. */
 export interface WritableTensor {
   dtype: Dtype;
   /** Dimensions, outermost first; `[]` is a scalar. */
   shape: readonly number[];
-  /** Row-major little-endian bytes, or a function that makes them; called once. */
+  /** Row-major little-endian bytes, or a function that returns them and is called once. */
   data: Uint8Array | (() => Uint8Array | Promise<Uint8Array>);
 }
 
 /** Options of {@link writeSafetensors}. */
 export interface WriteOptions {
-  /** The file's `__metadata__`; none when absent. Hugging Face transformers expects `{ format: 'pt' }`. */
+  /** The file's `__metadata__`; none by default. Hugging Face transformers expects `{ format: 'pt' }`. */
   metadata?: Readonly<Record<string, string>>;
 }
 
 /** Options of {@link writeShardedSafetensors}. */
 export interface WriteShardedOptions extends WriteOptions {
-  /** Most bytes of tensors in a shard, 5e9 when absent; a larger tensor gets a shard of its own. */
+  /** Most tensor bytes per shard, 5e9 by default; a larger tensor gets its own shard. */
   maxShardBytes?: number;
 }
 
 type NamedTensor = [name: string, tensor: WritableTensor, byteLength: number];
 
 /**
- * Writes a .safetensors file: the file appears complete and durable, or not at all.
+ * Writes a .safetensors file atomically and durably: under a temporary name, synced, renamed.
  *
- * Tensors are laid out as the reference implementation does, by dtype and then by name, so that equal content
- * gives equal bytes. The file is written under a temporary name beside it, synced and renamed.
+ * Tensors are ordered as by the reference implementation, by dtype and then by name, so that equal content gives equal
+ * bytes.
  *
- * @throws SafetensorsError when tensors do not fit the format or the file cannot be written (the temporary
- *   file is removed); what a `data` function throws is passed on.
+ * @throws SafetensorsError if the format cannot hold the tensors or the file cannot be written; the temporary file is
+ *   then removed. Errors of `data` functions are rethrown.
  */
 export async function writeSafetensors(
   path: string,
@@ -56,16 +56,16 @@ export async function writeSafetensors(
 }
 
 /**
- * Writes a checkpoint as Hugging Face does: `model-00001-of-0000N.safetensors` and an index, or, when one shard
- * is enough, `model.safetensors`. Makes the directory, and removes model files of an earlier save.
+ * Writes a checkpoint as Hugging Face does: `model-00001-of-0000N.safetensors` and an index, or `model.safetensors` if one
+ * shard is enough. Creates the directory and removes the model files of an earlier save.
  *
- * Tensors go to shards in the order given. All files are written under temporary names before the first is
- * renamed, the index last: a directory with an index is complete. A crash during the renames can leave a
- * directory without a readable model, never one that mixes two.
+ * Tensors fill shards in the given order. All files are complete under temporary names before the first is renamed; the
+ * index is renamed last. A crash during the renames can leave a directory without a readable model, but never a mix of
+ * two.
  *
- * @returns Names of the files, the index last.
- * @throws SafetensorsError when tensors do not fit the format or a file cannot be written (temporary files
- *   are removed); what a `data` function throws is passed on.
+ * @returns names of the files, the index last.
+ * @throws SafetensorsError if the format cannot hold the tensors or a file cannot be written; temporary files are then
+ *   removed. Errors of `data` functions are rethrown.
  */
 export async function writeShardedSafetensors(
   directory: string,
@@ -89,7 +89,7 @@ export async function writeShardedSafetensors(
       names.push(INDEX_FILE);
       files.push(await writePendingBytes(paths.join(directory, INDEX_FILE), [indexBytes(contents)]));
     }
-    // Until the index is there again, the shards of either save are not a checkpoint.
+    // Without an index, shards are not a checkpoint: a crash cannot leave a mix of two saves.
     if (shards.length > 1)
       await removeModelFiles(directory, (name) => name === INDEX_FILE || name === SINGLE_FILE);
   } catch (error) {
@@ -127,7 +127,7 @@ function checkTensors(path: string, tensors: Iterable<readonly [string, Writable
   return checked;
 }
 
-/** In the order given, as many to a shard as fit. */
+/** Fills shards in the given order. */
 function planShards(tensors: NamedTensor[], maxShardBytes: number): NamedTensor[][] {
   const shards: NamedTensor[][] = [[]];
   let shardBytes = 0;
@@ -151,19 +151,19 @@ function shardName(index: number, numShards: number): string {
 
 function indexBytes(contents: Map<string, NamedTensor[]>): Uint8Array {
   let totalSize = 0;
-  const places: [string, string][] = [];
+  const weightMap: [string, string][] = [];
   for (const [file, tensors] of contents) {
     for (const [name, , byteLength] of tensors) {
-      places.push([name, file]);
+      weightMap.push([name, file]);
       totalSize += byteLength;
     }
   }
-  places.sort(([a], [b]) => compare(a, b));
-  const index = { metadata: { total_size: totalSize }, weight_map: Object.fromEntries(places) };
+  weightMap.sort(([a], [b]) => compare(a, b));
+  const index = { metadata: { total_size: totalSize }, weight_map: Object.fromEntries(weightMap) };
   return new TextEncoder().encode(`${JSON.stringify(index, null, 2)}\n`);
 }
 
-/** Header of a file, its length before it, padded with spaces so that the data starts at a multiple of 8. */
+/** Returns the header length and the header, padded with spaces so that the data starts at a multiple of 8. */
 function headerBytes(path: string, tensors: NamedTensor[], metadata: WriteOptions['metadata']): Uint8Array {
   const fields: string[] = [];
   if (metadata) {
@@ -186,7 +186,7 @@ function headerBytes(path: string, tensors: NamedTensor[], metadata: WriteOption
   const length = Math.ceil(json.length / 8) * 8;
   if (tensors.length > MAX_TENSORS) {
     throw new SafetensorsError(
-      `${path}: too many tensors, got ${tensors.length}, expected at most ${MAX_TENSORS}; write several files`,
+      `${path}: too many tensors, got ${tensors.length}, expected at most ${MAX_TENSORS}; split them into several files`,
     );
   }
   if (length > MAX_HEADER_BYTES) {
