@@ -137,7 +137,7 @@ describe('memory plan', () => {
   const parameters = 1.2e9;
   const shape = {
     parameters,
-    places: 8192,
+    positions: 8192,
     accumulates: true,
     recompute: false,
     canSplit: true,
@@ -163,7 +163,7 @@ describe('memory plan', () => {
     const plan = planMemory(presets['1.1b'], { ...shape, trained: parameters, limitGib: 16 });
     expect(plan.fits).toBe(false);
     expect(describeMisfit(plan)).toMatch(
-      /^the run would take about [\d.]+ GiB, got 16 GiB; use lora, train\.recompute, a smaller train\.micro_batch_size, a shorter train\.max_length, or set train\.memory_limit_gib if there is more$/,
+      /^the run needs about [\d.]+ GiB, got 16 GiB; use lora, train\.recompute, a smaller train\.micro_batch_size, a shorter train\.max_length, or set train\.memory_limit_gib if there is more$/,
     );
     const all = { ...adapters, trained: 1, recompute: true, canSplit: false };
     expect(planMemory(presets['1.1b'], all).remedies).toEqual(['a shorter train.max_length']);
@@ -179,10 +179,10 @@ describe('memory plan', () => {
     expect(code).toBe(1);
     expect(stdout).toMatch(/^backend .*\n$/);
     expect(stderr).toMatch(
-      /^meap-finetune: memory: the run would take about \d+ MiB, got 10.2 MiB; use lora, .*\n$/,
+      /^meap-finetune: memory: the run needs about \d+ MiB, got 10.2 MiB; use lora, .*\n$/,
     );
     const dry = await bench.finetune('limited', ...limit, '--dry-run');
-    expect(dry.stdout).toContain('does not fit: the run would take about');
+    expect(dry.stdout).toContain('does not fit: the run needs about');
     expect((await bench.finetune('limited', '--set', 'train.memory_limit_gib=4')).stderr).toContain(
       'model.safetensors',
     );

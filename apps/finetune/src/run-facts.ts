@@ -107,7 +107,7 @@ export async function describeRun(
       parameters,
       weightBytes: weightDtype(config, parts.config) === 'bfloat16' ? 2 : 4,
       trained,
-      places: largest,
+      positions: largest,
       accumulates: microBatches > numRanks,
       zero: { stage: config.distributed.zero_stage, numRanks },
       recompute: train.recompute,

@@ -1,10 +1,10 @@
-import { MOST_ROWS, type ShownRow } from '@meap/recipe-cli';
+import { MAX_ROWS, type ShownRow } from '@meap/recipe-cli';
 import { inputKind, type SftBatch, type SftRow, TokenKind } from '@meap/sft-duplication';
 
 /** Returns the first rows of a batch with the original tokens; the original of a masked token is the previous target. */
 export function shownRows(batch: SftBatch): ShownRow[] {
   const { length } = batch;
-  return Array.from({ length: Math.min(batch.numRows, MOST_ROWS) }, (_, index) => {
+  return Array.from({ length: Math.min(batch.numRows, MAX_ROWS) }, (_, index) => {
     const rowOf = <Values extends Int32Array | Uint8Array>(values: Values) =>
       values.subarray(index * length, (index + 1) * length) as Values;
     return shownRow({

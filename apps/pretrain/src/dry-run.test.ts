@@ -35,12 +35,12 @@ describe('--dry-run', () => {
     const little = ['--set', 'train.memory_limit_gib=0.01'];
     const { stdout } = await bench.pretrain('little', '--dry-run', ...little);
     expect(stdout).toMatch(
-      /does not fit: the run would take about \d+ MiB, got 10\.2 MiB; use train\.recompute, /,
+      /does not fit: the run needs about \d+ MiB, got 10\.2 MiB; use train\.recompute, /,
     );
     const { code, stderr } = await bench.pretrain('little', ...little);
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^meap-pretrain: memory: the run would take about \d+ MiB, got 10\.2 MiB; use train\.recompute, a smaller train\.micro_batch_size, a shorter train\.sequence_length, or set train\.memory_limit_gib if there is more\n$/,
+      /^meap-pretrain: memory: the run needs about \d+ MiB, got 10\.2 MiB; use train\.recompute, a smaller train\.micro_batch_size, a shorter train\.sequence_length, or set train\.memory_limit_gib if there is more\n$/,
     );
   });
 

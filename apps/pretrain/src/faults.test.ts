@@ -43,7 +43,7 @@ describe('data that changed between stop and resume', () => {
     const refused = await bench.pretrain('changed', ...set);
     expect(refused.code).toBe(1);
     expect(refused.stdout).toMatch(
-      /warning {6}data changed since this run began: \S+changing\.txt: ([\d,]+) bytes → \1 bytes, with another content\n/,
+      /warning {6}data changed since this run began: \S+changing\.txt: ([\d,]+) bytes → \1 bytes, different content\n/,
     );
     expect(refused.stderr).toMatch(/^meap-pretrain: resume: data differs from the run of [^\n]+\n$/);
     // Before tokenizing anything.
@@ -55,7 +55,7 @@ describe('data that changed between stop and resume', () => {
     const copy = bench.write('copy.txt', readFileSync(bench.path('corpus.txt')));
     const { code, stdout } = await bench.pretrain('moved', '--set', `data.files=["${copy}"]`);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/data changed since this run began: \S+corpus\.txt: [\d,]+ bytes → not there\n/);
+    expect(stdout).toMatch(/data changed since this run began: \S+corpus\.txt: [\d,]+ bytes → missing\n/);
     expect(stdout).toMatch(/resume {7}at step 2/);
   });
 });

@@ -19,7 +19,7 @@ export function planPretraining(
     parameters,
     trained: parameters,
     base: BASE_BYTES,
-    places: microBatchSize * sequence_length,
+    positions: microBatchSize * sequence_length,
     accumulates: microBatches > numRanks,
     zero: { stage: distributed.zero_stage, numRanks },
     recompute,

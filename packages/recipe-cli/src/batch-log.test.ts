@@ -15,7 +15,7 @@ const decodeWords = async (ids: ArrayLike<number>) =>
     .slice(1);
 
 describe('describeRow', () => {
-  it('gives pieces that make the text of the row, whichever tokens are masked', async () => {
+  it('returns pieces that join to the text of the row, with any tokens masked', async () => {
     const row = fc
       .array(fc.tuple(fc.string({ unit: 'grapheme', maxLength: 3 }), fc.boolean()), { maxLength: 20 })
       .map((parts) =>
@@ -40,7 +40,7 @@ describe('describeRow', () => {
     );
   });
 
-  it('begins anew with each part, and ends a long row', async () => {
+  it('begins a new piece with each part, and cuts a long row', async () => {
     const row: ShownRow = {
       ids: [1, 2, 3, 4],
       kinds: ['prompt', 'plain', 'prompt', 'masked'],
@@ -82,7 +82,7 @@ describe('logBatches', () => {
   const rows = (batch: number): ShownRow[] => [{ ids: [65 + batch], kinds: ['masked'] }];
   const written = () => JSON.parse(readFileSync(join(directory, 'batch.json'), 'utf8'));
 
-  it('passes every batch on, and writes one now and then', async () => {
+  it('returns every batch, and writes one every ten seconds', async () => {
     let now = 1000;
     vi.spyOn(performance, 'now').mockImplementation(() => now);
     const { batches, settled } = logBatches(numbers, { directory, rows, decode: decodeBytes });
@@ -103,7 +103,7 @@ describe('logBatches', () => {
     expect(readdirSync(directory).filter((name) => name.endsWith('.tmp'))).toEqual([]);
   });
 
-  it('leaves out what it cannot decode or write', async () => {
+  it('ignores batches that it cannot decode or write', async () => {
     const fails = async () => {
       throw new Error('no');
     };

@@ -1,50 +1,50 @@
-/** `batch.json` in the run directory: rows of a recent batch as text, with what is masked, for people to look at. */
+/** `batch.json` in the run directory: rows of a recent batch as text with their masks, for the dashboard. */
 import { join } from 'node:path';
 import type { BatchPiece, BatchRow, RecentBatch } from '@meap/dashboard';
 import { writeFileAtomic } from '@meap/files';
 import type { BatchSource, Position } from '@meap/trainer';
 
-/** A row to be shown, before it is decoded. */
+/** A row before it is decoded. */
 export interface ShownRow {
-  /** The original ids, also where the model reads masks; without padding. */
+  /** Original ids, also at masked positions; without padding. */
   ids: ArrayLike<number>;
-  /** Of each token. */
+  /** Kind of each token. */
   kinds: readonly BatchPiece['kind'][];
-  /** Names of the parts that begin at some of the tokens. */
+  /** Names of parts by the position at which they begin. */
   parts?: ReadonlyMap<number, string>;
 }
 
-/** What {@link logBatches} needs to know of batches. */
+/** Options of {@link logBatches}. */
 export interface BatchLogOptions<Batch> {
   /** The run directory. */
   directory: string;
-  /** The first rows of a batch, {@link MOST_ROWS} at most. */
+  /** Returns the first rows of a batch, at most {@link MAX_ROWS}. */
   rows: (batch: Batch, position: Position) => ShownRow[];
-  /** The text of ids, special tokens spelled. */
+  /** Returns the text of ids with special tokens. */
   decode: (ids: ArrayLike<number>) => Promise<string>;
 }
 
-/** A source that writes down some of its batches. */
+/** A source that writes some of its batches to a file. */
 export interface LoggedBatches<Batch> {
-  /** The same batches, to train on. */
+  /** The batches of the source. */
   batches: BatchSource<Batch>;
-  /** Waits for a batch that is being written. */
+  /** Waits for a pending write. */
   settled: () => Promise<void>;
 }
 
-/** Rows that are shown of a batch. */
-export const MOST_ROWS = 4;
+/** Most rows written of a batch. */
+export const MAX_ROWS = 4;
 
-/** Tokens that are shown of a row. */
-const MOST_TOKENS = 192;
+/** Most tokens written of a row. */
+const MAX_TOKENS = 192;
 
-/** Seconds between two batches: what takes milliseconds then takes no measurable share of training. */
+/** Seconds between two batches, so that a write of some milliseconds does not slow training measurably. */
 const EVERY_SECONDS = 10;
 
 /**
- * The same batches; now and then one is also written to `batch.json`, beside training.
+ * Returns the batches of a source, and writes one to `batch.json` every ten seconds.
  *
- * A batch that cannot be written is left out: the logs of the run tell of a full disk.
+ * Ignores write errors: the logs of the run report a full disk.
  */
 export function logBatches<Batch>(
   source: BatchSource<Batch>,
@@ -77,12 +77,12 @@ async function write<Batch>(
   writeFileAtomic(join(directory, 'batch.json'), `${JSON.stringify(batch)}\n`);
 }
 
-/** A row in pieces of one kind. */
+/** Splits a row into pieces of one kind. */
 export async function describeRow(
   { ids, kinds, parts = new Map() }: ShownRow,
   decode: (ids: ArrayLike<number>) => Promise<string>,
 ): Promise<BatchRow> {
-  const shown = Math.min(ids.length, MOST_TOKENS);
+  const shown = Math.min(ids.length, MAX_TOKENS);
   const starts: number[] = [];
   for (let i = 0; i < shown; i++) {
     if (i === 0 || kinds[i] !== kinds[i - 1] || parts.has(i)) starts.push(i);
@@ -90,8 +90,8 @@ export async function describeRow(
   const isFresh = (start: number) => start === 0 || parts.has(start);
   const pieces = await Promise.all(
     starts.map(async (start, index): Promise<BatchPiece> => {
-      // Decoded with what stands before it in its part: a tokenizer drops the space of a first word, and a character
-      // that one piece only begins belongs to the next.
+      // Decoded with the preceding pieces of its part: a tokenizer drops the space of a first word, and a character that
+      // two pieces share belongs to the second.
       const origin = starts.findLast((at) => at <= start && isFresh(at))!;
       const upTo = async (end: number) => {
         const text = await decode(Array.from(ids).slice(origin, end));
@@ -106,7 +106,7 @@ export async function describeRow(
   return { numTokens: ids.length, numMasked, pieces, ...(shown < ids.length && { isCut: true }) };
 }
 
-/** What `whole` has beyond `before`. */
+/** Returns the part of `whole` after `before`. */
 function rest(before: string, whole: string): string {
   let same = 0;
   while (same < before.length && before[same] === whole[same]) same++;

@@ -1,14 +1,14 @@
 import type { CommandIo } from './command.ts';
 
-/** What a command left behind. */
+/** Exit code and output of a command. */
 export interface Outcome {
-  /** Its exit code. */
+  /** Exit code. */
   code: number;
   stdout: string;
   stderr: string;
 }
 
-/** Runs a command on stand-ins for a process's streams: for tests, and for programs that embed one. */
+/** Runs a command and captures its output. */
 export async function captureOutput(command: (io: CommandIo) => Promise<number>): Promise<Outcome> {
   const outcome: Outcome = { code: -1, stdout: '', stderr: '' };
   const stream = (name: 'stdout' | 'stderr') => ({

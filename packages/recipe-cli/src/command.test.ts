@@ -32,7 +32,7 @@ function failing(code: string): NodeJS.WriteStream {
 }
 
 describe('runCommand', () => {
-  it('goes on where nobody reads what it prints, and says at the end what a full disk has lost', async () => {
+  it('continues when its output is closed, and reports output that a full disk lost', async () => {
     const printing = async (code: string) => {
       const stderr: string[] = [];
       const io = { stdout: failing(code), stderr: { write: (text: string) => stderr.push(text) } as never };
@@ -46,13 +46,10 @@ describe('runCommand', () => {
       return [await runCommand(new Command('meap-x'), [], { io, isUserError, action }), ...stderr];
     };
     for (const code of ['EPIPE', 'EIO', 'EBADF']) expect(await printing(code)).toEqual([0]);
-    expect(await printing('ENOSPC')).toEqual([
-      1,
-      'meap-x: what it printed was not all written: ENOSPC: write\n',
-    ]);
+    expect(await printing('ENOSPC')).toEqual([1, 'meap-x: output was lost: ENOSPC: write\n']);
   });
 
-  it('hands over the flags, of which --set may be repeated', async () => {
+  it('passes the flags; --set may be repeated', async () => {
     const argv = ['--config', 'a.yaml', '--set', 'x=1', '--set', 'y=2', '--backend', 'cpu'];
     let seen: string[] = [];
     expect(
@@ -78,7 +75,7 @@ describe('runCommand', () => {
     ['a file of weights', new SafetensorsError('x: cut off'), 1, 'meap-x: x: cut off\n'],
     ['a backend', new BackendError('no GPU'), 1, 'meap-x: no GPU\n'],
     ['training', new TrainerError('no such run'), 1, 'meap-x: no such run\n'],
-  ])('says in lines what is wrong with %s', async (_, error, code, stderr) => {
+  ])('prints one line per problem of %s', async (_, error, code, stderr) => {
     const outcome = await run(['--config', 'a'], async () => {
       throw error;
     });
@@ -93,7 +90,7 @@ describe('runCommand', () => {
         throw new Error('std::bad_alloc');
       },
     ],
-  ])('says in one line that memory is out, for %s', async (_, demand) => {
+  ])('reports in one line that %s are out of memory', async (_, demand) => {
     const outcome = await run(['--config', 'a'], async () => Number(demand()));
     expect(outcome.code).toBe(1);
     expect(outcome.stderr).toMatch(
@@ -101,14 +98,12 @@ describe('runCommand', () => {
     );
   });
 
-  it('shows the stack of its own faults only', async () => {
+  it('shows a stack for internal errors only', async () => {
     const outcome = await run(['--config', 'a'], async () => {
       throw new TypeError('oops');
     });
     expect(outcome.code).toBe(1);
-    expect(outcome.stderr).toMatch(
-      /^meap-x: a fault of this program, please report it: TypeError: oops\n\s+at /,
-    );
+    expect(outcome.stderr).toMatch(/^meap-x: internal error, please report it: TypeError: oops\n\s+at /);
   });
 
   it('refuses unknown flags and missing ones', async () => {
@@ -118,7 +113,7 @@ describe('runCommand', () => {
   });
 });
 
-it('the command to resume names the folder and allows resuming', () => {
+it('the command to resume names the folder and has no --resume never', () => {
   expect(commandToResume('meap-x', ['--config', 'a b.yaml', '--resume', 'never'], 'runs/a')).toBe(
     "meap-x --config 'a b.yaml' --out runs/a",
   );

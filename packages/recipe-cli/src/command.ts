@@ -1,4 +1,4 @@
-/** Running a command: its streams, its errors as one line each, its exit code. */
+/** Runs a command: output streams, errors as one line each, exit codes. */
 
 import { plainText } from '@meap/dashboard';
 import { backendNames } from '@meap/tensor-kernels';
@@ -6,24 +6,24 @@ import { type Command, CommanderError } from 'commander';
 import { ConfigurationError, isOutOfMemory, NotReadyError, reasonOf } from './errors.ts';
 import { inRecipeWords } from './recipe-words.ts';
 
-/** What a program writes to: `process.stdout`, or whatever else takes text. */
+/** An output stream, such as `process.stdout`. */
 export interface OutputStream {
-  /** Takes a text; false when it is to be given no more until it has drained. */
+  /** Writes text; returns false when the caller should wait until the stream has drained. */
   write(text: string): boolean;
   readonly isTTY?: boolean;
-  /** Width of the terminal, where it is one. */
+  /** Width of the terminal, if it is one. */
   readonly columns?: number;
-  /** Calls the listener when the stream fails, as a pipe whose reader is gone does. */
+  /** Calls the listener when the stream fails, such as a closed pipe. */
   on?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
-/** Streams of a process, or stand-ins for them in a test. */
+/** Output streams of a process. */
 export interface CommandIo {
   stdout: OutputStream;
   stderr: OutputStream;
 }
 
-/** Exit codes: done, failed, wrong usage or configuration; stopped by a signal is 128 + its number. */
+/** Exit codes: success, failure, wrong usage or configuration; a signal gives 128 + its number. */
 export const EXIT = {
   done: 0,
   failed: 1,
@@ -37,15 +37,15 @@ export const EXIT = {
 /** Options of {@link runCommand}. */
 export interface RunCommandOptions {
   io: CommandIo;
-  /** Whether an error tells its user what to do about it, so that a stack would only be in the way. */
+  /** Whether an error is shown to the user as one line, without a stack. */
   isUserError: (error: unknown) => error is Error;
-  /** What the command does; returns its exit code. */
+  /** Runs the command and returns its exit code. */
   action: () => Promise<number>;
-  /** Names in messages that this command has others for, such as its flags. */
+  /** Replacements for option names in messages, such as the command's flags. */
   words?: Readonly<Record<string, string>>;
 }
 
-/** Parses, runs, and turns what goes wrong into one line a problem and an exit code. */
+/** Parses arguments and runs the command; prints one line per problem and returns the exit code. */
 export async function runCommand(
   command: Command,
   argv: readonly string[],
@@ -63,21 +63,21 @@ export async function runCommand(
     await command.parseAsync(argv as string[], { from: 'user' });
     const reason = lost();
     if (reason === undefined) return code;
-    io.stderr.write(`${command.name()}: what it printed was not all written: ${reason}\n`);
+    io.stderr.write(`${command.name()}: output was lost: ${reason}\n`);
     return code || EXIT.failed;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.misused;
     const message = isUserError(error)
       ? inRecipeWords(error.message, words)
       : isOutOfMemory(error)
-        ? `out of memory: ${reasonOf(error)}; use smaller batches or shorter texts, or stop what else runs here`
-        : `a fault of this program, please report it: ${error instanceof Error ? error.stack : String(error)}`;
+        ? `out of memory: ${reasonOf(error)}; use smaller batches or shorter texts, or stop other programs`
+        : `internal error, please report it: ${error instanceof Error ? error.stack : String(error)}`;
     const isList = error instanceof ConfigurationError || error instanceof NotReadyError;
     const lines = isList ? error.problems.map((line) => inRecipeWords(line, words)) : [message];
     const asLog = command.opts<Partial<TrainingFlags>>().jsonLogs === true;
     for (const line of lines) {
       if (asLog) io.stdout.write(logLine({ type: 'error', message: line }));
-      // Parts of it may be of a file that somebody else wrote.
+      // Messages may quote files of unknown origin.
       io.stderr.write(`${command.name()}: ${plainText(line)}\n`);
     }
     return error instanceof ConfigurationError ? EXIT.misused : EXIT.failed;
@@ -85,14 +85,14 @@ export async function runCommand(
 }
 
 /**
- * Days of work must not end because nobody reads along any more: the pipe or the terminal is closed, the disk of the log
- * is full. Returns what was lost to a full disk, to be told at the end.
+ * Keeps a run alive when its output pipe or terminal closes or the log's disk is full. The returned function reports output
+ * that a full disk lost.
  */
 function listenForLostOutput({ stdout, stderr }: CommandIo): () => string | undefined {
   for (const stream of [stdout, stderr]) {
     if (listened.has(stream)) continue;
     listened.add(stream);
-    // Never taken off: a failed write is told late.
+    // Never removed: a failed write may be reported late.
     stream.on?.('error', (error: NodeJS.ErrnoException) => {
       if (FULL.has(error.code ?? '')) lostOutput.set(stream, error.message);
       else if (!CLOSED.has(error.code ?? '')) throw error;
@@ -103,10 +103,9 @@ function listenForLostOutput({ stdout, stderr }: CommandIo): () => string | unde
 }
 
 /**
- * Ends a program with a command's exit code once it has nothing left to do.
+ * Sets a program's exit code.
  *
- * Where its terminal is gone the process ends by SIGHUP, as those do that the hangup stops: Node would abort over the
- * terminal that it cannot leave as it was.
+ * If the terminal has closed, ends the process by SIGHUP: Node would abort because it cannot restore the terminal.
  */
 export function endProcess(code: number): void {
   process.exitCode = code;
@@ -121,14 +120,14 @@ const lostOutput = new WeakMap<OutputStream, string>();
 const CLOSED = new Set(['EPIPE', 'EIO', 'ENXIO', 'EBADF', 'ECONNRESET', 'ENOTCONN', 'ERR_STREAM_DESTROYED']);
 const FULL = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-/** An event as a line of a log: its time, its level (`info`, `warn` or `error`), and all it says. */
+/** Formats an event as a log line with time and level (`info`, `warn` or `error`). */
 export function logLine(event: object): string {
   const { type } = event as { type?: string };
   const level = type === 'error' ? 'error' : type === 'warning' ? 'warn' : 'info';
   return `${JSON.stringify({ time: new Date().toISOString(), level, ...event })}\n`;
 }
 
-/** Flags of every command that trains. */
+/** Flags of all training commands. */
 export interface TrainingFlags {
   config: string;
   set: string[];
@@ -142,37 +141,40 @@ export interface TrainingFlags {
   jsonLogs?: true;
 }
 
-/** Adds the flags that every command that trains has. */
+/** Adds the flags of all training commands. */
 export function withTrainingFlags(command: Command): Command {
   return command
-    .requiredOption('--config <recipe>', 'a file, or the name of a recipe that comes with this program')
+    .requiredOption('--config <recipe>', 'a recipe file, or the name of a built-in recipe')
     .option(
       '--set <key=value>',
-      'change a key of the recipe, such as train.max_steps=100; repeatable',
+      'set a key of the recipe, such as train.max_steps=100; repeatable',
       (value: string, previous: string[]) => [...previous, value],
       [],
     )
-    .option('--out <dir>', 'run directory (default: runs/NAME OF THE RECIPE)')
+    .option('--out <dir>', 'run directory (default: runs/RECIPE)')
     .option(
       '--resume <auto|never|dir>',
-      'go on from the newest checkpoint in --out, or from that of another run',
+      'resume from the newest checkpoint in --out, or from another run or checkpoint',
       'auto',
     )
     .option('--backend <name>', backendNames.join(', '))
-    .option('--precision <format>', 'float32, bfloat16 or, on a GPU, float16: inputs of matrix products')
-    .option('--dashboard [port]', 'show the run live in a browser on this machine (port 6017, or any)')
-    .option('--dry-run', 'say what the run would be and take, without training')
-    .option('--json', 'print one JSON object a line')
-    .option('--json-logs', 'the same with time and level, for what collects logs');
+    .option('--precision <format>', 'inputs of matrix products: float32, bfloat16 or, on a GPU, float16')
+    .option(
+      '--dashboard [port]',
+      'show the run live in a browser on this machine (port 6017, or any free one)',
+    )
+    .option('--dry-run', 'print sizes, memory and duration of the run without training')
+    .option('--json', 'print one JSON object per line')
+    .option('--json-logs', 'the same with time and level, for log collectors');
 }
 
-/** All overrides that flags ask for. */
+/** Returns the overrides of the flags. */
 export function overridesOf({ set, backend, precision }: TrainingFlags): string[] {
   const given = Object.entries({ backend, precision });
   return [...set, ...given.flatMap(([key, value]) => (value === undefined ? [] : [`${key}=${value}`]))];
 }
 
-/** The command that goes on with this run: the same, with the folder named and resuming allowed. */
+/** Returns the command that resumes this run: the same with --out and without --resume. */
 export function commandToResume(name: string, argv: readonly string[], out: string): string {
   const kept = argv.filter((arg, i) => !arg.startsWith('--resume') && argv[i - 1] !== '--resume');
   const names = kept.some((arg) => arg === '--out' || arg.startsWith('--out='));

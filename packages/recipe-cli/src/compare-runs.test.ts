@@ -7,8 +7,8 @@ import { hashFiles, readExactMetrics } from './compare-runs.ts';
 const folder = mkdtempSync(join(tmpdir(), 'compare-runs-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-describe('what equal runs have in common', () => {
-  it('files by path, so that equal names in two folders stay apart', () => {
+describe('comparing runs', () => {
+  it('hashes files by path, so that equal names in two folders are distinct', () => {
     mkdirSync(join(folder, 'files/inner'), { recursive: true });
     writeFileSync(join(folder, 'files/a'), '');
     writeFileSync(join(folder, 'files/inner/a'), 'x');
@@ -18,7 +18,7 @@ describe('what equal runs have in common', () => {
     });
   });
 
-  it('metrics but for those of clock and memory', () => {
+  it('reads metrics without those of time and memory', () => {
     const line = { step: 1, loss: 2, tokensPerSecond: 3.5, mfu: null, residentBytes: 4, backendBytes: 5 };
     writeFileSync(join(folder, 'metrics.jsonl'), `${JSON.stringify(line)}\n`);
     expect(readExactMetrics(folder)).toEqual([{ step: 1, loss: 2 }]);

@@ -1,11 +1,11 @@
-/** What two runs that are meant to be the same have to have in common. */
+/** The parts of two runs that have to be equal if the runs are. */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
 import { readJsonLines } from './metrics.ts';
 
-/** SHA-256 of every file below a folder, by path. */
+/** Returns the SHA-256 of every file below a folder, by path. */
 export function hashFiles(folder: string): Record<string, string> {
   const hashes: Record<string, string> = {};
   for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true })) {
@@ -16,7 +16,7 @@ export function hashFiles(folder: string): Record<string, string> {
   return hashes;
 }
 
-/** The lines of a run's `metrics.jsonl` without the figures of clock and memory. */
+/** Reads a run's `metrics.jsonl` without the measurements of time and memory. */
 export function readExactMetrics(out: string): Partial<StepMetrics & ValidationMetrics>[] {
   const lines = readJsonLines<Partial<StepMetrics & ValidationMetrics>>(join(out, 'metrics.jsonl'));
   return lines.map(({ tokensPerSecond, mfu, residentBytes, backendBytes, ...exact }) => exact);

@@ -1,6 +1,7 @@
-/** `data-files.json` of a run: which files it read, so that a later part of it can say what has changed. */
+/** `data-files.json` of a run lists the files it read, so that a resumed run can report changes. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { counted } from '@meap/dashboard';
 import { writeFileAtomic } from '@meap/files';
 
 /** A file that a run reads. */
@@ -17,29 +18,28 @@ export function writeFileList(out: string, files: readonly DataFile[]): void {
   writeFileAtomic(join(out, NAME), `${JSON.stringify(files, null, 1)}\n`);
 }
 
-/** One line for each file that is not what it was when the run began, such as `a.txt: 10 bytes → 12 bytes`. */
+/** Describes each file that changed since the run began, such as `a.txt: 10 bytes → 12 bytes`. */
 export function changedFiles(out: string, files: readonly DataFile[]): string[] {
   const before = readFileList(out);
   if (!before) return [];
   const old = new Map(before.map((file) => [file.path, file]));
   const now = new Map(files.map((file) => [file.path, file]));
-  const show = (file: DataFile | undefined) =>
-    file ? `${file.size.toLocaleString('en')} bytes` : 'not there';
+  const show = (file: DataFile | undefined) => (file ? `${file.size.toLocaleString('en')} bytes` : 'missing');
   const changes = [...new Set([...old.keys(), ...now.keys()])]
     .filter((path) => old.get(path)?.sha256 !== now.get(path)?.sha256)
     .map((path) => {
       const [was, is] = [show(old.get(path)), show(now.get(path))];
-      return `${path}: ${was} → ${is}${was === is ? ', with another content' : ''}`;
+      return `${path}: ${was} → ${is}${was === is ? ', different content' : ''}`;
     });
   const order = (list: readonly DataFile[]) => list.map(({ path }) => path).join('\n');
   if (changes.length === 0 && order(before) !== order(files)) changes.push('the order of the files');
   return changes;
 }
 
-/** What to say of files left out because they are others by another name: a link, or named by two patterns. */
+/** Describes files that are skipped because another path, a link or a second pattern, names the same file. */
 export function describeRepeated(paths: readonly string[]): string {
-  const names = paths.length === 1 ? 'file is' : 'files are';
-  return `data: ${paths.length} ${names} left out, being read already by another name: ${paths[0]}${paths.length > 1 ? ', …' : ''}`;
+  const more = paths.length > 1 ? ', …' : '';
+  return `data: ${counted(paths.length, 'file')} skipped, already read under another name: ${paths[0]}${more}`;
 }
 
 function readFileList(out: string): DataFile[] | undefined {
@@ -47,10 +47,9 @@ function readFileList(out: string): DataFile[] | undefined {
   if (!existsSync(path)) return undefined;
   try {
     const files: unknown = JSON.parse(readFileSync(path, 'utf8'));
-    // Only what says which file and what was in it can be compared.
     return Array.isArray(files) && files.every(isDataFile) ? files : undefined;
   } catch {
-    // Written by hand or cut off: what it would only say is no reason to stop.
+    // A damaged list only loses a warning.
     return undefined;
   }
 }

@@ -3,7 +3,7 @@ import { SafetensorsError } from '@meap/safetensors';
 import { BackendError } from '@meap/tensor-kernels';
 import { TrainerError } from '@meap/trainer';
 
-/** A configuration that cannot be: its `problems` are one line each, with path, value and what is allowed. */
+/** Thrown for an invalid configuration. Each of its `problems` is one line with path, value and allowed values. */
 export class ConfigurationError extends Error {
   override readonly name = 'ConfigurationError';
   readonly problems: readonly string[];
@@ -14,12 +14,12 @@ export class ConfigurationError extends Error {
   }
 }
 
-/** A run that cannot start as asked for: its folder cannot be written, or is not empty with `--resume never`. */
+/** Thrown for a run that cannot start, such as one without memory or with an unwritable folder. */
 export class RunError extends Error {
   override readonly name = 'RunError';
 }
 
-/** A run that is not ready to start: its `problems` are one line each. */
+/** Thrown for a run that is not ready to start. Each of its `problems` is one line. */
 export class NotReadyError extends Error {
   override readonly name = 'NotReadyError';
   readonly problems: readonly string[];
@@ -30,27 +30,27 @@ export class NotReadyError extends Error {
   }
 }
 
-/** Collects what is wrong with a plan, so that one problem does not hide the next. */
+/** Collects problems, so that one does not hide the next. */
 export class Problems {
   readonly #isUserError: (error: unknown) => error is Error;
   readonly #found = new Set<string>();
 
-  /** @param isUserError which errors are the user's; others are thrown on */
+  /** @param isUserError which errors to collect; others are rethrown */
   constructor(isUserError: (error: unknown) => error is Error) {
     this.#isUserError = isUserError;
   }
 
-  /** What was found, in order, each once. */
+  /** The problems in order, without duplicates. */
   get list(): readonly string[] {
     return [...this.#found];
   }
 
-  /** Notes problems that were found elsewhere. */
+  /** Adds problems. */
   add(problems: Iterable<string>): void {
     for (const problem of problems) this.#found.add(problem);
   }
 
-  /** The result of an action; undefined where it threw an error of the user's, which is noted. */
+  /** Returns the result of an action; collects a user error and then returns undefined. */
   async attempt<T>(action: () => T | Promise<T>): Promise<T | undefined> {
     try {
       return await action();
@@ -61,13 +61,13 @@ export class Problems {
     }
   }
 
-  /** @throws NotReadyError unless there are none */
+  /** @throws NotReadyError if there are problems */
   throwIfAny(): void {
     if (this.#found.size > 0) throw new NotReadyError(this.list);
   }
 }
 
-/** What the packages throw that every command is made of. */
+/** User errors of the packages that every command uses. */
 const EVERYWHERE = [
   BackendError,
   CollectivesError,
@@ -79,21 +79,21 @@ const EVERYWHERE = [
 ] as const;
 
 /**
- * Makes the test whether an error tells its user what to do about it, so that a stack would only be in the way: one of
- * some classes or of those of every command, or the operating system's refusal.
+ * Returns a test for errors that are shown to the user as one line, without a stack: those of `classes`, those of every
+ * command, and errors of the operating system.
  */
 export function userErrorTest(
   classes: readonly (new (...args: never[]) => Error)[],
 ): (error: unknown) => error is Error {
   const known = [...EVERYWHERE, ...classes];
   return (error): error is Error => {
-    // A full disk, no permission: these name their file.
+    // A full disk or a missing permission; the message names the file.
     const isSystemError = error instanceof Error && 'syscall' in error && 'code' in error;
     return isSystemError || known.some((one) => error instanceof one);
   };
 }
 
-/** Whether the system gave no more memory: to JavaScript's arrays, to the kernels, or to a GPU. */
+/** Whether an error means that memory ran out: for JavaScript's arrays, the kernels or a GPU. */
 export function isOutOfMemory(error: unknown): error is Error {
   return (
     error instanceof Error &&
@@ -103,7 +103,7 @@ export function isOutOfMemory(error: unknown): error is Error {
   );
 }
 
-/** The first line of what was thrown. */
+/** Returns the first line of an error's message. */
 export function reasonOf(error: unknown): string {
   return String((error as { message?: unknown } | undefined)?.message ?? error).split('\n')[0];
 }

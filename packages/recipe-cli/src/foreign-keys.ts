@@ -1,12 +1,12 @@
-/** Keys of other trainers (transformers, PEFT, TRL, LLaMA-Factory, axolotl, nanoGPT, torchtune) and what they are here. */
+/** Keys of other trainers (transformers, PEFT, TRL, LLaMA-Factory, axolotl, nanoGPT, torchtune) and their equivalents. */
 
-/** What to write in place of a foreign key; the first one of a list that a recipe of this program can have counts. */
+/** The equivalent of a foreign key; of a list, the first whose key the program has. */
 interface Equivalent {
-  /** Path of our key, such as `train.epochs`; absent where nothing has to be written. */
+  /** Path of the key, such as `train.epochs`; absent if no key is needed. */
   to?: string;
-  /** Its value from that of the foreign key, in YAML; undefined where it cannot be told. */
+  /** Converts the value of the foreign key; undefined if it cannot be converted. */
   value?: (given: unknown, config: Recipe) => unknown;
-  /** What else there is to know. */
+  /** An explanation. */
   note?: string;
 }
 
@@ -24,14 +24,12 @@ const rename = (to: string, note?: string): Equivalent[] => [{ to, value: same, 
 const rowLength = [...rename('train.max_length'), ...rename('train.sequence_length')];
 const microBatch = rename(
   'train.micro_batch_size',
-  'the rows computed at once; global_batch_size is that of a step',
+  'rows per forward pass; global_batch_size counts the rows of a step',
 );
 const data: Equivalent[] = [
   { to: 'data.files', value: (given) => (typeof given === 'string' ? [given] : given) },
 ];
-const adapters: Equivalent[] = [
-  { to: 'lora', note: 'the section itself asks for adapters; {} takes all defaults' },
-];
+const adapters: Equivalent[] = [{ to: 'lora', note: 'the section enables adapters; {} takes all defaults' }];
 const curve: Equivalent[] = [{ to: 'train.lr_scheduler_type', note: 'cosine, linear or constant' }];
 const targets: Equivalent[] = [
   { to: 'lora.target_modules', value: (given) => (given === 'all' || given === true ? 'all-linear' : given) },
@@ -54,19 +52,19 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
             train(config, 'batch_size') ??
             train(config, 'micro_batch_size'),
         ),
-      note: 'the rows of a step on all devices: micro_batch_size × gradient_accumulation_steps × ranks',
+      note: 'rows of a step on all devices: micro_batch_size × gradient_accumulation_steps × ranks',
     },
   ],
   per_device_train_batch_size: microBatch,
   per_device_batch_size: microBatch,
   device_batch_size: microBatch,
-  per_device_eval_batch_size: [{ note: 'validation takes train.micro_batch_size' }],
-  eval_batch_size: [{ note: 'validation takes train.micro_batch_size' }],
+  per_device_eval_batch_size: [{ note: 'validation uses train.micro_batch_size' }],
+  eval_batch_size: [{ note: 'validation uses train.micro_batch_size' }],
   batch_size: rename(
     'train.global_batch_size',
-    'the rows of a step; micro_batch_size are those computed at once',
+    'rows of a step; micro_batch_size counts those of a forward pass',
   ),
-  train_batch_size: rename('train.global_batch_size', 'the rows of a step on all devices'),
+  train_batch_size: rename('train.global_batch_size', 'rows of a step on all devices'),
   total_batch_size: rename('train.global_batch_size'),
   // Length of a run and of a row.
   num_train_epochs: epochs,
@@ -99,7 +97,7 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
       note: 'a rate, not a share of learning_rate',
     },
   ],
-  lr_scheduler_kwargs: [{ to: 'train.min_learning_rate', note: 'the rate that cosine and linear end at' }],
+  lr_scheduler_kwargs: [{ to: 'train.min_learning_rate', note: 'the final rate of cosine and linear' }],
   lr_scheduler: curve,
   scheduler: curve,
   warmup_steps: [
@@ -133,18 +131,18 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
   deepspeed: [{ to: 'distributed.zero_stage' }],
   fsdp: [{ to: 'distributed.zero_stage' }],
   // Files, intervals.
-  output_dir: [{ note: 'it is a flag, --out DIR' }],
-  resume_from_checkpoint: [{ note: 'it is a flag, --resume' }],
-  overwrite_output_dir: [{ note: 'it is a flag, --resume never' }],
-  report_to: [{ note: 'TensorBoard’s files are always written' }],
+  output_dir: [{ note: 'use the flag --out DIR' }],
+  resume_from_checkpoint: [{ note: 'use the flag --resume' }],
+  overwrite_output_dir: [{ note: 'use the flag --resume never' }],
+  report_to: [{ note: 'TensorBoard files are always written' }],
   logging_steps: [{ note: 'metrics.jsonl has every step' }],
   save_steps: rename('checkpoint.every'),
   save_total_limit: rename('checkpoint.keep_last'),
   load_best_model_at_end: rename('checkpoint.keep_best'),
   eval_steps: rename('validation.every'),
-  eval_strategy: [{ to: 'validation.every', note: 'the steps between two' }],
-  evaluation_strategy: [{ to: 'validation.every', note: 'the steps between two' }],
-  save_strategy: [{ to: 'checkpoint.every', note: 'the steps between two' }],
+  eval_strategy: [{ to: 'validation.every', note: 'steps between two' }],
+  evaluation_strategy: [{ to: 'validation.every', note: 'steps between two' }],
+  save_strategy: [{ to: 'checkpoint.every', note: 'steps between two' }],
   model_name_or_path: origin,
   base_model: origin,
   pretrained_model_name_or_path: origin,
@@ -162,7 +160,7 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
   val_set_size: rename('data.validation_fraction'),
   max_train_samples: rename('data.max_samples'),
   template: rename('data.chat_template'),
-  train_on_inputs: [{ to: 'masking.loss_roles', note: 'the roles whose messages are learned' }],
+  train_on_inputs: [{ to: 'masking.loss_roles', note: 'roles whose messages are learned' }],
   // Adapters.
   r: rename('lora.rank'),
   lora_r: rename('lora.rank'),
@@ -197,9 +195,9 @@ const ALIASES: Readonly<Record<string, string>> = {
 };
 
 /**
- * What to write in place of another trainer's key; undefined for a key that is not one.
+ * Describes the equivalent of another trainer's key; undefined for an unknown key.
  *
- * @param hasKey whether a recipe of this program can have a key at that path
+ * @param hasKey whether the program's recipes have a key at a path
  */
 export function equivalentOf(
   key: string,

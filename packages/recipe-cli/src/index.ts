@@ -3,7 +3,7 @@ export {
   type BatchLogOptions,
   type LoggedBatches,
   logBatches,
-  MOST_ROWS,
+  MAX_ROWS,
   type ShownRow,
 } from './batch-log.ts';
 export { captureOutput, type Outcome } from './capture-output.ts';

@@ -2,10 +2,10 @@ import type { StepMetrics } from '@meap/trainer';
 import asciichart from 'asciichart';
 import { lossCurve } from './metrics.ts';
 
-/** Columns of the loss curve beside its axis. */
+/** Columns of the curve without its axis. */
 const CURVE_COLUMNS = 64;
 
-/** The loss over a run as a chart of characters under a title; undefined where there are too few steps. */
+/** Draws the loss of a run as text with a title; undefined for fewer than two points. */
 export function lossCurveText(steps: readonly StepMetrics[]): string | undefined {
   const curve = lossCurve(steps, CURVE_COLUMNS).map(({ loss }) => loss);
   if (curve.length < 2) return undefined;

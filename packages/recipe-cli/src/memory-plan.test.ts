@@ -30,12 +30,12 @@ describe('estimateMemory', () => {
     ['small', SMALL, 2048, true, 809],
     ['100m', M100, 1024, false, 2404],
   ] as const)(
-    'is within a tenth of what pre-training %s takes, %#',
-    (_, { shape, parameters }, places, recompute, measured) => {
+    'is within a tenth of the memory of pre-training %s, %#',
+    (_, { shape, parameters }, positions, recompute, measured) => {
       const step = {
         parameters,
         trained: parameters,
-        places,
+        positions,
         accumulates: false,
         recompute,
         fused: true,
@@ -54,8 +54,8 @@ describe('estimateMemory', () => {
     ['LoRA, recomputed', 2_556_672, 1024, true, true, 796],
     ['LoRA, one large micro-batch', 2_556_672, 2688, false, false, 3523],
   ] as const)(
-    'is within a tenth of what fine-tuning takes: %s',
-    (_, trained, places, accumulates, recompute, measured) => {
+    'is within a tenth of the memory of fine-tuning: %s',
+    (_, trained, positions, accumulates, recompute, measured) => {
       const { shape, parameters } = M100;
       const fused = trained >= parameters;
       const weightBytes = fused ? 4 : 2;
@@ -63,7 +63,7 @@ describe('estimateMemory', () => {
         parameters,
         weightBytes,
         trained,
-        places,
+        positions,
         accumulates,
         recompute,
         fused,
@@ -78,11 +78,11 @@ describe('estimateMemory', () => {
     [0, 900],
     [1, 672],
     [2, 671],
-  ] as const)('is within a tenth of what a rank takes with ZeRO %i', (stage, measured) => {
+  ] as const)('is within a tenth of the memory of a rank with ZeRO %i', (stage, measured) => {
     const { total } = estimateMemory(decoder(6, 768, 2, 128, 2048), {
       parameters: 41_000_000,
       trained: 41_000_000,
-      places: 64,
+      positions: 64,
       accumulates: false,
       zero: { stage, numRanks: 2 },
       recompute: false,
@@ -114,14 +114,14 @@ describe('planMemory', () => {
       { limitGib: limit / 1024, remedies: ['less'] },
     );
 
-  it('gives checkpoints a copy of what is trained where there is room, and trains without where there is none', () => {
+  it('plans a checkpoint copy if it fits, and training without it otherwise', () => {
     expect(plan(800)).toMatchObject({ fits: true, checkpointCopy: 300 * MIB, total: 800 * MIB });
     expect(describeMemory(plan(800))).toBe(
       'about 800 MiB of 800 MiB: weights 100 MiB, gradients 100 MiB, moments 200 MiB, activations 100 MiB, ' +
-        'copy to save 300 MiB',
+        'checkpoint copy 300 MiB',
     );
     expect(plan(799)).toMatchObject({ fits: true, checkpointCopy: 0, total: 500 * MIB });
-    expect(describeMemory(plan(799))).toMatch(/no room to save beside training$/);
+    expect(describeMemory(plan(799))).toMatch(/no memory to save in the background$/);
     expect(plan(499)).toMatchObject({ fits: false, checkpointCopy: 0 });
   });
 });

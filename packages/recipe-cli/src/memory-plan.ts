@@ -1,4 +1,4 @@
-/** Whether a run will fit, from shapes alone. */
+/** Estimates from shapes whether a run fits into memory. */
 import { totalmem } from 'node:os';
 import { bytes } from '@meap/dashboard';
 import { containerLimits } from '@meap/tensor-kernels';
@@ -8,16 +8,16 @@ import { RunError } from './errors.ts';
 export interface MemoryEstimate {
   weights: number;
   gradients: number;
-  /** AdamW's two moments of what is trained. */
+  /** AdamW's two moments of the trained parameters. */
   moments: number;
   activations: number;
-  /** All of these and the base. */
+  /** The sum of these and the base. */
   total: number;
-  /** Not in the total: weights and moments of what is trained, whole, as a checkpoint has them. */
+  /** Not in the total: trained weights and their moments as in a checkpoint, not sharded. */
   checkpoint: number;
 }
 
-/** The sizes of a decoder that decide what its backward pass holds; a `config.json` has them. */
+/** Sizes of a decoder, as in `config.json`, that determine the memory of its backward pass. */
 export interface DecoderShape {
   hidden_size: number;
   num_hidden_layers: number;
@@ -26,43 +26,44 @@ export interface DecoderShape {
   intermediate_size: number;
 }
 
-/** What decides a step's memory besides the model's shape. */
+/** What determines a step's memory besides the model's shape. */
 export interface StepShape {
   parameters: number;
-  /** Bytes of a weight in memory: 4, unless frozen ones are held as bfloat16. */
+  /** Bytes of a weight in memory: 4, or 2 for frozen weights in bfloat16. */
   weightBytes?: 2 | 4;
-  /** Values of an adapter in memory beside them, in float32; none by default. */
+  /** Values of an adapter in float32, in addition to the weights; 0 by default. */
   added?: number;
-  /** Parameters that are trained: an adapter's, or all. */
+  /** Trained parameters: an adapter's, or all. */
   trained: number;
-  /** Places of the largest micro-batch, padding included. */
-  places: number;
-  /** Whether more than one micro-batch makes a step of this process: gradients are then added to a sum. */
+  /** Positions of the largest micro-batch, with padding. */
+  positions: number;
+  /** Whether this process computes several micro-batches per step, and adds their gradients. */
   accumulates: boolean;
-  /** Ranks that share out the optimizer's work, and the stage of ZeRO; this process alone unless given. */
+  /** ZeRO stage and the number of ranks that share the optimizer state; one process by default. */
   zero?: { stage: 0 | 1 | 2; numRanks: number };
   /** Whether blocks keep only their inputs for the backward pass. */
   recompute: boolean;
-  /** Whether blocks are two fused ops each: those without adapters and biases, on a backend with these ops. */
+  /** Whether each block is two fused ops: without adapters and biases, on a backend with these ops. */
   fused: boolean;
-  /** Tokens that long rows are worked through at once with `recompute`; absent where rows are no longer than that. */
+  /** With `recompute`, tokens per piece of long rows; absent if rows are no longer than a piece. */
   pieceTokens?: number;
-  /** Bytes of Node.js, TensorFlow.js, compiled code and what the program holds besides. */
+  /** Bytes of Node.js, TensorFlow.js, compiled code and the program's other data. */
   base: number;
 }
 
-/** Buffers are handed out in sizes of which a tensor fills most, and kept for the next step: measured. */
+/** Measured: the pool rounds buffer sizes up and keeps buffers for the next step. */
 const POOL_OVERHEAD = 1.15;
 
 /**
- * Estimates the memory of training: weights, gradients, AdamW's two moments, float32, and what the backward pass holds.
+ * Estimates the memory of training: float32 weights, gradients, AdamW's two moments, and the activations of the backward
+ * pass.
  *
- * A fused block keeps, per token, four tensors of the residual's width (its input, that of its second half, queries and
- * what attention gave), two of the keys' and two of the feed-forward's. Any other keeps nine, three and three: every
- * input of an op. The backward pass frees what it has consumed, and holds gradients beside it; how much of a block that
- * makes is measured. With recomputation a block holds its input, and one block at a time the rest; of long rows it also
- * holds what attention gave, and the rest of it for one piece at a time. What one block then holds of a whole row
- * (queries, keys, values, output, their gradients, what attention packs) is measured.
+ * Per token, a fused block keeps four tensors of the residual's width (its input, the input of its second half, queries,
+ * attention output), two of the keys' width and two of the feed-forward's. Other blocks keep every input of an op: nine,
+ * three and three. The backward pass frees consumed tensors while it holds gradients; the factor for this is measured.
+ * With recomputation, every block keeps its input and one block at a time the rest. For long rows, blocks also keep the
+ * attention output, and one block the rest of one piece; its memory for whole rows (queries, keys, values, output, their
+ * gradients, packed attention) is measured.
  */
 export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEstimate {
   const {
@@ -71,7 +72,7 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
     added = 0,
     trained,
     zero: { stage, numRanks } = { stage: 0, numRanks: 1 },
-    places,
+    positions,
     recompute,
     pieceTokens,
     base,
@@ -84,9 +85,9 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
   const head = 3 * hidden;
   const floats =
     recompute && pieceTokens
-      ? places * (2 * layers * hidden + head) +
-        Math.max(places * (11 * hidden + 8 * keyValueWidth), 2 * pieceTokens * single)
-      : places * ((recompute ? layers * hidden + block : layers * block) + head);
+      ? positions * (2 * layers * hidden + head) +
+        Math.max(positions * (11 * hidden + 8 * keyValueWidth), 2 * pieceTokens * single)
+      : positions * ((recompute ? layers * hidden + block : layers * block) + head);
   const estimate = {
     weights: weightBytes * parameters + 4 * added,
     gradients: Math.round(gradientFloats(shape, step) * 4 * POOL_OVERHEAD),
@@ -97,13 +98,13 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
   return { ...estimate, checkpoint: 12 * trained, total };
 }
 
-/** Elements of a bucket of gradients on its way between ranks, 25 MiB. */
+/** Elements of a gradient bucket, 25 MiB. */
 const BUCKET_FLOATS = (25 * 2 ** 20) / 4;
 
 /**
- * Numbers that gradients take. Gradients come one at a time, but the pool keeps as much as they take beside the sum to
- * which they are added: measured. A rank with ZeRO keeps its part of the sums and three buckets, one being filled; at
- * stage 1 it adds up its micro-batches before.
+ * Returns the number of floats that gradients take. Measured: gradients arrive one at a time, but the pool keeps their
+ * total size beside the sum. With ZeRO, a rank keeps its shard of the sums and three buckets; at stage 1 it adds its
+ * micro-batches first.
  */
 function gradientFloats(shape: DecoderShape, { trained, accumulates, zero }: StepShape): number {
   if (!zero || zero.stage === 0) return trained * (accumulates ? 2 : 1);
@@ -112,24 +113,24 @@ function gradientFloats(shape: DecoderShape, { trained, accumulates, zero }: Ste
   return whole + trained / zero.numRanks + Math.min(3 * bucket, trained);
 }
 
-/** An estimate, and whether there is as much. */
+/** An estimate compared with the available memory. */
 export interface MemoryPlan extends Omit<MemoryEstimate, 'checkpoint'> {
-  /** Of what a checkpoint holds, so that training goes on while it is saved; 0 where there is no room for it. */
+  /** Bytes of the checkpoint copy that lets training continue during a save; 0 if it does not fit. */
   checkpointCopy: number;
-  /** What the run may take: `train.memory_limit_gib`, else the machine's memory or its container's. */
+  /** `train.memory_limit_gib`, or the memory of the machine or container. */
   available: number;
   fits: boolean;
-  /** Keys that would make it smaller and are not used yet. */
+  /** Unused keys that would reduce memory. */
   remedies: readonly string[];
 }
 
-/** What a run may take, and what its user can change. */
+/** The memory available to a run, and the keys that would reduce its use. */
 export interface MemoryBudget {
-  /** `train.memory_limit_gib`; by default what the machine or its container has. */
+  /** `train.memory_limit_gib`; by default the memory of the machine or container. */
   limitGib?: number;
   /** Ranks that share the machine; 1 by default. */
   numLocalRanks?: number;
-  /** Keys that would make the run smaller. */
+  /** Keys that would reduce memory. */
   remedies: readonly string[];
 }
 
@@ -144,14 +145,14 @@ export function planMemory(
   return { ...estimate, checkpointCopy, total, available, fits: total <= available, remedies };
 }
 
-/** The parts of a plan, as people read them. */
+/** Formats a plan for users. */
 export function describeMemory(plan: MemoryPlan): string {
   const { weights, gradients, moments, activations, checkpointCopy } = plan;
   const parts = Object.entries({ weights, gradients, moments, activations }).map(
     ([name, size]) => `${name} ${bytes(size)}`,
   );
   parts.push(
-    checkpointCopy > 0 ? `copy to save ${bytes(checkpointCopy)}` : 'no room to save beside training',
+    checkpointCopy > 0 ? `checkpoint copy ${bytes(checkpointCopy)}` : 'no memory to save in the background',
   );
   const misfit = plan.fits ? '' : `; does not fit: ${describeMisfit(plan)}`;
   return `about ${bytes(plan.total)} of ${bytes(plan.available)}: ${parts.join(', ')}${misfit}`;
@@ -162,11 +163,11 @@ export function requireMemory(plan: MemoryPlan): void {
   if (!plan.fits) throw new RunError(`memory: ${describeMisfit(plan)}`);
 }
 
-/** What is wrong with a plan that does not fit, and what to do about it. */
+/** Describes why a plan does not fit, and the remedies. */
 export function describeMisfit({ total, available, remedies }: MemoryPlan): string {
   return (
-    `the run would take about ${bytes(total)}, got ${bytes(available)}; use ${remedies.join(', ')}, ` +
-    'or set train.memory_limit_gib if there is more'
+    `the run needs about ${bytes(total)}, got ${bytes(available)}; use ${remedies.join(', ')}, ` +
+    'or set train.memory_limit_gib if more is available'
   );
 }
 

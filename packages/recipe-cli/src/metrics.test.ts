@@ -18,7 +18,7 @@ const step = (number: number, loss: number | null) => ({
 });
 
 describe('lossCurve', () => {
-  it('averages equal runs of steps and leaves out what is not finite', () => {
+  it('averages equal intervals of steps and ignores losses that are not finite', () => {
     const steps = [step(1, 4), step(2, 2), step(3, null), step(4, 1), step(5, 3)];
     expect(lossCurve(steps, 2)).toEqual([
       { step: 2, loss: 3 },
@@ -30,7 +30,7 @@ describe('lossCurve', () => {
 });
 
 describe('readJsonLines', () => {
-  it('leaves out a last line that is being written, and names any other that is damaged', () => {
+  it('ignores an incomplete last line, and names any other damaged line', () => {
     const folder = mkdtempSync(join(tmpdir(), 'meap-lines-'));
     const path = join(folder, 'metrics.jsonl');
     expect(readJsonLines(path)).toEqual([]);

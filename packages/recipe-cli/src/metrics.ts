@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
 import { RunError } from './errors.ts';
 
-/** What `metrics.jsonl` holds of a run so far. */
+/** The lines of a run's `metrics.jsonl`. */
 export interface RunMetrics {
   steps: StepMetrics[];
   validations: ValidationMetrics[];
 }
 
-/** Reads a run's `metrics.jsonl`; steps of earlier parts of a resumed run are in it too. */
+/** Reads a run's `metrics.jsonl`, with the steps before it was resumed. */
 export function readMetrics(out: string): RunMetrics {
   const steps: StepMetrics[] = [];
   const validations: ValidationMetrics[] = [];
@@ -27,16 +27,19 @@ export interface SampleLine {
   text: string;
 }
 
-/** The samples of the last step that has any. */
+/** Reads the samples of the last step with samples. */
 export function readLastSamples(out: string): SampleLine[] {
   const lines = readJsonLines<SampleLine>(join(out, 'samples.jsonl'));
   return lines.filter(({ step }) => step === lines.at(-1)?.step);
 }
 
-/** Mean losses of at most `most` equal runs of steps: a curve that fits a page. */
-export function lossCurve(steps: readonly StepMetrics[], most: number): { step: number; loss: number }[] {
+/** Averages the loss over at most `maxPoints` intervals of equal length. */
+export function lossCurve(
+  steps: readonly StepMetrics[],
+  maxPoints: number,
+): { step: number; loss: number }[] {
   const finite = steps.filter((line): line is StepMetrics & { loss: number } => line.loss !== null);
-  const size = Math.max(1, Math.ceil(finite.length / most));
+  const size = Math.max(1, Math.ceil(finite.length / maxPoints));
   const curve: { step: number; loss: number }[] = [];
   for (let start = 0; start < finite.length; start += size) {
     const run = finite.slice(start, start + size);
@@ -45,17 +48,17 @@ export function lossCurve(steps: readonly StepMetrics[], most: number): { step: 
   return curve;
 }
 
-/** Tokens per second over a run: the median step, which pauses of the machine do not move. */
+/** Returns the median tokens per second of the steps. */
 export function medianThroughput(steps: readonly StepMetrics[]): number {
   const sorted = steps.map(({ tokensPerSecond }) => tokensPerSecond).sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
 
 /**
- * The lines of a file of JSON objects, one a line; none where there is no file. A last line without its end may be torn,
- * since the run may be writing it, and is left out.
+ * Reads a file with one JSON object per line; a missing file has none. An incomplete last line is ignored: a running
+ * program may be writing it.
  *
- * @throws RunError for any other line that is no JSON object
+ * @throws RunError for any other line that is not a JSON object
  */
 export function readJsonLines<Line>(path: string): Line[] {
   if (!existsSync(path)) return [];

@@ -28,7 +28,7 @@ describe('parseConfig', () => {
     expect(parseConfig(schema, { extra: {} }).extra).toEqual({ rank: 8 });
   });
 
-  it('a key that is null is none, but a known one', () => {
+  it('removes keys that are null, if known', () => {
     const none = { name: null, train: { max_steps: null, ratio: 0.5 }, extra: null };
     expect(parseConfig(schema, none)).toEqual({ name: 'a', train: { max_steps: 10, ratio: 0.5 } });
     // What YAML makes of {rank:8}, without the space.
@@ -63,7 +63,7 @@ describe('parseConfig', () => {
     expect(problems(input)).toEqual([expected]);
   });
 
-  it('knows the keys of sections within sections, by any name', () => {
+  it('knows the keys of nested sections with any name', () => {
     const parts = z.record(z.string(), z.strictObject({ files: z.string().optional() }));
     const nested = z.strictObject({ data: z.strictObject({ parts: parts.optional() }) });
     expect(() => parseConfig(nested, { data: { parts: { a: { file: 'x' } } } })).toThrow(
@@ -76,12 +76,12 @@ describe('parseConfig', () => {
   });
 });
 
-it('a JSON Schema has meanings and no limits that nobody set', () => {
+it('a JSON Schema has descriptions and no limits that were not set', () => {
   const json = JSON.stringify(recipeJsonSchema(schema, 'A title'));
   expect(json).toContain('"description":"Steps."');
   expect(json).not.toContain(String(Number.MAX_SAFE_INTEGER));
 });
 
-it('YAML leaves out what is undefined', () => {
+it('YAML omits undefined values', () => {
   expect(configToYaml({ a: 1, b: undefined })).toBe('a: 1\n');
 });

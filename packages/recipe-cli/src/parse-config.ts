@@ -9,8 +9,8 @@ type Issue = z.core.$ZodIssue;
 /**
  * Checks keys against a schema of sections and fills in its defaults.
  *
- * @throws ConfigurationError naming every problem with its path, value and what is allowed; for a misspelt key also
- *   the likeliest correction
+ * @throws ConfigurationError with path, value and allowed values of every problem, and the likeliest correction of a
+ *   misspelt key
  */
 export function parseConfig<Schema extends z.ZodObject>(schema: Schema, input: unknown): z.output<Schema> {
   const given = withoutNulls(schema, input, []);
@@ -19,7 +19,7 @@ export function parseConfig<Schema extends z.ZodObject>(schema: Schema, input: u
   throw new ConfigurationError(parsed.error.issues.flatMap(describeIssue(schema, given)));
 }
 
-/** Without keys that are null, which is to have none; one that is not known stays, to be refused. */
+/** Removes known keys that are null; unknown ones stay, to be refused. */
 function withoutNulls(schema: z.ZodObject, input: unknown, path: string[]): unknown {
   if (typeof input !== 'object' || input === null || Array.isArray(input)) return input;
   const known = new Set(keysAt(schema, path));
@@ -28,22 +28,22 @@ function withoutNulls(schema: z.ZodObject, input: unknown, path: string[]): unkn
   return Object.fromEntries(entries);
 }
 
-/** Collects what a schema cannot check: `path: got VALUE, expected …`. */
+/** Collects problems that a schema cannot find, as `path: got VALUE, expected …`. */
 export class Refusals {
   readonly problems: string[] = [];
 
-  /** Notes one refused value: its path, what it is, what was expected. */
+  /** Adds a refused value. */
   add(path: string, value: unknown, expected: string): void {
     this.problems.push(`${path}: got ${show(value)}, expected ${expected}`);
   }
 
-  /** @throws ConfigurationError unless there are none */
+  /** @throws ConfigurationError if there are problems */
   throwIfAny(): void {
     if (this.problems.length > 0) throw new ConfigurationError(this.problems);
   }
 }
 
-/** A resolved configuration as YAML that reads back to the same. */
+/** Formats a resolved configuration as YAML that parses to the same value. */
 export function configToYaml(config: object): string {
   return stringify(config, { keepUndefined: false });
 }
@@ -67,13 +67,13 @@ function describeIssue(schema: z.ZodObject, input: unknown): (issue: Issue) => s
   };
 }
 
-/** What to write in place of an unknown key: the same in its section, ours for another trainer's, the likeliest. */
+/** Suggests a key: the same in another section, the equivalent of another trainer's key, or the closest. */
 function hintFor(schema: z.ZodObject, input: unknown, path: readonly PropertyKey[]): string | undefined {
   const key = String(path.at(-1));
-  const places = keysAt(schema, []).filter((section) => keysAt(schema, [section]).includes(key));
+  const sections = keysAt(schema, []).filter((section) => keysAt(schema, [section]).includes(key));
   const elsewhere = [
     ...(Object.hasOwn(schema.shape, key) ? [key] : []),
-    ...places.map((at) => `${at}.${key}`),
+    ...sections.map((at) => `${at}.${key}`),
   ];
   if (elsewhere.length > 0) return `did you mean ${elsewhere.join(' or ')}?`;
   const hasKey = (to: string) => {
@@ -91,15 +91,15 @@ function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown>)?.[key], input);
 }
 
-/** What zod's schemas have that lead to others. */
+/** The members of zod schemas that lead to other schemas. */
 interface SchemaNode {
   shape?: Record<PropertyKey, SchemaNode>;
-  /** Of a record. */
+  /** The values of a record. */
   valueType?: SchemaNode;
   unwrap?(): SchemaNode;
 }
 
-/** Keys of the section at a path, however the section's schema is wrapped; none where there is no section. */
+/** Returns the keys of the section at a path, through any wrappers of its schema; none if there is no section. */
 function keysAt(schema: z.ZodObject, path: readonly PropertyKey[]): string[] {
   const unwrapped = (node: SchemaNode | undefined) => {
     let at = node;
@@ -111,14 +111,14 @@ function keysAt(schema: z.ZodObject, path: readonly PropertyKey[]): string[] {
   return Object.keys(at?.shape ?? {});
 }
 
-/** A value for an error message, cut where it is long. */
+/** Formats a value for an error message, cut to 80 characters. */
 export function show(value: unknown): string {
   if (value === undefined) return 'nothing';
   const text = JSON.stringify(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
-/** The likeliest correction of a misspelt key: few edits for its length, or a part of one. */
+/** Returns the likeliest correction of a key: within a few edits, or one that contains it. */
 function closest(key: string, candidates: readonly string[]): string | undefined {
   const scored = candidates
     .map((candidate) => ({ candidate, edits: leven(key, candidate) }))

@@ -67,7 +67,7 @@ function progressOn(screen: Screen) {
 }
 
 describe('a bar', () => {
-  it('is one line, whatever is written among it, and leaves none behind', async () => {
+  it('is one line between any others, and is removed at the end', async () => {
     const screen = new Screen(100);
     const progress = progressOn(screen);
     for (let i = 1; i <= 60; i++) {
@@ -83,7 +83,7 @@ describe('a bar', () => {
     expect(await screen.lines()).toEqual(['note 20', 'note 40', 'note 60']);
   });
 
-  it('survives a terminal that becomes narrower and wider', async () => {
+  it('survives resizing of the terminal', async () => {
     const screen = new Screen(100);
     const progress = progressOn(screen);
     progress.line('before');

@@ -1,26 +1,26 @@
-/** What people see while a run goes on: bars where there is a terminal, lines now and then where there is none. */
+/** Progress of a run: bars in a terminal, otherwise a line every ten seconds. */
 
 import { duration, percent, plainText, short } from '@meap/dashboard';
 import type { TrainEvent } from '@meap/trainer';
 import cliProgress from 'cli-progress';
 import type { OutputStream } from './command.ts';
 
-/** Where to write, and whether a person is watching. */
+/** Where to write progress. */
 export interface ProgressOutput {
-  /** Writes as it is, line ends included. */
+  /** Writes text without changes. */
   write(text: string): void;
   /** Whether lines can be redrawn. */
   interactive: boolean;
 }
 
-/** Seconds between two lines about steps where nothing can be redrawn. */
+/** Seconds between two lines about steps without a terminal. */
 const LINE_SECONDS = 10;
 
-/** Bars and lines about a training run. */
+/** Shows the progress of a training run. */
 export class TrainingProgress {
-  /** Steps of the whole run; set it before the first step. */
+  /** Steps of the whole run; must be set before the first step. */
   totalSteps = 0;
-  /** Text of a validation line behind the step. */
+  /** Returns the text of a validation line after the step. */
   readonly describeValidation: (event: TrainEvent & { type: 'validation' }) => string;
   readonly #output: ProgressOutput;
   readonly #bars: Bars | undefined;
@@ -39,27 +39,26 @@ export class TrainingProgress {
     this.describeValidation = describeValidation;
   }
 
-  /** Writes a line among the others. */
+  /** Writes a line. */
   line(text: string): void {
     this.#bars?.stop();
     this.#output.write(`${text}\n`);
   }
 
-  /** Moves a bar; where nothing can be redrawn, its beginning is a line of its own: `opening`. */
+  /** Updates a bar; without a terminal, its first call writes the line `opening`. */
   stage(what: string, done: number, total: number, text: string, opening: string): void {
     this.#bars?.update(what, done, total, text);
     if (!this.#bars && what !== this.#stage) this.line(opening);
     this.#stage = what;
   }
 
-  /** Tells how far work of unknown length is: redrawn, or a line every ten seconds where nothing can be. */
+  /** Shows the progress of work of unknown length: redrawn, or without a terminal a line every ten seconds. */
   count(what: string, text: string): void {
     this.#bars?.update(what.padEnd(11), 0, undefined, text);
-    // Short work is over before the first line is due.
     if (!this.#bars && this.#isDue()) this.line(`${what.padEnd(12)} ${text}`);
   }
 
-  /** Follows the trainer's events. */
+  /** Shows an event of the trainer. */
   onTrainEvent(event: TrainEvent): void {
     const stepOf = (step: number) => `step ${String(step).padStart(7)} of ${this.totalSteps}`;
     switch (event.type) {
@@ -78,7 +77,7 @@ export class TrainingProgress {
     }
   }
 
-  /** Ends an unfinished bar. */
+  /** Removes an unfinished bar. */
   close(): void {
     this.#bars?.stop();
   }
@@ -98,7 +97,7 @@ export class TrainingProgress {
     this.#isFirstStep = false;
   }
 
-  /** Whether the last line about progress is long enough ago for another; it then counts as written. */
+  /** Whether the next progress line is due; starts a new interval if so. */
   #isDue(): boolean {
     const now = performance.now();
     if (now - this.#lastLine < LINE_SECONDS * 1000) return false;
@@ -107,7 +106,7 @@ export class TrainingProgress {
   }
 }
 
-/** One bar at a time, stopped whenever a line has to be written and drawn again below it. */
+/** One bar at a time; stopped before a line is written and redrawn below it. */
 class Bars {
   readonly #stream: OutputStream;
   #bar: cliProgress.SingleBar | undefined;
@@ -117,7 +116,7 @@ class Bars {
     this.#stream = stream;
   }
 
-  /** Draws how far it is; without a total there is no bar, only the text. */
+  /** Draws the bar; without a total, only the text. */
   update(what: string, done: number, total: number | undefined, text: string): void {
     if (!this.#bar || what !== this.#what) {
       this.stop();
@@ -144,7 +143,7 @@ class Bars {
   }
 }
 
-/** Time left from the pace of this process's steps; what happens between them, such as validation, counts. */
+/** Estimates the time left from the pace of this process's steps, with everything between them, such as validation. */
 class StepClock {
   #first: { step: number; at: number } | undefined;
 

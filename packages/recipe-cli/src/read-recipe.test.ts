@@ -17,7 +17,7 @@ const rules = {
 } as const;
 
 describe('readRecipe', () => {
-  it('overrides key by key, takes away with null, makes paths absolute where they stand', () => {
+  it('overrides key by key, removes with null, resolves paths relative to their file', () => {
     write('inner/base.yaml', 'seed: 1\ndata: {files: [a.txt], field: x, gone: 1}\n');
     const file = write('top.yaml', 'extends: inner/base.yaml\ndata: {gone: null}\ntrain: {lr: 2}\n');
     expect(readRecipe(file, ['train.lr=3', 'data.list=[a, b]'], rules)).toEqual({
@@ -27,14 +27,14 @@ describe('readRecipe', () => {
     });
   });
 
-  it('drops the inherited one of two alternatives', () => {
+  it('removes the inherited one of two alternatives', () => {
     const file = write('one.yaml', 'data: {files: [a.txt]}\n');
     expect(readRecipe(file, ['data.npm=[moby]'], rules)).toEqual({ data: { npm: ['moby'] } });
   });
 
   it.each([
-    ['a circle', 'extends: circle.yaml', [], /extend each other in a circle/],
-    ['no YAML', 'a: [1', [], /not YAML/],
+    ['a circle', 'extends: circle.yaml', [], /circular extends/],
+    ['invalid YAML', 'a: [1', [], /not YAML/],
     ['a list', '- a', [], /expected keys with values/],
     ['a base that is no path', 'extends: 3', [], /extends: got 3, expected the path/],
     ['an override without a value', 'a: 1', ['a'], /--set a: expected path.to.key=value/],
@@ -44,7 +44,7 @@ describe('readRecipe', () => {
     expect(() => readRecipe(file, overrides, rules)).toThrow(message);
   });
 
-  it('names the file that extends one that is missing', () => {
+  it('names the file that extends a missing one', () => {
     const file = write('lost.yaml', 'extends: nowhere.yaml');
     expect(() => readRecipe(file, [], rules)).toThrow(
       /nowhere.yaml \(extended by .*lost.yaml\): cannot be read/,

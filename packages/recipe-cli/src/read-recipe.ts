@@ -4,39 +4,38 @@ import { parsePlainYaml, plainText, requireFewValues, requirePlainYaml } from '@
 import { parseDocument } from 'yaml';
 import { ConfigurationError, reasonOf } from './errors.ts';
 import { show } from './parse-config.ts';
-import { findRecipe, pathsFolder, type RecipePlace, type ShippedRecipes } from './shipped-recipes.ts';
+import { findRecipe, pathsFolder, type RecipeLocation, type ShippedRecipes } from './shipped-recipes.ts';
 
-/** Keys with values, as they stand in YAML. */
+/** Keys and values of a YAML file. */
 export type Layer = Record<string, unknown>;
 
-/** Most bytes of a recipe; what people write has a few hundred. */
+/** Largest recipe; typical ones have a few hundred bytes. */
 const MAX_BYTES = 2 ** 20;
-/** Most recipes that extend one another in a row; what people write are three. */
+/** Longest chain of `extends`; typical ones have three. */
 const MAX_CHAIN = 16;
 /** Most keys of an override's path. */
 const MAX_KEYS = 16;
 
-/** What a program has to tell about its recipes' keys. */
+/** Rules for the keys of a program's recipes. */
 export interface RecipeRules {
-  /** Where a path or a list of them stands: `[section, key]`, or deeper, with `*` for any key. */
+  /** Keys that hold file paths: `[section, key]` or deeper; `*` stands for any key. */
   paths: readonly (readonly string[])[];
-  /** Keys of which a run takes one: a layer that gives one drops the others that it inherits. */
+  /** Mutually exclusive keys: a recipe that sets one removes the others that it inherits. */
   alternatives?: readonly (readonly [section: string, ...keys: string[]])[];
-  /** Recipes that come with the program, which are found by name where there is no file of that name. */
+  /** Built-in recipes, found by name if there is no file of that name. */
   shipped?: ShippedRecipes;
 }
 
 /**
- * Reads a recipe with all it extends, and lays overrides over it; checking the result is the caller's.
+ * Reads a recipe with the recipes it extends and applies overrides. The result is not validated.
  *
- * A recipe overrides what it extends key by key; null takes an inherited key away; lists are replaced. Paths are
- * relative to the file they stand in, those of overrides to the working directory, those of recipes found by name to
- * `recipes/PROGRAM` in it.
+ * A recipe overrides its base key by key; null removes an inherited key; lists are replaced. Paths are relative to their
+ * file, in overrides to the working directory, in built-in recipes to `recipes/PROGRAM` there.
  *
- * @param file a recipe's path, or the name of one of `rules.shipped`
- * @param overrides `path.to.key=value`, the value in YAML; later ones win
- * @throws ConfigurationError for a file that cannot be read or is not YAML, for recipes that extend each other in a
- *   circle, for an override that is none
+ * @param file path of a recipe, or the name of one of `rules.shipped`
+ * @param overrides `path.to.key=value` with a YAML value; later ones take precedence
+ * @throws ConfigurationError for a file that cannot be read or is not YAML, for circular `extends`, and for a malformed
+ *   override
  */
 export function readRecipe(file: string, overrides: readonly string[], rules: RecipeRules): Layer {
   let config = readLayers(findRecipe(file, process.cwd(), rules.shipped), [], rules);
@@ -44,31 +43,33 @@ export function readRecipe(file: string, overrides: readonly string[], rules: Re
   return config;
 }
 
-function readLayers(place: RecipePlace, derived: readonly string[], rules: RecipeRules): Layer {
-  const { file, isShipped } = place;
+function readLayers(location: RecipeLocation, derived: readonly string[], rules: RecipeRules): Layer {
+  const { file, isShipped } = location;
   const shown = derived.length === 0 ? file : `${file} (extended by ${derived.at(-1)})`;
   if (derived.includes(file))
-    throw new ConfigurationError([`${shown}: recipes extend each other in a circle`]);
+    throw new ConfigurationError([
+      `${shown}: circular extends, expected recipes that do not extend each other`,
+    ]);
   if (derived.length >= MAX_CHAIN) {
     throw new ConfigurationError([
-      `${shown}: more than ${MAX_CHAIN} recipes extend one another in a row, expected fewer; join some of them`,
+      `${shown}: more than ${MAX_CHAIN} recipes in a chain of extends, expected fewer; merge some of them`,
     ]);
   }
   const layer = parseRecipe(readText(file, shown), shown);
   const directory = dirname(file);
-  const { extends: base, ...own } = withAbsolutePaths(layer, pathsFolder(place, rules.shipped), rules);
+  const { extends: base, ...own } = withAbsolutePaths(layer, pathsFolder(location, rules.shipped), rules);
   if (base === undefined) return own;
   if (typeof base !== 'string') {
     throw new ConfigurationError([`${shown}: extends: got ${show(base)}, expected the path of a recipe`]);
   }
-  // What a shipped recipe extends is shipped with it.
+  // A built-in recipe extends built-in recipes.
   const from = isShipped
     ? { file: resolve(directory, base), isShipped }
     : findRecipe(base, directory, rules.shipped, file);
   return merge(readLayers(from, [...derived, file], rules), own, rules);
 }
 
-/** Reads pipes and devices too, which `<(…)` of a shell is, and of none of them more than a recipe may have. */
+/** Reads a file, pipe or device, such as `<(…)` of a shell, up to the size limit of recipes. */
 function readText(file: string, shown: string): string {
   try {
     const handle = openSync(file, 'r');
@@ -99,7 +100,7 @@ function parseRecipe(content: string, shown: string): Layer {
     if (errors.length === 0) layer = document.toJS() ?? {};
     requireFewValues(layer);
   } catch (error) {
-    // An anchor that is not there, aliases that multiply, nesting beyond the stack.
+    // A missing anchor, exponential aliases, or nesting beyond the stack.
     errors = [error];
   }
   if (errors.length > 0) throw new ConfigurationError(errors.map(notYaml));
@@ -127,7 +128,7 @@ function parseOverride(override: string, rules: RecipeRules): Layer {
   return withAbsolutePaths(layer, process.cwd(), rules);
 }
 
-/** Lays one layer over another; neither is changed. */
+/** Merges two layers into a new one. */
 function merge(base: Layer, over: Layer, { alternatives: rules = [] }: RecipeRules): Layer {
   const merged = mergeKeys(base, over);
   for (const [section, ...alternatives] of rules) {
@@ -145,7 +146,7 @@ function mergeKeys(base: Layer, over: Layer): Layer {
   const merged: Layer = { ...base };
   for (const [key, value] of Object.entries(over)) {
     const inherited = Object.hasOwn(base, key) ? base[key] : undefined;
-    // Where there is nothing to take away, the schema says whether there is such a key.
+    // Without an inherited key, null stays: the schema then refuses unknown keys.
     if (value === null && Object.hasOwn(base, key)) delete merged[key];
     else define(merged, key, isLayer(value) ? mergeKeys(isLayer(inherited) ? inherited : {}, value) : value);
   }
@@ -156,20 +157,20 @@ function withAbsolutePaths(layer: Layer, directory: string, { paths }: RecipeRul
   const result = structuredClone(layer);
   const absolute = (path: unknown) =>
     typeof path === 'string' && path !== '' ? resolve(directory, path) : path;
-  const mend = (within: unknown, [key, ...rest]: readonly string[]): void => {
+  const resolveAt = (within: unknown, [key, ...rest]: readonly string[]): void => {
     if (!isLayer(within)) return;
     for (const name of key === '*' ? Object.keys(within) : [key]) {
       const value = Object.hasOwn(within, name) ? within[name] : undefined;
-      if (rest.length > 0) mend(value, rest);
+      if (rest.length > 0) resolveAt(value, rest);
       else if (value !== undefined)
         define(within, name, Array.isArray(value) ? value.map(absolute) : absolute(value));
     }
   };
-  for (const path of paths) mend(result, path);
+  for (const path of paths) resolveAt(result, path);
   return result;
 }
 
-/** Assigns a key that may be called `__proto__`; the schema then refuses it like any other unknown one. */
+/** Assigns a key, which may be `__proto__`: the schema then refuses it like any unknown key. */
 function define(target: Layer, key: string, value: unknown): void {
   Object.defineProperty(target, key, { value, writable: true, enumerable: true, configurable: true });
 }

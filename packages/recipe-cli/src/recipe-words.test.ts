@@ -21,7 +21,7 @@ describe('inRecipeWords', () => {
     expect(inRecipeWords(message)).toBe(expected);
   });
 
-  it('takes the words of a command first', () => {
+  it('prefers the words of a command', () => {
     expect(inRecipeWords('lower maxNewTokens', { maxNewTokens: '--max-new-tokens' })).toBe(
       'lower --max-new-tokens',
     );
@@ -32,7 +32,7 @@ describe('inRecipeWords', () => {
 const KNOWN = new Set(['eosIdAfterCut', 'nextRow', 'numCharacters']);
 
 it.each(['token-dataset', 'meap-masking', 'long-context-extension', 'sft-duplication'])(
-  'knows every option that a message of %s names',
+  'translates every option in the messages of %s',
   (name) => {
     const folder = join(import.meta.dirname, '../..', name, 'src');
     const sources = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'));

@@ -1,4 +1,4 @@
-/** Options of the packages by the keys of a recipe, which are what users of the commands know. */
+/** The recipe keys of package options. */
 const WORDS: Readonly<Record<string, string>> = {
   addBos: 'tokenizer.bos_token',
   addEos: 'tokenizer.eos_token',
@@ -26,15 +26,15 @@ const WORDS: Readonly<Record<string, string>> = {
 };
 
 /**
- * A message of a package in the words of a command: its option names become the keys that the user typed, and the name
- * of a function in front goes.
+ * Translates a package's error message for users of a command: option names become recipe keys, and a leading function
+ * name is removed.
  *
- * @param words names that this command has others for, such as its flags
+ * @param words further replacements, such as the command's flags
  */
 export function inRecipeWords(message: string, words: Readonly<Record<string, string>> = {}): string {
   const all = { ...WORDS, ...words };
   const names = Object.keys(all).join('|');
-  // An option of another: lengthUpsampling.minLength is one key. What stands in a path or in quotes is the user's.
+  // lengthUpsampling.minLength is one key. Names in paths and quotes are the user's.
   const pattern = new RegExp(`(?<![\\w/.'"-])(?:lengthUpsampling\\.)?(${names})(?![\\w/'"-]|\\.\\w)`, 'g');
   return message.replace(/^[a-z]+[A-Z]\w*: /, '').replace(pattern, (_, name: string) => all[name]);
 }

@@ -1,10 +1,10 @@
 /**
- * Ends a program whose Node is too old, in one line. To be imported alone, before all else: dependencies use syntax and
- * functions that an older Node stumbles over while it loads them.
+ * Ends a program with one line if Node is too old. Import it alone and first: older versions fail while they load the
+ * dependencies.
  */
 export function requireNode(program: string, { versions, getBuiltinModule }: RunningNode = process): void {
   const [major, minor] = versions.node.split('.').map(Number);
-  // 21 and 22 before 22.3 lack the function, which they count as newer than 20.19.
+  // 21, and 22 before 22.3, lack getBuiltinModule.
   if ((major > 20 || (major === 20 && minor >= 19)) && typeof getBuiltinModule === 'function') return;
   console.error(
     `${program}: this Node.js is too old, got ${versions.node}, expected 20.19 or later; ` +
@@ -13,7 +13,7 @@ export function requireNode(program: string, { versions, getBuiltinModule }: Run
   process.exit(1);
 }
 
-/** What is asked of `process`. */
+/** The members of `process` that are used. */
 export interface RunningNode {
   versions: { node: string };
   getBuiltinModule?: unknown;

@@ -9,14 +9,14 @@ import { configToYaml } from './parse-config.ts';
 import type { RunEnd } from './training-command.ts';
 
 /**
- * Makes a run directory and proves that it can be written, before hours are spent on data.
+ * Creates a run directory and checks that it is writable, before any work.
  *
- * @throws RunError where it cannot, where it is not empty and `resume` is `never`, or where `resume` names no folder
+ * @throws RunError if it is not writable, not empty although `resume` is `never`, or if `resume` names no folder
  */
 export function openRunDirectory(out: string, resume: string): void {
   if (resume !== 'auto' && resume !== 'never' && !existsSync(resume)) {
     throw new RunError(
-      `--resume ${resume}: no such folder, expected auto, never, or a checkpoint or run to go on from`,
+      `--resume ${resume}: no such folder, expected auto, never, or the folder of a checkpoint or run`,
     );
   }
   try {
@@ -39,13 +39,13 @@ export function openRunDirectory(out: string, resume: string): void {
   }
 }
 
-/** How a run ends that is stopped before it trains: where its folder's newest checkpoint is. */
+/** Returns the result of a run that was stopped before training, with the newest checkpoint of its folder. */
 export async function stoppedEarly(out: string): Promise<RunEnd> {
   const [checkpoint] = await listCheckpoints(join(out, 'checkpoints'));
   return { status: 'stopped', step: checkpoint ? stepOf(checkpoint) : 0, checkpoint };
 }
 
-/** The checkpoint of a run that has all its steps and its report; undefined where anything is left to do. */
+/** Returns the last checkpoint of a run that has all its steps and its report; undefined for an unfinished run. */
 export async function finishedCheckpoint(
   out: string,
   steps: number,
@@ -54,12 +54,12 @@ export async function finishedCheckpoint(
   const [newest] = await listCheckpoints(checkpoints);
   if (!newest || !existsSync(join(out, 'report.html'))) return undefined;
   if (stepOf(newest) < steps) return undefined;
-  // Damaged ones are reported when the run goes on.
+  // Damaged checkpoints are reported when the run resumes.
   const found = await latestCheckpoint(checkpoints, () => {}).catch(() => undefined);
   return found && found.state.step >= steps ? { path: found.path, step: found.state.step } : undefined;
 }
 
-/** Writes `config.yaml`, and returns how it differs from the one that was there. */
+/** Writes `config.yaml` and returns its changes from the previous one. */
 export function writeConfig(out: string, config: object): string[] {
   const path = join(out, 'config.yaml');
   const before = existsSync(path) ? readYaml(path) : undefined;
@@ -68,7 +68,7 @@ export function writeConfig(out: string, config: object): string[] {
   return changes;
 }
 
-/** One line for each key whose value differs, such as `train.max_steps: 100 → 200`. */
+/** Describes each key whose value differs, such as `train.max_steps: 100 → 200`. */
 export function changedKeys(before: unknown, after: unknown): string[] {
   const [old, now] = [flatten(before), flatten(after)];
   return [...new Set([...old.keys(), ...now.keys()])]
@@ -85,12 +85,12 @@ function flatten(value: unknown, path = '', into = new Map<string, string>()): M
   return into;
 }
 
-/** As it will be read: what YAML does not keep must not count as a change. */
+/** Returns the configuration as parsed from YAML, so that values that YAML does not keep are no change. */
 function readBack(config: object): unknown {
   return parse(configToYaml(config));
 }
 
-/** The keys of a file; undefined where it is damaged: it is written again, and there is nothing to compare with. */
+/** Reads the keys of a file; undefined if it is damaged. */
 function readYaml(path: string): unknown {
   try {
     const found = parsePlainYaml(readFileSync(path, 'utf8'));

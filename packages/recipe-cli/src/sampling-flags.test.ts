@@ -19,7 +19,7 @@ function run(...argv: string[]) {
 }
 
 describe('withSamplingFlags', () => {
-  it('reads numbers and leaves what is not given to the generator', async () => {
+  it('parses numbers and leaves absent flags undefined', async () => {
     expect((await run()).seen).toEqual({ temperature: 0.7, seed: 0, backend: 'auto' });
     expect((await run('--top-p', '0.9', '--top-k', '5', '--temperature', '0')).seen).toMatchObject({
       temperature: 0,

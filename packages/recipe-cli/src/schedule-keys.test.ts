@@ -43,14 +43,14 @@ describe('configuredSchedule', () => {
     }
   });
 
-  it('counts micro-batches for the reference, not those that ranks make of a step', () => {
+  it('counts micro-batches for reference, independent of the number of ranks', () => {
     const rates = ratesOf({ lr_scheduler_type: 'reference', micro_batch_size: 1 });
     expect(rates.map((rate) => Number(rate.toFixed(5)))).toEqual([0.00854, 0.00371, 0.00017]);
   });
 });
 
 describe('the keys', () => {
-  it('are a cosine with a tenth of warm-up unless told otherwise', () => {
+  it('default to a cosine with a warm-up of a tenth', () => {
     const schema = z.strictObject(scheduleKeys('the steps'));
     expect(schema.parse({})).toEqual({ lr_scheduler_type: 'cosine', warmup_ratio: 0.1 });
     const { error } = schema.safeParse({ lr_scheduler_type: 'constant_with_warmup', warmup_ratio: 10 });
@@ -60,7 +60,7 @@ describe('the keys', () => {
     ]);
   });
 
-  it('refuse a rate that rises, and a lowest one where it stays', () => {
+  it('refuse a minimum above the rate, and a minimum of a constant rate', () => {
     const refusals = new Refusals();
     checkScheduleKeys(given, refusals);
     checkScheduleKeys({ ...given, lr_scheduler_type: 'constant', min_learning_rate: undefined }, refusals);
@@ -69,11 +69,11 @@ describe('the keys', () => {
     checkScheduleKeys({ ...given, lr_scheduler_type: 'constant' }, refusals);
     expect(refusals.problems).toEqual([
       'train.min_learning_rate: got 2, expected at most learning_rate 0.01',
-      'train.min_learning_rate: got 0, expected none with lr_scheduler_type constant; null takes it away',
+      'train.min_learning_rate: got 0, expected none with lr_scheduler_type constant; null removes it',
     ]);
   });
 
-  it('have a lowest rate by default only where the rate falls', () => {
+  it('have a default minimum only for a rate that decays', () => {
     const rates = (['linear', 'constant'] as const).map((lr_scheduler_type) =>
       lowestRate({ lr_scheduler_type }, 0.1),
     );
@@ -83,7 +83,7 @@ describe('the keys', () => {
 });
 
 describe('warmupSteps', () => {
-  it('rounds down, and takes a product just short of a whole number for whole', () => {
+  it('rounds down, and rounds a product just below an integer up to it', () => {
     expect([warmupSteps(0.1, 19), warmupSteps(0.29, 100), warmupSteps(0, 5)]).toEqual([1, 29, 0]);
   });
 

@@ -1,4 +1,4 @@
-/** Keys of a configuration as zod schemas whose messages say what is allowed. */
+/** Configuration keys as zod schemas whose messages name the allowed values. */
 import { z } from 'zod';
 
 const ANY_COUNT = 'a whole number above 0';
@@ -6,13 +6,13 @@ const ANY_LENGTH = 'a whole number from 2';
 const ANY_NATURAL = 'a whole number from 0';
 const ANY_TEXT = 'text';
 
-/** A whole number above 0. */
+/** An integer from 1. */
 export const count = (meaning: string) => z.int(ANY_COUNT).min(1, ANY_COUNT).describe(meaning);
 
-/** Tokens of a row: a whole number from 2, one token to read and one to learn from. */
+/** Tokens of a row: an integer from 2, one token to read and one to predict. */
 export const length = (meaning: string) => z.int(ANY_LENGTH).min(2, ANY_LENGTH).describe(meaning);
 
-/** A whole number from 0. */
+/** An integer from 0. */
 export const natural = (meaning: string) => z.int(ANY_NATURAL).min(0, ANY_NATURAL).describe(meaning);
 
 /** A number above 0. */
@@ -31,7 +31,7 @@ export const share = (meaning: string, expected = 'a number from 0 and below 1')
 export const zeroToOne = (meaning: string, expected = 'a number from 0 to 1') =>
   z.number(expected).min(0, expected).max(1, expected).describe(meaning);
 
-/** Text that is not empty. */
+/** Non-empty text. */
 export const text = (meaning: string) =>
   z.string(ANY_TEXT).min(1, 'text that is not empty').describe(meaning);
 
@@ -45,11 +45,11 @@ export const oneOf = <const T extends readonly [string, ...string[]]>(
   expected = `one of ${values.join(', ')}`,
 ) => z.enum(values, expected).describe(meaning);
 
-/** A list of texts. */
+/** A list of strings. */
 export const texts = (meaning: string) =>
   z.array(z.string(ANY_TEXT), 'a list of texts, such as [a, b]').describe(meaning);
 
-/** The JSON Schema of a recipe, for editors. */
+/** Returns the JSON Schema of a recipe, for editors. */
 export function recipeJsonSchema(schema: z.ZodType, title: string): Record<string, unknown> {
   const json = z.toJSONSchema(schema, {
     io: 'input',

@@ -38,7 +38,7 @@ afterAll(() => {
 
 const found = { data: { files: [join(current, 'a.txt')] }, cache: join(current, 'cache') };
 
-describe('a recipe that comes with the program', () => {
+describe('a built-in recipe', () => {
   it.each(['meap-1.1b', 'meap-1.1b.yaml'])(
     'is found as %s, its paths and those it extends in the current directory',
     (name) => {
@@ -59,7 +59,7 @@ describe('a recipe that comes with the program', () => {
     expect(readRecipe(name, [], rules)).toEqual({ data: { files: [join(current, 'b.txt')] }, steps: 9 });
   });
 
-  it('can be extended by name, by a recipe of the same name too', () => {
+  it('can be extended by name, also by a recipe of the same name', () => {
     write(join(root, 'elsewhere'), 'own.yaml', 'extends: meap-1.1b\ndata: {files: [b.txt]}\n');
     const expected = { data: { files: [join(root, 'elsewhere/b.txt')] }, cache: found.cache, steps: 1 };
     expect(readRecipe('../elsewhere/own.yaml', [], rules)).toEqual(expected);
@@ -69,22 +69,25 @@ describe('a recipe that comes with the program', () => {
     expect(() => readRecipe('own.yaml', [], rules)).toThrow(/circle/);
   });
 
-  it.each(['meap-1.2b', 'stranger', '', '..', 'a\0b'])('is none called %j: all are named', (name) => {
-    expect(() => readRecipe(name, [], rules)).toThrow(/--config: got .* expected .* one of .*base/);
-  });
+  it.each(['meap-1.2b', 'stranger', '', '..', 'a\0b'])(
+    'is not found as %j, and the error lists all',
+    (name) => {
+      expect(() => readRecipe(name, [], rules)).toThrow(/--config: got .* expected .* one of .*base/);
+    },
+  );
 
-  it('is named first where its name is the closest', () => {
+  it('is named first if its name is the closest', () => {
     expect(() => readRecipe('meap-11b.yaml', [], rules)).toThrow(/one of meap-1\.1b, base$/);
     write(current, 'own.yaml', 'extends: bse\n');
     expect(() => readRecipe('own.yaml', [], rules)).toThrow(/own\.yaml: extends: got "bse".*one of base, /);
   });
 
-  it('is not looked up where a folder is named', () => {
+  it('is not searched for a path with a folder', () => {
     expect(() => readRecipe('./base', [], rules)).toThrow(/current\/base: cannot be read/);
     expect(() => readRecipe('recipes/base.yaml', [], rules)).toThrow(/recipes\/base.yaml: cannot be read/);
   });
 
-  it('is looked for beside the packages of a clone, where the package has no copy', () => {
+  it('is found in a clone if the package has no copy', () => {
     const clone = pathToFileURL(join(root, 'clone/apps/program/src/config.ts')).href;
     ship(join(root, 'clone/recipes/program'), 'cloned', 'steps: 4\n');
     ship(join(root, 'clone/recipes/other'), 'of-another-program', 'steps: 5\n');
@@ -94,7 +97,7 @@ describe('a recipe that comes with the program', () => {
   });
 });
 
-it('a recipe’s name keeps its dots', () => {
+it('the name of a recipe keeps its dots', () => {
   expect(['ratio-0.05', 'a/ratio-0.10.yaml', 'b.YML', '/dev/fd/63'].map(recipeName)).toEqual([
     'ratio-0.05',
     'ratio-0.10',

@@ -1,4 +1,4 @@
-/** Recipes that come with a program, found by name in its package or, in a clone, in `recipes/PROGRAM`. */
+/** Built-in recipes, found by name in a program's package or, in a clone, in `recipes/PROGRAM`. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,41 +6,40 @@ import leven from 'leven';
 import { ConfigurationError } from './errors.ts';
 import { show } from './parse-config.ts';
 
-/** Which recipes come with a program. */
+/** Location of a program's built-in recipes. */
 export interface ShippedRecipes {
-  /** `import.meta.url` of a module one folder below the package's own, in which `recipes` is. */
+  /** `import.meta.url` of a module one folder below the package, which has a folder `recipes`. */
   moduleUrl: string;
-  /** Their folder below `recipes` of a clone: `pretrain`, `finetune`, `evaluate`. */
+  /** Folder below `recipes` of a clone: `pretrain`, `finetune`, `evaluate`. */
   program: string;
 }
 
-/** Where a recipe is. */
-export interface RecipePlace {
+/** The file of a recipe. */
+export interface RecipeLocation {
   file: string;
-  /** Found by name among those that come with the program. */
+  /** Whether it is built-in. */
   isShipped: boolean;
 }
 
-/** The name of a recipe, given its name or its file. */
+/** Returns the name of a recipe from its name or file. */
 export function recipeName(config: string): string {
   // A name may have a dot: 1.1b-20k-steps.
   return basename(config).replace(/\.(ya?ml|json)$/i, '');
 }
 
 /**
- * Where a recipe is: the file, whatever it is called; for a name without a folder else NAME.yaml beside it, else the
- * recipe of that name that comes with the program.
+ * Finds a recipe: a file of that name; for a name without a folder also NAME.yaml, then the built-in recipe.
  *
- * @param directory that which a relative path is relative to
- * @param extending the recipe that asks for it, which is not meant where another has its name
- * @throws ConfigurationError for a name that neither file nor shipped recipe has
+ * @param directory base of relative paths
+ * @param extending the recipe that extends it; never found itself
+ * @throws ConfigurationError if there is neither a file nor a built-in recipe
  */
 export function findRecipe(
   recipe: string,
   directory: string,
   shipped: ShippedRecipes | undefined,
   extending?: string,
-): RecipePlace {
+): RecipeLocation {
   const file = resolve(directory, recipe);
   if (!shipped || /[\\/]/.test(recipe)) return { file, isShipped: false };
   const own = [file, `${file}.yaml`].find((path) => path !== extending && isFile(path));
@@ -49,17 +48,17 @@ export function findRecipe(
   const names = shippedNames(folder);
   const name = recipeName(recipe);
   if (names.includes(name)) return { file: join(folder, `${name}.yaml`), isShipped: true };
-  // To extend itself is refused by its own name.
+  // A recipe that extends itself is refused as circular.
   if (extending === file) return { file, isShipped: false };
   const wanted = extending === undefined ? '--config' : `${extending}: extends`;
   names.sort((a, b) => leven(name, a) - leven(name, b));
   throw new ConfigurationError([
-    `${wanted}: got ${show(recipe)}, which is no file in ${directory} and no recipe of this program; ` +
+    `${wanted}: got ${show(recipe)}, neither a file in ${directory} nor a built-in recipe; ` +
       `expected the path of a recipe, or one of ${names.join(', ')}`,
   ]);
 }
 
-/** Pipes and devices too, which `<(…)` of a shell is. */
+/** Whether a path is a file, pipe or device, such as `<(…)` of a shell. */
 function isFile(path: string): boolean {
   try {
     return !statSync(path).isDirectory();
@@ -68,7 +67,7 @@ function isFile(path: string): boolean {
   }
 }
 
-/** The package's own folder comes first: beside installed packages anything may be called recipes. */
+/** Prefers the package's own folder: next to an installed package, `recipes` may be anything. */
 function shippedFolder({ moduleUrl, program }: ShippedRecipes): string {
   const own = fileURLToPath(new URL('../recipes', moduleUrl));
   return existsSync(own) ? own : fileURLToPath(new URL(`../../../recipes/${program}`, moduleUrl));
@@ -80,9 +79,12 @@ function shippedNames(folder: string): string[] {
 }
 
 /**
- * What the paths in a recipe are relative to. In a shipped recipe `../../data` means `data` in the working directory, as
- * in a clone whose root that is: users do not know the package's folder.
+ * Returns the base of the paths in a recipe. In a built-in recipe, `../../data` is `data` in the working directory, as in
+ * the root of a clone: users do not know the package's folder.
  */
-export function pathsFolder({ file, isShipped }: RecipePlace, shipped: ShippedRecipes | undefined): string {
+export function pathsFolder(
+  { file, isShipped }: RecipeLocation,
+  shipped: ShippedRecipes | undefined,
+): string {
   return isShipped && shipped ? resolve('recipes', shipped.program) : dirname(file);
 }

@@ -35,7 +35,7 @@ function run(changes: Partial<TrainingProgram<Config, Event>>, ...more: string[]
 const ends = (end: RunEnd, ...more: string[]) => run({ run: async () => end }, ...more);
 
 describe('runTrainingCommand', () => {
-  it('sums up what has finished, in a folder named after the recipe', async () => {
+  it('prints the summary of a finished run, in a folder named after the recipe', async () => {
     const seen: string[] = [];
     const outcome = await run({
       run: async (_, { out, resume, onEvent }) => {
@@ -48,7 +48,7 @@ describe('runTrainingCommand', () => {
     expect(seen).toEqual(['runs/b', 'auto']);
   });
 
-  it('plans in place of running', async () => {
+  it('prints the plan instead of running', async () => {
     const [text, json] = [
       await run({}, '--dry-run', '--set', 'x=1'),
       await run({}, '--dry-run', '--json', '--backend', 'cpu'),
@@ -57,7 +57,7 @@ describe('runTrainingCommand', () => {
     expect(JSON.parse(json.stdout)).toEqual({ overrides: ['backend=cpu'] });
   });
 
-  it('logs a line of JSON an event with time and level, errors too', async () => {
+  it('logs one JSON object per event with time and level, also for errors', async () => {
     const isTime = expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
     const linesOf = (stdout: string) =>
       stdout
@@ -95,13 +95,13 @@ describe('runTrainingCommand', () => {
     expect(linesOf(plan.stdout)).toEqual([{ time: isTime, level: 'info', type: 'plan', overrides: [] }]);
   });
 
-  it('points to the model of a run that was finished already, or to its checkpoint', async () => {
+  it('prints the model or checkpoint of a run that was already finished', async () => {
     const end: RunEnd = { status: 'complete', step: 3, checkpoint: 'C' };
     expect((await ends(end, '--out', 'O')).stdout).toBe('O holds a finished run of 3 steps: C\n');
     expect((await ends({ ...end, model: 'M' }, '--out', 'O')).stdout).toContain('3 steps: M\n');
   });
 
-  it('on a signal says how to go on and exits as the signal asks', async () => {
+  it('prints the command to resume after a signal and exits with the code of the signal', async () => {
     const listeners = process.listenerCount('SIGTERM');
     const outcome = await run({
       run: async (_, { signal }) => {
@@ -111,7 +111,7 @@ describe('runTrainingCommand', () => {
     });
     expect(outcome.code).toBe(EXIT.SIGTERM);
     expect(outcome.stdout).toBe(
-      'SIGTERM: saving and stopping; again to end at once\n' +
+      'SIGTERM: saving and stopping; repeat the signal to end at once\n' +
         'stopped at step 2; continue with: meap-x --config a/b.yaml --out runs/b\n',
     );
     expect(process.listenerCount('SIGTERM')).toBe(listeners);
@@ -128,7 +128,7 @@ describe('runTrainingCommand', () => {
     });
   });
 
-  it('tells errors of users in a line, the system’s too, and others with a stack', async () => {
+  it('prints user and system errors in one line, and others with a stack', async () => {
     const fails = (error: Error) => run({ run: () => Promise.reject(error) });
     expect((await fails(new RunError('no room'))).stderr).toBe('meap-x: no room\n');
     const missing = await run({
@@ -141,10 +141,10 @@ describe('runTrainingCommand', () => {
       code: EXIT.failed,
       stderr: expect.stringMatching(/^meap-x: ENOENT.*\n$/),
     });
-    expect((await fails(new Error('oops'))).stderr).toMatch(/a fault of this program[\s\S]*oops\n\s+at /);
+    expect((await fails(new Error('oops'))).stderr).toMatch(/internal error[\s\S]*oops\n\s+at /);
   });
 
-  it('serves a dashboard while the run goes on, and no longer', async () => {
+  it('serves a dashboard during the run', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'meap-command-'));
     try {
       let url = '';
@@ -185,7 +185,7 @@ describe('runTrainingCommand', () => {
     }
   });
 
-  it('goes on without a dashboard where its port is in use, and refuses what is no port', async () => {
+  it('continues without a dashboard if the port is in use, and refuses invalid ports', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'meap-command-'));
     const other = createServer().listen(0, '127.0.0.1');
     await new Promise((resolve) => other.once('listening', resolve));

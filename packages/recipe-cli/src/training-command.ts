@@ -1,4 +1,4 @@
-/** The command of a program that trains: flags, plan or run, progress, signals, what is said at the end. */
+/** The command of a training program: flags, dry run or run, progress, signals, summary. */
 import { join } from 'node:path';
 import { launched } from '@meap/collectives';
 import { type RankGroup, stopOnSignals } from '@meap/trainer';
@@ -21,76 +21,76 @@ import { inRecipeWords } from './recipe-words.ts';
 import { dashboardPort, openRunDashboard } from './run-dashboard.ts';
 import { recipeName } from './shipped-recipes.ts';
 
-/** How a run ended. */
+/** The end of a run. */
 export interface RunEnd {
-  /** `complete`: the folder held a finished run already, and nothing was done. */
+  /** `complete`: the folder already had a finished run. */
   status: 'finished' | 'stopped' | 'complete';
   /** Optimizer steps completed. */
   step: number;
-  /** The newest checkpoint; undefined when stopped before there was anything to save. */
+  /** The newest checkpoint; undefined if the run was stopped before the first. */
   checkpoint?: string;
-  /** The exported model, where a program makes one. */
+  /** The exported model, if the program exports one. */
   model?: string;
 }
 
-/** Where a run goes and who hears of it. */
+/** Options of a run. */
 export interface RunOptions<Event> {
-  /** The run directory; made if absent. */
+  /** The run directory; created if missing. */
   out: string;
   /**
-   * `auto` (default) goes on from the newest complete checkpoint of `out`, if any; `never` refuses a folder that is
-   * not empty; a path goes on from that checkpoint, or from the newest of that run.
+   * `auto` (default) resumes from the newest complete checkpoint of `out`, if any; `never` refuses a folder that is not
+   * empty; a path resumes from that checkpoint, or from the newest of that run.
    */
   resume?: 'auto' | 'never' | (string & {});
-  /** The processes to share the run with; each makes the same call. This one alone unless given. */
+  /** The ranks of the run, which all make the same call; one process by default. */
   ranks?: RankGroup;
   /** When aborted, the run saves and returns with status `stopped`. */
   signal?: AbortSignal;
-  /** Called at once for everything that happens; it must not throw. */
+  /** Called synchronously for every event; must not throw. */
   onEvent?: (event: Event) => void;
 }
 
-/** Follows the events of a run. */
+/** Shows the events of a run. */
 export interface Progress<Event> {
-  /** Shows an event, if it is one to be shown. */
+  /** Shows an event. */
   onEvent(event: Event): void;
-  /** Writes a line among the others. */
+  /** Writes a line. */
   note(text: string): void;
-  /** Ends an unfinished bar; once is enough. */
+  /** Removes an unfinished bar; may be called again. */
   close(): void;
 }
 
-/** A program that trains, as its command needs it. */
+/** A training program. */
 export interface TrainingProgram<Config, Event> {
   name: string;
   description: string;
   version: string;
-  /** Whether an error tells its user what to do about it. */
+  /** Whether an error is shown to the user as one line, without a stack. */
   isUserError: (error: unknown) => error is Error;
   /** Reads a recipe and applies overrides; refuses what the ranks of a run cannot share. */
   loadConfig(file: string, overrides: readonly string[], numRanks: number): Config;
-  /** What `--dry-run` prints: text, or an object with `--json`; with problems, the run is not ready to start. */
+  /** Returns the output of `--dry-run`: text, or with `--json` an object. With problems, the run cannot start. */
   plan(
     config: Config,
     page: { width: number | undefined; color: boolean },
   ): Promise<{ json: object; text: string; problems?: readonly string[] }>;
-  /** Trains until the run ends or its signal does. */
+  /** Trains until the run is complete or the signal is aborted. */
   run(config: Config, options: RunOptions<Event>): Promise<RunEnd>;
-  /** Makes what shows a run to a person. */
+  /** Creates the progress display. */
   progress(output: ProgressOutput, stream: OutputStream): Progress<Event>;
-  /** What a finished run in `out` prints. */
+  /** Returns the summary of a finished run in `out`. */
   summary(out: string, seconds: number): string | Promise<string>;
 }
 
-/** What every program that trains has in its recipes. */
+/** Keys of every training recipe that the command reads. */
 export interface DistributedConfig {
   distributed: { timeout_seconds: number };
 }
 
 /**
- * Runs the command; everything it has to say to its user goes through `io`. Returns its exit code.
+ * Runs the command with its output on `io`, and returns the exit code.
  *
- * Of several ranks only rank 0 prints, and the others errors that it does not have. One that fails ends its process.
+ * Only rank 0 prints; other ranks print errors that rank 0 does not have. A rank that fails ends its process.
  */
 export async function runTrainingCommand<Config extends DistributedConfig, Event extends object>(
   program: TrainingProgram<Config, Event>,
@@ -106,7 +106,7 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
   const action = async () => {
     const flags = command.opts<TrainingFlags>();
     const config = program.loadConfig(flags.config, overridesOf(flags), size);
-    // Before any work, as all that is wrong with the command.
+    // Errors of usage come before any work.
     if (flags.dashboard !== undefined) dashboardPort(flags.dashboard);
     if (!flags.dryRun) {
       ranks = await connectLaunched(config.distributed.timeout_seconds, io);
@@ -123,8 +123,8 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
   };
   const code = await runCommand(command, argv, { io, isUserError, action });
   const hasFailed = code !== EXIT.done && !ranks?.isClosed;
-  if (hasFailed) await quiet?.complain();
-  // What this rank has begun with others would keep its process, and them; its end tells them.
+  if (hasFailed) await quiet?.printErrors();
+  // Pending operations would keep this process and the other ranks alive; the launcher ends them with it.
   if (hasFailed && ranks && ranks.size > 1) process.exit(code);
   return code;
 }
@@ -156,7 +156,7 @@ async function train<Config, Event extends object>(
   const stop = stopOnSignals();
   stop.signal.addEventListener('abort', () => {
     if (!asJson && ranks.isFirst)
-      progress.note(`${stop.signal.reason}: saving and stopping; again to end at once`);
+      progress.note(`${stop.signal.reason}: saving and stopping; repeat the signal to end at once`);
   });
   const warn = (message: string) =>
     asJson ? json({ type: 'warning', message }) : progress.note(`warning      ${message}`);
@@ -166,7 +166,7 @@ async function train<Config, Event extends object>(
       : undefined;
   if (dashboard && asJson) json({ type: 'dashboard', url: dashboard.url });
   else if (dashboard) progress.note(`dashboard    ${dashboard.url}`);
-  let ended = 'the run has ended with an error, which its terminal shows';
+  let ended = 'the run ended with an error, shown in its terminal';
   try {
     const end = await program.run(config, { out, resume: flags.resume, ranks, signal: stop.signal, onEvent });
     progress.close();
@@ -174,7 +174,7 @@ async function train<Config, Event extends object>(
     const { status, step, checkpoint, model } = end;
     ended = status === 'stopped' ? `the run was stopped at step ${step}` : 'the run has finished';
     if (!ranks.isFirst) {
-      // Rank 0 alone has something to say.
+      // Only rank 0 prints.
     } else if (asJson) json({ type: status, step, checkpoint, model, out, seconds });
     else if (status === 'complete') {
       io.stdout.write(`${out} holds a finished run of ${step} steps: ${model ?? checkpoint}\n`);
@@ -182,7 +182,7 @@ async function train<Config, Event extends object>(
       const again = commandToResume(program.name, argv, out);
       io.stdout.write(`stopped at step ${step}; continue with: ${again}\n`);
     } else io.stdout.write(`\n${await program.summary(out, seconds)}\n`);
-    // The last to come is rank 0: only then may a launcher see how the others ended.
+    // Waits for all ranks, so that the launcher sees no rank end early.
     await ranks.close();
     if (status !== 'stopped') return EXIT.done;
     return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;

@@ -5,7 +5,7 @@ import { batchPlan, checkBatchKeys, checkKeepBest, fillBatchKeys, fillIntervals 
 const good = { global_batch_size: 12 };
 
 describe('checkBatchKeys', () => {
-  it('takes what makes up a step', () => {
+  it('accepts micro-batches that divide a step', () => {
     const refusals = new Refusals();
     checkBatchKeys(good, refusals, 1);
     checkBatchKeys({ ...good, micro_batch_size: 4 }, refusals, 1);
@@ -21,11 +21,11 @@ describe('checkBatchKeys', () => {
     checkBatchKeys({ ...good, micro_batch_size: 4 }, refusals, 2);
     expect(refusals.problems).toEqual([
       'train.global_batch_size: got 12, expected a multiple of 5, the number of ranks',
-      'train.micro_batch_size: got 4, expected a divisor of 6, what each of 2 ranks computes of global_batch_size 12',
+      'train.micro_batch_size: got 4, expected a divisor of 6, the share of each of 2 ranks in global_batch_size 12',
     ]);
   });
 
-  it('refuses micro-batches that do not make up a step', () => {
+  it('refuses micro-batches that do not divide a step', () => {
     const refusals = new Refusals();
     checkBatchKeys({ ...good, micro_batch_size: 5 }, refusals, 1);
     expect(refusals.problems).toEqual([
@@ -35,7 +35,7 @@ describe('checkBatchKeys', () => {
 });
 
 describe('checkKeepBest', () => {
-  it('wants a validation at every checkpoint, where the best is to stay', () => {
+  it('requires a validation at every checkpoint with keep_best', () => {
     const refusals = new Refusals();
     checkKeepBest({ every: 150, keep_best: false }, { every: 100 }, refusals);
     checkKeepBest({ every: 200, keep_best: true }, { every: 100 }, refusals);
@@ -57,7 +57,7 @@ describe('defaults', () => {
       { global_batch_size: 2, learning_rate: 1 },
       { global_batch_size: 2, learning_rate: 1 },
     ],
-  ])('of batches give way to %o', (given, expected) => {
+  ])('of batches adapt to %o', (given, expected) => {
     expect(fillBatchKeys(given, { global_batch_size: 256, learning_rate: 4e-4 })).toEqual(expected);
   });
 
@@ -76,7 +76,7 @@ describe('defaults', () => {
 });
 
 describe('batchPlan', () => {
-  it('takes a rank’s share of the step as a micro-batch unless told otherwise', () => {
+  it('takes a rank’s share of the step as a micro-batch by default', () => {
     expect(batchPlan(good, 1)).toEqual({ microBatchSize: 12, microBatches: 1 });
     expect(batchPlan(good, 4)).toEqual({ microBatchSize: 3, microBatches: 4 });
     const cut = { ...good, micro_batch_size: 2 };

@@ -1,47 +1,47 @@
-/** Keys that the recipes of every program that trains have, with one meaning and one check. */
+/** Recipe keys of all training programs and their checks. */
 import { backendNames, precisionNames } from '@meap/tensor-kernels';
 import { z } from 'zod';
 import { Refusals } from './parse-config.ts';
 import { type ScheduleKeys, scheduleKeys } from './schedule-keys.ts';
 import { count, flag, natural, nonNegative, oneOf, positive, share, text } from './schema-keys.ts';
 
-/** Keys above all sections; `seedMeaning` says what is drawn from the seed. */
+/** Top-level keys. @param seedMeaning what is drawn from the seed */
 export const runKeys = (seedMeaning: string) => ({
-  extends: text('Another recipe that this one changes; relative to this file.').optional(),
+  extends: text('Recipe to extend: a path relative to this file, or a name.').optional(),
   seed: natural(seedMeaning).default(0),
-  backend: oneOf(backendNames, 'What computes; auto takes the best there is.').default('auto'),
+  backend: oneOf(backendNames, 'Compute backend; auto selects the best available.').default('auto'),
   precision: oneOf(
     precisionNames,
-    'Inputs of matrix products; sums, weights and moments stay float32. float16, with its loss scaled, is for GPUs.',
+    'Inputs of matrix products; sums, weights and moments stay float32. float16 needs a GPU and scales the loss.',
   ).default('float32'),
 });
 
-/** What differs between programs in {@link optimizerKeys}. */
+/** Differences between programs in {@link optimizerKeys}. */
 export interface OptimizerDefaults {
-  /** What `warmup_ratio` is a share of. */
+  /** The total that `warmup_ratio` is a share of. */
   warmupOf: string;
   weightDecay: number;
   /** Which parameters decay. */
   decayed: string;
 }
 
-/** Curve of the learning rate, AdamW, clipping, recomputation and memory: the end of the section `train`. */
+/** Keys of `train` for schedule, AdamW, clipping, recomputation and memory. */
 export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefaults) => ({
   ...scheduleKeys(warmupOf),
-  adam_beta1: share('Decay of AdamW’s first moment.').default(0.9),
-  adam_beta2: share('Decay of AdamW’s second moment.').default(0.95),
+  adam_beta1: share('Decay rate of AdamW’s first moment.').default(0.9),
+  adam_beta2: share('Decay rate of AdamW’s second moment.').default(0.95),
   adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
-  weight_decay: nonNegative(`Decoupled weight decay, of all ${decayed}.`).default(weightDecay),
-  max_grad_norm: positive('Global norm to which gradients are clipped.').default(1),
-  recompute: flag('Keep only block inputs for the backward pass: less memory, a third more work.').default(
+  weight_decay: nonNegative(`Decoupled weight decay of all ${decayed}.`).default(weightDecay),
+  max_grad_norm: positive('Maximum global norm of gradients.').default(1),
+  recompute: flag('Recompute blocks in the backward pass: less memory, a third more computation.').default(
     false,
   ),
   memory_limit_gib: positive(
-    'Most memory the run may take by its plan, or it is refused; default: what the machine or container has.',
+    'Memory limit in GiB: a run whose estimate exceeds it is refused. Default: the memory of the machine or container.',
   ).optional(),
 });
 
-/** Steps between two validations, samples or checkpoints, unless a recipe says otherwise. */
+/** Default steps between two validations or checkpoints. */
 const INTERVAL = 100;
 
 /** The section `checkpoint`. */
@@ -51,10 +51,10 @@ export const checkpointSection = () =>
       every: count(
         `Steps between two checkpoints; default: ${INTERVAL}, or with keep_best the next multiple of validation.every.`,
       ).optional(),
-      keep_last: count('How many of the newest stay.').default(2),
-      keep_every: count('Also those whose step is a multiple of this stay; default: none.').optional(),
+      keep_last: count('Number of newest checkpoints to keep.').default(2),
+      keep_every: count('Also keep checkpoints whose step is a multiple of this; default: none.').optional(),
       keep_best: flag(
-        'Whether the one with the lowest validation loss stays too; every is then a multiple of validation.every.',
+        'Also keep the checkpoint with the lowest validation loss; every must then be a multiple of validation.every.',
       ).default(false),
     })
     .describe('When to save.')
@@ -66,26 +66,22 @@ export const distributedSection = () =>
     .strictObject({
       zero_stage: z
         .literal([0, 1, 2], 'one of 0, 1, 2')
-        .describe(
-          'What ranks share out instead of holding it all (ZeRO): 1 the moments of AdamW, 2 the sums of gradients too.',
-        )
+        .describe('ZeRO stage: 1 shards AdamW’s moments over the ranks, 2 also gradients.')
         .default(0),
-      timeout_seconds: positive('How long ranks wait for one that is gone or hangs before they end.').default(
-        600,
-      ),
+      timeout_seconds: positive(
+        'Seconds that ranks wait for a rank that ended or hangs before they end too.',
+      ).default(600),
     })
-    .describe('For several processes started by mpirun or srun.')
+    .describe('Runs of several processes, started by mpirun or srun.')
     .prefault({});
 
 /** The key `every` of the section `validation`. */
 export const validationEvery = () =>
   count(
-    `Steps between two validations; default: ${INTERVAL}, or with checkpoint.keep_best what divides checkpoint.every.`,
+    `Steps between two validations; default: ${INTERVAL}, or with checkpoint.keep_best a divisor of checkpoint.every.`,
   ).optional();
 
-/**
- * Fills in the intervals of checkpoints and validations: with `keep_best`, a default gives way to the one that is given.
- */
+/** Fills in the intervals of checkpoints and validations; with `keep_best`, a default adapts to the given interval. */
 export function fillIntervals(
   checkpoint: { every?: number; keep_best: boolean },
   validation: { every?: number },
@@ -97,7 +93,7 @@ export function fillIntervals(
   return { checkpoint: every ?? (keep_best ? following : INTERVAL), validation: validationEvery };
 }
 
-/** Refuses to keep the best checkpoint where some checkpoints have no validation to be judged by. */
+/** Refuses `keep_best` if some checkpoints have no validation. */
 export function checkKeepBest(
   { every, keep_best }: { every: number; keep_best: boolean },
   validation: { every: number },
@@ -111,10 +107,7 @@ export function checkKeepBest(
   );
 }
 
-/**
- * Fills in the rows of a step and the learning rate: a default gives way to the keys beside it, so that it never makes
- * a recipe invalid.
- */
+/** Fills in batch size and learning rate; defaults adapt to other keys, so that they never make a recipe invalid. */
 export function fillBatchKeys(
   {
     global_batch_size,
@@ -131,14 +124,14 @@ export function fillBatchKeys(
   };
 }
 
-/** Keys of `train` that have to fit each other. */
+/** Keys of `train` for batch sizes. */
 export interface BatchKeys {
   global_batch_size: number;
   micro_batch_size?: number;
 }
 
 /**
- * Rows computed at once: `micro_batch_size`, or else this rank's share of a step.
+ * Returns the micro-batches of a step; their size is `micro_batch_size`, or a rank's share of the step.
  *
  * @throws ConfigurationError for a step that ranks cannot share equally
  */
@@ -154,7 +147,7 @@ export function batchPlan(
   return { microBatchSize, microBatches: global_batch_size / microBatchSize };
 }
 
-/** Refuses micro-batches that do not make up a step or that ranks cannot share equally. */
+/** Refuses micro-batches that do not divide a step, and steps that ranks cannot share equally. */
 export function checkBatchKeys(train: BatchKeys, refusals: Refusals, numRanks: number): void {
   const { global_batch_size } = train;
   const share = global_batch_size / numRanks;
@@ -169,7 +162,7 @@ export function checkBatchKeys(train: BatchKeys, refusals: Refusals, numRanks: n
     const expected =
       numRanks === 1
         ? `a divisor of global_batch_size ${global_batch_size}`
-        : `a divisor of ${share}, what each of ${numRanks} ranks computes of global_batch_size ${global_batch_size}`;
+        : `a divisor of ${share}, the share of each of ${numRanks} ranks in global_batch_size ${global_batch_size}`;
     refusals.add('train.micro_batch_size', micro_batch_size, expected);
   }
 }

@@ -1,4 +1,4 @@
-/** The parts of a run that every training program has: its directory, its warnings, and training itself. */
+/** The steps of a run that all training programs share. */
 
 import { counted } from '@meap/dashboard';
 import {
@@ -56,14 +56,14 @@ export async function unlessAborted<T>(
   }
 }
 
-/** What is worth a warning about the data of a run. */
+/** Facts about the data of a run that lead to warnings. */
 export interface DataNotices {
   skipped: { count: number; first?: string };
   repeatedFiles: readonly string[];
   files: readonly DataFile[];
 }
 
-/** Warns of records left out, of files read once although named twice, and of files that changed since the run began. */
+/** Warns of skipped records, of files named twice, and of files that changed since the run began. */
 export function warnOfData(
   { out, warn }: Pick<TrainingRun<never>, 'out' | 'warn'>,
   { skipped: { count, first }, repeatedFiles, files }: DataNotices,

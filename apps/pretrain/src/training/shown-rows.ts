@@ -1,5 +1,5 @@
 import type { Masker } from '@meap/meap-masking';
-import { MOST_ROWS, type ShownRow } from '@meap/recipe-cli';
+import { MAX_ROWS, type ShownRow } from '@meap/recipe-cli';
 import type { Position } from '@meap/trainer';
 import type { Rows } from './objective.ts';
 
@@ -9,7 +9,7 @@ export function shownRows(
   { inputs, rows, length }: Rows,
   { step, microBatch }: Position,
 ): ShownRow[] {
-  const shown = Math.min(rows, MOST_ROWS);
+  const shown = Math.min(rows, MAX_ROWS);
   const original = inputs.subarray(0, shown * length);
   const masked = masker.apply(original, { rows: shown, length, step, firstRow: microBatch * rows }).inputs;
   return Array.from({ length: shown }, (_, row) => {
