@@ -163,7 +163,7 @@ describe('memory plan', () => {
     const plan = planMemory(presets['1.1b'], { ...shape, trained: parameters, limitGib: 16 });
     expect(plan.fits).toBe(false);
     expect(describeMisfit(plan)).toMatch(
-      /^the run needs about [\d.]+ GiB, got 16 GiB; use lora, train\.recompute, a smaller train\.micro_batch_size, a shorter train\.max_length, or set train\.memory_limit_gib if there is more$/,
+      /^the run needs about [\d.]+ GiB, got 16 GiB; use lora, train\.recompute, a smaller train\.micro_batch_size, a shorter train\.max_length, or set train\.memory_limit_gib if more is available$/,
     );
     const all = { ...adapters, trained: 1, recompute: true, canSplit: false };
     expect(planMemory(presets['1.1b'], all).remedies).toEqual(['a shorter train.max_length']);

@@ -193,7 +193,11 @@ describe('loadConfig', () => {
     ['list.yaml', '- a\n', /list\.yaml: got \["a"\], expected keys with values$/],
     ['broken.yaml', 'a: [1\n', /broken\.yaml: not YAML: /],
     ['twice.yaml', 'seed: 1\nseed: 2\n', /twice\.yaml: not YAML: Map keys must be unique/],
-    ['circle.yaml', 'extends: ./circle.yaml\n', /circle\.yaml.*: recipes extend each other in a circle$/],
+    [
+      'circle.yaml',
+      'extends: ./circle.yaml\n',
+      /circle\.yaml.*: circular extends, expected recipes that do not extend each other$/,
+    ],
     ['lost.yaml', 'extends: ./nowhere.yaml\n', /nowhere\.yaml \(extended by .*lost\.yaml\): cannot be read/],
     ['number.yaml', 'extends: 3\n', /number\.yaml: extends: got 3, expected the path of a recipe$/],
     ['proto.yaml', 'extends: ./base.yaml\n__proto__: {polluted: 1}\n', /^__proto__: unknown key/],

@@ -26,7 +26,7 @@ describe('changedFiles', () => {
 
   it('counts skipped files', () => {
     expect(describeRepeated(['a'])).toBe('data: 1 file skipped, already read under another name: a');
-    expect(describeRepeated(['a', 'b'])).toMatch(/^data: 2 files are left out, .*: a, …$/);
+    expect(describeRepeated(['a', 'b'])).toMatch(/^data: 2 files skipped, .*: a, …$/);
   });
 
   it('is empty if nothing changed or there is no valid list', () => {

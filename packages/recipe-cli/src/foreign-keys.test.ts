@@ -15,7 +15,7 @@ describe('equivalentOf', () => {
       'gradient_accumulation_steps',
       8,
       { micro_batch_size: 4 },
-      'write train.global_batch_size: 32 (the rows of a step on all devices: ',
+      'write train.global_batch_size: 32 (rows of a step on all devices: ',
     ],
     [
       'gradient_accumulation_steps',
@@ -23,8 +23,8 @@ describe('equivalentOf', () => {
       { micro_batch_size: 4, per_device_train_batch_size: 2 },
       'write train.global_batch_size: 16 (',
     ],
-    ['gradient_accumulation_steps', 8, {}, 'write train.global_batch_size (the rows of a step'],
-    ['per_device_train_batch_size', 4, {}, 'write train.micro_batch_size: 4 (the rows computed at once'],
+    ['gradient_accumulation_steps', 8, {}, 'write train.global_batch_size (rows of a step'],
+    ['per_device_train_batch_size', 4, {}, 'write train.micro_batch_size: 4 (rows per forward pass'],
     ['num_train_epochs', 3, {}, 'write train.epochs: 3'],
     ['warmup_steps', 100, { max_steps: 2000 }, 'write train.warmup_ratio: 0.05 (a share of the steps)'],
     ['num_warmup_steps', 100, {}, 'write train.warmup_ratio (a share of the steps)'],
@@ -41,8 +41,8 @@ describe('equivalentOf', () => {
     ['gradient_checkpointing', true, {}, 'write train.recompute: true'],
     ['dataset', 'rows.jsonl', {}, 'write data.files: ["rows.jsonl"]'],
     ['lora_target', 'all', {}, 'write lora.target_modules: all-linear'],
-    ['use_peft', true, {}, 'write lora (the section itself'],
-    ['output_dir', 'out', {}, 'it is a flag, --out DIR'],
+    ['use_peft', true, {}, 'write lora (the section enable'],
+    ['output_dir', 'out', {}, 'use the flag --out DIR'],
     ['optim', 'adamw_torch', {}, 'AdamW is the only optimizer'],
   ])('%s: %j beside %j', (key, given, train, expected) => {
     expect(hint(key, given, train)?.slice(0, expected.length)).toBe(expected);

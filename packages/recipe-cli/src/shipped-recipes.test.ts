@@ -66,7 +66,7 @@ describe('a built-in recipe', () => {
     write(current, 'meap-1.1b.yaml', 'extends: meap-1.1b.yaml\nsteps: 9\n');
     expect(readRecipe('meap-1.1b', [], rules)).toEqual({ ...found, steps: 9 });
     write(current, 'own.yaml', 'extends: own.yaml\n');
-    expect(() => readRecipe('own.yaml', [], rules)).toThrow(/circle/);
+    expect(() => readRecipe('own.yaml', [], rules)).toThrow(/circular/);
   });
 
   it.each(['meap-1.2b', 'stranger', '', '..', 'a\0b'])(
