@@ -1,15 +1,15 @@
 import type * as tf from '@tensorflow/tfjs';
 
-/** How far values may be apart: absolute + relative · the largest expected magnitude. */
+/** Allowed difference: absolute + relative · the largest expected magnitude. */
 export interface Tolerance {
   absolute?: number;
   relative?: number;
 }
 
 /**
- * Throws unless two tensors (or arrays) have one shape and dtype and all values are close; NaN is never close.
+ * Throws unless two tensors (or arrays) have the same shape and dtype and all values are close; NaN is never close.
  *
- * Relative to the largest expected magnitude, since errors of sums do not shrink with the single element.
+ * Relative to the largest expected magnitude, since errors of sums do not scale with the single element.
  */
 export function expectClose(
   actual: tf.Tensor | ArrayLike<number>,
@@ -31,7 +31,7 @@ export function expectClose(
   for (let i = 0; i < want.length; i++) {
     if (!(Math.abs(got[i] - want[i]) <= allowed)) {
       throw new Error(
-        `expectClose: value ${i} is ${got[i]}, expected ${want[i]}, apart by ${Math.abs(got[i] - want[i])}, allowed ${allowed}`,
+        `expectClose: value ${i} is ${got[i]}, expected ${want[i]}, difference ${Math.abs(got[i] - want[i])}, allowed ${allowed}`,
       );
     }
   }

@@ -14,7 +14,7 @@ export function checkGradients(
     const length = Math.sqrt(directions.reduce((sum, d) => sum + tf.sum(tf.square(d)).dataSync()[0], 0));
     const at = (distance: number) =>
       f(...inputs.map((x, i) => tf.add(x, tf.mul(directions[i], distance / length)))).dataSync()[0];
-    // Fourth order: the error of the plain difference would need a step below float32's resolution.
+    // Fourth order: a plain difference would need a step below float32's resolution.
     const numeric = (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * step);
     const gradients = tf.grads(f)(inputs);
     const analytic =
@@ -27,8 +27,8 @@ export function checkGradients(
 }
 
 /**
- * Compares the gradient of a scalar by variables with its central difference along that gradient, where the slope is well
- * above float32's noise. The variables keep their values.
+ * Compares the gradient of a scalar with respect to variables with a central difference along that gradient, where the
+ * slope is well above float32's noise. The variables keep their values.
  */
 export function checkVariableGradients(
   f: () => tf.Tensor,

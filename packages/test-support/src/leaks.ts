@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 
-/** Throws when running `body` leaves more tensors or data buckets than before; runs it once first to warm caches. */
+/** Throws if repeated runs of `body`, after one to warm caches, leave more tensors or data buffers than before. */
 export async function expectNoLeaks(body: () => unknown, { repeats = 3 } = {}): Promise<void> {
   await body();
   const before = tf.memory();

@@ -1,12 +1,12 @@
-/** Programs as users start them on several ranks: mpirun, its ranks' processes, and their output. */
+/** Starts programs on several ranks with mpirun, as users do. */
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { type RunningProcess, startProcess } from './process.ts';
 
-/** What starts ranks where a test names no launcher; `MPIRUN=mpiexec.mpich` runs all tests on ranks with that. */
+/** Default launcher of ranks; `MPIRUN=mpiexec.mpich` selects another one for all tests. */
 const LAUNCHER = process.env.MPIRUN || 'mpirun';
 
-/** Flags with which a launcher starts more ranks than there are cores, as root too; undefined where it is not here. */
+/** Flags that allow a launcher to start more ranks than cores, also as root; undefined if it is not installed. */
 export function mpirunFlags(launcher = LAUNCHER): string[] | undefined {
   try {
     execFileSync(process.env.MPICXX || 'mpicxx', ['-show'], { stdio: 'ignore' });
@@ -37,7 +37,7 @@ export function startRanks(
   const mpirun = startProcess(launcher, command, { env });
   return {
     ...mpirun,
-    // MPICH has a proxy process in between.
+    // MPICH starts the ranks from a proxy process.
     pids: () => descendants(mpirun.child.pid!).filter((pid) => commandOf(pid).startsWith(process.execPath)),
   };
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** A program that runs, and its output so far. */
+/** A running program and its output so far. */
 export interface RunningProcess {
   child: ChildProcess;
   output: { stdout: string; stderr: string };

@@ -50,17 +50,19 @@ export interface TokenDataset {
  */
 export function openTokenDataset(directory: string, options: OpenTokenDatasetOptions = {}): TokenDataset {
   const manifest = readManifest(directory);
+  const maxTokenId = Math.max(...manifest.shards.map((shard) => shard.maxTokenId));
   const shards: OpenShard[] = [];
   try {
     let firstToken = 0;
     let firstDocument = 0;
     for (const record of manifest.shards) {
-      shards.push(openShard(directory, manifest, record, firstToken, firstDocument));
-      if (options.verify) verify(shards.at(-1)!);
+      const shard = openShard(directory, manifest, record, firstToken, firstDocument);
+      shards.push(shard);
+      if (options.verify && !shardIsIntact(shard.handle, shard))
+        throw damaged(shard, 'its checksum is wrong');
       firstToken += record.numTokens;
       firstDocument += record.numDocuments;
     }
-    const maxTokenId = Math.max(...shards.map((shard) => shard.maxTokenId));
     const vocabSize = options.vocabSize ?? manifest.vocabSize;
     if (maxTokenId >= vocabSize) {
       throw new DatasetError(
@@ -71,7 +73,7 @@ export function openTokenDataset(directory: string, options: OpenTokenDatasetOpt
     for (const shard of shards) closeSync(shard.handle);
     throw error;
   }
-  return new ShardedDataset(directory, manifest, shards);
+  return shardedDataset(directory, manifest, shards, maxTokenId);
 }
 
 interface OpenShard extends ShardRecord {
@@ -81,6 +83,8 @@ interface OpenShard extends ShardRecord {
   /** Position of its first token in the stream, and index of its first document. */
   readonly firstToken: number;
   readonly firstDocument: number;
+  /** Returns bytes in a buffer that the next read overwrites. */
+  read(position: number, length: number): Buffer;
 }
 
 function openShard(
@@ -107,59 +111,44 @@ function openShard(
         );
       }
     }
-    return { ...expected, path, handle, firstToken, firstDocument };
+    return { ...expected, path, handle, firstToken, firstDocument, read: shardReader(path, handle) };
   } catch (error) {
     closeSync(handle);
     throw error;
   }
 }
 
-function verify(shard: OpenShard): void {
-  if (!shardIsIntact(shard.handle, shard)) {
-    throw new DatasetError(`${shard.path}: damaged shard, its checksum is wrong; prepare the data again`);
-  }
-}
-
 /** Entries of the document index read at a time. */
 const indexRun = 1024;
 
-class ShardedDataset implements TokenDataset {
-  readonly directory: string;
-  readonly fingerprint: string;
-  readonly numTokens: number;
-  readonly numDocuments: number;
-  readonly numBytes: number;
-  readonly vocabSize: number;
-  readonly maxTokenId: number;
-  readonly #shards: readonly OpenShard[];
-  #scratch = Buffer.alloc(0);
+function shardedDataset(
+  directory: string,
+  manifest: Manifest,
+  shards: readonly OpenShard[],
+  maxTokenId: number,
+): TokenDataset {
+  const total = (key: 'numTokens' | 'numDocuments' | 'numBytes') =>
+    shards.reduce((sum, shard) => sum + shard[key], 0);
+  const numTokens = total('numTokens');
+  const numDocuments = total('numDocuments');
+  const requireRange = (what: string, start: number, length: number, end: number) => {
+    const whole = Number.isInteger(start) && Number.isInteger(length);
+    if (!whole || start < 0 || length < 0 || start + length > end) {
+      throw new RangeError(`${what} ${start} to ${start + length} of ${end} in ${directory}`);
+    }
+  };
 
-  constructor(directory: string, manifest: Manifest, shards: readonly OpenShard[]) {
-    const sum = (key: 'numTokens' | 'numDocuments' | 'numBytes') =>
-      shards.reduce((total, shard) => total + shard[key], 0);
-    this.directory = directory;
-    this.fingerprint = manifest.fingerprint;
-    this.numTokens = sum('numTokens');
-    this.numDocuments = sum('numDocuments');
-    this.numBytes = sum('numBytes');
-    this.vocabSize = manifest.vocabSize;
-    this.maxTokenId = Math.max(...shards.map((shard) => shard.maxTokenId));
-    this.#shards = shards;
-  }
-
-  readTokens(start: number, length: number): Int32Array {
-    this.#checkRange('tokens', start, length, this.numTokens);
+  function readTokens(start: number, length: number): Int32Array {
+    requireRange('tokens', start, length, numTokens);
     const tokens = new Int32Array(length);
-    for (const { shard, from, count, at } of this.#parts(start, length)) {
-      const { bytesPerToken, maxTokenId } = shard;
-      const bytes = this.#read(shard, shardHeaderBytes + from * bytesPerToken, count * bytesPerToken);
+    for (const { shard, from, count, at } of partsOf(shards, start, length)) {
+      const { bytesPerToken } = shard;
+      const bytes = shard.read(shardHeaderBytes + from * bytesPerToken, count * bytesPerToken);
       for (let i = 0; i < count; i++) {
         const id = bytesPerToken === 2 ? bytes.readUInt16LE(i * 2) : bytes.readUInt32LE(i * 4);
         // An id out of bounds would read past an embedding table.
-        if (id > maxTokenId) {
-          throw new DatasetError(
-            `${shard.path}: damaged shard, got token id ${id}, its highest is ${maxTokenId}; prepare the data again`,
-          );
+        if (id > shard.maxTokenId) {
+          throw damaged(shard, `got token id ${id}, its highest is ${shard.maxTokenId}`);
         }
         tokens[at + i] = id;
       }
@@ -167,100 +156,102 @@ class ShardedDataset implements TokenDataset {
     return tokens;
   }
 
-  readDocument(index: number): Int32Array {
-    this.#checkRange('documents', index, 1, this.numDocuments);
-    const shard = this.#shards.findLast(({ firstDocument }) => firstDocument <= index)!;
-    const local = index - shard.firstDocument;
-    const { start, end } = this.#documentsFrom(shard, local).next().value!;
-    return this.readTokens(shard.firstToken + start, end - start);
-  }
-
-  bytesOfTokens(start: number, length: number): number {
-    this.#checkRange('tokens', start, length, this.numTokens);
-    let numBytes = 0;
-    for (const { shard, from, count } of this.#parts(start, length)) {
-      numBytes += this.#bytesInShard(shard, from, from + count);
-    }
-    return numBytes;
-  }
-
-  close(): void {
-    for (const { handle } of this.#shards) closeSync(handle);
-  }
-
-  #bytesInShard(shard: OpenShard, from: number, to: number): number {
-    if (from === 0 && to === shard.numTokens) return shard.numBytes;
-    let numBytes = 0;
-    for (const { start, end, textBytes } of this.#documentsFrom(shard, this.#documentAt(shard, from))) {
-      if (start >= to) break;
-      const inside = Math.min(end, to) - Math.max(start, from);
-      if (inside > 0) numBytes += (textBytes * inside) / (end - start);
-    }
-    return numBytes;
-  }
-
-  /** The documents of a shard from the given one; nothing else may be read between two steps of the iteration. */
-  *#documentsFrom(shard: OpenShard, document: number) {
-    for (let first = document; first < shard.numDocuments; first += indexRun) {
-      // One extra entry gives the end of the last document.
-      const known = Math.min(indexRun + 1, shard.numDocuments - first);
-      const position = indexOffset(shard) + first * documentEntryBytes;
-      const entries = this.#read(shard, position, known * documentEntryBytes);
-      for (let i = 0; i < Math.min(indexRun, known); i++) {
-        const at = i * documentEntryBytes;
-        const start = entries.readUInt32LE(at);
-        const end = i + 1 < known ? entries.readUInt32LE(at + documentEntryBytes) : shard.numTokens;
-        if (start > end || end > shard.numTokens) {
-          throw new DatasetError(
-            `${shard.path}: damaged shard, document ${first + i} spans ${start} to ${end}; prepare the data again`,
-          );
-        }
-        yield { start, end, textBytes: entries.readUInt32LE(at + 4) };
+  return {
+    directory,
+    fingerprint: manifest.fingerprint,
+    numTokens,
+    numDocuments,
+    numBytes: total('numBytes'),
+    vocabSize: manifest.vocabSize,
+    maxTokenId,
+    readTokens,
+    readDocument(index) {
+      requireRange('documents', index, 1, numDocuments);
+      const shard = shards.findLast(({ firstDocument }) => firstDocument <= index)!;
+      const { start, end } = documentsFrom(shard, index - shard.firstDocument).next().value!;
+      return readTokens(shard.firstToken + start, end - start);
+    },
+    bytesOfTokens(start, length) {
+      requireRange('tokens', start, length, numTokens);
+      let numBytes = 0;
+      for (const { shard, from, count } of partsOf(shards, start, length)) {
+        numBytes += bytesInShard(shard, from, from + count);
       }
+      return numBytes;
+    },
+    close() {
+      for (const { handle } of shards) closeSync(handle);
+    },
+  };
+}
+
+/** The parts of a range of the stream in each shard; `at` counts from the start of the range. */
+function* partsOf(shards: readonly OpenShard[], start: number, length: number) {
+  let index = shards.findLastIndex(({ firstToken }) => firstToken <= start);
+  for (let at = 0; at < length; index++) {
+    const shard = shards[index];
+    const from = start + at - shard.firstToken;
+    const count = Math.min(length - at, shard.numTokens - from);
+    yield { shard, from, count, at };
+    at += count;
+  }
+}
+
+function bytesInShard(shard: OpenShard, from: number, to: number): number {
+  if (from === 0 && to === shard.numTokens) return shard.numBytes;
+  let numBytes = 0;
+  for (const { start, end, textBytes } of documentsFrom(shard, documentAt(shard, from))) {
+    if (start >= to) break;
+    const inside = Math.min(end, to) - Math.max(start, from);
+    if (inside > 0) numBytes += (textBytes * inside) / (end - start);
+  }
+  return numBytes;
+}
+
+/** The documents of a shard from the given one; nothing else may be read between two steps of the iteration. */
+function* documentsFrom(shard: OpenShard, document: number) {
+  for (let first = document; first < shard.numDocuments; first += indexRun) {
+    // One extra entry gives the end of the last document.
+    const known = Math.min(indexRun + 1, shard.numDocuments - first);
+    const entries = shard.read(indexOffset(shard) + first * documentEntryBytes, known * documentEntryBytes);
+    for (let i = 0; i < Math.min(indexRun, known); i++) {
+      const at = i * documentEntryBytes;
+      const start = entries.readUInt32LE(at);
+      const end = i + 1 < known ? entries.readUInt32LE(at + documentEntryBytes) : shard.numTokens;
+      if (start > end || end > shard.numTokens) {
+        throw damaged(shard, `document ${first + i} spans ${start} to ${end}`);
+      }
+      yield { start, end, textBytes: entries.readUInt32LE(at + 4) };
     }
   }
+}
 
-  /** The document that contains a token of a shard, by binary search on disk. */
-  #documentAt(shard: OpenShard, token: number): number {
-    let low = 0;
-    let high = shard.numDocuments - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      const position = indexOffset(shard) + middle * documentEntryBytes;
-      if (this.#read(shard, position, 4).readUInt32LE(0) <= token) low = middle;
-      else high = middle - 1;
-    }
-    return low;
+/** The document that contains a token of a shard, by binary search on disk. */
+function documentAt(shard: OpenShard, token: number): number {
+  let low = 0;
+  let high = shard.numDocuments - 1;
+  while (low < high) {
+    const middle = (low + high + 1) >> 1;
+    const position = indexOffset(shard) + middle * documentEntryBytes;
+    if (shard.read(position, 4).readUInt32LE(0) <= token) low = middle;
+    else high = middle - 1;
   }
+  return low;
+}
 
-  /** Reads bytes of a shard into a buffer that the next read overwrites. */
-  #read(shard: OpenShard, position: number, length: number): Buffer {
-    if (this.#scratch.length < length) this.#scratch = Buffer.alloc(length);
+function shardReader(path: string, handle: number): OpenShard['read'] {
+  let scratch = Buffer.alloc(0);
+  return (position, length) => {
+    if (scratch.length < length) scratch = Buffer.alloc(length);
     for (let done = 0; done < length; ) {
-      const read = readSync(shard.handle, this.#scratch, done, length - done, position + done);
-      if (read === 0) throw new DatasetError(`${shard.path}: damaged shard, it became shorter while in use`);
+      const read = readSync(handle, scratch, done, length - done, position + done);
+      if (read === 0) throw damaged({ path }, 'it became shorter while in use');
       done += read;
     }
-    return this.#scratch.subarray(0, length);
-  }
+    return scratch.subarray(0, length);
+  };
+}
 
-  /** The parts of a range of the stream in each shard; `at` counts from the start of the range. */
-  *#parts(start: number, length: number) {
-    let at = 0;
-    let index = this.#shards.findLastIndex(({ firstToken }) => firstToken <= start);
-    for (; at < length; index++) {
-      const shard = this.#shards[index];
-      const from = start + at - shard.firstToken;
-      const count = Math.min(length - at, shard.numTokens - from);
-      yield { shard, from, count, at };
-      at += count;
-    }
-  }
-
-  #checkRange(what: string, start: number, length: number, total: number): void {
-    const whole = Number.isInteger(start) && Number.isInteger(length);
-    if (!whole || start < 0 || length < 0 || start + length > total) {
-      throw new RangeError(`${what} ${start} to ${start + length} of ${total} in ${this.directory}`);
-    }
-  }
+function damaged({ path }: { readonly path: string }, problem: string): DatasetError {
+  return new DatasetError(`${path}: damaged shard, ${problem}; prepare the data again`);
 }

@@ -26,15 +26,15 @@ export function progressReporter(
   const bytesTotal = files.reduce((sum, file) => sum + file.size, 0);
   const start = { bytesDone: 0, bytesTotal, documents: 0, tokens: 0, skipped: 0 };
   let progress: PrepareProgress = { phase: 'hash', ...start };
-  return (phase, added) => {
+  return (phase, { bytes = 0, documents = 0, tokens = 0, skipped = 0 }) => {
     const bytesBefore = phase === progress.phase ? progress.bytesDone : 0;
     progress = {
       phase,
-      bytesDone: Math.min(bytesTotal, bytesBefore + (added.bytes ?? 0)),
+      bytesDone: Math.min(bytesTotal, bytesBefore + bytes),
       bytesTotal,
-      documents: progress.documents + (added.documents ?? 0),
-      tokens: progress.tokens + (added.tokens ?? 0),
-      skipped: progress.skipped + (added.skipped ?? 0),
+      documents: progress.documents + documents,
+      tokens: progress.tokens + tokens,
+      skipped: progress.skipped + skipped,
     };
     onProgress?.(progress);
   };

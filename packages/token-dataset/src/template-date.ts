@@ -5,54 +5,18 @@
  * the C locale. Llama's own templates default to this date.
  */
 
-/** A text, or a number as [digits, width, padding]. */
-type Value = string | readonly [digits: string, width: number, fill: '0' | ' '];
+const table = (text: string): Readonly<Record<string, string>> =>
+  Object.fromEntries(text.split('|').map((entry) => [entry[0], entry.slice(1)]));
 
-const two = (digits: string, fill: '0' | ' ' = '0') => [digits, 2, fill] as const;
+/** Digits of numbers by code; a leading space stands for padding with spaces instead of zeros. */
+const NUMBERS = table('d26|e 26|g24|H0|I12|j208|k 0|l 12|m7|M0|S0|U29|V30|W30|y24');
 
-const VALUES: Readonly<Record<string, Value>> = {
-  a: 'Fri',
-  A: 'Friday',
-  b: 'Jul',
-  B: 'July',
-  c: 'Fri Jul 26 00:00:00 2024',
-  C: '20',
-  d: two('26'),
-  D: '07/26/24',
-  e: two('26', ' '),
-  f: '000000',
-  F: '2024-07-26',
-  g: two('24'),
-  G: '2024',
-  h: 'Jul',
-  H: two('0'),
-  I: two('12'),
-  j: ['208', 3, '0'],
-  k: two('0', ' '),
-  l: two('12', ' '),
-  m: two('7'),
-  M: two('0'),
-  n: '\n',
-  p: 'AM',
-  P: 'am',
-  r: '12:00:00 AM',
-  R: '00:00',
-  s: '1721952000',
-  S: two('0'),
-  t: '\t',
-  T: '00:00:00',
-  u: '5',
-  U: two('29'),
-  V: two('30'),
-  w: '5',
-  W: two('30'),
-  x: '07/26/24',
-  X: '00:00:00',
-  y: two('24'),
-  Y: '2024',
-  z: '',
-  Z: '',
-  '%': '%',
+const VALUES = {
+  ...table(
+    'aFri|AFriday|bJul|BJuly|cFri Jul 26 00:00:00 2024|C20|D07/26/24|f000000|F2024-07-26|G2024|hJul|n\n|pAM|Pam|' +
+      'r12:00:00 AM|R00:00|s1721952000|t\t|T00:00:00|u5|w5|x07/26/24|X00:00:00|Y2024|z|Z|%%',
+  ),
+  ...NUMBERS,
 };
 
 /** Codes allowed after `E` and `O`, which select a locale's own calendar and digits; the C locale has none. */
@@ -82,11 +46,13 @@ export function fixedStrftime(format: unknown): string {
   );
 }
 
-function written(value: Value, flag: string, code: string): string {
-  if (typeof value !== 'string') {
-    const [digits, width, fill] = value;
+function written(value: string, flag: string, code: string): string {
+  const number = NUMBERS[code];
+  if (number !== undefined) {
+    const digits = number.trimStart();
     if (flag === '-') return digits;
-    return digits.padStart(width, flag === '_' ? ' ' : flag === '0' ? '0' : fill);
+    const padding = flag === '_' ? ' ' : flag === '0' || digits === number ? '0' : ' ';
+    return digits.padStart(code === 'j' ? 3 : 2, padding);
   }
   // P is lower case by definition.
   if (flag === '^') return code === 'P' ? value : value.toUpperCase();

@@ -115,12 +115,20 @@ export async function selectTexts(
   }
   if (!Number.isSafeInteger(seed)) throw new DatasetError(`seed: got ${seed}, expected a whole number`);
   const keeps = lengthUpsampling && documentFilter(lengthUpsampling, seed);
-  const find = (patterns: string | readonly string[]) => resolveFiles(patterns, onRepeatedFile);
-  const single = async (): Promise<OpenSource[]> => {
-    const budget = Number.POSITIVE_INFINITY;
-    return [{ name: 'files', share: 1, budget, files: await find(files!), ...settings }];
-  };
-  const open = sources ? await openSources(sources, tokenBudget, settings, find) : await single();
+  if (sources) requireMix(sources, tokenBudget);
+  const given = sources ?? [{ name: 'files', share: 1, files: files! }];
+  const total = given.reduce((sum, { share }) => sum + share, 0);
+  const open = await Promise.all(
+    given.map(async ({ name, share, files, format, textField, separator }) => ({
+      name,
+      share: share / total,
+      files: await resolveFiles(files, onRepeatedFile),
+      format: format ?? settings.format,
+      textField: textField ?? settings.textField,
+      separator: separator ?? settings.separator,
+      budget: sources ? Math.round((tokenBudget! * share) / total) : Number.POSITIVE_INFINITY,
+    })),
+  );
   if (!sources && !keeps) return { sources: open, keeps, identity: undefined };
   const identity = {
     sources: sources && open.map(({ files, name, ...source }) => ({ ...source, numFiles: files.length })),
@@ -130,18 +138,7 @@ export async function selectTexts(
   return { sources: open, keeps, identity };
 }
 
-/**
- * Finds the files of all sources and splits the budget between them.
- *
- * @throws DatasetError for missing files, invalid shares and budgets, repeated names
- */
-async function openSources(
-  sources: readonly TextSource[],
-  tokenBudget: number | undefined,
-  defaults: DocumentSettings,
-  find: (patterns: string | readonly string[]) => Promise<SourceFile[]>,
-): Promise<OpenSource[]> {
-  const total = sources.reduce((sum, { share }) => sum + share, 0);
+function requireMix(sources: readonly TextSource[], tokenBudget: number | undefined): void {
   const names = new Set(sources.map(({ name }) => name));
   if (sources.length === 0 || names.size !== sources.length) {
     throw new DatasetError(
@@ -153,22 +150,10 @@ async function openSources(
       `tokenBudget: got ${tokenBudget}, expected a whole number of tokens for the sources`,
     );
   }
-  return Promise.all(
-    sources.map(async ({ name, share, files, format, textField, separator }) => {
-      if (!(share > 0 && Number.isFinite(share))) {
-        throw new DatasetError(`sources: ${name} has share ${share}, expected a number above 0`);
-      }
-      return {
-        name,
-        share: share / total,
-        files: await find(files),
-        format: format ?? defaults.format,
-        textField: textField ?? defaults.textField,
-        separator: separator ?? defaults.separator,
-        budget: Math.round((tokenBudget! * share) / total),
-      };
-    }),
-  );
+  const wrong = sources.find(({ share }) => !(share > 0 && Number.isFinite(share)));
+  if (wrong) {
+    throw new DatasetError(`sources: ${wrong.name} has share ${wrong.share}, expected a number above 0`);
+  }
 }
 
 /**
