@@ -52,9 +52,9 @@ export function numTokensOf(request: ScoreRequest | GenerateRequest): number {
  * on the requests only, not on the store: a resumed run sends exactly the missing batches, so its answers are bit-equal
  * to those of an uninterrupted run.
  */
-export function planBatches(asked: readonly KeyedRequests[]): KeyedRequests[] {
+export function planBatches(items: readonly KeyedRequests[]): KeyedRequests[] {
   return (['score', 'generate'] as const).flatMap((kind) => {
-    const groups = groupByContext(asked.filter((ask) => ask.kind === kind));
+    const groups = groupByContext(items.filter((item) => item.kind === kind));
     const longestFirst = groups
       .map((group) => ({ group, longest: Math.max(...group.map(({ request }) => numTokensOf(request))) }))
       .sort((a, b) => b.longest - a.longest);
@@ -80,9 +80,9 @@ interface Entry {
 }
 
 /** Distinct requests in groups of the same context, in the order of the first occurrence of each context. */
-function groupByContext(asked: readonly KeyedRequests[]): Entry[][] {
+function groupByContext(items: readonly KeyedRequests[]): Entry[][] {
   const groups = new Map<string, Map<string, Entry>>();
-  for (const { keys, requests } of asked) {
+  for (const { keys, requests } of items) {
     for (const [i, request] of requests.entries()) {
       const context = JSON.stringify('context' in request ? request.context : request.prompt);
       const group = groups.get(context) ?? new Map<string, Entry>();

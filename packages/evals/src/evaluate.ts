@@ -63,11 +63,11 @@ export async function evaluate(
   let [numTokens, numStored] = [0, 0];
   for (const slice of slices(chosenRows(task, model, options))) {
     const asks = slice.map(({ ask }) => (ask.kind === 'skip' ? undefined : withKeys(model.fingerprint, ask)));
-    const asked = asks.filter((ask) => ask !== undefined);
-    const waiting = countdown(asked);
+    const keyed = asks.filter((ask) => ask !== undefined);
+    const waiting = countdown(keyed);
     const answers = new Map<string, Answer>();
     let numAnswered = 0;
-    for (const batch of planBatches(asked)) {
+    for (const batch of planBatches(keyed)) {
       const got = await answer(batch, model, options);
       numTokens += got.numTokens;
       numStored += got.numStored;
@@ -75,7 +75,7 @@ export async function evaluate(
         answers.set(key, reply);
         numAnswered += waiting(key);
       }
-      const numSkipped = slice.length - asked.length;
+      const numSkipped = slice.length - keyed.length;
       const numItems = samples.length + skipped.length + numSkipped + numAnswered;
       options.onProgress?.({ numItems, totalItems, numTokens, numStored });
     }
@@ -118,10 +118,10 @@ async function measure(
 }
 
 /** Returns a function that takes each answered key once and returns the number of items that it completes. */
-function countdown(asked: readonly KeyedRequests[]): (key: string) => number {
+function countdown(keyed: readonly KeyedRequests[]): (key: string) => number {
   const waiting = new Map<string, { left: number }[]>();
-  for (const ask of asked) {
-    const keys = new Set(ask.keys);
+  for (const request of keyed) {
+    const keys = new Set(request.keys);
     const item = { left: keys.size };
     for (const key of keys) waiting.set(key, [...(waiting.get(key) ?? []), item]);
   }

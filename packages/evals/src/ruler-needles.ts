@@ -79,15 +79,15 @@ export function needleSource(
     const context = essay
       ? hideInEssay(random, needles, essay, size)
       : hideBetweenLines(random, needles, line, size);
-    const asked = random.sampleRange(numKeys, numQueries).map((index) => hidden[index]);
-    const keys = asked.map(({ key }) => key);
+    const queried = random.sampleRange(numKeys, numQueries).map((index) => hidden[index]);
+    const keys = queried.map(({ key }) => key);
     const query = keys.length > 1 ? `${keys.slice(0, -1).join(', ')}, and ${keys.at(-1)}` : keys[0];
     const prompt = fill(isSingle ? SINGULAR_TEMPLATE : TEMPLATE, {
       kind: isSingle ? values.slice(0, -1) : values,
       context,
       query,
     });
-    return { prompt, answers: asked.flatMap(({ values }) => values) };
+    return { prompt, answers: queried.flatMap(({ values }) => values) };
   };
 
   const step = essay !== undefined ? 500 : length < 4096 ? 5 : 25;

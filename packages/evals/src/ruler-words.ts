@@ -45,10 +45,10 @@ export function commonWordSource({
   const draw = (size: number): RulerPrompt => {
     const isShort = length < 4096;
     const example = isShort ? list(20, 3, 1) : list(40, 10, 3);
-    const asked = isShort ? list(size, 6, 1) : list(size, 30, 3);
+    const queried = isShort ? list(size, 6, 1) : list(size, 30, 3);
     const question = ({ context }: { context: string }) => fill(LIST_TEMPLATE, { context });
-    const prompt = `${question(example)} ${numbered(example.common)}\n${question(asked)}`;
-    return { prompt, answers: asked.common };
+    const prompt = `${question(example)} ${numbered(example.common)}\n${question(queried)}`;
+    return { prompt, answers: queried.common };
   };
   const upperBound = (tokensPerPiece: number) => Math.floor(length / tokensPerPiece) * 2;
   return { draw, count, numFree: COMMON_WORD_TOKENS, step: 10, probe: 4096, upperBound };
