@@ -12,13 +12,10 @@ export interface StageEvent {
   readonly total?: number;
 }
 
-type ModelEvent =
-  | ({ type: 'backend' } & BackendDescription)
-  | { type: 'model'; name: string; contextLength: number; fingerprint: string };
-
 /** An event of `runEvaluation`. */
 export type EvaluateEvent =
-  | ModelEvent
+  | ({ type: 'backend' } & BackendDescription)
+  | { type: 'model'; name: string; contextLength: number; fingerprint: string }
   | { type: 'task'; task: string }
   | ({ type: 'progress'; task: string } & EvaluateProgress)
   | JudgeEvent
@@ -26,4 +23,4 @@ export type EvaluateEvent =
   | { type: 'warning'; message: string };
 
 /** An event of `runAttention`; `stage` after each sequence and each prompt. */
-export type AttentionEvent = ModelEvent | StageEvent;
+export type AttentionEvent = Extract<EvaluateEvent, { type: 'backend' | 'model' }> | StageEvent;
