@@ -3,12 +3,12 @@
 Python 3.11, lm-eval 0.4.13, torch 2.15.0, transformers 5.23.0, datasets 5.2.0:
     pip install lm-eval[api]==0.4.13 torch==2.15.0 transformers==5.23.0 datasets==5.2.0
 
-    # 1. Rows in the shapes in which the data sets are published, from first rows of each (ROWS below).
+    # 1. Rows in the published formats, from the first rows of each data set (ROWS below).
     python harness-parity.py rows --data DATA --out rows
-    # 2. Ours. Further flags: --bos.
+    # 2. @meap/evals. Further flags: --bos.
     meap-evaluate run --model MODEL --data rows --set data.texts=rows/perplexity.jsonl --log-samples --out ours \\
         --tasks arc_easy,arc_challenge,boolq,hellaswag,openbookqa,piqa,winogrande,social_iqa,lambada_openai,perplexity
-    # 3. The harness, on the model itself (--model hf) or on a server that speaks OpenAI's API.
+    # 3. The harness, with the model (--model hf) or a server with OpenAI's API.
     python harness-parity.py run --rows rows --tokenizer MODEL --model hf --out hf.json
     python harness-parity.py run --rows rows --tokenizer MODEL --model local-completions \\
         --base-url http://127.0.0.1:PORT/v1/completions --out served.json
@@ -35,7 +35,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# Task, its YAML in lm_eval/tasks, its split, and the metrics beyond its own.
+# Task, its YAML in lm_eval/tasks, its split, and additional metrics.
 TASKS = {
     "arc_easy": "arc/arc_easy.yaml",
     "arc_challenge": "arc/arc_challenge.yaml",
@@ -75,7 +75,7 @@ def boolq(row):
 
 def hellaswag(row):
     label, context = row["ctx"].split(": ", 1)
-    # The second part begins after the last full stop, with a small letter.
+    # The second part starts after the last full stop, with a lower-case letter.
     first, second = re.fullmatch(r"(.*[.!?]) ([^.!?]*)", context, re.S).groups()
     return {
         "activity_label": label,
@@ -100,7 +100,7 @@ def winogrande(row):
 
 
 def social_iqa(row):
-    """The rendered rows have two of the three answers; the third is one of ours."""
+    """The rendered rows have two of the three answers; the third is invented."""
     context, question, _, a, b, _ = row["query"].split("\n")
     return {
         "context": context.removeprefix("Context: "),
@@ -134,7 +134,7 @@ def write_rows(args):
         with open(args.data / file, encoding="utf-8") as lines:
             rows = [publish(json.loads(line)) for line in lines]
         if task == "piqa":
-            # One choice has 624 tokens, over the 512 that stories260K reads: the harness stops there, we skip the row.
+            # One choice has 624 tokens, over the 512 that stories260K reads: the harness fails there, @meap/evals skips the row.
             rows = [row for row in rows if max(len(row["sol1"]), len(row["sol2"])) < 1000]
         write_jsonl(args.out / f"{task}.jsonl", rows)
     stories = (args.data / "text/tinystories_2MiB.txt").read_text(encoding="utf-8").split("<|endoftext|>")
@@ -154,7 +154,7 @@ def write_jsonl(path, rows):
 
 
 def local_yaml(task, rows):
-    """The harness' own task, or for texts the bare kind of its wikitext, on local rows."""
+    """The harness' task on local rows; for texts, its wikitext task."""
     import lm_eval
 
     config = {
@@ -198,7 +198,7 @@ def run_harness(args):
             "base_url": args.base_url,
             "tokenizer": args.tokenizer,
             "tokenizer_backend": "huggingface",
-            # It keeps one token for generation that it never asks for.
+            # It reserves one token for generation that it never requests.
             "max_length": args.max_length + 1,
             "batch_size": args.batch_size,
             "num_concurrent": args.num_concurrent,
@@ -268,7 +268,7 @@ def compare(args):
 
 
 def compare_row(task, ours, theirs):
-    """What differs in metrics, weights and greedy flags, and by how much log-likelihoods do. Prompts must not."""
+    """Differences of metrics, weights, greedy flags and log-likelihoods. Prompts must be equal."""
     if task == "perplexity":
         got = [sum(answer["logLikelihood"] for answer in ours["answers"])]
         wanted, flags, expected_flags = theirs["scores"], [], []
@@ -299,7 +299,7 @@ def compare_totals(ours, theirs):
         mine = metric["standardError" if name.endswith("_stderr") else "value"]
         is_close = math.isclose(mine, value, rel_tol=1e-12 if name.startswith("acc") else 1e-5)
         shown.append(f"{name} {mine:.5g}" + ("" if is_close else f" (harness {value:.5g})"))
-        # The harness' bootstrap of LAMBADA's perplexity, which is drawn.
+        # The harness' bootstrap of LAMBADA's perplexity is random.
         same = same and (is_close or name == "perplexity_stderr")
     return same, shown
 
@@ -307,7 +307,7 @@ def compare_totals(ours, theirs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    rows = commands.add_parser("rows", help="write rows as they are published")
+    rows = commands.add_parser("rows", help="write rows in their published formats")
     rows.add_argument("--data", type=Path, required=True)
     rows.add_argument("--out", type=Path, required=True)
     rows.set_defaults(call=write_rows)
@@ -317,18 +317,18 @@ def main():
     run.add_argument("--model", choices=["hf", "local-completions"], default="hf")
     run.add_argument("--base-url")
     run.add_argument("--served-name", default="model", help="the model's name at the server")
-    run.add_argument("--max-length", type=int, default=511, help="longest prompt that the server takes, one less than the context of stories260K")
+    run.add_argument("--max-length", type=int, default=511, help="maximum prompt length of the server, one less than the context of stories260K")
     run.add_argument("--num-concurrent", type=int, default=1)
     run.add_argument("--batch-size", type=int, default=16)
     run.add_argument("--bos", action="store_true")
-    run.add_argument("--tasks", help="by commas; all when absent")
+    run.add_argument("--tasks", help="comma-separated; default all")
     run.add_argument("--bootstrap-iters", type=int, default=1000)
     run.add_argument("--out", type=Path, required=True)
     run.set_defaults(call=run_harness)
-    both = commands.add_parser("compare", help="compare the harness' scores with ours")
+    both = commands.add_parser("compare", help="compare scores of the harness and @meap/evals")
     both.add_argument("--harness", type=Path, required=True)
-    both.add_argument("--ours", type=Path, required=True, help="what meap-evaluate run --log-samples wrote")
-    both.add_argument("--tolerance", type=float, default=1e-3, help="of a log-likelihood, in nats")
+    both.add_argument("--ours", type=Path, required=True, help="output of meap-evaluate run --log-samples")
+    both.add_argument("--tolerance", type=float, default=1e-3, help="tolerance of log-likelihoods, in nats")
     both.set_defaults(call=compare)
     args = parser.parse_args()
     args.call(args)

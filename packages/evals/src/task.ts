@@ -13,6 +13,7 @@ export interface Metric {
 export interface Aggregation {
   /** Name, as in lm-evaluation-harness: `mean`, `weighted_perplexity`, `bits_per_byte`. */
   readonly name: string;
+  /** The total over items. */
   total(items: readonly Measured[]): number;
   /** Standard error of `total`, if known. */
   standardError(items: readonly Measured[]): number | undefined;
