@@ -1,10 +1,10 @@
 /**
  * Runs the commands whose output the READMEs show and rewrites the blocks:
- * `pnpm run docs:transcripts [--check] [PAGE[:LINE]…]`, from the root, LINE for a single block.
+ * `pnpm run docs:transcripts [--check] [--times] [PAGE[:LINE]…]`, from the root, LINE for a single block.
  *
  * Blocks are marked as markdown-blocks.mjs describes. Those of a page run in order in one temporary folder, in which
  * every package and command of this workspace is installed. A block whose output differs only in times and the like
- * stays unchanged. `--check` writes nothing and exits with status 1 if a block differs.
+ * stays unchanged, except with `--times`. `--check` writes nothing and exits with status 1 if a block differs.
  */
 import { spawnSync } from 'node:child_process';
 import {
@@ -80,10 +80,7 @@ function install(scratch) {
 
 /** What `commands` print in bash; throws if they exit with another status than the expected one. */
 function execute(scratch, marker, commands) {
-  const setup =
-    marker.setup === undefined
-      ? ''
-      : `{\n${marker.setup}\n} >setup.log 2>&1 || { cat setup.log; exit 99; }\n`;
+  const setup = `{\n${marker.setup ?? ':'}\n} >setup.log 2>&1 || { cat setup.log; exit 99; }\n`;
   const { stdout, status } = spawnSync('bash', ['-c', `exec 2>&1\n${setup}${commands}`], {
     cwd: scratch,
     encoding: 'utf8',
@@ -136,8 +133,8 @@ function missing({ needs = '' }) {
   return needs.split(/\s+/).filter((name) => name !== '' && !isThere(name));
 }
 
-/** Runs the blocks of a page, in order; returns how many failed, or with --check differ. */
-function refresh(page, lineNumber, isCheck) {
+/** Runs the blocks of a page, in order; returns how many failed, or with `check` differ. */
+function refresh(page, lineNumber, { check, times }) {
   const path = join(root, page);
   const text = readFileSync(path, 'utf8');
   const blocks = findBlocks(text, page).filter(
@@ -157,9 +154,9 @@ function refresh(page, lineNumber, isCheck) {
     }
     try {
       const output = render(scratch, block);
-      if (normalize(output.join('\n')) === normalize(block.lines.join('\n'))) {
+      if (!times && normalize(output.join('\n')) === normalize(block.lines.join('\n'))) {
         say('same');
-      } else if (isCheck) {
+      } else if (check) {
         numProblems++;
         say(`differs:\n${output.join('\n')}`);
       } else {
@@ -186,7 +183,7 @@ function refresh(page, lineNumber, isCheck) {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { check: { type: 'boolean', default: false } },
+  options: { check: { type: 'boolean', default: false }, times: { type: 'boolean', default: false } },
 });
 const pages = ['README.md', ...folders.map((folder) => join(folder, 'README.md'))];
 const wanted = positionals.length > 0 ? positionals : pages.filter((page) => existsSync(join(root, page)));
@@ -199,5 +196,5 @@ for (const argument of wanted) {
     );
     process.exit(2);
   }
-  if (refresh(shown, Number(lineNumber ?? 0), values.check) > 0) process.exitCode = 1;
+  if (refresh(shown, Number(lineNumber ?? 0), values) > 0) process.exitCode = 1;
 }

@@ -44,6 +44,11 @@ it('rewrites what differs, in one folder, and leaves times and what it cannot ru
   expect(text).toContain('```\nin 9 s\n```');
 });
 
+it('rewrites times too with --times', () => {
+  const { lines } = run(block('<!-- transcript\nrun: echo in 7 s\n-->', 'in 9 s'), '--times');
+  expect(lines).toContain('in 7 s');
+});
+
 it('only reports with --check, and when a command ends with another status', () => {
   const checked = run(page, '--check');
   expect(checked.status).toBe(1);
