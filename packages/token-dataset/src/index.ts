@@ -32,7 +32,7 @@ export { describeFiles } from './fingerprint.ts';
 export { FILE_FORMATS, type FileFormat, RECORD_FORMATS, type RecordFormat } from './formats.ts';
 export type { LengthHistogram, LengthUpsampling } from './length-upsampling.ts';
 export { LiteralEncoder, type LocatedTokens, type SpecialToken } from './literal-encoder.ts';
-export type { DocumentCounts, FileDescription, SkippedRecords, SpellingCount } from './manifest.ts';
+export type { DocumentCounts, FileDescription, SpellingCount } from './manifest.ts';
 export type { SourceStatistics } from './mix-ledger.ts';
 export { type PreparedTokens, prepareTokens } from './prepare.ts';
 export type { PrepareTokensOptions } from './prepare-options.ts';

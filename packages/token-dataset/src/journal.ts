@@ -7,8 +7,9 @@ import type { DuplicateMark } from './duplicate-counter.ts';
 import type { SourceFile } from './files.ts';
 import type { FingerprintSettings } from './fingerprint.ts';
 import { formatOfName } from './formats.ts';
-import type { SkippedRecords, SourceRecord, SpellingCount } from './manifest.ts';
+import type { SourceRecord, SpellingCount } from './manifest.ts';
 import type { AccountMark } from './mix-ledger.ts';
+import type { SkippedRecords } from './records.ts';
 import type { SinkMark } from './shard-sink.ts';
 import type { ReadPosition } from './text-sources.ts';
 

@@ -6,6 +6,7 @@ import { guard } from './append-file.ts';
 import type { DuplicateCount } from './duplicate-counter.ts';
 import { DatasetError, reasonOf } from './errors.ts';
 import type { SourceStatistics } from './mix-ledger.ts';
+import type { SkippedRecords } from './records.ts';
 
 /** An input file; size and checksum identify its contents. */
 export interface FileDescription {
@@ -19,12 +20,6 @@ export interface SourceRecord extends FileDescription {
   /** Nanoseconds, as decimal strings because they exceed exact doubles. */
   readonly modified: string;
   readonly changed: string;
-}
-
-/** Bad records that were skipped: their number and the messages of the first. */
-export interface SkippedRecords {
-  readonly count: number;
-  readonly first: readonly string[];
 }
 
 /** Spellings of special tokens in texts. */

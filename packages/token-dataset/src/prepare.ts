@@ -17,7 +17,6 @@ import {
   type FileDescription,
   type Manifest,
   readManifest,
-  type SkippedRecords,
   type SourceRecord,
   writeManifest,
 } from './manifest.ts';
@@ -32,6 +31,7 @@ import {
 } from './output-folder.ts';
 import { FORMAT_VERSION, type PrepareTokensOptions, resolveSettings } from './prepare-options.ts';
 import { progressReporter, type Report } from './progress.ts';
+import type { SkippedRecords } from './records.ts';
 import { requireIntact } from './shard.ts';
 import { selectTexts } from './text-sources.ts';
 import { clearWork, writeShards } from './write-shards.ts';

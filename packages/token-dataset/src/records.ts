@@ -9,6 +9,12 @@ export interface RecordReading {
   readonly field?: string;
 }
 
+/** Bad records that were skipped: their number and the messages of the first. */
+export interface SkippedRecords {
+  readonly count: number;
+  readonly first: readonly string[];
+}
+
 /** Larger than any document that a JavaScript string and a tokenizer handle well. */
 export const MAX_RECORD_BYTES = 256 * 1024 * 1024;
 

@@ -10,11 +10,12 @@ import { type BadRecordError, counted, DatasetError, rethrow } from './errors.ts
 import type { SourceFile } from './files.ts';
 import type { FingerprintSettings } from './fingerprint.ts';
 import { type Journal, type WritingMark, writeJournal } from './journal.ts';
-import type { DocumentCounts, ShardRecord, SkippedRecords } from './manifest.ts';
+import type { DocumentCounts, ShardRecord } from './manifest.ts';
 import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
 import type { WorkingFolder } from './output-folder.ts';
 import type { PrepareTokensOptions } from './prepare-options.ts';
 import type { Report } from './progress.ts';
+import type { SkippedRecords } from './records.ts';
 import { ShardSink } from './shard-sink.ts';
 import {
   FIRST_BAD,
