@@ -60,8 +60,8 @@ export default defineConfig({
           name: 'fast',
           include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/*.test.mjs'],
           exclude: ['**/*.slow.test.*'],
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: 5000,
+          hookTimeout: 5000,
         },
       },
       {

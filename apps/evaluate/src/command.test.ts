@@ -251,6 +251,11 @@ describe('meap-evaluate attention', () => {
     expect(shown.stdout).toContain(`report       ${join(folder, 'out/report.html')}`);
     const page = readFileSync(join(folder, 'out/report.html'), 'utf8');
     expect(page.match(/<span style="--share: [\d.]+"/g)).toHaveLength(2 * shares[0].tokenTexts[0].length);
+  });
+
+  it('refuses lengths, numbers of sequences and prompts that do not fit', async () => {
+    writeFileSync(join(folder, 'a.txt'), 'Call me Ishmael. Some years ago, never mind how long. '.repeat(4));
+    const texts = ['--set', `data.texts=${join(folder, '*.txt')}`, '--data', folder];
     const long = await attention(...texts);
     expect(long.stderr).toMatch(/attention\.lengths: got 1024, expected at most 32/);
     const many = await attention(...texts, ...small, '--set', 'attention.sequences=400');

@@ -55,7 +55,7 @@ it('property: a consistent recipe resolves, and resolving the result again chang
     for (const [name, keys] of Object.entries(recipe)) expect(config[name as 'train']).toMatchObject(keys);
     expect(resolveConfig(parse(configToYaml(config)))).toEqual(config);
   });
-  fc.assert(property, { numRuns: 300 });
+  fc.assert(property, { numRuns: 100 });
 });
 
 it('max_length defaults to the model’s context, at most 4096', () => {

@@ -95,42 +95,47 @@ describe('a whole run', () => {
 });
 
 describe('resuming', () => {
-  it.each([
+  describe.each([
     ['full fine-tuning', []],
     ['LoRA', ['--set', 'lora={rank: 4, dropout: 0.1}']],
     [
       'static masks in separate rows',
       ['--set', 'masking.layout=separate-rows', '--set', 'masking.refresh=static'],
     ],
-  ])('gives the same bytes as an uninterrupted run: %s', async (name, flags) => {
+  ])('gives the same bytes as an uninterrupted run: %s', (name, flags) => {
     const [straight, stopped] = [`straight ${name}`, `stopped ${name}`];
-    await bench.finetune(straight, ...flags);
-    const overrides = flags.filter((flag) => flag !== '--set');
-    const config = loadConfig(bench.recipe, overrides);
-    const controller = new AbortController();
-    const onEvent = (event: FinetuneEvent) => {
-      if (event.type === 'step' && event.step === 3) controller.abort('SIGINT');
-    };
-    const first = await finetune(config, { out: bench.path(stopped), signal: controller.signal, onEvent });
-    expect(first).toMatchObject({ status: 'stopped', step: 3 });
-    expect(existsSync(bench.path(stopped, 'model'))).toBe(false);
-    const events: FinetuneEvent[] = [];
-    const second = await finetune(config, {
-      out: bench.path(stopped),
-      onEvent: (event) => events.push(event),
+    it('which runs', async () => {
+      expect((await bench.finetune(straight, ...flags)).code).toBe(0);
     });
-    expect(second).toMatchObject({ status: 'finished', step: 6 });
-    expect(events.some((event) => event.type === 'resume' && event.step === 3)).toBe(true);
-    expect(filesOf(stopped, 'checkpoints/step-00000006')).toEqual(
-      filesOf(straight, 'checkpoints/step-00000006'),
-    );
-    expect(filesOf(stopped, 'model')).toEqual(filesOf(straight, 'model'));
-    expect(exactMetrics(stopped)).toEqual(exactMetrics(straight));
-    for (const file of ['samples.jsonl', 'before.json', 'config.yaml']) {
-      expect(readFileSync(bench.path(stopped, file), 'utf8')).toBe(
-        readFileSync(bench.path(straight, file), 'utf8'),
+
+    it('which stops and resumes', async () => {
+      const overrides = flags.filter((flag) => flag !== '--set');
+      const config = loadConfig(bench.recipe, overrides);
+      const controller = new AbortController();
+      const onEvent = (event: FinetuneEvent) => {
+        if (event.type === 'step' && event.step === 3) controller.abort('SIGINT');
+      };
+      const first = await finetune(config, { out: bench.path(stopped), signal: controller.signal, onEvent });
+      expect(first).toMatchObject({ status: 'stopped', step: 3 });
+      expect(existsSync(bench.path(stopped, 'model'))).toBe(false);
+      const events: FinetuneEvent[] = [];
+      const second = await finetune(config, {
+        out: bench.path(stopped),
+        onEvent: (event) => events.push(event),
+      });
+      expect(second).toMatchObject({ status: 'finished', step: 6 });
+      expect(events.some((event) => event.type === 'resume' && event.step === 3)).toBe(true);
+      expect(filesOf(stopped, 'checkpoints/step-00000006')).toEqual(
+        filesOf(straight, 'checkpoints/step-00000006'),
       );
-    }
+      expect(filesOf(stopped, 'model')).toEqual(filesOf(straight, 'model'));
+      expect(exactMetrics(stopped)).toEqual(exactMetrics(straight));
+      for (const file of ['samples.jsonl', 'before.json', 'config.yaml']) {
+        expect(readFileSync(bench.path(stopped, file), 'utf8')).toBe(
+          readFileSync(bench.path(straight, file), 'utf8'),
+        );
+      }
+    });
   });
 
   it.each([

@@ -1,5 +1,5 @@
 /** Changes of data and folders before a run is resumed. */
-import { readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { corpus, Workbench } from './testing.ts';
 
@@ -11,26 +11,31 @@ const begin = (out: string) =>
   bench.pretrain(out, '--set', 'train.max_steps=2', '--set', 'checkpoint.every=1');
 
 describe('prepared tokens', () => {
-  it('with a flipped bit are detected by checksum, named, and rebuilt from the text', async () => {
-    await begin('flipped');
-    const tokens = bench.path('cache/tokens');
-    const shard = readdirSync(tokens, { recursive: true, encoding: 'utf8' }).find((name) =>
-      name.endsWith('.bin'),
-    )!;
-    const path = `${tokens}/${shard}`;
-    const whole = readFileSync(path);
-    for (const [i, at] of [64, Math.floor(whole.length / 2), whole.length - 1].entries()) {
+  it.each([
+    ['at the beginning', 3, () => 64],
+    ['in the middle', 4, (length: number) => Math.floor(length / 2)],
+    ['at the end', 5, (length: number) => length - 1],
+  ])(
+    'with a flipped bit %s are detected by checksum, named, and rebuilt from the text',
+    async (_, steps, position) => {
+      if (!existsSync(bench.path('flipped'))) await begin('flipped');
+      const tokens = bench.path('cache/tokens');
+      const shard = readdirSync(tokens, { recursive: true, encoding: 'utf8' }).find((name) =>
+        name.endsWith('.bin'),
+      )!;
+      const path = `${tokens}/${shard}`;
+      const whole = readFileSync(path);
       const bytes = Buffer.from(whole);
-      bytes[at] ^= 0b100;
+      bytes[position(whole.length)] ^= 0b100;
       writeFileSync(path, bytes);
-      const { code, stdout } = await bench.pretrain('flipped', '--set', `train.max_steps=${3 + i}`);
+      const { code, stdout } = await bench.pretrain('flipped', '--set', `train.max_steps=${steps}`);
       expect(code).toBe(0);
       expect(stdout).toMatch(
         /warning {6}data: \S+shard-00000\.bin: damaged shard, its checksum is wrong; rebuilt\n/,
       );
       expect(readFileSync(path)).toEqual(whole);
-    }
-  });
+    },
+  );
 });
 
 describe('data that changed between stop and resume', () => {

@@ -122,7 +122,7 @@ describe('a run directory', () => {
           series!.anomalies,
         ]);
       }),
-      { numRuns: 60 },
+      { numRuns: 25 },
     );
   });
 

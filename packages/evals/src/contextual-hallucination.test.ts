@@ -168,6 +168,7 @@ describe('overlapJudge', () => {
         expect(Math.min(words, numbers)).toBeGreaterThanOrEqual(0);
         expect(Math.max(words, numbers)).toBeLessThanOrEqual(1);
       }),
+      { numRuns: 40 },
     );
   });
 

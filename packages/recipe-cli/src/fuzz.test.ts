@@ -10,7 +10,7 @@ import { parseConfig } from './parse-config.ts';
 import { readRecipe } from './read-recipe.ts';
 import { count, flag, share, text, texts } from './schema-keys.ts';
 
-const RUNS = Number(process.env.MEAP_FUZZ_RUNS ?? 100);
+const RUNS = Number(process.env.MEAP_FUZZ_RUNS ?? 50);
 const root = mkdtempSync(join(tmpdir(), 'meap-recipe-fuzz-'));
 afterAll(() => rmSync(root, { recursive: true }));
 

@@ -77,7 +77,7 @@ describe('writeSafetensors', () => {
           expect((await readdir(folder)).sort()).toEqual([...files].sort());
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 20 },
     );
   });
 

@@ -76,7 +76,7 @@ it('writes the rows of each step with its mask, for any micro-batch size, steps 
           expect(rows).toBeLessThanOrEqual(Math.max(1, shardBytes / (2 * T)));
       },
     ),
-    { numRuns: 30 },
+    { numRuns: 10 },
   );
 });
 

@@ -11,8 +11,8 @@ describe('invalid bodies', () => {
     ['{"prompt": "a"', 400],
     ['{"__proto__": {"n": 2}, "prompt": "a"}', 400],
     ['{"prompt": "a", "prompt": 5}', 400],
-    [`{"prompt": ${'['.repeat(100_000)}${']'.repeat(100_000)}}`, 400],
-    ['['.repeat(1_000_000), 400],
+    [`{"prompt": ${'['.repeat(50_000)}${']'.repeat(50_000)}}`, 400],
+    ['['.repeat(300_000), 400],
     ['{"a":'.repeat(50_000), 400],
     ['{"prompt": "]]]]\\"]]", "prompt2": "\\\\"}', 400],
   ])('case %#', async (text, status) => {
