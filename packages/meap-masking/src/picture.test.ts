@@ -47,6 +47,7 @@ describe('renderMaskedRow', () => {
       fc.property(fc.array(fc.string({ unit: 'binary' }), { maxLength: 10 }), (row) => {
         expect(renderMaskedRow(row, []).replaceAll('\n', '')).not.toMatch(/\p{C}/u);
       }),
+      { numRuns: 20 },
     );
     expect(renderMaskedRow(['\u001b[2J', 'a'], [])).toBe('input  �[2J\ntarget a');
   });

@@ -58,6 +58,7 @@ describe('renderRow', () => {
         const drawn = renderRow(rowOf('packed-isolated'), () => hostile).replaceAll('\n', '');
         expect(drawn).not.toMatch(/\p{C}/u);
       }),
+      { numRuns: 20 },
     );
   });
 
