@@ -152,7 +152,7 @@ describe('meap-evaluate run', () => {
     [['--tasks', 'piqa', '--backend', 'gpu'], /backend: got "gpu", expected one of auto, webgpu/],
     [
       ['--tasks', 'piqa', '--config', 'absent.yaml'],
-      /--config: got "absent\.yaml", which is no file in .* one of .*zero-shot/,
+      /--config: got "absent\.yaml", neither a file in .* one of .*zero-shot/,
     ],
   ])('refuses %j', async (args, message) => {
     mkdirSync(join(folder, 'EMPTY'));
