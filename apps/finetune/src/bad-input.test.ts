@@ -1,4 +1,5 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setFlags } from '@meap/test-support';
 import { addMaskToken, loadTokenizer, Tokenizer } from '@meap/token-dataset';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { saveTinyModel, Workbench } from './testing.ts';
@@ -17,13 +18,12 @@ async function errorOf(...flags: string[]): Promise<string> {
   return stderr.trimEnd().replaceAll(bench.directory, 'DIR');
 }
 
-const set = (...pairs: string[]) => pairs.flatMap((pair) => ['--set', pair]);
 const withData = (records: unknown[], ...more: string[]) => {
   const file = bench.write(
     `data-${count}.jsonl`,
     records.map((record) => `${JSON.stringify(record)}\n`).join(''),
   );
-  return errorOf(...set(`data.files=[${file}]`, ...more));
+  return errorOf(...setFlags(`data.files=[${file}]`, ...more));
 };
 const good = { instruction: 'Q', output: 'An answer that is long enough.' };
 
@@ -50,11 +50,11 @@ describe('configuration', () => {
     ],
     ['data.format=csv', 'data.format: got "csv", expected one of auto, alpaca'],
   ])('%s', async (override, message) => {
-    expect(await errorOf(...set(override))).toContain(`meap-finetune: ${message}`);
+    expect(await errorOf(...setFlags(override))).toContain(`meap-finetune: ${message}`);
   });
 
   it('masked-only without masks', async () => {
-    expect(await errorOf(...set('masking.ratio=0', 'masking.loss=masked-only'))).toContain(
+    expect(await errorOf(...setFlags('masking.ratio=0', 'masking.loss=masked-only'))).toContain(
       'masking.loss: got "masked-only", expected union with ratio 0',
     );
   });
@@ -62,13 +62,13 @@ describe('configuration', () => {
 
 describe('model', () => {
   it('a folder without a model', async () => {
-    expect(await errorOf(...set(`model.path=${bench.directory}`))).toBe(
+    expect(await errorOf(...setFlags(`model.path=${bench.directory}`))).toBe(
       'meap-finetune: DIR: no config.json there, expected the folder of a Hugging Face model',
     );
   });
 
   it('rows beyond the context', async () => {
-    expect(await errorOf(...set('train.max_length=129'))).toMatch(
+    expect(await errorOf(...setFlags('train.max_length=129'))).toMatch(
       /^meap-finetune: train\.max_length: got 129, expected at most 128, the context of DIR/,
     );
   });
@@ -81,13 +81,13 @@ describe('model', () => {
       `${broken}/model.safetensors.index.json`,
       JSON.stringify({ weight_map: { 'model.embed_tokens.weight': 'model-00001-of-00002.safetensors' } }),
     );
-    expect(await errorOf(...set(`model.path=${broken}`))).toContain('model-00001-of-00002.safetensors');
+    expect(await errorOf(...setFlags(`model.path=${broken}`))).toContain('model-00001-of-00002.safetensors');
   });
 
   it('a tokenizer with more ids than the model has embeddings', async () => {
     const small = bench.path('small');
     await saveTinyModel(small, loadTokenizer(bench.path('model')), { vocab_size: 300 });
-    expect(await errorOf(...set(`model.path=${small}`))).toContain(
+    expect(await errorOf(...setFlags(`model.path=${small}`))).toContain(
       'tokenizer and model do not match, got 320 ids and 300 embeddings, expected no more ids than embeddings',
     );
   });
@@ -97,7 +97,7 @@ describe('model', () => {
     cpSync(bench.path('model'), other, { recursive: true });
     const config = JSON.parse(readFileSync(`${other}/config.json`, 'utf8'));
     writeFileSync(`${other}/config.json`, JSON.stringify({ ...config, mlp_bias: true }));
-    expect(await errorOf(...set(`model.path=${other}`))).toContain(
+    expect(await errorOf(...setFlags(`model.path=${other}`))).toContain(
       'mlp_bias: refused, got true, expected false',
     );
   });
@@ -115,7 +115,7 @@ describe('chat template', () => {
     ],
     ['nope', 'data.chat_template nope: no such template or file, expected one of chatml, llama-3'],
   ])('%s', async (template, message) => {
-    expect(await errorOf(...set(`data.chat_template=${template}`))).toContain(message);
+    expect(await errorOf(...setFlags(`data.chat_template=${template}`))).toContain(message);
   });
 
   it.each([
@@ -133,11 +133,11 @@ describe('chat template', () => {
     ],
   ])('one %s', async (_, source, message) => {
     const file = bench.write('template.jinja', source);
-    expect(await errorOf(...set(`data.chat_template=${file}`))).toMatch(new RegExp(message));
+    expect(await errorOf(...setFlags(`data.chat_template=${file}`))).toMatch(new RegExp(message));
   });
 
   it('none', async () => {
-    expect(await errorOf(...set('data.chat_template=null'))).toContain('the model has no chat template');
+    expect(await errorOf(...setFlags('data.chat_template=null'))).toContain('the model has no chat template');
   });
 });
 
@@ -277,7 +277,7 @@ describe('data', () => {
     const file = bench.write('some.jsonl', records.map((record) => JSON.stringify(record)).join('\n'));
     const { code, stdout } = await bench.finetune(
       'some',
-      ...set(
+      ...setFlags(
         `data.files=[${file}]`,
         fields('input: about'),
         'train.max_steps=1',
@@ -295,7 +295,7 @@ describe('data', () => {
     );
     const { code, stdout } = await bench.finetune(
       'skipping',
-      ...set(`data.files=[${file}]`, 'data.on_bad_record=skip', 'train.max_steps=1'),
+      ...setFlags(`data.files=[${file}]`, 'data.on_bad_record=skip', 'train.max_steps=1'),
     );
     expect(code).toBe(0);
     expect(stdout).toContain('left out     1 that could not be used');
@@ -319,17 +319,17 @@ describe('data', () => {
       'spelled.json',
       JSON.stringify([good, { ...good, output: 'Write [MASK] and </s> here.' }, good]),
     );
-    expect((await bench.finetune('spelled', ...set(`data.files=[${file}]`, 'train.max_steps=1'))).code).toBe(
-      0,
-    );
+    expect(
+      (await bench.finetune('spelled', ...setFlags(`data.files=[${file}]`, 'train.max_steps=1'))).code,
+    ).toBe(0);
   });
 
   it('missing files', async () => {
-    expect(await errorOf(...set('data.files=[nowhere.json]'))).toContain('no such file');
-    expect(await errorOf(...set(`data.files=[${bench.write('a.docx', 'PK\x03\x04\0')}]`))).toContain(
+    expect(await errorOf(...setFlags('data.files=[nowhere.json]'))).toContain('no such file');
+    expect(await errorOf(...setFlags(`data.files=[${bench.write('a.docx', 'PK\x03\x04\0')}]`))).toContain(
       'a.docx: is a zip archive; unpack it first',
     );
-    expect(await errorOf(...set(`data.files=[${bench.write('a.md', 'Prose.')}]`))).toContain(
+    expect(await errorOf(...setFlags(`data.files=[${bench.write('a.md', 'Prose.')}]`))).toContain(
       'got plain text, expected records',
     );
   });

@@ -1,6 +1,7 @@
 import { existsSync, rmSync } from 'node:fs';
 import { addLora, createLlama, loadLlama, presets } from '@meap/llama-model';
 import { describeMisfit } from '@meap/recipe-cli';
+import { setFlags } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dryRun } from './dry-run.ts';
 import { countLoraParameters, planFinetuning as planMemory } from './memory-plan.ts';
@@ -10,8 +11,6 @@ import { Workbench } from './testing.ts';
 const bench = new Workbench();
 beforeAll(() => bench.fill());
 afterAll(() => bench.dispose());
-
-const set = (...pairs: string[]) => pairs.flatMap((pair) => ['--set', pair]);
 
 describe('--dry-run', () => {
   it('prints counts, memory and a conversation with its copy, and writes nothing', async () => {
@@ -37,13 +36,18 @@ describe('--dry-run', () => {
       bench.write('one.json', JSON.stringify(c, null, 2)),
       bench.write('lines.ndjson', `${JSON.stringify(d)}\n${JSON.stringify(e)}\n`),
     ];
-    const { stdout } = await bench.finetune('dry', '--dry-run', '--json', ...set(`data.files=[${files}]`));
+    const { stdout } = await bench.finetune(
+      'dry',
+      '--dry-run',
+      '--json',
+      ...setFlags(`data.files=[${files}]`),
+    );
     expect(JSON.parse(stdout).formats).toEqual({ messages: 5 });
     const lines = [bench.write('lines.txt', `${JSON.stringify(a)}\n${JSON.stringify({ data: [b] })}\n`)];
     const named = await bench.finetune(
       'dry',
       '--dry-run',
-      ...set(`data.files=[${lines}]`, 'data.file_format=csv'),
+      ...setFlags(`data.files=[${lines}]`, 'data.file_format=csv'),
     );
     expect(named.code).toBe(1);
     expect(named.stderr).toMatch(/lines\.txt, line 1: not CSV/);
@@ -51,13 +55,13 @@ describe('--dry-run', () => {
 
   it('names an unreadable file', async () => {
     const file = bench.write('wide.jsonl', Buffer.from('\ufeff{"a":1}\n', 'utf16le'));
-    const { stderr } = await bench.finetune('dry', '--dry-run', ...set(`data.files=[${file}]`));
+    const { stderr } = await bench.finetune('dry', '--dry-run', ...setFlags(`data.files=[${file}]`));
     expect(stderr).toMatch(/wide\.jsonl: is UTF-16, expected UTF-8; convert it/);
   });
 
   it('lists all problems of model and data, and exits with 1', async () => {
     const bad = bench.write('bad.json', '[{"first": "a", "second": "b"}]');
-    const sets = set(
+    const sets = setFlags(
       'model.path=nowhere',
       `data.files=[lost.json, "${bad}"]`,
       'data.validation_files=[gone.json]',
@@ -92,7 +96,7 @@ describe('--dry-run', () => {
   });
 
   it('prints one JSON object with --json', async () => {
-    const { stdout } = await bench.finetune('dry', '--dry-run', '--json', ...set('lora={rank: 2}'));
+    const { stdout } = await bench.finetune('dry', '--dry-run', '--json', ...setFlags('lora={rank: 2}'));
     const plan = JSON.parse(stdout);
     expect(plan).toMatchObject({
       trainConversations: 32,
@@ -102,7 +106,7 @@ describe('--dry-run', () => {
     expect(plan.trained).toBeLessThan(plan.parameters);
     // With masks, the embedding of the mask token is trained: 16 values, since the head is tied.
     const ntp = JSON.parse(
-      (await bench.finetune('dry', '--dry-run', '--json', ...set('lora={rank: 2}', 'masking.ratio=0')))
+      (await bench.finetune('dry', '--dry-run', '--json', ...setFlags('lora={rank: 2}', 'masking.ratio=0')))
         .stdout,
     );
     expect(plan.trained - ntp.trained).toBe(16);
@@ -174,7 +178,7 @@ describe('memory plan', () => {
 
   it('refuses a run that does not fit before reading weights, unless memory_limit_gib is raised', async () => {
     rmSync(bench.path('model/model.safetensors'));
-    const limit = set('train.memory_limit_gib=0.01');
+    const limit = setFlags('train.memory_limit_gib=0.01');
     const { code, stderr, stdout } = await bench.finetune('limited', ...limit);
     expect(code).toBe(1);
     expect(stdout).toMatch(/^backend .*\n$/);

@@ -1,6 +1,7 @@
 /** Runs the recipes on data in Alpaca's published layout, with a tiny model and short rows. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setFlags } from '@meap/test-support';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Workbench } from './testing.ts';
 
@@ -38,7 +39,7 @@ it.each(names)('%s trains', async (name) => {
     'samples.max_new_tokens=4',
     'samples.count=1',
   ];
-  const run = ['--config', join(recipes, name), ...sets.flatMap((set) => ['--set', set])];
+  const run = ['--config', join(recipes, name), ...setFlags(...sets)];
   const { code, stdout, stderr } = await bench.finetune(`run-${name}`, ...run);
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   expect(stdout).toMatch(/step +1 of 1/);

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { loadLlama } from '@meap/llama-model';
 import { hashFiles, readExactMetrics } from '@meap/recipe-cli';
 import { readSafetensors, toFloat32 } from '@meap/safetensors';
+import { setFlags } from '@meap/test-support';
 import { loadTokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -167,7 +168,7 @@ describe('resuming', () => {
 
   it('refuses another mask ratio', async () => {
     const sets = ['train.max_steps=8', 'lora.rank=4', 'lora.dropout=0.1', 'masking.ratio=0.3'];
-    const { code, stderr } = await bench.finetune('stopped LoRA', ...sets.flatMap((set) => ['--set', set]));
+    const { code, stderr } = await bench.finetune('stopped LoRA', ...setFlags(...sets));
     expect(code).toBe(1);
     expect(stderr).toMatch(/^meap-finetune: resume: masking .*\n$/);
   });

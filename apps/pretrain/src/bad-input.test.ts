@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
+import { setFlags } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { corpus, Workbench } from './testing.ts';
 
@@ -13,7 +14,7 @@ afterAll(() => bench.dispose());
 /** Runs a changed recipe; expects a one-line error, an exit code and no checkpoints. */
 async function expectRefused(sets: string[], message: RegExp, code = 1) {
   const out = `refused-${Math.random().toString(36).slice(2)}`;
-  const outcome = await bench.pretrain(out, ...sets.flatMap((set) => ['--set', set]));
+  const outcome = await bench.pretrain(out, ...setFlags(...sets));
   expect(outcome.stderr).toMatch(/^meap-pretrain: [^\n]+\n$/);
   expect(outcome.stderr).toMatch(message);
   expect(outcome.code).toBe(code);

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setFlags } from '@meap/test-support';
 import { chromium } from 'playwright-core';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Workbench } from './testing.ts';
@@ -19,7 +20,7 @@ describe.skipIf(missing)('--dashboard', () => {
     const sets = ['train.max_steps=100000', `data.cache_dir=${bench.path('cache')}`, 'samples.every=50'];
     const flags = ['--dashboard', '0', '--json-logs'];
     const argv = ['--config', bench.recipe, '--out', bench.path('runs/live'), ...flags];
-    const child = spawn(process.execPath, [cli, ...argv, ...sets.flatMap((set) => ['--set', set])]);
+    const child = spawn(process.execPath, [cli, ...argv, ...setFlags(...sets)]);
     let stdout = '';
     child.stdout.on('data', (chunk) => {
       stdout += chunk;

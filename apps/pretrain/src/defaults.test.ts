@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type PresetName, parseConfig, presets, toHuggingFaceConfig } from '@meap/llama-model';
 import { parseConfig as checkKeys, configToYaml } from '@meap/recipe-cli';
+import { setFlags } from '@meap/test-support';
 import fc from 'fast-check';
 import { afterAll, expect, it } from 'vitest';
 import { parse } from 'yaml';
@@ -146,6 +147,6 @@ it('a run with very short rows trains, and samples after a prompt that nearly fi
   const bench = new Workbench();
   afterAll(() => bench.dispose());
   const keys = ['train.sequence_length=8', 'samples.max_new_tokens=null', 'samples.prompts=["The sea"]'];
-  const { code, stderr } = await bench.pretrain('short', ...keys.flatMap((key) => ['--set', key]));
+  const { code, stderr } = await bench.pretrain('short', ...setFlags(...keys));
   expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
 });

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { captureOutput, hashFiles, readExactMetrics } from '@meap/recipe-cli';
 import { readSafetensors } from '@meap/safetensors';
-import { mpirunFlags, type RunningRanks, startRanks } from '@meap/test-support';
+import { mpirunFlags, type RunningRanks, setFlags, startRanks } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pretrainCommand } from './command.ts';
 import { Workbench } from './testing.ts';
@@ -18,8 +18,8 @@ const bench = new Workbench();
 const STEPS = 24;
 const argv = (out: string, ...more: string[]) => [
   ...['--config', bench.recipe, '--out', bench.path(out), '--set', `data.cache_dir=${bench.path('cache')}`],
-  ...['--set', `train.max_steps=${STEPS}`, '--set', 'train.global_batch_size=8'],
-  ...['--set', 'model.hidden_size=64', '--set', 'checkpoint.every=6', '--set', 'checkpoint.keep_last=9'],
+  ...setFlags(`train.max_steps=${STEPS}`, 'train.global_batch_size=8'),
+  ...setFlags('model.hidden_size=64', 'checkpoint.every=6', 'checkpoint.keep_last=9'),
   ...more,
 ];
 const start = (size: number, out: string, ...more: string[]) =>
@@ -105,7 +105,7 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
       const { stdout } = await finish(
         size,
         out,
-        ...['--set', `train.micro_batch_size=${microBatch}`, '--set', `distributed.zero_stage=${stage}`],
+        ...setFlags(`train.micro_batch_size=${microBatch}`, `distributed.zero_stage=${stage}`),
       );
       expect(stdout.match(/^model /gm)).toHaveLength(1);
       const [whole, shared] = [readExactMetrics(bench.path('alone')), readExactMetrics(bench.path(out))];

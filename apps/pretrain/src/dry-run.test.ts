@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { countParameters, flopsPerToken } from '@meap/llama-model';
+import { setFlags } from '@meap/test-support';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Workbench } from './testing.ts';
 
@@ -48,7 +49,7 @@ describe('--dry-run', () => {
     const ntp = await bench.pretrain('dry', '--dry-run', '--set', 'masking.ratio=0');
     expect(ntp.stdout).not.toContain('[MASK]');
     const span = ['masking.strategy=span', 'masking.span_length=4', 'masking.ratio=0.25'];
-    const { stdout } = await bench.pretrain('dry', '--dry-run', ...span.flatMap((set) => ['--set', set]));
+    const { stdout } = await bench.pretrain('dry', '--dry-run', ...setFlags(...span));
     expect(stdout).toMatch(/4 of 16 tokens masked \(25\.0 %\) in 1 run, the longest 4/);
   });
 
@@ -65,7 +66,7 @@ describe('--dry-run', () => {
     const bad = bench.write('bad.jsonl', '{"text": "good"}\n{"txt": "bad"}\n');
     const files = ['nowhere.txt', bad, 'none/*.jsonl'];
     const keys = [`data.files=${JSON.stringify(files)}`, 'data.validation_files=[lost.txt]'];
-    const argv = ['--dry-run', ...keys.flatMap((key) => ['--set', key])];
+    const argv = ['--dry-run', ...setFlags(...keys)];
     const { code, stdout, stderr } = await bench.pretrain('dry', ...argv);
     expect(code).toBe(1);
     expect(stdout).toMatch(/\ndata {9}not ready; the row below shows a sample sentence\n/);
@@ -103,7 +104,7 @@ describe('--dry-run', () => {
     bench.recipe = join(recipes, '100m.yaml');
     // Small enough to be timed at once.
     const small = ['model.hidden_size=96', 'model.intermediate_size=64', 'model.vocab_size=500'];
-    const sets = [...small, 'precision=float32', 'train.sequence_length=64'].flatMap((set) => ['--set', set]);
+    const sets = setFlags(...small, 'precision=float32', 'train.sequence_length=64');
     const { code, stdout } = await bench.pretrain('dry', '--dry-run', '--json', ...sets);
     expect(code).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({
@@ -120,7 +121,7 @@ describe('--dry-run', () => {
   it('times one layer of a model that is too large to be timed whole', async () => {
     bench.recipe = bench.path('tiny.yaml');
     const large = ['model.num_hidden_layers=400', 'model.hidden_size=128', 'model.intermediate_size=128'];
-    const argv = ['--dry-run', '--json', ...large.flatMap((set) => ['--set', set])];
+    const argv = ['--dry-run', '--json', ...setFlags(...large)];
     const { code, stdout, stderr } = await bench.pretrain('dry', ...argv);
     expect(code, stderr).toBe(0);
     const { parameters, flop_per_token: flopPerToken } = JSON.parse(stdout);

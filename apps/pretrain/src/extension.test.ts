@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { createLlama, loadLlama, parseConfig, saveLlama } from '@meap/llama-model';
 import { ConfigurationError, hashFiles, readExactMetrics } from '@meap/recipe-cli';
 import { setBackend } from '@meap/tensor-kernels';
+import { setFlags } from '@meap/test-support';
 import { loadTokenizer } from '@meap/token-dataset';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -67,7 +68,7 @@ describe('a run from a checkpoint', () => {
 
   it('trains without an extension, without masks, and with another method', async () => {
     const plain = ['extension=null', 'train.sequence_length=16', 'masking.ratio=0'];
-    const flags = plain.flatMap((set) => ['--set', set]);
+    const flags = setFlags(...plain);
     expect(await bench.pretrain('plain', ...flags)).toMatchObject({ code: 0, stderr: '' });
     expect(await bench.pretrain('yarn', '--set', 'extension.method=yarn')).toMatchObject({ code: 0 });
     const written = readFileSync(bench.path('yarn/checkpoints/step-00000006/config.json'), 'utf8');
@@ -148,7 +149,7 @@ describe('invalid combinations', () => {
     ],
     [['extension=null'], 'train.sequence_length: got 64, expected at most the model’s context of 16'],
   ])('%j is refused with a one-line error', async (overrides, message) => {
-    const { code, stderr } = await bench.pretrain('no', ...overrides.flatMap((set) => ['--set', set]));
+    const { code, stderr } = await bench.pretrain('no', ...setFlags(...overrides));
     expect(code).not.toBe(0);
     expect(stderr).toContain(message);
     expect(stderr.trim().split('\n')).toHaveLength(1);

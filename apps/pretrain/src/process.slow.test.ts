@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hashFiles, readExactMetrics } from '@meap/recipe-cli';
-import { startProcess } from '@meap/test-support';
+import { setFlags, startProcess } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Workbench } from './testing.ts';
 
@@ -15,7 +15,7 @@ const hasScript = process.platform === 'linux' && spawnSync('script', ['--versio
 const sets = ['model.hidden_size=96', 'train.max_steps=40', 'checkpoint.every=1'];
 const argv = (out: string) => [
   ...['--config', bench.recipe, '--out', bench.path(out)],
-  ...[...sets, `data.cache_dir=${bench.path('cache')}`].flatMap((set) => ['--set', set]),
+  ...setFlags(...sets, `data.cache_dir=${bench.path('cache')}`),
 ];
 
 const start = (name: string, args: string[]) => startProcess(process.execPath, [bin(name), ...args]);

@@ -2,6 +2,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { setFlags } from '@meap/test-support';
 import { trainBpeTokenizer } from '@meap/token-dataset';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { corpus, Workbench } from './testing.ts';
@@ -80,7 +81,7 @@ const STEPS = ['validation.max_rows=2', 'samples.max_new_tokens=4'];
 
 const run = (out: string, name: string, sets: readonly string[], ...more: string[]) => {
   bench.recipe = join(recipes, name);
-  return bench.pretrain(out, ...sets.flatMap((set) => ['--set', set]), ...more);
+  return bench.pretrain(out, ...setFlags(...sets), ...more);
 };
 
 it.each(names.filter((name) => !/^extend/.test(name)))('%s trains', async (name) => {

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
+import { setFlags } from '@meap/test-support';
 import type { SourceStatistics } from '@meap/token-dataset';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -72,8 +73,8 @@ describe('a run on several sources', () => {
   it('reads a file with several names once, with a warning', async () => {
     const { code, stdout } = await bench.pretrain(
       'loop',
-      ...['--set', `data.files=["${bench.path('lines.jsonl')}","${bench.path('l*.jsonl')}"]`],
-      ...['--set', 'data.text_field=line', '--set', 'data.long_documents=null'],
+      ...setFlags(`data.files=["${bench.path('lines.jsonl')}","${bench.path('l*.jsonl')}"]`),
+      ...setFlags('data.text_field=line', 'data.long_documents=null'),
     );
     expect(code).toBe(0);
     expect(stdout).toMatch(/warning {6}data: 1 file is left out, .*lines\.jsonl/);

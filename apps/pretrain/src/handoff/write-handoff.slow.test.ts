@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { setFlags } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { tinyRecipe, Workbench } from '../testing.ts';
@@ -69,7 +70,7 @@ describe.skipIf(!python)('a hand-off in PyTorch (MEAP_PYTHON)', () => {
   ])('reproduces the losses of %s', async (name, changes, sets) => {
     const folder = name.replaceAll(/\W+/g, '-');
     bench.recipe = bench.write('other.yaml', stringify({ ...tinyRecipe, ...changes }));
-    const trained = await bench.pretrain(folder, ...sets.flatMap((set) => ['--set', set]));
+    const trained = await bench.pretrain(folder, ...setFlags(...sets));
     expect(trained.stderr).toBe('');
     await bench.handoff(folder, `${folder}-out`, '--steps', '2');
     const { code, stdout, stderr } = await check(`${folder}-out`);
