@@ -6,6 +6,7 @@
  */
 import { type PresetName, presets } from '@meap/llama-model';
 import { EXTENSION_METHODS } from '@meap/long-context-extension';
+import { MASKING_STRATEGIES } from '@meap/meap-masking';
 import {
   checkpointSection,
   count,
@@ -139,7 +140,7 @@ const tokenizer = z.strictObject({
 
 const masking = z.strictObject({
   strategy: oneOf(
-    ['per-sequence', 'reference', 'bernoulli', 'span'],
+    MASKING_STRATEGIES,
     'per-sequence: a fixed number of random positions in each row (the paper). reference: the positions of the ' +
       'authors’ code. bernoulli: each token independently. span: runs of span_length tokens.',
   ).default('per-sequence'),

@@ -3,6 +3,7 @@ export { MaskingError } from './error.ts';
 export {
   type BatchPosition,
   createMasker,
+  MASKING_STRATEGIES,
   type MaskedBatch,
   type Masker,
   type MaskerOptions,

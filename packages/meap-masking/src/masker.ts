@@ -7,14 +7,17 @@ const MAX_ID = 2 ** 31 - 1;
 const MAX_UINT32 = 2 ** 32 - 1;
 
 /**
- * Strategy that chooses the masked positions.
+ * The strategies that choose the masked positions.
  *
  * - `per-sequence`: a new set of exactly max(1, floor(T · P)) positions for every row and step (the paper, §3).
  * - `reference`: the authors' code, one of 51 sets for all rows of a step (see `referenceMask`).
  * - `bernoulli`: every position independently with probability P, so counts vary.
  * - `span`: spans of `spanLength` tokens, exactly floor(T · P) tokens in total (the paper, Table 15).
  */
-export type MaskingStrategy = 'per-sequence' | 'reference' | 'bernoulli' | 'span';
+export const MASKING_STRATEGIES = ['per-sequence', 'reference', 'bernoulli', 'span'] as const;
+
+/** One of {@link MASKING_STRATEGIES}. */
+export type MaskingStrategy = (typeof MASKING_STRATEGIES)[number];
 
 /** Options of {@link createMasker}. */
 export interface MaskerOptions {
@@ -148,10 +151,9 @@ export function createMasker(options: MaskerOptions): Masker {
 }
 
 function checkStrategy(strategy: MaskingStrategy, spanLength: number | undefined): number {
-  const known: MaskingStrategy[] = ['per-sequence', 'reference', 'bernoulli', 'span'];
-  if (!known.includes(strategy)) {
+  if (!MASKING_STRATEGIES.includes(strategy)) {
     throw new MaskingError(
-      `createMasker: unknown strategy, got ${strategy}, expected one of ${known.join(', ')}`,
+      `createMasker: unknown strategy, got ${strategy}, expected one of ${MASKING_STRATEGIES.join(', ')}`,
     );
   }
   if (strategy === 'span') {
