@@ -1,6 +1,7 @@
 /**
  * The task families. The configuration, `meap-evaluate list`, the search for data and the titles of reports are derived
- * from this table: a new task is a file in this folder and a line here.
+ * from this table: a new task is a file in this folder and a line here. `pnpm --dir apps/evaluate run schema` then updates
+ * the JSON Schema of recipes.
  */
 import type { z } from 'zod';
 import { attention } from './attention.ts';
