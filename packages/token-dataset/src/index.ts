@@ -17,7 +17,7 @@ export {
   type ToolCall,
   withTools,
 } from './conversation.ts';
-export type { DataRecord } from './data-record.ts';
+export type { DataRecord, SkippedRecords } from './data-record.ts';
 export { type OpenTokenDatasetOptions, openTokenDataset, type TokenDataset } from './dataset.ts';
 export {
   type DocumentOptions,

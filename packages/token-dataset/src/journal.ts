@@ -3,13 +3,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '@meap/files';
 import { guard } from './append-file.ts';
+import type { SkippedRecords } from './data-record.ts';
 import type { DuplicateMark } from './duplicate-counter.ts';
 import type { SourceFile } from './files.ts';
 import type { FingerprintSettings } from './fingerprint.ts';
 import { formatOfName } from './formats.ts';
 import type { SourceRecord, SpellingCount } from './manifest.ts';
 import type { AccountMark } from './mix-ledger.ts';
-import type { SkippedRecords } from './records.ts';
 import type { SinkMark } from './shard-sink.ts';
 import type { ReadPosition } from './text-sources.ts';
 

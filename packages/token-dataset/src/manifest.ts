@@ -3,10 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '@meap/files';
 import { guard } from './append-file.ts';
+import type { SkippedRecords } from './data-record.ts';
 import type { DuplicateCount } from './duplicate-counter.ts';
 import { DatasetError, reasonOf } from './errors.ts';
 import type { SourceStatistics } from './mix-ledger.ts';
-import type { SkippedRecords } from './records.ts';
 
 /** An input file; size and checksum identify its contents. */
 export interface FileDescription {

@@ -1,10 +1,10 @@
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, type RowGroup } from 'hyparquet';
 import { compressors } from 'hyparquet-compressors';
-import type { DataRecord } from './data-record.ts';
+import type { DataRecord, RecordReading } from './data-record.ts';
 import { DatasetError, reasonOf } from './errors.ts';
 import type { SourceFile } from './files.ts';
 import { requireReadable, requireReadablePages } from './parquet-limits.ts';
-import { decodeUtf8, type RecordReading, recordAt, withoutBad } from './records.ts';
+import { decodeUtf8, recordAt, withoutBad } from './records.ts';
 
 /** Marks a cell that is not UTF-8; by default hyparquet replaces the invalid bytes. */
 const invalidUtf8 = Symbol('invalid UTF-8');

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { makeDirectory, syncDirectory } from '@meap/files';
 import { guard } from './append-file.ts';
+import type { SkippedRecords } from './data-record.ts';
 import { openTokenDataset } from './dataset.ts';
 import { DatasetError } from './errors.ts';
 import type { SourceFile } from './files.ts';
@@ -31,7 +32,6 @@ import {
 } from './output-folder.ts';
 import { FORMAT_VERSION, type PrepareTokensOptions, resolveSettings } from './prepare-options.ts';
 import { progressReporter, type Report } from './progress.ts';
-import type { SkippedRecords } from './records.ts';
 import { requireIntact } from './shard.ts';
 import { selectTexts } from './text-sources.ts';
 import { clearWork, writeShards } from './write-shards.ts';

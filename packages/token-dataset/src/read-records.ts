@@ -1,5 +1,5 @@
 import { readCsvRecords } from './csv.ts';
-import type { DataRecord } from './data-record.ts';
+import type { DataRecord, RecordReading } from './data-record.ts';
 import { type BadRecordError, rethrow } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import type { RecordFormat } from './formats.ts';
@@ -7,15 +7,7 @@ import { type JsonPiece, JsonSplitter } from './json-splitter.ts';
 import { type OpenedFile, openFile } from './open-file.ts';
 import { readParquetRecords } from './parquet.ts';
 import { readAhead } from './read-ahead.ts';
-import {
-  decodeUtf8,
-  excerptOf,
-  isObject,
-  type RecordReading,
-  RecordSplitter,
-  recordAt,
-  withoutBad,
-} from './records.ts';
+import { decodeUtf8, excerptOf, isObject, RecordSplitter, recordAt, withoutBad } from './records.ts';
 
 /** Options of {@link readRecords}. */
 export interface ReadRecordsOptions {

@@ -2,19 +2,6 @@ import { isUtf8 } from 'node:buffer';
 import type { DataRecord } from './data-record.ts';
 import { BadRecordError, DatasetError } from './errors.ts';
 
-export interface RecordReading {
-  readonly onBadRecord: (error: BadRecordError) => void;
-  readonly onBytes: (numBytes: number) => void;
-  /** The only field needed; other Parquet columns are then not read. */
-  readonly field?: string;
-}
-
-/** Bad records that were skipped: their number and the messages of the first. */
-export interface SkippedRecords {
-  readonly count: number;
-  readonly first: readonly string[];
-}
-
 /** Larger than any document that a JavaScript string and a tokenizer handle well. */
 export const MAX_RECORD_BYTES = 256 * 1024 * 1024;
 

@@ -1,3 +1,4 @@
+import type { SkippedRecords } from './data-record.ts';
 import {
   type DocumentOptions,
   type DocumentSettings,
@@ -8,7 +9,6 @@ import { DatasetError } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import { documentFilter, estimatedTokens, type LengthUpsampling } from './length-upsampling.ts';
 import { readAhead } from './read-ahead.ts';
-import type { SkippedRecords } from './records.ts';
 
 /** One of several sources of a mix; `format`, `textField` and `separator` default to those of the mix. */
 export interface TextSource extends DocumentOptions {

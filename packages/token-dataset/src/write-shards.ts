@@ -3,6 +3,7 @@ import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { guard } from './append-file.ts';
+import type { SkippedRecords } from './data-record.ts';
 import { DuplicateCounter } from './duplicate-counter.ts';
 import type { EncodedBatch, EncodeSettings } from './encode.ts';
 import { type Encoder, inProcessEncoder, multiProcessEncoder } from './encoder.ts';
@@ -15,7 +16,6 @@ import { MixLedger, type SourceStatistics } from './mix-ledger.ts';
 import type { WorkingFolder } from './output-folder.ts';
 import type { PrepareTokensOptions } from './prepare-options.ts';
 import type { Report } from './progress.ts';
-import type { SkippedRecords } from './records.ts';
 import { ShardSink } from './shard-sink.ts';
 import {
   FIRST_BAD,
