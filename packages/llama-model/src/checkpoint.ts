@@ -20,10 +20,7 @@ import { EMBEDDING, HEAD, parameterShapes, variable } from './parameters.ts';
 
 /** Options of `loadLlama`. */
 export interface LoadLlamaOptions {
-  /**
-   * Storage of weight matrices; `float32` by default. `bfloat16` takes half the memory (and rounds other formats of the
-   * file), on the `native` backend, for inference or with an adapter, not for training all weights.
-   */
+  /** Storage of matrices; `bfloat16` takes half the memory, on `native`, for frozen weights. `float32` by default. */
   weights?: 'float32' | 'bfloat16';
 }
 
@@ -33,10 +30,7 @@ export interface SaveLlamaOptions {
   dtype?: StoredDtype;
   /** Largest size of a weight file in bytes; larger weights are sharded with an index. 5e9 by default. */
   maxShardBytes?: number;
-  /**
-   * Further keys of generation_config.json, such as those of the original model: {@link readGenerationConfig}. Ids of
-   * special tokens come from the model's config where it has them.
-   */
+  /** Further keys of generation_config.json, such as those of {@link readGenerationConfig}. */
   generationConfig?: Readonly<Record<string, unknown>>;
   /** Replaces the function of `@meap/safetensors`, for instance to write in the background during training. */
   writeShardedSafetensors?: (...files: Parameters<typeof writeShardedSafetensors>) => Promise<unknown>;
@@ -61,10 +55,7 @@ const FLOAT16_LIMIT = 65_520;
  *   missing, unexpected, of the wrong shape or dtype, or not finite; SafetensorsError for a damaged file; BackendError
  *   for `bfloat16` on a backend other than `native`
  */
-export async function loadLlama(
-  directory: string,
-  { weights = 'float32' }: LoadLlamaOptions = {},
-): Promise<Llama> {
+export async function loadLlama(directory: string, options: LoadLlamaOptions = {}): Promise<Llama> {
   const config = readLlamaConfig(directory);
   const reader = await openSafetensors(directory);
   const parameters = new Map<string, tf.Variable>();
@@ -73,7 +64,7 @@ export async function loadLlama(
     await requireTiedHead(directory, config, reader);
     for (const [name, shape] of parameterShapes(config)) {
       const stored = await reader.read(name);
-      const isBfloat16 = weights === 'bfloat16' && shape.length === 2;
+      const isBfloat16 = options.weights === 'bfloat16' && shape.length === 2;
       if (isBfloat16 && stored.dtype === 'BF16') {
         const bits = toTypedArray({ ...stored, dtype: stored.dtype });
         requireFiniteBits(directory, name, bits);
@@ -167,7 +158,6 @@ export function readLlamaConfig(directory: string): LlamaConfig {
   if (source !== undefined) return parseConfig(source as Record<string, unknown>, path);
   throw new CheckpointError(
     `${directory}: no config.json there, expected the folder of a Hugging Face model`,
-    [],
   );
 }
 

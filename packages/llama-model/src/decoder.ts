@@ -19,10 +19,7 @@ export interface GenerateOptions extends SamplingOptions {
 
 /** Options of `Decoder.start`. */
 export interface DecodeOptions extends GenerateOptions {
-  /**
-   * Called with the hidden states `[T, E]` of each piece of the prompt and the position of the first; they are freed
-   * afterwards unless kept.
-   */
+  /** Called with the hidden states `[T, E]` of each piece of the prompt, freed unless kept, and its first position. */
   onPrompt?: (hidden_TE: tf.Tensor2D, start: number) => void;
 }
 

@@ -30,34 +30,22 @@ export class CheckpointError extends Error {
 
 /** Invalid options or files of a low-rank adapter, or an operation that the model's adapter rules out. */
 export class AdapterError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'AdapterError';
-  }
+  override name = 'AdapterError';
 }
 
 /** A token id outside the vocabulary, or input of the wrong shape. */
 export class TokenInputError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'TokenInputError';
-  }
+  override name = 'TokenInputError';
 }
 
 /** More positions than the model's context has (`contextLengthOf`). */
 export class ContextLengthError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'ContextLengthError';
-  }
+  override name = 'ContextLengthError';
 }
 
 /** An invalid option of `generate`, such as a negative temperature. */
 export class GenerateOptionError extends Error {
-  constructor(message: string) {
-    super(message);
-    this.name = 'GenerateOptionError';
-  }
+  override name = 'GenerateOptionError';
 }
 
 function show(value: unknown): string {

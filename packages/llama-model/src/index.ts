@@ -33,10 +33,10 @@ export {
   TokenInputError,
 } from './errors.ts';
 export type { ModelType } from './families.ts';
-export type { ForwardOptions } from './forward-options.ts';
 export { generate } from './generate.ts';
 export { type GrowVocabularyOptions, growVocabulary } from './grow-vocabulary.ts';
 export { initialDeviation, initialValues } from './initialization.ts';
+export type { ForwardOptions } from './input-checks.ts';
 export { KeyValueCache } from './key-value-cache.ts';
 export { addLora, mergeLora, removeLora, unmergeLora } from './lora.ts';
 export {

@@ -1,11 +1,32 @@
-/** Checks of inputs before a forward pass. */
+/** The options of a forward pass, and checks of its inputs. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
+import type { DropoutKey } from './dropout.ts';
 import { AdapterError, CheckpointError, TokenInputError } from './errors.ts';
-import type { ForwardOptions } from './forward-options.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import type { LoraAdapter } from './lora-adapter.ts';
 import { parameterShapes } from './parameters.ts';
+
+/** Options of a forward pass. */
+export interface ForwardOptions {
+  /** int32 `[B, T]`, each token's position; by default 0, 1, 2, … after the tokens of the cache. */
+  positions?: tf.Tensor;
+  /** int32 `[B, T]`; a token attends only to tokens of its own segment. Pass `positions` too if they restart. */
+  segmentIds?: tf.Tensor;
+  /**
+   * int32 `[B, T]`, with `segmentIds`: a token also attends to the tokens of this earlier segment of the row, so that many
+   * continuations share one prefix. The id of its own segment where there is none.
+   */
+  prefixIds?: tf.Tensor;
+  /** Caches to read and extend, one for each row. Not with `segmentIds`, and not differentiable. */
+  cache?: KeyValueCache | readonly KeyValueCache[];
+  /** Keeps only block inputs for the backward pass, and processes rows longer than 4096 tokens in pieces; same gradients. */
+  recompute?: boolean;
+  /** Key of an adapter's dropout masks, required in training; false, the default without a gradient, disables dropout. */
+  dropout?: DropoutKey | false;
+  /** Called with each layer's queries and keys after rotation; they are freed unless kept. Not with a cache. */
+  onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BTGD: tf.Tensor4D) => void;
+}
 
 /** Without a key, training would silently skip dropout. */
 export function requireDropout(adapter: LoraAdapter | undefined, options: ForwardOptions): void {

@@ -25,8 +25,7 @@ export class KeyValueCache {
   readonly #layers: LayerCache[] = [];
 
   /**
-   * @param options `capacity`: tokens to allocate at once, if the length is known; `textLength`: tokens of a text that is
-   *   processed in pieces, on which the angles of dynamic RoPE scaling depend
+   * @param options `capacity`: tokens to allocate at once; `textLength`: tokens of the whole text, for dynamic RoPE scaling
    */
   constructor({ capacity = 0, textLength = 0 }: { capacity?: number; textLength?: number } = {}) {
     this.#capacity = capacity;

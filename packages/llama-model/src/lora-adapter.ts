@@ -40,20 +40,11 @@ export interface LoraOptions {
   useRslora?: boolean;
   /** Dropout rate of the inputs of the adapter in training; 0 by default. */
   dropout?: number;
-  /**
-   * Layers with an adapter; `all-linear`, the seven of a block, by default, which at equal size learns better than
-   * attention alone (QLoRA, Dettmers et al. 2023, §4).
-   */
+  /** Layers with an adapter; by default `all-linear`, the seven of a block (QLoRA, Dettmers et al. 2023, §4). */
   targetModules?: 'all-linear' | readonly LoraTarget[];
-  /**
-   * Tables that are trained in full beside the low-rank matrices, with the memory of full training. If the head is tied to
-   * the embeddings, either name is that of their one table. None by default.
-   */
+  /** Tables that are trained in full; either name is that of a tied table. None by default. */
   modulesToSave?: readonly LearnedTable[];
-  /**
-   * Ids whose embeddings are trained too, such as that of a new `[MASK]`; none by default. If the head is tied to the
-   * embeddings, so are its rows. PEFT's `trainable_token_indices`.
-   */
+  /** Ids whose embeddings, and rows of a tied head, are trained too (PEFT's `trainable_token_indices`). None by default. */
   trainableTokens?: readonly number[];
 }
 

@@ -36,29 +36,6 @@ const WEIGHTS_FILE = 'adapter_model.safetensors';
 // PEFT wraps the model of transformers in two of its own.
 const PREFIX = 'base_model.model.';
 
-/** The keys of PEFT's adapter_config.json that this package reads and writes. */
-type AdapterKey =
-  | 'alpha_pattern'
-  | 'base_model_name_or_path'
-  | 'bias'
-  | 'ensure_weight_tying'
-  | 'fan_in_fan_out'
-  | 'inference_mode'
-  | 'init_lora_weights'
-  | 'layers_to_transform'
-  | 'lora_alpha'
-  | 'lora_dropout'
-  | 'modules_to_save'
-  | 'peft_type'
-  | 'r'
-  | 'rank_pattern'
-  | 'target_modules'
-  | 'task_type'
-  | 'trainable_token_indices'
-  | 'use_dora'
-  | 'use_rslora';
-type AdapterConfig = Partial<Record<AdapterKey, unknown>>;
-
 /** Options of `saveLora`. */
 export interface SaveLoraOptions {
   /** Directory or Hub name of the base model, for readers that load it; none by default. */
@@ -81,29 +58,7 @@ export async function saveLora(
 ): Promise<string[]> {
   const adapter = requireAdapter(model, 'saveLora');
   const isTied = model.config.tie_word_embeddings && adapter.modulesToSave.length > 0;
-  const tables = isTied ? LEARNED_TABLES : adapter.modulesToSave;
-  const config = {
-    peft_type: 'LORA',
-    task_type: 'CAUSAL_LM',
-    base_model_name_or_path: baseModel ?? null,
-    inference_mode: true,
-    r: adapter.rank,
-    lora_alpha: adapter.alpha,
-    lora_dropout: adapter.dropout,
-    target_modules: adapter.targetModules,
-    bias: 'none',
-    fan_in_fan_out: false,
-    init_lora_weights: true,
-    use_rslora: adapter.useRslora,
-    use_dora: false,
-    rank_pattern: {},
-    alpha_pattern: {},
-    modules_to_save: tables.length > 0 ? tables : null,
-    // Keeps them one table in further training.
-    ...(isTied && { ensure_weight_tying: true }),
-    trainable_token_indices: adapter.trainableTokens.length > 0 ? adapter.trainableTokens : null,
-    layers_to_transform: null,
-  } satisfies AdapterConfig;
+  const config = adapterConfig(adapter, isTied, baseModel ?? null);
   try {
     makeDirectory(directory);
     await fs.promises.writeFile(`${directory}/${CONFIG_FILE}`, `${JSON.stringify(config, null, 2)}\n`);
@@ -122,6 +77,34 @@ export async function saveLora(
   return [CONFIG_FILE, WEIGHTS_FILE];
 }
 
+/** PEFT's adapter_config.json, whose keys are those that {@link parseAdapterConfig} reads. */
+function adapterConfig(adapter: LoraAdapter, isTied: boolean, baseModel: string | null) {
+  const tables = isTied ? LEARNED_TABLES : adapter.modulesToSave;
+  return {
+    peft_type: 'LORA',
+    task_type: 'CAUSAL_LM',
+    base_model_name_or_path: baseModel,
+    inference_mode: true,
+    r: adapter.rank,
+    lora_alpha: adapter.alpha,
+    lora_dropout: adapter.dropout,
+    target_modules: adapter.targetModules,
+    bias: 'none',
+    fan_in_fan_out: false,
+    init_lora_weights: true,
+    use_rslora: adapter.useRslora,
+    use_dora: false,
+    rank_pattern: {},
+    alpha_pattern: {},
+    modules_to_save: tables.length > 0 ? tables : null,
+    // Keeps them one table in further training.
+    ...(isTied && { ensure_weight_tying: true }),
+    trainable_token_indices: adapter.trainableTokens.length > 0 ? adapter.trainableTokens : null,
+    layers_to_transform: null,
+  };
+}
+type AdapterConfig = Partial<Record<keyof ReturnType<typeof adapterConfig>, unknown>>;
+
 /**
  * Reads an adapter that PEFT or `saveLora` wrote and attaches it to the model, whose own weights are frozen.
  *
@@ -132,11 +115,8 @@ export async function saveLora(
  *   model; CheckpointError for values that are not finite; SafetensorsError for a damaged file
  */
 export async function loadLora(directory: string, model: Llama): Promise<LoraAdapter> {
-  const options = parseAdapterConfig(
-    readJson(`${directory}/${CONFIG_FILE}`),
-    `${directory}/${CONFIG_FILE}`,
-    model.config,
-  );
+  const path = `${directory}/${CONFIG_FILE}`;
+  const options = parseAdapterConfig(readJson(path), path, model.config);
   const reader = await openSafetensors(`${directory}/${WEIGHTS_FILE}`);
   const parameters = new Map<string, tf.Variable>();
   try {
@@ -249,7 +229,7 @@ const INITIALISATIONS = [true, undefined, 'gaussian', 'eva', 'orthogonal'];
 function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): CompleteLoraOptions {
   const isObject = typeof source === 'object' && source !== null;
   const given = Object.entries(isObject ? source : {}).filter(([, value]) => !isEmpty(value));
-  const keys = new ConfigKeys<AdapterKey>(
+  const keys = new ConfigKeys<keyof AdapterConfig>(
     isObject ? Object.fromEntries(given) : source,
     path,
     'an adapter config of PEFT',
@@ -266,7 +246,7 @@ function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): 
     rank,
     alpha: keys.positive('lora_alpha', 8),
     dropout: keys.number('lora_dropout', 'a number from 0 and below 1', (rate) => rate >= 0 && rate < 1, 0),
-    useRslora: flag(keys, 'use_rslora'),
+    useRslora: keys.boolean('use_rslora', false),
     targetModules: targetModules(keys),
     modulesToSave: modulesToSave(keys),
     trainableTokens: trainableTokens(keys),
@@ -275,13 +255,7 @@ function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): 
   return completeLoraOptions(options, model);
 }
 
-function flag(keys: ConfigKeys<AdapterKey>, key: AdapterKey): boolean {
-  const value = keys.take(key) ?? false;
-  if (typeof value === 'boolean') return value;
-  throw keys.refusal(key, value, 'true or false');
-}
-
-function targetModules(keys: ConfigKeys<AdapterKey>): LoraOptions['targetModules'] {
+function targetModules(keys: ConfigKeys<keyof AdapterConfig>): LoraOptions['targetModules'] {
   const value = keys.take('target_modules');
   if (value === 'all-linear') return value;
   const known = Array.isArray(value) && value.every((target) => LORA_TARGETS.includes(target));
@@ -290,7 +264,7 @@ function targetModules(keys: ConfigKeys<AdapterKey>): LoraOptions['targetModules
 }
 
 /** Tables by their names, with or without the prefix `model.`. */
-function modulesToSave(keys: ConfigKeys<AdapterKey>): LearnedTable[] {
+function modulesToSave(keys: ConfigKeys<keyof AdapterConfig>): LearnedTable[] {
   const value = keys.take('modules_to_save') ?? [];
   const names = Array.isArray(value)
     ? value.map((name) => String(name).replace(/^model\./, ''))
@@ -314,7 +288,7 @@ async function requireOneTable(directory: string, reader: SafetensorsReader): Pr
 }
 
 /** A list, or a list under the name of its layer. */
-function trainableTokens(keys: ConfigKeys<AdapterKey>): number[] {
+function trainableTokens(keys: ConfigKeys<keyof AdapterConfig>): number[] {
   const value = keys.take('trainable_token_indices') ?? [];
   const { embed_tokens, ...others } = Array.isArray(value) ? { embed_tokens: value } : Object(value);
   if (Array.isArray(embed_tokens) && Object.keys(others).length === 0) return embed_tokens;

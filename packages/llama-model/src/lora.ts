@@ -33,19 +33,11 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
   const complete = completeLoraOptions(shape, model.config);
   const parameters = new Map<string, tf.Variable>();
   for (const [name, [rows, columns]] of loraShapes(model.config, complete)) {
-    if (name === TOKEN_ROWS) {
-      parameters.set(
-        name,
-        tf.tidy(() => tf.variable(rowsOf(model, complete.trainableTokens))),
-      );
-      continue;
-    }
     const table = model.parameters.get(name);
-    if (table) {
-      parameters.set(
-        name,
-        tf.tidy(() => tf.variable(copyOf(table))),
-      );
+    if (table || name === TOKEN_ROWS) {
+      const initial = () => (table ? copyOf(table) : rowsOf(model, complete.trainableTokens));
+      const learned = tf.tidy(() => tf.variable(initial()));
+      parameters.set(name, learned);
       continue;
     }
     const values = new Float32Array(rows * columns);

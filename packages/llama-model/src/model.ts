@@ -27,10 +27,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import { type BlockTensors, runBlock } from './block-execution.ts';
 import type { LlamaConfig } from './config.ts';
 import { AdapterError } from './errors.ts';
-import type { ForwardOptions } from './forward-options.ts';
 import { initialValues } from './initialization.ts';
 import {
   countMask,
+  type ForwardOptions,
   requireCaches,
   requireDropout,
   requireIds,

@@ -24,7 +24,7 @@ export const presets: Readonly<Record<PresetName, LlamaConfig>> = Object.freeze(
 
 function preset(
   [layers, hidden, heads, keyValueHeads, feedForward]: Shape,
-  { vocab_size, max_position_embeddings }: { vocab_size: number; max_position_embeddings: number },
+  sizes: typeof PAPER,
 ): LlamaConfig {
   return parseConfig({
     num_hidden_layers: layers,
@@ -32,8 +32,7 @@ function preset(
     num_attention_heads: heads,
     num_key_value_heads: keyValueHeads,
     intermediate_size: feedForward,
-    vocab_size,
-    max_position_embeddings,
+    ...sizes,
     rms_norm_eps: 1e-5,
     rope_theta: 10_000,
     bos_token_id: 1,

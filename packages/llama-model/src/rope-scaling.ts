@@ -10,10 +10,7 @@ export interface LinearScaling {
 /** NTK-aware scaling whose base grows with the length of the text (bloc97 and emozilla 2023). */
 export interface DynamicScaling {
   readonly rope_type: 'dynamic';
-  /**
-   * Growth of the base. `max_position_embeddings` is the context of the training, as in transformers; positions up to
-   * `factor` times that are valid.
-   */
+  /** Growth of the base; positions up to `factor` times `max_position_embeddings`, the context of the training, are valid. */
   readonly factor: number;
 }
 

@@ -38,7 +38,7 @@ export function withTokenRows(
 export function replaceRows(table_VE: tf.Tensor2D, { ids, rows_KE }: TokenRows): tf.Tensor2D {
   // A custom gradient of the table alone cuts the tape to the rows.
   const op = tf.customGrad(() => ({
-    value: tf.tensorScatterUpdate(table_VE, column(ids), rows_KE),
+    value: tf.tensorScatterUpdate(table_VE, tf.tensor2d([...ids], [ids.length, 1], 'int32'), rows_KE),
     gradFunc: (dy: tf.Tensor) => dy.clone(),
   }));
   return op(table_VE) as tf.Tensor2D;
@@ -106,8 +106,4 @@ function rowGradient(
   const isTarget_NK = tf.equal(targets_N.reshape([N, 1]), tf.tensor2d([...ids], [1, ids.length], 'int32'));
   const dLogits_NK = tf.sub(p_NK, isTarget_NK.toFloat());
   return tf.matMul(mask_N ? tf.mul(dLogits_NK, mask_N.reshape([N, 1])) : dLogits_NK, x_NE, true, false);
-}
-
-function column(ids: readonly number[]): tf.Tensor2D {
-  return tf.tensor2d([...ids], [ids.length, 1], 'int32');
 }

@@ -48,11 +48,8 @@ export function extendContext(config: LlamaConfig, options: ExtensionOptions): L
   const { contextLength, method = 'theta', ropeTheta } = options;
   const trained = config.max_position_embeddings;
   if (!Number.isInteger(contextLength) || contextLength <= trained) {
-    throw new ExtensionError(
-      'contextLength',
-      contextLength,
-      `a whole number above the context of ${trained}`,
-    );
+    const expected = `a whole number above the context of ${trained}`;
+    throw new ExtensionError('contextLength', contextLength, expected);
   }
   if (config.rope_scaling) {
     throw new ExtensionError(

@@ -59,15 +59,12 @@ napi_value guarded(napi_env env, napi_callback_info info) {
 
 napi_value gemm(napi_env, Arguments &in) {
   meap::Gemm g{};
-  const int64_t batch = in.integer("batch");
-  g.M = in.integer("M");
-  g.N = in.integer("N");
-  g.K = in.integer("K");
-  g.transposeA = in.boolean("transposeA");
-  g.transposeB = in.boolean("transposeB");
+  int64_t batch;
+  in.integers({{"batch", &batch}, {"M", &g.M}, {"N", &g.N}, {"K", &g.K}});
   // A shared operand is one matrix for the whole batch.
-  const bool sharedA = in.boolean("sharedA"), sharedB = in.boolean("sharedB");
-  g.bfloat16 = in.boolean("bfloat16");
+  bool sharedA, sharedB;
+  in.booleans({{"transposeA", &g.transposeA}, {"transposeB", &g.transposeB}, {"sharedA", &sharedA},
+               {"sharedB", &sharedB}, {"bfloat16", &g.bfloat16}});
   g.lda = g.transposeA ? g.M : g.K;
   g.ldb = g.transposeB ? g.K : g.N;
   g.ldc = g.N;
@@ -90,12 +87,7 @@ napi_value gemm(napi_env, Arguments &in) {
 // Fields that all kinds of attention have.
 template <class Attention>
 void readHeads(Arguments &in, Attention &a) {
-  a.B = in.integer("B");
-  a.T = in.integer("T");
-  a.H = in.integer("H");
-  a.G = in.integer("G");
-  a.D = in.integer("D");
-  a.window = in.integer("window");
+  in.integers({{"B", &a.B}, {"T", &a.T}, {"H", &a.H}, {"G", &a.G}, {"D", &a.D}, {"window", &a.window}});
   a.scale = (float)in.number("scale");
   require(a.H > 0 && a.G > 0 && a.H % a.G == 0, "query heads cannot share the key-value heads evenly");
 }
@@ -147,7 +139,7 @@ napi_value cachedAttention(napi_env, Arguments &in) {
   a.k = in.floats("k", newKeys);
   a.v = in.floats("v", newKeys);
   a.out = in.floats("out", queries);
-  std::vector<int64_t> lengths = in.integers("lengths", a.B), sizes(lengths.size());
+  std::vector<int64_t> lengths = in.integerList("lengths", a.B), sizes(lengths.size());
   for (int64_t b = 0; b < a.B; b++) sizes[b] = Length{lengths[b] + a.T, a.G, a.D}.elements;
   std::vector<float *> keys = in.floatArrays("keys", sizes), values = in.floatArrays("values", sizes);
   a.lengths = lengths.data();
@@ -168,9 +160,7 @@ void requireIds(const int32_t *ids, int64_t n, int64_t limit) {
 
 napi_value linearCrossEntropy(napi_env, Arguments &in) {
   meap::CrossEntropy o{};
-  o.N = in.integer("N");
-  o.V = in.integer("V");
-  o.C = in.integer("C");
+  in.integers({{"N", &o.N}, {"V", &o.V}, {"C", &o.C}});
   o.bfloat16 = in.boolean("bfloat16");
   require(o.C > 0, "rows without elements");
   o.x = in.floats("x", {o.N, o.C});
@@ -266,14 +256,9 @@ napi_value embeddingGrad(napi_env, Arguments &in) {
 napi_value adamW(napi_env, Arguments &in) {
   meap::AdamW o{};
   o.n = in.integer("n");
-  o.learningRate = (float)in.number("learningRate");
-  o.beta1 = (float)in.number("beta1");
-  o.beta2 = (float)in.number("beta2");
-  o.epsilon = (float)in.number("epsilon");
-  o.weightDecay = (float)in.number("weightDecay");
-  o.gradientScale = (float)in.number("gradientScale");
-  o.correction1 = (float)in.number("correction1");
-  o.correction2 = (float)in.number("correction2");
+  in.numbers({{"learningRate", &o.learningRate}, {"beta1", &o.beta1}, {"beta2", &o.beta2}, {"epsilon", &o.epsilon},
+              {"weightDecay", &o.weightDecay}, {"gradientScale", &o.gradientScale},
+              {"correction1", &o.correction1}, {"correction2", &o.correction2}});
   o.parameter = in.floats("parameter", o.n);
   o.gradient = in.floats("gradient", o.n);
   o.firstMoment = in.floats("firstMoment", o.n);

@@ -2,14 +2,40 @@
 #pragma once
 #include "node_api_host.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <initializer_list>
 #include <string>
 #include <vector>
 #include "kernels.h"
-#include "signature.h"
 
 namespace {
+
+// What a function of the addon takes: named fields, whose values JavaScript passes in this order.
+struct Signature {
+  std::string function;
+  // Their names by kind, separated by spaces.
+  std::string numbers, booleans, arrays, numberLists, arrayLists;
+  // All names in order.
+  std::vector<std::string> fields;
+
+  Signature(const char *function, const char *numbers = "", const char *booleans = "", const char *arrays = "",
+            const char *numberLists = "", const char *arrayLists = "")
+      : function(function), numbers(numbers), booleans(booleans), arrays(arrays), numberLists(numberLists),
+        arrayLists(arrayLists) {
+    for (const char *names : {numbers, booleans, arrays, numberLists, arrayLists}) {
+      for (const std::string &name : words(names)) fields.push_back(name);
+    }
+  }
+  static std::vector<std::string> words(const std::string &text) {
+    std::vector<std::string> result;
+    for (size_t from = 0, to; from < text.size(); from = to + 1) {
+      to = std::min(text.find(' ', from), text.size());
+      result.push_back(text.substr(from, to - from));
+    }
+    return result;
+  }
+};
 
 // A refused argument or an impossible call.
 struct Error {
@@ -67,6 +93,17 @@ class Arguments {
     }
     throw Error{std::string(name) + ": not in the signature"};
   }
+  template <class T>
+  using Fields = std::initializer_list<std::pair<const char *, T *>>;
+  void integers(Fields<int64_t> fields) {
+    for (auto [name, into] : fields) *into = integer(name);
+  }
+  void numbers(Fields<float> fields) {
+    for (auto [name, into] : fields) *into = (float)number(name);
+  }
+  void booleans(Fields<bool> fields) {
+    for (auto [name, into] : fields) *into = boolean(name);
+  }
   // A size, an index or a count.
   int64_t integer(const char *name) { return size(value(name), "a whole number from 0 to 2^40"); }
   double number(const char *name) {
@@ -104,7 +141,7 @@ class Arguments {
   float *optionalFloats(const char *name, Length length) { return (float *)optional(name, napi_float32_array, length); }
   int32_t *optionalInts(const char *name, Length length) { return (int32_t *)optional(name, napi_int32_array, length); }
   // A JavaScript list of numbers.
-  std::vector<int64_t> integers(const char *name, int64_t length) {
+  std::vector<int64_t> integerList(const char *name, int64_t length) {
     std::vector<int64_t> result;
     elements(name, length, [&](int64_t, napi_value value) {
       result.push_back(size(value, "a list of whole numbers from 0 to 2^40"));

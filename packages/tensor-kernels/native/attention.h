@@ -307,18 +307,10 @@ void cachedAttention(const meap::CachedAttention &a) {
   if (a.T <= few) return attendFew(a);
   for (int64_t b = 0; b < a.B; b++) {
     meap::Attention one{};
-    one.q = a.q + b * a.T * a.H * a.D;
-    one.out = a.out + b * a.T * a.H * a.D;
-    one.k = a.keys[b];
-    one.v = a.values[b];
-    one.B = 1;
-    one.T = a.T;
-    one.S = a.lengths[b] + a.T;
-    one.H = a.H;
-    one.G = a.G;
-    one.D = a.D;
-    one.window = a.window;
-    one.scale = a.scale;
+    const int64_t first = b * a.T * a.H * a.D;
+    one.q = a.q + first, one.out = a.out + first, one.k = a.keys[b], one.v = a.values[b];
+    one.B = 1, one.T = a.T, one.S = a.lengths[b] + a.T, one.H = a.H, one.G = a.G, one.D = a.D;
+    one.window = a.window, one.scale = a.scale;
     attention(one);
   }
 }

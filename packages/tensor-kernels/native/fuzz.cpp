@@ -5,7 +5,6 @@
 // small ones; kinds, counts and lengths of arguments are arbitrary. Arrays are heap blocks of exactly their length, so
 // that the sanitizer finds an access one element beyond.
 #include <fuzzer/FuzzedDataProvider.h>
-#include <node_api.h>
 
 #include <cstring>
 #include <deque>
@@ -13,7 +12,7 @@
 #include <memory>
 #include <string>
 #include <vector>
-#include "signature.h"
+#include "arguments.h"
 
 namespace {
 
@@ -110,21 +109,15 @@ napi_status napi_throw_error(napi_env, const char *, const char *message) {
   return napi_ok;
 }
 napi_status napi_create_double(napi_env, double number, napi_value *into) {
-  Value value;
-  value.kind = Value::Number, value.number = number;
-  *into = (napi_value)add(std::move(value));
+  *into = (napi_value)add({Value::Number, number});
   return napi_ok;
 }
 napi_status napi_create_array(napi_env, napi_value *into) {
-  Value value;
-  value.kind = Value::List;
-  *into = (napi_value)add(std::move(value));
+  *into = (napi_value)add({Value::List});
   return napi_ok;
 }
 napi_status napi_create_string_utf8(napi_env, const char *text, size_t, napi_value *into) {
-  Value value;
-  value.kind = Value::Text, value.text = text;
-  *into = (napi_value)add(std::move(value));
+  *into = (napi_value)add({Value::Text, 0, text});
   return napi_ok;
 }
 napi_status napi_set_element(napi_env, napi_value list, uint32_t, napi_value value) {
@@ -234,23 +227,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size) {
   for (const std::string &name : Signature::words(signature.numbers)) numbers[name] = anySize(data, isHuge);
   if (!isHuge && (numbers.count("threads") || data.ConsumeBool())) keepContract(signature.function, numbers);
   const auto pass = [](Value value) { arguments.push_back(add(std::move(value))); };
-  for (const std::string &name : Signature::words(signature.numbers)) {
-    Value value;
-    value.kind = Value::Number, value.number = numbers[name];
-    pass(std::move(value));
-  }
+  for (const std::string &name : Signature::words(signature.numbers)) pass({Value::Number, numbers[name]});
   for (size_t i = Signature::words(signature.booleans).size(); i > 0; i--) {
-    Value value;
-    value.kind = Value::Boolean, value.number = data.ConsumeBool();
-    pass(std::move(value));
+    pass({Value::Boolean, (double)data.ConsumeBool()});
   }
   for (size_t i = Signature::words(signature.arrays).size(); i > 0; i--) {
     arguments.push_back(data.ConsumeIntegralInRange(0, 3) ? add({}) : anyValue(data));
   }
   for (const std::string &names : {signature.numberLists, signature.arrayLists}) {
     for (size_t i = Signature::words(names).size(); i > 0; i--) {
-      Value list;
-      list.kind = Value::List;
+      Value list{Value::List};
       for (int b = 0; b < std::min(numbers["B"], 37.0); b++) {
         Value element;
         if (names == signature.numberLists) element.kind = Value::Number, element.number = anySize(data, isHuge) - isHuge;

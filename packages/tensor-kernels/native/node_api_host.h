@@ -35,24 +35,12 @@ static bool find() {
 }
 }  // namespace host
 
-#define napi_add_env_cleanup_hook host::napi_add_env_cleanup_hook
-#define napi_create_array host::napi_create_array
-#define napi_create_double host::napi_create_double
-#define napi_create_external_arraybuffer host::napi_create_external_arraybuffer
-#define napi_create_function host::napi_create_function
-#define napi_create_string_utf8 host::napi_create_string_utf8
-#define napi_get_array_length host::napi_get_array_length
-#define napi_get_arraybuffer_info host::napi_get_arraybuffer_info
-#define napi_get_cb_info host::napi_get_cb_info
-#define napi_get_element host::napi_get_element
-#define napi_get_typedarray_info host::napi_get_typedarray_info
-#define napi_get_value_bool host::napi_get_value_bool
-#define napi_get_value_double host::napi_get_value_double
-#define napi_get_value_string_utf8 host::napi_get_value_string_utf8
-#define napi_set_element host::napi_set_element
-#define napi_set_named_property host::napi_set_named_property
-#define napi_throw_error host::napi_throw_error
-#define napi_typeof host::napi_typeof
+// These names hide the functions that a binary would link to.
+namespace {
+#define MEAP_USING(name) using host::name;
+MEAP_NODE_API(MEAP_USING)
+#undef MEAP_USING
+}  // namespace
 #else
 namespace host {
 static bool find() { return true; }

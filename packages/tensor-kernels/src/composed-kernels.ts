@@ -20,68 +20,41 @@ const BLOCK = 256;
 const CHUNK_NUMBERS = 1 << 24;
 
 /** A block of queries and the keys up to its last: scores `[B, H, t, s]`, masked ones far below all others. */
-class Block {
-  readonly #from: number;
-  readonly #count: number;
-  readonly #numKeys: number;
-  readonly #sizes: { B: number; H: number; G: number; D: number };
-  readonly q_BGtD: tf.Tensor4D;
-  readonly k_BGsD: tf.Tensor4D;
-  readonly v_BGsD: tf.Tensor4D;
-  readonly scores_BHts: tf.Tensor4D;
-
-  constructor({ inputs: { q, k, v, segmentIds, prefixIds }, attrs }: Call<'Attention'>, from: number) {
-    const [B, T, H, D] = q.shape as [number, number, number, number];
-    const [, S, G] = k.shape;
-    this.#from = from;
-    this.#count = Math.min(BLOCK, T - from);
-    this.#numKeys = S - T + from + this.#count;
-    this.#sizes = { B, H, G, D };
-    this.q_BGtD = this.queries(q);
-    [this.k_BGsD, this.v_BGsD] = [k, v].map((x) =>
-      tf.transpose(x.slice([0, 0], [B, this.#numKeys]), [0, 2, 1, 3]),
-    ) as tf.Tensor4D[];
-    const seen = (ids: tf.Tensor | undefined) => ids?.slice([0, 0], [B, this.#numKeys]);
-    const visible = visibleKeys_BTS(this.#count, this.#numKeys, {
-      window: attrs.window || undefined,
-      segmentIds: seen(segmentIds),
-      prefixIds: seen(prefixIds),
-    });
-    const hidden_B1ts = tf.sub(1, visible.expandDims(1).cast('float32')).mul(-1e30);
-    const products = this.heads(tf.matMul(this.q_BGtD, this.k_BGsD, false, true));
-    this.scores_BHts = products.mul(attrs.scale).add(hidden_B1ts) as tf.Tensor4D;
-  }
-
+function blockAt({ inputs, attrs }: Call<'Attention'>, from: number) {
+  const { q, k, v, segmentIds, prefixIds } = inputs;
+  const [B, T, H, D] = q.shape as [number, number, number, number];
+  const [, S, G] = k.shape as [number, number, number, number];
+  const count = Math.min(BLOCK, T - from);
+  const numKeys = S - T + from + count;
+  /** `[B, H, t, s]` of a tensor that is grouped by key heads; `groups` is the inverse. */
+  const heads = (x: tf.Tensor): tf.Tensor4D => x.reshape([B, H, count, -1]);
+  const groups = (x: tf.Tensor): tf.Tensor4D => x.reshape([B, G, (H / G) * count, -1]);
   /** The block of a tensor of the shape of the queries, grouped by key head: `[B, G, H/G · t, D]`. */
-  queries(x_BTHD: tf.Tensor): tf.Tensor4D {
-    const { B, G, H, D } = this.#sizes;
-    const x_BHtD = tf.transpose(x_BTHD.slice([0, this.#from], [B, this.#count]), [0, 2, 1, 3]);
-    return x_BHtD.reshape([B, G, (H / G) * this.#count, D]);
-  }
-
-  /** `[B, H, t, s]` of a tensor that is grouped by key heads; {@link groups} is the inverse. */
-  heads(x: tf.Tensor): tf.Tensor4D {
-    return x.reshape([this.#sizes.B, this.#sizes.H, this.#count, -1]);
-  }
-
-  groups(x: tf.Tensor): tf.Tensor4D {
-    const { B, G, H } = this.#sizes;
-    return x.reshape([B, G, (H / G) * this.#count, -1]);
-  }
-
-  /** `[B, t, H, D]` of a tensor of the shape of {@link queries}. */
-  ungroup(x_BGtD: tf.Tensor): tf.Tensor {
-    return tf.transpose(this.heads(x_BGtD), [0, 2, 1, 3]);
-  }
-
+  const queries = (x_BTHD: tf.Tensor): tf.Tensor4D =>
+    tf.transpose(x_BTHD.slice([0, from], [B, count]), [0, 2, 1, 3]).reshape([B, G, (H / G) * count, D]);
+  /** `[B, t, H, D]` of a tensor of the shape of `queries`. */
+  const ungroup = (x_BGtD: tf.Tensor) => tf.transpose(heads(x_BGtD), [0, 2, 1, 3]);
   /** Rows up to the last visible key, zeros beyond: `[B, S, G, D]`. */
-  pad(x_BGsD: tf.Tensor, S: number): tf.Tensor {
+  const pad = (x_BGsD: tf.Tensor) => {
     const [none, rest]: [number, number][] = [
       [0, 0],
-      [0, S - this.#numKeys],
+      [0, S - numKeys],
     ];
     return tf.pad(tf.transpose(x_BGsD, [0, 2, 1, 3]), [none, rest, none, none]);
-  }
+  };
+  const visibleRows = (x: tf.Tensor) => x.slice([0, 0], [B, numKeys]);
+  const q_BGtD = queries(q);
+  const [k_BGsD, v_BGsD] = [k, v].map((x) => tf.transpose(visibleRows(x), [0, 2, 1, 3]));
+  const visible = visibleKeys_BTS(count, numKeys, {
+    window: attrs.window || undefined,
+    segmentIds: segmentIds && visibleRows(segmentIds),
+    prefixIds: prefixIds && visibleRows(prefixIds),
+  });
+  const hidden_B1ts = tf.sub(1, visible.expandDims(1).cast('float32')).mul(-1e30);
+  const scores_BHts = heads(tf.matMul(q_BGtD, k_BGsD, false, true))
+    .mul(attrs.scale)
+    .add(hidden_B1ts);
+  return { q_BGtD, k_BGsD, v_BGsD, scores_BHts, queries, groups, ungroup, pad };
 }
 
 const starts = (count: number, step: number) =>
@@ -91,7 +64,7 @@ const kernels: { [Name in KernelName]?: (call: Call<Name>) => tf.Tensor[] } = {
   Attention(call) {
     const parts = starts(call.inputs.q.shape[1]!, BLOCK).map((from) =>
       tf.tidy(() => {
-        const block = new Block(call, from);
+        const block = blockAt(call, from);
         const logSumExp_BHt1 = tf.logSumExp(block.scores_BHts, -1, true);
         const weights = block.groups(tf.exp(tf.sub(block.scores_BHts, logSumExp_BHt1)));
         return [block.ungroup(tf.matMul(weights, block.v_BGsD)), logSumExp_BHt1.squeeze([3])];
@@ -102,12 +75,12 @@ const kernels: { [Name in KernelName]?: (call: Call<Name>) => tf.Tensor[] } = {
 
   AttentionGrad(call) {
     const { dy, q, k, out, logSumExp } = call.inputs;
-    const [S, T] = [k.shape[1]!, q.shape[1]!];
+    const T = q.shape[1]!;
     const dqs: tf.Tensor[] = [];
     let [dk, dv] = [tf.zerosLike(k), tf.zerosLike(k)];
     for (const from of starts(T, BLOCK)) {
       const [dq, nextDk, nextDv] = tf.tidy(() => {
-        const block = new Block(call, from);
+        const block = blockAt(call, from);
         const dy_BGtD = block.queries(dy);
         const sums_BHt1 = logSumExp.slice([0, 0, from], [-1, -1, Math.min(BLOCK, T - from)]).expandDims(3);
         const weights = tf.exp(tf.sub(block.scores_BHts, sums_BHt1));
@@ -116,8 +89,8 @@ const kernels: { [Name in KernelName]?: (call: Call<Name>) => tf.Tensor[] } = {
         const dScores = tf.mul(block.groups(weights), tf.sub(dWeights, along_BGt1)).mul(call.attrs.scale);
         return [
           block.ungroup(tf.matMul(dScores, block.k_BGsD)),
-          tf.add(dk, block.pad(tf.matMul(dScores, block.q_BGtD, true), S)),
-          tf.add(dv, block.pad(tf.matMul(block.groups(weights), dy_BGtD, true), S)),
+          tf.add(dk, block.pad(tf.matMul(dScores, block.q_BGtD, true))),
+          tf.add(dv, block.pad(tf.matMul(block.groups(weights), dy_BGtD, true))),
         ];
       });
       tf.dispose([dk, dv]);

@@ -8,18 +8,9 @@ export function rowsOf({ shape }: tf.TensorInfo): [rows: number, columns: number
   return [sizeFromShape(shape.slice(0, -1)), shape[shape.length - 1]];
 }
 
-/** A batched product `[..., M, K] · [..., K, N]`. */
-export interface MatMul {
-  M: number;
-  N: number;
-  K: number;
-  transposeA: boolean;
-  transposeB: boolean;
-  batch: number;
-  /** Whether an operand is one matrix for the whole batch. */
-  sharedA: boolean;
-  sharedB: boolean;
-}
+/** A batched product `[..., M, K] · [..., K, N]`; a shared operand is one matrix for the whole batch. */
+export type MatMul = Record<'M' | 'N' | 'K' | 'batch', number> &
+  Record<'transposeA' | 'transposeB' | 'sharedA' | 'sharedB', boolean>;
 
 /** Returns the sizes of a `tf.matMul` and its output's shape; undefined for calls left to TensorFlow.js's own kernel. */
 export function matMulOf(

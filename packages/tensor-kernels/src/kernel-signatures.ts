@@ -8,20 +8,12 @@ type Inputs<Name extends string, Optional extends string = never> = { [N in Name
 type AnyInputs = Record<string, tf.TensorInfo>;
 
 /** `window` 0 is none. */
-interface AttentionAttributes {
-  window: number;
-  scale: number;
-}
+type AttentionAttributes = Record<'window' | 'scale', number>;
 
-interface AdamWAttributes {
-  learningRate: number;
-  beta1: number;
-  beta2: number;
-  epsilon: number;
-  weightDecay: number;
-  step: number;
-  gradientScale: number;
-}
+type AdamWAttributes = Record<
+  'learningRate' | 'beta1' | 'beta2' | 'epsilon' | 'weightDecay' | 'step' | 'gradientScale',
+  number
+>;
 
 /** Inputs and attributes by the name of the kernel; ops.ts and optimizer.ts say what each computes, and the shapes. */
 export interface KernelSignatures {

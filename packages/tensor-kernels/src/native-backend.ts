@@ -103,20 +103,10 @@ function createBackend(addon: NativeAddon): NativeBackend {
       return this.readSync(dataId);
     }
 
-    override memory(): {
-      unreliable: boolean;
-      numBytesInPool: number;
-      peakBytes: number;
-      scratchBytes: number;
-    } {
-      const { freeBytes, peakBytes } = this.pool.memory();
+    override memory() {
+      const { freeBytes: numBytesInPool, peakBytes } = this.pool.memory();
       const scratchBytes = addon.scratchBytes();
-      return {
-        unreliable: false,
-        numBytesInPool: freeBytes,
-        peakBytes: peakBytes + scratchBytes,
-        scratchBytes,
-      };
+      return { unreliable: false, numBytesInPool, peakBytes: peakBytes + scratchBytes, scratchBytes };
     }
 
     allocate(shape: number[]): { info: tf.TensorInfo; values: Float32Array } {

@@ -13,6 +13,12 @@ const { sizeFromShape, arraysEqual } = tf.util;
 /** Whether an input is not float32; such calls are left to JavaScript's kernel. */
 const someNotFloat = (...tensors: tf.TensorInfo[]) => tensors.some(({ dtype }) => dtype !== 'float32');
 
+/** Float32 inputs by name. */
+function floats<Name extends string>(backend: NativeBackend, tensors: Record<Name, tf.TensorInfo>) {
+  const values = {} as Record<Name, Float32Array>;
+  for (const name in tensors) values[name] = backend.floats(tensors[name]);
+  return values;
+}
 const optionalFloats = (backend: NativeBackend, tensor: tf.TensorInfo | undefined) =>
   tensor ? backend.floats(tensor) : null;
 const optionalInts = (backend: NativeBackend, tensor: tf.TensorInfo | undefined) =>
@@ -30,9 +36,7 @@ function attentionInputs({
   return {
     ...sizes,
     ...attrs,
-    q: backend.floats(q),
-    k: backend.floats(k),
-    v: backend.floats(v),
+    ...floats(backend, { q, k, v }),
     segmentIds: optionalInts(backend, segmentIds),
     prefixIds: optionalInts(backend, prefixIds),
   };
@@ -70,9 +74,7 @@ const kernels: Kernels<NativeBackend> = {
     const [dq, dk, dv] = [q, k, v].map(({ shape }) => backend.allocate(shape));
     backend.addon.attentionGrad({
       ...attentionInputs(call),
-      out: backend.floats(out),
-      logSumExp: backend.floats(logSumExp),
-      dOut: backend.floats(dy),
+      ...floats(backend, { out, logSumExp, dOut: dy }),
       dq: dq.values,
       dk: dk.values,
       dv: dv.values,
@@ -89,9 +91,7 @@ const kernels: Kernels<NativeBackend> = {
     backend.addon.cachedAttention({
       ...sizes,
       lengths,
-      q: backend.floats(q),
-      k: backend.floats(k),
-      v: backend.floats(v),
+      ...floats(backend, { q, k, v }),
       keys: held('keys'),
       values: held('values'),
       out: out.values,
@@ -102,7 +102,7 @@ const kernels: Kernels<NativeBackend> = {
   RmsNorm({ backend, inputs: { x, weight }, attrs: { epsilon } }) {
     const { info, values: y } = backend.allocate(x.shape);
     const [rows, C] = rowsOf(x);
-    backend.addon.rmsNorm({ rows, C, epsilon, x: backend.floats(x), weight: backend.floats(weight), y });
+    backend.addon.rmsNorm({ rows, C, epsilon, ...floats(backend, { x, weight }), y });
     return info;
   },
 
@@ -113,9 +113,7 @@ const kernels: Kernels<NativeBackend> = {
       rows,
       C,
       epsilon,
-      dy: backend.floats(dy),
-      x: backend.floats(x),
-      weight: backend.floats(weight),
+      ...floats(backend, { dy, x, weight }),
       plus: optionalFloats(backend, plus),
       dx: dx.values,
       dWeight: dWeight.values,
@@ -148,9 +146,7 @@ const kernels: Kernels<NativeBackend> = {
     backend.addon.rotary({
       ...sizes,
       inverse,
-      x: backend.floats(x),
-      cos: backend.floats(cos),
-      sin: backend.floats(sin),
+      ...floats(backend, { x, cos, sin }),
       y: y.values,
     });
     return y.info;
@@ -158,7 +154,7 @@ const kernels: Kernels<NativeBackend> = {
 
   SwiGlu({ backend, inputs: { gate, up } }) {
     const { info, values: y } = backend.allocate(gate.shape);
-    backend.addon.swiGlu({ n: y.length, gate: backend.floats(gate), up: backend.floats(up), y });
+    backend.addon.swiGlu({ n: y.length, ...floats(backend, { gate, up }), y });
     return info;
   },
 
@@ -166,9 +162,7 @@ const kernels: Kernels<NativeBackend> = {
     const [dGate, dUp] = [gate, up].map(({ shape }) => backend.allocate(shape));
     backend.addon.swiGluGrad({
       n: dGate.values.length,
-      dy: backend.floats(dy),
-      gate: backend.floats(gate),
-      up: backend.floats(up),
+      ...floats(backend, { dy, gate, up }),
       dGate: dGate.values,
       dUp: dUp.values,
     });
@@ -314,7 +308,7 @@ function elementwise(op: 'add' | 'multiply'): (call: Call<'Add' | 'Multiply'>) =
   return ({ backend, inputs: { a, b } }) => {
     if (someNotFloat(a, b) || !arraysEqual(a.shape, b.shape)) return undefined;
     const { info, values: y } = backend.allocate(a.shape);
-    backend.addon[op]({ n: y.length, a: backend.floats(a), b: backend.floats(b), y });
+    backend.addon[op]({ n: y.length, ...floats(backend, { a, b }), y });
     return info;
   };
 }

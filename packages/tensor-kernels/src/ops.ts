@@ -198,16 +198,12 @@ export function linear(x: tf.Tensor, weight_OI: tf.Tensor): tf.Tensor {
   });
 }
 
-/** Options of {@link product}. */
-export interface ProductOptions {
-  transposeA?: boolean;
-  transposeB?: boolean;
-  /** Added to the product. */
-  plus?: tf.Tensor;
-}
-
 /** op(a) · op(b) + plus, leading axes folded, on a backend that has the kernel. */
-export function product(a: tf.Tensor, b: tf.Tensor, options: ProductOptions = {}): tf.Tensor {
+export function product(
+  a: tf.Tensor,
+  b: tf.Tensor,
+  options: { transposeA?: boolean; transposeB?: boolean; plus?: tf.Tensor } = {},
+): tf.Tensor {
   const { transposeA = false, transposeB = false, plus } = options;
   return runKernel('Product', { a, b, plus }, { transposeA, transposeB })[0];
 }

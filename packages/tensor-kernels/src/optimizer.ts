@@ -3,11 +3,8 @@ import { isStoredAsBfloat16 } from './bfloat16-storage.ts';
 import { hasKernel, runKernel } from './ops.ts';
 
 /** The AdamW update of one parameter; all tensors have its shape. */
-export interface AdamWOptions {
-  parameter: tf.Variable;
+export interface AdamWOptions extends Record<'parameter' | 'firstMoment' | 'secondMoment', tf.Variable> {
   gradient: tf.Tensor;
-  firstMoment: tf.Variable;
-  secondMoment: tf.Variable;
   learningRate: number;
   beta1: number;
   beta2: number;
@@ -16,10 +13,7 @@ export interface AdamWOptions {
   weightDecay: number;
   /** From 1, for the bias correction. */
   step: number;
-  /**
-   * Factor on the gradient, for clipping and averaging over tokens. A tensor `[1]` from {@link gradientScale} holds a
-   * factor computed on the device; 0 skips the update.
-   */
+  /** Factor on the gradient, for clipping and averaging; a tensor `[1]` from {@link gradientScale}, where 0 skips the update. */
   gradientScale: number | tf.Tensor;
 }
 
@@ -90,8 +84,7 @@ export function gradientScale(options: GradientScaleOptions): tf.Tensor {
 }
 
 /**
- * Computes the sum of squares of each tensor, in a row of its own; the sum of all numbers is the squared norm. The result
- * stays on the device, so that a caller can read it together with other values.
+ * Computes the sum of squares of each tensor, in a row of its own, on the device; the sum of all is the squared norm.
  *
  * @returns float32 `[tensors, parts]`; on `native` a row is a float64 as the sum of two float32.
  */

@@ -89,44 +89,34 @@ export function recomputeInPieces(f: (piece: Piece) => tf.Tensor, inputs: Piecew
   const T = rows[0].shape[1]!;
   const starts = Array.from({ length: Math.ceil(T / length) }, (_, i) => i * length);
   return customGradient([...rows, ...weights], (learning, save) => {
-    const constant = [...tables, ...constants];
-    save([...learning, ...constant]);
-    const piece = (
-      start: number,
-      [rows, weights]: tf.Tensor[][],
-      tables: tf.Tensor[],
-      constants: tf.Tensor[],
-    ) =>
+    save([...learning, ...tables, ...constants]);
+    const [numRows, numLearning] = [rows.length, learning.length];
+    const cutRows = (tensors: tf.Tensor[], start: number) =>
+      tensors.slice(0, numRows).map((row) => cut(row, 1, start, length));
+    const piece = (start: number, learning: tf.Tensor[], others: tf.Tensor[]) =>
       f({
-        rows,
-        weights,
-        tables: tables.map((table) => cut(table, table.rank - 2, start, length)),
-        constants,
+        rows: learning.slice(0, numRows),
+        weights: learning.slice(numRows),
+        tables: others.slice(0, tables.length).map((table) => cut(table, table.rank - 2, start, length)),
+        constants: others.slice(tables.length),
         start,
       });
     const value = joined(
       starts.map((start) =>
         tf.tidy(() => {
-          const cutRows = learning.slice(0, rows.length).map((row) => cut(row, 1, start, length));
-          return piece(start, [cutRows, learning.slice(rows.length)], [...tables], [...constants]);
+          const inputs = [...cutRows(learning, start), ...learning.slice(numRows)];
+          return piece(start, inputs, [...tables, ...constants]);
         }),
       ),
     );
     const gradient = (dy: tf.Tensor, saved: tf.Tensor[]) => {
-      const [numRows, numLearning] = [rows.length, learning.length];
-      const heldWeights = saved.slice(numRows, numLearning);
-      const heldTables = saved.slice(numLearning, numLearning + tables.length);
-      const heldConstants = saved.slice(numLearning + tables.length);
+      const others = saved.slice(numLearning);
       const ofRows: tf.Tensor[][] = rows.map(() => []);
       let ofWeights: tf.Tensor[] | undefined;
       for (const start of starts) {
         const gradients = tf.tidy(() => {
-          const cutRows = saved.slice(0, numRows).map((row) => cut(row, 1, start, length));
-          return gradientsOf(
-            (x) => piece(start, [x.slice(0, numRows), x.slice(numRows)], heldTables, heldConstants),
-            [...cutRows, ...heldWeights],
-            cut(dy, 1, start, length),
-          );
+          const inputs = [...cutRows(saved, start), ...saved.slice(numRows, numLearning)];
+          return gradientsOf((x) => piece(start, x, others), inputs, cut(dy, 1, start, length));
         });
         for (const [i, list] of ofRows.entries()) list.push(gradients[i]);
         const added: tf.Tensor[] = gradients.slice(numRows);

@@ -22,20 +22,10 @@ import {
 import type { AttentionOptions } from './reference.ts';
 
 /** Weights of {@link residualFeedForward}. */
-export interface FeedForwardWeights {
-  norm_E: tf.Tensor;
-  gate_FE: tf.Tensor;
-  up_FE: tf.Tensor;
-  down_EF: tf.Tensor;
-}
+export type FeedForwardWeights = Record<'norm_E' | 'gate_FE' | 'up_FE' | 'down_EF', tf.Tensor>;
 
 /** Weights of {@link residualAttention}. */
-export interface AttentionWeights {
-  norm_E: tf.Tensor;
-  q_OE: tf.Tensor;
-  k_OE: tf.Tensor;
-  v_OE: tf.Tensor;
-  o_EO: tf.Tensor;
+export interface AttentionWeights extends Record<'norm_E' | 'q_OE' | 'k_OE' | 'v_OE' | 'o_EO', tf.Tensor> {
   /** Added to the projections of the same name. */
   biases?: Record<'q' | 'k' | 'v', tf.Tensor>;
 }

@@ -2,7 +2,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { each, SIZES, TILE } from './attention-tiles.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
-import { ELEMENTWISE_MAIN, type Kernel, runElements } from './dispatch.ts';
+import { elementwise, type Kernel, runElements } from './dispatch.ts';
 import type { RowGroup } from './rows.ts';
 
 /** A workgroup of 64 threads for each query and head: a thread scores a key, then sums a channel of values. */
@@ -74,19 +74,14 @@ export function appendToCache(
   { b, length, count }: { b: number; length: number; count: number },
 ): void {
   const rowSize = tf.util.sizeFromShape(cache.shape.slice(1));
-  runElements(backend, APPEND, count, {
-    reads: { fresh },
-    writes: { cache },
-    uniforms: { first: b * count, offset: length * rowSize },
-  });
+  const uniforms = { first: b * count, offset: length * rowSize };
+  runElements(backend, APPEND, count, { fresh, cache }, uniforms);
 }
 
-const APPEND: Kernel = {
-  key: 'AppendToCache',
-  reads: { fresh: 'f32' },
-  writes: { cache: 'f32' },
-  uniforms: { count: 'u32', first: 'u32', offset: 'u32' },
-  code: `${ELEMENTWISE_MAIN}
-  cache[uniforms.offset + i] = fresh[uniforms.first + i];
-}`,
-};
+const APPEND = elementwise(
+  'AppendToCache',
+  { fresh: 'f32' },
+  { cache: 'f32' },
+  { first: 'u32', offset: 'u32' },
+  `  cache[uniforms.offset + i] = fresh[uniforms.first + i];`,
+);

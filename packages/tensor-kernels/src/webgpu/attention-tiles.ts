@@ -143,7 +143,7 @@ export function store(sum: string, side: Rows, layout: Layout, factor: (r: numbe
 }
 
 /** Declares `isVisible`: whether query t attends to key s; a query beyond the end attends to none. */
-export const visible = (hasSegments: boolean) => `
+const visible = (hasSegments: boolean) => `
 fn isVisible(b: u32, t: u32, s: u32) -> bool {
   if (t >= uniforms.T || s >= uniforms.S) { return false; }
   let position = t + uniforms.S - uniforms.T;
@@ -157,12 +157,12 @@ fn isVisible(b: u32, t: u32, s: u32) -> bool {
   }
 }`;
 
-export const workgroupMemory = `
+const workgroupMemory = `
 var<workgroup> tileA: array<vec4<f32>, ${(16 * TILE) / 4}>;
 var<workgroup> tileB: array<vec4<f32>, ${(16 * TILE) / 4}>;
 var<workgroup> weights: array<vec4<f32>, ${(TILE * TILE) / 4}>;`;
 
-export const MAIN = `
+const MAIN = `
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
@@ -199,16 +199,33 @@ export const KEY_RANGE = `
 export interface Layout {
   /** Whether a read takes four channels. */
   vector: boolean;
+  type: 'vec4<f32>' | 'f32';
   /** Parts of up to 64 channels. */
   parts: number;
 }
 
-export const layoutOf = (D: number): Layout => ({ vector: D % 4 === 0, parts: Math.ceil(D / TILE) });
+export function layoutOf(D: number): Layout {
+  const vector = D % 4 === 0;
+  return { vector, type: vector ? 'vec4<f32>' : 'f32', parts: Math.ceil(D / TILE) };
+}
 
-/** Types of the tensors that every pass reads. */
-export const attended = (type: 'vec4<f32>' | 'f32', hasSegments: boolean): Kernel['reads'] => ({
-  q: type,
-  k: type,
-  v: type,
-  ...(hasSegments && { segments: 'vec2<i32>' }),
-});
+/** A kernel that reads queries, keys and values, and other tensors; `body` follows the start of `main`. */
+export function passKernel(
+  name: string,
+  { vector, type, parts }: Layout,
+  hasSegments: boolean,
+  reads: Kernel['reads'],
+  writes: Kernel['writes'],
+  body: string,
+): Kernel {
+  return {
+    key: `${name}_${Number(vector)}${parts}_${Number(hasSegments)}`,
+    reads: { q: type, k: type, v: type, ...(hasSegments && { segments: 'vec2<i32>' }), ...reads },
+    writes,
+    uniforms: SIZES,
+    code: `${workgroupMemory}
+${visible(hasSegments)}
+${MAIN}${body}
+}`,
+  };
+}

@@ -2,7 +2,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { fewQueriesKernel } from './attention-decoding.ts';
 import {
-  attended,
   each,
   FOUR,
   gather,
@@ -10,36 +9,23 @@ import {
   keyRows,
   type Layout,
   layoutOf,
-  MAIN,
+  passKernel,
   queryRows,
-  SIZES,
   scores,
   share,
   store,
   sums,
   TILE,
-  visible,
-  workgroupMemory,
 } from './attention-tiles.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
-import { ELEMENTWISE_MAIN, type Kernel, run, runElements } from './dispatch.ts';
+import { elementwise, type Kernel, run, runElements } from './dispatch.ts';
 import { rowGroup } from './rows.ts';
 
 /** Bytes of workgroup memory that the kernels use. */
 export const ATTENTION_WORKGROUP_BYTES = (2 * 16 * TILE + TILE * TILE) * 4;
 
-/** Sizes of a call; the T queries are the last of S positions. */
-export interface AttentionSizes {
-  B: number;
-  T: number;
-  S: number;
-  H: number;
-  G: number;
-  D: number;
-  /** 0 for none. */
-  window: number;
-  scale: number;
-}
+/** Sizes of a call; the T queries are the last of S positions, a window of 0 is none. */
+export type AttentionSizes = Record<'B' | 'T' | 'S' | 'H' | 'G' | 'D' | 'window' | 'scale', number>;
 
 /** Segment and prefix id of each token side by side, which saves a binding. */
 export function packSegments(
@@ -50,27 +36,22 @@ export function packSegments(
   if (!segmentIds) return undefined;
   const count = tf.util.sizeFromShape(segmentIds.shape);
   const packed = backend.makeTensorInfo([count, 2], 'int32');
-  const kernel: Kernel = {
-    key: `AttentionSegments_${prefixIds ? 1 : 0}`,
-    reads: { own: 'i32', ...(prefixIds && { prefix: 'i32' }) },
-    writes: { packed: 'vec2<i32>' },
-    uniforms: { count: 'u32' },
-    code: `${ELEMENTWISE_MAIN}
-  packed[i] = vec2<i32>(own[i], ${prefixIds ? 'prefix' : 'own'}[i]);
-}`,
-  };
-  const reads = { own: segmentIds, ...(prefixIds && { prefix: prefixIds }) };
-  runElements(backend, kernel, count, { reads, writes: { packed } });
+  const kernel = elementwise(
+    `AttentionSegments_${prefixIds ? 1 : 0}`,
+    { own: 'i32', ...(prefixIds && { prefix: 'i32' }) },
+    { packed: 'vec2<i32>' },
+    {},
+    `  packed[i] = vec2<i32>(own[i], ${prefixIds ? 'prefix' : 'own'}[i]);`,
+  );
+  runElements(backend, kernel, count, { own: segmentIds, prefix: prefixIds, packed });
   return packed;
 }
 
-/** Tensors of {@link attentionForward}. */
-export interface AttentionTensors {
-  q: tf.TensorInfo;
-  k: tf.TensorInfo;
-  v: tf.TensorInfo;
+/** Inputs and outputs by name. */
+type Tensors<Name extends string> = Record<Name, tf.TensorInfo> & {
   segments?: tf.TensorInfo;
-}
+  logSumExp?: tf.TensorInfo;
+};
 
 /** Largest number of queries that get a workgroup each: a tile would be nearly empty. */
 const FEW_QUERIES = 8;
@@ -79,88 +60,60 @@ const FEW_QUERIES = 8;
 export function attentionForward(
   backend: WebgpuBackend,
   sizes: AttentionSizes,
-  { q, k, v, segments }: AttentionTensors,
-  out: tf.TensorInfo,
-  logSumExp?: tf.TensorInfo,
+  tensors: Tensors<'q' | 'k' | 'v' | 'out'>,
   queryBase = 0,
 ): void {
   const { B, T, H, D } = sizes;
-  if (T <= FEW_QUERIES && !logSumExp && !segments) {
-    const binding = { reads: { q, k, v }, writes: { out }, uniforms: { ...sizes, queryBase } };
-    run(backend, fewQueriesKernel(Math.ceil(D / TILE), rowGroup(backend.gpu, TILE)), {
-      ...binding,
-      workgroups: [T, H, B],
-    });
-    return;
-  }
-  run(backend, forwardKernel(layoutOf(D), segments !== undefined, logSumExp !== undefined), {
-    reads: { q, k, v, ...(segments && { segments }) },
-    writes: { out, ...(logSumExp && { logSumExp }) },
-    uniforms: { ...sizes, queryBase },
-    workgroups: [Math.ceil(T / TILE), H, B],
-  });
+  const [hasSegments, hasSums] = [tensors.segments !== undefined, tensors.logSumExp !== undefined];
+  const isFew = T <= FEW_QUERIES && !hasSums && !hasSegments;
+  const kernel = isFew
+    ? fewQueriesKernel(Math.ceil(D / TILE), rowGroup(backend.gpu, TILE))
+    : forwardKernel(layoutOf(D), hasSegments, hasSums);
+  run(backend, kernel, tensors, { ...sizes, queryBase }, [isFew ? T : Math.ceil(T / TILE), H, B]);
 }
 
-/** Writes the gradients of q, k and v. */
+/** Writes the gradients dq, dk and dv. */
 export function attentionBackward(
   backend: WebgpuBackend,
   sizes: AttentionSizes,
-  { q, k, v, segments }: AttentionTensors,
-  { dy, out, logSumExp }: { dy: tf.TensorInfo; out: tf.TensorInfo; logSumExp: tf.TensorInfo },
-  { dq, dk, dv }: { dq: tf.TensorInfo; dk: tf.TensorInfo; dv: tf.TensorInfo },
+  given: Tensors<'q' | 'k' | 'v' | 'dy' | 'out' | 'dq' | 'dk' | 'dv'>,
 ): void {
   const { B, T, S, H, G, D } = sizes;
   const stats = backend.makeTensorInfo([B, H, T, 2], 'float32');
-  runElements(backend, STATS, B * H * T, {
-    reads: { dy, out, logSumExp },
-    writes: { stats },
-    uniforms: { T, H, D },
-  });
-  const reads = { q, k, v, dy, stats, ...(segments && { segments }) };
-  const uniforms = { ...sizes, queryBase: 0 };
-  const hasSegments = segments !== undefined;
-  run(backend, queryGradientKernel(layoutOf(D), hasSegments), {
-    reads,
-    writes: { dq },
-    uniforms,
-    workgroups: [Math.ceil(T / TILE), H, B],
-  });
-  run(backend, keyGradientKernel(layoutOf(D), hasSegments), {
-    reads,
-    writes: { dk, dv },
-    uniforms,
-    workgroups: [Math.ceil(S / TILE), G, B],
-  });
+  const tensors = { ...given, stats };
+  runElements(backend, STATS, B * H * T, tensors, { T, H, D });
+  const [uniforms, hasSegments] = [{ ...sizes, queryBase: 0 }, given.segments !== undefined];
+  const queryKernel = queryGradientKernel(layoutOf(D), hasSegments);
+  run(backend, queryKernel, tensors, uniforms, [Math.ceil(T / TILE), H, B]);
+  const keyKernel = keyGradientKernel(layoutOf(D), hasSegments);
+  run(backend, keyKernel, tensors, uniforms, [Math.ceil(S / TILE), G, B]);
   backend.disposeData(stats.dataId);
 }
 
 /** For each query the logarithm of its sum of exponentials, and the dot product of its output and gradient. */
-const STATS: Kernel = {
-  key: 'AttentionStats',
-  reads: { dy: 'f32', out: 'f32', logSumExp: 'f32' },
-  writes: { stats: 'vec2<f32>' },
-  uniforms: { count: 'u32', T: 'u32', H: 'u32', D: 'u32' },
-  code: `${ELEMENTWISE_MAIN}
-  let t = i % uniforms.T;
+const STATS = elementwise(
+  'AttentionStats',
+  { dy: 'f32', out: 'f32', logSumExp: 'f32' },
+  { stats: 'vec2<f32>' },
+  { T: 'u32', H: 'u32', D: 'u32' },
+  `  let t = i % uniforms.T;
   let h = (i / uniforms.T) % uniforms.H;
   let b = i / (uniforms.T * uniforms.H);
   let base = ((b * uniforms.T + t) * uniforms.H + h) * uniforms.D;
   var product = 0.0;
   for (var d = 0u; d < uniforms.D; d++) { product += dy[base + d] * out[base + d]; }
-  stats[i] = vec2<f32>(logSumExp[i], product);
-}`,
-};
+  stats[i] = vec2<f32>(logSumExp[i], product);`,
+);
 
 function forwardKernel(layout: Layout, hasSegments: boolean, keepsSums: boolean): Kernel {
-  const type = layout.vector ? 'vec4<f32>' : 'f32';
-  return {
-    key: `Attention_${Number(layout.vector)}${layout.parts}_${Number(hasSegments)}_${Number(keepsSums)}`,
-    reads: attended(type, hasSegments),
-    writes: { out: type, ...(keepsSums && { logSumExp: 'f32' }) },
-    uniforms: SIZES,
-    code: `${workgroupMemory}
-${visible(hasSegments)}
-${MAIN}
+  const writes = { out: layout.type, ...(keepsSums && { logSumExp: 'f32' }) };
+  return passKernel(
+    keepsSums ? 'AttentionWithSums' : 'Attention',
+    layout,
+    hasSegments,
+    {},
+    writes,
+    `
   let h = group.y;
   let g = h / (uniforms.H / uniforms.G);
   let t0 = group.x * ${TILE}u;
@@ -204,21 +157,19 @@ ${MAIN}
     if (t < uniforms.T) { logSumExp[(b * uniforms.H + h) * uniforms.T + t] = largest[tx] + log(total[tx]); }
   }`
       : ''
-  }
-}`,
-  };
+  }`,
+  );
 }
 
 function queryGradientKernel(layout: Layout, hasSegments: boolean): Kernel {
-  const type = layout.vector ? 'vec4<f32>' : 'f32';
-  return {
-    key: `AttentionQueryGrad_${Number(layout.vector)}${layout.parts}_${Number(hasSegments)}`,
-    reads: { ...attended(type, hasSegments), dy: type, stats: 'vec2<f32>' },
-    writes: { dq: type },
-    uniforms: SIZES,
-    code: `${workgroupMemory}
-${visible(hasSegments)}
-${MAIN}
+  const reads = { dy: layout.type, stats: 'vec2<f32>' };
+  return passKernel(
+    'AttentionQueryGrad',
+    layout,
+    hasSegments,
+    reads,
+    { dq: layout.type },
+    `
   let h = group.y;
   let g = h / (uniforms.H / uniforms.G);
   let t0 = group.x * ${TILE}u;
@@ -242,21 +193,19 @@ ${MAIN}
     workgroupBarrier();
     ${gather('sum', keyRows('k', 's0'), layout)}
   }
-  ${store('sum', queryRows('dq', 't0'), layout, () => 'uniforms.scale')}
-}`,
-  };
+  ${store('sum', queryRows('dq', 't0'), layout, () => 'uniforms.scale')}`,
+  );
 }
 
 function keyGradientKernel(layout: Layout, hasSegments: boolean): Kernel {
-  const type = layout.vector ? 'vec4<f32>' : 'f32';
-  return {
-    key: `AttentionKeyGrad_${Number(layout.vector)}${layout.parts}_${Number(hasSegments)}`,
-    reads: { ...attended(type, hasSegments), dy: type, stats: 'vec2<f32>' },
-    writes: { dk: type, dv: type },
-    uniforms: SIZES,
-    code: `${workgroupMemory}
-${visible(hasSegments)}
-${MAIN}
+  const reads = { dy: layout.type, stats: 'vec2<f32>' };
+  return passKernel(
+    'AttentionKeyGrad',
+    layout,
+    hasSegments,
+    reads,
+    { dk: layout.type, dv: layout.type },
+    `
   let g = group.y;
   let s0 = group.x * ${TILE}u;
   let offset = uniforms.S - uniforms.T;
@@ -297,7 +246,6 @@ ${MAIN}
     }
   }
   ${store('dkSum', keyRows('dk', 's0'), layout, () => 'uniforms.scale')}
-  ${store('dvSum', keyRows('dv', 's0'), layout, () => '1.0')}
-}`,
-  };
+  ${store('dvSum', keyRows('dv', 's0'), layout, () => '1.0')}`,
+  );
 }

@@ -91,13 +91,8 @@ function largestSubgroup(gpu: GPU, device: GPUDevice, info: GPUAdapterInfo): num
 interface SubgroupInfo extends GPUAdapterInfo {
   subgroupMinSize: number;
   subgroupMaxSize: number;
-  subgroupMatrixConfigs?: {
-    componentType: string;
-    resultComponentType: string;
-    M: number;
-    N: number;
-    K: number;
-  }[];
+  subgroupMatrixConfigs?: (Record<'componentType' | 'resultComponentType', string> &
+    Record<'M' | 'N' | 'K', number>)[];
 }
 
 /** Bytes of workgroup memory that products with subgroup matrices use. */

@@ -17,19 +17,28 @@ export interface Kernel {
   code: string;
 }
 
-/** The bindings of one call, by the names of the kernel. */
-export interface Binding {
-  reads: Record<string, tf.TensorInfo>;
-  writes: Record<string, tf.TensorInfo>;
-  uniforms: Record<string, number>;
-  workgroups: [x: number, y?: number, z?: number];
-}
+/** Tensors and uniforms of a call by the names of the kernel, which ignores others. */
+type Tensors = Record<string, tf.TensorInfo | undefined>;
+type Uniforms = Record<string, number>;
 
 /** Threads of a workgroup in elementwise kernels. */
 export const THREADS = 256;
 
-/** Opens `main` of a kernel over elements: `i` of `count`; for {@link runElements}. */
-export const ELEMENTWISE_MAIN = `
+/** A kernel over elements: `body` computes element `i` of `count`. */
+export function elementwise(
+  key: string,
+  reads: Kernel['reads'],
+  writes: Kernel['writes'],
+  uniforms: Kernel['uniforms'],
+  body: string,
+): Kernel {
+  const code = `${ELEMENTWISE_MAIN}
+${body}
+}`;
+  return { key, reads, writes, uniforms: { count: 'u32', ...uniforms }, code };
+}
+
+const ELEMENTWISE_MAIN = `
 @compute @workgroup_size(${THREADS})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
@@ -43,38 +52,43 @@ function workgroupsFor(elements: number, perGroup = THREADS): [x: number, y: num
   return [x, Math.ceil(groups / x)];
 }
 
-/** Tensors by their names in a kernel, and uniforms besides the count. */
-interface Operands {
-  reads: Record<string, tf.TensorInfo>;
-  writes: Record<string, tf.TensorInfo>;
-  uniforms?: Record<string, number>;
-}
-
-/** Records a call of a kernel that begins with {@link ELEMENTWISE_MAIN}. */
-export function runElements(backend: WebgpuBackend, kernel: Kernel, count: number, operands: Operands): void {
-  const uniforms = { count, ...operands.uniforms };
-  run(backend, kernel, { ...operands, uniforms, workgroups: workgroupsFor(count) });
+/** Records a call of an {@link elementwise} kernel. */
+export function runElements(
+  backend: WebgpuBackend,
+  kernel: Kernel,
+  count: number,
+  tensors: Tensors,
+  uniforms: Uniforms = {},
+): void {
+  run(backend, kernel, tensors, { count, ...uniforms }, workgroupsFor(count));
 }
 
 /** Records a call of a `rowKernel`, a workgroup for each row. */
-export function runRows(backend: WebgpuBackend, kernel: Kernel, rows: number, operands: Operands): void {
-  const uniforms = { rows, ...operands.uniforms };
-  run(backend, kernel, { ...operands, uniforms, workgroups: workgroupsFor(rows, 1) });
+export function runRows(
+  backend: WebgpuBackend,
+  kernel: Kernel,
+  rows: number,
+  tensors: Tensors,
+  uniforms: Uniforms = {},
+): void {
+  run(backend, kernel, tensors, { rows, ...uniforms }, workgroupsFor(rows, 1));
 }
 
 /** Records a call; outputs exist already, and may hold what the kernel changes in place. */
-export function run(backend: WebgpuBackend, kernel: Kernel, binding: Binding): void {
-  const { reads, writes, uniforms, workgroups } = binding;
+export function run(
+  backend: WebgpuBackend,
+  kernel: Kernel,
+  tensors: Tensors,
+  uniforms: Uniforms,
+  workgroups: [x: number, y?: number, z?: number],
+): void {
   backend.requireHealthy();
   const pipeline = pipelineOf(backend, kernel);
-  const tensors = [
-    ...Object.keys(kernel.reads).map((name) => reads[name]),
-    ...Object.keys(kernel.writes).map((name) => writes[name]),
-  ];
+  const bound = Object.keys({ ...kernel.reads, ...kernel.writes }).map((name) => tensors[name]!);
   // An upload may end the open pass.
-  const buffers = tensors.map((tensor) => backend.buffer(tensor));
-  for (const { dataId } of tensors) backend.commandQueueOwnedIds.add(dataId);
-  for (const tensor of Object.values(writes)) backend.forgetHostValues(tensor);
+  const buffers = bound.map((tensor) => backend.buffer(tensor));
+  for (const { dataId } of bound) backend.commandQueueOwnedIds.add(dataId);
+  for (const name of Object.keys(kernel.writes)) backend.forgetHostValues(tensors[name]!);
   const resources = [...buffers, ...uniformBuffer(backend, kernel, uniforms)];
   const bindGroup = backend.device.createBindGroup({
     layout: pipeline.getBindGroupLayout(0),

@@ -12,10 +12,10 @@ import {
 } from './attention.ts';
 import { appendToCache } from './attention-decoding.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
-import * as layers from './layers.ts';
+import { layerKernels } from './layers.ts';
 import { crossEntropy } from './loss.ts';
 import { multiply } from './matmul.ts';
-import { adamW, gradientScale, sumsOfSquares } from './optimizer.ts';
+import { optimizerKernels } from './optimizer.ts';
 
 function sizesOf(
   q: tf.TensorInfo,
@@ -32,7 +32,7 @@ const attentionKernels: Kernels<WebgpuBackend> = {
     const out = backend.makeTensorInfo(q.shape, 'float32');
     const logSumExp = backend.makeTensorInfo([B, H, T], 'float32');
     const segments = packSegments(backend, segmentIds, prefixIds);
-    attentionForward(backend, sizesOf(q, k, attrs), { q, k, v, segments }, out, logSumExp);
+    attentionForward(backend, sizesOf(q, k, attrs), { q, k, v, segments, out, logSumExp });
     if (segments) backend.disposeData(segments.dataId);
     return [out, logSumExp];
   },
@@ -40,8 +40,8 @@ const attentionKernels: Kernels<WebgpuBackend> = {
   AttentionGrad({ backend, inputs: { dy, q, k, v, out, logSumExp, segmentIds, prefixIds }, attrs }) {
     const [dq, dk, dv] = [q, k, v].map(({ shape }) => backend.makeTensorInfo(shape, 'float32'));
     const segments = packSegments(backend, segmentIds, prefixIds);
-    const sizes = sizesOf(q, k, attrs);
-    attentionBackward(backend, sizes, { q, k, v, segments }, { dy, out, logSumExp }, { dq, dk, dv });
+    const tensors = { q, k, v, segments, dy, out, logSumExp, dq, dk, dv };
+    attentionBackward(backend, sizesOf(q, k, attrs), tensors);
     if (segments) backend.disposeData(segments.dataId);
     return [dq, dk, dv];
   },
@@ -56,34 +56,16 @@ const attentionKernels: Kernels<WebgpuBackend> = {
       appendToCache(backend, k, keys, at);
       appendToCache(backend, v, values, at);
       const sizes = { B: 1, T, S: lengths[b] + T, H, G, D, window, scale };
-      attentionForward(backend, sizes, { q, k: keys, v: values }, out, undefined, b * T * H * D);
+      attentionForward(backend, sizes, { q, k: keys, v: values, out }, b * T * H * D);
     }
     return out;
   },
 };
 
-const kernels: Kernels<WebgpuBackend> = {
-  RmsNorm: ({ backend, inputs: { x, weight }, attrs }) => layers.rmsNorm(backend, x, weight, attrs.epsilon),
-  RmsNormGrad: ({ backend, inputs: { dy, x, weight }, attrs }) =>
-    layers.rmsNormGrad(backend, dy, x, weight, attrs.epsilon),
-  RotaryEmbedding: ({ backend, inputs: { x, cos, sin }, attrs }) =>
-    layers.rotaryEmbedding(backend, x, cos, sin, attrs.inverse),
-  SwiGlu: ({ backend, inputs: { gate, up } }) => layers.swiGlu(backend, gate, up),
-  SwiGluGrad: ({ backend, inputs: { dy, gate, up } }) => layers.swiGluGrad(backend, dy, gate, up),
-  Embedding: ({ backend, inputs: { ids, table } }) => layers.embedding(backend, ids, table),
-  EmbeddingGrad: ({ backend, inputs: { dy, ids }, attrs }) =>
-    layers.embeddingGrad(backend, dy, ids, attrs.numRows),
-  LinearCrossEntropy: ({ backend, inputs: { x, weight, targets, mask }, attrs: { gradients } }) =>
-    crossEntropy(backend, { x, weight, targets, mask, gradients }),
-  ScoreTokens: ({ backend, inputs: { x, weight, targets } }) =>
-    crossEntropy(backend, { x, weight, targets, gradients: 'none', greedy: true }),
-  AdamW({ backend, inputs, attrs }) {
-    adamW(backend, inputs, attrs);
-    return [];
-  },
-  GradientScale: ({ backend, inputs: { values, previous }, attrs }) =>
-    gradientScale(backend, values, previous, attrs),
-  SumsOfSquares: ({ backend, inputs }) => sumsOfSquares(backend, Object.values(inputs)),
+const lossKernels: Kernels<WebgpuBackend> = {
+  LinearCrossEntropy: ({ backend, inputs, attrs: { gradients } }) =>
+    crossEntropy(backend, { ...inputs, gradients }),
+  ScoreTokens: ({ backend, inputs }) => crossEntropy(backend, { ...inputs, gradients: 'none', greedy: true }),
 };
 
 /** Common cases of TensorFlow.js's own kernels; undefined leaves the call to the stock kernel. */
@@ -107,5 +89,6 @@ const overrides: Kernels<WebgpuBackend, tf.TensorInfo | undefined> = {
 /** Registers the kernels of the `webgpu` backend; without those of attention if the device has too little workgroup memory. */
 export function registerWebgpuKernels(limits: GPUSupportedLimits): void {
   const fitting = limits.maxComputeWorkgroupStorageSize >= ATTENTION_WORKGROUP_BYTES ? attentionKernels : {};
-  registerKernels('webgpu', { ...kernels, ...fitting }, overrides);
+  const kernels = { ...layerKernels, ...lossKernels, ...optimizerKernels, ...fitting };
+  registerKernels('webgpu', kernels, overrides);
 }

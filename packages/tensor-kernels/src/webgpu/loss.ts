@@ -5,7 +5,7 @@
 import type * as tf from '@tensorflow/tfjs-core';
 import type { WebgpuBackend } from './backend-interface.ts';
 import { type Kernel, runRows } from './dispatch.ts';
-import { NAN, requireIds } from './layers.ts';
+import { nanFrom, requireIds } from './layers.ts';
 import { multiply } from './matmul.ts';
 import { type RowGroup, rowGroup, rowKernel, sumOf } from './rows.ts';
 
@@ -51,11 +51,7 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
     const plain = { transposeA: false, transposeB: false };
     const head = { ...plain, transposeB: true, a: x, b: weight, c: logits, aOffset: offset };
     multiply(backend, { ...head, M: rows, N: V, K: C });
-    runRows(backend, kernel, rows, {
-      reads: { targets, ...(mask && { mask }) },
-      writes: { logits, losses, ...(greedyIds && { greedyIds }) },
-      uniforms: { V, first, larger },
-    });
+    runRows(backend, kernel, rows, { targets, mask, logits, losses, greedyIds }, { V, first, larger });
     if (dx) {
       const toX = { ...plain, a: logits, b: weight, c: dx, cOffset: offset, scale };
       multiply(backend, { ...toX, M: rows, N: C, K: V });
@@ -86,7 +82,7 @@ function softmaxKernel({ group, masked, gradient, greedy }: Variant): Kernel {
     reads: { targets: 'i32', ...(masked && { mask: 'f32' }) },
     writes: { logits: 'f32', losses: 'f32', ...(greedy && { greedyIds: 'i32' }) },
     uniforms: { V: 'u32', first: 'u32', larger: 'f32' },
-    functions: `${NAN}
+    functions: `
 // The largest logit and, in y, its first index.
 ${group.combine('largestOf', 'vec2<f32>', 'select(select(a, b, b.y < a.y), select(a, b, b.x > a.x), a.x != b.x)')}
 ${sumOf(group)}`,
@@ -104,7 +100,7 @@ ${sumOf(group)}`,
   let factor = ${masked ? 'mask[token]' : '1.0'};
   let targetId = u32(targets[token]);
   if (thread == 0u) {
-    var loss = nan(row);
+    var loss = ${nanFrom('row')};
     if (targetId < uniforms.V) { loss = factor * (log(sum) + largest.x - logits[base + targetId]); }
     losses[token] = loss;
     ${greedy ? 'greedyIds[token] = i32(largest.y);' : ''}

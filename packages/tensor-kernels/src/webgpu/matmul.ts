@@ -9,29 +9,19 @@
  * and sums are float32.
  */
 import type * as tf from '@tensorflow/tfjs-core';
+import type { MatMul } from '../kernel-shapes.ts';
 import { precisionNames } from '../precision.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
 import { type Kernel, run } from './dispatch.ts';
 import { loadFour, PRODUCT_UNIFORMS, storeFour, type Tile, type Variant } from './matmul-tile.ts';
 import { MATRIX_TILE, subgroupMatmulKernel } from './subgroup-matmul.ts';
 
-/** One product C = A·B; offsets in elements. */
-export interface Product {
-  M: number;
-  N: number;
-  K: number;
-  transposeA: boolean;
-  transposeB: boolean;
-  a: tf.TensorInfo;
-  b: tf.TensorInfo;
-  c: tf.TensorInfo;
-  /** Number of products, 1 by default; a shared operand is the same in all of them. */
-  batch?: number;
-  sharedA?: boolean;
-  sharedB?: boolean;
-  aOffset?: number;
-  bOffset?: number;
-  cOffset?: number;
+/** One product C = A·B; offsets in elements, one matrix each by default. */
+export interface Product
+  extends Pick<MatMul, 'M' | 'N' | 'K' | 'transposeA' | 'transposeB'>,
+    Partial<Pick<MatMul, 'batch' | 'sharedA' | 'sharedB'>>,
+    Record<'a' | 'b' | 'c', tf.TensorInfo>,
+    Partial<Record<'aOffset' | 'bOffset' | 'cOffset', number>> {
   /** Adds to C instead of overwriting it. */
   accumulate?: boolean;
   /** Factor on the sums, 1 by default. */
@@ -79,12 +69,11 @@ export function multiply(backend: WebgpuBackend, product: Product): void {
   for (let start = 0; start < K; start += PART) {
     const accumulate = start > 0 || (product.accumulate ?? false);
     const whole = { ...variant, accumulate };
-    run(backend, matrix ? subgroupMatmulKernel(whole, matrix) : matmulKernel(whole), {
-      reads: { a, b },
-      writes: { c },
-      uniforms: { M, N, K, start, end: Math.min(K, start + PART), ...batches, aOffset, bOffset, cOffset },
-      workgroups: [Math.ceil(N / tile.columns), Math.ceil(M / tile.rows), batch],
-    });
+    const kernel = matrix ? subgroupMatmulKernel(whole, matrix) : matmulKernel(whole);
+    const end = Math.min(K, start + PART);
+    const uniforms = { M, N, K, start, end, ...batches, aOffset, bOffset, cOffset };
+    const grid: [number, number, number] = [Math.ceil(N / tile.columns), Math.ceil(M / tile.rows), batch];
+    run(backend, kernel, { a, b, c }, uniforms, grid);
   }
 }
 

@@ -1,62 +1,36 @@
 /** AdamW in place, sums of squares, and the scale of an update: one pass over each parameter. */
 import * as tf from '@tensorflow/tfjs-core';
-import type { KernelSignatures } from '../kernel-signatures.ts';
+import type { Kernels } from '../kernel-signatures.ts';
 import type { WebgpuBackend } from './backend-interface.ts';
-import { ELEMENTWISE_MAIN, type Kernel, runElements, runRows } from './dispatch.ts';
+import { elementwise, runElements, runRows } from './dispatch.ts';
 import { type RowGroup, rowGroup, rowKernel } from './rows.ts';
 
-const adamWKernel = (isScaledOnDevice: boolean): Kernel => ({
-  key: isScaledOnDevice ? 'AdamWScaled' : 'AdamW',
-  reads: { gradient: 'f32', ...(isScaledOnDevice && { scale: 'f32' }) },
-  writes: { parameter: 'f32', firstMoment: 'f32', secondMoment: 'f32' },
-  uniforms: {
-    count: 'u32',
-    decay: 'f32',
-    stepSize: 'f32',
-    inverseRoot: 'f32',
-    beta1: 'f32',
-    beta2: 'f32',
-    rest1: 'f32',
-    rest2: 'f32',
-    epsilon: 'f32',
-    gradientScale: 'f32',
-  },
-  code: `${ELEMENTWISE_MAIN}
-  ${isScaledOnDevice ? 'if (scale[0] == 0.0) { return; }' : ''}
+const { sizeFromShape } = tf.util;
+
+const adamWKernel = (isScaledOnDevice: boolean) =>
+  elementwise(
+    isScaledOnDevice ? 'AdamWScaled' : 'AdamW',
+    { gradient: 'f32', ...(isScaledOnDevice && { scale: 'f32' }) },
+    { parameter: 'f32', firstMoment: 'f32', secondMoment: 'f32' },
+    {
+      decay: 'f32',
+      stepSize: 'f32',
+      inverseRoot: 'f32',
+      beta1: 'f32',
+      beta2: 'f32',
+      rest1: 'f32',
+      rest2: 'f32',
+      epsilon: 'f32',
+      gradientScale: 'f32',
+    },
+    `  ${isScaledOnDevice ? 'if (scale[0] == 0.0) { return; }' : ''}
   let g = gradient[i] * ${isScaledOnDevice ? 'scale[0]' : 'uniforms.gradientScale'};
   let m = firstMoment[i] * uniforms.beta1 + g * uniforms.rest1;
   let v = secondMoment[i] * uniforms.beta2 + g * g * uniforms.rest2;
   firstMoment[i] = m;
   secondMoment[i] = v;
-  parameter[i] = parameter[i] * uniforms.decay - uniforms.stepSize * m / (sqrt(v) * uniforms.inverseRoot + uniforms.epsilon);
-}`,
-});
-
-/** One step in place; a scale of 0 leaves everything as it is. */
-export function adamW(
-  backend: WebgpuBackend,
-  tensors: KernelSignatures['AdamW']['inputs'],
-  attributes: KernelSignatures['AdamW']['attrs'],
-): void {
-  const { gradient, scale, ...written } = tensors;
-  const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = attributes;
-  runElements(backend, adamWKernel(scale !== undefined), tf.util.sizeFromShape(gradient.shape), {
-    reads: { gradient, ...(scale && { scale }) },
-    writes: written,
-    // Differences from 1 are computed in float64: 1 − 0.999 loses digits in float32.
-    uniforms: {
-      decay: 1 - learningRate * weightDecay,
-      stepSize: learningRate / (1 - beta1 ** step),
-      inverseRoot: 1 / Math.sqrt(1 - beta2 ** step),
-      beta1,
-      beta2,
-      rest1: 1 - beta1,
-      rest2: 1 - beta2,
-      epsilon,
-      gradientScale,
-    },
-  });
-}
+  parameter[i] = parameter[i] * uniforms.decay - uniforms.stepSize * m / (sqrt(v) * uniforms.inverseRoot + uniforms.epsilon);`,
+  );
 
 /** Least number of elements that a workgroup sums. */
 const MIN_SHARE = 1 << 14;
@@ -87,30 +61,6 @@ const sumPartsKernel = (group: RowGroup) =>
   if (thread == 0u) { sums[uniforms.index] = sum; }`,
   });
 
-/** Sums of squares, `[tensors, 1]`, on the device. */
-export function sumsOfSquares(backend: WebgpuBackend, tensors: tf.TensorInfo[]): tf.TensorInfo {
-  const sums = backend.makeTensorInfo([tensors.length, 1], 'float32');
-  const parts = backend.makeTensorInfo([MAX_PARTS], 'float32');
-  const group = rowGroup(backend.gpu, MIN_SHARE);
-  for (const [index, x] of tensors.entries()) {
-    const count = tf.util.sizeFromShape(x.shape);
-    const share = Math.max(MIN_SHARE, Math.ceil(count / MAX_PARTS));
-    const rows = Math.ceil(count / share);
-    runRows(backend, squaresKernel(group), rows, {
-      reads: { x },
-      writes: { parts },
-      uniforms: { count, share },
-    });
-    runRows(backend, sumPartsKernel(group), 1, {
-      reads: { parts },
-      writes: { sums },
-      uniforms: { count: rows, index },
-    });
-  }
-  backend.disposeData(parts.dataId);
-  return sums;
-}
-
 /**
  * The factor of a gradient from a step's losses and sums of squares: 0 where one of them is not finite or the previous
  * factor was 0. Tests the bits, since a compiler may assume that numbers are finite; scales squares by 2⁻⁶⁴, so that their
@@ -137,19 +87,48 @@ const gradientScaleKernel = (group: RowGroup, hasPrevious: boolean) =>
   scale[0] = select(clip / uniforms.numTargets, 0.0, isLeftOut);`,
   });
 
-export function gradientScale(
-  backend: WebgpuBackend,
-  values: tf.TensorInfo,
-  previous: tf.TensorInfo | undefined,
-  { numLosses, numTargets, clipNorm }: KernelSignatures['GradientScale']['attrs'],
-): tf.TensorInfo {
-  const scale = backend.makeTensorInfo([1], 'float32');
-  const count = tf.util.sizeFromShape(values.shape);
-  runRows(backend, gradientScaleKernel(rowGroup(backend.gpu, count), previous !== undefined), 1, {
-    reads: { values, ...(previous && { previous }) },
-    writes: { scale },
+export const optimizerKernels: Kernels<WebgpuBackend> = {
+  AdamW({ backend, inputs, attrs }) {
+    const { learningRate, beta1, beta2, epsilon, weightDecay, step, gradientScale } = attrs;
+    const count = sizeFromShape(inputs.gradient.shape);
+    // Differences from 1 are computed in float64: 1 − 0.999 loses digits in float32.
+    runElements(backend, adamWKernel(inputs.scale !== undefined), count, inputs, {
+      decay: 1 - learningRate * weightDecay,
+      stepSize: learningRate / (1 - beta1 ** step),
+      inverseRoot: 1 / Math.sqrt(1 - beta2 ** step),
+      beta1,
+      beta2,
+      rest1: 1 - beta1,
+      rest2: 1 - beta2,
+      epsilon,
+      gradientScale,
+    });
+    return [];
+  },
+
+  GradientScale({ backend, inputs: { values, previous }, attrs }) {
+    const scale = backend.makeTensorInfo([1], 'float32');
+    const count = sizeFromShape(values.shape);
+    const kernel = gradientScaleKernel(rowGroup(backend.gpu, count), previous !== undefined);
     // WGSL has no infinity.
-    uniforms: { count, numLosses, numTargets, clipNorm: Math.min(clipNorm, 3e38) },
-  });
-  return scale;
-}
+    const uniforms = { ...attrs, count, clipNorm: Math.min(attrs.clipNorm, 3e38) };
+    runRows(backend, kernel, 1, { values, previous, scale }, uniforms);
+    return scale;
+  },
+
+  SumsOfSquares({ backend, inputs }) {
+    const tensors = Object.values(inputs);
+    const sums = backend.makeTensorInfo([tensors.length, 1], 'float32');
+    const parts = backend.makeTensorInfo([MAX_PARTS], 'float32');
+    const group = rowGroup(backend.gpu, MIN_SHARE);
+    for (const [index, x] of tensors.entries()) {
+      const count = sizeFromShape(x.shape);
+      const share = Math.max(MIN_SHARE, Math.ceil(count / MAX_PARTS));
+      const rows = Math.ceil(count / share);
+      runRows(backend, squaresKernel(group), rows, { x, parts }, { count, share });
+      runRows(backend, sumPartsKernel(group), 1, { parts, sums }, { count: rows, index });
+    }
+    backend.disposeData(parts.dataId);
+    return sums;
+  },
+};

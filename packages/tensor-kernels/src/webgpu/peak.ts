@@ -32,12 +32,7 @@ export async function measureGpuPeak(backend: WebgpuBackend): Promise<number> {
   for (let counted = 0; counted < 5; ) {
     const sums = backend.makeTensorInfo([groups * THREADS], 'float32');
     const started = performance.now();
-    run(backend, MULTIPLY_ADD, {
-      reads: {},
-      writes: { sums },
-      uniforms: { factor: 0.5 },
-      workgroups: [groups],
-    });
+    run(backend, MULTIPLY_ADD, { sums }, { factor: 0.5 }, [groups]);
     backend.endComputePassEncoder();
     // A timed kernel has been submitted already.
     if (backend.commandEncoder) backend.submitQueue();
