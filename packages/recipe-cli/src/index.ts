@@ -67,6 +67,7 @@ export {
 } from './run-directory.ts';
 export { numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
 export {
+  type BatchKeys,
   checkScheduleKeys,
   configuredSchedule,
   lowestRate,
@@ -96,7 +97,6 @@ export {
   type TrainingProgram,
 } from './training-command.ts';
 export {
-  type BatchKeys,
   batchPlan,
   checkBatchKeys,
   checkKeepBest,

@@ -2,7 +2,6 @@
 import { referenceCosine, type Schedule, warmupConstant, warmupCosine, warmupLinear } from '@meap/trainer';
 import type { Refusals } from './parse-config.ts';
 import { oneOf, zeroToOne } from './schema-keys.ts';
-import type { BatchKeys } from './training-keys.ts';
 
 const TYPES = ['cosine', 'linear', 'constant', 'reference'] as const;
 
@@ -18,6 +17,12 @@ export const scheduleKeys = (warmupOf: string) => ({
     `Share of ${warmupOf} for the linear warm-up, rounded down to whole steps; 0 disables it.`,
   ).default(0.1),
 });
+
+/** Keys of `train` for batch sizes. */
+export interface BatchKeys {
+  global_batch_size: number;
+  micro_batch_size?: number;
+}
 
 /** Keys of `train` that determine the learning rate. */
 export interface ScheduleKeys extends BatchKeys {

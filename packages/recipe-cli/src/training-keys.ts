@@ -2,7 +2,7 @@
 import { backendNames, precisionNames } from '@meap/tensor-kernels';
 import { z } from 'zod';
 import { Refusals } from './parse-config.ts';
-import { type ScheduleKeys, scheduleKeys } from './schedule-keys.ts';
+import { type BatchKeys, type ScheduleKeys, scheduleKeys } from './schedule-keys.ts';
 import { count, flag, natural, nonNegative, oneOf, positive, share, text } from './schema-keys.ts';
 
 /** Top-level keys. @param seedMeaning what is drawn from the seed */
@@ -122,12 +122,6 @@ export function fillBatchKeys(
     global_batch_size: global_batch_size ?? Math.max(micro_batch_size, whole),
     learning_rate: learning_rate ?? Math.max(defaults.learning_rate, min_learning_rate),
   };
-}
-
-/** Keys of `train` for batch sizes. */
-export interface BatchKeys {
-  global_batch_size: number;
-  micro_batch_size?: number;
 }
 
 /**
