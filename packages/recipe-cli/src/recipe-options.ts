@@ -13,6 +13,7 @@ export interface RecipeOptionKeys {
     adam_epsilon: number;
     weight_decay: number;
     max_grad_norm: number;
+    on_spike: 'warn' | 'skip' | 'ignore';
   };
   checkpoint: { every: number; keep_last: number; keep_every?: number; keep_best: boolean };
   distributed: { zero_stage: ZeroStage };
@@ -24,6 +25,7 @@ type FromRecipe =
   | 'steps'
   | 'microBatches'
   | 'clipNorm'
+  | 'guard'
   | 'lossScaling'
   | 'zeroStage';
 
@@ -46,6 +48,7 @@ export function recipeOptions(
     steps,
     microBatches: batchPlan(train, numRanks).microBatches,
     clipNorm: train.max_grad_norm,
+    guard: { onSpike: train.on_spike },
     lossScaling: precision === 'float16',
     zeroStage: distributed.zero_stage,
     checkpoint: {

@@ -33,6 +33,10 @@ export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefau
   adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
   weight_decay: nonNegative(`Decoupled weight decay of all ${decayed}.`).default(weightDecay),
   max_grad_norm: positive('Maximum global norm of gradients.').default(1),
+  on_spike: oneOf(
+    ['warn', 'skip', 'ignore'],
+    'At a loss, or 3 gradient norms in a row, 6 standard deviations above the usual: warn, also skip the update (at the first such norm), or ignore.',
+  ).default('warn'),
   recompute: flag('Recompute blocks in the backward pass: less memory, a third more computation.').default(
     false,
   ),

@@ -72,7 +72,7 @@ function stateAt(step: number, valLoss?: number): TrainerState {
     validatedStep: 0,
     sampledStep: 0,
     valLoss,
-    guard: { losses: [1.5], gradNorms: [2.5], nonFiniteInARow: 0 },
+    guard: { losses: [1.5], gradNorms: [2.5], nonFiniteInARow: 0, highNormsInARow: 0 },
     fingerprints: { seed: 1 },
     weightsSha256: 'abc',
   };

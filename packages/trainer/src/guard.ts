@@ -8,14 +8,19 @@ export interface GuardOptions {
    * 0, the default, stops at the first: in float32 it nearly always is a fault, and weights are still clean.
    */
   maxNonFiniteSteps?: number;
-  /** `log` (default) names a spike in the metrics; `skip` also leaves out its update. */
-  spikes?: 'log' | 'skip';
+  /**
+   * `warn` (default) reports a spike: of the loss, or of the gradient norm for 3 steps in a row. `skip` leaves out the
+   * update of every step whose loss or gradient norm is a spike, as OLMo-core does. `ignore` does neither.
+   */
+  onSpike?: 'warn' | 'skip' | 'ignore';
 }
 
 /** Whether a step is anomalous, and whether its update must be left out. */
 export interface Verdict {
   anomaly?: 'non-finite' | 'spike';
   skip: boolean;
+  /** Of a spike, in words. */
+  reason?: string;
 }
 
 /** The guard's memory, part of a checkpoint. */
@@ -23,30 +28,34 @@ export interface GuardState {
   losses: number[];
   gradNorms: number[];
   nonFiniteInARow: number;
+  /** Steps in a row up to now whose gradient norm was a spike. */
+  highNormsInARow: number;
 }
 
-/** Steps the running mean and deviation look back over, and how many deviations above it make a spike. */
+/** Steps that the running mean and deviation look back over, and how many deviations above it make a spike. */
 const WINDOW = 128;
 const SIGMA = 6;
+/** A gradient norm is high now and then in healthy runs; clipping bounds what one such step does. */
+const HIGH_NORMS = 3;
 
 /**
  * Judges each step by its loss and gradient norm before the update is applied.
  *
- * A spike is a loss or a norm more than 6 standard deviations above the mean of the last 128 finite steps,
- * once half of them are there: the rule of OLMo-core's and Levanter's skip-step optimizers.
+ * A spike is a value more than 6 standard deviations above the mean of the last 128 finite steps, once half of them are
+ * there: the rule of OLMo-core's and Levanter's skip-step optimizers.
  */
 export class Guard {
   readonly #options: Required<GuardOptions>;
-  #state: GuardState = { losses: [], gradNorms: [], nonFiniteInARow: 0 };
+  #state: GuardState = { losses: [], gradNorms: [], nonFiniteInARow: 0, highNormsInARow: 0 };
 
   constructor(options: GuardOptions = {}) {
-    this.#options = { maxNonFiniteSteps: options.maxNonFiniteSteps ?? 0, spikes: options.spikes ?? 'log' };
+    this.#options = { maxNonFiniteSteps: options.maxNonFiniteSteps ?? 0, onSpike: options.onSpike ?? 'warn' };
   }
 
   /** Whether all it does is to name steps and to stop at the first fault, never to leave out an update and go on. */
   get stopsAtFirstFault(): boolean {
-    const { maxNonFiniteSteps, spikes } = this.#options;
-    return maxNonFiniteSteps === 0 && spikes === 'log';
+    const { maxNonFiniteSteps, onSpike } = this.#options;
+    return maxNonFiniteSteps === 0 && onSpike !== 'skip';
   }
 
   /** Whether the 1-based step is anomalous, and whether its update must be left out. */
@@ -63,12 +72,26 @@ export class Guard {
       return { anomaly: 'non-finite', skip: true };
     }
     state.nonFiniteInARow = 0;
-    const spike = isSpike(state.losses, loss) || isSpike(state.gradNorms, gradNorm);
-    const skip = spike && this.#options.spikes === 'skip';
+    const usualLoss = usual(state.losses);
+    // High norms that may become a spike must not raise what is usual before they are judged.
+    const numUnjudged = Math.min(state.highNormsInARow, HIGH_NORMS - 1);
+    const usualNorm = usual(state.gradNorms.slice(0, state.gradNorms.length - numUnjudged));
+    const isHighLoss = loss > usualLoss.limit;
+    state.highNormsInARow = gradNorm > usualNorm.limit ? state.highNormsInARow + 1 : 0;
     // Skipped values enter too: a lasting change of level is let through after a few steps instead of never.
     push(state.losses, loss);
     push(state.gradNorms, gradNorm);
-    return spike ? { anomaly: 'spike', skip } : { skip };
+    const { onSpike } = this.#options;
+    const numNorms = onSpike === 'skip' ? 1 : HIGH_NORMS;
+    if (onSpike === 'ignore' || !(isHighLoss || state.highNormsInARow >= numNorms)) return { skip: false };
+    const [what, value, mean] = isHighLoss
+      ? ['loss', loss, usualLoss.mean]
+      : ['gradient norm', gradNorm, usualNorm.mean];
+    return {
+      anomaly: 'spike',
+      skip: onSpike === 'skip',
+      reason: `${what} ${value.toPrecision(4)}, usual ${mean.toPrecision(4)}`,
+    };
   }
 
   state(): GuardState {
@@ -76,15 +99,17 @@ export class Guard {
   }
 
   restore(state: GuardState): void {
-    this.#state = structuredClone(state);
+    // Checkpoints of earlier versions do not count high norms.
+    this.#state = structuredClone({ ...this.#state, ...state });
   }
 }
 
-function isSpike(window: readonly number[], value: number): boolean {
-  if (window.length < WINDOW / 2) return false;
+/** The mean of a window, and the value above which a step is a spike; none before half of the window is there. */
+function usual(window: readonly number[]): { mean: number; limit: number } {
   const mean = window.reduce((sum, x) => sum + x, 0) / window.length;
+  if (window.length < WINDOW / 2) return { mean, limit: Number.POSITIVE_INFINITY };
   const variance = window.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (window.length - 1);
-  return value > mean + SIGMA * Math.sqrt(variance);
+  return { mean, limit: mean + SIGMA * Math.sqrt(variance) };
 }
 
 function push(window: number[], value: number): void {

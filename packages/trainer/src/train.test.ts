@@ -441,12 +441,12 @@ describe('trouble', () => {
   });
 
   it('names a spike and, when asked, leaves its update out', async () => {
-    for (const spikes of ['log', 'skip'] as const) {
+    for (const onSpike of ['warn', 'skip'] as const) {
       directory = join(root, String(count++));
       const overrides: Overrides = {
         steps: 75,
         microBatches: 1,
-        guard: { spikes },
+        guard: { onSpike },
         checkpoint: { every: 75 },
       };
       const { warnings } = await run(overrides, (loss) => (batch, position) => {
@@ -454,13 +454,13 @@ describe('trouble', () => {
         return { ...counts, sum: position.step === 70 ? tf.mul(sum, 20) : sum };
       });
       expect(warnings).toHaveLength(1);
-      expect(warnings[0]).toMatch(/^step 71: spike: loss /);
+      expect(warnings[0]).toMatch(/^step 71: spike: loss \S+, usual \S+; update (applied|skipped)$/);
       const flagged = lines('metrics.jsonl').filter((line) => 'anomaly' in line);
-      const skipped = spikes === 'skip' ? { skipped: true } : {};
+      const skipped = onSpike === 'skip' ? { skipped: true } : {};
       expect(flagged).toMatchObject([{ step: 71, anomaly: 'spike', ...skipped }]);
-      expect('skipped' in flagged[0]).toBe(spikes === 'skip');
+      expect('skipped' in flagged[0]).toBe(onSpike === 'skip');
       const { state } = (await trainer.latestCheckpoint(join(directory, 'checkpoints')))!;
-      expect(state.optimizerStep).toBe(spikes === 'skip' ? 74 : 75);
+      expect(state.optimizerStep).toBe(onSpike === 'skip' ? 74 : 75);
     }
   });
 

@@ -169,7 +169,7 @@ export async function train<Batch, ValidationBatch = Batch>(
   }
 
   function report(outcome: StepOutcome): void {
-    const { step, tokens, loss, lr, gradNorm, tokensPerSecond, lossScale, anomaly, skip } = outcome;
+    const { step, tokens, loss, lr, gradNorm, tokensPerSecond, lossScale, anomaly, skip, reason } = outcome;
     const metrics: StepMetrics = {
       step,
       tokens,
@@ -186,8 +186,8 @@ export async function train<Batch, ValidationBatch = Batch>(
     log?.step(metrics);
     emit({ type: 'step', ...metrics });
     if (anomaly) {
-      const consequence = skip ? 'skipped' : 'applied';
-      warn(`step ${step}: ${anomaly}: loss ${loss}, gradient norm ${gradNorm}; update ${consequence}`);
+      const what = reason ?? `loss ${loss}, gradient norm ${gradNorm}`;
+      warn(`step ${step}: ${anomaly}: ${what}; update ${skip ? 'skipped' : 'applied'}`);
     }
   }
 

@@ -1,20 +1,17 @@
 /** Induction on repeated random tokens (Olsson et al. 2022). */
 import { inductionTask } from '@meap/evals';
-import { count } from '@meap/recipe-cli';
+import { count, length } from '@meap/recipe-cli';
 import { z } from 'zod';
 import { taskFamily } from './task-family.ts';
 
 const settings = z.strictObject({
-  length: count('Tokens of the sequence that is repeated.').default(25),
+  length: length('Tokens of the sequence that is repeated.').default(25),
   sequences: count('Number of sequences.').default(32),
 });
 
 export const induction = taskFamily({
   data: {},
   settings: settings.describe('Induction on repeated random tokens.'),
-  check: ({ length }, path, refusals) => {
-    if (length < 2) refusals.add(`${path}.length`, length, 'a whole number from 2');
-  },
   tasks: {
     induction: {
       description: 'how much more probable random tokens are when they are repeated',
