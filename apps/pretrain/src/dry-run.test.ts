@@ -33,15 +33,15 @@ describe('--dry-run', () => {
   });
 
   it('reports that a run does not fit, and the run is refused with the numbers', async () => {
-    const little = ['--set', 'train.memory_limit_gib=0.01'];
-    const { stdout } = await bench.pretrain('little', '--dry-run', ...little);
+    const limit = ['--set', 'train.memory_limit_gib=0.01'];
+    const { stdout } = await bench.pretrain('limited', '--dry-run', ...limit);
     expect(stdout).toMatch(
       /does not fit: the run needs about \d+ MiB, got 10\.2 MiB; use train\.recompute, /,
     );
-    const { code, stderr } = await bench.pretrain('little', ...little);
+    const { code, stderr } = await bench.pretrain('limited', ...limit);
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^meap-pretrain: memory: the run needs about \d+ MiB, got 10\.2 MiB; use train\.recompute, a smaller train\.micro_batch_size, a shorter train\.sequence_length, or set train\.memory_limit_gib if there is more\n$/,
+      /^meap-pretrain: memory: the run needs about \d+ MiB, got 10\.2 MiB; use train\.recompute, a smaller train\.micro_batch_size, a shorter train\.sequence_length, or set train\.memory_limit_gib if more is available\n$/,
     );
   });
 

@@ -77,7 +77,7 @@ describe('a run on several sources', () => {
       ...setFlags('data.text_field=line', 'data.long_documents=null'),
     );
     expect(code).toBe(0);
-    expect(stdout).toMatch(/warning {6}data: 1 file is left out, .*lines\.jsonl/);
+    expect(stdout).toMatch(/warning {6}data: 1 file skipped, .*lines\.jsonl/);
   });
 
   it('plans without training', async () => {
