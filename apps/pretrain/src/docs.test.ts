@@ -53,7 +53,7 @@ describe('pages', () => {
     expect(deadLinks(page)).toEqual([]);
   });
 
-  it.each(pages.filter((page) => /^docs\/|^CONTRIBUTING/.test(page)))('%s names files that exist', (page) => {
+  it.each(pages.filter((page) => /^docs\/|^CONTRIBUTING|^SECURITY/.test(page)))('%s names files that exist', (page) => {
     const named = Array.from(
       prose(page).matchAll(/`((?:apps|packages|recipes|scripts|docs|\.github)\/[\w./-]+)`/g),
       ([, path]) => path,
