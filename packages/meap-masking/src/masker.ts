@@ -116,12 +116,17 @@ export function createMasker(options: MaskerOptions): Masker {
     requireInteger('masker', 'step', step, 0, MAX_UINT32);
     requireInteger('masker', 'row', rowIndex, 0, MAX_UINT32);
     if (ratio === 0 || length === 0) return new Int32Array(0);
-    if (reference) return reference.filter((position) => !keepIds.has(row[position]));
+    if (strategy === 'reference') return reference!.filter((position) => !keepIds.has(row[position]));
     const candidates = candidatePositions(row, keepIds);
     const random = new CounterRandom({ seed, purpose: 'mask', step, row: rowIndex });
-    if (strategy === 'bernoulli') return bernoulliPositions(candidates, ratio, random);
-    if (strategy === 'span') return spanPositions(candidates, length, ratio, spanLength, random);
-    return exactCountPositions(candidates, length, ratio, random);
+    switch (strategy) {
+      case 'per-sequence':
+        return exactCountPositions(candidates, length, ratio, random);
+      case 'bernoulli':
+        return bernoulliPositions(candidates, ratio, random);
+      case 'span':
+        return spanPositions(candidates, length, ratio, spanLength, random);
+    }
   }
 
   function apply(inputs: Int32Array, { rows, length, step, firstRow = 0 }: BatchPosition): MaskedBatch {
