@@ -16,7 +16,7 @@ afterEach(() => rmSync(directory, { recursive: true }));
 const text = () => readFileSync(path, 'utf8');
 
 describe('AppendLog', () => {
-  it('goes on after what is there', () => {
+  it('appends to an existing file', () => {
     writeFileSync(path, 'a\n');
     const log = new AppendLog(path, () => {});
     log.append('b\n');
@@ -31,7 +31,7 @@ describe('repairJsonLines', () => {
   const lineOf = (step: number) => `${JSON.stringify({ step, loss: 1 / step })}\n`;
   const lines = Array.from({ length: 8 }, (_, i) => lineOf(i + 1));
 
-  it('keeps the lines up to a step and nothing torn, wherever the file was cut or lost its bytes', () => {
+  it('keeps the complete lines up to a step, with any truncation or damage', () => {
     const tails = fc.constantFrom('', '\0', '\0'.repeat(50), '\n', '{"step":');
     fc.assert(
       fc.property(fc.nat(lines.join('').length), tails, fc.nat(9), (length, tail, step) => {
@@ -48,15 +48,15 @@ describe('repairJsonLines', () => {
     );
   });
 
-  it('keeps what stands behind damage, and says what is gone', () => {
+  it('keeps lines after damage and reports losses', () => {
     for (const bad of ['{"step":2', '{"loss":2}', 'null', '\0\0\0', '', '[1]']) {
       writeFileSync(path, `${lineOf(1)}${bad}\n${lineOf(3)}${lineOf(4)}`);
-      expect(repairJsonLines(path, 3)).toBe('line 2 was torn or damaged, and is removed');
+      expect(repairJsonLines(path, 3)).toBe('line 2 was incomplete or damaged and is removed');
       expect(text()).toBe(lineOf(1) + lineOf(3));
     }
     writeFileSync(path, `${lineOf(1)}{\n\0\0`);
     expect(repairJsonLines(path, 5)).toBe(
-      '2 lines from line 2 on were torn or damaged, and are removed; nothing is left of steps 2 to 5',
+      '2 lines from line 2 were incomplete or damaged and are removed; steps 2 to 5 are lost',
     );
     writeFileSync(path, `${lineOf(1)}${lineOf(2).trimEnd()}`);
     expect(repairJsonLines(path, 2)).toBeUndefined();

@@ -11,9 +11,8 @@ import { writeFileAtomic } from '@meap/files';
 import { CheckpointError } from './errors.ts';
 
 /**
- * A file that only ever grows by whole records, also when the disk is full.
- *
- * A record that cannot be written is kept in memory and written before the next one; nothing half-written stays.
+ * A file of complete records, even when the disk is full: a record that cannot be written stays in memory and is written
+ * before the next one.
  */
 export class AppendLog {
   readonly path: string;
@@ -26,12 +25,12 @@ export class AppendLog {
   constructor(path: string, onFailure: (message: string) => void) {
     this.path = path;
     this.#onFailure = onFailure;
-    // Not 'a': the position is ours, so that a short write can be taken back.
+    // Not 'a': writes at explicit positions can be rolled back.
     this.#fd = openSync(path, 'r+', 0o666);
     this.#end = fstatSync(this.#fd).size;
   }
 
-  /** Adds a record; a failure is reported once, in one line, and tried again with the next record. */
+  /** Appends a record. Reports the first of several failures; writes are retried with the next record. */
   append(record: string | Uint8Array): void {
     this.#pending.push(Buffer.from(record as Uint8Array));
     try {
@@ -39,13 +38,13 @@ export class AppendLog {
       this.#failing = false;
     } catch (error) {
       if (!this.#failing) {
-        this.#onFailure(`${this.path}: ${(error as Error).message}; kept in memory until there is room`);
+        this.#onFailure(`${this.path}: ${(error as Error).message}; kept in memory until the disk has space`);
       }
       this.#failing = true;
     }
   }
 
-  /** Gives everything appended so far to the system, or throws a CheckpointError: no checkpoint may be ahead of it. */
+  /** Writes all appended records; throws CheckpointError on failure, because no checkpoint may be ahead of its logs. */
   flush(): void {
     try {
       this.#write();
@@ -75,11 +74,11 @@ export class AppendLog {
 }
 
 /**
- * Leaves the whole lines of a JSON-lines file up to the first whose `step` lies beyond the given one; returns what was
- * damaged and is gone, in words, undefined where nothing was.
+ * Removes damaged lines of a JSON-lines file, and all lines from the first whose `step` exceeds the given one. Returns a
+ * description of the damage, or undefined if there was none.
  *
- * A crash or a power loss leaves a torn line or zeros at the end; a damaged disk may do so anywhere, and the lines behind
- * are kept. A last line that only lacks its end gets one.
+ * A crash or power failure leaves an incomplete line or zeros at the end; a damaged disk may do so anywhere. A complete
+ * last line without a newline gets one.
  */
 export function repairJsonLines(path: string, step: number): string | undefined {
   const bytes = readFileSync(path);
@@ -107,14 +106,14 @@ export function repairJsonLines(path: string, step: number): string | undefined 
   if (numDamaged === 0) return undefined;
   const which =
     numDamaged === 1
-      ? `line ${firstDamaged} was torn or damaged, and is removed`
-      : `${numDamaged} lines from line ${firstDamaged} on were torn or damaged, and are removed`;
-  return last < step ? `${which}; nothing is left of steps ${last + 1} to ${step}` : which;
+      ? `line ${firstDamaged} was incomplete or damaged and is removed`
+      : `${numDamaged} lines from line ${firstDamaged} were incomplete or damaged and are removed`;
+  return last < step ? `${which}; steps ${last + 1} to ${step} are lost` : which;
 }
 
 const NEWLINE = Buffer.from('\n');
 
-/** The step of a line; undefined for what is no line of a log. */
+/** Returns the step of a line; undefined for a damaged line. */
 function stepOf(line: Uint8Array): number | undefined {
   try {
     const value: unknown = JSON.parse(Buffer.from(line).toString('utf8'))?.step;

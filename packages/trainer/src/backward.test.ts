@@ -49,7 +49,7 @@ describe.each(['cpu', 'native'] as const)('backward on %s', (backend) => {
     return order;
   };
 
-  it('gives the bits of variableGrads, the last used parameter first', async () => {
+  it('returns the bits of variableGrads, in reverse order of use', async () => {
     const parameters = tinyParameters() as Parameters;
     const loss = () => tinyLoss(parameters)(tinyBatch(3)).sum as tf.Scalar;
     expect(await compare(loss, parameters)).toEqual([
@@ -61,7 +61,7 @@ describe.each(['cpu', 'native'] as const)('backward on %s', (backend) => {
     tf.dispose([...parameters.values()]);
   });
 
-  it('adds up what a parameter used many times gets, however it is used', async () => {
+  it('adds the gradients of a parameter that is used several times', async () => {
     const shape: [number, number] = [3, 3];
     const ops = ['matMul', 'add', 'mulSelf', 'tanh', 'reshape'] as const;
     await fc.assert(

@@ -1,6 +1,6 @@
 /**
- * A backward pass that hands out each parameter's gradient as soon as nothing can be added to it, so that it can be on
- * its way to other ranks while the rest is computed. Same operations in the same order as `tf.variableGrads`.
+ * A backward pass that returns each parameter's gradient as soon as it is final, so that it can be sent to other ranks
+ * while the rest is computed. Runs the same operations in the same order as `tf.variableGrads`.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
@@ -11,9 +11,8 @@ type Node = Tape[number];
 /**
  * Computes a loss and the gradients of the parameters it reaches.
  *
- * @param onGradient gets each gradient once, the last used parameter's first, and owns it; waited for before the walk
- *   goes on
- * @returns the loss; the caller disposes it
+ * @param onGradient takes ownership of each gradient, in reverse order of use; awaited before the pass continues
+ * @returns the loss; the caller disposes of it
  */
 export async function backward(
   loss: () => tf.Scalar,
@@ -33,7 +32,7 @@ export async function backward(
     for (const { node, inputs } of nodes.reverse()) {
       const received = node.outputs.map(({ id }) => gradients.get(id));
       const passedOn = tf.tidy(() => {
-        // TensorFlow.js puts zeros where an output has no gradient.
+        // TensorFlow.js substitutes zeros for an output without a gradient.
         const byInput = node.gradient!(received as tf.Tensor[]);
         return inputs.map(({ key }) => byInput[key]());
       });
@@ -55,7 +54,7 @@ export async function backward(
   }
 }
 
-/** Runs the forward pass on a tape of its own. */
+/** Runs the forward pass on a separate tape. */
 function record(loss: () => tf.Scalar): { value: tf.Scalar; tape: Tape } {
   const { state } = tf.engine();
   if (state.gradientDepth > 0) throw new Error('backward: called inside another gradient');
@@ -66,18 +65,18 @@ function record(loss: () => tf.Scalar): { value: tf.Scalar; tape: Tape } {
     return { value, tape: state.activeTape };
   } finally {
     state.gradientDepth--;
-    // The tape is ours alone now: what others compute while we wait is not on it.
+    // Detached, so that operations of others while this pass waits are not recorded.
     state.activeTape = null as unknown as Tape;
   }
 }
 
-/** A node, and those of its inputs that depend on a parameter. */
+/** A node with the inputs that depend on a parameter. */
 interface Step {
   node: Node;
   inputs: { key: string; id: number }[];
 }
 
-/** The nodes on a way from a parameter to the loss, in the order of the forward pass. */
+/** Returns the nodes on a path from a parameter to the loss, in the order of the forward pass. */
 function between(tape: Tape, parameters: ReadonlySet<number>, value: tf.Tensor): Step[] {
   const depends = new Set(parameters);
   const steps: Step[] = [];
@@ -100,7 +99,7 @@ function between(tape: Tape, parameters: ReadonlySet<number>, value: tf.Tensor):
     .reverse();
 }
 
-/** Gradients by the id of their tensor. One tensor may be that of several: it is freed with the last. */
+/** Gradients by tensor id. Ids may share a gradient; it is freed with the last of them. */
 class Gradients {
   readonly #byId = new Map<number, tf.Tensor>();
   readonly #holders = new Map<tf.Tensor, number>();
@@ -109,7 +108,7 @@ class Gradients {
     return this.#byId.get(id) ?? null;
   }
 
-  /** Owns `gradient` from here on. */
+  /** Adds a gradient and takes ownership. */
   add(id: number, gradient: tf.Tensor): void {
     const earlier = this.#byId.get(id);
     this.#hold(gradient);
@@ -131,7 +130,7 @@ class Gradients {
     this.#release(gradient);
   }
 
-  /** Gives a gradient away: the tensor itself, or a second one over the same data where others hold it. */
+  /** Removes a gradient and returns it, or a clone if other ids share it. */
   take(id: number): tf.Tensor {
     const gradient = this.#byId.get(id)!;
     this.#byId.delete(id);

@@ -1,4 +1,4 @@
-/** Saves checkpoints: tensors are copied while training waits, and written while it goes on. */
+/** Saves checkpoints: copies tensors while training waits, and writes them while it continues. */
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { findWorker } from '@meap/files';
@@ -18,44 +18,44 @@ import {
 } from './write-checkpoint.ts';
 
 /**
- * Writes files of tensors as the functions of `@meap/safetensors` of these names do, but beside training: when a call
- * returns, the tensors have been copied and may change, and nothing need be in the file yet.
+ * Writes tensors like the functions of `@meap/safetensors` with these names, but in the background: when a call returns,
+ * the tensors have been copied and may change; the file may not exist yet.
  */
 export interface TensorWriter {
-  /** One file of tensors. */
+  /** Writes one file of tensors. */
   writeSafetensors: (...file: Parameters<typeof writeSafetensors>) => Promise<void>;
-  /** Tensors in as many files as their size asks for, with an index. */
+  /** Writes tensors to one or more files with an index. */
   writeShardedSafetensors: (...files: Parameters<typeof writeShardedSafetensors>) => Promise<void>;
 }
 
 /** Writes config, tokenizer and weights into an existing directory. */
 export type SaveModel = (directory: string, writer: TensorWriter) => unknown;
 
-/** Where a {@link CheckpointSaver} saves and how. */
+/** Options of {@link CheckpointSaver}. */
 export interface CheckpointSaverOptions extends Retention {
   /** The `checkpoints` folder of a run. */
   directory: string;
   saveModel: SaveModel;
-  /** Whether to copy and go on; otherwise tensors go to the disk one by one, without a copy. */
+  /** Whether to save in the background from a copy; otherwise tensors are written one by one without a copy. */
   background: boolean;
 }
 
 /** Saves the checkpoints of a run, one at a time. */
 export class CheckpointSaver {
   readonly #options: CheckpointSaverOptions;
-  /** Kept from one save to the next: fresh memory would have to be mapped page by page each time. */
+  /** Reused by every save: new memory would have to be mapped page by page. */
   readonly #copies = new Map<string, Uint8Array>();
   #worker: Worker | undefined;
-  #underWay: Promise<unknown> = Promise.resolve();
+  #pending: Promise<unknown> = Promise.resolve();
 
   constructor(options: CheckpointSaverOptions) {
     this.#options = options;
   }
 
   /**
-   * Begins to save, once the save before has ended. Returns when training may go on, with the path to come.
+   * Starts a save after the previous one has ended. Resolves when training may continue, with a promise of the path.
    *
-   * @throws CheckpointError where the model cannot be saved; the path's promise may be rejected with one too
+   * @throws CheckpointError if the model cannot be saved; the promise of the path may reject with one too
    */
   async begin(
     state: TrainerState,
@@ -63,7 +63,7 @@ export class CheckpointSaver {
     logs: readonly string[],
     lock: LockMark,
   ): Promise<{ path: Promise<string> }> {
-    await this.#underWay;
+    await this.#pending;
     const { saveModel, background, directory, ...retention } = this.#options;
     const files: TensorFile[] = [];
     const add = async (file: TensorFile) => {
@@ -82,15 +82,15 @@ export class CheckpointSaver {
       throw await notSaved(directory, state.step, error);
     }
     const job: CheckpointJob = { directory, state, files, logs, lock, ...retention };
-    const path = background ? this.#writeBeside(job) : writeCheckpoint(job);
-    this.#underWay = path.catch(() => {});
-    if (!background) await this.#underWay;
+    const path = background ? this.#writeInWorker(job) : writeCheckpoint(job);
+    this.#pending = path.catch(() => {});
+    if (!background) await this.#pending;
     return { path };
   }
 
-  /** Waits for the save under way, if any, and ends. */
+  /** Waits for a pending save and ends the thread. */
   async close(): Promise<void> {
-    await this.#underWay;
+    await this.#pending;
     await this.#worker?.terminate();
     this.#worker = undefined;
   }
@@ -104,7 +104,7 @@ export class CheckpointSaver {
     return { ...file, tensors };
   }
 
-  /** Shared with the worker, so that it need not be copied again. */
+  /** Copies bytes to memory shared with the worker. */
   #store(key: string, bytes: Uint8Array): Uint8Array {
     let copy = this.#copies.get(key);
     if (copy?.length !== bytes.length) {
@@ -115,7 +115,7 @@ export class CheckpointSaver {
     return copy;
   }
 
-  #writeBeside(job: CheckpointJob): Promise<string> {
+  #writeInWorker(job: CheckpointJob): Promise<string> {
     const file = findWorker('./checkpoint-worker.js', import.meta.url);
     if (!file) return writeCheckpoint(job);
     this.#worker ??= new Worker(file);

@@ -1,8 +1,8 @@
-/** The thread that writes checkpoints while another one trains. */
+/** The thread that writes checkpoints during training. */
 import { parentPort } from 'node:worker_threads';
 import { type CheckpointJob, writeCheckpoint } from './write-checkpoint.ts';
 
-/** What became of a job: the checkpoint's path, or why there is none. */
+/** The path of the written checkpoint, or the error. */
 export type CheckpointAnswer = { path: string } | { error: string };
 
 parentPort!.on('message', async (job: CheckpointJob) => {

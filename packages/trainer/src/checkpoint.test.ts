@@ -131,10 +131,10 @@ describe('saving', () => {
   });
 });
 
-describe('what stays', () => {
+describe('retention', () => {
   const names = (...steps: number[]) => steps.map(stepDirectory);
 
-  it('is also every nth and the best by validation, and a better one takes its place', async () => {
+  it('keeps every nth and the best by validation, and replaces the best by a better one', async () => {
     const keep = { keepLast: 1, keepEvery: 10, keepBest: true };
     const losses = { 4: 3, 6: 1, 8: 2, 10: 5, 12: 1.5, 14: undefined };
     for (const [step, valLoss] of Object.entries(losses)) await save(Number(step), { ...keep, valLoss });
@@ -145,7 +145,7 @@ describe('what stays', () => {
     expect(readdirSync(directory).sort()).toEqual(names(10, 16, 18));
   });
 
-  it('follows the rule whatever the losses are', async () => {
+  it('follows the rule for any losses', async () => {
     const runs = fc.record({
       losses: fc.array(fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined }), {
         minLength: 1,
@@ -179,7 +179,7 @@ describe('what stays', () => {
 });
 
 describe('saving beside training', () => {
-  it('writes what was there when it began, the same bytes as without', async () => {
+  it('writes the state at its start, with the same bytes as a foreground save', async () => {
     const weights = tf.variable(tf.tensor1d([1, 2, 3]));
     const bytesOf = async () => new Uint8Array((await weights.data()).slice().buffer);
     const saveModel: CheckpointSaverOptions['saveModel'] = async (path, { writeSafetensors }) => {
@@ -254,7 +254,7 @@ describe('latestCheckpoint', () => {
     expect(await listCheckpoints(join(directory, 'absent'))).toEqual([]);
   });
 
-  it('passes over a checkpoint whose state is not what it should be, though its sums are right', async () => {
+  it('skips a checkpoint with an invalid state and valid checksums', async () => {
     await save(1);
     const path = await save(2);
     const file = join(path, 'trainer/state.json');
@@ -298,7 +298,7 @@ describe('latestCheckpoint', () => {
       const found = await latestCheckpoint(directory, (warning) => warnings.push(warning));
       expect(found?.state.step, text.slice(0, 300)).toBe(1);
       expect(warnings).toEqual([
-        expect.stringMatching(/step-00000002 is damaged: [^\n]*state\.json[^\n]*; passed over$/),
+        expect.stringMatching(/step-00000002 is damaged: [^\n]*state\.json[^\n]*; skipped$/),
       ]);
     }
     // A source that is a function of the step has no position.
@@ -331,7 +331,7 @@ describe('latestCheckpoint', () => {
         const found = await latestCheckpoint(directory, (warning) => warnings.push(warning));
         expect(found?.path).toBe(older);
         expect(warnings).toHaveLength(1);
-        expect(warnings[0]).toMatch(/^checkpoint .*step-00000002 is damaged: .*; passed over$/);
+        expect(warnings[0]).toMatch(/^checkpoint .*step-00000002 is damaged: .*; skipped$/);
       }),
       { numRuns: 20 },
     );
@@ -346,7 +346,7 @@ describe('latestCheckpoint', () => {
     expect(warnings).toHaveLength(2);
   });
 
-  it('takes no notice of files a user adds', async () => {
+  it('ignores files that users add', async () => {
     const path = await save(1);
     writeFileSync(join(path, 'notes.txt'), 'good one');
     expect((await latestCheckpoint(directory))?.path).toBe(path);
@@ -380,7 +380,7 @@ describe('readOptimizerTensors', () => {
 });
 
 describe('tidyCheckpoints', () => {
-  it('deletes what crashes left and sets later checkpoints aside', async () => {
+  it('deletes leftovers of crashes and sets later checkpoints aside', async () => {
     for (const step of [1, 2, 3]) await save(step);
     for (const name of ['.step-00000009.partial', '.step-00000001.deleted']) {
       mkdirSync(join(directory, name, 'trainer'), { recursive: true });

@@ -1,4 +1,4 @@
-/** Checkpoints as they are found: which is the newest complete one, what is in it, what a crash left. */
+/** Finds, verifies and reads checkpoints; cleans up after a crash. */
 import { existsSync } from 'node:fs';
 import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -16,20 +16,19 @@ import {
   type TrainerState,
 } from './write-checkpoint.ts';
 
-/** The position of the batches may be of any size that its source likes. */
 const MAX_STATE_BYTES = 64 * 2 ** 20;
 
-/** A checkpoint that was found complete. */
+/** A complete checkpoint. */
 export interface FoundCheckpoint {
   path: string;
   state: TrainerState;
 }
 
 /**
- * The newest complete checkpoint of a `checkpoints` folder; each damaged one is named to `onWarning`.
+ * Finds the newest complete checkpoint of a `checkpoints` folder; warns of each damaged one.
  *
- * @returns undefined when there is none at all.
- * @throws CheckpointError when there are some and all are damaged: starting over would be a decision.
+ * @returns undefined if there is none.
+ * @throws CheckpointError if all are damaged, because starting over must be an explicit decision.
  */
 export async function latestCheckpoint(
   directory: string,
@@ -41,16 +40,16 @@ export async function latestCheckpoint(
       return await openCheckpoint(path);
     } catch (error) {
       if (!(error instanceof CheckpointError)) throw error;
-      onWarning(`${error.message}; passed over`);
+      onWarning(`${error.message}; skipped`);
     }
   }
   if (paths.length === 0) return undefined;
   throw new CheckpointError(
-    `checkpoints: none of ${paths.length} in ${directory} is complete; restore one, or train in another folder`,
+    `checkpoints: none of ${paths.length} in ${directory} is complete; restore one, or use another folder`,
   );
 }
 
-/** Checks every file of a checkpoint against its SHA-256 and reads its state. */
+/** Verifies the SHA-256 of every file of a checkpoint and reads its state. */
 export async function openCheckpoint(path: string): Promise<FoundCheckpoint> {
   const damaged = (what: string) => new CheckpointError(`checkpoint ${path} is damaged: ${what}`);
   const text = await readFile(join(path, SUMS), 'utf8').catch(() => {
@@ -59,10 +58,10 @@ export async function openCheckpoint(path: string): Promise<FoundCheckpoint> {
   const sums = new Map<string, string>();
   for (const line of text.split('\n').slice(0, -1)) {
     const [, sum, file] = /^([0-9a-f]{64}) {2}(.+)$/.exec(line) ?? [];
-    if (!file) throw damaged(`${SUMS} has a line that is no sum`);
+    if (!file) throw damaged(`${SUMS} has an invalid line`);
     sums.set(file, sum);
   }
-  // The sums end with the trainer's files, so a shortened list lacks one of these.
+  // The trainer's files come last, so that a truncated list lacks one of them.
   for (const required of [OPTIMIZER, STATE]) {
     if (!sums.has(required)) throw damaged(`${SUMS} does not list ${required}`);
   }
@@ -92,14 +91,14 @@ export async function openCheckpoint(path: string): Promise<FoundCheckpoint> {
   }
   const named = isCheckpointName(path) ? stepOf(path) : state.step;
   if (named !== state.step)
-    throw damaged(`${STATE} is of step ${state.step}, expected ${named} as its folder says`);
+    throw damaged(`${STATE} is of step ${state.step}, expected ${named} as in the name of its folder`);
   return { path, state };
 }
 
 /**
- * Reads an optimizer's tensors from a checkpoint, one after another in the order of `tensors`.
+ * Reads an optimizer's tensors from a checkpoint one by one, in the order of `tensors`.
  *
- * @throws ResumeMismatchError unless names and shapes are equal
+ * @throws ResumeMismatchError if names or shapes differ
  */
 export async function readOptimizerTensors(
   path: string,
@@ -121,7 +120,7 @@ export async function readOptimizerTensors(
     }
     for (const [i, { name }] of tensors.entries()) {
       const { data } = await file.read(name);
-      // A copy: the bytes may lie unaligned in a larger buffer.
+      // A copy, because the bytes may be unaligned in a larger buffer.
       const values = new Float32Array(data.slice().buffer);
       if (values.some(Number.isNaN)) {
         throw new CheckpointError(
@@ -135,7 +134,7 @@ export async function readOptimizerTensors(
   }
 }
 
-/** Deletes what killed processes left, and sets aside checkpoints later than `step`, returning their names. */
+/** Deletes leftovers of killed processes and renames checkpoints later than `step`; returns their names. */
 export async function tidyCheckpoints(directory: string, step: number): Promise<string[]> {
   if (!existsSync(directory)) return [];
   for (const name of await readdir(directory)) {

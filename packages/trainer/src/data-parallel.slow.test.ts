@@ -192,8 +192,8 @@ describe('ranks on cpu', () => {
   it('refuse micro-batches that they cannot share', async () => {
     await expect(run(2, { microBatches: 3 })).rejects.toThrow(
       new TrainerError(
-        'train: 3 micro-batches a step cannot be shared by 2 ranks, expected a multiple of 2: make micro-batches ' +
-          'smaller, or start a number of ranks that divides 3',
+        'train: 3 micro-batches per step cannot be shared by 2 ranks, expected a multiple of 2: use smaller ' +
+          'micro-batches, or a number of ranks that divides 3',
       ),
     );
   });
@@ -217,7 +217,7 @@ describe('ranks on cpu', () => {
     }
   });
 
-  it('all stop at one step when any of them is told to, with one checkpoint', async () => {
+  it('all stop at one step when any is aborted, with one checkpoint', async () => {
     const controller = new AbortController();
     const size = 3;
     const { ranks } = inMemoryRanks(size);

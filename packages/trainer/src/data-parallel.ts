@@ -1,7 +1,7 @@
 /**
- * A training step shared by ranks (data parallelism): of the step's micro-batches, rank r of N computes r, r + N, …,
- * each with the position one process would give it, so masks and dropout are the same. Gradients are added up over all
- * ranks while the backward pass goes on; losses and counts in float64.
+ * A data-parallel training step: rank r of N computes micro-batches r, r + N, …, each with the position it has in a single
+ * process, so that masks and dropout are the same. Gradients are summed over all ranks during the backward pass; losses
+ * and counts are summed in float64.
  */
 import * as tf from '@tensorflow/tfjs-core';
 import { backward } from './backward.ts';
@@ -11,30 +11,27 @@ import { addTo, gatherSums, noTargets, readSums, type StepSums } from './gradien
 import { requireLossSum } from './loss-sum.ts';
 import type { RankGroup } from './rank-group.ts';
 import { broadcastTensors } from './rank-tensors.ts';
-import { heldWhole, type StepOptions, type StepReading, type TrainingStep } from './training-step.ts';
+import { type StepOptions, type StepReading, type TrainingStep, unshardedTensors } from './training-step.ts';
 import { zeroOptimizer } from './zero.ts';
 
-/**
- * What ranks share out instead of holding it all: 0 nothing, 1 optimizer state, 2 gradients too (ZeRO, Rajbhandari et
- * al. 2020, arXiv 1910.02054).
- */
+/** ZeRO stage: 1 shards optimizer state over the ranks, 2 also gradients (Rajbhandari et al. 2020, arXiv 1910.02054). */
 export type ZeroStage = 0 | 1 | 2;
 
-/** What {@link dataParallelStep} needs of a run. */
+/** Options of {@link dataParallelStep}. */
 export interface DataParallelOptions<Batch> extends StepOptions<Batch> {
   ranks: RankGroup;
   zeroStage: ZeroStage;
-  /** Elements of a bucket; those of 25 MiB unless given. */
+  /** Elements of a bucket; 25 MiB by default. */
   bucketSize?: number;
 }
 
-/** A step that ranks compute together. */
+/** Creates a step that ranks compute together. */
 export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): TrainingStep {
   const { parameters, optimizer, ranks, zeroStage, microBatches, bucketSize } = options;
   if (microBatches % ranks.size !== 0) {
     throw new TrainerError(
-      `train: ${microBatches} micro-batches a step cannot be shared by ${ranks.size} ranks, expected a multiple of ` +
-        `${ranks.size}: make micro-batches smaller, or start a number of ranks that divides ${microBatches}`,
+      `train: ${microBatches} micro-batches per step cannot be shared by ${ranks.size} ranks, expected a multiple of ` +
+        `${ranks.size}: use smaller micro-batches, or a number of ranks that divides ${microBatches}`,
     );
   }
   const buckets = planBuckets(parameters, ranks.size, bucketSize);
@@ -44,7 +41,7 @@ export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): Tr
     accumulateAcross({ ...options, step, lossScale, newExchange });
   if (scatter) return { accumulate, ...zeroOptimizer(optimizer, parameters, buckets, ranks) };
   const state = optimizer.init(parameters);
-  const whole = heldWhole(state);
+  const whole = unshardedTensors(state);
   return {
     ...whole,
     state,
@@ -59,7 +56,7 @@ export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): Tr
   };
 }
 
-/** @throws TrainerError where ranks were not given the same run: data on another disk, another version of a recipe */
+/** @throws TrainerError if ranks have different data, models or recipes */
 export async function requireSameOnAll(
   ranks: RankGroup,
   fingerprints: Readonly<Record<string, string | number>>,
@@ -91,18 +88,18 @@ async function accumulateAcross<Batch>(
   const losses: tf.Scalar[] = [];
   const found = new Set<string>();
   const own = { count: 0, tokens: 0 };
-  // What has been computed and not sent yet, and the sums over all ranks.
+  // Gradients not sent yet, and sums over all ranks.
   const unsent = new Map<string, tf.Tensor>();
   const sums = new Map<string, tf.Tensor>();
   let exchange: GradientExchange | undefined;
   try {
     for (let first = 0; first < microBatches; first += size) {
-      // A macrotask, not a microtask: only then do signal handlers and progress bars run between two batches.
+      // A macrotask, so that signal handlers and progress bars run between two batches.
       await new Promise(setImmediate);
       if (await ranks.any(signal?.aborted === true)) return undefined;
       const position = { step, microBatch: first + rank };
       const batch = await batches(position);
-      // Stage 2 never holds more than its own parts of the sum; otherwise what is sent is the sum of all micro-batches.
+      // Stage 2 sends the gradients of every micro-batch; other stages send their sum with the last.
       if (zeroStage === 2 || first + size >= microBatches) exchange = newExchange();
       const computeLoss = () => {
         const result = loss(batch, position);
@@ -139,9 +136,9 @@ async function accumulateAcross<Batch>(
     await exchange!.add(name, gradient);
   }
 
-  /** The sums of all ranks, the same bits on each: what they decide by must not differ. */
+  /** Sums over all ranks, with the same bits on each, so that all take the same decisions. */
   async function addUp() {
-    // Whole sums are the same everywhere: each rank squares some of them.
+    // Without sharding, all ranks hold the same sums: each squares a part of them.
     const isOwn = (index: number) => zeroStage > 0 || index % size === rank;
     const squared = [...sums.values()].filter((_, index) => isOwn(index));
     const { loss, squaredNorm } = await readSums(gatherSums(squared, losses), lossScale);

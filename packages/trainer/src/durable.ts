@@ -4,7 +4,7 @@ import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncDirectory, syncHandle } from '@meap/files';
 
-/** Paths of all files below a directory, relative to it, with `/`, sorted. */
+/** Returns the sorted paths of all files below a directory, relative to it, with `/`. */
 export async function listFiles(directory: string, prefix = ''): Promise<string[]> {
   const paths: string[] = [];
   for (const entry of await readdir(join(directory, prefix), { withFileTypes: true })) {
@@ -15,7 +15,7 @@ export async function listFiles(directory: string, prefix = ''): Promise<string[
   return paths.sort();
 }
 
-/** SHA-256 of a file, hexadecimal, read as a stream. */
+/** Returns the SHA-256 of a file in hexadecimal. */
 export async function fileSha256(path: string): Promise<string> {
   const hash = createHash('sha256');
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
@@ -32,7 +32,7 @@ export async function syncFile(path: string): Promise<void> {
   }
 }
 
-/** Syncs every file and directory below a directory, and itself. */
+/** Syncs a directory with all files and directories below it. */
 export async function syncTree(directory: string): Promise<void> {
   const directories = new Set<string>(['']);
   for (const path of await listFiles(directory)) {
@@ -41,7 +41,7 @@ export async function syncTree(directory: string): Promise<void> {
       directories.add(path.slice(0, end));
     }
   }
-  // The longest first: a directory is synced after those inside it.
+  // Longest first: a directory is synced after its subdirectories.
   for (const path of [...directories].sort((a, b) => b.length - a.length)) {
     syncDirectory(join(directory, path));
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import type { Json } from './types.ts';
 
-/** What a run ran on, as far as Node can tell; `git` is null outside a repository. */
+/** The machine and repository of a run; `git` is null outside a repository. */
 export interface Environment {
   node: string;
   platform: string;
@@ -30,7 +30,7 @@ export function describeEnvironment(): Environment {
   };
 }
 
-/** Writes `environment.json` into a run directory, made if absent: {@link describeEnvironment} and what the caller adds. */
+/** Writes {@link describeEnvironment} and further entries to `environment.json` of a run directory; creates the directory. */
 export function writeEnvironment(directory: string, extra: { [key: string]: Json } = {}): void {
   makeDirectory(directory);
   const environment = JSON.stringify({ ...describeEnvironment(), ...extra }, null, 2);

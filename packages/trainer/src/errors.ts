@@ -1,29 +1,29 @@
-/** Base of every error this package throws for a cause its user can act on: one line, no stack needed. */
+/** Base of all errors that users can fix; the message is one line. */
 export class TrainerError extends Error {
   override name = 'TrainerError';
 }
 
-/** The loss or a gradient was not finite more often in a row than `guard.maxNonFiniteSteps` allows. */
+/** Thrown when more consecutive steps than `guard.maxNonFiniteSteps` had a non-finite loss or gradient. */
 export class NonFiniteError extends TrainerError {
   override name = 'NonFiniteError';
 }
 
-/** A checkpoint could not be written, or none of those present is complete. */
+/** Thrown when a checkpoint cannot be written, or all are damaged. */
 export class CheckpointError extends TrainerError {
   override name = 'CheckpointError';
 }
 
-/** The checkpoint to resume from belongs to another run: data, model or weights differ. */
+/** Thrown when data, model or weights differ from those of the checkpoint to resume from. */
 export class ResumeMismatchError extends TrainerError {
   override name = 'ResumeMismatchError';
 }
 
-/** Another live process is training in the same run directory. */
+/** Thrown when another process is training in the run directory. */
 export class RunLockedError extends TrainerError {
   override name = 'RunLockedError';
 }
 
-/** A new run was asked for in a directory that already holds one. */
+/** Thrown for a new run in a directory that already has one. */
 export class RunExistsError extends TrainerError {
   override name = 'RunExistsError';
 }

@@ -66,7 +66,7 @@ describe('kill -9', () => {
     let [killed, finished] = [0, 0];
     for (let run = 0; run < RUNS; run++) {
       const child = start();
-      // After some event and a while more: while a step is computed, copied, written, synced or renamed.
+      // At a random time after an event: while a step is computed, copied, written, synced or renamed.
       let [left, announced] = [1 + Math.floor(random() * 60), 0];
       const delay = random() * 12;
       const { signal, code, stderr } = await follow(child, ({ type, step }) => {
@@ -167,7 +167,7 @@ describe.skipIf(!canRun || process.platform === 'win32')('a directory', () => {
     expect(warnings.length).toBeGreaterThan(5);
     for (const warning of warnings) {
       expect(warning).toMatch(
-        /^checkpoint \S+step-\d+: .*EACCES[^\n]*; training goes on, earlier checkpoints stay$/,
+        /^checkpoint \S+step-\d+: .*EACCES[^\n]*; training continues, earlier checkpoints stay$/,
       );
     }
     expect(events.at(-1)).toMatchObject({ type: 'result', status: 'finished' });
@@ -211,7 +211,7 @@ describe.skipIf(!canRun || process.platform === 'win32')('a directory', () => {
 });
 
 describe('a flipped bit', () => {
-  it('in any file of the newest checkpoint is found and named; the one before goes on to the same bytes', async () => {
+  it('in any file of the newest checkpoint is detected; the previous one resumes to the same bytes', async () => {
     const random = randomFrom(2);
     const names = [
       'trainer/optimizer.safetensors',
@@ -237,7 +237,7 @@ describe('a flipped bit', () => {
       if (name !== 'trainer/SHA256SUMS') expect(found).toContain(`damaged: ${name} has SHA-256`);
     }
     const events = await expectExactResume();
-    expect(events[0].message).toMatch(/config\.json has SHA-256 [^\n]+; passed over$/);
+    expect(events[0].message).toMatch(/config\.json has SHA-256 [^\n]+; skipped$/);
   });
 });
 

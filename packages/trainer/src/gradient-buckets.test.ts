@@ -86,7 +86,7 @@ describe('GradientExchange', () => {
     ]);
   });
 
-  it.each([false, true])('sends zeros for what has no gradient here, scatter %s', async (scatter) => {
+  it.each([false, true])('sends zeros for missing gradients, scatter %s', async (scatter) => {
     const { ranks } = inMemoryRanks(2);
     const buckets = planBuckets(shaped([3, 4, 2]), 2, 5);
     // Twice: what the first round left in memory must not come back.

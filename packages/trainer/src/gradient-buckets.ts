@@ -1,13 +1,13 @@
 /**
- * Gradients of all parameters as a few long rows of numbers, so that one operation sends many of them: "buckets", as
- * PyTorch's DistributedDataParallel has them (Li et al. 2020, arXiv 2006.15704).
+ * Buckets of gradients, so that one operation sends many of them, as in PyTorch's DistributedDataParallel (Li et al. 2020,
+ * arXiv 2006.15704).
  */
 import type { Collectives } from '@meap/collectives';
 import { copyInto, memoryOf, type StagedVector, stageVector } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
-/** A parameter's place in a bucket, in elements. */
+/** A parameter's position in a bucket, in elements. */
 interface Slot {
   name: string;
   offset: number;
@@ -15,25 +15,25 @@ interface Slot {
   shape: number[];
 }
 
-/** Parameters that travel together; `size` is a multiple of the number of ranks, each of which has an equal part. */
+/** Parameters that are sent together; `size` is a multiple of the number of ranks, so that all have equal parts. */
 export interface Bucket {
   slots: Slot[];
   size: number;
 }
 
-/** The part of a parameter that a rank owns, in elements: `length` of them, from `start` of the parameter on. */
+/** The part of a parameter that a rank owns: `length` elements from `start`. */
 export interface Part {
   name: string;
   start: number;
   length: number;
-  /** Where it begins in the rank's part of the bucket. */
+  /** Its offset in the rank's part of the bucket. */
   at: number;
 }
 
 /** Elements of a bucket: 25 MiB, as in PyTorch. */
 const BUCKET_SIZE = (25 * 2 ** 20) / 4;
 
-/** Puts parameters into buckets, the last first: in this order a backward pass is done with them. */
+/** Assigns parameters to buckets in reverse, the order in which the backward pass completes them. */
 export function planBuckets(parameters: Parameters, numRanks: number, bucketSize = BUCKET_SIZE): Bucket[] {
   const buckets: Bucket[] = [];
   let slots: Slot[] = [];
@@ -52,7 +52,7 @@ export function planBuckets(parameters: Parameters, numRanks: number, bucketSize
   return buckets;
 }
 
-/** The parts of a bucket's parameters that lie in the part of a rank. */
+/** Returns the parts of a bucket's parameters that a rank owns. */
 export function partsOf({ slots, size }: Bucket, rank: number, numRanks: number): Part[] {
   const width = size / numRanks;
   const first = rank * width;
@@ -63,32 +63,32 @@ export function partsOf({ slots, size }: Bucket, rank: number, numRanks: number)
   });
 }
 
-/** Buckets on their way at a time where only parts of their sums are kept: their memory is what ZeRO saves. */
-export const MOST_ON_THEIR_WAY = 2;
+/** Most buckets in transit with sharded sums, where the memory of buckets is what ZeRO saves. */
+export const MAX_IN_TRANSIT = 2;
 
-/** The parameter that has a bucket to itself and fills it, so that its memory is the bucket's: most of a large model's. */
+/** Returns the only parameter of a bucket if it fills it, so that its memory can be sent directly. */
 export function onlySlot({ slots, size }: Bucket): Slot | undefined {
   return slots.length === 1 && slots[0].size === size ? slots[0] : undefined;
 }
 
-interface OnItsWay {
+interface InTransit {
   bucket: Bucket;
-  /** The sum: of the whole bucket, or of this rank's part. */
+  /** The sum of the whole bucket, or of this rank's part. */
   sum: StagedVector;
   done: Promise<void>;
 }
 
 /**
- * Adds up the gradients of one backward pass over all ranks, bucket by bucket as they fill.
+ * Sums the gradients of one backward pass over all ranks, bucket by bucket as they fill.
  *
- * With `scatter` a rank gets the sums of its own parts only.
+ * With `scatter`, a rank gets only the sums of its own parts.
  */
 export class GradientExchange {
   readonly #buckets: readonly Bucket[];
   readonly #ranks: Collectives;
   readonly #scatter: boolean;
   readonly #gradients = new Map<string, tf.Tensor>();
-  readonly #sent: OnItsWay[] = [];
+  readonly #sent: InTransit[] = [];
 
   constructor(buckets: readonly Bucket[], ranks: Collectives, { scatter }: { scatter: boolean }) {
     this.#buckets = buckets;
@@ -96,16 +96,16 @@ export class GradientExchange {
     this.#scatter = scatter;
   }
 
-  /** Takes a gradient, owns it, and sends what is complete; buckets in order, so that all ranks send the same. */
+  /** Takes ownership of a gradient and sends full buckets, in order, so that all ranks send the same. */
   async add(name: string, gradient: tf.Tensor): Promise<void> {
     this.#gradients.set(name, gradient);
     for (let next = this.#next(); next && this.#isFull(next); next = this.#next()) await this.#send(next);
   }
 
   /**
-   * Sends the rest, with zeros for parameters without a gradient here, and waits for all sums.
+   * Sends the remaining buckets, with zeros for parameters without a gradient on this rank, and waits for all sums.
    *
-   * @returns by parameter a gradient of its shape, or with `scatter` this rank's part of it, flat; the caller's
+   * @returns the gradient of each parameter, or with `scatter` this rank's flat part; owned by the caller
    */
   async finish(): Promise<Map<string, tf.Tensor>> {
     for (let next = this.#next(); next; next = this.#next()) await this.#send(next);
@@ -130,7 +130,7 @@ export class GradientExchange {
     return sums;
   }
 
-  /** Frees what has not been sent, and what is on its way when it has come. */
+  /** Frees unsent gradients, and pending sums when they complete. */
   dispose(): void {
     tf.dispose([...this.#gradients.values()]);
     this.#gradients.clear();
@@ -147,26 +147,26 @@ export class GradientExchange {
 
   async #send(bucket: Bucket): Promise<void> {
     const sent = this.#scatter ? await this.#reduceScatter(bucket) : await this.#allReduce(bucket);
-    // Whoever waits for it later hears of a failure; until then it is not unhandled.
+    // A later await receives the rejection; until then it must not count as unhandled.
     sent.done.catch(() => {});
     this.#sent.push(sent);
   }
 
-  async #allReduce(bucket: Bucket): Promise<OnItsWay> {
+  async #allReduce(bucket: Bucket): Promise<InTransit> {
     const sum = await this.#collect(bucket);
     return { bucket, sum, done: this.#ranks.allReduce(sum.values) };
   }
 
-  async #reduceScatter(bucket: Bucket): Promise<OnItsWay> {
-    await this.#sent.at(-MOST_ON_THEIR_WAY)?.done;
+  async #reduceScatter(bucket: Bucket): Promise<InTransit> {
+    await this.#sent.at(-MAX_IN_TRANSIT)?.done;
     const send = this.#takeOnly(bucket) ?? (await this.#collect(bucket));
     const sum = stageVector(bucket.size / this.#ranks.size);
-    // Not freed where it fails: MPI may still read it.
+    // Not freed on failure: MPI may still read it.
     const done = this.#ranks.reduceScatter(send.values, sum.values).then(() => send.dispose());
     return { bucket, sum, done };
   }
 
-  /** The only gradient of a bucket where it lies; it is only read. */
+  /** Returns the memory of a bucket's only gradient, for reading. */
   #takeOnly(bucket: Bucket): Pick<StagedVector, 'values' | 'dispose'> | undefined {
     const name = onlySlot(bucket)?.name;
     const gradient = name && this.#gradients.get(name);
@@ -176,7 +176,7 @@ export class GradientExchange {
     return { values, dispose: () => gradient.dispose() };
   }
 
-  /** A bucket's gradients in memory that is nobody else's. */
+  /** Copies a bucket's gradients into new memory. */
   async #collect({ slots, size }: Bucket): Promise<StagedVector> {
     const staged = stageVector(size);
     const { values } = staged;

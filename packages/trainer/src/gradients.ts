@@ -7,7 +7,7 @@ import type { BatchSource, Loss, Parameters } from './types.ts';
 
 /** Gradients and counts of one optimizer step, summed over its micro-batches. */
 export interface StepSums {
-  /** Gradient of `loss` by parameter name, still a sum over targets; the caller disposes them. */
+  /** Gradient of `loss` by parameter name, a sum over targets; the caller disposes of them. */
   gradients: Map<string, tf.Tensor>;
   /** Sum of the squares of all gradients. */
   squaredNorm: number;
@@ -17,13 +17,13 @@ export interface StepSums {
   count: number;
   /** Tokens processed. */
   tokens: number;
-  /** Factor that `gradients` still carry; `squaredNorm` and `loss` do not. */
+  /** Loss scale contained in `gradients`, but not in `squaredNorm` and `loss`. */
   lossScale: number;
-  /** Losses of the micro-batches, then sums of squares, where the caller reads them itself; the caller disposes it. */
+  /** With `leaveUnread`: losses of the micro-batches, then sums of squares; the caller disposes of it. */
   unread?: { values: tf.Tensor1D; numLosses: number };
 }
 
-/** What {@link accumulateGradients} needs. */
+/** Options of {@link accumulateGradients}. */
 export interface AccumulateOptions<Batch> {
   parameters: Parameters;
   loss: Loss<Batch>;
@@ -31,18 +31,18 @@ export interface AccumulateOptions<Batch> {
   /** The 0-based optimizer step. */
   step: number;
   microBatches: number;
-  /** Factor on the loss while gradients are computed, 1 unless given. */
+  /** Factor on the loss while gradients are computed, 1 by default. */
   lossScale?: number;
-  /** Leaves loss and norm on the device, as `unread`, instead of waiting for them. */
+  /** Returns loss and norm as `unread` device tensors instead of waiting for them. */
   leaveUnread?: boolean;
   signal?: AbortSignal;
 }
 
 /**
- * Runs the micro-batches of one step and adds up gradients of sums, to be divided by the total count once.
+ * Runs the micro-batches of one step and adds the gradients of their loss sums, to be divided once by the total count.
  *
- * Adding sums, not means, makes G micro-batches of unequal counts equal one large batch. Returns undefined, with
- * nothing kept, when `signal` is aborted between two micro-batches.
+ * Sums, unlike means, make micro-batches with different counts equal to one large batch. Returns undefined if `signal` is
+ * aborted between two micro-batches.
  */
 export async function accumulateGradients<Batch>(
   options: AccumulateOptions<Batch>,
@@ -52,7 +52,7 @@ export async function accumulateGradients<Batch>(
   const losses: tf.Scalar[] = [];
   try {
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
-      // A macrotask, not a microtask: only then do signal handlers and progress bars run between two batches.
+      // A macrotask, so that signal handlers and progress bars run between two batches.
       await new Promise(setImmediate);
       if (signal?.aborted) return undefined;
       const position = { step, microBatch };
@@ -65,7 +65,7 @@ export async function accumulateGradients<Batch>(
         sums.tokens += tokens;
         return lossScale === 1 ? sum : sum.mul<tf.Scalar>(lossScale);
       };
-      // One gradient at a time: a micro-batch's never stand whole beside the sum.
+      // Adds gradients one at a time, so that a micro-batch's are never all in memory beside the sums.
       losses.push(
         await backward(computeLoss, parameters, (name, gradient) => addTo(sums.gradients, name, gradient)),
       );
@@ -73,7 +73,7 @@ export async function accumulateGradients<Batch>(
     if (sums.count === 0) {
       throw noTargets(step);
     }
-    // In the order of the parameters, in which norms have always been added up.
+    // In the order of the parameters, so that the norm is always summed in the same order.
     const reached = [...parameters.keys()].filter((name) => sums.gradients.has(name));
     const gradients = new Map(reached.map((name) => [name, sums.gradients.get(name)!]));
     const gathered = gatherSums([...gradients.values()], losses);
@@ -87,7 +87,7 @@ export async function accumulateGradients<Batch>(
   }
 }
 
-/** What a step without any target to learn is refused with. */
+/** Returns the error for a step without targets. */
 export function noTargets(step: number): TrainerError {
   return new TrainerError(
     `loss: no target counted in step ${step + 1}, expected at least one: check masks and labels of the data`,
@@ -97,21 +97,21 @@ export function noTargets(step: number): TrainerError {
 interface GatheredSums {
   all: tf.Tensor1D;
   numLosses: number;
-  /** Numbers that make up one sum of squares. */
+  /** Partial sums per sum of squares. */
   width: number;
 }
 
-/** Losses and the gradients' sums of squares in one tensor: on a GPU every read waits for the queue. */
+/** Gathers losses and sums of squares in one tensor: on a GPU every read waits for the queue. */
 export function gatherSums(gradients: tf.Tensor[], losses: tf.Scalar[]): GatheredSums {
   return tf.tidy(() => {
-    // A rank may own no part of any gradient.
+    // A rank may own no gradients.
     const squares = gradients.length > 0 ? sumsOfSquares(gradients) : tf.zeros([0, 1]);
     const parts = [...losses.map((loss) => loss.as1D()), squares.as1D()];
     return { all: tf.concat1d(parts), numLosses: losses.length, width: squares.shape[1]! };
   });
 }
 
-/** Reads them, and takes the loss scale out. */
+/** Reads the sums and divides by the loss scale. */
 export async function readSums(
   { all, numLosses, width }: GatheredSums,
   lossScale: number,
@@ -127,14 +127,14 @@ export async function readSums(
   return sums;
 }
 
-/** Adds a gradient to that of the same name, and owns it. */
+/** Adds a gradient to the one of the same name; takes ownership. */
 export function addTo(gradients: Map<string, tf.Tensor>, name: string, gradient: tf.Tensor): void {
   const previous = gradients.get(name);
   gradients.set(name, previous ? tf.add(previous, gradient) : gradient);
   if (previous) tf.dispose([previous, gradient]);
 }
 
-/** Norm of the mean gradient and the factor that divides by count and loss scale and clips, as torch's clip_grad_norm_. */
+/** Returns the norm of the mean gradient, and the factor that divides by count and loss scale and clips, as torch's clip_grad_norm_. */
 export function clipping(
   { squaredNorm, count, lossScale = 1 }: Pick<StepSums, 'squaredNorm' | 'count'> & { lossScale?: number },
   maxNorm: number,

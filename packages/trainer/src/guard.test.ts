@@ -10,14 +10,14 @@ function feed(guard: Guard, steps: number): void {
 }
 
 describe('Guard', () => {
-  it('stops at the first non-finite loss or gradient unless told otherwise', () => {
+  it('stops at the first non-finite loss or gradient by default', () => {
     expect(() => new Guard().judge(1, Number.NaN, 1)).toThrow(NonFiniteError);
     expect(() => new Guard().judge(4, 2, Number.POSITIVE_INFINITY)).toThrow(
       'step 4 has loss 2 and gradient norm Infinity',
     );
   });
 
-  it('skips as many in a row as allowed, and a good step starts the count anew', () => {
+  it('skips as many consecutive steps as allowed; a finite step resets the count', () => {
     const guard = new Guard({ maxNonFiniteSteps: 2 });
     const bad = () => guard.judge(1, Number.NaN, Number.NaN);
     expect([bad(), bad()]).toEqual(Array(2).fill({ anomaly: 'non-finite', skip: true }));

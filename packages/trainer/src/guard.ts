@@ -1,11 +1,11 @@
 import { NonFiniteError } from './errors.ts';
 
-/** What to do about steps that look wrong. */
+/** Options for anomalous steps. */
 export interface GuardOptions {
   /**
-   * Steps in a row with a non-finite loss or gradient that are skipped before NonFiniteError is thrown.
+   * Consecutive steps with a non-finite loss or gradient to skip before NonFiniteError is thrown.
    *
-   * 0, the default, stops at the first: in float32 it nearly always is a fault, and weights are still clean.
+   * The default 0 stops at the first: in float32 it is nearly always a fault, and the weights are still valid.
    */
   maxNonFiniteSteps?: number;
   /**
@@ -15,7 +15,7 @@ export interface GuardOptions {
   onSpike?: 'warn' | 'skip' | 'ignore';
 }
 
-/** Whether a step is anomalous, and whether its update must be left out. */
+/** The guard's decision on a step. */
 export interface Verdict {
   anomaly?: 'non-finite' | 'spike';
   skip: boolean;
@@ -23,7 +23,7 @@ export interface Verdict {
   reason?: string;
 }
 
-/** The guard's memory, part of a checkpoint. */
+/** State of the guard in a checkpoint. */
 export interface GuardState {
   losses: number[];
   gradNorms: number[];
@@ -39,7 +39,7 @@ const SIGMA = 6;
 const HIGH_NORMS = 3;
 
 /**
- * Judges each step by its loss and gradient norm before the update is applied.
+ * Checks the loss and gradient norm of each step before its update.
  *
  * A spike is a value more than 6 standard deviations above the mean of the last 128 finite steps, once half of them are
  * there: the rule of OLMo-core's and Levanter's skip-step optimizers.
@@ -52,13 +52,13 @@ export class Guard {
     this.#options = { maxNonFiniteSteps: options.maxNonFiniteSteps ?? 0, onSpike: options.onSpike ?? 'warn' };
   }
 
-  /** Whether all it does is to name steps and to stop at the first fault, never to leave out an update and go on. */
+  /** Whether it never skips an update: it only reports spikes and stops at the first fault. */
   get stopsAtFirstFault(): boolean {
     const { maxNonFiniteSteps, onSpike } = this.#options;
     return maxNonFiniteSteps === 0 && onSpike !== 'skip';
   }
 
-  /** Whether the 1-based step is anomalous, and whether its update must be left out. */
+  /** Checks a 1-based step. @throws NonFiniteError when too many consecutive steps were not finite */
   judge(step: number, loss: number, gradNorm: number): Verdict {
     const state = this.#state;
     if (!Number.isFinite(loss) || !Number.isFinite(gradNorm)) {

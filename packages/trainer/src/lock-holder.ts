@@ -1,4 +1,4 @@
-/** Who holds a lock, and whether that process can still be there. */
+/** The holder of a lock, and whether its process is alive. */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { closeSync, openSync, readFileSync, readlinkSync, statSync } from 'node:fs';
@@ -8,21 +8,21 @@ import { dirname } from 'node:path';
 
 /** The content of a lock, as JSON. */
 export interface Holder {
-  /** Drawn for each lock: no two have the same. */
+  /** Random and unique per lock. */
   token: string;
   pid: number;
   host: string;
-  /** Of this start of this machine; null where the system does not tell. */
+  /** Boot id of the machine; null if unknown. */
   boot: string | null;
-  /** In which a pid and a start time mean something; null where there is no telling. */
+  /** Namespaces in which pid and start time are valid; null if unknown. */
   namespaces: string | null;
-  /** When the process started, so that a reused pid is not taken for it; null where it cannot be told. */
+  /** Start time of the process, to detect a reused pid; null if unknown. */
   started: string | null;
-  /** Device and inode of the locked folder: elsewhere its sockets may be another's. */
+  /** Device and inode of the locked folder: a copy of the folder has other sockets. */
   folder: string;
 }
 
-/** Whether a holder is there: `unknown` of another machine, or of a container that cannot be looked into. */
+/** Whether a holder is alive; `unknown` on another machine or in an inaccessible container. */
 export type Verdict = 'alive' | 'gone' | 'unknown';
 
 /** Describes this process as the holder of a lock. */
@@ -39,7 +39,7 @@ export function describeSelf(lock: string): Holder {
   };
 }
 
-/** The holder in a lock's text; undefined where it is torn. */
+/** Parses the text of a lock; undefined if it is damaged. */
 export function parseHolder(text: string): Holder | undefined {
   try {
     const { token, pid, host, ...rest } = JSON.parse(text);
@@ -52,11 +52,11 @@ export function parseHolder(text: string): Holder | undefined {
 }
 
 /**
- * Whether the holder of `lock` is there.
+ * Determines whether the holder of `lock` is alive.
  *
- * In the same pid namespace of the same boot, pid and start time tell. In another namespace of the same boot, such as
- * another container, the holder's socket does: the kernel answers for a process that is stopped, and refuses for one
- * that is gone. Host names tell nothing: two containers can have one, and a machine gets another.
+ * In the same pid namespace and boot, by pid and start time. In another namespace of the same boot, such as another
+ * container, by the holder's socket: the kernel accepts connections for a stopped process and refuses them for one that
+ * ended. Host names are not used: containers may share one, and a machine's may change.
  */
 export async function judge(lock: string, holder: Holder | undefined): Promise<Verdict> {
   const boot = bootId();
@@ -79,12 +79,12 @@ function judgeProcess({ pid, started }: Holder): Verdict {
   return now === null ? 'unknown' : now === started ? 'alive' : 'gone';
 }
 
-/** Linux finds sockets by their inode, whichever network or pid namespace asks. */
+/** On Linux, sockets work across network and pid namespaces. */
 const HAS_SOCKETS = process.platform === 'linux';
 
 /**
- * Listens on the holder's socket beside `lock`, as long as this process is there; returns what ends it. Where the file
- * system has no sockets there is none, and others watch the lock's heartbeat.
+ * Listens on the holder's socket beside `lock`; returns a function that closes it. On file systems without sockets, other
+ * processes use the lock's heartbeat.
  */
 export function openSocket(lock: string, { token }: Holder): () => void {
   if (!HAS_SOCKETS) return () => {};
@@ -98,12 +98,12 @@ export function openSocket(lock: string, { token }: Holder): () => void {
   return end;
 }
 
-/** Name of the socket of a lock's holder, beside the lock. */
+/** Returns the path of the socket of a lock's holder. */
 export function socketOf(lock: string, token: string): string {
   return `${lock}.${token.replace(/\W/g, '')}.sock`;
 }
 
-/** A socket's path may have a hundred bytes only: it is named through the open folder. */
+/** Returns a path through the open folder: socket paths are limited to about a hundred bytes. */
 function socketPath(folder: number, lock: string, token: string): string {
   return `/proc/self/fd/${folder}/${socketOf(lock, token).slice(dirname(lock).length + 1)}`;
 }
@@ -135,7 +135,7 @@ function bootId(): string | null {
   return null;
 }
 
-/** The namespaces of pids and of the clock that start times count on; macOS has none, so one for all. */
+/** Returns the pid and time namespaces; macOS has only one. */
 function ownNamespaces(): string | null {
   try {
     if (process.platform === 'darwin') return 'darwin';
@@ -145,20 +145,20 @@ function ownNamespaces(): string | null {
   }
 }
 
-/** Whether /proc shows the pids of this process's own namespace, and not those of one around it. */
+/** Whether /proc shows the pids of this process's namespace rather than those of a parent namespace. */
 function seesOwnProcesses(): boolean {
   if (process.platform === 'darwin') return true;
   return /^NSpid:\s+\d+$/m.test(readFileSync('/proc/self/status', 'utf8'));
 }
 
-/** When a process started; null where that cannot be told. A zombie's is that of no process. */
+/** Returns the start time of a process; null if unknown. A zombie counts as ended. */
 function startTime(pid: number | 'self'): string | null {
   try {
     if (process.platform === 'darwin') {
       return run('ps', '-o', 'lstart=', '-p', String(pid === 'self' ? process.pid : pid)) || null;
     }
     // Fields 3 and 22, counted after the parenthesised command name, which may hold spaces: state, and ticks from boot
-    // to start. A killed process stays as a zombie until its parent asks after it.
+    // to start. A killed process is a zombie until its parent waits for it.
     const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
     return fields[0] === 'Z' || fields[0] === 'X' ? 'ended' : fields[19];
   } catch {
@@ -166,7 +166,7 @@ function startTime(pid: number | 'self'): string | null {
   }
 }
 
-/** What a program prints, the same in every locale and time zone. */
+/** Runs a program in a fixed locale and time zone; returns its output. */
 function run(program: string, ...args: string[]): string {
   const env = { ...process.env, LC_ALL: 'C', TZ: 'UTC' };
   return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'], env }).trim();

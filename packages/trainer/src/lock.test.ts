@@ -68,7 +68,7 @@ describe('acquireLock', () => {
     },
   );
 
-  it('takes over a lock that nobody can judge once it has stood still, and respects one whose time moves on', async () => {
+  it('takes over a lock of unknown state without a heartbeat, and respects one with a heartbeat', async () => {
     for (const text of [
       '',
       '\0\0\0',
@@ -85,14 +85,14 @@ describe('acquireLock', () => {
       const waits: string[] = [];
       const lock = await quick({ onWait: (message: string) => waits.push(message) });
       expect(waits).toEqual([
-        expect.stringMatching(/run\.lock is of .* unless it changes within 0\.12 seconds$/),
+        expect.stringMatching(/run\.lock is held by .* unless its heartbeat changes within 0\.12 seconds$/),
       ]);
       lock.release();
       expect(readdirSync(directory)).toEqual([]);
     }
   });
 
-  it('beats while it is held, whatever the clock says, so that others can tell', async () => {
+  it('has a heartbeat while held, independent of the clock', async () => {
     const lock = await quick();
     const times = new Set<number>();
     while (times.size < 4) {
@@ -126,14 +126,14 @@ describe('acquireLock', () => {
     }
   });
 
-  it('notices that it was taken over, puts back what was deleted, and releases nothing that is not its own', async () => {
+  it('detects a takeover, restores a deleted file, and does not release the lock of another process', async () => {
     const lock = await acquireLock(directory);
     rmSync(lockOf());
     requireMark(lock.mark);
     expect(readFileSync(lockOf(), 'utf8')).toBe(lock.mark.text);
     write({ pid: 12, host: 'elsewhere' });
     expect(() => requireMark(lock.mark)).toThrow(
-      /was taken over by process 12 on elsewhere while this process stood/,
+      /was taken over by process 12 on elsewhere while this process was suspended/,
     );
     lock.release();
     expect(read()).toMatchObject({ pid: 12 });
@@ -150,7 +150,7 @@ describe('acquireLock', () => {
     (await atOnce()).release();
   });
 
-  it('makes the folder, and says in one line when it cannot', async () => {
+  it('creates the folder, or fails with one line', async () => {
     (await acquireLock(join(directory, 'a', 'b'))).release();
     expect(existsSync(join(directory, 'a', 'b'))).toBe(true);
     writeFileSync(join(directory, 'file'), '');

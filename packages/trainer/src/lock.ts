@@ -1,9 +1,9 @@
 /**
- * One process a folder: `run.lock`, on whichever machine, in whichever container.
+ * The lock of a run directory, across machines and containers.
  *
- *     run.lock                the holder, as JSON; its time of change moves on while the holder lives
- *     run.lock.TOKEN.sock     a socket of the holder, for other containers of the same machine to knock at
- *     run.lock.after-ID       the one heir of a holder that is gone, while it takes over
+ *     run.lock                the holder, as JSON; its modification time is the heartbeat
+ *     run.lock.TOKEN.sock     a socket of the holder, for other containers on the same machine
+ *     run.lock.after-ID       the heir of a dead holder during the takeover
  */
 import { createHash, randomBytes } from 'node:crypto';
 import {
@@ -27,21 +27,21 @@ import { makeDirectory } from '@meap/files';
 import { RunLockedError, TrainerError } from './errors.ts';
 import { describeSelf, type Holder, judge, openSocket, parseHolder, socketOf } from './lock-holder.ts';
 
-/** A folder that is this process's own. */
+/** A lock held by this process. */
 export interface RunLock {
-  /** The file, and what has to stand in it. */
+  /** The lock file and its expected content. */
   readonly mark: LockMark;
   /**
-   * Makes sure that the folder is still this process's; looks at most once a second. A lock that was deleted is put back.
+   * Checks that the lock is still held, at most once a second. Restores a deleted lock file.
    *
-   * @throws RunLockedError where another process has taken it over, since this one stood still for too long
+   * @throws RunLockedError if another process took the lock over while this one was suspended
    */
   requireHeld(): void;
-  /** Gives the folder up; one that is no longer this process's is left alone. */
+  /** Releases the lock, unless another process has taken it over. */
   release(): void;
 }
 
-/** What shows that a lock is still held; plain data, for other threads. */
+/** Identifies a held lock; plain data for other threads. */
 export interface LockMark {
   path: string;
   text: string;
@@ -49,21 +49,23 @@ export interface LockMark {
 
 /** Options of {@link acquireLock}. */
 export interface LockOptions {
-  /** Told once, in one line, where the holder cannot be seen from here and its heartbeat has to be waited for. */
+  /** Called once with a message if the holder's process is inaccessible and its heartbeat must be awaited. */
   onWait?: (message: string) => void;
   /** Ends the waiting. */
   signal?: AbortSignal;
 }
 
-/** A holder beats every `beat` milliseconds; one whose lock stands still through `patience`, looked at every `look`, is gone. */
+/** Milliseconds between heartbeats, between two checks, and without a heartbeat until a holder counts as dead. */
 const TIMING = { beat: 3000, look: 1000, patience: 60_000 };
 
 /**
- * Makes a folder and takes `run.lock` in it, or throws RunLockedError naming the process that holds it.
+ * Creates a folder and acquires its `run.lock`.
  *
- * A lock whose process is gone (kill -9, power loss) is taken over: at once on the machine and boot it was taken on,
- * also from another container; from elsewhere after a minute without a heartbeat. Of many that try, one succeeds. No
- * clock is compared with another.
+ * Takes over the lock of a dead process (kill -9, power failure): at once on the same machine and boot, also from another
+ * container; otherwise after a minute without a heartbeat. Of several processes that try, one succeeds. Clocks of
+ * different machines are never compared.
+ *
+ * @throws RunLockedError naming the process that holds the lock
  */
 export async function acquireLock(
   directory: string,
@@ -75,7 +77,7 @@ export async function acquireLock(
     const path = join(directory, 'run.lock');
     const holder = describeSelf(path);
     const mark = { path, text: JSON.stringify(holder) };
-    // Before the lock is seen, so that whoever finds it can ask.
+    // Opened before the lock becomes visible to other processes.
     const closeSocket = openSocket(path, holder);
     try {
       await take(mark, holder, { onWait, signal, timing });
@@ -91,30 +93,30 @@ export async function acquireLock(
   }
 }
 
-/** Throws RunLockedError where a lock is no longer held; one that was deleted is put back. */
+/** Restores a deleted lock file. @throws RunLockedError if the lock is no longer held */
 export function requireMark({ path, text }: LockMark): void {
   let found: string | undefined;
   try {
     found = look(path)?.text;
   } catch {
-    // No file can be opened now, or the disk fails: that says nothing of the lock, and no more is written than before.
+    // Too many open files or a disk error says nothing about the lock.
     return;
   }
-  // A folder that vanished is told of by whoever writes into it.
+  // A missing folder is reported by the next write.
   if (found === text || !existsSync(join(path, '..'))) return;
   if (found === undefined && putBack({ path, text })) return;
   const holder = parseHolder(look(path)?.text ?? '');
   throw new RunLockedError(
     `train: ${path} was taken over by ${holder ? `process ${holder.pid} on ${holder.host}` : 'another process'} while ` +
-      'this process stood still, expected it to be held to the end: nothing more is written here; the other run goes on',
+      'this process was suspended, expected it to be held to the end: this run stops; the other continues',
   );
 }
 
 type Waiting = Required<Pick<LockOptions, 'onWait'>> & { signal?: AbortSignal; timing: typeof TIMING };
 
 /**
- * Puts the lock in place. A holder that is gone has one heir, whoever first links the file named after it; an heir that is
- * gone too has one in turn. The last of them renames its own file over the lock, which is never absent in between.
+ * Creates the lock file or takes it over. A dead holder has one heir: the first process to link the file named after the
+ * holder. A dead heir has an heir in turn. The last heir renames its file over the lock, which always exists.
  */
 async function take({ path, text }: LockMark, { token }: Holder, waiting: Waiting): Promise<void> {
   const own = `${path}.${token}`;
@@ -125,7 +127,7 @@ async function take({ path, text }: LockMark, { token }: Holder, waiting: Waitin
       const claims = first && (await inherit(own, path, first, waiting));
       if (!first || !claims) continue;
       try {
-        // What was there then is still there: nobody else may replace it, and who did is seen here.
+        // Only the heir may replace the lock; check that it has not changed.
         if (look(path)?.text !== first.text) continue;
         renameSync(own, path);
         return;
@@ -138,11 +140,11 @@ async function take({ path, text }: LockMark, { token }: Holder, waiting: Waitin
   }
 }
 
-/** Becomes the heir of a lock; returns the files to clear away, or undefined where the lock has changed meanwhile. */
+/** Becomes the heir of a lock; returns the files to remove, or undefined if the lock has changed. */
 async function inherit(
   own: string,
   path: string,
-  first: Sight,
+  first: LockState,
   waiting: Waiting,
 ): Promise<string[] | undefined> {
   const claims: string[] = [];
@@ -160,8 +162,8 @@ async function inherit(
   }
 }
 
-/** Whether the holder in `at` is gone; false where the file has changed hands. Throws RunLockedError for one that lives. */
-async function isGone(path: string, at: string, found: Sight, waiting: Waiting): Promise<boolean> {
+/** Whether the holder in `at` is dead; false if the file has changed. @throws RunLockedError if the holder is alive */
+async function isGone(path: string, at: string, found: LockState, waiting: Waiting): Promise<boolean> {
   const { onWait, signal, timing } = waiting;
   const holder = parseHolder(found.text);
   for (let still = 0; still < timing.patience; still += timing.look) {
@@ -169,13 +171,13 @@ async function isGone(path: string, at: string, found: Sight, waiting: Waiting):
     if (verdict === 'gone') return true;
     if (verdict === 'alive' || signal?.aborted) throw lockedError(path, holder);
     if (still === 0) {
-      const who = holder ? `process ${holder.pid} on ${holder.host}` : 'a process that left it torn';
+      const who = holder ? `process ${holder.pid} on ${holder.host}` : 'an unknown process';
       onWait(
-        `${path} is of ${who}, which cannot be seen from here: taken over unless it changes within ` +
+        `${path} is held by ${who}, whose state is unknown: taken over unless its heartbeat changes within ` +
           `${timing.patience / 1000} seconds`,
       );
     }
-    // Counted in looks, not by a clock: while this process stood still, the other may have too.
+    // Counts checks instead of time: both processes may have been suspended together.
     await sleep(timing.look, undefined, { signal }).catch(() => {});
     const now = look(at);
     if (now?.text !== found.text) return false;
@@ -184,15 +186,15 @@ async function isGone(path: string, at: string, found: Sight, waiting: Waiting):
   return true;
 }
 
-/** A lock as it was found: its text, and what a heartbeat changes. */
-interface Sight {
+/** The text of a lock file, and the state that a heartbeat changes. */
+interface LockState {
   text: string;
   state: string;
 }
 
-function look(path: string): Sight | undefined {
+function look(path: string): LockState | undefined {
   try {
-    // Opened, not only asked after: a network file system then looks at the server.
+    // Opened, so that a network file system asks the server.
     const file = openSync(path, 'r');
     try {
       const { ino, mtimeMs } = fstatSync(file);
@@ -202,14 +204,14 @@ function look(path: string): Sight | undefined {
     }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // Another machine may have deleted it just now.
+    // Another machine may have deleted it.
     if (code === 'ENOENT' || code === 'ESTALE' || code === 'ENOTDIR') return undefined;
     throw error;
   }
 }
 
 function holdLock(mark: LockMark, closeSocket: () => void, beat: number): RunLock {
-  // A thread, since training may compute for minutes without a turn of its event loop.
+  // A thread, because training may block the event loop for minutes.
   const heart = new Worker(HEART, { eval: true, workerData: { ...mark, beat }, execArgv: [] });
   heart.unref();
   heart.on('error', () => {});
@@ -219,7 +221,7 @@ function holdLock(mark: LockMark, closeSocket: () => void, beat: number): RunLoc
     mark,
     requireHeld() {
       const [now, time] = [performance.now(), Date.now()];
-      // Either clock may stand while the process, or the machine, sleeps.
+      // Either clock may stop while the process or the machine sleeps.
       if (now - looked < 1000 && Math.abs(time - clock) < 1000) return;
       requireMark(mark);
       [looked, clock] = [now, time];
@@ -232,15 +234,15 @@ function holdLock(mark: LockMark, closeSocket: () => void, beat: number): RunLoc
       try {
         if (look(mark.path)?.text === mark.text) rmSync(mark.path, { force: true });
       } catch {
-        // A folder that can no longer be written keeps the lock of a process that will be gone.
+        // In a folder that is not writable, the lock stays; its process will be dead.
       }
     },
   };
 }
 
 /**
- * Moves the lock's time of change on while the lock is its holder's. Not by the clock alone, which may stand or go back;
- * by two seconds at least, which every file system tells apart.
+ * Advances the lock's modification time while the lock is held: by at least two seconds, the resolution of every file
+ * system, because the clock may stop or go back.
  */
 const HEART = `
 const { closeSync, futimesSync, openSync, readFileSync } = require('node:fs');
@@ -265,7 +267,7 @@ function putBack({ path, text }: LockMark): boolean {
     writeFileSync(own, text);
     return tryLink(own, path);
   } catch {
-    // Nothing can be written here, so nobody else can take it either.
+    // Not writable, so no other process can take it either.
     return true;
   } finally {
     rmSync(own, { force: true });
@@ -278,7 +280,7 @@ function tryLink(from: string, to: string): boolean {
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    // A reply that a network file system lost and asked for again says so of one's own link.
+    // A retried request of a network file system reports EEXIST for a link of this process.
     if (code === 'EEXIST') return statSync(from).ino === statSync(to, { throwIfNoEntry: false })?.ino;
     if (code === 'ENOENT') throw error;
     // File systems without hard links, such as exFAT and some network mounts.
@@ -295,6 +297,6 @@ function tryLink(from: string, to: string): boolean {
 function lockedError(path: string, holder: Holder | undefined): RunLockedError {
   return new RunLockedError(
     `train: ${path} is held by process ${holder?.pid} on ${holder?.host}, expected no other run in this folder: ` +
-      'wait for it, or choose another folder',
+      'wait for it to end, or choose another folder',
   );
 }

@@ -26,7 +26,7 @@ describe('LossScale', () => {
     expect(scale.value).toBe(first / 4);
   });
 
-  it('leaves to the guard what no factor helps', () => {
+  it('leaves losses that are not finite to the guard', () => {
     const scale = new LossScale();
     const first = scale.value;
     expect(scale.update(nan, nan)).toBe(false);
@@ -36,7 +36,7 @@ describe('LossScale', () => {
     expect(overflows).toBe(Math.log2(first) + 24);
   });
 
-  it('goes on from its state', () => {
+  it('continues from its state', () => {
     const [a, b] = [new LossScale(), new LossScale()];
     a.update(3, infinity);
     for (let step = 1; step < 2000; step++) a.update(3, 1);

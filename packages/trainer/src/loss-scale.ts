@@ -1,29 +1,29 @@
-/** What the scaling of a loss remembers; part of a checkpoint. */
+/** State of the loss scale in a checkpoint. */
 export interface LossScaleState {
-  /** The factor on the loss, a power of two. */
+  /** Factor on the loss, a power of two. */
   scale: number;
   /** Steps without overflow since the factor last changed. */
   steps: number;
 }
 
 /**
- * PyTorch starts at 2¹⁶ on a mean over targets; this is on their sum, whose gradients do not shrink with the number of
- * targets, so it stands for 2¹⁰ times that number.
+ * PyTorch starts at 2¹⁶ for a mean over targets. This scales their sum, so that it corresponds to 2¹⁰ times the number of
+ * targets.
  */
 const INITIAL = 2 ** 10;
 
-/** PyTorch's: twice as much after so many steps without overflow, half as much after each overflow. */
+/** As in PyTorch: doubled after this many steps without overflow, halved after each overflow. */
 const GROWTH_INTERVAL = 2000;
 const GROWTH = 2;
 const BACKOFF = 0.5;
 
-/** Below this no loss is too large for half precision: the gradients are not finite by themselves. */
-const SMALLEST = 2 ** -24;
+/** At this scale, gradients that overflow are not finite regardless of the scale. */
+const MIN_SCALE = 2 ** -24;
 
 /**
- * The factor on the loss that keeps gradients inside half precision (Micikevicius et al., arXiv 1710.03740), adjusted
- * as PyTorch's GradScaler does: a step whose gradients overflow is left out and halves the factor; 2000 in a row
- * without overflow double it. Powers of two alone, so that scaling changes no digit.
+ * The factor on the loss that keeps gradients in the range of float16 (Micikevicius et al., arXiv 1710.03740), adjusted as
+ * by PyTorch's GradScaler: a step with overflowing gradients is skipped and halves the factor; 2000 consecutive steps
+ * without overflow double it. Powers of two, so that scaling does not round.
  */
 export class LossScale {
   #state: LossScaleState = { scale: INITIAL, steps: 0 };
@@ -34,10 +34,10 @@ export class LossScale {
   }
 
   /**
-   * Takes a step into account.
+   * Updates the factor after a step.
    *
-   * @param loss unscaled; where it is not finite itself, no factor helps, and the step is not an overflow
-   * @returns whether the step's gradients overflowed: its update must be left out
+   * @param loss unscaled; a loss that is not finite itself is not an overflow
+   * @returns whether the gradients overflowed, so that the update must be skipped
    */
   update(loss: number, gradNorm: number): boolean {
     const state = this.#state;
@@ -46,7 +46,7 @@ export class LossScale {
       if (state.steps === GROWTH_INTERVAL) this.#state = { scale: state.scale * GROWTH, steps: 0 };
       return false;
     }
-    if (!Number.isFinite(loss) || state.scale <= SMALLEST) return false;
+    if (!Number.isFinite(loss) || state.scale <= MIN_SCALE) return false;
     this.#state = { scale: state.scale * BACKOFF, steps: 0 };
     return true;
   }

@@ -7,7 +7,7 @@ import type { LossSum } from './types.ts';
 import { validate } from './validation.ts';
 
 const wrong: [string, () => unknown, string][] = [
-  ['a vector', () => ({ sum: tf.ones([2]), count: 2 }), 'got float32 [2]; add the tokens up with tf.sum'],
+  ['a vector', () => ({ sum: tf.ones([2]), count: 2 }), 'got float32 [2]; sum over the tokens with tf.sum'],
   ['whole numbers', () => ({ sum: tf.scalar(1, 'int32'), count: 2 }), 'got int32 []'],
   ['a promise', async () => ({ sum: tf.scalar(1), count: 2 }), 'got undefined, expected { sum, count }'],
   ['a number', () => ({ sum: 1, count: 2 }), 'sum is not a tensor, got number'],
@@ -32,7 +32,7 @@ it.each(wrong)(
   },
 );
 
-it('takes what TensorFlow.js calls a tensor of unknown rank', () => {
+it('accepts a tensor that TensorFlow.js types without a rank', () => {
   const sum: tf.Tensor = tf.sum(tf.ones([3]));
   expect(requireLossSum('loss', { sum, count: 3 })).toBe(sum);
 });

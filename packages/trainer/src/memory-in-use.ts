@@ -1,9 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { StepMetrics } from './types.ts';
 
-/** Bytes this process and its backend hold now; some microseconds, so every step can say it. */
+/** Returns the bytes held by this process and its backend, in some microseconds. */
 export function memoryInUse(): Pick<StepMetrics, 'residentBytes' | 'backendBytes'> {
-  // The native backend tells what its pool keeps beside live tensors, WebGPU all it has allocated; others count tensors.
+  // The native backend reports its pool beside live tensors, WebGPU all allocations; others report tensors.
   const { numBytes, numBytesInPool = 0, numBytesAllocatedInGPU } = tf.memory() as BackendMemory;
   return {
     residentBytes: residentBytes(),
@@ -13,7 +13,7 @@ export function memoryInUse(): Pick<StepMetrics, 'residentBytes' | 'backendBytes
 
 let lastResident = 0;
 
-/** Where no more files can be opened the system does not tell; what it said last must do. */
+/** Returns the last known value if no file can be opened to read the current one. */
 function residentBytes(): number {
   try {
     lastResident = process.memoryUsage.rss();

@@ -1,14 +1,14 @@
-/** What rounds: a run that goes on elsewhere is the same run, but for its last digits. */
+/** What determines rounding: a run resumed on other hardware or versions differs in the last digits. */
 import { readFileSync } from 'node:fs';
 import { describeBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** What the bytes of a run depend on beside its options, by name; in `trainer/state.json` of a checkpoint. */
+/** What the bytes of a run depend on besides its options; in `trainer/state.json` of a checkpoint. */
 export type Numerics = Readonly<Record<string, string>>;
 
 /**
- * Describes what computes here, as far as it decides how results are rounded. Not the number of threads: kernels give the
- * same bits with any.
+ * Describes backend, hardware and versions as far as they affect rounding. The number of threads does not: kernels return
+ * the same bits with any.
  */
 export function describeNumerics(ranks: number): Numerics {
   const { name, device } = describeBackend();
@@ -21,12 +21,12 @@ export function describeNumerics(ranks: number): Numerics {
     ranks: String(ranks),
     meap: version,
     tensorflowjs: tf.version_core,
-    // Its functions of Math are the kernels.
+    // The cpu backend computes with the functions of Math.
     ...(name === 'cpu' && { node: process.versions.node.split('.')[0] }),
   };
 }
 
-/** What has changed since a checkpoint was written, in words; undefined where nothing has, or nobody knows. */
+/** Describes changes since a checkpoint was written; undefined if there are none or they are unknown. */
 export function changedNumerics(before: unknown, now: Numerics): string | undefined {
   if (typeof before !== 'object' || before === null) return undefined;
   const old = before as Record<string, unknown>;

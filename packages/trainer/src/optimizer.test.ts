@@ -68,7 +68,7 @@ describe('adamWOptimizer', () => {
     tf.disposeVariables();
   });
 
-  it('gives the first matching group its weight decay and multiplied rate, and decays all others', () => {
+  it('applies the weight decay and rate of the first matching group, and decays all others', () => {
     const parameters = new Map(
       ['a.norm', 'a.weight', 'b.weight'].map((name) => [name, tf.variable(tf.ones([1]))]),
     );
@@ -99,10 +99,10 @@ describe('adamWOptimizer', () => {
     tf.disposeVariables();
   });
 
-  it('refuses a pattern that finds nothing', () => {
+  it('refuses a pattern that matches nothing', () => {
     const parameters = new Map([['a.weight', tf.variable(tf.ones([2]))]]);
     expect(() => adamWOptimizer({ groups: [{ pattern: 'wieght' }] }).init(parameters)).toThrow(
-      'group pattern wieght finds none of 1 parameters',
+      'group pattern wieght matches none of 1 parameters',
     );
     tf.disposeVariables();
   });

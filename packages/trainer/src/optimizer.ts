@@ -2,41 +2,41 @@ import { adamW } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
-/** What an optimizer remembers between steps; a checkpoint stores exactly this. */
+/** The state of an optimizer; stored in checkpoints. */
 export interface OptimizerState {
-  /** Updates applied so far; skipped steps do not count. */
+  /** Updates applied so far, without skipped steps. */
   step: number;
   /** Named tensors, such as the moments of AdamW. */
   readonly tensors: ReadonlyMap<string, tf.Variable>;
 }
 
-/** What one update needs. */
+/** Arguments of an update. */
 export interface OptimizerUpdate {
   parameters: Parameters;
-  /** Gradients by parameter name; a parameter without one is left alone, as in PyTorch. */
+  /** Gradients by parameter name; a parameter without one is not updated, as in PyTorch. */
   gradients: ReadonlyMap<string, tf.Tensor>;
   /** Rate of this step, before group multipliers. */
   learningRate: number;
   /**
-   * Factor applied to every gradient: clipping and the division by the token count in one. A tensor, which the device
-   * decided on and in which 0 leaves everything as it is, only where the optimizer says `takesDeviceScale`.
+   * Factor on every gradient: clipping and division by the token count. With `takesDeviceScale` it may be a tensor computed
+   * on the device; 0 then skips the update.
    */
   gradientScale: number | tf.Tensor;
 }
 
 /** An optimizer as a pair of functions over explicit state, as in optax. */
 export interface Optimizer {
-  /** Fresh state for these parameters. */
+  /** Creates the state for these parameters. */
   init(parameters: Parameters): OptimizerState;
-  /** Applies one step in place to the parameters and the state. */
+  /** Updates parameters and state in place. */
   update(state: OptimizerState, update: OptimizerUpdate): void;
-  /** Whether `gradientScale` may be a tensor, so that a GPU need not be waited for before the update. */
+  /** Whether `gradientScale` may be a tensor, so that an update does not wait for the GPU. */
   readonly takesDeviceScale?: boolean;
 }
 
-/** Settings for the parameters whose names a pattern finds; the first group that matches a name holds. */
+/** Settings for parameters whose names match a pattern; the first matching group applies. */
 export interface ParameterGroup {
-  /** A regular expression (or its source) searched in the parameter's name. */
+  /** A regular expression, or its source, that matches part of the name. */
   pattern: RegExp | string;
   weightDecay?: number;
   learningRateMultiplier?: number;
@@ -47,7 +47,7 @@ export interface AdamWOptions {
   beta1?: number;
   beta2?: number;
   epsilon?: number;
-  /** Decoupled weight decay of every parameter that no group names, embeddings and norms included. */
+  /** Decoupled weight decay of parameters without a group's setting, embeddings and norms included. */
   weightDecay?: number;
   groups?: readonly ParameterGroup[];
 }
@@ -55,8 +55,8 @@ export interface AdamWOptions {
 /**
  * AdamW with decoupled weight decay and bias correction, in place (Loshchilov & Hutter, arXiv 1711.05101).
  *
- * State tensors are `exp_avg.<name>` and `exp_avg_sq.<name>`, PyTorch's words. A group whose pattern finds no
- * parameter throws a RangeError, so that a misspelt pattern cannot pass for a setting.
+ * State tensors are named `exp_avg.<name>` and `exp_avg_sq.<name>` as in PyTorch. Throws RangeError for a group whose pattern
+ * matches no parameter.
  */
 export function adamWOptimizer(options: AdamWOptions = {}): Optimizer {
   const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.05 } = options;
@@ -67,7 +67,7 @@ export function adamWOptimizer(options: AdamWOptions = {}): Optimizer {
       for (const { pattern, regex } of groups) {
         if ([...parameters.keys()].some((name) => regex.test(name))) continue;
         throw new RangeError(
-          `adamWOptimizer: group pattern ${pattern} finds none of ${parameters.size} parameters`,
+          `adamWOptimizer: group pattern ${pattern} matches none of ${parameters.size} parameters`,
         );
       }
       const tensors = new Map<string, tf.Variable>();

@@ -1,7 +1,7 @@
 import { gradientScale } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
-/** A step whose update the device has decided on and whose numbers nobody has read yet. */
+/** A step whose update was queued on the device and whose metrics have not been read. */
 export interface PendingStep {
   step: number;
   /** Tokens of the run up to and with this step. */
@@ -16,28 +16,28 @@ export interface PendingStep {
   numLosses: number;
 }
 
-/** A step that was read. */
+/** A step whose metrics were read. */
 export interface ReadStep extends PendingStep {
   /** Sum of the negative log-likelihoods. */
   loss: number;
   squaredNorm: number;
-  /** Wall-clock throughput of the steps that were read together. */
+  /** Throughput of the steps that were read together. */
   tokensPerSecond: number;
 }
 
-/** Most steps read together, and how long a user waits for news of short ones. */
+/** Most steps read together, and the longest delay of the metrics of short steps. */
 const MAX_STEPS = 16;
 const MILLISECONDS = 250;
 
 /**
- * Steps on their way through a device that is read while it works on the next ones: long steps one behind, short ones
- * several at once. When a step is read changes nothing that is computed.
+ * Steps queued on a device, whose metrics are read asynchronously: long steps one step late, short steps several at once.
+ * The time of reading does not affect results.
  */
 export class PendingSteps {
   #unread: PendingStep[] = [];
   #reading: Promise<ReadStep[]> | undefined;
   #together = 1;
-  /** When what is on its way began: at the last read, or with the first step after all had been read. */
+  /** Start of the unread steps: the last read, or the start of the first step after all had been read. */
   #since = 0;
   #scale: tf.Tensor | undefined;
   readonly #now: () => number;
@@ -46,13 +46,13 @@ export class PendingSteps {
     this.#now = now;
   }
 
-  /** Takes in a step that began at `started`. */
+  /** Adds a step that began at `started`. */
   push(step: PendingStep, started: number): void {
     if (!this.#reading && this.#unread.length === 0) this.#since = started;
     this.#unread.push(step);
   }
 
-  /** What the device multiplies a step's gradients with, for the optimizer: 0 from the first fault on. */
+  /** Returns the device tensor that scales a step's gradients; 0 from the first non-finite step. */
   scaleOf({ values, numLosses, count }: PendingStep, clipNorm: number): tf.Tensor {
     const previous = this.#scale;
     this.#scale = gradientScale({ values, numLosses, numTargets: count, clipNorm, previous });
@@ -60,24 +60,24 @@ export class PendingSteps {
     return this.#scale;
   }
 
-  /** Steps that have been read since; starts to read those that wait, when they are enough. */
+  /** Returns steps read since the last call; starts reading further ones when there are enough. */
   async take(): Promise<ReadStep[]> {
     if (this.#unread.length < this.#together) return [];
     const done = await this.#take();
     this.#reading = this.#read(this.#unread.splice(0));
-    // A rejection is for the next call; until then it must not count as unhandled.
+    // The next call receives a rejection; until then it must not count as unhandled.
     this.#reading.catch(() => {});
     return this.#measure(done);
   }
 
-  /** Reads all there are. */
+  /** Reads all steps. */
   async settle(): Promise<ReadStep[]> {
     const done = await this.#take();
     if (this.#unread.length === 0) return this.#measure(done);
     return this.#measure([...done, ...(await this.#read(this.#unread.splice(0)))]);
   }
 
-  /** Forgets what was not read. */
+  /** Discards unread steps. */
   dispose(): void {
     tf.dispose(this.#unread.splice(0).map(({ values }) => values));
     this.#scale?.dispose();

@@ -8,7 +8,7 @@ import { directory, expectExactResume, expectWhole, follow, prepareRuns, STEPS, 
 prepareRuns();
 
 describe('a killed process', () => {
-  it('in the middle of writing a checkpoint leaves the one before, and resuming gives the same bytes', async () => {
+  it('while writing a checkpoint leaves the previous one, and resuming gives the same bytes', async () => {
     const child = start({ stallAt: 17 });
     const { signal } = await follow(child, ({ type }) => type === 'stalled' && child.kill('SIGKILL'));
     expect(signal).toBe('SIGKILL');
@@ -101,10 +101,10 @@ describe.skipIf(process.platform === 'win32')('a file that cannot grow', () => {
     // 4 KiB a file: metrics.jsonl passes it before the twentieth step.
     const { events, code } = await follow(start({ every: 7 }, { shell: 'ulimit -f 8' }));
     const warnings = events.filter(({ type }) => type === 'warning').map(({ message }) => message!);
-    expect(warnings[0]).toMatch(/metrics\.jsonl: EFBIG.*; kept in memory until there is room$/);
+    expect(warnings[0]).toMatch(/metrics\.jsonl: EFBIG.*; kept in memory until the disk has space$/);
     // TensorBoard's file grows as fast, and may be full before the next save.
     expect(warnings.find((warning) => warning.includes('not written'))).toMatch(
-      /metrics\.jsonl: not written: EFBIG.*; training goes on, earlier checkpoints stay$/,
+      /metrics\.jsonl: not written: EFBIG.*; training continues, earlier checkpoints stay$/,
     );
     expect(warnings.every((warning) => !warning.includes('\n'))).toBe(true);
     expect(code).toBe(1);

@@ -3,15 +3,15 @@ import { type Collectives, connect, launched, singleProcess } from '@meap/collec
 
 /** Options of {@link connectRanks}. */
 export interface ConnectRanksOptions {
-  /** Seconds that a rank waits for the others before it gives up; 600 unless given. */
+  /** Seconds that a rank waits for the others; 600 by default. */
   timeoutSeconds?: number;
 }
 
 /**
- * The processes that `mpirun` or `srun` started together, to be given to `train`; this process alone where it
- * started no others, and then MPI is not loaded.
+ * Connects the processes that `mpirun` or `srun` started, for `train`. A process without a launcher is a single rank; MPI
+ * is then not loaded.
  *
- * @throws CollectivesError where ranks were launched but MPI cannot be used
+ * @throws CollectivesError if ranks were launched and MPI cannot be used
  */
 export async function connectRanks({ timeoutSeconds = 600 }: ConnectRanksOptions = {}): Promise<RankGroup> {
   const { size, local } = launched() ?? { size: 1, local: 1 };
@@ -20,13 +20,13 @@ export async function connectRanks({ timeoutSeconds = 600 }: ConnectRanksOptions
 }
 
 /**
- * What ranks decide and do together beside their arithmetic; every rank makes the same calls in the same order.
+ * The ranks of a run and their joint decisions; every rank makes the same calls in the same order.
  *
- * A process alone is a group of one, which waits for nobody.
+ * A single process is a group of one.
  */
 export class RankGroup {
   readonly collectives: Collectives;
-  /** How many of the ranks share this machine, at most. */
+  /** Most ranks on one machine. */
   readonly numLocal: number;
   readonly #timeoutSeconds: number;
   #isClosed = false;
@@ -48,12 +48,12 @@ export class RankGroup {
     return this.collectives.size;
   }
 
-  /** Whether this is rank 0, the one that writes. */
+  /** Whether this is rank 0, which writes the files. */
   get isFirst(): boolean {
     return this.rank === 0;
   }
 
-  /** Whether any rank says so. */
+  /** Whether the flag is true on any rank. */
   async any(flag: boolean): Promise<boolean> {
     if (this.size === 1) return flag;
     const votes = Float64Array.of(Number(flag));
@@ -61,7 +61,7 @@ export class RankGroup {
     return votes[0] > 0;
   }
 
-  /** The values of all ranks, in their order; copies, as `structuredClone` makes them. */
+  /** Returns copies of the values of all ranks, in their order. */
   async exchange<T>(value: T): Promise<T[]> {
     if (this.size === 1) return [value];
     const own = new Uint8Array(serialize(value));
@@ -78,31 +78,31 @@ export class RankGroup {
   }
 
   /**
-   * What `work` returns on rank 0, for all; the others get a copy, as `structuredClone` makes it.
+   * Runs `work` on rank 0 and returns its result, or a copy, on all ranks.
    *
-   * The others wait however long it takes, since rank 0 lets them know that it is alive. An error stays with rank 0,
-   * whose process it must end; the launcher then ends the others, or they give up after their timeout.
+   * The others wait without a timeout, because rank 0 sends heartbeats. An error is thrown only on rank 0 and must end its
+   * process; the launcher then ends the others, or they time out.
    *
-   * Where `work` needs the others for something, it calls `ask` with a number from 0: every rank then calls `help` with
-   * it, and `ask` returns what it gave here. One at a time.
+   * `work` may call `ask` with a number from 0: every rank then calls `help` with it, and `ask` returns the result of rank 0.
+   * Only one call of `ask` may be pending.
    */
   async onFirst<T, Help = void>(
     work: (ask: (index: number) => Promise<Help>) => T | Promise<T>,
     help?: (index: number) => Promise<Help>,
   ): Promise<T> {
     if (this.size === 1) return work(help!);
-    return this.isFirst ? this.#tell(work, help) : this.#hear(help);
+    return this.isFirst ? this.#send(work, help) : this.#receive(help);
   }
 
-  /** Runs `work` on rank 0, then on all others: what rank 0 leaves in a cache, the others find there. */
+  /** Runs `work` on rank 0, then on all others, which find the results of rank 0 in caches. */
   async firstThenOthers<T>(work: () => T | Promise<T>): Promise<T> {
     if (this.size === 1) return work();
     if (!this.isFirst) {
-      await this.#hear();
+      await this.#receive();
       return work();
     }
     let result: T | undefined;
-    await this.#tell(async () => {
+    await this.#send(async () => {
       result = await work();
     });
     return result as T;
@@ -113,33 +113,33 @@ export class RankGroup {
     return this.#isClosed;
   }
 
-  /** Ends the connection; waits until all ranks do. */
+  /** Waits until all ranks call it and ends the connection. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.collectives.close();
   }
 
-  async #tell<T, Help>(
+  async #send<T, Help>(
     work: (ask: (index: number) => Promise<Help>) => T | Promise<T>,
     help?: (index: number) => Promise<Help>,
   ): Promise<T> {
-    let telling = false;
+    let isSending = false;
     const ask = async (index: number) => {
-      // No sign of life in between, where the others would not expect it.
-      telling = true;
+      // No heartbeats during the exchange: the others do not expect them.
+      isSending = true;
       try {
         await this.collectives.broadcast(Float64Array.of(ASKING - index));
         return await help!(index);
       } finally {
-        telling = false;
+        isSending = false;
       }
     };
     const timer = setInterval(
       async () => {
-        if (telling) return;
-        telling = true;
+        if (isSending) return;
+        isSending = true;
         await this.collectives.broadcast(Float64Array.of(STILL_WORKING)).catch(() => {});
-        telling = false;
+        isSending = false;
       },
       (this.#timeoutSeconds * 1000) / 4,
     );
@@ -155,7 +155,7 @@ export class RankGroup {
     return result;
   }
 
-  async #hear<T>(help?: (index: number) => Promise<unknown>): Promise<T> {
+  async #receive<T>(help?: (index: number) => Promise<unknown>): Promise<T> {
     const length = Float64Array.of(STILL_WORKING);
     while (length[0] < 0) {
       await this.collectives.broadcast(length);
@@ -167,6 +167,6 @@ export class RankGroup {
   }
 }
 
-/** What rank 0 says before the length of a result: that it is alive, or, this less a number, what it asks for. */
+/** Messages of rank 0 before the length of a result: a heartbeat, or a request, which is ASKING minus its number. */
 const STILL_WORKING = -1;
 const ASKING = -2;

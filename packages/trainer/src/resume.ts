@@ -6,7 +6,7 @@ import { parametersSha256 } from './tensor-bytes.ts';
 import type { Parameters } from './types.ts';
 import { listCheckpoints } from './write-checkpoint.ts';
 
-/** The checkpoint that `resume` asks for; undefined starts anew. */
+/** Finds the checkpoint for `resume`; undefined for a new run. */
 export async function findCheckpoint(
   directory: string,
   resume: string,
@@ -21,13 +21,13 @@ export async function findCheckpoint(
   const metrics = statSync(join(directory, 'metrics.jsonl'), { throwIfNoEntry: false });
   if ((await listCheckpoints(own)).length > 0 || metrics?.size) {
     throw new RunExistsError(
-      `train: ${directory} already holds a run, expected an empty folder: resume with 'auto', or choose another`,
+      `train: ${directory} already has a run, expected an empty folder: resume with 'auto', or choose another`,
     );
   }
   return undefined;
 }
 
-/** Throws ResumeMismatchError unless every fingerprint is the same. */
+/** @throws ResumeMismatchError if a fingerprint differs */
 export function requireSameRun(
   { path, state }: FoundCheckpoint,
   fingerprints: Readonly<Record<string, string | number>>,
@@ -41,7 +41,7 @@ export function requireSameRun(
   }
 }
 
-/** Throws ResumeMismatchError unless the loaded parameters are, to the byte, those that were saved. */
+/** @throws ResumeMismatchError unless the loaded parameters equal the saved ones byte for byte */
 export async function requireSameWeights(
   { path, state }: FoundCheckpoint,
   parameters: Parameters,
@@ -50,6 +50,6 @@ export async function requireSameWeights(
   if (sha256 === state.weightsSha256) return;
   throw new ResumeMismatchError(
     `resume: the weights loaded from ${path} have SHA-256 ${sha256}, expected ${state.weightsSha256}: ` +
-      'saveModel must write, and loadModel fill, every parameter in float32',
+      'saveModel must write and loadModel must restore every parameter in float32',
   );
 }

@@ -6,7 +6,7 @@ import type { RunLock } from './lock.ts';
 import { restartEvent, scalarsEvent, versionEvent, wholeRecords } from './tensorboard.ts';
 import type { Json, StepMetrics, ValidationMetrics } from './types.ts';
 
-/** The files a run writes line by line: `metrics.jsonl`, `samples.jsonl` and a TensorBoard event file. */
+/** The logs of a run: `metrics.jsonl`, `samples.jsonl` and a TensorBoard event file. */
 export class RunLog {
   readonly #metrics: AppendLog;
   readonly #samples: AppendLog;
@@ -14,9 +14,9 @@ export class RunLog {
   readonly #lock: RunLock;
 
   /**
-   * Opens the files of a run that stands after `step` steps; lines of later steps are cut off, and damage is repaired.
+   * Opens the logs of a run at `step`; removes lines of later steps and repairs damage.
    *
-   * @param lock of the folder; its loss is thrown before anything is written
+   * @param lock checked before every write
    */
   constructor(directory: string, step: number, lock: RunLock, onWarning: (message: string) => void) {
     this.#lock = lock;
@@ -35,7 +35,7 @@ export class RunLog {
     this.#samples = openLines('samples.jsonl');
     const seconds = Date.now() / 1000;
     repairEvents(directory, onWarning);
-    // TensorBoard reads the files of a folder in the order of their names, which a clock set back must not turn round.
+    // TensorBoard reads files in the order of their names, which must increase even if the clock was set back.
     const stamp = Math.max(Math.floor(seconds), latestStamp(directory) + 1)
       .toString()
       .padStart(10, '0');
@@ -68,7 +68,7 @@ export class RunLog {
     this.#samples.append(`${JSON.stringify({ step, ...sample })}\n`);
   }
 
-  /** Gives all lines to the system and names the files; throws where the disk is full. */
+  /** Writes all pending lines and returns the paths. @throws CheckpointError if the disk is full */
   flush(): string[] {
     this.#lock.requireHeld();
     const logs = [this.#metrics, this.#samples, this.#events];
@@ -81,7 +81,7 @@ export class RunLog {
   }
 }
 
-/** Cuts a torn record off the latest event file, behind which TensorBoard would read no further. */
+/** Removes a damaged end of the latest event file, at which TensorBoard would stop reading. */
 function repairEvents(directory: string, onWarning: (message: string) => void): void {
   const name = readdirSync(directory).filter(isEvents).sort().at(-1);
   if (name === undefined) return;
@@ -90,14 +90,14 @@ function repairEvents(directory: string, onWarning: (message: string) => void): 
   const end = wholeRecords(bytes);
   if (end === bytes.length) return;
   truncateSync(path, end);
-  onWarning(`${path}: its last ${bytes.length - end} bytes were torn or damaged, and are removed`);
+  onWarning(`${path}: its last ${bytes.length - end} bytes were incomplete or damaged and are removed`);
 }
 
 function isEvents(name: string): boolean {
   return /^events\.out\.tfevents\.\d+\./.test(name);
 }
 
-/** The latest time in the names of a folder's event files; -1 where there are none. */
+/** Returns the latest time in the names of a folder's event files; -1 if there are none. */
 function latestStamp(directory: string): number {
   const stamps = readdirSync(directory).map((name) => /^events\.out\.tfevents\.(\d+)\./.exec(name)?.[1]);
   return Math.max(-1, ...stamps.filter((stamp) => stamp !== undefined).map(Number));

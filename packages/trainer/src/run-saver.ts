@@ -5,56 +5,56 @@ import type { RankGroup } from './rank-group.ts';
 import type { TrainingStep } from './training-step.ts';
 import type { TrainerState } from './write-checkpoint.ts';
 
-/** What a {@link RunSaver} saves, and with whom. */
+/** Options of {@link RunSaver}. */
 export interface RunSaverOptions {
   saver: CheckpointSaver;
   ranks: RankGroup;
   work: TrainingStep;
-  /** The state as it is now; called on rank 0. */
+  /** Returns the current state; called on rank 0. */
   state: () => Promise<TrainerState>;
-  /** Flushes the logs that have to be on the disk before a checkpoint, and names them. */
+  /** Flushes the logs that must be on disk before a checkpoint, and returns their paths. */
   flushLogs: () => readonly string[];
-  /** Of the run directory. */
+  /** Returns the lock of the run directory. */
   lock: () => LockMark;
   onSaved: (step: number, path: string) => void;
-  /** Called where a checkpoint cannot be written in mid-run. */
+  /** Called when a checkpoint cannot be written during the run. */
   onFailure: (message: string) => void;
 }
 
-/** Saves a run's state, and knows whether the state as it is now has been saved. Ranks call it together. */
+/** Saves a run's state and tracks whether the current state has been saved. All ranks make the same calls. */
 export class RunSaver {
   readonly #options: RunSaverOptions;
-  /** On rank 0 the checkpoint of exactly this state, perhaps still being written; undefined where there is none. */
+  /** On rank 0, the checkpoint of the current state, possibly pending; undefined if there is none. */
   #saved: Promise<string | undefined> | undefined;
 
   constructor(options: RunSaverOptions) {
     this.#options = options;
   }
 
-  /** The state is that of this checkpoint. */
-  isSavedIn(path: string): void {
+  /** Marks the current state as saved in a checkpoint. */
+  markSaved(path: string): void {
     this.#saved = Promise.resolve(path);
   }
 
-  /** The state has changed. */
-  hasChanged(): void {
+  /** Marks the current state as unsaved. */
+  markChanged(): void {
     this.#saved = undefined;
   }
 
-  /** Begins to save; training may continue when it returns. A failure is reported, and earlier checkpoints stay. */
+  /** Starts a save; resolves when training may continue. Reports a failure; earlier checkpoints stay. */
   async save(): Promise<void> {
     await this.#begin((error) => {
       if (!(error instanceof CheckpointError)) throw error;
-      this.#options.onFailure(`${error.message}; training goes on, earlier checkpoints stay`);
+      this.#options.onFailure(`${error.message}; training continues, earlier checkpoints stay`);
       return undefined;
     });
   }
 
   /**
-   * Waits for the checkpoint of exactly this state, which is saved now unless it has been.
+   * Saves the current state unless it has been saved, and waits for its checkpoint.
    *
    * @returns its path, on all ranks
-   * @throws CheckpointError, on all ranks, where it cannot be written
+   * @throws CheckpointError, on all ranks, if it cannot be written
    */
   async finish(): Promise<string> {
     let last = await this.#written();
@@ -66,19 +66,19 @@ export class RunSaver {
     return last.path;
   }
 
-  /** Waits for the checkpoint under way, if any, and ends. */
+  /** Waits for a pending checkpoint and ends. */
   close(): Promise<void> {
     return this.#options.saver.close();
   }
 
-  /** Begins to save on rank 0 what all ranks hold; waits only for the copy, unless there is none. */
+  /** Starts a save on rank 0 of the state of all ranks; waits for the copy, or without a copy for the save. */
   async #begin(onFailure?: (error: unknown) => undefined): Promise<void> {
     const { ranks, work } = this.#options;
     const saveOnFirst = async (ask: (index: number) => Promise<Uint8Array>) => {
       const begun = this.#write(ask);
       const path = begun.then(({ path }) => path);
       this.#saved = onFailure ? path.catch(onFailure) : path;
-      // The caller that waits for it receives the failure; until then it is not unhandled.
+      // A later await receives the rejection; until then it must not count as unhandled.
       this.#saved.catch(() => {});
       await begun.catch(() => {});
     };
@@ -100,7 +100,7 @@ export class RunSaver {
     return { path: reported };
   }
 
-  /** The checkpoint of exactly this state once it is written, or why it could not be; the same on all ranks. */
+  /** Waits for the checkpoint of the current state; returns its path or error on all ranks. */
   #written(): Promise<{ path?: string; failed?: string }> {
     return this.#options.ranks.onFirst(async () => {
       try {

@@ -33,7 +33,7 @@ describe.each(['warmupCosine', 'warmupLinear'] as const)('%s', (name) => {
     expect([12, 13, 10_000].map(rate)).toEqual([0, 0, 0]);
   });
 
-  it('rises to the peak, then falls to the minimum, and is never zero before, whatever the counts', () => {
+  it('rises to the peak, then falls to the minimum, and is never zero before, for any counts', () => {
     fc.assert(
       fc.property(counts, ({ warmupSteps, decaySteps }) => {
         const totalSteps = warmupSteps + decaySteps;

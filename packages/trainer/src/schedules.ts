@@ -1,4 +1,4 @@
-/** Learning rate of the 0-based optimizer step `step`; a pure function. */
+/** Returns the learning rate of a 0-based optimizer step; a pure function. */
 export type Schedule = (step: number) => number;
 
 /** Options of {@link warmupConstant}; counts are optimizer steps. */
@@ -11,9 +11,9 @@ export interface WarmupOptions {
 
 /** Options of {@link warmupCosine} and {@link warmupLinear}; counts are optimizer steps. */
 export interface WarmupDecayOptions extends WarmupOptions {
-  /** Learning rate from `totalSteps` on. */
+  /** Learning rate from `totalSteps`. */
   minimum: number;
-  /** Step at which the decay reaches `minimum`, the first one after the run. */
+  /** Step at which the decay reaches `minimum`: the first one after the run. */
   totalSteps: number;
 }
 
@@ -26,20 +26,20 @@ export interface ReferenceCosineOptions extends WarmupDecayOptions {
 /**
  * Linear warm-up, then a half cosine from `peak` to `minimum`.
  *
- * With W warm-up steps of T, step k has peak·(k + 1)/(W + 1) for k < W, and from k = W on the rate of transformers'
- * `get_cosine_schedule_with_warmup`, minimum + ½(1 + cos(π·(k − W)/(T − W)))·(peak − minimum). So the first step is
- * never lost to a rate of 0 (transformers warms up by k/W), and step W has the peak.
+ * With W warm-up steps of T, step k < W has the rate peak·(k + 1)/(W + 1). From k = W, the rate is that of transformers'
+ * `get_cosine_schedule_with_warmup`: minimum + ½(1 + cos(π·(k − W)/(T − W)))·(peak − minimum). The first step never has
+ * rate 0 (transformers warms up by k/W), and step W has the peak.
  */
 export function warmupCosine(options: WarmupDecayOptions): Schedule {
   return warmupDecay('warmupCosine', options, cosine);
 }
 
-/** The warm-up of {@link warmupCosine}, then a line from `peak` to `minimum`: peak − (peak − minimum)·(k − W)/(T − W). */
+/** The warm-up of {@link warmupCosine}, then a linear decay from `peak` to `minimum`: peak − (peak − minimum)·(k − W)/(T − W). */
 export function warmupLinear(options: WarmupDecayOptions): Schedule {
   return warmupDecay('warmupLinear', options, (progress) => 1 - progress);
 }
 
-/** The warm-up of {@link warmupCosine}, then always `peak`. */
+/** The warm-up of {@link warmupCosine}, then a constant `peak`. */
 export function warmupConstant({ peak, warmupSteps }: WarmupOptions): Schedule {
   if (!(warmupSteps >= 0))
     throw new RangeError(`warmupConstant: warmupSteps ${warmupSteps}, expected 0 or more`);
@@ -47,12 +47,11 @@ export function warmupConstant({ peak, warmupSteps }: WarmupOptions): Schedule {
 }
 
 /**
- * Warm-up and cosine of the code of the MEAP paper, which counts micro-iterations.
+ * The schedule of the authors' code of MEAP, which counts micro-iterations; only for reproducing that code.
  *
- * With G micro-batches a step, step k reads the curve at its last micro-iteration, it = (k+1)·G − 1, of a warm-up
- * of W·G and a total of T·G: rate = peak·it/(W·G) before the warm-up ends, then
- * minimum + ½(1 + cos(π·(it − W·G)/((T − W)·G)))·(peak − minimum), then minimum. So the size of a micro-batch shifts
- * the curve by up to a step, and with G = 1 the very first step has rate 0: for reproducing that code, nothing else.
+ * With G micro-batches per step, step k has the rate of its last micro-iteration, it = (k+1)·G − 1, of a warm-up of W·G and
+ * a total of T·G: peak·it/(W·G) during the warm-up, then minimum + ½(1 + cos(π·(it − W·G)/((T − W)·G)))·(peak − minimum),
+ * then minimum. The micro-batch size shifts the schedule by up to a step, and with G = 1 the first step has rate 0.
  */
 export function referenceCosine(options: ReferenceCosineOptions): Schedule {
   const { peak, minimum, warmupSteps, totalSteps, microBatches } = options;
@@ -81,7 +80,7 @@ function warmupDecay(
   };
 }
 
-/** Of a half cosine from 1 to 0, what is left at `progress` from 0 to 1. */
+/** Half a cosine period, from 1 at `progress` 0 to 0 at 1. */
 function cosine(progress: number): number {
   return 0.5 * (1 + Math.cos(Math.PI * progress));
 }

@@ -19,7 +19,7 @@ describe('stopOnSignals', () => {
     },
   );
 
-  it('a hangup aborts as often as it comes, and ends no process that was stopping already', () => {
+  it('a hangup aborts and never ends a process that is stopping', () => {
     stop = stopOnSignals();
     send('SIGHUP');
     send('SIGHUP');

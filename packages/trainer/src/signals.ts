@@ -1,6 +1,6 @@
 /** An AbortSignal tied to SIGINT, SIGTERM, SIGHUP and SIGUSR2. */
 export interface StopSignals {
-  /** Aborted by the first of them; its reason is the signal's name. */
+  /** Aborted by the first signal; its reason is the signal's name. */
   signal: AbortSignal;
   /** Stops listening. */
   dispose(): void;
@@ -13,16 +13,12 @@ const REPEATABLE: NodeJS.Signals[] = [
 ];
 
 /**
- * Turns the first SIGINT, SIGTERM, SIGHUP or SIGUSR2 into an abort, for `train` to save and return; a second SIGINT,
- * SIGTERM or SIGUSR2 ends the process.
+ * Turns the first SIGINT, SIGTERM, SIGHUP or SIGUSR2 into an abort, so that `train` saves and returns. A second SIGINT,
+ * SIGTERM or SIGUSR2 ends the process: the handlers are removed after the first, so that this works even during a long
+ * computation.
  *
- * SIGUSR2 is what schedulers can be told to send ahead of time, and what Open MPI's `mpirun` hands on without killing.
- *
- * SIGHUP is the end of a terminal or of a session. Shell, kernel and service manager each send it, with SIGTERM before or
- * after, and nobody asks twice: it is never the second.
- *
- * After the first the handlers are gone, so the second meets the system's default even in the middle of a
- * computation that never yields.
+ * Schedulers can send SIGUSR2 before a time limit, and Open MPI's `mpirun` forwards it. SIGHUP never counts as the second
+ * signal: at the end of a session, shell, kernel and service manager may each send it, together with SIGTERM.
  */
 export function stopOnSignals(): StopSignals {
   const controller = new AbortController();

@@ -1,8 +1,8 @@
 /**
  * Optimizer steps and their outcomes. A step is computed in one of two ways, with the same numbers:
  *
- * - immediately: loss and gradient norm are read, judged by the guard, and the update is applied or left out;
- * - deferred: the device itself clips the update, or leaves it out after a fault, and its metrics are read
+ * - immediately: loss and gradient norm are read, checked by the guard, and the update is applied or skipped;
+ * - deferred: the device clips the update, or skips it after a non-finite step, and its metrics are read
  *   asynchronously while it works on the next steps.
  */
 import { canScaleOnDevice } from '@meap/tensor-kernels';
@@ -14,11 +14,11 @@ import type { Optimizer } from './optimizer.ts';
 import { PendingSteps, type ReadStep } from './pending-steps.ts';
 import type { TrainingStep } from './training-step.ts';
 
-/** What a step gave, finite or not, and the guard's verdict on it. */
+/** The metrics of a step and the guard's verdict. */
 export interface StepOutcome extends Verdict {
   /** Optimizer steps completed, this one included. */
   step: number;
-  /** Tokens of the run up to and with this step. */
+  /** Tokens of the run including this step. */
   tokens: number;
   lr: number;
   /** Mean negative log-likelihood over the step's targets, nats. */
@@ -32,32 +32,32 @@ export interface StepOutcome extends Verdict {
 
 /** Runs optimizer steps one after the other. */
 export interface Steps {
-  /** Runs the step that follows `progress`; undefined, with nothing changed, where an abort came first. */
+  /** Runs the step after `progress`; returns undefined, without changes, if it was aborted. */
   run(progress: { step: number; tokens: number }, lr: number): Promise<{ tokens: number } | undefined>;
   /**
-   * Outcomes known by now, in order, each once.
+   * Returns outcomes known since the last call, in order.
    *
-   * @throws NonFiniteError while it is iterated, at the step that ends the run
+   * @throws NonFiniteError during iteration, at the step that ends the run
    */
   known(): Promise<Iterable<StepOutcome>>;
-  /** The same, after all are known. */
+  /** Waits for all outcomes and returns them. */
   all(): Promise<Iterable<StepOutcome>>;
   dispose(): void;
 }
 
-/** What steps are made of. */
+/** Parts of an optimizer step. */
 export interface StepsOptions {
   work: TrainingStep;
   guard: Guard;
-  /** Scales the loss, if anything does. */
+  /** Loss scale, if any. */
   scaling?: LossScale;
-  /** Largest global norm of the mean gradient. */
+  /** Maximum global norm of the mean gradient. */
   clipNorm: number;
 }
 
 /**
- * Deferred steps where the backend and the optimizer can; immediate ones where an update may be left out and the run
- * continue, which has to be known first, and where ranks share a step.
+ * Creates deferred steps if backend and optimizer support them. Steps are immediate if an update may be skipped while the
+ * run continues, or if ranks share a step.
  */
 export function optimizerSteps(options: StepsOptions & { optimizer: Optimizer; isShared: boolean }): Steps {
   const { guard, scaling, optimizer, isShared } = options;

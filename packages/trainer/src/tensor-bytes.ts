@@ -2,20 +2,20 @@ import { createHash } from 'node:crypto';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
-/** The bytes of a float32 tensor, little-endian, a view where the backend allows it. */
+/** Returns the little-endian bytes of a float32 tensor, as a view if the backend supports it. */
 export async function tensorBytes(tensor: tf.Tensor): Promise<Uint8Array> {
   const values = await tensor.data();
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }
 
-/** Gives a variable new numbers; on a CPU it takes the array itself. */
+/** Assigns values to a variable; on a CPU without a copy. */
 export function assign(variable: tf.Variable, values: Float32Array): void {
   const value = tf.tensor(values, variable.shape, 'float32');
   variable.assign(value);
   value.dispose();
 }
 
-/** SHA-256 over names and bytes of parameters, in the order of their names. */
+/** Returns the SHA-256 of the names and bytes of parameters, in the order of their names. */
 export async function parametersSha256(parameters: Parameters): Promise<string> {
   const hash = createHash('sha256');
   for (const name of [...parameters.keys()].sort()) {

@@ -8,18 +8,18 @@ const VALUE = { tag: 1, simpleValue: 2 } as const;
 const SESSION_LOG = { status: 1 } as const;
 const SESSION_START = 1;
 
-/** The first record of a TensorBoard event file. */
+/** Returns the first record of a TensorBoard event file. */
 export function versionEvent(seconds: number): Uint8Array {
   return record(event(seconds, 0).tag(EVENT.fileVersion, 2).string('brain.Event:2'));
 }
 
-/** Tells TensorBoard that the run goes on at `step`: what an earlier process logged from there on is void. */
+/** Returns the record of a restart at `step`: TensorBoard discards earlier events from that step. */
 export function restartEvent(seconds: number, step: number): Uint8Array {
   const session = new BinaryWriter().tag(SESSION_LOG.status, 0).int32(SESSION_START);
   return record(event(seconds, step).tag(EVENT.sessionLog, 2).bytes(session.finish()));
 }
 
-/** Scalars of one step; a null is left out. */
+/** Returns the record of a step's scalars without nulls. */
 export function scalarsEvent(
   seconds: number,
   step: number,
@@ -49,7 +49,7 @@ function record(message: BinaryWriter): Uint8Array {
   return framed;
 }
 
-/** Bytes of an event file up to the first record that is torn or damaged. */
+/** Returns the length of an event file up to the first damaged record. */
 export function wholeRecords(file: Buffer): number {
   let end = 0;
   while (file.length - end >= 16) {
@@ -65,7 +65,7 @@ export function wholeRecords(file: Buffer): number {
   return end;
 }
 
-/** CRC-32C rotated right by 15 and offset, so that a checksum of checksums stays meaningful. */
+/** CRC-32C rotated right by 15 and offset, as in TFRecord. */
 function maskedCrc(data: Uint8Array): number {
   const crc = crc32c.buf(data) >>> 0;
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;

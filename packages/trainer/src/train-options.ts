@@ -1,4 +1,4 @@
-/** What `train` is given and returns. */
+/** Options and result of `train`. */
 
 import type { SaveModel } from './checkpoint-saver.ts';
 import type { ZeroStage } from './data-parallel.ts';
@@ -11,9 +11,9 @@ import type { BatchSource, Json, Loss, Parameters, TrainEvent } from './types.ts
 import type { ValidationOptions } from './validation.ts';
 import type { Retention } from './write-checkpoint.ts';
 
-/** Options of `train`; batches to validate on may be of another type. */
+/** Options of `train`; validation batches may have another type. */
 export interface TrainOptions<Batch, ValidationBatch = Batch> {
-  /** The run directory; made if absent. */
+  /** The run directory; created if missing. */
   directory: string;
   parameters: Parameters;
   loss: Loss<Batch>;
@@ -22,84 +22,83 @@ export interface TrainOptions<Batch, ValidationBatch = Batch> {
   schedule: Schedule;
   /** Optimizer steps of the whole run. */
   steps: number;
-  /** Micro-batches accumulated for one optimizer step; 1 unless given. */
+  /** Micro-batches per optimizer step; 1 by default. */
   microBatches?: number;
-  /** Largest global norm of the mean gradient; Infinity never clips. */
+  /** Maximum global norm of the mean gradient; Infinity disables clipping. */
   clipNorm: number;
   validation?: ValidationOptions<ValidationBatch>;
-  /** Makes samples for `samples.jsonl`, such as generated texts. */
+  /** Samples for `samples.jsonl`, such as generated texts. */
   samples?: SampleOptions;
   checkpoint: CheckpointOptions;
   /**
-   * `auto` (default) goes on from the newest complete checkpoint of `directory` or starts anew; `never` refuses a
-   * directory that holds a run; a path goes on from that checkpoint.
+   * `auto` (default) resumes from the newest complete checkpoint of `directory`, if any; `never` refuses a directory with
+   * a run; a path resumes from that checkpoint or run.
    */
   resume?: 'auto' | 'never' | (string & {});
-  /** What must be the same to resume: data set fingerprint, model configuration, seeds. */
+  /** Values that must be equal to resume, such as data set, model configuration and seeds. */
   fingerprints?: Readonly<Record<string, string | number>>;
   guard?: GuardOptions;
   /**
-   * Scales the loss while gradients are computed, as PyTorch's GradScaler does: for precisions that cannot hold small
-   * gradients, float16. A step whose scaled gradients overflow is left out, and is no anomaly.
+   * Scales the loss as PyTorch's GradScaler does, for float16. A step whose scaled gradients overflow is skipped and does
+   * not count as an anomaly.
    */
   lossScaling?: boolean;
-  /** For `mfu` = flopPerToken · tokens per second / peakFlops; the peak in FLOP/s as measured on this machine. */
+  /** For `mfu` = flopPerToken · tokens per second / peakFlops; the peak of this machine in FLOP/s. */
   utilisation?: { flopPerToken: number; peakFlops: number };
   /**
-   * The processes to share every step with, from `connectRanks`; each calls `train` with the same options. Micro-batches
-   * a step have to be a multiple of their number. Only rank 0 writes files and calls `onEvent`. This process alone
-   * unless given.
+   * The ranks that share every step, from `connectRanks`; each calls `train` with the same options. `microBatches` must be a
+   * multiple of their number. Only rank 0 writes files and calls `onEvent`. A single process by default.
    */
   ranks?: RankGroup;
-  /** ZeRO stage: 1 shards optimizer state over the ranks, 2 also gradients; 0 unless given. */
+  /** ZeRO stage: 1 shards optimizer state over the ranks, 2 also gradients; 0 by default. */
   zeroStage?: ZeroStage;
   /** When aborted, on any rank, the run saves a checkpoint of the last completed step and returns. */
   signal?: AbortSignal;
-  /** Called at once for everything that happens; it must not throw. */
+  /** Called synchronously for every event; must not throw. */
   onEvent?: (event: TrainEvent) => void;
 }
 
-/** When and how `train` makes samples. */
+/** When and how to create samples. */
 export interface SampleOptions {
-  /** Steps between two samples; the last step always has one. */
+  /** Steps between two samples; the last step always has samples. */
   every: number;
-  /** Makes the rows of one sample, such as generated texts. */
+  /** Returns the rows of a sample, such as generated texts. */
   generate: (step: number) => SampleRows | Promise<SampleRows>;
 }
 
-/** Rows a sample callback returns; each becomes a line, after `step`. */
+/** Rows of a sample; each becomes a line with `step`. */
 export type SampleRows = readonly { [key: string]: Json }[];
 
-/** How `train` saves and loads. */
+/** When and how to save and load. */
 export interface CheckpointOptions extends Partial<Retention> {
   /** Steps between two checkpoints; one more follows the last step or an abort. */
   every: number;
   /**
-   * Whether training goes on while a checkpoint is written, from a copy of weights and moments that is held from the
-   * first one on; true unless given. Without, training waits and nothing is copied.
+   * Whether to write checkpoints in the background, from a copy of weights and moments that is kept after the first; true
+   * by default. Otherwise training waits and nothing is copied.
    */
   background?: boolean;
   /**
-   * Writes model, config and tokenizer into an existing directory; weights in float32, or resuming is not exact. What is
-   * written through the second argument is copied now and written later; everything else training waits for.
+   * Writes model, config and tokenizer into an existing directory; weights must be float32 for an exact resume. Tensors
+   * passed to the writer are copied and written in the background; training waits for everything else.
    */
   saveModel: SaveModel;
-  /** Fills the same `parameters` from a directory that `saveModel` wrote. */
+  /** Restores `parameters` from a directory that `saveModel` wrote. */
   loadModel: (directory: string) => void | Promise<void>;
 }
 
-/** How a call of `train` ended. */
+/** The result of `train`. */
 export interface TrainResult {
   /** Whether all steps are done, or `signal` was aborted. */
   status: 'finished' | 'stopped';
   /** Optimizer steps completed. */
   step: number;
   tokens: number;
-  /** The checkpoint that holds exactly this state. */
+  /** The checkpoint of this state. */
   checkpoint: string;
 }
 
-/** Refuses counts and intervals that mean nothing. */
+/** @throws TrainerError for invalid counts and intervals */
 export function requireCounts<Batch, ValidationBatch>(options: TrainOptions<Batch, ValidationBatch>): void {
   const { steps, microBatches, validation, samples, checkpoint } = options;
   const counts = {
@@ -113,7 +112,7 @@ export function requireCounts<Batch, ValidationBatch>(options: TrainOptions<Batc
   };
   for (const [name, value] of Object.entries(counts)) {
     if (Number.isInteger(value) && value > 0) continue;
-    throw new TrainerError(`train: ${name} is ${value}, expected a whole number above 0`);
+    throw new TrainerError(`train: ${name} is ${value}, expected an integer from 1`);
   }
   if (checkpoint.keepBest && (!validation || checkpoint.every % validation.every !== 0)) {
     throw new TrainerError(

@@ -248,7 +248,7 @@ describe('resuming', () => {
     return result;
   }
 
-  it('repairs torn logs, says so, and gives the same bytes', async () => {
+  it('repairs damaged logs with a warning, to the same bytes', async () => {
     await interrupted({ step: 6, microBatch: 1 });
     const [events] = readdirSync(directory).filter((name) => name.startsWith('events'));
     const torn = {
@@ -260,18 +260,18 @@ describe('resuming', () => {
     const { events: told } = await run();
     const warnings = told.flatMap((event) => (event.type === 'warning' ? [event.message] : []));
     expect(warnings.map((text) => text.slice(directory.length + 1))).toEqual([
-      expect.stringMatching(/^metrics\.jsonl: line \d+ was torn or damaged, and is removed$/),
+      expect.stringMatching(/^metrics\.jsonl: line \d+ was incomplete or damaged and is removed$/),
       expect.stringMatching(
-        /^samples\.jsonl: line \d+ was torn or damaged, and is removed; nothing is left of steps 6 to 7$/,
+        /^samples\.jsonl: line \d+ was incomplete or damaged and is removed; steps 6 to 7 are lost$/,
       ),
-      expect.stringMatching(/^events\S+: its last 40 bytes were torn or damaged, and are removed$/),
+      expect.stringMatching(/^events\S+: its last 40 bytes were incomplete or damaged and are removed$/),
     ]);
     for (const [name, text] of Object.entries(outcome(directory))) {
       if (name.endsWith('.jsonl')) expect(text, name).toBe(whole[name]);
     }
   });
 
-  it('says once what computes it otherwise than before, and is silent where nothing does', async () => {
+  it('warns once of a changed environment, and not of an equal one', async () => {
     await interrupted({ step: 6, microBatch: 1 });
     const path = join(directory, 'checkpoints', 'step-00000007');
     const warningsOf = (events: TrainEvent[]) => events.filter(({ type }) => type === 'warning');
@@ -339,7 +339,7 @@ describe('resuming', () => {
     );
   });
 
-  it('reports where it stopped and where it goes on', async () => {
+  it('reports where it stopped and where it resumes', async () => {
     expect(await interrupted({ step: 4, microBatch: 0 })).toMatchObject({ status: 'stopped', step: 4 });
     const { events } = await run();
     expect(events[0]).toEqual({
@@ -365,7 +365,7 @@ describe('resuming', () => {
     truncateSync(join(directory, 'checkpoints', 'step-00000008', 'weights.json'), 100);
     const { events, warnings } = await run();
     expect(warnings).toHaveLength(2);
-    expect(warnings[0]).toMatch(/step-00000008 is damaged: weights.json has SHA-256 .*; passed over/);
+    expect(warnings[0]).toMatch(/step-00000008 is damaged: weights.json has SHA-256 .*; skipped/);
     expect(warnings[1]).toContain('renamed to step-00000008.set-aside');
     expect(events.find((event) => event.type === 'resume')?.step).toBe(6);
     const got = outcome(directory);
@@ -384,7 +384,7 @@ describe('resuming', () => {
     }
   });
 
-  it('finds a finished run finished and leaves it as it is', async () => {
+  it('does not change a finished run', async () => {
     cpSync(join(root, 'whole'), directory, { recursive: true });
     const { result, events } = await run();
     expect(result.status).toBe('finished');
@@ -474,11 +474,11 @@ describe('trouble', () => {
     return { checkpoint: { saveModel } };
   };
 
-  it('goes on after a save that failed in mid-run and saves the next time', async () => {
+  it('continues after a failed save and saves the next time', async () => {
     const { events, warnings } = await run(failing(2));
     expect(warnings).toEqual([
       `checkpoint ${join(directory, 'checkpoints', 'step-00000006')}: not saved: ENOSPC: no space left on device, ` +
-        'write; training goes on, earlier checkpoints stay',
+        'write; training continues, earlier checkpoints stay',
     ]);
     expect(events.flatMap((event) => (event.type === 'checkpoint' ? [event.step] : []))).toEqual([3, 9, 12]);
   });

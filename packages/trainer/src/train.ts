@@ -1,7 +1,6 @@
 /**
- * The training loop. `train` is the sequence: resume, then for each step compute, log, validate, sample, save. What a
- * step computes is gradients.ts (one process) or data-parallel.ts (several ranks) and steps.ts (guard, clipping, update).
- * It knows no model and no data set; all parts are passed in.
+ * The training loop: resume, then for each step compute, log, validate, sample, save. Steps are in gradients.ts (a single
+ * process) or data-parallel.ts (several ranks) and steps.ts (guard, clipping, update). Model and data are passed in.
  */
 import { dirname, join } from 'node:path';
 import { tidyCheckpoints } from './checkpoint.ts';
@@ -26,10 +25,11 @@ import { validate } from './validation.ts';
 import type { TrainerState } from './write-checkpoint.ts';
 
 /**
- * Trains until `steps` optimizer steps are done or `signal` is aborted; resumable to the byte, on what computed it before.
+ * Trains until `steps` optimizer steps are complete or `signal` is aborted. Resuming on the same hardware and versions gives
+ * the same bytes as an uninterrupted run.
  *
- * Writes `metrics.jsonl`, `samples.jsonl`, TensorBoard events and `checkpoints/` into `directory`. A checkpoint that
- * cannot be written in mid-run (a full disk) is reported as a warning and training goes on; the last one must succeed.
+ * Writes `metrics.jsonl`, `samples.jsonl`, TensorBoard events and `checkpoints/` into `directory`. A checkpoint that cannot
+ * be written during the run, as on a full disk, is a warning and training continues; the last one must succeed.
  *
  * @throws RunLockedError, RunExistsError, ResumeMismatchError, CheckpointError, NonFiniteError; all TrainerError.
  */
@@ -80,7 +80,7 @@ export async function train<Batch, ValidationBatch = Batch>(
     peakFlops = (await ranks.exchange(utilisation?.peakFlops ?? 0)).reduce((sum, peak) => sum + peak);
     emit({ type: 'start', step: run.step });
 
-    // Validation and samples also come before the first step: an abort may have cut them off last time.
+    // Validation and samples that an abort prevented come before the next step.
     await validateIfDue();
     await sampleIfDue();
     while (run.step < steps) {
@@ -89,7 +89,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       run.step += 1;
       run.tokens += done.tokens;
       run.valLoss = undefined;
-      saver.hasChanged();
+      saver.markChanged();
       for (const outcome of await (isPause() ? optimizerStep.all() : optimizerStep.known())) report(outcome);
       await validateIfDue();
       await sampleIfDue();
@@ -106,7 +106,7 @@ export async function train<Batch, ValidationBatch = Batch>(
     lock?.release();
   }
 
-  /** Locks the directory and continues from its checkpoint, if there is one, on all ranks alike. */
+  /** Locks the directory and restores its checkpoint, if there is one, on all ranks. */
   async function resume(): Promise<void> {
     const found = await ranks.onFirst(async () => {
       lock = await acquireLock(directory, { onWait: warn, signal });
@@ -117,7 +117,7 @@ export async function train<Batch, ValidationBatch = Batch>(
       await requireSameWeights(found, parameters);
       return found;
     });
-    // Fresh weights too: ranks that began differently would stay different.
+    // New weights too: ranks must start with equal weights.
     if (isShared) await broadcastTensors(ranks, parameters.values());
     if (found) {
       const { path, state } = found;
@@ -127,13 +127,13 @@ export async function train<Batch, ValidationBatch = Batch>(
       if (state.lossScale) scaling?.restore(state.lossScale);
       const { step, tokens, validatedStep, sampledStep, valLoss } = state;
       Object.assign(run, { step, tokens, validatedStep, sampledStep, valLoss });
-      if (dirname(path) === checkpoints) saver.isSavedIn(path);
+      if (dirname(path) === checkpoints) saver.markSaved(path);
       emit({ type: 'resume', step, path });
       const changes = changedNumerics(state.numerics, numerics);
       if (changes) {
         warn(
-          `resume: computed otherwise than up to step ${step}: ${changes}; results round differently, so the bytes ` +
-            'will not be those of a run that never stopped',
+          `resume: the environment has changed since step ${step}: ${changes}; results round differently from those of an ` +
+            'uninterrupted run',
         );
       }
     }
@@ -144,7 +144,7 @@ export async function train<Batch, ValidationBatch = Batch>(
     log = new RunLog(directory, run.step, lock!, warn);
   }
 
-  /** All that a checkpoint holds beside weights and the optimizer's tensors. */
+  /** Returns the part of a checkpoint besides weights and optimizer tensors. */
   async function state(): Promise<TrainerState> {
     return {
       formatVersion: 1,
@@ -162,7 +162,7 @@ export async function train<Batch, ValidationBatch = Batch>(
     return every !== undefined && run.step > 0 && (run.step % every === 0 || run.step === steps);
   }
 
-  /** Whether what follows this step needs its outcome. */
+  /** Whether the outcome of this step is needed before the next. */
   function isPause(): boolean {
     const others = isDue(validation?.every) || isDue(samples?.every);
     return others || run.step % checkpoint.every === 0 || signal?.aborted === true;
@@ -197,7 +197,7 @@ export async function train<Batch, ValidationBatch = Batch>(
     if (!result) return;
     run.validatedStep = run.step;
     run.valLoss = result.valLoss;
-    saver.hasChanged();
+    saver.markChanged();
     const metrics = { step: run.step, tokens: run.tokens, ...result };
     log?.validation(metrics);
     emit({ type: 'validation', ...metrics });
@@ -205,11 +205,11 @@ export async function train<Batch, ValidationBatch = Batch>(
 
   async function sampleIfDue(): Promise<void> {
     if (!samples || !isDue(samples.every) || run.sampledStep === run.step) return;
-    // An abort cut off the validation of this step: both are for the next call.
+    // An abort prevented the validation of this step: both follow after resuming.
     if (validation && isDue(validation.every) && run.validatedStep < run.step) return;
     const rows = await ranks.onFirst(() => samples.generate(run.step));
     run.sampledStep = run.step;
-    saver.hasChanged();
+    saver.markChanged();
     for (const sample of rows) {
       log?.sample(run.step, sample);
       emit({ type: 'sample', step: run.step, sample });
@@ -217,7 +217,7 @@ export async function train<Batch, ValidationBatch = Batch>(
   }
 }
 
-/** The part of a checkpoint's state that the loop itself counts. */
+/** The counters of the loop in a checkpoint's state. */
 type Progress = Pick<TrainerState, 'step' | 'tokens' | 'validatedStep' | 'sampledStep' | 'valLoss'>;
 
 function finiteOrNull(value: number): number | null {

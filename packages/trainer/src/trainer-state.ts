@@ -1,7 +1,7 @@
-/** Reads `trainer/state.json`: nothing in it is used before it is validated. */
+/** Validates `trainer/state.json`. */
 import type { TrainerState } from './write-checkpoint.ts';
 
-/** A state as it was parsed; throws an error that says which part is not what it should be, and what was expected. */
+/** Returns a parsed state. @throws Error naming the invalid part and what was expected */
 export function parseTrainerState(value: unknown): TrainerState {
   const state = fields('it', value);
   for (const key of ['step', 'tokens', 'optimizerStep', 'validatedStep', 'sampledStep'])
@@ -10,7 +10,7 @@ export function parseTrainerState(value: unknown): TrainerState {
   for (const key of ['losses', 'gradNorms']) {
     const window = guard[key];
     if (!Array.isArray(window) || !window.every(Number.isFinite)) {
-      throw refusal(`guard.${key}`, window, 'a list of numbers');
+      throw refusal(`guard.${key}`, window, 'an array of numbers');
     }
   }
   count('guard.nonFiniteInARow', guard.nonFiniteInARow);
@@ -22,33 +22,33 @@ export function parseTrainerState(value: unknown): TrainerState {
   }
   for (const [name, print] of Object.entries(fields('fingerprints', state.fingerprints))) {
     if (typeof print !== 'string' && !Number.isFinite(print)) {
-      throw refusal(`fingerprints.${name}`, print, 'a text or a number');
+      throw refusal(`fingerprints.${name}`, print, 'a string or a number');
     }
   }
   if (state.valLoss !== undefined && !Number.isFinite(state.valLoss)) {
     throw refusal('valLoss', state.valLoss, 'a number');
   }
-  if (typeof state.weightsSha256 !== 'string') throw refusal('weightsSha256', state.weightsSha256, 'a text');
+  if (typeof state.weightsSha256 !== 'string')
+    throw refusal('weightsSha256', state.weightsSha256, 'a string');
   return value as TrainerState;
 }
 
 function fields(name: string, value: unknown): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw refusal(name, value, 'keys with values');
+    throw refusal(name, value, 'an object');
   }
   return value as Record<string, unknown>;
 }
 
 function count(name: string, value: unknown): void {
-  if (!Number.isSafeInteger(value) || (value as number) < 0)
-    throw refusal(name, value, 'a whole number from 0 on');
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw refusal(name, value, 'an integer from 0');
 }
 
 function refusal(name: string, value: unknown, expected: string): Error {
   const kind = Array.isArray(value)
-    ? 'a list'
+    ? 'an array'
     : typeof value === 'object' && value !== null
-      ? 'keys'
+      ? 'an object'
       : undefined;
   return new Error(`${name}: got ${kind ?? JSON.stringify(value)?.slice(0, 80)}, expected ${expected}`);
 }

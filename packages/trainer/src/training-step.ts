@@ -7,28 +7,28 @@ import { assign, tensorBytes } from './tensor-bytes.ts';
 /** How a step's gradients are computed and its sums are read. */
 export type StepReading = Pick<AccumulateOptions<never>, 'lossScale' | 'leaveUnread'>;
 
-/** What a training step is made of, whoever computes it: one process, or this rank of several. */
+/** The parts of a training step, for a single process or one of several ranks. */
 export interface TrainingStep {
   /** The optimizer's state; with ZeRO this rank's part of it. */
   readonly state: OptimizerState;
-  /** Gradients and sums of the step over all ranks; undefined when it is to be given up for an abort. */
+  /** Computes gradients and sums of a step over all ranks; undefined if the step was aborted. */
   accumulate(step: number, reading?: StepReading): Promise<StepSums | undefined>;
   /** Applies the gradients of `sums`. */
   update(sums: StepSums, learningRate: number, gradientScale: number | tf.Tensor): Promise<void>;
-  /** The optimizer's tensors as one process would hold them. */
+  /** The optimizer's tensors, unsharded. */
   readonly tensors: readonly { name: string; shape: number[] }[];
-  /** The bytes of one of them, on rank 0; ranks call it together, and one tensor at a time is whole. */
+  /** Returns the bytes of a tensor on rank 0; all ranks call it. Only one tensor is gathered at a time. */
   readTensor(index: number): Promise<Uint8Array>;
   /** Reads the optimizer's tensors from a checkpoint. */
   load(path: string): Promise<void>;
 }
 
-/** What {@link singleProcessStep} and its like need of a run. */
+/** Options of {@link singleProcessStep}. */
 export interface StepOptions<Batch> extends Omit<AccumulateOptions<Batch>, 'step' | keyof StepReading> {
   optimizer: Optimizer;
 }
 
-/** A step that one process computes by itself. */
+/** Creates a step of a single process. */
 export function singleProcessStep<Batch>(options: StepOptions<Batch>): TrainingStep {
   const { parameters, optimizer } = options;
   const state = optimizer.init(parameters);
@@ -38,12 +38,14 @@ export function singleProcessStep<Batch>(options: StepOptions<Batch>): TrainingS
     async update({ gradients }, learningRate, gradientScale) {
       optimizer.update(state, { parameters, gradients, learningRate, gradientScale });
     },
-    ...heldWhole(state),
+    ...unshardedTensors(state),
   };
 }
 
-/** What a step does with an optimizer's tensors where this process holds all of them. */
-export function heldWhole(state: OptimizerState): Pick<TrainingStep, 'tensors' | 'readTensor' | 'load'> {
+/** Reads and loads an optimizer's tensors that this process holds unsharded. */
+export function unshardedTensors(
+  state: OptimizerState,
+): Pick<TrainingStep, 'tensors' | 'readTensor' | 'load'> {
   const variables = [...state.tensors.values()];
   const tensors = Array.from(state.tensors, ([name, { shape }]) => ({ name, shape }));
   return {

@@ -3,10 +3,10 @@ import type * as tf from '@tensorflow/tfjs-core';
 /** A value that JSON can hold. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** Named trainable variables, under the names the checkpoint and the parameter groups use. */
+/** Trainable variables by the names that checkpoints and parameter groups use. */
 export type Parameters = ReadonlyMap<string, tf.Variable>;
 
-/** Where in the run a micro-batch stands, both counted from 0: all a counter-based generator needs. */
+/** The position of a micro-batch in a run, from 0: the key of counter-based random numbers. */
 export interface Position {
   /** Optimizer steps completed before this one. */
   step: number;
@@ -15,29 +15,29 @@ export interface Position {
 }
 
 /**
- * The micro-batch at a position: a pure function, so that a resumed run and every rank draws exactly its own.
+ * Returns the micro-batch at a position; a pure function, so that resumed runs and ranks get the same batches.
  *
- * A batch is plain data (typed arrays); the loss turns it into tensors, so that they are freed with the tape.
+ * A batch is plain data (typed arrays); the loss creates the tensors, so that they are freed with the tape.
  */
 export type BatchSource<Batch> = (position: Position) => Batch | Promise<Batch>;
 
-/** What a loss returns: a sum and its token count, so that unequal micro-batches weigh by their tokens. */
+/** The result of a loss: a sum and its token count, so that micro-batches are weighted by tokens. */
 export interface LossSum {
   /** Sum of the negative log-likelihoods (nats) over the counted targets, a scalar on the tape. */
   sum: tf.Tensor;
-  /** How many targets `sum` covers. */
+  /** Number of targets in `sum`. */
   count: number;
-  /** Tokens the model processed, for throughput and the `tokens` counter; `count` unless given. */
+  /** Tokens the model processed, for throughput and the `tokens` counter; `count` by default. */
   tokens?: number;
 }
 
-/** The loss to minimise; called inside a tape, so it must be synchronous and keep no tensor. */
+/** The loss to minimise. Runs inside a tape, so it must be synchronous and must not keep tensors. */
 export type Loss<Batch> = (batch: Batch, position: Position) => LossSum;
 
-/** What a validation loss returns: plain next-token prediction, with the number of UTF-8 bytes its targets spell. */
+/** The result of a validation loss: next-token prediction, with the number of UTF-8 bytes of its targets. */
 export interface ValidationSum extends LossSum {
   bytes: number;
-  /** Further losses by name, such as that of masked tokens; each is averaged over its own count. */
+  /** Further losses by name, such as that of masked tokens; each has its own count. */
   parts?: Readonly<Record<string, LossSum>>;
 }
 
@@ -50,23 +50,23 @@ export interface StepMetrics {
   step: number;
   /** Tokens processed since the start of the run. */
   tokens: number;
-  /** Mean negative log-likelihood over the step's targets, nats; null when it was not finite. */
+  /** Mean negative log-likelihood over the step's targets, nats; null if not finite. */
   loss: number | null;
   /** Learning rate of this step, before group multipliers. */
   lr: number;
-  /** Global L2 norm of the mean gradient before clipping; null when it was not finite. */
+  /** Global L2 norm of the mean gradient before clipping; null if not finite. */
   gradNorm: number | null;
   /** Wall-clock throughput of this step. */
   tokensPerSecond: number;
-  /** Model FLOP utilisation, 0 to 1; null when `utilisation` was not given. */
+  /** Model FLOP utilisation, 0 to 1; null without `utilisation`. */
   mfu: number | null;
   /** Resident set of this process (rank 0) after the step, bytes. */
   residentBytes: number;
-  /** What the TensorFlow.js backend holds after the step for tensors, in use or kept for reuse, bytes. */
+  /** Memory of the TensorFlow.js backend after the step, in use or kept for reuse, bytes. */
   backendBytes: number;
   /** Present when the guard found the step anomalous. */
   anomaly?: 'non-finite' | 'spike';
-  /** Factor on the loss in this step, where it is scaled. */
+  /** Loss scale of this step, if scaled. */
   lossScale?: number;
   /** Present and true when the update was not applied. */
   skipped?: true;
@@ -80,14 +80,14 @@ export interface ValidationMetrics {
   valLoss: number;
   /** Negative log-likelihood in bits per UTF-8 byte of text: comparable between tokenizers. */
   bitsPerByte: number;
-  /** Mean losses of the parts that the validation loss returns; absent where it returns none. */
+  /** Mean losses of the parts of the validation loss, if any. */
   parts?: Readonly<Record<string, number>>;
 }
 
-/** What `train` tells its caller while it runs. */
+/** Events of `train`. */
 export type TrainEvent =
   | { type: 'resume'; step: number; path: string }
-  /** The run directory is this run's: locked, checked, logs open. What belongs into it may be written now. */
+  /** The run directory is locked and checked; the caller may write its own files. */
   | { type: 'start'; step: number }
   | ({ type: 'step' } & StepMetrics)
   | ({ type: 'validation' } & ValidationMetrics)

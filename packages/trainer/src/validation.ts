@@ -3,21 +3,21 @@ import { requireLossSum } from './loss-sum.ts';
 import { RankGroup } from './rank-group.ts';
 import type { ValidationLoss, ValidationMetrics } from './types.ts';
 
-/** A validation pass over a fixed set of batches. */
+/** Validation over a fixed set of batches. */
 export interface ValidationOptions<Batch> {
-  /** Steps between two passes; one more follows the last step. */
+  /** Steps between two validations; the last step always has one. */
   every: number;
-  /** The batches of one pass, the same each time it is called. */
+  /** Returns the batches, the same each time. */
   batches: () => Iterable<Batch> | AsyncIterable<Batch>;
-  /** Plain next-token prediction, without masks. */
+  /** Next-token prediction without masks. */
   loss: ValidationLoss<Batch>;
 }
 
 /**
- * Mean loss and bits per byte over the validation batches; undefined when `signal` is aborted in between.
+ * Computes mean loss and bits per byte over the validation batches; undefined if `signal` was aborted.
  *
- * Bits per byte = sum of nll / ln 2 / bytes. With no target at all both are NaN. Parts are means over their own
- * counts; one without any target is left out. Ranks score every N-th batch each and all get the same result.
+ * Bits per byte = sum of nll / ln 2 / bytes. Without targets both are NaN. Parts are means over their own counts; parts
+ * without targets are omitted. Ranks share the batches and get the same result.
  */
 export async function validate<Batch>(
   options: ValidationOptions<Batch>,
@@ -46,7 +46,7 @@ export async function validate<Batch>(
   };
 }
 
-/** A loss summed over batches, as JSON holds it. */
+/** A loss summed over batches. */
 interface Score {
   nats: number;
   count: number;
@@ -59,7 +59,7 @@ interface Scores {
   parts: [name: string, score: Score][];
 }
 
-/** Sums over the batches that are this rank's to score. */
+/** Sums the losses of this rank's batches. */
 async function scoreBatches<Batch>(
   options: ValidationOptions<Batch>,
   signal: AbortSignal | undefined,

@@ -50,7 +50,7 @@ async function goOn(fault: string): Promise<number[]> {
 }
 
 describe.skipIf(missing)('a fault of the GPU', () => {
-  it('ends the run with what to do when the device is lost; the last checkpoint is whole', async () => {
+  it('ends the run with a remedy when the device is lost; the last checkpoint is complete', async () => {
     const [said, checkpoints] = await runInto('lost', '');
     expect(said).toMatch(/^BackendError: webgpu: the device was lost: .*last checkpoint/);
     expect(checkpoints).toEqual(['step-00000002', 'step-00000004']);

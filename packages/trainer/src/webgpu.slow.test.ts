@@ -81,7 +81,7 @@ describe.skipIf(missing)('training on webgpu', () => {
     expect(reads).toBe(1 + 1 + Math.ceil(38 / 16));
   });
 
-  it('reads before each update where a step may be left out and the run go on', async () => {
+  it('reads metrics before each update if a step may be skipped', async () => {
     const { steps, reads } = await run('webgpu', 10, { guard: { maxNonFiniteSteps: 1 } });
     expect([steps.length, reads]).toEqual([10, 10]);
   });

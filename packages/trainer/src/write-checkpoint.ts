@@ -1,12 +1,13 @@
 /**
- * Checkpoints: complete or absent, never half.
+ * Writes checkpoints atomically.
  *
- *     checkpoints/step-00000100/        what saveModel wrote: a Hugging Face directory
+ *     checkpoints/step-00000100/        files of saveModel: a Hugging Face directory
  *       trainer/optimizer.safetensors   the optimizer's tensors
  *       trainer/state.json              counters, guard window, fingerprints
- *       trainer/SHA256SUMS              of every other file; `sha256sum -c trainer/SHA256SUMS` checks it too
+ *       trainer/SHA256SUMS              of every other file; also for `sha256sum -c trainer/SHA256SUMS`
  *
- * Written under a hidden name, synced, renamed, parent synced. What a crash leaves has a hidden name.
+ * A checkpoint is written under a hidden name, synced and renamed; then its parent is synced. A crash leaves only hidden
+ * names.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -20,42 +21,42 @@ import { type LockMark, requireMark } from './lock.ts';
 import type { LossScaleState } from './loss-scale.ts';
 import type { Numerics } from './numerics.ts';
 
-/** Everything about a run that is not a tensor; `trainer/state.json` of a checkpoint. */
+/** The state of a run besides its tensors; `trainer/state.json` of a checkpoint. */
 export interface TrainerState {
   formatVersion: 1;
   /** Optimizer steps completed. */
   step: number;
   /** Tokens processed. */
   tokens: number;
-  /** Updates applied, which skipped steps are not. */
+  /** Updates applied, without skipped steps. */
   optimizerStep: number;
-  /** Last step whose validation and samples are in the logs. */
+  /** Last steps whose validation and samples are in the logs. */
   validatedStep: number;
   sampledStep: number;
-  /** Validation loss at this very step; absent where there was none. */
+  /** Validation loss at this step, if any. */
   valLoss?: number;
   guard: GuardState;
-  /** Where the loss is scaled. */
+  /** With loss scaling. */
   lossScale?: LossScaleState;
-  /** What must be equal to resume: data set, model, seeds. */
+  /** Values that must be equal to resume, such as data set, model, seeds. */
   fingerprints: Readonly<Record<string, string | number>>;
-  /** What computed it; a change is said. Absent in checkpoints of earlier versions. */
+  /** What the bytes depend on; changes are reported. Absent in checkpoints of earlier versions. */
   numerics?: Numerics;
-  /** SHA-256 over the parameters' names and bytes, to prove that a loaded model is the saved one. */
+  /** SHA-256 of the parameters' names and bytes, to verify a loaded model. */
   weightsSha256: string;
 }
 
-/** Which checkpoints stay when a newer one is complete. */
+/** Which checkpoints to keep. */
 export interface Retention {
-  /** How many of the newest. */
+  /** Number of newest checkpoints. */
   keepLast: number;
-  /** Also those whose step is a multiple of this. */
+  /** Also checkpoints whose step is a multiple of this. */
   keepEvery?: number;
-  /** Also the one with the lowest validation loss. */
+  /** Also the checkpoint with the lowest validation loss. */
   keepBest?: boolean;
 }
 
-/** A file of tensors, or with `sharded` the files of a model in a folder. */
+/** A file of tensors, or with `sharded` a folder of model files. */
 export interface TensorFile {
   path: string;
   tensors: readonly (readonly [string, WritableTensor])[];
@@ -63,15 +64,15 @@ export interface TensorFile {
   options: { metadata?: Readonly<Record<string, string>>; maxShardBytes?: number };
 }
 
-/** A checkpoint to write: plain data, so that it can go to another thread. */
+/** A checkpoint to write; plain data for another thread. */
 export interface CheckpointJob extends Retention {
   /** The `checkpoints` folder of a run. */
   directory: string;
   state: TrainerState;
   files: readonly TensorFile[];
-  /** Logs that have to be on the disk first: no checkpoint may be ahead of them. */
+  /** Logs to sync first: no checkpoint may be ahead of them. */
   logs: readonly string[];
-  /** The run's lock, which has to be held when the checkpoint gets its name. */
+  /** The run's lock, which must be held when the checkpoint is renamed. */
   lock: LockMark;
 }
 
@@ -80,25 +81,25 @@ export const SUMS = 'trainer/SHA256SUMS';
 export const STATE = 'trainer/state.json';
 export const OPTIMIZER = 'trainer/optimizer.safetensors';
 
-/** Where a checkpoint is written before it gets its name. */
+/** Returns the path of an unfinished checkpoint. */
 function partialPath(directory: string, step: number): string {
   return join(directory, `.${stepDirectory(step)}.partial`);
 }
 
-/** Makes the folder that a checkpoint is written into, in place of what a crash left there. */
+/** Creates the folder of an unfinished checkpoint; removes what a crash left there. */
 export async function openPartial(directory: string, step: number): Promise<string> {
   const partial = partialPath(directory, step);
   await rm(partial, { recursive: true, force: true });
-  // Not with its parents: a run directory that vanished must not come back with nothing else in it.
+  // Without parents: a deleted run directory must not be recreated.
   if (!existsSync(directory)) await mkdir(directory);
   for (const path of [partial, join(partial, 'trainer')]) await mkdir(path);
   return partial;
 }
 
 /**
- * Completes an {@link openPartial} checkpoint and then deletes those that need not stay; returns its path.
+ * Completes an {@link openPartial} checkpoint, deletes checkpoints that are not kept, and returns the path.
  *
- * @throws CheckpointError; nothing of the checkpoint then stays
+ * @throws CheckpointError; the unfinished checkpoint is then removed
  */
 export async function writeCheckpoint(job: CheckpointJob): Promise<string> {
   const { directory, state, files, logs, lock } = job;
@@ -131,17 +132,17 @@ export async function writeCheckpoint(job: CheckpointJob): Promise<string> {
   return path;
 }
 
-/** Clears away what there is of a checkpoint that failed, and makes the error that says so. */
+/** Removes an unfinished checkpoint and returns the error. */
 export async function notSaved(directory: string, step: number, cause: unknown): Promise<CheckpointError> {
   const path = join(directory, stepDirectory(step));
-  // What another process has taken over is its own now.
+  // The folder now belongs to another process.
   if (cause instanceof RunLockedError) return new CheckpointError(messageOf(cause), { cause });
-  // A folder that cannot be written cannot be cleared either; the next run tidies up.
+  // If the folder is not writable, the next run cleans up.
   await rm(partialPath(directory, step), { recursive: true, force: true }).catch(() => {});
   return new CheckpointError(`checkpoint ${path}: not saved: ${messageOf(cause)}`, { cause });
 }
 
-/** Deletes the checkpoints up to this one's step that nothing keeps. */
+/** Deletes checkpoints up to this step that are not kept. */
 async function prune({ directory, state, keepLast, keepEvery, keepBest }: CheckpointJob): Promise<void> {
   const earlier = (await listCheckpoints(directory)).filter((path) => stepOf(path) <= state.step);
   const best = keepBest ? await bestOf(earlier) : undefined;
@@ -151,7 +152,7 @@ async function prune({ directory, state, keepLast, keepEvery, keepBest }: Checkp
   }
 }
 
-/** The checkpoint with the lowest validation loss, the newest of equals; undefined where none was validated. */
+/** Finds the checkpoint with the lowest validation loss, the newest of equals; undefined if none was validated. */
 export async function bestCheckpoint(directory: string): Promise<string | undefined> {
   return bestOf(await listCheckpoints(directory));
 }
@@ -159,7 +160,7 @@ export async function bestCheckpoint(directory: string): Promise<string | undefi
 async function bestOf(paths: readonly string[]): Promise<string | undefined> {
   let best: { path: string; valLoss: number } | undefined;
   for (const path of paths) {
-    // A damaged one is the best of nothing.
+    // Damaged checkpoints are skipped.
     const text = await readFile(join(path, STATE), 'utf8').catch(() => 'null');
     let state: Partial<TrainerState> | null = null;
     try {
@@ -173,14 +174,14 @@ async function bestOf(paths: readonly string[]): Promise<string | undefined> {
   return best?.path;
 }
 
-/** Paths of the checkpoints in a `checkpoints` folder, newest first, not looked into. */
+/** Lists the checkpoints of a `checkpoints` folder, newest first, without verification. */
 export async function listCheckpoints(directory: string): Promise<string[]> {
   if (!existsSync(directory)) return [];
   const names = (await readdir(directory)).filter((name) => NAME.test(name));
   return names.map((name) => join(directory, name)).sort((a, b) => stepOf(b) - stepOf(a));
 }
 
-/** Whether a folder is named as checkpoints are; one may be copied to any other name. */
+/** Whether a folder has the name of a checkpoint; copies may have any name. */
 export function isCheckpointName(path: string): boolean {
   return NAME.test(basename(path));
 }
@@ -199,13 +200,13 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Renames first: a crash in the middle of deleting must not leave something that looks like a checkpoint. */
+/** Renames before deleting: a crash must not leave a partial folder with the name of a checkpoint. */
 async function removeAtomically(path: string): Promise<void> {
   if (!existsSync(path)) return;
-  const doomed = join(path, '..', `.${basename(path)}.deleted`);
-  await rm(doomed, { recursive: true, force: true });
-  await rename(path, doomed);
-  await rm(doomed, { recursive: true, force: true });
+  const deleted = join(path, '..', `.${basename(path)}.deleted`);
+  await rm(deleted, { recursive: true, force: true });
+  await rename(path, deleted);
+  await rm(deleted, { recursive: true, force: true });
 }
 
 async function checksums(directory: string): Promise<string> {

@@ -1,13 +1,13 @@
 /**
- * ZeRO's sharing of the optimizer's work (Rajbhandari et al. 2020, arXiv 1910.02054, §5): a rank holds the moments of
- * its part of every bucket, updates these weights, and gets the others' from the other ranks.
+ * ZeRO's sharded optimizer (Rajbhandari et al. 2020, arXiv 1910.02054, §5): a rank holds the moments of its part of every
+ * bucket, updates these weights, and gathers the others.
  *
- * Weights are float32 on every rank, also where `precision` is bfloat16, so there are no master copies to share out.
+ * Weights are float32 on every rank, also with `precision` bfloat16, so that there are no master copies to shard.
  */
 import { copyInto, memoryOf, overwrite, stageVector } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { readOptimizerTensors } from './checkpoint.ts';
-import { type Bucket, MOST_ON_THEIR_WAY, onlySlot, type Part, partsOf } from './gradient-buckets.ts';
+import { type Bucket, MAX_IN_TRANSIT, onlySlot, type Part, partsOf } from './gradient-buckets.ts';
 import type { Optimizer } from './optimizer.ts';
 import type { RankGroup } from './rank-group.ts';
 import { assign } from './tensor-bytes.ts';
@@ -15,8 +15,8 @@ import type { TrainingStep } from './training-step.ts';
 import type { Parameters } from './types.ts';
 
 /**
- * An optimizer over this rank's parts, which it sees as flat parameters under their names; so it must work element by
- * element, as AdamW does.
+ * Wraps an optimizer so that it updates this rank's parts, passed to it as flat parameters. It must work element by element,
+ * as AdamW does.
  */
 export function zeroOptimizer(
   optimizer: Optimizer,
@@ -35,11 +35,11 @@ export function zeroOptimizer(
     return { name, parameter, shape: parameters.get(parameter)!.shape };
   });
 
-  /** Memory for a bucket's weights with this rank's part in it, and what to do when the others' have come. */
+  /** Returns memory for a bucket's weights with this rank's part in it, and a function to call after the gather. */
   async function takeWeights(bucket: Bucket, parts: Parameters) {
     const only = onlySlot(bucket);
     const memory = only && memoryOf(parameters.get(only.name)!);
-    // There the optimizer has updated the part in its place.
+    // The optimizer has updated this rank's part in place.
     if (memory) return { values: memory, store: () => {} };
     const staged = stageVector(bucket.size);
     const { values } = staged;
@@ -63,10 +63,10 @@ export function zeroOptimizer(
     async update({ gradients }, learningRate, gradientScale) {
       const parts = takeParts(parameters, own);
       optimizer.update(state, { parameters: parts, gradients, learningRate, gradientScale });
-      // Asked for one after another, in the same order on all ranks, and a few on their way at a time.
+      // In the same order on all ranks, with few buckets in transit.
       const gathered: Promise<void>[] = [];
       for (const bucket of buckets) {
-        await gathered.at(-MOST_ON_THEIR_WAY);
+        await gathered.at(-MAX_IN_TRANSIT);
         const { values, store } = await takeWeights(bucket, parts);
         const width = bucket.size / size;
         const part = values.subarray(rank * width, (rank + 1) * width);
@@ -81,7 +81,7 @@ export function zeroOptimizer(
     async readTensor(index) {
       const { name, parameter, shape } = tensors[index];
       const whole = new Float32Array(ranks.isFirst ? tf.util.sizeFromShape(shape) : 0);
-      // Each owner sends its part to all: collectives have no way to one alone, and this is rare.
+      // Each owner broadcasts its part: there is no send to one rank, and checkpoints are rare.
       for (const { owner, start, length } of ownersOf(parameter)) {
         const values = ranks.isFirst ? whole.subarray(start, start + length) : new Float32Array(length);
         if (owner === rank) await copyInto(state.tensors.get(name)!, values);
@@ -116,7 +116,7 @@ export function zeroOptimizer(
   }
 }
 
-/** The owned parts of all parameters, flat, empty where nothing is owned; over the parameters' memory on a CPU. */
+/** Returns the owned parts of all parameters, flat, possibly empty; on a CPU they share the parameters' memory. */
 function takeParts(parameters: Parameters, own: ReadonlyMap<string, Part>): Map<string, tf.Variable> {
   const parts = new Map<string, tf.Variable>();
   for (const [name, parameter] of parameters) {
@@ -132,12 +132,12 @@ function takeParts(parameters: Parameters, own: ReadonlyMap<string, Part>): Map<
   return parts;
 }
 
-/** The parameter that an optimizer's tensor such as `exp_avg.embed.weight` belongs to. */
+/** Returns the parameter of an optimizer tensor, such as `exp_avg.embed.weight`. */
 function parameterOf(tensor: string, parameters: Parameters): string {
-  // From the left: of `b.weight` and `a.b.weight` the longer name is found first.
+  // From the left, to find `a.b.weight` before `b.weight`.
   for (let dot = tensor.indexOf('.'); dot >= 0; dot = tensor.indexOf('.', dot + 1)) {
     const name = tensor.slice(dot + 1);
     if (parameters.has(name)) return name;
   }
-  throw new Error(`zero: optimizer tensor ${tensor} is of none of the parameters`);
+  throw new Error(`zero: optimizer tensor ${tensor} belongs to no parameter`);
 }
