@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { describeEnvironment, writeEnvironment } from './environment.ts';
 
-it('writes the environment and the caller's entries on every start', () => {
+it('writes the environment and further entries on every start', () => {
   const directory = join(mkdtempSync(join(tmpdir(), 'meap-environment-')), 'run');
   for (const backend of ['native', 'cpu']) {
     writeEnvironment(directory, { backend: { name: backend } });
