@@ -6,7 +6,8 @@ import { findBlocks, isTranscript, normalize, parseMarker, shownCommands } from 
 const root = resolve(import.meta.dirname, '..');
 const read = (...path) => readFileSync(join(root, ...path), 'utf8');
 const readJson = (...path) => JSON.parse(read(...path));
-const list = (folder) => readdirSync(join(root, folder)).map((name) => join(folder, name));
+const list = (folder) =>
+  existsSync(join(root, folder)) ? readdirSync(join(root, folder)).map((name) => join(folder, name)) : [];
 
 const folders = [...list('packages'), ...list('apps')].filter((folder) =>
   existsSync(join(root, folder, 'package.json')),
@@ -16,6 +17,7 @@ const pages = [
   'CONTRIBUTING.md',
   ...list('docs'),
   ...folders.map((folder) => join(folder, 'README.md')),
+  ...folders.flatMap((folder) => list(join(folder, 'bench/results'))),
 ].filter((page) => page.endsWith('.md') && existsSync(join(root, page)));
 const blocks = pages.flatMap((page) => findBlocks(read(page), page));
 
@@ -141,7 +143,9 @@ function stale(words, page) {
 
 describe('pages of this repository', () => {
   it('mark every block that looks like a transcript', () => {
-    const unmarked = blocks.filter((block) => isTranscript(block) && !block.marker);
+    const unmarked = blocks.filter(
+      (block) => isTranscript(block) && !block.marker && !block.page.includes('bench/results'),
+    );
     expect(unmarked.map(({ page, at }) => `${page}:${at + 1}`)).toEqual([]);
   });
 
