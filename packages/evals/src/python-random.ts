@@ -46,7 +46,7 @@ export class PythonRandom {
     }
   }
 
-  /** `sample(list, count)`: entries at `count` different places. */
+  /** `sample(list, count)`: `count` different entries. */
   sample<T>(list: readonly T[], count: number): T[] {
     if (count > list.length) throw new EvalsError(`sample: got ${count} of ${list.length} entries`);
     return Array.from(this.#generator.sampleRange(list.length, count), (index) => list[index]);

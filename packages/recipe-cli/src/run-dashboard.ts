@@ -1,4 +1,4 @@
-/** The dashboard of a run that trains: in a thread of its own, and never a reason for the run to end. */
+/** The dashboard of a training run, in its own thread; its errors never end the run. */
 import { dirname, resolve } from 'node:path';
 import { type Dashboard, parsePort, startDashboardThread } from '@meap/dashboard';
 import { makeDirectory } from '@meap/files';

@@ -212,7 +212,7 @@ describe.each(devices)('on %s', (name, missing) => {
     'embedding sums the gradients of repeated ids, known to the host: %s',
     async (known) => {
       const ids = integers([3, 40], (i) => (i * i) % 23);
-      // A sum makes the ids anew on the device.
+      // A sum computes the ids on the device.
       const onDevice = (x: tf.Tensor) =>
         known
           ? x

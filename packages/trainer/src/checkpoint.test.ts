@@ -320,9 +320,9 @@ describe('latestCheckpoint', () => {
       remove: (path: string) => rmSync(path),
     };
     const kinds = fc.constantFrom(...(Object.keys(damages) as (keyof typeof damages)[]));
-    const places = fc.double({ min: 0, max: 0.999, noNaN: true });
+    const positions = fc.double({ min: 0, max: 0.999, noNaN: true });
     await fc.assert(
-      fc.asyncProperty(fc.constantFrom(...FILES), kinds, places, async (file, kind, at) => {
+      fc.asyncProperty(fc.constantFrom(...FILES), kinds, positions, async (file, kind, at) => {
         // A byte more after the sums changes nothing they say.
         fc.pre(!(file === FILES[1] && kind === 'lengthen'));
         const path = await save(2);

@@ -15,7 +15,7 @@ export interface Event {
   message?: string;
   [key: string]: unknown;
 }
-/** What it is told to do, and to suffer: see `fixtures/child.mjs`. */
+/** Its options and the faults to inject: see `fixtures/child.mjs`. */
 export interface ChildOptions {
   every?: number;
   stallAt?: number;

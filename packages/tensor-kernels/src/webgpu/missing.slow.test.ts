@@ -41,7 +41,7 @@ const HOW = 'run npm install webgpu @tensorflow/tfjs-backend-webgpu';
 it('names the packages to install if Dawn is missing, and auto selects another backend', async () => {
   const cwd = project('no-dawn', TENSORFLOW);
   expect(await run(cwd, BY_NAME)).toBe(`BackendError: webgpu: the package webgpu is not installed; ${HOW}`);
-  // As on a machine with a GPU, so that `auto` gets as far as Dawn.
+  // As on a machine with a GPU, so that `auto` tries Dawn.
   const seeGpu = `process.getBuiltinModule('node:fs').readdirSync = () => ['renderD128'];`;
   const automatic = `const { name, reason } = await setBackend('auto'); console.log(name + ': ' + reason);`;
   expect(await run(cwd, process.platform === 'linux' ? seeGpu + automatic : automatic)).toBe(
