@@ -29,11 +29,16 @@ import { toolsOf } from './tools.ts';
 
 export type { Conversation, DataRecord, Message };
 
-/** All record formats. */
-export const FORMATS = ['alpaca', 'sharegpt', 'messages', 'prompt-completion'] as const;
-
 /** A record format, as in `data.format`. */
-export type DataFormat = (typeof FORMATS)[number];
+export type DataFormat = 'alpaca' | 'sharegpt' | 'messages' | 'prompt-completion';
+
+/** All record formats. */
+export const FORMATS = [
+  'alpaca',
+  'sharegpt',
+  'messages',
+  'prompt-completion',
+] as const satisfies readonly DataFormat[];
 
 const QUESTIONS = ['prompt', 'question', 'query'];
 /** Texts that a question refers to. */

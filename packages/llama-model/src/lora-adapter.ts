@@ -14,16 +14,19 @@ import {
 import type { TokenRows } from './token-rows.ts';
 
 /** A linear layer of a block by the last part of its name, as PEFT's `target_modules`. */
-export type LoraTarget = Projection extends `${string}.${infer Target}` ? Target : never;
+export type LoraTarget = 'q_proj' | 'k_proj' | 'v_proj' | 'o_proj' | 'gate_proj' | 'up_proj' | 'down_proj';
 
 /** Names of the parameters of tables that an adapter may train in full. */
-export const TABLE_NAMES = { embed_tokens: EMBEDDING, lm_head: HEAD } as const;
+export const TABLE_NAMES = { embed_tokens: EMBEDDING, lm_head: HEAD } as const satisfies Record<
+  LearnedTable,
+  string
+>;
 
 /** The linear layers of a block, the default of `targetModules`. */
 export const LORA_TARGETS: readonly LoraTarget[] = Object.freeze(PROJECTIONS.map(targetOf));
 
 /** A table that an adapter may learn in full, as PEFT's `modules_to_save`. */
-export type LearnedTable = keyof typeof TABLE_NAMES;
+export type LearnedTable = 'embed_tokens' | 'lm_head';
 
 /** The tables that an adapter may learn in full. */
 export const LEARNED_TABLES: readonly LearnedTable[] = Object.freeze(

@@ -19,22 +19,25 @@ export interface RecipeOptionKeys {
   distributed: { zero_stage: ZeroStage };
 }
 
-type FromRecipe =
-  | 'optimizer'
-  | 'schedule'
-  | 'steps'
-  | 'microBatches'
-  | 'clipNorm'
-  | 'guard'
-  | 'lossScaling'
-  | 'zeroStage';
-
 /** Optimizer, schedule, accumulation and retention of a run of `steps` steps. */
 export function recipeOptions(
   { precision, train, checkpoint, distributed }: RecipeOptionKeys,
   steps: number,
   numRanks: number,
-): Required<Pick<TrainOptions<unknown>, FromRecipe | 'fingerprints'>> & {
+): Required<
+  Pick<
+    TrainOptions<unknown>,
+    | 'optimizer'
+    | 'schedule'
+    | 'steps'
+    | 'microBatches'
+    | 'clipNorm'
+    | 'guard'
+    | 'lossScaling'
+    | 'zeroStage'
+    | 'fingerprints'
+  >
+> & {
   checkpoint: Omit<CheckpointOptions, 'saveModel' | 'loadModel'>;
 } {
   return {

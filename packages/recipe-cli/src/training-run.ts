@@ -22,7 +22,9 @@ export interface TrainingRun<Event> {
   resume: string;
   ranks: RankGroup;
   signal: AbortSignal | undefined;
+  /** Passes an event to `onEvent`. */
   emit: (event: Event | TrainEvent) => void;
+  /** Emits a warning. */
   warn: (message: string) => void;
 }
 
