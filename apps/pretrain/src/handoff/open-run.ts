@@ -55,7 +55,7 @@ export async function findRun(path: string, onWarning: (message: string) => void
  * Opens data and model of a run at its checkpoint, and verifies their fingerprints.
  *
  * @returns undefined when `signal` is aborted
- * @throws ResumeMismatchError if data, tokenizer or recipe differ from those of the run; errors of {@link prepareData}
+ * @throws ResumeMismatchError if data, tokenizer or recipe differ from those of the run; errors of `prepareData`
  */
 export async function openRun(
   found: FoundRun,

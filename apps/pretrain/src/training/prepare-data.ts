@@ -28,7 +28,7 @@ import {
 import type { PretrainConfig } from '../resolve-config.ts';
 import { writeNpmText } from './npm-text.ts';
 
-/** Progress of {@link prepareData}. */
+/** Progress of `prepareData`. */
 export type DataProgress =
   | { stage: 'tokenizer'; vocabSize: number }
   | ({ stage: 'train' | 'validation' } & PrepareProgress)
