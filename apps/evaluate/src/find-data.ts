@@ -2,6 +2,7 @@ import { basename } from 'node:path';
 import { ConfigurationError } from '@meap/recipe-cli';
 import { glob } from 'tinyglobby';
 import type { CommandConfig } from './config.ts';
+import { isResultFile } from './result-files.ts';
 import { DATA_SETS } from './tasks/catalogue.ts';
 import type { DataSet } from './tasks/data-sets.ts';
 
@@ -47,7 +48,9 @@ export async function findOptionalData(
 async function search(folder: string, { patterns }: DataSet): Promise<string[]> {
   for (const pattern of patterns) {
     const found = await glob(pattern, { cwd: folder, absolute: true, caseSensitiveMatch: false, deep: 6 });
-    if (found.length > 0) return found.sort();
+    // Results of earlier runs are named after their tasks, as data are.
+    const data = found.filter((path) => !isResultFile(path));
+    if (data.length > 0) return data.sort();
   }
   return [];
 }

@@ -1,6 +1,6 @@
 /** Writes and reads the result files of an evaluation. */
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import type { TaskResult } from '@meap/evals';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
@@ -41,6 +41,13 @@ export function writeResults(
 /** Whether a folder contains a finished evaluation. */
 export function hasResults(directory: string): boolean {
   return existsSync(join(directory, RESULTS));
+}
+
+/** Whether a file was written by {@link writeResults} for one task. */
+export function isResultFile(path: string): boolean {
+  const folder = dirname(path);
+  const isSamples = /^samples_.*\.jsonl$/.test(basename(path)) && hasResults(folder);
+  return isSamples || (basename(folder) === 'tasks' && hasResults(dirname(folder)));
 }
 
 /**

@@ -19,7 +19,7 @@ import {
   specialTokensOf,
 } from '@meap/token-dataset';
 import { isUserError } from './errors.ts';
-import { modelCommand } from './model-command.ts';
+import { modelCommand, reportFallback } from './model-command.ts';
 
 /** The input and output streams of a chat. */
 export interface ChatIo extends CommandIo {
@@ -56,7 +56,8 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
       setting: '--chat-template',
     });
     const encoder = new ChatEncoder(tokenizer, template);
-    const { model } = await loadModel(folders, { backend: flags.backend });
+    const { model, backend } = await loadModel(folders, { backend: flags.backend });
+    reportFallback(flags.backend, backend, io.stderr);
     try {
       await converse({ model, tokenizer, encoder }, flags, io);
       return EXIT.done;

@@ -11,7 +11,7 @@ import {
 } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
 import { isUserError } from './errors.ts';
-import { modelCommand } from './model-command.ts';
+import { modelCommand, reportFallback } from './model-command.ts';
 
 interface Flags extends SamplingFlags {
   model: string;
@@ -31,7 +31,8 @@ export async function sampleCommand(argv: readonly string[], io: CommandIo = pro
     const { prompt, json, backend, model: directory, ...options } = command.opts<Flags>();
     const folders = await findModel(directory);
     const tokenizer = loadTokenizer(folders.tokenizer);
-    const { model } = await loadModel(folders, { backend });
+    const { model, backend: used } = await loadModel(folders, { backend });
+    reportFallback(backend, used, io.stderr);
     try {
       const promptIds = await encodePrompt(tokenizer, prompt);
       const newIds: number[] = [];
