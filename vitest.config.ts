@@ -36,6 +36,9 @@ if (!existsSync(data)) {
 const swiftShader = '/usr/lib/chromium/vk_swiftshader_icd.json';
 const vulkan = process.env.VK_DRIVER_FILES ?? (existsSync(swiftShader) ? swiftShader : undefined);
 
+const pure =
+  'packages/{dashboard,evals,files,meap-masking,recipe-cli,safetensors,sft-duplication,token-dataset}/src/**/*.test.ts';
+
 /** Slow files first: at the end fast ones keep both workers busy. */
 class SlowFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -50,8 +53,8 @@ export default defineConfig({
   test: {
     // Test files run side by side: one kernel thread each. Tests of threads set their own number.
     env: { MEAP_DATA: data, MEAP_NUM_THREADS: '1', ...(vulkan !== undefined && { VK_DRIVER_FILES: vulkan }) },
-    // The kernels use every core themselves.
-    maxWorkers: 2,
+    // One more than cores that CI has: tests of processes and pages wait half of their time.
+    maxWorkers: 3,
     sequence: { sequencer: SlowFirst },
     projects: [
       {
@@ -59,7 +62,19 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/*.test.mjs'],
+          exclude: ['**/*.slow.test.*', pure],
+          testTimeout: 5000,
+          hookTimeout: 5000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'fast-pure',
+          include: [pure],
           exclude: ['**/*.slow.test.*'],
+          // No test of these packages changes global state, so that files can share the modules they import.
+          isolate: false,
           testTimeout: 5000,
           hookTimeout: 5000,
         },

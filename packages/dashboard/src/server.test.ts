@@ -155,7 +155,7 @@ describe('the web server', () => {
 });
 
 describe('the list of runs', () => {
-  it('is initially empty, and follows runs that appear and disappear', async () => {
+  it('is initially empty, and follows runs that appear', async () => {
     const { url } = await start();
     const listener = listen(url);
     const first = (await listener.next(isRuns)).data;
@@ -169,7 +169,14 @@ describe('the list of runs', () => {
       'checkpointed',
       'deep/er/run',
     ]);
-    rmSync(join(folder, 'checkpointed'), { recursive: true });
+  });
+
+  it('follows runs that disappear', async () => {
+    makeRun(folder, 'old', 1);
+    const { url } = await start();
+    const listener = listen(url);
+    expect((await listener.next(isRuns)).data.changed).toHaveLength(1);
+    rmSync(join(folder, 'old'), { recursive: true });
     expect((await listener.next(isRuns)).data).toMatchObject({ changed: [], gone: [expect.any(String)] });
   });
 
