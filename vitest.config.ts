@@ -53,7 +53,7 @@ export default defineConfig({
   test: {
     // Test files run side by side: one kernel thread each. Tests of threads set their own number.
     env: { MEAP_DATA: data, MEAP_NUM_THREADS: '1', ...(vulkan !== undefined && { VK_DRIVER_FILES: vulkan }) },
-    // The kernels use every core themselves; a third worker was 2 % faster and brought fast tests nearer to their limit.
+    // The kernels use every core themselves.
     maxWorkers: 2,
     sequence: { sequencer: SlowFirst },
     projects: [
