@@ -39,6 +39,8 @@ const vulkan = process.env.VK_DRIVER_FILES ?? (existsSync(swiftShader) ? swiftSh
 const pure =
   'packages/{dashboard,evals,files,meap-masking,recipe-cli,safetensors,sft-duplication,token-dataset}/src/**/*.test.ts';
 
+const fastLimits = { testTimeout: 5000, hookTimeout: 5000 };
+
 /** Slow files first: at the end fast ones keep both workers busy. */
 class SlowFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -63,8 +65,7 @@ export default defineConfig({
           name: 'fast',
           include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/*.test.mjs'],
           exclude: ['**/*.slow.test.*', pure],
-          testTimeout: 5000,
-          hookTimeout: 5000,
+          ...fastLimits,
         },
       },
       {
@@ -73,10 +74,9 @@ export default defineConfig({
           name: 'fast-pure',
           include: [pure],
           exclude: ['**/*.slow.test.*'],
-          // No test of these packages changes global state, so that files can share the modules they import.
+          // Tests of these packages restore the global state that they change, so files can share imported modules.
           isolate: false,
-          testTimeout: 5000,
-          hookTimeout: 5000,
+          ...fastLimits,
         },
       },
       {

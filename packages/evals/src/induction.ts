@@ -4,10 +4,10 @@
  */
 import { mean } from './aggregation.ts';
 import { prefixId } from './encode-pair.ts';
-import { EvalsError } from './error.ts';
+import { EvalsError, requireWhole } from './error.ts';
 import type { CallOptions, LanguageModel, Score } from './language-model.ts';
 import { PythonRandom } from './python-random.ts';
-import { drawTokens, requireWhole, wordTokens } from './random-tokens.ts';
+import { drawTokens, wordTokens } from './random-tokens.ts';
 import type { Task, TaskItem } from './task.ts';
 
 /** Options of {@link inductionTask} and {@link prefixMatching}. */
@@ -32,7 +32,8 @@ export interface InductionOptions {
  *   `length`, or a tokenizer without BOS and EOS
  */
 export function inductionTask(options: InductionOptions = {}): Task {
-  const { length, numSequences, seed } = checkedOptions(options);
+  const checked = checkedOptions(options);
+  const { length, numSequences, seed } = checked;
   return {
     name: 'induction',
     version: 1,
@@ -46,7 +47,7 @@ export function inductionTask(options: InductionOptions = {}): Task {
       const prefix = prefixId(tokenizer);
       // The last token is scored, never read.
       const isTooLong = 2 * length > contextLength;
-      for (const [index, tokens] of sequences(tokenizer, options).entries()) {
+      for (const [index, tokens] of sequences(tokenizer, checked).entries()) {
         yield {
           id: String(index),
           shown: { tokens: tokenizer.decode(tokens) },
@@ -92,7 +93,8 @@ export async function prefixMatching(
   model: LanguageModel,
   options: InductionOptions & CallOptions = {},
 ): Promise<PrefixMatching> {
-  const { length, numSequences } = checkedOptions(options);
+  const checked = checkedOptions(options);
+  const { length, numSequences } = checked;
   if (!model.attention) throw new EvalsError('prefixMatching: the model shows no attention');
   if (2 * length + 1 > model.contextLength) {
     throw new EvalsError(
@@ -100,7 +102,7 @@ export async function prefixMatching(
     );
   }
   const sums: number[][] = [];
-  for (const tokens of sequences(model.tokenizer, options)) {
+  for (const tokens of sequences(model.tokenizer, checked)) {
     const ids = [prefixId(model.tokenizer), ...tokens, ...tokens];
     await model.attention(
       ids,
@@ -119,15 +121,16 @@ export async function prefixMatching(
   return { score: Math.max(...heads.flat()), heads };
 }
 
-function checkedOptions({ length = 25, numSequences = 32, seed = 0 }: InductionOptions) {
+function checkedOptions({ length = 25, numSequences = 32, seed = 0, ids }: InductionOptions) {
   requireWhole('induction: length', length, 2);
   requireWhole('induction: numSequences', numSequences, 1);
-  return { length, numSequences, seed };
+  return { length, numSequences, seed, ids };
 }
 
-function sequences(tokenizer: LanguageModel['tokenizer'], options: InductionOptions): number[][] {
-  const { length, numSequences, seed } = checkedOptions(options);
+function sequences(
+  tokenizer: LanguageModel['tokenizer'],
+  { length, numSequences, seed, ids = wordTokens(tokenizer) }: ReturnType<typeof checkedOptions>,
+): number[][] {
   const random = new PythonRandom(seed);
-  const ids = options.ids ?? wordTokens(tokenizer);
   return Array.from({ length: numSequences }, () => drawTokens('induction', ids, length, random));
 }

@@ -1,9 +1,10 @@
 /** Associative recall (Arora et al. 2023, "Zoology", arXiv 2312.04927) of token pairs in one row. */
 import { mean } from './aggregation.ts';
 import { prefixId } from './encode-pair.ts';
+import { requireWhole } from './error.ts';
 import type { Score } from './language-model.ts';
 import { PythonRandom } from './python-random.ts';
-import { drawTokens, requireWhole, wordTokens } from './random-tokens.ts';
+import { drawTokens, wordTokens } from './random-tokens.ts';
 import type { Task, TaskItem } from './task.ts';
 
 /** Options of {@link keyValueRecallTask}. */

@@ -1,7 +1,7 @@
 /** Perplexity by the number of preceding tokens: whether a model uses its whole context. */
 import { weightedPerplexity } from './aggregation.ts';
 import { prefixId } from './encode-pair.ts';
-import { EvalsError } from './error.ts';
+import { requireWhole } from './error.ts';
 import type { Score } from './language-model.ts';
 import type { Task, TaskItem } from './task.ts';
 
@@ -29,8 +29,7 @@ export function perplexityByPositionTask(
   { length, maxWindows = 4, firstGroup = 256 }: PerplexityByPositionOptions = {},
 ): Task {
   for (const [name, value] of Object.entries({ length: length ?? 1, maxWindows, firstGroup })) {
-    if (Number.isInteger(value) && value >= 1) continue;
-    throw new EvalsError(`perplexity by position: ${name}: got ${value}, expected a whole number from 1`);
+    requireWhole(`perplexity by position: ${name}`, value, 1);
   }
   return {
     name: 'perplexity_by_position',

@@ -21,8 +21,3 @@ export function drawTokens(
     `${task}: needs ${count} different tokens, got ${ids.length} to draw from; ask for shorter sequences, or give more ids`,
   );
 }
-
-export function requireWhole(what: string, value: number, least: number): void {
-  if (Number.isInteger(value) && value >= least) return;
-  throw new EvalsError(`${what}: got ${value}, expected a whole number from ${least}`);
-}
