@@ -53,6 +53,12 @@ describe('configuration', () => {
     expect(await errorOf(...setFlags(override))).toContain(`meap-finetune: ${message}`);
   });
 
+  it('a seed of adapters without adapters', async () => {
+    expect(await errorOf(...setFlags('init_seed=1'))).toContain(
+      'init_seed: got 1, expected none without lora',
+    );
+  });
+
   it('masked-only without masks', async () => {
     expect(await errorOf(...setFlags('masking.ratio=0', 'masking.loss=masked-only'))).toContain(
       'masking.loss: got "masked-only", expected union with ratio 0',

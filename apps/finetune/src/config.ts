@@ -18,6 +18,7 @@ import {
   positive,
   recipeJsonSchema,
   runKeys,
+  seedKeys,
   share,
   text,
   texts,
@@ -154,7 +155,12 @@ const samples = z.strictObject({
 
 /** The schema of a configuration; {@link configJsonSchema} is its JSON Schema. */
 export const configSchema = z.strictObject({
-  ...runKeys('Seed of data order, masks, adapters and dropout.'),
+  ...runKeys('Seed of adapters, data order, masks, dropout and samples.'),
+  ...seedKeys({
+    init: 'the initial weights of adapters',
+    data: 'the order of conversations and the held-out share',
+    mask: 'masks and dropout',
+  }),
   model: model.describe('Model to fine-tune.').prefault({}),
   data: data.describe('Training and validation conversations.').prefault({}),
   masking: masking.describe('MEAP: masked copies of long answers, and the loss over them.').prefault({}),

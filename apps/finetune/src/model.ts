@@ -15,7 +15,7 @@ import {
   saveLora,
   stopIdsOf,
 } from '@meap/llama-model';
-import { ConfigurationError } from '@meap/recipe-cli';
+import { ConfigurationError, runSeeds } from '@meap/recipe-cli';
 import {
   addMaskToken,
   type ChatTemplate,
@@ -101,7 +101,7 @@ export async function loadTrainableModel(config: FinetuneConfig, parts: ModelPar
         targetModules: config.lora.target_modules,
         modulesToSave: config.lora.modules_to_save,
         trainableTokens: learnedTokens(config, parts),
-        seed: config.seed,
+        seed: runSeeds(config).init,
       });
     }
     return model;

@@ -1,5 +1,6 @@
 /** Reads and encodes conversations, and splits them into training and validation samples. */
 import { createHash } from 'node:crypto';
+import { runSeeds } from '@meap/recipe-cli';
 import {
   createDuplicator,
   type Duplicator,
@@ -81,7 +82,7 @@ export async function prepareData(
   parts: ModelParts,
   options: PrepareOptions = {},
 ): Promise<PreparedData> {
-  const { data, seed } = config;
+  const { data } = config;
   const facts: DataFacts = {
     formats: {},
     dropped: { noAnswer: 0, promptFillsWindow: 0 },
@@ -99,7 +100,7 @@ export async function prepareData(
     const total = all.samples.length;
     const kept = Math.max(1, Math.round(total * data.validation_fraction!));
     if (total < 2) throw tooFew(total, facts, 'two: one for training, one for validation');
-    const order = epochOrder({ count: total, seed, epoch: SPLIT_EPOCH });
+    const order = epochOrder({ count: total, seed: runSeeds(config).data, epoch: SPLIT_EPOCH });
     validation = pick(all, order.subarray(0, kept));
     train = pick(all, order.subarray(kept).sort());
   }
@@ -270,10 +271,11 @@ async function encodeEach(
 
 /** Creates the duplicator of a configuration. */
 export function duplicatorOf(
-  { masking, train, seed }: FinetuneConfig,
+  config: FinetuneConfig,
   { encoder, maskId }: Pick<ModelParts, 'encoder' | 'maskId'>,
   changes: Partial<SftOptions> = {},
 ): Duplicator {
+  const { masking, train } = config;
   return createDuplicator({
     maskId,
     specialIds: [...encoder.specialIds, encoder.endOfAnswerId],
@@ -287,7 +289,7 @@ export function duplicatorOf(
     threshold: masking.threshold,
     thresholdUnit: masking.threshold_unit,
     lossRoles: masking.loss_roles,
-    seed,
+    seed: runSeeds(config).mask,
     ...changes,
   });
 }

@@ -93,6 +93,13 @@ export function resolveConfig(
   if (masking.loss === 'masked-only' && masking.ratio === 0) {
     refusals.add('masking.loss', masking.loss, 'union with ratio 0, since nothing is masked');
   }
+  if (!config.lora && config.init_seed !== undefined) {
+    refusals.add(
+      'init_seed',
+      config.init_seed,
+      'none without lora, whose adapters it draws; null removes it',
+    );
+  }
   refusals.throwIfAny();
   return {
     ...config,

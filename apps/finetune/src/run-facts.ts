@@ -6,7 +6,7 @@ import {
   parseConfig,
   toHuggingFaceConfig,
 } from '@meap/llama-model';
-import { batchPlan, type MemoryPlan, type RunOptions } from '@meap/recipe-cli';
+import { batchPlan, type MemoryPlan, type RunOptions, runSeeds } from '@meap/recipe-cli';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
 import { RankGroup } from '@meap/trainer';
 import { countLoraParameters, planFinetuning } from './memory-plan.ts';
@@ -49,7 +49,7 @@ export async function describeRun(
   data: PreparedData,
   { ranks = new RankGroup(), signal }: Pick<RunOptions<never>, 'ranks' | 'signal'> = {},
 ): Promise<RunFacts> {
-  const { train, seed } = config;
+  const { train } = config;
   const { encoder, tokenizer } = parts;
   const { samples } = data.train;
   const model = grownConfig(parts);
@@ -61,7 +61,7 @@ export async function describeRun(
   const batches = batchSource({
     samples,
     duplicator,
-    seed,
+    seed: runSeeds(config).data,
     globalBatchSize: train.global_batch_size,
     microBatchSize,
     packTo: packTo(config),

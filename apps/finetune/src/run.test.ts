@@ -95,6 +95,26 @@ describe('a whole run', () => {
   });
 });
 
+describe('seeds set apart', () => {
+  const lossesOf = async (...sets: string[]) => {
+    await bench.finetune(sets.join(), ...setFlags('lora={rank: 4}', 'train.max_steps=2', ...sets));
+    return exactMetrics(sets.join()).flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
+  };
+  let reference: unknown[];
+  beforeAll(async () => {
+    reference = await lossesOf('seed=0');
+  });
+
+  it('determine the run', async () => {
+    expect(reference).toHaveLength(2);
+    expect(await lossesOf('seed=1', 'init_seed=0', 'data_seed=0', 'mask_seed=0')).toEqual(reference);
+  });
+
+  it.each(['init_seed=1', 'data_seed=1', 'mask_seed=1'])('%s matters', async (set) => {
+    expect(await lossesOf(set)).not.toEqual(reference);
+  });
+});
+
 describe('resuming', () => {
   describe.each([
     ['full fine-tuning', []],

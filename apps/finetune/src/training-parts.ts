@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createSampler } from '@meap/inference';
 import { type Llama, restoreWeights } from '@meap/llama-model';
-import { batchPlan, recipeOptions } from '@meap/recipe-cli';
+import { batchPlan, recipeOptions, runSeeds, seedFingerprint } from '@meap/recipe-cli';
 import type { SftBatch } from '@meap/sft-duplication';
 import { withTools } from '@meap/token-dataset';
 import type { TrainOptions } from '@meap/trainer';
@@ -52,11 +52,11 @@ export async function trainingParts(
   );
   return {
     parameters: model.trainable,
-    loss: sftLoss(model, { seed, recompute: train.recompute }),
+    loss: sftLoss(model, { seed: runSeeds(config).mask, recompute: train.recompute }),
     batches: batchSource({
       samples: data.train.samples,
       duplicator: duplicatorOf(config, parts),
-      seed,
+      seed: runSeeds(config).data,
       globalBatchSize: train.global_batch_size,
       microBatchSize: batchPlan(train, numRanks).microBatchSize,
       packTo: packTo(config),
@@ -78,7 +78,7 @@ export async function trainingParts(
       model: await fingerprintOf(model),
       masking: Object.values(masking).join(' '),
       lora: JSON.stringify(config.lora ?? null),
-      seed,
+      seed: seedFingerprint(config),
       max_length: train.max_length,
       ...shared.fingerprints,
     },

@@ -108,6 +108,10 @@ describe('resolveConfig', () => {
       change('masking', { span_length: 5 }),
       /^masking\.span_length: got 5, expected none with strategy per-sequence/,
     ],
+    [
+      { ...tinyRecipe, model: { from: 'x' }, tokenizer: {}, init_seed: 1 },
+      /^init_seed: got 1, expected none beside model\.from/,
+    ],
     [change('data', { files: undefined }), /^data: got {}, expected one of files, npm and sources$/],
     [change('data', { npm: ['sotu'] }), /^data: got .*, expected one of files, npm and sources$/],
     [change('data', { npm: ['emma'] }), /^data\.npm\.0: got "emma", expected one of moby-dick, sotu$/],

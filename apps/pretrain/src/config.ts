@@ -19,6 +19,7 @@ import {
   positive,
   recipeJsonSchema,
   runKeys,
+  seedKeys,
   share,
   text,
   texts,
@@ -179,7 +180,12 @@ const samples = z.strictObject({
 
 /** The schema of a configuration; {@link configJsonSchema} is its JSON Schema. */
 export const configSchema = z.strictObject({
-  ...runKeys('Seed of initial weights, data order and masks.'),
+  ...runKeys('Seed of initial weights, data order, masks and samples.'),
+  ...seedKeys({
+    init: 'initial weights',
+    data: 'the order of rows, the mix of sources and the documents kept',
+    mask: 'masks',
+  }),
   model: model.describe('Model shape, with the keys of Hugging Face’s config.json.').prefault({}),
   extension: extension.describe('Context extension of model.from.').optional(),
   data: data.describe('Training and validation data.').prefault({}),

@@ -12,6 +12,7 @@ import {
   Problems,
   percent,
   plainText,
+  runSeeds,
   short,
 } from '@meap/recipe-cli';
 import { type BackendDescription, measurePeak, setBackend, setPrecision } from '@meap/tensor-kernels';
@@ -82,7 +83,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
         ...config.masking,
         spanLength: config.masking.span_length,
         maskId: model.vocab_size - 1,
-        seed: config.seed,
+        seed: runSeeds(config).mask,
       });
   const positions = masker.positions(text.ids.subarray(0, -1), { step: 0, row: 0 });
   const shown = Math.min(text.pieces.length - 1, SHOWN_TOKENS);

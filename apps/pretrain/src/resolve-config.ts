@@ -97,6 +97,9 @@ export function resolveConfig(
   for (const [key, value] of Object.entries(from === undefined ? {} : ownShape)) {
     refuse(`model.${key}`, value, 'none beside model.from; null removes it');
   }
+  if (from !== undefined && config.init_seed !== undefined) {
+    refuse('init_seed', config.init_seed, 'none beside model.from, which has weights; null removes it');
+  }
   if (samples.prompts.length === 0) refuse('samples.prompts', [], 'at least one prompt, which may be empty');
   const texts = { files: data.files, npm: data.npm, sources: data.sources && Object.keys(data.sources) };
   if (Object.values(texts).filter((list) => list?.length).length !== 1) {

@@ -107,6 +107,10 @@ export {
   type OptimizerDefaults,
   optimizerKeys,
   runKeys,
+  runSeeds,
+  type SeedKeys,
+  seedFingerprint,
+  seedKeys,
   validationEvery,
 } from './training-keys.ts';
 export {

@@ -1,6 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { Refusals } from './parse-config.ts';
-import { batchPlan, checkBatchKeys, checkKeepBest, fillBatchKeys, fillIntervals } from './training-keys.ts';
+import {
+  batchPlan,
+  checkBatchKeys,
+  checkKeepBest,
+  fillBatchKeys,
+  fillIntervals,
+  runSeeds,
+  seedFingerprint,
+} from './training-keys.ts';
 
 const good = { global_batch_size: 12 };
 
@@ -83,5 +91,18 @@ describe('batchPlan', () => {
     expect(batchPlan(cut, 1)).toEqual({ microBatchSize: 2, microBatches: 6 });
     expect(batchPlan(cut, 3)).toEqual(batchPlan(cut, 1));
     expect(() => batchPlan(good, 5)).toThrow(/global_batch_size: got 12, expected a multiple of 5/);
+  });
+});
+
+describe('runSeeds', () => {
+  it('are the seed, except those set apart', () => {
+    expect(runSeeds({ seed: 3 })).toEqual({ init: 3, data: 3, mask: 3 });
+    expect(runSeeds({ seed: 3, data_seed: 0 })).toEqual({ init: 3, data: 0, mask: 3 });
+  });
+
+  it('differ in their fingerprint exactly if they differ', () => {
+    expect(seedFingerprint({ seed: 3 })).toBe(3);
+    expect(seedFingerprint({ seed: 3, mask_seed: 3 })).toBe(3);
+    expect(seedFingerprint({ seed: 3, init_seed: 1, mask_seed: 0 })).toBe('3, init_seed 1, mask_seed 0');
   });
 });

@@ -16,6 +16,36 @@ export const runKeys = (seedMeaning: string) => ({
   ).default('float32'),
 });
 
+/** Top-level keys that draw parts of a run from seeds of their own. @param uses what each is drawn for */
+export const seedKeys = (uses: { init: string; data: string; mask: string }) => {
+  const seed = (use: string) => natural(`Seed of ${use}; default: seed.`).optional();
+  return { init_seed: seed(uses.init), data_seed: seed(uses.data), mask_seed: seed(uses.mask) };
+};
+
+/** The keys of a recipe that hold seeds. */
+export interface SeedKeys {
+  seed: number;
+  init_seed?: number;
+  data_seed?: number;
+  mask_seed?: number;
+}
+
+/** Returns the seeds of initial weights, data order, and masks with dropout. */
+export function runSeeds({ seed, init_seed = seed, data_seed = seed, mask_seed = seed }: SeedKeys): {
+  init: number;
+  data: number;
+  mask: number;
+} {
+  return { init: init_seed, data: data_seed, mask: mask_seed };
+}
+
+/** Returns the fingerprint of a run's seeds: `seed`, followed by the seeds that differ from it. */
+export function seedFingerprint(keys: SeedKeys): string | number {
+  const differing = Object.entries(runSeeds(keys)).filter(([, seed]) => seed !== keys.seed);
+  if (differing.length === 0) return keys.seed;
+  return [keys.seed, ...differing.map(([name, seed]) => `${name}_seed ${seed}`)].join(', ');
+}
+
 /** Differences between programs in {@link optimizerKeys}. */
 export interface OptimizerDefaults {
   /** The total that `warmup_ratio` is a share of. */

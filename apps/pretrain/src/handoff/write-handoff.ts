@@ -14,7 +14,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { copyFile, cp, mkdir, readdir, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { countParameters, type LlamaConfig } from '@meap/llama-model';
-import { batchPlan, bytes, packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
+import { batchPlan, bytes, packageVersion, RunError, reasonOf, runSeeds } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
 import { acquireLock, fileSha256, type RunLock } from '@meap/trainer';
 import { configuredMasker } from '../training/objective.ts';
@@ -117,7 +117,7 @@ async function fill(
   emit: (event: HandoffEvent) => void,
 ): Promise<HandoffSummary | undefined> {
   const { config, checkpoint, data, parts, model } = run;
-  const { train, masking, seed } = config;
+  const { train, masking } = config;
   const firstStep = checkpoint.state.step;
   const steps = options.steps ?? (Math.max(0, train.max_steps - firstStep) || FURTHER_STEPS);
   const length = train.sequence_length;
@@ -165,7 +165,7 @@ async function fill(
     vocab_size: model.config.vocab_size,
     mask_token_id: masker.maskId,
     model: await copyModel(checkpoint.path, folder),
-    masking: { ...masking, seed },
+    masking: { ...masking, seed: runSeeds(config).mask },
     train: {
       first_step: firstStep,
       steps,

@@ -12,7 +12,7 @@ import {
   readLlamaConfig,
 } from '@meap/llama-model';
 import { ExtensionError, extendContext } from '@meap/long-context-extension';
-import { ConfigurationError, Refusals } from '@meap/recipe-cli';
+import { ConfigurationError, Refusals, runSeeds } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { latestCheckpoint } from '@meap/trainer';
 import { checkContext, type PretrainConfig } from '../resolve-config.ts';
@@ -61,7 +61,7 @@ export function modelConfig(
 
 /** Creates the model with its initial weights. */
 export async function createModel(config: PretrainConfig, shape: LlamaConfig): Promise<Llama> {
-  if (config.model.from === undefined) return createLlama(shape, { seed: config.seed });
+  if (config.model.from === undefined) return createLlama(shape, { seed: runSeeds(config).init });
   const loaded = growVocabulary(await loadLlama(config.model.from), { size: shape.vocab_size });
   return new Llama(shape, loaded.parameters);
 }

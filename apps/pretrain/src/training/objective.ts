@@ -9,6 +9,7 @@
  */
 import type { Llama } from '@meap/llama-model';
 import { createMasker, type MaskedBatch, type Masker } from '@meap/meap-masking';
+import { runSeeds } from '@meap/recipe-cli';
 import type { Batch, Batches, TokenBlocks, Tokenizer } from '@meap/token-dataset';
 import { TokenizerError } from '@meap/token-dataset';
 import type { BatchSource, Loss, Position, ValidationLoss } from '@meap/trainer';
@@ -52,7 +53,8 @@ export function nextTokenLoss(model: Llama): ValidationLoss<Rows> {
 }
 
 /** Creates the masker of a configuration. */
-export function configuredMasker({ masking, seed }: PretrainConfig, tokenizer: Tokenizer): Masker {
+export function configuredMasker(config: PretrainConfig, tokenizer: Tokenizer): Masker {
+  const { masking } = config;
   const keepIds = masking.keep_tokens.map((token) => {
     const id = tokenizer.tokenToId(token);
     if (id !== undefined) return id;
@@ -61,7 +63,14 @@ export function configuredMasker({ masking, seed }: PretrainConfig, tokenizer: T
     );
   });
   const { strategy, ratio, span_length: spanLength } = masking;
-  return createMasker({ strategy, ratio, spanLength, keepIds, seed, maskId: tokenizer.maskTokenId! });
+  return createMasker({
+    strategy,
+    ratio,
+    spanLength,
+    keepIds,
+    seed: runSeeds(config).mask,
+    maskId: tokenizer.maskTokenId!,
+  });
 }
 
 /** Adapts batches to the trainer: micro-batches of consecutive rows. */

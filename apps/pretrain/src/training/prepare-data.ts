@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { makeDirectory } from '@meap/files';
-import { RunError, reasonOf } from '@meap/recipe-cli';
+import { RunError, reasonOf, runSeeds } from '@meap/recipe-cli';
 import {
   addMaskToken,
   DatasetError,
@@ -164,11 +164,12 @@ type TextChoice = Pick<
 function trainingTexts(config: PretrainConfig): TextChoice {
   const { sources, token_budget: tokenBudget, long_documents: long } = config.data;
   const lengthUpsampling = long && { minLength: long.min_tokens, keepShorter: long.keep_shorter };
-  if (!sources) return { files: textFiles(config), lengthUpsampling, seed: config.seed };
+  const seed = runSeeds(config).data;
+  if (!sources) return { files: textFiles(config), lengthUpsampling, seed };
   const named = Object.entries(sources).map(([name, { text_field: textField, ...source }]) => {
     return { name, textField, ...source };
   });
-  return { sources: named, tokenBudget, lengthUpsampling, seed: config.seed };
+  return { sources: named, tokenBudget, lengthUpsampling, seed };
 }
 
 /** Returns the files of a single source; writes texts of npm packages into the cache. */

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { loadLlama } from '@meap/llama-model';
 import { hashFiles, readExactMetrics, readJsonLines, type SampleLine } from '@meap/recipe-cli';
+import { setFlags } from '@meap/test-support';
 import { loadTokenizer } from '@meap/token-dataset';
 import { type StepMetrics, stepDirectory, type ValidationMetrics } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
@@ -129,10 +130,22 @@ describe('a whole run', () => {
     expect(exactMetrics('json')).toEqual(exactMetrics('whole'));
   });
 
-  it.each(['seed=1', 'masking.ratio=0', 'masking.strategy=reference'])('differs with %s', async (other) => {
+  it.each([
+    ...['seed=1', 'init_seed=1', 'data_seed=1', 'mask_seed=1'],
+    ...['masking.ratio=0', 'masking.strategy=reference'],
+  ])('differs with %s', async (other) => {
     await bench.pretrain(other, '--set', other, '--set', 'train.max_steps=1');
     expect(exactMetrics(other)[0].loss).toEqual(expect.any(Number));
     expect(exactMetrics(other)[0].loss).not.toBe(exactMetrics('whole')[0].loss);
+  });
+
+  it('trains from the seeds set apart alone', async () => {
+    const apart = setFlags('seed=1', 'init_seed=0', 'data_seed=0', 'mask_seed=0');
+    await bench.pretrain('apart', ...apart, '--set', 'train.max_steps=1');
+    expect(exactMetrics('apart')[0].loss).toBe(exactMetrics('whole')[0].loss);
+    const unmasked = setFlags('mask_seed=1', 'masking.ratio=0', 'train.max_steps=1');
+    await bench.pretrain('unmasked', ...unmasked);
+    expect(exactMetrics('unmasked')[0].loss).toBe(exactMetrics('masking.ratio=0')[0].loss);
   });
 
   it('leaks no tensors', async () => {
@@ -213,6 +226,10 @@ describe('resuming', () => {
     const refused = await bench.pretrain('changed', '--set', 'masking.ratio=0.2');
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(/^meap-pretrain: resume: masking differs from the run of [^\n]+\n$/);
+    const reseeded = await bench.pretrain('changed', '--set', 'mask_seed=1');
+    expect(reseeded.stderr).toMatch(
+      /resume: seed differs from the run of \S+, got 0, mask_seed 1, expected 0: /,
+    );
     await stopAt('longer', (event) => event.type === 'step' && event.step === 2);
     const longer = await bench.pretrain('longer', '--set', 'train.max_steps=8');
     expect(longer.code).toBe(0);

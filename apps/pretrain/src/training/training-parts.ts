@@ -8,7 +8,7 @@ import {
   restoreWeights,
   saveLlama,
 } from '@meap/llama-model';
-import { batchPlan, ConfigurationError, recipeOptions } from '@meap/recipe-cli';
+import { batchPlan, ConfigurationError, recipeOptions, runSeeds, seedFingerprint } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import type { TrainOptions } from '@meap/trainer';
 import type { PretrainConfig } from '../resolve-config.ts';
@@ -40,7 +40,7 @@ export async function trainingParts(
       createBatches(data.train.dataset, {
         ...data.trainSplit,
         batchSize: microBatchSize,
-        seed: config.seed,
+        seed: runSeeds(config).data,
       }),
       microBatches,
     ),
@@ -66,7 +66,7 @@ export async function trainingParts(
       masking: [masking.strategy, masking.ratio, masking.span_length ?? '', ...masking.keep_tokens]
         .join(' ')
         .trim(),
-      seed: config.seed,
+      seed: seedFingerprint(config),
       sequence_length: train.sequence_length,
       validation_fraction: data.trainSplit.validationFraction ?? 0,
       ...shared.fingerprints,
