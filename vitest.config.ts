@@ -14,6 +14,7 @@ const packages = [
   'evals',
   'inference',
   'recipe-cli',
+  'reports',
   'trainer',
   'collectives',
   'dashboard',
@@ -37,7 +38,7 @@ const swiftShader = '/usr/lib/chromium/vk_swiftshader_icd.json';
 const vulkan = process.env.VK_DRIVER_FILES ?? (existsSync(swiftShader) ? swiftShader : undefined);
 
 const pure =
-  'packages/{dashboard,evals,files,meap-masking,recipe-cli,safetensors,sft-duplication,token-dataset}/src/**/*.test.ts';
+  'packages/{dashboard,evals,files,meap-masking,recipe-cli,reports,safetensors,sft-duplication,token-dataset}/src/**/*.test.ts';
 
 const fastLimits = { testTimeout: 5000, hookTimeout: 5000 };
 

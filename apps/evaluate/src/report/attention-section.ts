@@ -1,14 +1,22 @@
 /** Attention: Figure 6 and Tables 10 and 16 to 18 of the MEAP paper. */
+
 import type { AttentionContrast, AttentionDifference, TTest } from '@meap/evals';
 import { type Html, html } from '@meap/recipe-cli';
+import {
+  type Block,
+  type Cell,
+  type Figure,
+  fileName,
+  format,
+  formatDifference,
+  formatProbability,
+  lineFigure,
+  type Section,
+  type Series,
+  type Table,
+} from '@meap/reports';
 import { barChart } from './bar-charts.ts';
-import type { Figure } from './figure.ts';
-import type { Series } from './line-chart.ts';
-import { lineFigure } from './line-figure.ts';
-import type { Block, EvaluatedModel, ReportInput, Section, ShownShares } from './report-input.ts';
-import type { Cell, Table } from './table.ts';
-import { fileName } from './task-names.ts';
-import { format, formatDifference, formatProbability } from './units.ts';
+import type { EvaluatedModel, ReportInput, ShownShares } from './report-input.ts';
 
 const PERCENT = { isPercent: true, factor: 100 };
 const NUMBER = { isPercent: false, factor: 1 };

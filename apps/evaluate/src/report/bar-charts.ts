@@ -1,6 +1,5 @@
+import { drawing, modelColor, shortened, textWidth } from '@meap/reports';
 import { axisFy, axisX, axisY, barX, dot, gridX, ruleX, ruleY, text, tickX } from '@observablehq/plot';
-import { modelColor } from './colors.ts';
-import { drawing, shortened, textWidth } from './drawing.ts';
 
 /** A bar chart with a bar per model in each group. */
 export interface BarChart {

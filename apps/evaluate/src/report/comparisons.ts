@@ -1,4 +1,5 @@
 /** Compares the results of several models with those of the first. */
+
 import {
   compareResults,
   EvalsError,
@@ -8,9 +9,8 @@ import {
   type TaskResult,
 } from '@meap/evals';
 import { html } from '@meap/recipe-cli';
+import { type Cell, format, formatDifference, formatProbability, type Unit } from '@meap/reports';
 import type { EvaluatedModel } from './report-input.ts';
-import type { Cell } from './table.ts';
-import { format, formatDifference, formatProbability, type Unit } from './units.ts';
 
 /** The results of all models on a task. */
 export interface ComparedTask {

@@ -1,6 +1,5 @@
+import { drawing, heatColor, textWidth } from '@meap/reports';
 import { cell, text } from '@observablehq/plot';
-import { heatColor } from './colors.ts';
-import { drawing, textWidth } from './drawing.ts';
 
 export interface HeatMap {
   readonly x: HeatMapAxis;

@@ -1,7 +1,5 @@
 import type { AttentionContrast, AttentionShares, TaskResult } from '@meap/evals';
-import type { Html, RunMetrics } from '@meap/recipe-cli';
-import type { Figure } from './figure.ts';
-import type { Table } from './table.ts';
+import type { RunMetrics } from '@meap/recipe-cli';
 
 /** A model with its results. */
 export interface EvaluatedModel {
@@ -26,11 +24,3 @@ export interface ReportInput {
   readonly contrasts?: readonly (AttentionContrast & { readonly length?: number })[];
   readonly shares?: readonly ShownShares[];
 }
-
-export interface Section {
-  readonly heading: string;
-  readonly blocks: readonly Block[];
-}
-
-/** A paragraph, a table, a figure or other markup. */
-export type Block = string | Table | Figure | Html;

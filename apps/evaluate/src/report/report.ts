@@ -1,13 +1,12 @@
 /** Reports of evaluations: an HTML page, and its figures as SVG and CSV. */
+
 import { dirname, join } from 'node:path';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { counted, RunError } from '@meap/recipe-cli';
+import { type Figure, figureFiles, MAX_MODELS, renderPage, type Section } from '@meap/reports';
 import { attentionSection } from './attention-section.ts';
-import { MAX_MODELS } from './colors.ts';
 import { type ComparedTask, compareModels, DIFFERENCE_NOTE } from './comparisons.ts';
-import { type Figure, figureFiles } from './figure.ts';
-import { renderPage } from './page.ts';
-import type { EvaluatedModel, ReportInput, Section } from './report-input.ts';
+import type { EvaluatedModel, ReportInput } from './report-input.ts';
 import { isRuler, rulerSection } from './ruler-section.ts';
 import { setupSection } from './setup-section.ts';
 import { taskSection } from './task-section.ts';

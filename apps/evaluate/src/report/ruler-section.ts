@@ -1,11 +1,10 @@
 /** RULER: tasks by length, their mean, and the effective length. */
+
 import { EvalsError, effectiveLength, type TaskResult } from '@meap/evals';
+import { type Block, format, formatLength, lineFigure, type Section, type Series } from '@meap/reports';
 import { type ComparedTask, valueCell } from './comparisons.ts';
-import type { Series } from './line-chart.ts';
-import { lineFigure } from './line-figure.ts';
-import type { Block, EvaluatedModel, Section } from './report-input.ts';
+import type { EvaluatedModel } from './report-input.ts';
 import { taskTitle } from './task-names.ts';
-import { format, formatLength } from './units.ts';
 
 const METRIC = 'string_match_all';
 const PERCENT = { isPercent: true, factor: 1 };

@@ -1,8 +1,10 @@
 /** Models, tasks and settings, for reproduction. */
+
 import type { TaskResult } from '@meap/evals';
 import { html } from '@meap/recipe-cli';
+import type { Section } from '@meap/reports';
 import type { ComparedTask } from './comparisons.ts';
-import type { EvaluatedModel, Section } from './report-input.ts';
+import type { EvaluatedModel } from './report-input.ts';
 import { taskTitle } from './task-names.ts';
 
 /** Renders models, tasks with their settings, and skipped rows. */

@@ -1,4 +1,4 @@
-/** Titles of tasks and metrics, and names of files in reports. */
+/** Titles of tasks and metrics. */
 import { families } from '../tasks/catalogue.ts';
 
 const METRICS: Readonly<Record<string, string>> = {
@@ -31,12 +31,4 @@ export function taskTitle(task: string): string {
 
 export function metricTitle(metric: string): string {
   return Object.hasOwn(METRICS, metric) ? METRICS[metric] : metric;
-}
-
-export function fileName(...parts: readonly (string | number)[]): string {
-  return parts
-    .join('-')
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9_-]+/g, '-')
-    .slice(0, 100);
 }

@@ -1,14 +1,22 @@
 /** A section about a task: its metrics, and curves and heat maps by the groups of its rows. */
+
 import type { GroupResult, MetricComparison, TaskResult } from '@meap/evals';
+import {
+  type Block,
+  type Figure,
+  fileName,
+  formatLength,
+  lineFigure,
+  type Section,
+  type Series,
+  type Table,
+  type Unit,
+} from '@meap/reports';
 import { type ComparedTask, comparisonColumns, differenceCell, valueCell } from './comparisons.ts';
-import type { Figure } from './figure.ts';
 import { heatMap } from './heat-map.ts';
-import type { Series } from './line-chart.ts';
-import { lineFigure } from './line-figure.ts';
-import type { Block, EvaluatedModel, Section } from './report-input.ts';
-import type { Table } from './table.ts';
-import { fileName, metricTitle, taskTitle } from './task-names.ts';
-import { formatLength, type Unit, unitOf, withUnit } from './units.ts';
+import type { EvaluatedModel } from './report-input.ts';
+import { metricTitle, taskTitle } from './task-names.ts';
+import { unitOf, withUnit } from './units.ts';
 
 /** Labels of groups and formats of their values. */
 const AXES: Readonly<Record<string, { readonly label: string; readonly format: (value: number) => string }>> =

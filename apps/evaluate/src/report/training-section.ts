@@ -1,8 +1,8 @@
 /** Training and validation losses: Figure 7 of the MEAP paper. */
+
 import { lossCurve, short } from '@meap/recipe-cli';
-import type { Series } from './line-chart.ts';
-import { lineFigure } from './line-figure.ts';
-import type { EvaluatedModel, Section } from './report-input.ts';
+import { lineFigure, type Section, type Series } from '@meap/reports';
+import type { EvaluatedModel } from './report-input.ts';
 
 /** Points of a line; more cannot be distinguished. */
 const MAX_POINTS = 200;

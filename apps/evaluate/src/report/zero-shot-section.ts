@@ -1,5 +1,7 @@
 /** Zero-shot tasks: Tables 1, 5 and 6 of the MEAP paper. */
+
 import type { MetricComparison, MetricResult } from '@meap/evals';
+import type { Figure, Section, Table, Unit } from '@meap/reports';
 import { differenceChart } from './bar-charts.ts';
 import {
   type ComparedTask,
@@ -8,11 +10,8 @@ import {
   isSignificant,
   valueCell,
 } from './comparisons.ts';
-import type { Figure } from './figure.ts';
-import type { EvaluatedModel, Section } from './report-input.ts';
-import type { Table } from './table.ts';
+import type { EvaluatedModel } from './report-input.ts';
 import { metricTitle, taskTitle } from './task-names.ts';
-import type { Unit } from './units.ts';
 
 const PERCENT: Unit = { isPercent: true, factor: 100 };
 

@@ -1,6 +1,6 @@
 import type { Figure } from './figure.ts';
 import { type LineChart, lineChart, type Series } from './line-chart.ts';
-import { format } from './units.ts';
+import { format } from './numbers.ts';
 
 interface LineFigure {
   readonly name: string;

@@ -1,11 +1,18 @@
 /** Renders a report as a self-contained HTML page without scripts. */
 import { Html, html, trusted } from '@meap/recipe-cli';
 import { MAX_MODELS, modelColor } from './colors.ts';
-import { renderFigure } from './figure.ts';
-import type { Block, Section } from './report-input.ts';
+import { type Figure, renderFigure } from './figure.ts';
 import { STYLE } from './style.ts';
-import { renderTable } from './table.ts';
-import { fileName } from './task-names.ts';
+import { renderTable, type Table } from './table.ts';
+
+/** A heading with what follows it. */
+export interface Section {
+  readonly heading: string;
+  readonly blocks: readonly Block[];
+}
+
+/** A paragraph, a table, a figure or other markup. */
+export type Block = string | Table | Figure | Html;
 
 /** The contents of a page. */
 export interface Page {
@@ -55,4 +62,13 @@ function renderBlock(block: Block): Html {
   if (typeof block === 'string') return html`<p class="explanation">${block}</p>`;
   if (block instanceof Html) return block;
   return block.kind === 'table' ? renderTable(block) : renderFigure(block);
+}
+
+/** Returns a name for a file or an anchor: lower-case letters, digits, `-` and `_`. */
+export function fileName(...parts: readonly (string | number)[]): string {
+  return parts
+    .join('-')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9_-]+/g, '-')
+    .slice(0, 100);
 }

@@ -1,0 +1,14 @@
+export { heatColor, MAX_MODELS, modelColor } from './colors.ts';
+export { drawing, shortened, textWidth } from './drawing.ts';
+export { type Figure, figureFiles } from './figure.ts';
+export type { LineChart, Series } from './line-chart.ts';
+export { lineFigure } from './line-figure.ts';
+export {
+  format,
+  formatDifference,
+  formatLength,
+  formatProbability,
+  type Unit,
+} from './numbers.ts';
+export { type Block, fileName, type Page, renderPage, type Section } from './page.ts';
+export type { Cell, Table } from './table.ts';
