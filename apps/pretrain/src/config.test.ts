@@ -36,7 +36,13 @@ const change = (section: string, keys: object) => ({
 describe('resolveConfig', () => {
   it('takes the paper’s values by default', () => {
     const { masking, train, precision, seed } = resolveConfig(tinyRecipe);
-    expect(masking).toEqual({ strategy: 'per-sequence', ratio: 0.15, keep_tokens: [] });
+    expect(masking).toEqual({
+      strategy: 'per-sequence',
+      ratio: 0.15,
+      replace_with: 'mask',
+      until: 1,
+      keep_tokens: [],
+    });
     expect(train).toMatchObject({ adam_beta1: 0.9, adam_beta2: 0.95, adam_epsilon: 1e-8 });
     expect(train).toMatchObject({ weight_decay: 0.05, max_grad_norm: 1, warmup_ratio: 0.1 });
     expect(resolveConfig(change('train', { learning_rate: undefined })).train).toMatchObject({
@@ -95,6 +101,12 @@ describe('resolveConfig', () => {
       /^model\.hidden_size: got nothing, expected .*or a preset$/,
     ],
     [change('model', { preset: '7b' }), /^model\.preset: got "7b", expected one of 100m, 300m, /],
+    [change('masking', { until: 0 }), /^masking\.until: got 0, expected a number above 0, up to 1$/],
+    [change('masking', { ratio: 0, until: 0.9 }), /^masking\.until: got 0\.9, expected 1 with ratio 0/],
+    [
+      change('masking', { ratio: 0, replace_with: 'random' }),
+      /^masking\.replace_with: got "random", expected mask with ratio 0/,
+    ],
     [change('masking', { ratio: 1 }), /^masking\.ratio: got 1, expected a number from 0 and below 1$/],
     [
       change('masking', { strategy: 'spans' }),

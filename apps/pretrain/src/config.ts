@@ -146,6 +146,16 @@ const masking = z.strictObject({
       'authors’ code. bernoulli: each token independently. span: runs of span_length tokens.',
   ).default('per-sequence'),
   ratio: share('Share of the input tokens to mask; 0 is next-token prediction (NTP).').default(0.15),
+  replace_with: oneOf(
+    ['mask', 'random'],
+    'mask: the mask token (the paper). random: a random token of the vocabulary that is not special, a control.',
+  ).default('mask'),
+  until: zeroToOne(
+    'Share of train.max_steps with masks; the remaining steps are next-token prediction.',
+    'a number above 0, up to 1',
+  )
+    .gt(0, 'a number above 0, up to 1')
+    .default(1),
   span_length: count('Tokens per span, with strategy span.').optional(),
   keep_tokens: texts('Tokens to never mask, such as <s>.').default([]),
 });

@@ -53,6 +53,22 @@ describe('--dry-run', () => {
     expect(stdout).toMatch(/4 of 16 tokens masked \(25\.0 %\) in 1 run, the longest 4/);
   });
 
+  it('shows the tokens that replace the masked ones, and the last step with masks', async () => {
+    const { stdout } = await bench.pretrain('dry', '--dry-run', ...setFlags('masking.until=0.5'));
+    expect(stdout).toMatch(/\nmasked row {3}2 of 16 [^\n]+; masks until step 3\n/);
+    expect(stdout.match(/\[MASK\]/g)).toHaveLength(2);
+    const flags = setFlags('masking.replace_with=random', 'masking.ratio=0.5');
+    const random = await bench.pretrain('dry', '--dry-run', ...flags);
+    expect(random.stdout).toMatch(/\nmasked row {3}8 of 16 [^\n]+; replaced by random tokens\n/);
+    expect(random.stdout).not.toContain('[MASK]');
+    const [input, target] = [/^input(.*)$/m, /^target(.*)$/m].map((line) => line.exec(random.stdout)![1]);
+    const [inputs, targets] = [input, target].map((line) => line.trim().split(/\s+/));
+    // Input i + 1 is target i, unless it was replaced by another token.
+    const replaced = inputs.slice(1).filter((token, i) => token !== targets[i]);
+    expect(replaced.length).toBeGreaterThanOrEqual(5);
+    expect(replaced.length).toBeLessThanOrEqual(8);
+  });
+
   it('prints one JSON object with --json', async () => {
     const { stdout } = await bench.pretrain('dry', '--dry-run', '--json');
     const plan = JSON.parse(stdout);

@@ -28,7 +28,7 @@ import { measureRate } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 import { modelConfig, withOrigin } from './training/model.ts';
-import { configuredMasker } from './training/objective.ts';
+import { configuredMasker, lastMaskedStep } from './training/objective.ts';
 import { EMPTY_CORPUS, prepareTokenizer, readText, sourcesOf } from './training/prepare-data.ts';
 
 /** Result of {@link dryRun}. */
@@ -77,18 +77,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
   const flop_per_token = flopsPerToken(model, sequence_length);
   const measured = await measureRate(model, sequence_length, recompute);
   const tokensPerSecond = measured / flop_per_token;
-  const masker = text.tokenizer
-    ? configuredMasker(config, text.tokenizer)
-    : createMasker({
-        ...config.masking,
-        spanLength: config.masking.span_length,
-        maskId: model.vocab_size - 1,
-        seed: runSeeds(config).mask,
-      });
-  const positions = masker.positions(text.ids.subarray(0, -1), { step: 0, row: 0 });
-  const shown = Math.min(text.pieces.length - 1, SHOWN_TOKENS);
-  const shownPositions = positions.filter((position) => position < shown);
-  const maskToken = config.tokenizer.mask_token;
+  const picture = await pictureOf(config, text, { maskId: model.vocab_size - 1, width });
   return {
     backend,
     peak_gflops: (await measurePeak(config.precision)) ?? null,
@@ -104,9 +93,41 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
     seconds: (steps * tokensPerStep) / tokensPerSecond,
     problems: problems.list,
     first_documents: text.survey ?? null,
-    masked: describeMask({ length: text.ids.length - 1, positions }),
-    row: renderMaskedRow(text.pieces.slice(0, shown + 1), shownPositions, { width, maskToken }),
+    ...picture,
   };
+}
+
+/** Draws the beginning of a row as in step 0; `maskId` stands in for the id of a missing tokenizer. */
+async function pictureOf(
+  config: PretrainConfig,
+  { tokenizer, ids, pieces }: FirstRow,
+  { maskId, width }: { maskId: number; width: number },
+): Promise<Pick<DryRunPlan, 'masked' | 'row'>> {
+  const { masking, tokenizer: names } = config;
+  const { strategy, ratio, span_length: spanLength, replace_with } = masking;
+  const replacementIds = replace_with === 'random' ? ids : undefined;
+  const seed = runSeeds(config).mask;
+  const masker = tokenizer
+    ? configuredMasker(config, tokenizer)
+    : createMasker({ strategy, ratio, spanLength, maskId, replacementIds, seed });
+  const length = ids.length - 1;
+  const { inputs, positions: rows } = masker.apply(ids.subarray(0, -1), { rows: 1, length, step: 0 });
+  const shown = Math.min(pieces.length - 1, SHOWN_TOKENS);
+  const texts = new Map<number, string>();
+  for (const position of rows[0].filter((position) => position < shown)) {
+    const id = inputs[position];
+    const random = async () => (tokenizer ? tokenText(tokenizer, id) : pieces[id]);
+    texts.set(position, replacementIds ? await random() : names.mask_token);
+  }
+  const last = lastMaskedStep(config);
+  const notes = [
+    describeMask({ length, positions: rows[0] }),
+    ...(replacementIds ? ['replaced by random tokens'] : []),
+    ...(last === undefined ? [] : [`masks until step ${last}`]),
+  ];
+  const maskToken = (position: number) => texts.get(position)!;
+  const row = renderMaskedRow(pieces.slice(0, shown + 1), texts.keys(), { width, maskToken });
+  return { masked: notes.join('; '), row };
 }
 
 /** Formats the plan for the terminal. */

@@ -129,6 +129,12 @@ export function resolveConfig(
     const expected = `none with strategy ${masking.strategy}; null removes it`;
     refuse('masking.span_length', masking.span_length, expected);
   }
+  if (masking.ratio === 0 && masking.replace_with !== 'mask') {
+    refuse('masking.replace_with', masking.replace_with, 'mask with ratio 0, since nothing is masked');
+  }
+  if (masking.ratio === 0 && masking.until !== 1) {
+    refuse('masking.until', masking.until, '1 with ratio 0, since nothing is masked');
+  }
   refusals.throwIfAny();
 
   const validation_fraction = data.validation_files ? undefined : (data.validation_fraction ?? 0.05);

@@ -77,6 +77,63 @@ describe('createMasker', () => {
     );
   });
 
+  it('replaces the same positions by drawn ids, whatever the split of a step', () => {
+    fc.assert(
+      fc.property(anyMasker, anyBatch, fc.nat({ max: 5 }), ({ options, ...rest }, { batch, ids }, cut) => {
+        const given = Int32Array.from(ids);
+        const replacementIds = [11, 12, 13, 17];
+        const masks = createMasker({ ...options, ...rest, maskId: MASK }).apply(given, batch);
+        const masker = createMasker({ ...options, ...rest, maskId: MASK, replacementIds });
+        const drawn = masker.apply(given, batch);
+        expect(drawn.positions).toEqual(masks.positions);
+        drawn.inputs.forEach((id, i) => {
+          if (masks.inputs[i] === MASK) expect(replacementIds).toContain(id);
+          else expect(id).toBe(ids[i]);
+        });
+        const split = Math.min(cut, batch.rows);
+        const [rows, firstRow] = [batch.rows - split, batch.firstRow + split];
+        const second = masker.apply(given.slice(split * batch.length), { ...batch, rows, firstRow });
+        expect(second.inputs).toEqual(drawn.inputs.slice(split * batch.length));
+      }),
+    );
+  });
+
+  it('draws replacements uniformly, and others for another row, step or seed', () => {
+    const [length, size] = [40_000, 8];
+    const draw = (seed: number, step: number, row: number, strategy: 'per-sequence' | 'reference') => {
+      const replacementIds = Int32Array.from({ length: size }, (_, i) => i + 1);
+      const masker = createMasker({ strategy, ratio: 0.5, maskId: MASK, seed, replacementIds });
+      return [...masker.apply(new Int32Array(length), { rows: 1, length, step, firstRow: row }).inputs];
+    };
+    for (const strategy of ['per-sequence', 'reference'] as const) {
+      const inputs = draw(0, 0, 0, strategy);
+      for (let id = 1; id <= size; id++) {
+        const expected = length / 2 / size;
+        const count = inputs.filter((x) => x === id).length;
+        // Five standard deviations of a binomial.
+        expect(Math.abs(count - expected)).toBeLessThan(5 * Math.sqrt(expected * (1 - 1 / size)));
+      }
+      const others = [draw(1, 0, 0, strategy), draw(0, 51, 0, strategy), draw(0, 0, 1, strategy)];
+      expect(new Set([inputs, ...others].map(String)).size).toBe(4);
+    }
+  });
+
+  it('masks the steps before untilStep as without it, and nothing later', () => {
+    fc.assert(
+      fc.property(anyMasker, anyBatch, fc.nat(), ({ options, ...rest }, { batch, ids }, untilStep) => {
+        const given = Int32Array.from(ids);
+        const always = createMasker({ ...options, ...rest, maskId: MASK });
+        const masker = createMasker({ ...options, ...rest, maskId: MASK, untilStep });
+        for (const step of [0, batch.step, untilStep - 1, untilStep]) {
+          if (step < 0) continue;
+          const at = { ...batch, step };
+          if (step < untilStep) expect(masker.apply(given, at)).toEqual(always.apply(given, at));
+          else expect(masker.apply(given, at)).toMatchObject({ inputs: given, numMasked: 0 });
+        }
+      }),
+    );
+  });
+
   it('masks max(1, floor(T · P)) tokens of every row by default, among those that may be masked', () => {
     fc.assert(
       fc.property(
@@ -131,6 +188,9 @@ describe('createMasker', () => {
     ['maskId', { maskId: 2 ** 31 }],
     ['seed', { seed: 0.5 }],
     ['keepIds', { keepIds: [3, -3] }],
+    ['replacementIds', { replacementIds: [] }],
+    ['replacementIds', { replacementIds: [3, 0.5] }],
+    ['untilStep', { untilStep: -1 }],
     ['strategy', { strategy: 'other' as 'span' }],
     ['spanLength', { strategy: 'span' }],
     ['spanLength', { strategy: 'span', spanLength: 0 }],

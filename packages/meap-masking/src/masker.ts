@@ -27,7 +27,14 @@ export interface MaskerOptions {
   ratio: number;
   /** Id that replaces a masked token; the model needs an embedding for it. */
   maskId: number;
-  /** Seed of the run, 0 to 2^53 − 1; default 0. `reference` has fixed seeds and ignores it. */
+  /**
+   * Ids to draw from, uniformly and with replacement, for every masked token, instead of `maskId`: a control for the mask
+   * token itself, as the random tokens of BERT (Devlin et al. 2019, §3.1). A token may be replaced by itself.
+   */
+  replacementIds?: ArrayLike<number>;
+  /** First step without masks; default: every step has masks. */
+  untilStep?: number;
+  /** Seed of the run, 0 to 2^53 − 1; default 0. The positions of `reference` have fixed seeds and ignore it. */
   seed?: number;
   /** Tokens in a span; required by `span`, an error elsewhere. */
   spanLength?: number;
@@ -57,7 +64,7 @@ export interface BatchPosition {
 
 /** A masked batch. */
 export interface MaskedBatch {
-  /** Int32Array [rows · length]: a copy of the inputs with masked tokens replaced by the mask id. */
+  /** Int32Array [rows · length]: a copy of the inputs with masked tokens replaced. */
   inputs: Int32Array;
   /** The masked positions of each row, in ascending order. */
   positions: Int32Array[];
@@ -93,13 +100,20 @@ export interface Masker {
  * @throws MaskingError if an option is out of range or does not apply to the strategy
  */
 export function createMasker(options: MaskerOptions): Masker {
-  const { strategy = 'per-sequence', ratio, maskId, seed = 0 } = options;
+  const { strategy = 'per-sequence', ratio, maskId, seed = 0, replacementIds } = options;
+  const { untilStep = Number.POSITIVE_INFINITY } = options;
   const spanLength = checkStrategy(strategy, options.spanLength);
   requireRatio('createMasker', ratio);
   requireInteger('createMasker', 'maskId', maskId, 0, MAX_ID);
   requireInteger('createMasker', 'seed', seed, 0, Number.MAX_SAFE_INTEGER);
   const keepIds = new Set(options.keepIds);
   for (const id of keepIds) requireInteger('createMasker', 'an id of keepIds', id, 0, MAX_ID);
+  if (options.untilStep !== undefined) requireInteger('createMasker', 'untilStep', untilStep, 0, MAX_UINT32);
+  if (replacementIds) {
+    requireInteger('createMasker', 'the number of replacementIds', replacementIds.length, 1, MAX_ID);
+    for (let i = 0; i < replacementIds.length; i++)
+      requireInteger('createMasker', 'an id of replacementIds', replacementIds[i], 0, MAX_ID);
+  }
 
   function positions(row: Int32Array, at: RowPosition): Int32Array {
     return choose(row, at, referenceFor(row.length, at.step));
@@ -115,7 +129,7 @@ export function createMasker(options: MaskerOptions): Masker {
     const length = row.length;
     requireInteger('masker', 'step', step, 0, MAX_UINT32);
     requireInteger('masker', 'row', rowIndex, 0, MAX_UINT32);
-    if (ratio === 0 || length === 0) return new Int32Array(0);
+    if (ratio === 0 || length === 0 || step >= untilStep) return new Int32Array(0);
     if (strategy === 'reference') return reference!.filter((position) => !keepIds.has(row[position]));
     const candidates = candidatePositions(row, keepIds);
     const random = new CounterRandom({ seed, purpose: 'mask', step, row: rowIndex });
@@ -127,6 +141,13 @@ export function createMasker(options: MaskerOptions): Masker {
       case 'span':
         return spanPositions(candidates, length, ratio, spanLength, random);
     }
+  }
+
+  /** Returns a function from each masked position, in ascending order, to its new id. */
+  function replacementOf(at: RowPosition): () => number {
+    if (!replacementIds) return () => maskId;
+    const random = new CounterRandom({ seed, purpose: 'replacement', ...at });
+    return () => replacementIds[random.nextBelow(replacementIds.length)];
   }
 
   function apply(inputs: Int32Array, { rows, length, step, firstRow = 0 }: BatchPosition): MaskedBatch {
@@ -145,7 +166,8 @@ export function createMasker(options: MaskerOptions): Masker {
     for (let row = 0; row < rows; row++) {
       const start = row * length;
       const chosen = choose(inputs.subarray(start, start + length), { step, row: firstRow + row }, reference);
-      for (const position of chosen) masked[start + position] = maskId;
+      const replacement = replacementOf({ step, row: firstRow + row });
+      for (const position of chosen) masked[start + position] = replacement();
       rowPositions.push(chosen);
       numMasked += chosen.length;
     }

@@ -13,6 +13,14 @@ describe('renderMaskedRow', () => {
     );
   });
 
+  it('draws the tokens that replaced the masked ones', () => {
+    const maskToken = (position: number) => (position === 2 ? ' fox' : '\n');
+    expect(renderMaskedRow(tokens, [2, 5], { maskToken })).toBe(
+      'input  <s>  Once  ·fox ·a    ·time ↵ ↵     there\n' +
+        'target Once ·upon ·a   ·time ,     ↵ there ·was',
+    );
+  });
+
   it('wraps lines at the width and keeps all tokens', () => {
     fc.assert(
       fc.property(

@@ -6,8 +6,8 @@ export interface RenderOptions {
   width?: number;
   /** Whether to colour masked tokens with ANSI codes; default false. */
   color?: boolean;
-  /** Text of a masked token; default `[mask]`. */
-  maskToken?: string;
+  /** Text of a masked token, or its text by position; default `[mask]`. */
+  maskToken?: string | ((position: number) => string);
 }
 
 const CYAN_REVERSE = '\u001b[7;36m';
@@ -58,10 +58,12 @@ export function renderMaskedRow(
       );
     }
   }
+  const maskText = typeof maskToken === 'string' ? () => maskToken : maskToken;
   const cells = Array.from({ length: numInputs }, (_, position) => {
     const isMasked = masked.has(position);
     const bottom = visibleText(tokens[position + 1]);
-    const top = pad(isMasked ? maskToken : visibleText(tokens[position]), columnsOf(bottom));
+    const text = isMasked ? maskText(position) : tokens[position];
+    const top = pad(visibleText(text), columnsOf(bottom));
     return { top, bottom, topColor: color && isMasked ? CYAN_REVERSE : '' };
   });
   return drawCells(['input ', 'target'], cells, width);

@@ -23,6 +23,17 @@ test('transformers sees the same tokenizer in the same folder', async () => {
   }
 });
 
+test('ordinaryIds are all ids but those of special tokens', () => {
+  const masked = addMaskToken(removeMaskToken(tinyTokenizer, '[MASK]'), '[MASK]');
+  const { added_tokens: added } = JSON.parse(masked.json);
+  const special = added
+    .filter((token: { special: boolean }) => token.special)
+    .map(({ id }: { id: number }) => id);
+  expect(special).toContain(masked.maskTokenId);
+  const ids = [...masked.ordinaryIds()];
+  expect(ids).toEqual([...Array(masked.vocabSize).keys()].filter((id) => !special.includes(id)));
+});
+
 test('property: byte-level encoding and decoding preserves any text', async () => {
   const property = fc.asyncProperty(fc.string({ unit: 'grapheme' }), async (text) => {
     const ids = await tinyTokenizer.encode(text, { addSpecialTokens: false });

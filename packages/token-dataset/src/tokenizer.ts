@@ -105,6 +105,16 @@ export class Tokenizer {
     return this.#native.idToToken(id) ?? undefined;
   }
 
+  /** The ids of all tokens that are not special, in ascending order. */
+  ordinaryIds(): Int32Array {
+    const added: readonly AddedToken[] = JSON.parse(this.json).added_tokens ?? [];
+    const special = new Set(added.filter((token) => token.special).map(({ id }) => id));
+    for (const id of [this.bosTokenId, this.eosTokenId, this.maskTokenId])
+      if (id !== undefined) special.add(id);
+    const ids = Object.values(this.#native.getVocab(true)).filter((id) => !special.has(id));
+    return Int32Array.from(new Set(ids)).sort();
+  }
+
   /**
    * Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json` and the side files into a folder, which
    * loads in every version of `transformers` that loads the original folder.

@@ -53,7 +53,10 @@ export function nextTokenLoss(model: Llama): ValidationLoss<Rows> {
 }
 
 /** Creates the masker of a configuration. */
-export function configuredMasker(config: PretrainConfig, tokenizer: Tokenizer): Masker {
+export function configuredMasker(
+  config: PretrainConfig,
+  tokenizer: Pick<Tokenizer, 'tokenToId' | 'maskTokenId' | 'ordinaryIds'>,
+): Masker {
   const { masking } = config;
   const keepIds = masking.keep_tokens.map((token) => {
     const id = tokenizer.tokenToId(token);
@@ -68,9 +71,16 @@ export function configuredMasker(config: PretrainConfig, tokenizer: Tokenizer): 
     ratio,
     spanLength,
     keepIds,
-    seed: runSeeds(config).mask,
     maskId: tokenizer.maskTokenId!,
+    replacementIds: masking.replace_with === 'random' ? tokenizer.ordinaryIds() : undefined,
+    untilStep: lastMaskedStep(config),
+    seed: runSeeds(config).mask,
   });
+}
+
+/** Returns the number of steps with masks, if they end before the run. */
+export function lastMaskedStep({ masking, train }: PretrainConfig): number | undefined {
+  return masking.until < 1 ? Math.round(masking.until * train.max_steps) : undefined;
 }
 
 /** Adapts batches to the trainer: micro-batches of consecutive rows. */

@@ -41,6 +41,14 @@ describe('reportPage', () => {
     { step: 200, prompt: 'Call <me>', text: ' & "Ishmael"' },
   ]);
 
+  it('names random tokens and the last step with masks', () => {
+    const masking = { replace_with: 'random' as const, until: 0.5 };
+    const other = render(resolveConfig({ ...tinyRecipe, masking }), facts, { steps, validations }, []);
+    expect(other).toContain('NTP, 15.0 % of inputs random tokens');
+    expect(other).toContain('<td>per-sequence, ratio 0.15, random tokens, until step 3</td>');
+    expect(page).toContain('<td>per-sequence, ratio 0.15</td>');
+  });
+
   it('is a self-contained page with light and dark colours', () => {
     expect(page).not.toMatch(/https?:|src=|<link|<script|url\(/);
     expect(page).toContain('prefers-color-scheme: dark');

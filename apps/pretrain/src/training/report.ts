@@ -17,6 +17,7 @@ import {
 } from '@meap/recipe-cli';
 import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
 import type { PretrainConfig } from '../resolve-config.ts';
+import { lastMaskedStep } from './objective.ts';
 import type { RunFacts } from './run-facts.ts';
 
 /** Writes `report.html` of a run directory from its files. */
@@ -53,12 +54,22 @@ export function reportPage(
 }
 
 function titleOf({ masking }: PretrainConfig, { parameters }: RunFacts): string {
-  const method = masking.ratio > 0 ? `MEAP, ${percent(masking.ratio)} of inputs masked` : 'NTP';
+  const share = `${percent(masking.ratio)} of inputs`;
+  const masked = masking.replace_with === 'mask' ? `MEAP, ${share} masked` : `NTP, ${share} random tokens`;
+  const method = masking.ratio > 0 ? masked : 'NTP';
   return `LLaMA with ${short(parameters)} parameters, ${method}`;
 }
 
+function describeMasking(config: PretrainConfig): string {
+  const { strategy, ratio, replace_with } = config.masking;
+  if (ratio === 0) return 'none';
+  const last = lastMaskedStep(config);
+  const until = last === undefined ? '' : `, until step ${last}`;
+  return `${strategy}, ratio ${ratio}${replace_with === 'random' ? ', random tokens' : ''}${until}`;
+}
+
 function figures(
-  { masking, data }: PretrainConfig,
+  config: PretrainConfig,
   facts: RunFacts,
   steps: readonly StepMetrics[],
   validations: readonly ValidationMetrics[],
@@ -70,7 +81,7 @@ function figures(
     ['Validation, bits per byte', validation?.bitsPerByte.toFixed(3) ?? 'none'],
     ['A unigram model of the same tokens, bits per byte', facts.unigramBitsPerByte.toFixed(3)],
     ['Validation loss, nats per token', validation?.valLoss.toFixed(3) ?? 'none'],
-    ['Masking', masking.ratio > 0 ? `${masking.strategy}, ratio ${masking.ratio}` : 'none'],
+    ['Masking', describeMasking(config)],
     ['Parameters', facts.parameters.toLocaleString('en')],
     ['Steps', `${last?.step ?? 0}`],
     ['Tokens processed', (last?.tokens ?? 0).toLocaleString('en')],
@@ -81,7 +92,7 @@ function figures(
       facts.documents.duplicates.count.toLocaleString('en'),
     ],
     [
-      `Documents that spell special tokens, ${data.parse_special_tokens ? 'parsed' : 'kept as text'}`,
+      `Documents that spell special tokens, ${config.data.parse_special_tokens ? 'parsed' : 'kept as text'}`,
       facts.documents.spellings.documents.toLocaleString('en'),
     ],
     ['Tokens per second, median', Math.round(medianThroughput(steps)).toLocaleString('en')],

@@ -5,7 +5,7 @@ import { setFlags } from '@meap/test-support';
 import { loadTokenizer } from '@meap/token-dataset';
 import { type StepMetrics, stepDirectory, type ValidationMetrics } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../load-config.ts';
 import { Workbench } from '../testing.ts';
 import { type PretrainEvent, pretrain } from './run.ts';
@@ -132,7 +132,7 @@ describe('a whole run', () => {
 
   it.each([
     ...['seed=1', 'init_seed=1', 'data_seed=1', 'mask_seed=1'],
-    ...['masking.ratio=0', 'masking.strategy=reference'],
+    ...['masking.ratio=0', 'masking.strategy=reference', 'masking.replace_with=random'],
   ])('differs with %s', async (other) => {
     await bench.pretrain(other, '--set', other, '--set', 'train.max_steps=1');
     expect(exactMetrics(other)[0].loss).toEqual(expect.any(Number));
@@ -146,6 +146,15 @@ describe('a whole run', () => {
     const unmasked = setFlags('mask_seed=1', 'masking.ratio=0', 'train.max_steps=1');
     await bench.pretrain('unmasked', ...unmasked);
     expect(exactMetrics('unmasked')[0].loss).toBe(exactMetrics('masking.ratio=0')[0].loss);
+  });
+
+  it('masks the first steps alone with masking.until', async () => {
+    await bench.pretrain('until', ...setFlags('masking.until=0.5'));
+    const losses = (out: string) =>
+      exactMetrics(out).flatMap(({ loss }) => (loss === undefined ? [] : [loss]));
+    const [until, whole] = [losses('until'), losses('whole')];
+    expect(until.slice(0, 3)).toEqual(whole.slice(0, 3));
+    expect(until[3]).not.toBe(whole[3]);
   });
 
   it('leaks no tensors', async () => {
@@ -221,15 +230,22 @@ describe('resuming', () => {
     expect(existsSync(bench.path('typo'))).toBe(false);
   });
 
-  it('refuses other masks, and reports other changes', async () => {
-    await stopAt('changed', (event) => event.type === 'step' && event.step === 2);
-    const refused = await bench.pretrain('changed', '--set', 'masking.ratio=0.2');
-    expect(refused.code).toBe(1);
-    expect(refused.stderr).toMatch(/^meap-pretrain: resume: masking differs from the run of [^\n]+\n$/);
-    const reseeded = await bench.pretrain('changed', '--set', 'mask_seed=1');
-    expect(reseeded.stderr).toMatch(
-      /resume: seed differs from the run of \S+, got 0, mask_seed 1, expected 0: /,
-    );
+  describe('of a changed recipe', () => {
+    beforeAll(() => stopAt('changed', (event) => event.type === 'step' && event.step === 2));
+
+    it.each([
+      ['masking.ratio=0.2', /^meap-pretrain: resume: masking differs from the run of [^\n]+\n$/],
+      ['masking.replace_with=random', /masking differs [^\n]+ got per-sequence 0\.15 replace_with random, /],
+      ['masking.until=0.5', /masking differs [^\n]+ got per-sequence 0\.15 until 0\.5, /],
+      ['mask_seed=1', /seed differs from the run of \S+, got 0, mask_seed 1, expected 0: /],
+    ])('refuses %s', async (set, message) => {
+      const refused = await bench.pretrain('changed', '--set', set);
+      expect(refused.code).toBe(1);
+      expect(refused.stderr).toMatch(message);
+    });
+  });
+
+  it('reports other changes', async () => {
     await stopAt('longer', (event) => event.type === 'step' && event.step === 2);
     const longer = await bench.pretrain('longer', '--set', 'train.max_steps=8');
     expect(longer.code).toBe(0);

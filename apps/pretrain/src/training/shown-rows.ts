@@ -11,10 +11,11 @@ export function shownRows(
 ): ShownRow[] {
   const shown = Math.min(rows, MAX_ROWS);
   const original = inputs.subarray(0, shown * length);
-  const masked = masker.apply(original, { rows: shown, length, step, firstRow: microBatch * rows }).inputs;
-  return Array.from({ length: shown }, (_, row) => {
+  const at = { rows: shown, length, step, firstRow: microBatch * rows };
+  return masker.apply(original, at).positions.map((positions, row) => {
     const ids = original.subarray(row * length, (row + 1) * length);
-    const kinds = Array.from(ids, (id, i) => (masked[row * length + i] === id ? 'plain' : 'masked'));
+    const kinds: ShownRow['kinds'][number][] = Array(length).fill('plain');
+    for (const position of positions) kinds[position] = 'masked';
     return { ids, kinds };
   });
 }

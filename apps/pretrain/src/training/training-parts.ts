@@ -63,15 +63,21 @@ export async function trainingParts(
     fingerprints: {
       data: dataKey(data.train.dataset.fingerprint),
       model: hashOf(model.config),
-      masking: [masking.strategy, masking.ratio, masking.span_length ?? '', ...masking.keep_tokens]
-        .join(' ')
-        .trim(),
+      masking: maskingFingerprint(masking),
       seed: seedFingerprint(config),
       sequence_length: train.sequence_length,
       validation_fraction: data.trainSplit.validationFraction ?? 0,
       ...shared.fingerprints,
     },
   };
+}
+
+/** Options besides strategy and ratio appear only if set. */
+function maskingFingerprint(masking: PretrainConfig['masking']): string {
+  const { strategy, ratio, span_length, keep_tokens, replace_with, until } = masking;
+  const base = [strategy, ratio, span_length ?? '', ...keep_tokens].join(' ').trim();
+  const random = replace_with === 'mask' ? '' : ` replace_with ${replace_with}`;
+  return `${base}${random}${until < 1 ? ` until ${until}` : ''}`;
 }
 
 async function sampler({ samples, seed }: PretrainConfig, model: Llama, tokenizer: Tokenizer) {
