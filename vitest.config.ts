@@ -37,11 +37,6 @@ if (!existsSync(data)) {
 const swiftShader = '/usr/lib/chromium/vk_swiftshader_icd.json';
 const vulkan = process.env.VK_DRIVER_FILES ?? (existsSync(swiftShader) ? swiftShader : undefined);
 
-const pure =
-  'packages/{dashboard,evals,files,meap-masking,recipe-cli,reports,safetensors,sft-duplication,token-dataset}/src/**/*.test.ts';
-
-const fastLimits = { testTimeout: 5000, hookTimeout: 5000 };
-
 /** Slow files first: at the end fast ones keep both workers busy. */
 class SlowFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -65,19 +60,11 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/*.test.mjs'],
-          exclude: ['**/*.slow.test.*', pure],
-          ...fastLimits,
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: 'fast-pure',
-          include: [pure],
           exclude: ['**/*.slow.test.*'],
-          // Tests of these packages restore the global state that they change, so files can share imported modules.
+          // Files share imported modules, TensorFlow.js above all, so tests restore the global state that they change.
           isolate: false,
-          ...fastLimits,
+          testTimeout: 5000,
+          hookTimeout: 5000,
         },
       },
       {

@@ -9,7 +9,9 @@ import { loadNativeAddon } from './native-addon.ts';
 
 const addon = loadNativeAddon();
 /** The file that was loaded: a local build, or a platform's package. */
-const binary = Object.keys(createRequire(import.meta.url).cache).find((path) => path.endsWith('.node'))!;
+const binary = Object.keys(createRequire(import.meta.url).cache).find((path) =>
+  path.endsWith('meap_kernels.node'),
+)!;
 const linux: Machine = { platform: 'linux', arch: 'x64', libc: 'gnu' };
 const gnu = '@meap/tensor-kernels-linux-x64-gnu';
 const musl = '@meap/tensor-kernels-linux-x64-musl';

@@ -6,7 +6,9 @@ import { loadNativeAddon } from './native-addon.ts';
 
 loadNativeAddon();
 /** The file that was loaded: a local build, or a platform's package. */
-const addon = Object.keys(createRequire(import.meta.url).cache).find((path) => path.endsWith('.node'))!;
+const addon = Object.keys(createRequire(import.meta.url).cache).find((path) =>
+  path.endsWith('meap_kernels.node'),
+)!;
 const compute = `
   const addon = require(${JSON.stringify(addon)});
   addon.setNumThreads(4);

@@ -37,7 +37,6 @@ beforeEach(() => {
 });
 afterEach(() => {
   rmSync(directory, { recursive: true });
-  tf.disposeVariables();
 });
 
 const FILES = ['config.json', 'trainer/SHA256SUMS', 'trainer/optimizer.safetensors', 'trainer/state.json'];
@@ -200,6 +199,7 @@ describe('saving beside training', () => {
     moment.fill(4);
     expect(readAll(await path)).toEqual(expected);
     await saver.close();
+    weights.dispose();
   });
 
   it('never does two at once, and a failure costs that checkpoint alone', async () => {

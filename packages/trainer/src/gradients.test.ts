@@ -48,7 +48,7 @@ describe('accumulateGradients', () => {
       }),
       { numRuns: 20 },
     );
-    tf.disposeVariables();
+    tf.dispose([...parameters.values()]);
   });
 
   it('tells loss and source where they are', async () => {
@@ -71,7 +71,7 @@ describe('accumulateGradients', () => {
     const [a, b] = [0, 1].map((microBatch) => ({ step: 7, microBatch }));
     expect(seen).toEqual([a, a, b, b]);
     tf.dispose([...sums!.gradients.values()]);
-    tf.disposeVariables();
+    tf.dispose([...parameters.values()]);
   });
 
   it('keeps nothing when aborted between two micro-batches, or when the loss throws', async () => {
@@ -99,7 +99,7 @@ describe('accumulateGradients', () => {
       'no target counted in step 1',
     );
     expect(tf.memory().numTensors).toBe(before);
-    tf.disposeVariables();
+    tf.dispose([...parameters.values()]);
   });
 });
 

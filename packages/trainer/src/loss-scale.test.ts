@@ -60,7 +60,7 @@ async function run(name: string, overrides: object, parameters = tinyParameters(
       if (event.type === 'step') steps.push(event);
     },
   });
-  tf.disposeVariables();
+  tf.dispose([...parameters.values()]);
   const read = (file: string) => readFileSync(join(checkpoint, file));
   return {
     steps,
@@ -114,7 +114,7 @@ describe('train with lossScaling', () => {
           if (event.type === 'step' && event.step === stopAfter) controller.abort();
         },
       });
-      tf.disposeVariables();
+      tf.dispose([...parameters.values()]);
     }
     const parts = readFileSync(join(folder, 'parts/checkpoints/step-00000012/weights.json'), 'utf8');
     expect(parts).toBe(whole.weights);

@@ -65,7 +65,7 @@ describe('adamWOptimizer', () => {
         expect(largestDifference(tensor, fixture[moment][name])).toBeLessThan(1e-5);
       }
     }
-    tf.disposeVariables();
+    tf.dispose([...parameters.values(), ...state.tensors.values()]);
   });
 
   it('applies the weight decay and rate of the first matching group, and decays all others', () => {
@@ -86,7 +86,7 @@ describe('adamWOptimizer', () => {
     expect(values[0]).toBe(1);
     expect(values[1]).toBeCloseTo(1 - 0.2 * 0.5, 6);
     expect(values[2]).toBeCloseTo(1 - 0.1 * 0.5, 6);
-    tf.disposeVariables();
+    tf.dispose([...parameters.values(), ...state.tensors.values()]);
   });
 
   it('leaves a parameter without a gradient alone, decay included', () => {
@@ -96,7 +96,7 @@ describe('adamWOptimizer', () => {
     optimizer.update(state, { parameters, gradients: new Map(), learningRate: 0.1, gradientScale: 1 });
     expect([...parameters.get('a')!.dataSync()]).toEqual([1, 1]);
     expect(state.step).toBe(1);
-    tf.disposeVariables();
+    tf.dispose([...parameters.values(), ...state.tensors.values()]);
   });
 
   it('refuses a pattern that matches nothing', () => {
@@ -104,6 +104,6 @@ describe('adamWOptimizer', () => {
     expect(() => adamWOptimizer({ groups: [{ pattern: 'wieght' }] }).init(parameters)).toThrow(
       'group pattern wieght matches none of 1 parameters',
     );
-    tf.disposeVariables();
+    tf.dispose([...parameters.values()]);
   });
 });

@@ -1,8 +1,10 @@
 import { request } from 'node:http';
 import { ConfigurationError } from '@meap/recipe-cli';
-import { expect, test } from 'vitest';
+import { afterAll, expect, test } from 'vitest';
 import { isLoopback } from './access.ts';
-import { type Client, serve } from './testing.ts';
+import { type Client, closeRequests, serve } from './testing.ts';
+
+afterAll(closeRequests);
 
 /** Returns the status of a GET with these headers; fetch does not send a custom Host. */
 function statusOf(

@@ -1,6 +1,16 @@
 import { generate } from '@meap/llama-model';
-import { expect, test } from 'vitest';
-import { encodeChat, plainRequests, serve, tinyModel, tinyRequests, tinyTokenizer } from './testing.ts';
+import { afterAll, expect, test } from 'vitest';
+import {
+  closeRequests,
+  encodeChat,
+  plainRequests,
+  serve,
+  tinyModel,
+  tinyRequests,
+  tinyTokenizer,
+} from './testing.ts';
+
+afterAll(closeRequests);
 
 const messages = [
   { role: 'system', content: 'Be brief.' },

@@ -1,7 +1,9 @@
 import { generate, Llama } from '@meap/llama-model';
 import * as tf from '@tensorflow/tfjs';
-import { describe, expect, test, vi } from 'vitest';
-import { serve, tinyModel, tinyTokenizer } from './testing.ts';
+import { afterAll, describe, expect, test, vi } from 'vitest';
+import { closeRequests, serve, tinyModel, tinyTokenizer } from './testing.ts';
+
+afterAll(closeRequests);
 
 const PROMPT = [0, 40, 50, 60, 70];
 

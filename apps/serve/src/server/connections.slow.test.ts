@@ -2,9 +2,11 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { expect, onTestFinished, test } from 'vitest';
+import { afterAll, expect, onTestFinished, test } from 'vitest';
 import { Connections } from './connections.ts';
-import { type Client, serve, until } from './testing.ts';
+import { type Client, closeRequests, serve, until } from './testing.ts';
+
+afterAll(closeRequests);
 
 const HEAD = 'POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n';
 const BODY = JSON.stringify({ prompt: 'a', max_tokens: 2 });

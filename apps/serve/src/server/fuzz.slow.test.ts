@@ -1,6 +1,8 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { type Client, serve } from './testing.ts';
+import { afterAll, expect, test } from 'vitest';
+import { type Client, closeRequests, serve } from './testing.ts';
+
+afterAll(closeRequests);
 
 test('property: no body causes a server error', async () => {
   const client = await serve();

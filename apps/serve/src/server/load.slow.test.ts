@@ -1,7 +1,9 @@
 /** Many clients, slow clients, clients that disconnect, and shutdown. */
 import * as tf from '@tensorflow/tfjs';
-import { expect, test } from 'vitest';
-import { serve, tinyModel, until } from './testing.ts';
+import { afterAll, expect, test } from 'vitest';
+import { closeRequests, serve, tinyModel, until } from './testing.ts';
+
+afterAll(closeRequests);
 
 const LONG = { prompt: [0, 40, 50], temperature: 0, max_tokens: 120 };
 

@@ -1,5 +1,7 @@
-import { describe, expect, test } from 'vitest';
-import { serve } from './testing.ts';
+import { afterAll, describe, expect, test } from 'vitest';
+import { closeRequests, serve } from './testing.ts';
+
+afterAll(closeRequests);
 
 describe('invalid bodies', () => {
   test.each([

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { createLlama, type Llama, loadLlama, parseConfig } from '@meap/llama-model';
 import { setBackend } from '@meap/tensor-kernels';
 import { type Conversation, loadTokenizer, type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
-import { afterAll, onTestFinished } from 'vitest';
+import { onTestFinished } from 'vitest';
 import { RequestProcesses } from './request-process.ts';
 import { type RunningServer, type ServerLimits, type ServerOptions, startServer } from './server.ts';
 
@@ -50,27 +50,37 @@ export function encodeChat(messages: Conversation): Promise<Int32Array> {
   return tinyTokenizer.encode(`${lines.join('')}assistant:`);
 }
 
-/** Creates a folder with the tiny tokenizer and a chat template, removed after the test file. */
-function tokenizerFolder(template: string | undefined): string {
-  const folder = mkdtempSync(join(tmpdir(), 'serve-test-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
-  tinyTokenizer.save(folder);
-  if (template !== undefined) writeFileSync(join(folder, 'chat_template.jinja'), template);
-  return folder;
-}
+const closings: (() => Promise<void>)[] = [];
 
-/** Opens request processes, closed after the test file. */
-function openRequests(directory: string): () => Promise<RequestProcesses> {
+/**
+ * Opens request processes at their first use in a test file, for a folder with the tiny tokenizer and a chat template.
+ * Files that use them, or {@link serve}, end with {@link closeRequests}.
+ */
+function requestsWith(template?: string): () => Promise<RequestProcesses> {
   let opened: Promise<RequestProcesses> | undefined;
-  afterAll(async () => (await opened)?.close());
   return () => {
-    opened ??= RequestProcesses.open({ directory });
-    return opened;
+    if (opened) return opened;
+    const folder = mkdtempSync(join(tmpdir(), 'serve-test-'));
+    tinyTokenizer.save(folder);
+    if (template !== undefined) writeFileSync(join(folder, 'chat_template.jinja'), template);
+    const opening = RequestProcesses.open({ directory: folder });
+    opened = opening;
+    closings.push(async () => {
+      opened = undefined;
+      (await opening).close();
+      rmSync(folder, { recursive: true, force: true });
+    });
+    return opening;
   };
 }
 
-export const tinyRequests = openRequests(tokenizerFolder(TEMPLATE));
-export const plainRequests = openRequests(tokenizerFolder(undefined));
+export const tinyRequests = requestsWith(TEMPLATE);
+export const plainRequests = requestsWith();
+
+/** Closes the request processes that the tests of a file opened. */
+export async function closeRequests(): Promise<void> {
+  await Promise.all(closings.splice(0).map((close) => close()));
+}
 
 const stories = `${process.env.MEAP_DATA}/models/stories260K`;
 export const hasStories = existsSync(stories);

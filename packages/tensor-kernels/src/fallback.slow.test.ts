@@ -1,6 +1,7 @@
 import { expect, it, vi } from 'vitest';
 import { setBackend } from './backend.ts';
 
+// Replaces a module, so it needs a worker of its own, which slow tests have.
 vi.mock('./native-addon.ts', () => ({
   loadNativeAddon: () => {
     throw new Error('native: the kernels are not here; run npm rebuild');
