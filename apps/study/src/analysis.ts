@@ -78,7 +78,7 @@ export interface Comparison {
 /** `few`: no result could be significant at 5 %, before or after the correction. */
 export type Verdict = 'none' | 'few' | 'higher' | 'lower' | 'sooner' | 'later' | 'not shown';
 
-export interface PaperRow extends PaperNumber {
+interface PaperRow extends PaperNumber {
   n: number;
   ours?: number;
   interval?: readonly [number, number];

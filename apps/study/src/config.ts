@@ -15,7 +15,7 @@ import {
 } from '@meap/recipe-cli';
 import { z } from 'zod';
 
-export const PROGRAMS = ['pretrain', 'finetune', 'evaluate'] as const;
+const PROGRAMS = ['pretrain', 'finetune', 'evaluate'] as const;
 
 /** What a seed can set. */
 const VARIED = ['init', 'data', 'masks'] as const;

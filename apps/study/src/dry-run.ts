@@ -10,7 +10,7 @@ import { findProgram, flatten, stepArguments } from './programs.ts';
 import { runProcess } from './run-process.ts';
 
 /** The dry run of a step in one arm; without numbers, why there are none. */
-export type StepEstimate = { arm: string; step: string } & (
+type StepEstimate = { arm: string; step: string } & (
   | { steps: number; tokens: number; seconds: number; checkpointBytes: number }
   | { reason: string }
 );

@@ -30,7 +30,7 @@ import {
 import { shownPath } from './programs.ts';
 
 /** Contents of `runs.yaml`. */
-export interface RunsRecord {
+interface RunsRecord {
   /** The study's file, and the recipes of its steps. */
   config: string;
   recipes: Record<string, string>;
@@ -42,7 +42,7 @@ export interface RunsRecord {
 }
 
 /** How a run was made; differs between machines. */
-export interface RunTiming {
+interface RunTiming {
   /** Seconds by step, all attempts together except those that were killed with the study. */
   seconds: Record<string, number>;
   cpu: string;

@@ -66,8 +66,10 @@ describe('the report', () => {
 
   it('draws every seed and the Kaplan–Meier curves', () => {
     const { document } = parseHTML(read('report.html'));
-    const [curves, survival] = [...document.querySelectorAll('figure')];
-    const lines = (figure: Element) => figure.querySelectorAll('.wide [aria-label="line"]').length;
+    const figures = [...document.querySelectorAll('figure')];
+    const [curves, survival] = figures;
+    const lines = (figure: (typeof figures)[number]) =>
+      figure.querySelectorAll('.wide [aria-label="line"]').length;
     expect([lines(curves), lines(survival)]).toEqual([12, 2]);
     expect(survival.textContent).toContain('share of runs that have not reached it');
   });

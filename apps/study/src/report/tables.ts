@@ -14,7 +14,7 @@ export interface TextTable {
 }
 
 const PLAIN = { isPercent: false, factor: 1 };
-export const number = (value: number | undefined) => (value === undefined ? '' : format(value, PLAIN));
+const number = (value: number | undefined) => (value === undefined ? '' : format(value, PLAIN));
 const signed = (value: number | undefined) => (value === undefined ? '' : formatDifference(value, PLAIN));
 const probability = (value: number | undefined) => (value === undefined ? '' : formatProbability(value));
 const between = (interval: readonly [number, number] | undefined) =>

@@ -69,7 +69,7 @@ function tablesOf(study: Study, analysis: Analysis): ReportTables {
 }
 
 /** One line a run and measure; runs without a result are left out. */
-export function resultsCsv({ runs, results }: Study): string {
+function resultsCsv({ runs, results }: Study): string {
   const rows = runs.flatMap((run) =>
     Object.entries(results.get(runName(run))?.measures ?? {}).map(([measure, { value, censored }]) => [
       run.arm,
