@@ -171,6 +171,10 @@ const train = z.strictObject({
   min_learning_rate: nonNegative(
     'Final learning rate of cosine and linear; default: learning_rate / 10.',
   ).optional(),
+  dropout: share(
+    'Dropout of the embeddings and of the outputs of attention and feed-forward layers, not of attention weights ' +
+      '(GPT-2’s embd_pdrop and resid_pdrop); off in validation and samples.',
+  ).default(0),
   ...optimizerKeys({ warmupOf: 'max_steps', weightDecay: 0.05, decayed: 'parameters' }),
 });
 
@@ -190,11 +194,11 @@ const samples = z.strictObject({
 
 /** The schema of a configuration; {@link configJsonSchema} is its JSON Schema. */
 export const configSchema = z.strictObject({
-  ...runKeys('Seed of initial weights, data order, masks and samples.'),
+  ...runKeys('Seed of initial weights, data order, masks, dropout and samples.'),
   ...seedKeys({
     init: 'initial weights',
     data: 'the order of rows, the mix of sources and the documents kept',
-    mask: 'masks',
+    mask: 'masks and dropout',
   }),
   model: model.describe('Model shape, with the keys of Hugging Face’s config.json.').prefault({}),
   extension: extension.describe('Context extension of model.from.').optional(),

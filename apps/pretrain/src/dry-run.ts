@@ -68,14 +68,14 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
   problems.add((await problems.attempt(() => findTextProblems(config))) ?? []);
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
-  const { max_steps: steps, global_batch_size, sequence_length, recompute } = config.train;
+  const { max_steps: steps, global_batch_size, sequence_length } = config.train;
   const text = await firstRow(config, problems);
   const model = await problems.attempt(() => modelConfig(config, text.tokenizer ?? unknownTokenizer(config)));
   if (!model) throw new NotReadyError(problems.list);
   const tokensPerStep = global_batch_size * sequence_length;
   const parameters = countParameters(model);
   const flop_per_token = flopsPerToken(model, sequence_length);
-  const measured = await measureRate(model, sequence_length, recompute);
+  const measured = await measureRate(model, sequence_length, config.train);
   const tokensPerSecond = measured / flop_per_token;
   const picture = await pictureOf(config, text, { maskId: model.vocab_size - 1, width });
   return {

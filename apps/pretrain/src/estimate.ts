@@ -14,7 +14,7 @@ const MAX_WHOLE_MODEL_FLOP = 200e9;
 export async function measureRate(
   model: LlamaConfig,
   sequenceLength: number,
-  recompute: boolean,
+  { recompute, dropout: rate }: { recompute: boolean; dropout: number },
 ): Promise<number> {
   const length = Math.min(sequenceLength, TIMED_TOKENS);
   const rows = Math.max(1, Math.floor(TIMED_TOKENS / length));
@@ -22,10 +22,11 @@ export async function measureRate(
   const timed = isSmall ? model : parseConfig({ ...model, num_hidden_layers: 1 });
   const llama = createLlama(timed, { seed: 0 });
   const ids = Int32Array.from({ length: rows * length }, (_, i) => i % timed.vocab_size);
+  const options = { recompute, dropout: rate > 0 && { rate, seed: 0, step: 0 } };
   const pass = async () => {
     const { value, grads } = tf.variableGrads(() => {
       const ids_BT = tf.tensor2d(ids, [rows, length], 'int32');
-      return llama.loss(ids_BT, ids_BT, undefined, { recompute }).sum;
+      return llama.loss(ids_BT, ids_BT, undefined, options).sum;
     }, [...llama.parameters.values()]);
     await value.data();
     tf.dispose(grads);

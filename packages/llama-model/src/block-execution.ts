@@ -23,7 +23,7 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { attentionOutput, type BlockLayers, block, feedForward, key, query, value } from './block.ts';
 import type { LlamaConfig } from './config.ts';
-import { type DropoutKey, dropout, PIECE_TOKENS } from './dropout.ts';
+import { type DropoutOptions, dropout, dropoutAt, PIECE_TOKENS } from './dropout.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import { adaptedLinear, add, frozenLinear } from './linear-layers.ts';
 import type { LoraAdapter } from './lora-adapter.ts';
@@ -45,7 +45,7 @@ export interface BlockSettings {
   readonly adapter?: LoraAdapter;
   /** Whether the model's weights are frozen. */
   readonly frozen: boolean;
-  readonly dropout?: DropoutKey;
+  readonly dropout?: DropoutOptions;
   /** One for each row, or none. */
   readonly caches: readonly KeyValueCache[];
   readonly onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BTGD: tf.Tensor4D) => void;
@@ -133,6 +133,11 @@ class NamedLayers implements BlockLayers {
     return bias_O ? add(y, bias_O) : y;
   }
 
+  drop(y_BTE: tf.Tensor, half: 'self_attn' | 'mlp'): tf.Tensor {
+    const { dropout, layer } = this.#settings;
+    return dropoutAt(dropout, blockParameter(layer, half), this.#firstToken)?.(y_BTE) ?? y_BTE;
+  }
+
   splitHeads(x: tf.Tensor): tf.Tensor4D {
     return x.reshape([x.shape[0], x.shape[1]!, -1, this.#settings.config.head_dim]);
   }
@@ -156,7 +161,7 @@ class NamedLayers implements BlockLayers {
 function fusedBlock(
   x_BTE: tf.Tensor3D,
   tensors: ReadonlyMap<string, tf.Tensor>,
-  { config, layer, caches, onAttention }: BlockSettings,
+  { config, layer, caches, onAttention, dropout }: BlockSettings,
   layers: BlockLayers,
 ): tf.Tensor3D {
   const vector = (name: string) => tensors.get(name) as tf.Tensor1D;
@@ -183,6 +188,7 @@ function fusedBlock(
       headSize: config.head_dim,
       ...segments(tensors),
       window: attentionWindow(config, layer),
+      drop: dropoutAt(dropout, blockParameter(layer, 'self_attn')),
     });
   }
   const weights = {
@@ -191,7 +197,8 @@ function fusedBlock(
     up_FE: matrix('mlp.up_proj'),
     down_EF: matrix('mlp.down_proj'),
   };
-  return residualFeedForward(h_BTE, weights, config.rms_norm_eps);
+  const drop = dropoutAt(dropout, blockParameter(layer, 'mlp'));
+  return residualFeedForward(h_BTE, weights, config.rms_norm_eps, drop);
 }
 
 /** Rows in pieces, attention on whole rows: its result is kept, since it is the most expensive to recompute. */

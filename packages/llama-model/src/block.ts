@@ -14,6 +14,8 @@ export interface BlockLayers {
   norm(x_BTE: tf.Tensor, name: Norm): tf.Tensor;
   /** A linear layer with its bias and low-rank adapter, if any. */
   linear(x: tf.Tensor, name: Projection): tf.Tensor;
+  /** Dropout of the output of a half of the block. */
+  drop(y_BTE: tf.Tensor, half: 'self_attn' | 'mlp'): tf.Tensor;
   /** `[B, T, heads · D]` to `[B, T, heads, D]`. */
   splitHeads(x: tf.Tensor): tf.Tensor4D;
   /** Rotary positions (Su et al. 2021). */
@@ -45,7 +47,8 @@ export function value(a_BTE: tf.Tensor, layers: BlockLayers): tf.Tensor4D {
 /** Output projection of attention, added to the block's input. */
 export function attentionOutput(x_BTE: tf.Tensor, out_BTHD: tf.Tensor, layers: BlockLayers): tf.Tensor3D {
   const [B, T] = out_BTHD.shape;
-  return add(x_BTE, layers.linear(out_BTHD.reshape([B, T!, -1]), 'self_attn.o_proj')) as tf.Tensor3D;
+  const y_BTE = layers.linear(out_BTHD.reshape([B, T!, -1]), 'self_attn.o_proj');
+  return add(x_BTE, layers.drop(y_BTE, 'self_attn')) as tf.Tensor3D;
 }
 
 /** Feed-forward layer (SwiGLU, Shazeer 2020), added to its input. */
@@ -53,5 +56,6 @@ export function feedForward(h_BTE: tf.Tensor, layers: BlockLayers): tf.Tensor3D 
   const m_BTE = layers.norm(h_BTE, 'post_attention_layernorm');
   const gate_BTF = layers.linear(m_BTE, 'mlp.gate_proj');
   const up_BTF = layers.linear(m_BTE, 'mlp.up_proj');
-  return add(h_BTE, layers.linear(swiGlu(gate_BTF, up_BTF), 'mlp.down_proj')) as tf.Tensor3D;
+  const y_BTE = layers.linear(swiGlu(gate_BTF, up_BTF), 'mlp.down_proj');
+  return add(h_BTE, layers.drop(y_BTE, 'mlp')) as tf.Tensor3D;
 }

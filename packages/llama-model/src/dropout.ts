@@ -15,6 +15,26 @@ export interface DropoutKey {
   firstRow?: number;
 }
 
+/** Dropout in training. */
+export interface DropoutOptions extends DropoutKey {
+  /**
+   * Share of zeroes in the embeddings and in the outputs of attention and feed-forward layers before they are added to
+   * their inputs: GPT-2's `embd_pdrop` and `resid_pdrop`. Not of attention weights. Default 0; an adapter has a rate of
+   * its own.
+   */
+  rate?: number;
+}
+
+/** Returns the dropout of one place in the model, a linear map that is the same in the backward pass; none at rate 0. */
+export function dropoutAt(
+  options: DropoutOptions | undefined,
+  purpose: string,
+  firstToken?: number,
+): ((x_BTE: tf.Tensor) => tf.Tensor) | undefined {
+  const rate = options?.rate ?? 0;
+  return rate === 0 ? undefined : (x_BTE) => dropout(x_BTE, rate, options!, purpose, firstToken);
+}
+
 /**
  * Zeroes a share of the elements, with a mask keyed by seed, purpose, step and row, so that the backward pass and a
  * resumed run recompute it. Each {@link PIECE_TOKENS} tokens of a row have their own key, so that the mask of a long row is

@@ -23,7 +23,7 @@ export {
   type DecoderOptions,
   type GenerateOptions,
 } from './decoder.ts';
-export { type DropoutKey, PIECE_TOKENS } from './dropout.ts';
+export { type DropoutKey, type DropoutOptions, PIECE_TOKENS } from './dropout.ts';
 export {
   AdapterError,
   CheckpointError,

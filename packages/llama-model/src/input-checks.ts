@@ -1,7 +1,7 @@
 /** The options of a forward pass, and checks of its inputs. */
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
-import type { DropoutKey } from './dropout.ts';
+import type { DropoutOptions } from './dropout.ts';
 import { AdapterError, CheckpointError, TokenInputError } from './errors.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import type { LoraAdapter } from './lora-adapter.ts';
@@ -22,8 +22,11 @@ export interface ForwardOptions {
   cache?: KeyValueCache | readonly KeyValueCache[];
   /** Keeps only block inputs for the backward pass, and processes rows longer than 4096 tokens in pieces; same gradients. */
   recompute?: boolean;
-  /** Key of an adapter's dropout masks, required in training; false, the default without a gradient, disables dropout. */
-  dropout?: DropoutKey | false;
+  /**
+   * Rate and key of dropout masks. An adapter with dropout requires a key in training; false, the default without a
+   * gradient, disables dropout.
+   */
+  dropout?: DropoutOptions | false;
   /** Called with each layer's queries and keys after rotation; they are freed unless kept. Not with a cache. */
   onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BTGD: tf.Tensor4D) => void;
 }

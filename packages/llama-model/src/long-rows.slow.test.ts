@@ -97,6 +97,13 @@ describe('rows longer than a piece', () => {
     model.dispose();
   });
 
+  test('blocks draw the same dropout masks', () => {
+    const model = createLlama(parseConfig(shape), { seed: 1 });
+    const options = { dropout: { seed: 3, step: 7, firstRow: 1, rate: 0.3 } };
+    expectSame(gradients(model, { ...options, recompute: true }), gradients(model, options));
+    model.dispose();
+  });
+
   test('a row of several pieces', () => {
     const model = createLlama(parseConfig(shape), { seed: 1 });
     const length = LENGTH + PIECE_TOKENS;

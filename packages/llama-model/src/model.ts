@@ -10,6 +10,8 @@
  * - Training never forms the logits of a whole batch: the head is fused with the cross-entropy.
  * - With `recompute`, a block keeps only its input for the backward pass and runs again there. For long rows it also keeps
  *   the output of attention, the most expensive part to recompute, and processes the rest in pieces.
+ * - Dropout, off by default, is that of GPT-2: of the embeddings and of what a block adds to its input. No mask is stored:
+ *   the backward pass draws it again from its key.
  * - Weights and activations are float32; the host computes cos and sin tables.
  *
  * Shape suffixes: B batch, T tokens in this call, E hidden size, F feed-forward size, H query heads, G key/value
@@ -26,6 +28,7 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { type BlockTensors, runBlock } from './block-execution.ts';
 import type { LlamaConfig } from './config.ts';
+import { dropoutAt } from './dropout.ts';
 import { AdapterError } from './errors.ts';
 import { initialValues } from './initialization.ts';
 import {
@@ -140,6 +143,8 @@ export class Llama {
       const [cos, sin] = this.#angles.of(ids_BT, options.positions, caches);
       let x_BTE = embedding(ids_BT, this.#table(EMBEDDING)) as tf.Tensor3D;
       if (adapter?.tokenRows) x_BTE = withTokenRows(x_BTE, ids_BT, adapter.tokenRows);
+      const drop = dropoutAt(options.dropout || undefined, EMBEDDING);
+      if (drop) x_BTE = drop(x_BTE) as tf.Tensor3D;
       for (let layer = 0; layer < numLayers; layer++) {
         const tensors = this.#blockTensors(layer, adapter, { cos, sin, segmentIds, prefixIds });
         const settings = {

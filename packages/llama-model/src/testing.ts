@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type BackendName, setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
-import type { DropoutKey } from './dropout.ts';
+import type { ForwardOptions } from './input-checks.ts';
 import type { Llama } from './model.ts';
 
 /** Returns the backends that can run here; warns about the others. */
@@ -74,7 +74,7 @@ export function logits(model: Llama, ids: number[][]): Float32Array {
 export function gradients(
   model: Llama,
   ids: number[][],
-  options: { recompute?: boolean; dropout?: DropoutKey | false },
+  options: ForwardOptions,
 ): { loss: number; byName: Map<string, Float32Array> } {
   const byName = new Map<string, Float32Array>();
   let loss = 0;

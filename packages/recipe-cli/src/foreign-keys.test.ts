@@ -36,6 +36,7 @@ describe('equivalentOf', () => {
       {},
       'write train.lr_scheduler_type (cosine, linear or constant)',
     ],
+    ['dropout', 0.1, {}, 'write train.dropout: 0.1'],
     ['bf16', true, {}, 'write precision: bfloat16'],
     ['bf16', 'auto', {}, 'write precision'],
     ['gradient_checkpointing', true, {}, 'write train.recompute: true'],

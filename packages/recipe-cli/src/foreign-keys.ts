@@ -130,6 +130,10 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
   device: [{ to: 'backend' }],
   deepspeed: [{ to: 'distributed.zero_stage' }],
   fsdp: [{ to: 'distributed.zero_stage' }],
+  dropout: [...rename('train.dropout'), ...rename('lora.dropout')],
+  resid_pdrop: rename('train.dropout'),
+  embd_pdrop: rename('train.dropout'),
+  hidden_dropout: rename('train.dropout'),
   // Files, intervals.
   output_dir: [{ note: 'use the flag --out DIR' }],
   resume_from_checkpoint: [{ note: 'use the flag --resume' }],

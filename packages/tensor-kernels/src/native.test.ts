@@ -8,6 +8,7 @@ import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import {
   attention,
+  dropout,
   embedding,
   linear,
   linearCrossEntropy,
@@ -198,11 +199,12 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     await expectSame(run, run, [random([2, 3, 20], 1), random([9, 20], 2)]);
   });
 
-  it('the halves of a block equal their compositions', async () => {
+  it.each([false, true])('the halves of a block equal their compositions, dropout: %s', async (drops) => {
     use();
+    const drop = drops ? (y: tf.Tensor) => dropout(y, 0.3, Int32Array.of(1, 2, 3, 4)) : undefined;
     const feedForward = (x: tf.Tensor, norm: tf.Tensor, ...matrices: tf.Tensor[]) => {
       const [gate_FE, up_FE, down_EF] = matrices.map(as2D);
-      return residualFeedForward(x, { norm_E: as1D(norm), gate_FE, up_FE, down_EF }, 1e-5);
+      return residualFeedForward(x, { norm_E: as1D(norm), gate_FE, up_FE, down_EF }, 1e-5, drop);
     };
     const [x, norm] = [random([2, 37, 24], 1), random([24], 2)];
     const matrices = [
@@ -227,6 +229,7 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
           headSize: 6,
           segmentIds: as2D(tensorOf(segmentIds)),
           window: 9,
+          drop,
         },
       );
     };

@@ -37,7 +37,11 @@ export interface ResidualAttentionOptions extends AttentionOptions {
   cos: tf.Tensor;
   sin: tf.Tensor;
   headSize: number;
+  drop?: Drop;
 }
+
+/** Dropout of an output before it is added: a linear map of tensors, equal at every call; default: the identity. */
+export type Drop = (x: tf.Tensor) => tf.Tensor;
 
 /** The gradient of the weight of x·weightᵀ. */
 const weightGradient = (dy: tf.Tensor, x: tf.Tensor) => product(dy, x, { transposeA: true });
@@ -53,8 +57,20 @@ function last<T>(tensor: tf.Tensor, use: (tensor: tf.Tensor) => T): T {
   return result;
 }
 
+/** x + drop(y·weightᵀ). Without dropout the product adds x. */
+function addOutput(x: tf.Tensor, y: tf.Tensor, weight: tf.Tensor, drop: Drop | undefined): tf.Tensor {
+  if (!drop) return product(y, weight, { transposeB: true, plus: x });
+  const output = last(product(y, weight, { transposeB: true }), drop);
+  return last(output, () => tf.add(x, output));
+}
+
+/** Passes the gradient of an output, from that of the sum, to `use`. */
+function throughDropout<T>(dy: tf.Tensor, drop: Drop | undefined, use: (dy: tf.Tensor) => T): T {
+  return drop ? last(drop(dy), use) : use(dy);
+}
+
 /**
- * Feed-forward half of a block: x + down · swiGlu(gate · n, up · n), n = rmsNorm(x).
+ * Feed-forward half of a block: x + drop(down · swiGlu(gate · n, up · n)), n = rmsNorm(x).
  *
  * @param x float32 `[..., E]`.
  * @returns float32 of x's shape.
@@ -63,6 +79,7 @@ export function residualFeedForward<T extends tf.Tensor>(
   x: T,
   weights: FeedForwardWeights,
   epsilon: number,
+  drop?: Drop,
 ): T {
   const { norm_E, gate_FE, up_FE, down_EF } = weights;
   const E = x.shape[x.rank - 1];
@@ -72,21 +89,22 @@ export function residualFeedForward<T extends tf.Tensor>(
   requireShape('residualFeedForward', 'down', down_EF, [E, gate_FE.shape[0]]);
   if (!hasKernel('Product')) {
     const n = rmsNorm(x, norm_E, epsilon);
-    return tf.add(x, linear(swiGlu(linear(n, gate_FE), linear(n, up_FE)), down_EF));
+    const output = linear(swiGlu(linear(n, gate_FE), linear(n, up_FE)), down_EF);
+    return tf.add(x, drop ? drop(output) : output);
   }
   return customGradient([x, norm_E, gate_FE, up_FE, down_EF], ([x, norm, wGate, wUp, wDown], save) => {
     const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
     const gate = product(n, wGate, { transposeB: true });
     const up = last(n, () => product(n, wUp, { transposeB: true }));
-    const value = last(runKernel('SwiGlu', { gate, up })[0], (y) =>
-      product(y, wDown, { transposeB: true, plus: x }),
-    );
+    const value = last(runKernel('SwiGlu', { gate, up })[0], (y) => addOutput(x, y, wDown, drop));
     save([x, norm, wGate, wUp, wDown, gate, up]);
     return {
       value,
       gradient: (dy, [x, norm, wGate, wUp, wDown, gate, up]) => {
-        const dDown = last(runKernel('SwiGlu', { gate, up })[0], (y) => weightGradient(dy, y));
-        const [dGate, dUp] = last(product(dy, wDown), (d) => runKernel('SwiGluGrad', { dy: d, gate, up }));
+        const [dDown, dGate, dUp] = throughDropout(dy, drop, (dy) => [
+          last(runKernel('SwiGlu', { gate, up })[0], (y) => weightGradient(dy, y)),
+          ...last(product(dy, wDown), (d) => runKernel('SwiGluGrad', { dy: d, gate, up })),
+        ]);
         const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
         const [dWGate, dWUp] = [weightGradient(dGate, n), weightGradient(dUp, n)];
         const dn = product(dUp, wUp, { plus: product(dGate, wGate) });
@@ -98,7 +116,7 @@ export function residualFeedForward<T extends tf.Tensor>(
 }
 
 /**
- * Attention half of a block: x + o · attention(rotary(q · n), rotary(k · n), v · n), n = rmsNorm(x).
+ * Attention half of a block: x + drop(o · attention(rotary(q · n), rotary(k · n), v · n)), n = rmsNorm(x).
  *
  * @param x_BTE float32 `[B, T, E]`.
  * @returns float32 `[B, T, E]`.
@@ -109,7 +127,7 @@ export function residualAttention(
   options: ResidualAttentionOptions,
 ): tf.Tensor3D {
   const { norm_E, q_OE, k_OE, v_OE, o_EO, biases } = weights;
-  const { epsilon, cos, sin, headSize: D, ...attentionOptions } = options;
+  const { epsilon, cos, sin, headSize: D, drop, ...attentionOptions } = options;
   requireShape('residualAttention', 'x', x_BTE, [null, null, null]);
   const [B, T, E] = x_BTE.shape;
   requireShape('residualAttention', 'norm', norm_E, [E]);
@@ -130,7 +148,8 @@ export function residualAttention(
       return heads(biases ? tf.add(y, biasList[i]) : y);
     });
     const turned = [q, k].map((y) => rotaryEmbedding(y, cos, sin));
-    return tf.add(x_BTE, linear(flat(attention(turned[0], turned[1], v, attentionOptions)), o_EO));
+    const output = linear(flat(attention(turned[0], turned[1], v, attentionOptions)), o_EO);
+    return tf.add(x_BTE, drop ? drop(output) : output);
   }
   const { segmentIds, prefixIds, window = 0, scale = 1 / Math.sqrt(D) } = attentionOptions;
   const rotate = (x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, inverse: boolean) =>
@@ -149,13 +168,15 @@ export function residualAttention(
     const constants = [cos, sin, ...(segmentIds ? [segmentIds] : []), ...(prefixIds ? [prefixIds] : [])];
     save([x, norm, wQ, wK, wV, wO, q, k, v, out, logSumExp, ...constants]);
     return {
-      value: product(flat(out), wO, { transposeB: true, plus: x }),
+      value: addOutput(x, flat(out), wO, drop),
       gradient: (dy, [x, norm, wQ, wK, wV, wO, q, k, v, out, logSumExp, cos, sin, segmentIds, prefixIds]) => {
-        const dO = weightGradient(dy, flat(out));
         const attended = { q, k, v, out, logSumExp, segmentIds, prefixIds };
-        const [dq, dk, dv] = last(product(dy, wO), (d) =>
-          runKernel('AttentionGrad', { dy: heads(d), ...attended }, { scale, window }),
-        );
+        const [dO, dq, dk, dv] = throughDropout(dy, drop, (dy) => [
+          weightGradient(dy, flat(out)),
+          ...last(product(dy, wO), (d) =>
+            runKernel('AttentionGrad', { dy: heads(d), ...attended }, { scale, window }),
+          ),
+        ]);
         const gradients = [rotate(dq, cos, sin, true), rotate(dk, cos, sin, true), dv].map(flat);
         const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
         const dWeights = gradients.map((d) => weightGradient(d, n));

@@ -35,8 +35,8 @@ export function requireSameRun(
   for (const name of new Set([...Object.keys(state.fingerprints), ...Object.keys(fingerprints)])) {
     if (state.fingerprints[name] === fingerprints[name]) continue;
     throw new ResumeMismatchError(
-      `resume: ${name} differs from the run of ${path}, got ${fingerprints[name]}, ` +
-        `expected ${state.fingerprints[name]}: use the same ${name}, or start a new run`,
+      `resume: ${name} differs from the run of ${path}, got ${fingerprints[name] ?? 'none'}, ` +
+        `expected ${state.fingerprints[name] ?? 'none'}: use the same ${name}, or start a new run`,
     );
   }
 }

@@ -2,6 +2,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path';
 import { Llama, loadLlama } from '@meap/llama-model';
 import { hashFiles, readMetrics } from '@meap/recipe-cli';
+import { setFlags } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { loadConfig } from '../load-config.ts';
@@ -228,6 +229,11 @@ describe('a refused hand-off', () => {
       '0',
     );
     await expectRefused('run', /got 1\.5, expected a whole number from 0/, '--check-steps', '1.5');
+  });
+
+  it('names a dropout that other programs lack', async () => {
+    await bench.pretrain('dropped', ...setFlags('train.dropout=0.1', 'train.max_steps=2'));
+    await expectRefused('dropped', /--run \S+dropped: got a run with train\.dropout 0\.1, expected none: /);
   });
 
   it('names a damaged checkpoint', async () => {

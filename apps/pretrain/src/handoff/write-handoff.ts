@@ -84,6 +84,13 @@ export async function writeHandoff(options: HandoffOptions): Promise<HandoffSumm
   const onWarning = (message: string) => emit({ type: 'warning', message });
   requireEmpty(out);
   const found = await findRun(options.run, onWarning);
+  const { dropout } = found.config.train;
+  if (dropout > 0) {
+    throw new RunError(
+      `--run ${options.run}: got a run with train.dropout ${dropout}, expected none: the programs that continue a ` +
+        'hand-off have no dropout, so losses would differ',
+    );
+  }
   // The expected losses are a float32 reference.
   setPrecision('float32');
   emit({ type: 'backend', ...(await setBackend(found.config.backend)) });

@@ -9,6 +9,8 @@ import { spread } from './prepare-data.ts';
 
 const MASK = 999;
 
+const plain = { recompute: false, dropout: { rate: 0, seed: 0 } };
+
 /** A stub model that records its arguments. */
 function recordingModel() {
   const calls: { inputs: number[]; targets: number[]; shape: number[]; mask: unknown; options: unknown }[] =
@@ -42,7 +44,10 @@ describe('meapLoss', () => {
           const { model, calls } = recordingModel();
           const masker = createMasker({ ratio: 0.15, maskId: MASK });
           const given = batch(rows, length);
-          const { count } = meapLoss(model, masker, true)(given, { step, microBatch: 0 });
+          const { count } = meapLoss(model, masker, { ...plain, recompute: true })(given, {
+            step,
+            microBatch: 0,
+          });
           const [{ inputs, targets, shape, mask, options }] = calls;
           expect(targets).toEqual([...given.targets]);
           expect(inputs.filter((id, i) => id !== given.inputs[i])).toEqual(
@@ -52,7 +57,7 @@ describe('meapLoss', () => {
             count: rows * length,
             shape: [rows, length],
             mask: undefined,
-            options: { recompute: true },
+            options: { recompute: true, dropout: false },
           });
         },
       ),
@@ -62,7 +67,7 @@ describe('meapLoss', () => {
   it('draws the same masks for any micro-batch size', () => {
     const masker = createMasker({ ratio: 0.3, maskId: MASK, seed: 5 });
     const whole = recordingModel();
-    meapLoss(whole.model, masker, false)(batch(4, 10), { step: 7, microBatch: 0 });
+    meapLoss(whole.model, masker, plain)(batch(4, 10), { step: 7, microBatch: 0 });
     const parts = recordingModel();
     const { inputs, targets } = batch(4, 10);
     for (const microBatch of [0, 1]) {
@@ -74,18 +79,29 @@ describe('meapLoss', () => {
         length: 10,
         numBytes: 1,
       };
-      meapLoss(parts.model, masker, false)(rows, { step: 7, microBatch });
+      meapLoss(parts.model, masker, plain)(rows, { step: 7, microBatch });
     }
     expect(parts.calls.flatMap((call) => call.inputs)).toEqual(whole.calls[0].inputs);
     const later = recordingModel();
-    meapLoss(later.model, masker, false)(batch(4, 10), { step: 8, microBatch: 0 });
+    meapLoss(later.model, masker, plain)(batch(4, 10), { step: 8, microBatch: 0 });
     expect(later.calls[0].inputs).not.toEqual(whole.calls[0].inputs);
+  });
+
+  it('keys dropout by seed, step and row of the step', () => {
+    const { model, calls } = recordingModel();
+    const masker = createMasker({ ratio: 0, maskId: MASK });
+    const options = { recompute: false, dropout: { rate: 0.1, seed: 4 } };
+    meapLoss(model, masker, options)(batch(3, 8), { step: 7, microBatch: 2 });
+    expect(calls[0].options).toEqual({
+      recompute: false,
+      dropout: { rate: 0.1, seed: 4, step: 7, firstRow: 6 },
+    });
   });
 
   it('is next-token prediction at ratio 0', () => {
     const { model, calls } = recordingModel();
     const given = batch(2, 8);
-    meapLoss(model, createMasker({ ratio: 0, maskId: MASK }), false)(given, { step: 0, microBatch: 0 });
+    meapLoss(model, createMasker({ ratio: 0, maskId: MASK }), plain)(given, { step: 0, microBatch: 0 });
     expect(calls[0].inputs).toEqual([...given.inputs]);
   });
 });

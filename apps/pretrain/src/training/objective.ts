@@ -19,15 +19,23 @@ import type { PretrainConfig } from '../resolve-config.ts';
 /** Row-major token ids of a batch, and the UTF-8 bytes of its targets. */
 export type Rows = Pick<Batch, 'inputs' | 'targets' | 'rows' | 'length' | 'numBytes'>;
 
+/** Options of the forward pass of {@link meapLoss}. */
+export interface LossOptions {
+  recompute: boolean;
+  /** No dropout at rate 0. */
+  dropout: { rate: number; seed: number };
+}
+
 /** Returns the training loss: masked inputs, original targets. */
-export function meapLoss(model: Llama, masker: Masker, recompute: boolean): Loss<Rows> {
+export function meapLoss(model: Llama, masker: Masker, { recompute, dropout }: LossOptions): Loss<Rows> {
   return (batch, position) => {
     const { targets, rows, length } = batch;
+    const { step, microBatch } = position;
     return model.loss(
       tf.tensor2d(maskRows(masker, batch, position).inputs, [rows, length], 'int32'),
       tf.tensor2d(targets, [rows, length], 'int32'),
       undefined,
-      { recompute },
+      { recompute, dropout: dropout.rate > 0 && { ...dropout, step, firstRow: microBatch * rows } },
     );
   };
 }

@@ -133,6 +133,7 @@ describe('a whole run', () => {
   it.each([
     ...['seed=1', 'init_seed=1', 'data_seed=1', 'mask_seed=1'],
     ...['masking.ratio=0', 'masking.strategy=reference', 'masking.replace_with=random'],
+    'train.dropout=0.1',
   ])('differs with %s', async (other) => {
     await bench.pretrain(other, '--set', other, '--set', 'train.max_steps=1');
     expect(exactMetrics(other)[0].loss).toEqual(expect.any(Number));
@@ -166,15 +167,16 @@ describe('a whole run', () => {
 });
 
 describe('resuming', () => {
-  const config = () => loadConfig(bench.recipe, [`data.cache_dir=${bench.path('cache')}`]);
+  const config = (sets: string[]) =>
+    loadConfig(bench.recipe, [`data.cache_dir=${bench.path('cache')}`, ...sets]);
 
   /** Runs until an event, then aborts like a signal. */
-  async function stopAt(out: string, until: (event: PretrainEvent) => boolean) {
+  async function stopAt(out: string, until: (event: PretrainEvent) => boolean, sets: string[] = []) {
     const controller = new AbortController();
     const onEvent = (event: PretrainEvent) => {
       if (until(event)) controller.abort('SIGINT');
     };
-    return pretrain(config(), { out: bench.path(out), signal: controller.signal, onEvent });
+    return pretrain(config(sets), { out: bench.path(out), signal: controller.signal, onEvent });
   }
 
   // Before, at and after a checkpoint: every second step saves one.
@@ -202,6 +204,15 @@ describe('resuming', () => {
     expect(readFileSync(bench.path('stopped/samples.jsonl'))).toEqual(
       readFileSync(bench.path('whole/samples.jsonl')),
     );
+  });
+
+  it('gives the bytes of an uninterrupted run with dropout, random tokens and masks that end', async () => {
+    const sets = ['train.dropout=0.2', 'masking.replace_with=random', 'masking.until=0.5', 'mask_seed=3'];
+    await bench.pretrain('controls', ...setFlags(...sets));
+    await stopAt('stops', (event) => event.type === 'step' && event.step === 3, sets);
+    await bench.pretrain('stops', ...setFlags(...sets));
+    expect(checkpointFiles('stops', 6)).toEqual(checkpointFiles('controls', 6));
+    expect(exactMetrics('stops')).toEqual(exactMetrics('controls'));
   });
 
   it('resumes from the checkpoint of another run', async () => {
@@ -237,6 +248,7 @@ describe('resuming', () => {
       ['masking.ratio=0.2', /^meap-pretrain: resume: masking differs from the run of [^\n]+\n$/],
       ['masking.replace_with=random', /masking differs [^\n]+ got per-sequence 0\.15 replace_with random, /],
       ['masking.until=0.5', /masking differs [^\n]+ got per-sequence 0\.15 until 0\.5, /],
+      ['train.dropout=0.1', /dropout differs from the run of \S+, got 0\.1, expected none: /],
       ['mask_seed=1', /seed differs from the run of \S+, got 0, mask_seed 1, expected 0: /],
     ])('refuses %s', async (set, message) => {
       const refused = await bench.pretrain('changed', '--set', set);

@@ -35,7 +35,10 @@ export async function trainingParts(
   const generationConfig = from === undefined ? undefined : readGenerationConfig(from);
   return {
     parameters: model.parameters,
-    loss: meapLoss(model, configuredMasker(config, data.tokenizer), train.recompute),
+    loss: meapLoss(model, configuredMasker(config, data.tokenizer), {
+      recompute: train.recompute,
+      dropout: { rate: train.dropout, seed: runSeeds(config).mask },
+    }),
     batches: batchSource(
       createBatches(data.train.dataset, {
         ...data.trainSplit,
@@ -66,6 +69,7 @@ export async function trainingParts(
       masking: maskingFingerprint(masking),
       seed: seedFingerprint(config),
       sequence_length: train.sequence_length,
+      ...(train.dropout > 0 && { dropout: train.dropout }),
       validation_fraction: data.trainSplit.validationFraction ?? 0,
       ...shared.fingerprints,
     },
