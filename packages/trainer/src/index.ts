@@ -12,6 +12,7 @@ export {
   TrainerError,
 } from './errors.ts';
 export type { GuardOptions, GuardState } from './guard.ts';
+export type { Interval } from './intervals.ts';
 export { acquireLock, type LockMark, type LockOptions, type RunLock } from './lock.ts';
 export type { LossScaleState } from './loss-scale.ts';
 export {
@@ -22,6 +23,7 @@ export {
   type OptimizerUpdate,
   type ParameterGroup,
 } from './optimizer.ts';
+export type { Probe, ProbeContext, ProbeValues, StopRule } from './probes.ts';
 export { type ConnectRanksOptions, connectRanks, RankGroup } from './rank-group.ts';
 export { requireSameRun } from './resume.ts';
 export {
@@ -50,6 +52,7 @@ export type {
   LossSum,
   Parameters,
   Position,
+  ProbeMetrics,
   StepMetrics,
   TrainEvent,
   ValidationLoss,

@@ -61,7 +61,7 @@ async function run(name: string, overrides: object, parameters = tinyParameters(
     },
   });
   tf.dispose([...parameters.values()]);
-  const read = (file: string) => readFileSync(join(checkpoint, file));
+  const read = (file: string) => readFileSync(join(checkpoint!, file));
   return {
     steps,
     weights: read('weights.json').toString(),

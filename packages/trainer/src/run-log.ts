@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { AppendLog, repairJsonLines } from './append-log.ts';
 import type { RunLock } from './lock.ts';
 import { restartEvent, scalarsEvent, versionEvent, wholeRecords } from './tensorboard.ts';
-import type { Json, StepMetrics, ValidationMetrics } from './types.ts';
+import type { Json, ProbeMetrics, StepMetrics, ValidationMetrics } from './types.ts';
 
 /** The logs of a run: `metrics.jsonl`, `samples.jsonl` and a TensorBoard event file. */
 export class RunLog {
@@ -14,11 +14,17 @@ export class RunLog {
   readonly #lock: RunLock;
 
   /**
-   * Opens the logs of a run at `step`; removes lines of later steps and repairs damage.
+   * Opens the logs of a run; removes lines of later steps and repairs damage.
    *
+   * @param resumedAt undefined for a new run: nothing is kept of an earlier one that left no checkpoint
    * @param lock checked before every write
    */
-  constructor(directory: string, step: number, lock: RunLock, onWarning: (message: string) => void) {
+  constructor(
+    directory: string,
+    resumedAt: number | undefined,
+    lock: RunLock,
+    onWarning: (message: string) => void,
+  ) {
     this.#lock = lock;
     const open = (name: string) => {
       const path = join(directory, name);
@@ -27,7 +33,7 @@ export class RunLog {
     };
     const openLines = (name: string) => {
       closeSync(openSync(join(directory, name), 'a'));
-      const damage = repairJsonLines(join(directory, name), step);
+      const damage = repairJsonLines(join(directory, name), resumedAt ?? -1);
       if (damage) onWarning(`${join(directory, name)}: ${damage}`);
       return open(name);
     };
@@ -39,9 +45,9 @@ export class RunLog {
     const stamp = Math.max(Math.floor(seconds), latestStamp(directory) + 1)
       .toString()
       .padStart(10, '0');
-    this.#events = open(`events.out.tfevents.${stamp}.${hostname()}.${process.pid}.s${step}`);
+    this.#events = open(`events.out.tfevents.${stamp}.${hostname()}.${process.pid}.s${resumedAt ?? 0}`);
     this.#events.append(versionEvent(seconds));
-    if (step > 0) this.#events.append(restartEvent(seconds, step + 1));
+    if (resumedAt) this.#events.append(restartEvent(seconds, resumedAt + 1));
   }
 
   step(metrics: StepMetrics): void {
@@ -57,10 +63,17 @@ export class RunLog {
   validation(metrics: ValidationMetrics): void {
     this.#lock.requireHeld();
     this.#metrics.append(`${JSON.stringify(metrics)}\n`);
-    const { step, valLoss, bitsPerByte, parts = {} } = metrics;
+    const { step, valLoss, bitsPerByte = null, parts = {} } = metrics;
     const named = Object.entries(parts).map(([name, loss]) => [`validation/loss_${name}`, loss]);
     const scalars = { 'validation/loss': valLoss, 'validation/bits_per_byte': bitsPerByte };
     this.#events.append(scalarsEvent(Date.now() / 1000, step, { ...scalars, ...Object.fromEntries(named) }));
+  }
+
+  probes(metrics: ProbeMetrics): void {
+    this.#lock.requireHeld();
+    this.#metrics.append(`${JSON.stringify(metrics)}\n`);
+    const scalars = Object.entries(metrics.probes).map(([name, value]) => [`probes/${name}`, value]);
+    this.#events.append(scalarsEvent(Date.now() / 1000, metrics.step, Object.fromEntries(scalars)));
   }
 
   sample(step: number, sample: { [key: string]: Json }): void {

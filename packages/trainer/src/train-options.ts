@@ -4,7 +4,9 @@ import type { SaveModel } from './checkpoint-saver.ts';
 import type { ZeroStage } from './data-parallel.ts';
 import { TrainerError } from './errors.ts';
 import type { GuardOptions } from './guard.ts';
+import { type Interval, requireInterval } from './intervals.ts';
 import type { Optimizer } from './optimizer.ts';
+import { type Probe, requireProbes, type StopRule } from './probes.ts';
 import type { RankGroup } from './rank-group.ts';
 import type { Schedule } from './schedules.ts';
 import type { BatchSource, Json, Loss, Parameters, TrainEvent } from './types.ts';
@@ -29,7 +31,12 @@ export interface TrainOptions<Batch, ValidationBatch = Batch> {
   validation?: ValidationOptions<ValidationBatch>;
   /** Samples for `samples.jsonl`, such as generated texts. */
   samples?: SampleOptions;
-  checkpoint: CheckpointOptions;
+  /** Measurements of the model by name, at the start and during the run. */
+  probes?: Readonly<Record<string, Probe>>;
+  /** The first rule that holds ends the run as finished, after its validation, samples, probes and checkpoint. */
+  stopWhen?: readonly StopRule[];
+  /** Without it the run saves nothing, cannot be resumed, and needs a folder without a run. */
+  checkpoint?: CheckpointOptions;
   /**
    * `auto` (default) resumes from the newest complete checkpoint of `directory`, if any; `never` refuses a directory with
    * a run; a path resumes from that checkpoint or run.
@@ -60,8 +67,8 @@ export interface TrainOptions<Batch, ValidationBatch = Batch> {
 
 /** When and how to create samples. */
 export interface SampleOptions {
-  /** Steps between two samples; the last step always has samples. */
-  every: number;
+  /** Between two samples; the last step always has samples. */
+  every: Interval;
   /** Returns the rows of a sample, such as generated texts. */
   generate: (step: number) => SampleRows | Promise<SampleRows>;
 }
@@ -89,35 +96,39 @@ export interface CheckpointOptions extends Partial<Retention> {
 
 /** The result of `train`. */
 export interface TrainResult {
-  /** Whether all steps are done, or `signal` was aborted. */
+  /** `finished` after all steps or by a rule of `stopWhen`, `stopped` if `signal` was aborted. */
   status: 'finished' | 'stopped';
+  /** The rule of `stopWhen` that ended the run. */
+  stopReason?: string;
   /** Optimizer steps completed. */
   step: number;
   tokens: number;
-  /** The checkpoint of this state. */
-  checkpoint: string;
+  /** The checkpoint of this state, if the run saves any. */
+  checkpoint?: string;
 }
 
-/** @throws TrainerError for invalid counts and intervals */
+/** @throws TrainerError for invalid counts, intervals, probes and rules */
 export function requireCounts<Batch, ValidationBatch>(options: TrainOptions<Batch, ValidationBatch>): void {
-  const { steps, microBatches, validation, samples, checkpoint } = options;
+  const { steps, microBatches, validation, samples, probes = {}, stopWhen = [], checkpoint } = options;
   const counts = {
     steps,
     microBatches: microBatches ?? 1,
-    'validation.every': validation?.every ?? 1,
-    'samples.every': samples?.every ?? 1,
-    'checkpoint.every': checkpoint.every,
-    'checkpoint.keepLast': checkpoint.keepLast ?? 1,
-    'checkpoint.keepEvery': checkpoint.keepEvery ?? 1,
+    'checkpoint.every': checkpoint?.every ?? 1,
+    'checkpoint.keepLast': checkpoint?.keepLast ?? 1,
+    'checkpoint.keepEvery': checkpoint?.keepEvery ?? 1,
   };
   for (const [name, value] of Object.entries(counts)) {
     if (Number.isInteger(value) && value > 0) continue;
     throw new TrainerError(`train: ${name} is ${value}, expected an integer from 1`);
   }
-  if (checkpoint.keepBest && (!validation || checkpoint.every % validation.every !== 0)) {
-    throw new TrainerError(
-      `train: checkpoint.keepBest with checkpoint.every ${checkpoint.every} and validation.every ${validation?.every}, ` +
-        'expected a validation at every checkpoint: make one a multiple of the other',
-    );
-  }
+  if (validation) requireInterval('validation.every', validation.every);
+  if (samples) requireInterval('samples.every', samples.every);
+  requireProbes(probes, stopWhen, validation !== undefined);
+  if (!checkpoint?.keepBest) return;
+  const between = validation?.every;
+  if (typeof between === 'number' && checkpoint.every % between === 0) return;
+  throw new TrainerError(
+    `train: checkpoint.keepBest with checkpoint.every ${checkpoint.every} and validation.every ${JSON.stringify(between)}, ` +
+      'expected a validation at every checkpoint: make one a multiple of the other, in steps',
+  );
 }

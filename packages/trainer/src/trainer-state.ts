@@ -6,6 +6,14 @@ export function parseTrainerState(value: unknown): TrainerState {
   const state = fields('it', value);
   for (const key of ['step', 'tokens', 'optimizerStep', 'validatedStep', 'sampledStep'])
     count(key, state[key]);
+  for (const key of ['stepTokens', 'probedStep']) if (state[key] !== undefined) count(key, state[key]);
+  if (state.held !== undefined) {
+    if (!Array.isArray(state.held)) throw refusal('held', state.held, 'an array of numbers');
+    for (const [i, held] of state.held.entries()) count(`held.${i}`, held);
+  }
+  if (state.stopReason !== undefined && typeof state.stopReason !== 'string') {
+    throw refusal('stopReason', state.stopReason, 'a string');
+  }
   const guard = fields('guard', state.guard);
   for (const key of ['losses', 'gradNorms']) {
     const window = guard[key];

@@ -34,9 +34,10 @@ export interface LossSum {
 /** The loss to minimise. Runs inside a tape, so it must be synchronous and must not keep tensors. */
 export type Loss<Batch> = (batch: Batch, position: Position) => LossSum;
 
-/** The result of a validation loss: next-token prediction, with the number of UTF-8 bytes of its targets. */
+/** The result of a validation loss: next-token prediction. */
 export interface ValidationSum extends LossSum {
-  bytes: number;
+  /** UTF-8 bytes of the targets, if they are text. */
+  bytes?: number;
   /** Further losses by name, such as that of masked tokens; each has its own count. */
   parts?: Readonly<Record<string, LossSum>>;
 }
@@ -78,10 +79,20 @@ export interface ValidationMetrics {
   tokens: number;
   /** Mean negative log-likelihood over the validation targets, nats. */
   valLoss: number;
-  /** Negative log-likelihood in bits per UTF-8 byte of text: comparable between tokenizers. */
-  bitsPerByte: number;
+  /** Negative log-likelihood in bits per UTF-8 byte of text: comparable between tokenizers. Absent if data have no bytes. */
+  bitsPerByte?: number;
   /** Mean losses of the parts of the validation loss, if any. */
   parts?: Readonly<Record<string, number>>;
+}
+
+/** One line of `metrics.jsonl` for the probes of a step. */
+export interface ProbeMetrics {
+  step: number;
+  tokens: number;
+  /** Values by `PROBE/NAME`; null if not finite. */
+  probes: Readonly<Record<string, number | null>>;
+  /** Duration of the measurements. */
+  seconds: number;
 }
 
 /** Events of `train`. */
@@ -91,6 +102,9 @@ export type TrainEvent =
   | { type: 'start'; step: number }
   | ({ type: 'step' } & StepMetrics)
   | ({ type: 'validation' } & ValidationMetrics)
+  | ({ type: 'probe' } & ProbeMetrics)
+  /** A rule of `stopWhen` ends the run with this step. */
+  | { type: 'stop'; step: number; reason: string }
   | { type: 'sample'; step: number; sample: { [key: string]: Json } }
   | { type: 'checkpoint'; step: number; path: string }
   | { type: 'warning'; message: string };

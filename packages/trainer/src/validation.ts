@@ -1,12 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
+import type { Interval } from './intervals.ts';
 import { requireLossSum } from './loss-sum.ts';
 import { RankGroup } from './rank-group.ts';
 import type { ValidationLoss, ValidationMetrics } from './types.ts';
 
 /** Validation over a fixed set of batches. */
 export interface ValidationOptions<Batch> {
-  /** Steps between two validations; the last step always has one. */
-  every: number;
+  /** Between two validations; the last step always has one. */
+  every: Interval;
   /** Returns the batches, the same each time. */
   batches: () => Iterable<Batch> | AsyncIterable<Batch>;
   /** Next-token prediction without masks. */
@@ -16,7 +17,7 @@ export interface ValidationOptions<Batch> {
 /**
  * Computes mean loss and bits per byte over the validation batches; undefined if `signal` was aborted.
  *
- * Bits per byte = sum of nll / ln 2 / bytes. Without targets both are NaN. Parts are means over their own counts; parts
+ * Bits per byte = sum of nll / ln 2 / bytes, absent without bytes. Without targets the loss is NaN. Parts are means over their own counts; parts
  * without targets are omitted. Ranks share the batches and get the same result.
  */
 export async function validate<Batch>(
@@ -41,7 +42,7 @@ export async function validate<Batch>(
   const means = [...parts].filter(([, { count }]) => count > 0).map(([name, p]) => [name, p.nats / p.count]);
   return {
     valLoss: whole.nats / whole.count,
-    bitsPerByte: whole.nats / Math.LN2 / bytes,
+    ...(bytes > 0 && { bitsPerByte: whole.nats / Math.LN2 / bytes }),
     ...(means.length > 0 && { parts: Object.fromEntries(means) }),
   };
 }
@@ -78,7 +79,7 @@ async function scoreBatches<Batch>(
     const sums = tf.tidy(() => {
       const loss = options.loss(batch);
       whole.count += loss.count;
-      bytes += loss.bytes;
+      bytes += loss.bytes ?? 0;
       const named = Object.entries(loss.parts ?? {});
       for (const [name, { count }] of named) counts.set(name, count);
       const parts = named.map(([name, part]) => requireLossSum(`validation loss, part ${name}`, part));

@@ -30,9 +30,16 @@ export interface TrainerState {
   tokens: number;
   /** Updates applied, without skipped steps. */
   optimizerStep: number;
-  /** Last steps whose validation and samples are in the logs. */
+  /** Tokens of the last step. */
+  stepTokens?: number;
+  /** Last steps whose validation, samples and probes are in the logs; of no probes, undefined. */
   validatedStep: number;
   sampledStep: number;
+  probedStep?: number;
+  /** Measurements in a row for which each rule of `stopWhen` has held. */
+  held?: readonly number[];
+  /** The rule of `stopWhen` that ended the run. */
+  stopReason?: string;
   /** Validation loss at this step, if any. */
   valLoss?: number;
   guard: GuardState;
