@@ -95,7 +95,7 @@ export function changeOf(curve: readonly { loss: number }[]): string {
 function figures(
   { masking }: FinetuneConfig,
   facts: RunFacts,
-  { steps, validations }: RunMetrics,
+  { steps, validations }: Pick<RunMetrics, 'steps' | 'validations'>,
   baseline: Baseline | undefined,
 ): [string, string][] {
   const last = steps.at(-1);

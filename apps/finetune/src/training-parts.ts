@@ -2,10 +2,9 @@
 import { createHash } from 'node:crypto';
 import { createSampler } from '@meap/inference';
 import { type Llama, restoreWeights } from '@meap/llama-model';
-import { batchPlan, recipeOptions, runSeeds, seedFingerprint } from '@meap/recipe-cli';
+import { batchPlan, recipeOptions, runSeeds, seedFingerprint, type TrainingParts } from '@meap/recipe-cli';
 import type { SftBatch } from '@meap/sft-duplication';
 import { withTools } from '@meap/token-dataset';
-import type { TrainOptions } from '@meap/trainer';
 import type { Conversation } from './formats.ts';
 import { type ModelParts, saveTrained } from './model.ts';
 import { batchSource, sftLoss } from './objective.ts';
@@ -13,13 +12,8 @@ import { duplicatorOf, type PreparedData } from './prepare-data.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
 import { heldOutValidation, type ValidationBatch, validationBatches } from './validation.ts';
 
-type Parts = Required<
-  Pick<TrainOptions<SftBatch, ValidationBatch>, 'validation' | 'samples' | 'steps' | 'checkpoint'>
-> &
-  Omit<
-    TrainOptions<SftBatch, ValidationBatch>,
-    'directory' | 'resume' | 'utilisation' | 'ranks' | 'signal' | 'onEvent'
-  >;
+type Parts = TrainingParts<SftBatch, ValidationBatch> &
+  Required<Pick<TrainingParts<SftBatch, ValidationBatch>, 'validation' | 'samples'>>;
 
 /** Returns the number of optimizer steps for `numSamples` conversations. */
 export function stepsOf({ train }: FinetuneConfig, numSamples: number): number {

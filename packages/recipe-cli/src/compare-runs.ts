@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
+import type { ProbeMetrics, StepMetrics, ValidationMetrics } from '@meap/trainer';
 import { readJsonLines } from './metrics.ts';
 
 /** Returns the SHA-256 of every file below a folder, by path. */
@@ -16,8 +16,11 @@ export function hashFiles(folder: string): Record<string, string> {
   return hashes;
 }
 
+/** A line of `metrics.jsonl`. */
+type Line = Partial<StepMetrics & ValidationMetrics & ProbeMetrics>;
+
 /** Reads a run's `metrics.jsonl` without the measurements of time and memory. */
-export function readExactMetrics(out: string): Partial<StepMetrics & ValidationMetrics>[] {
-  const lines = readJsonLines<Partial<StepMetrics & ValidationMetrics>>(join(out, 'metrics.jsonl'));
-  return lines.map(({ tokensPerSecond, mfu, residentBytes, backendBytes, ...exact }) => exact);
+export function readExactMetrics(out: string): Omit<Line, 'seconds'>[] {
+  const lines = readJsonLines<Line>(join(out, 'metrics.jsonl'));
+  return lines.map(({ tokensPerSecond, mfu, residentBytes, backendBytes, seconds, ...exact }) => exact);
 }

@@ -118,6 +118,7 @@ export {
   type DataNotices,
   type RunRecords,
   runTraining,
+  type TrainingParts,
   type TrainingRun,
   unlessAborted,
   warnOfData,

@@ -1,23 +1,27 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { StepMetrics, ValidationMetrics } from '@meap/trainer';
+import type { ProbeMetrics, StepMetrics, ValidationMetrics } from '@meap/trainer';
 import { RunError } from './errors.ts';
 
 /** The lines of a run's `metrics.jsonl`. */
 export interface RunMetrics {
   steps: StepMetrics[];
   validations: ValidationMetrics[];
+  probes: ProbeMetrics[];
 }
 
 /** Reads a run's `metrics.jsonl`, with the steps before it was resumed. */
 export function readMetrics(out: string): RunMetrics {
   const steps: StepMetrics[] = [];
   const validations: ValidationMetrics[] = [];
-  for (const line of readJsonLines<StepMetrics | ValidationMetrics>(join(out, 'metrics.jsonl'))) {
+  const probes: ProbeMetrics[] = [];
+  type Line = StepMetrics | ValidationMetrics | ProbeMetrics;
+  for (const line of readJsonLines<Line>(join(out, 'metrics.jsonl'))) {
     if ('valLoss' in line) validations.push(line);
+    else if ('probes' in line) probes.push(line);
     else steps.push(line);
   }
-  return { steps, validations };
+  return { steps, validations, probes };
 }
 
 /** A line of `samples.jsonl`. */

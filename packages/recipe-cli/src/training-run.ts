@@ -2,6 +2,7 @@
 
 import { counted } from '@meap/dashboard';
 import {
+  type CheckpointOptions,
   type Json,
   RankGroup,
   type TrainEvent,
@@ -75,6 +76,12 @@ export function warnOfData(
   for (const change of changedFiles(out, files)) warn(`data changed since this run began: ${change}`);
 }
 
+/** The options of `train` that a program determines; it saves checkpoints. */
+export type TrainingParts<Batch, ValidationBatch = Batch> = Omit<
+  TrainOptions<Batch, ValidationBatch>,
+  'directory' | 'resume' | 'ranks' | 'signal' | 'onEvent'
+> & { checkpoint: CheckpointOptions };
+
 /** What {@link runTraining} writes into the run directory beside the files of `train`. */
 export interface RunRecords<Batch> extends Omit<BatchLogOptions<Batch>, 'directory'> {
   config: object;
@@ -89,7 +96,7 @@ export interface RunRecords<Batch> extends Omit<BatchLogOptions<Batch>, 'directo
 /** Trains; writes `config.yaml`, `data-files.json`, `environment.json` and `batch.json`. */
 export async function runTraining<Batch, ValidationBatch, Event>(
   { out, resume, ranks, signal, emit, warn }: TrainingRun<Event>,
-  parts: Omit<TrainOptions<Batch, ValidationBatch>, 'directory' | 'resume' | 'ranks' | 'signal' | 'onEvent'>,
+  parts: TrainingParts<Batch, ValidationBatch>,
   { config, files, environment, memory, onStart, ...shown }: RunRecords<Batch>,
 ): Promise<TrainResult> {
   const log = logBatches(parts.batches, { directory: out, ...shown });

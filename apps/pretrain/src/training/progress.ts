@@ -22,7 +22,7 @@ export function createProgress(
     output,
     stream,
     ({ bitsPerByte, valLoss }) =>
-      `validation ${bitsPerByte.toFixed(3)} bits per byte, loss ${valLoss.toFixed(3)}`,
+      `validation ${bitsPerByte!.toFixed(3)} bits per byte, loss ${valLoss.toFixed(3)}`,
   );
   const onData = (event: PretrainEvent & { type: 'data' }) => {
     if (event.stage === 'tokenizer') {

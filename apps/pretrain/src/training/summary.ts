@@ -26,7 +26,7 @@ export async function renderSummary(out: string, facts: RunFacts, seconds: numbe
   }
   if (validation) {
     const { bitsPerByte } = validation;
-    const comparison = `${bitsPerByte.toFixed(3)} bits per byte, a unigram model ${facts.unigramBitsPerByte.toFixed(3)}`;
+    const comparison = `${bitsPerByte!.toFixed(3)} bits per byte, a unigram model ${facts.unigramBitsPerByte.toFixed(3)}`;
     sections.push(`validation   ${comparison}`);
   }
   const notes = describeDocuments(facts.documents, facts.parsesSpecialTokens);

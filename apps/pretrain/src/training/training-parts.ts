@@ -8,18 +8,12 @@ import {
   restoreWeights,
   saveLlama,
 } from '@meap/llama-model';
-import { batchPlan, ConfigurationError, recipeOptions, runSeeds, seedFingerprint } from '@meap/recipe-cli';
+import { batchPlan, ConfigurationError, recipeOptions, runSeeds, seedFingerprint, type TrainingParts } from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
-import type { TrainOptions } from '@meap/trainer';
 import type { PretrainConfig } from '../resolve-config.ts';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
 import type { PreparedData } from './prepare-data.ts';
 import { dataKey } from './refuse-other-data.ts';
-
-type Parts = Omit<
-  TrainOptions<Rows>,
-  'directory' | 'resume' | 'utilisation' | 'ranks' | 'signal' | 'onEvent'
->;
 
 /** Creates the options of the trainer from configuration, model and data. */
 export async function trainingParts(
@@ -27,7 +21,7 @@ export async function trainingParts(
   model: Llama,
   data: PreparedData,
   numRanks: number,
-): Promise<Parts> {
+): Promise<Omit<TrainingParts<Rows>, 'utilisation'>> {
   const { train, masking, validation, samples } = config;
   const { microBatchSize, microBatches } = batchPlan(train, numRanks);
   const shared = recipeOptions(config, train.max_steps, numRanks);
