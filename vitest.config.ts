@@ -12,6 +12,7 @@ const packages = [
   'sft-duplication',
   'token-dataset',
   'evals',
+  'eval-recipes',
   'inference',
   'recipe-cli',
   'reports',

@@ -1,4 +1,5 @@
 /** Compares the attention of a MEAP model and an NTP model. */
+import { findData, findOptionalData, readRows, readTexts } from '@meap/eval-recipes';
 import {
   type AttentionContrast,
   type AttentionShares,
@@ -23,8 +24,6 @@ import { ConfigurationError } from '@meap/recipe-cli';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import type { CommandConfig } from './config.ts';
 import type { AttentionEvent } from './events.ts';
-import { findData, findOptionalData } from './find-data.ts';
-import { readRows, readTexts } from './tasks/read-data.ts';
 
 /** The results of {@link runAttention}. */
 export interface AttentionResults {

@@ -1,11 +1,12 @@
 /** `meap-evaluate compare A B`: compares two models row by row. */
 import { basename, join, resolve } from 'node:path';
+import { hasResults } from '@meap/eval-recipes';
 import { compareResults, EvalsError, type ResultComparison, type TaskResult } from '@meap/evals';
 import { commandToResume, openRunDirectory } from '@meap/recipe-cli';
 import { renderComparisons } from './comparison-table.ts';
 import { loadConfig } from './config.ts';
 import { reportOn } from './report/report-command.ts';
-import { hasResults, readResults, writeJson } from './result-files.ts';
+import { readResults, writeJson } from './result-files.ts';
 import { runEvaluation } from './run.ts';
 import { overridesOf, type RunFlags, shownRun, storageOptions, withRunFlags } from './run-command.ts';
 import { type CommandContext, runShown } from './shown-run.ts';

@@ -1,6 +1,15 @@
 /** The configuration of an evaluation. */
 import { devNull } from 'node:os';
 import {
+  checkTaskName,
+  type DataSection,
+  dataPaths,
+  dataSection,
+  type FamilySettings,
+  families,
+  familySections,
+} from '@meap/eval-recipes';
+import {
   count,
   flag,
   natural,
@@ -13,26 +22,11 @@ import {
   text,
   texts,
 } from '@meap/recipe-cli';
-import { closestMatch } from 'leven';
 import { z } from 'zod';
-import { DATA_SETS, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
-import type { DataSet } from './tasks/data-sets.ts';
 
-const files = ({ what }: DataSet) =>
-  z
-    .union([z.string(), z.array(z.string())], 'a path or glob, or a list of them')
-    .describe(`Files of ${what}; default: found in folder.`)
-    .optional();
-
-const data = z.strictObject({
-  folder: text('Folder that is searched for data sets; relative to this file.').optional(),
-  ...Object.fromEntries([...DATA_SETS].map(([name, dataSet]) => [name, files(dataSet)])),
-});
-
-const familySections = Object.fromEntries(
-  families.flatMap(([name, { settings }]) =>
-    settings === undefined ? [] : [[name, (settings as z.ZodObject).prefault({})]],
-  ),
+/** A section for every family, with its defaults. */
+const sections = Object.fromEntries(
+  Object.entries(familySections).map(([name, section]) => [name, section.prefault({})]),
 );
 
 const configSchema = z.strictObject({
@@ -45,7 +39,7 @@ const configSchema = z.strictObject({
     .describe('The model to evaluate.')
     .prefault({}),
   tasks: texts('Names of tasks; `meap-evaluate list` shows them.').default([]),
-  data: data.describe('The data sets.').prefault({}),
+  data: dataSection().prefault({}),
   limit: count('Evaluate only the first rows of each task.').optional(),
   samples: z
     .array(natural('A row number.'), 'a list of row numbers from 0')
@@ -56,15 +50,14 @@ const configSchema = z.strictObject({
     'Whether each prompt starts with BOS; default: as published for generation, and no BOS for scoring, as in ' +
       'lm-evaluation-harness 0.4.7.',
   ).optional(),
-  ...familySections,
+  ...sections,
 });
 
 type Parsed = Omit<z.output<typeof configSchema>, 'data'> & FamilySettings;
 
 /** A validated configuration of a command that takes its models as arguments. */
 export interface CommandConfig extends Omit<Parsed, 'extends'> {
-  /** The folder that is searched for data sets, and files by the name of their data set. */
-  data: { folder?: string; [dataSet: string]: string | string[] | undefined };
+  data: DataSection;
 }
 
 /** A validated configuration of a run. */
@@ -79,11 +72,7 @@ export function configJsonSchema(): Record<string, unknown> {
 
 const RULES: RecipeRules = {
   shipped: { moduleUrl: import.meta.url, program: 'evaluate' },
-  paths: [
-    ['model', 'path'],
-    ['data', 'folder'],
-    ...[...DATA_SETS.keys()].map((name) => ['data', name] as const),
-  ],
+  paths: [['model', 'path'], ...dataPaths.map((path) => ['data', ...path])],
 };
 
 /**
@@ -101,17 +90,12 @@ export function loadConfig(file?: string, overrides: readonly string[] = []): Ev
   if (config.tasks.length === 0) {
     refusals.add('tasks', config.tasks, 'at least one task, as in --tasks arc_easy,piqa');
   }
-  const names = [...TASKS.keys()];
-  for (const [i, task] of config.tasks.entries()) {
-    if (TASKS.has(task)) continue;
-    const hint = `a task (${names.join(', ')}); did you mean ${closestMatch(task, names)}?`;
-    refusals.add(`tasks.${i}`, task, hint);
-  }
+  for (const [i, task] of config.tasks.entries()) checkTaskName(`tasks.${i}`, task, refusals);
   if (config.limit !== undefined && config.samples !== undefined) {
     refusals.add('limit', config.limit, 'either limit or samples');
   }
-  const sections: Readonly<Record<string, unknown>> = { ...config };
-  for (const [name, { check }] of families) check?.(sections[name], name, refusals);
+  const given: Readonly<Record<string, unknown>> = { ...config };
+  for (const [name, { check }] of families) check?.(given[name], name, refusals);
   refusals.throwIfAny();
   return { ...config, model: { path: path! }, tasks: [...new Set(config.tasks)] };
 }

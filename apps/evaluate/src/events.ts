@@ -1,6 +1,6 @@
+import type { JudgeEvent } from '@meap/eval-recipes';
 import type { EvaluateProgress, TaskResult } from '@meap/evals';
 import type { BackendDescription } from '@meap/tensor-kernels';
-import type { JudgeEvent } from './tasks/task-family.ts';
 
 /** Progress of a stage with units of equal size. */
 export interface StageEvent {

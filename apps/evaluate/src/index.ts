@@ -1,3 +1,4 @@
+export type { JudgeEvent } from '@meap/eval-recipes';
 export {
   type AttentionResults,
   type AttentionSharesOfTexts,
@@ -17,4 +18,3 @@ export type { AttentionEvent, EvaluateEvent, StageEvent } from './events.ts';
 export type { EvaluationResults } from './result-files.ts';
 export { type RunEvaluationOptions, runEvaluation } from './run.ts';
 export { type AnswerStoreOptions, openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
-export type { JudgeEvent } from './tasks/task-family.ts';

@@ -1,7 +1,8 @@
 /** `meap-evaluate list`: lists the tasks. */
+
+import { DATA_SETS, TASKS } from '@meap/eval-recipes';
 import type { CommandIo } from '@meap/recipe-cli';
 import type { Command } from 'commander';
-import { DATA_SETS, TASKS } from './tasks/catalogue.ts';
 
 export function addListCommand(program: Command, io: CommandIo): void {
   const command = program

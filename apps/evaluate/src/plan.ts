@@ -1,4 +1,6 @@
 /** Plans an evaluation without loading weights. */
+
+import { makeTasks } from '@meap/eval-recipes';
 import type { Task } from '@meap/evals';
 import { findModel, openTextTokenizer, yieldToEventLoop } from '@meap/inference';
 import { contextLengthOf, countParameters, readLlamaConfig } from '@meap/llama-model';
@@ -8,7 +10,6 @@ import { markdownTable } from 'markdown-table';
 import type { EvaluateConfig } from './config.ts';
 import { isUserError } from './errors.ts';
 import type { StageEvent } from './events.ts';
-import { makeTasks } from './run.ts';
 
 interface TaskPlan {
   readonly task: string;

@@ -1,3 +1,4 @@
+import type { JudgeEvent } from '@meap/eval-recipes';
 import {
   duration,
   type OutputStream,
@@ -7,7 +8,6 @@ import {
   TrainingProgress,
 } from '@meap/recipe-cli';
 import type { AttentionEvent, EvaluateEvent, StageEvent } from './events.ts';
-import type { JudgeEvent } from './tasks/task-family.ts';
 
 /** Displays events; `close` ends an unfinished bar. */
 export interface Progress {

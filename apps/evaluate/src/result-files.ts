@@ -1,6 +1,7 @@
 /** Writes and reads the result files of an evaluation. */
-import { existsSync, readFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { RESULTS_FILE } from '@meap/eval-recipes';
 import type { TaskResult } from '@meap/evals';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
@@ -13,9 +14,6 @@ export interface EvaluationResults {
   /** The results in the format of lm-evaluation-harness. */
   readonly harness: Readonly<Record<string, unknown>>;
 }
-
-/** Written last, so that it marks a finished evaluation. */
-const RESULTS = 'results.json';
 
 /**
  * Writes `results.json` in the format of lm-evaluation-harness, `tasks/TASK.json` with the measurements of every row, and
@@ -35,19 +33,7 @@ export function writeResults(
     writeFileAtomic(join(out, `samples_${result.task}.jsonl`), lines.join(''));
   }
   writeEnvironment(out, { meap: packageVersion(import.meta.url), model, backend: { ...backend } });
-  writeJson(join(out, RESULTS), harness);
-}
-
-/** Whether a folder contains a finished evaluation. */
-export function hasResults(directory: string): boolean {
-  return existsSync(join(directory, RESULTS));
-}
-
-/** Whether a file was written by {@link writeResults} for one task. */
-export function isResultFile(path: string): boolean {
-  const folder = dirname(path);
-  const isSamples = /^samples_.*\.jsonl$/.test(basename(path)) && hasResults(folder);
-  return isSamples || (basename(folder) === 'tasks' && hasResults(dirname(folder)));
+  writeJson(join(out, RESULTS_FILE), harness);
 }
 
 /**
@@ -56,7 +42,7 @@ export function isResultFile(path: string): boolean {
  * @throws RunError for missing or damaged files
  */
 export function readResults(directory: string): TaskResult[] {
-  const { results } = readJson(join(directory, RESULTS)) as { results: Record<string, unknown> };
+  const { results } = readJson(join(directory, RESULTS_FILE)) as { results: Record<string, unknown> };
   return Object.keys(results).map((task) => readJson(join(directory, 'tasks', `${task}.json`)) as TaskResult);
 }
 

@@ -1,15 +1,14 @@
 /** Runs an evaluation: loads data and model, evaluates the tasks, writes the result files. */
-import { type EvaluateProgress, evaluate, type Task, type TaskResult, toHarnessJson } from '@meap/evals';
+
+import { makeTasks } from '@meap/eval-recipes';
+import { type EvaluateProgress, evaluate, type TaskResult, toHarnessJson } from '@meap/evals';
 import { type OpenLanguageModel, openLanguageModel } from '@meap/inference';
 import { openRunDirectory, packageVersion } from '@meap/recipe-cli';
 import { acquireLock } from '@meap/trainer';
 import type { EvaluateConfig } from './config.ts';
 import type { EvaluateEvent } from './events.ts';
-import { findData } from './find-data.ts';
 import { type EvaluationResults, writeResults } from './result-files.ts';
 import { AnswerStores } from './sqlite-answer-store.ts';
-import { TASKS } from './tasks/catalogue.ts';
-import type { TaskSources } from './tasks/task-family.ts';
 
 /** Options of {@link runEvaluation}. */
 export interface RunEvaluationOptions {
@@ -65,25 +64,6 @@ export async function runEvaluation(
     lock?.release();
     opened?.dispose();
   }
-}
-
-/** Loads the data of all tasks. */
-export async function makeTasks(
-  config: EvaluateConfig,
-  more: Pick<TaskSources, 'judgements' | 'signal' | 'onEvent'> = {},
-): Promise<Task[]> {
-  const entries = config.tasks.map((name) => TASKS.get(name)!);
-  const files = await findData(
-    entries.flatMap(({ data }) => data),
-    config,
-  );
-  const { bos, seed } = config;
-  const sections: Readonly<Record<string, unknown>> = { ...config };
-  const tasks: Task[] = [];
-  for (const { family, make } of entries) {
-    tasks.push(...[await make({ files, settings: sections[family], bos, seed, ...more })].flat());
-  }
-  return tasks;
 }
 
 function harnessOf(

@@ -4,6 +4,7 @@
  * Training keys are named as in Hugging Face's TrainingArguments, adapter keys as in PEFT. All keys are optional, since a
  * recipe may extend another; `resolveConfig` checks the required ones.
  */
+import { probesSection, stopWhenSection } from '@meap/eval-recipes';
 import { LEARNED_TABLES, type LearnedTable, LORA_TARGETS, type LoraTarget } from '@meap/llama-model';
 import {
   checkpointSection,
@@ -171,6 +172,8 @@ export const configSchema = z.strictObject({
     )
     .optional(),
   validation: validation.describe('Losses of held-out answers and of their masked tokens.').prefault({}),
+  probes: probesSection(),
+  stop_when: stopWhenSection(),
   checkpoint: checkpointSection(),
   distributed: distributedSection(),
   samples: samples.describe('Answers to held-out questions before, during and after training.').prefault({}),

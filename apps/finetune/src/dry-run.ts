@@ -1,4 +1,5 @@
 /** Plans a run without loading weights: counts, memory, and a picture of one conversation. */
+import { loadProbeTasks } from '@meap/eval-recipes';
 import { tokenText } from '@meap/inference';
 import { Problems, plainText } from '@meap/recipe-cli';
 import { renderRow } from '@meap/sft-duplication';
@@ -39,6 +40,7 @@ export async function dryRun(
   const problems = new Problems(isUserError);
   const parts = await problems.attempt(() => loadModelParts(config));
   problems.add(await findDataProblems(config));
+  await problems.attempt(() => loadProbeTasks(config.probes));
   problems.throwIfAny();
   return planOf(config, parts!, { width, color });
 }

@@ -29,7 +29,7 @@ export function writeReport(out: string, config: FinetuneConfig, facts: RunFacts
 }
 
 interface Measured {
-  metrics: RunMetrics;
+  metrics: Pick<RunMetrics, 'steps' | 'validations'>;
   baseline: Baseline | undefined;
   samples: readonly SampleLine[];
 }

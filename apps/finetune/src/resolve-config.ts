@@ -1,3 +1,4 @@
+import { checkProbes, probePaths } from '@meap/eval-recipes';
 import { contextLengthOf, readLlamaConfig } from '@meap/llama-model';
 import {
   checkBatchKeys,
@@ -29,11 +30,7 @@ export interface FinetuneConfig
 
 const RULES: RecipeRules = {
   shipped: { moduleUrl: import.meta.url, program: 'finetune' },
-  paths: [
-    ['model', 'path'],
-    ['data', 'files'],
-    ['data', 'validation_files'],
-  ],
+  paths: [['model', 'path'], ['data', 'files'], ['data', 'validation_files'], ...probePaths],
   alternatives: [
     ['data', 'validation_files', 'validation_fraction'],
     ['train', 'epochs', 'max_steps'],
@@ -90,6 +87,7 @@ export function resolveConfig(
   checkBatchKeys(train, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
+  checkProbes(config, refusals);
   if (masking.loss === 'masked-only' && masking.ratio === 0) {
     refusals.add('masking.loss', masking.loss, 'union with ratio 0, since nothing is masked');
   }

@@ -247,3 +247,19 @@ describe('NTP', () => {
     expect(config.vocab_size).toBe(320);
   });
 });
+
+it('measures probes in training, and ends by a rule', async () => {
+  const recall = '{every: 2, key_value_recall: {pairs: [2], rows: 2}}';
+  const { code, stdout } = await bench.finetune(
+    'probed',
+    ...['--set', `probes.key_value_recall=${recall}`],
+    ...['--set', 'stop_when=[{value: key_value_recall/margin, at_least: -1000, times: 2}]'],
+  );
+  expect(code).toBe(0);
+  expect(stdout).toContain('stop         after step 2');
+  const measured = exactMetrics('probed').filter(
+    ({ probes }) => probes?.['key_value_recall/acc'] !== undefined,
+  );
+  expect(measured.map(({ step }) => step)).toEqual([0, 2]);
+  expect(existsSync(bench.path('probed/model/config.json'))).toBe(true);
+});

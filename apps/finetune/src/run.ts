@@ -1,5 +1,6 @@
 /** One fine-tuning run from its configuration: model, data, training loop, export, report. */
 import { join } from 'node:path';
+import { openProbes } from '@meap/eval-recipes';
 import {
   beginRun,
   finishedCheckpoint,
@@ -55,7 +56,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   const { data, facts } = prepared;
   const exported = join(out, 'model');
   const finished = await ranks.onFirst(async () =>
-    resume === 'auto' ? finishedCheckpoint(out, facts.steps) : undefined,
+    resume === 'auto' ? finishedCheckpoint(out, facts.steps, config.stop_when.length > 0) : undefined,
   );
   if (finished)
     return { status: 'complete', step: finished.step, checkpoint: finished.path, model: exported };
@@ -63,9 +64,15 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   warnOfData(run, { ...data, files });
   requireMemory(facts.memory);
   const model = await loadTrainableModel(config, parts);
+  let measured: Awaited<ReturnType<typeof openProbes>> | undefined;
   try {
     emit({ type: 'ready', ...facts });
-    const trained = await trainingParts(config, model, parts, data, ranks.size);
+    const { tokenizer } = parts;
+    measured = await openProbes(config.probes, { model, tokenizer });
+    const trained = {
+      ...(await trainingParts(config, model, parts, data, ranks.size)),
+      probes: measured.probes,
+    };
     // Measured before the first step, but written once the folder is locked.
     const known = await ranks.onFirst(() => readBaseline(out));
     const baseline = known ?? (await measureBaseline(trained, ranks, signal));
@@ -97,6 +104,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
     }
     return { status, step, checkpoint, model: exported };
   } finally {
+    measured?.dispose();
     model.dispose();
   }
 }

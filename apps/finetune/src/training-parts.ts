@@ -1,5 +1,6 @@
 /** Options of the trainer: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
+import { stopRules } from '@meap/eval-recipes';
 import { createSampler } from '@meap/inference';
 import { type Llama, restoreWeights } from '@meap/llama-model';
 import { batchPlan, recipeOptions, runSeeds, seedFingerprint, type TrainingParts } from '@meap/recipe-cli';
@@ -57,6 +58,7 @@ export async function trainingParts(
     }),
     ...shared,
     validation: heldOutValidation(model, { every: validation.every, held, numIds: parts.numIds }),
+    stopWhen: stopRules(config.stop_when),
     samples: {
       every: samples.every,
       generate: createSampler(model, parts.tokenizer, prompts, { maxNewTokens, temperature, seed }),

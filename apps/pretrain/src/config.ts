@@ -4,6 +4,7 @@
  * Model keys are those of Hugging Face's config.json, training keys those of its TrainingArguments. All keys are
  * optional, since a recipe may extend another; `resolveConfig` checks the required ones.
  */
+import { probesSection, stopWhenSection } from '@meap/eval-recipes';
 import { type PresetName, presets } from '@meap/llama-model';
 import { EXTENSION_METHODS } from '@meap/long-context-extension';
 import { MASKING_STRATEGIES } from '@meap/meap-masking';
@@ -207,6 +208,8 @@ export const configSchema = z.strictObject({
   masking: masking.describe('MEAP: which input tokens to mask.').prefault({}),
   train: train.describe('Optimizer, batches and schedule.').prefault({}),
   validation: validation.describe('Validation by next-token prediction, without masks.').prefault({}),
+  probes: probesSection(),
+  stop_when: stopWhenSection(),
   checkpoint: checkpointSection(),
   distributed: distributedSection(),
   samples: samples.describe('Texts generated during training.').prefault({}),

@@ -1,4 +1,5 @@
 /** Plans a run without training: sizes, memory, time from a short measurement, one masked row. */
+import { loadProbeTasks } from '@meap/eval-recipes';
 import { tokenText } from '@meap/inference';
 import { countParameters, flopsPerToken, type LlamaConfig } from '@meap/llama-model';
 import { createMasker, describeMask, renderMaskedRow } from '@meap/meap-masking';
@@ -66,6 +67,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
   const problems = new Problems(isUserError);
   const config = (await problems.attempt(() => withOrigin(given))) ?? given;
   problems.add((await problems.attempt(() => findTextProblems(config))) ?? []);
+  await problems.attempt(() => loadProbeTasks(config.probes, []));
   const backend = await setBackend(config.backend);
   setPrecision(config.precision);
   const { max_steps: steps, global_batch_size, sequence_length } = config.train;

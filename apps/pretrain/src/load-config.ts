@@ -1,3 +1,4 @@
+import { probePaths } from '@meap/eval-recipes';
 import { type RecipeRules, readRecipe } from '@meap/recipe-cli';
 import { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 
@@ -10,6 +11,7 @@ const RULES: RecipeRules = {
     ['data', 'validation_files'],
     ['data', 'cache_dir'],
     ['tokenizer', 'path'],
+    ...probePaths,
   ],
   alternatives: [
     ['data', 'files', 'npm', 'sources'],

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { checkProbes } from '@meap/eval-recipes';
 import {
   ConfigError,
   contextLengthOf,
@@ -81,6 +82,7 @@ export function resolveConfig(
   checkBatchKeys(train, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
+  checkProbes(config, refusals);
   const model = from === undefined ? resolveModel(ownShape, sequence_length, refusals) : { from };
   const context =
     model.from === undefined ? model.max_position_embeddings : (knownContext ?? sequence_length);

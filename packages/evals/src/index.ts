@@ -58,6 +58,7 @@ export type {
   ScoreRequest,
   TextTokenizer,
 } from './language-model.ts';
+export { type LateMinusEarlyOptions, lateMinusEarlyTask } from './late-minus-early.ts';
 export { type MultiDocumentQaOptions, multiDocumentQaTask } from './multi-document-qa.ts';
 export { type MultiNeedleOptions, multiNeedleTask } from './multi-needle.ts';
 export {

@@ -4,6 +4,7 @@ export { encodePrompt } from './encode-prompt.ts';
 export { ModelError, modelErrors } from './errors.ts';
 export { findModel, type ModelDirectory } from './find-model.ts';
 export {
+  languageModelOf,
   type OpenLanguageModel,
   type OpenLanguageModelOptions,
   openLanguageModel,

@@ -1,5 +1,7 @@
 /** Implements {@link LanguageModel} for LLaMA, Mistral and Qwen2. */
-import { basename, resolve } from 'node:path';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
 import type {
   AttentionBlock,
   CallOptions,
@@ -8,6 +10,7 @@ import type {
   LanguageModel,
   Score,
   ScoreRequest,
+  TextTokenizer,
 } from '@meap/evals';
 import { attentionMaps, contextLengthOf, type Llama } from '@meap/llama-model';
 import { type BackendDescription, embedding, type Precision } from '@meap/tensor-kernels';
@@ -57,44 +60,66 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
   const { model, backend } = await loadModel(directory, options);
   try {
     const folders = [...new Set([base, ...(adapter ? [adapter] : []), tokenizerDirectory])];
-    return new LlamaLanguageModel({
+    const textTokenizer = await openTextTokenizer(tokenizerDirectory, tokenizer);
+    const languageModel = new LlamaLanguageModel({
       name: basename(resolve(options.model)),
       fingerprint: await fingerprintOf(folders, { precision, backend: backend.name }),
       model,
       tokenizer,
-      textTokenizer: await openTextTokenizer(tokenizerDirectory, tokenizer),
-      backend,
-      precision,
+      textTokenizer,
     });
+    const dispose = () => {
+      model.dispose();
+      textTokenizer.dispose();
+    };
+    return Object.assign(languageModel, { backend, precision, dispose });
   } catch (error) {
     model.dispose();
     throw error;
   }
 }
 
-interface Parts extends Pick<OpenLanguageModel, 'name' | 'fingerprint' | 'backend' | 'precision'> {
+/**
+ * A model in memory for evaluation, such as one in training; answers are those of its weights at the time. They have no
+ * fingerprint that a cache could use.
+ *
+ * @returns the model, with `dispose` that ends the thread of its tokenizer and leaves the weights
+ */
+export async function languageModelOf(
+  model: Llama,
+  tokenizer: Tokenizer,
+): Promise<Required<LanguageModel> & { dispose(): void }> {
+  // The thread of the tokenizer reads it from files.
+  const folder = mkdtempSync(join(tmpdir(), 'meap-tokenizer-'));
+  try {
+    tokenizer.save(folder);
+    const textTokenizer = await openTextTokenizer(folder, tokenizer);
+    const parts = { name: 'a model in memory', fingerprint: '', model, tokenizer, textTokenizer };
+    return Object.assign(new LlamaLanguageModel(parts), { dispose: () => textTokenizer.dispose() });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+interface Parts extends Pick<LanguageModel, 'name' | 'fingerprint'> {
   model: Llama;
   tokenizer: Tokenizer;
   textTokenizer: DisposableTokenizer;
 }
 
-class LlamaLanguageModel implements OpenLanguageModel {
+class LlamaLanguageModel implements Required<LanguageModel> {
   readonly name: string;
   readonly fingerprint: string;
   readonly contextLength: number;
-  readonly tokenizer: DisposableTokenizer;
-  readonly backend: BackendDescription;
-  readonly precision: Precision;
+  readonly tokenizer: TextTokenizer;
   readonly #model: Llama;
   readonly #decoder: Tokenizer;
 
-  constructor({ name, fingerprint, model, tokenizer, textTokenizer, backend, precision }: Parts) {
+  constructor({ name, fingerprint, model, tokenizer, textTokenizer }: Parts) {
     this.name = name;
     this.fingerprint = fingerprint;
     this.contextLength = contextLengthOf(model.config);
     this.tokenizer = textTokenizer;
-    this.backend = backend;
-    this.precision = precision;
     this.#model = model;
     this.#decoder = tokenizer;
   }
@@ -134,11 +159,6 @@ class LlamaLanguageModel implements OpenLanguageModel {
     options?: CallOptions,
   ): Promise<void> {
     return attentionMaps(this.#model, ids, visit, options);
-  }
-
-  dispose(): void {
-    this.#model.dispose();
-    this.tokenizer.dispose();
   }
 }
 

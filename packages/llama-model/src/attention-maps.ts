@@ -54,12 +54,19 @@ export async function attentionMaps(
     const buffer = new Float32Array(Math.min(numQueries, ids.length) * ids.length);
     for (const [layer, { q_BTHD, k_BTGD }] of layers.entries()) {
       const window = attentionWindow(model.config, layer) ?? ids.length;
+      const [queries, keys] = await Promise.all([q_BTHD.data<'float32'>(), k_BTGD.data<'float32'>()]);
       for (let head = 0; head < numHeads; head++) {
         const group = Math.floor((head * numGroups) / numHeads);
+        const q_TD = headOf(queries, numHeads, head, head_dim);
+        const k_TD = headOf(keys, numGroups, group, head_dim);
         for (let start = 0; start < ids.length; start += numQueries) {
           const end = Math.min(ids.length, start + numQueries);
           const firstKey = Math.max(0, start - window + 1);
-          const scores = tf.tidy(() => dotProducts(q_BTHD, k_BTGD, { head, group, start, end, firstKey }));
+          const scores = dotProducts(
+            q_TD.subarray(start * head_dim, end * head_dim),
+            k_TD.subarray(firstKey * head_dim, end * head_dim),
+            head_dim,
+          );
           const values = await scores.data();
           scores.dispose();
           const probabilities = buffer.subarray(0, (end - start) * ids.length);
@@ -84,30 +91,40 @@ export async function attentionMaps(
   }
 }
 
-/** Queries `start … end` of a block over the keys from `firstKey`, the first visible one. */
-interface Block {
-  readonly start: number;
-  readonly end: number;
-  readonly firstKey: number;
+/** The vectors of one head, `[T, head_dim]`, of `[1, T, heads, head_dim]`: slices across heads are slow on some backends. */
+function headOf(data_BTHD: Float32Array, numHeads: number, head: number, headDim: number): Float32Array {
+  const length = data_BTHD.length / (numHeads * headDim);
+  const head_TD = new Float32Array(length * headDim);
+  for (let t = 0; t < length; t++) {
+    const from = (t * numHeads + head) * headDim;
+    head_TD.set(data_BTHD.subarray(from, from + headDim), t * headDim);
+  }
+  return head_TD;
 }
 
-/** q·kᵀ, `[queries, keys from firstKey up to the last query]`. */
-function dotProducts(
-  q_BTHD: tf.Tensor4D,
-  k_BTGD: tf.Tensor4D,
-  { head, group, start, end, firstKey }: Block & { head: number; group: number },
-): tf.Tensor2D {
-  const headDim = q_BTHD.shape[3];
-  const q_QD = q_BTHD.slice([0, start, head, 0], [1, end - start, 1, headDim]).reshape([-1, headDim]);
-  const k_KD = k_BTGD.slice([0, firstKey, group, 0], [1, end - firstKey, 1, headDim]).reshape([-1, headDim]);
-  return tf.matMul(q_QD, k_KD, false, true) as tf.Tensor2D;
+/** q·kᵀ, `[queries, keys]`. */
+function dotProducts(q_QD: Float32Array, k_KD: Float32Array, headDim: number): tf.Tensor2D {
+  return tf.tidy(() =>
+    tf.matMul(
+      tf.tensor2d(q_QD, [q_QD.length / headDim, headDim]),
+      tf.tensor2d(k_KD, [k_KD.length / headDim, headDim]),
+      false,
+      true,
+    ),
+  );
 }
 
 /** Converts rows of scores to probabilities, each over the visible keys of its query. */
 function softmax(
   scores: Float32Array,
   probabilities: Float32Array,
-  { start, end, firstKey, window, scale }: Block & { window: number; scale: number },
+  {
+    start,
+    end,
+    firstKey,
+    window,
+    scale,
+  }: { start: number; end: number; firstKey: number; window: number; scale: number },
 ): void {
   const [numScores, numKeys] = [end - firstKey, probabilities.length / (end - start)];
   probabilities.fill(0);

@@ -45,18 +45,25 @@ export async function stoppedEarly(out: string): Promise<RunEnd> {
   return { status: 'stopped', step: checkpoint ? stepOf(checkpoint) : 0, checkpoint };
 }
 
-/** Returns the last checkpoint of a run that has all its steps and its report; undefined for an unfinished run. */
+/**
+ * Returns the last checkpoint of a run that has all its steps and its report; undefined for an unfinished run.
+ *
+ * @param canStop whether a rule may have ended it earlier
+ */
 export async function finishedCheckpoint(
   out: string,
   steps: number,
+  canStop: boolean,
 ): Promise<{ path: string; step: number } | undefined> {
   const checkpoints = join(out, 'checkpoints');
   const [newest] = await listCheckpoints(checkpoints);
   if (!newest || !existsSync(join(out, 'report.html'))) return undefined;
-  if (stepOf(newest) < steps) return undefined;
+  if (stepOf(newest) < steps && !canStop) return undefined;
   // Damaged checkpoints are reported when the run resumes.
   const found = await latestCheckpoint(checkpoints, () => {}).catch(() => undefined);
-  return found && found.state.step >= steps ? { path: found.path, step: found.state.step } : undefined;
+  if (!found) return undefined;
+  const { step, stopReason } = found.state;
+  return step >= steps || (canStop && stopReason !== undefined) ? { path: found.path, step } : undefined;
 }
 
 /** Writes `config.yaml` and returns its changes from the previous one. */

@@ -1,9 +1,10 @@
 /** Reads the input of a report from the folders of the other commands. */
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import { hasResults } from '@meap/eval-recipes';
 import { RunError, type RunMetrics, readMetrics, reasonOf } from '@meap/recipe-cli';
 import type { z } from 'zod';
-import { hasResults, readJson, readResults } from '../result-files.ts';
+import { readJson, readResults } from '../result-files.ts';
 import type { EvaluatedModel, ReportInput } from './report-input.ts';
 import { attentionSchema, environmentSchema, taskResultSchema } from './result-schema.ts';
 

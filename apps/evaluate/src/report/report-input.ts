@@ -9,7 +9,7 @@ export interface EvaluatedModel {
   /** At most one result per task. */
   readonly results: readonly TaskResult[];
   /** Metrics of its training run, if known. */
-  readonly training?: RunMetrics;
+  readonly training?: Pick<RunMetrics, 'steps' | 'validations'>;
 }
 
 /** Attention shares of a model, with the texts of the tokens if available. */

@@ -1,5 +1,5 @@
 /** Titles of tasks and metrics. */
-import { families } from '../tasks/catalogue.ts';
+import { families } from '@meap/eval-recipes';
 
 const METRICS: Readonly<Record<string, string>> = {
   acc: 'Accuracy',

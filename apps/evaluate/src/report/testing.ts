@@ -159,7 +159,7 @@ export const SYNTHETIC_TASKS: readonly SyntheticTask[] = [
   },
 ];
 
-function syntheticTraining(skill: number): RunMetrics {
+function syntheticTraining(skill: number): Pick<RunMetrics, 'steps' | 'validations'> {
   const steps = Array.from({ length: 400 }, (_, i) => ({
     step: i + 1,
     tokens: (i + 1) * 65536,

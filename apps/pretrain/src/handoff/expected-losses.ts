@@ -66,7 +66,7 @@ export async function measureExpected(
   if (!after) return undefined;
   const expected = ({ valLoss, bitsPerByte }: typeof before) => ({
     loss: valLoss,
-    bits_per_byte: bitsPerByte,
+    bits_per_byte: bitsPerByte!,
   });
   return {
     validation: expected(before),

@@ -30,7 +30,7 @@ export function writeReport(out: string, config: PretrainConfig, facts: RunFacts
 export function reportPage(
   config: PretrainConfig,
   facts: RunFacts,
-  { steps, validations }: RunMetrics,
+  { steps, validations }: Pick<RunMetrics, 'steps' | 'validations'>,
   samples: readonly SampleLine[],
 ): ReportPage {
   const texts = samples.map(({ prompt, text }) => html`<blockquote><b>${prompt}</b>${text}</blockquote>\n`);
@@ -78,7 +78,7 @@ function figures(
   const validation = validations.at(-1);
   const mfu = steps.map((step) => step.mfu ?? 0).sort((a, b) => a - b)[Math.floor(steps.length / 2)];
   return [
-    ['Validation, bits per byte', validation?.bitsPerByte!.toFixed(3) ?? 'none'],
+    ['Validation, bits per byte', validation ? validation.bitsPerByte!.toFixed(3) : 'none'],
     ['A unigram model of the same tokens, bits per byte', facts.unigramBitsPerByte.toFixed(3)],
     ['Validation loss, nats per token', validation?.valLoss.toFixed(3) ?? 'none'],
     ['Masking', describeMasking(config)],

@@ -275,3 +275,51 @@ describe('resuming', () => {
     expect(left.filter((name) => String(name).endsWith('manifest.json'))).toEqual([]);
   });
 });
+
+describe('probes', () => {
+  const probes = {
+    recall: { task: 'key_value_recall', every: 2, key_value_recall: { pairs: [2], rows: 2 } },
+    induction: { every: 4, induction: { length: 3, sequences: 2 } },
+  };
+  const set = ['--set', `probes=${JSON.stringify(probes)}`];
+
+  it('are measured in training, logged and shown, and change nothing else', async () => {
+    const { code, stdout, stderr } = await bench.pretrain('probed', ...set);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const lines = exactMetrics('probed');
+    const at = (name: string) =>
+      lines.filter(({ probes }) => probes?.[name] !== undefined).map(({ step }) => step);
+    expect(at('recall/margin/pairs=2')).toEqual([0, 2, 4, 6]);
+    expect(at('induction/gain')).toEqual([0, 4, 6]);
+    expect(stdout).toMatch(/step +4 of 6 +recall acc \d\.\d{3}, margin -?\d\.\d{3}; induction gain/);
+    expect(lines.filter(({ probes }) => !probes)).toEqual(exactMetrics('whole'));
+    expect(checkpointFiles('probed', 6)['model.safetensors']).toBe(
+      checkpointFiles('whole', 6)['model.safetensors'],
+    );
+  });
+
+  it('end the run by a rule, once and for all', async () => {
+    const rule = ['--set', 'stop_when=[{value: recall/margin, at_least: -1000, times: 3}]'];
+    const { code, stdout } = await bench.pretrain('ended', ...set, ...rule);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(
+      /stop +after step 4: recall\/margin is .*, at least -1000 in 3 measurements in a row/,
+    );
+    expect(readdirSync(bench.path('ended/checkpoints'))).toContain('step-00000004');
+    expect(existsSync(bench.path('ended/report.html'))).toBe(true);
+    const again = await bench.pretrain('ended', ...set, ...rule);
+    expect(again.stdout).toContain('holds a finished run of 4 steps');
+    // Without the rule, the run goes on.
+    const more = await bench.pretrain('ended', ...set);
+    expect(more.stdout).toContain('resume       at step 4');
+    expect(readdirSync(bench.path('ended/checkpoints'))).toContain('step-00000006');
+  });
+
+  it('are refused before training where their data are missing', async () => {
+    for (const flags of [[], ['--dry-run']]) {
+      const { code, stderr } = await bench.pretrain('none', '--set', 'probes.niah={}', ...flags);
+      expect(code).toBeGreaterThan(0);
+      expect(stderr).toContain('probes.niah.data.haystack: no data folder given');
+    }
+  });
+});

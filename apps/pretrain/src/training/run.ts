@@ -1,6 +1,7 @@
 /** One pre-training run from its configuration: data, model, training loop, report. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { openProbes } from '@meap/eval-recipes';
 import type { Llama } from '@meap/llama-model';
 import {
   beginRun,
@@ -21,7 +22,7 @@ import { planPretraining } from '../memory-plan.ts';
 import type { PretrainConfig } from '../resolve-config.ts';
 import { createModel, modelConfig, withOrigin } from './model.ts';
 import { configuredMasker } from './objective.ts';
-import { type DataProgress, type OnFound, prepareData } from './prepare-data.ts';
+import { type DataProgress, type OnFound, type PreparedData, prepareData } from './prepare-data.ts';
 import { sameDataTest } from './refuse-other-data.ts';
 import { writeReport } from './report.ts';
 import { describeRun, type RunFacts } from './run-facts.ts';
@@ -44,7 +45,9 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   const run = await beginRun(options);
   const { out, resume, signal, ranks, emit, warn } = run;
   const finished = await ranks.onFirst(() =>
-    resume === 'auto' ? finishedCheckpoint(out, given.train.max_steps) : undefined,
+    resume === 'auto'
+      ? finishedCheckpoint(out, given.train.max_steps, given.stop_when.length > 0)
+      : undefined,
   );
   if (finished) return { status: 'complete', step: finished.step, checkpoint: finished.path };
   const config = await withOrigin(given);
@@ -70,6 +73,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     return stoppedEarly(out);
   }
   let model: Llama | undefined;
+  let measured: Awaited<ReturnType<typeof openProbes>> | undefined;
   try {
     const { count, first } = data.skipped;
     warnOfData(run, { ...data, skipped: { count, first: first[0] } });
@@ -79,6 +83,11 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     requireMemory(memory);
     model = await createModel(config, shape);
     const parts = await trainingParts(config, model, data, ranks.size);
+    measured = await openProbes(config.probes, {
+      model,
+      tokenizer: data.tokenizer,
+      heldOut: heldOutRows(data),
+    });
     const facts = describeRun(config, shape, data);
     emit({ type: 'ready', ...facts });
     const masker = configuredMasker(config, data.tokenizer);
@@ -87,6 +96,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
       run,
       {
         ...parts,
+        probes: measured.probes,
         utilisation: peakGflops ? { flopPerToken, peakFlops: peakGflops * 1e9 } : undefined,
       },
       {
@@ -109,7 +119,13 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     if (status === 'finished' && ranks.isFirst) writeReport(out, config, facts);
     return { status, step, checkpoint };
   } finally {
+    measured?.dispose();
     model?.dispose();
     data.close();
   }
+}
+
+/** The ids of all validation rows. */
+function heldOutRows({ validation }: PreparedData): number[][] {
+  return Array.from({ length: validation.numBlocks }, (_, row) => Array.from(validation.read(row)));
 }

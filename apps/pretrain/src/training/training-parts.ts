@@ -1,5 +1,6 @@
 /** Options of the trainer: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
+import { stopRules } from '@meap/eval-recipes';
 import { createSampler, encodePrompt } from '@meap/inference';
 import {
   contextLengthOf,
@@ -8,7 +9,14 @@ import {
   restoreWeights,
   saveLlama,
 } from '@meap/llama-model';
-import { batchPlan, ConfigurationError, recipeOptions, runSeeds, seedFingerprint, type TrainingParts } from '@meap/recipe-cli';
+import {
+  batchPlan,
+  ConfigurationError,
+  recipeOptions,
+  runSeeds,
+  seedFingerprint,
+  type TrainingParts,
+} from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import type { PretrainConfig } from '../resolve-config.ts';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
@@ -47,6 +55,7 @@ export async function trainingParts(
       batches: () => rowsOf(data.validation, microBatchSize),
       loss: nextTokenLoss(model),
     },
+    stopWhen: stopRules(config.stop_when),
     samples: { every: samples.every, generate: await sampler(config, model, data.tokenizer) },
     checkpoint: {
       ...shared.checkpoint,

@@ -1,10 +1,15 @@
 import { basename } from 'node:path';
 import { ConfigurationError } from '@meap/recipe-cli';
 import { glob } from 'tinyglobby';
-import type { CommandConfig } from './config.ts';
-import { isResultFile } from './result-files.ts';
+import { isResultFile } from './result-folder.ts';
 import { DATA_SETS } from './tasks/catalogue.ts';
 import type { DataSet } from './tasks/data-sets.ts';
+
+/** The section `data`: the folder that is searched for data sets, and files by the name of their data set. */
+export interface DataSection {
+  readonly folder?: string;
+  readonly [dataSet: string]: string | readonly string[] | undefined;
+}
 
 /** Files by the name of their data set. */
 export type DataFiles = Record<string, readonly string[]>;
@@ -12,23 +17,25 @@ export type DataFiles = Record<string, readonly string[]>;
 /**
  * Finds the files of data sets: those in the configuration, or else matching files in `data.folder`.
  *
+ * @param path of the section in the recipe, for messages
  * @throws ConfigurationError with every data set that is missing (and where to get it) or ambiguous
  */
 export async function findData(
   names: readonly string[],
-  { data }: Pick<CommandConfig, 'data'>,
+  { data }: { readonly data: DataSection },
+  path = 'data',
 ): Promise<DataFiles> {
   const files: DataFiles = {};
   const problems: string[] = [];
   for (const name of new Set(names)) {
     const given = data[name];
     if (given !== undefined) {
-      files[name] = typeof given === 'string' ? [given] : given;
+      files[name] = typeof given === 'string' ? [given] : (given as readonly string[]);
       continue;
     }
     const found = data.folder === undefined ? [] : await search(data.folder, DATA_SETS.get(name)!);
-    if (found.length === 0) problems.push(missing(name, data.folder));
-    else if (found.length > 1 && !found.every(isShard)) problems.push(ambiguous(name, found));
+    if (found.length === 0) problems.push(missing(path, name, data.folder));
+    else if (found.length > 1 && !found.every(isShard)) problems.push(ambiguous(path, name, found));
     else files[name] = found;
   }
   if (problems.length > 0) throw new ConfigurationError(problems);
@@ -38,7 +45,7 @@ export async function findData(
 /** Finds the files of an optional data set; undefined if there are none. */
 export async function findOptionalData(
   name: string,
-  { data }: Pick<CommandConfig, 'data'>,
+  { data }: { readonly data: DataSection },
 ): Promise<readonly string[] | undefined> {
   if (data[name] !== undefined) return (await findData([name], { data }))[name];
   const found = data.folder === undefined ? [] : await search(data.folder, DATA_SETS.get(name)!);
@@ -60,19 +67,20 @@ function isShard(path: string): boolean {
   return /-\d{5}-of-\d{5}\./.test(path) || path.endsWith('.txt');
 }
 
-function missing(name: string, folder: string | undefined): string {
+function missing(path: string, name: string, folder: string | undefined): string {
   const { what, source } = DATA_SETS.get(name)!;
   const problem = folder === undefined ? 'no data folder given' : `not found in ${folder}`;
+  const flag = path === 'data' ? '--data DIR' : `--set ${path}.folder=DIR`;
   return (
-    `data.${name}: ${problem}, expected ${what}; get it from ${source}, and set its folder with --data DIR ` +
-    `or its file with --set data.${name}=FILE`
+    `${path}.${name}: ${problem}, expected ${what}; get it from ${source}, and set its folder with ${flag} ` +
+    `or its file with --set ${path}.${name}=FILE`
   );
 }
 
-function ambiguous(name: string, found: readonly string[]): string {
+function ambiguous(path: string, name: string, found: readonly string[]): string {
   const names = found.slice(0, 4).map((path) => basename(path));
   return (
-    `data.${name}: got ${found.length} matching files (${names.join(', ')}), expected one; ` +
-    `choose with --set data.${name}=FILE`
+    `${path}.${name}: got ${found.length} matching files (${names.join(', ')}), expected one; ` +
+    `choose with --set ${path}.${name}=FILE`
   );
 }

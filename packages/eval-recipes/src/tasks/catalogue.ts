@@ -1,7 +1,7 @@
 /**
- * The task families. The configuration, `meap-evaluate list`, the search for data and the titles of reports are derived
- * from this table: a new task is a file in this folder and a line here. `pnpm --dir apps/evaluate run schema` then updates
- * the JSON Schema of recipes.
+ * The task families. The configuration of evaluations and probes, `meap-evaluate list`, the search for data and the titles
+ * of reports are derived from this table: a new task is a file in this folder and a line here. `pnpm --dir apps/evaluate
+ * run schema`, and the same for the training apps, then update the JSON Schemas of recipes.
  */
 import type { z } from 'zod';
 import { attention } from './attention.ts';
@@ -11,6 +11,7 @@ import { induction } from './induction.ts';
 import { key_value_recall } from './key-value-recall.ts';
 import { kv_retrieval } from './kv-retrieval.ts';
 import { lambada } from './lambada.ts';
+import { late_minus_early } from './late-minus-early.ts';
 import { m_rs } from './m-rs.ts';
 import { mdqa } from './mdqa.ts';
 import { niah } from './niah.ts';
@@ -26,6 +27,7 @@ const FAMILIES = {
   lambada,
   perplexity,
   perplexity_by_position,
+  late_minus_early,
   niah,
   mdqa,
   kv_retrieval,

@@ -19,6 +19,8 @@ export interface TaskSources<DataName extends string = string, Settings = unknow
   readonly settings: Settings;
   /** Whether prompts start with BOS; undefined for the published setting. */
   readonly bos?: boolean;
+  /** Ids of the held-out rows of a training run for tasks with `readsHeldOut`. */
+  readonly heldOut?: readonly (readonly number[])[];
   /** Random seed; undefined for that of the published task. */
   readonly seed?: number;
   /** Caches judgements. */
@@ -33,6 +35,8 @@ export interface TaskEntry<DataName extends string = string, Settings = unknown>
   readonly description: string;
   /** Names of its data sets. */
   readonly data: readonly DataName[];
+  /** Whether it reads `heldOut`, if there is any, instead of its data sets. */
+  readonly readsHeldOut?: boolean;
   /** Creates the task, or several tasks of the same kind. */
   make(sources: TaskSources<DataName, Settings>): Promise<Task | Task[]>;
 }

@@ -1,0 +1,20 @@
+export { type DataFiles, type DataSection, findData, findOptionalData } from './find-data.ts';
+export { makeTasks, type TaskKeys } from './make-tasks.ts';
+export {
+  checkProbes,
+  loadProbeTasks,
+  type OpenProbesOptions,
+  openProbes,
+  type ProbesConfig,
+  probePaths,
+  probesSection,
+  type StopWhenConfig,
+  stopRules,
+  stopWhenSection,
+} from './probes.ts';
+export { hasResults, RESULTS_FILE } from './result-folder.ts';
+export { checkTaskName, dataPaths, dataSection, familySections } from './sections.ts';
+export { DATA_SETS, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
+export type { DataSet } from './tasks/data-sets.ts';
+export { readRows, readTexts } from './tasks/read-data.ts';
+export type { JudgeEvent, TaskEntry, TaskFamily, TaskSources } from './tasks/task-family.ts';

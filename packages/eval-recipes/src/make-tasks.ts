@@ -1,0 +1,40 @@
+import type { Task } from '@meap/evals';
+import { type DataSection, findData } from './find-data.ts';
+import { TASKS } from './tasks/catalogue.ts';
+import type { TaskSources } from './tasks/task-family.ts';
+
+/** The keys of a recipe that {@link makeTasks} reads; it also has a section for every family with settings. */
+export interface TaskKeys {
+  readonly tasks: readonly string[];
+  readonly data: DataSection;
+  readonly bos?: boolean;
+  readonly seed?: number;
+}
+
+/**
+ * Creates tasks by name and loads their data.
+ *
+ * @param keys validated keys
+ * @param dataPath path of the section `data` in the recipe, for messages
+ * @throws ConfigurationError for data that are missing, ambiguous or damaged
+ */
+export async function makeTasks(
+  keys: TaskKeys,
+  more: Pick<TaskSources, 'heldOut' | 'judgements' | 'signal' | 'onEvent'> = {},
+  dataPath?: string,
+): Promise<Task[]> {
+  const entries = keys.tasks.map((name) => TASKS.get(name)!);
+  const needed = entries.filter(({ readsHeldOut }) => !(more.heldOut && readsHeldOut));
+  const files = await findData(
+    needed.flatMap(({ data }) => data),
+    keys,
+    dataPath,
+  );
+  const { bos, seed } = keys;
+  const sections = keys as unknown as Readonly<Record<string, unknown>>;
+  const tasks: Task[] = [];
+  for (const { family, make } of entries) {
+    tasks.push(...[await make({ files, settings: sections[family], bos, seed, ...more })].flat());
+  }
+  return tasks;
+}
