@@ -1,9 +1,25 @@
 import { describe, expect, it } from 'vitest';
 import { analyse } from './analysis.ts';
-import { readStudy } from './study-files.ts';
-import { addResult, fixStudy, removeFolders, STUDY } from './testing.ts';
+import type { RunResult } from './measures.ts';
+import { type RunId, runName } from './plan.ts';
+import { readStudy, type Study } from './study-files.ts';
+import { fixStudy, removeFolders, resultOf, STUDY } from './testing.ts';
 
 removeFolders();
+
+const studies = new Map<string, Study>();
+
+/** A study without results; reading one takes long enough to do it once. */
+function emptyStudy(change: object): Study {
+  const key = JSON.stringify(change);
+  const study = studies.get(key) ?? readStudy(fixStudy({ ...STUDY, ...change }).out);
+  studies.set(key, study);
+  return { ...study, results: new Map() };
+}
+
+function add(study: Study, run: RunId, measures: RunResult['measures']): void {
+  study.results.set(runName(run), resultOf(study.hash, run, measures));
+}
 
 /** A study with results: losses of NTP, and how much lower MEAP's are; times of both arms. */
 function studyOf(
@@ -11,19 +27,27 @@ function studyOf(
   times: readonly (readonly [number, boolean, number, boolean])[] = [],
   change: object = {},
 ) {
-  const { out } = fixStudy({ ...STUDY, ...change });
+  const study = emptyStudy(change);
   differences.forEach((difference, seed) => {
     const [ntp, isNtpReached, meap, isMeapReached] = times[seed] ?? [64, false, 64, false];
-    addResult(out, 'ntp', seed, {
-      loss: { value: 2 + seed / 10 },
-      induction: { value: ntp, censored: !isNtpReached },
-    });
-    addResult(out, 'meap', seed, {
-      loss: { value: 2 + seed / 10 + difference },
-      induction: { value: meap, censored: !isMeapReached },
-    });
+    add(
+      study,
+      { arm: 'ntp', seed },
+      {
+        loss: { value: 2 + seed / 10 },
+        induction: { value: ntp, censored: !isNtpReached },
+      },
+    );
+    add(
+      study,
+      { arm: 'meap', seed },
+      {
+        loss: { value: 2 + seed / 10 + difference },
+        induction: { value: meap, censored: !isMeapReached },
+      },
+    );
   });
-  return analyse(readStudy(out));
+  return analyse(study);
 }
 
 const eight = [-0.1, -0.2, -0.15, -0.1, -0.3, -0.2, -0.1, -0.12];
@@ -61,10 +85,10 @@ describe('values', () => {
   });
 
   it('use only seeds that both arms have', () => {
-    const { out } = fixStudy(STUDY);
-    for (const seed of [0, 1, 2]) addResult(out, 'ntp', seed, { loss: { value: 2 } });
-    for (const seed of [1, 2, 3]) addResult(out, 'meap', seed, { loss: { value: 1 } });
-    const { comparisons, byArm } = analyse(readStudy(out));
+    const study = emptyStudy({});
+    for (const seed of [0, 1, 2]) add(study, { arm: 'ntp', seed }, { loss: { value: 2 } });
+    for (const seed of [1, 2, 3]) add(study, { arm: 'meap', seed }, { loss: { value: 1 } });
+    const { comparisons, byArm } = analyse(study);
     expect(comparisons[0]).toMatchObject({ seeds: [1, 2], difference: -1 });
     expect(byArm.find(({ measure, arm }) => measure === 'loss' && arm === 'ntp')!.n).toBe(3);
   });

@@ -66,6 +66,7 @@ async function estimate(config: StudyConfig, arm: string, name: string, jobs: nu
     const seed = seedsByArm(config)[arm][0];
     const set = flatten(config.arms[arm].set[name] ?? {});
     let plan: Record<string, unknown> = {};
+    const began = performance.now();
     const { code, lastLines } = await runProcess({
       cli: findProgram(step.program).cli,
       args: [...stepArguments({ step, set, vary: config.vary, seed, out }), '--dry-run', '--json'],
@@ -81,7 +82,16 @@ async function estimate(config: StudyConfig, arm: string, name: string, jobs: nu
     if (typeof seconds !== 'number')
       return { arm, step: name, reason: `${step.program} does not estimate time` };
     const checkpointBytes = Number(parameters) * CHECKPOINT_BYTES_PER_PARAMETER;
-    return { arm, step: name, steps: Number(steps), tokens: Number(tokens), seconds, checkpointBytes };
+    // A run loads and prepares what its dry run does.
+    const start = (performance.now() - began) / 1000;
+    return {
+      arm,
+      step: name,
+      steps: Number(steps),
+      tokens: Number(tokens),
+      seconds: seconds + start,
+      checkpointBytes,
+    };
   } finally {
     rmSync(out, { recursive: true, force: true });
   }
@@ -107,7 +117,7 @@ export function renderDryRun({
     `study        ${title}`,
     `runs         ${counted(runs, 'run')}, ${jobs} at a time; ${steps} training steps in all`,
     ...lines.map((line) => `             ${line}`),
-    `time         about ${duration(seconds)} of training, without start, validation and what is not estimated`,
+    `time         about ${duration(seconds)} without validation and what is not estimated`,
     `disk         about ${bytes(diskBytes)} of checkpoints at a time`,
   ].join('\n');
 }

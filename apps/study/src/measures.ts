@@ -107,7 +107,8 @@ function metricNames(line: Line): string[] {
 }
 
 function finalValue({ take = 'last' }: Measure, { values }: Series): number {
-  return take === 'last' ? values.at(-1)! : Math[take](...values);
+  if (take === 'last') return values.at(-1)!;
+  return values.reduce((found, value) => Math[take](found, value));
 }
 
 /**

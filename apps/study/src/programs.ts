@@ -1,7 +1,7 @@
 /** The programs of the steps: where they are, and the command lines of runs. */
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join, relative } from 'node:path';
+import { dirname, isAbsolute, join, relative } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { RunError, readRecipe } from '@meap/recipe-cli';
 import type { Program, Step, Varied } from './config.ts';
@@ -107,5 +107,5 @@ export function flatten(keys: Readonly<Record<string, unknown>>, path = ''): Rec
 /** A path below the working directory is shown relative to it. */
 export function shownPath(path: string): string {
   const short = relative(process.cwd(), path);
-  return !path.startsWith('/') || short.startsWith('..') ? path : short;
+  return !isAbsolute(path) || short.startsWith('..') ? path : short;
 }

@@ -92,16 +92,19 @@ export function fixPlan(out: string, config: StudyConfig, file: string): void {
       `--out ${out}: has runs without plan.yaml, expected an empty folder or that of a study`,
     );
   }
-  if (hasRuns && before !== plan) {
-    const changes = changedKeys(planFromYaml(before!), planFromYaml(plan));
+  const changes = hasRuns ? changedKeys(planFromYaml(before!), planFromYaml(plan)) : [];
+  if (changes.length > 0) {
     throw new RunError(
       `${path}: the plan has changed since its runs began, expected the same: ${changes.join('; ')}. ` +
         'Undo the change, or choose another --out. Only seeds may be added',
     );
   }
   makeDirectory(out);
-  writeFileAtomic(path, plan);
-  writeFileAtomic(hashPath, `${hashPlan(plan)}  plan.yaml\n`);
+  // The same plan in another order of keys keeps its bytes, and so its hash.
+  if (!hasRuns) {
+    writeFileAtomic(path, plan);
+    writeFileAtomic(hashPath, `${hashPlan(plan)}  plan.yaml\n`);
+  }
   writeRecord(out, config, file, hasRuns);
 }
 

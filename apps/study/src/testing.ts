@@ -1,26 +1,28 @@
 /** Studies and results for tests. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import { stringify } from 'yaml';
 import { loadConfig, type StudyConfig } from './config.ts';
-import type { MeasuredValue } from './measures.ts';
-import { fixPlan, readStudy, writeResult } from './study-files.ts';
+import type { MeasuredValue, RunResult } from './measures.ts';
+import { hashPlan, type RunId } from './plan.ts';
+import { fixPlan, writeResult } from './study-files.ts';
 
-const root = mkdtempSync(join(tmpdir(), 'study-test-'));
-let count = 0;
+const folders: string[] = [];
 
 /** A new folder, removed after the tests of the file. */
 export function newFolder(): string {
-  const folder = join(root, String(count++));
-  mkdirSync(folder);
+  const folder = mkdtempSync(join(tmpdir(), 'study-test-'));
+  folders.push(folder);
   return folder;
 }
 
 /** Call at the top of a test file that uses {@link newFolder}. */
 export function removeFolders(): void {
-  afterAll(() => rmSync(root, { recursive: true, force: true }));
+  afterAll(() => {
+    for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
+  });
 }
 
 /** A study of two arms with a value and a time. */
@@ -59,6 +61,17 @@ export function fixStudy(study: object): { out: string; config: StudyConfig; fil
   return { out, config, file };
 }
 
+/** A result of a run of {@link STUDY}. */
+export function resultOf(
+  plan: string,
+  { arm, seed }: RunId,
+  measures: Record<string, MeasuredValue>,
+): RunResult {
+  const bitsPerByte = { tokens: [16, 32, 64], values: [4, 3, measures.loss?.value ?? 0] };
+  const versions = { pretrain: '1.0.0' };
+  return { plan, arm, seed, versions, measures, series: { pretrain: { bitsPerByte } } };
+}
+
 /** Writes a result of a run of {@link STUDY}. */
 export function addResult(
   out: string,
@@ -66,9 +79,6 @@ export function addResult(
   seed: number,
   measures: Record<string, MeasuredValue>,
 ): void {
-  const { hash } = readStudy(out);
-  const final = measures.loss?.value ?? 0;
-  const bitsPerByte = { tokens: [16, 32, 64], values: [4, 3, final] };
-  const versions = { pretrain: '1.0.0' };
-  writeResult(out, { plan: hash, arm, seed, versions, measures, series: { pretrain: { bitsPerByte } } });
+  const plan = hashPlan(readFileSync(join(out, 'plan.yaml'), 'utf8'));
+  writeResult(out, resultOf(plan, { arm, seed }, measures));
 }
