@@ -14,7 +14,7 @@ export interface MeasuredValue {
 }
 
 /** A metric over the tokens of training. */
-export interface Series {
+interface Series {
   tokens: number[];
   values: number[];
 }
