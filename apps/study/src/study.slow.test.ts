@@ -173,6 +173,22 @@ describe('a study', () => {
   });
 });
 
+it('killed, ends its programs, which save first', async () => {
+  const { pretrain, evaluate } = TINY.steps;
+  const set = { ...pretrain.set, train: { max_steps: 100_000, sequence_length: 32 } };
+  const out = newFolder();
+  const file = writeStudy({ ...TINY, steps: { pretrain: { ...pretrain, set }, evaluate } });
+  const { child, ended, output } = start(file, out);
+  await until(() => hasLines(metrics(out), 6), output());
+  child.kill('SIGKILL');
+  await ended;
+  await until(() => programsIn(out).length === 0, 'the end of the programs');
+  const [, steps] = /"step":(\d+)(?!.*"step":)/s.exec(readFileSync(metrics(out), 'utf8'))!;
+  expect(readdirSync(join(out, 'runs/ntp/seed-0/pretrain/checkpoints'))).toContain(
+    `step-${steps.padStart(8, '0')}`,
+  );
+});
+
 it('a run that fails leaves the others, is reported, and is tried again', async () => {
   const study = {
     ...TINY,
