@@ -101,6 +101,30 @@ describe.skipIf(missing)('the page', () => {
     await soon(() => labelOf(LOSS)).toBe('Loss: live 9. Arrow keys move, plus and minus zoom.');
   });
 
+  it('draws a chart for each value of probes, by name after the losses', async () => {
+    const probe = (step: number, probes: object) =>
+      `${JSON.stringify({ step, tokens: step * 100, probes, seconds: 1 })}\n`;
+    for (const name of ['one', 'two']) {
+      const metrics = join(makeRun(folder, name, 0), 'metrics.jsonl');
+      appendFileSync(metrics, probe(0, { 'recall/acc': 0.25, 'recall/acc/pairs=4': 1 }));
+      for (let step = 1; step <= 5; step++) appendFileSync(metrics, stepLine(step));
+    }
+    const metrics = join(folder, 'one', 'metrics.jsonl');
+    appendFileSync(metrics, probe(5, { 'recall/acc': 0.5 }));
+    await show();
+    await check('one');
+    await check('two');
+    const chart = (title: string) => `.chart:has(h2:text-is("${title}"))`;
+    await soon(() => labelOf(chart('recall acc'))).toMatch(/one 0\.5, two 0\.25|two 0\.25, one 0\.5/);
+    appendFileSync(metrics, probe(6, { 'induction/gain': 0.125 }));
+    await soon(() => labelOf(chart('induction gain'))).toContain('induction gain: one 0.125.');
+    const titles = await page.locator('.chart:visible h2').allTextContents();
+    expect(titles.slice(0, 4)).toEqual(['Loss', 'induction gain', 'recall acc', 'Gradient norm']);
+    await page.getByLabel('Show one', { exact: true }).uncheck();
+    await soon(() => page.locator(chart('induction gain')).isHidden()).toBe(true);
+    await soon(() => labelOf(chart('recall acc'))).toContain('recall acc: two 0.25.');
+  });
+
   it('shows runs when they appear, and one that is silent', async () => {
     await show();
     await soon(() => page.locator('#empty').textContent()).toContain(`No runs in ${folder} yet`);

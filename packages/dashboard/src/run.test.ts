@@ -1,5 +1,5 @@
 /** Run directories in which any field of any file may have any type. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -8,6 +8,7 @@ import { parsePlainYaml } from './plain-yaml.ts';
 import { Run } from './run.ts';
 import { MAX_ROWS } from './shared/table.ts';
 import { pack } from './shared/wire.ts';
+import { makeRun } from './testing.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'meap-run-'));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -53,7 +54,18 @@ const metrics = fc
       'skipped',
       'parts',
     ),
-    fc.record({ step, valLoss: anything, bitsPerByte: anything }, { requiredKeys: ['step'] }),
+    fc.record(
+      {
+        step,
+        valLoss: anything,
+        bitsPerByte: anything,
+        probes: fc.oneof(
+          anything,
+          fc.dictionary(fc.constantFrom('a/b', 'c/d', 'a/b/c', '__proto__'), anything),
+        ),
+      },
+      { requiredKeys: ['step'] },
+    ),
   )
   .map(([a, b]) => ({ ...a, ...b }));
 const batch = fc.record(
@@ -115,15 +127,34 @@ describe('a run directory', () => {
           }
         }
         const { series } = run;
+        for (const [name, column] of Object.entries(series!.probes.values)) {
+          expect(name).toMatch(/^[^/]+\/[^/]+$/);
+          expect(column).toHaveLength(series!.probes.step.length);
+          expect(column.every((value) => value === null || Number.isFinite(value))).toBe(true);
+        }
         JSON.stringify([
           run.summary,
           samples,
           pack(series!.table(0, series!.length, MAX_ROWS)),
           series!.anomalies,
+          series!.probes,
         ]);
       }),
       { numRuns: 25 },
     );
+  });
+
+  it('has the step, loss and pace of its training lines, whatever was measured after them', async () => {
+    const path = makeRun(root, 'probed', 3);
+    appendFileSync(
+      join(path, 'metrics.jsonl'),
+      '{"step":3,"tokens":300,"probes":{"a/x":1},"seconds":1}\n{"step":3,"valLoss":2}\n',
+    );
+    const run = new Run({ path, name: 'run' });
+    await run.refresh();
+    const { step, tokens, tokensPerSecond, valLoss } = run.summary;
+    expect([step, tokens, tokensPerSecond, valLoss]).toEqual([3, 300, 1000, 2]);
+    expect(run.summary.loss).toBeGreaterThan(6);
   });
 
   it('is read despite nesting that overflows the stack', async () => {

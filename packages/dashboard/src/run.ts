@@ -7,7 +7,7 @@ import type { FoundRun } from './find-runs.ts';
 import { LineTail, openPlain, readAt } from './line-tail.ts';
 import { parsePlainYaml } from './plain-yaml.ts';
 import { readBatch, textOf } from './read-batch.ts';
-import { number, parse, Series } from './series.ts';
+import { isTrainingLine, number, parse, Series } from './series.ts';
 import type { ConfigAnswer, RecentBatch, RunSummary, SamplesAnswer } from './shared/protocol.ts';
 
 /** Maximum size of files that are read whole. */
@@ -195,7 +195,7 @@ export class Run {
 
   #status(lines: readonly Record<string, unknown>[]): void {
     const summary = this.summary;
-    const steps = lines.filter((line) => !('valLoss' in line) && number(line.step) !== null);
+    const steps = lines.filter((line) => isTrainingLine(line) && number(line.step) !== null);
     const last = steps.at(-1);
     if (last) {
       summary.step = number(last.step)!;

@@ -77,6 +77,42 @@ describe('Series', () => {
     expect(series.anomalies.last).toHaveLength(100);
   });
 
+  it('keeps probes as columns by value, without groups, and no step for them', () => {
+    const series = seriesOf(
+      { step: 0, tokens: 0, probes: { 'induction/gain': 0.1, 'recall/acc/pairs=4': 1 }, seconds: 9 },
+      step(1),
+      step(2, { tokensPerSecond: 100 }),
+      { step: 2, tokens: 200, probes: { 'recall/acc': 0.5, 'induction/gain': null, odd: 1 }, seconds: 9 },
+      { step: 2, tokens: 200, valLoss: 3 },
+      { step: 4, probes: null },
+    );
+    expect([series.generation, series.length, series.badLines]).toEqual([0, 2, 0]);
+    expect(series.validations.step).toEqual([2]);
+    expect(series.probes).toEqual({
+      step: [0, 2, 4],
+      tokens: [0, 200, 200],
+      seconds: [0, 3, 3],
+      values: { 'induction/gain': [0.1, null, null], 'recall/acc': [null, 0.5, null] },
+    });
+    expect(series.probesFrom(1)).toMatchObject({ step: [2, 4], values: { 'recall/acc': [0.5, null] } });
+    const names = Array.from({ length: 200 }, (_, i) => [`p/${i}`, i]);
+    series.add(JSON.stringify({ step: 4.5, probes: Object.fromEntries(names) }));
+    expect(Object.keys(series.probes.values)).toHaveLength(64);
+  });
+
+  it('drops what a run that restarts at a probe has measured again', () => {
+    const probe = (step: number, gain: number) => ({ step, probes: { 'induction/gain': gain } });
+    const series = seriesOf(probe(0, 1), step(1), probe(1, 2), step(2), probe(2, 3), probe(1, 4), step(2));
+    expect([series.generation, series.length]).toEqual([1, 2]);
+    expect(series.probes.values).toEqual({ 'induction/gain': [1, 4] });
+    series.add(JSON.stringify(probe(0, 5)));
+    series.add(JSON.stringify(step(1)));
+    expect([series.generation, series.length]).toEqual([2, 1]);
+    expect(series.probes).toMatchObject({ step: [0], values: { 'induction/gain': [5] } });
+    series.reset();
+    expect(series.probes.step).toEqual([]);
+  });
+
   it('starts a new generation if steps decrease without the log being truncated', () => {
     const series = seriesOf(
       step(1),

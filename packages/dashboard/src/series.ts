@@ -1,5 +1,5 @@
 /** The curves of a run, parsed from the lines of `metrics.jsonl`. */
-import type { Anomaly, Validations } from './shared/protocol.ts';
+import type { Anomaly, Probes, Validations } from './shared/protocol.ts';
 import { emptyTable, METRICS, type Metric, type Table } from './shared/table.ts';
 
 const COLUMNS = ['step', 'tokens', 'seconds', ...METRICS] as const;
@@ -7,12 +7,19 @@ const COLUMNS = ['step', 'tokens', 'seconds', ...METRICS] as const;
 /** Anomalies whose details are kept; earlier ones are only counted. */
 const MAX_ANOMALIES = 100;
 
-/** Steps and validations of a run as columns. */
+/** Values of probes that are kept, in order of appearance. */
+const MAX_PROBE_VALUES = 64;
+
+/** A value of all rows; those of groups have longer names, such as `recall/acc/pairs=4`. */
+const PROBE_VALUE = /^[^/]{1,100}\/[^/]{1,100}$/;
+
+/** Steps, validations and probes of a run as columns. */
 export class Series {
   /** Incremented when the log is truncated or rewritten. */
   generation = 0;
   length = 0;
   validations = emptyValidations();
+  probes = emptyProbes();
   anomalies: { count: number; last: Anomaly[] } = { count: 0, last: [] };
   badLines = 0;
   #columns = allocate(1024);
@@ -22,6 +29,7 @@ export class Series {
     this.generation++;
     this.length = 0;
     this.validations = emptyValidations();
+    this.probes = emptyProbes();
     this.anomalies = { count: 0, last: [] };
     this.badLines = 0;
   }
@@ -33,6 +41,7 @@ export class Series {
     const step = line && number(line.step);
     if (!line || step === null || step === undefined) this.badLines++;
     else if ('valLoss' in line) this.#validation(step, line);
+    else if ('probes' in line) this.#probes(step, line);
     else this.#step(step, line);
   }
 
@@ -57,6 +66,16 @@ export class Series {
   validationsFrom(from: number): Validations {
     const sliced = Object.entries(this.validations).map(([key, values]) => [key, values.slice(from)]);
     return Object.fromEntries(sliced) as Validations;
+  }
+
+  /** Returns the measurements of probes from index `from` on. */
+  probesFrom(from: number): Probes {
+    const { step, tokens, seconds, values } = this.probes;
+    const sliced = Object.entries(values).map(([name, column]) => [name, column.slice(from)]);
+    return {
+      ...{ step: step.slice(from), tokens: tokens.slice(from), seconds: seconds.slice(from) },
+      values: Object.fromEntries(sliced),
+    };
   }
 
   #addColumn(table: Table, metric: Metric, start: number, end: number): void {
@@ -99,14 +118,38 @@ export class Series {
 
   #validation(step: number, line: Line): void {
     const { validations } = this;
-    const { tokens, seconds } = this.#columns;
-    const parts = typeof line.parts === 'object' && line.parts !== null ? (line.parts as Line) : {};
-    validations.step.push(step);
-    validations.tokens.push(number(line.tokens) ?? (this.length > 0 ? tokens[this.length - 1] : 0));
-    validations.seconds.push(this.length > 0 ? seconds[this.length - 1] : 0);
+    const parts = recordOf(line.parts);
+    this.#position(validations, step, line);
     validations.valLoss.push(number(line.valLoss));
     validations.bitsPerByte.push(number(line.bitsPerByte));
     validations.maskedLoss.push(number(parts.masked));
+  }
+
+  #probes(step: number, line: Line): void {
+    const { length, probes } = this;
+    const isBeforeSteps = length > 0 && step < this.#columns.step[length - 1];
+    // As in #step; but a probe measures the model after its step, which stays valid.
+    if (isBeforeSteps || step <= (probes.step.at(-1) ?? Number.NEGATIVE_INFINITY)) {
+      this.#cutBack(step + 1);
+      this.#cutProbes(step);
+    }
+    this.#position(probes, step, line);
+    const measured = recordOf(line.probes);
+    const isNew = (name: string) => PROBE_VALUE.test(name) && !(name in probes.values);
+    const names = Object.keys(probes.values);
+    const added = Object.keys(measured)
+      .filter(isNew)
+      .slice(0, MAX_PROBE_VALUES - names.length);
+    for (const name of added) probes.values[name] = Array(probes.step.length - 1).fill(null);
+    for (const name of [...names, ...added]) probes.values[name].push(number(measured[name]));
+  }
+
+  /** Adds the position of a line between steps. */
+  #position(to: Pick<Validations, 'step' | 'tokens' | 'seconds'>, step: number, line: Line): void {
+    const { tokens, seconds } = this.#columns;
+    to.step.push(step);
+    to.tokens.push(number(line.tokens) ?? (this.length > 0 ? tokens[this.length - 1] : 0));
+    to.seconds.push(this.length > 0 ? seconds[this.length - 1] : 0);
   }
 
   #cutBack(step: number): void {
@@ -114,8 +157,15 @@ export class Series {
     while (this.length > 0 && this.#columns.step[this.length - 1] >= step) this.length--;
     const kept = this.validations.step.filter((at) => at < step).length;
     for (const values of Object.values(this.validations)) values.length = kept;
+    this.#cutProbes(step);
     this.anomalies.last = this.anomalies.last.filter((anomaly) => anomaly.step < step);
     this.anomalies.count = this.anomalies.last.length;
+  }
+
+  #cutProbes(step: number): void {
+    const { values, ...positions } = this.probes;
+    const kept = positions.step.filter((at) => at < step).length;
+    for (const column of [...Object.values(positions), ...Object.values(values)]) column.length = kept;
   }
 
   #grow(): void {
@@ -142,6 +192,15 @@ export function number(value: unknown): number | null {
   return typeof value === 'number' && Number.isFinite(value) ? value : null;
 }
 
+/** Whether a line with a step is about training, not validation or probes. */
+export function isTrainingLine(line: Line): boolean {
+  return !('valLoss' in line) && !('probes' in line);
+}
+
+function recordOf(value: unknown): Line {
+  return typeof value === 'object' && value !== null ? (value as Line) : {};
+}
+
 function allocate(capacity: number): Record<(typeof COLUMNS)[number], Float64Array> {
   const entries = COLUMNS.map((name) => [name, new Float64Array(capacity)]);
   return Object.fromEntries(entries) as Record<(typeof COLUMNS)[number], Float64Array>;
@@ -149,4 +208,8 @@ function allocate(capacity: number): Record<(typeof COLUMNS)[number], Float64Arr
 
 function emptyValidations(): Validations {
   return { step: [], tokens: [], seconds: [], valLoss: [], bitsPerByte: [], maskedLoss: [] };
+}
+
+function emptyProbes(): Probes {
+  return { step: [], tokens: [], seconds: [], values: {} };
 }

@@ -38,10 +38,15 @@ class Connection extends EventEmitter {
   }
 
   curves(): { isWhole: boolean; step: number[] }[] {
+    return this.messages().map(({ isWhole, table }) => ({ isWhole, step: table.step }));
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: any JSON
+  messages(): any[] {
     const data = this.written.flatMap(
       (text) => /^event: curves\n(?:.*\n)*?data: (.*)$/m.exec(text)?.[1] ?? [],
     );
-    return data.map((text) => JSON.parse(text)).map(({ isWhole, table }) => ({ isWhole, step: table.step }));
+    return data.map((text) => JSON.parse(text));
   }
 }
 
@@ -69,6 +74,35 @@ it('queues nothing for a page that does not read, then sends all changes in one 
   await write(211, 212);
   stream.send(store);
   expect(connection.curves()[1]).toEqual({ isWhole: false, step: [211, 212] });
+});
+
+it('sends only new probes, also to a page that reconnects', async () => {
+  const probe = (step: number, probes: object) => {
+    appendFileSync(join(path, 'metrics.jsonl'), `${JSON.stringify({ step, probes })}\n`);
+    return store.refresh(new Set([run]));
+  };
+  const connection = new Connection();
+  connection.isFull = false;
+  const stream = new Stream(connection as unknown as ServerResponse, 's', [run], '');
+  await probe(10, { 'a/x': 1 });
+  stream.send(store);
+  stream.send(store);
+  await probe(11, { 'b/y': 2 });
+  stream.send(store);
+  const [first, second, ...more] = connection.messages();
+  expect(first.probes).toMatchObject({ step: [10], values: { 'a/x': [1] } });
+  expect([second.isWhole, second.table.step]).toEqual([false, []]);
+  expect(second.probes).toMatchObject({ step: [11], values: { 'a/x': [null], 'b/y': [2] } });
+  expect(more).toEqual([]);
+  const since = /^id: (.*)$/m.exec(connection.written.at(-1)!)![1];
+  const again = new Connection();
+  again.isFull = false;
+  const next = new Stream(again as unknown as ServerResponse, 's', [run], since);
+  next.send(store);
+  expect(again.messages()).toEqual([]);
+  await probe(12, { 'a/x': 3 });
+  next.send(store);
+  expect(again.messages()[0].probes).toMatchObject({ step: [12], values: { 'a/x': [3], 'b/y': [null] } });
 });
 
 it('sends a coarse table instead of more new steps than a page holds', async () => {

@@ -16,6 +16,7 @@ interface Position {
   generation: string;
   steps: number;
   validations: number;
+  probes: number;
 }
 
 export class Stream {
@@ -70,19 +71,21 @@ export class Stream {
     if (!series) return undefined;
     const generation = `${this.#server}-${series.generation}`;
     const { length } = series;
-    const numValidations = series.validations.step.length;
+    const ends = { validations: series.validations.step.length, probes: series.probes.step.length };
     const known = this.#positions.get(run.id);
     const follows =
       known?.generation === generation && known.steps <= length && length - known.steps <= MAX_ROWS;
-    const [steps, validations] = follows ? [known.steps, known.validations] : [0, 0];
-    if (follows && steps === length && validations === numValidations) return undefined;
-    this.#positions.set(run.id, { generation, steps: length, validations: numValidations });
+    const { steps, validations, probes } = follows ? known : { steps: 0, validations: 0, probes: 0 };
+    const hasAll = validations === ends.validations && probes === ends.probes;
+    if (follows && steps === length && hasAll) return undefined;
+    this.#positions.set(run.id, { generation, steps: length, ...ends });
     return {
       run: run.id,
       generation,
       isWhole: !follows,
       table: pack(series.table(steps, length, follows ? 1 : widthFor(length))),
       validations: series.validationsFrom(validations),
+      probes: series.probesFrom(probes),
       anomalies: series.anomalies,
       badLines: series.badLines,
     };
@@ -97,7 +100,9 @@ export class Stream {
   #id(): string {
     const positions = this.selected.flatMap((id) => {
       const position = this.#positions.get(id);
-      return position ? [[id, position.generation, position.steps, position.validations].join('~')] : [];
+      if (!position) return [];
+      const { generation, steps, validations, probes } = position;
+      return [[id, generation, steps, validations, probes].join('~')];
     });
     return positions.join(',');
   }
@@ -107,8 +112,10 @@ export class Stream {
 function parsePositions(since: string): Map<string, Position> {
   const positions = new Map<string, Position>();
   for (const part of since.split(',')) {
-    const [, id, generation, steps, validations] = /^(\w+)~([\w-]+)~(\d{1,15})~(\d{1,15})$/.exec(part) ?? [];
-    if (id) positions.set(id, { generation, steps: Number(steps), validations: Number(validations) });
+    const [, id, generation, ...counts] =
+      /^(\w+)~([\w-]+)~(\d{1,15})~(\d{1,15})~(\d{1,15})$/.exec(part) ?? [];
+    const [steps, validations, probes] = counts.map(Number);
+    if (id) positions.set(id, { generation, steps, validations, probes });
   }
   return positions;
 }

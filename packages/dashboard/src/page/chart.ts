@@ -5,15 +5,15 @@ import type { Metric, Table } from '../shared/table.ts';
 import { rowsInView, smooth, visibleRange } from './curves.ts';
 import { el } from './dom.ts';
 import { ink, lineStyle } from './palette.ts';
-import { slotOf, state, type Zoom } from './state.ts';
+import { type Axis, type Curves, slotOf, state, type Zoom } from './state.ts';
 
 export interface ChartSpec {
   title: string;
   /** Tooltip of the title. */
   hint: string;
   lines: readonly { metric: Metric; isSmoothed: boolean; isFaint?: boolean; label?: string }[];
-  /** A metric of validations, drawn as dots with thin lines between them. */
-  dots?: 'valLoss' | 'bitsPerByte' | 'maskedLoss';
+  /** Measurements between steps, drawn as dots with thin lines between them. */
+  dots?: (curves: Curves) => Dots;
   isLogarithmic?: boolean;
   fromZero?: boolean;
   /** Tick distances of the vertical axis; default powers of ten. */
@@ -21,6 +21,13 @@ export interface ChartSpec {
   /** Whether it spans the page. */
   isWide?: boolean;
   format: (value: number) => string;
+}
+
+/** Values and their positions. */
+interface Dots {
+  at: Record<Axis, number[]>;
+  /** Null interrupts the line, undefined does not. */
+  values: (number | null | undefined)[];
 }
 
 /** Maximum number of points of all lines of a chart together. */
@@ -66,7 +73,7 @@ export class Chart {
       const isDrawn = lines.some(({ metric }) =>
         curves.table.metrics[metric].mean.some((value) => value !== null),
       );
-      return isDrawn || (dots !== undefined && curves.validations[dots].some((value) => value !== null));
+      return isDrawn || (dots?.(curves).values.some(isValue) ?? false);
     });
   }
 
@@ -144,7 +151,7 @@ export class Chart {
     const isOnly = lines.length === 0;
     runs.forEach((run, i) => {
       if (!dots) return;
-      const { validations } = state.curves.get(run)!;
+      const { at, values } = dots(state.curves.get(run)!);
       const { color, dash } = styles[i];
       add(
         { run, role: 'dots' },
@@ -155,7 +162,7 @@ export class Chart {
           points: { show: true, size: 7, width: 1.5, stroke: color, fill: ink('--soft') },
         },
       );
-      tables.push([validations[state.axis], validations[dots]] as uPlot.AlignedData);
+      tables.push([at[state.axis], values] as uPlot.AlignedData);
     });
     return { series, tables, drawn };
   }
@@ -340,7 +347,6 @@ function nearest(
   at: number | null,
   isLine: boolean,
 ): number | undefined {
-  const isValue = (value: number | null | undefined) => value !== null && value !== undefined;
   const last = values.findLastIndex(isValue);
   if (last < 0 || at === null) return last < 0 ? undefined : last;
   if (isLine && (at > last || at < values.findIndex(isValue))) return undefined;
@@ -348,6 +354,10 @@ function nearest(
     for (const i of [at - away, at + away]) if (isValue(values[i])) return i;
   }
   return undefined;
+}
+
+function isValue(value: number | null | undefined): value is number {
+  return value !== null && value !== undefined;
 }
 
 /** Adds a margin; a constant line is centred. */

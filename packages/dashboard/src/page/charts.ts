@@ -8,14 +8,18 @@ import { rowRange, visibleRange } from './curves.ts';
 import { byId, el } from './dom.ts';
 import { fetchJson } from './fetch-json.ts';
 import { onScheme } from './palette.ts';
-import { type Axis, hasSteps, remember, state, type Zoom } from './state.ts';
+import { type Axis, type Curves, hasSteps, remember, state, type Zoom } from './state.ts';
 
-const SPECS: readonly ChartSpec[] = [
+const validation =
+  (key: 'valLoss' | 'bitsPerByte' | 'maskedLoss') =>
+  ({ validations }: Curves) => ({ at: validations, values: validations[key] });
+
+const LOSSES: readonly ChartSpec[] = [
   {
     title: 'Loss',
     hint: 'Nats per token; lines: training, dots: validation',
     lines: [{ metric: 'loss', isSmoothed: true }],
-    dots: 'valLoss',
+    dots: validation('valLoss'),
     isWide: true,
     format: plain,
   },
@@ -23,16 +27,19 @@ const SPECS: readonly ChartSpec[] = [
     title: 'Bits per byte',
     hint: 'Validation; comparable between tokenizers',
     lines: [],
-    dots: 'bitsPerByte',
+    dots: validation('bitsPerByte'),
     format: plain,
   },
   {
     title: 'Loss of masked tokens',
     hint: 'Held-out answers, nats per masked token',
     lines: [],
-    dots: 'maskedLoss',
+    dots: validation('maskedLoss'),
     format: plain,
   },
+];
+
+const STEPS: readonly ChartSpec[] = [
   {
     title: 'Gradient norm',
     hint: 'Before clipping; logarithmic axis',
@@ -72,25 +79,41 @@ const SHARES = [
   ['Last tenth', 0.1],
 ] as const;
 
-const charts = SPECS.map((spec) => new Chart(spec, setZoom));
+const probeSpec = (name: string): ChartSpec => ({
+  title: name.replace('/', ' '),
+  hint: 'Measured without masks',
+  lines: [],
+  // Probes may be measured at different steps.
+  dots: ({ probes }) => ({
+    at: probes,
+    values: (probes.values[name] ?? []).map((value) => value ?? undefined),
+  }),
+  format: plain,
+});
+
+const charts = [...LOSSES, ...STEPS].map((spec) => new Chart(spec, setZoom));
+const [firstOfSteps] = charts.slice(LOSSES.length);
+/** Charts of the values of probes that a run has or had. */
+const probeCharts = new Map<string, Chart>();
 const dirty = new Set(charts);
 const visible = new Set<Chart>();
 let isScheduled = false;
 
+const seen = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      const chart = charts.find(({ figure }) => figure === target)!;
+      if (isIntersecting) visible.add(chart);
+      else visible.delete(chart);
+    }
+    schedule();
+  },
+  { rootMargin: '200px' },
+);
+
 /** Adds the charts and their controls to the page. */
 export function initCharts(): void {
   const container = byId('charts');
-  const seen = new IntersectionObserver(
-    (entries) => {
-      for (const { target, isIntersecting } of entries) {
-        const chart = charts.find(({ figure }) => figure === target)!;
-        if (isIntersecting) visible.add(chart);
-        else visible.delete(chart);
-      }
-      schedule();
-    },
-    { rootMargin: '200px' },
-  );
   for (const { figure } of charts) {
     container.append(figure);
     seen.observe(figure);
@@ -102,8 +125,24 @@ export function initCharts(): void {
 
 /** Redraws all charts in the next frame, or when they become visible. */
 export function redrawCharts(): void {
+  addProbeCharts();
   for (const chart of charts) dirty.add(chart);
   schedule();
+}
+
+/** Adds charts for new values of probes: after the losses, by name. */
+function addProbeCharts(): void {
+  for (const { probes } of state.curves.values()) {
+    for (const name of Object.keys(probes.values)) {
+      if (probeCharts.has(name)) continue;
+      const chart = new Chart(probeSpec(name), setZoom);
+      const next = [...probeCharts.keys()].sort().find((other) => other > name);
+      (next === undefined ? firstOfSteps : probeCharts.get(next)!).figure.before(chart.figure);
+      probeCharts.set(name, chart);
+      charts.push(chart);
+      seen.observe(chart.figure);
+    }
+  }
 }
 
 function schedule(): void {

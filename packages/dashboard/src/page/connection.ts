@@ -1,5 +1,5 @@
 /** The event stream: resumed after a lost connection, closed while the page is hidden. */
-import type { CurvesMessage, RunsMessage } from '../shared/protocol.ts';
+import type { CurvesMessage, Probes, RunsMessage } from '../shared/protocol.ts';
 import { appendRows, coalesce, MAX_ROWS, widthFor } from '../shared/table.ts';
 import { unpack } from '../shared/wire.ts';
 import { slotOf, state, toggle } from './state.ts';
@@ -124,11 +124,11 @@ function takeRuns(message: RunsMessage): void {
 }
 
 function takeCurves(message: CurvesMessage): void {
-  const { run, generation, isWhole, validations, anomalies, badLines } = message;
+  const { run, generation, isWhole, validations, probes, anomalies, badLines } = message;
   const table = unpack(message.table);
   const known = state.curves.get(run);
   if (isWhole || !known || known.generation !== generation) {
-    state.curves.set(run, { generation, table, validations, anomalies, badLines });
+    state.curves.set(run, { generation, table, validations, probes, anomalies, badLines });
     return;
   }
   appendRows(known.table, table);
@@ -140,5 +140,15 @@ function takeCurves(message: CurvesMessage): void {
   for (const key of Object.keys(validations) as (keyof typeof validations)[]) {
     (known.validations[key] as (number | null)[]).push(...validations[key]);
   }
+  appendProbes(known.probes, probes);
   Object.assign(known, { anomalies, badLines });
+}
+
+/** The message has all values, those that are new since the last one too. */
+function appendProbes(known: Probes, { values, ...positions }: Probes): void {
+  for (const [name, column] of Object.entries(values)) {
+    known.values[name] ??= Array(known.step.length).fill(null);
+    known.values[name].push(...column);
+  }
+  for (const key of ['step', 'tokens', 'seconds'] as const) known[key].push(...positions[key]);
 }

@@ -7,7 +7,11 @@ export function visibleRange(): [number, number] | undefined {
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
   for (const id of state.selected ?? []) {
     const curves = state.curves.get(id);
-    for (const positions of [curves?.table[state.axis], curves?.validations[state.axis]]) {
+    for (const positions of [
+      curves?.table[state.axis],
+      curves?.validations[state.axis],
+      curves?.probes[state.axis],
+    ]) {
       if (!positions || positions.length === 0) continue;
       low = Math.min(low, positions[0]);
       high = Math.max(high, positions.at(-1)!);

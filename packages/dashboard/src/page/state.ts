@@ -1,5 +1,5 @@
 /** The state of the page; the user's choices are stored in the URL. */
-import type { Anomaly, RunSummary, RunsMessage, Validations } from '../shared/protocol.ts';
+import type { Anomaly, Probes, RunSummary, RunsMessage, Validations } from '../shared/protocol.ts';
 import { MAX_SELECTED } from '../shared/protocol.ts';
 import type { Table } from '../shared/table.ts';
 
@@ -16,6 +16,7 @@ export interface Curves {
   generation: string;
   table: Table;
   validations: Validations;
+  probes: Probes;
   anomalies: { count: number; last: Anomaly[] };
   badLines: number;
   /** Finer rows of the zoomed part. */

@@ -49,6 +49,15 @@ export interface Validations {
   maskedLoss: (number | null)[];
 }
 
+/** Measurements of probes as columns. */
+export interface Probes {
+  step: number[];
+  tokens: number[];
+  seconds: number[];
+  /** By `PROBE/NAME`, without the values of groups; null if a line lacks the value. */
+  values: Record<string, (number | null)[]>;
+}
+
 /** A step that the trainer found anomalous or skipped. */
 export interface Anomaly {
   step: number;
@@ -64,6 +73,7 @@ export interface CurvesMessage {
   isWhole: boolean;
   table: Table;
   validations: Validations;
+  probes: Probes;
   /** The last anomalies, and the number of all. */
   anomalies: { count: number; last: Anomaly[] };
   /** Lines of the log that are not metrics. */
