@@ -30,7 +30,11 @@ const config = resolveConfig({ model: { path: 'm' }, data: { files: ['f'] }, lor
 
 it('shows both losses and the answers before and after training, escaped', () => {
   const page = render(config, facts, {
-    metrics: { steps, validations },
+    metrics: {
+      steps,
+      validations,
+      probes: [{ step: 3, tokens: 300, probes: { 'recall/acc': 1 }, seconds: 1 }],
+    },
     baseline: { valLoss: 2.5, maskedLoss: 3, samples: [{ prompt: 'Why <b>?', text: 'no idea' }] },
     samples: [{ step: 3, prompt: 'Why <b>?', text: 'Because & so' }],
   });
@@ -42,16 +46,18 @@ it('shows both losses and the answers before and after training, escaped', () =>
   expect(page).toContain('<h3>Why &lt;b&gt;?</h3>');
   expect(page).toMatch(/Before[\s\S]*no idea[\s\S]*After[\s\S]*Because &amp; so/);
   expect(page).toContain('LoRA of rank 8');
+  expect(page).toContain('<figcaption>recall acc</figcaption>');
   expect(page).not.toMatch(/https?:|src=|<link|<script|url\(/);
 });
 
 it('renders a run without masks and baseline', () => {
   const ntp = resolveConfig({ model: { path: 'm' }, data: { files: ['f'] }, masking: { ratio: 0 } });
   const page = render(ntp, facts, {
-    metrics: { steps: [], validations: [] },
+    metrics: { steps: [], validations: [], probes: [] },
     baseline: undefined,
     samples: [],
   });
   expect(page).toContain('No steps yet');
+  expect(page).not.toContain('Probes');
   expect(page).toContain('fine-tuned with NTP');
 });

@@ -1,4 +1,4 @@
-/** `report.html` of a finished run: figures, loss curves, answers before and after. */
+/** `report.html` of a finished run: figures, loss curves, probes, answers before and after. */
 import { join } from 'node:path';
 import {
   configToYaml,
@@ -6,10 +6,12 @@ import {
   lossCurve,
   medianThroughput,
   percent,
+  probeCurves,
   type RunMetrics,
   readLastSamples,
   readMetrics,
   renderLossChart,
+  renderProbes,
   type SampleLine,
   short,
   writeReportPage,
@@ -29,7 +31,7 @@ export function writeReport(out: string, config: FinetuneConfig, facts: RunFacts
 }
 
 interface Measured {
-  metrics: Pick<RunMetrics, 'steps' | 'validations'>;
+  metrics: RunMetrics;
   baseline: Baseline | undefined;
   samples: readonly SampleLine[];
 }
@@ -38,7 +40,7 @@ interface Measured {
 export function reportPage(
   config: FinetuneConfig,
   facts: RunFacts,
-  { metrics: { steps, validations }, baseline, samples }: Measured,
+  { metrics: { steps, validations, probes }, baseline, samples }: Measured,
 ) {
   const { masking } = config;
   const method = masking.ratio > 0 ? `MEAP, ${percent(masking.ratio)} of long answers masked` : 'NTP';
@@ -52,6 +54,7 @@ export function reportPage(
     ],
     'nats per token over steps, step 0 before training.',
   );
+  const probed = probeCurves(probes);
   const samplesHtml = samples.map(({ prompt, text }, i) => {
     const before = baseline?.samples[i]?.prompt === prompt ? baseline.samples[i].text : undefined;
     const row = (name: string, value: string) =>
@@ -63,6 +66,7 @@ export function reportPage(
     figures: figures(config, facts, { steps, validations }, baseline),
     sections: [
       { heading: 'Loss', body: chart },
+      ...(probed.length > 0 ? [{ heading: 'Probes', body: renderProbes(probed) }] : []),
       {
         heading: 'Answers to held-out questions',
         body: samplesHtml.length > 0 ? html`${samplesHtml}` : html`<p>None.</p>`,

@@ -2,10 +2,12 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import {
+  describeProbeCurves,
   duration,
   lossCurveText,
   medianThroughput,
   plainText,
+  probeCurves,
   readLastSamples,
   readMetrics,
   short,
@@ -16,7 +18,7 @@ import { answerCurve, changeOf, maskedCurve } from './report.ts';
 
 /** Formats the summary of a run in `out`. */
 export async function renderSummary(out: string, seconds: number): Promise<string> {
-  const { steps, validations } = readMetrics(out);
+  const { steps, validations, probes } = readMetrics(out);
   const baseline = readBaseline(out);
   const sections: string[] = [];
   const curve = lossCurveText(steps);
@@ -31,10 +33,12 @@ export async function renderSummary(out: string, seconds: number): Promise<strin
   const [newest] = await listCheckpoints(join(out, 'checkpoints'));
   const best = await bestCheckpoint(join(out, 'checkpoints'));
   const [answers, masked] = [answerCurve, maskedCurve].map((curve) => curve(baseline, validations));
+  const probed = probeCurves(probes);
   const ofMasked = masked.length > 1 ? `, of masked tokens ${changeOf(masked)}` : '';
   sections.push(
     [
       ...(answers.length > 1 ? [`held-out     loss of answers ${changeOf(answers)}${ofMasked}`] : []),
+      ...(probed.length > 0 ? [`probes       ${describeProbeCurves(probed)}`] : []),
       `trained      on ${short(steps.at(-1)?.tokens ?? 0)} tokens, ${short(medianThroughput(steps))} tokens/s, ${duration(seconds)} in all`,
       `model        ${join(out, 'model')}   (transformers loads it; talk to it: meap-chat --model ${join(out, 'model')})`,
       ...(existsSync(join(out, 'adapter')) ? [`adapter      ${join(out, 'adapter')}   (PEFT loads it)`] : []),

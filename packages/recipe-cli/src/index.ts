@@ -48,6 +48,7 @@ export {
 } from './metrics.ts';
 export { packageVersion } from './package-version.ts';
 export { configToYaml, parseConfig, Refusals } from './parse-config.ts';
+export { describeProbeCurves, type ProbeCurve, probeCurves } from './probe-values.ts';
 export { type ProgressOutput, TrainingProgress } from './progress.ts';
 export { type Layer, type RecipeRules, readRecipe } from './read-recipe.ts';
 export { type RecipeOptionKeys, recipeOptions } from './recipe-options.ts';
@@ -56,6 +57,7 @@ export {
   type ChartSeries,
   type ReportPage,
   renderLossChart,
+  renderProbes,
   renderReportPage,
   writeReportPage,
 } from './report-page.ts';

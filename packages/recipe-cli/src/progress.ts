@@ -1,9 +1,10 @@
 /** Progress of a run: bars in a terminal, otherwise a line every ten seconds. */
 
 import { duration, percent, plainText, short } from '@meap/dashboard';
-import type { ProbeMetrics, TrainEvent } from '@meap/trainer';
+import type { TrainEvent } from '@meap/trainer';
 import cliProgress from 'cli-progress';
 import type { OutputStream } from './command.ts';
+import { describeProbes } from './probe-values.ts';
 
 /** Where to write progress. */
 export interface ProgressOutput {
@@ -110,17 +111,6 @@ export class TrainingProgress {
     this.#lastLine = now;
     return true;
   }
-}
-
-/** Values of all rows, without those of groups, as `induction gain 0.512, acc 0.125`. */
-function describeProbes(values: ProbeMetrics['probes']): string {
-  const byProbe = new Map<string, string[]>();
-  for (const [name, value] of Object.entries(values)) {
-    const [probe, key, group] = name.split('/');
-    if (group !== undefined) continue;
-    byProbe.set(probe, [...(byProbe.get(probe) ?? []), `${key} ${value?.toFixed(3) ?? 'not finite'}`]);
-  }
-  return Array.from(byProbe, ([probe, values]) => `${probe} ${values.join(', ')}`).join('; ');
 }
 
 /** One bar at a time; stopped before a line is written and redrawn below it. */

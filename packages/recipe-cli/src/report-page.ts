@@ -1,6 +1,7 @@
 /** `report.html`: a self-contained page about a finished run, in the reader's light or dark colour scheme. */
 import { writeFileAtomic } from '@meap/files';
 import { type Html, html } from './html.ts';
+import type { ProbeCurve } from './probe-values.ts';
 
 /** A line of a chart. */
 export interface ChartSeries {
@@ -48,6 +49,8 @@ th { text-align: left; font-weight: normal; padding-right: 2rem; vertical-align:
 td { font-variant-numeric: tabular-nums; }
 tr { border-bottom: 1px solid var(--faint); }
 svg { width: 100%; height: auto; }
+figure { margin: 0; }
+.small { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
 svg text { fill: var(--ink); font-size: 12px; }
 pre, blockquote { white-space: pre-wrap; overflow-wrap: anywhere; }
 pre { border: 1px solid var(--faint); padding: 1rem; font-size: 13px; }
@@ -63,37 +66,68 @@ ${body}</body>
 `.markup;
 }
 
-const WIDTH = 760;
-const HEIGHT = 320;
+/** Draws losses over steps as an SVG with a legend below it; `note` ends the legend. */
+export function renderLossChart(series: readonly ChartSeries[], note: string): Html {
+  const curves = series.map((one) => ({
+    ...one,
+    points: one.points.map(({ step, loss }) => ({ step, value: loss })),
+  }));
+  const shown = curves.filter(({ points }) => points.length > 0);
+  if (shown.length === 0) return html`<p>No steps yet.</p>`;
+  const legend = shown.map(({ name, style, color }) => {
+    const sign = style === 'line' ? '—' : '●';
+    return html`<span style="color: var(--${color})">${sign}</span> ${name}; `;
+  });
+  const label = 'Loss in nats per token over steps';
+  return html`${renderChart(curves, { label, width: 760, height: 320 })}
+<p>${legend}${note}</p>`;
+}
+
+/** Draws a small chart for each value of probes, all over the same steps. */
+export function renderProbes(curves: readonly ProbeCurve[]): Html {
+  const lastStep = Math.max(...curves.flatMap(({ points }) => points.map(({ step }) => step)));
+  const figures = curves.map(({ probe, name, points }) => {
+    const title = `${probe} ${name}`;
+    const size = { label: `${title} over steps`, width: 380, height: 180, lastStep };
+    return html`<figure><figcaption>${title}</figcaption>
+${renderChart([{ points, style: 'both', color: 'first' }], size)}</figure>\n`;
+  });
+  return html`<div class="small">${figures}</div>`;
+}
+
+interface Curve {
+  points: readonly { step: number; value: number }[];
+  style: 'line' | 'dots' | 'both';
+  color: ChartSeries['color'];
+}
+
 const LEFT = 44;
 const BOTTOM = 28;
 
-/** Draws losses over steps as an SVG with a legend below it; `note` ends the legend. */
-export function renderLossChart(series: readonly ChartSeries[], note: string): Html {
-  const all = series.flatMap(({ points }) => points);
-  if (all.length === 0) return html`<p>No steps yet.</p>`;
-  const lastStep = Math.max(1, ...all.map(({ step }) => step));
-  const low = Math.min(...all.map(({ loss }) => loss));
-  const high = Math.max(...all.map(({ loss }) => loss), low + 1e-3);
-  const x = (step: number) => (LEFT + (step / lastStep) * (WIDTH - LEFT - 8)).toFixed(1);
-  const y = (loss: number) => (8 + ((high - loss) / (high - low)) * (HEIGHT - BOTTOM - 8)).toFixed(1);
+/** Draws curves with at least one point; `lastStep` is the end of the axis, by default that of the curves. */
+function renderChart(
+  curves: readonly Curve[],
+  { label, width, height, lastStep }: { label: string; width: number; height: number; lastStep?: number },
+): Html {
+  const all = curves.flatMap(({ points }) => points);
+  const end = Math.max(1, lastStep ?? 1, ...all.map(({ step }) => step));
+  const low = Math.min(...all.map(({ value }) => value));
+  const high = Math.max(...all.map(({ value }) => value), low + 1e-3);
+  const x = (step: number) => (LEFT + (step / end) * (width - LEFT - 8)).toFixed(1);
+  const y = (value: number) => (8 + ((high - value) / (high - low)) * (height - BOTTOM - 8)).toFixed(1);
   const levels = [0, 1, 2, 3, 4].map((i) => low + ((high - low) * i) / 4);
-  const marks = [0, 1, 2, 3, 4].map((i) => Math.round((lastStep * i) / 4));
-  const drawn = series.map(({ points, style, color }) => {
-    const line = points.map(({ step, loss }) => `${x(step)},${y(loss)}`).join(' ');
+  const digits = high - low < 0.04 ? 4 : 2;
+  const marks = [0, 1, 2, 3, 4].map((i) => Math.round((end * i) / 4));
+  const drawn = curves.map(({ points, style, color }) => {
+    const line = points.map(({ step, value }) => `${x(step)},${y(value)}`).join(' ');
     const polyline = html`<polyline points="${line}" fill="none" stroke="var(--${color})" stroke-width="1.5"/>\n`;
+    const radius = style === 'both' ? 3 : 4;
     const dots = points.map(
-      ({ step, loss }) => html`<circle cx="${x(step)}" cy="${y(loss)}" r="4" fill="var(--${color})"/>\n`,
+      ({ step, value }) =>
+        html`<circle cx="${x(step)}" cy="${y(value)}" r="${radius}" fill="var(--${color})"/>\n`,
     );
-    return style === 'line' ? polyline : dots;
+    return html`${style === 'dots' ? '' : polyline}${style === 'line' ? '' : dots}`;
   });
-  const legend = series
-    .filter(({ points }) => points.length > 0)
-    .map(({ name, style, color }) => {
-      const sign = style === 'line' ? '—' : '●';
-      return html`<span style="color: var(--${color})">${sign}</span> ${name}; `;
-    });
-  return html`<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Loss in nats per token over steps">
-${levels.map((loss) => html`<path d="M${LEFT} ${y(loss)}H${WIDTH - 8}" stroke="var(--faint)"/><text x="0" y="${y(loss)}" dy="4">${loss.toFixed(2)}</text>\n`)}${marks.map((step) => html`<text x="${x(step)}" y="${HEIGHT - 6}" text-anchor="${step === 0 ? 'start' : 'end'}">${step}</text>\n`)}${drawn}</svg>
-<p>${legend}${note}</p>`;
+  return html`<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="${label}">
+${levels.map((value) => html`<path d="M${LEFT} ${y(value)}H${width - 8}" stroke="var(--faint)"/><text x="0" y="${y(value)}" dy="4">${value.toFixed(digits)}</text>\n`)}${marks.map((step) => html`<text x="${x(step)}" y="${height - 6}" text-anchor="${step === 0 ? 'start' : 'end'}">${step}</text>\n`)}${drawn}</svg>`;
 }

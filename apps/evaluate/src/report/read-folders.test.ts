@@ -72,9 +72,11 @@ describe('readFolders', () => {
     const checkpoint = join(root, 'run/checkpoints/step-1');
     mkdirSync(checkpoint, { recursive: true });
     expect(trainingOf(checkpoint)).toBeUndefined();
-    writeFileSync(join(root, 'run/metrics.jsonl'), `${JSON.stringify(line)}\n`);
+    const probe = { step: 1, tokens: 64, probes: { 'recall/acc': 0.5 }, seconds: 1 };
+    const lines = [line, probe].map((one) => `${JSON.stringify(one)}\n`);
+    writeFileSync(join(root, 'run/metrics.jsonl'), lines.join(''));
     for (const model of [checkpoint, join(root, 'run/model'), join(root, 'run')]) {
-      expect(trainingOf(model)).toEqual({ steps: [line], validations: [] });
+      expect(trainingOf(model)).toEqual({ steps: [line], validations: [], probes: [probe] });
     }
     const folder = evaluation('x', [await resultOf('boolq', 'NTP')], checkpoint);
     expect(readFolders([folder]).models[0].training?.steps).toEqual([line]);

@@ -37,13 +37,22 @@ const render = (...args: Parameters<typeof reportPage>) => renderReportPage(repo
 describe('reportPage', () => {
   const validations = [{ step: 200, tokens: 12_800, valLoss: 5.1, bitsPerByte: 1.836 }];
   const steps = Array.from({ length: 200 }, (_, i) => step(i + 1));
-  const page = render(resolveConfig(tinyRecipe), facts, { steps, validations }, [
+  const probes = [0, 200].map((step) => ({
+    ...{ step, tokens: 64 * step, seconds: 1 },
+    probes: { 'induction/gain': step / 400, 'recall/acc/pairs=4': 1 },
+  }));
+  const page = render(resolveConfig(tinyRecipe), facts, { steps, validations, probes }, [
     { step: 200, prompt: 'Call <me>', text: ' & "Ishmael"' },
   ]);
 
   it('names random tokens and the last step with masks', () => {
     const masking = { replace_with: 'random' as const, until: 0.5 };
-    const other = render(resolveConfig({ ...tinyRecipe, masking }), facts, { steps, validations }, []);
+    const other = render(
+      resolveConfig({ ...tinyRecipe, masking }),
+      facts,
+      { steps, validations, probes },
+      [],
+    );
     expect(other).toContain('NTP, 15.0 % of inputs random tokens');
     expect(other).toContain('<td>per-sequence, ratio 0.15, random tokens, until step 3</td>');
     expect(page).toContain('<td>per-sequence, ratio 0.15</td>');
@@ -63,13 +72,17 @@ describe('reportPage', () => {
     const [, points] = /<polyline points="([^"]+)"/.exec(page)!;
     expect(points.split(' ')).toHaveLength(200);
     expect(points).not.toContain('NaN');
-    expect(page.match(/<circle/g)).toHaveLength(1);
+    // One validation, and two values of one probe.
+    expect(page.match(/<circle [^>]*--second/g)).toHaveLength(1);
+    expect(page.match(/<circle [^>]*--first/g)).toHaveLength(2);
+    expect(page).toMatch(/<h2>Probes<\/h2>[\s\S]*<figcaption>induction gain<\/figcaption>/);
+    expect(page.match(/<figcaption>/g)).toHaveLength(1);
   });
 
   it('renders a run without steps', () => {
-    expect(render(resolveConfig(tinyRecipe), facts, { steps: [], validations: [] }, [])).toContain(
-      'No steps yet',
-    );
+    const empty = render(resolveConfig(tinyRecipe), facts, { steps: [], validations: [], probes: [] }, []);
+    expect(empty).toContain('No steps yet');
+    expect(empty).not.toContain('Probes');
   });
 });
 

@@ -1,4 +1,4 @@
-/** `report.html` of a finished run: figures, loss curve, samples, configuration. */
+/** `report.html` of a finished run: figures, loss curve, probes, samples, configuration. */
 import { join } from 'node:path';
 import {
   configToYaml,
@@ -6,11 +6,13 @@ import {
   lossCurve,
   medianThroughput,
   percent,
+  probeCurves,
   type ReportPage,
   type RunMetrics,
   readLastSamples,
   readMetrics,
   renderLossChart,
+  renderProbes,
   type SampleLine,
   short,
   writeReportPage,
@@ -30,7 +32,7 @@ export function writeReport(out: string, config: PretrainConfig, facts: RunFacts
 export function reportPage(
   config: PretrainConfig,
   facts: RunFacts,
-  { steps, validations }: Pick<RunMetrics, 'steps' | 'validations'>,
+  { steps, validations, probes }: RunMetrics,
   samples: readonly SampleLine[],
 ): ReportPage {
   const texts = samples.map(({ prompt, text }) => html`<blockquote><b>${prompt}</b>${text}</blockquote>\n`);
@@ -42,11 +44,13 @@ export function reportPage(
     ],
     'nats per token over steps.',
   );
+  const probed = probeCurves(probes);
   return {
     title: titleOf(config, facts),
     figures: figures(config, facts, steps, validations),
     sections: [
       { heading: 'Loss', body: chart },
+      ...(probed.length > 0 ? [{ heading: 'Probes', body: renderProbes(probed) }] : []),
       { heading: 'Samples', body: html`${texts}` },
       { heading: 'Configuration', body: html`<pre>${configToYaml(config)}</pre>` },
     ],

@@ -292,6 +292,7 @@ describe('probes', () => {
     expect(at('recall/margin/pairs=2')).toEqual([0, 2, 4, 6]);
     expect(at('induction/gain')).toEqual([0, 4, 6]);
     expect(stdout).toMatch(/step +4 of 6 +recall acc \d\.\d{3}, margin -?\d\.\d{3}; induction gain/);
+    expect(stdout).toMatch(/probes {7}recall acc \S+ → \S+, margin \S+ → \S+; induction gain \S+ → /);
     expect(lines.filter(({ probes }) => !probes)).toEqual(exactMetrics('whole'));
     expect(checkpointFiles('probed', 6)['model.safetensors']).toBe(
       checkpointFiles('whole', 6)['model.safetensors'],

@@ -1,10 +1,12 @@
-/** The output of a finished run: loss curve, samples, validation, paths. */
+/** The output of a finished run: loss curve, samples, validation, probes, paths. */
 import { join } from 'node:path';
 import {
+  describeProbeCurves,
   duration,
   lossCurveText,
   medianThroughput,
   plainText,
+  probeCurves,
   readLastSamples,
   readMetrics,
   short,
@@ -15,7 +17,7 @@ import type { RunFacts } from './run-facts.ts';
 
 /** Formats the summary of a run in `out`. */
 export async function renderSummary(out: string, facts: RunFacts, seconds: number): Promise<string> {
-  const { steps, validations } = readMetrics(out);
+  const { steps, validations, probes } = readMetrics(out);
   const validation = validations.at(-1);
   const curve = lossCurveText(steps);
   const sections: string[] = [];
@@ -29,6 +31,8 @@ export async function renderSummary(out: string, facts: RunFacts, seconds: numbe
     const comparison = `${bitsPerByte!.toFixed(3)} bits per byte, a unigram model ${facts.unigramBitsPerByte.toFixed(3)}`;
     sections.push(`validation   ${comparison}`);
   }
+  const probed = probeCurves(probes);
+  if (probed.length > 0) sections.push(`probes       ${describeProbeCurves(probed)}`);
   const notes = describeDocuments(facts.documents, facts.parsesSpecialTokens);
   if (notes.length > 0) sections.push(`data         ${notes.join('; ')}`);
   const [newest] = await listCheckpoints(join(out, 'checkpoints'));
