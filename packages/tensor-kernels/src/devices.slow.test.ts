@@ -34,9 +34,10 @@ async function expectSame(
   slow: (...inputs: tf.Tensor[]) => tf.Tensor,
   inputs: Input[],
   relative = 3e-6,
+  isRecorded = false,
 ): Promise<void> {
-  const got = await evaluate(device, fast, inputs);
-  const want = await evaluate('cpu', slow, inputs);
+  const got = await evaluate(device, fast, inputs, isRecorded);
+  const want = await evaluate('cpu', slow, inputs, isRecorded);
   for (const [i, values] of want.entries()) expectClose(got[i], values, { relative, absolute: 1e-6 });
 }
 
@@ -112,7 +113,7 @@ describe.each(devices)('on %s', (name, missing) => {
     }
   });
 
-  it.each<[string, number[], { window?: number; segments?: number; shared?: boolean }]>([
+  const attentionCases: [string, number[], { window?: number; segments?: number; shared?: boolean }][] = [
     ['one query head a key head', [2, 17, 17, 2, 2, 8], {}],
     ['grouped queries', [1, 130, 130, 4, 2, 16], {}],
     ['one key head for all', [2, 66, 66, 4, 1, 32], {}],
@@ -127,9 +128,14 @@ describe.each(devices)('on %s', (name, missing) => {
     ['a cache and a window', [1, 2, 140, 4, 2, 16], { window: 9 }],
     ['a cache, many queries', [1, 70, 200, 2, 1, 8], {}],
     ['a single token', [1, 1, 1, 2, 1, 16], {}],
+  ];
+  // Composed kernels compute blocks of queries, WGSL only tiles, which the cases above also have several of.
+  const blockCases: typeof attentionCases = [
     ['several blocks', [1, 530, 530, 1, 1, 4], {}],
     ['several blocks of segments', [1, 300, 300, 2, 1, 4], { segments: 35, shared: true }],
-  ])('attention with %s', async (_, [B, T, S, H, G, D], { window, segments, shared }) => {
+  ];
+  const cases = name === 'webgpu' ? attentionCases : [...attentionCases, ...blockCases];
+  it.each(cases)('attention with %s', async (_, [B, T, S, H, G, D], { window, segments, shared }) => {
     const segmentIds = segments && integers([B, T], (i) => Math.floor((i % T) / segments));
     // Of every three segments the first is the others' prefix.
     const prefixIds =
@@ -141,11 +147,10 @@ describe.each(devices)('on %s', (name, missing) => {
         segmentIds: tensor2D(segmentIds),
         prefixIds: tensor2D(prefixIds),
       });
-    await expectSame(run(attention), run(reference.attentionReference), [
-      random([B, T, H, D], 1),
-      random([B, S, G, D], 2),
-      random([B, S, G, D], 3),
-    ]);
+    const inputs = [random([B, T, H, D], 1), random([B, S, G, D], 2), random([B, S, G, D], 3)];
+    // Without a tape, WGSL's kernels only leave out the sums: those for heads of up to 64 channels, and few queries.
+    const isRecorded = T > 1 && (D % 4 !== 0 || D > 64 || segments !== undefined);
+    await expectSame(run(attention), run(reference.attentionReference), inputs, 3e-6, isRecorded);
   });
 
   it('attention with scores far apart', async () => {

@@ -38,18 +38,27 @@ export function integers(shape: number[], f: (i: number) => number): Input {
 export const tensorOf = ({ values, shape }: Input): tf.Tensor =>
   tf.tensor(values.slice(), shape, values instanceof Int32Array ? 'int32' : 'float32');
 
-/** Returns a function's value, and the gradients of its product with fixed random weights, as arrays. */
+/**
+ * Returns a function's value, and the gradients of its product with fixed random weights, as arrays.
+ *
+ * @param isRecorded whether the value too is one that the tape recorded; by default it is computed once more without
+ */
 export async function evaluate(
   backend: BackendName,
   f: (...inputs: tf.Tensor[]) => tf.Tensor,
   inputs: Input[],
+  isRecorded = false,
 ): Promise<Float32Array[]> {
   await tf.setBackend(backend);
   const tensors = tf.tidy(() => {
     const given = inputs.map(tensorOf);
-    const value = f(...given);
-    const weights = tensorOf(random(value.shape, 77));
-    return [value, ...tf.grads((...x) => tf.sum(tf.mul(f(...x), weights)))(given)];
+    let value = isRecorded ? undefined : f(...given);
+    const gradients = tf.grads((...x) => {
+      const recorded = f(...x);
+      value ??= tf.keep(tf.clone(recorded));
+      return tf.sum(tf.mul(recorded, tensorOf(random(recorded.shape, 77))));
+    })(given);
+    return [value!, ...gradients];
   });
   const arrays = await Promise.all(tensors.map((tensor) => tensor.data()));
   tf.dispose(tensors);
