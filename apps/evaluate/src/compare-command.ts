@@ -1,27 +1,54 @@
-/** `meap-evaluate compare A B`: compares two models row by row. */
+/** `meap-evaluate compare`: compares two models row by row, or several runs a side. */
 import { basename, join, resolve } from 'node:path';
 import { hasResults } from '@meap/eval-recipes';
 import { compareResults, EvalsError, type ResultComparison, type TaskResult } from '@meap/evals';
-import { commandToResume, openRunDirectory } from '@meap/recipe-cli';
+import { ConfigurationError, commandToResume, openRunDirectory } from '@meap/recipe-cli';
+import type { Command } from 'commander';
+import { compareRunFolders } from './compare-run-folders.ts';
 import { renderComparisons } from './comparison-table.ts';
 import { loadConfig } from './config.ts';
 import { reportOn } from './report/report-command.ts';
-import { readResults, writeJson } from './result-files.ts';
+import { COMPARISON_FILE, readResults, writeJson } from './result-files.ts';
 import { runEvaluation } from './run.ts';
 import { overridesOf, type RunFlags, shownRun, storageOptions, withRunFlags } from './run-command.ts';
+import { renderRunsComparison } from './runs-table.ts';
 import { type CommandContext, runShown } from './shown-run.ts';
 
 export function addCompareCommand({ program, argv, io, done }: CommandContext): void {
   const command = program
     .command('compare')
-    .description('Compare two models or finished evaluations row by row: B minus A, such as MEAP minus NTP.')
-    .argument('<a>', 'model, or the --out of a run')
-    .argument('<b>', 'model, or the --out of a run')
+    .description(
+      'Compare two models or finished evaluations row by row: B minus A, such as MEAP minus NTP. ' +
+        'With --with, compare several runs a side, such as seeds.',
+    )
+    .usage('[options] A B\n       meap-evaluate compare [options] A1 A2... --with B1 B2...')
+    .argument('<models...>', 'models, or the --out of runs')
+    .option('--with <dirs...>', 'finished evaluations of B, each paired with one of A in this order')
     .option('--out <dir>', 'folder for result files (default: runs/compare-A-B)');
-  withRunFlags(command).action(async (a: string, b: string) => {
-    const flags = command.opts<RunFlags>();
+  withRunFlags(command).action(async (models: string[]) => {
+    const { with: others, ...flags } = command.opts<RunFlags & { with?: string[] }>();
+    if (!others && models.length !== 2) {
+      throw new ConfigurationError([
+        `compare: got ${models.length} models, expected 2, or several finished evaluations a side: A1 A2 --with B1 B2`,
+      ]);
+    }
+    const [a, b] = others ? [models[0], others[0]] : models;
     const out =
       flags.out ?? join('runs', `compare-${[a, b].map((path) => basename(resolve(path))).join('-')}`);
+    const show = (comparison: unknown, table: string, report: string) =>
+      io.stdout.write(
+        flags.json
+          ? `${JSON.stringify(comparison)}\n`
+          : `\n${table}\n\ncomparison   ${join(out, COMPARISON_FILE)}\nreport       ${report}\n`,
+      );
+    if (others) {
+      refuseRunFlags(command);
+      const comparison = compareRunFolders(models, others);
+      openRunDirectory(out, 'auto');
+      writeJson(join(out, COMPARISON_FILE), comparison);
+      show(comparison, renderRunsComparison(comparison), reportOn([out], join(out, 'report.html')));
+      return;
+    }
     openRunDirectory(out, 'auto');
     const folders = [hasResults(a) ? a : join(out, 'a'), hasResults(b) ? b : join(out, 'b')];
     const sides = await runShown(
@@ -42,14 +69,21 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
     );
     if (sides === undefined) return;
     const comparisons = compareTasks(sides[0], sides[1]);
-    writeJson(join(out, 'comparison.json'), comparisons);
-    const report = reportOn(folders, join(out, 'report.html'));
-    io.stdout.write(
-      flags.json
-        ? `${JSON.stringify(comparisons)}\n`
-        : `\n${renderComparisons(comparisons)}\n\ncomparison   ${join(out, 'comparison.json')}\nreport       ${report}\n`,
-    );
+    writeJson(join(out, COMPARISON_FILE), comparisons);
+    show(comparisons, renderComparisons(comparisons), reportOn(folders, join(out, 'report.html')));
   });
+}
+
+/** @throws ConfigurationError for flags of an evaluation, which --with does not run */
+function refuseRunFlags(command: Command): void {
+  const given = Object.keys(command.opts()).filter(
+    (name) => !['with', 'out', 'json'].includes(name) && command.getOptionValueSource(name) === 'cli',
+  );
+  if (given.length === 0) return;
+  throw new ConfigurationError([
+    `compare: got flags of an evaluation (${given.join(', ')}) beside --with, which evaluates nothing; expected ` +
+      'finished evaluations; omit the flags, or pass them to meap-evaluate run',
+  ]);
 }
 
 /** Compares all common tasks. */

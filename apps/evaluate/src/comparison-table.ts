@@ -46,7 +46,8 @@ export function pValueText(value: number | undefined): string {
   return value === undefined ? '' : value < 0.0001 ? '<0.0001' : value.toFixed(4);
 }
 
-function signed(value: number, digits: number): string {
+/** Returns a number with its sign, also if it is +. */
+export function signed(value: number, digits: number): string {
   return `${value < 0 ? '' : '+'}${value.toFixed(digits)}`;
 }
 

@@ -8,6 +8,9 @@ import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
 import type { BackendDescription } from '@meap/tensor-kernels';
 import { writeEnvironment } from '@meap/trainer';
 
+/** Written by the command `compare`: an array of comparisons by row, or one comparison over runs. */
+export const COMPARISON_FILE = 'comparison.json';
+
 /** The results of an evaluation. */
 export interface EvaluationResults {
   readonly tasks: readonly TaskResult[];

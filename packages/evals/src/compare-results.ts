@@ -181,7 +181,8 @@ function byGroup(
   return groups;
 }
 
-function differentKeys(a: TaskResult['config'], b: TaskResult['config']): string[] {
+/** Keys whose values differ. @internal */
+export function differentKeys(a: TaskResult['config'], b: TaskResult['config']): string[] {
   const keys = new Set([...Object.keys(a), ...Object.keys(b)]);
   return [...keys].filter((key) => JSON.stringify(a[key]) !== JSON.stringify(b[key]));
 }

@@ -36,6 +36,13 @@ export {
   type ResultComparison,
 } from './compare-results.ts';
 export {
+  compareRuns,
+  type MetricOverRuns,
+  type RunResults,
+  type RunSpread,
+  type RunsComparison,
+} from './compare-runs.ts';
+export {
   type ContextualHallucinationOptions,
   contextualHallucination,
 } from './contextual-hallucination.ts';

@@ -2,16 +2,23 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hasResults } from '@meap/eval-recipes';
+import type { RunsComparison, TaskResult } from '@meap/evals';
 import { RunError, type RunMetrics, readMetrics, reasonOf } from '@meap/recipe-cli';
 import type { z } from 'zod';
-import { readJson, readResults } from '../result-files.ts';
+import { COMPARISON_FILE, readJson, readResults } from '../result-files.ts';
 import type { EvaluatedModel, ReportInput } from './report-input.ts';
-import { attentionSchema, environmentSchema, taskResultSchema } from './result-schema.ts';
+import {
+  attentionSchema,
+  environmentSchema,
+  runsComparisonSchema,
+  taskResultSchema,
+} from './result-schema.ts';
 
 /**
  * Reads evaluations, comparisons and attention.
  *
- * Folders of the same model with different tasks are merged; a comparison yields its two evaluations.
+ * Folders of the same model with different tasks are merged; a comparison yields its two evaluations, one over runs only
+ * itself.
  *
  * @throws RunError for a folder without results or with damaged files
  */
@@ -25,6 +32,7 @@ export function readFolders(folders: readonly string[]): ReportInput {
     models: withUniqueNames(mergeByModel(evaluations)),
     contrasts: attention.flatMap(({ contrasts }) => contrasts),
     shares: attention.flatMap(({ shares }) => shares),
+    overRuns: folders.flatMap((folder) => readRunsComparison(folder) ?? []),
   };
 }
 
@@ -51,16 +59,33 @@ export function trainingOf(modelDirectory: string): RunMetrics | undefined {
 type Evaluation = EvaluatedModel & { readonly folder: string };
 
 function evaluationsIn(folder: string): string[] {
-  const found = [folder, join(folder, 'a'), join(folder, 'b')].filter(hasResults);
+  const isOverRuns = readRunsComparison(folder) !== undefined;
+  // A comparison over runs has no evaluations of its own, unlike one by row.
+  const found = [folder, ...(isOverRuns ? [] : [join(folder, 'a'), join(folder, 'b')])].filter(hasResults);
   if (found.length > 0) return found;
-  if (existsSync(join(folder, 'attention.json'))) return [];
+  if (isOverRuns || existsSync(join(folder, 'attention.json'))) return [];
   throw new RunError(
     `report: ${folder} has no results, expected a folder of meap-evaluate run, compare or attention`,
   );
 }
 
+function readRunsComparison(folder: string): RunsComparison | undefined {
+  const path = join(folder, COMPARISON_FILE);
+  const comparison = existsSync(path) ? readJson(path) : [];
+  return Array.isArray(comparison) ? undefined : check(comparison, runsComparisonSchema, path);
+}
+
+/**
+ * Reads and checks the results of a finished evaluation.
+ *
+ * @throws RunError for missing or damaged files
+ */
+export function readCheckedResults(folder: string): TaskResult[] {
+  return readResults(folder).map((result) => check(result, taskResultSchema, `${folder}, tasks`));
+}
+
 function readEvaluation(folder: string): Evaluation {
-  const results = readResults(folder).map((result) => check(result, taskResultSchema, `${folder}, tasks`));
+  const results = readCheckedResults(folder);
   if (results.length === 0) throw new RunError(`report: ${folder} has no tasks, expected at least one`);
   const environment = join(folder, 'environment.json');
   const model = existsSync(environment)

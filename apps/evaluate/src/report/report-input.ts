@@ -1,4 +1,4 @@
-import type { AttentionContrast, AttentionShares, TaskResult } from '@meap/evals';
+import type { AttentionContrast, AttentionShares, RunsComparison, TaskResult } from '@meap/evals';
 import type { RunMetrics } from '@meap/recipe-cli';
 
 /** A model with its results. */
@@ -23,4 +23,6 @@ export interface ReportInput {
   /** With the length of the sequences, if there are several. */
   readonly contrasts?: readonly (AttentionContrast & { readonly length?: number })[];
   readonly shares?: readonly ShownShares[];
+  /** Comparisons of several runs a side. */
+  readonly overRuns?: readonly RunsComparison[];
 }

@@ -8,6 +8,7 @@ import { attentionSection } from './attention-section.ts';
 import { type ComparedTask, compareModels, DIFFERENCE_NOTE } from './comparisons.ts';
 import type { EvaluatedModel, ReportInput } from './report-input.ts';
 import { isRuler, rulerSection } from './ruler-section.ts';
+import { runsSection } from './runs-section.ts';
 import { setupSection } from './setup-section.ts';
 import { taskSection } from './task-section.ts';
 import { trainingSection } from './training-section.ts';
@@ -36,7 +37,7 @@ export function writeReport(input: ReportInput, path: string): void {
 
 /** Renders the files of a report; throws like {@link writeReport}. */
 export function renderReport(input: ReportInput): RenderedReport {
-  const { models, contrasts = [], shares = [] } = input;
+  const { models, contrasts = [], shares = [], overRuns = [] } = input;
   if (models.length > MAX_MODELS) {
     throw new RunError(
       `report: got ${models.length} models, expected at most ${MAX_MODELS}; write several reports`,
@@ -45,12 +46,15 @@ export function renderReport(input: ReportInput): RenderedReport {
   const tasks = compareModels(models);
   const sections = sectionsOf(input, tasks);
   if (sections.length === 0) throw new RunError('report: got no results, expected at least one task');
+  const isAttention = contrasts.length + shares.length > 0;
   const names =
     models.length > 0 ? models.map(({ name }) => name) : [...new Set(shares.map(({ model }) => model))];
-  const kinds =
-    tasks.length > 0 ? 'Evaluation' : contrasts.length + shares.length > 0 ? 'Attention' : 'Training';
+  const kinds = tasks.length > 0 ? 'Evaluation' : isAttention ? 'Attention' : 'Training';
   const page = renderPage({
-    title: `${kinds} of ${listed(names.length > 0 ? names : [contrasts[0].ntp, contrasts[0].meap])}`,
+    title:
+      models.length === 0 && !isAttention
+        ? `Comparison of ${counted(overRuns[0].pairs.length, 'pair')} of runs`
+        : `${kinds} of ${listed(names.length > 0 ? names : [contrasts[0].ntp, contrasts[0].meap])}`,
     models: models.map((model) => ({ name: model.name, about: aboutModel(model) })),
     intro: models.length > 1 && tasks.length > 0 ? DIFFERENCE_NOTE : undefined,
     sections,
@@ -72,7 +76,7 @@ function withUniqueNames(figures: readonly Figure[]): Figure[] {
 }
 
 function sectionsOf(
-  { models, contrasts = [], shares = [] }: ReportInput,
+  { models, contrasts = [], shares = [], overRuns = [] }: ReportInput,
   tasks: readonly ComparedTask[],
 ): Section[] {
   const zeroShot = tasks.filter(isZeroShot);
@@ -82,6 +86,7 @@ function sectionsOf(
     ...(zeroShot.length > 0 ? [zeroShotSection(models, zeroShot)] : []),
     ...others.map((task) => taskSection(models, task)),
     ...(ruler.length > 0 ? [rulerSection(models, ruler)] : []),
+    ...(overRuns.length > 0 ? [runsSection(overRuns)] : []),
     ...(contrasts.length + shares.length > 0 ? [attentionSection(contrasts, shares, models)] : []),
     ...[trainingSection(models)].filter(({ blocks }) => blocks.length > 0),
     ...(tasks.length > 0 ? [setupSection(models, tasks)] : []),

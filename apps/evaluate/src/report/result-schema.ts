@@ -1,5 +1,5 @@
 /** Schemas of the result files that reports read. */
-import type { TaskResult } from '@meap/evals';
+import type { RunsComparison, TaskResult } from '@meap/evals';
 import { z } from 'zod';
 import type { ReportInput } from './report-input.ts';
 
@@ -40,6 +40,33 @@ export const taskResultSchema: z.ZodType<TaskResult> = z.object({
   ),
 });
 
+const spread = z.object({
+  values: z.array(z.number()),
+  numItems: z.array(z.number()),
+  mean: z.number(),
+  standardDeviation: z.number(),
+});
+
+export const runsComparisonSchema: z.ZodType<RunsComparison> = z.object({
+  pairs: z.array(z.tuple([z.string(), z.string()])),
+  smallestPValue: z.number(),
+  metrics: z.array(
+    z.object({
+      task: z.string(),
+      metric: z.string(),
+      higherIsBetter: z.boolean(),
+      a: spread,
+      b: spread,
+      difference: z.number(),
+      interval: z.tuple([z.number(), z.number()]),
+      pValue: z.number(),
+      isExact: z.boolean(),
+      adjusted: z.number(),
+    }),
+  ),
+  notCompared: z.array(z.object({ task: z.string(), metric: z.string() })),
+});
+
 const tTest = z.object({
   difference: z.number(),
   // A difference without variance has an infinite statistic, which JSON stores as null.
@@ -61,7 +88,7 @@ const difference = z.object({
 });
 const share = { share: z.number(), perToken: z.number() };
 
-export const attentionSchema: z.ZodType<Required<Omit<ReportInput, 'models'>>> = z.object({
+export const attentionSchema: z.ZodType<Required<Pick<ReportInput, 'contrasts' | 'shares'>>> = z.object({
   contrasts: z.array(
     z.object({
       ntp: z.string(),
