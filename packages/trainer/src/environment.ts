@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import type { Json } from './types.ts';
 
-/** The machine and repository of a run; `git` is null outside a repository. */
+/** The machine and repository of a run; `git` is null outside a repository, `dirty` with changes in tracked files. */
 export interface Environment {
   node: string;
   platform: string;
@@ -41,7 +41,10 @@ function describeGit(): Environment['git'] {
   const git = (...args: string[]) =>
     execFileSync('git', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
-    return { commit: git('rev-parse', 'HEAD'), dirty: git('status', '--porcelain') !== '' };
+    return {
+      commit: git('rev-parse', 'HEAD'),
+      dirty: git('status', '--porcelain', '--untracked-files=no') !== '',
+    };
   } catch {
     return null;
   }

@@ -58,6 +58,15 @@ describe('the report', () => {
     expect(printed).toContain('induction, meap against ntp: meap sooner (6 pairs, p = 0.0');
   });
 
+  it('draws the arms for a terminal on one scale', () => {
+    const [title, ntp, meap] = printed
+      .split('\n')
+      .slice(printed.split('\n').findIndex((line) => line.includes('▁')));
+    expect(title).toBe('bitsPerByte of pretrain up to 64 tokens, ▁ 2.127 to █ 4.000');
+    expect(ntp).toBe('ntp   █▄▁  lowest 2.250 at 64, last 2.250, mean of 6 seeds');
+    expect(meap).toBe('meap  █▄▁  lowest 2.127 at 64, last 2.127, mean of 6 seeds');
+  });
+
   it('escapes names', () => {
     const { document } = parseHTML(read('report.html'));
     expect(document.querySelector('h1')!.textContent).toBe(title);

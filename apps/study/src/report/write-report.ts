@@ -10,6 +10,7 @@ import { runName } from '../plan.ts';
 import { readStudy, type Study } from '../study-files.ts';
 import { curveFigures, survivalFigures } from './figures.ts';
 import { latexTables } from './latex.ts';
+import { sparklines } from './sparklines.ts';
 import {
   armTable,
   describeResult,
@@ -45,6 +46,8 @@ export function writeReport(out: string): string {
     ...statusLines(study),
     '',
     ...analysis.comparisons.map(describeResult),
+    '',
+    ...sparklines(study),
     '',
     `report       ${join(out, 'report.html')}`,
   ].join('\n');
