@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { configToYaml, html } from '@meap/recipe-cli';
-import { type Block, figureFiles, renderPage, type Section, type Table } from '@meap/reports';
+import { type Block, type Figure, figureFiles, renderPage, type Section, type Table } from '@meap/reports';
 import { stringify } from 'csv-stringify/sync';
 import { markdownTable } from 'markdown-table';
 import { type Analysis, analyse } from '../analysis.ts';
@@ -40,17 +40,15 @@ export function writeReport(out: string): string {
   }
   writeFileAtomic(join(out, 'results.csv'), resultsCsv(study));
   writeFileAtomic(join(out, 'tables.tex'), latexTables([...tables.main, tables.arms]));
-  writeFileAtomic(join(out, 'report.md'), renderMarkdown(study, tables));
+  writeFileAtomic(join(out, 'report.md'), renderMarkdown(study, tables, figures));
   writeFileAtomic(join(out, 'report.html'), renderHtml(study, tables, figures));
-  return [
-    ...statusLines(study),
-    '',
-    ...analysis.comparisons.map(describeResult),
-    '',
-    ...sparklines(study),
-    '',
-    `report       ${join(out, 'report.html')}`,
-  ].join('\n');
+  const parts = [
+    statusLines(study),
+    analysis.comparisons.map(describeResult),
+    sparklines(study),
+    [`report       ${join(out, 'report.html')}`],
+  ];
+  return parts.flatMap((lines) => (lines.length > 0 ? [lines.join('\n')] : [])).join('\n\n');
 }
 
 interface ReportTables {
@@ -94,7 +92,11 @@ const HEADINGS = {
   machine: 'Hardware, hours, commands',
 };
 
-function renderMarkdown(study: Study, { main, arms, runs }: ReportTables): string {
+function renderMarkdown(
+  study: Study,
+  { main, arms, runs }: ReportTables,
+  figures: readonly Figure[],
+): string {
   const { title, question } = study.plan;
   const table = ({ caption, columns, rows, notes }: TextTable) =>
     [
@@ -109,10 +111,11 @@ function renderMarkdown(study: Study, { main, arms, runs }: ReportTables): strin
     ...statusLines(study).map((line, i) =>
       i === 0 && study.plan.kind === 'exploratory' ? `**${line}**` : line,
     ),
-    `## ${HEADINGS.comparisons}`,
-    ...main.map(table),
+    ...(main.length > 0 ? [`## ${HEADINGS.comparisons}`, ...main.map(table)] : []),
     `## ${HEADINGS.arms}`,
     table(arms),
+    ...(figures.length > 0 ? [`## ${HEADINGS.curves}`] : []),
+    ...figures.map(({ name, title }) => `![${title}](figures/${name}.svg)`),
     `## ${HEADINGS.runs}`,
     table(runs),
     `## ${HEADINGS.plan}`,
