@@ -1,6 +1,6 @@
 /** One fine-tuning run from its configuration: model, data, training loop, export, report. */
 import { join } from 'node:path';
-import { openProbes } from '@meap/eval-recipes';
+import { type OpenedProbes, openProbes } from '@meap/eval-recipes';
 import {
   beginRun,
   finishedCheckpoint,
@@ -64,7 +64,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   warnOfData(run, { ...data, files });
   requireMemory(facts.memory);
   const model = await loadTrainableModel(config, parts);
-  let measured: Awaited<ReturnType<typeof openProbes>> | undefined;
+  let measured: OpenedProbes | undefined;
   try {
     emit({ type: 'ready', ...facts });
     const { tokenizer } = parts;

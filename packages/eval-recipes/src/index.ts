@@ -3,8 +3,10 @@ export { makeTasks, type TaskKeys } from './make-tasks.ts';
 export {
   checkProbes,
   loadProbeTasks,
+  type OpenedProbes,
   type OpenProbesOptions,
   openProbes,
+  type ProbeKeys,
   type ProbesConfig,
   probePaths,
   probesSection,
@@ -13,8 +15,8 @@ export {
   stopWhenSection,
 } from './probes.ts';
 export { hasResults, RESULTS_FILE } from './result-folder.ts';
-export { checkTaskName, dataPaths, dataSection, familySections } from './sections.ts';
-export { DATA_SETS, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
+export { checkTaskName, dataPaths, dataSection, type FamilySections, familySections } from './sections.ts';
+export { DATA_SETS, type FAMILIES, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
 export type { DataSet } from './tasks/data-sets.ts';
 export { readRows, readTexts } from './tasks/read-data.ts';
 export type { JudgeEvent, TaskEntry, TaskFamily, TaskSources } from './tasks/task-family.ts';

@@ -13,13 +13,28 @@ import { ConfigurationError, count, flag, natural, Problems, type Refusals, text
 import type { Tokenizer } from '@meap/token-dataset';
 import type { Interval, Probe, StopRule } from '@meap/trainer';
 import { z } from 'zod';
+import type { DataSection } from './find-data.ts';
 import { makeTasks } from './make-tasks.ts';
 import { checkTaskName, dataPaths, dataSection, familySections } from './sections.ts';
 import { families, TASKS } from './tasks/catalogue.ts';
 
-const optionalSections = Object.fromEntries(
-  Object.entries(familySections).map(([name, section]) => [name, section.optional()]),
-) as { [Name in keyof typeof familySections]: z.ZodOptional<(typeof familySections)[Name]> };
+/** The keys of a probe; it may also have the section of its task's family, such as `key_value_recall`. */
+export interface ProbeKeys {
+  /** A task of meap-evaluate; default: the name of the probe. */
+  task?: string;
+  /** Steps between two measurements. */
+  every?: number;
+  /** Tokens between two measurements, instead of `every`. */
+  every_tokens?: number;
+  /** Measurements per doubling of the step, instead of `every`; 2 by default. */
+  per_doubling?: number;
+  /** Evaluates only the first rows. */
+  limit?: number;
+  seed?: number;
+  /** Whether each prompt starts with BOS; as published by default. */
+  bos?: boolean;
+  data?: DataSection;
+}
 
 const probe = z.strictObject({
   task: text('A task of meap-evaluate; default: the name of the probe.').optional(),
@@ -32,22 +47,22 @@ const probe = z.strictObject({
   seed: natural('Random seed; default: that of the published task.').optional(),
   bos: flag('Whether each prompt starts with BOS; default: as published.').optional(),
   data: dataSection().optional(),
-  ...optionalSections,
+  ...Object.fromEntries(Object.entries(familySections).map(([name, section]) => [name, section.optional()])),
 });
 
 const INTERVALS = ['every', 'every_tokens', 'per_doubling'] as const;
 
+/** Probes by name. */
+export type ProbesConfig = Record<string, ProbeKeys>;
+
 /** The section `probes`: measurements by name. */
-export const probesSection = () =>
+export const probesSection = (): z.ZodPrefault<z.ZodType<ProbesConfig, ProbesConfig>> =>
   z
     .record(z.string(), probe, 'names with keys')
     .describe(
       'Evaluations of the model in training, without masks, by name; also at the start and after the last step.',
     )
-    .prefault({});
-
-/** The validated section. */
-export type ProbesConfig = z.output<ReturnType<typeof probesSection>>;
+    .prefault({}) as unknown as z.ZodPrefault<z.ZodType<ProbesConfig, ProbesConfig>>;
 
 const rule = z.strictObject({
   value: text('PROBE/METRIC, such as induction/gain; or valLoss or bitsPerByte of the validation.'),
@@ -129,6 +144,14 @@ export interface OpenProbesOptions {
 /** Sequences whose attention the probe of `induction` looks at: every head of every sequence costs as much as a row. */
 const ATTENTION_SEQUENCES = 8;
 
+/** The result of {@link openProbes}. */
+export interface OpenedProbes {
+  /** The probes of `train`. */
+  readonly probes: Record<string, Probe>;
+  /** Ends the thread of the tokenizer. */
+  dispose(): void;
+}
+
 /** Held-out rows of a probe without `limit`: about the computation of two training steps of 4 rows. */
 const HELD_OUT_ROWS = 16;
 
@@ -138,13 +161,12 @@ const HELD_OUT_ROWS = 16;
  * A probe measures every metric of its task, also by group: `acc`, `acc/pairs=4`. The probe of `induction` also measures
  * `prefix_matching`, the highest score of a head on the first sequences.
  *
- * @returns the probes of `train`, and `dispose` that ends the thread of the tokenizer
  * @throws ConfigurationError for missing data, or a task of which the model in training can read no row
  */
 export async function openProbes(
   probes: ProbesConfig,
   { model, tokenizer, heldOut }: OpenProbesOptions,
-): Promise<{ probes: Record<string, Probe>; dispose(): void }> {
+): Promise<OpenedProbes> {
   if (Object.keys(probes).length === 0) return { probes: {}, dispose() {} };
   const tasks = await loadProbeTasks(probes, heldOut);
   const measured = await languageModelOf(model, tokenizer);

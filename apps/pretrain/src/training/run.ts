@@ -1,7 +1,7 @@
 /** One pre-training run from its configuration: data, model, training loop, report. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { openProbes } from '@meap/eval-recipes';
+import { type OpenedProbes, openProbes } from '@meap/eval-recipes';
 import type { Llama } from '@meap/llama-model';
 import {
   beginRun,
@@ -73,7 +73,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     return stoppedEarly(out);
   }
   let model: Llama | undefined;
-  let measured: Awaited<ReturnType<typeof openProbes>> | undefined;
+  let measured: OpenedProbes | undefined;
   try {
     const { count, first } = data.skipped;
     warnOfData(run, { ...data, skipped: { count, first: first[0] } });

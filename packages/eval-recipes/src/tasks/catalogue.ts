@@ -22,7 +22,7 @@ import type { TaskEntry, TaskFamily } from './task-family.ts';
 import { zero_shot } from './zero-shot.ts';
 
 /** Families by the name of their section in a recipe, in the order of `list`. */
-const FAMILIES = {
+export const FAMILIES = {
   zero_shot,
   lambada,
   perplexity,
@@ -58,6 +58,7 @@ export const TASKS: ReadonlyMap<string, TaskEntry & { readonly family: string }>
   ),
 );
 
+/** Data sets by their name in the section `data` of a recipe. */
 export const DATA_SETS: ReadonlyMap<string, DataSet> = new Map(
   families.flatMap(([, { data }]) => Object.entries(data)),
 );

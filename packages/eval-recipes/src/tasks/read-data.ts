@@ -1,6 +1,7 @@
 import { ConfigurationError } from '@meap/recipe-cli';
 import { type BadRecordError, readDocuments, readRecords } from '@meap/token-dataset';
 
+/** Reads records. @throws ConfigurationError for one that is damaged */
 export async function readRows(files: readonly string[]): Promise<Readonly<Record<string, unknown>>[]> {
   const rows: Readonly<Record<string, unknown>>[] = [];
   for await (const { record } of readRecords({ files, onBadRecord: refuse })) rows.push(record);

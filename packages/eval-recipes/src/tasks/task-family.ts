@@ -26,6 +26,7 @@ export interface TaskSources<DataName extends string = string, Settings = unknow
   /** Caches judgements. */
   readonly judgements?: AnswerStore;
   readonly signal?: AbortSignal;
+  /** Called synchronously for each judgement; must not throw. */
   readonly onEvent?: (event: JudgeEvent) => void;
 }
 
