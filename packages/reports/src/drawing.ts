@@ -9,12 +9,16 @@ const FONT_SIZE = 12;
 /** Mean width of a character in a wide font. */
 const CHARACTER_WIDTH = 0.7 * FONT_SIZE;
 
-/** Draws an SVG that inherits its text colour and CSS variables from the page; valid as XML and within HTML. */
-export function drawing(options: PlotOptions): string {
+/**
+ * Draws an SVG that inherits its text colour and CSS variables from the page; valid as XML and within HTML.
+ *
+ * @param options `PlotOptions` of Observable Plot, whose declarations need those of D3, which a user may not have
+ */
+export function drawing(options: object): string {
   const document = new DOMParser().parseFromString('<svg/>', 'image/svg+xml');
   const svg = plot({
     color: { type: 'identity' },
-    ...options,
+    ...(options as PlotOptions),
     document: document as unknown as PlotOptions['document'],
   });
   svg.setAttribute('font-size', String(FONT_SIZE));

@@ -1,4 +1,4 @@
-import { dot, gridY, lineY, type Markish, ruleX, ruleY, text } from '@observablehq/plot';
+import { dot, gridY, lineY, type Markish, type PlotOptions, ruleX, ruleY, text } from '@observablehq/plot';
 import { modelColor } from './colors.ts';
 import { drawing, shortened, textWidth } from './drawing.ts';
 
@@ -91,7 +91,7 @@ export function lineChart({ series, x, y }: LineChart, width: number): string {
       ruleY([low], { stroke: 'var(--muted)' }),
       ...marks,
     ],
-  });
+  } satisfies PlotOptions);
 }
 
 /** Returns the ticks whose labels do not overlap, always including the last. */

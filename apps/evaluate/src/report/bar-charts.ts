@@ -1,5 +1,17 @@
 import { drawing, modelColor, shortened, textWidth } from '@meap/reports';
-import { axisFy, axisX, axisY, barX, dot, gridX, ruleX, ruleY, text, tickX } from '@observablehq/plot';
+import {
+  axisFy,
+  axisX,
+  axisY,
+  barX,
+  dot,
+  gridX,
+  type PlotOptions,
+  ruleX,
+  ruleY,
+  text,
+  tickX,
+} from '@observablehq/plot';
 
 /** A bar chart with a bar per model in each group. */
 export interface BarChart {
@@ -51,7 +63,7 @@ export function barChart({ bars }: BarChart, width: number): string {
         dx: 6,
       }),
     ],
-  });
+  } satisfies PlotOptions);
 }
 
 /** Differences with their confidence intervals. */
@@ -118,7 +130,7 @@ export function differenceChart({ label, model, differences }: DifferenceChart, 
         fill: ({ isSignificant }) => (isSignificant ? color : 'var(--paper)'),
       }),
     ],
-  });
+  } satisfies PlotOptions);
 }
 
 function signed(value: number): string {

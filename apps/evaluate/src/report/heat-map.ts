@@ -1,5 +1,5 @@
 import { drawing, heatColor, textWidth } from '@meap/reports';
-import { cell, text } from '@observablehq/plot';
+import { cell, type PlotOptions, text } from '@observablehq/plot';
 
 export interface HeatMap {
   readonly x: HeatMapAxis;
@@ -40,7 +40,7 @@ export function heatMap({ x, y, cells }: HeatMap, width: number): string {
       cell(colored, { x: 'x', y: 'y', fill: 'fill', inset: 0.5 }),
       ...(cellWidth < 24 ? [] : [text(colored, { x: 'x', y: 'y', text: 'value', fill: 'ink' })]),
     ],
-  });
+  } satisfies PlotOptions);
 }
 
 function axis({ label, values, format }: HeatMapAxis, cellSize: number) {

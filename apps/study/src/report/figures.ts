@@ -1,7 +1,7 @@
 /** The figures of a report: every seed's curve, and times as Kaplan–Meier curves. */
 import { short } from '@meap/recipe-cli';
 import { drawing, type Figure, fileName, modelColor } from '@meap/reports';
-import { gridY, lineY, type Markish, ruleY, text } from '@observablehq/plot';
+import { gridY, lineY, type Markish, type PlotOptions, ruleY, text } from '@observablehq/plot';
 import type { Analysis, MeasureByArm } from '../analysis.ts';
 import { runName } from '../plan.ts';
 import type { Study } from '../study-files.ts';
@@ -134,5 +134,5 @@ function drawLines(
       ...marks,
       ...legend,
     ],
-  });
+  } satisfies PlotOptions);
 }
