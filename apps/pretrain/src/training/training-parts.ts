@@ -2,8 +2,21 @@
 import { createHash } from 'node:crypto';
 import { stopRules } from '@meap/eval-recipes';
 import { createSampler, encodePrompt } from '@meap/inference';
-import { type Llama, readGenerationConfig, restoreWeights, saveLlama } from '@meap/llama-model';
-import { batchPlan, recipeOptions, runSeeds, seedFingerprint, type TrainingParts } from '@meap/recipe-cli';
+import {
+  contextLengthOf,
+  type Llama,
+  readGenerationConfig,
+  restoreWeights,
+  saveLlama,
+} from '@meap/llama-model';
+import {
+  batchPlan,
+  ConfigurationError,
+  recipeOptions,
+  runSeeds,
+  seedFingerprint,
+  type TrainingParts,
+} from '@meap/recipe-cli';
 import { createBatches, type Tokenizer } from '@meap/token-dataset';
 import type { PretrainConfig } from '../resolve-config.ts';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
@@ -75,9 +88,17 @@ function maskingFingerprint(masking: PretrainConfig['masking']): string {
 }
 
 async function sampler({ samples, seed }: PretrainConfig, model: Llama, tokenizer: Tokenizer) {
+  const context = contextLengthOf(model.config);
   const prompts = await Promise.all(
     samples.prompts.map(async (prompt) => ({ prompt, ids: await encodePrompt(tokenizer, prompt) })),
   );
+  for (const { prompt, ids } of prompts) {
+    if (ids.length < context) continue;
+    throw new ConfigurationError([
+      `samples.prompts: got ${JSON.stringify(prompt)} of ${ids.length} tokens, expected fewer than the model’s ` +
+        `context of ${context}`,
+    ]);
+  }
   const { max_new_tokens: maxNewTokens, temperature } = samples;
   return createSampler(model, tokenizer, prompts, { maxNewTokens, temperature, seed });
 }
