@@ -18,5 +18,6 @@ export { hasResults, RESULTS_FILE } from './result-folder.ts';
 export { checkTaskName, dataPaths, dataSection, type FamilySections, familySections } from './sections.ts';
 export { DATA_SETS, type FAMILIES, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
 export type { DataSet } from './tasks/data-sets.ts';
+export type { Name as HallucinationTask } from './tasks/hallucination.ts';
 export { readRows, readTexts } from './tasks/read-data.ts';
 export type { JudgeEvent, TaskEntry, TaskFamily, TaskSources } from './tasks/task-family.ts';

@@ -5,6 +5,7 @@ export { ModelError, modelErrors } from './errors.ts';
 export { findModel, type ModelDirectory } from './find-model.ts';
 export {
   languageModelOf,
+  type ModelInMemory,
   type OpenLanguageModel,
   type OpenLanguageModelOptions,
   openLanguageModel,

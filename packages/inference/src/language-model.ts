@@ -79,16 +79,17 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
   }
 }
 
+/** The result of {@link languageModelOf}. */
+export interface ModelInMemory extends Required<LanguageModel> {
+  /** Ends the thread of its tokenizer; the weights stay. */
+  dispose(): void;
+}
+
 /**
  * A model in memory for evaluation, such as one in training; answers are those of its weights at the time. They have no
  * fingerprint that a cache could use.
- *
- * @returns the model, with `dispose` that ends the thread of its tokenizer and leaves the weights
  */
-export async function languageModelOf(
-  model: Llama,
-  tokenizer: Tokenizer,
-): Promise<Required<LanguageModel> & { dispose(): void }> {
+export async function languageModelOf(model: Llama, tokenizer: Tokenizer): Promise<ModelInMemory> {
   // The thread of the tokenizer reads it from files.
   const folder = mkdtempSync(join(tmpdir(), 'meap-tokenizer-'));
   try {

@@ -35,6 +35,7 @@ export const COLORS: Readonly<Record<string, Pair>> = {
   ...heatColors(),
 };
 
+/** Returns the colour of a model by its place on the page, as a CSS variable. */
 export function modelColor(index: number): string {
   return `var(--model-${index + 1})`;
 }

@@ -47,6 +47,7 @@ ${data.rows.map(
 </figure>`;
 }
 
+/** Returns the files of a figure by name: its drawing as SVG, and its numbers as CSV. */
 export function figureFiles({ name, data, draw }: Figure): Readonly<Record<string, string>> {
   return {
     [`${name}.svg`]: `${withLightColors(draw(WIDTHS.wide))}\n`,

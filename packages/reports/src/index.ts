@@ -2,7 +2,7 @@ export { heatColor, MAX_MODELS, modelColor } from './colors.ts';
 export { drawing, shortened, textWidth } from './drawing.ts';
 export { type Figure, figureFiles } from './figure.ts';
 export type { LineChart, Series } from './line-chart.ts';
-export { lineFigure } from './line-figure.ts';
+export { type LineFigure, lineFigure } from './line-figure.ts';
 export {
   format,
   formatDifference,

@@ -2,6 +2,7 @@ import { dot, gridY, lineY, type Markish, type PlotOptions, ruleX, ruleY, text }
 import { modelColor } from './colors.ts';
 import { drawing, shortened, textWidth } from './drawing.ts';
 
+/** A line of a chart. */
 export interface Series {
   readonly name: string;
   /** Index of the model, for its colour. */
@@ -16,12 +17,14 @@ export interface Series {
   readonly style?: 'both' | 'line' | 'dots';
 }
 
+/** Lines over one axis. */
 export interface LineChart {
   readonly series: readonly Series[];
   readonly x: {
     readonly label: string;
     /** Positions of ticks; automatic by default. */
     readonly ticks?: readonly number[];
+    /** Text of a tick. */
     readonly format?: (value: number) => string;
     readonly isLogarithmic?: boolean;
   };

@@ -2,7 +2,8 @@ import type { Figure } from './figure.ts';
 import { type LineChart, lineChart, type Series } from './line-chart.ts';
 import { format } from './numbers.ts';
 
-interface LineFigure {
+/** Options of {@link lineFigure}. */
+export interface LineFigure {
   readonly name: string;
   readonly title: string;
   readonly series: readonly Series[];

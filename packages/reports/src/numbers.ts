@@ -12,6 +12,7 @@ export function format(value: number, { isPercent, factor }: Unit): string {
   return minus(isPercent ? (factor * value).toFixed(1) : digits(value));
 }
 
+/** Formats a difference with its sign. */
 export function formatDifference(value: number, unit: Unit): string {
   const text = format(value, unit);
   return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;

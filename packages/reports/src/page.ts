@@ -23,6 +23,7 @@ export interface Page {
   readonly sections: readonly Section[];
 }
 
+/** Returns a page as one HTML file. */
 export function renderPage({ title, models, intro, sections }: Page): string {
   const page = html`<!doctype html>
 <html lang="en">

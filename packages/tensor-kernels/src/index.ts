@@ -45,6 +45,7 @@ export { type Keep, type Piece, type PiecewiseInputs, recompute, recomputeInPiec
 export type { AttentionOptions } from './reference.ts';
 export {
   type AttentionWeights,
+  type Drop,
   type FeedForwardWeights,
   type ResidualAttentionOptions,
   residualAttention,

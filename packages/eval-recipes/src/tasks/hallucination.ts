@@ -35,7 +35,8 @@ const settings = z.strictObject({
 });
 
 type Settings = z.output<typeof settings>;
-type Name = 'xsum' | 'multi_news' | 'wikisum';
+/** Names of these tasks. */
+export type Name = 'xsum' | 'multi_news' | 'wikisum';
 
 function task(name: Name, title: string): TaskEntry<Name, Settings> {
   return {
