@@ -96,18 +96,13 @@ const LEVEL = 0.05;
 
 /** Computes the statistics of a study from the runs that have finished. */
 export function analyse(study: Study): Analysis {
-  const { plan, runs } = study;
+  const { plan } = study;
   const byArm = Object.keys(plan.measures).flatMap((measure) =>
     Object.keys(plan.arms).map((arm) => measureOf(study, measure, arm)),
   );
   const comparisons = corrected(
     plan.comparisons.map(({ measure, arms, primary }) => {
-      const measuredIn = (arm: string, seed: number) =>
-        study.results.get(runName({ arm, seed }))?.measures[measure];
-      const pairs = [...new Set(runs.map(({ seed }) => seed))].flatMap((seed) => {
-        const [a, b] = arms.map((arm) => measuredIn(arm, seed));
-        return a && b ? [{ seed, a, b }] : [];
-      });
+      const pairs = pairsOf(study, measure, arms);
       return compare(measure, arms, primary, isTime(plan.measures[measure]), pairs);
     }),
   );
@@ -116,6 +111,14 @@ export function analyse(study: Study): Analysis {
 
 type Uncorrected = Omit<Comparison, 'adjusted' | 'verdict'>;
 type Pair = { seed: number; a: MeasuredValue; b: MeasuredValue };
+
+/** The values of a measure in two arms, for the seeds that have finished in both. */
+function pairsOf({ runs, results }: Study, measure: string, arms: readonly [string, string]): Pair[] {
+  return [...new Set(runs.map(({ seed }) => seed))].flatMap((seed) => {
+    const [a, b] = arms.map((arm) => results.get(runName({ arm, seed }))?.measures[measure]);
+    return a && b ? [{ seed, a, b }] : [];
+  });
+}
 
 function compare(
   measure: string,
@@ -130,11 +133,11 @@ function compare(
   if (pairs.length === 0) return base;
   if (isTime) {
     const [a, b] = [pairs.map(({ a }) => eventTime(a)), pairs.map(({ b }) => eventTime(b))];
-    const { pValue, isExact } = pairedLogRankTest(a, b);
+    const { difference, pValue, isExact } = pairedLogRankTest(a, b);
     return {
       ...base,
       // Scores are those of the first arm less the second: above 0 where the first is sooner.
-      difference: -pairedLogRankTest(a, b).difference,
+      difference: -difference,
       numReached: [numReached(a), numReached(b)],
       medians: [medianTime(kaplanMeier(a)), medianTime(kaplanMeier(b))],
       logRank: logRankTest(a, b).pValue,
@@ -221,13 +224,9 @@ function besidePaper(study: Study, entry: PaperNumber): PaperRow {
     const { n, spread } = measureOf(study, measure, arms[0]);
     return { ...entry, n, ours: spread?.mean };
   }
-  const [first, second] = arms;
-  const seeds = [...new Set(study.runs.map(({ seed }) => seed))];
-  const pairs = seeds.flatMap((seed) => {
-    const [a, b] = [first, second].map((arm) => study.results.get(runName({ arm, seed }))?.measures[measure]);
-    return a && b ? [{ seed, a, b }] : [];
-  });
-  const compared = compare(measure, [first, second], false, isTime(study.plan.measures[measure]), pairs);
+  const both = [arms[0], arms[1]] as const;
+  const pairs = pairsOf(study, measure, both);
+  const compared = compare(measure, both, false, isTime(study.plan.measures[measure]), pairs);
   return {
     ...entry,
     n: pairs.length,

@@ -72,10 +72,14 @@ describe('probes of a model', () => {
   afterAll(() => opened.dispose());
 
   /** Measures all probes once. */
-  async function measured(section: unknown, heldOut?: number[][]) {
+  async function measured(section: unknown, rows?: number[][]) {
     const model = await loadLlama(folder);
     const tokenizer = loadTokenizer(folder);
-    const { probes, dispose } = await openProbes(parse(section).probes, { model, tokenizer, heldOut });
+    const { probes, dispose } = await openProbes(parse(section).probes, {
+      model,
+      tokenizer,
+      heldOut: rows && (() => rows),
+    });
     // Tables of the rotary embedding are kept from the first use on.
     for (const probe of Object.values(probes)) await probe.measure({ step: 0, tokens: 0 });
     const tensors = tf.memory().numTensors;

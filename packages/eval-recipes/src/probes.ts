@@ -137,8 +137,8 @@ export interface OpenProbesOptions {
   /** The model in training. */
   readonly model: Llama;
   readonly tokenizer: Tokenizer;
-  /** Ids of held-out rows, for tasks that read those of a run. */
-  readonly heldOut?: readonly (readonly number[])[];
+  /** Returns the ids of held-out rows, for tasks that read those of a run; called only if there are probes. */
+  readonly heldOut?: () => readonly (readonly number[])[];
 }
 
 /** Sequences whose attention the probe of `induction` looks at: every head of every sequence costs as much as a row. */
@@ -168,7 +168,7 @@ export async function openProbes(
   { model, tokenizer, heldOut }: OpenProbesOptions,
 ): Promise<OpenedProbes> {
   if (Object.keys(probes).length === 0) return { probes: {}, dispose() {} };
-  const tasks = await loadProbeTasks(probes, heldOut);
+  const tasks = await loadProbeTasks(probes, heldOut?.());
   const measured = await languageModelOf(model, tokenizer);
   try {
     const made = Object.entries(probes).map(([name, keys]): [string, Probe] => {

@@ -7,8 +7,8 @@ export interface Probe {
   /** Between two measurements; the start and the last step are always measured. */
   every: Interval;
   /**
-   * Returns numbers by name; what is not finite is logged as null. A measurement that throws after an abort is made again
-   * when the run resumes.
+   * Returns numbers by name; NaN and infinities are logged as null. If it throws after the run was aborted, the resumed
+   * run measures again.
    */
   measure(at: ProbeContext): ProbeValues | Promise<ProbeValues>;
 }

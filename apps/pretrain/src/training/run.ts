@@ -86,7 +86,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
     measured = await openProbes(config.probes, {
       model,
       tokenizer: data.tokenizer,
-      heldOut: heldOutRows(data),
+      heldOut: () => heldOutRows(data),
     });
     const facts = describeRun(config, shape, data);
     emit({ type: 'ready', ...facts });
