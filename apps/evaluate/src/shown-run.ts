@@ -1,5 +1,5 @@
 /** Runs the commands that use models: progress, signals, messages. */
-import { type CommandIo, EXIT } from '@meap/recipe-cli';
+import { type CommandIo, EXIT, isInteractive } from '@meap/recipe-cli';
 import { stopOnSignals } from '@meap/trainer';
 import type { Command } from 'commander';
 import { createProgress, type Progress } from './progress.ts';
@@ -26,7 +26,7 @@ export async function runShown<T>(
   { io, json, stopped, done }: ShownRun,
   work: (progress: Progress, signal: AbortSignal) => Promise<T>,
 ): Promise<T | undefined> {
-  const interactive = io.stderr.isTTY === true && !process.env.CI;
+  const interactive = isInteractive(io.stderr);
   const target = interactive || json ? io.stderr : io.stdout;
   const progress = createProgress({ write: (text) => target.write(text), interactive }, io.stderr);
   const stop = stopOnSignals();

@@ -7,6 +7,7 @@ import {
   commandToResume,
   duration,
   EXIT,
+  isInteractive,
   numberFlag,
   packageVersion,
   runCommand,
@@ -101,7 +102,7 @@ async function runStudy(
   try {
     fixPlan(out, config, file);
     const study = readStudy(out);
-    progress = new MatrixProgress(study.runs, io.stderr.isTTY ? io.stderr : io.stdout);
+    progress = new MatrixProgress(study.runs, isInteractive(io.stderr) ? io.stderr : io.stdout);
     progress.line(`study        ${study.plan.title}`);
     progress.line(`plan         ${study.hash.slice(0, 16)}…, ${join(out, 'plan.yaml')}`);
     stop.signal.addEventListener('abort', () =>

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { parseCores } from './cores.ts';
 import { runsOf } from './plan.ts';
 import { MatrixProgress, renderMatrix } from './progress.ts';
@@ -41,6 +41,8 @@ describe('the matrix', () => {
 });
 
 describe('MatrixProgress', () => {
+  afterEach(() => void vi.unstubAllEnvs());
+
   it('writes lines without a terminal, of starts, ends and failures', () => {
     const { stream, text } = capture(false);
     const progress = new MatrixProgress(runs, stream);
@@ -52,14 +54,20 @@ describe('MatrixProgress', () => {
     expect(text()).toBe('ntp-seed-0: pretrain\nntp-seed-0: pretrain failed:\n  one\n  two�[31m\n');
   });
 
-  it('redraws in a terminal', () => {
-    const { stream, text } = capture(true);
-    const progress = new MatrixProgress(runs, stream);
-    progress.onState(runs[0], { status: 'running', share: 0, step: 'pretrain' });
-    progress.onState(runs[1], { status: 'done' });
-    progress.close();
-    expect(text().split('\x1b[4F\x1b[J')).toHaveLength(2);
-    expect(text()).toContain('1 of 4 runs done');
+  it('redraws in a terminal, and writes lines where a CI service imitates one', () => {
+    const redraws = () => {
+      const { stream, text } = capture(true);
+      const progress = new MatrixProgress(runs, stream);
+      progress.onState(runs[0], { status: 'running', share: 0, step: 'pretrain' });
+      progress.onState(runs[1], { status: 'done' });
+      progress.close();
+      return text();
+    };
+    vi.stubEnv('CI', '');
+    expect(redraws().split('\x1b[4F\x1b[J')).toHaveLength(2);
+    expect(redraws()).toContain('1 of 4 runs done');
+    vi.stubEnv('CI', 'true');
+    expect(redraws()).toBe('ntp-seed-0: pretrain\n');
   });
 });
 

@@ -1,5 +1,5 @@
 /** The matrix of arms × seeds: redrawn in a terminal, otherwise lines. */
-import { duration, type OutputStream, plainText } from '@meap/recipe-cli';
+import { duration, isInteractive, type OutputStream, plainText } from '@meap/recipe-cli';
 import { type RunId, runName } from './plan.ts';
 import type { RunState } from './run-matrix.ts';
 
@@ -20,7 +20,7 @@ export class MatrixProgress {
   constructor(runs: readonly RunId[], stream: OutputStream) {
     this.#runs = runs;
     this.#stream = stream;
-    this.#isTerminal = stream.isTTY === true && !process.env.CI;
+    this.#isTerminal = isInteractive(stream);
     this.#timer = setInterval(() => this.#tick(), this.#isTerminal ? REDRAW_MS : LINE_MS);
     this.#timer.unref();
   }

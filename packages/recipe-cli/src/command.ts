@@ -17,6 +17,11 @@ export interface OutputStream {
   on?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
+/** Whether lines can be redrawn: a terminal, and not one that a CI service imitates. */
+export function isInteractive(stream: OutputStream): boolean {
+  return stream.isTTY === true && !process.env.CI;
+}
+
 /** Output streams of a process. */
 export interface CommandIo {
   stdout: OutputStream;

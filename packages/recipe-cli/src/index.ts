@@ -12,6 +12,7 @@ export {
   commandToResume,
   EXIT,
   endProcess,
+  isInteractive,
   type OutputStream,
   overridesOf,
   type RunCommandOptions,

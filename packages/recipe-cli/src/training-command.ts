@@ -7,6 +7,7 @@ import {
   type CommandIo,
   commandToResume,
   EXIT,
+  isInteractive,
   logLine,
   type OutputStream,
   overridesOf,
@@ -142,7 +143,7 @@ async function train<Config, Event extends object>(
   const asJson = flags.json || flags.jsonLogs;
   const json = (value: object) =>
     io.stdout.write(flags.jsonLogs ? logLine(value) : `${JSON.stringify(value)}\n`);
-  const interactive = io.stderr.isTTY === true && !process.env.CI;
+  const interactive = isInteractive(io.stderr);
   const target = interactive ? io.stderr : io.stdout;
   const progress = program.progress({ write: (text) => target.write(text), interactive }, io.stderr);
   const onEvent = (given: Event) => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import {
   type CommandIo,
   EXIT,
+  isInteractive,
   type OutputStream,
   type ProgressOutput,
   packageVersion,
@@ -46,7 +47,7 @@ export async function handoffCommand(argv: readonly string[], io: CommandIo = pr
     .version(packageVersion(import.meta.url));
   const action = async () => {
     const flags = command.opts<Flags>();
-    const interactive = io.stderr.isTTY === true && !process.env.CI;
+    const interactive = isInteractive(io.stderr);
     const target = interactive ? io.stderr : io.stdout;
     const show = showProgress({ write: (text) => target.write(text), interactive }, io.stderr);
     const json = (value: object) => io.stdout.write(`${JSON.stringify(value)}\n`);
