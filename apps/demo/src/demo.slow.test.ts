@@ -72,7 +72,7 @@ describe.skipIf(missing)('the demo', () => {
   it('trains with decreasing loss and draws masks and curve', async () => {
     await page.click('#train');
     await page.waitForFunction(
-      () => /^step ([2-9]\d|1[2-9]),/.test(document.querySelector('#progress')!.textContent!),
+      () => /^step ([5-9]|\d\d),/.test(document.querySelector('#progress')!.textContent!),
       undefined,
       wait,
     );

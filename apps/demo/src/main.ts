@@ -5,7 +5,7 @@ import { type Checkpoint, loadCheckpoint } from './checkpoint.ts';
 import { drawCurve } from './curve.ts';
 import { MASK_ID, train } from './training.ts';
 
-const SAMPLE_EVERY = 10;
+const SAMPLE_EVERY = 5;
 const MAX_NEW_TOKENS = 60;
 
 const element = <T extends Element>(id: string) => document.getElementById(id) as unknown as T;

@@ -143,10 +143,13 @@ describe('a study', () => {
     expect(programsIn(out)).toEqual([]);
   });
 
-  it('stopped by a signal saves, says how to continue, and continues to the same bytes', async () => {
+  it('refuses a second one in its folder, saves on a signal, and continues to the same bytes', async () => {
     const out = newFolder();
     const { child, ended, output } = start(file, out);
     await until(() => hasLines(metrics(out), 6), output());
+    const second = start(file, out);
+    expect(await second.ended).toBe(1);
+    expect(second.output()).toContain('run.lock is held by process');
     child.kill('SIGTERM');
     expect(await ended).toBe(143);
     expect(output()).toContain('stopped; continue with: meap-study --config');
@@ -154,17 +157,6 @@ describe('a study', () => {
     const again = start(file, out);
     expect(await again.ended, again.output()).toBe(0);
     expect(exactFiles(out)).toEqual(exactFiles(whole));
-  });
-
-  it('refuses a second study in its folder', async () => {
-    const out = newFolder();
-    const first = start(file, out);
-    await until(() => existsSync(join(out, 'run.lock')), first.output());
-    const second = start(file, out);
-    expect(await second.ended).toBe(1);
-    expect(second.output()).toContain('run.lock is held by process');
-    first.child.kill('SIGTERM');
-    await first.ended;
   });
 });
 
@@ -187,6 +179,8 @@ it('killed, ends its programs, which save first', async () => {
 it('a run that fails leaves the others, is reported, and is tried again', async () => {
   const study = {
     ...TINY,
+    steps: { pretrain: TINY.steps.pretrain },
+    measures: { bits: TINY.measures.bits },
     // 3 heads do not divide a width of 16.
     arms: { ...TINY.arms, broken: { set: { pretrain: { 'model.num_attention_heads': 3 } } } },
   };

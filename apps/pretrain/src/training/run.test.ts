@@ -206,11 +206,15 @@ describe('resuming', () => {
     );
   });
 
-  it('gives the bytes of an uninterrupted run with dropout, random tokens and masks that end', async () => {
-    const sets = ['train.dropout=0.2', 'masking.replace_with=random', 'masking.until=0.5', 'mask_seed=3'];
-    await bench.pretrain('controls', ...setFlags(...sets));
-    await stopAt('stops', (event) => event.type === 'step' && event.step === 3, sets);
-    await bench.pretrain('stops', ...setFlags(...sets));
+  const controls = ['train.dropout=0.2', 'masking.replace_with=random', 'masking.until=0.5', 'mask_seed=3'];
+  it('trains with dropout, random tokens and masks that end', async () => {
+    expect((await bench.pretrain('controls', ...setFlags(...controls))).code).toBe(0);
+    expect(exactMetrics('controls')).not.toEqual(exactMetrics('whole'));
+  });
+
+  it('gives the bytes of an uninterrupted run with them', async () => {
+    await stopAt('stops', (event) => event.type === 'step' && event.step === 3, controls);
+    await bench.pretrain('stops', ...setFlags(...controls));
     expect(checkpointFiles('stops', 6)).toEqual(checkpointFiles('controls', 6));
     expect(exactMetrics('stops')).toEqual(exactMetrics('controls'));
   });
@@ -310,7 +314,9 @@ describe('probes', () => {
     expect(existsSync(bench.path('ended/report.html'))).toBe(true);
     const again = await bench.pretrain('ended', ...set, ...rule);
     expect(again.stdout).toContain('holds a finished run of 4 steps');
-    // Without the rule, the run goes on.
+  });
+
+  it('let the run go on once the rule is gone', async () => {
     const more = await bench.pretrain('ended', ...set);
     expect(more.stdout).toContain('resume       at step 4');
     expect(readdirSync(bench.path('ended/checkpoints'))).toContain('step-00000006');
