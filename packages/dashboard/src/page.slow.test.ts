@@ -14,7 +14,7 @@ import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { startDashboard } from './dashboard.ts';
 import type { Dashboard } from './server.ts';
-import { makeRun, stepLine } from './testing.ts';
+import { makeRun, makeStudy, stepLine } from './testing.ts';
 
 const executablePath = process.env.MEAP_CHROMIUM ?? '/usr/bin/chromium';
 const built = join(import.meta.dirname, '../dist/page/main.js');
@@ -279,6 +279,26 @@ describe.skipIf(missing)('the page', () => {
     await page.getByLabel('Show meap', { exact: true }).uncheck();
     await soon(() => labelOf(LOSS)).not.toContain('meap');
     expect(await page.locator('#differences').isHidden()).toBe(true);
+  });
+
+  it('shows the matrix of a study, whose cells select runs', async () => {
+    const study = makeStudy(folder, 'few');
+    makeRun(study, 'runs/meap/seed-1/pretrain', 20);
+    await show();
+    const matrix = page.locator('#studies table');
+    await soon(() => matrix.locator('tbody tr').allTextContents()).toEqual([
+      'ntpdonewaiting',
+      'meapwaitingstopped',
+    ]);
+    expect(await page.locator('#studies h2').textContent()).toBe('Few data few, 1 of 4 runs done');
+    const cell = page.getByRole('button', { name: 'meap, seed 1: stopped' });
+    await cell.click();
+    expect(await cell.getAttribute('aria-pressed')).toBe('false');
+    await cell.click();
+    await soon(() => labelOf(LOSS)).toContain('few/meap/seed-1/pretrain');
+    expect(await cell.getAttribute('aria-pressed')).toBe('true');
+    writeFileSync(join(study, 'results/meap-seed-1.json'), '{}');
+    await soon(() => page.locator('#studies h2').textContent()).toContain('2 of 4 runs done');
   });
 
   it('fits a phone screen', async () => {

@@ -1,8 +1,9 @@
 /** All runs below some folders; displayed runs are refreshed more often. */
 import { resolve } from 'node:path';
-import { findRuns, type Root } from './find-runs.ts';
+import { type FoundRun, findRuns, type Root } from './find-runs.ts';
 import { Run } from './run.ts';
-import type { RunsMessage } from './shared/protocol.ts';
+import type { RunsMessage, StudySummary } from './shared/protocol.ts';
+import { readStudy } from './study.ts';
 
 /** Time after which the curves of a run that is no longer displayed are freed. */
 const FORGET_MS = 60_000;
@@ -18,6 +19,9 @@ export class RunStore {
   readonly #displayedAt = new Map<string, number>();
   #nextSearch = Number.NEGATIVE_INFINITY;
   #isCut = false;
+  #studies: StudySummary[] = [];
+  /** Number of changes of the studies. */
+  #studiesRevision = 0;
 
   constructor(roots: readonly Root[], primary: string | undefined) {
     this.#roots = roots.map(({ path, depth }) => ({ path: resolve(path), depth }));
@@ -48,13 +52,15 @@ export class RunStore {
     const isFirst = known.size === 0;
     const changed = [...this.runs.values()].filter((run) => known.get(run.id) !== run.revision);
     const gone = [...known.keys()].filter((id) => id !== LIST && !this.runs.has(id));
-    if (!isFirst && changed.length === 0 && gone.length === 0) return undefined;
+    const hasSameStudies = known.get(LIST) === this.#studiesRevision;
+    if (!isFirst && changed.length === 0 && gone.length === 0 && hasSameStudies) return undefined;
     for (const id of gone) known.delete(id);
     for (const run of changed) known.set(run.id, run.revision);
-    known.set(LIST, 0);
+    known.set(LIST, this.#studiesRevision);
     return {
       changed: changed.map(({ summary }) => summary),
       gone,
+      studies: this.#studies,
       primary: this.#primary?.id ?? null,
       suggested: this.#suggested(),
       folders: this.#roots.map(({ path }) => path),
@@ -73,7 +79,7 @@ export class RunStore {
 
   async #search(): Promise<void> {
     const began = performance.now();
-    const { runs, isCut } = await findRuns(this.#roots, this.#primary?.path);
+    const { runs, studies, isCut } = await findRuns(this.#roots, this.#primary?.path);
     const took = performance.now() - began;
     // At most 5 % of the time is spent searching large folders.
     this.#nextSearch = began + Math.max(SEARCH_MS, 20 * took);
@@ -90,8 +96,16 @@ export class RunStore {
       const run = new Run(one);
       this.runs.set(run.id, run);
     }
+    await this.#readStudies(studies);
+  }
+
+  async #readStudies(found: readonly FoundRun[]): Promise<void> {
+    const studies = await Promise.all(found.map((one) => readStudy(one, this.runs.values())));
+    if (JSON.stringify(studies) === JSON.stringify(this.#studies)) return;
+    this.#studies = studies;
+    this.#studiesRevision++;
   }
 }
 
-/** Key in the known revisions which records that the list was sent, even if empty; no run has this id. */
+/** Key in the known revisions for the studies, present once the list was sent, even if empty; no run has this id. */
 const LIST = '';

@@ -9,9 +9,8 @@ import { parsePlainYaml } from './plain-yaml.ts';
 import { readBatch, textOf } from './read-batch.ts';
 import { isTrainingLine, number, parse, Series } from './series.ts';
 import type { ConfigAnswer, RecentBatch, RunSummary, SamplesAnswer } from './shared/protocol.ts';
+import { readSmallFile } from './small-file.ts';
 
-/** Maximum size of files that are read whole. */
-const MAX_FILE_BYTES = 1 << 20;
 /** Bytes at the end of the log from which the summary is computed. */
 const END_BYTES = 1 << 15;
 /** Steps from which the throughput is computed. */
@@ -268,19 +267,6 @@ function isProcess(pid: unknown): boolean {
 async function versionOf(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined);
   return found ? `${found.ino}-${found.size}-${found.mtimeMs}` : '';
-}
-
-async function readSmallFile(path: string): Promise<string | undefined> {
-  const file = await openPlain(path);
-  if (!file) return undefined;
-  try {
-    const { size } = await file.stat();
-    return size > MAX_FILE_BYTES ? undefined : (await readAt(file, 0, size)).toString('utf8');
-  } catch {
-    return undefined;
-  } finally {
-    await file.close();
-  }
 }
 
 async function readJson(path: string): Promise<Record<string, unknown> | undefined> {

@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type DashboardOptions, startDashboard, startDashboardThread } from './dashboard.ts';
 import type { Dashboard } from './server.ts';
 import { MAX_ROWS } from './shared/table.ts';
-import { ask, Listener, makeRun, type StreamEvent, stepLine } from './testing.ts';
+import { ask, Listener, makeRun, makeStudy, type StreamEvent, stepLine } from './testing.ts';
 
 let folder: string;
 const open: { close(): unknown }[] = [];
@@ -169,6 +169,40 @@ describe('the list of runs', () => {
       'checkpointed',
       'deep/er/run',
     ]);
+  });
+
+  it('sends the matrix of a study with the runs of each cell, and again when a run ends', async () => {
+    const study = makeStudy(folder, 'studies/few');
+    makeRun(study, 'runs/meap/seed-1/pretrain', 2);
+    const { url } = await start();
+    const listener = listen(url);
+    const first = (await listener.next(isRuns)).data;
+    const [{ id }] = first.changed;
+    expect(first.studies).toEqual([
+      {
+        name: 'studies/few',
+        title: 'Few data',
+        cells: [
+          { arm: 'ntp', seed: 0, end: 'done', runs: [] },
+          { arm: 'ntp', seed: 1, end: null, runs: [] },
+          { arm: 'meap', seed: 0, end: null, runs: [] },
+          { arm: 'meap', seed: 1, end: null, runs: [id] },
+        ],
+      },
+    ]);
+    mkdirSync(join(study, 'failures'));
+    writeFileSync(join(study, 'failures/meap-seed-1.json'), '{}');
+    const { changed, studies } = (await listener.next(isRuns)).data;
+    expect(changed).toEqual([]);
+    expect(studies[0].cells[3]).toMatchObject({ end: 'failed' });
+  });
+
+  it('shows a study with a damaged plan by its folder, without cells', async () => {
+    const study = makeStudy(folder, 'few');
+    writeFileSync(join(study, 'plan.yaml'), 'title: [');
+    writeFileSync(join(study, 'runs.yaml'), 'seeds: {a: 1}');
+    const listener = listen((await start()).url);
+    expect((await listener.next(isRuns)).data.studies).toEqual([{ name: 'few', title: 'few', cells: [] }]);
   });
 
   it('follows runs that disappear', async () => {

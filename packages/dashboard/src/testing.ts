@@ -32,6 +32,20 @@ export function makeRun(
   return path;
 }
 
+/** Writes the folder of a study with two arms and two seeds, of which one run has finished. */
+export function makeStudy(folder: string, name: string): string {
+  const path = join(folder, name);
+  mkdirSync(join(path, 'results'), { recursive: true });
+  writeFileSync(join(path, 'plan.yaml'), 'title: Few data\nkind: exploratory\n');
+  const seeds = '\n      - 0\n      - 1\n';
+  writeFileSync(
+    join(path, 'runs.yaml'),
+    `seeds:\n  - finished: 0\n    added:\n      ntp:${seeds}      meap:${seeds}`,
+  );
+  writeFileSync(join(path, 'results/ntp-seed-0.json'), '{}');
+  return path;
+}
+
 export function ask(
   url: string,
   path: string,

@@ -7,6 +7,7 @@ import { updateMasks } from './masks.ts';
 import { initRunList, updateRunList } from './run-list.ts';
 import { updateSamples } from './samples.ts';
 import { recall } from './state.ts';
+import { initStudies, updateStudies } from './studies.ts';
 
 let isScheduled = false;
 
@@ -14,6 +15,7 @@ recall();
 initHeader();
 initCharts();
 initRunList(changed);
+initStudies(changed);
 connect(changed);
 // Durations change without events.
 setInterval(() => {
@@ -31,6 +33,7 @@ function changed(): void {
     followSelected();
     updateHeader();
     updateRunList();
+    updateStudies();
     redrawCharts();
     void updateMasks();
     void updateSamples();

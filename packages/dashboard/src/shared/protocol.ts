@@ -80,10 +80,30 @@ export interface CurvesMessage {
   badLines: number;
 }
 
+/** A study: runs of several arms, each with several seeds. */
+export interface StudySummary {
+  /** The path below the folder given. */
+  name: string;
+  title: string;
+  cells: StudyCell[];
+}
+
+/** An arm with one seed. */
+export interface StudyCell {
+  arm: string;
+  seed: number;
+  /** How it ended; null while it waits or runs, or after it was stopped. */
+  end: 'done' | 'failed' | null;
+  /** Ids of its runs, a run a step; none before it starts and after they are deleted. */
+  runs: string[];
+}
+
 /** Runs that are new or changed, and ids of removed runs. */
 export interface RunsMessage {
   changed: RunSummary[];
   gone: string[];
+  /** All studies. */
+  studies: StudySummary[];
   /** The run that this server was started for, if any. */
   primary: string | null;
   /** Runs to show if the user has selected none. */
