@@ -53,3 +53,4 @@ export {
 export type { SideFiles, TokenizerConfig } from './tokenizer-files.ts';
 export { type TrainBpeOptions, trainBpeTokenizer } from './train-bpe.ts';
 export { tokenCounts, type UnigramScore, unigramBitsPerByte } from './unigram.ts';
+export { vocabularyDifference } from './vocabulary.ts';

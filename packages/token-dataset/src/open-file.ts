@@ -35,6 +35,7 @@ export async function openFile(
   onBytes: OnBytes,
 ): Promise<OpenedFile> {
   const { path, named } = file;
+  refuseEmpty(file, format);
   const detected: { compression?: string } = {};
   const chunks = readChunks(file, content, onBytes, detected);
   if (format === 'parquet') return { format, chunks };
@@ -64,6 +65,17 @@ export async function openFile(
     await chunks.return(undefined);
     throw error;
   }
+}
+
+/** Files that have at least a header, by name; empty text is text without lines. */
+const NEVER_EMPTY = /\.(parquet|gz|zst|arrow|feather|bz2|xz|lz4|zip|7z)$/i;
+
+/** @throws DatasetError for a file without a byte whose format has some */
+function refuseEmpty({ path, size }: SourceFile, format: FileFormat | 'auto'): void {
+  if (size > 0 || !(format === 'parquet' || NEVER_EMPTY.test(path))) return;
+  throw new DatasetError(
+    `${path}: is empty, got 0 bytes, expected a whole file of its format; copy or download it again`,
+  );
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
@@ -144,7 +156,8 @@ function compressionOf(head: Buffer, path: string): 'gzip' | 'zstd' | undefined 
   if (isZstd(head)) return 'zstd';
   const named = /\.(gz|zst)$/i.exec(path)?.[1].toLowerCase();
   // Some download programs decompress files without renaming them.
-  if (!named || !isBinary(head)) return undefined;
+  const isCut = head.length < 4 && (head[0] === 0x1f || head[0] === 0x28);
+  if (!named || !(isCut || isBinary(head))) return undefined;
   const expected = named === 'gz' ? 'gzip' : 'zstd';
   throw new DatasetError(
     `${path} is not whole ${expected} data: its first bytes are not those of ${expected}`,

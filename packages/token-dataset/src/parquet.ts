@@ -14,7 +14,7 @@ export async function* readParquetRecords(
   { path, size }: SourceFile,
   { field, onBadRecord, onBytes }: RecordReading,
 ): AsyncGenerator<DataRecord[]> {
-  const { buffer, metadata } = await open(path);
+  const { buffer, metadata } = await open(path, size);
   const columns = field === undefined ? undefined : [columnOf(path, field, topLevelColumns(metadata.schema))];
   let hasInvalid = false;
   const parsers = {
@@ -35,7 +35,7 @@ export async function* readParquetRecords(
       rows = await readObjects(path, options, group);
     } catch (error) {
       if (error instanceof DatasetError) throw error;
-      throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${reasonOf(error)}`);
+      throw new DatasetError(`${path}: rows ${rowStart + 1} to ${rowEnd} are damaged: ${damageOf(error)}`);
     }
     const first = rowStart + 1;
     const records = rows.map((row, i) =>
@@ -80,7 +80,15 @@ async function readObjects(path: string, options: Parameters<typeof parquetReadO
   }
 }
 
-async function open(path: string) {
+/** `PAR1` at both ends, and the length of the metadata. */
+const MIN_BYTES = 12;
+
+async function open(path: string, size: number) {
+  if (size < MIN_BYTES) {
+    throw new DatasetError(
+      `${path} is not a whole Parquet file: got ${size} bytes, expected at least ${MIN_BYTES}; copy or download it again`,
+    );
+  }
   try {
     const buffer = await asyncBufferFromFile(path);
     const metadata = await parquetMetadataAsync(buffer);
@@ -88,8 +96,13 @@ async function open(path: string) {
     return { buffer, metadata };
   } catch (error) {
     if (error instanceof DatasetError) throw error;
-    throw new DatasetError(`${path} is not a whole Parquet file: ${reasonOf(error)}`);
+    throw new DatasetError(`${path} is not a whole Parquet file: ${damageOf(error)}`);
   }
+}
+
+/** Reason of an error of hyparquet, which reads damaged numbers as positions and missing parts as undefined. */
+function damageOf(error: unknown): string {
+  return error instanceof TypeError || error instanceof RangeError ? 'damaged structure' : reasonOf(error);
 }
 
 /** Names of the children of the root; each child's own subtree is skipped. */

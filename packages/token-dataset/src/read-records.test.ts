@@ -101,7 +101,18 @@ describe('readRecords', () => {
     ['latin.csv', Uint8Array.of(97, 10, 0xe9), /not valid UTF-8/],
     ['twice.csv', 'a,a\n1,2', /names a field twice/],
     ['short.json.gz', gzipSync('[{"a":1}]').subarray(0, 12), /not whole gzip data/],
-    ['no.parquet', 'PAR1', /not a whole Parquet file/],
+    [
+      'a.parquet',
+      '',
+      /: is empty, got 0 bytes, expected a whole file of its format; copy or download it again$/,
+    ],
+    ['a.jsonl.gz', '', /: is empty, got 0 bytes/],
+    ['a.json.zst', '', /: is empty, got 0 bytes/],
+    ['a.arrow', '', /: is empty, got 0 bytes/],
+    ['a.gz', Uint8Array.of(0x1f), /not whole gzip data: its first bytes/],
+    ['a.zst', Uint8Array.of(0x28, 0xb5), /not whole zstd data: its first bytes/],
+    ['no.parquet', 'PAR1', /not a whole Parquet file: got 4 bytes, expected at least 12; copy or download/],
+    ['no.parquet', 'PAR1\0\0\0\0PAR1', /not a whole Parquet file: damaged structure$/],
   ])('refuses %s', async (name, content, message) => {
     const reading = collect(written(name, content));
     await expect(reading).rejects.toThrow(message);
