@@ -1,6 +1,6 @@
 /** `meap-evaluate run`: evaluates a model on tasks. */
 import { basename, join, resolve } from 'node:path';
-import { type CommandIo, commandToResume, numberFlag } from '@meap/recipe-cli';
+import { type CommandIo, commandToResume, countFlag, numberFlag } from '@meap/recipe-cli';
 import { backendNames } from '@meap/tensor-kernels';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { loadConfig } from './config.ts';
@@ -36,7 +36,7 @@ export function withRecipeFlags(command: Command): Command {
     .option('--config <recipe>', 'recipe file, or name of a built-in recipe')
     .option('--set <key=value>', 'override a key of the recipe, such as bos=true; repeatable', collect, [])
     .option('--data <dir>', 'folder that is searched for data sets')
-    .option('--seed <n>', 'random seed', numberFlag)
+    .option('--seed <n>', 'random seed', countFlag(0))
     .option('--backend <name>', backendNames.join(', '))
     .option(
       '--precision <format>',
@@ -48,7 +48,7 @@ export function withRecipeFlags(command: Command): Command {
 export function withRunFlags(command: Command): Command {
   command
     .option('--tasks <names>', 'comma-separated tasks; `meap-evaluate list` shows them', nameList)
-    .option('--limit <n>', 'evaluate only the first rows of each task', numberFlag)
+    .option('--limit <n>', 'evaluate only the first rows of each task', numberFlag(0))
     .option('--samples <rows>', 'evaluate only these rows of each task, such as 0,7,20-29', rowList)
     .option('--bos', 'add BOS to each prompt')
     .option('--no-bos', 'add no BOS; default: as published, only for generation')

@@ -1,11 +1,11 @@
 /** The command line of `meap-chat`, as a function from arguments to an exit code. */
 import { createInterface } from 'node:readline';
-import { type ChatModel, findModel, loadModel, streamAnswer } from '@meap/inference';
+import { type ChatModel, findModel, laterSeed, loadModel, streamAnswer } from '@meap/inference';
 import { stopIdsOf } from '@meap/llama-model';
 import {
   type CommandIo,
+  countFlag,
   EXIT,
-  numberFlag,
   plainText,
   runCommand,
   type SamplingFlags,
@@ -44,7 +44,7 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
     .option(
       '--max-new-tokens <n>',
       'maximum length of an answer; default: the rest of the context',
-      numberFlag,
+      countFlag(1),
     );
   withSamplingFlags(command, { temperature: 0.7 });
   const action = async () => {
@@ -105,7 +105,7 @@ async function converse(chatModel: ChatModel, flags: Flags, io: ChatIo): Promise
         stopped = false;
         let text = '';
         try {
-          const options = { temperature, topK, topP, seed: seed + turn++, maxNewTokens, stopIds };
+          const options = { temperature, topK, topP, seed: laterSeed(seed, turn++), maxNewTokens, stopIds };
           for await (const piece of streamAnswer(chatModel, messages, options)) {
             io.stdout.write(plainText(piece));
             text += piece;

@@ -71,6 +71,18 @@ describe('meap-sample', () => {
     expect(two).not.toEqual(one);
   });
 
+  it('is greedy with --top-p 0, as the server, and refuses numbers out of range by their flag', async () => {
+    const greedy = await ids(run);
+    expect(await ids(run, '--temperature', '1', '--top-p', '0', '--seed', '9007199254740991')).toEqual(
+      greedy,
+    );
+    const { code, stderr } = await sample('--model', run, '--prompt', 'a', '--max-new-tokens', '-1');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /--max-new-tokens <n>' argument '-1' is invalid\. expected an integer of at least 0/,
+    );
+  });
+
   it('reports a truncated model, NaN weights and a missing model in one line', async () => {
     const broken = join(folder, 'broken');
     mkdirSync(broken);
@@ -105,6 +117,12 @@ describe('meap-chat', () => {
     );
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout.split('\n').length).toBeGreaterThanOrEqual(3);
+  });
+
+  it('continues after the last seed', async () => {
+    const seed = ['--seed', '9007199254740991', '--max-new-tokens', '2'];
+    const { code, stderr } = await chat(['Hi', 'And?', 'Then?'], ...model(), ...seed);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
   });
 
   it('reports a conversation that fills the context, and continues', async () => {

@@ -3,7 +3,7 @@ import { encodePrompt, findModel, loadModel } from '@meap/inference';
 import { generate } from '@meap/llama-model';
 import {
   type CommandIo,
-  numberFlag,
+  countFlag,
   plainText,
   runCommand,
   type SamplingFlags,
@@ -24,7 +24,7 @@ interface Flags extends SamplingFlags {
 export async function sampleCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
   const command = modelCommand('meap-sample', 'Continue a prompt.')
     .requiredOption('--prompt <text>', 'text to continue; empty for the start of a document')
-    .option('--max-new-tokens <n>', 'maximum number of tokens to generate', numberFlag, 64)
+    .option('--max-new-tokens <n>', 'maximum number of tokens to generate', countFlag(0), 64)
     .option('--json', 'print one JSON object');
   withSamplingFlags(command, { temperature: 0 });
   const action = async () => {

@@ -2,11 +2,11 @@
 import { basename, resolve } from 'node:path';
 import { findModel, loadModel } from '@meap/inference';
 import { contextLengthOf } from '@meap/llama-model';
-import { type CommandIo, ConfigurationError, EXIT, plainText, runCommand } from '@meap/recipe-cli';
+import { type CommandIo, ConfigurationError, countFlag, EXIT, plainText, runCommand } from '@meap/recipe-cli';
 import { type BackendName, backendNames, type Precision, precisionNames } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
-import { InvalidArgumentError, Option } from 'commander';
+import { Option } from 'commander';
 import { isUserError } from './errors.ts';
 import { modelCommand } from './model-command.ts';
 import { RequestProcesses } from './server/request-process.ts';
@@ -128,13 +128,4 @@ function keyOf(variable: string): string {
   const key = process.env[variable];
   if (key) return key;
   throw new ConfigurationError([`--api-key-env ${variable}: the variable is not set, expected an API key`]);
-}
-
-function countFlag(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() !== '' && Number.isInteger(value) && value >= min && value <= max) return value;
-    const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-    throw new InvalidArgumentError(`expected an integer ${range}`);
-  };
 }

@@ -5,10 +5,10 @@ import {
   type CommandIo,
   ConfigurationError,
   commandToResume,
+  countFlag,
   duration,
   EXIT,
   isInteractive,
-  numberFlag,
   packageVersion,
   runCommand,
 } from '@meap/recipe-cli';
@@ -41,7 +41,7 @@ export async function studyCommand(argv: readonly string[], io: CommandIo = proc
     })
     .option('--config <study>', 'a study file, or the name of a built-in one')
     .option('--out <dir>', 'folder of the study; the same command continues it')
-    .option('--jobs <n>', 'programs at a time (default: one a core)', numberFlag)
+    .option('--jobs <n>', 'programs at a time (default: one a core)', countFlag(1))
     .option('--dry-run', 'print runs, hours and disk without running them');
   program
     .command('report')
@@ -54,9 +54,6 @@ export async function studyCommand(argv: readonly string[], io: CommandIo = proc
     const { config: file, out, jobs = availableParallelism(), dryRun } = program.opts<Flags>();
     if (file === undefined) {
       throw new ConfigurationError(['--config: got nothing, expected a study, such as --config smoke']);
-    }
-    if (!(Number.isInteger(jobs) && jobs > 0)) {
-      throw new ConfigurationError([`--jobs: got ${jobs}, expected a whole number above 0`]);
     }
     const config = loadConfig(file);
     if (dryRun) {

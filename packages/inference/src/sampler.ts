@@ -17,6 +17,11 @@ export interface SamplerOptions {
   readonly seed: number;
 }
 
+/** Returns the seed of the text number `offset`: wraps around at 2^53, beyond which seeds would round to the same number. */
+export function laterSeed(seed: number, offset: number): number {
+  return seed < 2 ** 53 - offset ? seed + offset : seed - (2 ** 53 - offset);
+}
+
 /** Maximum size of the key/value caches of a batch. */
 const CACHE_BYTES = 64 * 2 ** 20;
 
@@ -41,7 +46,7 @@ export function createSampler(
     );
   });
   return async (step) => {
-    const seeded = requests.map((request) => ({ ...request, seed: seed + step }));
+    const seeded = requests.map((request) => ({ ...request, seed: laterSeed(seed, step) }));
     const texts = await generateTexts(model, tokenizer, seeded, { cacheBytes: CACHE_BYTES });
     return texts.map(({ text }, i) => ({ prompt: prompts[i].prompt, text }));
   };

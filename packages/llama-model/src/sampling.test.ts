@@ -37,6 +37,7 @@ describe('sampleToken', () => {
 
   test('top-p keeps the smallest set that reaches it', () => {
     expect(shares({ temperature: 1, topP: 0.49 })).toEqual([0, 1, 0, 0]);
+    expect(shares({ temperature: 1, topP: 0 })).toEqual([0, 1, 0, 0]);
     expect(shares({ temperature: 1, topP: 0.85 }).map((share) => share > 0)).toEqual([
       true,
       true,
@@ -57,7 +58,7 @@ describe('sampleToken', () => {
       logits: fc.array(fc.integer({ min: -100, max: 100 }), { minLength: 1, maxLength: 40 }),
       temperature: fc.double({ min: 1e-3, max: 10, noNaN: true }),
       topK: fc.integer({ min: 1, max: 50 }),
-      topP: fc.double({ min: 1e-6, max: 1, noNaN: true }),
+      topP: fc.double({ min: 0, max: 1, noNaN: true }),
       draw: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
     });
     fc.assert(
@@ -75,7 +76,8 @@ test.each([
   { temperature: Number.NaN },
   { topK: 0 },
   { topK: 1.5 },
-  { topP: 0 },
+  { topP: -1e-9 },
+  { topP: Number.NaN },
   { topP: 1.1 },
 ])('refuses %j', (options) => {
   expect(() => requireSamplingOptions(options)).toThrow(GenerateOptionError);

@@ -6,7 +6,10 @@ export interface SamplingOptions {
   temperature?: number;
   /** Only the `topK` most likely tokens; all by default. */
   topK?: number;
-  /** Only the most likely tokens that together reach this probability (Holtzman et al. 2020); all by default. */
+  /**
+   * Only the most likely tokens that together reach this probability (Holtzman et al. 2020), at least one: 0 is greedy. All
+   * by default.
+   */
   topP?: number;
 }
 
@@ -20,8 +23,8 @@ export function requireSamplingOptions({ temperature = 0, topK, topP }: Sampling
   if (topK !== undefined && !(Number.isInteger(topK) && topK > 0)) {
     throw new GenerateOptionError(`topK: got ${topK}, expected a positive integer`);
   }
-  if (topP !== undefined && !(topP > 0 && topP <= 1)) {
-    throw new GenerateOptionError(`topP: got ${topP}, expected a number above 0 and up to 1`);
+  if (topP !== undefined && !(topP >= 0 && topP <= 1)) {
+    throw new GenerateOptionError(`topP: got ${topP}, expected a number from 0 to 1`);
   }
 }
 
@@ -59,12 +62,11 @@ function dropBelow(weights: Float64Array, threshold: number): void {
   for (let id = 0; id < weights.length; id++) if (weights[id] < threshold) weights[id] = 0;
 }
 
-/** Weight of the least likely token of the smallest set that reaches `topP`. */
+/** Weight of the least likely token of the smallest set, of at least one, that reaches `topP`. */
 function nucleusThreshold(weights: Float64Array, topP: number): number {
   const ascending = weights.slice().sort();
   const target = topP * ascending.reduce((a, b) => a + b, 0);
-  let sum = 0;
-  let index = ascending.length;
-  while (index > 0 && sum < target) sum += ascending[--index];
+  let index = ascending.length - 1;
+  for (let sum = ascending[index]; index > 0 && sum < target; ) sum += ascending[--index];
   return ascending[index];
 }

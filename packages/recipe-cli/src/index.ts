@@ -68,7 +68,7 @@ export {
   openRunDirectory,
   stoppedEarly,
 } from './run-directory.ts';
-export { numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
+export { countFlag, numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
 export {
   type BatchKeys,
   checkScheduleKeys,

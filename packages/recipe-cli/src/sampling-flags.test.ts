@@ -26,11 +26,23 @@ describe('withSamplingFlags', () => {
       topK: 5,
       topP: 0.9,
     });
+    expect((await run('--top-p', '0', '--temperature', '1e308', '--seed', '9007199254740991')).seen).toEqual({
+      temperature: 1e308,
+      topP: 0,
+      seed: 2 ** 53 - 1,
+      backend: 'auto',
+    });
   });
 
   it.each([
-    [['--top-k', 'many'], 'expected a number'],
-    [['--seed', ''], 'expected a number'],
+    [['--top-k', 'many'], 'expected an integer of at least 1'],
+    [['--top-k', '0'], 'expected an integer of at least 1'],
+    [['--top-p', '1.01'], 'expected a number from 0 to 1'],
+    [['--top-p', 'NaN'], 'expected a number from 0 to 1'],
+    [['--temperature', '-1e-9'], 'expected a number of at least 0'],
+    [['--temperature', 'Infinity'], 'expected a number of at least 0'],
+    [['--seed', ''], 'expected an integer of at least 0'],
+    [['--seed', '9007199254740992'], 'expected an integer of at least 0'],
     [['--backend', 'cuda'], 'Allowed choices are auto, webgpu, tensorflow, native, wasm, cpu'],
   ])('refuses %j', async (argv, message) => {
     const { code, stderr } = await run(...argv);

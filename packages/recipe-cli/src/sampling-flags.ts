@@ -16,18 +16,37 @@ export function withSamplingFlags(command: Command, { temperature }: { temperatu
     .option(
       '--temperature <t>',
       '0 takes the most likely token, 1 samples from the model’s distribution',
-      numberFlag,
+      numberFlag(0),
       temperature,
     )
-    .option('--top-k <k>', 'sample from the k most likely tokens', numberFlag)
-    .option('--top-p <p>', 'sample from the most likely tokens with a total probability of p', numberFlag)
-    .option('--seed <n>', 'seed of sampling; the same seed gives the same text', numberFlag, 0)
+    .option('--top-k <k>', 'sample from the k most likely tokens', countFlag(1))
+    .option(
+      '--top-p <p>',
+      'sample from the most likely tokens with a total probability of p',
+      numberFlag(0, 1),
+    )
+    .option('--seed <n>', 'seed of sampling; the same seed gives the same text', countFlag(0), 0)
     .addOption(new Option('--backend <name>', 'compute backend').choices(backendNames).default('auto'));
 }
 
-/** Parses the value of a flag as a number. */
-export function numberFlag(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('expected a number');
-  return value;
+/** Returns a parser of flags whose value is a finite number in a range, both ends included. */
+export function numberFlag(min: number, max = Number.MAX_VALUE): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`expected a number ${rangeText(min, max, Number.MAX_VALUE)}`);
+  };
+}
+
+/** Returns a parser of flags whose value is an integer in a range, both ends included. */
+export function countFlag(min: number, max = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== '' && Number.isInteger(value) && value >= min && value <= max) return value;
+    throw new InvalidArgumentError(`expected an integer ${rangeText(min, max, Number.MAX_SAFE_INTEGER)}`);
+  };
+}
+
+function rangeText(min: number, max: number, open: number): string {
+  return max === open ? `of at least ${min}` : `from ${min} to ${max}`;
 }

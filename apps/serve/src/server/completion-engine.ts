@@ -18,7 +18,7 @@ export interface SequenceRequest {
   readonly maxNewTokens: number;
   /** 0 for greedy decoding. */
   readonly temperature: number;
-  /** Nucleus sampling: cumulative probability above 0 of the tokens considered. */
+  /** Nucleus sampling: cumulative probability of the tokens considered. */
   readonly topP: number;
   /** The same seed samples the same tokens as `generate`. */
   readonly seed: number;

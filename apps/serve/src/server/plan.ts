@@ -1,6 +1,6 @@
 /** The plan of a request: the sequences to compute, and the format of the answer. */
 import { randomInt } from 'node:crypto';
-import type { TokenTexts } from '@meap/inference';
+import { laterSeed, type TokenTexts } from '@meap/inference';
 import type { OffsetToken, Piece } from './answer-pieces.ts';
 import type { SequenceRequest } from './completion-engine.ts';
 import type { ChatRequest, CompletionRequest, Prompt } from './read-request.ts';
@@ -72,9 +72,8 @@ export function sequencesOf(
   rest: Pick<SequenceRequest, 'stopIds' | 'numTop' | 'echo'>,
 ): SequenceRequest[] {
   const { n = 1, temperature = 1, top_p: topP = 1, seed = randomInt(2 ** 47) } = fields;
-  return Array.from({ length: n }, (_, i) => {
-    // Wraps around at 2^53, beyond which different seeds would round to the same number.
-    const ownSeed = seed < 2 ** 53 - i ? seed + i : seed - (2 ** 53 - i);
-    return { promptIds, maxNewTokens, temperature, topP, seed: ownSeed, ...rest };
-  });
+  return Array.from({ length: n }, (_, i) => ({
+    ...{ promptIds, maxNewTokens, temperature, topP, seed: laterSeed(seed, i) },
+    ...rest,
+  }));
 }

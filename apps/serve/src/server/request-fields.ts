@@ -46,14 +46,7 @@ const stopSequence = z.string().min(1).max(1000);
 const sampling = {
   model: optional(z.string()),
   temperature: optional(z.number().min(0).max(2)),
-  // 0 selects the most likely token only, like the smallest positive number.
-  top_p: optional(
-    z
-      .number()
-      .min(0)
-      .max(1)
-      .transform((value) => Math.max(value, Number.MIN_VALUE)),
-  ),
+  top_p: optional(z.number().min(0).max(1)),
   seed: optional(seed),
   n: optional(z.int().min(1).max(128)),
   stop: optional(z.union([stopSequence.transform((text) => [text]), list(stopSequence, 64)])),

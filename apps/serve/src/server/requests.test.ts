@@ -109,6 +109,45 @@ describe('fields', () => {
     });
   });
 
+  test('that are numbers: every edge is answered, or refused with the name of the field', async () => {
+    const client = await serve();
+    const edges = [
+      ...['0', '-0', '-1', '1', '0.5', '1.5', '2', '5e-324', '-1e-308', '1e308', '-1e308', '1e999'],
+      ...['9007199254740991', '9007199254740992', '-9007199254740992', 'null', '"1"', '"NaN"', 'true', '[1]'],
+    ];
+    const shared = [
+      'temperature',
+      'top_p',
+      'n',
+      'seed',
+      'max_tokens',
+      'frequency_penalty',
+      'presence_penalty',
+    ];
+    const endpoints = [
+      { path: 'completions', body: '"prompt": "a"', own: ['logprobs', 'best_of'] },
+      {
+        path: 'chat/completions',
+        body: '"messages": [{"role": "user", "content": "a"}], "logprobs": true',
+        own: ['top_logprobs', 'max_completion_tokens'],
+      },
+    ];
+    const wrong: string[] = [];
+    for (const { path, body, own } of endpoints) {
+      for (const field of [...shared, ...own]) {
+        const limit = field.startsWith('max_') ? '' : ', "max_tokens": 1';
+        for (const edge of edges) {
+          const text = `{${body}${limit}, "${field}": ${edge}}`;
+          const { status, json } = await client.post(`/v1/${path}`, text);
+          // A text that leaves no room for so many tokens is named instead of their number.
+          const named = [field, 'prompt', 'messages'].includes(json.error?.param);
+          if (status !== 200 && !(status === 400 && named)) wrong.push(`${path} ${text}: ${status}`);
+        }
+      }
+    }
+    expect(wrong).toEqual([]);
+  });
+
   test('at the edges of their range', async () => {
     const client = await serve();
     const body = { prompt: 'a', max_tokens: 3, temperature: 1, seed: 1 };
