@@ -8,9 +8,9 @@ import {
   type FamilySettings,
   families,
   familySections,
+  questionLimit,
 } from '@meap/eval-recipes';
 import {
-  count,
   flag,
   natural,
   parseConfig,
@@ -40,7 +40,7 @@ const configSchema = z.strictObject({
     .prefault({}),
   tasks: texts('Names of tasks; `meap-evaluate list` shows them.').default([]),
   data: dataSection().prefault({}),
-  limit: count('Evaluate only the first rows of each task.').optional(),
+  limit: questionLimit().optional(),
   samples: z
     .array(natural('A row number.'), 'a list of row numbers from 0')
     .min(1, 'at least one row')

@@ -1,7 +1,7 @@
 /** Plans an evaluation without loading weights. */
 
 import { makeTasks } from '@meap/eval-recipes';
-import type { Task } from '@meap/evals';
+import { selectRows, type Task } from '@meap/evals';
 import { findModel, openTextTokenizer, yieldToEventLoop } from '@meap/inference';
 import { contextLengthOf, countParameters, readLlamaConfig } from '@meap/llama-model';
 import { Problems, short } from '@meap/recipe-cli';
@@ -54,19 +54,14 @@ export async function planEvaluation(
   const modelConfig = shape!;
   const contextLength = contextLengthOf(modelConfig);
   const tokenizer = await openTextTokenizer(directory!.tokenizer, plain!);
-  const selected = config.samples && new Set(config.samples);
   try {
     const plans: TaskPlan[] = [];
     for (const task of tasks) {
-      const { name, numItems } = task;
-      const total =
-        selected?.size ??
-        (numItems === undefined ? config.limit : Math.min(numItems, config.limit ?? numItems));
-      let [requests, tokens, numRows, index, done] = [0, 0, 0, 0, 0];
+      const { name } = task;
+      const { rows, total } = selectRows(task, { tokenizer, contextLength }, config);
+      let [requests, tokens, numRows, done] = [0, 0, 0, 0];
       const skipped: Record<string, number> = {};
-      for (const { ask } of task.items({ tokenizer, contextLength })) {
-        if (done === total) break;
-        if (selected && !selected.has(index++)) continue;
+      for (const { ask } of rows) {
         await yieldToEventLoop(signal);
         onEvent({ type: 'stage', stage: name, unit: 'rows', done: ++done, total });
         if (ask.kind === 'skip') {

@@ -1,9 +1,9 @@
+import { statSync } from 'node:fs';
 import { basename } from 'node:path';
 import { ConfigurationError } from '@meap/recipe-cli';
 import { glob } from 'tinyglobby';
 import { isResultFile } from './result-folder.ts';
 import { DATA_SETS } from './tasks/catalogue.ts';
-import type { DataSet } from './tasks/data-sets.ts';
 
 /** The section `data`: the folder that is searched for data sets, and files by the name of their data set. */
 export interface DataSection {
@@ -18,7 +18,8 @@ export type DataFiles = Record<string, readonly string[]>;
  * Finds the files of data sets: those in the configuration, or else matching files in `data.folder`.
  *
  * @param path of the section in the recipe, for messages
- * @throws ConfigurationError with every data set that is missing (and where to get it) or ambiguous
+ * @throws ConfigurationError for a folder that does not exist, or with every data set that is missing (and where to get
+ *   it) or ambiguous
  */
 export async function findData(
   names: readonly string[],
@@ -33,7 +34,7 @@ export async function findData(
       files[name] = typeof given === 'string' ? [given] : (given as readonly string[]);
       continue;
     }
-    const found = data.folder === undefined ? [] : await search(data.folder, DATA_SETS.get(name)!);
+    const found = await search(path, data.folder, name);
     if (found.length === 0) problems.push(missing(path, name, data.folder));
     else if (found.length > 1 && !found.every(isShard)) problems.push(ambiguous(path, name, found));
     else files[name] = found;
@@ -48,12 +49,20 @@ export async function findOptionalData(
   { data }: { readonly data: DataSection },
 ): Promise<readonly string[] | undefined> {
   if (data[name] !== undefined) return (await findData([name], { data }))[name];
-  const found = data.folder === undefined ? [] : await search(data.folder, DATA_SETS.get(name)!);
+  const found = await search('data', data.folder, name);
   return found.length > 0 ? found : undefined;
 }
 
-async function search(folder: string, { patterns }: DataSet): Promise<string[]> {
-  for (const pattern of patterns) {
+async function search(path: string, folder: string | undefined, name: string): Promise<string[]> {
+  if (folder === undefined) return [];
+  const stats = statSync(folder, { throwIfNoEntry: false });
+  if (!stats?.isDirectory()) {
+    const problem = stats ? 'is not a folder' : 'does not exist';
+    throw new ConfigurationError([
+      `${path}.folder: got ${folder}, which ${problem}, expected a folder that contains data sets; correct ${folderFlag(path)}`,
+    ]);
+  }
+  for (const pattern of DATA_SETS.get(name)!.patterns) {
     const found = await glob(pattern, { cwd: folder, absolute: true, caseSensitiveMatch: false, deep: 6 });
     // Results of earlier runs are named after their tasks, as data are.
     const data = found.filter((path) => !isResultFile(path));
@@ -70,11 +79,14 @@ function isShard(path: string): boolean {
 function missing(path: string, name: string, folder: string | undefined): string {
   const { what, source } = DATA_SETS.get(name)!;
   const problem = folder === undefined ? 'no data folder given' : `not found in ${folder}`;
-  const flag = path === 'data' ? '--data DIR' : `--set ${path}.folder=DIR`;
   return (
-    `${path}.${name}: ${problem}, expected ${what}; get it from ${source}, and set its folder with ${flag} ` +
+    `${path}.${name}: ${problem}, expected ${what}; get it from ${source}, and set its folder with ${folderFlag(path)} ` +
     `or its file with --set ${path}.${name}=FILE`
   );
+}
+
+function folderFlag(path: string): string {
+  return path === 'data' ? '--data DIR' : `--set ${path}.folder=DIR`;
 }
 
 function ambiguous(path: string, name: string, found: readonly string[]): string {

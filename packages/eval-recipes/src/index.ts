@@ -20,4 +20,5 @@ export { DATA_SETS, type FAMILIES, type FamilySettings, families, TASKS } from '
 export type { DataSet } from './tasks/data-sets.ts';
 export type { Name as HallucinationTask } from './tasks/hallucination.ts';
 export { readRows, readTexts } from './tasks/read-data.ts';
+export { questionLimit } from './tasks/setting-keys.ts';
 export type { JudgeEvent, TaskEntry, TaskFamily, TaskSources } from './tasks/task-family.ts';

@@ -4,6 +4,7 @@ import {
   evaluate,
   type LanguageModel,
   prefixMatching,
+  selectRows,
   type Task,
   type TaskItem,
 } from '@meap/evals';
@@ -17,6 +18,7 @@ import type { DataSection } from './find-data.ts';
 import { makeTasks } from './make-tasks.ts';
 import { checkTaskName, dataPaths, dataSection, familySections } from './sections.ts';
 import { families, TASKS } from './tasks/catalogue.ts';
+import { questionLimit } from './tasks/setting-keys.ts';
 
 /** The keys of a probe; it may also have the section of its task's family, such as `key_value_recall`. */
 export interface ProbeKeys {
@@ -43,7 +45,7 @@ const probe = z.strictObject({
   per_doubling: count(
     'Measurements per doubling of the step, evenly spaced on a logarithmic axis, instead of every; default: 2.',
   ).optional(),
-  limit: count('Evaluate only the first rows.').optional(),
+  limit: questionLimit().optional(),
   seed: natural('Random seed; default: that of the published task.').optional(),
   bos: flag('Whether each prompt starts with BOS; default: as published.').optional(),
   data: dataSection().optional(),
@@ -245,15 +247,12 @@ function settingsOf(family: string, keys: ProbesConfig[string]): unknown {
   return section?.parse((keys as Record<string, unknown>)[family] ?? {});
 }
 
-/** The task with its first rows, encoded. */
-function withItems(name: string, task: Task, model: LanguageModel, limit = Number.POSITIVE_INFINITY): Task {
+/** The task with its first questions, encoded. */
+function withItems(name: string, task: Task, model: LanguageModel, limit: number | undefined): Task {
   const refuse = (problem: string) => new ConfigurationError([`probes.${name}: ${problem}`]);
   const items: TaskItem[] = [];
   try {
-    for (const item of task.items(model)) {
-      if (items.length >= limit) break;
-      items.push(item);
-    }
+    items.push(...selectRows(task, model, { limit }).rows);
   } catch (error) {
     throw error instanceof EvalsError ? refuse(error.message) : error;
   }
@@ -265,7 +264,7 @@ function withItems(name: string, task: Task, model: LanguageModel, limit = Numbe
       `got no row of ${task.name} that the model can read, expected some: ${why}; set shorter rows`,
     );
   }
-  return { ...task, numItems: items.length, items: () => items };
+  return { ...task, numItems: items.length, numQuestions: undefined, items: () => items };
 }
 
 function intervalOf({ every, every_tokens, per_doubling = 2 }: ProbesConfig[string]): Interval {

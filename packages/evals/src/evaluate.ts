@@ -8,19 +8,15 @@ import {
   planBatches,
   withKeys,
 } from './answers.ts';
-import { EvalsError } from './error.ts';
 import type { LanguageModel } from './language-model.ts';
 import { type Sample, type SkippedRow, summarize, summarizeGroups, type TaskResult } from './result.ts';
+import { type RowSelection, selectRows } from './select-rows.ts';
 import type { ItemAnswers, Task, TaskItem } from './task.ts';
 
 /** Options of {@link evaluate}. */
-export interface EvaluateOptions {
+export interface EvaluateOptions extends RowSelection {
   /** Stores answers; without a store every request is sent to the model. */
   readonly store?: AnswerStore;
-  /** Evaluates only the first rows; at least 1. */
-  readonly limit?: number;
-  /** Evaluates only these rows, counted from 0. */
-  readonly samples?: readonly number[];
   /** Aborts the evaluation with the signal's reason; earlier answers are in the store. */
   readonly signal?: AbortSignal;
   /** Called after each batch. */
@@ -59,9 +55,9 @@ export async function evaluate(
 ): Promise<TaskResult> {
   const samples: Sample[] = [];
   const skipped: SkippedRow[] = [];
-  const totalItems = countRows(task, options);
+  const { rows, total: totalItems } = selectRows(task, model, options);
   let [numTokens, numStored] = [0, 0];
-  for (const slice of slices(chosenRows(task, model, options))) {
+  for (const slice of slices(rows)) {
     const asks = slice.map(({ ask }) => (ask.kind === 'skip' ? undefined : withKeys(model.fingerprint, ask)));
     const keyed = asks.filter((ask) => ask !== undefined);
     const waiting = countdown(keyed);
@@ -130,41 +126,6 @@ function countdown(keyed: readonly KeyedRequests[]): (key: string) => number {
     for (const item of waiting.get(key)!) if (--item.left === 0) done++;
     return done;
   };
-}
-
-function countRows({ numItems }: Task, { limit = Number.POSITIVE_INFINITY, samples }: EvaluateOptions) {
-  if (samples !== undefined) return new Set(samples).size;
-  return numItems === undefined ? undefined : Math.min(numItems, limit);
-}
-
-function* chosenRows(
-  task: Task,
-  model: LanguageModel,
-  { limit, samples }: EvaluateOptions,
-): Iterable<TaskItem> {
-  if (limit !== undefined && samples !== undefined) {
-    throw new EvalsError('evaluate: got limit and samples, expected one of them');
-  }
-  if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1)) {
-    throw new EvalsError(`evaluate: limit is out of range, got ${limit}, expected an integer ≥ 1`);
-  }
-  const wanted = samples && new Set(samples);
-  const last = samples ? Math.max(...samples) : (limit ?? Number.POSITIVE_INFINITY) - 1;
-  const ids = new Set<string>();
-  let index = 0;
-  for (const item of task.items(model)) {
-    if (wanted === undefined || wanted.delete(index)) {
-      if (ids.has(item.id)) throw new EvalsError(`${task.name}: two rows have the same id ${item.id}`);
-      ids.add(item.id);
-      yield item;
-    }
-    if (index++ >= last) break;
-  }
-  if (wanted !== undefined && wanted.size > 0) {
-    throw new EvalsError(
-      `evaluate: ${task.name} does not have all rows of samples, got ${[...wanted].join(', ')}, expected row numbers from 0`,
-    );
-  }
 }
 
 function* slices(items: Iterable<TaskItem>): Iterable<TaskItem[]> {

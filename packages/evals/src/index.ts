@@ -110,6 +110,7 @@ export {
   pairedLogRankTest,
   type SurvivalPoint,
 } from './run-statistics/survival.ts';
+export { type RowSelection, selectRows } from './select-rows.ts';
 export { type McNemarTest, mcNemarTest, pairedTTest, type TTest, welchTTest } from './t-test.ts';
 export type { Aggregation, ItemAnswers, ItemRequests, Measured, Metric, Task, TaskItem } from './task.ts';
 export { renderedMultipleChoice, zeroShot } from './zero-shot.ts';

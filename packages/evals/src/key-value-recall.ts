@@ -42,13 +42,14 @@ export function keyValueRecallTask(options: KeyValueRecallOptions = {}): Task {
     ],
     config: { pairs, num_rows: numRows, seed },
     numItems: pairs.length * numRows,
-    *items({ tokenizer, contextLength }): Iterable<TaskItem> {
+    numQuestions: numRows,
+    *items({ tokenizer, contextLength }, maxQuestions = numRows): Iterable<TaskItem> {
       const prefix = prefixId(tokenizer);
       const ids = options.ids ?? wordTokens(tokenizer);
       for (const count of pairs) {
         // A generator for each number of pairs: leaving one out changes no other row.
         const random = new PythonRandom(seed + 2 ** 32 * count);
-        for (let row = 0; row < numRows; row++) {
+        for (let row = 0; row < Math.min(numRows, maxQuestions); row++) {
           const tokens = drawTokens('key_value_recall', ids, 2 * count, random);
           // Every pair is asked for equally often.
           const asked = count - 1 - (row % count);

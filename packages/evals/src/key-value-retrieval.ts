@@ -40,8 +40,9 @@ export function keyValueTask(rows: readonly unknown[], options: KeyValueOptions 
     metrics: means(['acc']),
     config: { num_keys: numKeys, positions, max_new_tokens: maxNewTokens, bos },
     numItems: examples.length * positions.length,
-    *items(model): Iterable<TaskItem> {
-      for (const [index, { others, key, value }] of examples.entries()) {
+    numQuestions: examples.length,
+    *items(model, maxQuestions): Iterable<TaskItem> {
+      for (const [index, { others, key, value }] of examples.slice(0, maxQuestions).entries()) {
         for (const position of positions) {
           const prompt = keyValuePrompt(others.toSpliced(position - 1, 0, [key, value]), key);
           const id = `${index}-${position}`;

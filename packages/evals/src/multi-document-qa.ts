@@ -79,8 +79,9 @@ export function multiDocumentQaTask(rows: readonly unknown[], options: MultiDocu
       bos,
     },
     numItems: examples.length * positions.length,
-    *items(model): Iterable<TaskItem> {
-      for (const [index, example] of examples.entries()) {
+    numQuestions: examples.length,
+    *items(model, maxQuestions): Iterable<TaskItem> {
+      for (const [index, example] of examples.slice(0, maxQuestions).entries()) {
         const { question, answers, gold } = example;
         const count = numDocuments - gold.length;
         const others =

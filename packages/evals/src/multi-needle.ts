@@ -71,14 +71,15 @@ export function multiNeedleTask(records: readonly unknown[], options: MultiNeedl
       bos,
     },
     numItems: numNeedles.length * lengths.length * depths.length * numRepeats,
-    *items(model): Iterable<TaskItem> {
+    numQuestions: numRepeats,
+    *items(model, maxQuestions = numRepeats): Iterable<TaskItem> {
       const tokenizer = options.tokenizer ?? model.tokenizer;
       const texts = haystack.map((text) => tokenizer.encode(text));
       for (const { count, matching } of byCount) {
         for (const length of lengths) {
           for (const depth of depths) {
             const order = [...texts];
-            for (let repeat = 0; repeat < numRepeats; repeat++) {
+            for (let repeat = 0; repeat < Math.min(numRepeats, maxQuestions); repeat++) {
               // The previous order is shuffled further, as published.
               new PythonRandom(repeat).shuffle(order);
               const { needles, question, answer } = new PythonRandom(repeat).choice(matching);

@@ -50,6 +50,59 @@ test('haystack and needle fill the length minus 200 tokens; the needle follows a
   );
 });
 
+describe('a haystack in another script', () => {
+  const groupsOf = (text: string, tokenizer = characters, depths = [0, 50, 90]) => {
+    const task = needleTask({ haystack: [text], lengths: [1200], depths, needles: [secret], template });
+    return [...task.items({ tokenizer, contextLength: 10_000 })].map(({ groups, ask }) => {
+      if (ask.kind !== 'generate') throw new Error('skipped');
+      const context = tokenizer.decode(ask.requests[0].prompt).split('|')[0];
+      return { depth: groups!.depth, before: context.split(secret.needle)[0], context };
+    });
+  };
+
+  test.each([
+    ['Chinese', '船长看见了一条白鲸。水手们都不说话！“那是什么？”他问。', /[。！？]”?$/],
+    ['Japanese', '吾輩は猫である。名前はまだ無い。「どこで生れたか?」とんと見当がつかぬ。', /。$/],
+    ['Hindi', 'यह पहला वाक्य है। क्या यह दूसरा है? यह तीसरा वाक्य है॥ ', /[।॥] ?$/],
+    ['Arabic', 'هل هذا سؤال؟ هذه جملة عربية۔ ', /[؟۔] ?$/],
+    ['Amharic', 'ይህ አረፍተ ነገር ነው። ይህም ሌላ ነው። ', /። ?$/],
+    ['Armenian', 'Սա առաջին նախադասությունն է։ Սա երկրորդն է։ ', /։ ?$/],
+  ])('%s: the needle follows the end of a sentence, near its depth', (_, sentence, end) => {
+    const found = groupsOf(sentence);
+    expect(found.map(({ depth }) => depth)).toEqual([0, 50, 90]);
+    expect(found[0].before).toBe('');
+    for (const { before, depth } of found.slice(1)) {
+      expect(before).toMatch(end);
+      expect(Math.abs((100 * before.length) / (1000 - secret.needle.length) - Number(depth))).toBeLessThan(5);
+    }
+  });
+
+  test('without any mark it stays at its depth, and no character is cut', () => {
+    // One token a byte, as in byte-level vocabularies.
+    const bytes = {
+      encode: (text: string) => [...Buffer.from(text)],
+      decode: (ids: readonly number[]) => Buffer.from(ids).toString(),
+    };
+    const thai = 'กาลครั้งหนึ่งนานมาแล้ว';
+    for (const { before, context, depth } of groupsOf(thai, bytes).slice(1)) {
+      expect(before.length).toBe(Math.trunc((986 * Number(depth)) / 100 / 3));
+      // The haystack itself is cut after so many tokens, as published.
+      expect(context.replace(secret.needle, '')).toBe(`${thai.repeat(20).slice(0, 328)}\ufffd`);
+    }
+  });
+
+  test('a sentence of more than 1,000 tokens is cut, and the depth that came about is the group', () => {
+    const text = `${'x'.repeat(300)}.${'y'.repeat(5000)}`;
+    const task = needleTask({ haystack: [text], lengths: [3214], depths: [30, 80], needles: [secret] });
+    const rows = [...task.items({ tokenizer: characters, contextLength: 10_000 })];
+    // 900 tokens at 30 % of 3,000 move back to the full stop at 301; 2,400 would move further than allowed.
+    expect(rows.map(({ id, groups, shown }) => [id, groups!.depth, shown.depth])).toEqual([
+      ['3214-30-0', 10, (100 * 301) / 3000],
+      ['3214-80-0', 80, 80],
+    ]);
+  });
+});
+
 test('scores: recall of the answer, F1 with the needle, the published overlap', async () => {
   const task = needleTask({ haystack, lengths: [600, 20_000], depths: [0, 100] });
   const model = functionModel(() => ({ logLikelihood: 0, isGreedy: false }), { contextLength: 2000 });

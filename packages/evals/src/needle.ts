@@ -10,6 +10,7 @@ import type { TextTokenizer } from './language-model.ts';
 import { fill, type PromptEncoding, textItem } from './prompt.ts';
 import { strip } from './python-text.ts';
 import { rouge1, unigramOverlap } from './rouge.ts';
+import { FOREIGN_CLOSING, FOREIGN_STOP } from './sentence-end.ts';
 import type { Task, TaskItem } from './task.ts';
 
 /** A hidden sentence and its question. */
@@ -51,8 +52,17 @@ const BASE_MODEL_PROMPT =
 /** Free tokens for the question and its answer. */
 const BUFFER_TOKENS = 200;
 
+/** Tokens by which a needle moves back at most; no English sentence is as long. */
+const MAX_MOVE = 1000;
+
+/** Percent between the depth of a needle and one of `depths` that still stands for it. */
+const DEPTH_TOLERANCE = 5;
+
 /**
  * `niah`: every needle at every depth of every length, in groups `length` and `depth`.
+ *
+ * A needle moves back to the end of a sentence, by at most 1,000 tokens; without one it stays, between two characters. Its
+ * group is the nearest of `depths` if that is within 5 points of the depth that it has, otherwise that depth.
  *
  * `rouge1_recall` is ROUGE-1 recall of the answer, `rouge1_f1` the F1 against the needle, `unigram_overlap` the share
  * of the answer's words as in Fu et al.; all from 0 to 1.
@@ -69,7 +79,7 @@ export function needleTask(options: NeedleOptions): Task {
   }
   return {
     name: 'niah',
-    version: 1,
+    version: 2,
     metrics: means(['rouge1_recall', 'rouge1_f1', 'unigram_overlap']),
     config: {
       lengths,
@@ -81,18 +91,20 @@ export function needleTask(options: NeedleOptions): Task {
       bos,
     },
     numItems: lengths.length * depths.length * needles.length,
-    *items(model): Iterable<TaskItem> {
+    numQuestions: needles.length,
+    *items(model, maxQuestions): Iterable<TaskItem> {
       const { tokenizer } = model;
       const hay = repeatedHaystack(haystack, Math.max(...lengths), tokenizer);
-      const periods = periodIds(tokenizer);
+      const ends = sentenceEnds(hay, tokenizer);
       for (const length of lengths) {
         for (const depth of depths) {
-          for (const [index, { needle, question, answer }] of needles.entries()) {
-            const context = hide(hay, tokenizer.encode(needle), { length, depth, periods });
-            const prompt = fill(template, { context: tokenizer.decode(context), question });
+          for (const [index, { needle, question, answer }] of needles.slice(0, maxQuestions).entries()) {
+            const hidden = hide(hay, tokenizer.encode(needle), { length, depth, ends });
+            const prompt = fill(template, { context: tokenizer.decode(hidden.context), question });
             const id = `${length}-${depth}-${index}`;
-            const shown = { needle, answer };
-            const row = { id, groups: { length, depth }, shown, prompt, maxNewTokens, bos };
+            const groups = { length, depth: labelOf(hidden.depth, depths) };
+            const shown = { needle, answer, depth: hidden.depth };
+            const row = { id, groups, shown, prompt, maxNewTokens, bos };
             yield textItem(model, row, (text) => {
               const response = strip(text);
               return {
@@ -109,12 +121,20 @@ export function needleTask(options: NeedleOptions): Task {
   };
 }
 
-/** Ids of a haystack with a needle, together `length` − 200. */
+/** Positions of a haystack where a needle may be. */
+interface SentenceEnds {
+  /** Whether there is any end of a sentence. */
+  readonly exist: boolean;
+  isSentenceEnd(position: number): boolean;
+  isCharacterEnd(position: number): boolean;
+}
+
+/** Ids of a haystack with a needle, together `length` − 200, and the needle's depth in percent. */
 function hide(
   hay: readonly number[],
   needle: readonly number[],
-  { length, depth, periods }: { length: number; depth: number; periods: ReadonlySet<number> },
-): number[] {
+  { length, depth, ends }: { length: number; depth: number; ends: SentenceEnds },
+): { context: number[]; depth: number } {
   const room = length - BUFFER_TOKENS - needle.length;
   if (room < 1) {
     throw new EvalsError(
@@ -122,10 +142,23 @@ function hide(
     );
   }
   const context = hay.slice(0, room);
-  if (depth === 100) return [...context, ...needle];
-  let position = Math.trunc(context.length * (depth / 100));
-  while (position > 0 && !periods.has(context[position - 1])) position--;
-  return context.toSpliced(position, 0, ...needle);
+  if (depth === 100) return { context: [...context, ...needle], depth };
+  const wanted = Math.trunc(context.length * (depth / 100));
+  let position = wanted;
+  if (ends.exist) {
+    // The first sentence starts at 0.
+    while (position > 0 && wanted - position <= MAX_MOVE && !ends.isSentenceEnd(position)) position--;
+  }
+  if (!ends.exist || wanted - position > MAX_MOVE) {
+    position = wanted;
+    while (!ends.isCharacterEnd(position)) position--;
+  }
+  return { context: context.toSpliced(position, 0, ...needle), depth: (100 * position) / context.length };
+}
+
+function labelOf(depth: number, depths: readonly number[]): number {
+  const nearest = depths.reduce((a, b) => (Math.abs(b - depth) < Math.abs(a - depth) ? b : a));
+  return Math.abs(nearest - depth) <= DEPTH_TOLERANCE ? nearest : Math.round(depth);
 }
 
 /** Repeats the texts to at least `numTokens` tokens. */
@@ -141,6 +174,27 @@ function repeatedHaystack(
   // Tokens may span two repetitions, so more may be needed.
   for (let times = numTimes; ids.length < numTokens; times++) ids = tokenizer.encode(once.repeat(times));
   return ids;
+}
+
+/** Finds ends of sentences: after a full stop, as published, or after a mark of another script. */
+function sentenceEnds(hay: readonly number[], tokenizer: TextTokenizer): SentenceEnds {
+  const periods = periodIds(tokenizer);
+  const endsWithStop = new RegExp(String.raw`${FOREIGN_STOP}(?:${FOREIGN_CLOSING}|\s)*$`, 'u');
+  const isForeign = new RegExp(FOREIGN_STOP, 'u').test(tokenizer.decode(hay));
+  // A character may be four tokens of a byte each. Positions are asked for again at each length.
+  const before = (position: number) => tokenizer.decode(hay.slice(Math.max(0, position - 4), position));
+  const known = new Map<number, boolean>();
+  return {
+    exist: isForeign || hay.some((id) => periods.has(id)),
+    isSentenceEnd(position) {
+      if (periods.has(hay[position - 1])) return true;
+      if (!isForeign) return false;
+      const found = known.get(position) ?? endsWithStop.test(before(position));
+      known.set(position, found);
+      return found;
+    },
+    isCharacterEnd: (position) => position <= 0 || !before(position).endsWith('\ufffd'),
+  };
 }
 
 /** Ids of a full stop at the start of a text and after a word, which differ in SentencePiece vocabularies. */

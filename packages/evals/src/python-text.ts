@@ -26,11 +26,33 @@ export function countWords(text: string): number {
   return splitAtSpace(text).length;
 }
 
-/** `str.capitalize()`: the first letter upper case, all others lower case. */
+/** `str.capitalize()`: the first letter in title case, all others in lower case. */
 export function capitalize(text: string): string {
-  const [first = '', ...rest] = text;
-  const large = first.toUpperCase(); // Two letters for ß and ligatures; in Python the second one is lower case.
-  return large.charAt(0) + (large.slice(1) + rest.join('')).toLowerCase();
+  const [first = ''] = text;
+  // A final sigma depends on the whole text.
+  return titleCase(first) + text.toLowerCase().slice(first.toLowerCase().length);
+}
+
+/** Title case of one letter (Unicode's SpecialCasing.txt), which JavaScript lacks: mostly its upper case. */
+function titleCase(letter: string): string {
+  // The digraphs Ǆ ǅ ǆ, Ǉ ǈ ǉ, Ǌ ǋ ǌ, Ǳ ǲ ǳ are one character in each case.
+  const digraph = /[\u01c4-\u01cc]/.test(letter) ? 0x1c4 : /[\u01f1-\u01f3]/.test(letter) ? 0x1f1 : 0;
+  if (digraph > 0) {
+    const offset = letter.charCodeAt(0) - digraph;
+    return String.fromCharCode(digraph + offset - (offset % 3) + 1);
+  }
+  // Georgian starts no sentence with its capitals.
+  if (/[\u10d0-\u10ff]/.test(letter)) return letter;
+  const upper = letter.toUpperCase();
+  // ß and ligatures become several letters: Ss, Fl. ŉ starts with an apostrophe.
+  if (letter === '\u0149' || upper.length === letter.length) return upper;
+  // Greek keeps its iota below the letter.
+  if (/[\u1f80-\u1fff]/.test(letter) && upper.endsWith('Ι')) {
+    const whole = `${upper.slice(0, -1)}\u0345`;
+    return upper.length === 2 ? whole.normalize('NFC') : whole;
+  }
+  const [start, ...rest] = upper;
+  return start + rest.join('').toLowerCase();
 }
 
 /** `str.split()`. */

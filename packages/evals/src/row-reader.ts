@@ -1,4 +1,5 @@
 import { EvalsError } from './error.ts';
+import { strip } from './python-text.ts';
 
 /** Reads and checks the fields of a record; a path such as `choices.text` reaches into objects. */
 export interface RowReader {
@@ -10,9 +11,9 @@ export interface RowReader {
   texts(path: string): string[];
   /** A list of objects, each as a row. */
   rows(path: string): RowReader[];
-  /** An integer in [min, max], as a number or text. */
+  /** An integer in [min, max], as a number or text; as in Python's `int`, white space around it does not count. */
   integer(path: string, min: number, max: number): number;
-  /** A boolean, or 1 or 0. */
+  /** A boolean, or 1 or 0; also as text, as in CSV files. */
   boolean(path: string): boolean;
   /** Throws the error for a wrong field. */
   fail(path: string, expected: string): never;
@@ -58,18 +59,27 @@ export function readRow(where: string, record: unknown): RowReader {
     },
     integer(path, min, max) {
       const value = get(path);
+      const written = typeof value === 'string' ? strip(value) : value;
       // Parquet's int64 is a bigint.
-      const isWritten = typeof value === 'bigint' || (typeof value === 'string' && /^-?\d+$/.test(value));
-      const number = isWritten ? Number(value) : value;
+      const isWritten =
+        typeof written === 'bigint' || (typeof written === 'string' && /^[+-]?\d+$/.test(written));
+      const number = isWritten ? Number(written) : written;
       const fits = typeof number === 'number' && Number.isInteger(number) && number >= min && number <= max;
       return fits ? number : fail(path, `an integer from ${min} to ${max}`);
     },
     boolean(path) {
       const value = get(path);
-      if (value === 0 || value === 1 || value === 0n || value === 1n) return Boolean(value);
-      return typeof value === 'boolean' ? value : fail(path, 'true or false');
+      const isTrue = TRUTHS.get(typeof value === 'string' ? strip(value).toLowerCase() : String(value));
+      return typeof value === 'object' || isTrue === undefined ? fail(path, 'true or false') : isTrue;
     },
   };
 }
+
+const TRUTHS = new Map([
+  ['true', true],
+  ['1', true],
+  ['false', false],
+  ['0', false],
+]);
 
 const bigintAsText = (_: string, value: unknown) => (typeof value === 'bigint' ? `${value}` : value);

@@ -2,6 +2,7 @@
 import { fill } from './prompt.ts';
 import { PythonRandom } from './python-random.ts';
 import type { DrawOptions, PromptSource, RulerPrompt } from './ruler-fit.ts';
+import { FOREIGN_CLOSING, FOREIGN_STOP } from './sentence-end.ts';
 import { adjectives, nouns } from './wonderwords.ts';
 
 type Kind = 'words' | 'numbers' | 'uuids';
@@ -123,9 +124,17 @@ function hideInEssay(random: PythonRandom, needles: readonly string[], hay: Need
   return parts.join(' ');
 }
 
-/** Splits a text into sentences, which end with a full stop, question or exclamation mark, quotes and brackets. */
+const SENTENCE_ENDS = new RegExp(
+  String.raw`(?<=[.?!]["'”’)\]]*)\s+|(?<=${FOREIGN_STOP}${FOREIGN_CLOSING}*)(?!${FOREIGN_CLOSING}|${FOREIGN_STOP})\s*`,
+  'u',
+);
+
+/**
+ * Splits a text into sentences, which end with a full stop, question or exclamation mark, quotes and brackets. After the
+ * marks of other scripts no space is needed.
+ */
 export function splitSentences(text: string): string[] {
-  return text.split(/(?<=[.?!]["'”’)\]]*)\s+/);
+  return text.split(SENTENCE_ENDS);
 }
 
 function randomText(random: PythonRandom, kind: Kind): string {

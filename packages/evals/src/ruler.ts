@@ -93,11 +93,12 @@ export function rulerTask(task: RulerTaskName, options: RulerOptions): Task {
       bos,
     },
     numItems: lengths.length * numSamples,
-    *items(model): Iterable<TaskItem> {
+    numQuestions: numSamples,
+    *items(model, maxQuestions = numSamples): Iterable<TaskItem> {
       for (const length of lengths) {
         const prompts =
           length <= model.contextLength ? promptsOf(task, length, options, model.tokenizer) : undefined;
-        for (let sample = 0; sample < numSamples; sample++) {
+        for (let sample = 0; sample < Math.min(numSamples, maxQuestions); sample++) {
           const drawn = prompts?.next().value;
           const row = { id: `${length}-${sample}`, groups: { length } };
           if (!drawn) {

@@ -60,6 +60,15 @@ export interface Task {
   readonly config: Readonly<Record<string, unknown>>;
   /** Number of rows of `items`, if known in advance, for progress and result files. */
   readonly numItems?: number;
-  /** The rows for a model, created lazily. */
-  items(model: Pick<LanguageModel, 'tokenizer' | 'contextLength'>): Iterable<TaskItem>;
+  /**
+   * Questions that a grid asks in each of its cells, such as lengths or positions: what a limit counts. Absent where each
+   * row is a question.
+   */
+  readonly numQuestions?: number;
+  /**
+   * The rows for a model, created lazily.
+   *
+   * @param maxQuestions only the first questions of each cell, for tasks with `numQuestions`
+   */
+  items(model: Pick<LanguageModel, 'tokenizer' | 'contextLength'>, maxQuestions?: number): Iterable<TaskItem>;
 }

@@ -34,13 +34,31 @@ const original = {
 
 describe('all forms of a row give the same question', () => {
   test.each([
-    ['arc_easy', [science, original, rendered('Question: Q?'), rendered('Question: Q?\n')]],
+    [
+      'social_iqa',
+      // The authors' labels end with a line break.
+      ['2', '2\n', 2].map((label) => {
+        return { context: 'C.', question: 'Q?', answerA: 'x', answerB: 'y', answerC: 'z', label };
+      }),
+    ],
+    [
+      'arc_easy',
+      [
+        science,
+        { ...science, answerKey: '2\n' },
+        { ...science, choices: { text: ['x', 'y'], label: ['1\n', '2\n'] } },
+        original,
+        rendered('Question: Q?'),
+        rendered('Question: Q?\n'),
+      ],
+    ],
     ['openbookqa', [{ ...science, question_stem: 'Q?' }, original, rendered('Q?')]],
     [
       'piqa',
       [
         { goal: 'G', sol1: 'x', sol2: 'y', label: 1 },
         { goal: 'G', sol1: 'x', sol2: 'y', label: 1n },
+        { goal: 'G', sol1: 'x', sol2: 'y', label: ' +1\r\n' },
         rendered('Question: G\n'),
       ],
     ],
@@ -49,6 +67,9 @@ describe('all forms of a row give the same question', () => {
       [
         { passage: 'P.', question: 'is it', label: 1 },
         { passage: 'P.', question: 'is it', answer: true },
+        // As in CSV files.
+        { passage: 'P.', question: 'is it', answer: 'True' },
+        { passage: 'P.', question: 'is it', label: '1\n' },
         { query: 'Passage: P.\nQuestion: is it?', choices: ['no', 'yes'], gold: 1 },
       ],
     ],
@@ -70,6 +91,7 @@ describe('all forms of a row give the same question', () => {
       'winogrande',
       [
         { sentence: 'The _ is old.', option1: 'x', option2: 'y', answer: '2' },
+        { sentence: 'The _ is old.', option1: 'x', option2: 'y', answer: '2 ' },
         { context_options: ['The x', 'The y'], continuation: 'is old.', gold: 1 },
       ],
     ],
@@ -77,7 +99,7 @@ describe('all forms of a row give the same question', () => {
     const [first, ...others] = rows.map((row) => read(zeroShot[name], row));
     for (const other of others) expect(other).toEqual(first);
     expect(first.gold).toBe(1);
-    expect(first.pairs).toHaveLength(2);
+    expect(first.pairs).toHaveLength(name === 'social_iqa' ? 3 : 2);
   });
 });
 
@@ -138,6 +160,8 @@ describe('an error of a wrong row names row and field', () => {
       'field label is wrong, got nothing, expected an integer from 0 to 1',
     ],
     ['piqa', { goal: 'G', sol1: 'x', sol2: 'y', label: 2n }, 'got "2"'],
+    ['piqa', { goal: 'G', sol1: 'x', sol2: 'y', label: ['1'] }, 'got ["1"], expected an integer'],
+    ['boolq', { passage: 'P', question: 'Q', answer: [true] }, 'got [true], expected true or false'],
     ['boolq', rendered('Is it?'), 'expected "Passage: …'],
     ['boolq', { passage: 'P', question: 'Q', answer: 'yes' }, 'got "yes", expected true or false'],
     ['hellaswag', { ctx: 'a', endings: ['x', 1], label: 0 }, 'field endings is wrong, got ["x",1]'],

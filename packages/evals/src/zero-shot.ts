@@ -162,7 +162,7 @@ function scienceQuestion(row: RowReader, stemField: string): Question {
   const inner = isOriginal ? row.rows('question.choices') : [];
   const choices = isOriginal ? inner.map((choice) => choice.text('text')) : row.texts('choices.text');
   const labels = isOriginal ? inner.map((choice) => choice.text('label')) : row.texts('choices.label');
-  const gold = labels.indexOf(strip(row.text('answerKey')));
+  const gold = labels.map(strip).indexOf(strip(row.text('answerKey')));
   if (gold < 0 || gold >= choices.length) row.fail('answerKey', `one of ${labels.join(', ')}`);
   return { fields: { question: row.text(isOriginal ? 'question.stem' : stemField) }, choices, gold };
 }

@@ -11,5 +11,17 @@ export const depths = (meaning: string) =>
     .min(1, 'at least one')
     .describe(meaning);
 
+const ANY_LIMIT = 'a whole number above 0, or a fraction below 1';
+
+/** As `limit` of `selectRows`. */
+export const questionLimit = () =>
+  z
+    .number(ANY_LIMIT)
+    .positive(ANY_LIMIT)
+    .refine((value) => value < 1 || Number.isInteger(value), ANY_LIMIT)
+    .describe(
+      'Evaluate only the first questions of each task, or that fraction of them; a grid asks each in all of its cells.',
+    );
+
 export const maxNewTokens = (published: number) =>
   count('Maximum tokens of an answer; default: as published.').default(published);
