@@ -1,7 +1,6 @@
 /** Stores answers with checksums in a SQLite file; recovers intact answers from a damaged file. */
 import { createHash } from 'node:crypto';
 import { existsSync, renameSync, rmSync } from 'node:fs';
-import type { Answer } from '@meap/evals';
 import { reasonOf } from '@meap/recipe-cli';
 import sqlite from 'node-sqlite3-wasm';
 
@@ -18,21 +17,29 @@ class FormatError extends Error {}
 class DamageError extends Error {}
 
 /** Answers by key, in a file that only this process has open. */
-export class AnswerDatabase {
+export class AnswerDatabase<Value> {
   readonly #path: string;
   readonly #onWarning: (message: string) => void;
   #database: sqlite.Database;
   #select!: sqlite.Statement;
   #insert!: sqlite.Statement;
 
-  /** Opens or creates a file. Throws if it has a newer format or cannot be read or written. */
-  constructor(path: string, onWarning: (message: string) => void) {
+  /**
+   * Opens or creates a file. Throws if it has a newer format or cannot be read or written.
+   *
+   * @param options `isChecked`: whether this process has already checked the whole file
+   */
+  constructor(
+    path: string,
+    { onWarning, isChecked }: { onWarning: (message: string) => void; isChecked: boolean },
+  ) {
     this.#path = path;
     this.#onWarning = onWarning;
-    // A killed process leaves SQLite's lock; the caller's lock ensures that it has ended. SQLite rolls back its journal.
+    // A killed process leaves SQLite's lock; the caller's lock ensures that no other uses the file. SQLite rolls back its
+    // journal.
     rmSync(`${path}.lock`, { recursive: true, force: true });
     try {
-      this.#database = open(path);
+      this.#database = open(path, isChecked);
     } catch (error) {
       if (!isDamage(error)) throw error;
       this.#database = this.#rebuild(error);
@@ -41,12 +48,14 @@ export class AnswerDatabase {
   }
 
   /** Returns the answers to keys; undefined if there is no intact one. */
-  get(keys: readonly string[]): (Answer | undefined)[] {
-    return this.#repairing(() => keys.map((key) => readAnswer(this.#select.get([hash(key)]))));
+  get(keys: readonly string[]): (Value | undefined)[] {
+    return this.#repairing(() =>
+      keys.map((key) => readAnswer(this.#select.get([hash(key)])) as Value | undefined),
+    );
   }
 
   /** Stores answers in one transaction. */
-  put(entries: readonly { readonly key: string; readonly answer: Answer }[]): void {
+  put(entries: readonly { readonly key: string; readonly answer: Value }[]): void {
     this.#repairing(() => {
       insertAll(
         this.#database,
@@ -110,8 +119,8 @@ const INSERT = 'INSERT OR REPLACE INTO answers VALUES (?, ?, ?)';
 
 type Row = readonly [key: Uint8Array, answer: string];
 
-/** @param allowDamage whether to skip the integrity check */
-function open(path: string, allowDamage = false): sqlite.Database {
+/** @param isUnchecked whether to skip the integrity check */
+function open(path: string, isUnchecked = false): sqlite.Database {
   const database = new sqlite.Database(path);
   try {
     // Avoids reading the file header for each statement.
@@ -128,7 +137,7 @@ function open(path: string, allowDamage = false): sqlite.Database {
       throw new DamageError('unexpected tables');
     }
     // Rows inserted into damaged pages may be lost. Reads the whole file once.
-    if (!allowDamage) {
+    if (!isUnchecked) {
       const { quick_check: verdict } = database.get('PRAGMA quick_check(1)') as { quick_check: string };
       if (verdict !== 'ok') throw new DamageError(verdict.split('\n').join(' '));
     }
@@ -173,7 +182,7 @@ function intactRows(path: string): Row[] {
   return rows;
 }
 
-function readAnswer(row: sqlite.QueryResult | null): Answer | undefined {
+function readAnswer(row: sqlite.QueryResult | null): unknown {
   if (!row) return undefined;
   const { key, answer, sum } = row as Record<string, unknown>;
   const isIntact =

@@ -6,9 +6,17 @@ import { markdownTable } from 'markdown-table';
 import { type AttentionResults, runAttention } from './attention-run.ts';
 import { pValueText } from './comparison-table.ts';
 import { readConfig } from './config.ts';
+import { describeDepths } from './report/attention-section.ts';
 import { reportOn } from './report/report-command.ts';
 import { writeJson } from './result-files.ts';
-import { overridesOf, type RunFlags, withRecipeFlags } from './run-command.ts';
+import {
+  overridesOf,
+  type RunFlags,
+  shownRun,
+  storageOptions,
+  withCacheFlags,
+  withRecipeFlags,
+} from './run-command.ts';
 import { type CommandContext, runShown } from './shown-run.ts';
 
 export function addAttentionCommand({ program, argv, io, done }: CommandContext): void {
@@ -20,15 +28,16 @@ export function addAttentionCommand({ program, argv, io, done }: CommandContext)
     .argument('<ntp>', 'model trained by next-token prediction')
     .argument('<meap>', 'model trained with MEAP')
     .option('--out <dir>', 'folder for attention.json (default: runs/attention-NTP-MEAP)');
-  withRecipeFlags(command).action(async (ntp: string, meap: string) => {
+  withRecipeFlags(withCacheFlags(command)).action(async (ntp: string, meap: string) => {
     const flags = command.opts<RunFlags>();
     const config = readConfig(flags.config, overridesOf(flags));
     const names = [ntp, meap].map((path) => basename(resolve(path)));
     const out = flags.out ?? join('runs', `attention-${names.join('-')}`);
     openRunDirectory(out, 'auto');
-    const stopped = `stopped; restart with: ${commandToResume(program.name(), argv, out)}`;
-    const results = await runShown({ io, json: flags.json === true, stopped, done }, ({ onEvent }, signal) =>
-      runAttention({ ntp, meap }, config, { signal, onEvent }),
+    const { cache } = storageOptions(flags);
+    const results = await runShown(
+      shownRun(flags, io, commandToResume(program.name(), argv, out), done),
+      ({ onEvent }, signal) => runAttention({ ntp, meap }, config, { cache, signal, onEvent }),
     );
     if (results === undefined) return;
     writeJson(join(out, 'attention.json'), results);
@@ -48,6 +57,8 @@ function renderAttention({ contrasts, shares }: AttentionResults): string {
     ['', '', 'variance over the others (increase)', ...cells(varianceIncrease)],
   ]);
   const tables = [markdownTable([header, ...rows], { align: ['r', 'r', 'l', 'r', 'r', 'r', 'r', 'r'] })];
+  const depths = describeDepths(contrasts[0]);
+  if (depths !== undefined) tables.push(depths);
   if (shares.length > 0) {
     const names = shares[0].segments.map(({ name }) => name);
     const found = shares.map(({ model, segments }) => [
@@ -66,7 +77,7 @@ function cells({ ntp, meap, change, paired }: AttentionDifference): string[] {
     ntp.mean.toExponential(3),
     meap.mean.toExponential(3),
     percent(change),
-    paired?.statistic.toFixed(2) ?? '',
+    paired?.statistic.toFixed(2) ?? '–',
     pValueText(paired?.pValue),
   ];
 }

@@ -21,9 +21,10 @@ import {
 } from '@meap/inference';
 import { createMasker } from '@meap/meap-masking';
 import { ConfigurationError } from '@meap/recipe-cli';
-import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
+import { loadTokenizer, type Tokenizer, vocabularyDifference } from '@meap/token-dataset';
 import type { CommandConfig } from './config.ts';
 import type { AttentionEvent } from './events.ts';
+import { AnswerStores } from './sqlite-answer-store.ts';
 
 /** The results of {@link runAttention}. */
 export interface AttentionResults {
@@ -40,6 +41,8 @@ export type AttentionSharesOfTexts = AttentionShares & {
 
 /** Options of {@link runAttention}. */
 export interface RunAttentionOptions {
+  /** Folder in which the attention on each sequence is cached; by default it is not. */
+  readonly cache?: string;
   readonly signal?: AbortSignal;
   /** Called synchronously for each event; must not throw. */
   readonly onEvent?: (event: AttentionEvent) => void;
@@ -55,7 +58,7 @@ export interface RunAttentionOptions {
 export async function runAttention(
   paths: { readonly ntp: string; readonly meap: string },
   config: CommandConfig,
-  { signal, onEvent = () => {} }: RunAttentionOptions = {},
+  { cache, signal, onEvent = () => {} }: RunAttentionOptions = {},
 ): Promise<AttentionResults> {
   const { sequences, lengths, mask_ratio: ratio, queries } = config.attention;
   const { backend, precision, seed } = config;
@@ -65,6 +68,9 @@ export async function runAttention(
   const tokenizers: Tokenizer[] = [];
   for (const path of [paths.ntp, paths.meap])
     tokenizers.push(loadTokenizer((await findModel(path)).tokenizer));
+  requireSameVocabulary(tokenizers, paths);
+  const onWarning = (message: string) => onEvent({ type: 'warning', message });
+  const stores = cache === undefined ? undefined : new AnswerStores(cache, { signal, onWarning });
   const maskId = requireMaskId(tokenizers[1], paths.meap);
   const opened: OpenLanguageModel[] = [];
   try {
@@ -91,7 +97,12 @@ export async function runAttention(
       );
       const onProgress = (done: number) =>
         onEvent({ type: 'stage', stage: `length ${length}`, unit: 'sequences', done, total: sequences });
-      const found = await contrastAttention(ntp, meap, masked, { maskId, signal, onProgress });
+      const found = await contrastAttention(ntp, meap, masked, {
+        maskId,
+        store: stores?.of('attention'),
+        signal,
+        onProgress,
+      });
       contrasts.push({ length, ...found });
     }
     const shares: AttentionSharesOfTexts[] = [];
@@ -100,7 +111,12 @@ export async function runAttention(
       const total = segmented.length;
       const onProgress = (done: number) =>
         onEvent({ type: 'stage', stage: model.name, unit: 'prompts', done, total });
-      const found = await attentionShares(model, segmented, { queries, signal, onProgress });
+      const found = await attentionShares(model, segmented, {
+        queries,
+        store: stores?.of('attention'),
+        signal,
+        onProgress,
+      });
       const texts = new TokenTexts(tokenizers[side]);
       const tokenTexts = await Promise.all(segmented.map(({ ids }) => texts.split(ids)));
       shares.push({ ...found, tokenTexts });
@@ -109,6 +125,19 @@ export async function runAttention(
   } finally {
     for (const model of opened) model.dispose();
   }
+}
+
+/** The ids of a sequence, read by both models, must mean the same text. */
+function requireSameVocabulary(
+  [ntp, meap]: readonly Tokenizer[],
+  paths: { ntp: string; meap: string },
+): void {
+  const difference = vocabularyDifference(ntp, meap);
+  if (difference === undefined) return;
+  throw new ModelError(
+    `attention: the vocabularies of ${paths.ntp} and ${paths.meap} differ: ${difference}; expected the same tokens but for ` +
+      'the mask token, since both models read the same ids; choose models trained with one tokenizer',
+  );
 }
 
 /** Returns the mask id of the MEAP model. */

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { captureOutput } from '@meap/recipe-cli';
@@ -142,9 +151,20 @@ describe('meap-evaluate run', () => {
     [[], /tasks: got \[\], expected at least one task/],
     [['--tasks', 'piqa'], /data\.piqa: no data folder given.*baber\/piqa.*--data DIR/],
     [['--tasks', 'piqa', '--data', 'EMPTY'], /data\.piqa: not found in .*EMPTY/],
+    [
+      ['--tasks', 'piqa', '--data', 'ABSENT'],
+      /data\.folder: got .*ABSENT, which does not exist, expected a folder .*; correct --data DIR$/m,
+    ],
     [['--tasks', 'piqa', '--set', 'data.piqa=absent.jsonl'], /no such file .*absent\.jsonl/],
     [['--tasks', 'piqa', '--set', 'data.piga=a'], /data\.piga: unknown key; did you mean piqa\?/],
-    [['--tasks', 'piqa', '--limit', '0'], /limit: got 0, expected a whole number above 0/],
+    [
+      ['--tasks', 'piqa', '--limit', '0'],
+      /limit: got 0, expected a whole number above 0, or a fraction below 1/,
+    ],
+    [
+      ['--tasks', 'piqa', '--limit', '1.5'],
+      /limit: got 1\.5, expected a whole number above 0, or a fraction/,
+    ],
     [['--tasks', 'piqa', '--samples', '5-3'], /expected row numbers from 0/],
     [['--tasks', 'piqa', '--limit', '2', '--samples', '1'], /limit: got 2, expected either limit or samples/],
     [['--tasks', 'piqa', '--model', 'ABSENT'], /model .*ABSENT: no such folder/],
@@ -174,6 +194,10 @@ describe('meap-evaluate run', () => {
     const notJson = await run('--tasks', 'piqa', '--set', `data.piqa=${cut}`);
     expect(notJson.stderr).toMatch(/cut\.jsonl, line 2: .*; correct it, or remove it from the file$/m);
     expect(notJson.stderr).not.toContain('onBadRecord');
+    const none = writeRows('none.jsonl', []);
+    const empty = await run('--tasks', 'piqa', '--set', `data.piqa=${none}`);
+    expect(empty.stderr).toMatch(/none\.jsonl: got no records, expected at least one; choose other files$/m);
+    expect(empty.code).toBe(2);
     writeRows('piqa_b.jsonl', rows(1));
     const ambiguous = await run('--tasks', 'piqa', '--data', folder);
     expect(ambiguous.stderr).toMatch(/got 2 matching files \(piqa_a.jsonl, piqa_b.jsonl\)/);
@@ -207,7 +231,7 @@ describe('meap-evaluate compare', () => {
       );
     const { code, stdout, stderr } = await compare(a, b);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(/\| piqa +\| 12 \| acc +\| ↑ +\| 0\.\d{4} \| 0\.\d{4} \| [+-]0\.\d{4} \| [+-]\d/);
+    expect(stdout).toMatch(/\| piqa +\| 12 \| acc +\| ↑ +\| 0\.\d{4} \| 0\.\d{4} \| [+-]0\.\d{4} \| +– \|/);
     expect(stdout).toContain('piqa: different settings: bos');
     expect(readFileSync(join(folder, 'c/report.html'), 'utf8')).toContain(
       'Evaluation of checkpoint (a) and checkpoint (b)',
@@ -225,8 +249,21 @@ describe('meap-evaluate compare', () => {
 describe('meap-evaluate attention', () => {
   const attention = (...args: string[]) =>
     captureOutput((io) =>
-      evaluateCommand(['attention', tinyModel, tinyModel, '--out', join(folder, 'out'), ...args], io),
+      evaluateCommand(
+        [
+          'attention',
+          tinyModel,
+          meap,
+          '--out',
+          join(folder, 'out'),
+          '--cache',
+          join(folder, 'cache'),
+          ...args,
+        ],
+        io,
+      ),
     );
+  let meap = tinyModel;
   const small = ['--set', 'attention.lengths=[16]', '--set', 'attention.sequences=3'];
 
   it('compares two models on texts, and their attention in prompts', async () => {
@@ -250,6 +287,36 @@ describe('meap-evaluate attention', () => {
     expect(shown.stdout).toContain(`report       ${join(folder, 'out/report.html')}`);
     const page = readFileSync(join(folder, 'out/report.html'), 'utf8');
     expect(page.match(/<span style="--share: [\d.]+"/g)).toHaveLength(2 * shares[0].tokenTexts[0].length);
+  });
+
+  it('computes again only what its cache lacks', async () => {
+    writeFileSync(join(folder, 'a.txt'), 'Call me Ishmael. Some years ago, never mind how long. '.repeat(4));
+    const texts = ['--set', `data.texts=${join(folder, '*.txt')}`, '--json', ...small];
+    const first = await attention(...texts);
+    expect(first.code).toBe(0);
+    const cached = join(folder, 'cache/answers/attention/answers.sqlite');
+    const { mtimeMs } = statSync(cached);
+    expect((await attention(...texts)).stdout).toBe(first.stdout);
+    expect(statSync(cached).mtimeMs).toBe(mtimeMs);
+    await attention(...texts, '--set', 'attention.sequences=4');
+    expect(statSync(cached).mtimeMs).toBeGreaterThan(mtimeMs);
+  });
+
+  it('refuses a model with another vocabulary, and says so', async () => {
+    meap = join(folder, 'other');
+    cpSync(tinyModel, meap, { recursive: true });
+    const file = join(meap, 'tokenizer.json');
+    const tokenizer = JSON.parse(readFileSync(file, 'utf8'));
+    const [[a, idOfA], [b, idOfB]] = Object.entries<number>(tokenizer.model.vocab).slice(-2);
+    Object.assign(tokenizer.model.vocab, { [a]: idOfB, [b]: idOfA });
+    writeFileSync(file, JSON.stringify(tokenizer));
+    writeFileSync(join(folder, 'a.txt'), 'Call me Ishmael. Some years ago. '.repeat(4));
+    const { code, stderr } = await attention('--set', `data.texts=${join(folder, '*.txt')}`, ...small);
+    meap = tinyModel;
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^meap-evaluate: attention: the vocabularies of .* differ: id \d+ is ".+" and ".+"; expected the same tokens .*\n$/,
+    );
   });
 
   it('refuses lengths, numbers of sequences and prompts that do not fit', async () => {

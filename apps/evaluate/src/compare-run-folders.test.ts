@@ -93,7 +93,7 @@ describe('meap-evaluate compare A1 A2 --with B1 B2', () => {
       'unfinished evaluations',
       ['a1', 'absent', '--with', 'b1', 'missing'],
       1,
-      /absent has no results\.json, .*\n.*missing has no results\.json, expected a finished evaluation/,
+      /absent does not exist, .*\n.*missing does not exist, expected a finished evaluation/,
     ],
     [
       'other tasks',

@@ -1,4 +1,5 @@
 /** Compares several finished evaluations a side. */
+import { existsSync } from 'node:fs';
 import { hasResults } from '@meap/eval-recipes';
 import { compareRuns, type RunsComparison } from '@meap/evals';
 import { NotReadyError } from '@meap/recipe-cli';
@@ -16,7 +17,7 @@ export function compareRunFolders(a: readonly string[], b: readonly string[]): R
     throw new NotReadyError(
       unfinished.map(
         (folder) =>
-          `compare: ${folder} has no results.json, expected a finished evaluation; finish it with ` +
+          `compare: ${folder} ${existsSync(folder) ? 'has no results.json' : 'does not exist'}, expected a finished evaluation; finish it with ` +
           `meap-evaluate run --out ${folder}`,
       ),
     );

@@ -35,15 +35,20 @@ function cells(metric: string, arrow: string, compared: MetricComparison): strin
     a.toFixed(4),
     b.toFixed(4),
     signed(difference, 4),
-    interval ? `${signed(interval[0], 4)} … ${signed(interval[1], 4)}` : '',
+    intervalText(interval),
     relativePercent === undefined ? '' : `${signed(relativePercent, 1)} %`,
     pValueText(pValue),
   ];
 }
 
-/** Returns a p-value with four decimals; empty if undefined. */
+/** Returns a p-value with four decimals; a dash if there is no test. */
 export function pValueText(value: number | undefined): string {
-  return value === undefined ? '' : value < 0.0001 ? '<0.0001' : value.toFixed(4);
+  return value === undefined ? '–' : value < 0.0001 ? '<0.0001' : value.toFixed(4);
+}
+
+/** Returns both ends of an interval of a difference; a dash if there is none. */
+export function intervalText(interval: readonly [number, number] | undefined): string {
+  return interval ? interval.map((end) => signed(end, 4)).join(' … ') : '–';
 }
 
 /** Returns a number with its sign, also if it is +. */

@@ -23,4 +23,4 @@ export type EvaluateEvent =
   | { type: 'warning'; message: string };
 
 /** An event of `runAttention`; `stage` after each sequence and each prompt. */
-export type AttentionEvent = Extract<EvaluateEvent, { type: 'backend' | 'model' }> | StageEvent;
+export type AttentionEvent = Extract<EvaluateEvent, { type: 'backend' | 'model' | 'warning' }> | StageEvent;

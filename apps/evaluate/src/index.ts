@@ -17,4 +17,4 @@ export { isUserError } from './errors.ts';
 export type { AttentionEvent, EvaluateEvent, StageEvent } from './events.ts';
 export type { EvaluationResults } from './result-files.ts';
 export { type RunEvaluationOptions, runEvaluation } from './run.ts';
-export { type AnswerStoreOptions, openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
+export { type AnswerStoreOptions, openAnswerStore } from './sqlite-answer-store.ts';

@@ -48,18 +48,26 @@ export function withRecipeFlags(command: Command): Command {
 export function withRunFlags(command: Command): Command {
   command
     .option('--tasks <names>', 'comma-separated tasks; `meap-evaluate list` shows them', nameList)
-    .option('--limit <n>', 'evaluate only the first rows of each task', numberFlag(0))
+    .option(
+      '--limit <n>',
+      'evaluate only the first questions of each task; below 1, that fraction of them',
+      numberFlag(0),
+    )
     .option('--samples <rows>', 'evaluate only these rows of each task, such as 0,7,20-29', rowList)
     .option('--bos', 'add BOS to each prompt')
     .option('--no-bos', 'add no BOS; default: as published, only for generation')
-    .option('--log-samples', 'write requests and answers of each row to --out')
+    .option('--log-samples', 'write requests and answers of each row to --out');
+  return withRecipeFlags(withCacheFlags(command));
+}
+
+export function withCacheFlags(command: Command): Command {
+  return command
     .option('--cache <dir>', 'folder in which answers are cached', defaultCacheDirectory())
     .addOption(
       new Option('--resume <mode>', 'auto: use cached answers; never: recompute them')
         .choices(['auto', 'never'])
         .default('auto'),
     );
-  return withRecipeFlags(command);
 }
 
 export function addRunCommand({ program, argv, io, done }: CommandContext): void {

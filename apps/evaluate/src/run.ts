@@ -60,7 +60,6 @@ export async function runEvaluation(
     if (out !== undefined) writeResults(out, evaluation, { model, backend, logSamples });
     return evaluation;
   } finally {
-    await stores?.close();
     lock?.release();
     opened?.dispose();
   }

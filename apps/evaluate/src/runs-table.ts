@@ -1,7 +1,7 @@
 import type { MetricOverRuns, RunSpread, RunsComparison } from '@meap/evals';
 import { counted } from '@meap/recipe-cli';
 import { markdownTable } from 'markdown-table';
-import { pValueText, signed } from './comparison-table.ts';
+import { intervalText, pValueText, signed } from './comparison-table.ts';
 
 const HEADER = ['Tasks', 'Rows', 'Metric', '', 'A', 'B', 'B − A', '95 % interval', 'p', 'p, Holm'];
 const ALIGN = ['l', 'r', 'l', 'l', 'r', 'r', 'r', 'r', 'r', 'r'];
@@ -29,7 +29,7 @@ function cells(compared: MetricOverRuns): string[] {
     spread(a),
     spread(b),
     signed(difference, 4),
-    `${signed(interval[0], 4)} … ${signed(interval[1], 4)}`,
+    intervalText(interval),
     pValueText(pValue),
     pValueText(adjusted),
   ];

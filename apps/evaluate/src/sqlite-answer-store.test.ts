@@ -1,32 +1,37 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { AnswerStore } from '@meap/evals';
+import { acquireLock } from '@meap/trainer';
 import fc from 'fast-check';
 import sqlite from 'node-sqlite3-wasm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openAnswerStore, type SqliteAnswerStore } from './sqlite-answer-store.ts';
+import { openAnswerStore } from './sqlite-answer-store.ts';
 
 let directory: string;
-let store: SqliteAnswerStore;
+let store: AnswerStore;
 let warnings: string[];
 const open = () => openAnswerStore(directory, 'f'.repeat(64), { onWarning: (text) => warnings.push(text) });
-beforeEach(async () => {
+beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'meap-store-'));
   warnings = [];
-  store = await open();
+  store = open();
 });
 afterEach(() => {
-  store.close();
   rmSync(directory, { recursive: true });
 });
 
-const reopen = async () => {
-  store.close();
-  store = await open();
+const reopen = () => {
+  store = open();
 };
 const file = () => join(directory, 'answers', 'f'.repeat(32), 'answers.sqlite');
 
 describe('openAnswerStore', () => {
+  const answer = (i: number) => ({ logLikelihood: -1 - i, isGreedy: i % 2 === 0 });
+  const keys = Array.from({ length: 120 }, (_, i) => `key ${i}`);
+  const fill = () => store.put(keys.map((key, i) => ({ key, answer: answer(i) })));
+  const folder = () => readdirSync(join(directory, 'answers', 'f'.repeat(32)));
+
   it('returns stored answers exactly, also after reopening', async () => {
     const answers = fc.oneof(
       fc.record({
@@ -46,7 +51,7 @@ describe('openAnswerStore', () => {
       fc.asyncProperty(entries, fc.string(), async (entries, other) => {
         fc.pre(entries.every(({ key }) => key !== other));
         await store.put(entries);
-        await reopen();
+        reopen();
         const found = await store.get([other, ...entries.map(({ key }) => key)]);
         expect(found.slice(1)).toEqual(JSON.parse(JSON.stringify(entries.map(({ answer }) => answer))));
       }),
@@ -55,30 +60,53 @@ describe('openAnswerStore', () => {
     expect(await store.get(['never put'])).toEqual([undefined]);
   });
 
-  it('separates models and allows one process at a time', async () => {
-    const other = await openAnswerStore(directory, 'e'.repeat(64));
+  it('separates models', async () => {
+    const other = openAnswerStore(directory, 'e'.repeat(64));
     await other.put([{ key: 'a', answer: { logLikelihood: -1, isGreedy: true } }]);
     expect(await store.get(['a'])).toEqual([undefined]);
-    other.close();
-    await expect(open()).rejects.toThrow(/in use by another evaluation/);
+  });
+
+  it('is shared by processes: each waits for the other and sees its answers', async () => {
+    // Stores do not know of each other: each takes the lock as another process would.
+    const stores = [store, open(), open()];
+    const writes = stores.flatMap((one, i) =>
+      Array.from({ length: 8 }, (_, j) => one.put([{ key: `${i} ${j}`, answer: answer(10 * i + j) }])),
+    );
+    const held = await acquireLock(join(directory, 'answers', 'f'.repeat(32)), { isBrief: true });
+    let isDone = false;
+    const all = Promise.all(writes).then(() => {
+      isDone = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(isDone).toBe(false);
+    held.release();
+    await all;
+    const keys = stores.flatMap((_, i) => Array.from({ length: 8 }, (_, j) => `${i} ${j}`));
+    for (const one of stores) expect((await one.get(keys)).every((found) => found !== undefined)).toBe(true);
+    expect(warnings).toEqual([]);
+    expect(folder()).toEqual(['answers.sqlite']);
+  });
+
+  it('keeps the answers of all where another process replaces a damaged file', async () => {
+    await fill();
+    const other = open();
+    expect(await other.get(['key 3'])).toEqual([answer(3)]);
+    const bytes = readFileSync(file());
+    writeFileSync(file(), bytes.subarray(0, bytes.length - 4096));
+    reopen();
+    await fill();
+    expect(await other.get(keys)).toEqual(keys.map((_, i) => answer(i)));
   });
 
   it('opens after a process was killed in a transaction', async () => {
     await store.put([{ key: 'a', answer: { logLikelihood: -1, isGreedy: true } }]);
-    store.close();
     mkdirSync(`${file()}.lock`);
-    store = await open();
+    reopen();
     expect(await store.get(['a'])).toEqual([{ logLikelihood: -1, isGreedy: true }]);
   });
 
-  const answer = (i: number) => ({ logLikelihood: -1 - i, isGreedy: i % 2 === 0 });
-  const keys = Array.from({ length: 120 }, (_, i) => `key ${i}`);
-  const fill = () => store.put(keys.map((key, i) => ({ key, answer: answer(i) })));
-  const folder = () => readdirSync(join(directory, 'answers', 'f'.repeat(32)));
-
   it('returns correct answers or none, with a warning, regardless of which bytes are damaged', async () => {
     await fill();
-    store.close();
     const whole = readFileSync(file());
     const damage = fc.oneof(
       fc.record({ at: fc.nat(whole.length - 1), bytes: fc.uint8Array({ minLength: 1, maxLength: 600 }) }),
@@ -91,39 +119,33 @@ describe('openAnswerStore', () => {
         if ('at' in damage) bytes.set(damage.bytes.subarray(0, bytes.length - damage.at), damage.at);
         writeFileSync(file(), 'cut' in damage ? bytes.subarray(0, damage.cut) : bytes);
         warnings = [];
-        store = await open();
-        try {
-          const found = await store.get(keys);
-          found.forEach((one, i) => {
-            if (one !== undefined) expect(one).toEqual(answer(i));
-          });
-          if (warnings.length > 0) {
-            repaired++;
-            expect(warnings[0]).toMatch(
-              /^\S+answers\.sqlite: damaged: [^\n]+; moved to \S+\.damaged-\d+, \d+ intact /,
-            );
-          }
-          await fill();
-          expect(await store.get(keys)).toEqual(keys.map((_, i) => answer(i)));
-        } finally {
-          store.close();
+        reopen();
+        const found = await store.get(keys);
+        found.forEach((one, i) => {
+          if (one !== undefined) expect(one).toEqual(answer(i));
+        });
+        if (warnings.length > 0) {
+          repaired++;
+          expect(warnings[0]).toMatch(
+            /^\S+answers\.sqlite: damaged: [^\n]+; moved to \S+\.damaged-\d+, \d+ intact /,
+          );
         }
+        await fill();
+        expect(await store.get(keys)).toEqual(keys.map((_, i) => answer(i)));
       }),
       { numRuns: 10 },
     );
     expect(repaired).toBeGreaterThan(0);
-    store = await open();
   });
 
   it('discards an altered answer and keeps the others', async () => {
     await fill();
-    store.close();
     const bytes = readFileSync(file());
     // SQLite leaves stale copies in split pages; alters all of them.
     const text = '"logLikelihood":-8,';
     for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) bytes.write('9', at + 17);
     writeFileSync(file(), bytes);
-    store = await open();
+    reopen();
     expect(await store.get(keys)).toEqual(keys.map((_, i) => (i === 7 ? undefined : answer(i))));
     expect(warnings).toEqual([
       expect.stringMatching(/checksum; moved to .*damaged-1, 119 intact answers kept/),
@@ -138,7 +160,7 @@ describe('openAnswerStore', () => {
       'CREATE TABLE other (a)',
     ];
     for (const make of ['', ...makes]) {
-      store.close();
+      await fill();
       rmSync(file());
       if (make === '') writeFileSync(file(), 'not SQLite '.repeat(100));
       else {
@@ -147,28 +169,28 @@ describe('openAnswerStore', () => {
         database.close();
       }
       warnings = [];
-      store = await open();
-      expect(warnings).toHaveLength(1);
+      reopen();
       await fill();
-      await reopen();
+      expect(warnings).toHaveLength(1);
+      reopen();
       expect(await store.get(['key 3'])).toEqual([answer(3)]);
     }
   });
 
   it('does not change a file in a newer format, and releases the lock', async () => {
-    store.close();
+    await fill();
     const database = new sqlite.Database(file());
     database.exec('PRAGMA user_version = 99');
     database.close();
-    await expect(open()).rejects.toThrow(/cannot be used: got format 99, expected 2; .*another --cache/);
+    await expect(store.get(['a'])).rejects.toThrow(
+      /cannot be read: got format 99, expected 2; .*another --cache/,
+    );
     expect(folder()).toEqual(['answers.sqlite']);
-    rmSync(file());
-    store = await open();
   });
 
   it('refuses a folder that cannot be written', async () => {
     writeFileSync(join(directory, 'file'), '');
-    const attempt = openAnswerStore(join(directory, 'file'), 'f');
+    const attempt = openAnswerStore(join(directory, 'file'), 'f').get(['a']);
     await expect(attempt).rejects.toThrow(/--cache: .* cannot be written/);
   });
 });

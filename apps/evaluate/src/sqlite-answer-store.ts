@@ -1,15 +1,10 @@
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { AnswerStore } from '@meap/evals';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Answer, AnswerStore } from '@meap/evals';
 import { RunError, reasonOf } from '@meap/recipe-cli';
 import { acquireLock, RunLockedError } from '@meap/trainer';
 import { AnswerDatabase } from './answer-database.ts';
-
-/** An {@link AnswerStore} in a file that one process can open at a time. */
-export interface SqliteAnswerStore extends AnswerStore {
-  /** Closes the file, so that another process can open it. */
-  close(): void;
-}
 
 /** Options of {@link openAnswerStore}. */
 export interface AnswerStoreOptions {
@@ -28,97 +23,93 @@ export function defaultCacheDirectory(): string {
 export class AnswerStores {
   readonly #directory: string;
   readonly #options: AnswerStoreOptions;
-  readonly #open = new Map<string, Promise<SqliteAnswerStore>>();
+  readonly #stores = new Map<string, AnswerStore<unknown>>();
 
   constructor(directory: string, options: AnswerStoreOptions = {}) {
     this.#directory = directory;
     this.#options = options;
   }
 
-  /** Returns the store of a model's fingerprint or of the judge; see {@link openAnswerStore}. */
-  of(name: string): AnswerStore {
-    const opened = (): Promise<SqliteAnswerStore> => {
-      const store = this.#open.get(name) ?? openAnswerStore(this.#directory, name, this.#options);
-      this.#open.set(name, store);
-      return store;
-    };
-    return {
-      get: async (keys) => (await opened()).get(keys),
-      put: async (entries) => (await opened()).put(entries),
-    };
-  }
-
-  async close(): Promise<void> {
-    // Errors of opening were reported on use.
-    for (const store of await Promise.allSettled(this.#open.values())) {
-      if (store.status === 'fulfilled') store.value.close();
-    }
+  /** Returns the store of a model's fingerprint, of the judge, or of attention; see {@link openAnswerStore}. */
+  of<Value = Answer>(name: string): AnswerStore<Value> {
+    const store = this.#stores.get(name) ?? openAnswerStore<unknown>(this.#directory, name, this.#options);
+    this.#stores.set(name, store);
+    return store as AnswerStore<Value>;
   }
 }
 
 /**
- * Opens or creates the answers of a model in `FOLDER/answers/FINGERPRINT/answers.sqlite`.
+ * Returns the answers of a model in `FOLDER/answers/FINGERPRINT/answers.sqlite`, which several processes may use at once:
+ * each call locks and opens the file.
  *
  * `put` is one transaction, which is on the disk when it returns. A damaged file is moved away, and its intact answers
  * are kept.
  *
- * @throws RunError if another process has the file open, or the folder cannot be written
+ * `get` and `put` throw RunError for a folder that cannot be written, or a file of a newer version.
  */
-export async function openAnswerStore(
+export function openAnswerStore<Value = Answer>(
   directory: string,
   fingerprint: string,
   options: AnswerStoreOptions = {},
-): Promise<SqliteAnswerStore> {
+): AnswerStore<Value> {
   const folder = join(directory, 'answers', fingerprint.slice(0, 32));
   const path = join(folder, 'answers.sqlite');
-  const release = await lock(folder, options);
-  const attempt = <T>(problem: string, work: () => T): T => {
-    try {
-      return work();
-    } catch (error) {
-      throw new RunError(
-        `${path}: ${problem}: ${reasonOf(error)}; free disk space, use another --cache, or --resume never`,
-      );
-    }
-  };
-  try {
-    const database = attempt(
-      'cannot be used',
-      () => new AnswerDatabase(path, options.onWarning ?? console.warn),
-    );
-    return {
-      get: async (keys) => attempt('answers cannot be read', () => database.get(keys)),
-      put: async (entries) => attempt('answers cannot be stored', () => database.put(entries)),
-      close: () => {
+  const { onWarning = console.warn } = options;
+  let isChecked = false;
+  // Calls of this process take turns without asking for the lock in vain.
+  let last: Promise<unknown> = Promise.resolve();
+  const use = <T>(problem: string, work: (database: AnswerDatabase<Value>) => T): Promise<T> => {
+    const turn = async () => {
+      const release = await lock(folder, { ...options, onWarning });
+      try {
+        const database = new AnswerDatabase<Value>(path, { onWarning, isChecked });
         try {
-          database.close();
+          isChecked = true;
+          return work(database);
         } finally {
-          release();
+          database.close();
         }
-      },
+      } catch (error) {
+        throw new RunError(
+          `${path}: ${problem}: ${reasonOf(error)}; free disk space, use another --cache, or --resume never`,
+        );
+      } finally {
+        release();
+      }
     };
-  } catch (error) {
-    release();
-    throw error;
-  }
+    const result = last.then(turn, turn);
+    last = result;
+    return result;
+  };
+  return {
+    get: (keys) => use('answers cannot be read', (database) => database.get(keys)),
+    put: (entries) => use('answers cannot be stored', (database) => database.put(entries)),
+  };
 }
 
+/** Milliseconds between two attempts to lock the answers. */
+const RETRY = 25;
+/** Attempts until the process that holds the lock is named: 10 seconds. */
+const PATIENT_ATTEMPTS = 400;
+
+/** Waits while another process reads or writes the answers of a batch. */
 async function lock(
   folder: string,
   { onWarning: onWait = console.warn, signal }: AnswerStoreOptions,
 ): Promise<() => void> {
-  try {
-    return (await acquireLock(folder, { onWait, signal })).release;
-  } catch (error) {
-    if (error instanceof RunLockedError) {
-      throw new RunError(
-        `--cache: ${folder} is in use by another evaluation of this model, expected one at a time; wait for it, ` +
-          'use another --cache, or --resume never',
-      );
+  for (let attempts = 1; ; attempts++) {
+    signal?.throwIfAborted();
+    try {
+      return (await acquireLock(folder, { signal, isBrief: true })).release;
+    } catch (error) {
+      if (!(error instanceof RunLockedError)) {
+        const reason = reasonOf((error as Error).cause ?? error);
+        throw new RunError(
+          `--cache: ${folder} cannot be written: ${reason}; use another --cache, or --resume never`,
+        );
+      }
+      if (attempts === PATIENT_ATTEMPTS) onWait(`--cache: waiting for ${folder}: ${reasonOf(error)}`);
     }
-    const reason = reasonOf((error as Error).cause ?? error);
-    throw new RunError(
-      `--cache: ${folder} cannot be written: ${reason}; use another --cache, or --resume never`,
-    );
+    await sleep(RETRY, undefined, { signal }).catch(() => {});
   }
 }

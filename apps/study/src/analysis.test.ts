@@ -79,9 +79,16 @@ describe('values', () => {
       const [loss] = studyOf(eight.slice(0, n)).comparisons;
       expect(loss).toMatchObject({ verdict: 'few', smallest: 2 ** (1 - n) });
     }
-    expect(studyOf(eight.slice(0, 1)).comparisons[0].interval).toBeUndefined();
     expect(studyOf(eight.slice(0, 6)).comparisons[0].verdict).toBe('lower');
     expect(studyOf([]).comparisons[0]).toMatchObject({ verdict: 'none', adjusted: 1 });
+  });
+
+  it('of two seeds, or with equal differences, have the exact test and no interval', () => {
+    for (const differences of [eight.slice(0, 1), eight.slice(0, 2), [-0.1, -0.1, -0.1]]) {
+      const [loss] = studyOf(differences).comparisons;
+      expect(loss).toMatchObject({ pValue: 2 ** (1 - differences.length), isExact: true });
+      expect([loss.interval, loss.bootstrap, loss.tTest, loss.effect]).toEqual(Array(4).fill(undefined));
+    }
   });
 
   it('use only seeds that both arms have', () => {

@@ -54,7 +54,7 @@ export interface Comparison {
   first?: Spread;
   second?: Spread;
   difference?: number;
-  /** 95 % intervals of the mean difference: Student's t, and bootstrap (BCa). */
+  /** 95 % intervals of the mean difference: Student's t, and bootstrap (BCa); none for two pairs or without variance. */
   interval?: readonly [number, number];
   bootstrap?: readonly [number, number];
   /** Paired t-test. */
@@ -148,8 +148,7 @@ function compare(
   const [a, b] = [pairs.map(({ a }) => a.value), pairs.map(({ b }) => b.value)];
   const differences = b.map((value, i) => value - a[i]);
   const { difference, pValue, isExact } = signFlipTest(differences);
-  const isVaried = differences.some((value) => value !== differences[0]);
-  const test = pairs.length < 2 ? undefined : pairedTTest(b, a);
+  const test = pairedTTest(b, a);
   return {
     ...base,
     first: spreadOf(a),
@@ -158,7 +157,7 @@ function compare(
     interval: test?.interval,
     bootstrap: test && bootstrapInterval(differences),
     tTest: test?.pValue,
-    effect: pairs.length > 2 && isVaried ? standardizedDifference(differences) : undefined,
+    effect: test && standardizedDifference(differences),
     pValue,
     isExact,
   };

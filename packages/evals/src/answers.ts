@@ -6,12 +6,25 @@ import type { ItemRequests } from './task.ts';
 /** The answer to a request: a {@link Score} or a {@link Generation}. */
 export type Answer = Score | Generation;
 
-/** Stores answers, so that an interrupted evaluation can continue. */
-export interface AnswerStore {
+/** Stores answers, so that an interrupted evaluation can continue; plain JSON. */
+export interface AnswerStore<Value = Answer> {
   /** Answers in the order of the keys, undefined where there is none. */
-  get(keys: readonly string[]): Promise<readonly (Answer | undefined)[]>;
+  get(keys: readonly string[]): Promise<readonly (Value | undefined)[]>;
   /** Stores answers durably; all of one call or none, so that batches stay whole. */
-  put(entries: readonly { readonly key: string; readonly answer: Answer }[]): Promise<void>;
+  put(entries: readonly { readonly key: string; readonly answer: Value }[]): Promise<void>;
+}
+
+/** Returns the stored answer to one request; computes and stores it if there is none. */
+export async function storedAnswer<Value>(
+  store: AnswerStore<Value> | undefined,
+  key: string,
+  compute: () => Promise<Value>,
+): Promise<Value> {
+  const [known] = (await store?.get([key])) ?? [];
+  if (known !== undefined) return known;
+  const answer = await compute();
+  await store?.put([{ key, answer }]);
+  return answer;
 }
 
 /** Requests of one kind with the keys of their answers in a store. */

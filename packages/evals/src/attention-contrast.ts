@@ -2,6 +2,7 @@
  * Compares the attention of a MEAP and an NTP model (Table 10 of the MEAP paper): lower on masked tokens, with a higher
  * variance over the others.
  */
+import { type AnswerStore, storedAnswer } from './answers.ts';
 import { meanAttention, overLayers } from './attention-means.ts';
 import { EvalsError } from './error.ts';
 import type { CallOptions, LanguageModel } from './language-model.ts';
@@ -19,8 +20,23 @@ export interface MaskedSequence {
 export interface ContrastOptions extends CallOptions {
   /** Id at masked positions of the MEAP model's input. */
   readonly maskId: number;
+  /** Stores the attention of each model on each sequence; without a store it is computed. */
+  readonly store?: AnswerStore<SequenceAttention>;
   /** Called after each sequence. */
   readonly onProgress?: (numSequences: number) => void;
+}
+
+/** Attention of one model on one sequence: mean at masked keys, variance over the others. */
+export interface SequenceAttention {
+  readonly masked: LayerValues;
+  readonly variance: LayerValues;
+}
+
+interface LayerValues {
+  /** Of the attention averaged over layers. */
+  readonly value: number;
+  /** Of each layer. */
+  readonly layers: readonly number[];
 }
 
 /** A statistic of one model's attention. */
@@ -39,9 +55,9 @@ export interface AttentionDifference {
   readonly meap: AttentionStatistic;
   /** Change of the mean relative to the NTP model's: 0.1 is 10 %. */
   readonly change: number;
-  /** MEAP minus NTP, paired by sequence; absent for a single sequence. */
+  /** MEAP minus NTP, paired by sequence; absent for fewer than three sequences, and without variance. */
   readonly paired?: TTest;
-  /** MEAP minus NTP, as independent samples; absent for a single sequence. */
+  /** MEAP minus NTP, as independent samples; absent likewise. */
   readonly welch?: TTest;
 }
 
@@ -68,10 +84,9 @@ export async function contrastAttention(
   ntp: LanguageModel,
   meap: LanguageModel,
   sequences: Iterable<MaskedSequence>,
-  { maskId, onProgress, signal }: ContrastOptions,
+  { maskId, store, onProgress, signal }: ContrastOptions,
 ): Promise<AttentionContrast> {
-  const scores = { ntp: new Collected(), meap: new Collected() };
-  const variances = { ntp: new Collected(), meap: new Collected() };
+  const found = { ntp: [] as SequenceAttention[], meap: [] as SequenceAttention[] };
   let numSequences = 0;
   for (const sequence of sequences) {
     const isMasked = requireMasks(sequence, numSequences);
@@ -81,9 +96,9 @@ export async function contrastAttention(
     };
     for (const side of ['ntp', 'meap'] as const) {
       const { model, ids } = inputs[side];
-      const layers = await meanAttention(model, ids, 'causal', { signal });
-      scores[side].add(layers, (keys) => mean(keys.filter((_, key) => isMasked[key])));
-      variances[side].add(layers, (keys) => variance(keys.filter((_, key) => !isMasked[key])));
+      const key = JSON.stringify([model.fingerprint, 'masked attention', ids, sequence.maskedPositions]);
+      const compute = () => attentionOn(model, ids, isMasked, { signal });
+      found[side].push(await storedAnswer(store, key, compute));
     }
     numSequences++;
     onProgress?.(numSequences);
@@ -93,37 +108,46 @@ export async function contrastAttention(
     ntp: ntp.name,
     meap: meap.name,
     numSequences,
-    scoreDecay: difference(scores, (ntp, meap) => ntp - meap),
-    varianceIncrease: difference(variances, (ntp, meap) => meap - ntp),
+    scoreDecay: difference(found, 'masked', (ntp, meap) => ntp - meap),
+    varianceIncrease: difference(found, 'variance', (ntp, meap) => meap - ntp),
   };
 }
 
-/** Collects the values of a statistic. */
-class Collected {
-  readonly values: number[] = [];
-  readonly layers: number[][] = [];
+async function attentionOn(
+  model: LanguageModel,
+  ids: readonly number[],
+  isMasked: readonly boolean[],
+  options: CallOptions,
+): Promise<SequenceAttention> {
+  const layers = await meanAttention(model, ids, 'causal', options);
+  const valuesOf = (statistic: (keys: Float64Array) => number): LayerValues => {
+    return { value: statistic(overLayers(layers)), layers: layers.map(statistic) };
+  };
+  return {
+    masked: valuesOf((keys) => mean(keys.filter((_, key) => isMasked[key]))),
+    variance: valuesOf((keys) => variance(keys.filter((_, key) => !isMasked[key]))),
+  };
+}
 
-  add(layers: readonly Float64Array[], statistic: (keys: Float64Array) => number): void {
-    this.values.push(statistic(overLayers(layers)));
-    this.layers.push(layers.map(statistic));
-  }
-
-  summary(): AttentionStatistic {
-    const layers = this.layers[0].map((_, layer) => mean(this.layers.map((values) => values[layer])));
-    return { values: this.values, mean: mean(this.values), layers };
-  }
+function summarize(found: readonly LayerValues[]): AttentionStatistic {
+  const values = found.map(({ value }) => value);
+  const layers = found[0].layers.map((_, layer) => mean(found.map(({ layers }) => layers[layer])));
+  return { values, mean: mean(values), layers };
 }
 
 function difference(
-  both: { ntp: Collected; meap: Collected },
+  found: Readonly<Record<'ntp' | 'meap', readonly SequenceAttention[]>>,
+  statistic: keyof SequenceAttention,
   change: (ntp: number, meap: number) => number,
 ): AttentionDifference {
-  const [ntp, meap] = [both.ntp.summary(), both.meap.summary()];
-  const tests =
-    ntp.values.length < 2
-      ? {}
-      : { paired: pairedTTest(meap.values, ntp.values), welch: welchTTest(meap.values, ntp.values) };
-  return { ntp, meap, change: change(ntp.mean, meap.mean) / ntp.mean, ...tests };
+  const [ntp, meap] = [found.ntp, found.meap].map((side) => summarize(side.map((one) => one[statistic])));
+  return {
+    ntp,
+    meap,
+    change: change(ntp.mean, meap.mean) / ntp.mean,
+    paired: pairedTTest(meap.values, ntp.values),
+    welch: welchTTest(meap.values, ntp.values),
+  };
 }
 
 function requireMasks({ ids, maskedPositions }: MaskedSequence, index: number): boolean[] {

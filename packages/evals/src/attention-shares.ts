@@ -1,4 +1,5 @@
 /** Splits a model's attention over the parts of its prompt (Fig. 6 and Tables 16–18 of the MEAP paper). */
+import { type AnswerStore, storedAnswer } from './answers.ts';
 import { meanAttention, overLayers } from './attention-means.ts';
 import { EvalsError } from './error.ts';
 import type { CallOptions, LanguageModel, TextTokenizer } from './language-model.ts';
@@ -28,6 +29,8 @@ export interface SegmentedPrompt {
 export interface SharesOptions extends CallOptions {
   /** Attention of the last token, or the mean over all tokens; default `last`. */
   readonly queries?: 'last' | 'all';
+  /** Stores the shares of each prompt; without a store they are computed. */
+  readonly store?: AnswerStore<PromptShares>;
   /** Called after each prompt. */
   readonly onProgress?: (numPrompts: number) => void;
 }
@@ -100,22 +103,14 @@ export function segmentPrompt(tokenizer: TextTokenizer, parts: readonly PromptPa
 export async function attentionShares(
   model: LanguageModel,
   prompts: Iterable<SegmentedPrompt>,
-  { queries = 'last', onProgress, signal }: SharesOptions = {},
+  { queries = 'last', store, onProgress, signal }: SharesOptions = {},
 ): Promise<AttentionShares> {
   const shares: PromptShares[] = [];
   for (const prompt of prompts) {
     requireCover(prompt, shares.length);
-    const layers = await meanAttention(model, prompt.ids, queries, { signal });
-    const tokens = overLayers(layers);
-    shares.push({
-      segments: prompt.segments.map(({ name, start, end }) => {
-        const numTokens = end - start;
-        const share = sum(tokens.subarray(start, end));
-        const ofLayers = layers.map((keys) => sum(keys.subarray(start, end)));
-        return { name, numTokens, share, perToken: share / Math.max(1, numTokens), layers: ofLayers };
-      }),
-      tokens: [...tokens],
-    });
+    const { ids, segments } = prompt;
+    const key = JSON.stringify([model.fingerprint, 'attention shares', ids, segments, queries]);
+    shares.push(await storedAnswer(store, key, () => sharesOf(model, prompt, queries, { signal })));
     onProgress?.(shares.length);
   }
   if (shares.length === 0) throw new EvalsError('attentionShares: got no prompts, expected at least one');
@@ -132,6 +127,25 @@ export async function attentionShares(
     };
   });
   return { model: model.name, queries, prompts: shares, segments };
+}
+
+async function sharesOf(
+  model: LanguageModel,
+  { ids, segments }: SegmentedPrompt,
+  queries: 'last' | 'all',
+  options: CallOptions,
+): Promise<PromptShares> {
+  const layers = await meanAttention(model, ids, queries, options);
+  const tokens = overLayers(layers);
+  return {
+    segments: segments.map(({ name, start, end }) => {
+      const numTokens = end - start;
+      const share = sum(tokens.subarray(start, end));
+      const ofLayers = layers.map((keys) => sum(keys.subarray(start, end)));
+      return { name, numTokens, share, perToken: share / Math.max(1, numTokens), layers: ofLayers };
+    }),
+    tokens: [...tokens],
+  };
 }
 
 /** Texts of consecutive parts from `first`, up to the first that is not text. */

@@ -83,13 +83,11 @@ describe('contrastAttention', () => {
     },
   );
 
-  test('a model against itself changes nothing; one sequence has no test', async () => {
+  test('a model against itself changes nothing and has no test', async () => {
     const model = stored('one', fixture.maps.ntp);
     const same = await contrastAttention(model, model, sequences, { maskId: 7 });
-    expect(same.scoreDecay).toMatchObject({ change: 0, paired: { pValue: 1 } });
+    expect(same.scoreDecay).toMatchObject({ change: 0, paired: undefined });
     expect(same.varianceIncrease.change).toBe(0);
-    const single = await contrastAttention(model, model, sequences.slice(0, 1), { maskId: 7 });
-    expect(single.scoreDecay).not.toHaveProperty('paired');
   });
 
   test('aborts with the reason of a signal', async () => {

@@ -41,13 +41,39 @@ const values = (numbers: readonly number[]) => numbers.map((value) => ({ value }
 describe('compareResults', () => {
   const scipy = JSON.parse(readFileSync(new URL('../fixtures/statistics.json', import.meta.url), 'utf8'));
 
-  test.each(['few', 'different scales'])('of means is SciPy’s paired t-test: %s', (name) => {
+  test.each(['large offset', 'different scales'])('of means is SciPy’s paired t-test: %s', (name) => {
     const { a, b, paired } = scipy.pairs.find((pair: { name: string }) => pair.name === name);
     const { m } = compareResults(result('a', values(b)), result('b', values(a))).metrics;
     expect(m.pValue).toBeCloseTo(paired.pValue, 9);
     expect(m.interval![0]).toBeCloseTo(paired.interval[0], 9);
     expect(m.interval![1]).toBeCloseTo(paired.interval[1], 9);
     expect(m).toMatchObject({ test: 'paired-t', numItems: a.length, higherIsBetter: true });
+  });
+
+  test('of up to 20 rows is SciPy’s permutation test, without an interval', () => {
+    const { differences } = JSON.parse(
+      readFileSync(new URL('../fixtures/run-statistics.json', import.meta.url), 'utf8'),
+    );
+    const { values: b, signFlip } = differences.find(({ name }: { name: string }) => name === 'eight');
+    const zeros = b.map(() => 0);
+    const { m } = compareResults(result('a', values(zeros)), result('b', values(b))).metrics;
+    expect(m).toMatchObject({ test: 'sign-flip', numItems: 8 });
+    expect(m.pValue).toBeCloseTo(signFlip, 9);
+    expect(m).not.toHaveProperty('interval');
+  });
+
+  test.each([
+    // Outcomes of two rows, and of many, that a t-test would call certain.
+    [2, 0.1, 0.5],
+    [21, 0.1, 2 ** -20],
+    [300, 0, 1],
+  ])('of %i rows with the difference %d has the exact p and no interval', (count, step, pValue) => {
+    const rows = Array.from({ length: count }, (_, i) => 0.1 * (i % 7));
+    const b = rows.map((value) => value + step);
+    const { m } = compareResults(result('a', values(rows)), result('b', values(b))).metrics;
+    expect(m.pValue).toBeCloseTo(pValue, 12);
+    expect(m.test).toBe('sign-flip');
+    expect(m).not.toHaveProperty('interval');
   });
 
   test('of ones and zeros is McNemar’s exact test', () => {
@@ -68,13 +94,14 @@ describe('compareResults', () => {
         weight: fc.integer({ min: 1, max: 9 }),
       });
       fc.assert(
-        fc.property(fc.array(item, { minLength: 3, maxLength: 30 }), (items) => {
+        fc.property(fc.array(item, { minLength: 21, maxLength: 40 }), (items) => {
           const isWeighted = aggregation !== perplexity;
           const even = items.map(({ weight }) => ({ value: isWeighted ? -weight : -1, weight }));
           const [a, b] = [result('a', even, { aggregation }), result('b', items, { aggregation })];
           const { m } = compareResults(a, b).metrics;
           expect(m.a).toBeCloseTo(a.results.m.value, 9);
           expect(Math.abs(m.b / b.results.m.value - 1)).toBeLessThan(1e-9);
+          fc.pre(m.interval !== undefined);
           const reach = criticalT(0.05, items.length - 1) * b.results.m.standardError!;
           const half = (m.interval![1] - m.interval![0]) / 2;
           expect(Math.abs(half - reach)).toBeLessThanOrEqual(1e-9 * (reach + 1));
@@ -84,13 +111,15 @@ describe('compareResults', () => {
   );
 
   test('swapping the two inverts the difference', () => {
-    const numbers = fc.array(fc.double({ min: -9, max: 9, noNaN: true }), { minLength: 4, maxLength: 4 });
+    const numbers = (length: number) =>
+      fc.array(fc.double({ min: -9, max: 9, noNaN: true }), { minLength: length, maxLength: length });
+    const sides = fc.constantFrom(4, 24).chain((length) => fc.tuple(numbers(length), numbers(length)));
     fc.assert(
-      fc.property(numbers, numbers, (x, y) => {
+      fc.property(sides, ([x, y]) => {
         const forth = compareResults(result('a', values(x)), result('b', values(y))).metrics.m;
         const back = compareResults(result('b', values(y)), result('a', values(x))).metrics.m;
         expect(forth.difference).toBeCloseTo(-back.difference, 9);
-        expect(forth.interval![0]).toBeCloseTo(-back.interval![1], 9);
+        if (forth.interval) expect(forth.interval[0]).toBeCloseTo(-back.interval![1], 9);
         expect(forth.pValue).toBeCloseTo(back.pValue!, 9);
       }),
     );
@@ -101,7 +130,7 @@ describe('compareResults', () => {
     const b = result('b', [{ value: 4 }, { value: 2 }, undefined], { ids: ['r', 'p', 'q'] });
     const compared = compareResults(a, b);
     expect(compared).toMatchObject({ a: 'a', b: 'b', numOnlyA: 1, numOnlyB: 0, notCompared: [] });
-    expect(compared.metrics.m).toMatchObject({ a: 2, b: 3, difference: 1, numItems: 2, interval: [1, 1] });
+    expect(compared.metrics.m).toMatchObject({ a: 2, b: 3, difference: 1, numItems: 2, pValue: 0.5 });
   });
 
   test('compares each group; a single row has no test', () => {
@@ -109,7 +138,7 @@ describe('compareResults', () => {
     const a = result('a', values([0.2, 0.4, 0]), { groups });
     const b = result('b', values([0.4, 0.5, 1]), { groups });
     const [first, fifth] = compareResults(a, b).metrics.m.groups.position;
-    expect(first).toMatchObject({ value: 1, numItems: 2, test: 'paired-t' });
+    expect(first).toMatchObject({ value: 1, numItems: 2, test: 'sign-flip' });
     expect(first.points).toBeCloseTo(15, 9);
     expect(first.relativePercent).toBeCloseTo(50, 9);
     expect(fifth).toEqual({ value: 5, a: 0, b: 1, difference: 1, points: 100, numItems: 1 });

@@ -2,6 +2,7 @@
 import { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
 import { EvalsError } from './error.ts';
 import type { Sample, TaskResult } from './result.ts';
+import { signFlipTest } from './run-statistics/sign-flip-test.ts';
 import { mean as meanOf } from './statistics.ts';
 import { mcNemarTest, pairedTTest } from './t-test.ts';
 import type { Aggregation, Measured } from './task.ts';
@@ -18,14 +19,14 @@ export interface MetricComparison {
   readonly relativePercent?: number;
   /** Rows that both measured. */
   readonly numItems: number;
-  /** 95 % confidence interval of the difference (paired t); absent for a single row. */
+  /** 95 % confidence interval of the difference (paired t); absent for up to 20 rows, and without variance. */
   readonly interval?: readonly [low: number, high: number];
   /**
-   * Two-sided p-value: of McNemar's exact test if every row is 0 or 1, else of the paired t-test; absent for a single
-   * row.
+   * Two-sided p-value: of McNemar's exact test if every row is 0 or 1; else of the paired t-test, or of the sign-flip test
+   * for up to 20 rows and without variance. Absent for a single row.
    */
   readonly pValue?: number;
-  readonly test?: 'mcnemar' | 'paired-t';
+  readonly test?: 'mcnemar' | 'paired-t' | 'sign-flip';
 }
 
 /** A metric over all rows, and over those of each group. */
@@ -141,13 +142,17 @@ function compareMetric(
   };
 }
 
+/** Rows are far from normal: of a few, equal or nearly equal differences are common and would look certain to a t-test. */
+const MAX_FEW_ROWS = 20;
+
 function test(sides: readonly (readonly Measured[])[], link: Link): Partial<MetricComparison> {
   const [a, b] = sides.map((items) => pseudoValues(items, link));
-  const { interval, pValue } = pairedTTest(b, a);
+  const tTest = a.length > MAX_FEW_ROWS ? pairedTTest(b, a) : undefined;
+  const interval = tTest && { interval: tTest.interval };
   const isBinary = [...a, ...b].every((value) => value === 0 || value === 1);
-  return isBinary
-    ? { interval, pValue: mcNemarTest(a, b).pValue, test: 'mcnemar' }
-    : { interval, pValue, test: 'paired-t' };
+  if (isBinary) return { ...interval, pValue: mcNemarTest(a, b).pValue, test: 'mcnemar' };
+  if (tTest) return { ...interval, pValue: tTest.pValue, test: 'paired-t' };
+  return { pValue: signFlipTest(b.map((value, i) => value - a[i])).pValue, test: 'sign-flip' };
 }
 
 /**

@@ -70,8 +70,8 @@ describe('compareRuns', () => {
     expect(m.b).toEqual({ values: [2, 4, 6], numItems: [2, 2, 2], mean: 4, standardDeviation: 2 });
     // Differences 1, 2, 3; t of two degrees of freedom is 4.302653 at 95 %, the standard error 1 / √3.
     expect(m.difference).toBeCloseTo(2, 12);
-    expect(m.interval[0]).toBeCloseTo(2 - 4.302653 / Math.sqrt(3), 6);
-    expect(m.interval[1]).toBeCloseTo(2 + 4.302653 / Math.sqrt(3), 6);
+    expect(m.interval![0]).toBeCloseTo(2 - 4.302653 / Math.sqrt(3), 6);
+    expect(m.interval![1]).toBeCloseTo(2 + 4.302653 / Math.sqrt(3), 6);
     // 1, −1, 0: any signs are as far from 0. 4, 1, −3: ±2 or more in 6 of 8 assignments.
     expect(compared.metrics.map(({ pValue }) => pValue)).toEqual([0.25, 1, 0.75]);
     expect(loss).toMatchObject({ metric: 'loss', higherIsBetter: false, difference: 0 });
@@ -85,9 +85,18 @@ describe('compareRuns', () => {
     );
     const { a, b, paired } = pairs.find(({ name }: { name: string }) => name === 'few');
     const [{ interval, difference }] = compareRuns(side('b', b), side('a', a)).metrics;
-    expect(interval[0]).toBeCloseTo(paired.interval[0], 9);
-    expect(interval[1]).toBeCloseTo(paired.interval[1], 9);
-    expect(difference).toBeCloseTo((interval[0] + interval[1]) / 2, 9);
+    expect(interval![0]).toBeCloseTo(paired.interval[0], 9);
+    expect(interval![1]).toBeCloseTo(paired.interval[1], 9);
+    expect(difference).toBeCloseTo((interval![0] + interval![1]) / 2, 9);
+  });
+
+  it('has no interval of two pairs, or of equal differences', () => {
+    for (const count of [2, 4]) {
+      const a = Array.from({ length: count }, (_, i) => i / 4);
+      const b = a.map((value) => value + 0.25);
+      const [metric] = compareRuns(side('a', a), side('b', b)).metrics;
+      expect(metric).toMatchObject({ difference: 0.25, pValue: 2 ** (1 - count), interval: undefined });
+    }
   });
 
   it('has SciPy’s permutation test, and pairs by order', () => {

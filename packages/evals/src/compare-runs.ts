@@ -35,8 +35,11 @@ export interface MetricOverRuns {
   readonly b: RunSpread;
   /** Mean over pairs of b minus a. */
   readonly difference: number;
-  /** 95 % confidence interval of the difference: paired t, which assumes normal differences. */
-  readonly interval: readonly [low: number, high: number];
+  /**
+   * 95 % confidence interval of the difference: paired t, which assumes normal differences; absent for two pairs, and
+   * without variance.
+   */
+  readonly interval?: readonly [low: number, high: number];
   /** Two-sided, of {@link signFlipTest}. */
   readonly pValue: number;
   /** Whether all assignments of signs were counted; otherwise the p-value is an estimate from draws. */
@@ -93,7 +96,7 @@ function compareSpreads(
   b: RunSpread,
 ): Omit<MetricOverRuns, 'task' | 'metric' | 'higherIsBetter' | 'adjusted'> {
   const { difference, pValue, isExact } = signFlipTest(b.values.map((value, i) => value - a.values[i]));
-  return { a, b, difference, interval: pairedTTest(b.values, a.values).interval, pValue, isExact };
+  return { a, b, difference, interval: pairedTTest(b.values, a.values)?.interval, pValue, isExact };
 }
 
 /** Returns the values of a metric; undefined unless every run has a finite one. */

@@ -8,6 +8,7 @@ export {
   type ContrastOptions,
   contrastAttention,
   type MaskedSequence,
+  type SequenceAttention,
 } from './attention-contrast.ts';
 export {
   type AttentionShares,

@@ -35,6 +35,28 @@ export function standardError(values: ArrayLike<number>): number {
   return Math.sqrt(variance(values) / values.length);
 }
 
+/** Deviations below this share of the numbers are what rounding leaves of equal ones. */
+const ROUNDING = 1e-11;
+
+/**
+ * Whether there are at least three values whose deviation is more than rounding: without it a test or interval would
+ * claim certainty, and two values are too often nearly equal by chance.
+ *
+ * @param origins the samples that the values were computed from, whose size decides what is rounding
+ * @internal
+ */
+export function isVaried(
+  values: ArrayLike<number>,
+  origins: readonly ArrayLike<number>[] = [values],
+): boolean {
+  if (values.length < 3) return false;
+  let size = 0;
+  for (const sample of origins) {
+    for (let i = 0; i < sample.length; i++) size = Math.max(size, Math.abs(sample[i]));
+  }
+  return Math.sqrt(variance(values)) > ROUNDING * size;
+}
+
 function sumOfDifferences(values: ArrayLike<number>, from: number): number {
   let sum = 0;
   for (let i = 0; i < values.length; i++) sum += values[i] - from;

@@ -1,5 +1,5 @@
 import { EvalsError } from './error.ts';
-import { mean, requireSize, standardError, variance } from './statistics.ts';
+import { isVaried, mean, standardError, variance } from './statistics.ts';
 import { criticalT, twoSidedCoin, twoSidedT } from './student-t.ts';
 
 /** Test of a difference of means. */
@@ -8,7 +8,7 @@ export interface TTest {
   readonly difference: number;
   /** 95 % confidence interval of the difference. */
   readonly interval: readonly [low: number, high: number];
-  /** Student's t. Without variance, 0 for equal means and infinite otherwise. */
+  /** Student's t. */
   readonly statistic: number;
   readonly degreesOfFreedom: number;
   /** Two-sided. */
@@ -20,31 +20,32 @@ export interface TTest {
  *
  * @param a one value per item
  * @param b values of the same items in the same order
- * @throws EvalsError for fewer than two items, or samples of different sizes
+ * @returns undefined for fewer than three items, or differences without variance, which this test cannot judge; then see
+ *   `signFlipTest`
+ * @throws EvalsError for samples of different sizes
  */
-export function pairedTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest {
+export function pairedTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest | undefined {
   if (a.length !== b.length) {
     throw new EvalsError(
       `pairedTTest: got ${a.length} and ${b.length} values, expected the same number; omit items that only one has`,
     );
   }
-  requireSize('pairedTTest', a, 2);
   const differences = Float64Array.from(a, (value, i) => value - b[i]);
+  if (!isVaried(differences, [a, b])) return undefined;
   return tTest(mean(differences), standardError(differences), a.length - 1);
 }
 
 /**
  * Welch's t-test: independent samples, possibly of different variances and sizes.
  *
- * @throws EvalsError for fewer than two values in a sample
+ * @returns undefined for fewer than three values in a sample, or no variance in either
  */
-export function welchTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest {
-  requireSize('welchTTest', a, 2);
-  requireSize('welchTTest', b, 2);
+export function welchTTest(a: ArrayLike<number>, b: ArrayLike<number>): TTest | undefined {
+  if (Math.min(a.length, b.length) < 3 || !(isVaried(a, [a, b]) || isVaried(b, [a, b]))) return undefined;
   const [squareA, squareB] = [variance(a) / a.length, variance(b) / b.length];
   const square = squareA + squareB;
   // Welch–Satterthwaite, with shares of the sum to avoid underflow of squares.
-  const [shareA, shareB] = square === 0 ? [0.5, 0.5] : [squareA / square, squareB / square];
+  const [shareA, shareB] = [squareA / square, squareB / square];
   const degrees = 1 / (shareA ** 2 / (a.length - 1) + shareB ** 2 / (b.length - 1));
   return tTest(mean(a) - mean(b), Math.sqrt(square), degrees);
 }
@@ -82,7 +83,7 @@ export function mcNemarTest(a: ArrayLike<number>, b: ArrayLike<number>): McNemar
 }
 
 function tTest(difference: number, error: number, degreesOfFreedom: number): TTest {
-  const statistic = difference === 0 ? 0 : difference / error;
+  const statistic = difference / error;
   const reach = error * criticalT(0.05, degreesOfFreedom);
   return {
     difference,

@@ -53,6 +53,8 @@ export interface LockOptions {
   onWait?: (message: string) => void;
   /** Ends the waiting. */
   signal?: AbortSignal;
+  /** Whether the lock is held for less than a second, so that it needs no heartbeat. */
+  isBrief?: boolean;
 }
 
 /** Milliseconds between heartbeats, between two checks, and without a heartbeat until a holder counts as dead. */
@@ -69,7 +71,7 @@ const TIMING = { beat: 3000, look: 1000, patience: 60_000 };
  */
 export async function acquireLock(
   directory: string,
-  { onWait = () => {}, signal }: LockOptions = {},
+  { onWait = () => {}, signal, isBrief = false }: LockOptions = {},
   timing = TIMING,
 ): Promise<RunLock> {
   try {
@@ -78,14 +80,14 @@ export async function acquireLock(
     const holder = describeSelf(path);
     const mark = { path, text: JSON.stringify(holder) };
     // Opened before the lock becomes visible to other processes.
-    const closeSocket = openSocket(path, holder);
+    const closeSocket = isBrief ? () => {} : openSocket(path, holder);
     try {
       await take(mark, holder, { onWait, signal, timing });
     } catch (error) {
       closeSocket();
       throw error;
     }
-    return holdLock(mark, closeSocket, timing.beat);
+    return holdLock(mark, closeSocket, isBrief ? undefined : timing.beat);
   } catch (error) {
     if (error instanceof TrainerError) throw error;
     const message = `train: the run directory ${directory} cannot be used: ${(error as Error).message}`;
@@ -210,11 +212,8 @@ function look(path: string): LockState | undefined {
   }
 }
 
-function holdLock(mark: LockMark, closeSocket: () => void, beat: number): RunLock {
-  // A thread, because training may block the event loop for minutes.
-  const heart = new Worker(HEART, { eval: true, workerData: { ...mark, beat }, execArgv: [] });
-  heart.unref();
-  heart.on('error', () => {});
+function holdLock(mark: LockMark, closeSocket: () => void, beat: number | undefined): RunLock {
+  const heart = beat === undefined ? undefined : startHeart(mark, beat);
   let isReleased = false;
   let [looked, clock] = [performance.now(), Date.now()];
   return {
@@ -229,7 +228,7 @@ function holdLock(mark: LockMark, closeSocket: () => void, beat: number): RunLoc
     release() {
       if (isReleased) return;
       isReleased = true;
-      void heart.terminate();
+      void heart?.terminate();
       closeSocket();
       try {
         if (look(mark.path)?.text === mark.text) rmSync(mark.path, { force: true });
@@ -238,6 +237,14 @@ function holdLock(mark: LockMark, closeSocket: () => void, beat: number): RunLoc
       }
     },
   };
+}
+
+/** Starts a thread, because training may block the event loop for minutes. */
+function startHeart(mark: LockMark, beat: number): Worker {
+  const heart = new Worker(HEART, { eval: true, workerData: { ...mark, beat }, execArgv: [] });
+  heart.unref();
+  heart.on('error', () => {});
+  return heart;
 }
 
 /**

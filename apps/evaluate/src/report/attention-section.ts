@@ -60,18 +60,28 @@ function contrastTable(contrast: NonNullable<ReportInput['contrasts']>[number]):
     ],
     notes: [
       'The attention of a key is the mean over layers, heads and the queries that can see it. Decay is (NTP − MEAP) / NTP, ' +
-        'increase is (MEAP − NTP) / NTP.',
+        'increase is (MEAP − NTP) / NTP. The tests are over sequences: three or more, with some variance.',
+      ...[describeDepths(contrast) ?? []].flat().map((note) => `${note}.`),
     ],
   };
 }
 
-function testCell(test: TTest | undefined) {
+/** Says that the models have different numbers of layers; undefined if they have the same. */
+export function describeDepths({ ntp, meap, scoreDecay }: AttentionContrast): string | undefined {
+  const [ofNtp, ofMeap] = [scoreDecay.ntp.layers.length, scoreDecay.meap.layers.length];
+  if (ofNtp === ofMeap) return undefined;
   return (
-    test && {
-      value: `t = ${format(test.statistic, NUMBER)}`,
-      note: `p ${test.pValue < 0.001 ? '' : '= '}${formatProbability(test.pValue)}`,
-    }
+    `${ntp} has ${ofNtp} layers and ${meap} ${ofMeap}: differences may come from their depth, since the attention of a ` +
+    'key is a mean over layers'
   );
+}
+
+function testCell(test: TTest | undefined): Cell | string {
+  if (!test) return '–';
+  return {
+    value: `t = ${format(test.statistic, NUMBER)}`,
+    note: `p ${test.pValue < 0.001 ? '' : '= '}${formatProbability(test.pValue)}`,
+  };
 }
 
 function layerFigures(

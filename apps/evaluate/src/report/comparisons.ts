@@ -90,27 +90,30 @@ export function differenceCell(
   if (comparison === undefined) return undefined;
   const { difference, interval, pValue } = comparison;
   const mark = !isSignificant(comparison) ? '' : difference > 0 === higherIsBetter ? '▲ ' : '▼ ';
-  const limits = interval?.map((limit) => formatDifference(limit, unit)).join(', ');
+  const limits = intervalNote(interval, unit);
   return {
     value: `${mark}${formatDifference(difference, unit)}`,
-    note: html`${limits === undefined ? undefined : html`[${limits}]`}${
+    note:
       pValue === undefined
-        ? undefined
-        : html`<br> p ${pValue < 0.001 ? '' : '= '}${formatProbability(pValue)}`
-    }`,
+        ? limits
+        : html`${limits}<br> p ${pValue < 0.001 ? '' : '= '}${formatProbability(pValue)}`,
   };
 }
 
-/** Whether a difference is significant by its interval, and by its p-value if there is one. */
-export function isSignificant({
-  interval,
-  pValue = 0,
-}: Pick<MetricComparison, 'interval' | 'pValue'>): boolean {
-  return interval !== undefined && interval[0] * interval[1] > 0 && pValue < 0.05;
+/** Returns the ends of an interval in brackets; a dash if there is none. */
+export function intervalNote(interval: readonly [number, number] | undefined, unit: Unit): string {
+  return interval ? `[${interval.map((limit) => formatDifference(limit, unit)).join(', ')}]` : '–';
+}
+
+/** Whether a difference is significant by its interval and its p-value, of those that it has. */
+export function isSignificant({ interval, pValue }: Pick<MetricComparison, 'interval' | 'pValue'>): boolean {
+  if (interval === undefined && pValue === undefined) return false;
+  return (interval === undefined || interval[0] * interval[1] > 0) && (pValue === undefined || pValue < 0.05);
 }
 
 /** Explains the cells of {@link differenceCell}. */
 export const DIFFERENCE_NOTE =
   'Below a value: ± its standard error. Below a difference: its 95 % confidence interval over the common rows, paired, ' +
-  'and its p-value (McNemar’s exact test if rows are right or wrong, otherwise the paired t-test). ▲ better, ▼ worse, ' +
-  'if the interval excludes 0 and p is below 0.05. Of twenty p-values between equal models, one is below 0.05 by chance.';
+  'and its p-value (McNemar’s exact test if rows are right or wrong, otherwise the paired t-test; up to 20 rows, or ' +
+  'differences without variance, have no interval, and the sign-flip test). ▲ better, ▼ worse, if the interval excludes 0 ' +
+  'and p is below 0.05. Of twenty p-values between equal models, one is below 0.05 by chance.';

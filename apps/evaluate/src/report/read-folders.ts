@@ -64,8 +64,9 @@ function evaluationsIn(folder: string): string[] {
   const found = [folder, ...(isOverRuns ? [] : [join(folder, 'a'), join(folder, 'b')])].filter(hasResults);
   if (found.length > 0) return found;
   if (isOverRuns || existsSync(join(folder, 'attention.json'))) return [];
+  const problem = existsSync(folder) ? 'has no results' : 'does not exist';
   throw new RunError(
-    `report: ${folder} has no results, expected a folder of meap-evaluate run, compare or attention`,
+    `report: ${folder} ${problem}, expected a folder of meap-evaluate run, compare or attention`,
   );
 }
 

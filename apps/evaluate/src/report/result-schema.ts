@@ -58,7 +58,7 @@ export const runsComparisonSchema: z.ZodType<RunsComparison> = z.object({
       a: spread,
       b: spread,
       difference: z.number(),
-      interval: z.tuple([z.number(), z.number()]),
+      interval: z.tuple([z.number(), z.number()]).optional(),
       pValue: z.number(),
       isExact: z.boolean(),
       adjusted: z.number(),
@@ -69,11 +69,7 @@ export const runsComparisonSchema: z.ZodType<RunsComparison> = z.object({
 
 const tTest = z.object({
   difference: z.number(),
-  // A difference without variance has an infinite statistic, which JSON stores as null.
-  statistic: z
-    .number()
-    .nullable()
-    .transform((value) => value ?? Number.POSITIVE_INFINITY),
+  statistic: z.number(),
   interval: z.tuple([z.number(), z.number()]),
   degreesOfFreedom: z.number(),
   pValue: z.number(),

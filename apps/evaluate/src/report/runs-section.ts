@@ -2,6 +2,7 @@
 import type { RunSpread, RunsComparison } from '@meap/evals';
 import { type Block, format, formatDifference, formatProbability, type Section } from '@meap/reports';
 import { notesOnRuns, numRows } from '../runs-table.ts';
+import { intervalNote } from './comparisons.ts';
 import { metricTitle, taskTitle } from './task-names.ts';
 
 const PLAIN = { isPercent: false, factor: 1 };
@@ -27,14 +28,14 @@ function tables(comparison: RunsComparison): Block[] {
         spreadCell(compared.b),
         {
           value: formatDifference(compared.difference, PLAIN),
-          note: `[${compared.interval.map((limit) => formatDifference(limit, PLAIN)).join(', ')}]`,
+          note: intervalNote(compared.interval, PLAIN),
         },
         formatProbability(compared.pValue),
         formatProbability(compared.adjusted),
       ]),
       notes: [
         'Below a mean: ± the standard deviation over runs. Below a difference: its 95 % interval by Student’s t, which ' +
-          'assumes normal differences. p: paired sign-flip test, exact for up to 20 pairs; p, Holm: corrected for all ' +
+          'assumes normal differences; two pairs, or differences without variance, have none. p: paired sign-flip test, exact for up to 20 pairs; p, Holm: corrected for all ' +
           'metrics of this table. Runs are the unit, not rows.',
         ...notesOnRuns(comparison).map((note) => `${note[0].toUpperCase()}${note.slice(1)}.`),
       ],

@@ -1,5 +1,5 @@
 import { PythonRandom } from '../python-random.ts';
-import { mean, requireSize } from '../statistics.ts';
+import { isVaried, mean } from '../statistics.ts';
 import { normalCdf, normalQuantile } from './normal.ts';
 
 /** Up to this many values every resample is counted: 92,378 of ten. */
@@ -23,16 +23,15 @@ interface Resampled {
  *
  * @param values such as one difference a seed
  * @param options `confidence` between 0 and 1, 0.95 by default; `seed` of the draws where there are more values
- * @throws EvalsError for fewer than two values
+ * @returns undefined for fewer than three values, or values without variance
  */
 export function bootstrapInterval(
   values: ArrayLike<number>,
   { confidence = 0.95, seed = 0 } = {},
-): [low: number, high: number] {
-  requireSize('bootstrapInterval', values, 2);
+): [low: number, high: number] | undefined {
+  if (!isVaried(values)) return undefined;
   const center = mean(values);
   const deviations = Array.from(values, (value) => value - center);
-  if (deviations.every((deviation) => deviation === 0)) return [center, center];
   const resamples =
     deviations.length <= MAX_EXACT_VALUES ? allResamples(deviations) : drawResamples(deviations, seed);
   resamples.sort((a, b) => a.mean - b.mean);

@@ -1,5 +1,4 @@
-import { EvalsError } from '../error.ts';
-import { mean, requireSize, variance } from '../statistics.ts';
+import { isVaried, mean, variance } from '../statistics.ts';
 import { logGamma } from '../student-t.ts';
 
 /**
@@ -7,14 +6,11 @@ import { logGamma } from '../student-t.ts';
  * samples (Hedges 1981, with the exact correction).
  *
  * @param differences one value a pair
- * @throws EvalsError for fewer than three pairs, or differences without any variance
+ * @returns undefined for fewer than three pairs, or differences without variance
  */
-export function standardizedDifference(differences: ArrayLike<number>): number {
-  requireSize('standardizedDifference', differences, 3);
+export function standardizedDifference(differences: ArrayLike<number>): number | undefined {
+  if (!isVaried(differences)) return undefined;
   const deviation = Math.sqrt(variance(differences));
-  if (deviation === 0) {
-    throw new EvalsError('standardizedDifference: all differences are equal, expected some variance');
-  }
   const degrees = differences.length - 1;
   const correction = Math.exp(logGamma(degrees / 2) - logGamma((degrees - 1) / 2));
   return ((mean(differences) / deviation) * correction) / Math.sqrt(degrees / 2);

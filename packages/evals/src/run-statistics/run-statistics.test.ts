@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it, test } from 'vitest';
 import { EvalsError } from '../error.ts';
 import { PythonRandom } from '../python-random.ts';
+import { twoSidedCoin } from '../student-t.ts';
 import { pairedTTest } from '../t-test.ts';
 import { bootstrapInterval } from './bootstrap.ts';
 import { standardizedDifference } from './effect-size.ts';
@@ -77,7 +78,7 @@ describe.each(fixture.differences)('differences, $name', ({ values, signFlip, bo
   });
 
   test('the interval is SciPy’s BCa, but for the noise of its draws', () => {
-    const [low, high] = bootstrapInterval(values);
+    const [low, high] = bootstrapInterval(values)!;
     const width = bootstrap[1] - bootstrap[0];
     // A few values have few resamples, whose quantiles SciPy interpolates.
     const tolerance = values.length < 7 ? 0.05 : 0.02;
@@ -86,7 +87,7 @@ describe.each(fixture.differences)('differences, $name', ({ values, signFlip, bo
   });
 
   test('the effect size is that of its formula with SciPy’s gamma function', () => {
-    expectNear(standardizedDifference(values), hedges, 'g');
+    expectNear(standardizedDifference(values)!, hedges, 'g');
   });
 });
 
@@ -132,7 +133,14 @@ describe('signFlipTest', () => {
     expect(signFlipTest(values, { seed: 1 }).pValue).not.toBe(estimate.pValue);
     // For 24 normal differences the t-test is nearly the same test.
     const zeros = values.map(() => 0);
-    expect(estimate.pValue).toBeCloseTo(pairedTTest(values, zeros).pValue, 1);
+    expect(estimate.pValue).toBeCloseTo(pairedTTest(values, zeros)!.pValue, 1);
+  });
+
+  it('counts signs where all differences have one size, however many, and passes over zeros', () => {
+    const values = [...Array(40).fill(0.25), ...Array(24).fill(-0.25), ...Array(1000).fill(0)];
+    expect(signFlipTest(values)).toMatchObject({ pValue: twoSidedCoin(40, 24), isExact: true });
+    expect(signFlipTest([0, 0]).pValue).toBe(1);
+    expect(signFlipTest([0.1, 0.1]).pValue).toBe(0.5);
   });
 
   it('property: p does not depend on order, sign or scale, and is at least 2^(1 − n)', () => {
@@ -201,7 +209,7 @@ describe('pairedLogRankTest', () => {
 describe('bootstrapInterval', () => {
   it('holds the mean of five normal values in about 83 % of samples', () => {
     const holds = (random: PythonRandom) => {
-      const [low, high] = bootstrapInterval(normals(random, 5));
+      const [low, high] = bootstrapInterval(normals(random, 5))!;
       return low <= 0 && 0 <= high;
     };
     const coverage = share(2000, holds);
@@ -210,14 +218,21 @@ describe('bootstrapInterval', () => {
     expect(coverage).toBeLessThan(0.858);
   });
 
-  it('of equal values is that value, and of more confidence is wider', () => {
-    expect(bootstrapInterval([3, 3, 3])).toEqual([3, 3]);
+  it('of more confidence is wider', () => {
     const values = [1, 2, 4, 8, 3];
-    const [narrow, wide] = [0.5, 0.99].map((confidence) => bootstrapInterval(values, { confidence }));
+    const [narrow, wide] = [0.5, 0.99].map((confidence) => bootstrapInterval(values, { confidence })!);
     expect(wide[0]).toBeLessThan(narrow[0]);
     expect(wide[1]).toBeGreaterThan(narrow[1]);
   });
 });
+
+test.each([[[3, 3, 3]], [[0.3 - 0.2, 0.5 - 0.4, 0.2 - 0.1]], [[1, 2]], [[1]]])(
+  '%j has no interval and no effect size',
+  (values) => {
+    expect(bootstrapInterval(values)).toBeUndefined();
+    expect(standardizedDifference(values)).toBeUndefined();
+  },
+);
 
 describe('adjustHolm', () => {
   it.each(fixture.holm)('is that of statsmodels for $pValues', ({ pValues, adjusted }) => {
@@ -233,9 +248,6 @@ test.each([
   ['a negative time', () => logRankTest([{ time: -1, observed: true }], []), 'got the time -1'],
   ['unequal sides', () => pairedLogRankTest([], [{ time: 1, observed: true }]), 'got 0 and 1 runs'],
   ['no differences', () => signFlipTest([]), 'signFlipTest: got 0 values'],
-  ['one value', () => bootstrapInterval([1]), 'bootstrapInterval: got 1 values'],
-  ['two pairs', () => standardizedDifference([1, 2]), 'got 2 values, expected at least 3'],
-  ['equal differences', () => standardizedDifference([1, 1, 1]), 'all differences are equal'],
   ['a probability above 1', () => adjustHolm([2]), 'adjustHolm: got 2'],
 ])('%s is refused', (_, act, message) => {
   expect(act).toThrow(EvalsError);
