@@ -17,6 +17,7 @@ const packages = [
   'reports',
   'trainer',
   'collectives',
+  'pjrt',
   'dashboard',
   'test-support',
 ];

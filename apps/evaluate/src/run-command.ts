@@ -94,7 +94,7 @@ export function addRunCommand({ program, argv, io, done }: CommandContext): void
       ({ onEvent }, signal) => runEvaluation(config, { ...storageOptions(flags), out, signal, onEvent }),
     );
     if (results === undefined) return;
-    const report = await reportOn([out], join(out, 'report.html'));
+    const report = reportOn([out], join(out, 'report.html'));
     io.stdout.write(
       flags.json
         ? `${JSON.stringify(results.harness)}\n`

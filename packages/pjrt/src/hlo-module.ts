@@ -1,0 +1,225 @@
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import type { ElementType, TensorType } from './element-types.ts';
+
+/** An instruction of a program as XLA has optimized it. */
+export interface HloInstruction {
+  readonly name: string;
+  /** Such as `dot`, `all-reduce` or `custom-call`. */
+  readonly opcode: string;
+  /** The result as in HLO's text, such as `f32[2,3]`, or a tuple in parentheses. */
+  readonly shape: string;
+  /** Names of the instructions whose results it takes. */
+  readonly operands: readonly string[];
+  /** Names of the computations it calls, such as the body of a fusion. */
+  readonly calls: readonly string[];
+  /** The function of a custom call, such as `__cudnn$fmhaSoftmax`. */
+  readonly customCallTarget: string;
+}
+
+/** A list of instructions, in the order of execution where the program is scheduled. */
+export interface HloComputation {
+  readonly name: string;
+  readonly instructions: readonly HloInstruction[];
+}
+
+/** An optimized program. */
+export interface HloModule {
+  readonly name: string;
+  /** Types of the arguments on one device; undefined for those that this package does not transfer. */
+  readonly inputs: readonly (TensorType | undefined)[];
+  readonly outputs: readonly (TensorType | undefined)[];
+  readonly computations: readonly HloComputation[];
+  /** The name of the computation that runs first. */
+  readonly entry: string;
+  /** Writes the program in the manner of HLO's text, without layouts, attributes and metadata. */
+  toString(): string;
+}
+
+// Field numbers of XLA's hlo.proto and xla_data.proto.
+const MODULE_OF_CONFIG = 1;
+const MODULE = { name: 1, entry: 2, computations: 3, programShape: 4 } as const;
+const COMPUTATION = { name: 1, instructions: 2, id: 5 } as const;
+const INSTRUCTION = {
+  name: 1,
+  opcode: 2,
+  shape: 3,
+  customCallTarget: 28,
+  id: 35,
+  operandIds: 36,
+  calledIds: 38,
+} as const;
+const PROGRAM_SHAPE = { parameters: 1, result: 2 } as const;
+const SHAPE = { type: 2, dimensions: 3, tuple: 4 } as const;
+
+/** XLA's PrimitiveType by number: the name in HLO's text, and ours for those that can be transferred. */
+const PRIMITIVES: Record<number, [text: string, type?: ElementType]> = {
+  1: ['pred', 'bool'],
+  2: ['s8', 'int8'],
+  3: ['s16', 'int16'],
+  4: ['s32', 'int32'],
+  5: ['s64', 'int64'],
+  6: ['u8', 'uint8'],
+  7: ['u16', 'uint16'],
+  8: ['u32', 'uint32'],
+  9: ['u64', 'uint64'],
+  10: ['f16', 'float16'],
+  11: ['f32', 'float32'],
+  12: ['f64', 'float64'],
+  15: ['c64'],
+  16: ['bf16', 'bfloat16'],
+  17: ['token'],
+  18: ['c128'],
+  19: ['f8e5m2'],
+  20: ['f8e4m3fn'],
+};
+const TUPLE = 13;
+
+interface Shape {
+  type: number;
+  dimensions: number[];
+  tuple: Shape[];
+}
+
+/** Calls `visit` for each field; it reads the value or returns false to skip it. */
+function readFields(
+  bytes: Uint8Array,
+  visit: (field: number, reader: BinaryReader, wire: WireType) => unknown,
+) {
+  const reader = new BinaryReader(bytes);
+  while (reader.pos < reader.len) {
+    const [field, wire] = reader.tag();
+    if (visit(field, reader, wire) === false) reader.skip(wire);
+  }
+}
+
+/** Reads a repeated integer, packed or not. */
+function readIntegers(into: number[], reader: BinaryReader, wire: WireType): void {
+  if (wire !== WireType.LengthDelimited) {
+    into.push(Number(reader.int64()));
+    return;
+  }
+  const end = reader.uint32() + reader.pos;
+  while (reader.pos < end) into.push(Number(reader.int64()));
+}
+
+function readShape(bytes: Uint8Array): Shape {
+  const shape: Shape = { type: 0, dimensions: [], tuple: [] };
+  readFields(bytes, (field, reader, wire) => {
+    if (field === SHAPE.type) shape.type = reader.int32();
+    else if (field === SHAPE.dimensions) readIntegers(shape.dimensions, reader, wire);
+    else if (field === SHAPE.tuple) shape.tuple.push(readShape(reader.bytes()));
+    else return false;
+  });
+  return shape;
+}
+
+function textOf({ type, dimensions, tuple }: Shape): string {
+  if (type === TUPLE) return `(${tuple.map(textOf).join(', ')})`;
+  return `${PRIMITIVES[type]?.[0] ?? `type${type}`}[${dimensions}]`;
+}
+
+function tensorTypeOf({ type, dimensions }: Shape): TensorType | undefined {
+  const own = PRIMITIVES[type]?.[1];
+  return own && { type: own, shape: dimensions };
+}
+
+/** An instruction that refers to others by number, since they may follow. */
+interface RawInstruction extends Omit<HloInstruction, 'operands' | 'calls'> {
+  id: number;
+  operandIds: number[];
+  calledIds: number[];
+}
+
+function readInstruction(bytes: Uint8Array): RawInstruction {
+  const own = { name: '', opcode: '', shape: '', customCallTarget: '', id: 0 };
+  const operandIds: number[] = [];
+  const calledIds: number[] = [];
+  readFields(bytes, (field, reader, wire) => {
+    if (field === INSTRUCTION.name) own.name = reader.string();
+    else if (field === INSTRUCTION.opcode) own.opcode = reader.string();
+    else if (field === INSTRUCTION.shape) own.shape = textOf(readShape(reader.bytes()));
+    else if (field === INSTRUCTION.customCallTarget) own.customCallTarget = reader.string();
+    else if (field === INSTRUCTION.id) own.id = Number(reader.int64());
+    else if (field === INSTRUCTION.operandIds) readIntegers(operandIds, reader, wire);
+    else if (field === INSTRUCTION.calledIds) readIntegers(calledIds, reader, wire);
+    else return false;
+  });
+  return { ...own, operandIds, calledIds };
+}
+
+function readComputation(bytes: Uint8Array): { name: string; id: number; instructions: RawInstruction[] } {
+  const own = { name: '', id: 0 };
+  const instructions: RawInstruction[] = [];
+  readFields(bytes, (field, reader) => {
+    if (field === COMPUTATION.name) own.name = reader.string();
+    else if (field === COMPUTATION.instructions) instructions.push(readInstruction(reader.bytes()));
+    else if (field === COMPUTATION.id) own.id = Number(reader.int64());
+    else return false;
+  });
+  return { ...own, instructions };
+}
+
+/** Reads an HloModuleProto, or an HloModuleProtoWithConfig. */
+export function readHloModule(bytes: Uint8Array, format: 'hlo' | 'hlo_with_config'): HloModule {
+  if (format === 'hlo_with_config') {
+    let own: Uint8Array = new Uint8Array();
+    readFields(bytes, (field, reader) => {
+      if (field !== MODULE_OF_CONFIG) return false;
+      own = reader.bytes();
+    });
+    return readHloModule(own, 'hlo');
+  }
+  let name = '';
+  let entry = '';
+  const raw: ReturnType<typeof readComputation>[] = [];
+  const inputs: Shape[] = [];
+  let result: Shape = { type: TUPLE, dimensions: [], tuple: [] };
+  readFields(bytes, (field, reader) => {
+    if (field === MODULE.name) name = reader.string();
+    else if (field === MODULE.entry) entry = reader.string();
+    else if (field === MODULE.computations) raw.push(readComputation(reader.bytes()));
+    else if (field === MODULE.programShape) {
+      readFields(reader.bytes(), (inner, nested) => {
+        if (inner === PROGRAM_SHAPE.parameters) inputs.push(readShape(nested.bytes()));
+        else if (inner === PROGRAM_SHAPE.result) result = readShape(nested.bytes());
+        else return false;
+      });
+    } else return false;
+  });
+  const computationNames = new Map(raw.map((one) => [one.id, one.name]));
+  // Ids are unique in a module, or at least in a computation.
+  const computations = raw.map(({ name, instructions }) => {
+    const names = new Map(instructions.map((one) => [one.id, one.name]));
+    return {
+      name,
+      instructions: instructions.map(({ operandIds, calledIds, id: _, ...rest }) => ({
+        ...rest,
+        operands: operandIds.map((id) => names.get(id) ?? `${id}`),
+        calls: calledIds.map((id) => computationNames.get(id) ?? `${id}`),
+      })),
+    };
+  });
+  const outputs = result.type === TUPLE ? result.tuple : [result];
+  return {
+    name,
+    entry,
+    computations,
+    inputs: inputs.map(tensorTypeOf),
+    outputs: outputs.map(tensorTypeOf),
+    toString: () => writeHloText(name, entry, computations),
+  };
+}
+
+function writeHloText(name: string, entry: string, computations: readonly HloComputation[]): string {
+  const blocks = computations.map((computation) => {
+    const lines = computation.instructions.map(
+      ({ name, shape, opcode, operands, calls, customCallTarget }) =>
+        `  ${name} = ${shape} ${opcode}(${operands.join(', ')})` +
+        (customCallTarget && `, custom_call_target="${customCallTarget}"`) +
+        (calls.length > 0 ? `, calls={${calls.join(', ')}}` : ''),
+    );
+    const start = computation.name === entry ? 'ENTRY ' : '';
+    return `${start}${computation.name} {\n${lines.join('\n')}\n}\n`;
+  });
+  return [`HloModule ${name}\n`, ...blocks].join('\n');
+}

@@ -1,0 +1,18 @@
+export type {
+  CompiledMemoryStats,
+  DeviceDescription,
+  DeviceMemoryStats,
+  NamedValue,
+} from './addon.ts';
+export type { Client, ClientCompileOptions, Device, PutOptions } from './client.ts';
+export type { CompileOptions } from './compile-options.ts';
+export type { DeviceBuffer } from './device-buffer.ts';
+export type { ElementType, HostArray, TensorType } from './element-types.ts';
+export { PjrtError, type PjrtErrorCode, PluginError } from './errors.ts';
+export type { Executable } from './executable.ts';
+export { type FoundPlugin, findPlugin, findPlugins } from './find-plugins.ts';
+export type { HloComputation, HloInstruction, HloModule } from './hlo-module.ts';
+export type { ExecuteOptions, LoadedExecutable } from './loaded-executable.ts';
+export { loadPlugin, type Plugin, type PluginOptions } from './plugin.ts';
+export * as stablehlo from './stablehlo/index.ts';
+export type { Topology } from './topology.ts';
