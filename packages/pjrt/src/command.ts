@@ -5,7 +5,6 @@ import { buildAddon, isAddonBuilt } from './build-addon.ts';
 import { PjrtError, PluginError } from './errors.ts';
 import { findPlugins } from './find-plugins.ts';
 import { INSTALLABLE, installPlugin } from './install.ts';
-import { loadPlugin } from './plugin.ts';
 import type { Wheel } from './wheels.ts';
 
 /** The output streams of the command. */
@@ -38,8 +37,10 @@ export async function pjrtCommand(argv: readonly string[], { stdout, stderr }: O
     .action(async () => {
       const found = await findPlugins();
       if (found.length === 0) stdout.write('no plugins; install one with: meap-pjrt install cpu\n');
-      for (const { name, path, source } of found)
-        stdout.write(`${name}   ${describe(path)}   ${source}   ${path}\n`);
+      // They are not loaded: libtpu asks a server about its host for minutes.
+      for (const { name, version: own, path, source } of found) {
+        stdout.write(`${name}${own ? ` ${own}` : ''}   ${source}   ${path}\n`);
+      }
     });
   program
     .command('build')
@@ -61,15 +62,6 @@ export async function pjrtCommand(argv: readonly string[], { stdout, stderr }: O
     if (!(error instanceof PjrtError)) throw error;
     stderr.write(`meap-pjrt: ${error.message}\n`);
     return 1;
-  }
-}
-
-function describe(path: string): string {
-  try {
-    const { major, minor } = loadPlugin(path).version;
-    return `PJRT ${major}.${minor}`;
-  } catch (error) {
-    return `unusable (${(error as Error).message.replace(/^.*?: .*?: /, '')})`;
   }
 }
 

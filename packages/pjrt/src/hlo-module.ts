@@ -171,13 +171,13 @@ export function readHloModule(bytes: Uint8Array, format: 'hlo' | 'hlo_with_confi
   }
   let name = '';
   let entry = '';
-  const raw: ReturnType<typeof readComputation>[] = [];
+  const encoded: Uint8Array[] = [];
   const inputs: Shape[] = [];
   let result: Shape = { type: TUPLE, dimensions: [], tuple: [] };
   readFields(bytes, (field, reader) => {
     if (field === MODULE.name) name = reader.string();
     else if (field === MODULE.entry) entry = reader.string();
-    else if (field === MODULE.computations) raw.push(readComputation(reader.bytes()));
+    else if (field === MODULE.computations) encoded.push(reader.bytes());
     else if (field === MODULE.programShape) {
       readFields(reader.bytes(), (inner, nested) => {
         if (inner === PROGRAM_SHAPE.parameters) inputs.push(readShape(nested.bytes()));
@@ -186,9 +186,28 @@ export function readHloModule(bytes: Uint8Array, format: 'hlo' | 'hlo_with_confi
       });
     } else return false;
   });
+  const outputs = result.type === TUPLE ? result.tuple : [result];
+  let computations: HloComputation[] | undefined;
+  return {
+    name,
+    entry,
+    inputs: inputs.map(tensorTypeOf),
+    outputs: outputs.map(tensorTypeOf),
+    // Read when they are used: every compilation reads the types.
+    get computations() {
+      computations ??= linkComputations(encoded.map(readComputation));
+      return computations;
+    },
+    toString() {
+      return writeHloText(name, entry, this.computations);
+    },
+  };
+}
+
+/** Replaces ids by names. Ids of instructions are unique in a computation. */
+function linkComputations(raw: readonly ReturnType<typeof readComputation>[]): HloComputation[] {
   const computationNames = new Map(raw.map((one) => [one.id, one.name]));
-  // Ids are unique in a module, or at least in a computation.
-  const computations = raw.map(({ name, instructions }) => {
+  return raw.map(({ name, instructions }) => {
     const names = new Map(instructions.map((one) => [one.id, one.name]));
     return {
       name,
@@ -199,15 +218,6 @@ export function readHloModule(bytes: Uint8Array, format: 'hlo' | 'hlo_with_confi
       })),
     };
   });
-  const outputs = result.type === TUPLE ? result.tuple : [result];
-  return {
-    name,
-    entry,
-    computations,
-    inputs: inputs.map(tensorTypeOf),
-    outputs: outputs.map(tensorTypeOf),
-    toString: () => writeHloText(name, entry, computations),
-  };
 }
 
 function writeHloText(name: string, entry: string, computations: readonly HloComputation[]): string {

@@ -6,6 +6,7 @@ export type {
 } from './addon.ts';
 export type { Client, ClientCompileOptions, Device, PutOptions } from './client.ts';
 export type { CompileOptions } from './compile-options.ts';
+export { type CudaGpu, cudaTarget } from './cuda-target.ts';
 export type { DeviceBuffer } from './device-buffer.ts';
 export type { ElementType, HostArray, TensorType } from './element-types.ts';
 export { PjrtError, type PjrtErrorCode, PluginError } from './errors.ts';

@@ -141,7 +141,7 @@ describe('installPlugin', () => {
   });
 });
 
-it('meap-pjrt installs and reports mistakes in one line', async () => {
+it('meap-pjrt installs, lists, and reports mistakes in one line', async () => {
   const run = async (...args: string[]) => {
     let [out, err] = ['', ''];
     const code = await pjrtCommand(args, {
@@ -155,6 +155,7 @@ it('meap-pjrt installs and reports mistakes in one line', async () => {
     out: `cpu 0.10   ${plugins()}/cpu-0.10/xla_plugins/xla_cpu_pjrt/xla_cpu_pjrt.so\n`,
     err: 'xla-cpu-pjrt 0.10   0.0 MiB\n',
   });
+  expect((await run('list')).out).toContain(`cpu 0.10   installed   ${plugins()}/`);
   expect(await run('install', 'gpu')).toEqual({
     code: 1,
     out: '',

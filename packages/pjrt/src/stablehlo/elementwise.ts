@@ -33,90 +33,82 @@ function requireEqual(operation: string, a: Tensor, b: Tensor): void {
   fail(operation, `got ${describe(a, b)}, expected equal types and shapes; convert or broadcast one first`);
 }
 
-function unary(op: string, kinds: readonly Kind[]) {
-  return <T extends ElementType>(x: Tensor<T>): Tensor<T> => {
+function unary<K extends ElementType>(op: string, kinds: readonly Kind[]) {
+  return <T extends K>(x: Tensor<T>): Tensor<T> => {
     requireKind(op, x, kinds);
     return emit(op, [x], x, `stablehlo.${op} ${x.name} : ${typeText(x)}`);
   };
 }
 
-function binary(op: string, kinds: readonly Kind[]) {
-  return <T extends ElementType>(a: Tensor<T>, b: Tensor<NoInfer<T>>): Tensor<T> => {
+function binary<K extends ElementType>(op: string, kinds: readonly Kind[]) {
+  return <T extends K>(a: Tensor<T>, b: Tensor<NoInfer<T>>): Tensor<T> => {
     requireKind(op, a, kinds);
     requireEqual(op, a, b);
     return emit(op, [a, b], a, `stablehlo.${op} ${a.name}, ${b.name} : ${typeText(a)}`);
   };
 }
 
-type FloatOp = <T extends FloatType>(x: Tensor<T>) => Tensor<T>;
-type NumberOp = <T extends FloatType | IntegerType>(x: Tensor<T>) => Tensor<T>;
-type BitOp = <T extends IntegerType | 'bool'>(x: Tensor<T>) => Tensor<T>;
-type NumberPairOp = <T extends FloatType | IntegerType>(a: Tensor<T>, b: Tensor<NoInfer<T>>) => Tensor<T>;
-type AnyPairOp = <T extends ElementType>(a: Tensor<T>, b: Tensor<NoInfer<T>>) => Tensor<T>;
-type BitPairOp = <T extends IntegerType | 'bool'>(a: Tensor<T>, b: Tensor<NoInfer<T>>) => Tensor<T>;
-type IntegerPairOp = <T extends IntegerType>(a: Tensor<T>, b: Tensor<NoInfer<T>>) => Tensor<T>;
-
 /** |x|. */
-export const abs: NumberOp = unary('abs', ['float', 'integer']);
+export const abs = unary<FloatType | IntegerType>('abs', ['float', 'integer']);
 /** −x. */
-export const negate: NumberOp = unary('negate', ['float', 'integer']);
+export const negate = unary<FloatType | IntegerType>('negate', ['float', 'integer']);
 /** −1, 0 or 1. */
-export const sign: NumberOp = unary('sign', ['float', 'integer']);
+export const sign = unary<FloatType | IntegerType>('sign', ['float', 'integer']);
 /** eˣ. */
-export const exponential: FloatOp = unary('exponential', ['float']);
+export const exponential = unary<FloatType>('exponential', ['float']);
 /** eˣ − 1, exact for small x. */
-export const exponentialMinusOne: FloatOp = unary('exponential_minus_one', ['float']);
+export const exponentialMinusOne = unary<FloatType>('exponential_minus_one', ['float']);
 /** The natural logarithm. */
-export const log: FloatOp = unary('log', ['float']);
+export const log = unary<FloatType>('log', ['float']);
 /** log(1 + x), exact for small x. */
-export const logPlusOne: FloatOp = unary('log_plus_one', ['float']);
+export const logPlusOne = unary<FloatType>('log_plus_one', ['float']);
 /** 1 / (1 + e⁻ˣ). */
-export const logistic: FloatOp = unary('logistic', ['float']);
+export const logistic = unary<FloatType>('logistic', ['float']);
 /** The hyperbolic tangent. */
-export const tanh: FloatOp = unary('tanh', ['float']);
+export const tanh = unary<FloatType>('tanh', ['float']);
 /** √x. */
-export const sqrt: FloatOp = unary('sqrt', ['float']);
+export const sqrt = unary<FloatType>('sqrt', ['float']);
 /** 1 / √x. */
-export const rsqrt: FloatOp = unary('rsqrt', ['float']);
+export const rsqrt = unary<FloatType>('rsqrt', ['float']);
 /** sin x. */
-export const sine: FloatOp = unary('sine', ['float']);
+export const sine = unary<FloatType>('sine', ['float']);
 /** cos x. */
-export const cosine: FloatOp = unary('cosine', ['float']);
+export const cosine = unary<FloatType>('cosine', ['float']);
 /** The next whole number below. */
-export const floor: FloatOp = unary('floor', ['float']);
+export const floor = unary<FloatType>('floor', ['float']);
 /** The next whole number above. */
-export const ceil: FloatOp = unary('ceil', ['float']);
+export const ceil = unary<FloatType>('ceil', ['float']);
 /** The nearest whole number; halves go to the even one. */
-export const roundNearestEven: FloatOp = unary('round_nearest_even', ['float']);
+export const roundNearestEven = unary<FloatType>('round_nearest_even', ['float']);
 /** The complement of each bit, or of a boolean. */
-export const not: BitOp = unary('not', ['integer', 'bool']);
+export const not = unary<IntegerType | 'bool'>('not', ['integer', 'bool']);
 
 /** a + b; of booleans their disjunction. */
-export const add: AnyPairOp = binary('add', ['float', 'integer', 'bool']);
+export const add = binary<ElementType>('add', ['float', 'integer', 'bool']);
 /** a − b. */
-export const subtract: NumberPairOp = binary('subtract', ['float', 'integer']);
+export const subtract = binary<FloatType | IntegerType>('subtract', ['float', 'integer']);
 /** a · b; of booleans their conjunction. */
-export const multiply: AnyPairOp = binary('multiply', ['float', 'integer', 'bool']);
+export const multiply = binary<ElementType>('multiply', ['float', 'integer', 'bool']);
 /** a / b; integers are truncated. */
-export const divide: NumberPairOp = binary('divide', ['float', 'integer']);
+export const divide = binary<FloatType | IntegerType>('divide', ['float', 'integer']);
 /** The remainder of the division, with the sign of a. */
-export const remainder: NumberPairOp = binary('remainder', ['float', 'integer']);
+export const remainder = binary<FloatType | IntegerType>('remainder', ['float', 'integer']);
 /** aᵇ. */
-export const power: NumberPairOp = binary('power', ['float', 'integer']);
+export const power = binary<FloatType | IntegerType>('power', ['float', 'integer']);
 /** The larger element; NaN if one is NaN. */
-export const maximum: AnyPairOp = binary('maximum', ['float', 'integer', 'bool']);
+export const maximum = binary<ElementType>('maximum', ['float', 'integer', 'bool']);
 /** The smaller element; NaN if one is NaN. */
-export const minimum: AnyPairOp = binary('minimum', ['float', 'integer', 'bool']);
+export const minimum = binary<ElementType>('minimum', ['float', 'integer', 'bool']);
 /** The conjunction of each bit, or of booleans. */
-export const and: BitPairOp = binary('and', ['integer', 'bool']);
+export const and = binary<IntegerType | 'bool'>('and', ['integer', 'bool']);
 /** The disjunction of each bit, or of booleans. */
-export const or: BitPairOp = binary('or', ['integer', 'bool']);
+export const or = binary<IntegerType | 'bool'>('or', ['integer', 'bool']);
 /** The exclusive disjunction of each bit, or of booleans. */
-export const xor: BitPairOp = binary('xor', ['integer', 'bool']);
+export const xor = binary<IntegerType | 'bool'>('xor', ['integer', 'bool']);
 /** a shifted left by b bits. */
-export const shiftLeft: IntegerPairOp = binary('shift_left', ['integer']);
+export const shiftLeft = binary<IntegerType>('shift_left', ['integer']);
 /** a shifted right by b bits; zeros come in. */
-export const shiftRightLogical: IntegerPairOp = binary('shift_right_logical', ['integer']);
+export const shiftRightLogical = binary<IntegerType>('shift_right_logical', ['integer']);
 
 /** How `compare` compares. */
 export type Comparison = 'EQ' | 'NE' | 'LT' | 'LE' | 'GT' | 'GE';
