@@ -68,11 +68,19 @@ async function interrupt(cache: string, signal: NodeJS.Signals) {
 const numCached = (stderr: string) => Number(/(\d+) cached answers/.exec(stderr)?.[1] ?? 0);
 
 describe('meap-evaluate attention', () => {
-  it('stops on SIGTERM and prints how to restart', async () => {
+  it('stops on SIGTERM and prints how to continue', async () => {
     const text = join(folder, 'a.txt');
     writeFileSync(text, 'Call me Ishmael. Some years ago, never mind how long. '.repeat(4000));
     const sets = [`data.texts=${text}`, 'attention.lengths=[32]', 'attention.sequences=2000'];
-    const args = ['attention', tinyModel, tinyModel, '--out', join(folder, 'out')];
+    const args = [
+      'attention',
+      tinyModel,
+      tinyModel,
+      '--out',
+      join(folder, 'out'),
+      '--cache',
+      join(folder, 'cache'),
+    ];
     const child = spawn(process.execPath, [cli, ...args, ...sets.flatMap((set) => ['--set', set])]);
     let stdout = '';
     let isSent = false;
@@ -83,7 +91,7 @@ describe('meap-evaluate attention', () => {
     });
     const [code] = await once(child, 'close');
     expect(stdout).toMatch(
-      /SIGTERM: stopping; repeat to exit immediately\nstopped; restart with: meap-evaluate att/,
+      /SIGTERM: stopping; repeat to exit immediately\nstopped; answers are cached; continue with: meap-evaluate att/,
     );
     expect(code).toBe(143);
   });

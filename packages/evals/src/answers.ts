@@ -14,17 +14,21 @@ export interface AnswerStore<Value = Answer> {
   put(entries: readonly { readonly key: string; readonly answer: Value }[]): Promise<void>;
 }
 
-/** Returns the stored answer to one request; computes and stores it if there is none. */
-export async function storedAnswer<Value>(
+/** Returns the stored answers to some requests; computes and stores those that are missing. */
+export async function storedAnswers<Value>(
   store: AnswerStore<Value> | undefined,
-  key: string,
-  compute: () => Promise<Value>,
-): Promise<Value> {
-  const [known] = (await store?.get([key])) ?? [];
-  if (known !== undefined) return known;
-  const answer = await compute();
-  await store?.put([{ key, answer }]);
-  return answer;
+  requests: readonly { readonly key: string; readonly compute: () => Promise<Value> }[],
+): Promise<Value[]> {
+  const known = (await store?.get(requests.map(({ key }) => key))) ?? [];
+  const answers: Value[] = [];
+  const computed: { key: string; answer: Value }[] = [];
+  for (const [i, { key, compute }] of requests.entries()) {
+    const answer = known[i] ?? (await compute());
+    if (known[i] === undefined) computed.push({ key, answer });
+    answers.push(answer);
+  }
+  if (computed.length > 0) await store?.put(computed);
+  return answers;
 }
 
 /** Requests of one kind with the keys of their answers in a store. */

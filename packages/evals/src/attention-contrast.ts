@@ -2,7 +2,7 @@
  * Compares the attention of a MEAP and an NTP model (Table 10 of the MEAP paper): lower on masked tokens, with a higher
  * variance over the others.
  */
-import { type AnswerStore, storedAnswer } from './answers.ts';
+import { type AnswerStore, storedAnswers } from './answers.ts';
 import { meanAttention, overLayers } from './attention-means.ts';
 import { EvalsError } from './error.ts';
 import type { CallOptions, LanguageModel } from './language-model.ts';
@@ -90,16 +90,19 @@ export async function contrastAttention(
   let numSequences = 0;
   for (const sequence of sequences) {
     const isMasked = requireMasks(sequence, numSequences);
-    const inputs = {
-      ntp: { model: ntp, ids: sequence.ids },
-      meap: { model: meap, ids: sequence.ids.map((id, i) => (isMasked[i] ? maskId : id)) },
-    };
-    for (const side of ['ntp', 'meap'] as const) {
-      const { model, ids } = inputs[side];
-      const key = JSON.stringify([model.fingerprint, 'masked attention', ids, sequence.maskedPositions]);
-      const compute = () => attentionOn(model, ids, isMasked, { signal });
-      found[side].push(await storedAnswer(store, key, compute));
-    }
+    const inputs = [
+      { model: ntp, ids: sequence.ids },
+      { model: meap, ids: sequence.ids.map((id, i) => (isMasked[i] ? maskId : id)) },
+    ];
+    const [ofNtp, ofMeap] = await storedAnswers(
+      store,
+      inputs.map(({ model, ids }) => ({
+        key: JSON.stringify([model.fingerprint, 'masked attention', ids, sequence.maskedPositions]),
+        compute: () => attentionOn(model, ids, isMasked, { signal }),
+      })),
+    );
+    found.ntp.push(ofNtp);
+    found.meap.push(ofMeap);
     numSequences++;
     onProgress?.(numSequences);
   }

@@ -1,5 +1,5 @@
 /** Splits a model's attention over the parts of its prompt (Fig. 6 and Tables 16–18 of the MEAP paper). */
-import { type AnswerStore, storedAnswer } from './answers.ts';
+import { type AnswerStore, storedAnswers } from './answers.ts';
 import { meanAttention, overLayers } from './attention-means.ts';
 import { EvalsError } from './error.ts';
 import type { CallOptions, LanguageModel, TextTokenizer } from './language-model.ts';
@@ -110,7 +110,8 @@ export async function attentionShares(
     requireCover(prompt, shares.length);
     const { ids, segments } = prompt;
     const key = JSON.stringify([model.fingerprint, 'attention shares', ids, segments, queries]);
-    shares.push(await storedAnswer(store, key, () => sharesOf(model, prompt, queries, { signal })));
+    const compute = () => sharesOf(model, prompt, queries, { signal });
+    shares.push(...(await storedAnswers(store, [{ key, compute }])));
     onProgress?.(shares.length);
   }
   if (shares.length === 0) throw new EvalsError('attentionShares: got no prompts, expected at least one');

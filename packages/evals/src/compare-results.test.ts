@@ -4,9 +4,13 @@ import { describe, expect, test } from 'vitest';
 import { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
 import { compareResults } from './compare-results.ts';
 import { EvalsError } from './error.ts';
+import { evaluate } from './evaluate.ts';
+import { perplexityTask } from './perplexity.ts';
+import { perplexityByPositionTask } from './perplexity-by-position.ts';
 import { type Sample, summarize, type TaskResult } from './result.ts';
 import { criticalT, twoSidedCoin } from './student-t.ts';
 import type { Aggregation, Measured } from './task.ts';
+import { characters, functionModel } from './testing.ts';
 
 /** A result with one metric, of rows `0`, `1`, … */
 function result(
@@ -151,6 +155,22 @@ describe('compareResults', () => {
     const best: Aggregation = { name: 'max', total: () => 2, standardError: () => undefined };
     const [c, d] = ['c', 'd'].map((name) => result(name, values([1, 2]), { aggregation: best }));
     expect(compareResults(c, d)).toMatchObject({ metrics: {}, notCompared: ['m'] });
+  });
+
+  test('refuses rows of one id that have other tokens, such as windows of another tokenizer', async () => {
+    const model = (shift: number) => ({
+      ...functionModel(() => ({ logLikelihood: -1, isGreedy: true }), {
+        tokenizer: { ...characters, encode: (text) => characters.encode(text).map((id) => id + shift) },
+      }),
+    });
+    const task = perplexityByPositionTask(['A text of some length.'], { length: 8 });
+    const [a, same, other] = await Promise.all([0, 0, 1].map((shift) => evaluate(task, model(shift))));
+    expect(Object.keys(compareResults(a, same).metrics)).not.toEqual([]);
+    expect(() => compareResults(a, other)).toThrow(
+      'compareResults: perplexity_by_position: row 0-0-0 has other tokens in each, expected the same',
+    );
+    const texts = perplexityTask(['A text.']);
+    compareResults(await evaluate(texts, model(0)), await evaluate(texts, model(1)));
   });
 
   test.each([

@@ -2,6 +2,7 @@
 import { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
 import { EvalsError } from './error.ts';
 import type { Sample, TaskResult } from './result.ts';
+import { requireSameTokens } from './row-tokens.ts';
 import { signFlipTest } from './run-statistics/sign-flip-test.ts';
 import { mean as meanOf } from './statistics.ts';
 import { mcNemarTest, pairedTTest } from './t-test.ts';
@@ -62,7 +63,8 @@ export interface ResultComparison {
  * with two separate standard errors. P-values are not corrected for multiple tests: among twenty, one is below 0.05 by
  * chance.
  *
- * @throws EvalsError for results of different tasks or versions, or without a common row
+ * @throws EvalsError for results of different tasks or versions, without a common row, or whose rows of one id have other
+ *   tokens
  */
 export function compareResults(a: TaskResult, b: TaskResult): ResultComparison {
   const names = [a, b].map(({ task, version }) => `${task} version ${version}`);
@@ -80,6 +82,7 @@ export function compareResults(a: TaskResult, b: TaskResult): ResultComparison {
         'expected results over the same rows',
     );
   }
+  for (const pair of pairs) requireSameTokens(`compareResults: ${a.task}`, pair);
   const metrics: Record<string, MetricComparisonByGroup> = {};
   const notCompared: string[] = [];
   for (const { name, higherIsBetter, aggregation } of a.metrics) {

@@ -167,6 +167,18 @@ describe('compareRuns', () => {
       /rows of toy, of which 1 are common: got 2 in a1 and 1 in b2/,
     ],
     [
+      'other tokens in rows of one id',
+      [
+        run('a1', { ...toy, samples: toy.samples.map((sample) => ({ ...sample, tokens: '1' })) }),
+        run('a2', toy),
+      ],
+      [
+        run('b1', { ...toy, samples: toy.samples.map((sample) => ({ ...sample, tokens: '2' })) }),
+        run('b2', toy),
+      ],
+      /toy of a1 and b1: row 0 has other tokens in each/,
+    ],
+    [
       'one model twice',
       side('a', [1, 2]),
       [run('b1', toy), { ...run('b1', toy), name: 'copy' }],

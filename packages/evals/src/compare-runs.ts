@@ -2,6 +2,7 @@
 import { differentKeys } from './compare-results.ts';
 import { EvalsError } from './error.ts';
 import type { TaskResult } from './result.ts';
+import { requireSameTokens } from './row-tokens.ts';
 import { adjustHolm } from './run-statistics/multiple-comparisons.ts';
 import { signFlipTest } from './run-statistics/sign-flip-test.ts';
 import { mean, variance } from './statistics.ts';
@@ -151,12 +152,18 @@ function requireSameTasks(first: RunResults, run: RunResults): void {
     if (key !== undefined) {
       throw different(`${key} of ${task}`, JSON.stringify(config[key]), JSON.stringify(other.config[key]));
     }
-    const ids = new Set(samples.map(({ id }) => id));
-    const numCommon = other.samples.filter(({ id }) => ids.has(id)).length;
+    const byId = new Map(samples.map((sample) => [sample.id, sample]));
+    const common = other.samples.flatMap((sample) => {
+      const same = byId.get(sample.id);
+      return same ? [[same, sample] as const] : [];
+    });
+    const numCommon = common.length;
     if (numCommon < Math.max(samples.length, other.samples.length)) {
       const what = `rows of ${task}, of which ${numCommon} are common`;
       throw different(what, samples.length, other.samples.length);
     }
+    for (const pair of common)
+      requireSameTokens(`compareRuns: ${task} of ${first.name} and ${run.name}`, pair);
   }
 }
 

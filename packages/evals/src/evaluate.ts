@@ -10,6 +10,7 @@ import {
 } from './answers.ts';
 import type { LanguageModel } from './language-model.ts';
 import { type Sample, type SkippedRow, summarize, summarizeGroups, type TaskResult } from './result.ts';
+import { hashTokens } from './row-tokens.ts';
 import { type RowSelection, selectRows } from './select-rows.ts';
 import type { ItemAnswers, Task, TaskItem } from './task.ts';
 
@@ -76,7 +77,9 @@ export async function evaluate(
       options.onProgress?.({ numItems, totalItems, numTokens, numStored });
     }
     // Concurrently, since measuring may wait for a judge.
-    const measured = await Promise.all(slice.map((item, i) => measure(item, asks[i]?.keys ?? [], answers)));
+    const measured = await Promise.all(
+      slice.map((item, i) => measure(task, item, asks[i]?.keys ?? [], answers)),
+    );
     for (const row of measured) {
       if ('reason' in row) skipped.push(row);
       else samples.push(row);
@@ -102,6 +105,7 @@ export async function evaluate(
 }
 
 async function measure(
+  { hasRowsOfTokens }: Task,
   item: TaskItem,
   keys: readonly string[],
   answers: ReadonlyMap<string, Answer>,
@@ -110,7 +114,8 @@ async function measure(
   const row = groups === undefined ? { id } : { id, groups };
   if (ask.kind === 'skip') return { ...row, reason: ask.reason };
   const own = keys.map((key) => answers.get(key)!);
-  return { ...row, shown, answers: own, measured: await item.measure(own as ItemAnswers) };
+  const tokens = hasRowsOfTokens ? { tokens: hashTokens(ask) } : {};
+  return { ...row, ...tokens, shown, answers: own, measured: await item.measure(own as ItemAnswers) };
 }
 
 /** Returns a function that takes each answered key once and returns the number of items that it completes. */

@@ -42,6 +42,7 @@ export function inductionTask(options: InductionOptions = {}): Task {
       { name: 'acc', higherIsBetter: true, aggregation: mean },
     ],
     config: { length, num_sequences: numSequences, seed },
+    hasRowsOfTokens: true,
     numItems: numSequences,
     *items({ tokenizer, contextLength }): Iterable<TaskItem> {
       const prefix = prefixId(tokenizer);

@@ -41,6 +41,7 @@ export function keyValueRecallTask(options: KeyValueRecallOptions = {}): Task {
       { name: 'margin', higherIsBetter: true, aggregation: mean },
     ],
     config: { pairs, num_rows: numRows, seed },
+    hasRowsOfTokens: true,
     numItems: pairs.length * numRows,
     numQuestions: numRows,
     *items({ tokenizer, contextLength }, maxQuestions = numRows): Iterable<TaskItem> {

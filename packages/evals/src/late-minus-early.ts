@@ -38,6 +38,7 @@ export function lateMinusEarlyTask(
       { name: 'late', higherIsBetter: false, aggregation: mean },
     ],
     config: { output_type: 'loglikelihood', length: length ?? null, maxWindows },
+    hasRowsOfTokens: true,
     *items({ tokenizer, contextLength }): Iterable<TaskItem> {
       for (const [text, content] of texts.entries()) {
         const windows =

@@ -36,6 +36,7 @@ export function perplexityByPositionTask(
     version: 1,
     metrics: [{ name: 'token_perplexity', higherIsBetter: false, aggregation: weightedPerplexity }],
     config: { output_type: 'loglikelihood', length: length ?? null, maxWindows, firstGroup },
+    hasRowsOfTokens: true,
     *items({ tokenizer, contextLength }): Iterable<TaskItem> {
       const size = length ?? contextLength;
       const prefix = prefixId(tokenizer);

@@ -8,6 +8,8 @@ export interface Sample {
   readonly id: string;
   /** As {@link TaskItem.groups}. */
   readonly groups?: Readonly<Record<string, string | number>>;
+  /** Hash of the row's tokens, for tasks with `hasRowsOfTokens`. */
+  readonly tokens?: string;
   /** Contents of the row for readers: prompt, choices, the correct answer. */
   readonly shown: Readonly<Record<string, unknown>>;
   readonly answers: readonly Answer[];

@@ -61,6 +61,11 @@ export interface Task {
   /** Number of rows of `items`, if known in advance, for progress and result files. */
   readonly numItems?: number;
   /**
+   * Whether rows are windows of tokens or random tokens, so that rows of models with other tokenizers or contexts are others
+   * and cannot be compared.
+   */
+  readonly hasRowsOfTokens?: boolean;
+  /**
    * Questions that a grid asks in each of its cells, such as lengths or positions: what a limit counts. Absent where each
    * row is a question.
    */

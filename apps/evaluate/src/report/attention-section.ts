@@ -1,7 +1,7 @@
 /** Attention: Figure 6 and Tables 10 and 16 to 18 of the MEAP paper. */
 
 import type { AttentionContrast, AttentionDifference, TTest } from '@meap/evals';
-import { type Html, html } from '@meap/recipe-cli';
+import { counted, type Html, html } from '@meap/recipe-cli';
 import {
   type Block,
   type Cell,
@@ -71,7 +71,7 @@ export function describeDepths({ ntp, meap, scoreDecay }: AttentionContrast): st
   const [ofNtp, ofMeap] = [scoreDecay.ntp.layers.length, scoreDecay.meap.layers.length];
   if (ofNtp === ofMeap) return undefined;
   return (
-    `${ntp} has ${ofNtp} layers and ${meap} ${ofMeap}: differences may come from their depth, since the attention of a ` +
+    `${ntp} has ${counted(ofNtp, 'layer')} and ${meap} ${ofMeap}: differences may come from their depth, since the attention of a ` +
     'key is a mean over layers'
   );
 }

@@ -6,6 +6,8 @@ import { html, plainText } from '@meap/recipe-cli';
 import fc from 'fast-check';
 import { parseHTML } from 'linkedom';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { describeDepths } from './attention-section.ts';
+import { differenceCell } from './comparisons.ts';
 import { type RenderedReport, renderReport, writeReport } from './report.ts';
 import type { ReportInput } from './report-input.ts';
 import { syntheticModel, syntheticReport, syntheticResult } from './testing.ts';
@@ -231,6 +233,31 @@ describe('untrusted text', () => {
         expect(paragraph.getAttribute('title')).toBe(plain);
       }),
     );
+  });
+});
+
+describe('differences', () => {
+  const shown = (comparison: Parameters<typeof differenceCell>[0]) => {
+    const { value, note } = differenceCell(comparison, { isPercent: true, factor: 100 }, true)!;
+    return html`${value}: ${note}`.markup;
+  };
+
+  it('without an interval are judged by their exact p alone; without a test they are not', () => {
+    expect(shown({ difference: 0.1, pValue: 0.5 })).toBe('+10.0: –<br> p = 0.500');
+    expect(shown({ difference: -0.1, pValue: 0.002 })).toBe('▼ −10.0: –<br> p = 0.002');
+    expect(shown({ difference: 0.1 })).toBe('+10.0: –');
+    expect(shown({ difference: 0.1, interval: [0.05, 0.15] })).toBe('▲ +10.0: [+5.0, +15.0]');
+    expect(shown({ difference: 0.1, interval: [-0.05, 0.25], pValue: 0.01 })).toMatch(/^\+10/);
+  });
+
+  it('of attention say where the models have different depths, and where there is no test', async () => {
+    const [contrast] = input.contrasts!;
+    expect(describeDepths(contrast)).toBeUndefined();
+    const { scoreDecay } = contrast;
+    const shallow = { ...scoreDecay, ntp: { ...scoreDecay.ntp, layers: [1] }, paired: undefined };
+    const page = renderReport({ models: [], contrasts: [{ ...contrast, scoreDecay: shallow }] }).html;
+    expect(page).toMatch(/ has 1 layers? and .* \d+: differences may come from their depth, .*layers\.</);
+    expect(page).toContain('<td>–</td>');
   });
 });
 

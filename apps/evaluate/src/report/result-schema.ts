@@ -33,6 +33,7 @@ export const taskResultSchema: z.ZodType<TaskResult> = z.object({
     z.object({
       id: z.string(),
       groups,
+      tokens: z.string().optional(),
       shown: z.record(z.string(), z.unknown()),
       answers: z.array(z.never()),
       measured: z.record(z.string(), z.object({ value: z.number(), weight: z.number().optional() })),
