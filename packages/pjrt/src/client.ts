@@ -162,6 +162,7 @@ export class Client {
     return releaseApart(this);
   }
 
+  /** The same, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

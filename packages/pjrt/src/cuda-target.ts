@@ -1,8 +1,11 @@
 import { PjrtError } from './errors.ts';
 import type { PluginOptions } from './plugin.ts';
 
+/** A GPU that {@link cudaTarget} describes. */
+export type CudaGpu = 'h100' | 'h200';
+
 /** What XLA's compiler asks about NVIDIA's GPUs, from their data sheets and CUDA's device properties. */
-const GPUS = {
+const GPUS: Record<CudaGpu, { description: string; memoryBytes: number; bytesPerSecond: number }> = {
   h100: { description: 'NVIDIA H100 80GB HBM3', memoryBytes: 80e9, bytesPerSecond: 3.35e12 },
   h200: { description: 'NVIDIA H200', memoryBytes: 141e9, bytesPerSecond: 4.8e12 },
 };
@@ -24,9 +27,6 @@ const HOPPER = {
   registers_per_core_limit: 65_536,
   registers_per_block_limit: 65_536,
 };
-
-/** A GPU that {@link cudaTarget} describes. */
-export type CudaGpu = keyof typeof GPUS;
 
 /**
  * Returns the options with which `createTopology` of the CUDA plugin describes GPUs of one host that need not be there.

@@ -68,6 +68,7 @@ export class DeviceBuffer implements TensorType {
     release(this);
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

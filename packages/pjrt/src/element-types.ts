@@ -1,7 +1,30 @@
 /**
- * The types of tensor elements: PJRT's number, the name in StableHLO, and the typed array that holds them on the host.
- * `float16` and `bfloat16` are held as their bits, `bool` as bytes of 0 and 1.
+ * The typed array that holds elements of each type on the host. `float16` and `bfloat16` are held as their bits, `bool` as
+ * bytes of 0 and 1.
  */
+export interface HostArrays {
+  bool: Uint8Array;
+  int8: Int8Array;
+  int16: Int16Array;
+  int32: Int32Array;
+  int64: BigInt64Array;
+  uint8: Uint8Array;
+  uint16: Uint16Array;
+  uint32: Uint32Array;
+  uint64: BigUint64Array;
+  float16: Uint16Array;
+  float32: Float32Array;
+  float64: Float64Array;
+  bfloat16: Uint16Array;
+}
+
+/** The type of a tensor's elements. */
+export type ElementType = keyof HostArrays;
+
+/** The typed array that holds elements of a type on the host. */
+export type HostArray<T extends ElementType = ElementType> = HostArrays[T];
+
+/** PJRT's number of each type, its name in StableHLO, and the class of its typed array. */
 export const ELEMENT_TYPES = {
   bool: { pjrt: 1, stablehlo: 'i1', array: Uint8Array },
   int8: { pjrt: 2, stablehlo: 'i8', array: Int8Array },
@@ -16,13 +39,7 @@ export const ELEMENT_TYPES = {
   float32: { pjrt: 11, stablehlo: 'f32', array: Float32Array },
   float64: { pjrt: 12, stablehlo: 'f64', array: Float64Array },
   bfloat16: { pjrt: 13, stablehlo: 'bf16', array: Uint16Array },
-} as const;
-
-/** The type of a tensor's elements. */
-export type ElementType = keyof typeof ELEMENT_TYPES;
-
-/** The typed array that holds elements of a type on the host. */
-export type HostArray<T extends ElementType = ElementType> = InstanceType<(typeof ELEMENT_TYPES)[T]['array']>;
+} as const satisfies Record<ElementType, object>;
 
 /** Element type and shape of a tensor. */
 export interface TensorType<T extends ElementType = ElementType> {

@@ -65,6 +65,7 @@ export class Executable {
     release(this);
   }
 
+  /** The same, for `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

@@ -8,7 +8,7 @@ export type { Client, ClientCompileOptions, Device, PutOptions } from './client.
 export type { CompileOptions } from './compile-options.ts';
 export { type CudaGpu, cudaTarget } from './cuda-target.ts';
 export type { DeviceBuffer } from './device-buffer.ts';
-export type { ElementType, HostArray, TensorType } from './element-types.ts';
+export type { ElementType, HostArray, HostArrays, TensorType } from './element-types.ts';
 export { PjrtError, type PjrtErrorCode, PluginError } from './errors.ts';
 export type { Executable } from './executable.ts';
 export { type FoundPlugin, findPlugin, findPlugins } from './find-plugins.ts';

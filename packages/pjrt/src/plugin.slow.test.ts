@@ -174,7 +174,8 @@ describe.skipIf(!path)('a client', () => {
     const started = performance.now();
     await state.ready();
     clearInterval(timer);
-    expect(await state.read()).toEqual(new Float32Array(size * size).fill(1));
+    const values = (await state.read()) as Float32Array;
+    expect(values.findIndex((value) => value !== 1)).toBe(-1);
     // On a machine on which it was ready at once there is nothing to see.
     if (performance.now() - started > 50) expect(numTurns).toBeGreaterThan(1);
   });
@@ -255,7 +256,11 @@ describe.skipIf(!path)('a client', () => {
     const executable = await client.compile(
       hlo.buildModule([f32(8, 4), f32(4, 2)], (x, y) => hlo.matmul(x, y)),
     );
-    expect(await executable.costAnalysis()).toMatchObject({ flops: 2 * 8 * 4 * 2 });
+    // Newer versions of the CPU plugin have no cost analysis.
+    const costs = await executable.costAnalysis().catch((error) => error);
+    expect(costs).toMatchObject(
+      costs instanceof Error ? { code: 'UNIMPLEMENTED' } : { flops: 2 * 8 * 4 * 2 },
+    );
     const program = await executable.optimizedProgram();
     expect(program).toMatchObject({ inputs: [f32(8, 4), f32(4, 2)], outputs: [f32(8, 2)] });
     const entry = program.computations.find(({ name }) => name === program.entry)!;

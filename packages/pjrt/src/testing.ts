@@ -8,9 +8,11 @@ import type { Tensor } from './stablehlo/tensor.ts';
 
 /** Returns the path of a plugin; without one, says that tests are skipped. */
 export async function pluginForTests(name: string): Promise<string | undefined> {
-  // Before a search of Python's environment, which starts a process.
-  const installed = installedPlugins().find((one) => one.name === name)?.path;
-  const path = installed ?? (await findPlugin(name).catch(() => undefined));
+  // A search of Python's environment starts a process.
+  const installed = process.env.MEAP_PJRT_PLUGIN
+    ? undefined
+    : installedPlugins().find((one) => one.name === name);
+  const path = installed?.path ?? (await findPlugin(name).catch(() => undefined));
   if (path && existsSync(path)) return path;
   console.warn(`tests of the ${name} plugin are skipped: install it with npx meap-pjrt install ${name}`);
   return undefined;

@@ -68,8 +68,11 @@ export function matmul<T extends ElementType>(a: Tensor<T>, b: Tensor<NoInfer<T>
   return dotGeneral(a, b, { contracting: [[1], [0]] });
 }
 
-/** How elements are combined, with the value that changes nothing. */
-const REDUCTIONS = {
+/** How `reduce` combines elements. */
+export type Reduction = 'add' | 'multiply' | 'maximum' | 'minimum' | 'and' | 'or';
+
+/** The value that changes nothing. */
+const REDUCTIONS: Record<Reduction, (type: ElementType) => number | bigint | boolean> = {
   add: () => 0,
   multiply: () => 1,
   maximum: (type: ElementType) => (isFloat(type) ? Number.NEGATIVE_INFINITY : integerLimits(type)[0]),
@@ -83,9 +86,6 @@ function integerLimits(type: ElementType): [bigint, bigint] {
   if (/^u|bool/.test(type)) return [0n, 2n ** bits - 1n];
   return [-(2n ** (bits - 1n)), 2n ** (bits - 1n) - 1n];
 }
-
-/** How `reduce` combines elements. */
-export type Reduction = keyof typeof REDUCTIONS;
 
 /**
  * Combines the elements along dimensions, which the result lacks. The order of a sum is the device's; bfloat16 should be
