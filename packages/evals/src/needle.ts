@@ -9,7 +9,7 @@ import { EvalsError } from './error.ts';
 import type { TextTokenizer } from './language-model.ts';
 import { fill, type PromptEncoding, textItem } from './prompt.ts';
 import { strip } from './python-text.ts';
-import { rouge1, unigramOverlap } from './rouge.ts';
+import { rouge1, tokensFor, unigramOverlap } from './rouge.ts';
 import { FOREIGN_CLOSING, FOREIGN_STOP } from './sentence-end.ts';
 import type { Task, TaskItem } from './task.ts';
 
@@ -65,7 +65,8 @@ const DEPTH_TOLERANCE = 5;
  * group is the nearest of `depths` if that is within 5 points of the depth that it has, otherwise that depth.
  *
  * `rouge1_recall` is ROUGE-1 recall of the answer, `rouge1_f1` the F1 against the needle, `unigram_overlap` the share
- * of the answer's words as in Fu et al.; all from 0 to 1.
+ * of the answer's words as in Fu et al.; all from 0 to 1. ROUGE of an answer without Latin letters and digits counts the
+ * words of its script.
  *
  * @throws EvalsError for an empty grid, a depth out of range, a length without room for the needle (from `items`), a
  *   template without its fields, a haystack without text
@@ -108,8 +109,8 @@ export function needleTask(options: NeedleOptions): Task {
             yield textItem(model, row, (text) => {
               const response = strip(text);
               return {
-                rouge1_recall: rouge1(answer, response).recall,
-                rouge1_f1: rouge1(needle, response).f1,
+                rouge1_recall: rouge1(answer, response, tokensFor(answer)).recall,
+                rouge1_f1: rouge1(needle, response, tokensFor(needle)).f1,
                 // The answer of Fu et al. includes the full stop.
                 unigram_overlap: unigramOverlap(`${answer}.`, response),
               };

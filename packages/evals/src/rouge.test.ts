@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { stem } from './porter-stemmer.ts';
-import { rouge1, unigramOverlap } from './rouge.ts';
+import { rouge1, tokensFor, unigramOverlap } from './rouge.ts';
 import { jsonLines } from './testing-data.ts';
 
 const fixture: {
@@ -60,6 +60,18 @@ describe('rouge1', () => {
     expect(f1).toBeCloseTo(4 / 7, 15);
     expect(rouge1('', 'a')).toEqual({ precision: 0, recall: 0, f1: 0 });
   });
+});
+
+test.each([
+  ['吃三明治', '在公园里吃了三明治。', 4 / 9, 1],
+  ['サンドイッチを食べる', 'サンドイッチ', 1, 6 / 10],
+  ['ем бутерброд', 'Ем бутерброд в парке', 2 / 4, 1],
+  ['คำตอบ', 'คำตอบคือ', 5 / 7, 1],
+  ['7', 'код 7', 1, 1],
+])('the words of %j are those of its script', (reference, prediction, precision, recall) => {
+  const scores = rouge1(reference, prediction, tokensFor(reference));
+  expect(scores.precision).toBeCloseTo(precision, 12);
+  expect(scores.recall).toBeCloseTo(recall, 12);
 });
 
 test('the usual answer reaches eleven twelfths of overlap: it has "a" twice', () => {

@@ -15,10 +15,12 @@ export interface Rouge {
 /**
  * ROUGE-1 (Lin 2004) as in Google's `rouge_score` 0.1.2 with `use_stemmer=True`: lower case, words of a-z and 0-9, words
  * of more than three letters are stemmed, repeated words count as often as in both texts.
+ *
+ * @param tokens splits a text into words; see {@link tokensFor}
  */
-export function rouge1(reference: string, prediction: string): Rouge {
-  const wanted = rougeTokens(reference);
-  const given = rougeTokens(prediction);
+export function rouge1(reference: string, prediction: string, tokens = rougeTokens): Rouge {
+  const wanted = tokens(reference);
+  const given = tokens(prediction);
   const left = new Map<string, number>();
   for (const token of wanted) left.set(token, (left.get(token) ?? 0) + 1);
   let common = 0;
@@ -37,6 +39,23 @@ function rougeTokens(text: string): string[] {
   const tokens = text.toLowerCase().match(/[a-z0-9]+/g) ?? [];
   return tokens.map((token) => (token.length > 3 ? stem(token) : token));
 }
+
+/**
+ * Returns the words of `rouge_score`, or, for a reference without any of them, those of other scripts: words of letters and
+ * digits, and each character of scripts without spaces.
+ */
+export function tokensFor(reference: string): (text: string) => string[] {
+  if (rougeTokens(reference).length > 0) return rougeTokens;
+  return (text) => text.toLowerCase().match(OTHER_WORDS) ?? [];
+}
+
+const UNSPACED = ['Han', 'Hiragana', 'Katakana', 'Thai', 'Lao', 'Khmer', 'Myanmar', 'Tibetan']
+  .map((script) => String.raw`\p{Script=${script}}`)
+  .join('');
+const OTHER_WORDS = new RegExp(
+  String.raw`(?!\p{P})[${UNSPACED}]\p{M}*|(?:(?![${UNSPACED}])[\p{L}\p{M}\p{N}])+`,
+  'gu',
+);
 
 /**
  * Share of an answer's words in a response, from 0 to 1, as in the heat maps of Fu et al. 2024: words are separated by
