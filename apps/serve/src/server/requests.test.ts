@@ -111,10 +111,7 @@ describe('fields', () => {
 
   test('that are numbers: every edge is answered, or refused with the name of the field', async () => {
     const client = await serve();
-    const edges = [
-      ...['0', '-0', '-1', '1', '0.5', '1.5', '2', '5e-324', '-1e-308', '1e308', '-1e308', '1e999'],
-      ...['9007199254740991', '9007199254740992', '-9007199254740992', 'null', '"1"', '"NaN"', 'true', '[1]'],
-    ];
+    const edges = ['0', '-1', '1.5', '5e-324', '1e308', '1e999', '9007199254740992', 'null', '"1"'];
     const shared = [
       'temperature',
       'top_p',
