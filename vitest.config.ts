@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 const packages = [
   'tensor-kernels',
   'files',
+  'hub',
   'safetensors',
   'llama-model',
   'long-context-extension',

@@ -1,7 +1,8 @@
 /** `meap-evaluate attention NTP MEAP`: compares the attention of two models. */
 import { basename, join, resolve } from 'node:path';
 import type { AttentionDifference } from '@meap/evals';
-import { commandToResume, openRunDirectory, percent } from '@meap/recipe-cli';
+import { localFolder } from '@meap/inference';
+import { commandToResume, openRunDirectory, percent, showDownloads } from '@meap/recipe-cli';
 import { markdownTable } from 'markdown-table';
 import { type AttentionResults, runAttention } from './attention-run.ts';
 import { pValueText } from './comparison-table.ts';
@@ -10,11 +11,11 @@ import { describeDepths } from './report/attention-section.ts';
 import { reportOn } from './report/report-command.ts';
 import { writeJson } from './result-files.ts';
 import {
-  overridesOf,
   type RunFlags,
   shownRun,
   storageOptions,
   withCacheFlags,
+  withHubNames,
   withRecipeFlags,
 } from './run-command.ts';
 import { type CommandContext, runShown } from './shown-run.ts';
@@ -30,14 +31,21 @@ export function addAttentionCommand({ program, argv, io, done }: CommandContext)
     .option('--out <dir>', 'folder for attention.json (default: runs/attention-NTP-MEAP)');
   withRecipeFlags(withCacheFlags(command)).action(async (ntp: string, meap: string) => {
     const flags = command.opts<RunFlags>();
-    const config = readConfig(flags.config, overridesOf(flags));
+    const config = readConfig(flags.config, await withHubNames(flags, io));
     const names = [ntp, meap].map((path) => basename(resolve(path)));
     const out = flags.out ?? join('runs', `attention-${names.join('-')}`);
     openRunDirectory(out, 'auto');
     const { cache } = storageOptions(flags);
+    const downloads = showDownloads(io);
+    const local = (model: string, signal: AbortSignal) => localFolder(model, { ...downloads, signal });
     const results = await runShown(
       shownRun(flags, io, commandToResume(program.name(), argv, out), done),
-      ({ onEvent }, signal) => runAttention({ ntp, meap }, config, { cache, signal, onEvent }),
+      async ({ onEvent }, signal) =>
+        runAttention({ ntp: await local(ntp, signal), meap: await local(meap, signal) }, config, {
+          cache,
+          signal,
+          onEvent,
+        }),
     );
     if (results === undefined) return;
     writeJson(join(out, 'attention.json'), results);

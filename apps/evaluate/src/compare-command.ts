@@ -10,7 +10,7 @@ import { loadConfig } from './config.ts';
 import { reportOn } from './report/report-command.ts';
 import { COMPARISON_FILE, readResults, writeJson } from './result-files.ts';
 import { runEvaluation } from './run.ts';
-import { overridesOf, type RunFlags, shownRun, storageOptions, withRunFlags } from './run-command.ts';
+import { type RunFlags, shownRun, storageOptions, withHubNames, withRunFlags } from './run-command.ts';
 import { renderRunsComparison } from './runs-table.ts';
 import { type CommandContext, runShown } from './shown-run.ts';
 
@@ -60,7 +60,7 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
             sides.push(readResults(path));
             continue;
           }
-          const config = loadConfig(flags.config, overridesOf({ ...flags, model: path }));
+          const config = loadConfig(flags.config, await withHubNames({ ...flags, model: path }, io));
           const options = { ...storageOptions(flags), out: folders[i], signal, onEvent };
           sides.push((await runEvaluation(config, options)).tasks);
         }

@@ -34,7 +34,9 @@ const configSchema = z.strictObject({
   seed: natural('Random seed; default: that of each published task.').optional(),
   model: z
     .strictObject({
-      path: text('Hugging Face folder, PEFT adapter or run directory; relative to this file.').optional(),
+      path: text(
+        'Hugging Face folder, PEFT adapter or run directory, relative to this file; or OWNER/NAME on the Hub.',
+      ).optional(),
     })
     .describe('The model to evaluate.')
     .prefault({}),
@@ -70,9 +72,10 @@ export function configJsonSchema(): Record<string, unknown> {
   return recipeJsonSchema(configSchema, 'A recipe of meap-evaluate');
 }
 
-const RULES: RecipeRules = {
+export const RULES: RecipeRules = {
   shipped: { moduleUrl: import.meta.url, program: 'evaluate' },
   paths: [['model', 'path'], ...dataPaths.map((path) => ['data', ...path])],
+  hub: { 'model.path': 'model' },
 };
 
 /**

@@ -1,9 +1,18 @@
 /** `meap-evaluate run`: evaluates a model on tasks. */
-import { basename, join, resolve } from 'node:path';
-import { type CommandIo, commandToResume, countFlag, numberFlag } from '@meap/recipe-cli';
+import { devNull } from 'node:os';
+import { join } from 'node:path';
+import { modelName } from '@meap/inference';
+import {
+  type CommandIo,
+  commandToResume,
+  countFlag,
+  fetchHubNames,
+  numberFlag,
+  showDownloads,
+} from '@meap/recipe-cli';
 import { backendNames } from '@meap/tensor-kernels';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { loadConfig } from './config.ts';
+import { loadConfig, RULES } from './config.ts';
 import { planEvaluation, renderPlan } from './plan.ts';
 import { reportOn } from './report/report-command.ts';
 import { renderResults } from './results-table.ts';
@@ -70,16 +79,29 @@ export function withCacheFlags(command: Command): Command {
     );
 }
 
+/** The overrides of a command, after what its recipe names on the Hub was fetched. */
+export async function withHubNames(flags: RunFlags, io: CommandIo): Promise<string[]> {
+  const given = overridesOf(flags);
+  const downloads = showDownloads(io);
+  const fetched = await fetchHubNames(flags.config ?? devNull, given, RULES, downloads).finally(
+    downloads.close,
+  );
+  return [...given, ...fetched];
+}
+
 export function addRunCommand({ program, argv, io, done }: CommandContext): void {
   const command = program
     .command('run')
     .description('Evaluate a model on tasks.')
-    .option('--model <dir>', 'Hugging Face folder, PEFT adapter, or run directory')
+    .option(
+      '--model <dir>',
+      'Hugging Face folder, PEFT adapter, run directory, or name of the Hub: OWNER/NAME',
+    )
     .option('--out <dir>', 'folder for result files (default: runs/evaluate-MODEL)')
     .option('--dry-run', 'print the number of requests without running them');
   withRunFlags(command).action(async () => {
     const flags = command.opts<RunFlags>();
-    const config = loadConfig(flags.config, overridesOf(flags));
+    const config = loadConfig(flags.config, await withHubNames(flags, io));
     if (flags.dryRun) {
       const plan = await runShown({ io, json: true, stopped: 'stopped', done }, ({ onEvent }, signal) =>
         planEvaluation(config, { signal, onEvent }),
@@ -88,7 +110,7 @@ export function addRunCommand({ program, argv, io, done }: CommandContext): void
       io.stdout.write(`${flags.json ? JSON.stringify(plan) : renderPlan(plan)}\n`);
       return;
     }
-    const out = flags.out ?? join('runs', `evaluate-${basename(resolve(config.model.path))}`);
+    const out = flags.out ?? join('runs', `evaluate-${modelName(config.model.path)}`);
     const results = await runShown(
       shownRun(flags, io, commandToResume(program.name(), argv, out), done),
       ({ onEvent }, signal) => runEvaluation(config, { ...storageOptions(flags), out, signal, onEvent }),
@@ -124,7 +146,7 @@ export function storageOptions({
 }
 
 /** Returns the overrides of all flags; `--set` comes last. */
-export function overridesOf(flags: RunFlags): string[] {
+function overridesOf(flags: RunFlags): string[] {
   const { model, tasks, data, limit, samples, bos, seed, backend, precision } = flags;
   const given = {
     'model.path': model,

@@ -3,7 +3,7 @@ import { type CommandIo, packageVersion, runTrainingCommand } from '@meap/recipe
 import { dryRun, renderDryRun } from './dry-run.ts';
 import { isUserError } from './errors.ts';
 import { createProgress } from './progress.ts';
-import { type FinetuneConfig, loadConfig } from './resolve-config.ts';
+import { type FinetuneConfig, loadConfig, RULES } from './resolve-config.ts';
 import { type FinetuneEvent, finetune } from './run.ts';
 import { renderSummary } from './summary.ts';
 
@@ -15,6 +15,7 @@ export function finetuneCommand(argv: readonly string[], io: CommandIo = process
       description: 'Fine-tune a LLaMA, Mistral or Qwen2 with MEAP from a YAML recipe.',
       version: packageVersion(import.meta.url),
       isUserError,
+      rules: RULES,
       loadConfig,
       plan: async (config, page) => {
         const plan = await dryRun(config, page);

@@ -33,12 +33,14 @@ import { FORMATS } from './formats.ts';
 const defaults = sftPresets.default;
 
 const model = z.strictObject({
-  path: text('Hugging Face folder of a LLaMA, Mistral or Qwen2; relative to this file.').optional(),
+  path: text(
+    'Hugging Face folder of a LLaMA, Mistral or Qwen2, relative to this file; or OWNER/NAME on the Hub.',
+  ).optional(),
 });
 
 const data = z.strictObject({
   files: texts(
-    'Paths and globs of JSON, CSV, TSV (optionally gzip or zstd) and Parquet files; relative to this file.',
+    'Paths and globs of JSON, CSV, TSV (optionally gzip or zstd) and Parquet files, relative to this file, or on the Hub: hf://datasets/OWNER/NAME/FILES.',
   ).optional(),
   file_format: oneOf(
     ['auto', ...RECORD_FORMATS],

@@ -1,5 +1,6 @@
 /** The model of a run: loading, with a row for the mask token and optionally an adapter; saving; export. */
 import { resolve } from 'node:path';
+import { cachedName } from '@meap/hub';
 import {
   addLora,
   contextLengthOf,
@@ -142,7 +143,7 @@ export async function saveTrained(
   run: SavedWith,
   writer?: TensorWriter,
 ): Promise<void> {
-  if (model.adapter) await saveLora(directory, model, { baseModel: resolve(run.baseModel), ...writer });
+  if (model.adapter) await saveLora(directory, model, { baseModel: baseName(run.baseModel), ...writer });
   else
     await saveLlama(directory, model, {
       dtype: 'float32',
@@ -150,6 +151,11 @@ export async function saveTrained(
       ...writer,
     });
   run.tokenizer.save(directory, { chatTemplate: run.template.source });
+}
+
+/** The base of an adapter as PEFT finds it: by its name on the Hub if it came from there. */
+function baseName(folder: string): string {
+  return cachedName(folder)?.repo ?? resolve(folder);
 }
 
 /** Files to save beside the weights. */

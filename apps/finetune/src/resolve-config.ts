@@ -28,9 +28,10 @@ export interface FinetuneConfig
   checkpoint: Parsed['checkpoint'] & { every: number };
 }
 
-const RULES: RecipeRules = {
+export const RULES: RecipeRules = {
   shipped: { moduleUrl: import.meta.url, program: 'finetune' },
   paths: [['model', 'path'], ['data', 'files'], ['data', 'validation_files'], ...probePaths],
+  hub: { 'model.path': 'model' },
   alternatives: [
     ['data', 'validation_files', 'validation_fraction'],
     ['train', 'epochs', 'max_steps'],

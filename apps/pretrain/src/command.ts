@@ -2,7 +2,7 @@
 import { type CommandIo, inRecipeWords, packageVersion, runTrainingCommand } from '@meap/recipe-cli';
 import { dryRun, renderDryRun } from './dry-run.ts';
 import { isUserError } from './errors.ts';
-import { loadConfig } from './load-config.ts';
+import { loadConfig, RULES } from './load-config.ts';
 import type { PretrainConfig } from './resolve-config.ts';
 import { createProgress } from './training/progress.ts';
 import { type PretrainEvent, pretrain } from './training/run.ts';
@@ -18,6 +18,7 @@ export function pretrainCommand(argv: readonly string[], io: CommandIo = process
       description: 'Pre-train a LLaMA with MEAP from a YAML recipe.',
       version: packageVersion(import.meta.url),
       isUserError,
+      rules: RULES,
       loadConfig,
       plan: async (config, { width }) => {
         const plan = await dryRun(config, width);

@@ -35,7 +35,7 @@ const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]];
 
 const model = z.strictObject({
   from: text(
-    'Hugging Face folder or run to continue training from, with its shape, weights and tokenizer; excludes all other ' +
+    'Hugging Face folder, run or OWNER/NAME on the Hub to continue training from, with its shape, weights and tokenizer; excludes all other ' +
       'keys. Relative to this file.',
   ).optional(),
   preset: oneOf(presetNames, 'Shape to start from; other keys override it.').optional(),
@@ -90,7 +90,7 @@ const longDocuments = z.strictObject({
 
 const data = z.strictObject({
   files: texts(
-    'Paths and globs of text, JSON, CSV, TSV (optionally gzip or zstd) and Parquet files; relative to this file.',
+    'Paths and globs of text, JSON, CSV, TSV (optionally gzip or zstd) and Parquet files, relative to this file, or on the Hub: hf://datasets/OWNER/NAME/FILES.',
   ).optional(),
   npm: z
     .array(oneOf(npmTextNames, 'A text published as an npm package.'), 'a list of names')

@@ -2,7 +2,7 @@ import { probePaths } from '@meap/eval-recipes';
 import { type RecipeRules, readRecipe } from '@meap/recipe-cli';
 import { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 
-const RULES: RecipeRules = {
+export const RULES: RecipeRules = {
   shipped: { moduleUrl: import.meta.url, program: 'pretrain' },
   paths: [
     ['model', 'from'],
@@ -13,6 +13,7 @@ const RULES: RecipeRules = {
     ['tokenizer', 'path'],
     ...probePaths,
   ],
+  hub: { 'model.from': 'model', 'tokenizer.path': 'tokenizer' },
   alternatives: [
     ['data', 'files', 'npm', 'sources'],
     ['data', 'validation_files', 'validation_fraction'],

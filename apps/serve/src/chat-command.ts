@@ -1,6 +1,6 @@
 /** The command line of `meap-chat`, as a function from arguments to an exit code. */
 import { createInterface } from 'node:readline';
-import { type ChatModel, findModel, laterSeed, loadModel, streamAnswer } from '@meap/inference';
+import { type ChatModel, laterSeed, loadModel, streamAnswer } from '@meap/inference';
 import { stopIdsOf } from '@meap/llama-model';
 import {
   type CommandIo,
@@ -19,7 +19,7 @@ import {
   specialTokensOf,
 } from '@meap/token-dataset';
 import { isUserError } from './errors.ts';
-import { modelCommand, reportFallback } from './model-command.ts';
+import { modelCommand, openFolders, reportFallback } from './model-command.ts';
 
 /** The input and output streams of a chat. */
 export interface ChatIo extends CommandIo {
@@ -49,7 +49,7 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
   withSamplingFlags(command, { temperature: 0.7 });
   const action = async () => {
     const flags = command.opts<Flags>();
-    const folders = await findModel(flags.model);
+    const folders = await openFolders(flags.model, io);
     const tokenizer = loadTokenizer(folders.tokenizer);
     const template = loadChatTemplate(folders.tokenizer, specialTokensOf(tokenizer), {
       choice: flags.chatTemplate,

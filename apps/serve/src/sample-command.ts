@@ -1,5 +1,5 @@
 /** The command line of `meap-sample`, as a function from arguments to an exit code. */
-import { encodePrompt, findModel, loadModel } from '@meap/inference';
+import { encodePrompt, loadModel } from '@meap/inference';
 import { generate } from '@meap/llama-model';
 import {
   type CommandIo,
@@ -11,7 +11,7 @@ import {
 } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
 import { isUserError } from './errors.ts';
-import { modelCommand, reportFallback } from './model-command.ts';
+import { modelCommand, openFolders, reportFallback } from './model-command.ts';
 
 interface Flags extends SamplingFlags {
   model: string;
@@ -29,7 +29,7 @@ export async function sampleCommand(argv: readonly string[], io: CommandIo = pro
   withSamplingFlags(command, { temperature: 0 });
   const action = async () => {
     const { prompt, json, backend, model: directory, ...options } = command.opts<Flags>();
-    const folders = await findModel(directory);
+    const folders = await openFolders(directory, io);
     const tokenizer = loadTokenizer(folders.tokenizer);
     const { model, backend: used } = await loadModel(folders, { backend });
     reportFallback(backend, used, io.stderr);

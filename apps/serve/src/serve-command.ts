@@ -1,6 +1,6 @@
 /** The command line of `meap-serve`: a model behind OpenAI's API. */
 import { basename, resolve } from 'node:path';
-import { findModel, loadModel } from '@meap/inference';
+import { loadModel } from '@meap/inference';
 import { contextLengthOf } from '@meap/llama-model';
 import { type CommandIo, ConfigurationError, countFlag, EXIT, plainText, runCommand } from '@meap/recipe-cli';
 import { type BackendName, backendNames, type Precision, precisionNames } from '@meap/tensor-kernels';
@@ -8,7 +8,7 @@ import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
 import { Option } from 'commander';
 import { isUserError } from './errors.ts';
-import { modelCommand } from './model-command.ts';
+import { modelCommand, openFolders } from './model-command.ts';
 import { RequestProcesses } from './server/request-process.ts';
 import { startServer } from './server/server.ts';
 
@@ -80,7 +80,7 @@ export async function serveCommand(argv: readonly string[], io: CommandIo = proc
 
 async function serve(flags: Flags, io: CommandIo): Promise<number> {
   const apiKey = flags.apiKeyEnv === undefined ? undefined : keyOf(flags.apiKeyEnv);
-  const folders = await findModel(flags.model);
+  const folders = await openFolders(flags.model, io);
   const tokenizer = loadTokenizer(folders.tokenizer);
   const { chatTemplate, host, port, maxBatch, maxQueue } = flags;
   const requests = await RequestProcesses.open({ directory: folders.tokenizer, chatTemplate });

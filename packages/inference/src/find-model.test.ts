@@ -2,10 +2,11 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
+import { FakeHub } from '@meap/test-support';
 import { stepDirectory } from '@meap/trainer';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ModelError } from './errors.ts';
-import { findModel } from './find-model.ts';
+import { findModel, modelName } from './find-model.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -77,4 +78,51 @@ it('reports what is missing', async () => {
   await expect(findModel(join(folder, 'a'))).rejects.toThrow(/got "gone", expected the folder of a model/);
   write({ 'a/adapter_config.json': '{' });
   await expect(findModel(join(folder, 'a'))).rejects.toThrow(/cannot be read as JSON/);
+});
+
+describe('a name of the Hub', () => {
+  const hub = new FakeHub();
+  let endpoint: string;
+  beforeEach(async () => {
+    endpoint = await hub.start();
+    vi.stubEnv('HF_ENDPOINT', endpoint);
+    vi.stubEnv('HF_HUB_CACHE', join(folder, 'cache'));
+    hub.repositories.set('me/tiny', {
+      files: { 'config.json': '{}', 'model.safetensors': 'weights', 'tokenizer.json': '{}' },
+    });
+    hub.repositories.set('me/adapted', {
+      files: {
+        'adapter_config.json': '{"base_model_name_or_path":"me/tiny"}',
+        'adapter_model.safetensors': 'weights',
+      },
+    });
+  });
+  afterEach(async () => {
+    vi.unstubAllEnvs();
+    await hub.close();
+  });
+  const snapshot = (name: string) =>
+    join(folder, `cache/models--${name.replace('/', '--')}/snapshots`, hub.commitOf(name));
+
+  it('is a folder in the cache, with the name of its repository', async () => {
+    const { base, tokenizer } = await findModel('me/tiny');
+    expect([base, tokenizer]).toEqual([snapshot('me/tiny'), snapshot('me/tiny')]);
+    expect(modelName(base)).toBe('tiny');
+    expect(modelName('runs/quickstart')).toBe('quickstart');
+  });
+
+  it('may be an adapter whose base is on the Hub', async () => {
+    const { base, adapter } = await findModel('hf://me/adapted');
+    expect({ base, adapter }).toEqual({ base: snapshot('me/tiny'), adapter: snapshot('me/adapted') });
+  });
+
+  it('that does not exist is refused as folder and as name', async () => {
+    await expect(findModel('runs/typo')).rejects.toThrow(
+      `model runs/typo: no such folder, and on the Hub runs/typo: no model of this name at ${endpoint}`,
+    );
+    hub.repositories.delete('me/tiny');
+    await expect(findModel('hf://me/adapted')).rejects.toThrow(
+      /me--adapted\S+: the base model me\/tiny: no model/,
+    );
+  });
 });

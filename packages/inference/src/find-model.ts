@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
+import { cachedName, fetchFromHub, HubError, type HubEvent, isHubAddress, modelAddress } from '@meap/hub';
 import { adapterBase } from '@meap/llama-model';
 import { latestCheckpoint } from '@meap/trainer';
 import { ModelError } from './errors.ts';
@@ -13,24 +14,66 @@ export interface ModelDirectory {
   readonly tokenizer: string;
 }
 
-/**
- * Finds a model in a Hugging Face folder, a PEFT adapter, or a run directory of `meap-pretrain` or `meap-finetune`: its
- * finished model, or else its newest complete checkpoint.
- *
- * @throws ModelError if there is none; AdapterError if an adapter's base does not exist
- */
-export async function findModel(directory: string): Promise<ModelDirectory> {
-  if (existsSync(join(directory, 'adapter_config.json'))) return adapterDirectory(directory);
-  if (existsSync(join(directory, 'config.json'))) return { base: directory, tokenizer: directory };
-  if (existsSync(join(directory, 'model', 'config.json'))) return findModel(join(directory, 'model'));
-  const newest = await latestCheckpoint(join(directory, 'checkpoints'), () => {});
-  if (newest) return findModel(newest.path);
-  const problem = existsSync(directory) ? 'contains no config.json, model or checkpoints' : 'no such folder';
-  throw new ModelError(`model ${directory}: ${problem}, expected a Hugging Face folder or a run directory`);
+/** Options of {@link findModel}, for a model of the Hub. */
+export interface FindModelOptions {
+  /** Called with the progress of a download. */
+  onEvent?: (event: HubEvent) => void;
+  /** Ends a download. */
+  signal?: AbortSignal;
 }
 
-async function adapterDirectory(directory: string): Promise<ModelDirectory> {
-  const base = resolve(await adapterBase(directory));
+/**
+ * Finds a model in a Hugging Face folder, a PEFT adapter, or a run directory of `meap-pretrain` or `meap-finetune`: its
+ * finished model, or else its newest complete checkpoint. A name of the Hugging Face Hub is fetched into the cache:
+ * `OWNER/NAME[@REVISION]`, unless there is such a folder, or `hf://OWNER/NAME[@REVISION][/FOLDER]`.
+ *
+ * @throws ModelError if there is none, or it cannot be fetched; AdapterError if an adapter's base does not exist
+ */
+export async function findModel(model: string, options: FindModelOptions = {}): Promise<ModelDirectory> {
+  const directory = await localFolder(model, options);
+  if (existsSync(join(directory, 'adapter_config.json'))) return adapterDirectory(directory, options);
+  if (existsSync(join(directory, 'config.json'))) return { base: directory, tokenizer: directory };
+  if (existsSync(join(directory, 'model', 'config.json')))
+    return findModel(join(directory, 'model'), options);
+  const newest = await latestCheckpoint(join(directory, 'checkpoints'), () => {});
+  if (newest) return findModel(newest.path, options);
+  const problem = existsSync(directory) ? 'contains no config.json, model or checkpoints' : 'no such folder';
+  throw new ModelError(
+    `model ${directory}: ${problem}, expected a Hugging Face folder, a run directory or a name of the Hub`,
+  );
+}
+
+async function adapterDirectory(directory: string, options: FindModelOptions): Promise<ModelDirectory> {
+  const fetchBase = async (name: string) => {
+    const address = modelAddress(name);
+    return address && fetchModel(address, `${directory}: the base model `, options);
+  };
+  const base = resolve(await adapterBase(directory, fetchBase));
   const own = existsSync(join(directory, 'tokenizer.json'));
   return { base, adapter: directory, tokenizer: own ? directory : base };
+}
+
+/**
+ * Returns the folder of a model: itself, or for a name of the Hub as in {@link findModel} its folder in the cache.
+ *
+ * @throws ModelError for a name that cannot be fetched
+ */
+export async function localFolder(model: string, options: FindModelOptions = {}): Promise<string> {
+  if (isHubAddress(model)) return fetchModel(model, 'model ', options);
+  const address = existsSync(model) ? undefined : modelAddress(model);
+  return address ? fetchModel(address, `model ${model}: no such folder, and on the Hub `, options) : model;
+}
+
+async function fetchModel(address: string, prefix: string, options: FindModelOptions): Promise<string> {
+  try {
+    return (await fetchFromHub(address, { wanted: 'model', ...options })).folder;
+  } catch (error) {
+    if (error instanceof HubError) throw new ModelError(prefix + error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** The short name of a model: that of its folder, or of its repository. */
+export function modelName(model: string): string {
+  return cachedName(model)?.repo.split('/').at(-1) ?? basename(resolve(model));
 }

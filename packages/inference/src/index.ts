@@ -2,7 +2,13 @@ export { type ChatModel, streamAnswer } from './chat-answers.ts';
 export { type ChatPrompts, type OpenedChat, openChatPrompts } from './chat-prompts.ts';
 export { encodePrompt } from './encode-prompt.ts';
 export { ModelError, modelErrors } from './errors.ts';
-export { findModel, type ModelDirectory } from './find-model.ts';
+export {
+  type FindModelOptions,
+  findModel,
+  localFolder,
+  type ModelDirectory,
+  modelName,
+} from './find-model.ts';
 export {
   languageModelOf,
   type ModelInMemory,

@@ -1,7 +1,7 @@
 /** Implements {@link LanguageModel} for LLaMA, Mistral and Qwen2. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { join } from 'node:path';
 import type {
   AttentionBlock,
   CallOptions,
@@ -17,7 +17,7 @@ import { type BackendDescription, embedding, type Precision } from '@meap/tensor
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs-core';
 import { ModelError } from './errors.ts';
-import { findModel } from './find-model.ts';
+import { type FindModelOptions, findModel, modelName } from './find-model.ts';
 import { fingerprintOf } from './fingerprint.ts';
 import { generateTexts } from './generate-texts.ts';
 import { type ComputeOptions, loadModel } from './load-model.ts';
@@ -26,8 +26,8 @@ import { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts
 import { yieldToEventLoop } from './yield-to-event-loop.ts';
 
 /** Options of {@link openLanguageModel}. */
-export interface OpenLanguageModelOptions extends ComputeOptions {
-  /** A Hugging Face folder, a PEFT adapter, or a run directory. */
+export interface OpenLanguageModelOptions extends ComputeOptions, FindModelOptions {
+  /** A Hugging Face folder, a PEFT adapter, a run directory, or a name of the Hub as in `findModel`. */
   model: string;
 }
 
@@ -54,7 +54,7 @@ const CACHE_SHARE = 0.25;
  */
 export async function openLanguageModel(options: OpenLanguageModelOptions): Promise<OpenLanguageModel> {
   const { precision = 'float32' } = options;
-  const directory = await findModel(options.model);
+  const directory = await findModel(options.model, options);
   const { base, adapter, tokenizer: tokenizerDirectory } = directory;
   const tokenizer = loadTokenizer(tokenizerDirectory);
   const { model, backend } = await loadModel(directory, options);
@@ -62,7 +62,7 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
     const folders = [...new Set([base, ...(adapter ? [adapter] : []), tokenizerDirectory])];
     const textTokenizer = await openTextTokenizer(tokenizerDirectory, tokenizer);
     const languageModel = new LlamaLanguageModel({
-      name: basename(resolve(options.model)),
+      name: modelName(options.model),
       fingerprint: await fingerprintOf(folders, { precision, backend: backend.name }),
       model,
       tokenizer,

@@ -196,13 +196,17 @@ async function numLearnedIds(directory: string): Promise<number> {
  *
  * @throws AdapterError if there is no model
  */
-export async function adapterBase(directory: string): Promise<string> {
+export async function adapterBase(
+  directory: string,
+  fetchBase: (name: string) => Promise<string | undefined> = async () => undefined,
+): Promise<string> {
   const path = `${directory}/${CONFIG_FILE}`;
   const source = readJson(path) as AdapterConfig | null;
   const name = source?.base_model_name_or_path;
   // PEFT writes the path as given, which may be relative to either.
   const candidates = typeof name === 'string' ? [name, `${directory}/../${name}`] : [];
-  const base = candidates.find((candidate) => fs.existsSync(`${candidate}/config.json`));
+  const local = candidates.find((candidate) => fs.existsSync(`${candidate}/config.json`));
+  const base = local ?? (typeof name === 'string' ? await fetchBase(name) : undefined);
   if (base !== undefined) return base;
   throw new AdapterError(
     `${path}: base_model_name_or_path, got ${JSON.stringify(name)}, expected the folder of a model on this machine; ` +

@@ -114,7 +114,7 @@ export class TrainingProgress {
 }
 
 /** One bar at a time; stopped before a line is written and redrawn below it. */
-class Bars {
+export class Bars {
   readonly #stream: OutputStream;
   #bar: cliProgress.SingleBar | undefined;
   #what = '';

@@ -1,6 +1,7 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { parsePlainYaml, plainText, requireFewValues, requirePlainYaml } from '@meap/dashboard';
+import { isHubAddress, modelAddress } from '@meap/hub';
 import { parseDocument } from 'yaml';
 import { ConfigurationError, reasonOf } from './errors.ts';
 import { show } from './parse-config.ts';
@@ -20,6 +21,11 @@ const MAX_KEYS = 16;
 export interface RecipeRules {
   /** Keys that hold file paths: `[section, key]` or deeper; `*` stands for any key. */
   paths: readonly (readonly string[])[];
+  /**
+   * What to fetch for the keys among `paths`, such as `model.path`, that also take a model of the Hub as `OWNER/NAME`.
+   * Every path may be an address of the Hub, `hf://…`.
+   */
+  hub?: Readonly<Record<string, 'model' | 'tokenizer'>>;
   /** Mutually exclusive keys: a recipe that sets one removes the others that it inherits. */
   alternatives?: readonly (readonly [section: string, ...keys: string[]])[];
   /** Built-in recipes, found by name if there is no file of that name. */
@@ -34,10 +40,24 @@ export interface RecipeRules {
  *
  * @param file path of a recipe, or the name of one of `rules.shipped`
  * @param overrides `path.to.key=value` with a YAML value; later ones take precedence
- * @throws ConfigurationError for a file that cannot be read or is not YAML, for circular `extends`, and for a malformed
- *   override
+ * @throws ConfigurationError for a file that cannot be read or is not YAML, for circular `extends`, for a malformed
+ *   override, and for an address of the Hub: a command replaces them by paths before, with `fetchHubNames`
  */
 export function readRecipe(file: string, overrides: readonly string[], rules: RecipeRules): Layer {
+  const config = readNamedRecipe(file, overrides, rules);
+  const addresses = pathsOf(config, rules).filter(({ values }) => values.some(isHubAddress));
+  if (addresses.length === 0) return config;
+  throw new ConfigurationError(
+    addresses.map(
+      ({ key, values }) =>
+        `${key}: got ${show(values.find(isHubAddress))}, expected a path on this machine; a program calls ` +
+        'fetchHubNames before and passes the overrides that it returns',
+    ),
+  );
+}
+
+/** Like {@link readRecipe}; keeps addresses of the Hub. */
+export function readNamedRecipe(file: string, overrides: readonly string[], rules: RecipeRules): Layer {
   let config = readLayers(findRecipe(file, process.cwd(), rules.shipped), [], rules);
   for (const override of overrides) config = merge(config, parseOverride(override, rules), rules);
   return config;
@@ -153,20 +173,48 @@ function mergeKeys(base: Layer, over: Layer): Layer {
   return merged;
 }
 
-function withAbsolutePaths(layer: Layer, directory: string, { paths }: RecipeRules): Layer {
-  const result = structuredClone(layer);
-  const absolute = (path: unknown) =>
-    typeof path === 'string' && path !== '' ? resolve(directory, path) : path;
-  const resolveAt = (within: unknown, [key, ...rest]: readonly string[]): void => {
-    if (!isLayer(within)) return;
-    for (const name of key === '*' ? Object.keys(within) : [key]) {
+/** The values of keys that hold paths: one or a list. */
+interface PathValue {
+  /** The key with dots. */
+  key: string;
+  values: string[];
+  isList: boolean;
+  set(value: unknown): void;
+}
+
+/** Returns the paths in a recipe that are text. */
+export function pathsOf(recipe: Layer, { paths }: RecipeRules): PathValue[] {
+  const find = (
+    within: unknown,
+    [key, ...rest]: readonly string[],
+    above: readonly string[],
+  ): PathValue[] => {
+    if (!isLayer(within)) return [];
+    return (key === '*' ? Object.keys(within) : [key]).flatMap((name) => {
       const value = Object.hasOwn(within, name) ? within[name] : undefined;
-      if (rest.length > 0) resolveAt(value, rest);
-      else if (value !== undefined)
-        define(within, name, Array.isArray(value) ? value.map(absolute) : absolute(value));
-    }
+      if (rest.length > 0) return find(value, rest, [...above, name]);
+      const values = [value].flat().filter((one) => typeof one === 'string' && one !== '');
+      if (values.length === 0 || (!Array.isArray(value) && typeof value !== 'string')) return [];
+      const set = (changed: unknown) => define(within, name, changed);
+      return [
+        { key: [...above, name].join('.'), values: values as string[], isList: Array.isArray(value), set },
+      ];
+    });
   };
-  for (const path of paths) resolveAt(result, path);
+  return paths.flatMap((path) => find(recipe, path, []));
+}
+
+function withAbsolutePaths(layer: Layer, directory: string, rules: RecipeRules): Layer {
+  const result = structuredClone(layer);
+  for (const { key, values, isList, set } of pathsOf(result, rules)) {
+    const absolute = (path: string) => {
+      if (isHubAddress(path)) return path;
+      const local = resolve(directory, path);
+      const address = rules.hub?.[key] && !existsSync(local) ? modelAddress(path) : undefined;
+      return address ?? local;
+    };
+    set(isList ? values.map(absolute) : absolute(values[0]));
+  }
   return result;
 }
 

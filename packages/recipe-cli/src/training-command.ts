@@ -16,8 +16,10 @@ import {
   withTrainingFlags,
 } from './command.ts';
 import { NotReadyError } from './errors.ts';
+import { fetchHubNames, showDownloads } from './hub-names.ts';
 import type { ProgressOutput } from './progress.ts';
 import { connectLaunched, quietIo } from './ranks.ts';
+import type { RecipeRules } from './read-recipe.ts';
 import { inRecipeWords } from './recipe-words.ts';
 import { dashboardPort, openRunDashboard } from './run-dashboard.ts';
 import { recipeName } from './shipped-recipes.ts';
@@ -68,6 +70,8 @@ export interface TrainingProgram<Config, Event> {
   version: string;
   /** Whether an error is shown to the user as one line, without a stack. */
   isUserError: (error: unknown) => error is Error;
+  /** The keys of its recipes that may name something on the Hub; without them, none is fetched. */
+  rules?: RecipeRules;
   /** Reads a recipe and applies overrides; refuses what the ranks of a run cannot share. */
   loadConfig(file: string, overrides: readonly string[], numRanks: number): Config;
   /** Returns the output of `--dry-run`: text, or with `--json` an object. With problems, the run cannot start. */
@@ -106,7 +110,12 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
   const command = withTrainingFlags(new Command(name).description(description)).version(version);
   const action = async () => {
     const flags = command.opts<TrainingFlags>();
-    const config = program.loadConfig(flags.config, overridesOf(flags), size);
+    const given = overridesOf(flags);
+    const downloads = showDownloads(io);
+    const fetched = program.rules
+      ? await fetchHubNames(flags.config, given, program.rules, downloads).finally(downloads.close)
+      : [];
+    const config = program.loadConfig(flags.config, [...given, ...fetched], size);
     // Errors of usage come before any work.
     if (flags.dashboard !== undefined) dashboardPort(flags.dashboard);
     if (!flags.dryRun) {

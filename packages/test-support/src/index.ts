@@ -1,4 +1,5 @@
 export { expectClose, type Tolerance } from './closeness.ts';
+export { FakeHub } from './fake-hub.ts';
 export { checkGradients, checkVariableGradients } from './gradients.ts';
 export { expectNoLeaks } from './leaks.ts';
 export { mpirunFlags, type RunningRanks, startRanks } from './mpi.ts';

@@ -1,0 +1,53 @@
+/** Data and a tokenizer by name, from a server that imitates the Hub. */
+import { readFileSync } from 'node:fs';
+import { FakeHub, setFlags } from '@meap/test-support';
+import { trainBpeTokenizer } from '@meap/token-dataset';
+import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
+import { corpus, Workbench } from './testing.ts';
+
+const bench = new Workbench();
+const hub = new FakeHub();
+let endpoint: string;
+
+beforeAll(async () => {
+  const documents = corpus(200).split('\n---\n').filter(Boolean);
+  (await trainBpeTokenizer({ documents, vocabSize: 300 })).save(bench.path('tokenizer'));
+  const read = (name: string) => readFileSync(bench.path('tokenizer', name), 'utf8');
+  hub.repositories.set('me/tokenizer', {
+    files: {
+      'tokenizer.json': read('tokenizer.json'),
+      'tokenizer_config.json': read('tokenizer_config.json'),
+    },
+  });
+  const lines = documents.map((text) => JSON.stringify({ text })).join('\n');
+  hub.repositories.set('datasets/me/texts', {
+    files: { 'en/train-0.jsonl': lines, 'en/train-1.jsonl': lines },
+  });
+  endpoint = await hub.start();
+});
+afterEach(() => void vi.unstubAllEnvs());
+afterAll(async () => {
+  await hub.close();
+  bench.dispose();
+});
+
+it('trains on data and with a tokenizer of the Hub, and shows the download', async () => {
+  vi.stubEnv('HF_ENDPOINT', endpoint);
+  vi.stubEnv('HF_HUB_CACHE', bench.path('hub'));
+  const sets = setFlags(
+    'data={"files":["hf://datasets/me/texts@main/en/*.jsonl"],"separator":null}',
+    'tokenizer={"path":"me/tokenizer","vocab_size":null}',
+    'train.max_steps=2',
+  );
+  const { code, stderr } = await bench.pretrain('named', ...sets);
+  expect({ code, stderr }).toEqual({
+    code: 0,
+    stderr: expect.stringContaining('download     datasets/me/texts: 2 files'),
+  });
+  // The commit is in the configuration of the run, so that it resumes with the same.
+  const config = readFileSync(bench.path('named/config.yaml'), 'utf8');
+  expect(config).toContain(`models--me--tokenizer/snapshots/${hub.commitOf('me/tokenizer')}`);
+  expect(config).toContain(
+    `datasets--me--texts/snapshots/${hub.commitOf('datasets/me/texts')}/en/train-1.jsonl`,
+  );
+});

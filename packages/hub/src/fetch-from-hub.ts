@@ -1,0 +1,281 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { datasetInfo, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
+import PQueue from 'p-queue';
+import picomatch from 'picomatch';
+import { lock } from 'proper-lockfile';
+import { cachedCommit, cachedFiles, isCommit, linkBlob, repoFolder, storeCommit } from './cache.ts';
+import { type Download, download } from './download.ts';
+import { HubError, reasonOf } from './errors.ts';
+import { type HubName, parseHubAddress, showName } from './hub-name.ts';
+import { type HubFetch, hubFetch, UnreachableError } from './hub-request.ts';
+import { type HubSettings, hubSettings } from './hub-settings.ts';
+import { modelFiles, tokenizerFiles } from './model-files.ts';
+
+/** Files downloaded at a time; more do not make one line faster. */
+const NUM_CONNECTIONS = 4;
+/** A lock that is not renewed for this long belongs to a process that has ended. */
+const STALE_MS = 20_000;
+const LOOK_MS = 250;
+
+/** What to fetch: what a model needs, what a tokenizer needs, or the files that the address names. */
+export type Wanted = 'model' | 'tokenizer' | 'files';
+
+/** Progress of {@link fetchFromHub}. */
+export type HubEvent =
+  /** Something has to be downloaded: the bytes of all files, and those that are there. */
+  | { type: 'progress'; name: string; files: number; bytes: number; totalBytes: number }
+  /** Another process downloads from the same repository. */
+  | { type: 'waiting'; name: string }
+  /** The Hub cannot be reached; the cache has everything. */
+  | { type: 'unreachable'; name: string; message: string };
+
+/** Options of {@link fetchFromHub}. */
+export interface FetchOptions {
+  wanted: Wanted;
+  onEvent?: (event: HubEvent) => void;
+  signal?: AbortSignal;
+  /** Default: the environment's. */
+  settings?: HubSettings;
+}
+
+/** What was fetched, or was in the cache. */
+export interface Fetched {
+  name: HubName;
+  /** The commit of the revision. */
+  commit: string;
+  /** The folder in the cache with the files of this commit. */
+  folder: string;
+  /** Paths of the files, sorted with numbers by value. */
+  files: string[];
+}
+
+/**
+ * Makes the files of a Hub address available in the cache, downloads those that are missing, and returns their paths.
+ *
+ * Several files at a time; a part that was received before is continued; every file is checked by its hash. Of several
+ * processes one downloads, the others wait. Where the Hub cannot be reached, the cache is used if it has the revision.
+ *
+ * @param address `hf://[datasets/]OWNER/NAME[@REVISION][/FILES]`, in which FILES may be a glob
+ * @throws HubError with what to do
+ */
+export async function fetchFromHub(address: string, options: FetchOptions): Promise<Fetched> {
+  const { settings = hubSettings(), signal, onEvent = () => {} } = options;
+  const name = parseHubAddress(address);
+  const folder = repoFolder(settings.cache, name);
+  if (settings.isOffline) return fromCache(name, folder, options.wanted, 'HF_HUB_OFFLINE is set');
+  const fetch = hubFetch(name, settings, signal);
+  try {
+    const commit = await commitOf(name, settings, fetch);
+    return await fetchCommit(name, commit, folder, { ...options, settings, onEvent }, fetch);
+  } catch (error) {
+    if (!(error instanceof UnreachableError) || cachedCommit(folder, name.revision) === undefined)
+      throw error;
+    try {
+      const fetched = fromCache(name, folder, options.wanted, reasonOf(error));
+      onEvent({ type: 'unreachable', name: showName(name), message: error.message });
+      return fetched;
+    } catch {
+      // The cause is the network, not the cache.
+      throw error;
+    }
+  }
+}
+
+async function commitOf(name: HubName, { endpoint }: HubSettings, fetch: HubFetch): Promise<string> {
+  if (isCommit(name.revision)) return name.revision;
+  const { repo, revision } = name;
+  const about = { name: repo, revision, hubUrl: endpoint, fetch };
+  const { sha } = await (name.type === 'dataset'
+    ? datasetInfo({ ...about, additionalFields: ['sha'] })
+    : modelInfo({ ...about, additionalFields: ['sha'] }));
+  if (isCommit(sha)) return sha;
+  throw new HubError(`${showName(name)}: ${endpoint} names no commit, got ${JSON.stringify(sha)}`);
+}
+
+async function fetchCommit(
+  name: HubName,
+  commit: string,
+  folder: string,
+  { wanted, onEvent, settings, signal }: Required<Omit<FetchOptions, 'signal'>> & { signal?: AbortSignal },
+  fetch: HubFetch,
+): Promise<Fetched> {
+  const shown = showName(name);
+  const { endpoint } = settings;
+  const { type, repo } = name;
+  const entries = new Map<string, ListFileEntry>();
+  const path = wanted === 'files' ? literalFolder(name.path) : name.path;
+  const listing = {
+    repo: { type, name: repo },
+    revision: commit,
+    path,
+    recursive: true,
+    hubUrl: endpoint,
+    fetch,
+  };
+  for await (const entry of listFiles(listing)) if (entry.type === 'file') entries.set(entry.path, entry);
+  const selected = select(name, [...entries.keys()], wanted);
+  const snapshot = join(folder, 'snapshots', commit);
+  const fetched = { name, commit, folder: join(snapshot, ...name.path.split('/').filter(Boolean)) };
+  const result: Fetched = {
+    ...fetched,
+    folder: wanted === 'files' ? snapshot : fetched.folder,
+    files: selected.map((file) => join(snapshot, ...file.split('/'))),
+  };
+  const missing = () => selected.filter((file) => !existsSync(join(snapshot, ...file.split('/'))));
+  if (missing().length > 0) {
+    const release = await lockRepository(folder, () => onEvent({ type: 'waiting', name: shown }), signal);
+    try {
+      // Another process may have downloaded them by now.
+      const needed = missing().map((file) => entries.get(file)!);
+      await downloadAll(name, commit, needed, folder, { onEvent, endpoint, signal }, fetch);
+    } finally {
+      await release();
+    }
+  }
+  await storeCommit(folder, name.revision, commit);
+  return result;
+}
+
+async function downloadAll(
+  name: HubName,
+  commit: string,
+  needed: readonly ListFileEntry[],
+  folder: string,
+  {
+    onEvent,
+    endpoint,
+    signal,
+  }: { onEvent: (event: HubEvent) => void; endpoint: string; signal?: AbortSignal },
+  fetch: HubFetch,
+): Promise<void> {
+  const shown = showName(name);
+  let bytes = 0;
+  const report = () => onEvent({ type: 'progress', name: shown, files: needed.length, bytes, totalBytes });
+  const queue = new PQueue({ concurrency: NUM_CONNECTIONS });
+  const kind = name.type === 'dataset' ? 'datasets/' : '';
+  // Files with the same content are one blob.
+  const blobs = new Map<string, { file: Download; paths: string[] }>();
+  for (const { path, size, oid, lfs } of needed) {
+    const value = lfs?.oid ?? oid ?? '';
+    if (!/^[0-9a-f]{40,64}$/.test(value))
+      throw new HubError(`${shown}: ${path}: the Hub names no hash of it`);
+    const encoded = path.split('/').map(encodeURIComponent).join('/');
+    const file: Download = {
+      url: `${endpoint}/${kind}${name.repo}/resolve/${commit}/${encoded}`,
+      shown: `${shown}/${path}`,
+      size: lfs?.size ?? size,
+      hash: { algorithm: lfs ? 'sha256' : 'git', value },
+      path: join(folder, 'blobs', value),
+    };
+    const known = blobs.get(value);
+    if (known) known.paths.push(path);
+    else blobs.set(value, { file, paths: [path] });
+  }
+  const totalBytes = [...blobs.values()].reduce((sum, { file }) => sum + file.size, 0);
+  const tasks = [...blobs.values()].map(({ file, paths }) => async () => {
+    signal?.throwIfAborted();
+    await download(file, fetch, (count) => {
+      bytes += count;
+      report();
+    });
+    for (const path of paths) {
+      await linkBlob(file.path, join(folder, 'snapshots', commit, ...path.split('/')));
+    }
+  });
+  report();
+  try {
+    await queue.addAll(tasks);
+  } catch (error) {
+    // Downloads under way end with their file; those that wait do not begin.
+    queue.clear();
+    await queue.onIdle();
+    throw error;
+  }
+}
+
+/** What the cache has of an address. */
+function fromCache(name: HubName, folder: string, wanted: Wanted, why: string): Fetched {
+  const shown = showName(name);
+  const commit = cachedCommit(folder, name.revision);
+  const snapshot = commit && join(folder, 'snapshots', commit);
+  if (!snapshot || !existsSync(snapshot)) {
+    throw new HubError(`${shown}: is not in the cache ${folder}, and ${why}; fetch it with a network first`);
+  }
+  const selected = select(name, cachedFiles(snapshot), wanted);
+  return {
+    name,
+    commit,
+    folder: wanted === 'files' ? snapshot : join(snapshot, ...name.path.split('/').filter(Boolean)),
+    files: selected.map((file) => join(snapshot, ...file.split('/'))),
+  };
+}
+
+/** Selects the wanted files of a repository, in the order of their names with numbers by value. */
+function select(name: HubName, files: readonly string[], wanted: Wanted): string[] {
+  const shown = showName(name);
+  const { path } = name;
+  // A path from the Hub must not leave the folder of the snapshot.
+  const bad = files.find(
+    (file) => file.split(/[\\/]/).includes('..') || file.startsWith('/') || /^[a-z]:/i.test(file),
+  );
+  if (bad !== undefined) throw new HubError(`${shown}: the Hub names a file outside the repository: ${bad}`);
+  if (wanted === 'files') {
+    if (path === '')
+      throw new HubError(`${shown}: no files given; name them as in hf://${shown}/data/*.parquet`);
+    const matches = picomatch(path, { dot: false });
+    const found = files.filter((file) => file === path || matches(file));
+    if (found.length > 0) return found.sort(new Intl.Collator('en', { numeric: true }).compare);
+    const some = files.slice(0, 5).join(', ');
+    throw new HubError(
+      `${shown}: nothing matches ${path}${some && `; it has ${some}${files.length > 5 ? ', …' : ''}`}`,
+    );
+  }
+  const prefix = path === '' ? '' : `${path}/`;
+  const inside = files.filter((file) => file.startsWith(prefix)).map((file) => file.slice(prefix.length));
+  const choose = wanted === 'model' ? modelFiles : tokenizerFiles;
+  return choose(inside, path === '' ? shown : `${shown}/${path}`).map((file) => prefix + file);
+}
+
+/** The folders of a glob before its first pattern; the Hub lists them only. */
+function literalFolder(path: string): string {
+  const folders = path.split('/').slice(0, -1);
+  const pattern = folders.findIndex((folder) => picomatch.scan(folder).isGlob);
+  return folders.slice(0, pattern < 0 ? undefined : pattern).join('/');
+}
+
+/** A lock is lost while this process is suspended; the hashes of the files still protect them. */
+const onCompromised = () => {};
+
+/** Locks a repository of the cache against other processes of these packages; waits while another one holds it. */
+async function lockRepository(
+  folder: string,
+  onWait: () => void,
+  signal: AbortSignal | undefined,
+): Promise<() => Promise<void>> {
+  try {
+    await mkdir(folder, { recursive: true });
+  } catch (error) {
+    throw new HubError(
+      `the cache ${folder} cannot be made: ${reasonOf(error)}; set HF_HOME to a folder to write to`,
+    );
+  }
+  for (let isFirst = true; ; isFirst = false) {
+    signal?.throwIfAborted();
+    try {
+      return await lock(folder, {
+        lockfilePath: join(folder, '.meap.lock'),
+        stale: STALE_MS,
+        onCompromised,
+        realpath: false,
+      });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ELOCKED')
+        throw new HubError(`${folder}: cannot be locked: ${reasonOf(error)}`);
+    }
+    if (isFirst) onWait();
+    await sleep(LOOK_MS, undefined, { signal });
+  }
+}

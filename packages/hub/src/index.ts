@@ -1,0 +1,12 @@
+/** Models and data of the Hugging Face Hub by name. */
+export { cachedName } from './cache.ts';
+export { HubError } from './errors.ts';
+export {
+  type Fetched,
+  type FetchOptions,
+  fetchFromHub,
+  type HubEvent,
+  type Wanted,
+} from './fetch-from-hub.ts';
+export { type HubName, isHubAddress, modelAddress, parseHubAddress, showName } from './hub-name.ts';
+export { type HubSettings, hubSettings } from './hub-settings.ts';

@@ -1,0 +1,91 @@
+/** Names of the Hugging Face Hub in recipes and on command lines: fetched, with progress, and replaced by paths. */
+import { bytes, duration, plainText } from '@meap/dashboard';
+import { fetchFromHub, HubError, type HubEvent, isHubAddress } from '@meap/hub';
+import { type CommandIo, isInteractive } from './command.ts';
+import { ConfigurationError } from './errors.ts';
+import { Bars } from './progress.ts';
+import { pathsOf, type RecipeRules, readNamedRecipe } from './read-recipe.ts';
+
+/** Seconds between two lines about a download without a terminal. */
+const LINE_SECONDS = 10;
+
+/** Options of {@link fetchHubNames}. */
+export interface FetchNamesOptions {
+  /** Called with the progress of downloads. */
+  onEvent?: (event: HubEvent) => void;
+  /** Ends the downloads. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Fetches what a recipe names on the Hub, and returns overrides that replace the names by paths in the cache.
+ *
+ * @throws ConfigurationError for a recipe that cannot be read, and with the key for a name that cannot be fetched
+ */
+export async function fetchHubNames(
+  file: string,
+  overrides: readonly string[],
+  rules: RecipeRules,
+  options: FetchNamesOptions = {},
+): Promise<string[]> {
+  const found: string[] = [];
+  for (const { key, values, isList } of pathsOf(readNamedRecipe(file, overrides, rules), rules)) {
+    if (!values.some(isHubAddress)) continue;
+    const wanted = rules.hub?.[key] ?? 'files';
+    const paths: string[] = [];
+    for (const value of values) {
+      if (!isHubAddress(value)) {
+        paths.push(value);
+        continue;
+      }
+      try {
+        const { folder, files } = await fetchFromHub(value, { wanted, ...options });
+        paths.push(...(wanted === 'files' ? files : [folder]));
+      } catch (error) {
+        if (error instanceof HubError) throw new ConfigurationError([`${key}: ${error.message}`]);
+        throw error;
+      }
+    }
+    found.push(`${key}=${JSON.stringify(isList || paths.length > 1 ? paths : paths[0])}`);
+  }
+  return found;
+}
+
+/** Shows downloads on stderr: a bar in a terminal, otherwise a line at the start, every ten seconds and at the end. */
+export function showDownloads({ stderr }: CommandIo): {
+  onEvent: (event: HubEvent) => void;
+  close: () => void;
+} {
+  const bars = isInteractive(stderr) ? new Bars(stderr) : undefined;
+  let current = '';
+  let began = { at: 0, bytes: 0 };
+  let lastLine = 0;
+  const line = (text: string) => {
+    bars?.stop();
+    stderr.write(`${plainText(text)}\n`);
+  };
+  const onEvent = (event: HubEvent) => {
+    const { name } = event;
+    if (event.type === 'waiting') line(`download     ${name}: another process downloads it; waiting`);
+    else if (event.type === 'unreachable') line(`warning      ${event.message}; the cache has ${name}`);
+    else {
+      const { bytes: done, totalBytes, files } = event;
+      const now = performance.now();
+      if (name !== current) {
+        current = name;
+        began = { at: now, bytes: done };
+        lastLine = now;
+        line(`download     ${name}: ${files} ${files === 1 ? 'file' : 'files'}, ${bytes(totalBytes)}`);
+      }
+      const seconds = (now - began.at) / 1000;
+      const rate = (done - began.bytes) / Math.max(seconds, 0.001);
+      const left = rate > 0 ? `, about ${duration((totalBytes - done) / rate)} left` : '';
+      const text = `${bytes(done)} of ${bytes(totalBytes)}, ${bytes(rate)}/s${done < totalBytes ? left : ''}`;
+      bars?.update('download', done, totalBytes, text);
+      if (bars || (now - lastLine < LINE_SECONDS * 1000 && done < totalBytes)) return;
+      lastLine = now;
+      line(`download     ${name}: ${text}`);
+    }
+  };
+  return { onEvent, close: () => bars?.stop() };
+}

@@ -1,0 +1,166 @@
+/** A server on loopback with the part of the Hub's interface that clients of files use. */
+import { createHash } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** Files above this size are stored as LFS files, on another host. */
+const LFS_BYTES = 1000;
+/** Files of a page of a listing. */
+const PAGE = 3;
+
+export interface ServedRepository {
+  files: Record<string, string | Buffer>;
+  /** Only for requests with this token. */
+  token?: string;
+  /** With a token, whether the terms are not accepted. */
+  isGated?: boolean;
+}
+
+/** A request as the server saw it. */
+export interface Seen {
+  host: 'hub' | 'storage';
+  method: string;
+  path: string;
+  authorization: string | undefined;
+  range: string | undefined;
+}
+
+export class FakeHub {
+  readonly requests: Seen[] = [];
+  /** Repositories by name, data sets with `datasets/`. */
+  readonly repositories = new Map<string, ServedRepository>();
+  /** Answers to give first, in order: a status, or bytes of the content after which the connection is cut. */
+  readonly faults: {
+    host: Seen['host'];
+    status?: number;
+    cutAfter?: number;
+    headers?: Record<string, string>;
+  }[] = [];
+  /** Whether the storage ignores ranges. */
+  ignoresRanges = false;
+  /** Changes a stored file. */
+  damage: (content: Buffer) => Buffer = (content) => content;
+  #hub: Server | undefined;
+  #storage: Server | undefined;
+
+  async start(): Promise<string> {
+    this.#storage = await listen((request, response) => this.#answerStorage(request, response));
+    this.#hub = await listen((request, response) => this.#answerHub(request, response));
+    return urlOf(this.#hub);
+  }
+
+  async close(): Promise<void> {
+    for (const server of [this.#hub, this.#storage]) {
+      server?.closeAllConnections();
+      await new Promise((resolve) => (server ? server.close(resolve) : resolve(undefined)));
+    }
+  }
+
+  /** The commit of a repository: changes with its files. */
+  commitOf(name: string): string {
+    const hash = createHash('sha1').update(name);
+    for (const [path, content] of Object.entries(this.repositories.get(name)!.files))
+      hash.update(path).update(content);
+    return hash.digest('hex');
+  }
+
+  /** Requests for contents. */
+  get downloads(): Seen[] {
+    return this.requests.filter(({ path, method }) => method === 'GET' && /\/resolve\/|^\/blob\//.test(path));
+  }
+
+  #see(host: Seen['host'], { method = '', url = '', headers }: IncomingMessage, response: ServerResponse) {
+    const { authorization, range } = headers;
+    this.requests.push({ host, method, path: url, authorization, range });
+    const fault = this.faults[0]?.host === host ? this.faults.shift() : undefined;
+    if (fault?.status !== undefined) response.writeHead(fault.status, fault.headers).end();
+    return fault;
+  }
+
+  #answerHub(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#see('hub', request, response)?.status !== undefined) return;
+    const url = new URL(request.url!, 'http://localhost');
+    const path = decodeURIComponent(url.pathname);
+    const [, isApi, isData, repo, rest] =
+      /^(\/api)?\/(datasets\/|models\/)?([\w.-]+\/[\w.-]+)(\/.*)?$/.exec(path) ?? [];
+    const name = `${isData === 'datasets/' ? 'datasets/' : ''}${repo}`;
+    const repository = this.repositories.get(name);
+    const fail = (status: number, code: string) => response.writeHead(status, { 'x-error-code': code }).end();
+    const token = request.headers.authorization;
+    if (!repository || (repository.token && token !== `Bearer ${repository.token}`))
+      return void fail(401, 'RepoNotFound');
+    if (repository.isGated) return void fail(403, 'GatedRepo');
+    const commit = this.commitOf(name);
+    const [, action, revision, ...parts] = (rest ?? '').split('/');
+    const inPath = parts.join('/');
+    if (revision !== undefined && !['main', 'v1', commit].includes(revision))
+      return void fail(404, 'RevisionNotFound');
+    const json = (value: unknown, headers = {}) =>
+      response.writeHead(200, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(value));
+    if (isApi && action === 'revision') {
+      const siblings = Object.keys(repository.files).map((rfilename) => ({ rfilename }));
+      return void json({ _id: '1', id: repo, sha: commit, private: false, siblings });
+    }
+    if (isApi && action === 'tree') {
+      const folder = inPath === '' ? '' : `${inPath}/`;
+      const all = Object.keys(repository.files)
+        .filter((file) => file.startsWith(folder))
+        .sort();
+      const from = Number(url.searchParams.get('cursor') ?? 0);
+      const next =
+        from + PAGE < all.length &&
+        `${urlOf(this.#hub!)}${url.pathname}?recursive=true&cursor=${from + PAGE}`;
+      const entries = all
+        .slice(from, from + PAGE)
+        .map((file) => entryOf(file, Buffer.from(repository.files[file])));
+      return void json(entries, next ? { link: `<${next}>; rel="next"` } : {});
+    }
+    if (action !== 'resolve' || repository.files[inPath] === undefined)
+      return void fail(404, 'EntryNotFound');
+    const content = Buffer.from(repository.files[inPath]);
+    const { oid, lfs } = entryOf(inPath, content);
+    const about = {
+      'x-repo-commit': commit,
+      'x-linked-etag': `"${lfs?.oid ?? oid}"`,
+      'x-linked-size': String(content.length),
+      etag: `"${lfs?.oid ?? oid}"`,
+    };
+    if (!lfs) {
+      response.writeHead(200, { ...about, 'content-length': content.length });
+      return void response.end(request.method === 'HEAD' ? undefined : content);
+    }
+    const location = `${urlOf(this.#storage!)}/blob/${encodeURIComponent(name)}/${inPath}`;
+    response.writeHead(302, { ...about, location }).end();
+  }
+
+  #answerStorage(request: IncomingMessage, response: ServerResponse): void {
+    const fault = this.#see('storage', request, response);
+    if (fault?.status !== undefined) return;
+    const [, , name, ...parts] = request.url!.split('/');
+    const whole = this.damage(
+      Buffer.from(this.repositories.get(decodeURIComponent(name))!.files[parts.join('/')]),
+    );
+    const from = this.ignoresRanges ? 0 : Number(/bytes=(\d+)-/.exec(request.headers.range ?? '')?.[1] ?? 0);
+    const content = whole.subarray(from);
+    const range = { 'content-range': `bytes ${from}-${whole.length - 1}/${whole.length}` };
+    response.writeHead(from > 0 ? 206 : 200, { 'content-length': content.length, ...(from > 0 && range) });
+    if (fault?.cutAfter === undefined) return void response.end(content);
+    response.write(content.subarray(0, fault.cutAfter), () => setTimeout(() => response.destroy(), 20));
+  }
+}
+
+function entryOf(path: string, content: Buffer) {
+  const git = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
+  const entry = { type: 'file', path, size: content.length, oid: git };
+  if (content.length <= LFS_BYTES) return { ...entry, lfs: undefined };
+  const oid = createHash('sha256').update(content).digest('hex');
+  return { ...entry, lfs: { oid, size: content.length, pointerSize: 130 } };
+}
+
+async function listen(answer: (request: IncomingMessage, response: ServerResponse) => void): Promise<Server> {
+  const server = createServer(answer);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}
+
+const urlOf = (server: Server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
