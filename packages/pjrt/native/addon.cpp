@@ -35,6 +35,11 @@ napi_value initialize(Arguments a) {
   return nullptr;
 }
 
+napi_value exiting(Arguments a) {
+  setExitCode((int)integerFrom(a.env, a[0]));
+  return nullptr;
+}
+
 // (path) -> { handle, version: [major, minor], attributes }
 napi_value loadPlugin(Arguments a) {
   const auto plugin = Plugin::load(textFrom(a.env, a[0]));
@@ -644,6 +649,7 @@ napi_value initModule(napi_env env, napi_value exports) {
   };
 #define EXPORT(name) add(#name, guarded<name>)
   EXPORT(initialize);
+  EXPORT(exiting);
   EXPORT(loadPlugin);
   EXPORT(release);
   EXPORT(releaseApart);

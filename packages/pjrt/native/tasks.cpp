@@ -1,5 +1,10 @@
 #include "tasks.h"
 
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 namespace {
@@ -145,9 +150,36 @@ void attempt(Promise &promise, const std::function<void()> &work) {
   }
 }
 
+namespace {
+
+std::atomic<int> numApart{0};
+std::atomic<int> exitCode{0};
+
+// At the end of a process, libraries destroy what a compilation still uses: it would crash.
+void leaveIfRunning() {
+  if (numApart == 0) return;
+  fflush(nullptr);
+  _exit(exitCode);
+}
+
+}  // namespace
+
+void setExitCode(int code) { exitCode = code; }
+
 void runApart(std::shared_ptr<Promise> promise, std::function<void()> work) {
+  // Handlers run in reverse order: this one before the destructors of all that has been constructed by now.
+  atexit(leaveIfRunning);
   attempt(*promise, [&] {
-    std::thread([promise, work = std::move(work)] { attempt(*promise, work); }).detach();
+    numApart++;
+    try {
+      std::thread([promise, work = std::move(work)] {
+        attempt(*promise, work);
+        numApart--;
+      }).detach();
+    } catch (...) {
+      numApart--;
+      throw;
+    }
   });
 }
 

@@ -72,6 +72,9 @@ void attempt(Promise &promise, const std::function<void()> &work);
 // Runs `work` on a thread of its own: for calls that may take seconds, such as compilation.
 void runApart(std::shared_ptr<Promise> promise, std::function<void()> work);
 
+// The code with which the process exits if such work is in progress.
+void setExitCode(int code);
+
 // Runs work in order on one thread: the calls of a client that may wait for the device.
 class Queue {
  public:

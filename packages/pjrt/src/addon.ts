@@ -63,6 +63,7 @@ interface PlatformInfo {
 /** The functions of native/addon.cpp. */
 export interface Addon {
   initialize(errorClass: typeof PjrtError, isMainThread: boolean): void;
+  exiting(code: number): void;
   loadPlugin(path: string): {
     handle: Handle;
     version: [major: number, minor: number];
@@ -126,6 +127,7 @@ export function loadAddon(): Addon {
     addon = require(buildAddon());
   }
   addon.initialize(PjrtError, isMainThread);
+  if (isMainThread) process.once('exit', (code) => addon.exiting(code));
   loaded = addon;
   return addon;
 }

@@ -145,7 +145,7 @@ export class Client {
     return LoadedExecutable.create(this, info, false);
   }
 
-  /** What executables of this client depend on, for cache keys. */
+  /** @internal What executables of this client depend on, for cache keys. */
   get fingerprint(): string {
     const { platformName, platformVersion, devices, plugin } = this;
     const described = devices.map(({ id, kind, attributes, processIndex }) => [

@@ -142,6 +142,29 @@ describe.skipIf(!path)('a client', () => {
     await expect(executable.execute(inputs[0])).rejects.toThrow('got arguments for 1 devices, expected 4');
   });
 
+  it('runs replicas on the devices that are named, each on its own data', async () => {
+    const text = hlo.buildModule([f32(1)], (x) => hlo.add(x, x));
+    const executable = await client.compile(text, { numReplicas: 2, deviceIds: [3, 1] });
+    expect(executable.devices.map(({ id }) => id)).toEqual([3, 1]);
+    const inputs = executable.devices.map(async (device) => [
+      await client.put(new Float32Array([device.id]), { device }),
+    ]);
+    const outputs = await executable.executeSharded(await Promise.all(inputs));
+    expect(await Promise.all(outputs.map(([output]) => output.read()))).toEqual([
+      new Float32Array([6]),
+      new Float32Array([2]),
+    ]);
+  });
+
+  it('compiles bytecode, also with shardings', async () => {
+    const read = (name: string) => readFileSync(join(import.meta.dirname, '../fixtures', name));
+    const square = await client.compile(read('square.mlirbc'));
+    const [result] = await square.execute([await client.put(new Float32Array([1, 2, 3]))]);
+    expect(await result.read()).toEqual(new Float32Array([1, 4, 9]));
+    const sharded = await client.compile(read('sharded.mlirbc'), { numPartitions: 4 });
+    expect((await sharded.optimizedProgram()).inputs).toEqual([f32(2, 2), f32(2, 3)]);
+  });
+
   it('donates arguments unless they are kept', async () => {
     const text = hlo.buildModule([{ ...f32(2), donate: 0 }, f32(2)], (x, y) => hlo.add(x, y));
     const executable = await client.compile(text);

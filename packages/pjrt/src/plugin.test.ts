@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { buildAddon, isAddonBuilt } from './build-addon.ts';
+import { addonPath, buildAddon, isAddonBuilt } from './build-addon.ts';
 import { pjrtCommand } from './command.ts';
 import { PluginError } from './errors.ts';
 import { findPlugin, findPlugins } from './find-plugins.ts';
@@ -40,6 +40,7 @@ describe('loadPlugin', () => {
   it.for([
     ['no-such-file.so', 'NOT_FOUND', /no-such-file\.so: there is no such file/],
     [import.meta.filename, 'FAILED_PRECONDITION', /the library does not load: ./],
+    [addonPath(), 'INVALID_ARGUMENT', /it is not a PJRT plugin: it does not export GetPjrtApi/],
   ] as [string, string, RegExp][])('refuses %s', ([file, code, message], { skip }) => {
     skip(!hasAddon, 'no C++ compiler');
     const error = catchError(() => loadPlugin(file));

@@ -53,7 +53,7 @@ export class Plugin {
     return new Topology(this, info);
   }
 
-  /** What the results of this plugin's compiler depend on, for cache keys. */
+  /** @internal What the results of this plugin's compiler depend on, for cache keys. */
   get fingerprint(): string {
     const { size, mtimeMs } = statSync(this.path);
     return JSON.stringify([this.version, this.attributes, size, mtimeMs]);
