@@ -4,6 +4,7 @@ import { EvalsError } from './error.ts';
 import { evaluate } from './evaluate.ts';
 import type { GenerateRequest, Generation, TextTokenizer } from './language-model.ts';
 import { effectiveLength, type RulerTaskName, rulerTask, rulerTaskNames } from './ruler.ts';
+import { splitSentences } from './ruler-needles.ts';
 import { functionModel } from './testing.ts';
 import { onlyRequest } from './testing-data.ts';
 
@@ -54,6 +55,20 @@ describe.each(rulerTaskNames)('%s', (task) => {
     expect(texts(1)).toEqual(texts(1));
     expect(texts(1)).not.toEqual(texts(2));
   });
+});
+
+test('sentences end with the marks of their script; of English, where they did', () => {
+  const cases = [
+    ['One. Two? “Three!” Four 3.5 e.g. five', 5],
+    ['第一句。第二句！“第三句？”第四句', 4],
+    ['यह एक है। यह दो है॥ यह तीन है।', 3],
+    ['سؤال؟ جملة۔ أخرى', 3],
+  ] as const;
+  for (const [text, count] of cases) {
+    const sentences = splitSentences(text);
+    expect(sentences, text).toHaveLength(count);
+    expect(sentences.join('').replaceAll(' ', '')).toBe(text.replaceAll(' ', ''));
+  }
 });
 
 test('wording: one value is requested in the singular', () => {
