@@ -39,6 +39,7 @@ it('trains on data and with a tokenizer of the Hub, and shows the download', asy
     'tokenizer={"path":"me/tokenizer","vocab_size":null}',
     'train.max_steps=2',
   );
+  const commit = hub.commitOf('datasets/me/texts');
   const { code, stderr } = await bench.pretrain('named', ...sets);
   expect({ code, stderr }).toEqual({
     code: 0,
@@ -47,7 +48,12 @@ it('trains on data and with a tokenizer of the Hub, and shows the download', asy
   // The commit is in the configuration of the run, so that it resumes with the same.
   const config = readFileSync(bench.path('named/config.yaml'), 'utf8');
   expect(config).toContain(`models--me--tokenizer/snapshots/${hub.commitOf('me/tokenizer')}`);
-  expect(config).toContain(
-    `datasets--me--texts/snapshots/${hub.commitOf('datasets/me/texts')}/en/train-1.jsonl`,
-  );
+  expect(config).toContain(`datasets--me--texts/snapshots/${commit}/en/train-1.jsonl`);
+
+  // The branch moves on; the run stays at its commit.
+  hub.repositories.get('datasets/me/texts')!.files['en/train-2.jsonl'] = '{"text":"new"}';
+  const again = await bench.pretrain('named', ...sets, ...setFlags('train.max_steps=3'));
+  expect(again.code, again.stderr).toBe(0);
+  const later = readFileSync(bench.path('named/config.yaml'), 'utf8');
+  expect(later).toBe(config.replace('max_steps: 2', 'max_steps: 3'));
 });

@@ -62,6 +62,12 @@ export function parseHubAddress(text: string): HubName {
   return { type: kind === 'datasets' ? 'dataset' : 'model', repo: name, revision, path };
 }
 
+/** Returns the address of a name. */
+export function hubAddress({ type, repo, revision, path }: HubName): string {
+  const kind = type === 'dataset' ? 'datasets/' : '';
+  return `${SCHEME}${kind}${repo}@${encodeURIComponent(revision)}${path && `/${path}`}`;
+}
+
 /** The name in messages: `datasets/OWNER/NAME@REVISION`, without the usual revision `main`. */
 export function showName({ type, repo, revision }: HubName): string {
   return `${type === 'dataset' ? 'datasets/' : ''}${repo}${revision === 'main' ? '' : `@${revision}`}`;

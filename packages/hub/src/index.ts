@@ -8,5 +8,12 @@ export {
   type HubEvent,
   type Wanted,
 } from './fetch-from-hub.ts';
-export { type HubName, isHubAddress, modelAddress, parseHubAddress, showName } from './hub-name.ts';
+export {
+  type HubName,
+  hubAddress,
+  isHubAddress,
+  modelAddress,
+  parseHubAddress,
+  showName,
+} from './hub-name.ts';
 export { type HubSettings, hubSettings } from './hub-settings.ts';

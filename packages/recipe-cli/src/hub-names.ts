@@ -1,6 +1,14 @@
 /** Names of the Hugging Face Hub in recipes and on command lines: fetched, with progress, and replaced by paths. */
 import { bytes, duration, plainText } from '@meap/dashboard';
-import { fetchFromHub, HubError, type HubEvent, isHubAddress } from '@meap/hub';
+import {
+  cachedName,
+  fetchFromHub,
+  HubError,
+  type HubEvent,
+  hubAddress,
+  isHubAddress,
+  parseHubAddress,
+} from '@meap/hub';
 import { type CommandIo, isInteractive } from './command.ts';
 import { ConfigurationError } from './errors.ts';
 import { Bars } from './progress.ts';
@@ -15,6 +23,8 @@ export interface FetchNamesOptions {
   onEvent?: (event: HubEvent) => void;
   /** Ends the downloads. */
   signal?: AbortSignal;
+  /** The recipe that a run was started with: its commits stay, also where the branch `main` has moved since. */
+  earlier?: object;
 }
 
 /**
@@ -26,8 +36,9 @@ export async function fetchHubNames(
   file: string,
   overrides: readonly string[],
   rules: RecipeRules,
-  options: FetchNamesOptions = {},
+  { earlier = {}, ...options }: FetchNamesOptions = {},
 ): Promise<string[]> {
+  const commits = commitsIn(earlier, rules);
   const found: string[] = [];
   for (const { key, values, isList } of pathsOf(readNamedRecipe(file, overrides, rules), rules)) {
     if (!values.some(isHubAddress)) continue;
@@ -39,7 +50,13 @@ export async function fetchHubNames(
         continue;
       }
       try {
-        const { folder, files } = await fetchFromHub(value, { wanted, ...options });
+        const name = parseHubAddress(value);
+        const before = name.revision === 'main' ? commits.get(keyOf(name)) : undefined;
+        const revision = before ?? name.revision;
+        const { folder, files } = await fetchFromHub(hubAddress({ ...name, revision }), {
+          wanted,
+          ...options,
+        });
         paths.push(...(wanted === 'files' ? files : [folder]));
       } catch (error) {
         if (error instanceof HubError) throw new ConfigurationError([`${key}: ${error.message}`]);
@@ -50,6 +67,14 @@ export async function fetchHubNames(
   }
   return found;
 }
+
+/** Commits by repository of the paths in a recipe. */
+function commitsIn(recipe: object, rules: RecipeRules): Map<string, string> {
+  const names = pathsOf({ ...recipe }, rules).flatMap(({ values }) => values.map(cachedName));
+  return new Map(names.flatMap((name) => (name ? [[keyOf(name), name.commit]] : [])));
+}
+
+const keyOf = ({ type, repo }: { type: string; repo: string }) => `${type} ${repo}`;
 
 /** Shows downloads on stderr: a bar in a terminal, otherwise a line at the start, every ten seconds and at the end. */
 export function showDownloads({ stderr }: CommandIo): {

@@ -66,10 +66,16 @@ export async function finishedCheckpoint(
   return step >= steps || (canStop && stopReason !== undefined) ? { path: found.path, step } : undefined;
 }
 
+/** Reads `config.yaml` of a run; undefined if there is none, or it is damaged. */
+export function readConfig(out: string): object | undefined {
+  const path = join(out, 'config.yaml');
+  return existsSync(path) ? readYaml(path) : undefined;
+}
+
 /** Writes `config.yaml` and returns its changes from the previous one. */
 export function writeConfig(out: string, config: object): string[] {
   const path = join(out, 'config.yaml');
-  const before = existsSync(path) ? readYaml(path) : undefined;
+  const before = readConfig(out);
   const changes = before === undefined ? [] : changedKeys(before, readBack(config));
   writeFileAtomic(path, configToYaml(config));
   return changes;
@@ -98,7 +104,7 @@ function readBack(config: object): unknown {
 }
 
 /** Reads the keys of a file; undefined if it is damaged. */
-function readYaml(path: string): unknown {
+function readYaml(path: string): object | undefined {
   try {
     const found = parsePlainYaml(readFileSync(path, 'utf8'));
     return typeof found === 'object' && found !== null ? found : undefined;

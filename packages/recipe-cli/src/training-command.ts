@@ -22,6 +22,7 @@ import { connectLaunched, quietIo } from './ranks.ts';
 import type { RecipeRules } from './read-recipe.ts';
 import { inRecipeWords } from './recipe-words.ts';
 import { dashboardPort, openRunDashboard } from './run-dashboard.ts';
+import { readConfig } from './run-directory.ts';
 import { recipeName } from './shipped-recipes.ts';
 
 /** The end of a run. */
@@ -113,7 +114,10 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
     const given = overridesOf(flags);
     const downloads = showDownloads(io);
     const fetched = program.rules
-      ? await fetchHubNames(flags.config, given, program.rules, downloads).finally(downloads.close)
+      ? await fetchHubNames(flags.config, given, program.rules, {
+          ...downloads,
+          earlier: flags.resume === 'never' ? undefined : readConfig(outOf(flags)),
+        }).finally(downloads.close)
       : [];
     const config = program.loadConfig(flags.config, [...given, ...fetched], size);
     // Errors of usage come before any work.
@@ -148,7 +152,7 @@ async function train<Config, Event extends object>(
   ranks: RankGroup,
 ): Promise<number> {
   const began = performance.now();
-  const out = flags.out ?? join('runs', recipeName(flags.config));
+  const out = outOf(flags);
   const asJson = flags.json || flags.jsonLogs;
   const json = (value: object) =>
     io.stdout.write(flags.jsonLogs ? logLine(value) : `${JSON.stringify(value)}\n`);
@@ -201,4 +205,8 @@ async function train<Config, Event extends object>(
     await dashboard?.close(ended);
     stop.dispose();
   }
+}
+
+function outOf({ out, config }: TrainingFlags): string {
+  return out ?? join('runs', recipeName(config));
 }

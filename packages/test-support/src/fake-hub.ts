@@ -40,6 +40,8 @@ export class FakeHub {
   ignoresRanges = false;
   /** Changes a stored file. */
   damage: (content: Buffer) => Buffer = (content) => content;
+  /** Files by commit, of every commit that was asked for. */
+  readonly #history = new Map<string, ServedRepository['files']>();
   #hub: Server | undefined;
   #storage: Server | undefined;
 
@@ -90,34 +92,33 @@ export class FakeHub {
     if (!repository || (repository.token && token !== `Bearer ${repository.token}`))
       return void fail(401, 'RepoNotFound');
     if (repository.isGated) return void fail(403, 'GatedRepo');
-    const commit = this.commitOf(name);
+    const latest = this.commitOf(name);
+    this.#history.set(latest, { ...repository.files });
     const [, action, revision, ...parts] = (rest ?? '').split('/');
     const inPath = parts.join('/');
-    if (revision !== undefined && !['main', 'v1', commit].includes(revision))
-      return void fail(404, 'RevisionNotFound');
+    const commit = revision === undefined || /^(main|v1)$/.test(revision) ? latest : revision;
+    const files = this.#history.get(commit);
+    if (!files) return void fail(404, 'RevisionNotFound');
     const json = (value: unknown, headers = {}) =>
       response.writeHead(200, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(value));
     if (isApi && action === 'revision') {
-      const siblings = Object.keys(repository.files).map((rfilename) => ({ rfilename }));
+      const siblings = Object.keys(files).map((rfilename) => ({ rfilename }));
       return void json({ _id: '1', id: repo, sha: commit, private: false, siblings });
     }
     if (isApi && action === 'tree') {
       const folder = inPath === '' ? '' : `${inPath}/`;
-      const all = Object.keys(repository.files)
+      const all = Object.keys(files)
         .filter((file) => file.startsWith(folder))
         .sort();
       const from = Number(url.searchParams.get('cursor') ?? 0);
       const next =
         from + PAGE < all.length &&
         `${urlOf(this.#hub!)}${url.pathname}?recursive=true&cursor=${from + PAGE}`;
-      const entries = all
-        .slice(from, from + PAGE)
-        .map((file) => entryOf(file, Buffer.from(repository.files[file])));
+      const entries = all.slice(from, from + PAGE).map((file) => entryOf(file, Buffer.from(files[file])));
       return void json(entries, next ? { link: `<${next}>; rel="next"` } : {});
     }
-    if (action !== 'resolve' || repository.files[inPath] === undefined)
-      return void fail(404, 'EntryNotFound');
-    const content = Buffer.from(repository.files[inPath]);
+    if (action !== 'resolve' || files[inPath] === undefined) return void fail(404, 'EntryNotFound');
+    const content = Buffer.from(files[inPath]);
     const { oid, lfs } = entryOf(inPath, content);
     const about = {
       'x-repo-commit': commit,
