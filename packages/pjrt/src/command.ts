@@ -59,8 +59,10 @@ export async function pjrtCommand(argv: readonly string[], { stdout, stderr }: O
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-    if (!(error instanceof PjrtError)) throw error;
-    stderr.write(`meap-pjrt: ${error.message}\n`);
+    // A cache that cannot be written, a full disk.
+    const isOfSystem = typeof (error as NodeJS.ErrnoException).syscall === 'string';
+    if (!(error instanceof PjrtError || isOfSystem)) throw error;
+    stderr.write(`meap-pjrt: ${(error as Error).message}\n`);
     return 1;
   }
 }

@@ -1,6 +1,6 @@
 /** Installing from a package index on loopback. */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -162,6 +162,12 @@ it('meap-pjrt installs, lists, and reports mistakes in one line', async () => {
     err: "meap-pjrt: install: got 'gpu', expected one of cpu, cuda13, rocm7, tpu\n",
   });
   expect((await run('nonsense')).code).toBe(2);
+  writeFileSync(join(work, 'file'), '');
+  process.env.XDG_CACHE_HOME = join(work, 'file');
+  expect(await run('install', 'cpu')).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/^meap-pjrt: E\w+: .*\n$/),
+  });
 });
 
 describe('selectWheel', () => {

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { type Addon, type DeviceDescription, loadAddon } from './addon.ts';
 import { type CompileOptions, encodeCompileOptions, encodeProgram } from './compile-options.ts';
 import { named } from './errors.ts';
@@ -37,5 +38,10 @@ export class Topology {
   /** Releases the description; executables remain usable. */
   dispose(): void {
     release(this);
+  }
+
+  /** The same, for `using`. */
+  [Symbol.dispose](): void {
+    this.dispose();
   }
 }
