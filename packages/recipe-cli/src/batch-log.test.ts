@@ -1,10 +1,10 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BatchSource } from '@meap/trainer';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { describeRow, logBatches, type ShownRow } from './batch-log.ts';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describeRow, logBatches, recentMaskedRow, type ShownRow } from './batch-log.ts';
 
 /** Ids are bytes: characters of several tokens. */
 const decodeBytes = async (ids: ArrayLike<number>) => new TextDecoder().decode(Uint8Array.from(ids));
@@ -116,5 +116,34 @@ describe('logBatches', () => {
       await settled();
     }
     expect(existsSync(join(directory, 'batch.json'))).toBe(false);
+  });
+});
+
+describe('recentMaskedRow', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'masked-row-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const show = (rows: object[], width = 100) => {
+    writeFileSync(join(folder, 'batch.json'), JSON.stringify({ step: 1, rows }));
+    return recentMaskedRow(folder, width, '[M]');
+  };
+  const pieces = [
+    { text: 'Call me', kind: 'plain' },
+    { text: ' Ishmael', kind: 'masked' },
+    { text: '.\nSome years ago', kind: 'plain' },
+  ];
+
+  it('is one line with marks for what is masked, shortened at a space', () => {
+    const rows = [
+      { numTokens: 5, numMasked: 0, pieces: [] },
+      { numTokens: 9, numMasked: 2, pieces },
+    ];
+    expect(show(rows)).toBe('2 of 9 tokens\nCall me[M]. Some years ago');
+    expect(show(rows, 18)).toBe('2 of 9 tokens\nCall me[M]. Some …');
+  });
+
+  it('is undefined without masks, and without a batch', () => {
+    expect(show([{ numTokens: 5, numMasked: 0, pieces }])).toBeUndefined();
+    rmSync(join(folder, 'batch.json'));
+    expect(recentMaskedRow(folder, 9, '[M]')).toBeUndefined();
   });
 });

@@ -1,8 +1,12 @@
 /** `batch.json` in the run directory: rows of a recent batch as text with their masks, for the dashboard. */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { BatchPiece, BatchRow, RecentBatch } from '@meap/dashboard';
 import { writeFileAtomic } from '@meap/files';
 import type { BatchSource, Position } from '@meap/trainer';
+
+/** The name of the file in the run directory. */
+const BATCH_FILE = 'batch.json';
 
 /** A row before it is decoded. */
 export interface ShownRow {
@@ -74,7 +78,7 @@ async function write<Batch>(
   step: number,
 ): Promise<void> {
   const batch: RecentBatch = { step, rows: await Promise.all(rows.map((row) => describeRow(row, decode))) };
-  writeFileAtomic(join(directory, 'batch.json'), `${JSON.stringify(batch)}\n`);
+  writeFileAtomic(join(directory, BATCH_FILE), `${JSON.stringify(batch)}\n`);
 }
 
 /** Splits a row into pieces of one kind. */
@@ -111,4 +115,24 @@ function rest(before: string, whole: string): string {
   let same = 0;
   while (same < before.length && before[same] === whole[same]) same++;
   return whole.slice(same);
+}
+
+/**
+ * Returns the first row of a run's recent batch as a model reads it, shortened to about `width` characters, with `mask`
+ * for every masked part; undefined if the run has none, or nothing in it is masked.
+ */
+export function recentMaskedRow(directory: string, width: number, mask: string): string | undefined {
+  let row: BatchRow | undefined;
+  try {
+    const batch = JSON.parse(readFileSync(join(directory, BATCH_FILE), 'utf8')) as RecentBatch;
+    row = batch.rows.find(({ numMasked }) => numMasked > 0);
+  } catch {
+    return undefined;
+  }
+  if (!row) return undefined;
+  const text = row.pieces.map(({ kind, text }) => (kind === 'masked' ? mask : text)).join('');
+  const line = text.replaceAll(/\s+/g, ' ').trim();
+  const end = line.lastIndexOf(' ', width);
+  const shown = line.length > width ? `${line.slice(0, end > 0 ? end : width)} …` : line;
+  return `${row.numMasked} of ${row.numTokens} tokens\n${shown}`;
 }

@@ -4,6 +4,7 @@ export {
   type LoggedBatches,
   logBatches,
   MAX_ROWS,
+  recentMaskedRow,
   type ShownRow,
 } from './batch-log.ts';
 export { captureOutput, type Outcome } from './capture-output.ts';

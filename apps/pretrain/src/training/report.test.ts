@@ -25,6 +25,7 @@ const facts = {
   unigramBitsPerByte: 2.678,
   steps: 200,
   tokensPerStep: 64,
+  maskToken: undefined,
   documents: {
     empty: 3,
     duplicates: { count: 12, oneIn: 1 },

@@ -14,6 +14,8 @@ export interface RunFacts {
   unigramBitsPerByte: number;
   steps: number;
   tokensPerStep: number;
+  /** The text of the mask token; undefined where random tokens replace the masked ones. */
+  maskToken: string | undefined;
   /** Counts of notable documents. */
   documents: DocumentCounts;
   /** Whether special tokens in the text were parsed. */
@@ -38,6 +40,7 @@ export function describeRun(config: PretrainConfig, model: LlamaConfig, data: Pr
     unigramBitsPerByte: unigramBitsPerByte(sample, data.validation).bitsPerByte,
     steps: train.max_steps,
     tokensPerStep: train.global_batch_size * train.sequence_length,
+    maskToken: config.masking.replace_with === 'mask' ? config.tokenizer.mask_token : undefined,
     documents: data.documents,
     parsesSpecialTokens: config.data.parse_special_tokens,
     ...(data.mix && { mix: data.mix }),

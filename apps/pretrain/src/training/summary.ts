@@ -9,11 +9,15 @@ import {
   probeCurves,
   readLastSamples,
   readMetrics,
+  recentMaskedRow,
   short,
 } from '@meap/recipe-cli';
 import { bestCheckpoint, listCheckpoints } from '@meap/trainer';
 import { describeDocuments } from './describe-documents.ts';
 import type { RunFacts } from './run-facts.ts';
+
+/** Characters of the masked row. */
+const ROW_WIDTH = 300;
 
 /** Formats the summary of a run in `out`. */
 export async function renderSummary(out: string, facts: RunFacts, seconds: number): Promise<string> {
@@ -22,6 +26,8 @@ export async function renderSummary(out: string, facts: RunFacts, seconds: numbe
   const curve = lossCurveText(steps);
   const sections: string[] = [];
   if (curve) sections.push(curve);
+  const row = facts.maskToken && recentMaskedRow(out, ROW_WIDTH, facts.maskToken);
+  if (row) sections.push(`a row as the model reads it, masked: ${plainText(row)}`);
   for (const { prompt, text } of readLastSamples(out)) {
     const heading = prompt ? `sample after ${JSON.stringify(prompt)}` : 'sample without a prompt';
     sections.push(`${heading}\n${plainText(prompt + text)}`);
