@@ -1,5 +1,5 @@
 /** The built commands as separate processes: killed, interrupted, resumed. */
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -41,6 +41,19 @@ beforeAll(async () => {
 });
 afterAll(() => bench.dispose());
 
+/** Starts a second process in the folder of a suspended first one. */
+async function expectRefusal(out: string, first: ChildProcess) {
+  first.kill('SIGSTOP');
+  const config = readFileSync(bench.path(out, 'config.yaml'), 'utf8');
+  const second = start('cli', [...argv(out), '--set', 'train.learning_rate=1']);
+  expect(await second.ended).toBe(1);
+  expect(second.output.stderr).toMatch(
+    /^meap-pretrain: train: \S+run\.lock is held by process \d+ [^\n]+\n$/,
+  );
+  expect(readFileSync(bench.path(out, 'config.yaml'), 'utf8')).toBe(config);
+  first.kill('SIGCONT');
+}
+
 describe('meap-pretrain', () => {
   it('killed repeatedly while writing checkpoints gives the bytes of an uninterrupted run', async () => {
     let cutOff = 0;
@@ -61,7 +74,7 @@ describe('meap-pretrain', () => {
     expect(partials('killed')).toEqual([]);
   });
 
-  it('on each signal saves, prints the command to continue and exits with its code', async () => {
+  it('refuses a second process; on each signal saves, prints the command to continue, exits with its code', async () => {
     let args = [...argv('signalled'), '--resume', 'never'];
     for (const [signal, code] of [
       ['SIGINT', 130],
@@ -71,6 +84,7 @@ describe('meap-pretrain', () => {
     ] as const) {
       const { child, output, ended, until } = start('cli', args);
       await until(() => /^step +\d+ of 40/m.test(output.stdout));
+      if (signal === 'SIGINT') await expectRefusal('signalled', child);
       child.kill(signal);
       expect(await ended, output.stderr).toBe(code);
       const again = /\nstopped at step (\d+); continue with: meap-pretrain (.*)\n$/.exec(output.stdout);
@@ -111,20 +125,5 @@ describe('meap-pretrain', () => {
     child.stderr!.destroy();
     expect(await ended).toBe(0);
     expect(bytesOf('unread')).toEqual(bytesOf('whole'));
-  });
-
-  it('refuses a second process in the same folder', async () => {
-    // Enough steps to outlive the start of the second process.
-    const first = start('cli', [...argv('shared'), '--set', 'train.max_steps=1000000']);
-    await first.until(() => first.output.stdout.includes('step       1 of 1000000'));
-    const config = readFileSync(bench.path('shared/config.yaml'), 'utf8');
-    const second = start('cli', [...argv('shared'), '--set', 'train.learning_rate=1']);
-    expect(await second.ended).toBe(1);
-    expect(second.output.stderr).toMatch(
-      /^meap-pretrain: train: \S+run\.lock is held by process \d+ [^\n]+\n$/,
-    );
-    expect(readFileSync(bench.path('shared/config.yaml'), 'utf8')).toBe(config);
-    first.child.kill('SIGTERM');
-    expect(await first.ended, first.output.stderr).toBe(143);
   });
 });

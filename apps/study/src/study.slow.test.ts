@@ -126,7 +126,7 @@ describe('a study', () => {
     expect(exactFiles(whole)).toEqual(before);
   });
 
-  it('killed at several points gives the same bytes, and leaves no program behind', async () => {
+  it('killed at several points ends its programs, which save first, and gives the same bytes', async () => {
     const out = newFolder();
     const kill = async (condition: () => boolean, what: string) => {
       const { child, ended, output } = start(file, out);
@@ -135,7 +135,12 @@ describe('a study', () => {
       await ended;
     };
     await kill(() => hasLines(metrics(out), 6), 'steps of the first run');
-    // The programs of the killed study save and end, or this study waits for them.
+    await until(() => programsIn(out).length === 0, 'the end of the programs');
+    const [, steps] = /"step":(\d+)(?!.*"step":)/s.exec(readFileSync(metrics(out), 'utf8'))!;
+    expect(readdirSync(join(out, 'runs/ntp/seed-0/pretrain/checkpoints'))).toContain(
+      `step-${steps.padStart(8, '0')}`,
+    );
+    // The programs of a killed study save and end, or the next one waits for them.
     await kill(() => existsSync(join(out, 'results/ntp-seed-0.json')), 'the first result');
     const { ended, output } = start(file, out);
     expect(await ended, output()).toBe(0);
@@ -158,22 +163,6 @@ describe('a study', () => {
     expect(await again.ended, again.output()).toBe(0);
     expect(exactFiles(out)).toEqual(exactFiles(whole));
   });
-});
-
-it('killed, ends its programs, which save first', async () => {
-  const { pretrain, evaluate } = TINY.steps;
-  const set = { ...pretrain.set, train: { max_steps: 100_000, sequence_length: 32 } };
-  const out = newFolder();
-  const file = writeStudy({ ...TINY, steps: { pretrain: { ...pretrain, set }, evaluate } });
-  const { child, ended, output } = start(file, out);
-  await until(() => hasLines(metrics(out), 6), output());
-  child.kill('SIGKILL');
-  await ended;
-  await until(() => programsIn(out).length === 0, 'the end of the programs');
-  const [, steps] = /"step":(\d+)(?!.*"step":)/s.exec(readFileSync(metrics(out), 'utf8'))!;
-  expect(readdirSync(join(out, 'runs/ntp/seed-0/pretrain/checkpoints'))).toContain(
-    `step-${steps.padStart(8, '0')}`,
-  );
 });
 
 it('a run that fails leaves the others, is reported, and is tried again', async () => {
