@@ -49,7 +49,7 @@ export function addAttentionCommand({ program, argv, io, done }: CommandContext)
     );
     if (results === undefined) return;
     writeJson(join(out, 'attention.json'), results);
-    const report = reportOn([out], join(out, 'report.html'));
+    const report = await reportOn([out], join(out, 'report.html'));
     io.stdout.write(
       flags.json
         ? `${JSON.stringify(results)}\n`

@@ -46,7 +46,7 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
       const comparison = compareRunFolders(models, others);
       openRunDirectory(out, 'auto');
       writeJson(join(out, COMPARISON_FILE), comparison);
-      show(comparison, renderRunsComparison(comparison), reportOn([out], join(out, 'report.html')));
+      show(comparison, renderRunsComparison(comparison), await reportOn([out], join(out, 'report.html')));
       return;
     }
     openRunDirectory(out, 'auto');
@@ -70,7 +70,7 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
     if (sides === undefined) return;
     const comparisons = compareTasks(sides[0], sides[1]);
     writeJson(join(out, COMPARISON_FILE), comparisons);
-    show(comparisons, renderComparisons(comparisons), reportOn(folders, join(out, 'report.html')));
+    show(comparisons, renderComparisons(comparisons), await reportOn(folders, join(out, 'report.html')));
   });
 }
 

@@ -116,7 +116,7 @@ export function addRunCommand({ program, argv, io, done }: CommandContext): void
       ({ onEvent }, signal) => runEvaluation(config, { ...storageOptions(flags), out, signal, onEvent }),
     );
     if (results === undefined) return;
-    const report = reportOn([out], join(out, 'report.html'));
+    const report = await reportOn([out], join(out, 'report.html'));
     io.stdout.write(
       flags.json
         ? `${JSON.stringify(results.harness)}\n`

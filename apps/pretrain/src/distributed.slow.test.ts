@@ -131,7 +131,7 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
     },
   );
 
-  it('resume a killed run as more ranks, as one, and as more again', async () => {
+  it('resume a killed run as more ranks, and as one', async () => {
     const out = 'other-numbers';
     const zero = ['--set', 'train.micro_batch_size=2', '--set', 'distributed.zero_stage=2'];
     const kill = ({ child, pids }: RunningRanks) => {
@@ -145,9 +145,9 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
         }
       }
     };
-    for (const size of [2, 4, 1]) await interrupt(size, out, kill, ...zero);
-    const { stdout } = await finish(2, out, ...zero);
-    expect(stdout).toMatch(/^resume {7}at step (18|24)/m);
+    for (const size of [2, 4]) await interrupt(size, out, kill, ...zero);
+    const { stdout } = await finish(1, out, ...zero);
+    expect(stdout).toMatch(/^resume {7}at step (12|18)/m);
     const file = 'model.safetensors';
     expect(await distance(join(last(out), file), join(last('alone'), file))).toBeLessThan(TOLERANCE);
     expect(readExactMetrics(bench.path(out)).at(-1)?.tokens).toBe(

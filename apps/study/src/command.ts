@@ -18,7 +18,6 @@ import { loadConfig, type StudyConfig } from './config.ts';
 import { planStudy, renderDryRun } from './dry-run.ts';
 import { isUserError } from './errors.ts';
 import { MatrixProgress } from './progress.ts';
-import { writeReport } from './report/write-report.ts';
 import { type MatrixOptions, runMatrix } from './run-matrix.ts';
 import { fixPlan, readStudy } from './study-files.ts';
 
@@ -48,8 +47,8 @@ export async function studyCommand(argv: readonly string[], io: CommandIo = proc
     .command('report')
     .description('Write the results and the report again, from the plan and results in a folder.')
     .argument('<dir>', 'folder of a study; its runs are not needed')
-    .action((dir: string) => {
-      io.stdout.write(`${writeReport(dir)}\n`);
+    .action(async (dir: string) => {
+      io.stdout.write(`${await report(dir)}\n`);
     });
   const action = async () => {
     const { config: file, out, jobs = availableParallelism(), dryRun } = program.opts<Flags>();
@@ -114,7 +113,7 @@ async function runStudy(
       return EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed;
     }
     const seconds = (performance.now() - began) / 1000;
-    io.stdout.write(`\n${writeReport(out)}\ntime         ${duration(seconds)}\n`);
+    io.stdout.write(`\n${await report(out)}\ntime         ${duration(seconds)}\n`);
     if (isComplete) return EXIT.done;
     io.stdout.write(`some runs failed; try them again with: ${again}\n`);
     return EXIT.failed;
@@ -123,4 +122,10 @@ async function runStudy(
     lock.release();
     stop.dispose();
   }
+}
+
+async function report(out: string): Promise<string> {
+  // Plots take half of this program's time to load.
+  const { writeReport } = await import('./report/write-report.ts');
+  return writeReport(out);
 }

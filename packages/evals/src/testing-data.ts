@@ -16,25 +16,34 @@ export function jsonLines(path: string): unknown[] {
     .map((line) => JSON.parse(line));
 }
 
+let readEssays: string[] | undefined;
+const readTokenizers = new Map<string, TextTokenizer>();
+
 /** Paul Graham's essays, sorted by file name. */
 export function essays(): string[] {
+  if (readEssays) return readEssays;
   const folder = `${process.env.MEAP_DATA}/needle/PaulGrahamEssays`;
   const names = readdirSync(folder).sort();
-  return names.map((name) => readFileSync(`${folder}/${name}`, 'utf8'));
+  readEssays = names.map((name) => readFileSync(`${folder}/${name}`, 'utf8'));
+  return readEssays;
 }
 
 /** A tokenizer of `tokenizers/`, by another implementation than that of the fixtures. */
 export function realTokenizer(name: 'llama2' | 'llama3_1'): TextTokenizer {
+  const read = readTokenizers.get(name);
+  if (read) return read;
   const folder = `${process.env.MEAP_DATA}/tokenizers/${name}`;
   const [json, config] = ['tokenizer.json', 'tokenizer_config.json'].map((file) =>
     JSON.parse(readFileSync(`${folder}/${file}`, 'utf8')),
   );
   const tokenizer = new Tokenizer(json, config);
-  return {
+  const own: TextTokenizer = {
     encode: (text) => tokenizer.encode(text, { add_special_tokens: false }).ids,
     decode: (ids) =>
       tokenizer.decode([...ids], { skip_special_tokens: true, clean_up_tokenization_spaces: false }),
   };
+  readTokenizers.set(name, own);
+  return own;
 }
 
 /** Name of a prompt in the fixtures. */

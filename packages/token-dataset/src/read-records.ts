@@ -1,11 +1,9 @@
-import { readCsvRecords } from './csv.ts';
 import type { DataRecord, RecordReading } from './data-record.ts';
 import { type BadRecordError, rethrow } from './errors.ts';
 import { resolveFiles, type SourceFile } from './files.ts';
 import type { RecordFormat } from './formats.ts';
 import { type JsonPiece, JsonSplitter } from './json-splitter.ts';
 import { type OpenedFile, openFile } from './open-file.ts';
-import { readParquetRecords } from './parquet.ts';
 import { readAhead } from './read-ahead.ts';
 import { decodeUtf8, excerptOf, isObject, RecordSplitter, recordAt, withoutBad } from './records.ts';
 
@@ -50,10 +48,16 @@ export async function* readFileRecords(
   const { path } = file;
   const { onBadRecord } = reading;
   try {
-    if (format === 'parquet') yield* readParquetRecords(file, reading);
-    else if (format === 'jsonl') yield* jsonLines(path, chunks, onBadRecord);
+    if (format === 'jsonl') yield* jsonLines(path, chunks, onBadRecord);
     else if (format === 'json') yield* jsonValues(path, chunks, reading);
-    else yield* readCsvRecords(path, chunks, format === 'tsv' ? '\t' : ',', onBadRecord);
+    else if (format === 'parquet') {
+      // The readers of Parquet and CSV are larger than the rest of this package.
+      const { readParquetRecords } = await import('./parquet.ts');
+      yield* readParquetRecords(file, reading);
+    } else {
+      const { readCsvRecords } = await import('./csv.ts');
+      yield* readCsvRecords(path, chunks, format === 'tsv' ? '\t' : ',', onBadRecord);
+    }
   } finally {
     await chunks.return(undefined);
   }

@@ -4,7 +4,6 @@ import { makeDirectory } from '@meap/files';
 import type { CommandIo } from '@meap/recipe-cli';
 import type { Command } from 'commander';
 import { readFolders } from './read-folders.ts';
-import { writeReport } from './report.ts';
 
 export function addReportCommand(program: Command, io: CommandIo): void {
   const command = program
@@ -12,16 +11,18 @@ export function addReportCommand(program: Command, io: CommandIo): void {
     .description('Write a page about evaluations: tables, figures, differences from the first model.')
     .argument('<dirs...>', 'folders of run, compare or attention')
     .option('--out <file>', 'file of the page; figures are written to figures/ beside it', 'report.html');
-  command.action((folders: string[]) => {
+  command.action(async (folders: string[]) => {
     const { out } = command.opts<{ out: string }>();
-    io.stdout.write(`report       ${reportOn(folders, out)}\n`);
+    io.stdout.write(`report       ${await reportOn(folders, out)}\n`);
   });
 }
 
 /** Writes a page about some folders of results; returns its path. */
-export function reportOn(folders: readonly string[], path: string): string {
+export async function reportOn(folders: readonly string[], path: string): Promise<string> {
   const input = readFolders(folders);
   makeDirectory(dirname(path));
+  // Plots take a third of this program's time to load.
+  const { writeReport } = await import('./report.ts');
   writeReport(input, path);
   return path;
 }
