@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 const packages = [
   'tensor-kernels',
@@ -39,19 +40,28 @@ if (!existsSync(data)) {
 const swiftShader = '/usr/lib/chromium/vk_swiftshader_icd.json';
 const vulkan = process.env.VK_DRIVER_FILES ?? (existsSync(swiftShader) ? swiftShader : undefined);
 
+/** Slow files first: at the end fast ones keep both workers busy. */
+class SlowFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isSlow = ({ project }: TestSpecification) => project.name === 'slow';
+    return [...sorted.filter(isSlow), ...sorted.filter((file) => !isSlow(file))];
+  }
+}
+
 export default defineConfig({
   resolve: { alias },
   test: {
     // Test files run side by side: one kernel thread each. Tests of threads set their own number.
     env: { MEAP_DATA: data, MEAP_NUM_THREADS: '1', ...(vulkan !== undefined && { VK_DRIVER_FILES: vulkan }) },
+    // The kernels use every core themselves; a third worker is no faster.
+    maxWorkers: 2,
+    sequence: { sequencer: SlowFirst },
     projects: [
       {
         extends: true,
         test: {
           name: 'fast',
-          sequence: { groupOrder: 1 },
-          // The kernels use every core themselves.
-          maxWorkers: 2,
           include: ['{packages,apps}/*/src/**/*.test.ts', 'scripts/*.test.mjs'],
           exclude: ['**/*.slow.test.*'],
           // Files share imported modules, TensorFlow.js above all, so tests restore the global state that they change.
@@ -64,9 +74,6 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'slow',
-          sequence: { groupOrder: 0 },
-          // One more than fast ones: they often wait for processes.
-          maxWorkers: 3,
           include: ['{packages,apps}/*/src/**/*.slow.test.ts', 'scripts/*.slow.test.mjs'],
           testTimeout: 600_000,
           hookTimeout: 600_000,

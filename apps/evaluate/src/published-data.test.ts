@@ -82,9 +82,28 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+/** A limit counts the questions of each cell of a grid: one short cell is enough. */
+const SMALL = [
+  'm_rs.lengths=[1000]',
+  'm_rs.depths=[50]',
+  'm_rs.repeats=1',
+  'niah.lengths=[1000]',
+  'ruler.lengths=[1000]',
+].flatMap((set) => ['--set', set]);
+
 it.each(names)('%s', async (name) => {
   const judge = name.includes('hallucination') ? ['--set', 'hallucination.judge=overlap'] : [];
-  const argv = ['--config', join(recipes, name), '--model', tinyModel, '--data', folder, '--limit', '2'];
+  const argv = [
+    '--config',
+    join(recipes, name),
+    '--model',
+    tinyModel,
+    '--data',
+    folder,
+    '--limit',
+    '2',
+    ...SMALL,
+  ];
   const { code, stdout, stderr } = await captureOutput((io) =>
     evaluateCommand(['run', ...argv, '--dry-run', '--json', ...judge], io),
   );

@@ -1,10 +1,12 @@
 import {
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -239,6 +241,16 @@ describe('a download', () => {
     expect(events.some(({ type }) => type === 'waiting')).toBe(true);
   });
 
+  it('takes over from a process that was killed', async () => {
+    const folder = join(cache, 'datasets--me--texts');
+    mkdirSync(folder);
+    writeFileSync(join(folder, '.meap.lock'), '1');
+    const old = new Date(Date.now() - 30_000);
+    utimesSync(join(folder, '.meap.lock'), old, old);
+    await get(file, 'files');
+    expect(readdirSync(folder).sort()).toEqual(['blobs', 'refs', 'snapshots']);
+  });
+
   it('sends the token to the Hub only, not to the storage', async () => {
     hub.repositories.get('datasets/me/texts')!.token = 'hf_secret';
     await get(file, 'files', { token: 'hf_secret' });
@@ -285,7 +297,7 @@ describe('a name', () => {
   it('is refused where the cache cannot be written', async () => {
     writeFileSync(join(cache, 'file'), '');
     expect(await message('hf://me/tiny', 'model', { cache: join(cache, 'file') })).toMatch(
-      /the cache \S+ cannot be made: .*; set HF_HOME/,
+      /the cache \S+ cannot be made or written to: .*; set HF_HOME/,
     );
   });
 });

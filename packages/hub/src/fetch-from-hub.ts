@@ -1,24 +1,19 @@
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { datasetInfo, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import PQueue from 'p-queue';
 import picomatch from 'picomatch';
-import { lock } from 'proper-lockfile';
 import { cachedCommit, cachedFiles, isCommit, linkBlob, repoFolder, storeCommit } from './cache.ts';
 import { type Download, download } from './download.ts';
 import { HubError, reasonOf } from './errors.ts';
 import { type HubName, parseHubAddress, showName } from './hub-name.ts';
 import { type HubFetch, hubFetch, UnreachableError } from './hub-request.ts';
 import { type HubSettings, hubSettings } from './hub-settings.ts';
+import { lockFolder } from './lock-folder.ts';
 import { modelFiles, tokenizerFiles } from './model-files.ts';
 
 /** Files downloaded at a time; more do not make one line faster. */
 const NUM_CONNECTIONS = 4;
-/** A lock that is not renewed for this long belongs to a process that has ended. */
-const STALE_MS = 20_000;
-const LOOK_MS = 250;
 
 /** What to fetch: what a model needs, what a tokenizer needs, or the files that the address names. */
 export type Wanted = 'model' | 'tokenizer' | 'files';
@@ -126,7 +121,7 @@ async function fetchCommit(
   };
   const missing = () => selected.filter((file) => !existsSync(join(snapshot, ...file.split('/'))));
   if (missing().length > 0) {
-    const release = await lockRepository(folder, () => onEvent({ type: 'waiting', name: shown }), signal);
+    const release = await lockFolder(folder, () => onEvent({ type: 'waiting', name: shown }), signal);
     try {
       // Another process may have downloaded them by now.
       const needed = missing().map((file) => entries.get(file)!);
@@ -244,38 +239,4 @@ function literalFolder(path: string): string {
   const folders = path.split('/').slice(0, -1);
   const pattern = folders.findIndex((folder) => picomatch.scan(folder).isGlob);
   return folders.slice(0, pattern < 0 ? undefined : pattern).join('/');
-}
-
-/** A lock is lost while this process is suspended; the hashes of the files still protect them. */
-const onCompromised = () => {};
-
-/** Locks a repository of the cache against other processes of these packages; waits while another one holds it. */
-async function lockRepository(
-  folder: string,
-  onWait: () => void,
-  signal: AbortSignal | undefined,
-): Promise<() => Promise<void>> {
-  try {
-    await mkdir(folder, { recursive: true });
-  } catch (error) {
-    throw new HubError(
-      `the cache ${folder} cannot be made: ${reasonOf(error)}; set HF_HOME to a folder to write to`,
-    );
-  }
-  for (let isFirst = true; ; isFirst = false) {
-    signal?.throwIfAborted();
-    try {
-      return await lock(folder, {
-        lockfilePath: join(folder, '.meap.lock'),
-        stale: STALE_MS,
-        onCompromised,
-        realpath: false,
-      });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ELOCKED')
-        throw new HubError(`${folder}: cannot be locked: ${reasonOf(error)}`);
-    }
-    if (isFirst) onWait();
-    await sleep(LOOK_MS, undefined, { signal });
-  }
 }

@@ -1,52 +1,14 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import {
-  type Addon,
-  type DeviceDescription,
-  type DeviceMemoryStats,
-  loadAddon,
-  type NamedValue,
-} from './addon.ts';
+import { type Addon, loadAddon } from './addon.ts';
 import { type CompileOptions, encodeCompileOptions, encodeProgram } from './compile-options.ts';
+import { Device, type DeviceClient } from './device.ts';
 import { DeviceBuffer } from './device-buffer.ts';
 import { defaultTypeOf, ELEMENT_TYPES, type ElementType, type HostArray, sizeOf } from './element-types.ts';
 import { named, PjrtError } from './errors.ts';
 import { ExecutableCache } from './executable-cache.ts';
 import { handleOf, own, releaseApart } from './handles.ts';
 import { LoadedExecutable } from './loaded-executable.ts';
-import type { Plugin } from './plugin.ts';
-
-/** A device that a client can use. */
-export class Device implements DeviceDescription {
-  readonly id: number;
-  readonly processIndex: number;
-  readonly kind: string;
-  readonly description: string;
-  readonly attributes: Readonly<Record<string, NamedValue>>;
-  readonly client: Client;
-  /** Its position in `client.devices`. */
-  readonly index: number;
-
-  /** @internal */
-  constructor(client: Client, index: number, own: DeviceDescription) {
-    this.client = client;
-    this.index = index;
-    this.id = own.id;
-    this.processIndex = own.processIndex;
-    this.kind = own.kind;
-    this.description = own.description;
-    this.attributes = own.attributes;
-  }
-
-  /** Returns the state of the device's memory; undefined from plugins that do not report it, such as the CPU's. */
-  memoryStats(): DeviceMemoryStats | undefined {
-    try {
-      return loadAddon().deviceMemoryStats(handleOf(this.client, 'memoryStats'), this.index);
-    } catch (error) {
-      if (error instanceof PjrtError && error.code === 'UNIMPLEMENTED') return undefined;
-      throw error;
-    }
-  }
-}
+import type { PluginFacts } from './plugin-facts.ts';
 
 /** How an array is put on a device. */
 export interface PutOptions {
@@ -65,8 +27,8 @@ export interface ClientCompileOptions extends CompileOptions {
 }
 
 /** A connection to the devices of this process. */
-export class Client {
-  readonly plugin: Plugin;
+export class Client implements DeviceClient {
+  readonly plugin: PluginFacts;
   /** Such as `cpu`, `cuda` or `tpu`. */
   readonly platformName: string;
   /** Such as the version of CUDA or of libtpu. */
@@ -76,7 +38,7 @@ export class Client {
   readonly devices: readonly Device[];
 
   /** @internal Use `plugin.createClient`. */
-  constructor(plugin: Plugin, info: Awaited<ReturnType<Addon['createClient']>>) {
+  constructor(plugin: PluginFacts, info: Awaited<ReturnType<Addon['createClient']>>) {
     this.plugin = plugin;
     this.platformName = info.platformName;
     this.platformVersion = info.platformVersion;
@@ -122,14 +84,18 @@ export class Client {
     const stored = await cache?.read();
     if (stored) {
       try {
-        return await LoadedExecutable.create(this, await loadAddon().deserialize(handle, stored), true);
+        return await LoadedExecutable.create(
+          this.devices,
+          await loadAddon().deserialize(handle, stored),
+          true,
+        );
       } catch (error) {
         // From a damaged file, or one that this plugin refuses: compile again.
         if (!(error instanceof PjrtError)) throw error;
       }
     }
     const info = await named('compile', () => loadAddon().compile(handle, code, 'mlir', encoded));
-    const executable = await LoadedExecutable.create(this, info, false);
+    const executable = await LoadedExecutable.create(this.devices, info, false);
     if (cache) await cache.write(() => executable.serialize());
     return executable;
   }
@@ -142,7 +108,7 @@ export class Client {
   async load(serialized: Uint8Array): Promise<LoadedExecutable> {
     const handle = handleOf(this, 'load');
     const info = await named('load', () => loadAddon().deserialize(handle, serialized));
-    return LoadedExecutable.create(this, info, false);
+    return LoadedExecutable.create(this.devices, info, false);
   }
 
   /** @internal What executables of this client depend on, for cache keys. */

@@ -2,7 +2,7 @@
 
 import type { Handle } from './addon.ts';
 import { loadAddon } from './addon.ts';
-import type { Device } from './client.ts';
+import type { Device } from './device.ts';
 import { ELEMENT_TYPES, type ElementType, type HostArray, sizeOf, type TensorType } from './element-types.ts';
 import { named, PjrtError } from './errors.ts';
 import { handleOf, own, release } from './handles.ts';

@@ -1,5 +1,5 @@
 import { type ExecutableInfo, type Handle, loadAddon } from './addon.ts';
-import type { Client, Device } from './client.ts';
+import type { Device } from './device.ts';
 import { DeviceBuffer } from './device-buffer.ts';
 import { describeType, elementTypeOf, type TensorType } from './element-types.ts';
 import { named, PjrtError } from './errors.ts';
@@ -27,26 +27,30 @@ export class LoadedExecutable extends Executable {
   readonly #signature: Signature | undefined;
 
   private constructor(
-    client: Client,
+    devices: readonly Device[],
     info: ExecutableInfo,
     isFromCache: boolean,
     signature: Signature | undefined,
   ) {
     super(info);
-    const byId = new Map(client.devices.map((device) => [device.id, device]));
+    const byId = new Map(devices.map((device) => [device.id, device]));
     this.devices = info.deviceIds.map((id) => byId.get(id)!);
     this.isFromCache = isFromCache;
     this.#signature = signature;
   }
 
   /** @internal Use `client.compile`. */
-  static async create(client: Client, info: ExecutableInfo, isFromCache: boolean): Promise<LoadedExecutable> {
+  static async create(
+    devices: readonly Device[],
+    info: ExecutableInfo,
+    isFromCache: boolean,
+  ): Promise<LoadedExecutable> {
     // PJRT itself only compares sizes: a float32 buffer would pass as int32.
     const signature = await new Executable(info).optimizedProgram().then(
       ({ inputs, outputs }) => ({ inputs, outputs }),
       () => undefined,
     );
-    return new LoadedExecutable(client, info, isFromCache, signature);
+    return new LoadedExecutable(devices, info, isFromCache, signature);
   }
 
   /**

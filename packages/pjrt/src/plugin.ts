@@ -3,19 +3,17 @@ import { loadAddon, type NamedValue } from './addon.ts';
 import { Client } from './client.ts';
 import { named, PjrtError, PluginError } from './errors.ts';
 import { handleOf, own } from './handles.ts';
+import type { PluginFacts } from './plugin-facts.ts';
 import { Topology } from './topology.ts';
 
 /** Options of a plugin's client or topology; each plugin documents its own. Whole numbers are passed as integers. */
 export type PluginOptions = Readonly<Record<string, NamedValue>>;
 
 /** A PJRT plugin: a library with XLA's compiler and runtime for one kind of device. It stays loaded. */
-export class Plugin {
-  /** The library's file. */
+export class Plugin implements PluginFacts {
   readonly path: string;
-  /** The version of PJRT that the plugin speaks. */
-  readonly version: { readonly major: number; readonly minor: number };
-  /** Such as `xla_version` and `stablehlo_current_version`. */
-  readonly attributes: Readonly<Record<string, NamedValue>>;
+  readonly version: PluginFacts['version'];
+  readonly attributes: PluginFacts['attributes'];
 
   /** @internal Use {@link loadPlugin}. */
   constructor(path: string) {
@@ -53,7 +51,7 @@ export class Plugin {
     return new Topology(this, info);
   }
 
-  /** @internal What the results of this plugin's compiler depend on, for cache keys. */
+  /** @internal */
   get fingerprint(): string {
     const { size, mtimeMs } = statSync(this.path);
     return JSON.stringify([this.version, this.attributes, size, mtimeMs]);

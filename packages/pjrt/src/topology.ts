@@ -4,17 +4,17 @@ import { type CompileOptions, encodeCompileOptions, encodeProgram } from './comp
 import { named } from './errors.ts';
 import { Executable } from './executable.ts';
 import { handleOf, own, release } from './handles.ts';
-import type { Plugin } from './plugin.ts';
+import type { PluginFacts } from './plugin-facts.ts';
 
 /** Devices that need not be there, to compile programs for them. */
 export class Topology {
-  readonly plugin: Plugin;
+  readonly plugin: PluginFacts;
   readonly platformName: string;
   readonly platformVersion: string;
   readonly devices: readonly DeviceDescription[];
 
   /** @internal Use `plugin.createTopology`. */
-  constructor(plugin: Plugin, info: Awaited<ReturnType<Addon['createTopology']>>) {
+  constructor(plugin: PluginFacts, info: Awaited<ReturnType<Addon['createTopology']>>) {
     this.plugin = plugin;
     this.platformName = info.platformName;
     this.platformVersion = info.platformVersion;

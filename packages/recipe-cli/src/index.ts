@@ -68,6 +68,7 @@ export {
   changedKeys,
   finishedCheckpoint,
   openRunDirectory,
+  type RunEnd,
   stoppedEarly,
 } from './run-directory.ts';
 export { countFlag, numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
@@ -96,7 +97,6 @@ export type { ShippedRecipes } from './shipped-recipes.ts';
 export {
   type DistributedConfig,
   type Progress,
-  type RunEnd,
   type RunOptions,
   runTrainingCommand,
   type TrainingProgram,

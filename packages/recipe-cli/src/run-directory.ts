@@ -6,7 +6,18 @@ import { latestCheckpoint, listCheckpoints, stepOf } from '@meap/trainer';
 import { parse } from 'yaml';
 import { RunError, reasonOf } from './errors.ts';
 import { configToYaml } from './parse-config.ts';
-import type { RunEnd } from './training-command.ts';
+
+/** The end of a run. */
+export interface RunEnd {
+  /** `complete`: the folder already had a finished run. */
+  status: 'finished' | 'stopped' | 'complete';
+  /** Optimizer steps completed. */
+  step: number;
+  /** The newest checkpoint; undefined if the run was stopped before the first. */
+  checkpoint?: string;
+  /** The exported model, if the program exports one. */
+  model?: string;
+}
 
 /**
  * Creates a run directory and checks that it is writable, before any work.

@@ -6,7 +6,8 @@ import { describe, expect, it } from 'vitest';
 import { captureOutput } from './capture-output.ts';
 import { EXIT } from './command.ts';
 import { RunError, userErrorTest } from './errors.ts';
-import { type RunEnd, runTrainingCommand, type TrainingProgram } from './training-command.ts';
+import type { RunEnd } from './run-directory.ts';
+import { runTrainingCommand, type TrainingProgram } from './training-command.ts';
 
 type Event = { type: 'tick' };
 type Config = { overrides: readonly string[]; distributed: { timeout_seconds: number } };

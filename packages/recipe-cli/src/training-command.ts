@@ -22,20 +22,8 @@ import { connectLaunched, quietIo } from './ranks.ts';
 import type { RecipeRules } from './read-recipe.ts';
 import { inRecipeWords } from './recipe-words.ts';
 import { dashboardPort, openRunDashboard } from './run-dashboard.ts';
-import { readConfig } from './run-directory.ts';
+import { type RunEnd, readConfig } from './run-directory.ts';
 import { recipeName } from './shipped-recipes.ts';
-
-/** The end of a run. */
-export interface RunEnd {
-  /** `complete`: the folder already had a finished run. */
-  status: 'finished' | 'stopped' | 'complete';
-  /** Optimizer steps completed. */
-  step: number;
-  /** The newest checkpoint; undefined if the run was stopped before the first. */
-  checkpoint?: string;
-  /** The exported model, if the program exports one. */
-  model?: string;
-}
 
 /** Options of a run. */
 export interface RunOptions<Event> {
