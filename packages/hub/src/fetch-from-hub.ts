@@ -113,12 +113,6 @@ async function fetchCommit(
   for await (const entry of listFiles(listing)) if (entry.type === 'file') entries.set(entry.path, entry);
   const selected = select(name, [...entries.keys()], wanted);
   const snapshot = join(folder, 'snapshots', commit);
-  const fetched = { name, commit, folder: join(snapshot, ...name.path.split('/').filter(Boolean)) };
-  const result: Fetched = {
-    ...fetched,
-    folder: wanted === 'files' ? snapshot : fetched.folder,
-    files: selected.map((file) => join(snapshot, ...file.split('/'))),
-  };
   const missing = () => selected.filter((file) => !existsSync(join(snapshot, ...file.split('/'))));
   if (missing().length > 0) {
     const release = await lockFolder(folder, () => onEvent({ type: 'waiting', name: shown }), signal);
@@ -131,7 +125,20 @@ async function fetchCommit(
     }
   }
   await storeCommit(folder, name.revision, commit);
-  return result;
+  return describe(name, commit, snapshot, wanted, selected);
+}
+
+function describe(
+  name: HubName,
+  commit: string,
+  snapshot: string,
+  wanted: Wanted,
+  files: readonly string[],
+): Fetched {
+  // A model or tokenizer may be in a folder of its repository.
+  const within = wanted === 'files' ? [] : name.path.split('/').filter(Boolean);
+  const paths = files.map((file) => join(snapshot, ...file.split('/')));
+  return { name, commit, folder: join(snapshot, ...within), files: paths };
 }
 
 async function downloadAll(
@@ -200,12 +207,7 @@ function fromCache(name: HubName, folder: string, wanted: Wanted, why: string): 
     throw new HubError(`${shown}: is not in the cache ${folder}, and ${why}; fetch it with a network first`);
   }
   const selected = select(name, cachedFiles(snapshot), wanted);
-  return {
-    name,
-    commit,
-    folder: wanted === 'files' ? snapshot : join(snapshot, ...name.path.split('/').filter(Boolean)),
-    files: selected.map((file) => join(snapshot, ...file.split('/'))),
-  };
+  return describe(name, commit!, snapshot, wanted, selected);
 }
 
 /** Selects the wanted files of a repository, in the order of their names with numbers by value. */
