@@ -292,11 +292,13 @@ describe.skipIf(missing)('the page', () => {
     ]);
     expect(await page.locator('#studies h2').textContent()).toBe('Few data few, 1 of 4 runs done');
     const cell = page.getByRole('button', { name: 'meap, seed 1: stopped' });
+    const isPressed = () => cell.getAttribute('aria-pressed');
+    await soon(isPressed).toBe('true');
     await cell.click();
-    expect(await cell.getAttribute('aria-pressed')).toBe('false');
+    await soon(isPressed).toBe('false');
     await cell.click();
     await soon(() => labelOf(LOSS)).toContain('few/meap/seed-1/pretrain');
-    expect(await cell.getAttribute('aria-pressed')).toBe('true');
+    await soon(isPressed).toBe('true');
     writeFileSync(join(study, 'results/meap-seed-1.json'), '{}');
     await soon(() => page.locator('#studies h2').textContent()).toContain('2 of 4 runs done');
   });
