@@ -4,8 +4,13 @@ import { describe, expect, test } from 'vitest';
 import { loadLlama } from './index.ts';
 import { backends, devices, distance, expected, fixture, tokens } from './testing.ts';
 
-describe.each([...backends, 'cpu' as const, ...(await devices())])('training on %s', (backend) => {
-  test('30 AdamW steps follow PyTorch’s losses and gradient norms', async () => {
+/** A step takes 2 seconds on a processor that imitates a GPU. */
+const DEVICE_STEPS = 8;
+const onDevices = await devices();
+
+describe.each([...backends, 'cpu' as const, ...onDevices])('training on %s', (backend) => {
+  const numSteps = onDevices.some((name) => name === backend) ? DEVICE_STEPS : expected.losses.length;
+  test(`${numSteps} AdamW steps follow PyTorch’s losses and gradient norms`, async () => {
     await setBackend(backend);
     const model = await loadLlama(fixture);
     const zeros = () =>
@@ -15,7 +20,7 @@ describe.each([...backends, 'cpu' as const, ...(await devices())])('training on 
     const norms: number[] = [];
     const numTensors = tf.memory().numTensors;
 
-    for (let step = 1; step <= expected.losses.length; step++) {
+    for (let step = 1; step <= numSteps; step++) {
       const batch = expected.batches[(step - 1) % expected.batches.length];
       let count = 0;
       const { value, grads } = tf.variableGrads(() => {
@@ -46,8 +51,8 @@ describe.each([...backends, 'cpu' as const, ...(await devices())])('training on 
       tf.dispose([value, ...Object.values(grads)]);
     }
 
-    expect(distance(losses, expected.losses)).toBeLessThan(1e-5);
-    expect(distance(norms, expected.gradientNorms)).toBeLessThan(1e-4);
+    expect(distance(losses, expected.losses.slice(0, numSteps))).toBeLessThan(1e-5);
+    expect(distance(norms, expected.gradientNorms.slice(0, numSteps))).toBeLessThan(1e-4);
     // The rotary tables, made by the first step, are all that is new.
     expect(tf.memory().numTensors).toBe(numTensors + 2);
     tf.dispose([...firstMoments, ...secondMoments]);

@@ -12,7 +12,16 @@ const fixture = JSON.parse(readFileSync(new URL('../fixtures/chat-ids.json', imp
 const LLAMA_3 = { bos_token: '<|begin_of_text|>', eos_token: '<|end_of_text|>' };
 const LLAMA_2 = { bos_token: '<s>', eos_token: '</s>' };
 
-function tokenizerOf(name: string): { tokenizer: Tokenizer; special: Record<string, string> } {
+type Named = { tokenizer: Tokenizer; special: Record<string, string> };
+const tokenizers = new Map<string, Named>();
+
+function tokenizerOf(name: string): Named {
+  const known = tokenizers.get(name) ?? loadNamed(name);
+  tokenizers.set(name, known);
+  return known;
+}
+
+function loadNamed(name: string): Named {
   if (name === 'chatml') {
     const json = readFileSync(`${data}/tokenizers/llama3_1/tokenizer.json`, 'utf8')
       .replaceAll('<|reserved_special_token_0|>', '<|im_start|>')
