@@ -32,7 +32,7 @@ export interface SequenceAttention {
   readonly variance: LayerValues;
 }
 
-interface LayerValues {
+export interface LayerValues {
   /** Of the attention averaged over layers. */
   readonly value: number;
   /** Of each layer. */

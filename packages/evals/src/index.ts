@@ -7,6 +7,7 @@ export {
   type AttentionStatistic,
   type ContrastOptions,
   contrastAttention,
+  type LayerValues,
   type MaskedSequence,
   type SequenceAttention,
 } from './attention-contrast.ts';

@@ -29,8 +29,11 @@ export type HubEvent =
 
 /** Options of {@link fetchFromHub}. */
 export interface FetchOptions {
+  /** What to fetch of the repository. */
   wanted: Wanted;
+  /** Called with the progress of a download. */
   onEvent?: (event: HubEvent) => void;
+  /** Ends the download; the part that was received stays. */
   signal?: AbortSignal;
   /** Default: the environment's. */
   settings?: HubSettings;

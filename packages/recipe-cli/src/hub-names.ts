@@ -76,11 +76,16 @@ function commitsIn(recipe: object, rules: RecipeRules): Map<string, string> {
 
 const keyOf = ({ type, repo }: { type: string; repo: string }) => `${type} ${repo}`;
 
-/** Shows downloads on stderr: a bar in a terminal, otherwise a line at the start, every ten seconds and at the end. */
-export function showDownloads({ stderr }: CommandIo): {
+/** The display of downloads. */
+export interface Downloads {
+  /** Shows an event. */
   onEvent: (event: HubEvent) => void;
+  /** Removes an unfinished bar. */
   close: () => void;
-} {
+}
+
+/** Shows downloads on stderr: a bar in a terminal, otherwise a line at the start, every ten seconds and at the end. */
+export function showDownloads({ stderr }: CommandIo): Downloads {
   const bars = isInteractive(stderr) ? new Bars(stderr) : undefined;
   let current = '';
   let began = { at: 0, bytes: 0 };

@@ -25,7 +25,7 @@ export { hashFiles, readExactMetrics } from './compare-runs.ts';
 export { changedFiles, type DataFile, describeRepeated, writeFileList } from './data-files.ts';
 export { ConfigurationError, NotReadyError, Problems, RunError, reasonOf, userErrorTest } from './errors.ts';
 export { Html, type HtmlValue, html, trusted } from './html.ts';
-export { type FetchNamesOptions, fetchHubNames, showDownloads } from './hub-names.ts';
+export { type Downloads, type FetchNamesOptions, fetchHubNames, showDownloads } from './hub-names.ts';
 export { lossCurveText } from './loss-curve-text.ts';
 export {
   availableMemory,
