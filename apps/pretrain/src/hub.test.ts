@@ -1,4 +1,4 @@
-/** Data and a tokenizer by name, from a server that imitates the Hub. */
+/** Data and a tokenizer by name, from a local server with the API of the Hub. */
 import { readFileSync } from 'node:fs';
 import { FakeHub, setFlags } from '@meap/test-support';
 import { trainBpeTokenizer } from '@meap/token-dataset';

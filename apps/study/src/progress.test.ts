@@ -54,7 +54,7 @@ describe('MatrixProgress', () => {
     expect(text()).toBe('ntp-seed-0: pretrain\nntp-seed-0: pretrain failed:\n  one\n  two�[31m\n');
   });
 
-  it('redraws in a terminal, and writes lines where a CI service imitates one', () => {
+  it('redraws in a terminal, and writes lines in CI', () => {
     const redraws = () => {
       const { stream, text } = capture(true);
       const progress = new MatrixProgress(runs, stream);

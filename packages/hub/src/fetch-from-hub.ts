@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { datasetInfo, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
+import type { ListFileEntry } from '@huggingface/hub';
 import PQueue from 'p-queue';
 import picomatch from 'picomatch';
 import { cachedCommit, cachedFiles, isCommit, linkBlob, repoFolder, storeCommit } from './cache.ts';
@@ -84,6 +84,8 @@ export async function fetchFromHub(address: string, options: FetchOptions): Prom
 
 async function commitOf(name: HubName, { endpoint }: HubSettings, fetch: HubFetch): Promise<string> {
   if (isCommit(name.revision)) return name.revision;
+  // Every command loads this file; few need the client.
+  const { datasetInfo, modelInfo } = await import('@huggingface/hub');
   const { repo, revision } = name;
   const about = { name: repo, revision, hubUrl: endpoint, fetch };
   const { sha } = await (name.type === 'dataset'
@@ -103,6 +105,7 @@ async function fetchCommit(
   const shown = showName(name);
   const { endpoint } = settings;
   const { type, repo } = name;
+  const { listFiles } = await import('@huggingface/hub');
   const entries = new Map<string, ListFileEntry>();
   const path = wanted === 'files' ? literalFolder(name.path) : name.path;
   const listing = {

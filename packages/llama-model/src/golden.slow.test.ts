@@ -16,7 +16,7 @@ const data = process.env.MEAP_DATA;
 const directory = `${data}/models/stories260K`;
 
 const onDevices = await devices();
-/** A token takes .3 seconds on a processor that imitates a GPU, a story 5. */
+/** In software WebGPU, a token takes .3 seconds and a story 5. */
 const [DEVICE_TOKENS, DEVICE_STORIES] = [24, 2];
 
 describe.skipIf(!existsSync(directory)).each([...backends, ...onDevices])(

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { loadLlama } from './index.ts';
 import { backends, devices, distance, expected, fixture, tokens } from './testing.ts';
 
-/** A step takes 2 seconds on a processor that imitates a GPU. */
+/** A step takes 2 seconds in software WebGPU. */
 const DEVICE_STEPS = 8;
 const onDevices = await devices();
 

@@ -17,7 +17,7 @@ export interface OutputStream {
   on?(event: 'error', listener: (error: Error) => void): unknown;
 }
 
-/** Whether lines can be redrawn: a terminal, and not one that a CI service imitates. */
+/** Whether lines can be redrawn: in a terminal, but not in the log of a CI service, some of which also report a terminal. */
 export function isInteractive(stream: OutputStream): boolean {
   return stream.isTTY === true && !process.env.CI;
 }
