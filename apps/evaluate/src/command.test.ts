@@ -139,6 +139,36 @@ describe('meap-evaluate run', () => {
     expect(task.samples.map(({ id }: { id: string }) => id)).toEqual(['3', '10', '11', '12']);
   });
 
+  it('puts examples of the train split and a chat template into the prompts', async () => {
+    writeRows('piqa_valid.jsonl', rows(3));
+    writeRows('piqa_train.jsonl', rows(3).slice(1).concat(rows(5).slice(3)));
+    const flags = ['--tasks', 'piqa', '--data', folder, '--log-samples'];
+    const pairs = () =>
+      readFileSync(join(folder, 'out/samples_piqa.jsonl'), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line): [string, string][] => JSON.parse(line).shown.pairs);
+    const { code, stdout, stderr } = await run(...flags, '--num-fewshot', '1');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('| piqa (1-shot) |');
+    expect(JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'))['n-shot']).toEqual({ piqa: 1 });
+    for (const [row, [[prompt]]] of pairs().entries()) {
+      const [, goal] = /^Question: open (\d)\nAnswer: .+\n\nQuestion: open \d\nAnswer:$/.exec(prompt)!;
+      expect(Number(goal)).not.toBe(row);
+    }
+    const set = ['--set', 'num_fewshot={piqa: 1}', '--set', 'fewshot_seed=3'];
+    const chat = ['--apply-chat-template', 'llama-2', '--system-instruction', 'Be brief.'];
+    const third = await run(...flags, ...set, ...chat, '--no-fewshot-as-multiturn', '--samples', '2');
+    expect(third.stderr).toBe('');
+    const [[[prompt, choice]]] = pairs();
+    expect(prompt).toMatch(
+      /^<s>\[INST\] <<SYS>>\nBe brief\.\n<<\/SYS>>\n\nQuestion: .*\nAnswer: .*\n\nQuestion: open 2\nAnswer: \[\/INST\]$/,
+    );
+    expect(choice).toBe('with a key');
+    const plan = await run(...flags, ...set, ...chat, '--dry-run', '--json');
+    expect(JSON.parse(plan.stdout).tasks[0].rows).toBe(3);
+  });
+
   it('counts skipped rows', async () => {
     const data = writeRows('rows.jsonl', [...rows(2), { ...rows(1)[0], sol1: 'key '.repeat(60) }]);
     const { code, stdout } = await run('--tasks', 'piqa', '--set', `data.piqa=${data}`);
@@ -165,6 +195,25 @@ describe('meap-evaluate run', () => {
       ['--tasks', 'piqa', '--limit', '1.5'],
       /limit: got 1\.5, expected a whole number above 0, or a fraction/,
     ],
+    [['--tasks', 'piqa', '--num-fewshot', '2'], /data\.piqa_train: no data folder given.*baber\/piqa/],
+    [
+      ['--tasks', 'piqa', '--num-fewshot', '3', '--set', 'data.piqa_train=rows.jsonl'],
+      /piqa: num_fewshot is too large, got 3 with 3 rows in the split train, expected at most 2; lower/,
+    ],
+    [
+      ['--tasks', 'niah', '--num-fewshot', '1'],
+      /num_fewshot: got 1, expected none with niah, which take no examples/,
+    ],
+    [
+      ['--tasks', 'piqa', '--set', 'num_fewshot.niah=1'],
+      /num_fewshot\.niah: got 1, expected the name of a task that takes examples/,
+    ],
+    [['--tasks', 'piqa', '--apply-chat-template'], /no chat template, .*set --apply-chat-template to one of/],
+    [['--tasks', 'niah', '--apply-chat-template'], /apply_chat_template: got true, expected none with niah/],
+    [
+      ['--tasks', 'piqa', '--fewshot-as-multiturn'],
+      /fewshot_as_multiturn: got true, expected none without apply_chat_template/,
+    ],
     [['--tasks', 'piqa', '--samples', '5-3'], /expected row numbers from 0/],
     [['--tasks', 'piqa', '--limit', '2', '--samples', '1'], /limit: got 2, expected either limit or samples/],
     [['--tasks', 'piqa', '--model', 'ABSENT'], /model .*ABSENT: no such folder/],
@@ -176,9 +225,11 @@ describe('meap-evaluate run', () => {
     ],
   ])('refuses %j', async (args, message) => {
     mkdirSync(join(folder, 'EMPTY'));
-    const data = args.some((arg) => /data|piqqa/.test(arg)) || args.length === 2;
+    const data = args.some((arg) => /data(?!\.piqa_train)|piqqa/.test(arg)) || args.length === 2;
     const good = data ? [] : ['--set', `data.piqa=${writeRows('rows.jsonl', rows(3))}`];
-    const absolute = args.map((arg) => (/^[A-Z]+$/.test(arg) ? join(folder, arg) : arg));
+    const absolute = args.map((arg) =>
+      arg.replace(/^[A-Z]+$|(?<==)rows\.jsonl$/, (name) => join(folder, name)),
+    );
     const { code, stderr } = await run(...good, ...absolute);
     expect(stderr).toMatch(message);
     expect(stderr.trim().split('\n')).toHaveLength(1);

@@ -1,6 +1,7 @@
 /** The configuration of an evaluation. */
 import { devNull } from 'node:os';
 import {
+  checkPromptKeys,
   checkTaskName,
   type DataSection,
   dataPaths,
@@ -8,6 +9,7 @@ import {
   type FamilySettings,
   families,
   familySections,
+  promptKeys,
   questionLimit,
 } from '@meap/eval-recipes';
 import {
@@ -52,6 +54,7 @@ const configSchema = z.strictObject({
     'Whether each prompt starts with BOS; default: as published for generation, and no BOS for scoring, as in ' +
       'lm-evaluation-harness 0.4.7.',
   ).optional(),
+  ...promptKeys(),
   ...sections,
 });
 
@@ -97,6 +100,7 @@ export function loadConfig(file?: string, overrides: readonly string[] = []): Ev
   if (config.limit !== undefined && config.samples !== undefined) {
     refusals.add('limit', config.limit, 'either limit or samples');
   }
+  checkPromptKeys(config, refusals);
   const given: Readonly<Record<string, unknown>> = { ...config };
   for (const [name, { check }] of families) check?.(given[name], name, refusals);
   refusals.throwIfAny();

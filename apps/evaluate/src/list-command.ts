@@ -11,8 +11,10 @@ export function addListCommand(program: Command, io: CommandIo): void {
     .option('--json', 'print one JSON object per line');
   command.action(() => {
     const width = Math.max(...[...TASKS.keys()].map((name) => name.length));
-    for (const [name, { description, data }] of TASKS) {
-      const sources = data.map((set) => ({ name: set, ...DATA_SETS.get(set)! }));
+    for (const [name, { description, data, prompts }] of TASKS) {
+      const examples = prompts?.examples;
+      const sets = examples === undefined || examples === 'rows' ? data : [...data, examples];
+      const sources = sets.map((set) => ({ name: set, ...DATA_SETS.get(set)! }));
       if (command.opts<{ json?: true }>().json) {
         const files = sources.map(({ name, what, source }) => ({ name, what, source }));
         io.stdout.write(`${JSON.stringify({ task: name, description, data: files })}\n`);

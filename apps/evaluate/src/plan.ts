@@ -2,7 +2,13 @@
 
 import { makeTasks } from '@meap/eval-recipes';
 import { selectRows, type Task } from '@meap/evals';
-import { findModel, openTextTokenizer, yieldToEventLoop } from '@meap/inference';
+import {
+  chatFormatOf,
+  findModel,
+  openChatTemplate,
+  openTextTokenizer,
+  yieldToEventLoop,
+} from '@meap/inference';
 import { contextLengthOf, countParameters, readLlamaConfig } from '@meap/llama-model';
 import { Problems, short } from '@meap/recipe-cli';
 import { loadTokenizer } from '@meap/token-dataset';
@@ -53,12 +59,15 @@ export async function planEvaluation(
   problems.throwIfAny();
   const modelConfig = shape!;
   const contextLength = contextLengthOf(modelConfig);
+  const { apply_chat_template: choice } = config;
+  const template = choice && openChatTemplate(directory!.tokenizer, plain!, choice);
   const tokenizer = await openTextTokenizer(directory!.tokenizer, plain!);
+  const model = { tokenizer, contextLength, ...(template && { chat: chatFormatOf(template, tokenizer) }) };
   try {
     const plans: TaskPlan[] = [];
     for (const task of tasks) {
       const { name } = task;
-      const { rows, total } = selectRows(task, { tokenizer, contextLength }, config);
+      const { rows, total } = selectRows(task, model, config);
       let [requests, tokens, numRows, done] = [0, 0, 0, 0];
       const skipped: Record<string, number> = {};
       for (const { ask } of rows) {

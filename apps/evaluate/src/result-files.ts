@@ -45,8 +45,12 @@ export function writeResults(
  * @throws RunError for missing or damaged files
  */
 export function readResults(directory: string): TaskResult[] {
-  const { results } = readJson(join(directory, RESULTS_FILE)) as { results: Record<string, unknown> };
-  return Object.keys(results).map((task) => readJson(join(directory, 'tasks', `${task}.json`)) as TaskResult);
+  const { results, groups = {} } = readJson(join(directory, RESULTS_FILE)) as Record<
+    'results' | 'groups',
+    object
+  >;
+  const tasks = Object.keys(results).filter((name) => !Object.hasOwn(groups, name));
+  return tasks.map((task) => readJson(join(directory, 'tasks', `${task}.json`)) as TaskResult);
 }
 
 export function writeJson(path: string, value: unknown): void {

@@ -1,31 +1,44 @@
-import { effectiveLength, type MetricResult, type TaskResult } from '@meap/evals';
+import { effectiveLength, type MetricResult, summarizeTaskGroups, type TaskResult } from '@meap/evals';
 import { counted } from '@meap/recipe-cli';
 import { markdownTable } from 'markdown-table';
 
-const HEADER = ['Tasks', 'Version', 'n', 'Metric', '', 'Value', '', 'Stderr'];
+const HEADER = ['Version', 'n', 'Metric', '', 'Value', '', 'Stderr'];
 const ALIGN = ['l', 'r', 'r', 'l', 'l', 'r', 'l', 'r'];
 
-/** Renders results as Markdown like lm-evaluation-harness, with the rows of each group below its task. */
+/**
+ * Renders results as Markdown like lm-evaluation-harness, with the rows of each group below its task; a second table has the
+ * totals of groups of tasks.
+ */
 export function renderResults(results: readonly TaskResult[]): string {
   const rows = results.flatMap((result) => [
-    ...metricRows(result, result.task, String(result.version), result.results),
+    ...metricRows(shownName(result), String(result.version), result.metrics, result.results),
     ...Object.entries(result.groups).flatMap(([group, values]) =>
-      values.flatMap(({ value, results }) => metricRows(result, ` - ${group} ${value}`, '', results)),
+      values.flatMap(({ value, results }) => metricRows(` - ${group} ${value}`, '', result.metrics, results)),
     ),
   ]);
-  const table = markdownTable([HEADER, ...rows], { align: ALIGN });
+  const groups = summarizeTaskGroups(results).flatMap(({ name, version, tasks, results: totals }) => {
+    const { metrics } = results.find(({ task }) => task === tasks[0])!;
+    return metricRows(name, String(version), metrics, totals);
+  });
   return [
-    table,
+    markdownTable([['Tasks', ...HEADER], ...rows], { align: ALIGN }),
+    ...(groups.length > 0 ? ['', markdownTable([['Groups', ...HEADER], ...groups], { align: ALIGN })] : []),
     ...describeEffectiveLength(results),
     ...results.flatMap(describeSkipped),
     ...results.flatMap(describeUnparsed),
   ].join('\n');
 }
 
+/** The name of a task, with its number of examples. */
+function shownName({ task, config }: TaskResult): string {
+  const { num_fewshot: shots = 0 } = config;
+  return shots === 0 ? task : `${task} (${shots}-shot)`;
+}
+
 function metricRows(
-  { metrics }: TaskResult,
   name: string,
   version: string,
+  metrics: TaskResult['metrics'],
   results: Readonly<Record<string, MetricResult>>,
 ): string[][] {
   if (Object.keys(results).length === 0) return [[name, version, '0']];

@@ -29,6 +29,10 @@ export interface RunFlags {
   limit?: number;
   samples?: number[];
   bos?: boolean;
+  numFewshot?: number;
+  applyChatTemplate?: true | string;
+  fewshotAsMultiturn?: boolean;
+  systemInstruction?: string;
   seed?: number;
   backend?: string;
   precision?: string;
@@ -65,6 +69,18 @@ export function withRunFlags(command: Command): Command {
     .option('--samples <rows>', 'evaluate only these rows of each task, such as 0,7,20-29', rowList)
     .option('--bos', 'add BOS to each prompt')
     .option('--no-bos', 'add no BOS; default: as published, only for generation')
+    .option(
+      '--num-fewshot <n>',
+      'examples before each question; default: none, or as the task has',
+      countFlag(0),
+    )
+    .option(
+      '--apply-chat-template [name]',
+      'make prompts conversations in the chat template of the model, or that of a name or file',
+    )
+    .option('--fewshot-as-multiturn', 'make each example an exchange of its own, as is the default')
+    .option('--no-fewshot-as-multiturn', 'put the examples into the message of the question')
+    .option('--system-instruction <text>', 'text before each prompt: the system message of a chat template')
     .option('--log-samples', 'write requests and answers of each row to --out');
   return withRecipeFlags(withCacheFlags(command));
 }
@@ -148,6 +164,7 @@ export function storageOptions({
 /** Returns the overrides of all flags; `--set` comes last. */
 function overridesOf(flags: RunFlags): string[] {
   const { model, tasks, data, limit, samples, bos, seed, backend, precision } = flags;
+  const { numFewshot, applyChatTemplate, fewshotAsMultiturn, systemInstruction } = flags;
   const given = {
     'model.path': model,
     'data.folder': data,
@@ -155,6 +172,10 @@ function overridesOf(flags: RunFlags): string[] {
     limit,
     samples,
     bos,
+    num_fewshot: numFewshot,
+    apply_chat_template: applyChatTemplate,
+    fewshot_as_multiturn: fewshotAsMultiturn,
+    system_instruction: systemInstruction,
     seed,
     backend,
     precision,

@@ -41,7 +41,13 @@ export async function runEvaluation(
   try {
     const tasks = await makeTasks(config, { judgements: stores?.of('judge'), signal, onEvent });
     const { path: model } = config.model;
-    opened = await openLanguageModel({ model, backend: config.backend, precision: config.precision });
+    const { backend: wanted, precision, apply_chat_template: chatTemplate } = config;
+    opened = await openLanguageModel({
+      model,
+      backend: wanted,
+      precision,
+      ...(chatTemplate && { chatTemplate }),
+    });
     const { name, contextLength, fingerprint, backend } = opened;
     onEvent({ type: 'backend', ...backend });
     onEvent({ type: 'model', name, contextLength, fingerprint });

@@ -62,8 +62,10 @@ async function search(path: string, folder: string | undefined, name: string): P
       `${path}.folder: got ${folder}, which ${problem}, expected a folder that contains data sets; correct ${folderFlag(path)}`,
     ]);
   }
-  for (const pattern of DATA_SETS.get(name)!.patterns) {
-    const found = await glob(pattern, { cwd: folder, absolute: true, caseSensitiveMatch: false, deep: 6 });
+  const { patterns, not = [] } = DATA_SETS.get(name)!;
+  const options = { cwd: folder, absolute: true, caseSensitiveMatch: false, deep: 6, ignore: [...not] };
+  for (const pattern of patterns) {
+    const found = await glob(pattern, options);
     // Results of earlier runs are named after their tasks, as data are.
     const data = found.filter((path) => !isResultFile(path));
     if (data.length > 0) return data.sort();

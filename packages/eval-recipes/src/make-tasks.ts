@@ -1,10 +1,11 @@
 import type { Task } from '@meap/evals';
 import { type DataSection, findData } from './find-data.ts';
+import { type PromptKeys, promptOptionsOf } from './prompt-keys.ts';
 import { TASKS } from './tasks/catalogue.ts';
 import type { TaskSources } from './tasks/task-family.ts';
 
 /** The keys of a recipe that {@link makeTasks} reads; it also has a section for every family with settings. */
-export interface TaskKeys {
+export interface TaskKeys extends PromptKeys {
   readonly tasks: readonly string[];
   readonly data: DataSection;
   readonly bos?: boolean;
@@ -23,18 +24,25 @@ export async function makeTasks(
   more: Pick<TaskSources, 'heldOut' | 'judgements' | 'signal' | 'onEvent'> = {},
   dataPath?: string,
 ): Promise<Task[]> {
-  const entries = keys.tasks.map((name) => TASKS.get(name)!);
+  const entries = keys.tasks.map((name) => {
+    const entry = TASKS.get(name)!;
+    return { ...entry, options: promptOptionsOf(name, entry, keys) };
+  });
   const needed = entries.filter(({ readsHeldOut }) => !(more.heldOut && readsHeldOut));
   const files = await findData(
-    needed.flatMap(({ data }) => data),
+    needed.flatMap(({ data, prompts, options }) => {
+      const examples = options.numFewshot ? prompts?.examples : undefined;
+      return [...data, ...(examples !== undefined && examples !== 'rows' ? [examples] : [])];
+    }),
     keys,
     dataPath,
   );
   const { bos, seed } = keys;
   const sections = keys as unknown as Readonly<Record<string, unknown>>;
   const tasks: Task[] = [];
-  for (const { family, make } of entries) {
-    tasks.push(...[await make({ files, settings: sections[family], bos, seed, ...more })].flat());
+  for (const { family, make, options } of entries) {
+    const sources = { files, settings: sections[family], bos, seed, prompts: options };
+    tasks.push(...[await make({ ...sources, ...more })].flat());
   }
   return tasks;
 }

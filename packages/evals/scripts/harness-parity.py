@@ -48,6 +48,27 @@ TASKS = {
     "lambada_openai": "lambada/lambada_openai.yaml",
     "perplexity": None,
 }
+# Further tasks, which fixtures/make_harness_tasks.py compares on invented rows.
+MORE_TASKS = {
+    "blimp_adjunct_island": "blimp/adjunct_island.yaml",
+    "commonsense_qa": "commonsense_qa/default.yaml",
+    "copa": "super_glue/copa/default.yaml",
+    "gsm8k": "gsm8k/gsm8k.yaml",
+    "logiqa": "logiqa/logiqa.yaml",
+    "mmlu_abstract_algebra": "mmlu/default/mmlu_abstract_algebra.yaml",
+    "mmlu_high_school_world_history": "mmlu/default/mmlu_high_school_world_history.yaml",
+    "mmlu_world_religions": "mmlu/default/mmlu_world_religions.yaml",
+    "nq_open": "nq_open/nq_open.yaml",
+    "pubmedqa": "pubmedqa/pubmedqa.yaml",
+    "race": "race/race.yaml",
+    "sciq": "sciq/sciq.yaml",
+    "swag": "swag/swag.yaml",
+    "triviaqa": "triviaqa/default.yaml",
+    "truthfulqa_mc1": "truthfulqa/truthfulqa_mc1.yaml",
+    "truthfulqa_mc2": "truthfulqa/truthfulqa_mc2.yaml",
+    "wikitext": "wikitext/wikitext.yaml",
+    "wsc273": "wsc273/default.yaml",
+}
 WITH_NORM = {"arc_easy", "arc_challenge", "hellaswag", "openbookqa", "piqa"}
 
 
@@ -154,34 +175,52 @@ def write_jsonl(path, rows):
 
 
 def local_yaml(task, rows):
-    """The harness' task on local rows; for texts, its wikitext task."""
+    """The harness' task on local rows; for texts, its wikitext task.
+
+    TASK.jsonl has the rows of the evaluated split, TASK_train.jsonl, if it exists, those of the split of examples.
+    """
     import lm_eval
 
-    config = {
-        "task": f"local_{task}",
-        "tag": [],
-        "dataset_path": "json",
-        "dataset_name": None,
-        "dataset_kwargs": {"data_files": {"test": str((rows / f"{task}.jsonl").resolve())}},
-        "training_split": None,
-        "validation_split": None,
-        "test_split": "test",
-    }
-    if TASKS[task] is None:
+    file = str((rows / f"{task}.jsonl").resolve())
+    examples = rows / f"{task}_train.jsonl"
+    train = str(examples.resolve()) if examples.exists() else file
+    config = {"task": f"local_{task}", "tag": [], "dataset_path": "json", "dataset_name": None}
+    path = (TASKS | MORE_TASKS)[task]
+    if path is None:
         names = ["word_perplexity", "byte_perplexity", "bits_per_byte"]
         return config | {
+            "dataset_kwargs": {"data_files": {"test": file}},
+            "test_split": "test",
             "output_type": "loglikelihood_rolling",
             "doc_to_text": "",
             "doc_to_target": "{{text}}",
             "metric_list": [{"metric": name} for name in names],
         }
-    config["include"] = str(Path(lm_eval.__file__).parent / "tasks" / TASKS[task])
+    published = Path(lm_eval.__file__).parent / "tasks" / path
+    splits = {key: value for key, value in split_names(published).items() if value is not None}
+    evaluated = splits.get("test_split", splits.get("validation_split"))
+    files = {split: train for split in splits.values()} | {evaluated: file}
+    config |= {"include": str(published), "dataset_kwargs": {"data_files": files}}
     if task in WITH_NORM:
         names = ["acc", "acc_norm", "acc_bytes"]
         config["metric_list"] = [
             {"metric": name, "aggregation": "mean", "higher_is_better": True} for name in names
         ]
     return config
+
+
+def split_names(path):
+    """The splits that a YAML of the harness names, itself or in what it includes."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_constructor("!function", lambda loader, node: node.value)
+    config = yaml.load(path.read_text(encoding="utf-8"), Loader)
+    keys = ["training_split", "validation_split", "test_split", "fewshot_split"]
+    own = {key: config[key] for key in keys if key in config}
+    return (split_names(path.parent / config["include"]) if "include" in config else {}) | own
 
 
 def run_harness(args):

@@ -1,8 +1,8 @@
 /** Encodes texts as score requests, as lm-evaluation-harness 0.4.13 does (`TemplateLM._encode_pair`, `HFLM`). */
 import { EvalsError } from './error.ts';
-import type { LanguageModel, ScoreRequest, TextTokenizer } from './language-model.ts';
+import type { ScoreRequest, TextTokenizer } from './language-model.ts';
 import { stripEnd } from './python-text.ts';
-import type { ItemRequests } from './task.ts';
+import type { ItemRequests, TaskModel } from './task.ts';
 
 /** How texts become ids. */
 export interface EncodingOptions {
@@ -37,7 +37,7 @@ export function encodePair(
     return { context: [prefix], continuation: ids[0] === prefix ? ids.slice(1) : ids };
   }
   return {
-    context: bos ? [bosId(tokenizer), ...contextIds] : contextIds,
+    context: bos ? withBos(tokenizer, contextIds) : contextIds,
     continuation: tokenizer.encode(context + continuation).slice(contextIds.length),
   };
 }
@@ -51,6 +51,12 @@ export function prefixId({ bosId, eosId }: TextTokenizer): number {
   return id;
 }
 
+/** Ids that start with BOS; a chat template may have written it already. */
+function withBos(tokenizer: TextTokenizer, ids: readonly number[]): readonly number[] {
+  const bos = bosId(tokenizer);
+  return ids[0] === bos ? ids : [bos, ...ids];
+}
+
 /** BOS, or an error if the tokenizer has none. */
 export function bosId({ bosId }: TextTokenizer): number {
   if (bosId === undefined)
@@ -61,16 +67,19 @@ export function bosId({ bosId }: TextTokenizer): number {
 /**
  * Requests for pairs of texts; contexts that do not fit are truncated from the left.
  *
- * Skips the row if a continuation has no separate token or is longer than the model's context.
+ * With `isChat`, contexts are rendered conversations, whose special tokens are parsed. Skips the row if a continuation has no separate token or is longer than the model's context.
  */
 export function scorePairs(
-  { tokenizer, contextLength }: Pick<LanguageModel, 'tokenizer' | 'contextLength'>,
+  model: TaskModel,
   pairs: readonly (readonly [context: string, continuation: string])[],
-  options?: EncodingOptions,
+  { bos, isChat = false }: EncodingOptions & { readonly isChat?: boolean } = {},
 ): ItemRequests | { kind: 'skip'; reason: string } {
+  const { contextLength } = model;
+  const tokenizer =
+    isChat && model.chat ? { ...model.tokenizer, encode: model.chat.encode } : model.tokenizer;
   const requests: ScoreRequest[] = [];
   for (const [before, after] of pairs) {
-    const { context, continuation } = encodePair(tokenizer, before, after, options);
+    const { context, continuation } = encodePair(tokenizer, before, after, { bos });
     if (continuation.length === 0) {
       return { kind: 'skip', reason: `no separate token in ${JSON.stringify(after)}` };
     }

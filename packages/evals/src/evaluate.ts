@@ -96,6 +96,7 @@ export async function evaluate(
       higherIsBetter,
       aggregation: aggregation.name,
     })),
+    ...(task.memberOf && { memberOf: task.memberOf }),
     ...(task.numItems === undefined ? {} : { numRows: task.numItems }),
     results: summarize(task.metrics, samples),
     groups: summarizeGroups(task.metrics, samples, skipped),

@@ -51,6 +51,7 @@ export {
 export { type EncodingOptions, encodePair, scorePairs } from './encode-pair.ts';
 export { EvalsError } from './error.ts';
 export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';
+export type { ExampleSource, FewShotOptions } from './few-shot.ts';
 export { toHarnessJson } from './harness-json.ts';
 export { type InductionOptions, inductionTask, type PrefixMatching, prefixMatching } from './induction.ts';
 export { type Judge, type JudgeCase, JudgeError, type Judgement } from './judge.ts';
@@ -60,6 +61,8 @@ export { lambadaTask } from './lambada.ts';
 export type {
   AttentionBlock,
   CallOptions,
+  ChatFormat,
+  ChatMessage,
   GenerateRequest,
   Generation,
   LanguageModel,
@@ -72,6 +75,7 @@ export { type MultiDocumentQaOptions, multiDocumentQaTask } from './multi-docume
 export { type MultiNeedleOptions, multiNeedleTask } from './multi-needle.ts';
 export {
   type ChoiceMetric,
+  type HarnessOptions,
   type MultipleChoice,
   multipleChoiceTask,
   type Question,
@@ -81,6 +85,7 @@ export { overlapJudge } from './overlap-judge.ts';
 export { type PerplexityOptions, perplexityTask } from './perplexity.ts';
 export { type PerplexityByPositionOptions, perplexityByPositionTask } from './perplexity-by-position.ts';
 export type { PromptEncoding } from './prompt.ts';
+export type { PromptLayout, PromptOptions } from './prompt-turns.ts';
 export {
   type GroupResult,
   type MetricResult,
@@ -114,5 +119,15 @@ export {
 } from './run-statistics/survival.ts';
 export { type RowSelection, selectRows } from './select-rows.ts';
 export { type McNemarTest, mcNemarTest, pairedTTest, type TTest, welchTTest } from './t-test.ts';
-export type { Aggregation, ItemAnswers, ItemRequests, Measured, Metric, Task, TaskItem } from './task.ts';
+export type {
+  Aggregation,
+  ItemAnswers,
+  ItemRequests,
+  Measured,
+  Metric,
+  Task,
+  TaskItem,
+  TaskModel,
+} from './task.ts';
+export { summarizeTaskGroups, type TaskGroup, type TaskGroupResult } from './task-group.ts';
 export { renderedMultipleChoice, zeroShot } from './zero-shot.ts';

@@ -12,6 +12,20 @@ export interface TextTokenizer {
   readonly eosId?: number;
 }
 
+/** A message of a conversation. */
+export interface ChatMessage {
+  readonly role: 'system' | 'user' | 'assistant';
+  readonly content: string;
+}
+
+/** The chat template of a model. */
+export interface ChatFormat {
+  /** Renders messages and the header of the next answer; without the system message if the template refuses it. */
+  render(messages: readonly ChatMessage[]): string;
+  /** Encodes a rendered text, with the special tokens that it spells. */
+  encode(text: string): readonly number[];
+}
+
 /** Requests log P(continuation | context). */
 export interface ScoreRequest {
   /** At least one id. An engine may compute a context that requests share only once. */
@@ -86,6 +100,8 @@ export interface LanguageModel {
   /** Maximum tokens of a sequence, including the answer. */
   readonly contextLength: number;
   readonly tokenizer: TextTokenizer;
+  /** The chat template, if prompts are to be conversations. */
+  readonly chat?: ChatFormat;
   /**
    * Log-likelihoods, for tasks that compare continuations. Context and continuation have at most `contextLength` + 1
    * tokens, since the last one is not read.

@@ -7,17 +7,19 @@
 import { means } from './aggregation.ts';
 import { type EncodingOptions, scorePairs } from './encode-pair.ts';
 import type { Score } from './language-model.ts';
+import { type PromptLayout, type PromptOptions, promptsOf } from './prompt-turns.ts';
 import { numCharacters } from './python-text.ts';
 import { type RowReader, readRow } from './row-reader.ts';
 import type { Measured, Task, TaskItem } from './task.ts';
+import type { TaskGroup } from './task-group.ts';
 
 /** A row of a multiple-choice task. */
 export interface Question {
   /** Values of the fields in braces of prompt and target. */
   readonly fields: Readonly<Record<string, string>>;
   readonly choices: readonly string[];
-  /** Index of the right choice. */
-  readonly gold: number;
+  /** Index of the right choice; several for {@link MultipleChoice.scoresMass}. */
+  readonly gold: number | readonly number[];
 }
 
 /**
@@ -27,29 +29,42 @@ export interface Question {
 export type ChoiceMetric = 'acc' | 'acc_norm' | 'acc_bytes';
 
 /** A multiple-choice task without rows. */
-export interface MultipleChoice {
-  readonly name: string;
+export interface MultipleChoice extends PromptLayout {
   readonly version: number;
   readonly metrics: readonly ChoiceMetric[];
   /** Context, with fields in braces: `Question: {question}\nAnswer:`. */
   readonly prompt: string;
-  /** The scored text; default ` {choice}`. `{choice}` is each choice in turn, here or in the prompt. */
+  /** The scored text after the delimiter; default `{choice}`. `{choice}` is each choice in turn, here or in the prompt. */
   readonly target?: string;
+  /** Whether `acc` is the share of the probability of all choices that the right ones have, as in TruthfulQA's mc2. */
+  readonly scoresMass?: boolean;
+  /** Groups of tasks that this one belongs to, the largest first. */
+  readonly memberOf?: readonly TaskGroup[];
   /** Reads a question from a row. */
   readonly read: (row: RowReader) => Question;
 }
 
+/** How the rows of a task become prompts and ids. */
+export interface HarnessOptions extends EncodingOptions, PromptOptions {}
+
 /**
  * A task of rows in any form that `definition.read` supports, such as the data set's records or rendered ones.
  *
- * @throws EvalsError (from `items`) for a row of another shape, naming row and field
+ * @throws EvalsError for more examples than there are rows for; from `items` for a row of another shape, naming row and
+ *   field, and for a model without chat template if prompts need one
  */
 export function multipleChoiceTask(
   definition: MultipleChoice,
   rows: readonly unknown[],
-  { bos = false }: EncodingOptions = {},
+  options: HarnessOptions = {},
 ): Task {
-  const { name, version, metrics, prompt, target = ' {choice}', read } = definition;
+  const { name, version, metrics, prompt, target = '{choice}', memberOf, read } = definition;
+  const { bos = false } = options;
+  const prompts = promptsOf(definition, options, rows, (row, where) => {
+    const { fields, choices, gold } = read(readRow(where, row));
+    const values = { ...fields, choice: choices[typeof gold === 'number' ? gold : gold[0]] };
+    return { question: fill(prompt, values), answer: fill(target, values) };
+  });
   return {
     name,
     version,
@@ -58,26 +73,39 @@ export function multipleChoiceTask(
       output_type: 'multiple_choice',
       doc_to_text: prompt,
       doc_to_target: target,
-      num_fewshot: 0,
+      ...prompts.config,
       bos,
     },
+    ...(memberOf && { memberOf }),
     numItems: rows.length,
     *items(model): Iterable<TaskItem> {
+      const next = prompts.start(model);
       for (const [index, row] of rows.entries()) {
         const { fields, choices, gold } = read(readRow(`${name}, row ${index}`, row));
+        const promptOf = next(row);
         const pairs = choices.map((choice): [string, string] => [
-          fill(prompt, { ...fields, choice }),
-          fill(target, { ...fields, choice }),
+          promptOf(fill(prompt, { ...fields, choice })),
+          prompts.delimiter + fill(target, { ...fields, choice }),
         ]);
         yield {
           id: String(index),
           shown: { pairs, gold },
-          ask: scorePairs(model, pairs, { bos }),
-          measure: (answers) => measureChoices(metrics, choices, gold, answers as readonly Score[]),
+          ask: scorePairs(model, pairs, { bos, isChat: options.applyChatTemplate }),
+          measure: (answers) =>
+            typeof gold === 'number'
+              ? measureChoices(metrics, choices, gold, answers as readonly Score[])
+              : { acc: { value: massOf(gold, answers as readonly Score[]) } },
         };
       }
     },
   };
+}
+
+/** Share of the probability of all choices that some of them have. */
+function massOf(gold: readonly number[], scores: readonly Score[]): number {
+  const masses = scores.map(({ logLikelihood }) => Math.exp(logLikelihood));
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
+  return sum(gold.map((index) => masses[index] / sum(masses)));
 }
 
 /** Replaces the fields in braces; braces in the value of a field stay. */

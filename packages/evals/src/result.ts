@@ -1,6 +1,7 @@
 /** Results of evaluations: plain JSON data for reports and comparisons. */
 import type { Answer } from './answers.ts';
 import type { Measured, Metric } from './task.ts';
+import type { TaskGroup } from './task-group.ts';
 
 /** One evaluated row: contents, answers and numbers. */
 export interface Sample {
@@ -53,6 +54,8 @@ export interface TaskResult {
     readonly higherIsBetter: boolean;
     readonly aggregation: string;
   }[];
+  /** As {@link Task.memberOf}. */
+  readonly memberOf?: readonly TaskGroup[];
   /** Rows of the task before a limit, if known. */
   readonly numRows?: number;
   /** Results over all rows, by metric. */

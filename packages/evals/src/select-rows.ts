@@ -1,7 +1,6 @@
 /** Chooses the rows of a task to evaluate. */
 import { EvalsError } from './error.ts';
-import type { LanguageModel } from './language-model.ts';
-import type { Task, TaskItem } from './task.ts';
+import type { Task, TaskItem, TaskModel } from './task.ts';
 
 /** Which rows of a task to evaluate; all by default. */
 export interface RowSelection {
@@ -22,7 +21,7 @@ export interface RowSelection {
  */
 export function selectRows(
   task: Task,
-  model: Pick<LanguageModel, 'tokenizer' | 'contextLength'>,
+  model: TaskModel,
   { limit, samples }: RowSelection,
 ): { readonly rows: Iterable<TaskItem>; readonly total?: number } {
   if (limit !== undefined && samples !== undefined) {

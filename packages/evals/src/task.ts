@@ -1,5 +1,6 @@
 /** Interface of tasks, which turn rows into requests to a model, and answers into numbers. */
 import type { GenerateRequest, Generation, LanguageModel, Score, ScoreRequest } from './language-model.ts';
+import type { TaskGroup } from './task-group.ts';
 
 /** A metric of a task. */
 export interface Metric {
@@ -49,6 +50,9 @@ export interface TaskItem {
   ): Promise<Readonly<Record<string, Measured>>> | Readonly<Record<string, Measured>>;
 }
 
+/** What tasks need to know of a model to form prompts. */
+export type TaskModel = Pick<LanguageModel, 'tokenizer' | 'contextLength' | 'chat'>;
+
 /** An evaluation of a model. */
 export interface Task {
   /** The usual name: `arc_easy`, `niah`, `mdqa_20`. */
@@ -58,6 +62,8 @@ export interface Task {
   readonly metrics: readonly Metric[];
   /** Settings of the task besides its rows, for result files: number of documents, needle, seed. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Groups of tasks that this one belongs to, the largest first. */
+  readonly memberOf?: readonly TaskGroup[];
   /** Number of rows of `items`, if known in advance, for progress and result files. */
   readonly numItems?: number;
   /**
@@ -75,5 +81,5 @@ export interface Task {
    *
    * @param maxQuestions only the first questions of each cell, for tasks with `numQuestions`
    */
-  items(model: Pick<LanguageModel, 'tokenizer' | 'contextLength'>, maxQuestions?: number): Iterable<TaskItem>;
+  items(model: TaskModel, maxQuestions?: number): Iterable<TaskItem>;
 }

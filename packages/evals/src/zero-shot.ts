@@ -10,12 +10,17 @@ import type { MultipleChoice, Question } from './multiple-choice.ts';
 import { capitalize, strip, stripEnd } from './python-text.ts';
 import type { RowReader } from './row-reader.ts';
 
+/** Examples are drawn from the split of training; where the harness names no test split, it draws one more. */
+const TRAIN = { split: 'train' } as const;
+const TRAIN_WITHOUT_ROW = { split: 'train', excludesRow: true } as const;
+
 const NORMALIZED = ['acc', 'acc_norm', 'acc_bytes'] as const;
 
 const arc: Omit<MultipleChoice, 'name'> = {
   version: 1,
   metrics: NORMALIZED,
   prompt: 'Question: {question}\nAnswer:',
+  examples: TRAIN,
   read: (row) => (isRendered(row) ? rendered(row, questionOf) : scienceQuestion(row, 'question')),
 };
 
@@ -24,6 +29,7 @@ const piqa: MultipleChoice = {
   version: 1,
   metrics: NORMALIZED,
   prompt: 'Question: {question}\nAnswer:',
+  examples: TRAIN_WITHOUT_ROW,
   read: (row) =>
     isRendered(row)
       ? rendered(row, questionOf)
@@ -40,6 +46,7 @@ const openBookQa: MultipleChoice = {
   version: 1,
   metrics: NORMALIZED,
   prompt: '{question}',
+  examples: TRAIN,
   read: (row) =>
     isRendered(row) ? rendered(row, (query) => ({ question: query })) : scienceQuestion(row, 'question_stem'),
 };
@@ -49,6 +56,7 @@ const boolQ: MultipleChoice = {
   version: 2,
   metrics: ['acc'],
   prompt: '{passage}\nQuestion: {question}?\nAnswer:',
+  examples: TRAIN_WITHOUT_ROW,
   read(row) {
     if (isRendered(row)) {
       return rendered(row, (query) => {
@@ -73,6 +81,7 @@ const hellaSwag: MultipleChoice = {
   version: 1,
   metrics: NORMALIZED,
   prompt: '{query}',
+  examples: TRAIN_WITHOUT_ROW,
   read(row) {
     if (isRendered(row)) return rendered(row, (query) => ({ query }));
     const choices = row.texts('endings').map(cleanWikiHow);
@@ -93,7 +102,8 @@ const winoGrande: MultipleChoice = {
   metrics: ['acc'],
   // The sentence continues in the same way after either option: the rest is scored.
   prompt: '{before}{choice}',
-  target: ' {after}',
+  target: '{after}',
+  examples: TRAIN_WITHOUT_ROW,
   read(row) {
     if (row.has('context_options')) {
       const choices = row.texts('context_options');
@@ -115,6 +125,7 @@ const socialIqa: MultipleChoice = {
   version: 0,
   metrics: ['acc'],
   prompt: 'Q: {context} {question}\nA:',
+  examples: TRAIN_WITHOUT_ROW,
   read: (row) => ({
     fields: { context: row.text('context'), question: row.text('question') },
     choices: [row.text('answerA'), row.text('answerB'), row.text('answerC')],
@@ -134,13 +145,17 @@ export const zeroShot = {
   social_iqa: socialIqa,
 } as const satisfies Record<string, MultipleChoice>;
 
-/** Defines a task over rendered rows `{query, choices, gold}`: each choice is scored after the query and a space. */
+/**
+ * Defines a task over rendered rows `{query, choices, gold}`: each choice is scored after the query and a space. Examples
+ * are other rows.
+ */
 export function renderedMultipleChoice(name: string): MultipleChoice {
   return {
     name,
     version: 1,
     metrics: NORMALIZED,
     prompt: '{query}',
+    examples: { split: 'rows', excludesRow: true },
     read: (row) => rendered(row, (query) => ({ query })),
   };
 }

@@ -1,4 +1,5 @@
 export { type ChatModel, streamAnswer } from './chat-answers.ts';
+export { chatFormatOf, openChatTemplate } from './chat-format.ts';
 export { type ChatPrompts, type OpenedChat, openChatPrompts } from './chat-prompts.ts';
 export { encodePrompt } from './encode-prompt.ts';
 export { ModelError, modelErrors } from './errors.ts';
@@ -10,6 +11,7 @@ export {
   modelName,
 } from './find-model.ts';
 export {
+  type FullLanguageModel,
   languageModelOf,
   type ModelInMemory,
   type OpenLanguageModel,

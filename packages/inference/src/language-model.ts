@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type {
   AttentionBlock,
   CallOptions,
+  ChatFormat,
   GenerateRequest,
   Generation,
   LanguageModel,
@@ -16,6 +17,7 @@ import { attentionMaps, contextLengthOf, type Llama } from '@meap/llama-model';
 import { type BackendDescription, embedding, type Precision } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs-core';
+import { chatFormatOf, openChatTemplate } from './chat-format.ts';
 import { ModelError } from './errors.ts';
 import { type FindModelOptions, findModel, modelName } from './find-model.ts';
 import { fingerprintOf } from './fingerprint.ts';
@@ -29,10 +31,15 @@ import { yieldToEventLoop } from './yield-to-event-loop.ts';
 export interface OpenLanguageModelOptions extends ComputeOptions, FindModelOptions {
   /** A Hugging Face folder, a PEFT adapter, a run directory, or a name of the Hub as in `findModel`. */
   model: string;
+  /** Opens the model with a chat template, as `openChatFormat`; default: without one. */
+  chatTemplate?: true | string;
 }
 
+/** A model with all methods, and a chat template if it was opened with one. */
+export type FullLanguageModel = Required<Omit<LanguageModel, 'chat'>> & Pick<LanguageModel, 'chat'>;
+
 /** A model in memory. */
-export interface OpenLanguageModel extends Required<LanguageModel> {
+export interface OpenLanguageModel extends FullLanguageModel {
   /** The backend, and why it was chosen. */
   readonly backend: BackendDescription;
   readonly precision: Precision;
@@ -49,7 +56,7 @@ const CACHE_SHARE = 0.25;
 /**
  * Loads a model. Sets the backend and precision of the process.
  *
- * @throws ModelError for a folder without a model; errors of `@meap/llama-model`, `@meap/safetensors` and
+ * @throws ModelError for a folder without a model; TemplateError for a chat template that does not exist; errors of `@meap/llama-model`, `@meap/safetensors` and
  *   `@meap/token-dataset` for a damaged model; BackendError
  */
 export async function openLanguageModel(options: OpenLanguageModelOptions): Promise<OpenLanguageModel> {
@@ -57,6 +64,8 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
   const directory = await findModel(options.model, options);
   const { base, adapter, tokenizer: tokenizerDirectory } = directory;
   const tokenizer = loadTokenizer(tokenizerDirectory);
+  const template =
+    options.chatTemplate && openChatTemplate(tokenizerDirectory, tokenizer, options.chatTemplate);
   const { model, backend } = await loadModel(directory, options);
   try {
     const folders = [...new Set([base, ...(adapter ? [adapter] : []), tokenizerDirectory])];
@@ -67,6 +76,7 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
       model,
       tokenizer,
       textTokenizer,
+      ...(template && { chat: chatFormatOf(template, textTokenizer) }),
     });
     const dispose = () => {
       model.dispose();
@@ -80,7 +90,7 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
 }
 
 /** The result of {@link languageModelOf}. */
-export interface ModelInMemory extends Required<LanguageModel> {
+export interface ModelInMemory extends FullLanguageModel {
   /** Ends the thread of its tokenizer; the weights stay. */
   dispose(): void;
 }
@@ -102,25 +112,27 @@ export async function languageModelOf(model: Llama, tokenizer: Tokenizer): Promi
   }
 }
 
-interface Parts extends Pick<LanguageModel, 'name' | 'fingerprint'> {
+interface Parts extends Pick<LanguageModel, 'name' | 'fingerprint' | 'chat'> {
   model: Llama;
   tokenizer: Tokenizer;
   textTokenizer: DisposableTokenizer;
 }
 
-class LlamaLanguageModel implements Required<LanguageModel> {
+class LlamaLanguageModel implements FullLanguageModel {
   readonly name: string;
   readonly fingerprint: string;
   readonly contextLength: number;
   readonly tokenizer: TextTokenizer;
+  readonly chat?: ChatFormat;
   readonly #model: Llama;
   readonly #decoder: Tokenizer;
 
-  constructor({ name, fingerprint, model, tokenizer, textTokenizer }: Parts) {
+  constructor({ name, fingerprint, model, tokenizer, textTokenizer, chat }: Parts) {
     this.name = name;
     this.fingerprint = fingerprint;
     this.contextLength = contextLengthOf(model.config);
     this.tokenizer = textTokenizer;
+    if (chat) this.chat = chat;
     this.#model = model;
     this.#decoder = tokenizer;
   }

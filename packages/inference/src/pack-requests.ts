@@ -25,7 +25,7 @@ interface Read {
 export interface PackOptions {
   /** Maximum tokens of a request; the oldest tokens of longer ones are dropped. */
   readonly contextLength: number;
-  /** Tokens per row; a longer request has its own row. */
+  /** Tokens per row; a longer request has its own row, and a long context has room for a quarter more of continuations. */
   readonly rowTokens: number;
   /** Whether equal contexts are read once; must be false with a sliding window, which counts along the row. */
   readonly shareContexts: boolean;
@@ -42,19 +42,28 @@ export function* packRequests(
 ): Generator<PackedRow> {
   let row = emptyRow();
   let segment = 0;
+  let maxTokens = rowTokens;
   for (const { context, members } of groupByContext(requests, contextLength, shareContexts)) {
     let contextStart = -1;
     let contextSegment = 0;
+    const unreadOfAll = members.reduce((sum, index) => sum + requests[index].continuation.length - 1, 0);
+    // Two rows would read the context twice.
+    if (row.ids.length > 0 && row.ids.length + context.length + unreadOfAll > rowTokens) {
+      yield row;
+      row = emptyRow();
+    }
     for (const index of members) {
       const { continuation } = requests[index];
       const unread = continuation.length - 1;
       const needed = unread + (contextStart < 0 ? context.length : 0);
-      if (row.ids.length > 0 && row.ids.length + needed > rowTokens) {
+      if (row.ids.length > 0 && row.ids.length + needed > maxTokens) {
         yield row;
         row = emptyRow();
         contextStart = -1;
       }
       if (contextStart < 0) {
+        // A long context, such as one of many examples, is not read again for each of its continuations.
+        maxTokens = row.ids.length === 0 ? Math.max(rowTokens, context.length + rowTokens / 4) : rowTokens;
         contextStart = row.ids.length;
         contextSegment = segment++;
         append(row, context, 0, contextSegment, contextSegment);

@@ -10,6 +10,8 @@ const RECENT_TEXTS = 8;
 
 /** A {@link TextTokenizer} with a worker thread. */
 export interface DisposableTokenizer extends TextTokenizer {
+  /** Encodes a text with the special tokens that it spells, such as the rendering of a chat template. */
+  encodeRendered(text: string): readonly number[];
   /** Ends the thread. */
   dispose(): void;
 }
@@ -34,7 +36,6 @@ export async function openTextTokenizer(
   port.unref();
   worker.unref();
 
-  const recent = new Map<string, number[]>();
   const call = (task: TokenizerTask): TokenizerAnswer => {
     Atomics.store(answered, 0, 0);
     port.postMessage(task);
@@ -47,18 +48,25 @@ export async function openTextTokenizer(
   return {
     bosId: tokenizer.bosTokenId,
     eosId: tokenizer.eosTokenId,
-    encode: (text) => {
-      const ids = recent.get(text) ?? (call(text) as { ids: number[] }).ids;
-      recent.delete(text);
-      recent.set(text, ids);
-      if (recent.size > RECENT_TEXTS) recent.delete(recent.keys().next().value!);
-      return [...ids];
-    },
+    encode: withRecent((text) => (call(text) as { ids: number[] }).ids),
+    encodeRendered: withRecent((text) => (call({ rendered: text }) as { ids: number[] }).ids),
     decode: (ids) => (ids.length === 0 ? '' : (call([...ids]) as { text: string }).text),
     dispose: () => {
       port.close();
       void worker.terminate();
     },
+  };
+}
+
+/** Remembers the ids of the last texts. */
+function withRecent(encode: (text: string) => number[]): (text: string) => number[] {
+  const recent = new Map<string, number[]>();
+  return (text) => {
+    const ids = recent.get(text) ?? encode(text);
+    recent.delete(text);
+    recent.set(text, ids);
+    if (recent.size > RECENT_TEXTS) recent.delete(recent.keys().next().value!);
+    return [...ids];
   };
 }
 

@@ -9,8 +9,8 @@ export interface TokenizerWorkerData {
   readonly answered: Int32Array;
 }
 
-/** A text to encode, or ids to decode. */
-export type TokenizerTask = string | readonly number[];
+/** A text to encode, the rendering of a chat template to encode with its special tokens, or ids to decode. */
+export type TokenizerTask = string | { readonly rendered: string } | readonly number[];
 
 /** Ids, a text, or an error. */
 export type TokenizerAnswer =
@@ -25,10 +25,10 @@ const encoder = new LiteralEncoder(tokenizer);
 port.on('message', async (task: TokenizerTask) => {
   let answer: TokenizerAnswer;
   try {
-    answer =
-      typeof task === 'string'
-        ? { ids: Array.from((await encoder.encode([task]))[0].ids) }
-        : { text: await tokenizer.decode(task, { skipSpecialTokens: true }) };
+    if (typeof task === 'string') answer = { ids: Array.from((await encoder.encode([task]))[0].ids) };
+    else if ('rendered' in task) {
+      answer = { ids: Array.from(await tokenizer.encode(task.rendered, { addSpecialTokens: false })) };
+    } else answer = { text: await tokenizer.decode(task, { skipSpecialTokens: true }) };
   } catch (error) {
     answer = { error };
   }

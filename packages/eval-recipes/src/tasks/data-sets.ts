@@ -5,6 +5,8 @@ export interface DataSet {
   readonly source: string;
   /** Patterns of its files in order of preference: as on the Hub, as published by its authors, by the task's name. */
   readonly patterns: readonly string[];
+  /** Patterns of files that match but are others, such as another split. */
+  readonly not?: readonly string[];
 }
 
 const RECORDS = '{csv,json,jsonl,parquet}{,.gz,.zst}';
@@ -13,6 +15,9 @@ const RECORDS = '{csv,json,jsonl,parquet}{,.gz,.zst}';
 export function named(...stems: string[]): string[] {
   return stems.map((stem) => `**/${stem}*.${RECORDS}`);
 }
+
+/** Files of a split of training, which is no split to evaluate. */
+export const TRAINING_FILES: readonly string[] = [`**/{train,*[-_.]train}{,[-_.]*}.${RECORDS}`];
 
 /** Texts for perplexity and attention. */
 export const texts: DataSet = {

@@ -15,7 +15,9 @@ export const lambada = taskFamily({
     lambada_openai: {
       description: 'prediction of the last word of a passage',
       data: ['lambada_openai'],
-      make: async ({ files, bos }) => lambadaTask(await readRows(files.lambada_openai), { bos }),
+      prompts: { examples: 'rows' },
+      make: async ({ files, bos, prompts }) =>
+        lambadaTask(await readRows(files.lambada_openai), { bos, ...prompts }),
     },
   },
   title: (task) => (task === 'lambada_openai' ? 'LAMBADA' : undefined),

@@ -1,5 +1,5 @@
 /** The declarations in this folder: tasks of one kind with their settings and data. */
-import type { AnswerStore, JudgeUsage, Task } from '@meap/evals';
+import type { AnswerStore, JudgeUsage, PromptOptions, Task } from '@meap/evals';
 import type { Refusals } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import type { DataSet } from './data-sets.ts';
@@ -19,6 +19,8 @@ export interface TaskSources<DataName extends string = string, Settings = unknow
   readonly settings: Settings;
   /** Whether prompts start with BOS; undefined for the published setting. */
   readonly bos?: boolean;
+  /** Examples and chat template, for tasks with `prompts`; `fewshotRows` is for the task to read. */
+  readonly prompts?: PromptOptions;
   /** Ids of the held-out rows of a training run for tasks with `readsHeldOut`. */
   readonly heldOut?: readonly (readonly number[])[];
   /** Random seed; undefined for that of the published task. */
@@ -38,6 +40,11 @@ export interface TaskEntry<DataName extends string = string, Settings = unknown>
   readonly data: readonly DataName[];
   /** Whether it reads `heldOut`, if there is any, instead of its data sets. */
   readonly readsHeldOut?: boolean;
+  /**
+   * For tasks of lm-evaluation-harness, whose prompts may have examples and a chat template: the data set of the examples,
+   * needed only with examples, or `rows` for the evaluated rows; absent for a task without examples.
+   */
+  readonly prompts?: { readonly examples?: DataName | 'rows'; readonly numFewshot?: number };
   /** Creates the task, or several tasks of the same kind. */
   make(sources: TaskSources<DataName, Settings>): Promise<Task | Task[]>;
 }

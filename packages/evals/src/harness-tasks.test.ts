@@ -1,0 +1,95 @@
+// Prompts with examples and chat templates, metrics and totals of lm-evaluation-harness 0.4.13: fixtures/make_harness_tasks.py.
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { evaluate } from './evaluate.ts';
+import { toHarnessJson } from './harness-json.ts';
+import { lambadaTask } from './lambada.ts';
+import type { LanguageModel } from './language-model.ts';
+import { type HarnessOptions, multipleChoiceTask } from './multiple-choice.ts';
+import type { Task } from './task.ts';
+import { characters } from './testing.ts';
+import { zeroShot } from './zero-shot.ts';
+
+interface HarnessTask {
+  rows: unknown[];
+  examples: unknown[] | null;
+  outputs: string[] | null;
+  runs: {
+    options: HarnessOptions;
+    prompts: string[];
+    metrics: Record<string, number | [number, number]>[];
+    totals: Record<string, number>;
+  }[];
+}
+const harness: { tasks: Record<string, HarnessTask>; groups: Record<string, [number, number]> } = JSON.parse(
+  readFileSync(new URL('../fixtures/harness-tasks.json', import.meta.url), 'utf8'),
+);
+
+function taskOf(name: string, { rows, examples }: HarnessTask, given: HarnessOptions): Task | undefined {
+  const options = { ...given, fewshotRows: examples ?? undefined };
+  if (name === 'lambada_openai') return lambadaTask(rows, options);
+  const known = zeroShot[name as keyof typeof zeroShot];
+  return known && multipleChoiceTask(known, rows, options);
+}
+
+const sha256 = (text: string) => createHash('sha256').update(text).digest();
+
+/** The model of the fixture: scores and answers by hash. */
+function hashModel(outputs: readonly string[] | null): LanguageModel {
+  return {
+    name: 'hash',
+    fingerprint: 'hash',
+    contextLength: 1_000_000,
+    tokenizer: characters,
+    chat: {
+      render: (messages) =>
+        `${messages.map(({ role, content }) => `[${role}]${content}[end]\n`).join('')}[assistant]`,
+      encode: characters.encode,
+    },
+    score: async (requests) =>
+      requests.map(({ context, continuation }) => {
+        const drawn = sha256(characters.decode([...context, ...continuation]));
+        return { logLikelihood: -(drawn[0] % 13) / 2 - 0.5, isGreedy: drawn[1] % 3 === 0 };
+      }),
+    generate: async (requests) =>
+      requests.map(({ prompt }) => {
+        const [drawn] = sha256(characters.decode(prompt));
+        return { text: outputs![drawn % outputs!.length], ids: [], finish: 'stop' };
+      }),
+  };
+}
+
+const promptHash = ({ pairs, prompt }: { pairs?: [string, string][]; prompt?: string }) =>
+  sha256(pairs ? pairs.map(([a, b]) => `${a}\0${b}\0`).join('') : `${prompt}\0\0`)
+    .toString('hex')
+    .slice(0, 16);
+
+const runs = Object.entries(harness.tasks).flatMap(([name, fixture]) =>
+  fixture.runs.map((run) => ({ name, options: JSON.stringify(run.options), run, fixture })),
+);
+
+describe.each(runs)('$name with $options', ({ name, run, fixture }) => {
+  const task = taskOf(name, fixture, run.options);
+  test.skipIf(!task)('has the prompts, the numbers of each row and the totals', async () => {
+    const result = await evaluate(task!, hashModel(fixture.outputs));
+    expect(result.skipped).toEqual([]);
+    expect(result.samples.map(({ shown }) => promptHash(shown))).toEqual(run.prompts);
+    for (const [row, { measured }] of result.samples.entries()) {
+      for (const [metric, expected] of Object.entries(run.metrics[row])) {
+        const { value, weight } = measured[metric];
+        expect(Array.isArray(expected) ? [value, weight] : value, metric).toEqual(expected);
+      }
+    }
+    const json = toHarnessJson([result]) as {
+      results: Record<string, Record<string, number>>;
+      'n-shot': Record<string, number>;
+    };
+    for (const [metric, value] of Object.entries(run.totals)) {
+      // Bootstrapped there.
+      if (metric !== 'perplexity_stderr,none')
+        expect(json.results[name][metric], metric).toBeCloseTo(value, 12);
+    }
+    expect(json['n-shot'][name]).toBe(run.options.numFewshot);
+  });
+});

@@ -1,0 +1,59 @@
+/** Groups of tasks and their totals, as in lm-evaluation-harness 0.4.13 (`lm_eval/api/group.py`). */
+import type { MetricResult, TaskResult } from './result.ts';
+
+/** A group of tasks with totals of its own. */
+export interface TaskGroup {
+  readonly name: string;
+  readonly version: number;
+  /** Metrics of the tasks that have a total. */
+  readonly metrics: readonly string[];
+  /** Whether tasks count by their rows; else all count the same. */
+  readonly weightBySize: boolean;
+}
+
+/** The totals of a group. */
+export interface TaskGroupResult extends TaskGroup {
+  /** Names of its tasks. */
+  readonly tasks: readonly string[];
+  readonly results: Readonly<Record<string, MetricResult>>;
+}
+
+/**
+ * Totals of all groups of some results, in the order of the first task of each.
+ *
+ * Standard errors: of the pooled variance where tasks count by their rows, else of the mean of independent values; absent
+ * if a task has none.
+ */
+export function summarizeTaskGroups(
+  results: readonly Pick<TaskResult, 'task' | 'memberOf' | 'results'>[],
+): TaskGroupResult[] {
+  const groups = new Map(
+    results.flatMap(({ memberOf = [] }) => memberOf.map((group) => [group.name, group])),
+  );
+  return Array.from(groups.values(), (group) => {
+    const members = results.filter(({ memberOf = [] }) => memberOf.some(({ name }) => name === group.name));
+    const totals = group.metrics.flatMap((metric) => {
+      const parts = members.flatMap(({ results }) => results[metric] ?? []);
+      return parts.length > 0 ? [[metric, totalOf(parts, group.weightBySize)] as const] : [];
+    });
+    return { ...group, tasks: members.map(({ task }) => task), results: Object.fromEntries(totals) };
+  });
+}
+
+function totalOf(parts: readonly MetricResult[], weightBySize: boolean): MetricResult {
+  const sum = (value: (part: MetricResult) => number) =>
+    parts.reduce((total, part) => total + value(part), 0);
+  const numItems = sum(({ numItems }) => numItems);
+  const value = weightBySize
+    ? sum(({ value, numItems }) => value * numItems) / numItems
+    : sum(({ value }) => value) / parts.length;
+  if (parts.some(({ standardError }) => standardError === undefined)) return { value, numItems };
+  const standardError = weightBySize
+    ? Math.sqrt(
+        sum(({ numItems, standardError = 0 }) => (numItems - 1) * standardError ** 2 * numItems) /
+          (numItems - parts.length) /
+          numItems,
+      )
+    : Math.sqrt(sum(({ standardError = 0 }) => standardError ** 2)) / parts.length;
+  return { value, standardError, numItems };
+}
