@@ -1,4 +1,4 @@
-/** A thousand Alpaca conversations with the tokenizer and template of Llama 3, token by token. */
+/** Three hundred Alpaca conversations with the tokenizer and template of Llama 3, token by token. */
 import { existsSync, readFileSync } from 'node:fs';
 import { createDuplicator, TokenKind } from '@meap/sft-duplication';
 import { addMaskToken, ChatTemplate, loadTokenizer } from '@meap/token-dataset';
@@ -20,7 +20,7 @@ describe.skipIf(!existsSync(`${data}/sft`))('Alpaca under Llama 3', () => {
     const records: Record<string, string>[] = JSON.parse(
       readFileSync(`${data}/sft/alpaca_5000.json`, 'utf8'),
     );
-    const chosen = records.slice(0, 1000).filter(({ output }) => output.trim() !== '');
+    const chosen = records.slice(0, 300).filter(({ output }) => output.trim() !== '');
     const samples = await encoder.encode(
       chosen.map((record) => toConversation(record, 'alpaca')),
       ['assistant'],
@@ -66,6 +66,6 @@ describe.skipIf(!existsSync(`${data}/sft`))('Alpaca under Llama 3', () => {
       expect(masked).toHaveLength(Math.max(1, Math.floor(numAnswer / 10)));
       expect(copy.lossMask.reduce((sum, value) => sum + value, 0)).toBe(masked.length);
     }
-    expect(copies).toBeGreaterThan(300);
+    expect(copies).toBeGreaterThan(90);
   });
 });

@@ -1,10 +1,14 @@
+/**
+ * Ids and losses of a trained model, and a training that follows PyTorch's, on every backend. One file, since a software
+ * rasterizer takes tens of seconds to compile the kernels of both.
+ */
 import { existsSync, readFileSync } from 'node:fs';
-import { setBackend } from '@meap/tensor-kernels';
+import { adamW, globalNorm, setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { Tokenizer } from 'tokenizers';
 import { describe, expect, test } from 'vitest';
 import { generate, type Llama, loadLlama } from './index.ts';
-import { backends, collect, devices, tokens } from './testing.ts';
+import { backends, collect, devices, distance, expected, fixture, tokens } from './testing.ts';
 
 interface Golden {
   prompt_ids: number[];
@@ -16,8 +20,8 @@ const data = process.env.MEAP_DATA;
 const directory = `${data}/models/stories260K`;
 
 const onDevices = await devices();
-/** In software WebGPU, a token takes .3 seconds and a story 5. */
-const [DEVICE_TOKENS, DEVICE_STORIES] = [24, 2];
+/** In software WebGPU, a token takes .3 seconds, a story 5, and a step of training 2. */
+const [DEVICE_TOKENS, DEVICE_STORIES, DEVICE_STEPS] = [24, 2, 8];
 
 describe.skipIf(!existsSync(directory)).each([...backends, ...onDevices])(
   'trained weights of stories260K on %s',
@@ -61,3 +65,56 @@ describe.skipIf(!existsSync(directory)).each([...backends, ...onDevices])(
     });
   },
 );
+
+describe.each([...backends, 'cpu' as const, ...onDevices])('training on %s', (backend) => {
+  const isDevice = onDevices.some((name) => name === backend);
+  const numSteps = isDevice ? DEVICE_STEPS : expected.losses.length;
+  test(`${numSteps} AdamW steps follow PyTorch’s losses and gradient norms`, async () => {
+    await setBackend(backend);
+    const model = await loadLlama(fixture);
+    const zeros = () =>
+      [...model.parameters.values()].map(({ shape }) => tf.tidy(() => tf.variable(tf.zeros(shape))));
+    const [firstMoments, secondMoments] = [zeros(), zeros()];
+    const losses: number[] = [];
+    const norms: number[] = [];
+    const numTensors = tf.memory().numTensors;
+
+    for (let step = 1; step <= numSteps; step++) {
+      const batch = expected.batches[(step - 1) % expected.batches.length];
+      let count = 0;
+      const { value, grads } = tf.variableGrads(() => {
+        const inputs = tokens(batch.map((row) => row.slice(0, -1)));
+        const targets = tokens(batch.map((row) => row.slice(1)));
+        const loss = model.loss(inputs, targets, undefined, { recompute: step % 2 === 0 });
+        count = loss.count;
+        return loss.sum;
+      }, [...model.parameters.values()]);
+      losses.push((await value.data())[0] / count);
+      const norm = (await globalNorm(Object.values(grads))) / count;
+      norms.push(norm);
+      [...model.parameters.values()].forEach((parameter, i) => {
+        adamW({
+          parameter,
+          gradient: grads[parameter.name],
+          firstMoment: firstMoments[i],
+          secondMoment: secondMoments[i],
+          learningRate: 3e-3,
+          beta1: 0.9,
+          beta2: 0.95,
+          epsilon: 1e-8,
+          weightDecay: 0.05,
+          step,
+          gradientScale: Math.min(1, 1 / (norm + 1e-6)) / count,
+        });
+      });
+      tf.dispose([value, ...Object.values(grads)]);
+    }
+
+    expect(distance(losses, expected.losses.slice(0, numSteps))).toBeLessThan(1e-5);
+    expect(distance(norms, expected.gradientNorms.slice(0, numSteps))).toBeLessThan(1e-4);
+    // The rotary tables, made by the first step, are all that is new.
+    expect(tf.memory().numTensors).toBe(numTensors + 2);
+    tf.dispose([...firstMoments, ...secondMoments]);
+    model.dispose();
+  });
+});

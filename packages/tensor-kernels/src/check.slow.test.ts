@@ -22,7 +22,7 @@ it.for([
 });
 
 it('the addon accepts or refuses any arguments of libFuzzer', ({ skip }) => {
-  const { status, stdout } = spawnSync(process.execPath, [join(native, 'fuzz.mjs'), '10'], {
+  const { status, stdout } = spawnSync(process.execPath, [join(native, 'fuzz.mjs'), '5'], {
     encoding: 'utf8',
   });
   if (status === 77) skip(stdout.trim());
