@@ -161,10 +161,9 @@ describe.skipIf(!hasMpi)('meap-pretrain on ranks', () => {
     const line =
       'meap-pretrain: train.global_batch_size: got 8, expected a multiple of 3, the number of ranks';
     const lines = ranks.output.stderr.match(/^.*meap-pretrain: .*$/gm);
-    // Under MPICH the other ranks also end by themselves, with messages.
-    expect(lines).toEqual(
-      isOpenMpi ? [line] : [line, ...[1, 2].map(() => expect.stringMatching(/^rank [12]: /))],
-    );
+    expect(lines).toContain(line);
+    // Ranks that the launcher did not end before they gave up say the same.
+    for (const other of lines!.filter((text) => text !== line)) expect(other).toMatch(/^rank [12]: /);
   });
 
   describe.skipIf(process.platform !== 'linux')('of which one fails', () => {
