@@ -169,6 +169,34 @@ describe('meap-evaluate run', () => {
     expect(JSON.parse(plan.stdout).tasks[0].rows).toBe(3);
   });
 
+  it('generates answers, and votes among several', async () => {
+    const problems = Array.from({ length: 3 }, (_, i) => ({
+      question: `${i} + 1?`,
+      answer: `#### ${i + 1}`,
+    }));
+    writeRows('gsm8k_test.jsonl', problems);
+    writeRows('gsm8k_train.jsonl', problems);
+    const flags = ['--tasks', 'gsm8k', '--data', folder, '--num-fewshot', '1', '--log-samples'];
+    const refused = await run(...flags, '--set', 'generate_until={max_gen_toks: 4, repeats: 3}');
+    expect(refused.stderr).toMatch(/gsm8k: repeats is 3 with temperature 0, .*; set a temperature/);
+    const settings = 'generate_until={max_gen_toks: 4, repeats: 3, temperature: 1}';
+    const { code, stdout, stderr } = await run(...flags, '--set', settings);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(
+      /gsm8k \(1-shot\).*exact_match,strict-match .*\n.*exact_match,flexible-extract .*\n.*exact_match,maj@3 /,
+    );
+    const { results } = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
+    expect(results.gsm8k).toMatchObject({ 'exact_match,maj@3': 0, 'exact_match_stderr,strict-match': 0 });
+    const [sample] = readFileSync(join(folder, 'out/samples_gsm8k.jsonl'), 'utf8').split('\n');
+    const { shown, answers } = JSON.parse(sample);
+    expect(shown.prompt).toMatch(/^Question: \d \+ 1\?\nAnswer: #### \d\n\nQuestion: 0 \+ 1\?\nAnswer:$/);
+    expect(new Set(answers.map(({ text }: { text: string }) => text)).size).toBeGreaterThan(1);
+    const long = await run(...flags);
+    expect(long.stdout).toMatch(
+      /gsm8k: 3 rows skipped.*256 tokens leave no room .* reads 32; lower max_gen_toks/,
+    );
+  });
+
   it('counts skipped rows', async () => {
     const data = writeRows('rows.jsonl', [...rows(2), { ...rows(1)[0], sol1: 'key '.repeat(60) }]);
     const { code, stdout } = await run('--tasks', 'piqa', '--set', `data.piqa=${data}`);
@@ -213,6 +241,14 @@ describe('meap-evaluate run', () => {
     [
       ['--tasks', 'piqa', '--fewshot-as-multiturn'],
       /fewshot_as_multiturn: got true, expected none without apply_chat_template/,
+    ],
+    [
+      ['--tasks', 'gsm8k', '--set', 'generate_until.until=[]'],
+      /generate_until\.until: got \[\], expected at least one text/,
+    ],
+    [
+      ['--tasks', 'gsm8k', '--set', 'generate_until.until=[""]'],
+      /generate_until\.until\.0: got "", expected text that is not empty/,
     ],
     [['--tasks', 'piqa', '--samples', '5-3'], /expected row numbers from 0/],
     [['--tasks', 'piqa', '--limit', '2', '--samples', '1'], /limit: got 2, expected either limit or samples/],

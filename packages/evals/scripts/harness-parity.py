@@ -54,6 +54,8 @@ MORE_TASKS = {
     "commonsense_qa": "commonsense_qa/default.yaml",
     "copa": "super_glue/copa/default.yaml",
     "gsm8k": "gsm8k/gsm8k.yaml",
+    "gsm8k_cot": "gsm8k/gsm8k-cot.yaml",
+    "gsm8k_cot_self_consistency": "gsm8k/gsm8k-cot-self-consistency.yaml",
     "logiqa": "logiqa/logiqa.yaml",
     "mmlu_abstract_algebra": "mmlu/default/mmlu_abstract_algebra.yaml",
     "mmlu_high_school_world_history": "mmlu/default/mmlu_high_school_world_history.yaml",

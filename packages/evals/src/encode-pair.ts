@@ -52,7 +52,7 @@ export function prefixId({ bosId, eosId }: TextTokenizer): number {
 }
 
 /** Ids that start with BOS; a chat template may have written it already. */
-function withBos(tokenizer: TextTokenizer, ids: readonly number[]): readonly number[] {
+export function withBos(tokenizer: TextTokenizer, ids: readonly number[]): readonly number[] {
   const bos = bosId(tokenizer);
   return ids[0] === bos ? ids : [bos, ...ids];
 }

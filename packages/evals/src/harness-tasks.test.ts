@@ -7,6 +7,8 @@ import { toHarnessJson } from './harness-json.ts';
 import { lambadaTask } from './lambada.ts';
 import type { LanguageModel } from './language-model.ts';
 import { type HarnessOptions, multipleChoiceTask } from './multiple-choice.ts';
+import { openAnswerTask } from './open-answer.ts';
+import { chainOfThoughtExamples, openAnswers } from './open-answers.ts';
 import type { Task } from './task.ts';
 import { characters } from './testing.ts';
 import { zeroShot } from './zero-shot.ts';
@@ -28,6 +30,11 @@ const harness: { tasks: Record<string, HarnessTask>; groups: Record<string, [num
 
 function taskOf(name: string, { rows, examples }: HarnessTask, given: HarnessOptions): Task | undefined {
   const options = { ...given, fewshotRows: examples ?? undefined };
+  const open = openAnswers[name as keyof typeof openAnswers];
+  if (open) {
+    const fewshotRows = name.includes('cot') ? chainOfThoughtExamples : options.fewshotRows;
+    return openAnswerTask(open, rows, { ...options, bos: false, fewshotRows });
+  }
   if (name === 'lambada_openai') return lambadaTask(rows, options);
   const known = zeroShot[name as keyof typeof zeroShot];
   return known && multipleChoiceTask(known, rows, options);
@@ -53,8 +60,9 @@ function hashModel(outputs: readonly string[] | null): LanguageModel {
         return { logLikelihood: -(drawn[0] % 13) / 2 - 0.5, isGreedy: drawn[1] % 3 === 0 };
       }),
     generate: async (requests) =>
-      requests.map(({ prompt }) => {
-        const [drawn] = sha256(characters.decode(prompt));
+      requests.map(({ prompt, seed = 0 }) => {
+        const repeat = seed % 64;
+        const [drawn] = sha256(`${characters.decode(prompt)}${repeat === 0 ? '' : repeat}`);
         return { text: outputs![drawn % outputs!.length], ids: [], finish: 'stop' };
       }),
   };

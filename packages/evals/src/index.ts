@@ -1,4 +1,5 @@
 export { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
+export type { AnswerFilter, ExactMatchOptions, FilterStep } from './answer-filters.ts';
 export { bestSubspanMatch, normalizeAnswer } from './answer-match.ts';
 export type { Answer, AnswerStore } from './answers.ts';
 export {
@@ -81,6 +82,13 @@ export {
   type Question,
 } from './multiple-choice.ts';
 export { type Needle, type NeedleOptions, needleTask, sanFrancisco } from './needle.ts';
+export {
+  type GenerationSettings,
+  type OpenAnswer,
+  type OpenAnswerOptions,
+  openAnswerTask,
+} from './open-answer.ts';
+export { chainOfThoughtExamples, openAnswers } from './open-answers.ts';
 export { overlapJudge } from './overlap-judge.ts';
 export { type PerplexityOptions, perplexityTask } from './perplexity.ts';
 export { type PerplexityByPositionOptions, perplexityByPositionTask } from './perplexity-by-position.ts';

@@ -6,6 +6,7 @@
 import type { z } from 'zod';
 import { attention } from './attention.ts';
 import type { DataSet } from './data-sets.ts';
+import { generate_until } from './generate-until.ts';
 import { hallucination } from './hallucination.ts';
 import { induction } from './induction.ts';
 import { key_value_recall } from './key-value-recall.ts';
@@ -24,6 +25,7 @@ import { zero_shot } from './zero-shot.ts';
 /** Families by the name of their section in a recipe, in the order of `list`. */
 export const FAMILIES = {
   zero_shot,
+  generate_until,
   lambada,
   perplexity,
   perplexity_by_position,

@@ -42,7 +42,8 @@ export interface TaskEntry<DataName extends string = string, Settings = unknown>
   readonly readsHeldOut?: boolean;
   /**
    * For tasks of lm-evaluation-harness, whose prompts may have examples and a chat template: the data set of the examples,
-   * needed only with examples, or `rows` for the evaluated rows; absent for a task without examples.
+   * needed only with examples, or `rows` for rows that need none: the evaluated ones, or those of the task; absent for a task
+   * without examples.
    */
   readonly prompts?: { readonly examples?: DataName | 'rows'; readonly numFewshot?: number };
   /** Creates the task, or several tasks of the same kind. */

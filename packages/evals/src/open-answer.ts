@@ -1,0 +1,164 @@
+/**
+ * Questions with a generated answer: `generate_until` of lm-evaluation-harness 0.4.13 (`lm_eval/api/task.py`,
+ * `lm_eval/models/huggingface.py`).
+ */
+import { means } from './aggregation.ts';
+import { type AnswerFilter, type ExactMatchOptions, exactMatch, filteredAnswer } from './answer-filters.ts';
+import { withBos } from './encode-pair.ts';
+import { EvalsError } from './error.ts';
+import type { GenerateRequest, Generation } from './language-model.ts';
+import type { HarnessOptions } from './multiple-choice.ts';
+import { fill } from './prompt.ts';
+import { type PromptLayout, promptsOf } from './prompt-turns.ts';
+import { type RowReader, readRow } from './row-reader.ts';
+import type { Task, TaskItem, TaskModel } from './task.ts';
+
+/** How answers are generated. */
+export interface GenerationSettings {
+  /** Texts that end an answer; the model's end-of-text token always does. */
+  readonly until: readonly string[];
+  /** Maximum tokens of an answer; default 256. */
+  readonly maxGenToks?: number;
+  /** Default 0: greedy. */
+  readonly temperature?: number;
+  /** Answers to each question; default 1. */
+  readonly repeats?: number;
+}
+
+/** A task of questions with generated answers, without rows. */
+export interface OpenAnswer extends PromptLayout, GenerationSettings {
+  readonly version: number;
+  /** The question, with fields in braces: `Question: {question}\nAnswer:`. */
+  readonly prompt: string;
+  /** Reads a row: values of the fields, and all right answers; an example shows the first. */
+  readonly read: (row: RowReader) => {
+    readonly fields: Readonly<Record<string, string>>;
+    readonly answers: readonly string[];
+  };
+  /** Ways to extract an answer; each is a metric `exact_match,NAME`. */
+  readonly filters: readonly AnswerFilter[];
+  /** What does not count when answers are compared. */
+  readonly match: ExactMatchOptions;
+}
+
+/** Options of {@link openAnswerTask}; settings of the generation override those of the task. */
+export interface OpenAnswerOptions extends HarnessOptions, Partial<GenerationSettings> {
+  /** Seed of sampled answers; default 0. */
+  readonly seed?: number;
+}
+
+/**
+ * A task of rows as published.
+ *
+ * Prompts longer than the context less `maxGenToks` lose their oldest tokens, as in the harness. BOS starts them by default
+ * if the tokenizer has one, as there. Several answers to a question that the task itself does not ask for are summarized by
+ * a majority vote, `exact_match,maj@N`, over the answers of the first filter.
+ *
+ * @throws EvalsError for empty `until`, several greedy answers, or more examples than there are rows for; from `items` for a
+ *   row of another shape
+ */
+export function openAnswerTask(
+  definition: OpenAnswer,
+  rows: readonly unknown[],
+  options: OpenAnswerOptions = {},
+): Task {
+  const { name, version, prompt, match, read } = definition;
+  const settings = {
+    maxGenToks: 256,
+    temperature: 0,
+    repeats: 1,
+    ...defined(definition),
+    ...defined(options),
+  };
+  const { until, maxGenToks, temperature, repeats } = settings;
+  requireSettings(name, settings);
+  const { bos = true, seed = 0 } = options;
+  const [{ steps }] = definition.filters;
+  const vote: AnswerFilter = { name: `maj@${repeats}`, steps: [...steps, 'majority_vote'] };
+  const filters = [...definition.filters, ...(repeats > (definition.repeats ?? 1) ? [vote] : [])];
+  const metricOf = (filter: AnswerFilter) => `exact_match,${filter.name}`;
+  const prompts = promptsOf(definition, options, rows, (row, where) => {
+    const { fields, answers } = read(readRow(where, row));
+    return { question: fill(prompt, fields), answer: answers[0] };
+  });
+  return {
+    name,
+    version,
+    metrics: means(filters.map(metricOf)),
+    config: {
+      output_type: 'generate_until',
+      doc_to_text: prompt,
+      ...prompts.config,
+      generation_kwargs: { until, max_gen_toks: maxGenToks, do_sample: temperature > 0, temperature },
+      repeats,
+      ...(temperature > 0 && { seed }),
+      bos,
+    },
+    numItems: rows.length,
+    *items(model): Iterable<TaskItem> {
+      const next = prompts.start(model);
+      for (const [index, row] of rows.entries()) {
+        const { fields, answers } = read(readRow(`${name}, row ${index}`, row));
+        const text = next(row)(fill(prompt, fields));
+        const ids = encodePrompt(model, text, { bos, isChat: options.applyChatTemplate });
+        const room = model.contextLength - maxGenToks;
+        const request = (repeat: number): GenerateRequest => ({
+          prompt: ids.slice(-room),
+          maxNewTokens: maxGenToks,
+          stop: until,
+          ...(temperature > 0 && { temperature, seed: seed + index * repeats + repeat }),
+        });
+        yield {
+          id: String(index),
+          shown: { prompt: text, answers },
+          ask:
+            room < 1
+              ? {
+                  kind: 'skip',
+                  reason: `answers of ${maxGenToks} tokens leave no room for a prompt, the model reads ${model.contextLength}; lower max_gen_toks`,
+                }
+              : { kind: 'generate', requests: Array.from({ length: repeats }, (_, i) => request(i)) },
+          measure: (generated) => {
+            const texts = (generated as readonly Generation[]).map(({ text }) => text);
+            const scores = filters.map((filter) => {
+              const value = exactMatch(filteredAnswer(filter, texts), answers, match);
+              return [metricOf(filter), { value }] as const;
+            });
+            return Object.fromEntries(scores);
+          },
+        };
+      }
+    },
+  };
+}
+
+function encodePrompt(
+  { tokenizer, chat }: TaskModel,
+  text: string,
+  { bos, isChat }: { bos: boolean; isChat?: boolean },
+): readonly number[] {
+  const ids = isChat && chat ? chat.encode(text) : tokenizer.encode(text);
+  return bos && tokenizer.bosId !== undefined ? withBos(tokenizer, ids) : ids;
+}
+
+function requireSettings(task: string, { until, temperature, repeats }: Required<GenerationSettings>): void {
+  const wrong = until.length === 0 ? 'nothing' : until.includes('') && 'an empty text';
+  if (wrong) {
+    throw new EvalsError(
+      `${task}: until is wrong, got ${wrong}, expected texts that end an answer; leave it out for those of the task`,
+    );
+  }
+  if (repeats > 1 && temperature === 0) {
+    throw new EvalsError(
+      `${task}: repeats is ${repeats} with temperature 0, whose answers are all the same; set a temperature, such as 0.7`,
+    );
+  }
+}
+
+/** The generation settings that are given. */
+function defined({ until, maxGenToks, temperature, repeats }: Partial<GenerationSettings>) {
+  const entries = Object.entries({ until, maxGenToks, temperature, repeats });
+  return Object.fromEntries(
+    entries.filter(([, value]) => value !== undefined),
+  ) as Partial<GenerationSettings> & Pick<GenerationSettings, 'until'>;
+}
