@@ -116,7 +116,7 @@ const train = z.strictObject({
     'Maximum tokens per row; longer conversations are truncated. Default: 4096, or the model’s context if shorter.',
   ).optional(),
   learning_rate: positive('Peak learning rate; default: 2e-5, or min_learning_rate if higher.').optional(),
-  min_learning_rate: nonNegative('Final learning rate of cosine and linear; default: 0.').optional(),
+  min_learning_rate: nonNegative('Final learning rate of schedules that decay; default: 0.').optional(),
   ...optimizerKeys({ warmupOf: 'the steps', weightDecay: 0.01, decayed: 'trained parameters' }),
 });
 

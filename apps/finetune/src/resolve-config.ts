@@ -6,7 +6,7 @@ import {
   checkScheduleKeys,
   fillBatchKeys,
   fillIntervals,
-  lowestRate,
+  fillScheduleKeys,
   parseConfig,
   type RecipeRules,
   Refusals,
@@ -68,7 +68,7 @@ export function resolveConfig(
   const train = {
     ...config.train,
     ...fillBatchKeys(config.train, { global_batch_size: 512, learning_rate: 2e-5 }),
-    min_learning_rate: lowestRate(config.train, 0),
+    ...fillScheduleKeys(config.train, 0),
     max_length: config.train.max_length ?? Math.min(4096, contextOf(model.path)),
   };
   const refusals = new Refusals();

@@ -170,7 +170,7 @@ const train = z.strictObject({
   sequence_length: length('Tokens per row; default: 4096, or the model’s context if shorter.').optional(),
   learning_rate: positive('Peak learning rate; default: 4e-4, or min_learning_rate if higher.').optional(),
   min_learning_rate: nonNegative(
-    'Final learning rate of cosine and linear; default: learning_rate / 10.',
+    'Final learning rate of schedules that decay; default: learning_rate / 10.',
   ).optional(),
   dropout: share(
     'Dropout of the embeddings and of the outputs of attention and feed-forward layers, not of attention weights ' +

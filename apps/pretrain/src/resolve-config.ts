@@ -16,7 +16,7 @@ import {
   checkScheduleKeys,
   fillBatchKeys,
   fillIntervals,
-  lowestRate,
+  fillScheduleKeys,
   parseConfig,
   Refusals,
 } from '@meap/recipe-cli';
@@ -75,10 +75,10 @@ export function resolveConfig(
   const validation = { ...config.validation, every: intervals.validation };
   const checkpoint = { ...config.checkpoint, every: intervals.checkpoint };
   const rates = fillBatchKeys(config.train, { global_batch_size: 256, learning_rate: 4e-4 });
-  const min_learning_rate = lowestRate(config.train, rates.learning_rate / 10);
+  const curve = fillScheduleKeys(config.train, rates.learning_rate / 10);
   const knownContext = contextOf(config);
   const { sequence_length = Math.min(4096, knownContext ?? Number.POSITIVE_INFINITY) } = config.train;
-  const train = { ...config.train, ...rates, min_learning_rate, sequence_length };
+  const train = { ...config.train, ...rates, ...curve, sequence_length };
   checkBatchKeys(train, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);

@@ -18,6 +18,10 @@ const train = (config: Recipe, key: string) =>
   number((config.train as Record<string, unknown> | undefined)?.[key] ?? config[key]);
 const times = (a: number | undefined, b: number | undefined) =>
   a === undefined || b === undefined ? undefined : Number((a * b).toPrecision(12));
+const shareOfSteps = (given: unknown, config: Recipe) => {
+  const [steps, all] = [number(given), train(config, 'max_steps')];
+  return steps === undefined || !all || steps > all ? undefined : Number((steps / all).toPrecision(6));
+};
 const precision = (name: string) => (given: unknown) => (given === true ? name : undefined);
 
 const rename = (to: string, note?: string): Equivalent[] => [{ to, value: same, note }];
@@ -30,7 +34,9 @@ const data: Equivalent[] = [
   { to: 'data.files', value: (given) => (typeof given === 'string' ? [given] : given) },
 ];
 const adapters: Equivalent[] = [{ to: 'lora', note: 'the section enables adapters; {} takes all defaults' }];
-const curve: Equivalent[] = [{ to: 'train.lr_scheduler_type', note: 'cosine, linear or constant' }];
+const curve: Equivalent[] = [
+  { to: 'train.lr_scheduler_type', note: 'cosine, linear, constant or warmup_stable_decay' },
+];
 const targets: Equivalent[] = [
   { to: 'lora.target_modules', value: (given) => (given === 'all' || given === true ? 'all-linear' : given) },
 ];
@@ -97,19 +103,11 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
       note: 'a rate, not a share of learning_rate',
     },
   ],
-  lr_scheduler_kwargs: [{ to: 'train.min_learning_rate', note: 'the final rate of cosine and linear' }],
+  lr_scheduler_kwargs: [{ to: 'train.min_learning_rate', note: 'the final rate of schedules that decay' }],
   lr_scheduler: curve,
   scheduler: curve,
-  warmup_steps: [
-    {
-      to: 'train.warmup_ratio',
-      value: (given, config) => {
-        const [steps, all] = [number(given), train(config, 'max_steps')];
-        return steps === undefined || !all || steps > all ? undefined : Number((steps / all).toPrecision(6));
-      },
-      note: 'a share of the steps',
-    },
-  ],
+  num_decay_steps: [{ to: 'train.decay_ratio', value: shareOfSteps, note: 'a share of the steps' }],
+  warmup_steps: [{ to: 'train.warmup_ratio', value: shareOfSteps, note: 'a share of the steps' }],
   optim: [{ note: 'AdamW is the only optimizer' }],
   optimizer: [
     { note: 'AdamW is the only optimizer: train.adam_beta1, adam_beta2, adam_epsilon, weight_decay' },
@@ -193,6 +191,8 @@ const ALIASES: Readonly<Record<string, string>> = {
   num_warmup_steps: 'warmup_steps',
   warmup_iters: 'warmup_steps',
   lr_warmup_steps: 'warmup_steps',
+  decay_steps: 'num_decay_steps',
+  lr_decay_steps: 'num_decay_steps',
   cosine_min_lr_ratio: 'min_lr_rate',
   min_lr_ratio: 'min_lr_rate',
   lr_schedule: 'lr_scheduler',

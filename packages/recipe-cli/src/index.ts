@@ -76,7 +76,7 @@ export {
   type BatchKeys,
   checkScheduleKeys,
   configuredSchedule,
-  lowestRate,
+  fillScheduleKeys,
   type ScheduleKeys,
 } from './schedule-keys.ts';
 export {

@@ -1,21 +1,35 @@
 /** Recipe keys of the learning-rate schedule. */
-import { referenceCosine, type Schedule, warmupConstant, warmupCosine, warmupLinear } from '@meap/trainer';
+import {
+  referenceCosine,
+  type Schedule,
+  warmupConstant,
+  warmupCosine,
+  warmupLinear,
+  warmupStableDecay,
+} from '@meap/trainer';
 import type { Refusals } from './parse-config.ts';
 import { oneOf, zeroToOne } from './schema-keys.ts';
 
-const TYPES = ['cosine', 'linear', 'constant', 'reference'] as const;
+const TYPES = ['cosine', 'linear', 'constant', 'warmup_stable_decay', 'reference'] as const;
+
+/** Default share of the steps in which `warmup_stable_decay` decays. */
+const DECAY_RATIO = 0.2;
 
 /** Keys of schedule and warm-up. @param warmupOf the total that `warmup_ratio` is a share of */
 export const scheduleKeys = (warmupOf: string) => ({
   lr_scheduler_type: oneOf(
     TYPES,
-    'Schedule after the warm-up: cosine and linear decay to min_learning_rate, constant does not. reference is the cosine ' +
-      'of the authors’ code, which counts micro-batches and therefore depends on micro_batch_size.',
+    'Schedule after the warm-up: cosine and linear decay to min_learning_rate, constant does not, warmup_stable_decay ' +
+      'does in its last steps. reference is the cosine of the authors’ code, which counts micro-batches and therefore ' +
+      'depends on micro_batch_size.',
     `one of ${TYPES.join(', ')}, each after the warm-up of warmup_ratio`,
   ).default('cosine'),
   warmup_ratio: zeroToOne(
     `Share of ${warmupOf} for the linear warm-up, rounded down to whole steps; 0 disables it.`,
   ).default(0.1),
+  decay_ratio: zeroToOne(
+    `Share of ${warmupOf} in which warmup_stable_decay decays, at the end, rounded down to whole steps; default: ${DECAY_RATIO}.`,
+  ).optional(),
 });
 
 /** Keys of `train` for batch sizes. */
@@ -31,6 +45,8 @@ export interface ScheduleKeys extends BatchKeys {
   learning_rate: number;
   /** Unused with `constant`. */
   min_learning_rate?: number;
+  /** Only used with `warmup_stable_decay`. */
+  decay_ratio?: number;
 }
 
 /** Returns the schedule of a run of `totalSteps`; only `reference` depends on batch sizes. */
@@ -39,7 +55,7 @@ export function configuredSchedule(train: ScheduleKeys, totalSteps: number): Sch
   const shape = {
     peak,
     minimum: train.min_learning_rate ?? 0,
-    warmupSteps: warmupSteps(train.warmup_ratio, totalSteps),
+    warmupSteps: stepsOf(train.warmup_ratio, totalSteps),
     totalSteps,
   };
   switch (train.lr_scheduler_type) {
@@ -49,6 +65,11 @@ export function configuredSchedule(train: ScheduleKeys, totalSteps: number): Sch
       return warmupLinear(shape);
     case 'constant':
       return warmupConstant(shape);
+    case 'warmup_stable_decay':
+      return warmupStableDecay({
+        ...shape,
+        decaySteps: stepsOf(train.decay_ratio ?? DECAY_RATIO, totalSteps),
+      });
     case 'reference': {
       // One micro-batch per step by default, so that the number of ranks does not change the rate.
       const { global_batch_size, micro_batch_size = global_batch_size } = train;
@@ -57,26 +78,36 @@ export function configuredSchedule(train: ScheduleKeys, totalSteps: number): Sch
   }
 }
 
-/** Returns the warm-up steps, rounded down as by Python's `int` in the authors' code. */
-export function warmupSteps(warmupRatio: number, steps: number): number {
+/** Returns a share of the steps, rounded down as by Python's `int` in the authors' code. */
+export function stepsOf(ratio: number, steps: number): number {
   // The product may be just below an integer: 0.29 · 100 is 28.999….
-  return Math.floor(warmupRatio * steps + 1e-9);
+  return Math.floor(ratio * steps + 1e-9);
 }
 
-/** Returns `min_learning_rate` or its default; undefined for a constant rate. */
-export function lowestRate(
-  train: Pick<ScheduleKeys, 'lr_scheduler_type' | 'min_learning_rate'>,
-  byDefault: number,
-): number | undefined {
-  return train.min_learning_rate ?? (train.lr_scheduler_type === 'constant' ? undefined : byDefault);
+/** Returns the optional keys or their defaults; undefined where the schedule does not use them. */
+export function fillScheduleKeys(
+  train: Pick<ScheduleKeys, 'lr_scheduler_type' | 'min_learning_rate' | 'decay_ratio'>,
+  minLearningRate: number,
+): Pick<ScheduleKeys, 'min_learning_rate' | 'decay_ratio'> {
+  const { lr_scheduler_type: type, min_learning_rate, decay_ratio } = train;
+  return {
+    min_learning_rate: min_learning_rate ?? (type === 'constant' ? undefined : minLearningRate),
+    decay_ratio: decay_ratio ?? (type === 'warmup_stable_decay' ? DECAY_RATIO : undefined),
+  };
 }
 
-/** Refuses a minimum above the learning rate, and a minimum for a constant rate. */
-export function checkScheduleKeys(
-  train: Pick<ScheduleKeys, 'lr_scheduler_type' | 'learning_rate' | 'min_learning_rate'>,
-  refusals: Refusals,
-): void {
-  const { lr_scheduler_type, learning_rate, min_learning_rate } = train;
+/** Refuses a minimum above the learning rate, keys that the schedule does not use, and more than all steps. */
+export function checkScheduleKeys(train: Omit<ScheduleKeys, keyof BatchKeys>, refusals: Refusals): void {
+  const { lr_scheduler_type, learning_rate, min_learning_rate, warmup_ratio, decay_ratio } = train;
+  if (decay_ratio !== undefined) {
+    if (lr_scheduler_type !== 'warmup_stable_decay') {
+      const expected = `none with lr_scheduler_type ${lr_scheduler_type}; null removes it`;
+      refusals.add('train.decay_ratio', decay_ratio, expected);
+    } else if (warmup_ratio + decay_ratio > 1 + 1e-9) {
+      const expected = `at most ${Number((1 - warmup_ratio).toFixed(9))}, which warmup_ratio ${warmup_ratio} leaves`;
+      refusals.add('train.decay_ratio', decay_ratio, expected);
+    }
+  }
   if (min_learning_rate === undefined) return;
   if (lr_scheduler_type === 'constant') {
     const expected = 'none with lr_scheduler_type constant; null removes it';

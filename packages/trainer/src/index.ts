@@ -32,9 +32,11 @@ export {
   type Schedule,
   type WarmupDecayOptions,
   type WarmupOptions,
+  type WarmupStableDecayOptions,
   warmupConstant,
   warmupCosine,
   warmupLinear,
+  warmupStableDecay,
 } from './schedules.ts';
 export { type StopSignals, stopOnSignals } from './signals.ts';
 export { train } from './train.ts';

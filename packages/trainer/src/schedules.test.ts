@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { referenceCosine, warmupConstant, warmupCosine, warmupLinear } from './schedules.ts';
+import {
+  referenceCosine,
+  warmupConstant,
+  warmupCosine,
+  warmupLinear,
+  warmupStableDecay,
+} from './schedules.ts';
 
 const paper = { peak: 4e-4, minimum: 4e-5 };
 const counts = fc.record({
@@ -108,5 +114,50 @@ describe('warmupConstant', () => {
 
   it('refuses a negative warm-up', () => {
     expect(() => warmupConstant({ peak: 1, warmupSteps: -1 })).toThrow('warmupSteps -1, expected 0 or more');
+  });
+});
+
+describe('warmupStableDecay', () => {
+  it('is that of transformers after the warm-up', () => {
+    // transformers 5.24.0, get_wsd_schedule(SGD of rate .5, 3, 5, 12, min_lr_ratio=0.1, decay_type='1-sqrt').
+    const expected = [
+      0.5, 0.5, 0.5, 0.5, 0.5, 0.29875388202501896, 0.21539501058484584, 0.15143149884133247,
+      0.09750776405003786, 0.05, 0.05,
+    ];
+    const rate = warmupStableDecay({
+      peak: 0.5,
+      minimum: 0.05,
+      warmupSteps: 3,
+      totalSteps: 12,
+      decaySteps: 5,
+    });
+    expect([0, 1, 2].map(rate)).toEqual([0.125, 0.25, 0.375]);
+    expected.forEach((value, k) => {
+      expect(rate(3 + k)).toBeCloseTo(value, 14);
+    });
+  });
+
+  it('does not depend on the length of the run before the decay', () => {
+    const long = warmupStableDecay({ ...paper, warmupSteps: 5, totalSteps: 100, decaySteps: 20 });
+    const short = warmupStableDecay({ ...paper, warmupSteps: 5, totalSteps: 50, decaySteps: 10 });
+    for (let step = 0; step <= 40; step++) expect(short(step)).toBe(long(step));
+    expect(short(41)).toBeLessThan(long(41));
+  });
+
+  it('has no gap without warm-up, stable part or decay', () => {
+    expect(
+      [0, 1, 2].map(warmupStableDecay({ ...paper, warmupSteps: 0, totalSteps: 2, decaySteps: 0 })),
+    ).toEqual([4e-4, 4e-4, 4e-5]);
+    expect(
+      [0, 1, 2].map(warmupStableDecay({ ...paper, warmupSteps: 1, totalSteps: 2, decaySteps: 1 })),
+    ).toEqual([2e-4, 4e-4, 4e-5]);
+  });
+
+  it.each([
+    [-1, 'decaySteps -1, expected 0 to 7, the steps after the warm-up'],
+    [8, 'decaySteps 8, expected 0 to 7, the steps after the warm-up'],
+  ])('refuses a decay of %i steps', (decaySteps, message) => {
+    const shape = { ...paper, warmupSteps: 3, totalSteps: 10, decaySteps };
+    expect(() => warmupStableDecay(shape)).toThrow(message);
   });
 });

@@ -17,6 +17,12 @@ export interface WarmupDecayOptions extends WarmupOptions {
   totalSteps: number;
 }
 
+/** Options of {@link warmupStableDecay}. */
+export interface WarmupStableDecayOptions extends WarmupDecayOptions {
+  /** Steps of the decay, the last of the run. */
+  decaySteps: number;
+}
+
 /** Options of {@link referenceCosine}. */
 export interface ReferenceCosineOptions extends WarmupDecayOptions {
   /** Micro-batches of a step. */
@@ -37,6 +43,29 @@ export function warmupCosine(options: WarmupDecayOptions): Schedule {
 /** The warm-up of {@link warmupCosine}, then a linear decay from `peak` to `minimum`: peak − (peak − minimum)·(k − W)/(T − W). */
 export function warmupLinear(options: WarmupDecayOptions): Schedule {
   return warmupDecay('warmupLinear', options, (progress) => 1 - progress);
+}
+
+/**
+ * The warm-up of {@link warmupCosine}, a constant `peak`, and in the last D of T steps a decay by one minus a square root:
+ * minimum + (1 − √((k − (T − D))/D))·(peak − minimum).
+ *
+ * The shape is that of Hägele et al. 2024 (arXiv 2405.18392), and of transformers' `get_wsd_schedule` with `decay_type`
+ * `1-sqrt`. Up to the decay the rate does not depend on T, so a checkpoint from before it can be trained for longer.
+ */
+export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
+  const { peak, minimum, warmupSteps, totalSteps, decaySteps } = options;
+  requireWarmup('warmupStableDecay', options);
+  if (!(decaySteps >= 0 && warmupSteps + decaySteps <= totalSteps)) {
+    const expected = `0 to ${totalSteps - warmupSteps}, the steps after the warm-up`;
+    throw new RangeError(`warmupStableDecay: decaySteps ${decaySteps}, expected ${expected}`);
+  }
+  const stable = warmupConstant(options);
+  const start = totalSteps - decaySteps;
+  return (step) => {
+    if (step >= totalSteps) return minimum;
+    if (step < start) return stable(step);
+    return minimum + (1 - Math.sqrt((step - start) / decaySteps)) * (peak - minimum);
+  };
 }
 
 /** The warm-up of {@link warmupCosine}, then a constant `peak`. */
