@@ -12,7 +12,7 @@ import { addRunCommand } from './run-command.ts';
 export async function evaluateCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
   let code: number = EXIT.done;
   const program = new Command('meap-evaluate')
-    .description('Evaluate LLaMA, Mistral and Qwen2 models as the MEAP paper does.')
+    .description('Evaluate LLaMA, Mistral, Qwen, SmolLM and OLMo 2 models as the MEAP paper does.')
     .version(packageVersion(import.meta.url))
     .exitOverride()
     .configureOutput({

@@ -12,7 +12,7 @@ export function finetuneCommand(argv: readonly string[], io: CommandIo = process
   return runTrainingCommand<FinetuneConfig, FinetuneEvent>(
     {
       name: 'meap-finetune',
-      description: 'Fine-tune a LLaMA, Mistral or Qwen2 with MEAP from a YAML recipe.',
+      description: 'Fine-tune a LLaMA, Mistral, Qwen, SmolLM or OLMo 2 with MEAP from a YAML recipe.',
       version: packageVersion(import.meta.url),
       isUserError,
       rules: RULES,

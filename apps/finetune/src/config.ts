@@ -34,7 +34,7 @@ const defaults = sftPresets.default;
 
 const model = z.strictObject({
   path: text(
-    'Hugging Face folder of a LLaMA, Mistral or Qwen2, relative to this file; or OWNER/NAME on the Hub.',
+    'Hugging Face folder of a LLaMA, Mistral, Qwen, SmolLM or OLMo 2, relative to this file; or OWNER/NAME on the Hub.',
   ).optional(),
 });
 

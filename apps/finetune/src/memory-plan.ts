@@ -24,7 +24,7 @@ const BASE_BYTES = 350 * 1024 * 1024;
 /** Estimates the memory of fine-tuning. */
 export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPlan {
   const headBytes = step.copiesHead ? 4 * model.vocab_size * model.hidden_size : 0;
-  const fused = !step.lora && fusesBlocks();
+  const fused = !step.lora && fusesBlocks(model);
   const added = step.lora ? step.trained : 0;
   const estimate = estimateMemory(model, { ...step, added, fused, base: BASE_BYTES + headBytes });
   const remedies = [

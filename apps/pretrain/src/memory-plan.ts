@@ -23,7 +23,7 @@ export function planPretraining(
     accumulates: microBatches > numRanks,
     zero: { stage: distributed.zero_stage, numRanks },
     recompute,
-    fused: fusesBlocks(),
+    fused: fusesBlocks(model),
     pieceTokens: sequence_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
   });
   const remedies = [

@@ -1,4 +1,4 @@
-/** Implements {@link LanguageModel} for LLaMA, Mistral and Qwen2. */
+/** Implements {@link LanguageModel} for LLaMA, Mistral, Qwen, SmolLM and OLMo 2. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

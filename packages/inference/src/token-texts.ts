@@ -12,7 +12,7 @@ interface TokenText {
 /**
  * The bytes of each token, with which text can be decoded token by token; a character may span tokens.
  *
- * Requires that decoding a token does not depend on its neighbours, as for LLaMA, Mistral and Qwen2. Computed on demand
+ * Requires that decoding a token does not depend on its neighbours, as for LLaMA, Mistral, Qwen, SmolLM and OLMo 2. Computed on demand
  * and cached.
  */
 export class TokenTexts {

@@ -7,8 +7,9 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from './config.ts';
 import { generate, KeyValueCache, loadLlama, saveLlama } from './index.ts';
-import { architecture, backends, collect, distance, tokens } from './testing.ts';
+import { architecture, backends, collect, distance, gradients, tokens } from './testing.ts';
 
+const recent = ['qwen3', 'smollm3', 'mistral-nemo', 'olmo2'];
 const names = [
   'llama-2',
   'llama-3',
@@ -20,6 +21,7 @@ const names = [
   'qwen2.5',
   'qwen2-windows',
   'qwen2-layer-types',
+  ...recent,
 ];
 
 describe.each(backends)('on %s', (backend) => {
@@ -70,18 +72,34 @@ describe.each(backends)('on %s', (backend) => {
     model.dispose();
   });
 
-  test.each(['mistral-v0.1', 'qwen2'])('%s has the gradients of central differences', async (name) => {
+  test.each(recent)('%s has the loss and gradients of PyTorch', async (name) => {
     const { directory, expected } = architecture(name);
     const model = await loadLlama(directory);
-    const loss = () => model.loss(tokens(expected.ids), tokens(expected.ids)).sum;
-    for (const kind of ['q_proj.weight', 'k_proj.weight', 'v_proj', 'bias'].filter(
-      (kind) => kind !== 'bias' || name === 'qwen2',
-    )) {
-      const chosen = [...model.parameters].filter(([name]) => name.includes(kind)).map(([, p]) => p);
-      checkVariableGradients(loss, chosen);
+    for (const recompute of [false, true]) {
+      const { loss, byName } = gradients(model, expected.ids, { recompute });
+      expect(Math.abs(loss - expected.loss)).toBeLessThan(1e-3);
+      expect([...byName.keys()].sort()).toEqual(Object.keys(expected.gradientNorms).sort());
+      for (const [name, norm] of Object.entries(expected.gradientNorms)) {
+        expect(Math.hypot(...byName.get(name)!) / norm, name).toBeCloseTo(1, 4);
+      }
     }
     model.dispose();
   });
+
+  test.each(['mistral-v0.1', 'qwen2', 'qwen3'])(
+    '%s has the gradients of central differences',
+    async (name) => {
+      const { directory, expected } = architecture(name);
+      const model = await loadLlama(directory);
+      const loss = () => model.loss(tokens(expected.ids), tokens(expected.ids)).sum;
+      const own = { qwen2: ['bias'], qwen3: ['q_norm', 'k_norm'] }[name] ?? [];
+      for (const kind of ['q_proj.weight', 'k_proj.weight', 'v_proj', ...own]) {
+        const chosen = [...model.parameters].filter(([name]) => name.includes(kind)).map(([, p]) => p);
+        checkVariableGradients(loss, chosen);
+      }
+      model.dispose();
+    },
+  );
 });
 
 describe('every architecture', () => {

@@ -24,10 +24,12 @@ import * as tf from '@tensorflow/tfjs-core';
 import { attentionOutput, type BlockLayers, block, feedForward, key, query, value } from './block.ts';
 import type { LlamaConfig } from './config.ts';
 import { type DropoutOptions, dropout, dropoutAt, PIECE_TOKENS } from './dropout.ts';
+import { familyOf } from './families.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
 import { adaptedLinear, add, frozenLinear } from './linear-layers.ts';
 import type { LoraAdapter } from './lora-adapter.ts';
-import { blockParameter, type Norm, type Projection } from './parameters.ts';
+import { blockParameter, type Half, type HeadNorm, normOf, type Projection } from './parameters.ts';
+import { rotatesLayer } from './rope-layers.ts';
 import { attentionWindow } from './windows.ts';
 
 /** Tensors of a block by their names within it. */
@@ -68,7 +70,7 @@ export function runBlock(
     if (keep && x_BTE.shape[1]! > PIECE_TOKENS)
       return blockInPieces(x_BTE, tensors, settings, learning, keep);
     const layers = new NamedLayers(tensors, settings);
-    const isFused = !settings.adapter && !settings.frozen && fusesBlocks();
+    const isFused = !settings.adapter && !settings.frozen && fusesBlocks(settings.config);
     return isFused ? fusedBlock(x_BTE as tf.Tensor3D, tensors, settings, layers) : block(x_BTE, layers);
   };
   const [inputs, constants] = [[x_BTE, ...learning.values()], [...fixed.values()]];
@@ -76,11 +78,11 @@ export function runBlock(
 }
 
 /**
- * Returns whether training all weights of a model uses fused ops on the current backend, which take about half the memory
+ * Returns whether training all weights of a model uses fused ops on the current backend, as for all but OLMo 2 on `native`, which take about half the memory
  * of single ops.
  */
-export function fusesBlocks(): boolean {
-  return describeBackend().name === 'native';
+export function fusesBlocks(config: Pick<LlamaConfig, 'model_type'>): boolean {
+  return describeBackend().name === 'native' && !familyOf(config).normsOutputs;
 }
 
 /** Pairs names with tensors, in order. */
@@ -107,12 +109,25 @@ class NamedLayers implements BlockLayers {
     this.#firstToken = options.firstToken;
   }
 
-  norm(x_BTE: tf.Tensor, name: Norm): tf.Tensor {
-    return rmsNorm(
-      x_BTE,
-      this.#tensors.get(`${name}.weight`) as tf.Tensor1D,
-      this.#settings.config.rms_norm_eps,
-    );
+  normInput(x_BTE: tf.Tensor, half: Half): tf.Tensor {
+    return this.#norm(x_BTE, normOf(this.#settings.config, half, 'input'));
+  }
+
+  normOutput(y_BTE: tf.Tensor, half: Half): tf.Tensor {
+    return this.#norm(y_BTE, normOf(this.#settings.config, half, 'output'));
+  }
+
+  normHeads(x_BTHD: tf.Tensor4D, name: HeadNorm): tf.Tensor4D {
+    const weight = this.#tensors.get(`${name}.weight`);
+    if (!weight) return x_BTHD;
+    // As wide as the weight: a head, or all of them.
+    const [B, T] = x_BTHD.shape;
+    return this.#norm(x_BTHD.reshape([B, T, -1, weight.size]), name).reshape(x_BTHD.shape) as tf.Tensor4D;
+  }
+
+  #norm(x: tf.Tensor, name: string | undefined): tf.Tensor {
+    if (name === undefined) return x;
+    return rmsNorm(x, this.#tensors.get(`${name}.weight`)!, this.#settings.config.rms_norm_eps);
   }
 
   linear(x: tf.Tensor, name: Projection): tf.Tensor {
@@ -133,7 +148,7 @@ class NamedLayers implements BlockLayers {
     return bias_O ? add(y, bias_O) : y;
   }
 
-  drop(y_BTE: tf.Tensor, half: 'self_attn' | 'mlp'): tf.Tensor {
+  drop(y_BTE: tf.Tensor, half: Half): tf.Tensor {
     const { dropout, layer } = this.#settings;
     return dropoutAt(dropout, blockParameter(layer, half), this.#firstToken)?.(y_BTE) ?? y_BTE;
   }
@@ -143,6 +158,8 @@ class NamedLayers implements BlockLayers {
   }
 
   rotate(x_BTHD: tf.Tensor4D): tf.Tensor4D {
+    const { config, layer } = this.#settings;
+    if (!rotatesLayer(config, layer)) return x_BTHD;
     return rotaryEmbedding(x_BTHD, this.#tensors.get('cos')!, this.#tensors.get('sin')!);
   }
 
@@ -168,11 +185,12 @@ function fusedBlock(
   const matrix = (name: Projection) => tensors.get(`${name}.weight`) as tf.Tensor2D;
   let h_BTE: tf.Tensor3D;
   if (caches.length > 0 || onAttention) {
-    const a_BTE = layers.norm(x_BTE, 'input_layernorm');
+    const a_BTE = layers.normInput(x_BTE, 'self_attn');
     const [q_BTHD, k_BTGD, v_BTGD] = [query(a_BTE, layers), key(a_BTE, layers), value(a_BTE, layers)];
     h_BTE = attentionOutput(x_BTE, layers.attend(q_BTHD, k_BTGD, v_BTGD), layers);
   } else {
     const [q, k, v] = ['q', 'k', 'v'].map((name) => vector(`self_attn.${name}_proj.bias`));
+    const [qNorm, kNorm] = ['q', 'k'].map((name) => vector(`self_attn.${name}_norm.weight`));
     const weights = {
       norm_E: vector('input_layernorm.weight'),
       q_OE: matrix('self_attn.q_proj'),
@@ -180,11 +198,13 @@ function fusedBlock(
       v_OE: matrix('self_attn.v_proj'),
       o_EO: matrix('self_attn.o_proj'),
       biases: q && k && v && { q, k, v },
+      headNorms: qNorm && kNorm && { q: qNorm, k: kNorm },
     };
     h_BTE = residualAttention(x_BTE, weights, {
       epsilon: config.rms_norm_eps,
-      cos: tensors.get('cos')!,
-      sin: tensors.get('sin')!,
+      rotary: rotatesLayer(config, layer)
+        ? { cos: tensors.get('cos')!, sin: tensors.get('sin')! }
+        : undefined,
       headSize: config.head_dim,
       ...segments(tensors),
       window: attentionWindow(config, layer),
@@ -237,9 +257,9 @@ function blockInPieces(
   // A part returns one tensor, so queries, keys and values each compute the norm.
   const heads = (name: Projection, part: typeof query) =>
     inPieces(
-      ([x_BTE], layers) => part(layers.norm(x_BTE, 'input_layernorm'), layers),
+      ([x_BTE], layers) => part(layers.normInput(x_BTE, 'self_attn'), layers),
       [x_BTE],
-      ['input_layernorm', name],
+      ['input_layernorm', name, name.replace('proj', 'norm')],
     );
   const q_BTHD = heads('self_attn.q_proj', query);
   const k_BTGD = heads('self_attn.k_proj', key);
@@ -248,7 +268,7 @@ function blockInPieces(
   return inPieces(
     ([x_BTE, out_BTHD], layers) => feedForward(attentionOutput(x_BTE, out_BTHD, layers), layers),
     [x_BTE, out_BTHD],
-    ['self_attn.o_proj', 'post_attention_layernorm', 'mlp'],
+    ['self_attn.o_proj', 'post_attention_layernorm', 'post_feedforward_layernorm', 'mlp'],
   );
 }
 

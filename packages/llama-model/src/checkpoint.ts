@@ -46,8 +46,8 @@ const DERIVED_BUFFER = /\.rotary_emb\.inv_freq$/;
 const FLOAT16_LIMIT = 65_520;
 
 /**
- * Loads a Hugging Face directory of a LLaMA, Mistral or Qwen2: config.json and model.safetensors, or shards with
- * their index.
+ * Loads a Hugging Face directory of a LLaMA, Mistral, Qwen, SmolLM or OLMo 2: config.json and model.safetensors, or
+ * shards with their index.
  *
  * Reads one tensor at a time, so memory holds the model and one more tensor.
  *

@@ -23,6 +23,8 @@ const llama3 = {
 const yarn = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 4096 };
 const mistral = { model_type: 'mistral', num_key_value_heads: 2 };
 const qwen2 = { model_type: 'qwen2', num_key_value_heads: 2 };
+const qwen3 = { model_type: 'qwen3', num_key_value_heads: 2 };
+const smollm3 = { model_type: 'smollm3' };
 const windowed = ['full_attention', 'sliding_attention'];
 
 test('refuses sizes beyond any tensor before it allocates', () => {
@@ -109,6 +111,8 @@ describe('parseConfig', () => {
     [{ ...qwen2, use_sliding_window: true, sliding_window: 8 }, undefined, undefined],
     [{ ...qwen2, use_sliding_window: true, max_window_layers: 1 }, 4096, windowed],
     [{ ...qwen2, use_sliding_window: true, sliding_window: 8, layer_types: windowed }, 8, windowed],
+    [{ ...qwen3, use_sliding_window: true, max_window_layers: 1 }, 4096, windowed],
+    [{ ...smollm3, use_sliding_window: false, sliding_window: 8 }, undefined, undefined],
   ])('takes from %j the windows that transformers takes', (change, sliding_window, layer_types) => {
     const config = parseConfig({ ...minimal, ...change });
     expect([config.sliding_window, config.layer_types]).toEqual([sliding_window, layer_types]);
@@ -129,8 +133,16 @@ describe('parseConfig', () => {
     [{ attention_bias: true }, 'config.attention_bias', 'false'],
     [{ mlp_bias: true }, 'config.mlp_bias', 'false'],
     [{ attention_dropout: 0.1 }, 'config.attention_dropout', '0'],
-    [{ model_type: 'gemma' }, 'config.model_type', '"llama" or "mistral" or "qwen2"'],
-    [{ architectures: ['Qwen3ForCausalLM'] }, 'config.architectures', '["Qwen2ForCausalLM"]'],
+    [{ model_type: 'gemma' }, 'config.model_type', '"llama" or "mistral" or "qwen2" or "qwen3"'],
+    [{ architectures: ['Gemma3ForCausalLM'] }, 'config.architectures', '["Qwen3ForCausalLM"]'],
+    [{ rope_interleaved: true }, 'config.rope_interleaved', 'false'],
+    [{ no_rope_layers: [1, 0] }, 'config.no_rope_layers', 'a key of a llama config'],
+    [{ ...smollm3, no_rope_layers: [1] }, 'config.no_rope_layers', 'a list of 2 of 0 (no RoPE) or 1'],
+    [{ ...smollm3, no_rope_layers: [1, 2] }, 'config.no_rope_layers', 'a list of 2'],
+    [{ ...smollm3, use_sliding_window: true }, 'config.use_sliding_window', 'false'],
+    [{ ...smollm3, layer_types: windowed }, 'config.layer_types', 'only full'],
+    [{ ...qwen3, attention_bias: true }, 'config.attention_bias', 'false'],
+    [{ model_type: 'olmo2', sliding_window: 8 }, 'config.sliding_window', 'a key of a olmo2 config'],
     [{ model_type: 'mistral', architectures: ['LlamaForCausalLM'] }, 'config.architectures', '["Mistral'],
     [{ rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'config.rope_scaling.low_freq_factor', 'positive'],
     [{ rope_scaling: { ...llama3, high_freq_factor: 1 } }, 'config.rope_scaling.high_freq_factor', 'above'],
@@ -279,6 +291,71 @@ describe('published models', () => {
     ...shape(5120, 13_824, 48, 40, 8, 152_064, 131_072),
   };
 
+  const qwen3Small = {
+    ...qwen25,
+    ...shape(1024, 3072, 28, 16, 8, 151_936, 40_960),
+    architectures: ['Qwen3ForCausalLM'],
+    model_type: 'qwen3',
+    attention_bias: false,
+    head_dim: 128,
+    rms_norm_eps: 1e-6,
+    rope_scaling: null,
+    sliding_window: null,
+    max_window_layers: 28,
+    tie_word_embeddings: true,
+  };
+  const smollm3Base = {
+    ...source,
+    ...shape(2048, 11_008, 36, 16, 4, 128_256, 65_536),
+    architectures: ['SmolLM3ForCausalLM'],
+    model_type: 'smollm3',
+    attention_bias: false,
+    attention_dropout: 0.0,
+    mlp_bias: false,
+    hidden_act: 'silu',
+    layer_types: Array(36).fill('full_attention'),
+    no_rope_layer_interval: 4,
+    no_rope_layers: Array.from({ length: 36 }, (_, layer) => Number(layer % 4 !== 3)),
+    bos_token_id: 128_000,
+    eos_token_id: 128_001,
+    pad_token_id: 128_004,
+    max_window_layers: 28,
+    pretraining_tp: 2,
+    rms_norm_eps: 1e-6,
+    rope_scaling: null,
+    rope_theta: 5_000_000,
+    sliding_window: null,
+    use_sliding_window: false,
+    torch_dtype: 'bfloat16',
+  };
+  const smollm2 = {
+    ...llama,
+    ...shape(576, 1536, 30, 9, 3, 49_152, 8192),
+    is_llama_config: true,
+    rope_interleaved: false,
+    rope_theta: 100_000,
+    'transformers.js_config': { kv_cache_dtype: { q4f16: 'float16' } },
+    tie_word_embeddings: true,
+    bos_token_id: 0,
+    eos_token_id: 0,
+  };
+  const olmo2 = {
+    ...source,
+    ...shape(4096, 11_008, 32, 32, 32, 100_352, 4096),
+    architectures: ['Olmo2ForCausalLM'],
+    model_type: 'olmo2',
+    attention_bias: false,
+    attention_dropout: 0.0,
+    hidden_act: 'silu',
+    eos_token_id: 100_257,
+    pad_token_id: 100_277,
+    rms_norm_eps: 1e-6,
+    rope_scaling: null,
+    rope_theta: 500_000,
+    tie_word_embeddings: false,
+    torch_dtype: 'float32',
+  };
+
   // Keys as in the models' config.json, sizes as their cards or safetensors headers say.
   test.each([
     ['Llama-2-7b-hf', { ...llama, torch_dtype: 'float16' }, 6_738_415_616],
@@ -302,6 +379,36 @@ describe('published models', () => {
     ],
     ['Mistral-7B-v0.1', mistral7b, 7_241_732_096],
     ['Mistral-7B-v0.2', { ...mistral7b, rope_theta: 1_000_000, sliding_window: null }, 7_241_732_096],
+    [
+      'Llama-3.1-8B',
+      { ...llama32, ...shape(4096, 14_336, 32, 32, 8, 128_256, 131_072), tie_word_embeddings: false },
+      8_030_261_248,
+    ],
+    [
+      'Llama-3.3-70B',
+      { ...llama32, ...shape(8192, 28_672, 80, 64, 8, 128_256, 131_072), tie_word_embeddings: false },
+      70_553_706_496,
+    ],
+    ['Mistral-7B-v0.3', { ...mistral7b, sliding_window: null, vocab_size: 32_768 }, 7_248_023_552],
+    [
+      'Mistral-Nemo',
+      {
+        ...mistral7b,
+        head_dim: 128,
+        sliding_window: null,
+        ...shape(5120, 14_336, 40, 32, 8, 131_072, 131_072),
+      },
+      12_247_782_400,
+    ],
+    ['SmolLM2-135M', smollm2, 134_515_008],
+    ['SmolLM3-3B', smollm3Base, 3_075_098_624],
+    ['Qwen3-0.6B', qwen3Small, 596_049_920],
+    [
+      'Qwen3-8B',
+      { ...qwen3Small, ...shape(4096, 12_288, 36, 32, 8, 151_936, 40_960), tie_word_embeddings: false },
+      8_190_735_360,
+    ],
+    ['OLMo-2-7B', olmo2, 7_298_617_344],
     ['Qwen2.5-14B', qwen25, 14_770_033_664],
     [
       'Qwen2.5-0.5B',

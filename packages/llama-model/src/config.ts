@@ -1,6 +1,7 @@
 import { ConfigKeys } from './config-keys.ts';
 import { ConfigError } from './errors.ts';
 import { FAMILIES, type FamilyKey, type ModelType, takeModelType } from './families.ts';
+import { type RopeLayerKey, takeRopeLayers } from './rope-layers.ts';
 import { type RopeKey, type RopeScaling, takeRope } from './rope-scaling.ts';
 import { type LayerType, takeWindows, type WindowKey, windowKeys } from './windows.ts';
 
@@ -9,10 +10,10 @@ export type StoredDtype = 'float32' | 'float16' | 'bfloat16';
 
 /**
  * A complete and validated model configuration with the keys of Hugging Face's config.json. Optional keys are those of
- * Llama 3, Mistral and Qwen2.
+ * single architectures.
  */
 export interface LlamaConfig {
-  /** Architecture, if it is not `llama`; a `qwen2` has biases on q, k and v. */
+  /** Architecture, if it is not `llama`; families.ts has their differences. */
   readonly model_type?: Exclude<ModelType, 'llama'>;
   readonly vocab_size: number;
   readonly hidden_size: number;
@@ -22,7 +23,7 @@ export interface LlamaConfig {
   readonly num_attention_heads: number;
   /** Key/value heads; `num_attention_heads / num_key_value_heads` query heads share one. */
   readonly num_key_value_heads: number;
-  /** Size of a head, even; `hidden_size / num_attention_heads` by default. */
+  /** Size of a head, even; `hidden_size / num_attention_heads` by default, 128 in a `qwen3`. */
   readonly head_dim: number;
   /** Context length in tokens; positions beyond are refused. With dynamic RoPE scaling, that of the training. */
   readonly max_position_embeddings: number;
@@ -31,9 +32,11 @@ export interface LlamaConfig {
   readonly rope_theta: number;
   /** Rescaling of the rotary frequencies; absent: none. */
   readonly rope_scaling?: RopeScaling;
+  /** By layer of a `smollm3`, whether it rotates queries and keys (1) or not (0). */
+  readonly no_rope_layers?: readonly number[];
   /** Number of latest tokens that a query attends to in a layer with a window, itself included; null or absent: no window. */
   readonly sliding_window?: number | null;
-  /** The layers of a `qwen2` that have the window; absent: all of them. */
+  /** The layers of a `qwen2` or `qwen3` that have the window; absent: all of them. */
   readonly layer_types?: readonly LayerType[];
   /** Whether the output head is the embedding table. */
   readonly tie_word_embeddings: boolean;
@@ -58,14 +61,23 @@ export type LlamaConfigInput = Partial<LlamaConfig> &
 const MAX_LAYERS = 10_000;
 
 /** Keys of Hugging Face's config.json that this package reads and writes. */
-type HuggingFaceKey = keyof LlamaConfig | FamilyKey | RopeKey | WindowKey | 'dtype';
+type HuggingFaceKey =
+  | keyof LlamaConfig
+  | FamilyKey
+  | RopeKey
+  | RopeLayerKey
+  | WindowKey
+  | 'dtype'
+  | 'rope_interleaved';
 
 // Keys that do not affect what the network computes.
 const INERT_KEYS = new Set([
   '_name_or_path',
   '_attn_implementation_autoset',
   'auto_map',
+  'is_llama_config',
   'pretraining_tp',
+  'transformers.js_config',
   'transformers_version',
   'unsloth_fixed',
   'unsloth_version',
@@ -73,7 +85,7 @@ const INERT_KEYS = new Set([
 ]);
 
 /**
- * Validates a Hugging Face config of a LLaMA, Mistral or Qwen2 and fills in defaults.
+ * Validates a Hugging Face config of one of the architectures of {@link ModelType} and fills in defaults.
  *
  * Accepts the keys of transformers 4 (`rope_theta`, `rope_scaling`, `torch_dtype`) and 5 (`rope_parameters`, `dtype`).
  * Refuses a key or value that this package does not implement (another RoPE scaling, another activation, an unknown key)
@@ -95,8 +107,10 @@ export function parseConfig(
   const modelType = takeModelType(keys);
   const { defaults, neutral } = FAMILIES[modelType];
   keys.takeNeutral(neutral);
+  // Of SmolLM2.
+  keys.takeNeutral({ rope_interleaved: false });
 
-  const rope = takeRope(keys);
+  const rope = takeRope(keys, defaults.rope_theta);
   const vocab_size = keys.count('vocab_size');
   const hidden_size = keys.count('hidden_size');
   const num_hidden_layers = keys.count('num_hidden_layers', undefined, MAX_LAYERS);
@@ -111,7 +125,8 @@ export function parseConfig(
     const divisor = `a divisor of num_attention_heads (${num_attention_heads})`;
     throw keys.refusal('num_key_value_heads', num_key_value_heads, divisor);
   }
-  if (!keys.has('head_dim') && hidden_size % num_attention_heads !== 0) {
+  const defaultHeadDim = defaults.head_dim ?? hidden_size / num_attention_heads;
+  if (!keys.has('head_dim') && !Number.isInteger(defaultHeadDim)) {
     const multiple = `a multiple of num_attention_heads (${num_attention_heads})`;
     throw keys.refusal('hidden_size', hidden_size, multiple, 'or give head_dim');
   }
@@ -119,7 +134,7 @@ export function parseConfig(
     'head_dim',
     'an even positive integer, because the rotary embedding rotates pairs',
     (value) => Number.isInteger(value) && value > 0 && value % 2 === 0,
-    hidden_size / num_attention_heads,
+    defaultHeadDim,
   );
   const windows = takeWindows(keys, modelType, {
     windowIsNull: source.sliding_window === null,
@@ -135,10 +150,11 @@ export function parseConfig(
     num_key_value_heads,
     head_dim,
     max_position_embeddings: keys.count('max_position_embeddings', defaults.max_position_embeddings),
-    rms_norm_eps: keys.positive('rms_norm_eps', 1e-6),
+    rms_norm_eps: keys.positive('rms_norm_eps', defaults.rms_norm_eps ?? 1e-6),
     ...rope,
+    ...(modelType === 'smollm3' ? takeRopeLayers(keys, num_hidden_layers) : {}),
     ...windows,
-    tie_word_embeddings: keys.boolean('tie_word_embeddings', false),
+    tie_word_embeddings: keys.boolean('tie_word_embeddings', defaults.tie_word_embeddings ?? false),
     initializer_range: keys.has('initializer_range') ? keys.positive('initializer_range') : null,
     bos_token_id: tokenId(keys.take('bos_token_id'), vocab_size, `${path}.bos_token_id`),
     eos_token_id: tokenIds(keys.take('eos_token_id'), vocab_size, `${path}.eos_token_id`),

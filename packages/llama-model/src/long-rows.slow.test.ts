@@ -61,6 +61,15 @@ describe('rows longer than a piece', () => {
     model.dispose();
   });
 
+  test('have the loss and gradients of one piece, with QK-norm and a layer without RoPE', () => {
+    const qwen3 = createLlama(parseConfig({ ...shape, model_type: 'qwen3', head_dim: 8 }), { seed: 1 });
+    const keys = { model_type: 'smollm3', no_rope_layers: [1, 0] };
+    for (const model of [qwen3, createLlama(parseConfig({ ...shape, ...keys }), { seed: 1 })]) {
+      expectSame(gradients(model, { recompute: true }, 1), gradients(model, {}, 1));
+      model.dispose();
+    }
+  });
+
   test('documents in segments with restarting positions', () => {
     const model = createLlama(parseConfig(shape), { seed: 1 });
     const starts = [0, 1000, 4090];

@@ -57,9 +57,10 @@ describe.each(backends)('LoRA on %s', (backend) => {
     model.dispose();
   });
 
-  test.each(
-    bases.flatMap((base) => (['adapter', 'token-adapter'] as const).map((kind) => [base, kind] as const)),
-  )('PEFT’s on %s, %s, has PEFT’s logits, loss and gradients', async (base, kind) => {
+  test.each([
+    ...bases.flatMap((base) => (['adapter', 'token-adapter'] as const).map((kind) => [base, kind] as const)),
+    ['qwen3', 'adapter'] as const,
+  ])('PEFT’s on %s, %s, has PEFT’s logits, loss and gradients', async (base, kind) => {
     const { directory, expected } = architecture(base);
     const { directory: adapterDirectory, expected: wanted } = adapter(base, kind);
     const model = await loadLlama(directory);

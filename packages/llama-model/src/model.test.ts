@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { parseConfig } from './config.ts';
 import { CheckpointError, ContextLengthError, TokenInputError } from './errors.ts';
 import { createLlama, type ForwardOptions, Llama, loadLlama } from './index.ts';
-import { BLOCK_WEIGHTS, EMBEDDING, FINAL_NORM, HEAD, parameterShapes, variable } from './parameters.ts';
+import { EMBEDDING, FINAL_NORM, HEAD, PROJECTIONS, parameterShapes, variable } from './parameters.ts';
 import { normals, randomKey } from './random.ts';
 import { rotaryFrequencies } from './rotary-frequencies.ts';
 import { rotaryTables } from './rotary-tables.ts';
@@ -78,7 +78,8 @@ describe.each([...backends, 'cpu'] as const)('Llama on %s', (backend) => {
     const { byName } = gradients(model);
     const step = 1e-2;
     // One kind of weight at a time, so that a wrong gradient cannot hide behind larger ones.
-    for (const kind of [EMBEDDING, ...BLOCK_WEIGHTS, FINAL_NORM, HEAD]) {
+    const norms = ['input_layernorm', 'post_attention_layernorm'];
+    for (const kind of [EMBEDDING, ...norms, ...PROJECTIONS, FINAL_NORM, HEAD]) {
       const weights = [...model.parameters].filter(([name]) => name.includes(kind));
       const moves = weights.map(([name, parameter]) => {
         const gradient = byName.get(name)!;

@@ -1,9 +1,10 @@
 /**
- * LLaMA, Mistral and Qwen2, the forward pass from ids to loss; block.ts is one block. Overview:
+ * LLaMA, Mistral, Qwen, SmolLM and OLMo 2, the forward pass from ids to loss; block.ts is one block. Overview:
  *
  * - Parameters are `tf.Variable`s in a flat map under their Hugging Face names; this file and block-execution.ts are the mapping.
  * - Pre-norm RMSNorm, rotary positions in the half-split layout, grouped-query attention, SwiGLU, the output head
- *   untied unless the config ties it. Mistral and Qwen2 add windows of attention, Qwen2 biases on q, k and v.
+ *   untied unless the config ties it. Mistral and Qwen2 add windows of attention, Qwen2 biases on q, k and v, Qwen3
+ *   QK-norm, SmolLM3 layers without RoPE; OLMo 2 norms outputs instead of inputs.
  * - With an adapter (LoRA) only its low-rank matrices are trained, and the rows of the embedding table or whole tables that
  *   it has; frozen weights get no gradient.
  * - `loss` returns a sum and a token count, not a mean, so that rows with different masks can be accumulated.
@@ -71,7 +72,7 @@ export function createLlama(config: LlamaConfig, { seed }: { seed: number }): Ll
   return new Llama(config, parameters);
 }
 
-/** A LLaMA, Mistral or Qwen2 on the current TensorFlow.js backend. */
+/** A LLaMA, Mistral, Qwen, SmolLM or OLMo 2 on the current TensorFlow.js backend. */
 export class Llama {
   readonly config: LlamaConfig;
   /** The model's weights by Hugging Face name, in the order of the forward pass; frozen with an adapter. */

@@ -1,34 +1,30 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
-import { FAMILIES } from './families.ts';
+import { familyOf } from './families.ts';
 
-/** The seven matrices and two norms of a block, by their names after `model.layers.N.`. */
-export const BLOCK_WEIGHTS = [
-  'input_layernorm',
+/** The seven linear layers of a block, by their names after `model.layers.N.`. */
+export const PROJECTIONS = [
   'self_attn.q_proj',
   'self_attn.k_proj',
   'self_attn.v_proj',
   'self_attn.o_proj',
-  'post_attention_layernorm',
   'mlp.gate_proj',
   'mlp.up_proj',
   'mlp.down_proj',
 ] as const;
 
-/** A weight of a block, such as `self_attn.q_proj`. */
-type BlockWeight = (typeof BLOCK_WEIGHTS)[number];
-
-/** A norm of a block. */
-export type Norm = 'input_layernorm' | 'post_attention_layernorm';
-
 /** A matrix of a block. */
-export type Projection = Exclude<BlockWeight, Norm>;
+export type Projection = (typeof PROJECTIONS)[number];
 
-/** The seven linear layers of a block. */
-export const PROJECTIONS = BLOCK_WEIGHTS.filter((name): name is Projection => !name.endsWith('layernorm'));
+/** Attention or feed-forward layer. */
+export type Half = 'self_attn' | 'mlp';
 
-// The weights that have a bias in a model with biases.
-const BIASED = new Set<BlockWeight>(['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj']);
+/** The norm of the queries or keys of a block, QK-norm. */
+export type HeadNorm = 'self_attn.q_norm' | 'self_attn.k_norm';
+
+// Hugging Face gives one name two meanings.
+const INPUT_NORMS = { self_attn: 'input_layernorm', mlp: 'post_attention_layernorm' } as const;
+const OUTPUT_NORMS = { self_attn: 'post_attention_layernorm', mlp: 'post_feedforward_layernorm' } as const;
 
 export const EMBEDDING = 'model.embed_tokens.weight';
 /** PEFT's name of the trained rows of the embedding table. */
@@ -41,28 +37,41 @@ export function blockParameter(layer: number, name: string): string {
   return `model.layers.${layer}.${name}`;
 }
 
+/** Returns the name of the norm of what a half of a block reads or returns, if the architecture has it. */
+export function normOf(config: LlamaConfig, half: Half, of: 'input' | 'output') {
+  const { normsOutputs = false } = familyOf(config);
+  if (normsOutputs !== (of === 'output')) return undefined;
+  return (of === 'input' ? INPUT_NORMS : OUTPUT_NORMS)[half];
+}
+
 /** Names within a block, such as `self_attn.q_proj.weight`, and shapes; biases behind their weights. */
 export function blockShapes(config: LlamaConfig): Map<string, number[]> {
   const { hidden_size: hidden, intermediate_size: feedForward, head_dim } = config;
   const queryWidth = config.num_attention_heads * head_dim;
   const keyValueWidth = config.num_key_value_heads * head_dim;
-  const weights: Record<BlockWeight, number[]> = {
-    input_layernorm: [hidden],
-    'self_attn.q_proj': [queryWidth, hidden],
-    'self_attn.k_proj': [keyValueWidth, hidden],
-    'self_attn.v_proj': [keyValueWidth, hidden],
-    'self_attn.o_proj': [hidden, queryWidth],
-    post_attention_layernorm: [hidden],
-    'mlp.gate_proj': [feedForward, hidden],
-    'mlp.up_proj': [feedForward, hidden],
-    'mlp.down_proj': [hidden, feedForward],
-  };
-  const { queryKeyValueBias } = FAMILIES[config.model_type ?? 'llama'];
+  const { queryKeyValueBias, queryKeyNorm } = familyOf(config);
   const shapes = new Map<string, number[]>();
-  for (const weight of BLOCK_WEIGHTS) {
-    shapes.set(`${weight}.weight`, weights[weight]);
-    if (queryKeyValueBias && BIASED.has(weight)) shapes.set(`${weight}.bias`, [weights[weight][0]]);
-  }
+  const norm = (name: string | undefined, width: number) => name && shapes.set(`${name}.weight`, [width]);
+  const matrix = (name: Projection, outputs: number, inputs: number) =>
+    shapes.set(`${name}.weight`, [outputs, inputs]);
+  const head = (letter: 'q' | 'k' | 'v', width: number) => {
+    matrix(`self_attn.${letter}_proj`, width, hidden);
+    if (queryKeyValueBias) shapes.set(`self_attn.${letter}_proj.bias`, [width]);
+    if (queryKeyNorm && letter !== 'v') {
+      norm(`self_attn.${letter}_norm` satisfies HeadNorm, queryKeyNorm === 'head' ? head_dim : width);
+    }
+  };
+  norm(normOf(config, 'self_attn', 'input'), hidden);
+  head('q', queryWidth);
+  head('k', keyValueWidth);
+  head('v', keyValueWidth);
+  matrix('self_attn.o_proj', hidden, queryWidth);
+  norm(normOf(config, 'self_attn', 'output'), hidden);
+  norm(normOf(config, 'mlp', 'input'), hidden);
+  matrix('mlp.gate_proj', feedForward, hidden);
+  matrix('mlp.up_proj', feedForward, hidden);
+  matrix('mlp.down_proj', hidden, feedForward);
+  norm(normOf(config, 'mlp', 'output'), hidden);
   return shapes;
 }
 

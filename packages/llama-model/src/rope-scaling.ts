@@ -64,7 +64,7 @@ export interface Rope {
  *
  * @throws ConfigError for a rescaling other than {@link RopeScaling}, and for keys that disagree
  */
-export function takeRope(keys: ConfigKeys<RopeKey>): Rope {
+export function takeRope(keys: ConfigKeys<RopeKey>, defaultTheta = 10_000): Rope {
   const spelling4 = keys.take('rope_scaling');
   const spelling5 = keys.take('rope_parameters');
   const outer = keys.has('rope_theta') ? keys.positive('rope_theta') : undefined;
@@ -86,7 +86,7 @@ export function takeRope(keys: ConfigKeys<RopeKey>): Rope {
     }
   }
   const rope_scaling = old?.rope_scaling ?? current?.rope_scaling;
-  return { rope_theta: thetas[0] ?? 10_000, ...(rope_scaling ? { rope_scaling } : {}) };
+  return { rope_theta: thetas[0] ?? defaultTheta, ...(rope_scaling ? { rope_scaling } : {}) };
 }
 
 function parseRope(source: unknown, path: string): Partial<Rope> {

@@ -36,10 +36,16 @@ export const expected: {
   gradientNorms: number[];
 } = JSON.parse(readFileSync(`${fixture}/expected.json`, 'utf8'));
 
-/** A tiny random model of an architecture, and the results of transformers. */
+/** A tiny random model of an architecture, and the results of transformers; loss and gradients from Qwen3 on. */
 export function architecture(name: string): {
   directory: string;
-  expected: { ids: number[][]; logits: number[][][]; greedy: number[] };
+  expected: {
+    ids: number[][];
+    logits: number[][][];
+    greedy: number[];
+    loss: number;
+    gradientNorms: Record<string, number>;
+  };
 } {
   const directory = fileURLToPath(new URL(`../fixtures/architectures/${name}`, import.meta.url));
   return { directory, expected: JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) };

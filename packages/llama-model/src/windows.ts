@@ -1,5 +1,5 @@
 import type { ConfigKeys } from './config-keys.ts';
-import type { ModelType } from './families.ts';
+import { FAMILIES, type ModelType } from './families.ts';
 
 /** Whether a layer attends to all earlier tokens or to the latest `sliding_window` ones. */
 export type LayerType = 'full_attention' | 'sliding_attention';
@@ -27,22 +27,29 @@ export function attentionWindow({ sliding_window, layer_types }: Windows, layer:
  *
  * Every layer of a Mistral has a window: 4096 tokens if the key is absent, none if it is null. Layers of a Qwen2 have one by
  * `layer_types`, else from `max_window_layers` on, and only with `use_sliding_window`: published configs contain an unused
- * window. A LLaMA has none, so these keys are refused as unread.
+ * window; a Qwen3 likewise. Configs of SmolLM3 have the keys, without a window in use. Other architectures have none, so
+ * these keys are refused as unread.
  */
 export function takeWindows(
   keys: ConfigKeys<WindowKey>,
   modelType: ModelType,
   { windowIsNull, numLayers }: { windowIsNull: boolean; numLayers: number },
 ): Windows {
-  if (modelType === 'llama') return {};
+  const { windows } = FAMILIES[modelType];
+  if (windows === 'none') return {};
   const sliding_window = windowIsNull ? null : keys.count('sliding_window', 4096);
-  if (modelType === 'mistral') return { sliding_window };
+  if (windows === 'every layer') return { sliding_window };
 
   const given = takeLayerTypes(keys, numLayers);
   const isNatural = (value: number) => Number.isInteger(value) && value >= 0;
   const firstWindowed = keys.number('max_window_layers', 'a whole number from 0', isNatural, 28);
   // In a config that this package wrote, layer_types imply that the window is in use.
-  const inUse = keys.boolean('use_sliding_window', given?.includes('sliding_attention') ?? false);
+  const inUse = keys.boolean(
+    'use_sliding_window',
+    windows !== 'unused' && given?.includes('sliding_attention') === true,
+  );
+  if (inUse && windows === 'unused')
+    throw keys.refusal('use_sliding_window', true, 'false', 'nothing else is implemented');
   if (!inUse || sliding_window === null) {
     if (!given?.includes('sliding_attention')) return {};
     throw keys.refusal('layer_types', given, 'only full_attention where no sliding_window is in use');
@@ -69,8 +76,9 @@ export function windowKeys(
   modelType: ModelType,
   numLayers: number,
 ): Partial<Record<WindowKey, unknown>> {
-  if (modelType === 'llama') return {};
-  if (modelType === 'mistral') return { sliding_window: sliding_window ?? null };
+  const { windows } = FAMILIES[modelType];
+  if (windows === 'none' || windows === 'unused') return {};
+  if (windows === 'every layer') return { sliding_window: sliding_window ?? null };
   return {
     use_sliding_window: layer_types !== undefined,
     sliding_window: sliding_window ?? null,

@@ -11,6 +11,7 @@ const decoder = (
 ) => ({
   num_hidden_layers: layers,
   hidden_size: hidden,
+  num_attention_heads: hidden / head,
   num_key_value_heads: keyValueHeads,
   head_dim: head,
   intermediate_size: feedForward,

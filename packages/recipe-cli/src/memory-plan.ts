@@ -20,6 +20,7 @@ export interface MemoryEstimate {
 /** Sizes of a decoder, as in `config.json`, that determine the memory of its backward pass. */
 export interface DecoderShape {
   hidden_size: number;
+  num_attention_heads: number;
   num_hidden_layers: number;
   num_key_value_heads: number;
   head_dim: number;
@@ -58,9 +59,9 @@ const POOL_OVERHEAD = 1.15;
  * Estimates the memory of training: float32 weights, gradients, AdamW's two moments, and the activations of the backward
  * pass.
  *
- * Per token, a fused block keeps four tensors of the residual's width (its input, the input of its second half, queries,
- * attention output), two of the keys' width and two of the feed-forward's. Other blocks keep every input of an op: nine,
- * three and three. The backward pass frees consumed tensors while it holds gradients; the factor for this is measured.
+ * Per token, a fused block keeps two tensors of the residual's width (its input, the input of its second half), two of the
+ * queries' width (queries, attention output), two of the keys' width and two of the feed-forward's. Other blocks keep every input of an op: seven,
+ * two, three and three. The backward pass frees consumed tensors while it holds gradients; the factor for this is measured.
  * With recomputation, every block keeps its input and one block at a time the rest. For long rows, blocks also keep the
  * attention output, and one block the rest of one piece; its memory for whole rows (queries, keys, values, output, their
  * gradients, packed attention) is measured.
@@ -78,15 +79,16 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
     base,
   } = step;
   const { hidden_size: hidden, num_hidden_layers: layers, intermediate_size: feedForward } = shape;
+  const queryWidth = shape.num_attention_heads * shape.head_dim;
   const keyValueWidth = shape.num_key_value_heads * shape.head_dim;
-  const single = 9 * hidden + 3 * keyValueWidth + 3 * feedForward;
-  const fused = 4 * hidden + 2 * keyValueWidth + 2 * feedForward;
+  const single = 7 * hidden + 2 * queryWidth + 3 * keyValueWidth + 3 * feedForward;
+  const fused = 2 * hidden + 2 * queryWidth + 2 * keyValueWidth + 2 * feedForward;
   const block = step.fused ? (recompute ? 2 : 1) * fused : 1.65 * single;
   const head = 3 * hidden;
   const floats =
     recompute && pieceTokens
       ? positions * (2 * layers * hidden + head) +
-        Math.max(positions * (11 * hidden + 8 * keyValueWidth), 2 * pieceTokens * single)
+        Math.max(positions * (11 * queryWidth + 8 * keyValueWidth), 2 * pieceTokens * single)
       : positions * ((recompute ? layers * hidden + block : layers * block) + head);
   const estimate = {
     weights: weightBytes * parameters + 4 * added,

@@ -215,17 +215,24 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     await expectSame(feedForward, feedForward, [x, norm, ...matrices], 1e-5, 'feed-forward');
 
     const segmentIds = integers([2, 37], (i) => Math.floor((i % 37) / 11));
+    let rotates = true;
     const attend = (x: tf.Tensor, norm: tf.Tensor, ...others: tf.Tensor[]) => {
       const [q_OE, k_OE, v_OE, o_EO] = others.slice(0, 4).map(as2D);
       const [q, k, v] = others.slice(4).map(as1D);
       const angles = tf.outerProduct(tf.range(0, 37) as tf.Tensor1D, tf.tensor1d([1, 0.3, 0.1]));
       return residualAttention(
         x as tf.Tensor3D,
-        { norm_E: as1D(norm), q_OE, k_OE, v_OE, o_EO, biases: q && { q, k, v } },
+        {
+          norm_E: as1D(norm),
+          q_OE,
+          k_OE,
+          v_OE,
+          o_EO,
+          ...(v ? { biases: { q, k, v } } : q && { headNorms: { q, k } }),
+        },
         {
           epsilon: 1e-5,
-          cos: tf.cos(angles),
-          sin: tf.sin(angles),
+          rotary: rotates ? { cos: tf.cos(angles), sin: tf.sin(angles) } : undefined,
           headSize: 6,
           segmentIds: as2D(tensorOf(segmentIds)),
           window: 9,
@@ -242,6 +249,9 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
     await expectSame(attend, attend, [x, norm, ...projections], 1e-5, 'attention');
     const biases = [24, 12, 12].map((size, i) => random([size], i + 11));
     await expectSame(attend, attend, [x, norm, ...projections, ...biases], 1e-5, 'attention with biases');
+    const headNorms = [random([6], 14), random([6], 15)];
+    rotates = drops;
+    await expectSame(attend, attend, [x, norm, ...projections, ...headNorms], 1e-5, 'with head norms');
   });
 
   it('embedding sums the gradients of repeated ids', async () => {

@@ -192,7 +192,7 @@ describe('bad input', () => {
     v_OE: zeros(4, 3),
     o_EO: zeros(3, 4),
   };
-  const layer = { epsilon: 1e-5, cos: zeros(2, 1), sin: zeros(2, 1), headSize: 2 };
+  const layer = { epsilon: 1e-5, rotary: { cos: zeros(2, 1), sin: zeros(2, 1) }, headSize: 2 };
   const wrongRanks: [string, () => unknown][] = [
     ['attention: q', () => k.attention(row, four, four)],
     ['attention: k', () => k.attention(four, row, four)],

@@ -28,14 +28,15 @@ export type FeedForwardWeights = Record<'norm_E' | 'gate_FE' | 'up_FE' | 'down_E
 export interface AttentionWeights extends Record<'norm_E' | 'q_OE' | 'k_OE' | 'v_OE' | 'o_EO', tf.Tensor> {
   /** Added to the projections of the same name. */
   biases?: Record<'q' | 'k' | 'v', tf.Tensor>;
+  /** RMSNorm of each head of queries and keys before they are rotated (QK-norm, as in Qwen3), `[D]`. */
+  headNorms?: Record<'q' | 'k', tf.Tensor>;
 }
 
 /** Options of {@link residualAttention}. */
 export interface ResidualAttentionOptions extends AttentionOptions {
   epsilon: number;
-  /** Tables of {@link rotaryEmbedding}. */
-  cos: tf.Tensor;
-  sin: tf.Tensor;
+  /** Tables of {@link rotaryEmbedding}; absent: queries and keys are not rotated. */
+  rotary?: { cos: tf.Tensor; sin: tf.Tensor };
   headSize: number;
   drop?: Drop;
 }
@@ -116,7 +117,8 @@ export function residualFeedForward<T extends tf.Tensor>(
 }
 
 /**
- * Attention half of a block: x + drop(o · attention(rotary(q · n), rotary(k · n), v · n)), n = rmsNorm(x).
+ * Attention half of a block: x + drop(o · attention(rotary(q · n), rotary(k · n), v · n)), n = rmsNorm(x). With
+ * `headNorms`, rotary(rmsNorm(q · n)) and likewise for k.
  *
  * @param x_BTE float32 `[B, T, E]`.
  * @returns float32 `[B, T, E]`.
@@ -126,8 +128,8 @@ export function residualAttention(
   weights: AttentionWeights,
   options: ResidualAttentionOptions,
 ): tf.Tensor3D {
-  const { norm_E, q_OE, k_OE, v_OE, o_EO, biases } = weights;
-  const { epsilon, cos, sin, headSize: D, drop, ...attentionOptions } = options;
+  const { norm_E, q_OE, k_OE, v_OE, o_EO, biases, headNorms } = weights;
+  const { epsilon, rotary, headSize: D, drop, ...attentionOptions } = options;
   requireShape('residualAttention', 'x', x_BTE, [null, null, null]);
   const [B, T, E] = x_BTE.shape;
   requireShape('residualAttention', 'norm', norm_E, [E]);
@@ -139,6 +141,10 @@ export function residualAttention(
   biasList.forEach((bias, i) => {
     requireShape('residualAttention', `bias of ${'qkv'[i]}`, bias, [[q_OE, k_OE, v_OE][i].shape[0]]);
   });
+  const headNormList = headNorms ? [headNorms.q, headNorms.k] : [];
+  headNormList.forEach((norm, i) => {
+    requireShape('residualAttention', `head norm of ${'qk'[i]}`, norm, [D]);
+  });
   const heads = (y: tf.Tensor) => tf.reshape(y, [B, T, y.shape[2]! / D, D]) as tf.Tensor4D;
   const flat = (y: tf.Tensor) => tf.reshape(y, [B, T, -1]);
   if (!hasKernel('Product')) {
@@ -147,29 +153,46 @@ export function residualAttention(
       const y = linear(n, weight);
       return heads(biases ? tf.add(y, biasList[i]) : y);
     });
-    const turned = [q, k].map((y) => rotaryEmbedding(y, cos, sin));
-    const output = linear(flat(attention(turned[0], turned[1], v, attentionOptions)), o_EO);
+    const [turnedQ, turnedK] = [q, k].map((y, i) => {
+      const normed = headNorms ? rmsNorm(y, headNormList[i], epsilon) : y;
+      return rotary ? rotaryEmbedding(normed, rotary.cos, rotary.sin) : normed;
+    });
+    const output = linear(flat(attention(turnedQ, turnedK, v, attentionOptions)), o_EO);
     return tf.add(x_BTE, drop ? drop(output) : output);
   }
   const { segmentIds, prefixIds, window = 0, scale = 1 / Math.sqrt(D) } = attentionOptions;
-  const rotate = (x: tf.Tensor, cos: tf.Tensor, sin: tf.Tensor, inverse: boolean) =>
-    last(x, () => runKernel('RotaryEmbedding', { x, cos, sin }, { inverse })[0]);
-  const inputs = [x_BTE, norm_E, q_OE, k_OE, v_OE, o_EO, ...biasList];
-  return customGradient(inputs, ([x, norm, wQ, wK, wV, wO, ...biases], save) => {
+  const rotate = (x: tf.Tensor, [cos, sin]: tf.Tensor[], inverse: boolean) =>
+    cos ? last(x, () => runKernel('RotaryEmbedding', { x, cos, sin }, { inverse })[0]) : x;
+  const normHeads = (x: tf.Tensor, weight: tf.Tensor) => runKernel('RmsNorm', { x, weight }, { epsilon })[0];
+  const tables = rotary ? [rotary.cos, rotary.sin] : [];
+  const inputs = [x_BTE, norm_E, q_OE, k_OE, v_OE, o_EO, ...biasList, ...headNormList];
+  return customGradient(inputs, ([x, norm, wQ, wK, wV, wO, ...others], save) => {
+    const [biases, headNorms] = [others.slice(0, biasList.length), others.slice(biasList.length)];
     const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
     const project = (weight: tf.Tensor, bias: tf.Tensor | undefined) => {
       const y = product(n, weight, { transposeB: true });
       return last(bias ? last(y, () => tf.add(y, bias)) : y, heads);
     };
-    const q = rotate(project(wQ, biases[0]), cos, sin, false);
-    const k = rotate(project(wK, biases[1]), cos, sin, false);
+    // With head norms the backward pass needs the projections, and recomputes what attention sees.
+    const seen = (y: tf.Tensor, norm: tf.Tensor | undefined, tables: tf.Tensor[]) =>
+      norm ? rotate(normHeads(y, norm), tables, false) : y;
+    const projected = [project(wQ, biases[0]), project(wK, biases[1])].map((y, i) =>
+      headNorms[i] ? y : rotate(y, tables, false),
+    );
     const v = last(n, () => project(wV, biases[2]));
+    const [q, k] = projected.map((y, i) => seen(y, headNorms[i], tables));
     const [out, logSumExp] = runKernel('Attention', { q, k, v, segmentIds, prefixIds }, { scale, window });
-    const constants = [cos, sin, ...(segmentIds ? [segmentIds] : []), ...(prefixIds ? [prefixIds] : [])];
-    save([x, norm, wQ, wK, wV, wO, q, k, v, out, logSumExp, ...constants]);
+    if (headNorms.length > 0) tf.dispose([q, k]);
+    const segments = [...(segmentIds ? [segmentIds] : []), ...(prefixIds ? [prefixIds] : [])];
+    save([x, norm, wQ, wK, wV, wO, ...projected, v, out, logSumExp, ...headNorms, ...tables, ...segments]);
     return {
       value: addOutput(x, flat(out), wO, drop),
-      gradient: (dy, [x, norm, wQ, wK, wV, wO, q, k, v, out, logSumExp, cos, sin, segmentIds, prefixIds]) => {
+      gradient: (dy, [x, norm, wQ, wK, wV, wO, savedQ, savedK, v, out, logSumExp, ...others]) => {
+        const headNorms = others.splice(0, headNormList.length);
+        const tables = others.splice(0, rotary ? 2 : 0);
+        const [segmentIds, prefixIds] = others;
+        const projected = [savedQ, savedK];
+        const [q, k] = projected.map((y, i) => seen(y, headNorms[i], tables));
         const attended = { q, k, v, out, logSumExp, segmentIds, prefixIds };
         const [dO, dq, dk, dv] = throughDropout(dy, drop, (dy) => [
           weightGradient(dy, flat(out)),
@@ -177,14 +200,23 @@ export function residualAttention(
             runKernel('AttentionGrad', { dy: heads(d), ...attended }, { scale, window }),
           ),
         ]);
-        const gradients = [rotate(dq, cos, sin, true), rotate(dk, cos, sin, true), dv].map(flat);
+        const dHeadNorms: tf.Tensor[] = [];
+        const [dProjectedQ, dProjectedK] = [dq, dk].map((d, i) => {
+          const turned = rotate(d, tables, true);
+          if (!headNorms[i]) return turned;
+          const ofNorm = { dy: turned, x: projected[i], weight: headNorms[i] };
+          const [dx, dNorm] = last(turned, () => runKernel('RmsNormGrad', ofNorm, { epsilon }));
+          dHeadNorms.push(dNorm);
+          return dx;
+        });
+        const gradients = [dProjectedQ, dProjectedK, dv].map(flat);
         const n = runKernel('RmsNorm', { x, weight: norm }, { epsilon })[0];
         const dWeights = gradients.map((d) => weightGradient(d, n));
         const [dQ, dK, dV] = gradients;
         const dn = product(dV, wV, { plus: product(dK, wK, { plus: product(dQ, wQ) }) });
         const [dx, dNorm] = runKernel('RmsNormGrad', { dy: dn, x, weight: norm, plus: dy }, { epsilon });
-        const dBiases = biases.length > 0 ? gradients.map(biasGradient) : [];
-        return [dx, dNorm, ...dWeights, dO, ...dBiases];
+        const dBiases = biasList.length > 0 ? gradients.map(biasGradient) : [];
+        return [dx, dNorm, ...dWeights, dO, ...dBiases, ...dHeadNorms];
       },
     };
   }) as tf.Tensor3D;
