@@ -27,8 +27,8 @@ it('give higher values of heat maps more contrast with the page', () => {
   }
 });
 
-it('replace CSS variables in drawings', () => {
-  expect(withLightColors('<a fill="var(--model-1)" stroke="currentColor"/>')).toBe(
-    '<a fill="#0068a8" stroke="#1b2230"/>',
+it('of a drawing by itself are light, on white', () => {
+  expect(withLightColors('<svg width="9"><a fill="var(--model-1)" stroke="currentColor"/></svg>')).toBe(
+    '<svg width="9"><rect width="100%" height="100%" fill="#ffffff"/><a fill="#0068a8" stroke="#1b2230"/></svg>',
   );
 });

@@ -52,9 +52,10 @@ export function cssVariables(theme: 'light' | 'dark'): string {
     .join(' ');
 }
 
-/** Replaces CSS variables by the light colours. */
+/** Makes a drawing readable by itself, on pages of any colour: light colours on white. */
 export function withLightColors(svg: string): string {
   return svg
+    .replace(/<svg[^>]*>/, (start) => `${start}<rect width="100%" height="100%" fill="${PAPER.light}"/>`)
     .replaceAll(/var\(--([\w-]+)\)/g, (variable, name) => COLORS[name]?.light ?? variable)
     .replaceAll('currentColor', INK.light);
 }
