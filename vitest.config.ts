@@ -27,9 +27,12 @@ const packages = [
 // Tests see the sources; MEAP_TEST_DIST=1 runs the same tests of dependents against the built packages.
 const alias = process.env.MEAP_TEST_DIST
   ? {}
-  : Object.fromEntries(
-      packages.map((name) => [`@meap/${name}`, `${import.meta.dirname}/packages/${name}/src/index.ts`]),
-    );
+  : {
+      ...Object.fromEntries(
+        packages.map((name) => [`@meap/${name}`, `${import.meta.dirname}/packages/${name}/src/index.ts`]),
+      ),
+      '#xla': `${import.meta.dirname}/packages/tensor-kernels/src/xla/backend.ts`,
+    };
 
 const data = process.env.MEAP_DATA ?? `${import.meta.dirname}/../shared/data`;
 if (!existsSync(data)) {

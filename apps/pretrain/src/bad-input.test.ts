@@ -155,7 +155,7 @@ describe('bad usage', () => {
     [['--set', 'seed=-1'], /^meap-pretrain: seed: got -1, expected a whole number from 0\n$/],
     [
       ['--backend', 'gpu'],
-      /^meap-pretrain: backend: got "gpu", expected one of auto, webgpu, tensorflow, native, wasm, cpu\n$/,
+      /^meap-pretrain: backend: got "gpu", expected one of auto, xla, webgpu, tensorflow, native, wasm, cpu\n$/,
     ],
     [
       ['--precision', 'int8'],
@@ -172,7 +172,7 @@ describe('bad usage', () => {
     const { code, stderr } = await bench.pretrain('usage-2', '--backend', 'cpu', '--precision', 'bfloat16');
     expect(code).toBe(1);
     expect(stderr).toMatch(
-      /^meap-pretrain: precision: bfloat16 needs the native or the webgpu backend[^\n]+\n$/,
+      /^meap-pretrain: precision: bfloat16 needs the native, webgpu or xla backend[^\n]+\n$/,
     );
   });
 

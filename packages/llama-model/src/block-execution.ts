@@ -78,11 +78,11 @@ export function runBlock(
 }
 
 /**
- * Returns whether training all weights of a model uses fused ops on the current backend, as for all but OLMo 2 on `native`, which take about half the memory
+ * Returns whether training all weights of a model uses fused ops on the current backend, as for all but OLMo 2 on `native` and `xla`, which take about half the memory
  * of single ops.
  */
 export function fusesBlocks(config: Pick<LlamaConfig, 'model_type'>): boolean {
-  return describeBackend().name === 'native' && !familyOf(config).normsOutputs;
+  return ['native', 'xla'].includes(describeBackend().name) && !familyOf(config).normsOutputs;
 }
 
 /** Pairs names with tensors, in order. */

@@ -1,3 +1,4 @@
+import { compilesShapes } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { ContextLengthError, GenerateOptionError } from './errors.ts';
 import { KeyValueCache } from './key-value-cache.ts';
@@ -182,7 +183,12 @@ export class Decoder {
   /** Processes the next piece of a prompt; returns `[1, E]` of its last position once it is complete. */
   #readPiece(text: Running): tf.Tensor2D | undefined {
     const start = text.cache.length;
-    const piece = text.prompt.slice(start, start + this.#promptTokensPerStep);
+    const length = Math.min(text.prompt.length - start, this.#promptTokensPerStep);
+    // In powers of two, a few programs serve prompts of all lengths.
+    const piece = text.prompt.slice(
+      start,
+      start + (compilesShapes() ? 2 ** Math.floor(Math.log2(length)) : length),
+    );
     try {
       return tf.tidy(() => {
         const input = tf.tensor2d(piece, [1, piece.length], 'int32');

@@ -1,4 +1,4 @@
-import type { SequenceCache } from '@meap/tensor-kernels';
+import { compilesShapes, type SequenceCache } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** Keys and values of one layer: two variables with spare capacity. */
@@ -10,6 +10,9 @@ interface LayerCache {
 
 /** Minimum number of rows that a cache grows by. */
 const MIN_GROWTH = 64;
+
+/** A backend that compiles gets caches of a multiple of these rows. */
+const COMPILED_ROWS = 256;
 
 /**
  * Keys and values of the processed tokens of one text, so that the next token costs one position.
@@ -51,7 +54,8 @@ export class KeyValueCache {
       const kept = Math.min(held, (window ?? Number.POSITIVE_INFINITY) - 1);
       const wanted = Math.min(this.#capacity, window === undefined ? this.#capacity : 2 * window);
       const grown = kept + numTokens + Math.max(MIN_GROWTH, Math.ceil(kept / 2));
-      const room = Math.max(wanted, held === 0 ? kept + numTokens : grown);
+      const needed = Math.max(wanted, held === 0 ? kept + numTokens : grown);
+      const room = compilesShapes() ? Math.ceil(needed / COMPILED_ROWS) * COMPILED_ROWS : needed;
       const move = (old: tf.Variable | undefined) => moved(old, held, kept, [room, ...shape_GD]);
       cache = { keys: move(cache?.keys), values: move(cache?.values), length: kept };
       free(this.#layers[layer]);

@@ -67,9 +67,8 @@ export class RotaryAngles {
     caches: readonly KeyValueCache[],
   ): [cos: tf.Tensor, sin: tf.Tensor] {
     const limit = this.#contextLength;
-    const start = caches[0]?.length ?? 0;
-    const positions = given ?? differentPositions(ids_BT, caches);
-    let end = start + ids_BT.shape[1];
+    const positions = given ?? cachedPositions(ids_BT, caches);
+    let end = ids_BT.shape[1];
     if (positions) {
       requireSameShape('positions', positions, ids_BT);
       end = 0;
@@ -101,7 +100,7 @@ export class RotaryAngles {
     const { cos, sin } = tables;
     // A gather that has a kernel.
     if (positions) return [embedding(positions, cos), embedding(positions, sin)];
-    return [cos.slice(start, end - start), sin.slice(start, end - start)];
+    return [cos.slice(0, end), sin.slice(0, end)];
   }
 
   dispose(): void {
@@ -132,9 +131,12 @@ export class RotaryAngles {
   }
 }
 
-/** Positions `[B, T]` of rows whose caches differ in length; undefined if they are equal. */
-function differentPositions(ids_BT: tf.Tensor2D, caches: readonly KeyValueCache[]): tf.Tensor2D | undefined {
-  if (caches.every(({ length }) => length === caches[0].length)) return undefined;
+/**
+ * Positions `[B, T]` after those of caches; undefined without caches. A tensor rather than the start of a slice, which a
+ * compiler would take for another program at each token.
+ */
+function cachedPositions(ids_BT: tf.Tensor2D, caches: readonly KeyValueCache[]): tf.Tensor2D | undefined {
+  if (caches.length === 0) return undefined;
   const T = ids_BT.shape[1];
   const positions = caches.flatMap(({ length }) => Array.from({ length: T }, (_, t) => length + t));
   return tf.tensor2d(positions, ids_BT.shape, 'int32');

@@ -21,8 +21,8 @@ async function available(names: BackendName[]): Promise<BackendName[]> {
 /** Backends that the same tests run on; `cpu` composes its kernels as `wasm` does, many times slower: see `model.test.ts`. */
 export const backends = await available(['native', 'wasm']);
 
-/** Backends of GPUs, for slow tests: no synchronous reads, and minutes on a software rasterizer. */
-export const devices = () => available(['webgpu', 'tensorflow']);
+/** Backends of accelerators, for slow tests: no synchronous reads, and minutes on a software rasterizer. */
+export const devices = () => available(['webgpu', 'xla', 'tensorflow']);
 
 /** A random LLaMA with grouped queries, and the results of transformers and PyTorch. */
 export const fixture = fileURLToPath(new URL('../fixtures/tiny-llama', import.meta.url));

@@ -4,6 +4,7 @@ export type {
   DeviceMemoryStats,
   NamedValue,
 } from './addon.ts';
+export { cacheDirectory } from './cache-directory.ts';
 export type { Client, ClientCompileOptions, PutOptions } from './client.ts';
 export type { CompileOptions } from './compile-options.ts';
 export { type CudaGpu, cudaTarget } from './cuda-target.ts';

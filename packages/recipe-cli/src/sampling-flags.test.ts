@@ -43,7 +43,7 @@ describe('withSamplingFlags', () => {
     [['--temperature', 'Infinity'], 'expected a number of at least 0'],
     [['--seed', ''], 'expected an integer of at least 0'],
     [['--seed', '9007199254740992'], 'expected an integer of at least 0'],
-    [['--backend', 'cuda'], 'Allowed choices are auto, webgpu, tensorflow, native, wasm, cpu'],
+    [['--backend', 'cuda'], 'Allowed choices are auto, xla, webgpu, tensorflow, native, wasm, cpu'],
   ])('refuses %j', async (argv, message) => {
     const { code, stderr } = await run(...argv);
     expect(code).toBe(EXIT.misused);

@@ -1,11 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
+import { hasAccelerator, hasDeviceFile } from './device-files.ts';
 import { BackendError } from './errors.ts';
 import { installCommand } from './install-command.ts';
 import { loadNativeAddon } from './native-addon.ts';
 import { registerNativeBackend } from './native-backend.ts';
 
 /** The names that {@link setBackend} accepts. */
-export const backendNames = ['auto', 'webgpu', 'tensorflow', 'native', 'wasm', 'cpu'] as const;
+export const backendNames = ['auto', 'xla', 'webgpu', 'tensorflow', 'native', 'wasm', 'cpu'] as const;
 
 /** A backend, or `auto` for the best one available. */
 export type BackendName = (typeof backendNames)[number];
@@ -24,8 +25,8 @@ let current: BackendDescription | undefined;
 /**
  * Selects the backend that all TensorFlow.js ops run on.
  *
- * `auto` tries `webgpu` where there is a GPU (not a software rasterizer), then `native` (this package's SIMD kernels),
- * then `wasm` (stock TensorFlow.js), then `cpu`.
+ * `auto` tries `xla` where there is an accelerator with a PJRT plugin, `webgpu` where there is a GPU (not a software
+ * rasterizer), then `native` (this package's SIMD kernels), then `wasm` (stock TensorFlow.js), then `cpu`.
  *
  * @throws BackendError if a backend named explicitly cannot run here, with the reason and what to do.
  */
@@ -34,8 +35,10 @@ export async function setBackend(name: BackendName = 'auto'): Promise<BackendDes
   const candidates = name === 'auto' ? AUTOMATIC : [name];
   for (const candidate of candidates) {
     try {
+      // Without an accelerator `xla` is not worth a word.
+      if (name === 'auto' && candidate === 'xla' && !hasAccelerator()) continue;
       if (name === 'auto' && candidate === 'webgpu') await requireHardwareGpu();
-      const device = await start(candidate);
+      const device = await start(candidate, name === 'auto');
       const reason =
         name !== 'auto'
           ? 'selected explicitly'
@@ -59,9 +62,10 @@ export function describeBackend(): BackendDescription {
 }
 
 /** What `auto` tries: not TensorFlow, which takes seconds to load. */
-const AUTOMATIC = ['webgpu', 'native', 'wasm', 'cpu'] as const;
+const AUTOMATIC = ['xla', 'webgpu', 'native', 'wasm', 'cpu'] as const;
 
 const REASONS = {
+  xla: 'this machine has an accelerator and a PJRT plugin for it',
   webgpu: 'this machine has a GPU',
   native: 'the fastest backend for a CPU',
   wasm: 'about 65 times slower than native, which cannot run here',
@@ -74,25 +78,16 @@ const REASONS = {
  * @throws Error with the reason why `auto` skips `webgpu`.
  */
 async function requireHardwareGpu(): Promise<void> {
-  if (globalThis.process?.platform === 'linux') {
-    const { readdirSync } = process.getBuiltinModule('node:fs');
-    const nodes = ['/dev', '/dev/dri'].flatMap((path) => {
-      try {
-        return readdirSync(path);
-      } catch {
-        return [];
-      }
-    });
-    if (!nodes.some((name) => /^(renderD\d+|nvidia\d+|dxg|kfd|mali\d+)$/.test(name))) {
-      throw new Error('webgpu: no GPU');
-    }
+  const isLinux = globalThis.process?.platform === 'linux';
+  if (isLinux && !hasDeviceFile(/^(renderD\d+|nvidia\d+|dxg|kfd|mali\d+)$/, '/dev', '/dev/dri')) {
+    throw new Error('webgpu: no GPU');
   }
   const { registerWebgpuBackend } = await import('./webgpu/backend.ts');
   const { isSoftware, description } = await registerWebgpuBackend();
   if (isSoftware) throw new Error(`webgpu: ${description} is a software rasterizer`);
 }
 
-async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
+async function start(name: Exclude<BackendName, 'auto'>, isAutomatic: boolean): Promise<string> {
   if (name === 'native') {
     const { instructionSet, numThreads } = loadNativeAddon();
     registerNativeBackend();
@@ -104,6 +99,12 @@ async function start(name: Exclude<BackendName, 'auto'>): Promise<string> {
     const { description, isSoftware } = await registerWebgpuBackend();
     await activate(name);
     return isSoftware ? `${description} (a software rasterizer, not a GPU)` : description;
+  }
+  if (name === 'xla') {
+    const { registerXlaBackend } = await import('#xla');
+    const description = await registerXlaBackend({ needsAccelerator: isAutomatic });
+    await activate(name);
+    return description;
   }
   if (name === 'tensorflow') return (await import('./tensorflow-backend.ts')).startTensorflow();
   if (name === 'wasm') {

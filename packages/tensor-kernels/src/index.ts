@@ -14,6 +14,7 @@ export {
   storeAsBfloat16,
 } from './bfloat16-storage.ts';
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
+export { compilesShapes, markStep } from './compiled-steps.ts';
 export { availableThreads, type ContainerLimits, containerLimits } from './container-limits.ts';
 export { dropout } from './dropout.ts';
 export { BackendError } from './errors.ts';

@@ -54,6 +54,8 @@ export interface KernelSignatures {
     inputs: Inputs<'values', 'previous'>;
     attrs: { numLosses: number; numTargets: number; clipNorm: number };
   };
+  /** The inputs, computed before any is used: a compiler then does not take a recomputation for what it has computed. */
+  OptimizationBarrier: { inputs: AnyInputs; attrs: object };
   /** A float32 tensor held as bfloat16. */
   StoreBfloat16: { inputs: Inputs<'x'>; attrs: object };
   /** One row for each input. */

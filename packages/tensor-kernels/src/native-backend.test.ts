@@ -184,14 +184,16 @@ describe('setBackend', () => {
 
   it('refuses an unknown name', async () => {
     await expect(setBackend('cuda' as 'cpu')).rejects.toThrow(BackendError);
-    await expect(setBackend('cuda' as 'cpu')).rejects.toThrow("got 'cuda', expected one of auto, webgpu");
+    await expect(setBackend('cuda' as 'cpu')).rejects.toThrow(
+      "got 'cuda', expected one of auto, xla, webgpu",
+    );
   });
 });
 
 describe('setPrecision and measurePeak', () => {
   it('need the native backend', async () => {
     await setBackend('cpu');
-    expect(() => setPrecision('bfloat16')).toThrow("needs the native or the webgpu backend, got 'cpu'");
+    expect(() => setPrecision('bfloat16')).toThrow("needs the native, webgpu or xla backend, got 'cpu'");
     expect(() => setPrecision('float32')).not.toThrow();
     expect(await measurePeak()).toBeUndefined();
     await setBackend('native');

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { customGradient } from './custom-gradient.ts';
+import { hasKernel, runKernel } from './ops.ts';
 
 /**
  * Runs `compute` in the forward pass and returns the same tensors in the backward pass without running it: for results
@@ -35,7 +36,8 @@ export function recompute<T extends tf.Tensor>(
     tf.dispose(kept);
     return {
       value,
-      gradient: (dy, saved) => {
+      gradient: (dyBefore, savedBefore) => {
+        const [dy, ...saved] = separated([dyBefore, ...savedBefore]);
         const held = saved.slice(inputs.length, inputs.length + constants.length);
         const results = saved.slice(inputs.length + constants.length);
         let [call, next] = [0, 0];
@@ -46,7 +48,7 @@ export function recompute<T extends tf.Tensor>(
         };
         const gradients = gradientsOf((x) => f(x, held, keep), saved.slice(0, inputs.length), dy);
         // The engine would hold them until the backward pass ends.
-        tf.dispose(saved);
+        tf.dispose(savedBefore);
         return gradients;
       },
     };
@@ -116,7 +118,8 @@ export function recomputeInPieces(f: (piece: Piece) => tf.Tensor, inputs: Piecew
       for (const start of starts) {
         const gradients = tf.tidy(() => {
           const inputs = [...cutRows(saved, start), ...saved.slice(numRows, numLearning)];
-          return gradientsOf((x) => piece(start, x, others), inputs, cut(dy, 1, start, length));
+          const [dyPiece, ...x] = separated([cut(dy, 1, start, length), ...inputs]);
+          return gradientsOf((x) => piece(start, x, others), x, dyPiece);
         });
         for (const [i, list] of ofRows.entries()) list.push(gradients[i]);
         const added: tf.Tensor[] = gradients.slice(numRows);
@@ -129,6 +132,12 @@ export function recomputeInPieces(f: (piece: Piece) => tf.Tensor, inputs: Piecew
     };
     return { value, gradient };
   });
+}
+
+/** Keeps a compiler from merging a recomputation from these tensors with the first computation, whose results it would keep. */
+function separated(tensors: tf.Tensor[]): tf.Tensor[] {
+  if (!hasKernel('OptimizationBarrier')) return tensors;
+  return runKernel('OptimizationBarrier', Object.fromEntries(tensors.map((tensor, i) => [`x${i}`, tensor])));
 }
 
 /** Gradients of `f` within a backward pass; restores the outer tape, which the engine drops when an inner gradient ends. */

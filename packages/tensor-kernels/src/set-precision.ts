@@ -4,6 +4,7 @@ import { nativeBackend } from './native-interface.ts';
 import type { Precision } from './precision.ts';
 import { webgpuBackend } from './webgpu/backend.ts';
 import { measureGpuPeak } from './webgpu/peak.ts';
+import type { XlaBackend } from './xla/backend.ts';
 
 /**
  * Sets the precision of matrix products on the current backend: `float32`, or inputs rounded to `bfloat16` or `float16`
@@ -15,12 +16,13 @@ import { measureGpuPeak } from './webgpu/peak.ts';
  * @throws BackendError for a precision that the backend or the GPU does not support
  */
 export function setPrecision(precision: Precision): void {
-  const backend = nativeBackend() ?? webgpuBackend();
+  const xla = tf.getBackend() === 'xla' ? (tf.backend() as XlaBackend) : undefined;
+  const backend = nativeBackend() ?? webgpuBackend() ?? xla;
   if (precision === 'float16') requireFloat16();
   if (backend) backend.precision = precision;
   else if (precision !== 'float32') {
     throw new BackendError(
-      `precision: ${precision} needs the native or the webgpu backend, got '${tf.getBackend()}'; use float32 here`,
+      `precision: ${precision} needs the native, webgpu or xla backend, got '${tf.getBackend()}'; use float32 here`,
     );
   }
 }

@@ -6,3 +6,4 @@ export { mpirunFlags, type RunningRanks, startRanks } from './mpi.ts';
 export { type RunningProcess, startProcess } from './process.ts';
 export { setFlags } from './set-flags.ts';
 export { TemporaryFolder } from './temporary-folder.ts';
+export { compileQuickly } from './xla-flags.ts';

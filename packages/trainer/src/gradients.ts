@@ -1,4 +1,4 @@
-import { sumsOfSquares } from '@meap/tensor-kernels';
+import { markStep, sumsOfSquares } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { backward } from './backward.ts';
 import { TrainerError } from './errors.ts';
@@ -55,6 +55,8 @@ export async function accumulateGradients<Batch>(
       // A macrotask, so that signal handlers and progress bars run between two batches.
       await new Promise(setImmediate);
       if (signal?.aborted) return undefined;
+      // Micro-batches are one program each, rather than all of them one.
+      if (microBatch > 0) markStep();
       const position = { step, microBatch };
       const batch = await batches(position);
       const computeLoss = () => {

@@ -1,4 +1,4 @@
-import { gradientScale } from '@meap/tensor-kernels';
+import { compilesShapes, gradientScale } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
 /** A step whose update was queued on the device and whose metrics have not been read. */
@@ -103,19 +103,23 @@ export class PendingSteps {
   }
 
   async #read(steps: PendingStep[]): Promise<ReadStep[]> {
-    const all = steps.length === 1 ? steps[0].values : tf.concat1d(steps.map(({ values }) => values));
+    const values = steps.map((step) => step.values);
+    // A backend that compiles would compile a concatenation for each number of steps.
+    const tensors = steps.length === 1 || compilesShapes() ? values : [tf.concat1d(values)];
     try {
-      const numbers = (await all.data()) as Float32Array;
+      const numbers = (await Promise.all(tensors.map((tensor) => tensor.data<'float32'>()))).flatMap(
+        (all) => [...all],
+      );
       let at = 0;
       return steps.map((step) => {
-        const own = numbers.subarray(at, at + step.values.size);
+        const own = numbers.slice(at, at + step.values.size);
         at += step.values.size;
-        const sum = (part: Float32Array) => part.reduce((total, value) => total + value, 0);
-        const loss = sum(own.subarray(0, step.numLosses));
-        return { ...step, loss, squaredNorm: sum(own.subarray(step.numLosses)), tokensPerSecond: Number.NaN };
+        const sum = (part: number[]) => part.reduce((total, value) => total + value, 0);
+        const loss = sum(own.slice(0, step.numLosses));
+        return { ...step, loss, squaredNorm: sum(own.slice(step.numLosses)), tokensPerSecond: Number.NaN };
       });
     } finally {
-      tf.dispose([all, ...steps.map(({ values }) => values)]);
+      tf.dispose([...tensors, ...values]);
     }
   }
 }

@@ -5,7 +5,7 @@
  * - deferred: the device clips the update, or skips it after a non-finite step, and its metrics are read
  *   asynchronously while it works on the next steps.
  */
-import { canScaleOnDevice } from '@meap/tensor-kernels';
+import { canScaleOnDevice, markStep } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { clipping } from './gradients.ts';
 import type { Guard, Verdict } from './guard.ts';
@@ -87,6 +87,7 @@ function immediateSteps({ work, guard, scaling, clipNorm }: StepsOptions): Steps
         return { tokens: sums.tokens };
       } finally {
         tf.dispose([...sums.gradients.values()]);
+        markStep();
       }
     },
     known: take,
@@ -116,6 +117,7 @@ function deferredSteps({ work, guard, clipNorm }: StepsOptions): Steps {
       pending.push(step, started);
       await work.update(sums, lr, pending.scaleOf(step, clipNorm));
       tf.dispose([...gradients.values()]);
+      markStep();
       return { tokens: stepTokens };
     },
     known: async () => judged(await pending.take()),

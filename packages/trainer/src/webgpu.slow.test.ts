@@ -1,19 +1,27 @@
-/** Training on a GPU: the same losses as on the processor, few reads of the device, nothing left behind. */
+/** Training on a GPU, and on XLA's CPU plugin: the same losses as on the processor, few reads of the device, nothing left behind. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setBackend } from '@meap/tensor-kernels';
+import { compileQuickly } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, it, vi } from 'vitest';
 import { type TinyBatch, tinyLoss, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
 import * as trainer from './index.ts';
 import type { StepMetrics } from './types.ts';
 
-const missing = await setBackend('webgpu').then(
-  () => undefined,
-  (error: Error) => error.message,
-);
-if (missing) console.warn(`not tested on webgpu: ${missing}`);
+/** Why a backend cannot run here. */
+async function whyMissing(backend: 'webgpu' | 'xla'): Promise<string | undefined> {
+  const why = await setBackend(backend).then(
+    () => undefined,
+    (error: Error) => error.message,
+  );
+  if (why) console.warn(`not tested on ${backend}: ${why}`);
+  return why;
+}
+compileQuickly();
+const missing = await whyMissing('webgpu');
+const missingXla = await whyMissing('xla');
 
 const folder = mkdtempSync(join(tmpdir(), 'meap-webgpu-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -26,7 +34,11 @@ interface Seen {
   bytes: number | undefined;
 }
 
-async function run(backend: 'webgpu' | 'native', steps: number, overrides: object = {}): Promise<Seen> {
+async function run(
+  backend: 'webgpu' | 'xla' | 'native',
+  steps: number,
+  overrides: object = {},
+): Promise<Seen> {
   await setBackend(backend);
   const device = tf.backend() as tf.KernelBackend & {
     getBufferData?: (buffer: unknown) => Promise<ArrayBuffer>;
@@ -118,6 +130,39 @@ describe.skipIf(missing)('training on webgpu', () => {
       expect(await weightsAfter(12, 5)).toEqual(await weightsAfter(4));
     } finally {
       clock.mockRestore();
+    }
+  });
+});
+
+describe.skipIf(missingXla)('training on xla', () => {
+  it('follows native, compiles nothing after its first step, and resumes exactly', async () => {
+    await setBackend('xla');
+    const { programs } = tf.backend() as unknown as { programs: Map<string, unknown> };
+    const train = async (steps: number, directory: string) => {
+      const parameters = tinyParameters();
+      const seen: { loss?: number | null; programs: number }[] = [];
+      const options = { steps, checkpoint: { every: 2 }, validation: undefined, samples: undefined };
+      await trainer.train({
+        ...tinyOptions(trainer, parameters, join(folder, directory), options),
+        resume: 'auto',
+        onEvent: (event) => {
+          if (event.type === 'step') seen.push({ loss: event.loss, programs: programs.size });
+        },
+      });
+      const weights = await Promise.all([...parameters.values()].map((variable) => variable.data()));
+      tf.disposeVariables();
+      return { seen, weights };
+    };
+    const whole = await train(6, 'xla-whole');
+    await train(2, 'xla-parts');
+    const resumed = await train(6, 'xla-parts');
+    expect(resumed.seen).toHaveLength(4);
+    expect(resumed.weights).toEqual(whole.weights);
+    // The same two programs for micro-batches in the first step and in all others, in every run.
+    expect(new Set([...whole.seen, ...resumed.seen].map(({ programs }) => programs)).size).toBe(1);
+    const native = await run('native', 6);
+    for (const [i, { loss }] of native.steps.entries()) {
+      expect(whole.seen[i].loss! / loss!).toBeCloseTo(1, 5);
     }
   });
 });

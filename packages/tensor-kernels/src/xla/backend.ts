@@ -1,0 +1,363 @@
+/**
+ * The `xla` backend: kernels record operations; a read or {@link XlaBackend.flush} compiles what living tensors need into
+ * one program, once for each structure, and runs it. Values that are written in place are donated.
+ */
+import { join } from 'node:path';
+import {
+  cacheDirectory,
+  type DeviceBuffer,
+  type HostArray,
+  stablehlo as hlo,
+  type LoadedExecutable,
+  PjrtError,
+} from '@meap/pjrt';
+import * as tf from '@tensorflow/tfjs-core';
+import { BackendError } from '../errors.ts';
+import type { Precision } from '../precision.ts';
+import { connect, oneLine, type XlaDevice } from './device.ts';
+import { type Operation, pack, plan, Signatures, Value, type ValueType } from './graph.ts';
+import { registerXlaKernels } from './kernels.ts';
+import { type Dot, dotOf, type Lowering } from './lowering.ts';
+
+/** The value of the tensors that share a data id. */
+interface Entry {
+  value: Value;
+  refCount: number;
+  /** The value before kernels wrote in place, since the last flush. */
+  replaced?: Value;
+}
+
+/** Elements of the largest float tensor whose values the host keeps after the upload. */
+const MAX_HOST_FLOATS = 1 << 16;
+
+let connected: XlaDevice | undefined;
+
+/**
+ * Connects to a plugin and registers the backend `xla`.
+ *
+ * @param options `needsAccelerator`: refuses the CPU plugin
+ * @returns the plugin and the device
+ * @throws BackendError that says what is missing
+ */
+export async function registerXlaBackend(options: { needsAccelerator?: boolean } = {}): Promise<string> {
+  if (!connected) {
+    const device = await connect(options);
+    connected = device;
+    tf.registerBackend('xla', () => new XlaBackend(device), 3);
+    registerXlaKernels();
+  }
+  if (options.needsAccelerator && connected.client.platformName === 'cpu') {
+    throw new BackendError('xla: the process uses the CPU plugin');
+  }
+  return connected.description;
+}
+
+/** TensorFlow.js's backend over PJRT. */
+export class XlaBackend extends tf.KernelBackend {
+  readonly #device: XlaDevice;
+  readonly #data: tf.DataStorage<Entry>;
+  readonly #signatures = new Signatures();
+  /** Programs by structure. */
+  readonly programs = new Map<string, Promise<LoadedExecutable>>();
+  /** Entries whose values have not been computed. */
+  readonly #pending = new Set<Entry>();
+  /** Operations since the last flush. */
+  #recorded: Operation[] = [];
+  /** Buffers and arrays that no tensor has any more, but perhaps an operation. */
+  readonly #dead = new Set<Value>();
+  /** Executions, reads and releases start in order. */
+  #queue: Promise<void> = Promise.resolve();
+  #failure: BackendError | undefined;
+  #precision: Precision = 'float32';
+  #dot: Dot = dotOf('float32');
+  #shared = new Map<string, Value>();
+
+  constructor(device: XlaDevice) {
+    super();
+    this.#device = device;
+    this.#data = new tf.DataStorage(this, tf.engine());
+  }
+
+  get precision(): Precision {
+    return this.#precision;
+  }
+
+  set precision(precision: Precision) {
+    this.#precision = precision;
+    this.#dot = dotOf(precision);
+  }
+
+  /** Records a call of a kernel and returns its results. */
+  record(name: string, lowering: Lowering, inputs: object, attributes: object = {}): tf.TensorInfo[] {
+    return this.#operation(name, lowering, inputs, attributes).map((value) => this.#tensorOf(value));
+  }
+
+  /** Records a call whose last results replace the values of `targets`; returns the others. */
+  recordInPlace(
+    name: string,
+    lowering: Lowering,
+    inputs: object,
+    targets: readonly tf.TensorInfo[],
+    attributes: object = {},
+  ): tf.TensorInfo[] {
+    const values = this.#operation(name, lowering, inputs, attributes);
+    const numOwn = values.length - targets.length;
+    for (const [i, { dataId }] of targets.entries()) {
+      const entry = this.#data.get(dataId);
+      if (!entry.value.operation) {
+        entry.replaced = entry.value;
+        this.#dead.add(entry.value);
+      }
+      entry.value = values[numOwn + i];
+      this.#pending.add(entry);
+    }
+    return values.slice(0, numOwn).map((value) => this.#tensorOf(value));
+  }
+
+  /**
+   * Numbers that change from call to call, as an argument of the program.
+   *
+   * @param isPacked whether they are few; false for what is a tensor in other calls of the same program
+   */
+  argument(host: Float32Array | Int32Array, shape: readonly number[], isPacked: boolean): Value {
+    const type = host instanceof Float32Array ? 'float32' : 'int32';
+    const value = new Value({ type, shape }, { host, isPacked });
+    // No tensor has it.
+    this.#dead.add(value);
+    return value;
+  }
+
+  /** The same for numbers that many calls share: equal names are one argument until the next flush. */
+  sharedArgument(name: string, numbers: () => Float32Array): Value {
+    let value = this.#shared.get(name);
+    if (!value) {
+      const host = numbers();
+      value = this.argument(host, [host.length], true);
+      this.#shared.set(name, value);
+    }
+    return value;
+  }
+
+  /** Values of a tensor that the host knows. */
+  hostValues({ dataId }: tf.TensorInfo): HostArray | undefined {
+    return this.#data.get(dataId).value.host;
+  }
+
+  /** Starts the computation of all recorded values that tensors have. */
+  flush(): void {
+    this.#requireHealthy();
+    if (this.#pending.size === 0) return;
+    const entries = [...this.#pending];
+    const results = entries.map(({ value, replaced }) => ({ value, replaces: replaced }));
+    const { key, buffers, packed, build } = plan(this.#recorded, results, this.#dead);
+    let program = this.programs.get(key);
+    if (!program) {
+      program = this.#compile(build());
+      this.programs.set(key, program);
+    }
+    const args = buffers.map((value) => (value.buffer ??= this.#upload(value)));
+    const { client, device } = this.#device;
+    const vector = packed.length > 0 ? [client.put(pack(packed), { device })] : [];
+    const dead = [...this.#dead];
+    const run = this.#queue.then(async () => {
+      const [executable, ...inputs] = await Promise.all([program, ...args, ...vector]);
+      const outputs = await executable.execute(inputs);
+      await release([...dead.map(({ buffer }) => buffer), ...vector]);
+      return outputs;
+    });
+    this.#queue = run.then(
+      () => undefined,
+      (error) => void this.#fail(error),
+    );
+    for (const [i, entry] of entries.entries()) {
+      entry.value.operation = undefined;
+      entry.value.buffer = run.then((outputs) => outputs[i]);
+      entry.value.buffer.catch(() => {});
+      entry.replaced = undefined;
+    }
+    this.#pending.clear();
+    this.#dead.clear();
+    this.#shared.clear();
+    this.#recorded = [];
+  }
+
+  override write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object {
+    const dataId = {};
+    this.move(dataId, values, shape, dtype, 1);
+    return dataId;
+  }
+
+  override move(
+    dataId: object,
+    values: tf.backend_util.BackendValues,
+    shape: number[],
+    dtype: tf.DataType,
+    refCount: number,
+  ): void {
+    const type = { type: typeOf(dtype), shape };
+    this.#data.set(dataId, { value: new Value(type, { host: arrayOf(values, dtype) }), refCount });
+  }
+
+  override readSync(dataId: object): tf.backend_util.BackendValues {
+    const { host } = this.#data.get(dataId).value;
+    if (host) return host as tf.TypedArray;
+    throw new BackendError('xla: a device cannot be read synchronously; use `await tensor.data()`');
+  }
+
+  override async read(dataId: object): Promise<tf.backend_util.BackendValues> {
+    const { value } = this.#data.get(dataId);
+    if (value.host) return value.host as tf.TypedArray;
+    if (value.operation) this.flush();
+    this.#requireHealthy();
+    // Starts in order, since a later execution may be given the buffer; does not hold up what follows.
+    const started = this.#queue.then(async () => ({ values: (await value.buffer!).read() }));
+    this.#queue = started.then(
+      ({ values }) => void values.catch(() => {}),
+      (error) => void this.#fail(error),
+    );
+    try {
+      return (await (
+        await started
+      ).values) as tf.TypedArray;
+    } catch (error) {
+      throw this.#fail(error);
+    }
+  }
+
+  override disposeData(dataId: object, force = false): boolean {
+    if (!this.#data.has(dataId)) return true;
+    const entry = this.#data.get(dataId);
+    entry.refCount -= 1;
+    if (!force && entry.refCount > 0) return false;
+    this.#data.delete(dataId);
+    this.#pending.delete(entry);
+    if (!entry.value.operation) this.#dead.add(entry.value);
+    // Then no operation is needed any more.
+    if (this.#pending.size === 0) this.#forget();
+    return true;
+  }
+
+  override incRef(dataId: object): void {
+    this.#data.get(dataId).refCount += 1;
+  }
+
+  override refCount(dataId: object): number {
+    return this.#data.has(dataId) ? this.#data.get(dataId).refCount : 0;
+  }
+
+  override numDataIds(): number {
+    return this.#data.numDataIds();
+  }
+
+  override memory() {
+    const used = this.#device.device.memoryStats()?.bytesInUse;
+    return { unreliable: false, ...(used !== undefined && { numBytesAllocatedInGPU: used }) };
+  }
+
+  override floatPrecision(): 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override dispose(): void {}
+
+  #operation(name: string, lowering: Lowering, inputs: object, attributes: object): readonly Value[] {
+    this.#requireHealthy();
+    const names: string[] = [];
+    const values: Value[] = [];
+    for (const [input, given] of Object.entries(inputs) as [string, tf.TensorInfo | Value | undefined][]) {
+      if (!given) continue;
+      names.push(input);
+      values.push(given instanceof Value ? given : this.#valueOf(given));
+    }
+    const call = { names, inputs: values, attributes, precision: this.#precision, dot: this.#dot };
+    const signature = this.#signatures.of(name, lowering, call);
+    const outputs: Value[] = [];
+    const operation = { signature, inputs: values, outputs, isNeeded: false, number: -1 };
+    for (const [position, type] of signature.outputs.entries()) {
+      outputs.push(new Value(type, { operation, position }));
+    }
+    this.#recorded.push(operation);
+    return outputs;
+  }
+
+  /** The value of a tensor in the tensor's shape. */
+  #valueOf({ dataId, shape }: tf.TensorInfo): Value {
+    const { value } = this.#data.get(dataId);
+    if (tf.util.arraysEqual(value.shape as number[], shape)) return value;
+    return this.#operation('Reshape', RESHAPE, { x: value }, { shape })[0];
+  }
+
+  #tensorOf(value: Value): tf.TensorInfo {
+    const entry = { value, refCount: 1 };
+    const dataId = {};
+    this.#data.set(dataId, entry);
+    this.#pending.add(entry);
+    return { dataId, shape: [...value.shape], dtype: value.type };
+  }
+
+  #upload(value: Value): Promise<DeviceBuffer> {
+    const { type, shape, host } = value;
+    const { client, device } = this.#device;
+    const buffer = client.put(host!, { type, shape, device });
+    buffer.catch(() => {});
+    // The host reads ids and masks too.
+    if (type === 'float32' && host!.length > MAX_HOST_FLOATS) value.host = undefined;
+    return buffer;
+  }
+
+  #compile(program: string): Promise<LoadedExecutable> {
+    const folder = join(cacheDirectory(), 'executables');
+    const compiled = this.#device.client.compile(program, { cacheDirectory: folder });
+    compiled.catch(() => {});
+    return compiled;
+  }
+
+  /** Drops operations that nothing needs and frees buffers that only they had. */
+  #forget(): void {
+    this.#recorded = [];
+    this.#shared.clear();
+    const buffers = [...this.#dead].flatMap(({ buffer }) => buffer ?? []);
+    this.#dead.clear();
+    if (buffers.length > 0) this.#queue = this.#queue.then(() => release(buffers));
+  }
+
+  #requireHealthy(): void {
+    if (this.#failure) throw this.#failure;
+  }
+
+  /** Keeps the first failure: what was computed after it is not known. */
+  #fail(error: unknown): BackendError {
+    if (this.#failure) return this.#failure;
+    const isMemory = error instanceof PjrtError && error.code === 'RESOURCE_EXHAUSTED';
+    const advice = isMemory
+      ? 'use smaller batches or recompute activations'
+      : 'resume from the last checkpoint in a new process';
+    this.#failure = new BackendError(
+      `xla: ${isMemory ? 'out of memory on the device: ' : ''}${oneLine(error)}; ${advice}`,
+      { cause: error },
+    );
+    return this.#failure;
+  }
+}
+
+const RESHAPE: Lowering = ({ x }, { shape }: { shape: number[] }) => hlo.reshape(x, shape);
+
+/** Frees buffers; those of failed executions do not exist. */
+async function release(buffers: readonly (Promise<DeviceBuffer> | undefined)[]): Promise<void> {
+  for (const buffer of buffers) (await buffer?.catch(() => undefined))?.dispose();
+}
+
+function typeOf(dtype: tf.DataType): ValueType['type'] {
+  if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
+  throw new BackendError(`xla: got a tensor of type ${dtype}, expected float32, int32 or bool`);
+}
+
+/** The values as the typed array that their type has on the device. */
+function arrayOf(values: tf.backend_util.BackendValues, dtype: tf.DataType): HostArray {
+  const Expected = { float32: Float32Array, int32: Int32Array, bool: Uint8Array }[typeOf(dtype)];
+  return values instanceof Expected ? values : Expected.from(values as tf.TypedArray);
+}

@@ -1,0 +1,199 @@
+/**
+ * Recorded computations. Kernels record operations; a flush selects those that live tensors need, numbers them, and looks
+ * up their program by structure. All numbers that the host gives are arguments, so that a step with another learning
+ * rate or batch is the same program.
+ */
+import { type DeviceBuffer, type HostArray, stablehlo as hlo, type TensorType } from '@meap/pjrt';
+import type { Dot, Lowering } from './lowering.ts';
+
+/** The element types of TensorFlow.js's tensors. */
+export type ValueType = TensorType<'float32' | 'int32' | 'bool'>;
+
+/** The value of a tensor: the result of a recorded operation, an array of the host, or a buffer of the device. */
+export class Value {
+  readonly type: ValueType['type'];
+  readonly shape: readonly number[];
+  /** Until the operation has been executed. */
+  operation: Operation | undefined;
+  /** The position among the operation's results. */
+  readonly position: number;
+  /** Values that the host knows. */
+  host: HostArray | undefined;
+  /** The buffer that an execution or an upload gives. */
+  buffer: Promise<DeviceBuffer> | undefined;
+  /** Whether an array of the host travels with others in one transfer, instead of in a buffer of its own: numbers do. */
+  readonly isPacked: boolean;
+
+  constructor(
+    { type, shape }: ValueType,
+    source: Partial<Pick<Value, 'operation' | 'position' | 'host' | 'isPacked'>>,
+  ) {
+    this.type = type;
+    this.shape = shape;
+    this.operation = source.operation;
+    this.position = source.position ?? 0;
+    this.host = source.host;
+    this.isPacked = source.isPacked ?? source.host?.length === 1;
+  }
+}
+
+/** What operations with equal names, attributes and argument types share. */
+export interface Signature {
+  readonly id: number;
+  readonly outputs: readonly ValueType[];
+  lower(inputs: readonly hlo.Tensor[]): hlo.Tensor[];
+}
+
+/** A recorded call of a kernel. */
+export interface Operation {
+  readonly signature: Signature;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  /** Whether the flush under way needs it, and its number there. */
+  isNeeded: boolean;
+  number: number;
+}
+
+/** Signatures by everything that a lowering depends on. */
+export class Signatures {
+  readonly #byKey = new Map<string, Signature>();
+
+  /** Returns the signature of a call; infers the types of its results by a first lowering. */
+  of(
+    name: string,
+    lowering: Lowering,
+    call: {
+      names: readonly string[];
+      inputs: readonly Value[];
+      attributes: object;
+      precision: string;
+      dot: Dot;
+    },
+  ): Signature {
+    const { names, inputs, attributes, precision, dot } = call;
+    let key = `${name} ${precision}`;
+    for (const [i, { type, shape }] of inputs.entries()) key += ` ${names[i]} ${type} ${shape}`;
+    for (const attribute in attributes)
+      key += ` ${attribute} ${JSON.stringify(attributes[attribute as never])}`;
+    const known = this.#byKey.get(key);
+    if (known) return known;
+    const lower = (tensors: readonly hlo.Tensor[]) => {
+      const byName = Object.fromEntries(tensors.map((tensor, i) => [names[i], tensor]));
+      return [lowering(byName as Parameters<Lowering>[0], attributes as never, dot)].flat() as hlo.Tensor[];
+    };
+    let outputs: readonly ValueType[] = [];
+    hlo.buildModule(inputs, (...tensors) => {
+      const results = lower(tensors);
+      outputs = results.map(({ type, shape }) => ({ type, shape }) as ValueType);
+      return results;
+    });
+    const signature = { id: this.#byKey.size, outputs, lower };
+    this.#byKey.set(key, signature);
+    return signature;
+  }
+}
+
+/** A result of a program, and the value whose memory it may take. */
+export interface Result {
+  readonly value: Value;
+  readonly replaces: Value | undefined;
+}
+
+/** The operations of a flush with their arguments. */
+export interface Plan {
+  /** Equal for plans with the same program. */
+  readonly key: string;
+  /** Arguments with a buffer each. */
+  readonly buffers: readonly Value[];
+  /** Small arrays of the host, which travel in one buffer. */
+  readonly packed: readonly Value[];
+  /** The text of the program. */
+  build(): string;
+}
+
+/**
+ * Selects the operations that `results` need.
+ *
+ * @param recorded all operations since the last flush, in order
+ * @param dead values that no tensor has any more: their memory is donated
+ */
+export function plan(
+  recorded: readonly Operation[],
+  results: readonly Result[],
+  dead: ReadonlySet<Value>,
+): Plan {
+  for (const { value } of results) value.operation!.isNeeded = true;
+  for (let i = recorded.length - 1; i >= 0; i--) {
+    if (!recorded[i].isNeeded) continue;
+    for (const { operation } of recorded[i].inputs) if (operation) operation.isNeeded = true;
+  }
+  const needed = recorded.filter(({ isNeeded }) => isNeeded);
+  const [buffers, packed]: [Value[], Value[]] = [[], []];
+  const leaves = new Map<Value, string>();
+  const leaf = (value: Value) => {
+    const known = leaves.get(value);
+    if (known) return known;
+    const list = value.isPacked ? packed : buffers;
+    const name = `${value.isPacked ? 'p' : 'b'}${list.push(value) - 1}`;
+    leaves.set(value, name);
+    return name;
+  };
+  const reference = (value: Value) =>
+    value.operation ? `${value.operation.number}.${value.position}` : leaf(value);
+  let key = '';
+  for (const [number, operation] of needed.entries()) {
+    operation.number = number;
+    key += `${operation.signature.id}(`;
+    for (const input of operation.inputs) key += `${reference(input)},`;
+  }
+  const positions = new Map(results.map(({ replaces }, i) => [replaces, i]));
+  const donations = buffers.map((value) => (dead.has(value) ? (positions.get(value) ?? true) : false));
+  key += `>${results.map(({ value }) => reference(value))}<${donations}`;
+  return { key, buffers, packed, build: () => build(needed, results, buffers, packed, donations) };
+}
+
+function build(
+  operations: readonly Operation[],
+  results: readonly Result[],
+  buffers: readonly Value[],
+  packed: readonly Value[],
+  donations: readonly (boolean | number)[],
+): string {
+  const types = buffers.map(({ type, shape }, i) => ({ type, shape, donate: donations[i] }));
+  const bits = hlo.tensorType('int32', [sizeOf(packed)]);
+  return hlo.buildModule(
+    packed.length > 0 ? [...types, bits] : types,
+    (...args) => {
+      const tensors = new Map<Value, hlo.Tensor>(buffers.map((value, i) => [value, args[i]]));
+      let start = 0;
+      for (const value of packed) {
+        const end = start + value.host!.length;
+        const part = hlo.slice(args[args.length - 1] as hlo.Tensor<'int32'>, [start], [end]);
+        const typed =
+          value.type === 'float32' ? hlo.bitcastConvert(part, 'float32') : hlo.convert(part, value.type);
+        tensors.set(value, hlo.reshape(typed as hlo.Tensor, value.shape));
+        start = end;
+      }
+      for (const { signature, inputs, outputs } of operations) {
+        const made = signature.lower(inputs.map((input) => tensors.get(input)!));
+        for (const [i, output] of outputs.entries()) tensors.set(output, made[i]);
+      }
+      return results.map(({ value }) => tensors.get(value)!);
+    },
+    { name: 'step' },
+  );
+}
+
+const sizeOf = (packed: readonly Value[]) => packed.reduce((size, { host }) => size + host!.length, 0);
+
+/** The bits of small arrays, one after the other. */
+export function pack(packed: readonly Value[]): Int32Array {
+  const bits = new Int32Array(sizeOf(packed));
+  const floats = new Float32Array(bits.buffer);
+  let start = 0;
+  for (const { type, host } of packed) {
+    (type === 'float32' ? floats : bits).set(host as Float32Array, start);
+    start += host!.length;
+  }
+  return bits;
+}
