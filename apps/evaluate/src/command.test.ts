@@ -197,6 +197,45 @@ describe('meap-evaluate run', () => {
     );
   });
 
+  it('evaluates subjects as tasks and their groups', async () => {
+    const question = (subject: string, i: number) => ({
+      question: `${i}?`,
+      subject,
+      choices: ['a', 'b', 'c', 'd'],
+      answer: i % 4,
+    });
+    const subjects = ['virology', 'anatomy'];
+    const all = subjects.flatMap((subject) => [0, 1, 2].map((i) => question(subject, i)));
+    writeRows('mmlu_test.jsonl', all);
+    writeRows('mmlu_dev.jsonl', all.slice(0, 4));
+    const flags = ['--tasks', 'mmlu', '--data', folder, '--log-samples'];
+    const none = await run(...flags);
+    expect(none.stderr).toMatch(
+      /data\.mmlu: got no rows with .* and 52 more as subject, .*; add their files, or choose others, as in --set mmlu\.subjects=/,
+    );
+    const set = ['--set', 'mmlu.subjects=[virology, anatomy]'];
+    const few = await run(...flags, ...set, '--num-fewshot', '2');
+    expect(few.stderr).toMatch(/mmlu_anatomy: num_fewshot is too large, got 2 with 1 rows in the split dev/);
+    const { code, stdout, stderr } = await run(...flags, ...set, '--num-fewshot', '1');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/\| mmlu_virology \(1-shot\) \| +1 \| +3 \|/);
+    expect(stdout).toMatch(
+      /\| Groups +\|.*\n.*\n\| mmlu +\| +2 \| +6 \| acc .*\n\| mmlu_other +\|.*\n\| mmlu_stem /,
+    );
+    const [line] = readFileSync(join(folder, 'out/samples_mmlu_virology.jsonl'), 'utf8').split('\n');
+    expect(JSON.parse(line).shown.pairs[3]).toEqual([
+      'The following are multiple choice questions (with answers) about virology.\n\n' +
+        '0?\nA. a\nB. b\nC. c\nD. d\nAnswer: A\n\n0?\nA. a\nB. b\nC. c\nD. d\nAnswer:',
+      ' D',
+    ]);
+    // Groups are no tasks.
+    const again = await captureOutput((io) =>
+      evaluateCommand(['report', join(folder, 'out'), '--out', join(folder, 'r.html')], io),
+    );
+    expect(again.code, again.stderr).toBe(0);
+    expect(readFileSync(join(folder, 'r.html'), 'utf8')).toContain('MMLU, anatomy, 1-shot');
+  });
+
   it('counts skipped rows', async () => {
     const data = writeRows('rows.jsonl', [...rows(2), { ...rows(1)[0], sol1: 'key '.repeat(60) }]);
     const { code, stdout } = await run('--tasks', 'piqa', '--set', `data.piqa=${data}`);

@@ -32,6 +32,7 @@ export {
   type JudgeUsage,
   type TokenPrices,
 } from './chat-judge.ts';
+export { choiceTasks } from './choice-tasks.ts';
 export {
   compareResults,
   type MetricComparison,
@@ -126,6 +127,7 @@ export {
   type SurvivalPoint,
 } from './run-statistics/survival.ts';
 export { type RowSelection, selectRows } from './select-rows.ts';
+export { blimp, blimpParadigms, type MmluSubject, mmlu, mmluSubjects } from './subject-tasks.ts';
 export { type McNemarTest, mcNemarTest, pairedTTest, type TTest, welchTTest } from './t-test.ts';
 export type {
   Aggregation,
@@ -138,4 +140,5 @@ export type {
   TaskModel,
 } from './task.ts';
 export { summarizeTaskGroups, type TaskGroup, type TaskGroupResult } from './task-group.ts';
+export { wikitextTask } from './wikitext.ts';
 export { renderedMultipleChoice, zeroShot } from './zero-shot.ts';

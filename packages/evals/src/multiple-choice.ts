@@ -18,7 +18,10 @@ export interface Question {
   /** Values of the fields in braces of prompt and target. */
   readonly fields: Readonly<Record<string, string>>;
   readonly choices: readonly string[];
-  /** Index of the right choice; several for {@link MultipleChoice.scoresMass}. */
+  /**
+   * Index of the right choice. With a list, `acc` is the share of the probability of all choices that these have, as in
+   * TruthfulQA's mc2.
+   */
   readonly gold: number | readonly number[];
 }
 
@@ -36,8 +39,6 @@ export interface MultipleChoice extends PromptLayout {
   readonly prompt: string;
   /** The scored text after the delimiter; default `{choice}`. `{choice}` is each choice in turn, here or in the prompt. */
   readonly target?: string;
-  /** Whether `acc` is the share of the probability of all choices that the right ones have, as in TruthfulQA's mc2. */
-  readonly scoresMass?: boolean;
   /** Groups of tasks that this one belongs to, the largest first. */
   readonly memberOf?: readonly TaskGroup[];
   /** Reads a question from a row. */

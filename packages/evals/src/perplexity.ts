@@ -16,6 +16,8 @@ export interface PerplexityOptions {
   readonly bos?: boolean;
   /** Name of the task; default `perplexity`. */
   readonly name?: string;
+  /** Texts whose words and bytes count, in the same order; default the texts that the model reads. */
+  readonly counted?: readonly string[];
   /**
    * Minimum context of every predicted token, except at the start of a text; default 1, as in the harness. Windows
    * overlap by this many tokens, so more context costs more.
@@ -33,7 +35,7 @@ export interface PerplexityOptions {
  */
 export function perplexityTask(
   texts: readonly string[],
-  { bos = false, name = 'perplexity', minContext = 1 }: PerplexityOptions = {},
+  { bos = false, name = 'perplexity', counted = texts, minContext = 1 }: PerplexityOptions = {},
 ): Task {
   return {
     name,
@@ -49,7 +51,7 @@ export function perplexityTask(
       for (const [index, text] of texts.entries()) {
         const encoded = tokenizer.encode(text);
         const ids = bos ? [bosId(tokenizer), ...encoded] : encoded;
-        const numBytes = new TextEncoder().encode(text).length;
+        const numBytes = new TextEncoder().encode(counted[index]).length;
         yield {
           id: String(index),
           shown: { text: text.slice(0, 200), numBytes, numTokens: ids.length },
@@ -64,7 +66,7 @@ export function perplexityTask(
             let value = 0;
             for (const { logLikelihood } of answers as readonly Score[]) value += logLikelihood;
             return {
-              word_perplexity: { value, weight: countWords(text) },
+              word_perplexity: { value, weight: countWords(counted[index]) },
               byte_perplexity: { value, weight: numBytes },
               bits_per_byte: { value, weight: numBytes },
             };

@@ -1,4 +1,5 @@
 import { EvalsError } from './error.ts';
+import { pythonLiteral } from './python-literal.ts';
 import { strip } from './python-text.ts';
 
 /** Reads and checks the fields of a record; a path such as `choices.text` reaches into objects. */
@@ -9,10 +10,12 @@ export interface RowReader {
   text(path: string): string;
   /** A list of at least one text. */
   texts(path: string): string[];
-  /** A list of objects, each as a row. */
+  /** A list of objects, each as a row; also as Python writes it, in a text. */
   rows(path: string): RowReader[];
   /** An integer in [min, max], as a number or text; as in Python's `int`, white space around it does not count. */
   integer(path: string, min: number, max: number): number;
+  /** A list of integers in [min, max]. */
+  integers(path: string, min: number, max: number): number[];
   /** A boolean, or 1 or 0; also as text, as in CSV files. */
   boolean(path: string): boolean;
   /** Throws the error for a wrong field. */
@@ -53,9 +56,15 @@ export function readRow(where: string, record: unknown): RowReader {
       return isTexts ? value : fail(path, 'a list of texts');
     },
     rows(path) {
-      const value = get(path);
+      const written = get(path);
+      const value = typeof written === 'string' ? pythonLiteral(written) : written;
       if (!Array.isArray(value)) return fail(path, 'a list of objects');
       return value.map((inner, index) => readRow(`${where}, ${path}[${index}]`, inner));
+    },
+    integers(path, min, max) {
+      const value = get(path);
+      if (!Array.isArray(value)) return fail(path, 'a list of integers');
+      return value.map((_, index) => this.integer(`${path}.${index}`, min, max));
     },
     integer(path, min, max) {
       const value = get(path);

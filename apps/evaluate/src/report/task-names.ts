@@ -5,6 +5,7 @@ const METRICS: Readonly<Record<string, string>> = {
   acc: 'Accuracy',
   acc_norm: 'Accuracy by likelihood per character',
   acc_bytes: 'Accuracy by likelihood per byte',
+  exact_match: 'Exact match',
   best_subspan_em: 'Answers found',
   rouge1_recall: 'ROUGE-1 recall',
   rouge1_f1: 'ROUGE-1 F1',
@@ -30,5 +31,7 @@ export function taskTitle(task: string): string {
 }
 
 export function metricTitle(metric: string): string {
-  return Object.hasOwn(METRICS, metric) ? METRICS[metric] : metric;
+  const [name, filter] = metric.split(',');
+  const title = Object.hasOwn(METRICS, name) ? METRICS[name] : name;
+  return filter === undefined ? title : `${title} (${filter})`;
 }

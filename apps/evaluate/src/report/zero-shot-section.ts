@@ -1,4 +1,4 @@
-/** Zero-shot tasks: Tables 1, 5 and 6 of the MEAP paper. */
+/** Multiple-choice tasks: without examples, Tables 1, 5 and 6 of the MEAP paper. */
 
 import type { MetricComparison, MetricResult } from '@meap/evals';
 import type { Figure, Section, Table, Unit } from '@meap/reports';
@@ -32,9 +32,21 @@ export function zeroShotSection(models: readonly EvaluatedModel[], tasks: readon
     return [accuracyTable(models, metric, rows), ...(isDrawn ? differenceFigures(models, metric, rows) : [])];
   });
   return {
-    heading: 'Zero-shot tasks',
+    heading: tasks.some(hasExamples) ? 'Multiple-choice tasks' : 'Zero-shot tasks',
     blocks: blocks.flat(),
   };
+}
+
+const hasExamples = ({ results }: ComparedTask) => results.some((result) => shotsOf(result) > 0);
+
+const shotsOf = (result: ComparedTask['results'][number]) => Number(result?.config.num_fewshot ?? 0);
+
+/** The title of a task, with the number of examples of each model. */
+function titleOf(compared: ComparedTask): string {
+  const title = taskTitle(compared.task);
+  if (!hasExamples(compared)) return title;
+  const shots = new Set(compared.results.flatMap((result) => (result ? shotsOf(result) : [])));
+  return `${title}, ${[...shots].join(' and ')}-shot`;
 }
 
 type Difference = Pick<MetricComparison, 'difference' | 'interval' | 'pValue'>;
@@ -47,15 +59,16 @@ interface Row {
   readonly notes: readonly string[];
 }
 
-function metricOf({ task, results, comparisons, notes }: ComparedTask, metric: string): Row | undefined {
+function metricOf(compared: ComparedTask, metric: string): Row | undefined {
+  const { results, comparisons, notes } = compared;
   const values = results.map((result) => result?.results[metric]);
   if (values.every((value) => value === undefined)) return undefined;
   const differences = comparisons.map((comparison) => comparison?.metrics[metric]);
   return {
-    name: taskTitle(task),
+    name: titleOf(compared),
     values,
     differences,
-    notes: notes.map((note) => `${taskTitle(task)}: ${note}`),
+    notes: notes.map((note) => `${titleOf(compared)}: ${note}`),
   };
 }
 

@@ -5,6 +5,8 @@
  */
 import type { z } from 'zod';
 import { attention } from './attention.ts';
+import { blimp } from './blimp.ts';
+import { choice } from './choice.ts';
 import type { DataSet } from './data-sets.ts';
 import { generate_until } from './generate-until.ts';
 import { hallucination } from './hallucination.ts';
@@ -15,6 +17,7 @@ import { lambada } from './lambada.ts';
 import { late_minus_early } from './late-minus-early.ts';
 import { m_rs } from './m-rs.ts';
 import { mdqa } from './mdqa.ts';
+import { mmlu } from './mmlu.ts';
 import { niah } from './niah.ts';
 import { perplexity } from './perplexity.ts';
 import { perplexity_by_position } from './perplexity-by-position.ts';
@@ -25,6 +28,9 @@ import { zero_shot } from './zero-shot.ts';
 /** Families by the name of their section in a recipe, in the order of `list`. */
 export const FAMILIES = {
   zero_shot,
+  choice,
+  mmlu,
+  blimp,
   generate_until,
   lambada,
   perplexity,
