@@ -135,7 +135,11 @@ describe('resolveConfig', () => {
       change('tokenizer', { vocab_size: undefined }),
       /^tokenizer: got {}, expected either path or vocab_size$/,
     ],
-    [change('samples', { prompts: [] }), /^samples\.prompts: got \[\], expected at least one prompt/],
+    [
+      change('samples', { prompts: [] }),
+      /^samples\.prompts: got \[\], expected at least one prompt, which may be empty, or held_out/,
+    ],
+    [change('samples', { held_out: -1 }), /^samples\.held_out: got -1, expected a whole number from 0/],
     [change('samples', { max_new_tokens: 16 }), /^samples\.max_new_tokens: got 16, expected less than/],
     [{ ...tinyRecipe, model: 3 }, /^model: got 3, expected keys with values \(from, preset, vocab_size, /],
     [

@@ -187,6 +187,11 @@ const validation = z.strictObject({
 const samples = z.strictObject({
   every: count('Steps between samples.').default(100),
   prompts: texts('Prompts to complete; may be empty.').default(['']),
+  held_out: z
+    .int('a whole number from 0')
+    .min(0, 'a whole number from 0')
+    .describe('Samples that continue the validation text, each beside what follows there.')
+    .default(0),
   max_new_tokens: count(
     'Maximum tokens per sample, which also ends at the model’s context; default: 64, or the context − 1 if shorter.',
   ).optional(),

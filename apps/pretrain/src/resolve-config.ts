@@ -102,7 +102,8 @@ export function resolveConfig(
   if (from !== undefined && config.init_seed !== undefined) {
     refuse('init_seed', config.init_seed, 'none beside model.from, which has weights; null removes it');
   }
-  if (samples.prompts.length === 0) refuse('samples.prompts', [], 'at least one prompt, which may be empty');
+  if (samples.prompts.length === 0 && samples.held_out === 0)
+    refuse('samples.prompts', [], 'at least one prompt, which may be empty, or held_out above 0');
   const texts = { files: data.files, npm: data.npm, sources: data.sources && Object.keys(data.sources) };
   if (Object.values(texts).filter((list) => list?.length).length !== 1) {
     refuse('data', texts, 'one of files, npm and sources');

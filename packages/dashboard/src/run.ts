@@ -130,7 +130,11 @@ export class Run {
     try {
       for (const { start, bytes } of this.#samples.filter((sample) => sample.step === chosen).slice(0, 50)) {
         const line = file && parse((await readAt(file, start, bytes)).toString('utf8'));
-        if (line) rows.push({ prompt: textOf(line.prompt), text: textOf(line.text) });
+        if (line) {
+          const { prompt, text, reference } = line;
+          const sample = { prompt: textOf(prompt), text: textOf(text) };
+          rows.push(reference === undefined ? sample : { ...sample, reference: textOf(reference) });
+        }
       }
     } finally {
       await file?.close();

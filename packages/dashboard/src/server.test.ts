@@ -385,7 +385,7 @@ describe('samples, configuration and batches', () => {
       `${JSON.stringify({ step, prompt, text })}\n`;
     writeFileSync(
       join(path, 'samples.jsonl'),
-      `${line(1, 'p', 'é1')}${line(3, 'p', 'é3')}${line(3, 'q', '<i>')}not JSON\n`,
+      `${line(1, 'p', 'é1')}${line(3, 'p', 'é3')}${JSON.stringify({ step: 3, prompt: 'q', text: '<i>', reference: 'r' })}\nnot JSON\n`,
     );
     writeFileSync(join(path, 'batch.json'), JSON.stringify({ step: 2, rows: [] }));
     const { url } = await start();
@@ -396,7 +396,7 @@ describe('samples, configuration and batches', () => {
       step: 3,
       rows: [
         { prompt: 'p', text: 'é3' },
-        { prompt: 'q', text: '<i>' },
+        { prompt: 'q', text: '<i>', reference: 'r' },
       ],
     });
     expect((await get(`samples?run=${a}&step=1`)).rows).toEqual([{ prompt: 'p', text: 'é1' }]);

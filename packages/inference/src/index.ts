@@ -19,7 +19,7 @@ export {
   openLanguageModel,
 } from './language-model.ts';
 export { type ComputeOptions, loadModel } from './load-model.ts';
-export { createSampler, laterSeed, type SamplePrompt, type SamplerOptions } from './sampler.ts';
+export { createSampler, laterSeed, type Sample, type SamplePrompt, type SamplerOptions } from './sampler.ts';
 export { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
 export { tokenText } from './token-text.ts';
 export { TokenTexts } from './token-texts.ts';

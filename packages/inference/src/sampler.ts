@@ -7,7 +7,12 @@ export interface SamplePrompt {
   /** The prompt as stored with the sample. */
   readonly prompt: string;
   readonly ids: ArrayLike<number>;
+  /** What follows the prompt in its text, as stored with the sample. */
+  readonly reference?: string;
 }
+
+/** A prompt and its continuation by a model. */
+export type Sample = Omit<SamplePrompt, 'ids'> & { readonly text: string };
 
 /** Options of {@link createSampler}. */
 export interface SamplerOptions {
@@ -35,7 +40,7 @@ export function createSampler(
   tokenizer: Tokenizer,
   prompts: readonly SamplePrompt[],
   { maxNewTokens, temperature, seed }: SamplerOptions,
-): (step: number) => Promise<{ prompt: string; text: string }[]> {
+): (step: number) => Promise<Sample[]> {
   const context = contextLengthOf(model.config);
   const requests = prompts.map(({ prompt, ids }) => {
     const room = context - ids.length;
@@ -48,6 +53,9 @@ export function createSampler(
   return async (step) => {
     const seeded = requests.map((request) => ({ ...request, seed: laterSeed(seed, step) }));
     const texts = await generateTexts(model, tokenizer, seeded, { cacheBytes: CACHE_BYTES });
-    return texts.map(({ text }, i) => ({ prompt: prompts[i].prompt, text }));
+    return texts.map(({ text }, i) => {
+      const { ids, ...stored } = prompts[i];
+      return { ...stored, text };
+    });
   };
 }

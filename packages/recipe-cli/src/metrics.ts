@@ -29,6 +29,8 @@ export interface SampleLine {
   step: number;
   prompt: string;
   text: string;
+  /** What follows the prompt in the validation text. */
+  reference?: string;
 }
 
 /** Reads the samples of the last step with samples. */

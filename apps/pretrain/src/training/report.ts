@@ -35,7 +35,11 @@ export function reportPage(
   { steps, validations, probes }: RunMetrics,
   samples: readonly SampleLine[],
 ): ReportPage {
-  const texts = samples.map(({ prompt, text }) => html`<blockquote><b>${prompt}</b>${text}</blockquote>\n`);
+  const texts = samples.map(
+    ({ prompt, text, reference }) =>
+      html`<blockquote><b>${prompt}</b>${text}</blockquote>
+${reference === undefined ? undefined : html`<p>The text itself goes on: ${reference}</p>\n`}`,
+  );
   const validation = validations.map(({ step, valLoss }) => ({ step, loss: valLoss }));
   const chart = renderLossChart(
     [

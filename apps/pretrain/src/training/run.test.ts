@@ -7,7 +7,7 @@ import { type StepMetrics, stepDirectory, type ValidationMetrics } from '@meap/t
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { loadConfig } from '../load-config.ts';
-import { Workbench } from '../testing.ts';
+import { corpus, Workbench } from '../testing.ts';
 import { type PretrainEvent, pretrain } from './run.ts';
 
 const bench = new Workbench();
@@ -82,6 +82,32 @@ describe('a whole run', () => {
     expect(stdout).toMatch(/validation {3}\d\.\d{3} bits per byte, a unigram model \d\.\d{3}\n/);
     expect(stdout).toMatch(/loss, nats per token, steps 1 to 6\n/);
     expect(stdout).toContain(bench.path('whole/checkpoints/step-00000006'));
+  });
+
+  it('continues validation text, beside what follows there', async () => {
+    const { stdout } = await bench.pretrain(
+      'held-out',
+      ...setFlags('samples.held_out=2', 'samples.prompts=[]'),
+    );
+    const lines = readJsonLines<SampleLine>(bench.path('held-out/samples.jsonl'));
+    expect(lines.map(({ step }) => step)).toEqual([3, 3, 6, 6]);
+    const text = corpus(400).replaceAll('\n---\n', '');
+    for (const { prompt, reference } of lines) {
+      expect(prompt.length).toBeGreaterThan(8);
+      expect(reference).not.toBe('');
+      expect(text).toContain(prompt + reference);
+    }
+    expect(lines[0].prompt).not.toBe(lines[1].prompt);
+    const { prompt, reference, text: sample } = lines[3];
+    expect(stdout).toContain(`sample of held-out text, after\n${prompt.trim()}\n`);
+    expect(stdout).toContain(`\nthe text goes on: ${reference!.trim()}\n`);
+    expect(stdout).toContain(`\nthe model goes on: ${sample.replace(/\s+/g, ' ').trim()}`);
+    expect(readFileSync(bench.path('held-out/report.html'), 'utf8')).toContain('The text itself goes on: ');
+    // 5 rows are the validation.
+    const refused = await bench.pretrain('refused', ...setFlags('samples.held_out=6'));
+    expect(refused.stderr).toMatch(
+      /samples\.held_out: got 6, expected at most 5, the rows of the validation/,
+    );
   });
 
   it('adds the mask id after the vocabulary, with an embedding', async () => {

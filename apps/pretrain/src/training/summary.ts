@@ -10,6 +10,7 @@ import {
   readLastSamples,
   readMetrics,
   recentMaskedRow,
+  type SampleLine,
   short,
 } from '@meap/recipe-cli';
 import { bestCheckpoint, listCheckpoints } from '@meap/trainer';
@@ -18,6 +19,20 @@ import type { RunFacts } from './run-facts.ts';
 
 /** Characters of the masked row. */
 const ROW_WIDTH = 300;
+
+/** Characters shown of a prompt from the validation text. */
+const PROMPT_WIDTH = 200;
+
+function describeSample({ prompt, text, reference }: SampleLine): string {
+  const line = (text: string) => plainText(text.replace(/\s+/g, ' ').trim());
+  if (reference !== undefined) {
+    const shown = line(prompt);
+    const end = shown.length > PROMPT_WIDTH ? `… ${shown.slice(-PROMPT_WIDTH)}` : shown;
+    return `sample of held-out text, after\n${end}\nthe text goes on: ${line(reference)}\nthe model goes on: ${line(text)}`;
+  }
+  const heading = prompt ? `sample after ${JSON.stringify(prompt)}` : 'sample without a prompt';
+  return `${heading}\n${plainText(prompt + text)}`;
+}
 
 /** Formats the summary of a run in `out`. */
 export async function renderSummary(out: string, facts: RunFacts, seconds: number): Promise<string> {
@@ -28,10 +43,7 @@ export async function renderSummary(out: string, facts: RunFacts, seconds: numbe
   if (curve) sections.push(curve);
   const row = facts.maskToken && recentMaskedRow(out, ROW_WIDTH, facts.maskToken);
   if (row) sections.push(`a row as the model reads it, masked: ${plainText(row)}`);
-  for (const { prompt, text } of readLastSamples(out)) {
-    const heading = prompt ? `sample after ${JSON.stringify(prompt)}` : 'sample without a prompt';
-    sections.push(`${heading}\n${plainText(prompt + text)}`);
-  }
+  sections.push(...readLastSamples(out).map(describeSample));
   if (validation) {
     const { bitsPerByte } = validation;
     const comparison = `${bitsPerByte!.toFixed(3)} bits per byte, a unigram model ${facts.unigramBitsPerByte.toFixed(3)}`;

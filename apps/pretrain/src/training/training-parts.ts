@@ -1,7 +1,7 @@
 /** Options of the trainer: objective, batches, optimizer, schedule, validation, samples, checkpoints. */
 import { createHash } from 'node:crypto';
 import { stopRules } from '@meap/eval-recipes';
-import { createSampler, encodePrompt } from '@meap/inference';
+import { createSampler, encodePrompt, type SamplePrompt } from '@meap/inference';
 import {
   contextLengthOf,
   type Llama,
@@ -17,7 +17,7 @@ import {
   seedFingerprint,
   type TrainingParts,
 } from '@meap/recipe-cli';
-import { createBatches, type Tokenizer } from '@meap/token-dataset';
+import { createBatches } from '@meap/token-dataset';
 import type { PretrainConfig } from '../resolve-config.ts';
 import { batchSource, configuredMasker, meapLoss, nextTokenLoss, type Rows, rowsOf } from './objective.ts';
 import type { PreparedData } from './prepare-data.ts';
@@ -56,7 +56,7 @@ export async function trainingParts(
       loss: nextTokenLoss(model),
     },
     stopWhen: stopRules(config.stop_when),
-    samples: { every: samples.every, generate: await sampler(config, model, data.tokenizer) },
+    samples: { every: samples.every, generate: await sampler(config, model, data) },
     checkpoint: {
       ...shared.checkpoint,
       saveModel: async (directory, writer) => {
@@ -87,9 +87,13 @@ function maskingFingerprint(masking: PretrainConfig['masking']): string {
   return `${base}${random}${until < 1 ? ` until ${until}` : ''}`;
 }
 
-async function sampler({ samples, seed }: PretrainConfig, model: Llama, tokenizer: Tokenizer) {
+/** Maximum tokens of a prompt from the validation text. */
+const HELD_OUT_TOKENS = 64;
+
+async function sampler({ samples, seed }: PretrainConfig, model: Llama, data: PreparedData) {
+  const { tokenizer } = data;
   const context = contextLengthOf(model.config);
-  const prompts = await Promise.all(
+  const prompts: SamplePrompt[] = await Promise.all(
     samples.prompts.map(async (prompt) => ({ prompt, ids: await encodePrompt(tokenizer, prompt) })),
   );
   for (const { prompt, ids } of prompts) {
@@ -100,7 +104,32 @@ async function sampler({ samples, seed }: PretrainConfig, model: Llama, tokenize
     ]);
   }
   const { max_new_tokens: maxNewTokens, temperature } = samples;
+  prompts.push(...(await heldOutPrompts(data, samples.held_out, maxNewTokens)));
   return createSampler(model, tokenizer, prompts, { maxNewTokens, temperature, seed });
+}
+
+/** Beginnings of rows of the validation, evenly spaced, with what follows them there. */
+async function heldOutPrompts(
+  { tokenizer, validation }: PreparedData,
+  count: number,
+  maxNewTokens: number,
+): Promise<SamplePrompt[]> {
+  const { numBlocks, blockLength } = validation;
+  if (count > numBlocks) {
+    throw new ConfigurationError([
+      `samples.held_out: got ${count}, expected at most ${numBlocks}, the rows of the validation`,
+    ]);
+  }
+  const end = Math.min(HELD_OUT_TOKENS, Math.ceil(blockLength / 2));
+  const textOf = (ids: Int32Array) => tokenizer.decode(ids, { skipSpecialTokens: true });
+  return Promise.all(
+    Array.from({ length: count }, async (_, i) => {
+      const row = validation.read(Math.floor(((i + 0.5) * numBlocks) / count));
+      const ids = row.slice(0, end);
+      const reference = await textOf(row.slice(end, end + maxNewTokens));
+      return { prompt: await textOf(ids), ids, reference };
+    }),
+  );
 }
 
 function hashOf(value: unknown): string {

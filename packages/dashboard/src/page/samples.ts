@@ -62,12 +62,15 @@ function draw(): void {
       el('span', { className: 'quiet' }, `step ${grouped(step)}${follows}`),
     ),
     slider,
-    ...rows.map(({ prompt, text }) =>
+    ...rows.map(({ prompt, text, reference }) =>
       el(
         'blockquote',
         {},
         el('span', { className: 'prompt' }, prompt),
         el('span', {}, text === '' ? '(empty)' : `${separator(prompt, text)}${text}`),
+        ...(reference === undefined
+          ? []
+          : [el('div', { className: 'quiet' }, `The text itself goes on: ${reference}`)]),
       ),
     ),
   );

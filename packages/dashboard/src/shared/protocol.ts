@@ -117,7 +117,8 @@ export interface RunsMessage {
 export interface SamplesAnswer {
   steps: number[];
   step: number | null;
-  rows: { prompt: string; text: string }[];
+  /** With `reference`, what follows the prompt in the validation text. */
+  rows: { prompt: string; text: string; reference?: string }[];
 }
 
 /** `config.yaml` as a map from key path to value. */
