@@ -6,6 +6,7 @@ import { addLora, loadLlama, saveLlama, saveLora } from '@meap/llama-model';
 import { captureOutput } from '@meap/recipe-cli';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { chatCommand } from './chat-command.ts';
+import { convertCommand } from './convert-command.ts';
 import { sampleCommand } from './sample-command.ts';
 import { tinyModel, tinyTokenizer } from './server/testing.ts';
 
@@ -33,6 +34,7 @@ async function adapterFolder(): Promise<string> {
   return directory;
 }
 
+const convert = (...argv: string[]) => captureOutput((io) => convertCommand(argv, io));
 const sample = (...argv: string[]) => captureOutput((io) => sampleCommand(argv, io));
 
 function chat(lines: readonly string[], ...argv: string[]) {
@@ -51,12 +53,21 @@ describe('meap-sample', () => {
     return JSON.parse(stdout).new_ids as number[];
   };
 
-  it('accepts a run directory, a Hugging Face folder and an adapter', async () => {
+  it('accepts a run directory, a Hugging Face folder and an adapter, also after meap-convert', async () => {
     const plain = await ids(run);
     expect(await ids(join(run, 'model'))).toEqual(plain);
     const adapted = await ids(await adapterFolder());
     expect(adapted).toHaveLength(8);
     expect(adapted).not.toEqual(plain);
+
+    const [file, back] = [join(folder, 'adapted.gguf'), join(folder, 'back')];
+    const written = await convert('--model', join(folder, 'adapter'), '--to', 'gguf', '--out', file);
+    expect(written.stdout).toMatch(/^written {6}\S+adapted\.gguf {3}f32, \d+ tensors, .*, context 128\n/);
+    expect((await convert('--model', file, '--from', 'gguf', '--out', back)).code).toBe(0);
+    expect(await ids(back)).toEqual(adapted);
+    const again = await convert('--model', file, '--from', 'gguf', '--out', back);
+    expect(again.stderr).toContain('back: not empty, expected a missing or an empty folder');
+    expect((await convert('--model', file, '--out', back)).code).toBe(2);
   });
 
   it('is reproducible for a seed', async () => {

@@ -1,4 +1,4 @@
 export { makeDirectory, syncDirectory, syncHandle } from './directory.ts';
 export { findWorker } from './find-worker.ts';
 export { nodeModule } from './node-module.ts';
-export { type WriteFileOptions, writeFileAtomic } from './write-file.ts';
+export { type WriteFileOptions, writeFileAtomic, writeStreamAtomic } from './write-file.ts';

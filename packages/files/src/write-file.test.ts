@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeFileAtomic } from './write-file.ts';
+import { writeFileAtomic, writeStreamAtomic } from './write-file.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -34,4 +34,19 @@ test('leaves no temporary file when the rename fails', () => {
   const before = readdirSync(folder);
   expect(() => writeFileAtomic(path, 'text')).toThrow(/EISDIR|EPERM/);
   expect(readdirSync(folder)).toEqual(before);
+});
+
+test('writes a stream as a whole or not at all', async () => {
+  const path = join(folder, 'stream');
+  const chunks = async function* (fails: boolean) {
+    yield Buffer.from('first, ');
+    if (fails) throw new Error('no more');
+    yield Buffer.from('second');
+  };
+  await expect(writeStreamAtomic(path, chunks(true))).rejects.toThrow('no more');
+  expect(readdirSync(folder)).not.toContain('stream');
+  await writeStreamAtomic(path, chunks(false));
+  await expect(writeStreamAtomic(path, chunks(true))).rejects.toThrow('no more');
+  expect(readFileSync(path, 'utf8')).toBe('first, second');
+  expect(readdirSync(folder).filter((name) => name.startsWith('stream'))).toEqual(['stream']);
 });

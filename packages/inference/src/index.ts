@@ -10,6 +10,9 @@ export {
   type ModelDirectory,
   modelName,
 } from './find-model.ts';
+export { type ReadGgufOptions, readGguf } from './gguf/read-gguf.ts';
+export type { GgufType } from './gguf/tensor-types.ts';
+export { type WriteGgufOptions, type WrittenGguf, writeGguf } from './gguf/write-gguf.ts';
 export {
   type FullLanguageModel,
   languageModelOf,

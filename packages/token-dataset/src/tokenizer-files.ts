@@ -85,11 +85,16 @@ export function withoutAddedToken(
   };
 }
 
-/** Replaces all chat templates by one; undefined or the present template changes nothing. */
-export function withChatTemplate({ config, sideFiles }: Surroundings, template?: string): Surroundings {
-  const own = sideFiles.has(TEMPLATE_FILE)
+/** The chat template of a tokenizer's files, if there is one. */
+export function ownTemplate({ config, sideFiles }: Surroundings): string | undefined {
+  return sideFiles.has(TEMPLATE_FILE)
     ? new TextDecoder().decode(sideFiles.get(TEMPLATE_FILE))
     : defaultTemplate(config.chat_template);
+}
+
+/** Replaces all chat templates by one; undefined or the present template changes nothing. */
+export function withChatTemplate({ config, sideFiles }: Surroundings, template?: string): Surroundings {
+  const own = ownTemplate({ config, sideFiles });
   if (template === undefined || template === own) {
     // In both files, because older versions of transformers read only this one.
     return { config: own ? { chat_template: own, ...config } : config, sideFiles };

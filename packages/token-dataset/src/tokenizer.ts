@@ -7,6 +7,7 @@ import { reasonOf, TokenizerError } from './errors.ts';
 import { type NativeTokenizer, nativeTokenizer } from './native-tokenizer.ts';
 import {
   type AddedToken,
+  ownTemplate,
   readSideFiles,
   type SideFiles,
   type TokenizerConfig,
@@ -76,6 +77,11 @@ export class Tokenizer {
     this.bosTokenId = this.#specialId('bos_token', where);
     this.eosTokenId = this.#specialId('eos_token', where);
     this.maskTokenId = this.#specialId('mask_token', where);
+  }
+
+  /** The chat template in Jinja, if there is one. */
+  get chatTemplate(): string | undefined {
+    return ownTemplate(this);
   }
 
   /** Encodes a text. */
