@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { mmluSubjects } from '@meap/evals';
 import { captureOutput } from '@meap/recipe-cli';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { evaluateCommand } from './command.ts';
@@ -33,26 +34,32 @@ beforeAll(() => {
   });
   write('ARC-V1/ARC-Easy/ARC-Easy-Test.jsonl', lines(many(science)));
   write('ARC-V1/ARC-Challenge/ARC-Challenge-Test.jsonl', lines(many(science)));
+  write('ARC-V1/ARC-Challenge/ARC-Challenge-Train.jsonl', lines(many(science, 25)));
   write('openbookqa_test.jsonl', lines(many(science)));
   write(
     'boolq_val.jsonl',
     lines(many((i) => ({ question: `is it ${i}`, passage: 'It is.', label: i % 2 === 0 }))),
   );
   const endings = ['swims.', 'sings.', 'sinks.', 'sleeps.'];
-  write(
-    'hellaswag_val.jsonl',
-    lines(
-      many(() => ({ activity_label: 'Sailing', ctx_a: 'A man sails.', ctx_b: 'then he', endings, label: 0 })),
-    ),
-  );
+  const scene = { activity_label: 'Sailing', ctx_a: 'A man sails.', ctx_b: 'then he', endings, label: 0 };
+  write('hellaswag_val.jsonl', lines(many((ind) => ({ ind, ...scene }))));
+  write('hellaswag_train.jsonl', lines(many((i) => ({ ind: 3 + i, ...scene }), 12)));
   write(
     'piqa_valid.jsonl',
     lines(many(() => ({ goal: 'Open it', sol1: 'with a key', sol2: 'with a whale', label: 0 }))),
   );
-  write(
-    'winogrande_dev.jsonl',
-    lines(many(() => ({ sentence: 'He saw _ swim.', option1: 'it', option2: 'her', answer: '1' }))),
-  );
+  const schema = { sentence: 'He saw _ swim.', option1: 'it', option2: 'her', answer: '1' };
+  write('winogrande_1.1/winogrande_dev.jsonl', lines(many(() => schema)));
+  write('winogrande_1.1/winogrande_train.jsonl', lines(many((i) => ({ ...schema, option2: `${i}` }), 6)));
+  const problem = (i: number) => ({ question: `How many whales in ${i}?`, answer: `Some.\n#### ${i}` });
+  write('grade_school_math/data/test.jsonl', lines(many(problem)));
+  write('grade_school_math/data/train.jsonl', lines(many(problem, 5)));
+  const examination = (i: number) =>
+    mmluSubjects.map((subject) => ({ question: `Which ${i}?`, subject, choices: endings, answer: 1 }));
+  write('mmlu_test.jsonl', lines(many(examination).flat()));
+  write('mmlu_dev.jsonl', lines(many(examination, 5).flat()));
+  const targets = { choices: ['Yes.', 'No.', 'Ahab.'], labels: [1, 0, 1] };
+  write('truthful_qa_mc.jsonl', lines(many(() => ({ question: 'Is it?', mc2_targets: targets }))));
   for (const name of ['a', 'b']) write(`PaulGrahamEssays/${name}.txt`, 'It was a long voyage. '.repeat(2000));
   const ctxs = many(
     (i) => ({ title: `Whale ${i}`, text: `Text ${i}.`, isgold: i === 0, hasanswer: i === 0 }),

@@ -15,6 +15,12 @@ Python 3.11, lm-eval 0.4.13, torch 2.15.0, transformers 5.23.0, datasets 5.2.0:
     # 4. Row by row. Exit status 1 when a metric of a row, a total or a log-likelihood differs.
     python harness-parity.py compare --harness hf.json --ours ours
 
+With examples or a chat template (--num-fewshot N, --apply-chat-template, --system-instruction for both programs), rows are
+their own split of examples. `--model prompts` compares prompts only, without PyTorch:
+    meap-evaluate run --model MODEL --data rows --num-fewshot 5 --log-samples --out ours --tasks nq_open,hellaswag,… \\
+        --set data.hellaswag_train=rows/hellaswag.jsonl …
+    python harness-parity.py run --rows rows --model prompts --num-fewshot 5 --out prompts.json
+
 The tasks are the harness' own YAML files; only where they read rows from is replaced, and `acc_bytes` is asked for
 wherever `acc_norm` is. `--bos` has BOS added to every text, which is `--bos` of ours.
 
@@ -23,6 +29,8 @@ a token or two shorter than `hf` and we do. Such rows are counted and compared a
 """
 
 import argparse
+import gzip
+import itertools
 import json
 import math
 import os
@@ -46,6 +54,7 @@ TASKS = {
     "winogrande": "winogrande/default.yaml",
     "social_iqa": "siqa/siqa.yaml",
     "lambada_openai": "lambada/lambada_openai.yaml",
+    "nq_open": "nq_open/nq_open.yaml",
     "perplexity": None,
 }
 # Further tasks, which fixtures/make_harness_tasks.py compares on invented rows.
@@ -60,7 +69,6 @@ MORE_TASKS = {
     "mmlu_abstract_algebra": "mmlu/default/mmlu_abstract_algebra.yaml",
     "mmlu_high_school_world_history": "mmlu/default/mmlu_high_school_world_history.yaml",
     "mmlu_world_religions": "mmlu/default/mmlu_world_religions.yaml",
-    "nq_open": "nq_open/nq_open.yaml",
     "pubmedqa": "pubmedqa/pubmedqa.yaml",
     "race": "race/race.yaml",
     "sciq": "sciq/sciq.yaml",
@@ -144,6 +152,10 @@ ROWS = {
     "piqa": ("lm-eval/piqa_valid.first500.jsonl", lambda row: row),
     "winogrande": ("lm-eval/winogrande.first300.jsonl", winogrande),
     "social_iqa": ("lm-eval/siqa.first300.jsonl", social_iqa),
+    "nq_open": (
+        "qa/nq-open-oracle.jsonl.gz",
+        lambda row: {"question": row["question"], "answer": row["answers"]},
+    ),
     "lambada_openai": (
         "lm-eval/lambada_openai.first300.jsonl",
         lambda row: {"text": f"{row['context']} {row['continuation']}"},
@@ -154,8 +166,9 @@ ROWS = {
 def write_rows(args):
     args.out.mkdir(parents=True, exist_ok=True)
     for task, (file, publish) in ROWS.items():
-        with open(args.data / file, encoding="utf-8") as lines:
-            rows = [publish(json.loads(line)) for line in lines]
+        opened = gzip.open if file.endswith(".gz") else open
+        with opened(args.data / file, "rt", encoding="utf-8") as lines:
+            rows = [publish(json.loads(line)) for line in itertools.islice(lines, 1000)]
         if task == "piqa":
             # One choice has 624 tokens, over the 512 that stories260K reads: the harness fails there, @meap/evals skips the row.
             rows = [row for row in rows if max(len(row["sol1"]), len(row["sol2"])) < 1000]
@@ -231,7 +244,10 @@ def run_harness(args):
 
     tasks = args.tasks.split(",") if args.tasks else list(TASKS)
     arguments = {"add_bos_token": args.bos}
-    if args.model == "hf":
+    model = args.model
+    if args.model == "prompts":
+        model, arguments = prompts_model(args.tokenizer), None
+    elif args.model == "hf":
         arguments |= {"pretrained": args.tokenizer, "dtype": "float32", "device": "cpu", "batch_size": args.batch_size}
     else:
         arguments |= {
@@ -249,13 +265,25 @@ def run_harness(args):
             config = json.dumps(local_yaml(task, args.rows))  # JSON is YAML.
             (Path(folder) / f"local_{task}.yaml").write_text(config)
         results = lm_eval.simple_evaluate(
-            model=args.model,
+            model=model,
             model_args=arguments,
+            limit=args.limit,
+            num_fewshot=args.num_fewshot,
+            apply_chat_template=args.apply_chat_template,
+            fewshot_as_multiturn=args.apply_chat_template and not args.fewshot_in_one_message,
+            system_instruction=args.system_instruction,
             tasks=[f"local_{task}" for task in tasks],
             task_manager=TaskManager(include_path=folder, include_defaults=False),
             log_samples=True,
             bootstrap_iters=args.bootstrap_iters,
         )
+    if args.model == "prompts":
+        samples = {
+            task: [sample["arguments"] for sample in sorted(results["samples"][f"local_{task}"], key=lambda sample: sample["doc_id"])]
+            for task in tasks
+        }
+        args.out.write_text(json.dumps({"lm_eval": lm_eval.__version__, "model": args.model, "bos": args.bos, "samples": samples}))
+        return
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
@@ -279,12 +307,42 @@ def run_harness(args):
     args.out.write_text(json.dumps(kept))
 
 
+def prompts_model(tokenizer_folder):
+    """A model that answers nothing, for the prompts alone; its chat template is that of a tokenizer."""
+    from lm_eval.api.model import LM
+
+    class Prompts(LM):
+        tokenizer_name = "prompts"
+
+        def loglikelihood(self, requests):
+            return [(-1.0, False) for _ in requests]
+
+        def loglikelihood_rolling(self, requests):
+            return [-1.0 for _ in requests]
+
+        def generate_until(self, requests):
+            return ["" for _ in requests]
+
+        def chat_template(self, chat_template=False):
+            return ""
+
+        def apply_chat_template(self, chat_history, add_generation_prompt=True):
+            from transformers import AutoTokenizer
+
+            self.tokenizer = getattr(self, "tokenizer", None) or AutoTokenizer.from_pretrained(tokenizer_folder)
+            return self.tokenizer.apply_chat_template(chat_history, tokenize=False, add_generation_prompt=add_generation_prompt)
+
+    return Prompts()
+
+
 # --- the comparison --------------------------------------------------------------------------------------------------
 
 
 def compare(args):
     harness = json.loads(args.harness.read_text())
     print(f"lm-eval {harness['lm_eval']}, --model {harness['model']}, bos {harness['bos']}")
+    if harness["model"] == "prompts":
+        sys.exit(0 if compare_prompts(args.ours, harness["samples"]) else 1)
     print("| task | rows | metrics that differ | furthest log-likelihood | cut rows | totals |")
     print("| --- | --- | --- | --- | --- | --- |")
     agrees = True
@@ -306,6 +364,22 @@ def compare(args):
         agrees = agrees and not differing and furthest <= args.tolerance and (same or cut > 0)
         print(f"| {task} | {len(theirs)} | {len(differing)} | {furthest:.1e} | {cut} | {', '.join(totals)} |")
     sys.exit(0 if agrees else 1)
+
+
+def compare_prompts(ours, samples):
+    agrees = True
+    print("| task | rows | rows with another prompt |\n| --- | --- | --- |")
+    for task, theirs in samples.items():
+        rows = [json.loads(line)["shown"] for line in (ours / f"samples_{task}.jsonl").read_text().split("\n") if line]
+        assert len(rows) == len(theirs), f"{task}: other rows, {len(rows)} and {len(theirs)}"
+        differing = sum(
+            (row["pairs"] if "pairs" in row else [row["prompt"]])
+            != [pair if "pairs" in row else pair[0] for pair in map(list, expected)]
+            for row, expected in zip(rows, theirs, strict=True)
+        )
+        agrees = agrees and differing == 0
+        print(f"| {task} | {len(rows)} | {differing} |")
+    return agrees
 
 
 def compare_row(task, ours, theirs):
@@ -354,14 +428,19 @@ def main():
     rows.set_defaults(call=write_rows)
     run = commands.add_parser("run", help="run the harness")
     run.add_argument("--rows", type=Path, required=True)
-    run.add_argument("--tokenizer", required=True, help="folder of the model (hf) or of its tokenizer")
-    run.add_argument("--model", choices=["hf", "local-completions"], default="hf")
+    run.add_argument("--tokenizer", help="folder of the model (hf) or of its tokenizer")
+    run.add_argument("--model", choices=["hf", "local-completions", "prompts"], default="hf")
     run.add_argument("--base-url")
     run.add_argument("--served-name", default="model", help="the model's name at the server")
     run.add_argument("--max-length", type=int, default=511, help="maximum prompt length of the server, one less than the context of stories260K")
     run.add_argument("--num-concurrent", type=int, default=1)
     run.add_argument("--batch-size", type=int, default=16)
     run.add_argument("--bos", action="store_true")
+    run.add_argument("--limit", type=int)
+    run.add_argument("--num-fewshot", type=int)
+    run.add_argument("--apply-chat-template", action="store_true")
+    run.add_argument("--fewshot-in-one-message", action="store_true")
+    run.add_argument("--system-instruction")
     run.add_argument("--tasks", help="comma-separated; default all")
     run.add_argument("--bootstrap-iters", type=int, default=1000)
     run.add_argument("--out", type=Path, required=True)
