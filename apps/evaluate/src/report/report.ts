@@ -12,7 +12,7 @@ import { runsSection } from './runs-section.ts';
 import { setupSection } from './setup-section.ts';
 import { taskSection } from './task-section.ts';
 import { trainingSection } from './training-section.ts';
-import { isZeroShot, zeroShotSection } from './zero-shot-section.ts';
+import { isZeroShot, zeroShotSections } from './zero-shot-section.ts';
 
 /** The page and the figure files by name. */
 export interface RenderedReport {
@@ -83,7 +83,7 @@ function sectionsOf(
   const ruler = tasks.filter(isRuler);
   const others = tasks.filter((task) => !isZeroShot(task) && !isRuler(task));
   return [
-    ...(zeroShot.length > 0 ? [zeroShotSection(models, zeroShot)] : []),
+    ...zeroShotSections(models, zeroShot),
     ...others.map((task) => taskSection(models, task)),
     ...(ruler.length > 0 ? [rulerSection(models, ruler)] : []),
     ...(overRuns.length > 0 ? [runsSection(overRuns)] : []),

@@ -16,6 +16,16 @@ export const taskResultSchema: z.ZodType<TaskResult> = z.object({
   model: z.object({ name: z.string(), fingerprint: z.string(), contextLength: z.number() }),
   config: z.record(z.string(), z.unknown()),
   metrics: z.array(z.object({ name: z.string(), higherIsBetter: z.boolean(), aggregation: z.string() })),
+  memberOf: z
+    .array(
+      z.object({
+        name: z.string(),
+        version: z.number(),
+        metrics: z.array(z.string()),
+        weightBySize: z.boolean(),
+      }),
+    )
+    .optional(),
   numRows: z.number().optional(),
   results: z.record(z.string(), metricResult),
   groups: z.record(

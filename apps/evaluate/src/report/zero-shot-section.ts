@@ -1,6 +1,6 @@
 /** Multiple-choice tasks: without examples, Tables 1, 5 and 6 of the MEAP paper. */
 
-import type { MetricComparison, MetricResult } from '@meap/evals';
+import { type MetricComparison, type MetricResult, summarizeTaskGroups } from '@meap/evals';
 import type { Figure, Section, Table, Unit } from '@meap/reports';
 import { differenceChart } from './bar-charts.ts';
 import {
@@ -20,8 +20,22 @@ export function isZeroShot({ results }: ComparedTask): boolean {
   return results.some((result) => result?.config.output_type === 'multiple_choice');
 }
 
-/** Renders a table for each metric with its average over tasks, and charts of differences. */
-export function zeroShotSection(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): Section {
+/** Sections for the tasks of no group, and for each group of tasks, such as MMLU. */
+export function zeroShotSections(
+  models: readonly EvaluatedModel[],
+  tasks: readonly ComparedTask[],
+): Section[] {
+  const groupOf = ({ results }: ComparedTask) =>
+    results.find((result) => result !== undefined)?.memberOf?.[0]?.name;
+  return Array.from(new Set(tasks.map(groupOf)), (group) => {
+    const members = tasks.filter((task) => groupOf(task) === group);
+    const section = zeroShotSection(models, members);
+    return group === undefined ? section : { ...section, heading: `${section.heading}: ${group}` };
+  });
+}
+
+/** Renders a table for each metric with its average over tasks, or the totals of groups, and charts of differences. */
+function zeroShotSection(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): Section {
   const metrics = new Set(
     tasks.flatMap(({ results }) => results.flatMap((result) => Object.keys(result?.results ?? {}))),
   );
@@ -29,7 +43,12 @@ export function zeroShotSection(models: readonly EvaluatedModel[], tasks: readon
     const rows = tasks.flatMap((task) => metricOf(task, metric) ?? []);
     // The metrics of the paper.
     const isDrawn = metric === 'acc' || metric === 'acc_norm';
-    return [accuracyTable(models, metric, rows), ...(isDrawn ? differenceFigures(models, metric, rows) : [])];
+    const groups = groupRows(tasks, metric);
+    const totals = groups.length > 0 ? groups : rows.length > 1 ? [averageOf(rows)] : [];
+    return [
+      accuracyTable(models, metric, rows, totals),
+      ...(isDrawn ? differenceFigures(models, metric, rows) : []),
+    ];
   });
   return {
     heading: tasks.some(hasExamples) ? 'Multiple-choice tasks' : 'Zero-shot tasks',
@@ -72,18 +91,40 @@ function metricOf(compared: ComparedTask, metric: string): Row | undefined {
   };
 }
 
-function accuracyTable(models: readonly EvaluatedModel[], metric: string, rows: readonly Row[]): Table {
-  const average = rows.length > 1 ? [averageOf(rows)] : [];
+/** The totals of the groups of tasks, the largest last. */
+function groupRows(tasks: readonly ComparedTask[], metric: string): Row[] {
+  const byModel = tasks[0].results.map((_, model) =>
+    summarizeTaskGroups(tasks.flatMap(({ results }) => results[model] ?? [])),
+  );
+  const names = new Set(byModel.flatMap((groups) => groups.map(({ name }) => name)));
+  const rows = Array.from(names, (name): Row => {
+    const values = byModel.map((groups) => groups.find((group) => group.name === name)?.results[metric]);
+    return {
+      name: `${name} (group)`,
+      values,
+      differences: tasks[0].comparisons.map(() => undefined),
+      notes: [],
+    };
+  });
+  return rows.filter(({ values }) => values.some((value) => value !== undefined)).reverse();
+}
+
+function accuracyTable(
+  models: readonly EvaluatedModel[],
+  metric: string,
+  rows: readonly Row[],
+  totals: readonly Row[],
+): Table {
   return {
     kind: 'table',
     caption: `${metricTitle(metric)} (${metric}), %`,
     columns: ['Task', ...comparisonColumns(models)],
-    rows: [...rows, ...average].map(({ name, values, differences }) => [
+    rows: [...rows, ...totals].map(({ name, values, differences }) => [
       { value: name, note: rowCount(values) },
       ...values.map((value) => valueCell(value, PERCENT)),
       ...differences.map((difference) => differenceCell(difference, PERCENT, true)),
     ]),
-    hasTotal: average.length > 0,
+    hasTotal: totals.length > 0,
     notes: rows.flatMap(({ notes }) => notes),
   };
 }
