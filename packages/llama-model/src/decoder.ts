@@ -5,7 +5,7 @@ import { KeyValueCache } from './key-value-cache.ts';
 import type { Llama } from './model.ts';
 import { type RandomKey, randomKey, uniform } from './random.ts';
 import { contextLengthOf } from './rotary-frequencies.ts';
-import { requireSamplingOptions, type SamplingOptions, sampleToken } from './sampling.ts';
+import { penalizedLogits, requireSamplingOptions, type SamplingOptions, sampleToken } from './sampling.ts';
 import { stopIdsOf } from './stop-ids.ts';
 
 /** Options of `generate`. */
@@ -60,6 +60,8 @@ interface Running {
   readonly maxNewTokens: number;
   readonly stopIds: ReadonlySet<number>;
   readonly key: RandomKey;
+  /** Ids of the prompt, and how often each id has been generated. */
+  readonly counts: { readonly prompt: ReadonlySet<number>; readonly generated: Map<number, number> };
   readonly cache: KeyValueCache;
 }
 
@@ -100,6 +102,7 @@ export class Decoder {
   start(promptIds: ArrayLike<number>, options: DecodeOptions = {}): DecodedText {
     const maxNewTokens = requireRoom(this.#model, promptIds.length, options.maxNewTokens);
     requireSamplingOptions(options);
+    requireIds(this.#model, options.logitBias);
     const text: Running = {
       prompt: Array.from(promptIds),
       ids: [],
@@ -108,6 +111,7 @@ export class Decoder {
       maxNewTokens,
       stopIds: new Set(options.stopIds ?? stopIdsOf(this.#model.config)),
       key: randomKey(options.seed ?? 0, 'generate'),
+      counts: { prompt: new Set(Array.from(promptIds)), generated: new Map() },
       cache: new KeyValueCache({
         capacity: promptIds.length + Math.min(maxNewTokens, EXPECTED_TOKENS),
         textLength: promptIds.length,
@@ -172,7 +176,10 @@ export class Decoder {
 
   /** Samples the next token of a text. */
   #add(text: Running, logits: Float32Array): number {
-    const id = sampleToken(logits, text.options, uniform(text.key, text.ids.length));
+    const { options, counts } = text;
+    const penalized = penalizedLogits(logits, options, counts);
+    const id = sampleToken(penalized, options, uniform(text.key, text.ids.length));
+    counts.generated.set(id, (counts.generated.get(id) ?? 0) + 1);
     text.ids.push(id);
     if (text.stopIds.has(id)) text.finish = 'stop';
     else if (text.ids.length === text.maxNewTokens) text.finish = 'length';
@@ -218,6 +225,14 @@ export class Decoder {
 /** Whether the prompt is not read completely. */
 function isReading({ prompt, cache }: Running): boolean {
   return cache.length < prompt.length;
+}
+
+/** @throws GenerateOptionError for an id without a logit */
+function requireIds({ config }: Llama, logitBias: SamplingOptions['logitBias'] = {}): void {
+  const size = config.vocab_size;
+  const wrong = Object.keys(logitBias).find((id) => !(/^\d+$/.test(id) && Number(id) < size));
+  if (wrong === undefined) return;
+  throw new GenerateOptionError(`logitBias: got token id ${wrong}, expected ids from 0 to ${size - 1}`);
 }
 
 /** The maximum number of new tokens. */

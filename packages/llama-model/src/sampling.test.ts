@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GenerateOptionError } from './errors.ts';
-import { requireSamplingOptions, sampleToken } from './sampling.ts';
+import { penalizedLogits, requireSamplingOptions, sampleToken } from './sampling.ts';
 
 // Probabilities .5, .2, .2, .1 in another order.
 const logits = [0.2, 0.5, 0.1, 0.2].map(Math.log);
@@ -52,6 +52,17 @@ describe('sampleToken', () => {
     expect(shares({ temperature: 1, topK: 3, topP: 0.55 })).toEqual([0, 1, 0, 0]);
   });
 
+  test('min-p keeps tokens with this share of the largest probability', () => {
+    expect(shares({ temperature: 1, minP: 0.41 })).toEqual([0, 1, 0, 0]);
+    expect(shares({ temperature: 1, minP: 0.39 }).map((share) => share > 0)).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
+    expect(shares({ temperature: 1, minP: 1 })).toEqual([0, 1, 0, 0]);
+  });
+
   test('always chooses a token that is allowed', () => {
     const inputs = fc.record({
       // Whole numbers, so that no two logits become equal by rounding.
@@ -71,7 +82,37 @@ describe('sampleToken', () => {
   });
 });
 
+describe('penalizedLogits', () => {
+  const given = Float32Array.of(2, -1, 0.5, 1.5, -3);
+  const counts = { prompt: new Set([0]), generated: new Map([[4, 2]]) };
+
+  test('repetition is that of transformers, over prompt and text', () => {
+    // RepetitionPenaltyLogitsProcessor(1.3)(tensor([[0, 4, 4]]), …) of transformers 5.24.0.
+    const expected = [1.5384615659713745, -1, 0.5, 1.5, -3.8999998569488525];
+    expect(Array.from(penalizedLogits(given, { repetitionPenalty: 1.3 }, counts))).toEqual(expected);
+  });
+
+  test('frequency and presence are those of OpenAI, over the text', () => {
+    const options = { frequencyPenalty: 0.25, presencePenalty: 1 };
+    expect(Array.from(penalizedLogits(given, options, counts))).toEqual([2, -1, 0.5, 1.5, -4.5]);
+  });
+
+  test('a bias comes before penalties, and the given logits stay', () => {
+    const options = { logitBias: { 0: 2, 3: -100 }, repetitionPenalty: 2 };
+    expect(Array.from(penalizedLogits(given, options, counts))).toEqual([2, -1, 0.5, -98.5, -6]);
+    expect(Array.from(given)).toEqual([2, -1, 0.5, 1.5, -3]);
+    expect(penalizedLogits(given, { repetitionPenalty: 1, logitBias: {} }, counts)).toBe(given);
+  });
+});
+
 test.each([
+  { minP: -0.1 },
+  { minP: 1.1 },
+  { repetitionPenalty: 0 },
+  { repetitionPenalty: Number.POSITIVE_INFINITY },
+  { frequencyPenalty: Number.NaN },
+  { presencePenalty: Number.POSITIVE_INFINITY },
+  { logitBias: { 1: Number.NaN } },
   { temperature: -1 },
   { temperature: Number.NaN },
   { topK: 0 },

@@ -7,19 +7,21 @@
  *
  * Suffixes: T tokens, E hidden size, N positions, V vocabulary.
  */
-import { type DecodedText, type DecodeOptions, Decoder, type Llama } from '@meap/llama-model';
+import {
+  type DecodedText,
+  type DecodeOptions,
+  Decoder,
+  type Llama,
+  type SamplingOptions,
+} from '@meap/llama-model';
 import * as tf from '@tensorflow/tfjs-core';
 import { rankTokens } from './log-probabilities.ts';
 import { TokenStream } from './token-stream.ts';
 
-export interface SequenceRequest {
+export interface SequenceRequest extends Readonly<SamplingOptions> {
   /** At least one id; fits the context together with `maxNewTokens`. */
   readonly promptIds: readonly number[];
   readonly maxNewTokens: number;
-  /** 0 for greedy decoding. */
-  readonly temperature: number;
-  /** Nucleus sampling: cumulative probability of the tokens considered. */
-  readonly topP: number;
   /** The same seed samples the same tokens as `generate`. */
   readonly seed: number;
   /** Ids that end the answer, which includes them. */

@@ -72,8 +72,14 @@ export function sequencesOf(
   rest: Pick<SequenceRequest, 'stopIds' | 'numTop' | 'echo'>,
 ): SequenceRequest[] {
   const { n = 1, temperature = 1, top_p: topP = 1, seed = randomInt(2 ** 47) } = fields;
+  const sampling = {
+    ...{ temperature, topP, topK: fields.top_k, minP: fields.min_p, logitBias: fields.logit_bias },
+    repetitionPenalty: fields.repetition_penalty,
+    frequencyPenalty: fields.frequency_penalty,
+    presencePenalty: fields.presence_penalty,
+  };
   return Array.from({ length: n }, (_, i) => ({
-    ...{ promptIds, maxNewTokens, temperature, topP, seed: laterSeed(seed, i) },
+    ...{ promptIds, maxNewTokens, ...sampling, seed: laterSeed(seed, i) },
     ...rest,
   }));
 }

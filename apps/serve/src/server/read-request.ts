@@ -69,6 +69,7 @@ export class RequestReader {
     const { prompt, ...fields } = readBody(completionFields, body);
     requireModel(fields, settings);
     requireStream(fields);
+    requireBias(fields, settings);
     const { n = 1, best_of: bestOf = n, max_tokens: requested } = fields;
     if (bestOf !== n) {
       throw invalidField('best_of', `not supported, got ${bestOf}, expected n (${n}); omit it`);
@@ -99,6 +100,7 @@ export class RequestReader {
     const { messages, ...fields } = readBody(chatFields, body);
     requireModel(fields, settings);
     requireStream(fields);
+    requireBias(fields, settings);
     if (fields.top_logprobs !== undefined && !fields.logprobs) {
       throw invalidField('top_logprobs', 'got it without logprobs, expected logprobs: true');
     }
@@ -188,6 +190,21 @@ function requireStream({
 }: Pick<CompletionFields, 'stream' | 'stream_options'>): void {
   if (!options || stream) return;
   throw invalidField('stream_options', 'got it without stream, expected stream: true; omit it');
+}
+
+/** @throws ApiError 400 for the bias of an id without a logit */
+function requireBias(
+  { logit_bias: bias = {} }: Pick<CompletionFields, 'logit_bias'>,
+  settings: ReadSettings,
+): void {
+  const isId = (id: string) => /^\d{1,15}$/.test(id) && Number(id) < settings.vocabularySize;
+  const wrong = Object.keys(bias).find((id) => !isId(id));
+  if (wrong === undefined) return;
+  const expected = `ids from 0 to ${settings.vocabularySize - 1}`;
+  throw invalidField(
+    'logit_bias',
+    `got token id ${JSON.stringify(wrong.slice(0, 60))}, expected ${expected}`,
+  );
 }
 
 /** @throws ApiError 400 for more answers than the server's capacity */

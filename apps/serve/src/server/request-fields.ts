@@ -55,9 +55,15 @@ const sampling = {
     z.strictObject({ include_usage: optional(z.boolean()), include_obfuscation: unsupported(false, true) }),
   ),
 
-  frequency_penalty: unsupported(0),
-  presence_penalty: unsupported(0),
-  logit_bias: unsupported({}),
+  frequency_penalty: optional(z.number().min(-2).max(2)),
+  presence_penalty: optional(z.number().min(-2).max(2)),
+  logit_bias: optional(z.record(z.string(), z.number().min(-100).max(100))),
+  /** From vLLM; -1 and 0 keep all tokens. */
+  top_k: optional(z.int().min(-1)).transform((k) => (k !== undefined && k > 0 ? k : undefined)),
+  /** From vLLM. */
+  min_p: optional(z.number().min(0).max(1)),
+  /** From vLLM. */
+  repetition_penalty: optional(z.number().positive()),
   service_tier: unsupported('auto', 'default'),
   store: unsupported(false),
   metadata: ignored,
@@ -82,20 +88,27 @@ export const completionFields = z.strictObject({
 
 const textPart = z.strictObject({ type: z.literal('text'), text: z.string() });
 
-const message = z.strictObject({
-  role: z.enum(['system', 'developer', 'user', 'assistant']),
-  content: z.union([
-    z.string(),
-    list(textPart, MAX_MESSAGES).transform((parts) => parts.map(({ text }) => text).join('\n')),
-  ]),
-  name: unsupported(),
-  // Fields of earlier answers that clients send back.
-  refusal: unsupported(),
-  annotations: unsupported([]),
-  audio: unsupported(),
-  function_call: unsupported(),
-  tool_calls: unsupported([]),
-});
+const message = z
+  .strictObject({
+    role: z.enum(['system', 'developer', 'user', 'assistant']),
+    content: z.union([
+      z.string(),
+      z.null(),
+      list(textPart, MAX_MESSAGES).transform((parts) => parts.map(({ text }) => text).join('\n')),
+    ]),
+    name: ignored,
+    // Fields of earlier answers that clients send back.
+    refusal: unsupported(),
+    annotations: unsupported([]),
+    audio: unsupported(),
+    function_call: unsupported(),
+    tool_calls: unsupported([]),
+  })
+  .refine(({ role, content }) => content !== null || role === 'assistant', {
+    path: ['content'],
+    message: 'got null, expected a text',
+  })
+  .transform(({ content, ...rest }) => ({ ...rest, content: content ?? '' }));
 
 /** The body of `/v1/chat/completions`. */
 export const chatFields = z.strictObject({

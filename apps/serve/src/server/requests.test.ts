@@ -64,19 +64,30 @@ describe('fields', () => {
     ['completions', { prompt: 'a', stop: ['a', 5] }, 'stop.1', /^stop.1: /],
     ['completions', { prompt: 'a', best_of: 2 }, 'best_of', /not supported, got 2, expected n \(1\)/],
     ['completions', { prompt: 'a', suffix: 'b' }, 'suffix', /not supported, got "b", expected null or ""/],
-    ['completions', { prompt: 'a', logit_bias: { 5: 1 } }, 'logit_bias', /not supported/],
     [
       'completions',
-      { prompt: 'a', presence_penalty: 0.5 },
-      'presence_penalty',
-      /got 0.5, expected null or 0/,
+      { prompt: 'a', logit_bias: { 320: 1 } },
+      'logit_bias',
+      /token id "320", expected ids from 0 to 319/,
     ],
-    ['completions', { prompt: 'a', top_k: 5 }, 'top_k', /unknown field; omit it/],
+    ['completions', { prompt: 'a', logit_bias: { a: 1 } }, 'logit_bias', /token id "a"/],
+    ['completions', { prompt: 'a', logit_bias: { 5: 101 } }, 'logit_bias.5', /<=100/],
+    ['completions', { prompt: 'a', presence_penalty: 2.5 }, 'presence_penalty', /<=2/],
+    ['completions', { prompt: 'a', repetition_penalty: 0 }, 'repetition_penalty', />0/],
+    ['completions', { prompt: 'a', min_p: 1.1 }, 'min_p', /<=1/],
+    ['completions', { prompt: 'a', top_k: -2 }, 'top_k', />=-1/],
+    ['completions', { prompt: 'a', typical_p: 1 }, 'typical_p', /unknown field; omit it/],
     ['completions', { prompt: 'a', stream_options: {} }, 'stream_options', /without stream/],
     ['chat/completions', {}, 'messages', /^messages: /],
     ['chat/completions', { messages: [] }, 'messages', /^messages: /],
     ['chat/completions', { messages: Array(2049).fill(hi.messages[0]) }, 'messages', /<=2048/],
     ['chat/completions', { messages: [{ role: 'user' }] }, 'messages.0.content', /content/],
+    [
+      'chat/completions',
+      { messages: [{ role: 'user', content: null }] },
+      'messages.0.content',
+      /got null, expected a text/,
+    ],
     ['chat/completions', { messages: [{ role: 'tool', content: '' }] }, 'messages.0.role', /role/],
     [
       'chat/completions',
@@ -120,6 +131,9 @@ describe('fields', () => {
       'max_tokens',
       'frequency_penalty',
       'presence_penalty',
+      'repetition_penalty',
+      'top_k',
+      'min_p',
     ];
     const endpoints = [
       { path: 'completions', body: '"prompt": "a"', own: ['logprobs', 'best_of'] },
@@ -182,9 +196,39 @@ describe('fields', () => {
       frequency_penalty: 0,
       presence_penalty: 0.0,
       logit_bias: {},
+      top_k: -1,
+      min_p: 0,
+      repetition_penalty: 1,
       user: 'me',
       metadata: { a: 'b' },
     };
     expect((await client.complete(body)).status).toBe(200);
+    const messages = [
+      { role: 'user', name: 'me', content: 'Hi' },
+      { role: 'assistant', content: null },
+      { role: 'user', content: 'Hi' },
+    ];
+    const answer = await client.post('/v1/chat/completions', { messages, max_tokens: 1 });
+    expect(answer.status).toBe(200);
+  });
+
+  test('change which tokens are sampled', async () => {
+    const client = await serve();
+    const ids = async (fields: object) => {
+      const body = { prompt: [1, 2, 3], max_tokens: 12, temperature: 0, logprobs: 0, ...fields };
+      const { status, json } = await client.complete(body);
+      expect(status, JSON.stringify(json)).toBe(200);
+      return json.choices[0].logprobs.tokens as string[];
+    };
+    const greedy = await ids({});
+    // The same token again and again, unless it was used.
+    expect(new Set(await ids({ logit_bias: { 9: 100 } })).size).toBe(1);
+    expect(new Set(await ids({ logit_bias: { 9: 100 }, frequency_penalty: 2 })).size).toBe(1);
+    expect(new Set(await ids({ logit_bias: { 9: 2 }, presence_penalty: 2 })).size).toBeGreaterThan(2);
+    expect(new Set(await ids({ repetition_penalty: 1e6 })).size).toBe(12);
+    // Only the most likely token remains.
+    expect(await ids({ temperature: 1, top_k: 1 })).toEqual(greedy);
+    expect(await ids({ temperature: 1, min_p: 1 })).toEqual(greedy);
+    expect(await ids({ temperature: 1, top_k: 0, seed: 1 })).not.toEqual(greedy);
   });
 });
