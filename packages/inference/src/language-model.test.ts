@@ -35,12 +35,13 @@ function plainScore({ context, continuation }: ScoreRequest) {
 
 const ids = (maxLength: number) => fc.array(fc.integer({ min: 0, max: 199 }), { minLength: 1, maxLength });
 
-/** Requests, some of which share a context. */
+/** Requests, some of which share a context, or the start of their contexts. */
 const requestLists = fc
   .array(fc.tuple(ids(40), fc.array(ids(12), { minLength: 1, maxLength: 5 })), { minLength: 1, maxLength: 6 })
-  .map((groups) =>
+  .chain((groups) => fc.tuple(fc.constant(groups), fc.oneof(fc.constant([]), ids(30))))
+  .map(([groups, start]) =>
     groups.flatMap(([context, continuations]) =>
-      continuations.map((continuation) => ({ context, continuation })),
+      continuations.map((continuation) => ({ context: [...start, ...context], continuation })),
     ),
   );
 

@@ -24,6 +24,21 @@ it('reads the prompt of a question once, also one that does not fit a row with i
   expect(numTokens(questions(1016, 1016), 2048)).toEqual([2048]);
 });
 
+it('reads examples before every question once a row', () => {
+  const examples = Array.from({ length: 700 }, (_, i) => i);
+  const ask = (numTokens: number) =>
+    Array.from({ length: 40 }, (_, question) =>
+      Array.from({ length: 4 }, (_, choice) => ({
+        context: [...examples, ...Array.from({ length: 100 }, (_, i) => 1000 * (question + 1) + i)],
+        continuation: Array.from({ length: numTokens }, () => choice),
+      })),
+    ).flat();
+  // Instead of 40 times 800 tokens: 13 questions a row after the examples.
+  expect(numTokens(ask(1), 2048)).toEqual([2000, 2000, 2000, 800]);
+  // Longer answers come after the question again.
+  expect(numTokens(ask(3), 2048)).toEqual([...Array(12).fill(700 + 13 * 102), 700 + 4 * 102]);
+});
+
 it('keeps rows short with many continuations of a long context', () => {
   const [{ context }] = questions(3000);
   const requests = Array.from({ length: 600 }, (_, i) => ({ context, continuation: [1, 2, i] }));

@@ -1,4 +1,7 @@
-/** Packs score requests into rows without padding; a context shared by several requests occurs once per row. */
+/**
+ * Packs score requests into rows without padding. What requests share occurs once per row: their context, or, if that is less
+ * to compute, the start that all contexts have in common, such as the same examples before every question.
+ */
 import type { ScoreRequest } from '@meap/evals';
 
 /** One row `[1, T]` of the model's input, and the positions to score. */
@@ -40,10 +43,35 @@ export function* packRequests(
   requests: readonly ScoreRequest[],
   { contextLength, rowTokens, shareContexts }: PackOptions,
 ): Generator<PackedRow> {
+  const groups = [...groupByContext(requests, contextLength, shareContexts)];
+  const start = shareContexts && groups.length > 1 ? commonStart(groups) : [];
+  const units = groups.flatMap((group) => unitsAfter(start.length, group, requests));
+  const numSeparate = groups.reduce(
+    (sum, { context, members }) =>
+      members.reduce((sum, index) => sum + requests[index].continuation.length - 1, sum + context.length),
+    0,
+  );
+  const numTogether = units.reduce((sum, { tokens }) => sum + tokens.length, start.length);
+  if (start.length > 0 && numTogether < numSeparate) yield* packAfterStart(start, units, rowTokens);
+  else yield* packContexts(groups, requests, rowTokens);
+}
+
+interface Group {
+  readonly context: readonly number[];
+  /** Indices of the requests. */
+  readonly members: readonly number[];
+}
+
+/** Rows of contexts, each followed by its continuations. */
+function* packContexts(
+  groups: readonly Group[],
+  requests: readonly ScoreRequest[],
+  rowTokens: number,
+): Generator<PackedRow> {
   let row = emptyRow();
   let segment = 0;
   let maxTokens = rowTokens;
-  for (const { context, members } of groupByContext(requests, contextLength, shareContexts)) {
+  for (const { context, members } of groups) {
     let contextStart = -1;
     let contextSegment = 0;
     const unreadOfAll = members.reduce((sum, index) => sum + requests[index].continuation.length - 1, 0);
@@ -80,11 +108,72 @@ export function* packRequests(
   if (row.reads.length > 0) yield row;
 }
 
+/** Tokens after a common start, and the requests that they answer. */
+interface Unit {
+  readonly tokens: readonly number[];
+  /** Indices of the requests. */
+  readonly members: readonly number[];
+  /** Position in `tokens` of the end of the context. */
+  readonly contextEnd: number;
+  readonly targets: readonly (readonly number[])[];
+}
+
+/** Rows of a common start, followed by all that continues it. */
+function* packAfterStart(
+  start: readonly number[],
+  units: readonly Unit[],
+  rowTokens: number,
+): Generator<PackedRow> {
+  const maxTokens = Math.max(rowTokens, start.length + rowTokens / 2);
+  let row = emptyRow();
+  for (const [index, { tokens, members, contextEnd, targets }] of units.entries()) {
+    if (row.reads.length > 0 && row.ids.length + tokens.length > maxTokens) {
+      yield row;
+      row = emptyRow();
+    }
+    if (row.ids.length === 0) append(row, start, 0, 0, 0);
+    const first = row.ids.length + contextEnd;
+    append(row, tokens, start.length, index + 1, 0);
+    for (const [i, request] of members.entries()) {
+      row.reads.push({ request, at: targets[i].map((_, k) => first + k), targets: targets[i] });
+    }
+  }
+  yield row;
+}
+
+/** A context after the start with all of its continuations of one token, or with each that is longer. */
+function unitsAfter(length: number, { context, members }: Group, requests: readonly ScoreRequest[]): Unit[] {
+  const rest = context.slice(length);
+  const contextEnd = rest.length - 1;
+  const isShort = members.every((index) => requests[index].continuation.length === 1);
+  if (isShort) {
+    const targets = members.map((index) => requests[index].continuation);
+    return [{ tokens: rest, members, contextEnd, targets }];
+  }
+  return members.map((index) => {
+    const { continuation } = requests[index];
+    const tokens = [...rest, ...continuation.slice(0, -1)];
+    return { tokens, members: [index], contextEnd, targets: [continuation] };
+  });
+}
+
+/** The longest start of all contexts; at least the last token of each comes after it. */
+function commonStart(groups: readonly Group[]): readonly number[] {
+  const [{ context: first }] = groups;
+  let length = Math.min(...groups.map(({ context }) => context.length - 1));
+  for (const { context } of groups) {
+    let same = 0;
+    while (same < length && context[same] === first[same]) same++;
+    length = same;
+  }
+  return first.slice(0, length);
+}
+
 function groupByContext(
   requests: readonly ScoreRequest[],
   contextLength: number,
   share: boolean,
-): Iterable<{ context: readonly number[]; members: number[] }> {
+): Iterable<Group> {
   const groups = new Map<string | number, { context: readonly number[]; members: number[] }>();
   for (const [index, { context, continuation }] of requests.entries()) {
     const room = contextLength - (continuation.length - 1);
