@@ -4,9 +4,12 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { addLora, loadLlama, saveLlama, saveLora } from '@meap/llama-model';
 import { captureOutput } from '@meap/recipe-cli';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FakeHub } from '@meap/test-support';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { parse } from 'yaml';
 import { chatCommand } from './chat-command.ts';
 import { convertCommand } from './convert-command.ts';
+import { hubCommand } from './hub-command.ts';
 import { sampleCommand } from './sample-command.ts';
 import { tinyModel, tinyTokenizer } from './server/testing.ts';
 
@@ -34,6 +37,7 @@ async function adapterFolder(): Promise<string> {
   return directory;
 }
 
+const hub = (...argv: string[]) => captureOutput((io) => hubCommand(argv, io));
 const convert = (...argv: string[]) => captureOutput((io) => convertCommand(argv, io));
 const sample = (...argv: string[]) => captureOutput((io) => sampleCommand(argv, io));
 
@@ -146,5 +150,97 @@ describe('meap-chat', () => {
     const { code, stderr } = await chat([], '--model', run);
     expect(code).toBe(1);
     expect(stderr).toMatch(/the model has no chat template, expected .*\n$/);
+  });
+});
+
+describe('meap-hub push', () => {
+  beforeAll(() => {
+    const files = '[/home/me/books.txt, hf://datasets/me/texts/*.jsonl]';
+    writeFileSync(join(run, 'config.yaml'), `masking:\n  ratio: 0.15\ndata:\n  files: ${files}\n`);
+    const step = (step: number) => JSON.stringify({ step, tokens: 100 * step, loss: 5 - step / 10 });
+    const lines = [step(1), step(2), '{"step":2,"valLoss":4.5,"bitsPerByte":2}', step(3)];
+    writeFileSync(join(run, 'metrics.jsonl'), `${lines.join('\n')}\n`);
+    mkdirSync(join(run, 'evaluate'));
+    const scores = { alias: 'boolq', 'acc,none': 0.625, 'acc_stderr,none': 0.01 };
+    const results = { results: { boolq: scores }, 'n-shot': { boolq: 5 } };
+    writeFileSync(join(run, 'evaluate/results.json'), JSON.stringify(results));
+  });
+
+  it('uploads the model of a run with a card of its recipe, losses and evaluation', async () => {
+    const server = new FakeHub();
+    vi.stubEnv('HF_ENDPOINT', await server.start());
+    vi.stubEnv('HF_TOKEN', server.writeToken);
+    try {
+      const dry = await hub('push', run, 'me/whales', '--dry-run');
+      expect(dry.stdout).toContain('dry run      nothing was uploaded to me/whales');
+      expect(server.requests).toEqual([]);
+      const pushed = await hub('push', run, 'me/whales', '--private');
+      expect(pushed.stderr).toBe('');
+      expect(pushed.stdout).toMatch(/pushed {7}\S+\/me\/whales {3}commit [0-9a-f]{12}\n$/);
+      const { files, isPrivate } = server.repositories.get('me/whales')!;
+      expect(isPrivate).toBe(true);
+      expect(
+        Object.keys(files)
+          .filter((name) => name !== '.gitattributes')
+          .sort(),
+      ).toEqual([
+        'README.md',
+        'config.json',
+        'generation_config.json',
+        'model.safetensors',
+        'special_tokens_map.json',
+        'tokenizer.json',
+        'tokenizer_config.json',
+      ]);
+      const card = String(files['README.md']);
+      expect(dry.stdout).toContain(card);
+      const [, metadata, text] = card.split('---\n');
+      expect(parse(metadata)).toEqual({
+        library_name: 'transformers',
+        pipeline_tag: 'text-generation',
+        datasets: ['me/texts'],
+        tags: ['meap'],
+        'model-index': [
+          {
+            name: 'whales',
+            results: [
+              {
+                task: { type: 'text-generation', name: 'Text Generation' },
+                dataset: { name: 'boolq (5-shot)', type: 'boolq' },
+                metrics: [{ type: 'acc', value: 0.625, name: 'acc' }],
+              },
+            ],
+          },
+        ],
+      });
+      expect(text).toContain('| boolq |     5 | acc    | 0.6250 |   0.0100 |');
+      expect(text).toContain('3 steps, 300 tokens.');
+      expect(text).toMatch(/\| +2 \| 4\.8000 \| +4\.5000 \|\n/);
+      // A folder of this machine is nobody else's business.
+      expect(text).toContain('- books.txt\n');
+      expect(text).not.toContain('/home/me');
+    } finally {
+      vi.unstubAllEnvs();
+      await server.close();
+    }
+  });
+
+  it.each([
+    [
+      ['push', 'missing', 'me/whales'],
+      'meap-hub: missing: no such folder, expected a run directory or a model',
+    ],
+    [['push', '', 'whales'], 'whales: not a name on the Hub, expected OWNER/NAME'],
+    [['push', '', 'me/whales', '--results', 'none'], 'none: cannot be read as JSON'],
+  ])('%j is refused', async (argv, message) => {
+    const { stderr, code } = await hub(...argv.map((arg) => arg || run), '--dry-run');
+    expect(stderr).toContain(message);
+    expect(code).toBe(1);
+  });
+
+  it('refuses an adapter whose base model is a folder here', async () => {
+    expect((await hub('push', join(folder, 'adapter'), 'me/whales', '--dry-run')).stderr).toMatch(
+      /adapter_config\.json: base_model_name_or_path is ".*", which others cannot load, expected OWNER\/NAME/,
+    );
   });
 });

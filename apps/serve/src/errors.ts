@@ -1,5 +1,6 @@
+import { HubError } from '@meap/hub';
 import { modelErrors } from '@meap/inference';
 import { userErrorTest } from '@meap/recipe-cli';
 
 /** Whether an error is shown to the user as one line, without a stack. */
-export const isUserError = userErrorTest(modelErrors);
+export const isUserError = userErrorTest([...modelErrors, HubError]);

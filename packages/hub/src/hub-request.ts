@@ -19,9 +19,15 @@ export type HubFetch = (input: string | URL | Request, init?: RequestInit) => Pr
  *
  * No connection, 429 and 5xx are retried, with the wait that the server asks for.
  *
+ * @param returns statuses besides success that are returned
  * @throws HubError with what to do about any other status
  */
-export function hubFetch(name: HubName, settings: HubSettings, signal?: AbortSignal): HubFetch {
+export function hubFetch(
+  name: HubName,
+  settings: HubSettings,
+  signal?: AbortSignal,
+  returns: (status: number) => boolean = () => false,
+): HubFetch {
   const { endpoint, token, retryMs } = settings;
   let hasAnswered = false;
   return (input, init) =>
@@ -45,7 +51,7 @@ export function hubFetch(name: HubName, settings: HubSettings, signal?: AbortSig
           throw hasAnswered ? unreachable : new AbortError(unreachable);
         }
         hasAnswered = true;
-        if (response.ok) return response;
+        if (response.ok || returns(response.status)) return response;
         await response.body?.cancel();
         const error = statusError(response, name, settings);
         if (response.status !== 429 && response.status < 500) throw new AbortError(error);

@@ -17,3 +17,5 @@ export {
   showName,
 } from './hub-name.ts';
 export { type HubSettings, hubSettings } from './hub-settings.ts';
+export { modelFiles } from './model-files.ts';
+export { type PushEvent, type PushedFile, type PushOptions, pushToHub } from './push-to-hub.ts';

@@ -1,4 +1,4 @@
-/** A server on loopback with the part of the Hub's interface that clients of files use. */
+/** A server on loopback with the part of the Hub's interface that clients of files use, to read and to write. */
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -14,6 +14,7 @@ export interface ServedRepository {
   token?: string;
   /** With a token, whether the terms are not accepted. */
   isGated?: boolean;
+  isPrivate?: boolean;
 }
 
 /** A request as the server saw it. */
@@ -36,18 +37,22 @@ export class FakeHub {
     cutAfter?: number;
     headers?: Record<string, string>;
   }[] = [];
+  /** The token that may create repositories of the owner `me` and write to them. */
+  writeToken = 'hf_write';
   /** Whether the storage ignores ranges. */
   ignoresRanges = false;
   /** Changes a stored file. */
   damage: (content: Buffer) => Buffer = (content) => content;
   /** Files by commit, of every commit that was asked for. */
   readonly #history = new Map<string, ServedRepository['files']>();
+  /** Uploaded large files by SHA-256. */
+  readonly #uploads = new Map<string, Buffer>();
   #hub: Server | undefined;
   #storage: Server | undefined;
 
   async start(): Promise<string> {
-    this.#storage = await listen((request, response) => this.#answerStorage(request, response));
-    this.#hub = await listen((request, response) => this.#answerHub(request, response));
+    this.#storage = await listen((request, response) => void this.#answerStorage(request, response));
+    this.#hub = await listen((request, response) => void this.#answerHub(request, response));
     return urlOf(this.#hub);
   }
 
@@ -79,8 +84,13 @@ export class FakeHub {
     return fault;
   }
 
-  #answerHub(request: IncomingMessage, response: ServerResponse): void {
+  async #answerHub(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (this.#see('hub', request, response)?.status !== undefined) return;
+    if (request.method === 'POST') {
+      const [status, answer] = this.#write(request, await bodyOf(request));
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
+      return;
+    }
     const url = new URL(request.url!, 'http://localhost');
     const path = decodeURIComponent(url.pathname);
     const [, isApi, isData, repo, rest] =
@@ -134,9 +144,63 @@ export class FakeHub {
     response.writeHead(302, { ...about, location }).end();
   }
 
-  #answerStorage(request: IncomingMessage, response: ServerResponse): void {
+  /** Answers requests that create a repository and add a commit. */
+  #write({ url = '', headers }: IncomingMessage, body: Buffer): [status: number, answer: object] {
+    const token = headers.authorization?.replace('Bearer ', '');
+    if (token !== this.writeToken) return [401, { error: 'Invalid credentials' }];
+    if (url === '/api/repos/create') {
+      const { name, organization, visibility } = JSON.parse(body.toString());
+      const repo = `${organization}/${name}`;
+      if (organization !== 'me') return [403, { error: `You don't have the rights under "${organization}"` }];
+      if (this.repositories.has(repo)) return [409, { error: 'You already created this model repo' }];
+      this.repositories.set(repo, {
+        files: { '.gitattributes': '' },
+        ...(visibility === 'private' && { isPrivate: true, token }),
+      });
+      return [200, { url: `${urlOf(this.#hub!)}/${repo}`, id: repo, name: repo }];
+    }
+    const [, repo, action] =
+      /^(?:\/api\/models)?\/([\w.-]+\/[\w.-]+?)(?:\.git\/info|\/(?=preupload|commit))(.*)$/.exec(url) ?? [];
+    const repository = this.repositories.get(repo);
+    if (!repository) return [404, { error: 'Repository not found' }];
+    if (action === 'preupload/main') {
+      const files: { path: string; size: number }[] = JSON.parse(body.toString()).files;
+      const modeOf = (size: number) => (size > LFS_BYTES ? 'lfs' : 'regular');
+      return [200, { files: files.map(({ path, size }) => ({ path, uploadMode: modeOf(size) })) }];
+    }
+    if (action === '/lfs/objects/batch') {
+      const objects: { oid: string; size: number }[] = JSON.parse(body.toString()).objects;
+      const href = (oid: string) => `${urlOf(this.#storage!)}/upload/${oid}`;
+      const answers = objects.map((object) => ({
+        ...object,
+        actions: { upload: { href: href(object.oid) } },
+      }));
+      return [200, { transfer: 'basic', objects: answers }];
+    }
+    const files: ServedRepository['files'] = { ...repository.files };
+    for (const line of body.toString().split('\n')) {
+      const { key, value } = JSON.parse(line);
+      if (key === 'file') files[value.path] = Buffer.from(value.content, value.encoding);
+      if (key !== 'lfsFile') continue;
+      const content = this.#uploads.get(value.oid);
+      if (!content) return [400, { error: `${value.path} was not uploaded` }];
+      files[value.path] = content;
+    }
+    repository.files = files;
+    const commitOid = this.commitOf(repo);
+    return [200, { success: true, commitOid, commitUrl: `${urlOf(this.#hub!)}/${repo}/commit/${commitOid}` }];
+  }
+
+  async #answerStorage(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const fault = this.#see('storage', request, response);
     if (fault?.status !== undefined) return;
+    if (request.method === 'PUT') {
+      const content = await bodyOf(request);
+      const oid = createHash('sha256').update(content).digest('hex');
+      this.#uploads.set(oid, content);
+      response.writeHead(request.url === `/upload/${oid}` ? 200 : 400).end();
+      return;
+    }
     const [, , name, ...parts] = request.url!.split('/');
     const whole = this.damage(
       Buffer.from(this.repositories.get(decodeURIComponent(name))!.files[parts.join('/')]),
@@ -165,3 +229,9 @@ async function listen(answer: (request: IncomingMessage, response: ServerRespons
 }
 
 const urlOf = (server: Server) => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+async function bodyOf(request: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
