@@ -165,6 +165,8 @@ describe('meap-evaluate run', () => {
       /^<s>\[INST\] <<SYS>>\nBe brief\.\n<<\/SYS>>\n\nQuestion: .*\nAnswer: .*\n\nQuestion: open 2\nAnswer: \[\/INST\]$/,
     );
     expect(choice).toBe('with a key');
+    const { config } = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
+    expect(config.apply_chat_template).toBe('llama-2');
     const plan = await run(...flags, ...set, ...chat, '--dry-run', '--json');
     expect(JSON.parse(plan.stdout).tasks[0].rows).toBe(3);
   });

@@ -74,7 +74,7 @@ export async function runEvaluation(
 function harnessOf(
   results: readonly TaskResult[],
   { backend, precision }: OpenLanguageModel,
-  { limit, samples, bos, seed }: EvaluateConfig,
+  { limit, samples, bos, seed, ...config }: EvaluateConfig,
 ): Record<string, unknown> {
   const harness = toHarnessJson(results, { meap_version: packageVersion(import.meta.url) });
   const settings = {
@@ -82,6 +82,7 @@ function harnessOf(
     samples: samples ?? null,
     bos: bos ?? null,
     seed: seed ?? null,
+    apply_chat_template: config.apply_chat_template ?? false,
   };
   return {
     ...harness,
