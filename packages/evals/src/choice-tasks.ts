@@ -46,7 +46,7 @@ const copa: MultipleChoice = {
       },
       // The harness has two spaces before a choice.
       choices: ['choice1', 'choice2'].map((field) => {
-        const [first, ...rest] = row.text(field);
+        const [first = '', ...rest] = row.text(field);
         return ` ${first.toLowerCase()}${rest.join('')}`;
       }),
       gold: row.integer('label', 0, 1),
@@ -128,7 +128,7 @@ const race: MultipleChoice = {
       const options = problem.texts('options');
       return { question: problem.text('question'), options, gold: letter(problem, 'answer', 'ABCD') };
     });
-    const [last] = problems.slice(-1);
+    const last = problems.at(-1) ?? row.fail('problems', 'at least one');
     const answered = problems
       .slice(0, -1)
       .map(({ question, options, gold }) =>

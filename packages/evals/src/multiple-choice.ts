@@ -6,6 +6,7 @@
  */
 import { means } from './aggregation.ts';
 import { type EncodingOptions, scorePairs } from './encode-pair.ts';
+import { EvalsError } from './error.ts';
 import type { Score } from './language-model.ts';
 import { type PromptLayout, type PromptOptions, promptsOf } from './prompt-turns.ts';
 import { numCharacters } from './python-text.ts';
@@ -62,7 +63,7 @@ export function multipleChoiceTask(
   const { name, version, metrics, prompt, target = '{choice}', memberOf, read } = definition;
   const { bos = false } = options;
   const prompts = promptsOf(definition, options, rows, (row, where) => {
-    const { fields, choices, gold } = read(readRow(where, row));
+    const { fields, choices, gold } = readQuestion(read, where, row);
     const values = { ...fields, choice: choices[typeof gold === 'number' ? gold : gold[0]] };
     return { question: fill(prompt, values), answer: fill(target, values) };
   });
@@ -82,10 +83,12 @@ export function multipleChoiceTask(
     *items(model): Iterable<TaskItem> {
       const next = prompts.start(model);
       for (const [index, row] of rows.entries()) {
-        const { fields, choices, gold } = read(readRow(`${name}, row ${index}`, row));
+        const { fields, choices, gold } = readQuestion(read, `${name}, row ${index}`, row);
         const promptOf = next(row);
+        // One text for all choices: with examples it is long.
+        const shared = prompt.includes('{choice}') ? undefined : promptOf(fill(prompt, fields));
         const pairs = choices.map((choice): [string, string] => [
-          promptOf(fill(prompt, { ...fields, choice })),
+          shared ?? promptOf(fill(prompt, { ...fields, choice })),
           prompts.delimiter + fill(target, { ...fields, choice }),
         ]);
         yield {
@@ -100,6 +103,16 @@ export function multipleChoiceTask(
       }
     },
   };
+}
+
+function readQuestion(read: MultipleChoice['read'], where: string, row: unknown): Question {
+  const question = read(readRow(where, row));
+  const last = Math.max(...[question.gold].flat());
+  const count = question.choices.length;
+  if (last < count) return question;
+  throw new EvalsError(
+    `${where}: the right choice is number ${last + 1}, expected one of the ${count} choices`,
+  );
 }
 
 /** Share of the probability of all choices that some of them have. */

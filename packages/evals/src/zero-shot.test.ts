@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { choiceTasks } from './choice-tasks.ts';
 import { EvalsError } from './error.ts';
 import { evaluate } from './evaluate.ts';
 import { lambadaTask } from './lambada.ts';
@@ -133,7 +134,7 @@ test('the first of equally probable choices wins; lengths are characters and byt
 });
 
 describe('an error of a wrong row names row and field', () => {
-  test.each<[keyof typeof zeroShot, unknown, string]>([
+  test.each<[keyof typeof zeroShot | keyof typeof choiceTasks, unknown, string]>([
     [
       'arc_easy',
       { ...science, answerKey: 'E' },
@@ -173,8 +174,25 @@ describe('an error of a wrong row names row and field', () => {
     ],
     ['social_iqa', rendered('Q'), 'field context is wrong, got nothing, expected a text'],
     ['openbookqa', 'text', 'the row has string'],
+    ['race', { article: 'A', problems: '[' }, 'field problems is wrong, got "[", expected a list of objects'],
+    ['race', { article: 'A', problems: '[]' }, 'field problems is wrong, got "[]", expected at least one'],
+    [
+      'race',
+      { article: 'A', problems: "[{'question': 'Q', 'answer': 'D', 'options': ['x']}]" },
+      'race, row 0: the right choice is number 4, expected one of the 1 choices',
+    ],
+    [
+      'copa',
+      { premise: 'P', question: 'why' },
+      'field question is wrong, got "why", expected cause or effect',
+    ],
+    [
+      'truthfulqa_mc2',
+      { question: 'Q', mc2_targets: { choices: ['x'], labels: [2] } },
+      'field mc2_targets.labels.0 is wrong, got 2, expected an integer from 0 to 1',
+    ],
   ])('%s, %#', (name, row, message) => {
-    const items = () => [...multipleChoiceTask(zeroShot[name], [row]).items(model)];
+    const items = () => [...multipleChoiceTask({ ...zeroShot, ...choiceTasks }[name], [row]).items(model)];
     expect(items).toThrow(EvalsError);
     expect(items).toThrow(message);
   });
