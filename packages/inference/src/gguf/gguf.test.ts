@@ -1,7 +1,6 @@
 import {
   cpSync,
   existsSync,
-  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -14,7 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseConfig, readLlamaConfig } from '@meap/llama-model';
 import { openSafetensors, toFloat32 } from '@meap/safetensors';
-import { addMaskToken, loadTokenizer, trainBpeTokenizer } from '@meap/token-dataset';
+import { addMaskToken, loadTokenizer, type Tokenizer, trainBpeTokenizer } from '@meap/token-dataset';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ModelError } from '../errors.ts';
 import { reorderPairs } from './architecture.ts';
@@ -145,23 +144,36 @@ describe('to GGUF and back', () => {
     },
   );
 
-  test('keeps the ids of a tokenizer that was trained here', async () => {
-    const documents = ['It was 1851, and the whale’s tail — 20 feet! — rose.\n\n  Then it sank.'];
-    const trained = addMaskToken(await trainBpeTokenizer({ documents, vocabSize: 275 }));
+  /** A tokenizer after GGUF's metadata. */
+  async function throughMetadata(tokenizer: Tokenizer): Promise<Tokenizer> {
     const metadata = new MetadataBuilder();
-    const config = parseConfig({ ...tinyShape, vocab_size: 280, eos_token_id: 1 });
-    await writeTokenizer(metadata, trained, config);
+    const config = parseConfig({ ...tinyShape, vocab_size: tokenizer.vocabSize + 5, eos_token_id: 1 });
+    await writeTokenizer(metadata, tokenizer, config);
     const entries = Object.entries(metadata.build(0)).map(([key, { value }]) => [key, value]);
     const files = readTokenizer(new Metadata('a.gguf', Object.fromEntries(entries)));
-    const directory = join(folder, 'trained');
-    mkdirSync(directory);
+    const directory = mkdtempSync(join(folder, 'tokenizer-'));
     writeFileSync(join(directory, 'tokenizer.json'), JSON.stringify(files.json));
     writeFileSync(join(directory, 'tokenizer_config.json'), JSON.stringify(files.config));
-    const after = loadTokenizer(directory);
-    for (const text of [...documents, ' the  3 tails\t[MASK]']) {
-      expect(await after.encode(text)).toEqual(await trained.encode(text));
-    }
+    return loadTokenizer(directory);
+  }
+
+  const texts = [
+    'It was 1851, and the whale’s tail — 20 feet! — rose.\n\n  Then it sank.',
+    ' the  3 tails\t[MASK]',
+  ];
+
+  test('keeps the ids of a tokenizer that was trained here', async () => {
+    const trained = addMaskToken(await trainBpeTokenizer({ documents: texts, vocabSize: 275 }));
+    const after = await throughMetadata(trained);
+    expect(await after.encodeBatch(texts)).toEqual(await trained.encodeBatch(texts));
     expect(after.maskTokenId).toBe(trained.maskTokenId);
+  });
+
+  const llama2 = `${process.env.MEAP_DATA}/tokenizers/llama2`;
+  test.skipIf(!existsSync(llama2))('keeps the ids of Llama 2, whose merges of spaces are mixed', async () => {
+    const before = loadTokenizer(llama2);
+    const all = [...texts, `${' '.repeat(40)}x`, 'a  b   c    d'];
+    expect(await (await throughMetadata(before)).encodeBatch(all)).toEqual(await before.encodeBatch(all));
   });
 });
 

@@ -4,7 +4,8 @@
  * Byte-level BPE keeps its merges, and the name of its pre-tokenizer stands for its regular expression. BPE over ▁ becomes
  * SentencePiece's (`llama`), which has scores instead of merges: at each step it joins the neighbours whose union has the
  * highest score. That equals merges if every split of a token into two others is a merge, and those of a token follow each
- * other, as in tokenizers that were converted from SentencePiece.
+ * other, as in tokenizers that were converted from SentencePiece. Of runs of ▁ they are mixed, the longest left part first:
+ * both grow a run from its left.
  */
 import type { LlamaConfig } from '@meap/llama-model';
 import type { Tokenizer } from '@meap/token-dataset';
@@ -169,8 +170,8 @@ function scoresOf(
     }
     if (ranks.length === 0) continue;
     const first = Math.min(...ranks);
-    if (Math.max(...ranks) - first >= ranks.length)
-      refuse('merges', `those of "${token}" apart`, 'them in a row');
+    const isApart = Math.max(...ranks) - first >= ranks.length;
+    if (isApart && !/^▁+$/.test(token)) refuse('merges', `those of "${token}" apart`, 'them in a row');
     scores[id] = -first;
   }
   return scores;
