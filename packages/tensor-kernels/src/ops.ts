@@ -31,7 +31,11 @@ export function runKernel<Name extends KernelName>(
     ? []
     : [KernelSignatures[Name]['attrs']]
 ): tf.Tensor[] {
-  const present = Object.fromEntries(Object.entries(inputs).filter(([, tensor]) => tensor !== undefined));
+  const present: tf.NamedTensorInfoMap = {};
+  for (const input in inputs) {
+    const tensor = inputs[input as never] as tf.TensorInfo | undefined;
+    if (tensor !== undefined) present[input] = tensor;
+  }
   const out = tf.engine().runKernel(name, present as tf.NamedTensorMap, attributes as tf.NamedAttrMap);
   return (Array.isArray(out) ? out : [out]) as tf.Tensor[];
 }

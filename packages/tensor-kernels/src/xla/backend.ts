@@ -15,16 +15,19 @@ import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
 import type { Precision } from '../precision.ts';
 import { connect, oneLine, type XlaDevice } from './device.ts';
-import { type Operation, pack, plan, Signatures, Value, type ValueType } from './graph.ts';
+import { type Operation, pack, plan, Signatures, typeOf, Value, type ValueType } from './graph.ts';
 import { registerXlaKernels } from './kernels.ts';
-import { type Dot, dotOf, type Lowering } from './lowering.ts';
+import type { Lowering } from './lowering.ts';
+
+/** Tensors and values by name; those that are undefined or null are left out. */
+type Inputs = Readonly<Record<string, tf.TensorInfo | Value | undefined | null>>;
 
 /** The value of the tensors that share a data id. */
 interface Entry {
   value: Value;
   refCount: number;
   /** The value before kernels wrote in place, since the last flush. */
-  replaced?: Value;
+  replaced: Value | undefined;
 }
 
 /** Elements of the largest float tensor whose values the host keeps after the upload. */
@@ -56,7 +59,6 @@ export async function registerXlaBackend(options: { needsAccelerator?: boolean }
 export class XlaBackend extends tf.KernelBackend {
   readonly #device: XlaDevice;
   readonly #data: tf.DataStorage<Entry>;
-  readonly #signatures = new Signatures();
   /** Programs by structure. */
   readonly programs = new Map<string, Promise<LoadedExecutable>>();
   /** Entries whose values have not been computed. */
@@ -68,8 +70,8 @@ export class XlaBackend extends tf.KernelBackend {
   /** Executions, reads and releases start in order. */
   #queue: Promise<void> = Promise.resolve();
   #failure: BackendError | undefined;
-  #precision: Precision = 'float32';
-  #dot: Dot = dotOf('float32');
+  precision: Precision = 'float32';
+  readonly #signatures = new Map<Precision, Signatures>();
   #shared = new Map<string, Value>();
 
   constructor(device: XlaDevice) {
@@ -78,17 +80,8 @@ export class XlaBackend extends tf.KernelBackend {
     this.#data = new tf.DataStorage(this, tf.engine());
   }
 
-  get precision(): Precision {
-    return this.#precision;
-  }
-
-  set precision(precision: Precision) {
-    this.#precision = precision;
-    this.#dot = dotOf(precision);
-  }
-
   /** Records a call of a kernel and returns its results. */
-  record(name: string, lowering: Lowering, inputs: object, attributes: object = {}): tf.TensorInfo[] {
+  record(name: string, lowering: Lowering, inputs: Inputs, attributes: object = {}): tf.TensorInfo[] {
     return this.#operation(name, lowering, inputs, attributes).map((value) => this.#tensorOf(value));
   }
 
@@ -96,7 +89,7 @@ export class XlaBackend extends tf.KernelBackend {
   recordInPlace(
     name: string,
     lowering: Lowering,
-    inputs: object,
+    inputs: Inputs,
     targets: readonly tf.TensorInfo[],
     attributes: object = {},
   ): tf.TensorInfo[] {
@@ -121,7 +114,7 @@ export class XlaBackend extends tf.KernelBackend {
    */
   argument(host: Float32Array | Int32Array, shape: readonly number[], isPacked: boolean): Value {
     const type = host instanceof Float32Array ? 'float32' : 'int32';
-    const value = new Value({ type, shape }, { host, isPacked });
+    const value = Value.ofHost(typeOf(type, shape), host, isPacked);
     // No tensor has it.
     this.#dead.add(value);
     return value;
@@ -158,11 +151,11 @@ export class XlaBackend extends tf.KernelBackend {
     const args = buffers.map((value) => (value.buffer ??= this.#upload(value)));
     const { client, device } = this.#device;
     const vector = packed.length > 0 ? [client.put(pack(packed), { device })] : [];
-    const dead = [...this.#dead];
+    const dead = [...this.#dead].flatMap(({ buffer }) => buffer ?? []);
     const run = this.#queue.then(async () => {
       const [executable, ...inputs] = await Promise.all([program, ...args, ...vector]);
       const outputs = await executable.execute(inputs);
-      await release([...dead.map(({ buffer }) => buffer), ...vector]);
+      await release([...dead, ...vector]);
       return outputs;
     });
     this.#queue = run.then(
@@ -194,8 +187,8 @@ export class XlaBackend extends tf.KernelBackend {
     dtype: tf.DataType,
     refCount: number,
   ): void {
-    const type = { type: typeOf(dtype), shape };
-    this.#data.set(dataId, { value: new Value(type, { host: arrayOf(values, dtype) }), refCount });
+    const value = Value.ofHost(typeOf(elementType(dtype), shape), arrayOf(values, dtype));
+    this.#data.set(dataId, { value, refCount, replaced: undefined });
   }
 
   override readSync(dataId: object): tf.backend_util.BackendValues {
@@ -264,22 +257,22 @@ export class XlaBackend extends tf.KernelBackend {
 
   override dispose(): void {}
 
-  #operation(name: string, lowering: Lowering, inputs: object, attributes: object): readonly Value[] {
+  #operation(name: string, lowering: Lowering, inputs: Inputs, attributes: object): readonly Value[] {
     this.#requireHealthy();
     const names: string[] = [];
     const values: Value[] = [];
-    for (const [input, given] of Object.entries(inputs) as [string, tf.TensorInfo | Value | undefined][]) {
+    for (const input in inputs) {
+      const given = inputs[input];
       if (!given) continue;
       names.push(input);
       values.push(given instanceof Value ? given : this.#valueOf(given));
     }
-    const call = { names, inputs: values, attributes, precision: this.#precision, dot: this.#dot };
-    const signature = this.#signatures.of(name, lowering, call);
+    const signatures = this.#signatures.get(this.precision) ?? new Signatures(this.precision);
+    this.#signatures.set(this.precision, signatures);
+    const signature = signatures.of(name, lowering, names, values, attributes);
     const outputs: Value[] = [];
     const operation = { signature, inputs: values, outputs, isNeeded: false, number: -1 };
-    for (const [position, type] of signature.outputs.entries()) {
-      outputs.push(new Value(type, { operation, position }));
-    }
+    for (const type of signature.outputs) outputs.push(Value.result(type, operation, outputs.length));
     this.#recorded.push(operation);
     return outputs;
   }
@@ -287,25 +280,25 @@ export class XlaBackend extends tf.KernelBackend {
   /** The value of a tensor in the tensor's shape. */
   #valueOf({ dataId, shape }: tf.TensorInfo): Value {
     const { value } = this.#data.get(dataId);
-    if (tf.util.arraysEqual(value.shape as number[], shape)) return value;
+    if (tf.util.arraysEqual(value.type.shape as number[], shape)) return value;
     return this.#operation('Reshape', RESHAPE, { x: value }, { shape })[0];
   }
 
   #tensorOf(value: Value): tf.TensorInfo {
-    const entry = { value, refCount: 1 };
+    const entry = { value, refCount: 1, replaced: undefined };
     const dataId = {};
     this.#data.set(dataId, entry);
     this.#pending.add(entry);
-    return { dataId, shape: [...value.shape], dtype: value.type };
+    return { dataId, shape: value.type.shape as number[], dtype: value.type.type };
   }
 
   #upload(value: Value): Promise<DeviceBuffer> {
-    const { type, shape, host } = value;
+    const { type, host } = value;
     const { client, device } = this.#device;
-    const buffer = client.put(host!, { type, shape, device });
+    const buffer = client.put(host!, { ...type, device });
     buffer.catch(() => {});
     // The host reads ids and masks too.
-    if (type === 'float32' && host!.length > MAX_HOST_FLOATS) value.host = undefined;
+    if (type.type === 'float32' && host!.length > MAX_HOST_FLOATS) value.host = undefined;
     return buffer;
   }
 
@@ -346,18 +339,23 @@ export class XlaBackend extends tf.KernelBackend {
 
 const RESHAPE: Lowering = ({ x }, { shape }: { shape: number[] }) => hlo.reshape(x, shape);
 
-/** Frees buffers; those of failed executions do not exist. */
-async function release(buffers: readonly (Promise<DeviceBuffer> | undefined)[]): Promise<void> {
-  for (const buffer of buffers) (await buffer?.catch(() => undefined))?.dispose();
+/**
+ * Frees buffers; those of failed executions do not exist. Those that an execution was given have no memory any more:
+ * garbage collection drops them, since dropping them earlier waits for the execution.
+ */
+async function release(buffers: readonly Promise<DeviceBuffer>[]): Promise<void> {
+  for (const settled of await Promise.allSettled(buffers)) {
+    if (settled.status === 'fulfilled' && !settled.value.isDonated) settled.value.dispose();
+  }
 }
 
-function typeOf(dtype: tf.DataType): ValueType['type'] {
+function elementType(dtype: tf.DataType): ValueType['type'] {
   if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
   throw new BackendError(`xla: got a tensor of type ${dtype}, expected float32, int32 or bool`);
 }
 
 /** The values as the typed array that their type has on the device. */
 function arrayOf(values: tf.backend_util.BackendValues, dtype: tf.DataType): HostArray {
-  const Expected = { float32: Float32Array, int32: Int32Array, bool: Uint8Array }[typeOf(dtype)];
+  const Expected = { float32: Float32Array, int32: Int32Array, bool: Uint8Array }[elementType(dtype)];
   return values instanceof Expected ? values : Expected.from(values as tf.TypedArray);
 }

@@ -4,15 +4,29 @@
  * rate or batch is the same program.
  */
 import { type DeviceBuffer, type HostArray, stablehlo as hlo, type TensorType } from '@meap/pjrt';
-import type { Dot, Lowering } from './lowering.ts';
+import type { Precision } from '../precision.ts';
+import { type Dot, dotOf, type Lowering } from './lowering.ts';
 
-/** The element types of TensorFlow.js's tensors. */
-export type ValueType = TensorType<'float32' | 'int32' | 'bool'>;
+/** An element type of TensorFlow.js and a shape; equal ones are one object. */
+export interface ValueType extends TensorType<'float32' | 'int32' | 'bool'> {
+  readonly id: number;
+}
+
+const types = new Map<string, ValueType>();
+
+/** Returns the object of a type. */
+export function typeOf(type: ValueType['type'], shape: readonly number[]): ValueType {
+  const key = `${type} ${shape}`;
+  const known = types.get(key);
+  if (known) return known;
+  const made = { id: types.size, type, shape: [...shape] };
+  types.set(key, made);
+  return made;
+}
 
 /** The value of a tensor: the result of a recorded operation, an array of the host, or a buffer of the device. */
 export class Value {
-  readonly type: ValueType['type'];
-  readonly shape: readonly number[];
+  readonly type: ValueType;
   /** Until the operation has been executed. */
   operation: Operation | undefined;
   /** The position among the operation's results. */
@@ -24,16 +38,26 @@ export class Value {
   /** Whether an array of the host travels with others in one transfer, instead of in a buffer of its own: numbers do. */
   readonly isPacked: boolean;
 
-  constructor(
-    { type, shape }: ValueType,
-    source: Partial<Pick<Value, 'operation' | 'position' | 'host' | 'isPacked'>>,
+  private constructor(
+    type: ValueType,
+    operation: Operation | undefined,
+    position: number,
+    isPacked: boolean,
   ) {
     this.type = type;
-    this.shape = shape;
-    this.operation = source.operation;
-    this.position = source.position ?? 0;
-    this.host = source.host;
-    this.isPacked = source.isPacked ?? source.host?.length === 1;
+    this.operation = operation;
+    this.position = position;
+    this.isPacked = isPacked;
+  }
+
+  static result(type: ValueType, operation: Operation, position: number): Value {
+    return new Value(type, operation, position, false);
+  }
+
+  static ofHost(type: ValueType, host: HostArray, isPacked = host.length === 1): Value {
+    const value = new Value(type, undefined, 0, isPacked);
+    value.host = host;
+    return value;
   }
 }
 
@@ -44,6 +68,54 @@ export interface Signature {
   lower(inputs: readonly hlo.Tensor[]): hlo.Tensor[];
 }
 
+/** Signatures of all precisions so far. */
+let numSignatures = 0;
+
+/** Signatures by everything that a lowering depends on; one object for each precision. */
+export class Signatures {
+  readonly #byKey = new Map<string, Signature>();
+  readonly #dot: Dot;
+
+  constructor(precision: Precision) {
+    this.#dot = dotOf(precision);
+  }
+
+  /** Returns the signature of a call; infers the types of its results by a first lowering. */
+  of(
+    name: string,
+    lowering: Lowering,
+    names: readonly string[],
+    inputs: readonly Value[],
+    attributes: object,
+  ): Signature {
+    let key = name;
+    for (let i = 0; i < inputs.length; i++) key += ` ${names[i]} ${inputs[i].type.id}`;
+    for (const attribute in attributes) {
+      const value: unknown = attributes[attribute as never];
+      key += ` ${attribute} ${typeof value === 'object' ? JSON.stringify(value) : value}`;
+    }
+    const known = this.#byKey.get(key);
+    if (known) return known;
+    const lower = (tensors: readonly hlo.Tensor[]) => {
+      const byName = Object.fromEntries(tensors.map((tensor, i) => [names[i], tensor]));
+      const results = lowering(byName as Parameters<Lowering>[0], attributes as never, this.#dot);
+      return [results].flat() as hlo.Tensor[];
+    };
+    let outputs: readonly ValueType[] = [];
+    hlo.buildModule(
+      inputs.map(({ type }) => type),
+      (...tensors) => {
+        const results = lower(tensors);
+        outputs = results.map(({ type, shape }) => typeOf(type as ValueType['type'], shape));
+        return results;
+      },
+    );
+    const signature = { id: numSignatures++, outputs, lower };
+    this.#byKey.set(key, signature);
+    return signature;
+  }
+}
+
 /** A recorded call of a kernel. */
 export interface Operation {
   readonly signature: Signature;
@@ -52,45 +124,6 @@ export interface Operation {
   /** Whether the flush under way needs it, and its number there. */
   isNeeded: boolean;
   number: number;
-}
-
-/** Signatures by everything that a lowering depends on. */
-export class Signatures {
-  readonly #byKey = new Map<string, Signature>();
-
-  /** Returns the signature of a call; infers the types of its results by a first lowering. */
-  of(
-    name: string,
-    lowering: Lowering,
-    call: {
-      names: readonly string[];
-      inputs: readonly Value[];
-      attributes: object;
-      precision: string;
-      dot: Dot;
-    },
-  ): Signature {
-    const { names, inputs, attributes, precision, dot } = call;
-    let key = `${name} ${precision}`;
-    for (const [i, { type, shape }] of inputs.entries()) key += ` ${names[i]} ${type} ${shape}`;
-    for (const attribute in attributes)
-      key += ` ${attribute} ${JSON.stringify(attributes[attribute as never])}`;
-    const known = this.#byKey.get(key);
-    if (known) return known;
-    const lower = (tensors: readonly hlo.Tensor[]) => {
-      const byName = Object.fromEntries(tensors.map((tensor, i) => [names[i], tensor]));
-      return [lowering(byName as Parameters<Lowering>[0], attributes as never, dot)].flat() as hlo.Tensor[];
-    };
-    let outputs: readonly ValueType[] = [];
-    hlo.buildModule(inputs, (...tensors) => {
-      const results = lower(tensors);
-      outputs = results.map(({ type, shape }) => ({ type, shape }) as ValueType);
-      return results;
-    });
-    const signature = { id: this.#byKey.size, outputs, lower };
-    this.#byKey.set(key, signature);
-    return signature;
-  }
 }
 
 /** A result of a program, and the value whose memory it may take. */
@@ -159,10 +192,10 @@ function build(
   packed: readonly Value[],
   donations: readonly (boolean | number)[],
 ): string {
-  const types = buffers.map(({ type, shape }, i) => ({ type, shape, donate: donations[i] }));
+  const args = buffers.map(({ type }, i) => ({ ...type, donate: donations[i] }));
   const bits = hlo.tensorType('int32', [sizeOf(packed)]);
   return hlo.buildModule(
-    packed.length > 0 ? [...types, bits] : types,
+    packed.length > 0 ? [...args, bits] : args,
     (...args) => {
       const tensors = new Map<Value, hlo.Tensor>(buffers.map((value, i) => [value, args[i]]));
       let start = 0;
@@ -170,8 +203,10 @@ function build(
         const end = start + value.host!.length;
         const part = hlo.slice(args[args.length - 1] as hlo.Tensor<'int32'>, [start], [end]);
         const typed =
-          value.type === 'float32' ? hlo.bitcastConvert(part, 'float32') : hlo.convert(part, value.type);
-        tensors.set(value, hlo.reshape(typed as hlo.Tensor, value.shape));
+          value.type.type === 'float32'
+            ? hlo.bitcastConvert(part, 'float32')
+            : hlo.convert(part, value.type.type);
+        tensors.set(value, hlo.reshape(typed as hlo.Tensor, value.type.shape));
         start = end;
       }
       for (const { signature, inputs, outputs } of operations) {
@@ -192,7 +227,7 @@ export function pack(packed: readonly Value[]): Int32Array {
   const floats = new Float32Array(bits.buffer);
   let start = 0;
   for (const { type, host } of packed) {
-    (type === 'float32' ? floats : bits).set(host as Float32Array, start);
+    (type.type === 'float32' ? floats : bits).set(host as Float32Array, start);
     start += host!.length;
   }
   return bits;

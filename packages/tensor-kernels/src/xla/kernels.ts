@@ -106,7 +106,9 @@ export function registerXlaKernels(): void {
   }
   for (const [name, lowering] of Object.entries(lowerings)) {
     all.set(name, ({ inputs, attrs, backend }) =>
-      oneOrAll((backend as XlaBackend).record(name, lowering, inputs, attrs)),
+      oneOrAll(
+        (backend as XlaBackend).record(name, lowering, inputs as Record<string, tf.TensorInfo>, attrs),
+      ),
     );
   }
   for (const [name, kernel] of [...Object.entries(kernels), ...Object.entries(views)]) {
