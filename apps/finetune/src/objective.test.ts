@@ -66,6 +66,8 @@ describe('layouts', () => {
     ['packed in rows of 60', () => [batchOf(rows('packed-isolated'), 60)]],
     ['packed in one row', () => [batchOf(rows('packed-isolated'), 2000)]],
     ['padded in one batch', () => [batchOf(rows('separate-rows'), undefined)]],
+    ['packed to few shapes', () => [batchOf(rows('packed-isolated'), 60, true)]],
+    ['padded to few shapes', () => [batchOf(rows('separate-rows'), undefined, true)]],
   ])('%s: loss and gradients equal those of separate rows', (_, batches) => {
     const packed = lossAndGradients(model, batches());
     expect(packed.count).toBe(separate.count);
@@ -76,6 +78,13 @@ describe('layouts', () => {
         expect(Math.abs(value - expected[j])).toBeLessThan(1e-5 * scale + 1e-6);
       }
     }
+  });
+
+  it('few shapes are rows of one length, as many as a power of two', () => {
+    const batches = [1, 3, 5, 12].map((count) => batchOf(rows('packed-isolated').slice(0, count), 60, true));
+    expect(new Set(batches.map(({ length }) => length))).toEqual(new Set([60]));
+    expect(batches.every(({ numRows }) => Number.isInteger(Math.log2(numRows)))).toBe(true);
+    expect(batchOf(rows('separate-rows'), undefined, true).length).toBe(128);
   });
 
   it('concatenated is a different objective: the copy attends to the original', () => {

@@ -9,6 +9,7 @@ import type { Llama } from '@meap/llama-model';
 import {
   type Duplicator,
   epochOrder,
+  joinRows,
   packRows,
   planPacking,
   type SftBatch,
@@ -17,6 +18,7 @@ import {
   stackRows,
   TokenKind,
 } from '@meap/sft-duplication';
+import { compilesShapes } from '@meap/tensor-kernels';
 import type { BatchSource, Loss, LossSum } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -58,8 +60,15 @@ export function batchSource(plan: BatchPlan): BatchSource<SftBatch> {
  *
  * The length of packed rows is the multiple of an eighth of `packTo` with the least padding: few shapes, for which
  * backends reuse buffers.
+ *
+ * @param hasFewShapes pads to fewer shapes; by default on a backend that compiles a program for each
  */
-export function batchOf(rows: readonly SftRow[], packTo: number | undefined): SftBatch {
+export function batchOf(
+  rows: readonly SftRow[],
+  packTo: number | undefined,
+  hasFewShapes = compilesShapes(),
+): SftBatch {
+  if (hasFewShapes) return stackRows(rowsOfFewShapes(rows, packTo));
   if (packTo === undefined) return stackRows(rows);
   const lengths = rows.map(({ inputs }) => inputs.length);
   const longest = lengths.reduce((max, length) => Math.max(max, length), 0);
@@ -71,6 +80,20 @@ export function batchOf(rows: readonly SftRow[], packTo: number | undefined): Sf
     if (numPositions < best.numPositions) best = { length, numPositions };
   }
   return stackRows(packRows(rows, { length: best.length }).rows);
+}
+
+/** The length of rows is a multiple of this on a backend that compiles a program for each shape. */
+const COMPILED_POSITIONS = 128;
+
+/** Rows of full or rounded length, as many as a power of two; what is not filled is padding, without loss. */
+function rowsOfFewShapes(rows: readonly SftRow[], packTo: number | undefined): SftRow[] {
+  const longest = rows.reduce((max, { inputs }) => Math.max(max, inputs.length), 0);
+  const length = packTo ?? Math.ceil(longest / COMPILED_POSITIONS) * COMPILED_POSITIONS;
+  const padded =
+    packTo === undefined ? rows.map((row) => joinRows([row], { length })) : packRows(rows, { length }).rows;
+  const count = 2 ** Math.ceil(Math.log2(padded.length));
+  while (padded.length < count) padded.push(joinRows([], { length }));
+  return padded;
 }
 
 /** Returns the training loss. */

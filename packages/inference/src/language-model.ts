@@ -14,7 +14,7 @@ import type {
   TextTokenizer,
 } from '@meap/evals';
 import { attentionMaps, contextLengthOf, type Llama } from '@meap/llama-model';
-import { type BackendDescription, embedding, type Precision } from '@meap/tensor-kernels';
+import { type BackendDescription, compilesShapes, embedding, type Precision } from '@meap/tensor-kernels';
 import { loadTokenizer, type Tokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs-core';
 import { chatFormatOf, openChatTemplate } from './chat-format.ts';
@@ -175,20 +175,36 @@ class LlamaLanguageModel implements FullLanguageModel {
   }
 }
 
-/** Computes log-probabilities and greedy ids of all targets of a row, in order. */
+/** The number of values is a multiple of this on a backend that compiles a program for each shape. */
+const COMPILED_VALUES = 128;
+
+/** A segment that no token of a row has. */
+const PADDING_SEGMENT = -1;
+
+/** The values, padded to one of few lengths on a backend that compiles a program for each. */
+function roundedUp(values: number[], padding = 0): number[] {
+  if (!compilesShapes()) return values;
+  const length = Math.ceil(values.length / COMPILED_VALUES) * COMPILED_VALUES;
+  return [...values, ...Array<number>(length - values.length).fill(padding)];
+}
+
+/** Computes log-probabilities and greedy ids of all targets of a row, in order, then perhaps of padding. */
 async function scoreRow(
   model: Llama,
   row: PackedRow,
 ): Promise<{ logProbabilities: Float32Array; greedyIds: Int32Array }> {
   const scores = tf.tidy(() => {
-    const row_1T = (values: number[]) => tf.tensor2d(values, [1, values.length], 'int32');
+    const row_1T = (values: number[], padding = 0) => {
+      const padded = roundedUp(values, padding);
+      return tf.tensor2d(padded, [1, padded.length], 'int32');
+    };
     const hidden_1TE = model.hidden(row_1T(row.ids), {
       positions: row_1T(row.positions),
-      segmentIds: row_1T(row.segmentIds),
-      prefixIds: row_1T(row.prefixIds),
+      segmentIds: row_1T(row.segmentIds, PADDING_SEGMENT),
+      prefixIds: row_1T(row.prefixIds, PADDING_SEGMENT),
     });
     const targets_N = tf.tensor1d(
-      row.reads.flatMap(({ targets }) => targets as number[]),
+      roundedUp(row.reads.flatMap(({ targets }) => targets as number[])),
       'int32',
     );
     // embedding is a gather with an optimized kernel.
