@@ -13,6 +13,7 @@ import {
   questionLimit,
 } from '@meap/eval-recipes';
 import {
+  count,
   flag,
   natural,
   parseConfig,
@@ -38,6 +39,17 @@ const configSchema = z.strictObject({
     .strictObject({
       path: text(
         'Hugging Face folder, PEFT adapter or run directory, relative to this file; or OWNER/NAME on the Hub.',
+      ).optional(),
+      endpoint: text(
+        'Instead of path: address of a server with OpenAI’s completions API, such as http://127.0.0.1:8000/v1. ' +
+          'Its key is taken from the environment variable OPENAI_API_KEY.',
+      ).optional(),
+      endpoint_model: text('Name of the model at the endpoint.').optional(),
+      tokenizer: text(
+        'Folder or OWNER/NAME on the Hub with the tokenizer of the model at the endpoint.',
+      ).optional(),
+      context_length: count(
+        'Tokens that the model at the endpoint reads; default: what it says, else 2048.',
       ).optional(),
     })
     .describe('The model to evaluate.')
@@ -65,9 +77,14 @@ export interface CommandConfig extends Omit<Parsed, 'extends'> {
   data: DataSection;
 }
 
+/** The model of a run: a local one, or one of a server. */
+export type ModelChoice =
+  | { path: string }
+  | { endpoint: string; endpoint_model: string; tokenizer: string; context_length?: number };
+
 /** A validated configuration of a run. */
 export interface EvaluateConfig extends Omit<CommandConfig, 'model'> {
-  model: { path: string };
+  model: ModelChoice;
 }
 
 /** Returns the JSON Schema of `recipes/evaluate/schema.json`. */
@@ -77,8 +94,8 @@ export function configJsonSchema(): Record<string, unknown> {
 
 export const RULES: RecipeRules = {
   shipped: { moduleUrl: import.meta.url, program: 'evaluate' },
-  paths: [['model', 'path'], ...dataPaths.map((path) => ['data', ...path])],
-  hub: { 'model.path': 'model' },
+  paths: [['model', 'path'], ['model', 'tokenizer'], ...dataPaths.map((path) => ['data', ...path])],
+  hub: { 'model.path': 'model', 'model.tokenizer': 'tokenizer' },
 };
 
 /**
@@ -91,8 +108,7 @@ export const RULES: RecipeRules = {
 export function loadConfig(file?: string, overrides: readonly string[] = []): EvaluateConfig {
   const config = readConfig(file, overrides);
   const refusals = new Refusals();
-  const { path } = config.model;
-  if (path === undefined) refusals.add('model.path', undefined, 'the folder of a model, as in --model DIR');
+  checkModel(config, refusals);
   if (config.tasks.length === 0) {
     refusals.add('tasks', config.tasks, 'at least one task, as in --tasks arc_easy,piqa');
   }
@@ -104,7 +120,36 @@ export function loadConfig(file?: string, overrides: readonly string[] = []): Ev
   const given: Readonly<Record<string, unknown>> = { ...config };
   for (const [name, { check }] of families) check?.(given[name], name, refusals);
   refusals.throwIfAny();
-  return { ...config, model: { path: path! }, tasks: [...new Set(config.tasks)] };
+  return { ...config, model: config.model as ModelChoice, tasks: [...new Set(config.tasks)] };
+}
+
+function checkModel({ model, backend, precision }: CommandConfig, refusals: Refusals): void {
+  const { path, endpoint, ...rest } = model;
+  if (path !== undefined && endpoint !== undefined) {
+    refusals.add('model.endpoint', endpoint, 'either path or endpoint');
+  } else if (endpoint !== undefined) {
+    if (rest.endpoint_model === undefined) {
+      refusals.add(
+        'model.endpoint_model',
+        undefined,
+        'the name of the model there, as in --endpoint-model NAME',
+      );
+    }
+    if (rest.tokenizer === undefined) {
+      refusals.add('model.tokenizer', undefined, 'the folder of its tokenizer, as in --tokenizer DIR');
+    }
+    const own = 'which a server chooses by itself';
+    if (backend !== 'auto') refusals.add('backend', backend, `auto with model.endpoint, ${own}`);
+    if (precision !== 'float32') refusals.add('precision', precision, `none with model.endpoint, ${own}`);
+  } else {
+    if (path === undefined) {
+      const expected = 'the folder of a model, as in --model DIR, or a server, as in --endpoint URL';
+      refusals.add('model.path', undefined, expected);
+    }
+    for (const [key, value] of Object.entries(rest)) {
+      if (value !== undefined) refusals.add(`model.${key}`, value, 'none without model.endpoint');
+    }
+  }
 }
 
 /**

@@ -1,12 +1,13 @@
 /** Plans an evaluation without loading weights. */
 
 import { makeTasks } from '@meap/eval-recipes';
-import { selectRows, type Task } from '@meap/evals';
+import { selectRows, type Task, type TaskModel } from '@meap/evals';
 import {
   chatFormatOf,
   findModel,
   openChatTemplate,
   openTextTokenizer,
+  type RemoteModel,
   yieldToEventLoop,
 } from '@meap/inference';
 import { contextLengthOf, countParameters, readLlamaConfig } from '@meap/llama-model';
@@ -16,6 +17,7 @@ import { markdownTable } from 'markdown-table';
 import type { EvaluateConfig } from './config.ts';
 import { isUserError } from './errors.ts';
 import type { StageEvent } from './events.ts';
+import { openModel, placeOf } from './run.ts';
 
 interface TaskPlan {
   readonly task: string;
@@ -29,7 +31,8 @@ interface TaskPlan {
 
 export interface EvaluationPlan {
   readonly model: string;
-  readonly parameters: number;
+  /** Unknown for a model of a server. */
+  readonly parameters?: number;
   readonly contextLength: number;
   readonly tasks: readonly TaskPlan[];
 }
@@ -53,21 +56,14 @@ export async function planEvaluation(
   for (const name of config.tasks) {
     tasks.push(...((await problems.attempt(() => makeTasks({ ...config, tasks: [name] }))) ?? []));
   }
-  const directory = await problems.attempt(() => findModel(config.model.path));
-  const shape = directory && (await problems.attempt(() => readLlamaConfig(directory.base)));
-  const plain = directory && (await problems.attempt(() => loadTokenizer(directory.tokenizer)));
+  const model = await problems.attempt(() => plannedModel(config));
   problems.throwIfAny();
-  const modelConfig = shape!;
-  const contextLength = contextLengthOf(modelConfig);
-  const { apply_chat_template: choice } = config;
-  const template = choice && openChatTemplate(directory!.tokenizer, plain!, choice);
-  const tokenizer = await openTextTokenizer(directory!.tokenizer, plain!);
-  const model = { tokenizer, contextLength, ...(template && { chat: chatFormatOf(template, tokenizer) }) };
+  const { contextLength, parameters, dispose } = model!;
   try {
     const plans: TaskPlan[] = [];
     for (const task of tasks) {
       const { name } = task;
-      const { rows, total } = selectRows(task, model, config);
+      const { rows, total } = selectRows(task, model!, config);
       let [requests, tokens, numRows, done] = [0, 0, 0, 0];
       const skipped: Record<string, number> = {};
       for (const { ask } of rows) {
@@ -89,14 +85,34 @@ export async function planEvaluation(
       plans.push({ task: name, rows: numRows, requests, tokens, skipped });
     }
     return {
-      model: config.model.path,
-      parameters: countParameters(modelConfig),
+      model: placeOf(config.model),
+      parameters,
       contextLength,
       tasks: plans,
     };
   } finally {
-    tokenizer.dispose();
+    dispose();
   }
+}
+
+/** A model's tokenizer and sizes, without its weights. */
+async function plannedModel(
+  config: EvaluateConfig,
+): Promise<TaskModel & { parameters?: number; dispose(): void }> {
+  if ('endpoint' in config.model) return (await openModel(config)) as RemoteModel;
+  const directory = await findModel(config.model.path);
+  const shape = readLlamaConfig(directory.base);
+  const plain = loadTokenizer(directory.tokenizer);
+  const { apply_chat_template: choice } = config;
+  const template = choice && openChatTemplate(directory.tokenizer, plain, choice);
+  const tokenizer = await openTextTokenizer(directory.tokenizer, plain);
+  return {
+    tokenizer,
+    contextLength: contextLengthOf(shape),
+    ...(template && { chat: chatFormatOf(template, tokenizer) }),
+    parameters: countParameters(shape),
+    dispose: () => tokenizer.dispose(),
+  };
 }
 
 export function renderPlan({ model, parameters, contextLength, tasks }: EvaluationPlan): string {
@@ -106,9 +122,10 @@ export function renderPlan({ model, parameters, contextLength, tasks }: Evaluati
     short(tokens),
     String(Object.values(skipped).reduce((sum, count) => sum + count, 0)),
   ]);
+  const size = parameters === undefined ? '' : `${short(parameters)} parameters, `;
   const header = ['Tasks', 'Rows', 'Requests', 'Tokens', 'Skipped'];
   return [
-    `model        ${model}, ${short(parameters)} parameters, context of ${contextLength} tokens`,
+    `model        ${model}, ${size}context of ${contextLength} tokens`,
     '',
     markdownTable([header, ...rows], { align: ['l', 'r', 'r', 'r', 'r'] }),
   ].join('\n');

@@ -25,7 +25,7 @@ export interface EvaluationResults {
 export function writeResults(
   out: string,
   { tasks, harness }: EvaluationResults,
-  { model, backend, logSamples }: { model: string; backend: BackendDescription; logSamples: boolean },
+  { model, backend, logSamples }: { model: string; backend?: BackendDescription; logSamples: boolean },
 ): void {
   makeDirectory(join(out, 'tasks'));
   for (const result of tasks) {
@@ -35,7 +35,11 @@ export function writeResults(
     const lines = result.samples.map((sample) => `${JSON.stringify(sample)}\n`);
     writeFileAtomic(join(out, `samples_${result.task}.jsonl`), lines.join(''));
   }
-  writeEnvironment(out, { meap: packageVersion(import.meta.url), model, backend: { ...backend } });
+  writeEnvironment(out, {
+    meap: packageVersion(import.meta.url),
+    model,
+    ...(backend && { backend: { ...backend } }),
+  });
   writeJson(join(out, RESULTS_FILE), harness);
 }
 

@@ -12,7 +12,7 @@ import {
 } from '@meap/recipe-cli';
 import { backendNames } from '@meap/tensor-kernels';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { loadConfig, RULES } from './config.ts';
+import { loadConfig, type ModelChoice, RULES } from './config.ts';
 import { planEvaluation, renderPlan } from './plan.ts';
 import { reportOn } from './report/report-command.ts';
 import { renderResults } from './results-table.ts';
@@ -22,6 +22,9 @@ import { defaultCacheDirectory } from './sqlite-answer-store.ts';
 
 export interface RunFlags {
   model?: string;
+  endpoint?: string;
+  endpointModel?: string;
+  tokenizer?: string;
   tasks?: string[];
   config?: string;
   set: string[];
@@ -113,6 +116,15 @@ export function addRunCommand({ program, argv, io, done }: CommandContext): void
       '--model <dir>',
       'Hugging Face folder, PEFT adapter, run directory, or name of the Hub: OWNER/NAME',
     )
+    .option(
+      '--endpoint <url>',
+      'instead of --model: a server with OpenAI’s completions API, such as meap-serve',
+    )
+    .option('--endpoint-model <name>', 'name of the model at the endpoint')
+    .option(
+      '--tokenizer <dir>',
+      'folder, or name of the Hub, with the tokenizer of the model at the endpoint',
+    )
     .option('--out <dir>', 'folder for result files (default: runs/evaluate-MODEL)')
     .option('--dry-run', 'print the number of requests without running them');
   withRunFlags(command).action(async () => {
@@ -126,7 +138,7 @@ export function addRunCommand({ program, argv, io, done }: CommandContext): void
       io.stdout.write(`${flags.json ? JSON.stringify(plan) : renderPlan(plan)}\n`);
       return;
     }
-    const out = flags.out ?? join('runs', `evaluate-${modelName(config.model.path)}`);
+    const out = flags.out ?? join('runs', `evaluate-${modelName(nameOf(config.model))}`);
     const results = await runShown(
       shownRun(flags, io, commandToResume(program.name(), argv, out), done),
       ({ onEvent }, signal) => runEvaluation(config, { ...storageOptions(flags), out, signal, onEvent }),
@@ -152,6 +164,8 @@ export function shownRun(
   return { io, json: json === true, stopped: `${stopped}; continue with: ${again}`, done };
 }
 
+const nameOf = (model: ModelChoice) => ('path' in model ? model.path : model.endpoint_model);
+
 /** Returns where answers and samples are stored. */
 export function storageOptions({
   resume,
@@ -163,10 +177,14 @@ export function storageOptions({
 
 /** Returns the overrides of all flags; `--set` comes last. */
 function overridesOf(flags: RunFlags): string[] {
-  const { model, tasks, data, limit, samples, bos, seed, backend, precision } = flags;
+  const { model, endpoint, endpointModel, tokenizer, tasks, data, limit, samples, bos, seed } = flags;
+  const { backend, precision } = flags;
   const { numFewshot, applyChatTemplate, fewshotAsMultiturn, systemInstruction } = flags;
   const given = {
     'model.path': model,
+    'model.endpoint': endpoint,
+    'model.endpoint_model': endpointModel,
+    'model.tokenizer': tokenizer,
     'data.folder': data,
     tasks,
     limit,

@@ -2,10 +2,15 @@
 
 import { makeTasks } from '@meap/eval-recipes';
 import { type EvaluateProgress, evaluate, type TaskResult, toHarnessJson } from '@meap/evals';
-import { type OpenLanguageModel, openLanguageModel } from '@meap/inference';
+import {
+  type OpenLanguageModel,
+  openLanguageModel,
+  openRemoteModel,
+  type RemoteModel,
+} from '@meap/inference';
 import { openRunDirectory, packageVersion } from '@meap/recipe-cli';
 import { acquireLock } from '@meap/trainer';
-import type { EvaluateConfig } from './config.ts';
+import type { EvaluateConfig, ModelChoice } from './config.ts';
 import type { EvaluateEvent } from './events.ts';
 import { type EvaluationResults, writeResults } from './result-files.ts';
 import { AnswerStores } from './sqlite-answer-store.ts';
@@ -37,19 +42,13 @@ export async function runEvaluation(
   if (out !== undefined) openRunDirectory(out, 'auto');
   const lock = out === undefined ? undefined : await acquireLock(out, { onWait: onWarning, signal });
   const stores = cache === undefined ? undefined : new AnswerStores(cache, { signal, onWarning });
-  let opened: OpenLanguageModel | undefined;
+  let opened: OpenedModel | undefined;
   try {
     const tasks = await makeTasks(config, { judgements: stores?.of('judge'), signal, onEvent });
-    const { path: model } = config.model;
-    const { backend: wanted, precision, apply_chat_template: chatTemplate } = config;
-    opened = await openLanguageModel({
-      model,
-      backend: wanted,
-      precision,
-      ...(chatTemplate && { chatTemplate }),
-    });
-    const { name, contextLength, fingerprint, backend } = opened;
-    onEvent({ type: 'backend', ...backend });
+    opened = await openModel(config);
+    const { name, contextLength, fingerprint } = opened;
+    const backend = 'backend' in opened ? opened.backend : undefined;
+    if (backend) onEvent({ type: 'backend', ...backend });
     onEvent({ type: 'model', name, contextLength, fingerprint });
     const results: TaskResult[] = [];
     for (const task of tasks) {
@@ -63,7 +62,8 @@ export async function runEvaluation(
       results.push(result);
     }
     const evaluation = { tasks: results, harness: harnessOf(results, opened, config) };
-    if (out !== undefined) writeResults(out, evaluation, { model, backend, logSamples });
+    if (out !== undefined)
+      writeResults(out, evaluation, { model: placeOf(config.model), backend, logSamples });
     return evaluation;
   } finally {
     lock?.release();
@@ -71,9 +71,30 @@ export async function runEvaluation(
   }
 }
 
+type OpenedModel = OpenLanguageModel | RemoteModel;
+
+/** Opens the model of a configuration. @throws ModelError */
+export async function openModel({
+  model,
+  backend,
+  precision,
+  apply_chat_template: template,
+}: EvaluateConfig): Promise<OpenedModel> {
+  const chat = template && { chatTemplate: template };
+  if ('path' in model) return openLanguageModel({ model: model.path, backend, precision, ...chat });
+  const { endpoint, endpoint_model, tokenizer, context_length: contextLength } = model;
+  const apiKey = process.env.OPENAI_API_KEY || undefined;
+  return openRemoteModel({ endpoint, model: endpoint_model, tokenizer, contextLength, apiKey, ...chat });
+}
+
+/** Where a model is: a folder, or a name at an address. */
+export function placeOf(model: ModelChoice): string {
+  return 'path' in model ? model.path : `${model.endpoint_model} at ${model.endpoint}`;
+}
+
 function harnessOf(
   results: readonly TaskResult[],
-  { backend, precision }: OpenLanguageModel,
+  opened: OpenedModel,
   { limit, samples, bos, seed, ...config }: EvaluateConfig,
 ): Record<string, unknown> {
   const harness = toHarnessJson(results, { meap_version: packageVersion(import.meta.url) });
@@ -84,8 +105,9 @@ function harnessOf(
     seed: seed ?? null,
     apply_chat_template: config.apply_chat_template ?? false,
   };
+  const local = 'backend' in opened && { dtype: opened.precision, backend: opened.backend.name };
   return {
     ...harness,
-    config: { ...(harness.config as object), dtype: precision, backend: backend.name, ...settings },
+    config: { ...(harness.config as object), ...local, ...settings },
   };
 }

@@ -14,7 +14,7 @@ export {
   stopRules,
   stopWhenSection,
 } from './probes.ts';
-export { checkPromptKeys, type PromptKeys, promptKeys } from './prompt-keys.ts';
+export { checkPromptKeys, type PerTask, type PromptKeys, promptKeys } from './prompt-keys.ts';
 export { hasResults, RESULTS_FILE } from './result-folder.ts';
 export { checkTaskName, dataPaths, dataSection, type FamilySections, familySections } from './sections.ts';
 export { DATA_SETS, type FAMILIES, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';

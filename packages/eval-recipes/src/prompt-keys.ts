@@ -5,8 +5,8 @@ import { z } from 'zod';
 import { TASKS } from './tasks/catalogue.ts';
 import type { TaskEntry } from './tasks/task-family.ts';
 
-/** A number for all tasks, or numbers by task. */
-type PerTask = number | Readonly<Record<string, number>>;
+/** A number for all tasks, or one for each by name. */
+export type PerTask = number | Readonly<Record<string, number>>;
 
 /** Values of {@link promptKeys}. */
 export interface PromptKeys {

@@ -64,13 +64,31 @@ export async function localFolder(model: string, options: FindModelOptions = {})
   return address ? fetchModel(address, `model ${model}: no such folder, and on the Hub `, options) : model;
 }
 
-async function fetchModel(address: string, prefix: string, options: FindModelOptions): Promise<string> {
+async function fetchModel(
+  address: string,
+  prefix: string,
+  options: FindModelOptions,
+  wanted: 'model' | 'tokenizer' = 'model',
+): Promise<string> {
   try {
-    return (await fetchFromHub(address, { wanted: 'model', ...options })).folder;
+    return (await fetchFromHub(address, { wanted, ...options })).folder;
   } catch (error) {
     if (error instanceof HubError) throw new ModelError(prefix + error.message, { cause: error });
     throw error;
   }
+}
+
+/**
+ * Returns the folder of a model's tokenizer: of a folder as in {@link findModel}, or of a name of the Hub, from which only the
+ * tokenizer is fetched.
+ *
+ * @throws ModelError if there is none, or it cannot be fetched
+ */
+export async function findTokenizer(model: string, options: FindModelOptions = {}): Promise<string> {
+  if (existsSync(join(model, 'tokenizer.json'))) return model;
+  const address = isHubAddress(model) ? model : existsSync(model) ? undefined : modelAddress(model);
+  if (!address) return (await findModel(model, options)).tokenizer;
+  return fetchModel(address, `tokenizer ${model}: no such folder, and on the Hub `, options, 'tokenizer');
 }
 
 /** The short name of a model: that of its folder, or of its repository. */

@@ -22,6 +22,7 @@ export {
   openLanguageModel,
 } from './language-model.ts';
 export { type ComputeOptions, loadModel } from './load-model.ts';
+export { openRemoteModel, type RemoteModel, type RemoteModelOptions } from './remote-model.ts';
 export { createSampler, laterSeed, type Sample, type SamplePrompt, type SamplerOptions } from './sampler.ts';
 export { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
 export { tokenText } from './token-text.ts';

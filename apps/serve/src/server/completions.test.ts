@@ -207,7 +207,13 @@ describe('/v1/completions', () => {
 
 test('/v1/models, /health and unknown paths', async () => {
   const client = await serve({ name: 'org/tiny' });
-  const model = { id: 'org/tiny', object: 'model', created: expect.any(Number), owned_by: 'meap' };
+  const model = {
+    id: 'org/tiny',
+    object: 'model',
+    created: expect.any(Number),
+    owned_by: 'meap',
+    max_model_len: 128,
+  };
   expect((await client.get('/v1/models')).json).toEqual({ object: 'list', data: [model] });
   expect((await client.get('/v1/models/org/tiny')).json).toEqual(model);
   expect((await client.get('/v1/models/org%2Ftiny')).json).toEqual(model);

@@ -157,7 +157,9 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     if (routeOptions.url?.endsWith('/completions')) admission.requireCapacity();
   });
 
-  const description = { id: options.name, object: 'model', created, owned_by: 'meap' };
+  // The context has vLLM's name.
+  const { contextLength: max_model_len } = settings;
+  const description = { id: options.name, object: 'model', created, owned_by: 'meap', max_model_len };
   app.get('/health', async () => ({ status: 'ok' }));
   app.get('/metrics', async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.render()),
