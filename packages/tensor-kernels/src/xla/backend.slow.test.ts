@@ -1,9 +1,20 @@
 /** The backend around the lowerings: what it compiles, donates, keeps and refuses; lowerings in tiles and chunks. */
-import { stablehlo as hlo } from '@meap/pjrt';
+import { cudaTarget, findPlugin, stablehlo as hlo, loadPlugin } from '@meap/pjrt';
 import { compileQuickly, expectClose } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { adamW, dropout, gradientScale, markStep, rmsNorm, setBackend, sumsOfSquares } from '../index.ts';
+import {
+  adamW,
+  dropout,
+  gradientScale,
+  linearCrossEntropy,
+  markStep,
+  residualAttention,
+  rmsNorm,
+  setBackend,
+  setPrecision,
+  sumsOfSquares,
+} from '../index.ts';
 import { type Input, integers, random, tensorOf, whyMissing } from '../testing.ts';
 import { attentionBackward, attentionForward } from './attention.ts';
 import { XlaBackend } from './backend.ts';
@@ -13,6 +24,9 @@ import type { Dot, Floats } from './lowering.ts';
 
 compileQuickly();
 const missing = await whyMissing('xla');
+const cuda = await findPlugin('cuda13').catch(() => undefined);
+if (!cuda)
+  console.warn('steps are not compiled for an H200: install the plugin with npx meap-pjrt install cuda13');
 const backend = () => tf.backend() as XlaBackend;
 
 describe.skipIf(missing)('the xla backend', () => {
@@ -108,6 +122,54 @@ describe.skipIf(missing)('the xla backend', () => {
       dropped.dispose();
     }
     expect(results[0]).toEqual(results[1]);
+  });
+
+  it.skipIf(!cuda)('compiles a step in bfloat16 for an H200: donated, tiled and in chunks', async () => {
+    const { client } = await connect();
+    const compile = vi.spyOn(Object.getPrototypeOf(client) as typeof client, 'compile');
+    const [B, T, E, D, V] = [2, 2048, 128, 64, 16_384];
+    const shapes = { norm_E: [E], q_OE: [E, E], k_OE: [D, E], v_OE: [D, E], o_EO: [E, E], head: [V, E] };
+    const zeros = (shape: number[]) => tf.tidy(() => tf.variable(tf.zeros(shape)));
+    const weights = Object.values(shapes).map(zeros);
+    const moments = weights.map(({ shape }) => [zeros(shape), zeros(shape)]);
+    setPrecision('bfloat16');
+    const { value, grads } = tf.variableGrads(() => {
+      const [norm_E, q_OE, k_OE, v_OE, o_EO, head] = weights;
+      const table = tf.zeros([T, D / 2]);
+      const options = { epsilon: 1e-5, cos: table, sin: table, headSize: D };
+      const x = residualAttention(tf.zeros([B, T, E]), { norm_E, q_OE, k_OE, v_OE, o_EO }, options);
+      return linearCrossEntropy(x.reshape([B * T, E]), head, tf.zeros([B * T], 'int32'));
+    }, weights);
+    weights.forEach((parameter, i) => {
+      const [firstMoment, secondMoment] = moments[i];
+      const rates = { learningRate: 1, beta1: 0.9, beta2: 0.9, epsilon: 1, weightDecay: 0, step: 1 };
+      const gradient = grads[parameter.name];
+      adamW({ parameter, gradient, firstMoment, secondMoment, ...rates, gradientScale: 1 });
+    });
+    tf.dispose(grads);
+    markStep();
+    setPrecision('float32');
+    await value.data();
+    const [program] = compile.mock.calls.at(-1)!;
+    compile.mockRestore();
+    tf.dispose([value, ...weights, ...moments.flat()]);
+
+    vi.stubEnv('XLA_FLAGS', '');
+    const topology = await loadPlugin(cuda!).createTopology('h200', cudaTarget('h200'));
+    const executable = await topology.compile(program);
+    const { aliased, temporary } = executable.memoryStats();
+    const numbers = weights.reduce((sum, { size }) => sum + size, 0);
+    expect(aliased).toBeGreaterThanOrEqual(3 * 4 * numbers);
+    // All logits are 268 MB, all scores of attention 67 MB.
+    expect(temporary).toBeLessThan(200e6);
+    const { computations } = await executable.optimizedProgram();
+    const operandTypes = computations.flatMap(({ instructions }) => {
+      const shapes = new Map(instructions.map(({ name, shape }) => [name, shape]));
+      const products = instructions.filter(({ opcode }) => opcode === 'dot');
+      return products.flatMap(({ operands }) => operands.map((name) => shapes.get(name)!.split('[')[0]));
+    });
+    expect(operandTypes.length).toBeGreaterThan(20);
+    expect(new Set(operandTypes)).toEqual(new Set(['bf16']));
   });
 
   it('refuses by name what it cannot do', async () => {
