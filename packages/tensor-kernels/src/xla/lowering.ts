@@ -9,7 +9,10 @@ export type Integers = hlo.Tensor<'int32'>;
 /** A matrix product of float32 in the precision of the backend, summed in float32. */
 export type Dot = (a: Floats, b: Floats, dimensions: hlo.DotDimensions) => Floats;
 
-/** A kernel as StableHLO: the results, of its inputs by name and its attributes. Integers and booleans come as float32 to the compiler. */
+/**
+ * A kernel as StableHLO: its results, from its inputs by name and its attributes. Inputs are typed as float32, also those
+ * that TensorFlow.js promises to be integers or booleans.
+ */
 export type Lowering = (
   inputs: Readonly<Record<string, Floats>>,
   attributes: never,
