@@ -136,9 +136,10 @@ export type {
   Measured,
   Metric,
   Task,
+  TaskGroup,
   TaskItem,
   TaskModel,
 } from './task.ts';
-export { summarizeTaskGroups, type TaskGroup, type TaskGroupResult } from './task-group.ts';
+export { summarizeTaskGroups, type TaskGroupResult } from './task-group.ts';
 export { wikitextTask } from './wikitext.ts';
 export { renderedMultipleChoice, zeroShot } from './zero-shot.ts';

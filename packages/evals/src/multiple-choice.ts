@@ -11,8 +11,7 @@ import type { Score } from './language-model.ts';
 import { type PromptLayout, type PromptOptions, promptsOf } from './prompt-turns.ts';
 import { numCharacters } from './python-text.ts';
 import { type RowReader, readRow } from './row-reader.ts';
-import type { Measured, Task, TaskItem } from './task.ts';
-import type { TaskGroup } from './task-group.ts';
+import type { Measured, Task, TaskGroup, TaskItem } from './task.ts';
 
 /** A row of a multiple-choice task. */
 export interface Question {

@@ -1,7 +1,6 @@
 /** Results of evaluations: plain JSON data for reports and comparisons. */
 import type { Answer } from './answers.ts';
-import type { Measured, Metric } from './task.ts';
-import type { TaskGroup } from './task-group.ts';
+import type { Measured, Metric, TaskGroup } from './task.ts';
 
 /** One evaluated row: contents, answers and numbers. */
 export interface Sample {

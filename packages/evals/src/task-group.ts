@@ -1,15 +1,6 @@
 /** Groups of tasks and their totals, as in lm-evaluation-harness 0.4.13 (`lm_eval/api/group.py`). */
 import type { MetricResult, TaskResult } from './result.ts';
-
-/** A group of tasks with totals of its own. */
-export interface TaskGroup {
-  readonly name: string;
-  readonly version: number;
-  /** Metrics of the tasks that have a total. */
-  readonly metrics: readonly string[];
-  /** Whether tasks count by their rows; else all count the same. */
-  readonly weightBySize: boolean;
-}
+import type { TaskGroup } from './task.ts';
 
 /** The totals of a group. */
 export interface TaskGroupResult extends TaskGroup {

@@ -1,6 +1,5 @@
 /** Interface of tasks, which turn rows into requests to a model, and answers into numbers. */
 import type { GenerateRequest, Generation, LanguageModel, Score, ScoreRequest } from './language-model.ts';
-import type { TaskGroup } from './task-group.ts';
 
 /** A metric of a task. */
 export interface Metric {
@@ -52,6 +51,16 @@ export interface TaskItem {
 
 /** What tasks need to know of a model to form prompts. */
 export type TaskModel = Pick<LanguageModel, 'tokenizer' | 'contextLength' | 'chat'>;
+
+/** A group of tasks with totals of its own. */
+export interface TaskGroup {
+  readonly name: string;
+  readonly version: number;
+  /** Metrics of the tasks that have a total. */
+  readonly metrics: readonly string[];
+  /** Whether tasks count by their rows; else all count the same. */
+  readonly weightBySize: boolean;
+}
 
 /** An evaluation of a model. */
 export interface Task {
