@@ -31,7 +31,7 @@ const alias = process.env.MEAP_TEST_DIST
       ...Object.fromEntries(
         packages.map((name) => [`@meap/${name}`, `${import.meta.dirname}/packages/${name}/src/index.ts`]),
       ),
-      '#xla': `${import.meta.dirname}/packages/tensor-kernels/src/xla/backend.ts`,
+      '#xla': `${import.meta.dirname}/packages/tensor-kernels/src/xla/register.ts`,
     };
 
 const data = process.env.MEAP_DATA ?? `${import.meta.dirname}/../shared/data`;

@@ -1,5 +1,12 @@
 import * as tf from '@tensorflow/tfjs-core';
 
+/**
+ * Runs `compute` in the forward pass and returns the same tensors in the backward pass without running it: for results
+ * that cost more to recompute than to hold. No gradient flows through it; use it within ops that define their gradient,
+ * such as `attention`.
+ */
+export type Keep = (compute: () => tf.Tensor[]) => tf.Tensor[];
+
 /** Gradients that this module returned and that only the tape holds. */
 const held = new WeakSet<tf.Tensor>();
 

@@ -16,6 +16,7 @@ export {
 export { type CachedAttentionOptions, cachedAttention, type SequenceCache } from './cached-attention.ts';
 export { compilesShapes, markStep } from './compiled-steps.ts';
 export { availableThreads, type ContainerLimits, containerLimits } from './container-limits.ts';
+export type { Keep } from './custom-gradient.ts';
 export { dropout } from './dropout.ts';
 export { BackendError } from './errors.ts';
 export { copyInto, memoryOf, overwrite, type StagedVector, stageVector } from './host-memory.ts';
@@ -42,7 +43,7 @@ export {
   sumsOfSquares,
 } from './optimizer.ts';
 export { type Precision, precisionNames } from './precision.ts';
-export { type Keep, type Piece, type PiecewiseInputs, recompute, recomputeInPieces } from './recompute.ts';
+export { type Piece, type PiecewiseInputs, recompute, recomputeInPieces } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';
 export {
   type AttentionWeights,

@@ -1,13 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { customGradient } from './custom-gradient.ts';
+import { customGradient, type Keep } from './custom-gradient.ts';
 import { hasKernel, runKernel } from './ops.ts';
-
-/**
- * Runs `compute` in the forward pass and returns the same tensors in the backward pass without running it: for results
- * that cost more to recompute than to hold. No gradient flows through it; use it within ops that define their gradient,
- * such as `attention`.
- */
-export type Keep = (compute: () => tf.Tensor[]) => tf.Tensor[];
 
 /**
  * Runs `f` without keeping its intermediate tensors and runs it again in the backward pass (activation recomputation,

@@ -7,8 +7,7 @@
  */
 
 import * as tf from '@tensorflow/tfjs-core';
-import { customGradient } from './custom-gradient.ts';
-import type { Keep } from './recompute.ts';
+import { customGradient, type Keep } from './custom-gradient.ts';
 
 /** Options of {@link attention}. */
 export interface AttentionOptions {

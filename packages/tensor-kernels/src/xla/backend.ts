@@ -14,9 +14,8 @@ import {
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
 import type { Precision } from '../precision.ts';
-import { connect, oneLine, type XlaDevice } from './device.ts';
+import { oneLine, type XlaDevice } from './device.ts';
 import { type Operation, pack, plan, Signatures, typeOf, Value, type ValueType } from './graph.ts';
-import { registerXlaKernels } from './kernels.ts';
 import type { Lowering } from './lowering.ts';
 
 /** Tensors and values by name; those that are undefined or null are left out. */
@@ -32,28 +31,6 @@ interface Entry {
 
 /** Elements of the largest float tensor whose values the host keeps after the upload. */
 const MAX_HOST_FLOATS = 1 << 16;
-
-let connected: XlaDevice | undefined;
-
-/**
- * Connects to a plugin and registers the backend `xla`.
- *
- * @param options `needsAccelerator`: refuses the CPU plugin
- * @returns the plugin and the device
- * @throws BackendError that says what is missing
- */
-export async function registerXlaBackend(options: { needsAccelerator?: boolean } = {}): Promise<string> {
-  if (!connected) {
-    const device = await connect(options);
-    connected = device;
-    tf.registerBackend('xla', () => new XlaBackend(device), 3);
-    registerXlaKernels();
-  }
-  if (options.needsAccelerator && connected.client.platformName === 'cpu') {
-    throw new BackendError('xla: the process uses the CPU plugin');
-  }
-  return connected.description;
-}
 
 /** TensorFlow.js's backend over PJRT. */
 export class XlaBackend extends tf.KernelBackend {
