@@ -39,7 +39,7 @@ function conversations(): Conversation[] {
     readFileSync(`${data}/sft/alpaca_5000.json`, 'utf8'),
   );
   const all: Message[][] = [];
-  for (const [i, { instruction, input, output }] of rows.slice(0, 250).entries()) {
+  for (const [i, { instruction, input, output }] of rows.slice(0, 100).entries()) {
     const user: Message = { role: 'user', content: instruction + (input ? `\n${input}` : '') };
     let messages: Message[] = [user, { role: 'assistant', content: output }];
     if (i % 5 === 1) messages = [...all.at(-1)!.slice(-2), ...messages];

@@ -10,7 +10,7 @@ import { answerRanges, type TextRange } from './answer-ranges.ts';
 import type { ChatTemplate, Piece, RenderOptions } from './chat-template.ts';
 import type { Conversation } from './conversation.ts';
 import { TemplateError } from './errors.ts';
-import { LiteralEncoder, type LocatedTokens, type SpecialToken, spellingPattern } from './literal-encoder.ts';
+import { LiteralEncoder, type LocatedTokens, patternOf, type SpecialToken } from './literal-encoder.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** Tokens of a conversation with the ranges of its messages. */
@@ -65,7 +65,7 @@ export class ChatEncoder {
     const { specialTokens } = this.#literal;
     this.specialIds = specialTokens.map(({ id }) => id);
     this.#specialByText = new Map(specialTokens.map((token) => [token.content, token]));
-    this.#specialPattern = spellingPattern(tokenizer.json);
+    this.#specialPattern = patternOf(this.#literal.specialTokens);
     this.#end = this.#answerEnd(tokenizer);
     this.endOfAnswerId = this.#end.id;
     this.lacksEnd = this.#end.text === '';

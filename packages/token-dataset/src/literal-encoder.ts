@@ -31,7 +31,7 @@ export class LiteralEncoder {
   readonly #spelling: RegExp;
   readonly #literal: TokenizerContents;
   readonly #opening: NativeTokenizer;
-  /** Built on first use: a large vocabulary takes some 250 MB. */
+  /** Built on first use, unless texts begin as they continue: a large vocabulary takes some 250 MB. */
   #continuing: NativeTokenizer | undefined;
 
   /** @param tokenizer its `tokenizer.json`, as text */
@@ -42,7 +42,7 @@ export class LiteralEncoder {
     // Text that no piece spells becomes the unknown token, special or not.
     const special = this.specialTokens.filter(({ content }) => content !== model?.unk_token);
     this.#specialIds = new Set(special.map(({ id }) => id));
-    this.#spelling = spellingPattern(json);
+    this.#spelling = patternOf(this.specialTokens);
     this.#literal = { ...contents, post_processor: null, added_tokens: withoutSpecial(contents, added) };
     this.#opening = nativeTokenizer(JSON.stringify(this.#literal), 'tokenizer');
   }
@@ -93,8 +93,10 @@ export class LiteralEncoder {
 
   #continuingTokenizer(): NativeTokenizer {
     if (!this.#continuing) {
-      const continuing = { ...this.#literal, pre_tokenizer: withoutPrefix(this.#literal.pre_tokenizer) };
-      this.#continuing = nativeTokenizer(JSON.stringify(continuing), 'tokenizer');
+      const { pre_tokenizer } = this.#literal;
+      const continuing = { ...this.#literal, pre_tokenizer: withoutPrefix(pre_tokenizer) };
+      const isSame = JSON.stringify(continuing.pre_tokenizer) === JSON.stringify(pre_tokenizer);
+      this.#continuing = isSame ? this.#opening : nativeTokenizer(JSON.stringify(continuing), 'tokenizer');
     }
     return this.#continuing;
   }
@@ -102,8 +104,12 @@ export class LiteralEncoder {
 
 /** A pattern that finds the special tokens of a `tokenizer.json` in a text; without special tokens it never matches. */
 export function spellingPattern(json: string): RegExp {
-  const spelled = specialTokensOf(JSON.parse(json).added_tokens ?? []);
-  const escaped = spelled.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
+  return patternOf(specialTokensOf(JSON.parse(json).added_tokens ?? []));
+}
+
+/** The same for special tokens that are known. */
+export function patternOf(tokens: readonly SpecialToken[]): RegExp {
+  const escaped = tokens.map(({ content }) => content.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&'));
   return new RegExp(escaped.join('|') || '(?!)', 'g');
 }
 

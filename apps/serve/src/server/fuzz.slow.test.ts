@@ -52,11 +52,11 @@ test('property: no body causes a server error', async () => {
   };
   await fc.assert(
     fc.asyncProperty(fc.oneof(completion, anything), (body) => post('/v1/completions', body, client)),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
   await fc.assert(
     fc.asyncProperty(fc.oneof(talk, anything), (body) => post('/v1/chat/completions', body, client)),
-    { numRuns: 200 },
+    { numRuns: 100 },
   );
 });
 
