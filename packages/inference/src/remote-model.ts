@@ -1,5 +1,4 @@
 /** Implements {@link LanguageModel} over a server that speaks OpenAI's completions API. */
-import { createHash } from 'node:crypto';
 import type {
   ChatFormat,
   GenerateRequest,
@@ -86,11 +85,10 @@ export async function openRemoteModel(options: RemoteModelOptions): Promise<Remo
   const server = new Server(endpoint, options.apiKey);
   const { max_model_len: length = DEFAULT_CONTEXT } = await server.get(`models/${model}`, models);
   const texts = await openTextTokenizer(folder, tokenizer);
-  const files = await fingerprintOf([folder], { endpoint, model });
   const chat: ChatFormat | undefined = template ? chatFormatOf(template, texts) : undefined;
   return {
     name: model,
-    fingerprint: createHash('sha256').update(`remote ${files}`).digest('hex'),
+    fingerprint: await fingerprintOf([folder], { endpoint, model }),
     // A scored prompt has one token more, and the server adds one.
     contextLength: (contextLength ?? length) - 2,
     tokenizer: texts,
