@@ -41,6 +41,8 @@ describe.skipIf(missing)('the demo', () => {
         '--disable-gpu-sandbox',
         '--enable-unsafe-webgpu',
         '--use-webgpu-adapter=swiftshader',
+        // As in Node (tensor-kernels, webgpu/device.ts): compiles kernels in a tenth of the time.
+        '--disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension',
         '--disable-background-networking',
         '--disable-component-update',
         '--disable-sync',

@@ -140,9 +140,14 @@ async function findGpu(): Promise<GPU> {
 
 function dawnFlags(): string[] {
   const { MEAP_GPU_ADAPTER } = process.env;
-  return [
+  const disabled = [
     // A kernel may run for less than the resolution of browsers.
-    'disable-dawn-features=timestamp_quantization',
+    'timestamp_quantization',
+    // Workgroup memory is zeroed by a loop instead: SwiftShader unrolls the extension and compiles for seconds a kernel.
+    'use_vulkan_zero_initialize_workgroup_memory_extension',
+  ];
+  return [
+    `disable-dawn-features=${disabled}`,
     // Needed for subgroup matrices; unsafe only for untrusted web pages.
     'enable-dawn-features=allow_unsafe_apis',
     ...(process.platform === 'linux' ? ['backend=vulkan'] : []),
