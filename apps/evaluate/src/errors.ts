@@ -1,6 +1,6 @@
-import { EvalsError, JudgeError } from '@meap/evals';
+import { EndpointError, EvalsError } from '@meap/evals';
 import { modelErrors } from '@meap/inference';
 import { userErrorTest } from '@meap/recipe-cli';
 
 /** Whether an error is shown to the user as one line, without a stack. */
-export const isUserError = userErrorTest([...modelErrors, EvalsError, JudgeError]);
+export const isUserError = userErrorTest([...modelErrors, EvalsError, EndpointError]);

@@ -4,7 +4,8 @@ import { inspect } from 'node:util';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { Answer, AnswerStore } from './answers.ts';
 import { type ChatJudgeOptions, chatJudge, parseScore } from './chat-judge.ts';
-import { type JudgeCase, JudgeError } from './judge.ts';
+import { EndpointError } from './endpoint.ts';
+import type { JudgeCase } from './judge.ts';
 
 type Handler = (response: ServerResponse, request: IncomingMessage, body: string, index: number) => void;
 
@@ -200,7 +201,7 @@ describe('failures that stay', () => {
   test('end after all retries with the last reason', async () => {
     const { url, bodies } = await serve((response) => fail(response, 502, `bad gateway ${KEY}`));
     const error = await errorOf(chatJudge(options(url, { retries: 2 })).judge(judgeCase));
-    expect(error).toBeInstanceOf(JudgeError);
+    expect(error).toBeInstanceOf(EndpointError);
     expect(error.message).toBe(`${url}/chat/completions: no answer in 3 attempts: 502 bad gateway ***`);
     expect(bodies.length).toBe(3);
   });
@@ -217,7 +218,7 @@ describe('failures that stay', () => {
     const outputs = Array.from({ length: 40 }, (_, i) => `${i}`);
     const errors = await Promise.all(outputs.map((output) => errorOf(judge.judge({ ...judgeCase, output }))));
     for (const error of errors) {
-      expect(error).toBeInstanceOf(JudgeError);
+      expect(error).toBeInstanceOf(EndpointError);
       expect(error.message).toContain('refuses the key that was sent (401)');
       expect(inspect(error, { depth: 9 })).not.toMatch(/sk-s/);
     }
@@ -246,7 +247,7 @@ describe('failures that stay', () => {
   ])('%s is not tried again', async (_, status, body, headers, message) => {
     const { url, bodies } = await serve((response) => fail(response, status, body, headers));
     const error = await errorOf(chatJudge(options(url)).judge(judgeCase));
-    expect(error).toBeInstanceOf(JudgeError);
+    expect(error).toBeInstanceOf(EndpointError);
     expect(error.message).toMatch(message);
     expect(error.message).not.toContain('\n');
     expect(bodies.length).toBe(1);
@@ -256,7 +257,9 @@ describe('failures that stay', () => {
     const { url } = await serve(() => {});
     await new Promise((resolve) => servers.splice(0)[0].close(resolve));
     const error = await errorOf(chatJudge(options(url, { retries: 1 })).judge(judgeCase));
-    expect(error.message).toMatch(/no answer in 2 attempts: ECONNREFUSED/);
+    expect(error.message).toMatch(
+      /cannot be reached: ECONNREFUSED .*; start the server, or correct the address$/,
+    );
   });
 
   test.each([
@@ -266,7 +269,7 @@ describe('failures that stay', () => {
     ['a key with a line end inside', { apiKey: 'sk-secret\nsk-secret' }],
   ])('%s is refused at once, without secrets', (_, wrong) => {
     const make = () => chatJudge({ ...options('http://127.0.0.1:1/v1'), ...wrong });
-    expect(make).toThrow(JudgeError);
+    expect(make).toThrow(EndpointError);
     expect(make).toThrow(/^judge: [^\n]*expected(?!.*sk-secret)/);
   });
 });

@@ -1,14 +1,9 @@
 /** A chat model as a judge of contextual hallucination (Table 4 and appendix A.5 of the MEAP paper). */
 import { means } from './aggregation.ts';
 import type { AnswerStore } from './answers.ts';
-import {
-  ChatEndpoint,
-  type ChatEndpointOptions,
-  type ChatMessage,
-  type ChatUsage,
-  estimateTokens,
-} from './chat-endpoint.ts';
+import { Endpoint, type EndpointOptions, readChatReply } from './endpoint.ts';
 import type { Judge, JudgeCase } from './judge.ts';
+import type { ChatMessage } from './language-model.ts';
 
 /** Prices of a million tokens, in any currency. */
 export interface TokenPrices {
@@ -17,7 +12,11 @@ export interface TokenPrices {
 }
 
 /** Options of {@link chatJudge}. */
-export interface ChatJudgeOptions extends ChatEndpointOptions {
+export interface ChatJudgeOptions extends EndpointOptions {
+  /** The model's name at the endpoint. */
+  readonly model: string;
+  /** Members of a request's body besides model and messages; default `{ temperature: 0, max_tokens: 512 }`. */
+  readonly parameters?: Readonly<Record<string, unknown>>;
   /**
    * What the output is compared with: the human summary (the default, as in the paper), or the article, which costs more
    * tokens and accepts statements that are only in the article.
@@ -30,7 +29,13 @@ export interface ChatJudgeOptions extends ChatEndpointOptions {
 }
 
 /** Usage of a judge. */
-export interface JudgeUsage extends Readonly<ChatUsage> {
+export interface JudgeUsage {
+  /** Requests sent, including retries. */
+  readonly numRequests: number;
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+  /** Answers without a token count, estimated at four characters a token. */
+  readonly numEstimated: number;
   /** Judgements from the store. */
   readonly numStored: number;
   /** In the currency of the prices; absent without prices. */
@@ -55,6 +60,8 @@ export interface ChatJudge extends Judge {
   plan(cases: Iterable<JudgeCase>): Promise<JudgePlan>;
 }
 
+const PATH = 'chat/completions';
+
 /** Requests for a score after a reply without one. */
 const SCORE_RETRIES = 2;
 
@@ -65,25 +72,41 @@ const SCORE_RETRIES = 2;
  * attempts, which do not count otherwise. The paper's prompt is not published as text; this one gives the same
  * instructions.
  *
- * @throws JudgeError (from `judge`) if the endpoint refuses or does not answer; all later calls then fail too
+ * @throws EndpointError (from `judge`) if the endpoint refuses or does not answer; all later calls then fail too
  */
 export function chatJudge(options: ChatJudgeOptions): ChatJudge {
   const { against = 'reference', store, prices, model } = options;
-  const endpoint = new ChatEndpoint(options);
+  const { parameters = { temperature: 0, max_tokens: 512 } } = options;
+  const endpoint = new Endpoint(options, 'judge');
+  const address = `${endpoint.address}/${PATH}`;
+  const counted = { promptTokens: 0, completionTokens: 0, numEstimated: 0 };
   let numStored = 0;
-  const keyOf = (messages: readonly ChatMessage[]) =>
-    JSON.stringify(['judge', endpoint.address, endpoint.body(messages)]);
-  const withCost = (usage: ChatUsage, numStored: number): JudgeUsage => {
+  const bodyOf = (messages: readonly ChatMessage[]) => ({ model, messages, ...parameters });
+  const keyOf = (messages: readonly ChatMessage[]) => JSON.stringify(['judge', address, bodyOf(messages)]);
+  const withCost = (usage: Omit<JudgeUsage, 'cost'>): JudgeUsage => {
     const { promptTokens, completionTokens } = usage;
     const cost = prices && (promptTokens * prices.prompt + completionTokens * prices.completion) / 1e6;
-    return { ...usage, numStored, ...(cost === undefined ? {} : { cost }) };
+    return { ...usage, ...(cost === undefined ? {} : { cost }) };
   };
+
+  async function complete(messages: readonly ChatMessage[]): Promise<string> {
+    const { content, promptTokens, completionTokens } = await endpoint.send({
+      path: PATH,
+      body: bodyOf(messages),
+      expected: 'choices[0].message',
+      read: readChatReply,
+    });
+    if (promptTokens === undefined || completionTokens === undefined) counted.numEstimated++;
+    counted.promptTokens += promptTokens ?? estimateTokens(messages);
+    counted.completionTokens += completionTokens ?? estimateTokens([{ content }]);
+    return content;
+  }
 
   /** Returns a reply with a score, or the last one without. */
   async function ask(messages: readonly ChatMessage[]): Promise<string> {
     const conversation = [...messages];
     for (let attempt = 0; ; attempt++) {
-      const reply = await endpoint.complete(conversation);
+      const reply = await complete(conversation);
       if (parseScore(reply) !== undefined || attempt === SCORE_RETRIES) return reply;
       conversation.push({ role: 'assistant', content: reply }, { role: 'user', content: REMINDER });
     }
@@ -111,7 +134,7 @@ export function chatJudge(options: ChatJudgeOptions): ChatJudge {
         explanation: reply,
       };
     },
-    usage: () => withCost(endpoint.usage, numStored),
+    usage: () => withCost({ ...counted, numRequests: endpoint.numRequests, numStored }),
     async plan(cases) {
       const usage = { numRequests: 0, promptTokens: 0, completionTokens: 0, numEstimated: 0 };
       const requests: Record<string, unknown>[] = [];
@@ -123,16 +146,21 @@ export function chatJudge(options: ChatJudgeOptions): ChatJudge {
           numStored++;
           continue;
         }
-        const body = endpoint.body(messages);
+        const body: Record<string, unknown> = bodyOf(messages);
         requests.push(body);
         usage.numRequests++;
         usage.numEstimated++;
         usage.promptTokens += estimateTokens(messages);
         usage.completionTokens += Number(body.max_tokens ?? body.max_completion_tokens ?? 0);
       }
-      return { address: endpoint.address, requests, usage: withCost(usage, numStored) };
+      return { address, requests, usage: withCost({ ...usage, numStored }) };
     },
   };
+}
+
+/** Estimated tokens of texts: four characters each. */
+function estimateTokens(messages: readonly Pick<ChatMessage, 'content'>[]): number {
+  return messages.reduce((sum, { content }) => sum + Math.ceil(content.length / 4), 0);
 }
 
 const REMINDER = 'Your answer has no score. Reply with one line, either "Score: 0" or "Score: 1".';

@@ -23,7 +23,6 @@ export {
   type SharesOptions,
   segmentPrompt,
 } from './attention-shares.ts';
-export type { ChatEndpointOptions, ChatUsage } from './chat-endpoint.ts';
 export {
   type ChatJudge,
   type ChatJudgeOptions,
@@ -51,12 +50,20 @@ export {
   contextualHallucination,
 } from './contextual-hallucination.ts';
 export { type EncodingOptions, encodePair, scorePairs } from './encode-pair.ts';
+export {
+  type ChatReply,
+  Endpoint,
+  EndpointError,
+  type EndpointOptions,
+  type EndpointRequest,
+  readChatReply,
+} from './endpoint.ts';
 export { EvalsError } from './error.ts';
 export { type EvaluateOptions, type EvaluateProgress, evaluate } from './evaluate.ts';
 export type { ExampleSource, FewShotOptions } from './few-shot.ts';
 export { toHarnessJson } from './harness-json.ts';
 export { type InductionOptions, inductionTask, type PrefixMatching, prefixMatching } from './induction.ts';
-export { type Judge, type JudgeCase, JudgeError, type Judgement } from './judge.ts';
+export type { Judge, JudgeCase, Judgement } from './judge.ts';
 export { type KeyValueRecallOptions, keyValueRecallTask } from './key-value-recall.ts';
 export { type KeyValueOptions, keyValueTask } from './key-value-retrieval.ts';
 export { lambadaTask } from './lambada.ts';

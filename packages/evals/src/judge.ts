@@ -1,11 +1,6 @@
 /** Interface of judges of a model's texts: another model, or a rule. */
 import type { Measured, Metric } from './task.ts';
 
-/** An error of a judge: unreachable, refusing, or with invalid options. One line, never with a key. */
-export class JudgeError extends Error {
-  override readonly name = 'JudgeError';
-}
-
 /** A model's text and the texts to compare it with. */
 export interface JudgeCase {
   /** The model's summary. */

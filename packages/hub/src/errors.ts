@@ -11,3 +11,14 @@ export function reasonOf(error: unknown): string {
   const reason = cause instanceof Error ? `${error.message}: ${reasonOf(cause)}` : error.message;
   return reason.replaceAll(/\s*\n\s*/g, ' ');
 }
+
+/** Removes a token, which a server may have repeated, from an error and its causes. */
+export function withoutToken(error: unknown, token: string | undefined): unknown {
+  // Shorter ones are no tokens, and occur in words.
+  if (token && token.length >= 8 && error instanceof Error) {
+    error.message = error.message.replaceAll(token, '***');
+    error.stack = error.stack?.replaceAll(token, '***');
+    withoutToken(error.cause, token);
+  }
+  return error;
+}

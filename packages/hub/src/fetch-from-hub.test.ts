@@ -262,6 +262,11 @@ describe('a download', () => {
 });
 
 describe('a name', () => {
+  it('with a token that the server repeats is refused without the token', async () => {
+    hub.faults.push({ host: 'hub', status: 400, headers: { 'x-error-code': 'hf_secret_1' } });
+    expect(await message('hf://me/tiny', 'model', { token: 'hf_secret_1' })).toMatch(/status 400 \(\*\*\*\)/);
+  });
+
   it('that the Hub does not have, or hides', async () => {
     expect(await message('hf://me/typo')).toBe(
       `HubError: me/typo: no model of this name at ${settings.endpoint}, or it is private: then set HF_TOKEN`,

@@ -5,7 +5,7 @@ import PQueue from 'p-queue';
 import picomatch from 'picomatch';
 import { cachedCommit, cachedFiles, isCommit, linkBlob, repoFolder, storeCommit } from './cache.ts';
 import { type Download, download } from './download.ts';
-import { HubError, reasonOf } from './errors.ts';
+import { HubError, reasonOf, withoutToken } from './errors.ts';
 import { type HubName, parseHubAddress, showName } from './hub-name.ts';
 import { type HubFetch, hubFetch, UnreachableError } from './hub-request.ts';
 import { type HubSettings, hubSettings } from './hub-settings.ts';
@@ -68,7 +68,8 @@ export async function fetchFromHub(address: string, options: FetchOptions): Prom
   try {
     const commit = await commitOf(name, settings, fetch);
     return await fetchCommit(name, commit, folder, { ...options, settings, onEvent }, fetch);
-  } catch (error) {
+  } catch (thrown) {
+    const error = withoutToken(thrown, settings.token);
     if (!(error instanceof UnreachableError) || cachedCommit(folder, name.revision) === undefined)
       throw error;
     try {

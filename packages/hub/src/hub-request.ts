@@ -29,6 +29,7 @@ export function hubFetch(
   returns: (status: number) => boolean = () => false,
 ): HubFetch {
   const { endpoint, token, retryMs } = settings;
+  requireSafe(settings);
   let hasAnswered = false;
   return (input, init) =>
     pRetry(
@@ -61,6 +62,19 @@ export function hubFetch(
       // p-retry takes a TypeError for a mistake in the program, so errors of fetch are converted above.
       { retries: MAX_ATTEMPTS - 1, minTimeout: retryMs, signal },
     );
+}
+
+/** Refuses what errors would show: a password in an address, a token that is no header. */
+export function requireSafe({ endpoint, token = '' }: HubSettings): void {
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : undefined;
+  if (!url || url.username || url.password) {
+    throw new HubError(
+      'HF_ENDPOINT: the address is wrong, expected one like https://huggingface.co, without name and password',
+    );
+  }
+  if (!/^[\x21-\x7e]*$/.test(token)) {
+    throw new HubError('HF_TOKEN: got invalid characters, expected printable ASCII without spaces');
+  }
 }
 
 /** Waits as long as a server asks for. */

@@ -100,6 +100,8 @@ describe('pushToHub', () => {
     ['me/new', { token: 'hf_read' }, /refused the upload: HF_TOKEN is not valid; create a token/],
     ['you/new', {}, /HF_TOKEN may not write there/],
     ['me/new', { isOffline: true }, /HF_HUB_OFFLINE is set/],
+    ['me/new', { endpoint: 'http://me:pw@127.0.0.1' }, /^(?!.*pw).*HF_ENDPOINT: .*expected one like/],
+    ['me/new', { token: 'hf_a\nhf_b' }, /^(?!.*hf_b).*HF_TOKEN: got invalid characters/],
     ['new', {}, /expected OWNER\/NAME/],
     ['datasets/me/new', {}, /expected OWNER\/NAME/],
     ['me/new@v1', {}, /expected OWNER\/NAME/],

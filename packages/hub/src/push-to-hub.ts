@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url';
-import { HubError, reasonOf } from './errors.ts';
+import { HubError, reasonOf, withoutToken } from './errors.ts';
 import { parseHubAddress } from './hub-name.ts';
-import { hubFetch } from './hub-request.ts';
+import { hubFetch, requireSafe } from './hub-request.ts';
 import { type HubSettings, hubSettings } from './hub-settings.ts';
 
 /** A file to upload. */
@@ -58,6 +58,7 @@ export async function pushToHub(
       `${name}: pushing needs a token with write access, got ${got}; create one on ${endpoint}/settings/tokens and set HF_TOKEN`,
     );
   }
+  requireSafe(settings);
   // The client sends the token, to the Hub alone: the storage of large files is another host.
   const fetch = hubFetch(
     parsed,
@@ -93,7 +94,7 @@ export async function pushToHub(
     }
   } catch (error) {
     signal?.throwIfAborted();
-    throw error instanceof HubError ? error : refusal(name, error, settings);
+    throw withoutToken(error instanceof HubError ? error : refusal(name, error, settings), token);
   }
 }
 

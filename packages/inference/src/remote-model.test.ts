@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { inspect } from 'node:util';
 import { expect, it, onTestFinished } from 'vitest';
 import { openRemoteModel, type RemoteModelOptions } from './remote-model.ts';
 import { tinyModel } from './testing.ts';
@@ -70,10 +71,14 @@ it.each<[string, Answer[], RegExp]>([
   [
     'an unknown model',
     [{ status: 404, body: { error: { message: 'no such model' } } }],
-    /models\/org\/m failed with 404: no such model$/,
+    /models\/org\/m: refuses the request: 404 no such model$/,
   ],
-  ['a wrong key', [{ status: 401, body: 'who?' }], /refused with 401: "who\?"; set OPENAI_API_KEY$/],
-  ['a page', [{ body: '<html>' }], /is not that of OpenAI's API: "<html>"; check the address$/],
+  [
+    'a wrong key',
+    [{ status: 401, body: 'wrong key: secret, se***t' }],
+    /models\/org\/m: refuses the key that was sent \(401\), expected one that may use it$/,
+  ],
+  ['a page', [{ body: '<html>' }], /models\/org\/m: expected a model, got <html>; correct the address$/],
   [
     'no log-probabilities',
     [{ body: {} }, { body: { choices: [{ text: '' }] } }],
@@ -85,25 +90,24 @@ it.each<[string, Answer[], RegExp]>([
     /returned 2 log-probabilities for 3 tokens; give the tokenizer of its model$/,
   ],
   [
-    'a request that is refused',
-    [{ body: {} }, { status: 400, body: { error: { message: 'prompt: too long' } } }],
-    /completions failed with 400: prompt: too long$/,
+    'a request that is refused, without the key that the server repeats',
+    [{ body: {} }, { status: 400, body: { error: { message: 'prompt: too long for Bearer secret' } } }],
+    /\/v1\/completions: refuses the request: 400 prompt: too long for Bearer \*\*\*$/,
   ],
 ])('names %s, in one line with the address', async (_, answers, message) => {
   const { endpoint } = await serve(...answers);
-  const run = async () => (await open(endpoint)).score([request]);
-  await expect(run()).rejects.toThrow(message);
-  await expect(run()).rejects.toMatchObject({
-    name: 'ModelError',
-    message: expect.stringContaining(endpoint),
-  });
+  const run = async () => (await open(`${endpoint}?api-version=key`, { apiKey: 'secret' })).score([request]);
+  const error = await run().catch((error) => error);
+  expect(error).toMatchObject({ name: 'EndpointError', message: expect.stringMatching(message) });
+  expect(error.message).toContain(endpoint);
+  expect(inspect(error, { depth: 9 })).not.toMatch(/secret|se\*\*\*t|api-version/);
 });
 
 it('refuses a server that is not there, and an address that is none', async () => {
   await expect(open('http://127.0.0.1:9/v1')).rejects.toThrow(
-    /^http:\/\/127\.0\.0\.1:9\/v1: cannot be reached: .*; start the server, or correct the address$/,
+    /^http:\/\/127\.0\.0\.1:9\/v1\/models\/org\/m: cannot be reached: bad port; start the server, or correct the address$/,
   );
   await expect(open('127.0.0.1:8000')).rejects.toThrow(
-    'endpoint: got "127.0.0.1:8000", expected an address such as http://127.0.0.1:8000/v1',
+    'endpoint: the address is wrong, expected one like http://127.0.0.1:8000/v1, without name and password',
   );
 });

@@ -57,6 +57,7 @@ describe('parseConfig', () => {
     [{ train: { max_steps: 0.5 } }, 'train.max_steps: got 0.5, expected a whole number above 0'],
     [{ train: 3 }, 'train: got 3, expected keys with values (max_steps, ratio)'],
     [{ name: 'c' }, 'name: got "c", expected one of a, b'],
+    [{ name: 'http://me:pw@host/v1' }, 'name: got "http://***@host/v1", expected one of a, b'],
     [{ name: 'x'.repeat(100) }, `name: got "${'x'.repeat(76)}..., expected one of a, b`],
     [null, 'configuration: got null, expected keys with values (name, train, extra)'],
   ])('%j', (input, expected) => {

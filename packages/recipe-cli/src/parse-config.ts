@@ -111,10 +111,10 @@ function keysAt(schema: z.ZodObject, path: readonly PropertyKey[]): string[] {
   return Object.keys(at?.shape ?? {});
 }
 
-/** Formats a value for an error message, cut to 80 characters. */
+/** Formats a value for an error message, cut to 80 characters, without name and password of an address. */
 export function show(value: unknown): string {
   if (value === undefined) return 'nothing';
-  const text = JSON.stringify(value);
+  const text = JSON.stringify(value).replaceAll(/:\/\/[^/@\s"]+@/g, '://***@');
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
