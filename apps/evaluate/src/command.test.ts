@@ -8,11 +8,13 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { captureOutput } from '@meap/recipe-cli';
 import { acquireLock } from '@meap/trainer';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { evaluateCommand } from './command.ts';
 import { tinyModel } from './testing.ts';
 
@@ -71,6 +73,70 @@ describe('meap-evaluate run', () => {
     const samples = readFileSync(join(folder, 'out/samples_piqa.jsonl'), 'utf8').trim().split('\n');
     expect(JSON.parse(samples[0])).toMatchObject({ id: '0', shown: { gold: 0 } });
     expect(existsSync(join(folder, 'out/environment.json'))).toBe(true);
+  });
+
+  it('asks a chat server, after a pause again, resumes from the cache, and refuses what it cannot answer', async () => {
+    const bodies: { messages: { role: string; content: string }[] }[] = [];
+    const server = createServer(async (request, response) => {
+      let text = '';
+      for await (const part of request) text += part;
+      bodies.push({ ...JSON.parse(text), path: request.url });
+      if (bodies.length === 2) return void response.writeHead(429, { 'retry-after': '0.1' }).end();
+      const question = bodies.at(-1)!.messages.at(-1)!.content;
+      const content = `It is ${question.includes('1 +') ? '2' : '9'}.`;
+      response.end(JSON.stringify({ choices: [{ message: { content }, finish_reason: 'stop' }] }));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    onTestFinished(() => void server.close());
+    writeRows(
+      'gsm8k_test.jsonl',
+      [1, 2, 3].map((n) => ({ question: `What is ${n} + ${n}? 🙂`, answer: `So.\n#### ${2 * n}` })),
+    );
+    writeRows('gsm8k_train.jsonl', [{ question: 'What is 0?', answer: '#### 0' }]);
+    writeRows('piqa_valid.jsonl', rows(6));
+    const ask = (tasks: string, ...more: string[]) => {
+      const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+      const flags = ['--endpoint', endpoint, '--endpoint-api', 'chat', '--endpoint-model', 'org/m'];
+      const folders = ['--data', folder, '--out', join(folder, 'out'), '--cache', join(folder, 'cache')];
+      const given = ['--num-fewshot', '1', '--system-instruction', 'Be brief.', ...more];
+      return captureOutput((io) =>
+        evaluateCommand(['run', ...flags, ...folders, '--tasks', tasks, ...given], io),
+      );
+    };
+    const { code, stdout, stderr } = await ask('gsm8k');
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^model +org\/m$/m);
+    expect(stdout).toMatch(/exact_match,flexible-extract +\| ↑ +\| 0\.3333 /);
+    expect(bodies).toHaveLength(4);
+    expect(bodies[0]).toEqual({
+      path: '/v1/chat/completions',
+      model: 'org/m',
+      max_tokens: 256,
+      temperature: 0,
+      stop: ['Question:', '</s>', '<|im_end|>'],
+      messages: [
+        { role: 'system', content: 'Be brief.' },
+        { role: 'user', content: 'Question: What is 0?\nAnswer:' },
+        { role: 'assistant', content: '#### 0' },
+        { role: 'user', content: expect.stringMatching(/^Question: What is \d \+ \d\? 🙂\nAnswer:$/) },
+      ],
+    });
+    expect((await ask('gsm8k')).stdout).toMatch(/3 rows evaluated, 0 tokens, 3 cached answers/);
+    expect(bodies).toHaveLength(4);
+    for (const dry of [[], ['--dry-run']]) {
+      const refused = await ask(
+        'gsm8k,piqa',
+        ...dry,
+        '--set',
+        `data.piqa_train=${join(folder, 'piqa_valid.jsonl')}`,
+      );
+      expect(refused.stderr).toMatch(
+        /tasks: got piqa, which need log-probabilities or tokens, expected tasks of/,
+      );
+    }
+    expect((await ask('gsm8k', '--bos', '--tokenizer', tinyModel)).stderr).toMatch(
+      /model\.tokenizer: got .*, expected none with model\.endpoint_api chat.*\n.*bos: got true, expected none/,
+    );
   });
 
   it('reports all missing or damaged files in a dry run', async () => {

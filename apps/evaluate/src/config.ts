@@ -16,6 +16,7 @@ import {
   count,
   flag,
   natural,
+  oneOf,
   parseConfig,
   type RecipeRules,
   Refusals,
@@ -43,6 +44,11 @@ const configSchema = z.strictObject({
       endpoint: text(
         'Instead of path: address of a server with OpenAI’s completions API, such as http://127.0.0.1:8000/v1. ' +
           'Its key is taken from the environment variable OPENAI_API_KEY.',
+      ).optional(),
+      endpoint_api: oneOf(
+        ['completions', 'chat'],
+        'completions, or chat for a server that only has /chat/completions: it answers tasks with generated answers, in its own ' +
+          'chat template, and needs no tokenizer.',
       ).optional(),
       endpoint_model: text('Name of the model at the endpoint.').optional(),
       tokenizer: text(
@@ -80,7 +86,14 @@ export interface CommandConfig extends Omit<Parsed, 'extends'> {
 /** The model of a run: a local one, or one of a server. */
 export type ModelChoice =
   | { path: string }
-  | { endpoint: string; endpoint_model: string; tokenizer: string; context_length?: number };
+  | {
+      endpoint: string;
+      endpoint_api?: 'completions';
+      endpoint_model: string;
+      tokenizer: string;
+      context_length?: number;
+    }
+  | { endpoint: string; endpoint_api: 'chat'; endpoint_model: string };
 
 /** A validated configuration of a run. */
 export interface EvaluateConfig extends Omit<CommandConfig, 'model'> {
@@ -120,10 +133,18 @@ export function loadConfig(file?: string, overrides: readonly string[] = []): Ev
   const given: Readonly<Record<string, unknown>> = { ...config };
   for (const [name, { check }] of families) check?.(given[name], name, refusals);
   refusals.throwIfAny();
-  return { ...config, model: config.model as ModelChoice, tasks: [...new Set(config.tasks)] };
+  const model = config.model as ModelChoice;
+  const chat = isChat(model) && { apply_chat_template: true };
+  return { ...config, ...chat, model, tasks: [...new Set(config.tasks)] };
 }
 
-function checkModel({ model, backend, precision }: CommandConfig, refusals: Refusals): void {
+/** Whether a model is behind a server that renders conversations by itself. */
+export function isChat(model: CommandConfig['model'] | ModelChoice): boolean {
+  return 'endpoint_api' in model && model.endpoint_api === 'chat';
+}
+
+function checkModel(config: CommandConfig, refusals: Refusals): void {
+  const { model, backend, precision } = config;
   const { path, endpoint, ...rest } = model;
   if (path !== undefined && endpoint !== undefined) {
     refusals.add('model.endpoint', endpoint, 'either path or endpoint');
@@ -135,7 +156,15 @@ function checkModel({ model, backend, precision }: CommandConfig, refusals: Refu
         'the name of the model there, as in --endpoint-model NAME',
       );
     }
-    if (rest.tokenizer === undefined) {
+    if (isChat(model)) {
+      const { tokenizer, context_length } = rest;
+      const { bos, apply_chat_template } = config;
+      const unused = { 'model.tokenizer': tokenizer, 'model.context_length': context_length, bos };
+      for (const [key, value] of Object.entries({ ...unused, apply_chat_template })) {
+        if (value === undefined || (key === 'apply_chat_template' && value === true)) continue;
+        refusals.add(key, value, 'none with model.endpoint_api chat, whose server makes the prompts');
+      }
+    } else if (rest.tokenizer === undefined) {
       refusals.add('model.tokenizer', undefined, 'the folder of its tokenizer, as in --tokenizer DIR');
     }
     const own = 'which a server chooses by itself';

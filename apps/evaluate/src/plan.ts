@@ -7,6 +7,7 @@ import {
   findModel,
   openChatTemplate,
   openTextTokenizer,
+  type RemoteChatModel,
   type RemoteModel,
   yieldToEventLoop,
 } from '@meap/inference';
@@ -17,7 +18,8 @@ import { markdownTable } from 'markdown-table';
 import type { EvaluateConfig } from './config.ts';
 import { isUserError } from './errors.ts';
 import type { StageEvent } from './events.ts';
-import { openModel, placeOf } from './run.ts';
+import { contextText } from './progress.ts';
+import { openModel, placeOf, requireAnswerable } from './run.ts';
 
 interface TaskPlan {
   readonly task: string;
@@ -57,6 +59,7 @@ export async function planEvaluation(
     tasks.push(...((await problems.attempt(() => makeTasks({ ...config, tasks: [name] }))) ?? []));
   }
   const model = await problems.attempt(() => plannedModel(config));
+  await problems.attempt(async () => requireAnswerable(tasks, config));
   problems.throwIfAny();
   const { contextLength, parameters, dispose } = model!;
   try {
@@ -99,7 +102,7 @@ export async function planEvaluation(
 async function plannedModel(
   config: EvaluateConfig,
 ): Promise<TaskModel & { parameters?: number; dispose(): void }> {
-  if ('endpoint' in config.model) return (await openModel(config)) as RemoteModel;
+  if ('endpoint' in config.model) return (await openModel(config)) as RemoteModel | RemoteChatModel;
   const directory = await findModel(config.model.path);
   const shape = readLlamaConfig(directory.base);
   const plain = loadTokenizer(directory.tokenizer);
@@ -122,10 +125,10 @@ export function renderPlan({ model, parameters, contextLength, tasks }: Evaluati
     short(tokens),
     String(Object.values(skipped).reduce((sum, count) => sum + count, 0)),
   ]);
-  const size = parameters === undefined ? '' : `${short(parameters)} parameters, `;
+  const size = parameters === undefined ? '' : `, ${short(parameters)} parameters`;
   const header = ['Tasks', 'Rows', 'Requests', 'Tokens', 'Skipped'];
   return [
-    `model        ${model}, ${size}context of ${contextLength} tokens`,
+    `model        ${model}${size}${contextText(contextLength)}`,
     '',
     markdownTable([header, ...rows], { align: ['l', 'r', 'r', 'r', 'r'] }),
   ].join('\n');

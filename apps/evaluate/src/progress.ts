@@ -9,6 +9,11 @@ import {
 } from '@meap/recipe-cli';
 import type { AttentionEvent, EvaluateEvent, StageEvent } from './events.ts';
 
+/** The context of a model, for readers; empty where it is not known. */
+export function contextText(contextLength: number): string {
+  return contextLength === Number.MAX_SAFE_INTEGER ? '' : `, context of ${contextLength} tokens`;
+}
+
 /** Displays events; `close` ends an unfinished bar. */
 export interface Progress {
   onEvent(event: EvaluateEvent | AttentionEvent | StageEvent): void;
@@ -28,7 +33,7 @@ export function createProgress(output: ProgressOutput, stream: OutputStream): Pr
           bars.line(`backend      ${event.name} (${event.device}): ${event.reason}`);
           break;
         case 'model':
-          bars.line(`model        ${plainText(event.name)}, context of ${event.contextLength} tokens`);
+          bars.line(`model        ${plainText(event.name)}${contextText(event.contextLength)}`);
           break;
         case 'warning':
           bars.line(`warning      ${plainText(event.message)}`);

@@ -23,6 +23,7 @@ import { defaultCacheDirectory } from './sqlite-answer-store.ts';
 export interface RunFlags {
   model?: string;
   endpoint?: string;
+  endpointApi?: string;
   endpointModel?: string;
   tokenizer?: string;
   tasks?: string[];
@@ -120,6 +121,10 @@ export function addRunCommand({ program, argv, io, done }: CommandContext): void
       '--endpoint <url>',
       'instead of --model: a server with OpenAI’s completions API, such as meap-serve',
     )
+    .option(
+      '--endpoint-api <name>',
+      'completions, or chat for a server that only has chat completions (default: completions)',
+    )
     .option('--endpoint-model <name>', 'name of the model at the endpoint')
     .option(
       '--tokenizer <dir>',
@@ -177,12 +182,14 @@ export function storageOptions({
 
 /** Returns the overrides of all flags; `--set` comes last. */
 function overridesOf(flags: RunFlags): string[] {
-  const { model, endpoint, endpointModel, tokenizer, tasks, data, limit, samples, bos, seed } = flags;
+  const { model, endpoint, endpointApi, endpointModel, tokenizer } = flags;
+  const { tasks, data, limit, samples, bos, seed } = flags;
   const { backend, precision } = flags;
   const { numFewshot, applyChatTemplate, fewshotAsMultiturn, systemInstruction } = flags;
   const given = {
     'model.path': model,
     'model.endpoint': endpoint,
+    'model.endpoint_api': endpointApi,
     'model.endpoint_model': endpointModel,
     'model.tokenizer': tokenizer,
     'data.folder': data,

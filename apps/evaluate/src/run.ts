@@ -1,16 +1,18 @@
 /** Runs an evaluation: loads data and model, evaluates the tasks, writes the result files. */
 
 import { makeTasks } from '@meap/eval-recipes';
-import { type EvaluateProgress, evaluate, type TaskResult, toHarnessJson } from '@meap/evals';
+import { type EvaluateProgress, evaluate, type Task, type TaskResult, toHarnessJson } from '@meap/evals';
 import {
   type OpenLanguageModel,
   openLanguageModel,
+  openRemoteChatModel,
   openRemoteModel,
+  type RemoteChatModel,
   type RemoteModel,
 } from '@meap/inference';
-import { openRunDirectory, packageVersion } from '@meap/recipe-cli';
+import { ConfigurationError, openRunDirectory, packageVersion } from '@meap/recipe-cli';
 import { acquireLock } from '@meap/trainer';
-import type { EvaluateConfig, ModelChoice } from './config.ts';
+import { type EvaluateConfig, isChat, type ModelChoice } from './config.ts';
 import type { EvaluateEvent } from './events.ts';
 import { type EvaluationResults, writeResults } from './result-files.ts';
 import { AnswerStores } from './sqlite-answer-store.ts';
@@ -45,6 +47,7 @@ export async function runEvaluation(
   let opened: OpenedModel | undefined;
   try {
     const tasks = await makeTasks(config, { judgements: stores?.of('judge'), signal, onEvent });
+    requireAnswerable(tasks, config);
     opened = await openModel(config);
     const { name, contextLength, fingerprint } = opened;
     const backend = 'backend' in opened ? opened.backend : undefined;
@@ -71,7 +74,7 @@ export async function runEvaluation(
   }
 }
 
-type OpenedModel = OpenLanguageModel | RemoteModel;
+type OpenedModel = OpenLanguageModel | RemoteModel | RemoteChatModel;
 
 /** Opens the model of a configuration. @throws ModelError */
 export async function openModel({
@@ -82,14 +85,29 @@ export async function openModel({
 }: EvaluateConfig): Promise<OpenedModel> {
   const chat = template && { chatTemplate: template };
   if ('path' in model) return openLanguageModel({ model: model.path, backend, precision, ...chat });
-  const { endpoint, endpoint_model, tokenizer, context_length: contextLength } = model;
   const apiKey = process.env.OPENAI_API_KEY || undefined;
-  return openRemoteModel({ endpoint, model: endpoint_model, tokenizer, contextLength, apiKey, ...chat });
+  const at = { endpoint: model.endpoint, model: model.endpoint_model, apiKey };
+  if (model.endpoint_api === 'chat') return openRemoteChatModel(at);
+  const { tokenizer, context_length: contextLength } = model;
+  return openRemoteModel({ ...at, tokenizer, contextLength, ...chat });
 }
 
 /** Where a model is: a folder, or a name at an address. */
 export function placeOf(model: ModelChoice): string {
-  return 'path' in model ? model.path : `${model.endpoint_model} at ${model.endpoint}`;
+  // A query may contain a key.
+  return 'path' in model ? model.path : `${model.endpoint_model} at ${model.endpoint.split('?')[0]}`;
+}
+
+/** Refuses tasks that a chat server cannot answer. */
+export function requireAnswerable(tasks: readonly Task[], { model }: EvaluateConfig): void {
+  if (!isChat(model)) return;
+  const others = tasks.filter(({ config }) => config.output_type !== 'generate_until');
+  if (others.length === 0) return;
+  throw new ConfigurationError([
+    `tasks: got ${others.map(({ name }) => name).join(', ')}, which need log-probabilities or tokens, expected tasks of ` +
+      'lm-evaluation-harness with generated answers, such as gsm8k, since a chat server only returns text; evaluate the ' +
+      'others with --endpoint-api completions, on a server that has it',
+  ]);
 }
 
 function harnessOf(

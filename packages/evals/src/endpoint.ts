@@ -32,6 +32,8 @@ export interface EndpointRequest<Answer> {
   readonly expected: string;
   /** Reads the JSON of an answer; undefined if it is another. */
   readonly read: (json: unknown) => Answer | undefined;
+  /** What to do where the server has no such path (404), for errors. */
+  readonly ifMissing?: string;
   readonly signal?: AbortSignal;
 }
 
@@ -118,10 +120,8 @@ export class Endpoint {
     }
   }
 
-  async #attempt<Answer>(
-    { path, body, expected, read }: EndpointRequest<Answer>,
-    signal: AbortSignal,
-  ): Promise<Answer> {
+  async #attempt<Answer>(request: EndpointRequest<Answer>, signal: AbortSignal): Promise<Answer> {
+    const { path, body, expected, read } = request;
     const { timeoutMs = 120_000 } = this.#options;
     await sleep(this.#resumeAt - Date.now(), signal);
     this.numRequests++;
@@ -148,7 +148,7 @@ export class Endpoint {
       throw new TransientError(reason);
     }
     this.#hasAnswered = true;
-    if (!response.ok) throw this.#refusal(path, body, response, text);
+    if (!response.ok) throw this.#refusal(request, response, text);
     const answer = read(parseJson(text));
     if (answer !== undefined) return answer;
     const problem = `expected ${expected}, got ${this.#excerpt(text)}`;
@@ -160,8 +160,7 @@ export class Endpoint {
 
   /** The error of a status other than 2xx. */
   #refusal(
-    path: string,
-    body: EndpointRequest<unknown>['body'],
+    { path, body, ifMissing }: EndpointRequest<unknown>,
     { status, headers }: Response,
     text: string,
   ): Error {
@@ -175,7 +174,10 @@ export class Endpoint {
     // OpenAI answers 429 for an account without credit.
     const isTransient =
       (status === 429 && !text.includes('insufficient_quota')) || status === 408 || status >= 500;
-    if (!isTransient) return this.error(path, `refuses the request: ${message}`);
+    if (!isTransient) {
+      const advice = status === 404 && ifMissing ? `; ${ifMissing}` : '';
+      return this.error(path, `refuses the request: ${message}${advice}`);
+    }
     const waitMs = retryAfterMs(headers);
     if (waitMs > MAX_WAIT_MS) {
       const seconds = Math.ceil(waitMs / 1000);

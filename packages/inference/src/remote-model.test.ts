@@ -71,7 +71,7 @@ it.each<[string, Answer[], RegExp]>([
   [
     'an unknown model',
     [{ status: 404, body: { error: { message: 'no such model' } } }],
-    /models\/org\/m: refuses the request: 404 no such model$/,
+    /models\/org\/m: refuses the request: 404 no such model; for a server that only has chat completions, use --endpoint-api chat$/,
   ],
   [
     'a wrong key',

@@ -46,6 +46,8 @@ const DEFAULT_CONTEXT = 2048;
 
 const COMPLETIONS = 'completions';
 
+const CHAT_ONLY = 'for a server that only has chat completions, use --endpoint-api chat';
+
 const models = z.object({ max_model_len: z.int().positive().optional() });
 
 const completion = z.object({
@@ -84,6 +86,7 @@ export async function openRemoteModel(options: RemoteModelOptions): Promise<Remo
   const { max_model_len: length = DEFAULT_CONTEXT } = await endpoint.send({
     path: `models/${model}`,
     expected: 'a model',
+    ifMissing: CHAT_ONLY,
     read: (json) => models.safeParse(json).data,
   });
   const texts = await openTextTokenizer(folder, tokenizer);
@@ -118,7 +121,14 @@ async function complete(
   signal: AbortSignal | undefined,
 ): Promise<Choice> {
   const read = (json: unknown) => completion.safeParse(json).data?.choices[0];
-  return endpoint.send({ path: COMPLETIONS, body, expected: 'choices[0].text', read, signal });
+  return endpoint.send({
+    path: COMPLETIONS,
+    body,
+    expected: 'choices[0].text',
+    ifMissing: CHAT_ONLY,
+    read,
+    signal,
+  });
 }
 
 async function score(

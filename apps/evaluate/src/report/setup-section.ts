@@ -18,7 +18,7 @@ export function setupSection(models: readonly EvaluatedModel[], tasks: readonly 
         columns: ['Model', 'Context, tokens', 'Fingerprint'],
         rows: models.map(({ name, fingerprint, results }) => [
           name,
-          results[0] ? String(results[0].model.contextLength) : undefined,
+          results[0] && knownLength(results[0].model),
           { value: html`<code>${fingerprint.slice(0, 16)}</code>` },
         ]),
       },
@@ -51,6 +51,10 @@ function rows({ samples, skipped, numRows }: TaskResult) {
   ];
   return { value: String(samples.length), note: notes.length > 0 ? notes.join(', ') : undefined };
 }
+
+/** The context of a model, where it is known. */
+const knownLength = ({ contextLength }: TaskResult['model']) =>
+  contextLength === Number.MAX_SAFE_INTEGER ? undefined : String(contextLength);
 
 /** Returns the number of skipped rows and the first reason; reasons of other rows may contain other numbers. */
 function skippedNotes(models: readonly EvaluatedModel[], tasks: readonly ComparedTask[]): string[] {
