@@ -26,6 +26,7 @@ import {
   validationEvery,
 } from '@meap/recipe-cli';
 import { sftPresets } from '@meap/sft-duplication';
+import { quantizedFormats } from '@meap/tensor-kernels';
 import { RECORD_FORMATS } from '@meap/token-dataset';
 import { z } from 'zod';
 import { FORMATS } from './formats.ts';
@@ -35,6 +36,11 @@ const defaults = sftPresets.default;
 const model = z.strictObject({
   path: text(
     'Hugging Face folder of a LLaMA, Mistral, Qwen, SmolLM or OLMo 2, relative to this file; or OWNER/NAME on the Hub.',
+  ).optional(),
+  quantize: oneOf(
+    quantizedFormats,
+    'Stores the linear layers of the frozen base of lora adapters in 8 bits (int8) or 4 (nf4, QLoRA), as bitsandbytes ' +
+      'does; on the native backend. Default: as published.',
   ).optional(),
 });
 

@@ -1,6 +1,7 @@
 /** Estimates whether a fine-tuning run fits this machine, before loading weights. */
 import { fusesBlocks, type LlamaConfig } from '@meap/llama-model';
 import { estimateMemory, type MemoryPlan, planMemory, type StepShape } from '@meap/recipe-cli';
+import type { QuantizedFormat } from '@meap/tensor-kernels';
 
 /** The shape of a step, and options that could reduce its memory. */
 export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
@@ -8,6 +9,8 @@ export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
   canSplit: boolean;
   /** Whether adapters are trained. */
   lora: boolean;
+  /** `model.quantize`. */
+  quantize?: QuantizedFormat;
   /** Whether the loss needs a float32 copy of the head: adapters train embeddings of a tied head. */
   copiesHead: boolean;
   /** Whether adapters train whole tables. */
@@ -29,6 +32,7 @@ export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPla
   const estimate = estimateMemory(model, { ...step, added, fused, base: BASE_BYTES + headBytes });
   const remedies = [
     ...(step.lora ? [] : ['lora']),
+    ...(step.lora && step.quantize !== 'nf4' ? ['model.quantize: nf4'] : []),
     ...(step.learnsTables ? ['no lora.modules_to_save'] : []),
     ...(step.recompute ? [] : ['train.recompute']),
     ...(step.canSplit ? ['a smaller train.micro_batch_size'] : []),

@@ -7,8 +7,8 @@ import {
   growVocabulary,
   Llama,
   type LlamaConfig,
+  type LoadLlamaOptions,
   loadLlama,
-  mergeLora,
   readGenerationConfig,
   readLlamaConfig,
   type StoredDtype,
@@ -17,6 +17,7 @@ import {
   stopIdsOf,
 } from '@meap/llama-model';
 import { ConfigurationError, runSeeds } from '@meap/recipe-cli';
+import { BackendError } from '@meap/tensor-kernels';
 import {
   addMaskToken,
   type ChatTemplate,
@@ -84,7 +85,7 @@ export function loadModelParts({ model, data, masking, train }: FinetuneConfig):
  * generation, and an adapter if configured.
  */
 export async function loadTrainableModel(config: FinetuneConfig, parts: ModelParts): Promise<Llama> {
-  let model = await loadLlama(config.model.path, { weights: weightDtype(config, parts.config) });
+  let model = await loadLlama(config.model.path, weightStorage(config, parts.config));
   try {
     model = growVocabulary(model, { size: parts.tokenizer.vocabSize });
     const { vocab_size } = model.config;
@@ -126,14 +127,24 @@ export function learnedTokens(
 }
 
 /**
- * Returns the dtype of weights in memory: bfloat16 for the frozen base of an adapter if it was published in bfloat16 and
- * the backend supports it, else float32.
+ * Returns how weights are stored in memory: the frozen base of an adapter in bfloat16 if it was published so and the backend
+ * supports it, else in float32; its linear layers in 8 or 4 bits with `model.quantize`.
+ *
+ * @throws BackendError for `model.quantize` on a backend other than `native`
  */
-export function weightDtype(
-  { lora }: Pick<FinetuneConfig, 'lora'>,
+export function weightStorage(
+  { lora, model: { quantize } }: Pick<FinetuneConfig, 'lora' | 'model'>,
   { torch_dtype }: Pick<LlamaConfig, 'torch_dtype'>,
-): 'float32' | 'bfloat16' {
-  return lora && torch_dtype === 'bfloat16' && tf.getBackend() === 'native' ? 'bfloat16' : 'float32';
+): LoadLlamaOptions {
+  const backend = tf.getBackend();
+  if (quantize && backend !== 'native') {
+    throw new BackendError(
+      `model.quantize: got ${quantize} on the backend ${backend}, expected native, whose kernels read quantised weights; ` +
+        'set backend: native, or remove model.quantize',
+    );
+  }
+  const isBfloat16 = lora && torch_dtype === 'bfloat16' && backend === 'native';
+  return { weights: isBfloat16 ? 'bfloat16' : 'float32', quantize };
 }
 
 /** Saves the model, or only its adapter, in float32 for exact resume. */
@@ -165,7 +176,8 @@ export interface SavedWith extends Pick<ModelParts, 'tokenizer' | 'template' | '
 }
 
 /**
- * Writes the finished model in the format of the published one, with a merged adapter. Writes the adapter alone to
+ * Writes the finished model in the format of the published one, with a merged adapter; a quantised base has its quantised
+ * values there, beside which the adapter was trained. Writes the adapter alone to
  * `adapterDirectory` in PEFT's format.
  */
 export async function exportModel(
@@ -175,7 +187,6 @@ export async function exportModel(
   { dtype, adapterDirectory }: { dtype: StoredDtype; adapterDirectory: string },
 ): Promise<void> {
   if (model.adapter) await saveTrained(adapterDirectory, model, run);
-  if (model.adapter && !model.adapter.merged) mergeLora(model);
-  await saveLlama(directory, model, { dtype, generationConfig: run.generationConfig });
+  await saveLlama(directory, model, { dtype, generationConfig: run.generationConfig, mergeAdapter: true });
   run.tokenizer.save(directory, { chatTemplate: run.template.source });
 }

@@ -21,7 +21,7 @@ type Parsed = z.output<typeof configSchema>;
 /** A checked configuration with all defaults except those that depend on model and data. */
 export interface FinetuneConfig
   extends Omit<Parsed, 'extends' | 'model' | 'data' | 'train' | 'validation' | 'checkpoint'> {
-  model: { path: string };
+  model: Parsed['model'] & { path: string };
   data: Parsed['data'] & { files: string[] };
   train: Parsed['train'] & { global_batch_size: number; learning_rate: number; max_length: number };
   validation: Parsed['validation'] & { every: number };
@@ -99,10 +99,17 @@ export function resolveConfig(
       'none without lora, whose adapters it draws; null removes it',
     );
   }
+  if (!config.lora && model.quantize) {
+    refusals.add(
+      'model.quantize',
+      model.quantize,
+      'none without lora: quantised weights are frozen; add lora: {}, or remove it',
+    );
+  }
   refusals.throwIfAny();
   return {
     ...config,
-    model: { path: model.path! },
+    model: { ...model, path: model.path! },
     data: {
       ...data,
       files: data.files!,

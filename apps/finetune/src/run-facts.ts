@@ -5,12 +5,13 @@ import {
   PIECE_TOKENS,
   parseConfig,
   toHuggingFaceConfig,
+  weightBytes,
 } from '@meap/llama-model';
 import { batchPlan, type MemoryPlan, type RunOptions, runSeeds } from '@meap/recipe-cli';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
 import { RankGroup } from '@meap/trainer';
 import { countLoraParameters, planFinetuning } from './memory-plan.ts';
-import { learnedTokens, type ModelParts, weightDtype } from './model.ts';
+import { learnedTokens, type ModelParts, weightStorage } from './model.ts';
 import { batchSource } from './objective.ts';
 import { type DataFacts, duplicatorOf, type PreparedData } from './prepare-data.ts';
 import type { FinetuneConfig } from './resolve-config.ts';
@@ -41,7 +42,7 @@ export interface RunFacts extends DataFacts {
 /**
  * Describes a run from the batches of its first epoch.
  *
- * @throws the reason of `signal` when it is aborted
+ * @throws the reason of `signal` when it is aborted; BackendError for `model.quantize` on a backend without it
  */
 export async function describeRun(
   config: FinetuneConfig,
@@ -50,6 +51,7 @@ export async function describeRun(
   { ranks = new RankGroup(), signal }: Pick<RunOptions<never>, 'ranks' | 'signal'> = {},
 ): Promise<RunFacts> {
   const { train } = config;
+  const storage = weightStorage(config, parts.config);
   const { encoder, tokenizer } = parts;
   const { samples } = data.train;
   const model = grownConfig(parts);
@@ -105,7 +107,7 @@ export async function describeRun(
     tokensPerStep: used / shown,
     memory: planFinetuning(model, {
       parameters,
-      weightBytes: weightDtype(config, parts.config) === 'bfloat16' ? 2 : 4,
+      weightBytes: weightBytes(model, storage) / parameters,
       trained,
       positions: largest,
       accumulates: microBatches > numRanks,
@@ -113,6 +115,7 @@ export async function describeRun(
       recompute: train.recompute,
       canSplit: microBatchSize > 1,
       lora: config.lora !== undefined,
+      quantize: config.model.quantize,
       learnsTables: (config.lora?.modules_to_save ?? []).length > 0,
       copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,
       pieceTokens: train.max_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,

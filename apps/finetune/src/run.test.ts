@@ -1,7 +1,9 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { findModel, loadModel } from '@meap/inference';
 import { loadLlama } from '@meap/llama-model';
 import { hashFiles, readExactMetrics } from '@meap/recipe-cli';
 import { readSafetensors, toFloat32 } from '@meap/safetensors';
+import { setBackend } from '@meap/tensor-kernels';
 import { setFlags } from '@meap/test-support';
 import { loadTokenizer } from '@meap/token-dataset';
 import * as tf from '@tensorflow/tfjs';
@@ -119,6 +121,7 @@ describe('resuming', () => {
   describe.each([
     ['full fine-tuning', []],
     ['LoRA', ['--set', 'lora={rank: 4, dropout: 0.1}']],
+    ['LoRA through 4 bits', ['--set', 'lora={rank: 4}', '--set', 'model.quantize=nf4']],
     [
       'static masks in separate rows',
       ['--set', 'masking.layout=separate-rows', '--set', 'masking.refresh=static'],
@@ -233,6 +236,63 @@ describe('LoRA', () => {
     after.slice(-16).forEach((x, e) => {
       expect(Math.abs(x - learned[e])).toBeLessThanOrEqual(Math.abs(learned[e]) / 256);
     });
+  });
+});
+
+describe('a base in 4 bits', () => {
+  const run = 'straight LoRA through 4 bits';
+
+  it('trains as one in float32 does, nearly', async () => {
+    const sets = setFlags('lora={rank: 4}', 'model.quantize=null');
+    expect((await bench.finetune('lora unquantised', ...sets)).code).toBe(0);
+    const losses = (out: string) =>
+      exactMetrics(out).flatMap(({ loss }) => (loss === undefined ? [] : [loss as number]));
+    const [quantized, full] = [losses(run), losses('lora unquantised')];
+    expect(quantized).not.toEqual(full);
+    quantized.forEach((loss, i) => {
+      expect(Math.abs(loss / full[i] - 1)).toBeLessThan(0.01);
+    });
+  });
+
+  it('exports the quantised values with the update, which the adapter gives on the quantised base', async () => {
+    const [{ model: adapted }, { model: merged }] = [
+      await loadModel(await findModel(bench.path(run, 'adapter')), { quantize: 'nf4' }),
+      await loadModel(await findModel(bench.path(run, 'model')), {}),
+    ];
+    expect(adapted.adapter?.merged).toBe(false);
+    const logits = [adapted, merged].map((model) =>
+      tf.tidy(() => model.logits(tf.tensor2d([[5, 320, 9, 30]], [1, 4], 'int32')).dataSync()),
+    );
+    // The exported weights are rounded to bfloat16.
+    logits[0].forEach((x, i) => {
+      expect(Math.abs(x - logits[1][i])).toBeLessThan(0.01);
+    });
+    adapted.dispose();
+    merged.dispose();
+  });
+
+  it('is planned, and refused in another run, without lora or on another backend', async () => {
+    const planOf = async (...sets: string[]) =>
+      JSON.parse((await bench.finetune('dry', '--dry-run', '--json', ...setFlags(...sets))).stdout).memory;
+    const plans = await Promise.all([
+      planOf('lora={rank: 4}', 'model.quantize=nf4'),
+      planOf('lora={rank: 4}', 'model.quantize=int8'),
+      planOf('lora={rank: 4}'),
+    ]);
+    expect(plans[0].weights).toBeLessThan(plans[1].weights);
+    expect(plans[1].weights).toBeLessThan(plans[2].weights);
+    const refusal = async (out: string, ...sets: string[]) =>
+      (await bench.finetune(out, ...setFlags(...sets))).stderr;
+    expect(await refusal(run, 'lora={rank: 4}', 'model.quantize=int8', 'train.max_steps=8')).toMatch(
+      /resume: quantize differs .* got int8, expected nf4/,
+    );
+    expect(await refusal('dry', 'model.quantize=nf4')).toMatch(
+      /model\.quantize: got "nf4", expected none without lora/,
+    );
+    expect(await refusal('dry', 'lora={}', 'model.quantize=nf4', 'backend=cpu')).toMatch(
+      /model\.quantize: got nf4 on the backend cpu, expected native/,
+    );
+    await setBackend('native');
   });
 });
 

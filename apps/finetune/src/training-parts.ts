@@ -74,6 +74,7 @@ export async function trainingParts(
       model: await fingerprintOf(model),
       masking: Object.values(masking).join(' '),
       lora: JSON.stringify(config.lora ?? null),
+      ...(config.model.quantize && { quantize: config.model.quantize }),
       seed: seedFingerprint(config),
       max_length: train.max_length,
       ...shared.fingerprints,

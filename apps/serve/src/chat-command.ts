@@ -56,7 +56,7 @@ export async function chatCommand(argv: readonly string[], io: ChatIo = process)
       setting: '--chat-template',
     });
     const encoder = new ChatEncoder(tokenizer, template);
-    const { model, backend } = await loadModel(folders, { backend: flags.backend });
+    const { model, backend } = await loadModel(folders, flags);
     reportFallback(flags.backend, backend, io.stderr);
     try {
       await converse({ model, tokenizer, encoder }, flags, io);

@@ -28,10 +28,10 @@ export async function sampleCommand(argv: readonly string[], io: CommandIo = pro
     .option('--json', 'print one JSON object');
   withSamplingFlags(command, { temperature: 0 });
   const action = async () => {
-    const { prompt, json, backend, model: directory, ...options } = command.opts<Flags>();
+    const { prompt, json, backend, quantize, model: directory, ...options } = command.opts<Flags>();
     const folders = await openFolders(directory, io);
     const tokenizer = loadTokenizer(folders.tokenizer);
-    const { model, backend: used } = await loadModel(folders, { backend });
+    const { model, backend: used } = await loadModel(folders, { backend, quantize });
     reportFallback(backend, used, io.stderr);
     try {
       const promptIds = await encodePrompt(tokenizer, prompt);

@@ -2,8 +2,22 @@
 import { basename, resolve } from 'node:path';
 import { loadModel } from '@meap/inference';
 import { contextLengthOf } from '@meap/llama-model';
-import { type CommandIo, ConfigurationError, countFlag, EXIT, plainText, runCommand } from '@meap/recipe-cli';
-import { type BackendName, backendNames, type Precision, precisionNames } from '@meap/tensor-kernels';
+import {
+  type CommandIo,
+  ConfigurationError,
+  countFlag,
+  EXIT,
+  plainText,
+  quantizeOption,
+  runCommand,
+} from '@meap/recipe-cli';
+import {
+  type BackendName,
+  backendNames,
+  type Precision,
+  precisionNames,
+  type QuantizedFormat,
+} from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
 import { Option } from 'commander';
@@ -27,6 +41,7 @@ interface Flags {
   requestTimeout: number;
   backend: BackendName;
   precision: Precision;
+  quantize?: QuantizedFormat;
 }
 
 // Milliseconds. Orchestrators kill a process 30 seconds after the signal.
@@ -73,7 +88,8 @@ export async function serveCommand(argv: readonly string[], io: CommandIo = proc
       new Option('--precision <format>', 'precision of the inputs of matrix products')
         .choices(precisionNames)
         .default('float32'),
-    );
+    )
+    .addOption(quantizeOption());
   const action = async () => serve(command.opts<Flags>(), io);
   return runCommand(command, argv, { io, isUserError, action });
 }

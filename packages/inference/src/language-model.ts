@@ -60,7 +60,7 @@ const CACHE_SHARE = 0.25;
  *   `@meap/token-dataset` for a damaged model; BackendError
  */
 export async function openLanguageModel(options: OpenLanguageModelOptions): Promise<OpenLanguageModel> {
-  const { precision = 'float32' } = options;
+  const { precision = 'float32', quantize } = options;
   const directory = await findModel(options.model, options);
   const { base, adapter, tokenizer: tokenizerDirectory } = directory;
   const tokenizer = loadTokenizer(tokenizerDirectory);
@@ -72,7 +72,11 @@ export async function openLanguageModel(options: OpenLanguageModelOptions): Prom
     const textTokenizer = await openTextTokenizer(tokenizerDirectory, tokenizer);
     const languageModel = new LlamaLanguageModel({
       name: modelName(options.model),
-      fingerprint: await fingerprintOf(folders, { precision, backend: backend.name }),
+      fingerprint: await fingerprintOf(folders, {
+        precision,
+        backend: backend.name,
+        ...(quantize && { quantize }),
+      }),
       model,
       tokenizer,
       textTokenizer,

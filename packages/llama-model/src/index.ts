@@ -7,6 +7,7 @@ export {
   readLlamaConfig,
   type SaveLlamaOptions,
   saveLlama,
+  weightBytes,
 } from './checkpoint.ts';
 export {
   type LlamaConfig,

@@ -5,7 +5,13 @@
  * starts uniform, B `[outputs, R]` at zero, so a new adapter changes nothing. An adapter can also train rows of the frozen
  * embedding table (token-rows.ts) or whole tables, which replace the model's.
  */
-import { bfloat16Bits, embedding, isStoredAsBfloat16, storeAsBfloat16 } from '@meap/tensor-kernels';
+import {
+  bfloat16Bits,
+  embedding,
+  isStoredAsBfloat16,
+  quantizedFormat,
+  storeAsBfloat16,
+} from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { AdapterError } from './errors.ts';
 import {
@@ -65,7 +71,8 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
  * Changes one weight at a time; `unmergeLora` reverses it up to float32 rounding. Weights stored as bfloat16 round the sum
  * and stay bfloat16.
  *
- * @throws AdapterError if the model has no adapter or a merged one
+ * @throws AdapterError if the model has no adapter or a merged one, or if its weights are quantised, which would round most
+ *   of the update away: keep the adapter apart, as QLoRA does, or `saveLlama` with `mergeAdapter`
  */
 export function mergeLora(model: Llama): void {
   shiftWeights(model, 'merge');
@@ -101,6 +108,13 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
   if (adapter.merged === (operation === 'merge')) {
     throw new AdapterError(`${operation}Lora: the adapter is ${adapter.merged ? '' : 'not '}merged already`);
   }
+  const format = [...model.parameters.values()].map(quantizedFormat).find(Boolean);
+  if (format) {
+    throw new AdapterError(
+      `${operation}Lora: weights in ${format} would round the update away, expected float32 or bfloat16; keep the adapter ` +
+        'apart, or save the merged model with saveLlama and mergeAdapter',
+    );
+  }
   if (operation === 'unmerge' && [...model.parameters.values()].some(isStoredAsBfloat16)) {
     throw new AdapterError(
       'unmergeLora: weights stored as bfloat16 have rounded the update, which cannot be reversed; load the model again',
@@ -109,18 +123,37 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
   swapTables(model, adapter);
   swapTokenRows(model, adapter);
   const factor = operation === 'merge' ? adapter.scaling : -adapter.scaling;
-  for (const [name, a] of adapter.parameters) {
-    if (!name.endsWith('lora_A.weight')) continue;
-    const b = adapter.parameters.get(name.replace('lora_A', 'lora_B'))!;
-    const weight = model.parameters.get(name.replace('lora_A.', ''))!;
+  for (const [name, weight] of model.parameters) {
+    if (!adapter.parameters.has(matrixName(name, 'A'))) continue;
     const isBfloat16 = isStoredAsBfloat16(weight);
-    tf.tidy(() => {
-      const update = tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D);
-      weight.assign(tf.add(weight, tf.mul(update, factor)));
-    });
+    tf.tidy(() => weight.assign(updatedWeight(weight, adapter, name, factor)));
     if (isBfloat16) storeAsBfloat16(weight);
   }
   adapter.merged = !adapter.merged;
+}
+
+/** A weight with the update of an adapter that is not merged, in float32; the caller frees it. */
+export function mergedWeight(model: Llama, name: string): tf.Tensor {
+  const [adapter, weight] = [model.adapter!, model.parameters.get(name)! as tf.Tensor];
+  const table = adapter.parameters.get(name);
+  return tf.tidy(() => {
+    if (table) return copyOf(table);
+    if (name === EMBEDDING && adapter.tokenRows) return replaceRows(weight as tf.Tensor2D, adapter.tokenRows);
+    return updatedWeight(weight, adapter, name, adapter.scaling);
+  });
+}
+
+/** W + factor · B·A, or a copy of W if it has no adapter. */
+function updatedWeight(weight: tf.Tensor, adapter: LoraAdapter, name: string, factor: number): tf.Tensor {
+  const [a, b] = (['A', 'B'] as const).map((letter) => adapter.parameters.get(matrixName(name, letter)));
+  if (!a || !b) return weight.clone();
+  const update = tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D);
+  return tf.add(weight, tf.mul(update, factor));
+}
+
+/** The name of a matrix of the adapter of a weight. */
+function matrixName(name: string, letter: 'A' | 'B'): string {
+  return name.replace(/weight$/, `lora_${letter}.weight`);
 }
 
 /** Swaps the model's tables for trained ones in a merge, and back. */

@@ -37,6 +37,11 @@ export function blockParameter(layer: number, name: string): string {
   return `model.layers.${layer}.${name}`;
 }
 
+/** Whether a name is that of a tensor of a block. */
+export function isBlockParameter(name: string): boolean {
+  return name.startsWith('model.layers.');
+}
+
 /** Returns the name of the norm of what a half of a block reads or returns, if the architecture has it. */
 export function normOf(config: LlamaConfig, half: Half, of: 'input' | 'output') {
   const { normsOutputs = false } = familyOf(config);

@@ -123,6 +123,8 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
   fp16: [{ to: 'precision', value: precision('float16') }],
   torch_dtype: rename('precision'),
   dtype: rename('precision'),
+  load_in_4bit: [{ to: 'model.quantize', value: (given) => (given === true ? 'nf4' : undefined) }],
+  load_in_8bit: [{ to: 'model.quantize', value: (given) => (given === true ? 'int8' : undefined) }],
   mixed_precision: [{ to: 'precision', note: 'float32, bfloat16 or float16' }],
   gradient_checkpointing: rename('train.recompute'),
   device: [{ to: 'backend' }],

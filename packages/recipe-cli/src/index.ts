@@ -71,7 +71,13 @@ export {
   type RunEnd,
   stoppedEarly,
 } from './run-directory.ts';
-export { countFlag, numberFlag, type SamplingFlags, withSamplingFlags } from './sampling-flags.ts';
+export {
+  countFlag,
+  numberFlag,
+  quantizeOption,
+  type SamplingFlags,
+  withSamplingFlags,
+} from './sampling-flags.ts';
 export {
   type BatchKeys,
   checkScheduleKeys,

@@ -30,8 +30,8 @@ export interface DecoderShape {
 /** What determines a step's memory besides the model's shape. */
 export interface StepShape {
   parameters: number;
-  /** Bytes of a weight in memory: 4, or 2 for frozen weights in bfloat16. */
-  weightBytes?: 2 | 4;
+  /** Mean bytes of a weight in memory: 4, or fewer for frozen weights in bfloat16, 8 or 4 bits. */
+  weightBytes?: number;
   /** Values of an adapter in float32, in addition to the weights; 0 by default. */
   added?: number;
   /** Trained parameters: an adapter's, or all. */
@@ -91,7 +91,7 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
         Math.max(positions * (11 * queryWidth + 8 * keyValueWidth), 2 * pieceTokens * single)
       : positions * ((recompute ? layers * hidden + block : layers * block) + head);
   const estimate = {
-    weights: weightBytes * parameters + 4 * added,
+    weights: Math.round(weightBytes * parameters) + 4 * added,
     gradients: Math.round(gradientFloats(shape, step) * 4 * POOL_OVERHEAD),
     moments: Math.round((8 * trained) / (stage > 0 ? numRanks : 1)),
     activations: Math.round(4 * floats * POOL_OVERHEAD),

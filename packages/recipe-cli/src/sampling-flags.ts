@@ -1,4 +1,4 @@
-import { type BackendName, backendNames } from '@meap/tensor-kernels';
+import { type BackendName, backendNames, type QuantizedFormat, quantizedFormats } from '@meap/tensor-kernels';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 
 /** Flags of commands that generate text; the generator has defaults for absent ones. */
@@ -8,6 +8,7 @@ export interface SamplingFlags {
   topP?: number;
   seed: number;
   backend: BackendName;
+  quantize?: QuantizedFormat;
 }
 
 /** Adds the flags of commands that generate text. */
@@ -26,7 +27,14 @@ export function withSamplingFlags(command: Command, { temperature }: { temperatu
       numberFlag(0, 1),
     )
     .option('--seed <n>', 'seed of sampling; the same seed gives the same text', countFlag(0), 0)
-    .addOption(new Option('--backend <name>', 'compute backend').choices(backendNames).default('auto'));
+    .addOption(new Option('--backend <name>', 'compute backend').choices(backendNames).default('auto'))
+    .addOption(quantizeOption());
+}
+
+/** `--quantize`, of programs that run a model. */
+export function quantizeOption(): Option {
+  const text = 'hold linear layers in 8 or 4 bits, on the native backend; default: as published';
+  return new Option('--quantize <format>', text).choices(quantizedFormats);
 }
 
 /** Returns a parser of flags whose value is a finite number in a range, both ends included. */

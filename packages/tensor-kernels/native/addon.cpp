@@ -286,6 +286,20 @@ napi_value fromBfloat16(napi_env, Arguments &in) {
   return nullptr;
 }
 
+napi_value quantize(napi_env, Arguments &in) {
+  const int64_t n = in.integer("n");
+  const float *x = in.floats("x", n);
+  kernels->quantize(x, in.quantized("y", n), n);
+  return nullptr;
+}
+
+napi_value dequantize(napi_env, Arguments &in) {
+  const int64_t n = in.integer("n");
+  const meap::Quantized x = in.quantized("x", n);
+  kernels->dequantize(x, in.floats("y", n), n);
+  return nullptr;
+}
+
 template <void (*Kernels::*F)(const float *, const float *, float *, int64_t)>
 napi_value binary(napi_env, Arguments &in) {
   const int64_t n = in.integer("n");
@@ -413,6 +427,8 @@ const std::pair<Signature, napi_callback> kernelFunctions[] = {
     {{"sumOfSquares", "n", "", "x"}, guarded<sumOfSquares>},
     {{"toBfloat16", "n", "", "x y"}, guarded<toBfloat16>},
     {{"fromBfloat16", "n", "", "x y"}, guarded<fromBfloat16>},
+    {{"quantize", "n", "", "x y"}, guarded<quantize>},
+    {{"dequantize", "n", "", "x y"}, guarded<dequantize>},
     {{"add", "n", "", "a b y"}, guarded<binary<&Kernels::add>>},
     {{"multiply", "n", "", "a b y"}, guarded<binary<&Kernels::multiply>>},
     {{"scale", "n factor", "", "a y"}, guarded<scale>},

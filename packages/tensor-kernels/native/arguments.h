@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -130,13 +131,37 @@ class Arguments {
   uint16_t *bfloat16s(const char *name, Length length) {
     return (uint16_t *)array(value(name), napi_uint16_array, length);
   }
-  // A Float32Array, or the bits of bfloat16 in a Uint16Array.
+  // A Float32Array, the bits of bfloat16 in a Uint16Array, or quantised numbers in a Uint8Array.
   meap::Matrix matrix(const char *name, Length length) {
     const napi_value given = value(name);
     napi_typedarray_type type = napi_float32_array;
     napi_get_typedarray_info(env, given, &type, nullptr, nullptr, nullptr, nullptr);
+    if (type == napi_uint8_array) {
+      quantizedMatrix = quantized(name, length);
+      return {nullptr, nullptr, &quantizedMatrix};
+    }
     if (type == napi_uint16_array) return {nullptr, (const uint16_t *)array(given, type, length)};
     return {(const float *)array(given, napi_float32_array, length), nullptr};
+  }
+  // Quantised numbers: a header of 16 bytes (4 or 8 bits as an int32, the offset of NF4 as a float, the count as a
+  // double), then absmax, absmaxCodes and codes.
+  meap::Quantized quantized(const char *name, Length length) {
+    constexpr int64_t header = 16;
+    const napi_value given = value(name);
+    char *bytes = (char *)array(given, napi_uint8_array, header);
+    int32_t bits;
+    double count;
+    memcpy(&bits, bytes, 4);
+    memcpy(&count, bytes + 8, 8);
+    const int64_t n = length.elements, blocks = (n + 63) / 64;
+    if ((uintptr_t)bytes % 4 != 0 || (bits != 4 && bits != 8) || count != (double)n) {
+      throw Error{std::string(name) + ": not " + std::to_string(n) + " quantised numbers"};
+    }
+    const bool isNf4 = bits == 4;
+    const int64_t absmaxes = 4 * (isNf4 ? (blocks + 255) / 256 : blocks), absmaxCodes = isNf4 ? blocks : 0;
+    array(given, napi_uint8_array, header + absmaxes + absmaxCodes + (isNf4 ? (n + 1) / 2 : n));
+    uint8_t *codes = (uint8_t *)bytes + header + absmaxes;
+    return {isNf4, codes + absmaxCodes, (float *)(bytes + header), isNf4 ? codes : nullptr, (float *)(bytes + 4)};
   }
   float *optionalFloats(const char *name, Length length) { return (float *)optional(name, napi_float32_array, length); }
   int32_t *optionalInts(const char *name, Length length) { return (int32_t *)optional(name, napi_int32_array, length); }
@@ -164,6 +189,7 @@ class Arguments {
   const Signature *signature;
   size_t next = 0;
   const char *field = "";
+  meap::Quantized quantizedMatrix{};
 
   template <class F>
   void elements(const char *name, int64_t length, F &&visit) {
@@ -189,7 +215,8 @@ class Arguments {
     void *data;
     if (napi_get_typedarray_info(env, value, &type, &actual, &data, nullptr, nullptr) != napi_ok ||
         type != expected) {
-      fail(expected == napi_float32_array ? "Float32Array" : expected == napi_int32_array ? "Int32Array" : "Uint16Array",
+      fail(expected == napi_float32_array ? "Float32Array" : expected == napi_int32_array ? "Int32Array"
+           : expected == napi_uint16_array ? "Uint16Array" : "Uint8Array",
            value);
     }
     requireLength((int64_t)actual, length.elements);

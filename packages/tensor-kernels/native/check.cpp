@@ -57,6 +57,19 @@ void products() {
       g.plus = c;
       kernels.gemm(g);
       note(c, M * N);
+      for (bool isNf4 : {false, true}) {
+        const int64_t n = K * N, blocks = (n + 63) / 64;
+        Floats absmax(isNf4 ? (blocks + 255) / 256 : blocks), offset(1), y(n);
+        std::unique_ptr<uint8_t[]> codes(new uint8_t[isNf4 ? (n + 1) / 2 : n]), absmaxCodes(new uint8_t[blocks]);
+        const meap::Quantized quantized{isNf4, codes.get(), absmax, absmaxCodes.get(), offset};
+        kernels.quantize(b, quantized, n);
+        kernels.dequantize(quantized, y, n);
+        note(y, n);
+        g.b = {nullptr, nullptr, &quantized};
+        g.plus = nullptr;
+        kernels.gemm(g);
+        note(c, M * N);
+      }
     }
   }
 }

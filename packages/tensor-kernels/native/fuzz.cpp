@@ -41,7 +41,12 @@ Value *add(Value value) {
   return &values.back();
 }
 Value *of(napi_value value) { return (Value *)value; }
-size_t widthOf(napi_typedarray_type type) { return type == napi_uint16_array ? 2 : 4; }
+size_t widthOf(napi_typedarray_type type) {
+  return type == napi_uint8_array ? 1 : type == napi_uint16_array ? 2 : 4;
+}
+
+// The count in the header of quantised numbers.
+double quantizedCount = 0;
 
 void resize(Value &array, napi_typedarray_type type, size_t length, uint32_t seed) {
   array.kind = Value::Typed, array.type = type, array.length = length;
@@ -51,7 +56,13 @@ void resize(Value &array, napi_typedarray_type type, size_t length, uint32_t see
     // Ids of a small vocabulary, and numbers of every size with some that are none.
     if (type == napi_int32_array) ((int32_t *)array.data.get())[i] = (seed >> 24) % 3;
     else if (type == napi_uint16_array) ((uint16_t *)array.data.get())[i] = seed >> 16;
+    else if (type == napi_uint8_array) array.data[i] = seed >> 24;
     else ((float *)array.data.get())[i] = (seed >> 28) == 0 ? 0.0f / 0.0f : (float)(int32_t)seed * 1e-9f;
+  }
+  if (type == napi_uint8_array && length >= 16) {
+    const int32_t bits = quantizedCount > 20 ? 4 : 8;
+    memcpy(array.data.get(), &bits, 4);
+    memcpy(array.data.get() + 8, &quantizedCount, 8);
   }
 }
 
@@ -178,7 +189,7 @@ Value *anyValue(FuzzedDataProvider &data) {
     case 5: value.kind = Value::List; break;
     default: {
       const napi_typedarray_type types[] = {napi_float32_array, napi_int32_array, napi_uint16_array, napi_uint8_array};
-      resize(value, types[data.ConsumeIntegralInRange(0, 2)], data.ConsumeIntegralInRange(0, 40), 1);
+      resize(value, types[data.ConsumeIntegralInRange(0, 3)], data.ConsumeIntegralInRange(0, 40), 1);
     }
   }
   return add(std::move(value));
@@ -191,9 +202,12 @@ bool correct(FuzzedDataProvider &data) {
   char field[32], kind[32];
   if (data.ConsumeIntegralInRange(0, 15) == 15) return false;
   const uint32_t seed = data.ConsumeIntegral<uint32_t>();
+  long count = 0;
+  const bool isOther = sscanf(thrown.c_str(), "native: %*[^:]: %31[^:]: not %ld quantised", field, &count) == 2;
+  if (isOther) quantizedCount = count;
   const bool isShort = sscanf(thrown.c_str(), "native: %*[^:]: %31[^:]: got %u elements, expected at least %ld", field,
                               &got, &expected) == 3;
-  if (!isShort && sscanf(thrown.c_str(), "native: %*[^:]: %31[^:]: got %*[^,], expected %31s", field, kind) != 2) {
+  if (!isOther && !isShort && sscanf(thrown.c_str(), "native: %*[^:]: %31[^:]: got %*[^,], expected %31s", field, kind) != 2) {
     return false;
   }
   const auto &fields = called->signature->fields;
@@ -205,10 +219,12 @@ bool correct(FuzzedDataProvider &data) {
       if (element->kind != Value::Typed || (long)element->length < expected) resize(*element, napi_float32_array, expected, seed);
     return true;
   }
-  if (isShort) resize(*array, array->type, expected, seed);
+  if (isOther) resize(*array, napi_uint8_array, 16, seed);
+  else if (isShort) resize(*array, array->type, expected, seed);
   else if (!strcmp(kind, "Float32Array")) resize(*array, napi_float32_array, 0, seed);
   else if (!strcmp(kind, "Int32Array")) resize(*array, napi_int32_array, 0, seed);
   else if (!strcmp(kind, "Uint16Array")) resize(*array, napi_uint16_array, 0, seed);
+  else if (!strcmp(kind, "Uint8Array")) resize(*array, napi_uint8_array, 16, seed);
   else return false;
   return true;
 }

@@ -2,7 +2,7 @@
 // multiplies. Panels of A are [k][MR], of B [k][NR].
 #pragma once
 #include <numeric>
-#include "simd.h"
+#include "quantized.h"
 
 namespace {
 
@@ -328,13 +328,55 @@ struct Bfloat16Panels {
 #endif
 };
 
-// Dot products of MB rows of a with four rows of b; missing rows repeat the last.
-template <int MB, bool ROUND, class T>
-MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, int64_t n) {
+// Packs panels of a quantised matrix, each of which is expanded first.
+template <class Panels>
+void packQuantized(const meap::Matrix &matrix, int64_t laneStride, int64_t depthStride, int64_t lanes, int64_t depth,
+                   float *panels, int64_t stride) {
+  float *tile = (float *)meap::scratch(5, NR * depth * 4);
+  for (int64_t lane = 0; lane < lanes; lane += NR, panels += stride) {
+    const int64_t width = min(NR, lanes - lane);
+    if (laneStride == 1) {
+      for (int64_t k = 0; k < depth; k++) expand(matrix, lane + k * depthStride, width, tile + k * NR);
+      Panels::template pack<NR>(tile, 1, NR, width, depth, panels);
+    } else {
+      for (int64_t i = 0; i < width; i++) expand(matrix, (lane + i) * laneStride, depth, tile + i * depth);
+      Panels::template pack<NR>(tile, depth, 1, width, depth, panels);
+    }
+  }
+}
+
+// Four rows of a matrix, from row n; missing rows repeat the last. A matrix is read in pieces of its rows: whole rows, or
+// what fits the first-level cache after it was expanded.
+template <class T>
+struct PlainRows {
+  typedef T Number;
+  static constexpr int64_t PIECE = INT64_MAX;
+  const T *matrix;
+  int64_t stride, rows, first = 0;  // the matrix begins with the row `first`
+  MEAP_INLINE void read(int64_t n, int64_t from, int64_t, const T **b) const {
+    for (int j = 0; j < 4; j++) b[j] = matrix + (min(n + j, rows - 1) - first) * stride + from;
+  }
+};
+struct QuantizedRows {
+  typedef float Number;
+  static constexpr int64_t PIECE = 512;
+  const meap::Matrix &matrix;
+  int64_t stride, rows;
+  float *buffer;
+  void read(int64_t n, int64_t from, int64_t count, const float **b) const {
+    for (int j = 0; j < 4; j++) {
+      expand(matrix, min(n + j, rows - 1) * stride + from, count, buffer + j * PIECE);
+      b[j] = buffer + j * PIECE;
+    }
+  }
+};
+
+// Dot products of MB rows of a with four rows of b.
+template <int MB, bool ROUND, class Rows>
+MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const Rows &source, int64_t m, int64_t n) {
+  typedef typename Rows::Number T;
   const float *a[MB];
   const T *b[4];
-  for (int i = 0; i < MB; i++) a[i] = g.a + (m + i) * g.lda;
-  for (int j = 0; j < 4; j++) b[j] = matrix + min(n + j, g.N - 1) * g.ldb;
   vf acc[MB][4] = {};
   auto step = [&](auto &&read, int64_t k) {
     vf bv[4];
@@ -350,9 +392,14 @@ MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, in
       for (int j = 0; j < 4; j++) acc[i][j] = multiplyAdd(av, bv[j], acc[i][j]);
     }
   };
-  int64_t k = 0;
-  for (; k + W <= g.K; k += W) step([](auto p) { return load(p); }, k);
-  if (k < g.K) step([&](auto p) { return loadPart(p, g.K - k); }, k);
+  for (int64_t from = 0; from < g.K; from += Rows::PIECE) {
+    const int64_t depth = min(Rows::PIECE, g.K - from);
+    for (int i = 0; i < MB; i++) a[i] = g.a + (m + i) * g.lda + from;
+    source.read(n, from, depth, b);
+    int64_t k = 0;
+    for (; k + W <= depth; k += W) step([](auto p) { return load(p); }, k);
+    if (k < depth) step([&](auto p) { return loadPart(p, depth - k); }, k);
+  }
   for (int i = 0; i < MB; i++) {
     for (int64_t j = 0; j < min(4, g.N - n); j++) {
       const int64_t at = (m + i) * g.ldc + n + j;
@@ -363,21 +410,33 @@ MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const T *matrix, int64_t m, in
 
 // Few rows times rows of b (decoding): bound by reading b once, so it packs nothing.
 constexpr int64_t FEW_ROWS = 16;
-template <bool ROUND, class T>
-void gemmFewRows(const meap::Gemm &g, const T *matrix) {
+template <bool ROUND, class Rows>
+MEAP_INLINE void fewRowsTiles(const meap::Gemm &g, const Rows &source, int64_t n) {
+  int64_t m = 0;
+  for (; m + 4 <= g.M; m += 4) fewRowsTile<4, ROUND>(g, source, m, n);
+  for (; m < g.M; m++) fewRowsTile<1, ROUND>(g, source, m, n);
+}
+template <bool ROUND>
+void gemmFewRows(const meap::Gemm &g) {
   constexpr int64_t block = 32;
   parallel((g.N + block - 1) / block, [&](int64_t task) {
     for (int64_t n = task * block; n < min(g.N, (task + 1) * block); n += 4) {
-      int64_t m = 0;
-      for (; m + 4 <= g.M; m += 4) fewRowsTile<4, ROUND>(g, matrix, m, n);
-      for (; m < g.M; m++) fewRowsTile<1, ROUND>(g, matrix, m, n);
+      if (g.b.floats) fewRowsTiles<ROUND>(g, PlainRows<float>{g.b.floats, g.ldb, g.N}, n);
+      else if (g.b.bfloat16s) fewRowsTiles<ROUND>(g, PlainRows<uint16_t>{g.b.bfloat16s, g.ldb, g.N}, n);
+      else if (g.M == 1) {
+        alignas(64) float buffer[4 * QuantizedRows::PIECE];
+        fewRowsTile<1, ROUND>(g, QuantizedRows{g.b, g.ldb, g.N, buffer}, 0, n);
+      } else {
+        // Whole rows, expanded once for all rows of a.
+        const int64_t last = min(4, g.N - n) - 1;
+        float *rows = (float *)meap::scratch(5, 4 * g.K * 4);
+        for (int64_t j = 0; j <= last; j++) expand(g.b, (n + j) * g.ldb, g.K, rows + j * g.K);
+        fewRowsTiles<ROUND>(g, PlainRows<float>{rows, g.K, n + last + 1, n}, n);
+      }
     }
   });
 }
-void gemmFewRows(const meap::Gemm &g) {
-  if (g.b.floats) return g.bfloat16 ? gemmFewRows<true>(g, g.b.floats) : gemmFewRows<false>(g, g.b.floats);
-  return g.bfloat16 ? gemmFewRows<true>(g, g.b.bfloat16s) : gemmFewRows<false>(g, g.b.bfloat16s);
-}
+void gemmFewRows(const meap::Gemm &g) { g.bfloat16 ? gemmFewRows<true>(g) : gemmFewRows<false>(g); }
 
 template <class Panels>
 void gemmPacked(const meap::Gemm &g) {
@@ -402,7 +461,8 @@ void gemmPacked(const meap::Gemm &g) {
         const int64_t j0 = task * taskPanels * NR, lanes = min(taskPanels * NR, cols - j0);
         const meap::Matrix b = g.b.from((n0 + j0) * bLane + k0 * bDepth);
         float *panels = packedB + task * taskPanels * strideB;
-        if (b.floats) Panels::template pack<NR>(b.floats, bLane, bDepth, lanes, depth, panels);
+        if (b.quantized) packQuantized<Panels>(b, bLane, bDepth, lanes, depth, panels, strideB);
+        else if (b.floats) Panels::template pack<NR>(b.floats, bLane, bDepth, lanes, depth, panels);
         else Panels::template pack<NR>(b.bfloat16s, bLane, bDepth, lanes, depth, panels);
       });
       // Whole blocks, equally many for each thread, then the rest in equal parts.

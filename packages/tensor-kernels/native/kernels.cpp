@@ -47,5 +47,5 @@ namespace meap {
 extern const Kernels MEAP_ISA;
 const Kernels MEAP_ISA = {
     MEAP_STRING(MEAP_ISA), gemm, attention, attentionGrad, cachedAttention, crossEntropy, rmsNorm, rmsNormGrad, rotary,
-    swiGlu, swiGluGrad, dropout, embedding, embeddingGrad, adamW, sumOfSquares, toBfloat16, fromBfloat16, add, multiply, scale, fmaPeak};
+    swiGlu, swiGluGrad, dropout, embedding, embeddingGrad, adamW, sumOfSquares, toBfloat16, fromBfloat16, quantize, dequantize, add, multiply, scale, fmaPeak};
 }  // namespace meap

@@ -5,12 +5,26 @@
 
 namespace meap {
 
-// A matrix in float32 or in bfloat16: one of the two pointers is set.
+// Numbers in 8 or 4 bits; quantized.h has the formats.
+struct Quantized {
+  bool isNf4;
+  // int8: one number in a byte; NF4: two, the first in the high half.
+  uint8_t *codes;
+  // int8: of each 64 numbers; NF4: of the absmax of 256 such blocks.
+  float *absmax;
+  // NF4: the absmax of each 64 numbers, and the mean of all, which was subtracted.
+  uint8_t *absmaxCodes;
+  float *offset;
+};
+
+// A matrix in float32, in bfloat16 or quantised: one of the three pointers is set.
 struct Matrix {
   const float *floats;
   const uint16_t *bfloat16s;
-  Matrix from(int64_t offset) const {
-    return {floats ? floats + offset : nullptr, bfloat16s ? bfloat16s + offset : nullptr};
+  const Quantized *quantized = nullptr;
+  int64_t offset = 0;  // of a quantised one
+  Matrix from(int64_t by) const {
+    return {floats ? floats + by : nullptr, bfloat16s ? bfloat16s + by : nullptr, quantized, offset + by};
   }
 };
 
@@ -94,6 +108,8 @@ struct Kernels {
   double (*sumOfSquares)(const float *x, int64_t n);
   void (*toBfloat16)(const float *x, uint16_t *y, int64_t n);
   void (*fromBfloat16)(const uint16_t *x, float *y, int64_t n);
+  void (*quantize)(const float *x, const Quantized &q, int64_t n);
+  void (*dequantize)(const Quantized &q, float *y, int64_t n);
   void (*add)(const float *a, const float *b, float *y, int64_t n);
   void (*multiply)(const float *a, const float *b, float *y, int64_t n);
   void (*scale)(const float *a, float factor, float *y, int64_t n);

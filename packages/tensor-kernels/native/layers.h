@@ -1,6 +1,6 @@
 // Memory-bound kernels: normalisation, rotary embedding, SwiGLU, dropout, embedding, AdamW and elementwise ops.
 #pragma once
-#include "simd.h"
+#include "quantized.h"
 
 namespace {
 
@@ -151,6 +151,7 @@ void embedding(const int32_t *ids, meap::Matrix table, float *y, int64_t n, int6
     for (int64_t i = task * ROWS; i < min(n, (task + 1) * ROWS); i++) {
       const meap::Matrix row = table.from(ids[i] * C);
       if (row.floats) memcpy(y + i * C, row.floats, C * 4);
+      else if (row.quantized) expand(row, 0, C, y + i * C);
       else for (int64_t c = 0; c < C; c++) y[i * C + c] = fromBfloat16(row.bfloat16s[c]);
     }
   });

@@ -1,5 +1,5 @@
-/** Numbers in float32, or the bits of bfloat16. */
-export type Matrix = Float32Array | Uint16Array;
+/** Numbers in float32, the bits of bfloat16, or quantised numbers with their scales (native/arguments.h has the layout). */
+export type Matrix = Float32Array | Uint16Array | Uint8Array;
 
 type Numbers<Name extends string> = Record<Name, number>;
 type Flags<Name extends string> = Record<Name, boolean>;
@@ -63,6 +63,9 @@ export interface KernelArguments {
   sumOfSquares: Numbers<'n'> & Floats<'x'>;
   toBfloat16: Numbers<'n'> & Floats<'x'> & { y: Uint16Array };
   fromBfloat16: Numbers<'n'> & Floats<'y'> & { x: Uint16Array };
+  /** `y` begins with its header. */
+  quantize: Numbers<'n'> & Floats<'x'> & { y: Uint8Array };
+  dequantize: Numbers<'n'> & Floats<'y'> & { x: Uint8Array };
   add: Elementwise;
   multiply: Elementwise;
   scale: Numbers<'n' | 'factor'> & Floats<'a' | 'y'>;

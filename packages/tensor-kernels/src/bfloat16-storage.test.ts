@@ -1,4 +1,4 @@
-/** Weights stored as bfloat16 give, to the bit, what their rounded values give in float32. */
+/** Weights stored as bfloat16, and quantised ones, give to the bit what their rounded values give in float32. */
 import { expectNoLeaks } from '@meap/test-support';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -18,18 +18,29 @@ function rounded(values: ArrayLike<number>): Float32Array {
   return new Float32Array(bits.map((x) => (x + 0x7fff + ((x >>> 16) & 1)) & 0xffff0000).buffer);
 }
 
-/** The same weight twice: its rounded values as float32, and stored as bfloat16. */
-function pair(shape: [number, number], seed: number): [full: tf.Tensor2D, stored: tf.Tensor2D] {
+/** The same weight twice: its rounded values as float32, and stored in fewer bits. */
+function pair(
+  shape: [number, number],
+  seed: number,
+  storage: 'bfloat16' | k.QuantizedFormat = 'bfloat16',
+): [full: tf.Tensor2D, stored: tf.Tensor2D] {
   const values = random(shape, seed).dataSync();
   const stored = tf.variable(tf.tensor(values, shape), false);
-  k.storeAsBfloat16(stored);
-  return [tf.tensor(rounded(values), shape), stored as tf.Tensor as tf.Tensor2D];
+  if (storage === 'bfloat16') k.storeAsBfloat16(stored);
+  else k.storeQuantized(stored, storage);
+  const full = storage === 'bfloat16' ? rounded(values) : stored.dataSync();
+  return [tf.tensor(full, shape), stored as tf.Tensor as tf.Tensor2D];
 }
 
 beforeAll(() => k.setBackend('native'));
 
 describe.each(addon.instructionSets())('on %s', (instructionSet) => {
-  it.each(['float32', 'bfloat16'] as const)('products, embedding and loss, %s', (precision) => {
+  it.each([
+    ['bfloat16', 'float32'],
+    ['bfloat16', 'bfloat16'],
+    ['int8', 'bfloat16'],
+    ['nf4', 'float32'],
+  ] as const)('products, embedding and loss with weights in %s, precision %s', (storage, precision) => {
     addon.setInstructionSet(instructionSet);
     k.setPrecision(precision);
     for (const [O, I, N] of [
@@ -37,8 +48,9 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
       [33, 64, 1],
       [1000, 35, 3],
       [5, 7, 200],
+      [40, 1601, 13],
     ]) {
-      const [full, stored] = pair([O, I], 1);
+      const [full, stored] = pair([O, I], 1, storage);
       const x_NI = random<tf.Tensor2D>([N, I], 2);
       const x_NO = random<tf.Tensor2D>([N, O], 3);
       const ids = tf.tensor1d(

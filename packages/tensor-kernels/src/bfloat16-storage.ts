@@ -55,7 +55,8 @@ export function isStoredAsBfloat16(tensor: tf.Tensor): boolean {
   return bfloat16Bits(tensor) !== undefined;
 }
 
-function requireNative(op: string): NativeBackend {
+/** @throws BackendError unless the native backend is in use */
+export function requireNative(op: string): NativeBackend {
   const backend = nativeBackend();
   if (backend) return backend;
   throw new BackendError(

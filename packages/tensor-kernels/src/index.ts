@@ -43,6 +43,13 @@ export {
   sumsOfSquares,
 } from './optimizer.ts';
 export { type Precision, precisionNames } from './precision.ts';
+export {
+  type QuantizedFormat,
+  quantizedBytes,
+  quantizedFormat,
+  quantizedFormats,
+  storeQuantized,
+} from './quantized-storage.ts';
 export { type Piece, type PiecewiseInputs, recompute, recomputeInPieces } from './recompute.ts';
 export type { AttentionOptions } from './reference.ts';
 export {

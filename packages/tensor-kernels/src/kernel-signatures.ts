@@ -58,6 +58,8 @@ export interface KernelSignatures {
   OptimizationBarrier: { inputs: AnyInputs; attrs: object };
   /** A float32 tensor held as bfloat16. */
   StoreBfloat16: { inputs: Inputs<'x'>; attrs: object };
+  /** A float32 tensor held in 8 or 4 bits. */
+  StoreQuantized: { inputs: Inputs<'x'>; attrs: { format: 'int8' | 'nf4' } };
   /** One row for each input. */
   SumsOfSquares: { inputs: AnyInputs; attrs: object };
   // TensorFlow.js's own, of which a backend may take the common cases.

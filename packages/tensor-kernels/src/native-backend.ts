@@ -2,9 +2,10 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { NativeAddon } from './addon-interface.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { loadNativeAddon } from './native-addon.ts';
-import type { CpuBackend, NativeBackend } from './native-interface.ts';
+import type { CpuBackend, NativeBackend, QuantizedFormat } from './native-interface.ts';
 import { registerNativeKernels } from './native-kernels.ts';
 import type { Precision } from './precision.ts';
+import { quantizedBytes, quantizedSize, writeQuantizedHeader } from './quantized-layout.ts';
 
 /**
  * Registers the `native` backend: TensorFlow.js's CPU backend over recycled buffers, with SIMD kernels for the ops that
@@ -25,17 +26,18 @@ export function registerNativeBackend(): void {
 /** JavaScript kernels that pass data on without reading it. */
 const PASSING = new Set(['Identity', 'Reshape']);
 
-/** Wraps a JavaScript kernel so that it receives bfloat16 inputs as float32. */
+/** Wraps a JavaScript kernel so that it receives bfloat16 and quantised inputs as float32. */
 function readingFloats({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFunc {
   if (PASSING.has(kernelName)) return kernelFunc;
   return (call) => {
     const backend = call.backend as NativeBackend;
-    const isBfloat16 = (input: tf.TensorInfo) => backend.stored(input) instanceof Uint16Array;
+    const isStoredCompact = (input: tf.TensorInfo) =>
+      input.dtype === 'float32' && isCompact(backend.stored(input));
     const given = Object.values(call.inputs).filter(Boolean) as tf.TensorInfo[];
-    if (!given.some(isBfloat16)) return kernelFunc(call);
+    if (!given.some(isStoredCompact)) return kernelFunc(call);
     const expanded: tf.TensorInfo[] = [];
     const expand = (input: tf.TensorInfo) => {
-      if (!input || !isBfloat16(input)) return input;
+      if (!input || !isStoredCompact(input)) return input;
       const info = backend.makeTensorInfo(input.shape, 'float32', backend.floats(input));
       expanded.push(info);
       return info;
@@ -50,6 +52,11 @@ function readingFloats({ kernelName, kernelFunc }: tf.KernelConfig): tf.KernelFu
     for (const { dataId } of expanded) backend.disposeData(dataId);
     return result;
   };
+}
+
+/** Whether the memory of a float32 tensor has bfloat16 or quantised numbers. */
+function isCompact(stored: unknown): stored is Uint16Array | Uint8Array {
+  return stored instanceof Uint16Array || stored instanceof Uint8Array;
 }
 
 /** Size of a huge page; the addon aligns buffers of at least this size to it. */
@@ -91,8 +98,8 @@ function createBackend(addon: NativeAddon): NativeBackend {
     }
 
     override readSync(dataId: object): tf.backend_util.BackendValues {
-      const { values: stored } = this.data.get(dataId);
-      if (stored instanceof Uint16Array) return this.#expand(stored);
+      const { values: stored, dtype } = this.data.get(dataId);
+      if (dtype === 'float32' && isCompact(stored)) return this.#expand(stored);
       const values = super.readSync(dataId);
       // The caller's array must not change when the buffer is recycled.
       const recycles = ArrayBuffer.isView(values) && this.pool.owns(values.buffer);
@@ -123,23 +130,35 @@ function createBackend(addon: NativeAddon): NativeBackend {
       return { info, values };
     }
 
+    allocateQuantized(shape: number[], format: QuantizedFormat): { info: tf.TensorInfo; values: Uint8Array } {
+      const size = tf.util.sizeFromShape(shape);
+      const bytes = quantizedBytes(size, format);
+      const values = new Uint8Array(this.pool.take(bytes), 0, bytes);
+      writeQuantizedHeader(values, size, format);
+      const info = this.makeTensorInfo(shape, 'float32', values as unknown as Float32Array);
+      return { info, values };
+    }
+
     stored(tensor: tf.TensorInfo): tf.TypedArray | Uint16Array {
       return this.data.get(tensor.dataId).values as tf.TypedArray;
     }
 
     floats(tensor: tf.TensorInfo): Float32Array {
       const stored = this.stored(tensor);
-      return stored instanceof Uint16Array ? this.#expand(stored) : (stored as Float32Array);
+      return isCompact(stored) ? this.#expand(stored) : (stored as Float32Array);
     }
 
     ints(tensor: tf.TensorInfo): Int32Array {
       return this.stored(tensor) as Int32Array;
     }
 
-    #expand(bits: Uint16Array): Float32Array {
-      const values = new Float32Array(bits.length);
-      addon.fromBfloat16({ n: bits.length, x: bits, y: values });
-      return values;
+    #expand(stored: Uint16Array | Uint8Array): Float32Array {
+      const isQuantized = stored instanceof Uint8Array;
+      const n = isQuantized ? quantizedSize(stored) : stored.length;
+      const y = new Float32Array(n);
+      if (isQuantized) addon.dequantize({ n, x: stored, y });
+      else addon.fromBfloat16({ n, x: stored, y });
+      return y;
     }
 
     /** Copies large JavaScript arrays, such as weights, into huge pages: products stride through them. */

@@ -281,6 +281,12 @@ const kernels: Kernels<NativeBackend> = {
     return info;
   },
 
+  StoreQuantized({ backend, inputs: { x }, attrs: { format } }) {
+    const { info, values: y } = backend.allocateQuantized(x.shape, format);
+    backend.addon.quantize({ n: sizeFromShape(x.shape), x: backend.floats(x), y });
+    return info;
+  },
+
   SumsOfSquares({ backend, inputs }) {
     const tensors = Object.values(inputs);
     const { info, values } = backend.allocate([tensors.length, 2]);

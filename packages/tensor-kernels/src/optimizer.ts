@@ -1,6 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { isStoredAsBfloat16 } from './bfloat16-storage.ts';
 import { hasKernel, runKernel } from './ops.ts';
+import { quantizedFormat } from './quantized-storage.ts';
 
 /** The AdamW update of one parameter; all tensors have its shape. */
 export interface AdamWOptions extends Record<'parameter' | 'firstMoment' | 'secondMoment', tf.Variable> {
@@ -29,9 +30,10 @@ export function adamW(options: AdamWOptions): void {
     runKernel('AdamW', tensors, { ...hyperparameters, gradientScale: 0 });
     return;
   }
-  if (isStoredAsBfloat16(parameter)) {
+  const format = isStoredAsBfloat16(parameter) ? 'bfloat16' : quantizedFormat(parameter);
+  if (format) {
     throw new Error(
-      'adamW: the parameter is stored as bfloat16, which would round small updates away; train float32 weights',
+      `adamW: the parameter is stored as ${format}, which would round small updates away; train float32 weights`,
     );
   }
   if (hasKernel('AdamW')) {

@@ -1,0 +1,196 @@
+// Weights in 8 or 4 bits: blocks of 64 numbers in row-major order, each with the largest magnitude as its scale, absmax.
+//
+// int8: round(x / absmax * 127), ties to even (Dettmers et al. 2022, LLM.int8()).
+// NF4: the nearest of 16 quantiles of the normal distribution, times absmax; the absmax, less their mean, are quantised to 8
+// bits in blocks of 256 (QLoRA, Dettmers et al. 2023, §3, "double quantization").
+//
+// Operations and their order are those of bitsandbytes 0.50, so that codes and values are equal to the bit.
+#pragma once
+#include <algorithm>
+#include "simd.h"
+
+namespace {
+
+constexpr int64_t BLOCK = 64, ABSMAX_BLOCK = 256;
+constexpr int64_t blocksOf(int64_t n) { return (n + BLOCK - 1) / BLOCK; }
+
+alignas(64) constexpr float NF4[16] = {
+    -1.0f,         -0.69619280f,  -0.52507305f, -0.39491749f, -0.28444138f, -0.18477343f, -0.091050036f, 0.0f,
+    0.0795802996f, 0.1609302014f, 0.246112302f, 0.337915242f, 0.44070983f,  0.5626170f,   0.72295684f,   1.0f};
+
+// 256 ascending numbers from -0.993 to 1 whose density falls with the magnitude (Dettmers 2015): in each decade 10^-6 to
+// 10^0, the means of 2^i neighbours of an even division of [0.1, 1], with both signs; 0 and 1.
+struct DynamicCode {
+  float values[256] = {};
+  constexpr DynamicCode() {
+    constexpr float decades[7] = {1e-6f, 1e-5f, 1e-4f, 1e-3f, 1e-2f, 1e-1f, 1.0f};
+    int n = 127;
+    values[n] = 0;
+    for (int i = 0; i < 7; i++) {
+      for (int j = 0; j < 1 << i; j++) {
+        const float value = decades[i] * ((division(j, 1 << i) + division(j + 1, 1 << i)) / 2);
+        n++;
+        values[n] = value;
+        values[254 - n] = -value;
+      }
+    }
+    values[255] = 1;
+  }
+  // Element i of PyTorch's linspace(0.1, 1, steps + 1), which counts from the nearer end, with fused multiply-adds.
+  static constexpr float division(int i, int steps) {
+    const float step = (1.0f - 0.1f) / steps;
+    return i < (steps + 1) / 2 ? (float)((double)step * i + (double)0.1f) : (float)(1.0 - (double)step * (steps - i));
+  }
+};
+constexpr DynamicCode DYNAMIC;
+
+float absmaxOf(const meap::Quantized &q, int64_t block) {
+  if (!q.isNf4) return q.absmax[block];
+  return DYNAMIC.values[q.absmaxCodes[block]] * q.absmax[block / ABSMAX_BLOCK] + *q.offset;
+}
+
+MEAP_INLINE float int8Value(float code, float absmax) { return code * absmax * (1 / 127.0f); }
+
+// W bytes as numbers.
+template <class T>
+MEAP_INLINE vi loadBytes(const T *p) {
+  typedef T vb __attribute__((vector_size(W), aligned(1), may_alias));
+  return __builtin_convertvector(*(const vb *)p, vi);
+}
+MEAP_INLINE vf nf4Values(vi codes) {
+#if defined(__AVX512F__)
+  return (vf)_mm512_maskz_permutexvar_ps(0xffff, (__m512i)codes, _mm512_load_ps(NF4));
+#elif defined(__AVX2__)
+  const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(NF4), (__m256i)codes);
+  const __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(NF4 + 8), (__m256i)codes);
+  return (vf)_mm256_blendv_ps(low, high, (__m256)(codes << 28));
+#else
+  vf values;
+  for (int i = 0; i < W; i++) values[i] = NF4[codes[i]];
+  return values;
+#endif
+}
+// 2·W numbers: a lane of a, then the same of b, and so on.
+template <int... J>
+MEAP_INLINE void storeInterleaved(float *to, vf a, vf b, std::integer_sequence<int, J...>) {
+  store(to, __builtin_shufflevector(a, b, (J % 2 ? W + J / 2 : J / 2)...));
+  store(to + W, __builtin_shufflevector(a, b, (J % 2 ? W + W / 2 + J / 2 : W / 2 + J / 2)...));
+}
+
+// The numbers [from, from + n) in float32.
+void expand(const meap::Quantized &q, int64_t from, int64_t n, float *to) {
+  for (int64_t i = from, end = from + n; i < end;) {
+    const int64_t stop = min(end, (i / BLOCK + 1) * BLOCK);
+    const float absmax = absmaxOf(q, i / BLOCK);
+    if (!q.isNf4) {
+      const int8_t *codes = (const int8_t *)q.codes;
+      for (; i + W <= stop; i += W, to += W) {
+        store(to, __builtin_convertvector(loadBytes(codes + i), vf) * absmax * (1 / 127.0f));
+      }
+      for (; i < stop; i++) *to++ = int8Value(codes[i], absmax);
+      continue;
+    }
+    const auto one = [&](int64_t i) { return NF4[i % 2 ? q.codes[i / 2] & 15 : q.codes[i / 2] >> 4] * absmax; };
+    if (i % 2) *to++ = one(i++);
+    for (; i + 2 * W <= stop; i += 2 * W, to += 2 * W) {
+      const vi bytes = loadBytes(q.codes + i / 2);
+      storeInterleaved(to, nf4Values(bytes >> 4) * absmax, nf4Values(bytes & 15) * absmax,
+                       std::make_integer_sequence<int, W>());
+    }
+    for (; i < stop; i++) *to++ = one(i);
+  }
+}
+void expand(const meap::Matrix &m, int64_t from, int64_t n, float *to) { expand(*m.quantized, m.offset + from, n, to); }
+
+void dequantize(const meap::Quantized &q, float *y, int64_t n) {
+  parallelChunks(n, [&](int64_t from, int64_t to) { expand(q, from, to - from, y + from); });
+}
+
+// Divides a block by its absmax; a last, shorter block in another way, and its absmax is not 0.
+struct Scaling {
+  float absmax, inverse;
+  bool isWhole;
+  Scaling(float largest, bool isWhole)
+      : absmax(isWhole || largest > SMALLEST ? largest : SMALLEST),
+        inverse(1 / (largest > SMALLEST ? largest : SMALLEST)), isWhole(isWhole) {}
+  MEAP_INLINE float operator()(float x) const {
+    const float y = isWhole ? x * inverse : x / absmax;
+    return y < -1 ? -1 : y > 1 ? 1 : y;
+  }
+  static constexpr float SMALLEST = 1e-38f;
+};
+
+// The nearest number of an ascending code; of two the lower.
+template <int N>
+int nearest(const float *code, float x) {
+  int low = 0;
+  for (int step = N / 2; step > 0; step /= 2) {
+    const int next = low + step;
+    if (x > (code[next - 1] + code[next]) / 2) low = next;
+  }
+  return low;
+}
+
+float largestMagnitude(const float *x, int64_t n) {
+  float largest = 0;
+  for (int64_t i = 0; i < n; i++) {
+    const float magnitude = x[i] < 0 ? -x[i] : x[i];
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  return largest;
+}
+
+// Returns absmax.
+float quantizeInt8(const float *x, int8_t *codes, int64_t n) {
+  const float absmax = largestMagnitude(x, n);
+  const float factor = absmax > 0 ? 1 / absmax * 127 : 0;
+  for (int64_t i = 0; i < n; i++) {
+    const float y = x[i] * factor;
+    const float bounded = y > -127 ? y < 127 ? y : 127 : -127;
+    codes[i] = (int8_t)(bounded + 12582912.0f - 12582912.0f);  // rounds to even
+  }
+  return absmax;
+}
+
+// Returns absmax.
+float quantizeNf4(const float *x, uint8_t *codes, int64_t n) {
+  const Scaling scale(largestMagnitude(x, n), n == BLOCK);
+  int32_t code[BLOCK + 1] = {};
+  code[n] = 7;
+  float y[BLOCK];
+  for (int64_t i = 0; i < n; i++) y[i] = scale(x[i]);
+  for (int j = 0; j < 15; j++) {
+    const float bound = (NF4[j] + NF4[j + 1]) / 2;
+    for (int64_t i = 0; i < n; i++) code[i] += y[i] > bound;
+  }
+  for (int64_t i = 0; i < n; i += 2) codes[i / 2] = (uint8_t)(code[i] << 4 | code[i + 1]);
+  return scale.absmax;
+}
+
+void quantize(const float *x, const meap::Quantized &q, int64_t n) {
+  const int64_t blocks = blocksOf(n), chunk = 256;
+  float *absmax = q.isNf4 ? (float *)meap::scratch(0, blocks * 4 + 4) : q.absmax;
+  parallel((blocks + chunk - 1) / chunk, [&](int64_t task) {
+    for (int64_t block = task * chunk; block < min(blocks, (task + 1) * chunk); block++) {
+      const int64_t from = block * BLOCK, count = min(BLOCK, n - from);
+      absmax[block] = q.isNf4 ? quantizeNf4(x + from, q.codes + from / 2, count)
+                              : quantizeInt8(x + from, (int8_t *)q.codes + from, count);
+    }
+  });
+  if (!q.isNf4) return;
+  double total = 0;
+  for (int64_t i = 0; i < blocks; i++) total += absmax[i];
+  const float mean = *q.offset = blocks ? (float)(total / blocks) : 0;
+  parallel((blocks + ABSMAX_BLOCK - 1) / ABSMAX_BLOCK, [&](int64_t task) {
+    float *from = absmax + task * ABSMAX_BLOCK;
+    const int64_t count = min(ABSMAX_BLOCK, blocks - task * ABSMAX_BLOCK);
+    for (int64_t i = 0; i < count; i++) from[i] -= mean;
+    const Scaling scale(largestMagnitude(from, count), count == ABSMAX_BLOCK);
+    q.absmax[task] = scale.absmax;
+    for (int64_t i = 0; i < count; i++) {
+      q.absmaxCodes[task * ABSMAX_BLOCK + i] = (uint8_t)nearest<256>(DYNAMIC.values, scale(from[i]));
+    }
+  });
+}
+
+}  // namespace
