@@ -63,6 +63,13 @@ describe('meap-sample', () => {
     const adapted = await ids(await adapterFolder());
     expect(adapted).toHaveLength(8);
     expect(adapted).not.toEqual(plain);
+    // Over weights in 8 bits the adapter stays apart; later tokens of a random model may differ.
+    const quantized = await ids(join(folder, 'adapter'), '--quantize', 'int8');
+    expect(quantized.slice(0, 3)).toEqual(adapted.slice(0, 3));
+    const elsewhere = ['--model', run, '--prompt', 'a', '--quantize', 'int8', '--backend', 'cpu'];
+    expect((await sample(...elsewhere)).stderr).toMatch(
+      /quantize: got int8 on the backend cpu, expected native.*\n$/,
+    );
 
     const [file, back] = [join(folder, 'adapted.gguf'), join(folder, 'back')];
     const written = await convert('--model', join(folder, 'adapter'), '--to', 'gguf', '--out', file);
