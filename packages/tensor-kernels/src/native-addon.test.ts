@@ -4,11 +4,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { KernelArguments } from './addon-interface.ts';
 import { loadNativeAddon } from './native-addon.ts';
+import { writeQuantizedHeader } from './quantized-layout.ts';
 
 const addon = loadNativeAddon();
 const none = new Float32Array(0);
 const heads = { B: 0, T: 0, H: 1, G: 1, D: 0, window: 0, scale: 1 };
 const queries = { q: none, k: none, v: none, segmentIds: null, prefixIds: null, out: none, logSumExp: none };
+const quantized = new Uint8Array(16);
+writeQuantizedHeader(quantized, 0, 'int8');
 const elementwise = { n: 0, a: none, b: none, y: none };
 
 /** A call of each kernel that computes nothing: every size that may be 0 is. */
@@ -48,6 +51,8 @@ const empty: KernelArguments = {
   sumOfSquares: { n: 0, x: none },
   toBfloat16: { n: 0, x: none, y: new Uint16Array(0) },
   fromBfloat16: { n: 0, x: new Uint16Array(0), y: none },
+  quantize: { n: 0, x: none, y: quantized },
+  dequantize: { n: 0, x: quantized, y: none },
   add: elementwise,
   multiply: elementwise,
   scale: { n: 0, factor: 1, a: none, y: none },
