@@ -9,7 +9,7 @@ import { tinyModel } from './testing.ts';
 
 const cli = fileURLToPath(new URL('../dist/cli.js', import.meta.url));
 /** Rows with two requests each, enough for several calls of the model. */
-const NUM_ROWS = 1000;
+const NUM_ROWS = 500;
 
 let folder: string;
 beforeEach(() => {
