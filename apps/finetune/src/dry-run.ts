@@ -51,7 +51,7 @@ async function planOf(
   { width, color }: Required<DryRunOptions>,
 ): Promise<DryRunPlan> {
   // The backend determines the dtype of weights in memory.
-  await setBackend(config.backend);
+  await setBackend(config.backend, config.distributed);
   const data = await prepareData(config, parts);
   const facts = await describeRun(config, parts, data);
   const duplicator = duplicatorOf(config, parts, { layout: 'packed-isolated' });

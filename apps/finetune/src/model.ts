@@ -4,6 +4,7 @@ import { cachedName } from '@meap/hub';
 import {
   addLora,
   contextLengthOf,
+  findMeshMisfit,
   growVocabulary,
   Llama,
   type LlamaConfig,
@@ -53,12 +54,19 @@ export interface ModelParts {
  * @throws ConfigurationError if rows exceed the model's context; ConfigError; TokenizerError; TemplateError, also if the
  *   tokenizer has more ids than the model has embeddings
  */
-export function loadModelParts({ model, data, masking, train }: FinetuneConfig): ModelParts {
+export function loadModelParts({ model, data, masking, train, distributed }: FinetuneConfig): ModelParts {
   const config = readLlamaConfig(model.path);
   const context = contextLengthOf(config);
   if (train.max_length > context) {
     throw new ConfigurationError([
       `train.max_length: got ${train.max_length}, expected at most ${context}, the context of ${model.path}`,
+    ]);
+  }
+  const misfit = distributed.mesh && findMeshMisfit(config, distributed.mesh);
+  if (misfit) {
+    const { key, value, axis } = misfit;
+    throw new ConfigurationError([
+      `distributed.mesh.${axis}: got ${distributed.mesh![axis]}, expected a divisor of ${value}, ${key} of ${model.path}`,
     ]);
   }
   const plain = loadTokenizer(model.path);

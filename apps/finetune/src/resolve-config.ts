@@ -3,6 +3,7 @@ import { contextLengthOf, readLlamaConfig } from '@meap/llama-model';
 import {
   checkBatchKeys,
   checkKeepBest,
+  checkMesh,
   checkScheduleKeys,
   fillBatchKeys,
   fillIntervals,
@@ -86,6 +87,7 @@ export function resolveConfig(
     }
   }
   checkBatchKeys(train, refusals, numRanks);
+  checkMesh({ ...config, train }, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
   checkProbes(config, refusals);

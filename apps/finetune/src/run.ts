@@ -44,7 +44,7 @@ export async function finetune(config: FinetuneConfig, options: RunOptions<Finet
   const run = await beginRun(options);
   const { out, resume, signal, ranks, emit } = run;
   const parts = loadModelParts(config);
-  const backend = await setBackend(config.backend);
+  const backend = await setBackend(config.backend, config.distributed);
   setPrecision(config.precision);
   emit({ type: 'backend', ...backend });
   const onProgress = ({ conversations }: { conversations: number }) => emit({ type: 'data', conversations });

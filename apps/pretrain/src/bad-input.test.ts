@@ -161,6 +161,18 @@ describe('bad usage', () => {
       ['--precision', 'int8'],
       /^meap-pretrain: precision: got "int8", expected one of float32, bfloat16, float16\n$/,
     ],
+    [
+      ['--set', 'distributed.mesh.fsdp=2'],
+      /^meap-pretrain: distributed.mesh: got {[^}]+}, expected none with backend auto: a mesh needs backend xla\n$/,
+    ],
+    [
+      ['--backend', 'xla', '--set', 'distributed.mesh={data: 2, fsdp: 2}'],
+      /^meap-pretrain: train.micro_batch_size: got 2, expected a multiple of 4, data × fsdp of distributed.mesh\n$/,
+    ],
+    [
+      ['--backend', 'xla', '--set', 'distributed.mesh.tensor=4'],
+      /^meap-pretrain: model.num_attention_heads: got 2, expected a multiple of 4, tensor of distributed.mesh\n$/,
+    ],
   ])('%j exits with 2', async (argv, message) => {
     const { code, stderr } = await bench.pretrain('usage', ...argv);
     expect(code).toBe(2);

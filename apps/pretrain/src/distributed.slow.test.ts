@@ -1,10 +1,25 @@
-/** The built command on ranks started by mpirun: compared with one process, killed, hung, stopped by signals. */
+/**
+ * The built command on ranks started by mpirun: compared with one process, killed, hung, stopped by signals. Then runs over
+ * meshes of four devices of XLA's CPU plugin, compared with one device and with theory.
+ */
 import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { captureOutput, hashFiles, readExactMetrics } from '@meap/recipe-cli';
+import { parameterShapes, readLlamaConfig } from '@meap/llama-model';
+import type { Executable, HloModule } from '@meap/pjrt';
+import { captureOutput, hashFiles, readExactMetrics, readJsonLines } from '@meap/recipe-cli';
 import { readSafetensors } from '@meap/safetensors';
-import { mpirunFlags, type RunningRanks, setFlags, startRanks } from '@meap/test-support';
+import { setBackend } from '@meap/tensor-kernels';
+import {
+  compileQuickly,
+  expectClose,
+  mpirunFlags,
+  type RunningRanks,
+  setFlags,
+  startRanks,
+} from '@meap/test-support';
+import { type StepMetrics, stepDirectory } from '@meap/trainer';
+import * as tf from '@tensorflow/tfjs-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { pretrainCommand } from './command.ts';
 import { Workbench } from './testing.ts';
@@ -12,6 +27,12 @@ import { Workbench } from './testing.ts';
 const cli = join(import.meta.dirname, '../dist/cli.js');
 const hasMpi = mpirunFlags() !== undefined;
 if (!hasMpi) console.warn('ranks are not tested: no MPI (tried mpirun, mpicxx)');
+compileQuickly();
+const missing = await setBackend('xla').then(
+  () => undefined,
+  (error: Error) => error.message,
+);
+if (missing) console.warn(`meshes are not tested: ${missing}`);
 const isOpenMpi = hasMpi && mpirunFlags()!.length > 0;
 
 const bench = new Workbench();
@@ -296,5 +317,112 @@ describe.skipIf(!canSeparate)('meap-pretrain on ranks in network namespaces', ()
     expect(code, stderr).toBe(0);
     const file = 'model.safetensors';
     expect(await distance(join(last('far'), file), join(last('alone'), file))).toBeLessThan(TOLERANCE);
+  });
+});
+
+const [B, T, E, LAYERS] = [4, 16, 16, 1];
+const checkpoint = (out: string, step: number) => bench.path(out, 'checkpoints', stepDirectory(step));
+
+/** Trains 4 steps; returns losses, and the program of a step as each device runs it. */
+async function trainOn(out: string, mesh: string, ...flags: string[]) {
+  const { code, stdout, stderr } = await bench.pretrain(
+    out,
+    ...['--backend', 'xla', ...flags],
+    ...setFlags(
+      ...[`distributed.mesh=${mesh}`, `model.num_hidden_layers=${LAYERS}`, 'train.micro_batch_size=null'],
+      ...['train.max_steps=4', 'validation.every=4', 'samples.prompts=[The]', 'samples.max_new_tokens=1'],
+    ),
+  );
+  expect(stderr).toBe('');
+  expect(code).toBe(0);
+  const metrics = readJsonLines<StepMetrics>(bench.path(out, 'metrics.jsonl'));
+  const losses = metrics.flatMap(({ loss }) => loss ?? []);
+  const { programs } = tf.backend() as tf.KernelBackend & { programs: Map<string, Promise<Executable>> };
+  const all = await Promise.all(programs.values());
+  const [step] = all.sort((a, b) => b.memoryStats().aliased - a.memoryStats().aliased);
+  return {
+    losses,
+    stdout,
+    bytes: step.memoryStats().aliased,
+    moved: elements(await step.optimizedProgram()),
+  };
+}
+
+/** The numbers that collectives of a program return, by their kind. */
+function elements({ computations }: HloModule): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const { opcode, shape } of computations.flatMap(({ instructions }) => instructions)) {
+    if (!/^(all-|reduce-scatter|collective)/.test(opcode)) continue;
+    const sizes = Array.from(shape.matchAll(/\[([\d,]*)\]/g), ([, list]) =>
+      list ? list.split(',').reduce((size, length) => size * Number(length), 1) : 1,
+    );
+    sums[opcode] = (sums[opcode] ?? 0) + sizes.reduce((sum, size) => sum + size, 0);
+  }
+  return sums;
+}
+
+describe.skipIf(missing)('a mesh', () => {
+  it('has the losses of one device, and the memory and collectives of theory', async () => {
+    const single = await trainOn('single', 'null');
+    const shapes = [...parameterShapes(readLlamaConfig(checkpoint('single', 4))).values()];
+    const size = (rank: number) =>
+      shapes.filter((shape) => shape.length === rank).reduce((sum, [a, b = 1]) => sum + a * b, 0);
+    const [matrices, vectors] = [size(2), size(1)];
+    const [vocabulary] = shapes[0];
+    const N = B * T;
+    // Counts of scalars: losses, sums of squares, and the like.
+    const about = (count: number) => ({ min: count, max: count + 64 });
+    // XLA's CPU compiler has no reduce-scatter, and gathers a weight once for both passes.
+    const cases = [
+      ['{ data: 4 }', 1, { 'all-reduce': about(matrices + vectors) }],
+      ['{ fsdp: 4 }', 4, { 'all-gather': about(matrices), 'all-reduce': about(matrices + vectors) }],
+      [
+        '{ tensor: 2 }',
+        2,
+        {
+          'all-gather': about(vocabulary * E),
+          // The outputs of both halves, the gradients of the inputs of 5 products and of the head; statistics of the softmax.
+          'all-reduce': about((7 * LAYERS + 1) * N * E + 3 * N),
+        },
+      ],
+      ['{ fsdp: 2, tensor: 2 }', 4, undefined],
+    ] as const;
+    expect(single.moved).toEqual({});
+    for (const [mesh, parts, moved] of cases) {
+      const run = await trainOn(mesh, mesh);
+      expectClose(run.losses, single.losses, { relative: 1e-6 });
+      // A weight and its two moments; the scale of an update stays on the device too.
+      expect(run.bytes).toBe(12 * (matrices / parts + vectors) + 4);
+      if (!moved) continue;
+      expect(Object.keys(run.moved).sort()).toEqual(Object.keys(moved).sort());
+      for (const [kind, { min, max }] of Object.entries(moved)) {
+        expect(run.moved[kind], `${mesh} ${kind}`).toBeGreaterThanOrEqual(min);
+        expect(run.moved[kind], `${mesh} ${kind}`).toBeLessThan(max);
+      }
+    }
+  });
+
+  it('resumes to the same bytes, and on another mesh within rounding', async () => {
+    const from = ['--resume', checkpoint('{ fsdp: 2, tensor: 2 }', 2)];
+    const before = await trainOn('again', '{ fsdp: 2, tensor: 2 }', ...from);
+    const whole = hashFiles(checkpoint('{ fsdp: 2, tensor: 2 }', 4));
+    expect(hashFiles(checkpoint('again', 4))).toEqual(whole);
+    const { stdout, losses } = await trainOn('other', '{ data: 4 }', ...from);
+    expect(stdout).toMatch(/mesh fsdp 2 × tensor 2 → [^\n]*mesh data 4; results round differently/);
+    expect(losses.length).toBe(2);
+    expectClose(losses, before.losses, { relative: 1e-6 });
+  });
+
+  it('of more devices than there are is refused', async () => {
+    const { code, stderr } = await bench.pretrain(
+      'many',
+      ...['--backend', 'xla'],
+      ...setFlags('distributed.mesh.data=2', 'distributed.mesh.tensor=2', 'distributed.mesh.fsdp=2'),
+      ...setFlags('train.micro_batch_size=4'),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /^meap-pretrain: xla: the mesh data 2 × fsdp 2 × tensor 2 needs 8 devices, got 4 of the [^\n]+; use a smaller mesh\n$/,
+    );
   });
 });

@@ -68,7 +68,7 @@ export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRun
   const config = (await problems.attempt(() => withOrigin(given))) ?? given;
   problems.add((await problems.attempt(() => findTextProblems(config))) ?? []);
   await problems.attempt(() => loadProbeTasks(config.probes, []));
-  const backend = await setBackend(config.backend);
+  const backend = await setBackend(config.backend, config.distributed);
   setPrecision(config.precision);
   const { max_steps: steps, global_batch_size, sequence_length } = config.train;
   const text = await firstRow(config, problems);

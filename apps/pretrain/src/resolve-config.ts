@@ -5,6 +5,8 @@ import { checkProbes } from '@meap/eval-recipes';
 import {
   ConfigError,
   contextLengthOf,
+  findMeshMisfit,
+  type LlamaConfig,
   type LlamaConfigInput,
   parseConfig as parseModelConfig,
   presets,
@@ -13,6 +15,7 @@ import {
 import {
   checkBatchKeys,
   checkKeepBest,
+  checkMesh,
   checkScheduleKeys,
   fillBatchKeys,
   fillIntervals,
@@ -80,6 +83,7 @@ export function resolveConfig(
   const { sequence_length = Math.min(4096, knownContext ?? Number.POSITIVE_INFINITY) } = config.train;
   const train = { ...config.train, ...rates, ...curve, sequence_length };
   checkBatchKeys(train, refusals, numRanks);
+  checkMesh({ ...config, train }, refusals, numRanks);
   checkScheduleKeys(train, refusals);
   checkKeepBest(checkpoint, validation, refusals);
   checkProbes(config, refusals);
@@ -92,6 +96,7 @@ export function resolveConfig(
 
   if (train.max_steps === undefined) refuse('train.max_steps', undefined, 'a whole number above 0');
   if (model.from === undefined) {
+    checkMeshShape(config, model, refusals);
     checkContext({ train, samples }, model.max_position_embeddings, refusals);
     if (config.extension)
       refuse('extension', config.extension, 'none without model.from, the checkpoint to extend');
@@ -177,6 +182,18 @@ function contextOf({ model, extension }: Parsed): number | undefined {
     // Loading the model reports what is wrong with it.
     return undefined;
   }
+}
+
+/** Refuses a mesh that does not divide the model's shape. */
+export function checkMeshShape(
+  { distributed: { mesh } }: Pick<Parsed, 'distributed'>,
+  shape: ModelShape | LlamaConfig,
+  refusals: Refusals,
+): void {
+  const misfit = mesh && findMeshMisfit(shape, mesh);
+  if (!misfit) return;
+  const { key, value, axis } = misfit;
+  refusals.add(`model.${key}`, value, `a multiple of ${mesh[axis]}, ${axis} of distributed.mesh`);
 }
 
 /** Refuses rows and samples beyond the model's context. */

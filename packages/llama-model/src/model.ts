@@ -50,6 +50,7 @@ import {
   FINAL_NORM,
   HEAD,
   parameterShapes,
+  shardParameters,
   variable,
 } from './parameters.ts';
 import { RotaryAngles } from './rotary-tables.ts';
@@ -92,6 +93,7 @@ export class Llama {
     this.#angles = new RotaryAngles(config);
     this.#blockNames = [...blockShapes(config).keys()];
     this.parameters = parameters;
+    shardParameters(parameters);
   }
 
   /** The low-rank adapter, if there is one. */

@@ -1,3 +1,4 @@
+import { type Mesh, shardTensor, type TensorSharding } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import type { LlamaConfig } from './config.ts';
 import { familyOf } from './families.ts';
@@ -95,6 +96,44 @@ export function parameterShapes(config: LlamaConfig): Map<string, number[]> {
   shapes.set(FINAL_NORM, [hidden]);
   if (!config.tie_word_embeddings) shapes.set(HEAD, [vocab_size, hidden]);
   return shapes;
+}
+
+/**
+ * Returns how a mesh splits a parameter: matrices over `fsdp`, and heads, feed-forward channels and the vocabulary over
+ * `tensor` (Shoeybi et al. 2019, arXiv 1909.08053, §3). Norms and biases are whole on every device.
+ */
+function parameterSharding(name: string, rank: number): TensorSharding {
+  if (rank !== 2) return Array.from({ length: rank }, () => []);
+  const readsSplit = /\b(o_proj|down_proj)\.weight$/.test(name);
+  return readsSplit ? [['fsdp'], ['tensor']] : [['tensor'], ['fsdp']];
+}
+
+/** Splits a model's parameters over the mesh of the backend, if it has one. */
+export function shardParameters(parameters: ReadonlyMap<string, tf.Variable>): void {
+  for (const [name, parameter] of parameters) shardTensor(parameter, parameterSharding(name, parameter.rank));
+}
+
+/** Sizes that an axis of a mesh must divide. */
+const SPLIT_BY = {
+  num_attention_heads: 'tensor',
+  num_key_value_heads: 'tensor',
+  intermediate_size: 'tensor',
+  hidden_size: 'fsdp',
+} as const;
+
+/**
+ * Returns why a mesh does not divide a model's shape: the key of config.json, its value, and the axis; undefined if it
+ * does.
+ */
+export function findMeshMisfit(
+  shape: Partial<Pick<LlamaConfig, keyof typeof SPLIT_BY>>,
+  mesh: Mesh,
+): { key: keyof typeof SPLIT_BY; value: number; axis: 'fsdp' | 'tensor' } | undefined {
+  for (const [key, axis] of Object.entries(SPLIT_BY) as [keyof typeof SPLIT_BY, 'fsdp' | 'tensor'][]) {
+    const value = shape[key];
+    if (value !== undefined && value % (mesh[axis] ?? 1) !== 0) return { key, value, axis };
+  }
+  return undefined;
 }
 
 /** Returns the number of parameters; a tied table counts once. */

@@ -111,6 +111,7 @@ export {
   batchPlan,
   checkBatchKeys,
   checkKeepBest,
+  checkMesh,
   checkpointSection,
   distributedSection,
   fillBatchKeys,

@@ -1,5 +1,5 @@
 /** Recipe keys of all training programs and their checks. */
-import { backendNames, precisionNames } from '@meap/tensor-kernels';
+import { backendNames, type Mesh, meshSize, precisionNames } from '@meap/tensor-kernels';
 import { z } from 'zod';
 import { Refusals } from './parse-config.ts';
 import { type BatchKeys, type ScheduleKeys, scheduleKeys } from './schedule-keys.ts';
@@ -105,8 +105,22 @@ export const distributedSection = () =>
       timeout_seconds: positive(
         'Seconds that ranks wait for a rank that ended or hangs before they end too.',
       ).default(600),
+      mesh: z
+        .strictObject({
+          data: count('Devices along which only the rows of a batch are split.').default(1),
+          fsdp: count(
+            'Devices along which rows, weights, gradients and moments are split (ZeRO stage 3).',
+          ).default(1),
+          tensor: count('Devices along which attention heads and feed-forward channels are split.').default(
+            1,
+          ),
+        })
+        .describe(
+          'Devices of one process with backend xla, data × fsdp × tensor; default: one device. Checkpoints are the same for any mesh.',
+        )
+        .optional(),
     })
-    .describe('Runs of several processes, started by mpirun or srun.')
+    .describe('Runs on several devices, or of several processes started by mpirun or srun.')
     .prefault({});
 
 /** The key `every` of the section `validation`. */
@@ -173,6 +187,31 @@ export function batchPlan(
   const { global_batch_size, micro_batch_size } = train;
   const microBatchSize = micro_batch_size ?? global_batch_size / numRanks;
   return { microBatchSize, microBatches: global_batch_size / microBatchSize };
+}
+
+/** Refuses a mesh without the backend `xla`, beside ranks, or that does not divide the rows of a forward pass. */
+export function checkMesh(
+  { backend, distributed, train }: { backend: string; distributed: { mesh?: Mesh }; train: BatchKeys },
+  refusals: Refusals,
+  numRanks: number,
+): void {
+  const { mesh } = distributed;
+  if (!mesh || meshSize(mesh) === 1) return;
+  if (backend !== 'xla') {
+    refusals.add('distributed.mesh', mesh, `none with backend ${backend}: a mesh needs backend xla`);
+  }
+  if (numRanks > 1) {
+    const expected = `none with ${numRanks} ranks: one process drives all devices of a mesh`;
+    refusals.add('distributed.mesh', mesh, expected);
+  }
+  const { global_batch_size, micro_batch_size } = train;
+  const parts = meshSize(mesh, ['data', 'fsdp']);
+  if ((micro_batch_size ?? global_batch_size) % parts === 0) return;
+  refusals.add(
+    micro_batch_size === undefined ? 'train.global_batch_size' : 'train.micro_batch_size',
+    micro_batch_size ?? global_batch_size,
+    `a multiple of ${parts}, data × fsdp of distributed.mesh`,
+  );
 }
 
 /** Refuses micro-batches that do not divide a step, and steps that ranks cannot share equally. */

@@ -2,6 +2,7 @@ import * as tf from '@tensorflow/tfjs-core';
 import { hasAccelerator, hasDeviceFile } from './device-files.ts';
 import { BackendError } from './errors.ts';
 import { installCommand } from './install-command.ts';
+import { type Mesh, meshSize } from './mesh.ts';
 import { loadNativeAddon } from './native-addon.ts';
 import { registerNativeBackend } from './native-backend.ts';
 
@@ -10,6 +11,12 @@ export const backendNames = ['auto', 'xla', 'webgpu', 'tensorflow', 'native', 'w
 
 /** A backend, or `auto` for the best one available. */
 export type BackendName = (typeof backendNames)[number];
+
+/** Options of {@link setBackend}. */
+export interface BackendOptions {
+  /** Devices to split tensors and steps over, on `xla`; by default the first device has all. */
+  mesh?: Mesh;
+}
 
 /** The backend in use and the reason. */
 export interface BackendDescription {
@@ -28,17 +35,23 @@ let current: BackendDescription | undefined;
  * `auto` tries `xla` where there is an accelerator with a PJRT plugin, `webgpu` where there is a GPU (not a software
  * rasterizer), then `native` (this package's SIMD kernels), then `wasm` (stock TensorFlow.js), then `cpu`.
  *
- * @throws BackendError if a backend named explicitly cannot run here, with the reason and what to do.
+ * @throws BackendError if a backend named explicitly, or a mesh, cannot run here, with the reason and what to do.
  */
-export async function setBackend(name: BackendName = 'auto'): Promise<BackendDescription> {
+export async function setBackend(
+  name: BackendName = 'auto',
+  { mesh = {} }: BackendOptions = {},
+): Promise<BackendDescription> {
   const tried: string[] = [];
   const candidates = name === 'auto' ? AUTOMATIC : [name];
+  if (name !== 'xla' && meshSize(mesh) > 1) {
+    throw new BackendError(`a mesh of ${meshSize(mesh)} devices needs the backend xla, got ${name}; use xla`);
+  }
   for (const candidate of candidates) {
     try {
       // Without an accelerator `xla` is not worth a word.
       if (name === 'auto' && candidate === 'xla' && !hasAccelerator()) continue;
       if (name === 'auto' && candidate === 'webgpu') await requireHardwareGpu();
-      const device = await start(candidate, name === 'auto');
+      const device = await start(candidate, name === 'auto', mesh);
       const reason =
         name !== 'auto'
           ? 'selected explicitly'
@@ -87,7 +100,7 @@ async function requireHardwareGpu(): Promise<void> {
   if (isSoftware) throw new Error(`webgpu: ${description} is a software rasterizer`);
 }
 
-async function start(name: Exclude<BackendName, 'auto'>, isAutomatic: boolean): Promise<string> {
+async function start(name: Exclude<BackendName, 'auto'>, isAutomatic: boolean, mesh: Mesh): Promise<string> {
   if (name === 'native') {
     const { instructionSet, numThreads } = loadNativeAddon();
     registerNativeBackend();
@@ -102,7 +115,7 @@ async function start(name: Exclude<BackendName, 'auto'>, isAutomatic: boolean): 
   }
   if (name === 'xla') {
     const { registerXlaBackend } = await import('#xla');
-    const description = await registerXlaBackend({ needsAccelerator: isAutomatic });
+    const description = await registerXlaBackend({ needsAccelerator: isAutomatic, mesh });
     await activate(name);
     return description;
   }

@@ -3,6 +3,7 @@ import '#tfjs';
 export {
   type BackendDescription,
   type BackendName,
+  type BackendOptions,
   backendNames,
   describeBackend,
   setBackend,
@@ -21,6 +22,16 @@ export { dropout } from './dropout.ts';
 export { BackendError } from './errors.ts';
 export { copyInto, memoryOf, overwrite, type StagedVector, stageVector } from './host-memory.ts';
 export { installCommand } from './install-command.ts';
+export {
+  describeMesh,
+  type Mesh,
+  type MeshAxis,
+  meshAxes,
+  meshSize,
+  shardLike,
+  shardTensor,
+  type TensorSharding,
+} from './mesh.ts';
 export {
   attention,
   embedding,

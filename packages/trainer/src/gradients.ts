@@ -1,4 +1,4 @@
-import { markStep, sumsOfSquares } from '@meap/tensor-kernels';
+import { markStep, shardLike, sumsOfSquares } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { backward } from './backward.ts';
 import { TrainerError } from './errors.ts';
@@ -69,7 +69,10 @@ export async function accumulateGradients<Batch>(
       };
       // Adds gradients one at a time, so that a micro-batch's are never all in memory beside the sums.
       losses.push(
-        await backward(computeLoss, parameters, (name, gradient) => addTo(sums.gradients, name, gradient)),
+        await backward(computeLoss, parameters, (name, gradient) => {
+          addTo(sums.gradients, name, gradient);
+          shardLike(sums.gradients.get(name)!, parameters.get(name)!);
+        }),
       );
     }
     if (sums.count === 0) {

@@ -1,4 +1,4 @@
-import { adamW } from '@meap/tensor-kernels';
+import { adamW, shardLike } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
@@ -100,6 +100,7 @@ export function adamWOptimizer(options: AdamWOptions = {}): Optimizer {
 
 function zerosLike(parameter: tf.Variable): tf.Variable {
   const zeros = tf.zeros(parameter.shape);
+  shardLike(zeros, parameter);
   const variable = tf.variable(zeros, false);
   zeros.dispose();
   return variable;

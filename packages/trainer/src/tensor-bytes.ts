@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { shardLike } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
@@ -11,6 +12,7 @@ export async function tensorBytes(tensor: tf.Tensor): Promise<Uint8Array> {
 /** Assigns values to a variable; on a CPU without a copy. */
 export function assign(variable: tf.Variable, values: Float32Array): void {
   const value = tf.tensor(values, variable.shape, 'float32');
+  shardLike(value, variable);
   variable.assign(value);
   value.dispose();
 }

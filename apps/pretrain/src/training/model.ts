@@ -15,7 +15,7 @@ import { ExtensionError, extendContext } from '@meap/long-context-extension';
 import { ConfigurationError, Refusals, runSeeds } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
 import { latestCheckpoint } from '@meap/trainer';
-import { checkContext, type PretrainConfig } from '../resolve-config.ts';
+import { checkContext, checkMeshShape, type PretrainConfig } from '../resolve-config.ts';
 
 /**
  * Resolves `model.from`: the folder of a run becomes its newest complete checkpoint.
@@ -55,6 +55,7 @@ export function modelConfig(
   const extended = extend(config, Object.freeze({ ...own, vocab_size, torch_dtype: 'float32' }));
   const refusals = new Refusals();
   checkContext(config, contextLengthOf(extended), refusals);
+  checkMeshShape(config, extended, refusals);
   refusals.throwIfAny();
   return extended;
 }

@@ -51,7 +51,7 @@ export async function pretrain(given: PretrainConfig, options: RunOptions<Pretra
   );
   if (finished) return { status: 'complete', step: finished.step, checkpoint: finished.path };
   const config = await withOrigin(given);
-  const backend = await setBackend(config.backend);
+  const backend = await setBackend(config.backend, config.distributed);
   setPrecision(config.precision);
   const peakGflops = (await measurePeak(config.precision)) ?? null;
   emit({ type: 'backend', ...backend, peakGflops });

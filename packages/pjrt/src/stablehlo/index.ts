@@ -58,6 +58,7 @@ export {
 export {
   type Argument,
   buildModule,
+  currentMesh,
   type ModuleOptions,
   type Sharding,
   shard,

@@ -104,6 +104,11 @@ export function buildModule<const A extends readonly Argument[]>(
   ].join('\n');
 }
 
+/** Returns the axes of the mesh of the module under construction, with their sizes. */
+export function currentMesh(): Readonly<Record<string, number>> {
+  return currentRegion('currentMesh').mesh;
+}
+
 /** Tells XLA how a tensor is split over the mesh of the module. */
 export function shard<T extends ElementType>(x: Tensor<T>, sharding: Sharding): Tensor<T> {
   const text = shardingText('shard', x, sharding, currentRegion('shard').mesh);

@@ -21,6 +21,7 @@ import {
   sumOfLast,
   withPart,
 } from './lowering.ts';
+import { batched } from './sharding.ts';
 
 /** Queries and keys of a tile. */
 const TILE = 512;
@@ -44,6 +45,9 @@ interface Options {
   /** Most queries and keys of a tile; for tests. */
   tile?: number;
 }
+
+/** Rows of a batch and heads are independent: each device computes its own. */
+const byHeads = (x_BTHD: Floats) => batched(x_BTHD, { 2: ['tensor'] });
 
 /** The tiles of a call. */
 function tilesOf(
@@ -131,13 +135,13 @@ function tilesOf(
 
 /** Attention and the logarithm of each row's sum of exponentials, `[B, H, T]`. */
 export function attentionForward(
-  inputs: Inputs,
+  { q, k, v, ...segments }: Inputs,
   options: Options,
   dot: Dot,
 ): [out_BTHD: Floats, logSumExp_BHT: Floats] {
-  const tiles = tilesOf(inputs, options, dot);
+  const tiles = tilesOf({ q: byHeads(q), k: byHeads(k), v: byHeads(v), ...segments }, options, dot);
   const { B, T, H, G, D, R, t } = tiles.shapes;
-  const q_BTGRD = tiles.grouped(inputs.q);
+  const q_BTGRD = tiles.grouped(byHeads(q));
   const [row, wide] = [
     [B, G, t, R],
     [B, G, t, R, D],
@@ -179,7 +183,8 @@ export function attentionForward(
       ];
     },
   ) as Floats[];
-  return [hlo.reshape(out, [B, T, H, D]), hlo.reshape(hlo.transpose(logSumExp, [0, 2, 3, 1]), [B, H, T])];
+  const logSumExp_BHT = hlo.reshape(hlo.transpose(logSumExp, [0, 2, 3, 1]), [B, H, T]);
+  return [byHeads(hlo.reshape(out, [B, T, H, D])), batched(logSumExp_BHT, { 1: ['tensor'] })];
 }
 
 /** The gradients of queries, keys and values. */
@@ -188,8 +193,9 @@ export function attentionBackward(
   options: Options,
   dot: Dot,
 ): [dq: Floats, dk: Floats, dv: Floats] {
-  const { dy, q, k, v, out, logSumExp } = inputs;
-  const tiles = tilesOf(inputs, options, dot);
+  const { segmentIds, prefixIds, logSumExp } = inputs;
+  const [dy, q, k, v, out] = [inputs.dy, inputs.q, inputs.k, inputs.v, inputs.out].map(byHeads);
+  const tiles = tilesOf({ q, k, v, segmentIds, prefixIds }, options, dot);
   const { B, T, H, G, D, R, t, s } = tiles.shapes;
   const [q_BTGRD, dy_BTGRD, out_BTGRD] = [q, dy, out].map(tiles.grouped);
   const logSumExp_BTGR = hlo.transpose(hlo.reshape(logSumExp, [B, G, R, T]), [0, 3, 1, 2]);
@@ -253,7 +259,7 @@ export function attentionBackward(
       return [addPart(dq as Floats, hlo.transpose(dQueries, [0, 2, 1, 3, 4]), q0, t), dKeys, dValues];
     },
   ) as Floats[];
-  return [hlo.reshape(dq, [B, T, H, D]), dk, dv];
+  return [byHeads(hlo.reshape(dq, [B, T, H, D])), byHeads(dk), byHeads(dv)];
 }
 
 /** Inputs of a decoding step: caches by name, and the filled rows of each as `lengths`. */

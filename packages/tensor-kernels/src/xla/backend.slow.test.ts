@@ -19,6 +19,7 @@ import { type Input, integers, random, tensorOf, whyMissing } from '../testing.t
 import { attentionBackward, attentionForward } from './attention.ts';
 import { XlaBackend } from './backend.ts';
 import { connect } from './device.ts';
+import { localDevices } from './devices.ts';
 import { crossEntropy } from './loss.ts';
 import type { Dot, Floats } from './lowering.ts';
 
@@ -185,7 +186,7 @@ describe.skipIf(missing)('the xla backend', () => {
   });
 
   it('keeps the first failure of the device', async () => {
-    const own = new XlaBackend(await connect());
+    const own = new XlaBackend(localDevices(await connect(), {}));
     const bad = () => hlo.customCall('no such function', [], [hlo.tensorType('float32')]);
     const [{ dataId }] = own.record('bad', bad, {});
     await expect(own.read(dataId)).rejects.toThrow(

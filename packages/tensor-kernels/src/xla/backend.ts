@@ -2,21 +2,25 @@
  * The `xla` backend: kernels record operations; a read or {@link XlaBackend.flush} compiles what living tensors need into
  * one program, once for each structure, and runs it. Values that are written in place are donated.
  */
-import { join } from 'node:path';
-import {
-  cacheDirectory,
-  type DeviceBuffer,
-  type HostArray,
-  stablehlo as hlo,
-  type LoadedExecutable,
-  PjrtError,
-} from '@meap/pjrt';
+import { type Executable, type HostArray, stablehlo as hlo, PjrtError } from '@meap/pjrt';
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
+import type { TensorSharding } from '../mesh.ts';
 import type { Precision } from '../precision.ts';
-import { oneLine, type XlaDevice } from './device.ts';
-import { type Operation, pack, plan, Signatures, typeOf, Value, type ValueType } from './graph.ts';
+import { oneLine } from './device.ts';
+import type { Devices } from './devices.ts';
+import {
+  type Operation,
+  pack,
+  plan,
+  type Shards,
+  Signatures,
+  typeOf,
+  Value,
+  type ValueType,
+} from './graph.ts';
 import type { Lowering } from './lowering.ts';
+import { fitting, isWhole } from './sharding.ts';
 
 /** Tensors and values by name; those that are undefined or null are left out. */
 type Inputs = Readonly<Record<string, tf.TensorInfo | Value | undefined | null>>;
@@ -34,10 +38,10 @@ const MAX_HOST_FLOATS = 1 << 16;
 
 /** TensorFlow.js's backend over PJRT. */
 export class XlaBackend extends tf.KernelBackend {
-  readonly #device: XlaDevice;
+  readonly #devices: Devices;
   readonly #data: tf.DataStorage<Entry>;
   /** Programs by structure. */
-  readonly programs = new Map<string, Promise<LoadedExecutable>>();
+  readonly programs = new Map<string, Promise<Executable>>();
   /** Entries whose values have not been computed. */
   readonly #pending = new Set<Entry>();
   /** Operations since the last flush. */
@@ -51,9 +55,9 @@ export class XlaBackend extends tf.KernelBackend {
   readonly #signatures = new Map<Precision, Signatures>();
   #shared = new Map<string, Value>();
 
-  constructor(device: XlaDevice) {
+  constructor(devices: Devices) {
     super();
-    this.#device = device;
+    this.#devices = devices;
     this.#data = new tf.DataStorage(this, tf.engine());
   }
 
@@ -78,6 +82,7 @@ export class XlaBackend extends tf.KernelBackend {
         entry.replaced = entry.value;
         this.#dead.add(entry.value);
       }
+      values[numOwn + i].sharding = entry.value.sharding;
       entry.value = values[numOwn + i];
       this.#pending.add(entry);
     }
@@ -113,25 +118,47 @@ export class XlaBackend extends tf.KernelBackend {
     return this.#data.get(dataId).value.host;
   }
 
+  /** Splits a tensor over the mesh; see `shardTensor`. */
+  shard({ dataId, shape }: tf.TensorInfo, wanted: TensorSharding): void {
+    const entry = this.#data.get(dataId);
+    const fits = fitting(wanted, shape, this.#devices.mesh);
+    const sharding = isWhole(fits) ? undefined : fits;
+    const { value } = entry;
+    if (JSON.stringify(sharding) === JSON.stringify(value.sharding)) return;
+    if (value.buffer || !tf.util.arraysEqual(value.type.shape as number[], shape)) {
+      if (!value.operation) this.#dead.add(value);
+      [entry.value] = this.#operation('Reshape', RESHAPE, { x: value }, { shape });
+      this.#pending.add(entry);
+    }
+    entry.value.sharding = sharding;
+  }
+
+  /** Splits a tensor like another of its shape. */
+  shardLike(tensor: tf.TensorInfo, { dataId, shape }: tf.TensorInfo): void {
+    const { sharding } = this.#data.get(dataId).value;
+    this.shard(tensor, sharding ?? shape.map(() => []));
+  }
+
   /** Starts the computation of all recorded values that tensors have. */
   flush(): void {
     this.#requireHealthy();
     if (this.#pending.size === 0) return;
     const entries = [...this.#pending];
     const results = entries.map(({ value, replaced }) => ({ value, replaces: replaced }));
-    const { key, buffers, packed, build } = plan(this.#recorded, results, this.#dead);
+    const { key, buffers, packed, build } = plan(this.#recorded, results, this.#dead, this.#devices.mesh);
     let program = this.programs.get(key);
     if (!program) {
-      program = this.#compile(build());
+      program = this.#devices.compile(build());
+      program.catch(() => {});
       this.programs.set(key, program);
     }
     const args = buffers.map((value) => (value.buffer ??= this.#upload(value)));
-    const { client, device } = this.#device;
-    const vector = packed.length > 0 ? [client.put(pack(packed), { device })] : [];
+    const bits = pack(packed);
+    const vector = packed.length > 0 ? [this.#devices.put(bits, typeOf('int32', [bits.length]))] : [];
     const dead = [...this.#dead].flatMap(({ buffer }) => buffer ?? []);
     const run = this.#queue.then(async () => {
       const [executable, ...inputs] = await Promise.all([program, ...args, ...vector]);
-      const outputs = await executable.execute(inputs);
+      const outputs = await this.#devices.execute(executable, inputs);
       await release([...dead, ...vector]);
       return outputs;
     });
@@ -180,7 +207,9 @@ export class XlaBackend extends tf.KernelBackend {
     if (value.operation) this.flush();
     this.#requireHealthy();
     // Starts in order, since a later execution may be given the buffer; does not hold up what follows.
-    const started = this.#queue.then(async () => ({ values: (await value.buffer!).read() }));
+    const started = this.#queue.then(async () => ({
+      values: this.#devices.read(await value.buffer!, value.type, value.sharding),
+    }));
     this.#queue = started.then(
       ({ values }) => void values.catch(() => {}),
       (error) => void this.#fail(error),
@@ -220,7 +249,7 @@ export class XlaBackend extends tf.KernelBackend {
   }
 
   override memory() {
-    const used = this.#device.device.memoryStats()?.bytesInUse;
+    const used = this.#devices.bytesInUse();
     return { unreliable: false, ...(used !== undefined && { numBytesAllocatedInGPU: used }) };
   }
 
@@ -269,21 +298,13 @@ export class XlaBackend extends tf.KernelBackend {
     return { dataId, shape: value.type.shape as number[], dtype: value.type.type };
   }
 
-  #upload(value: Value): Promise<DeviceBuffer> {
-    const { type, host } = value;
-    const { client, device } = this.#device;
-    const buffer = client.put(host!, { ...type, device });
+  #upload(value: Value): Promise<Shards> {
+    const { type, host, sharding } = value;
+    const buffer = this.#devices.put(host!, type, sharding);
     buffer.catch(() => {});
     // The host reads ids and masks too.
     if (type.type === 'float32' && host!.length > MAX_HOST_FLOATS) value.host = undefined;
     return buffer;
-  }
-
-  #compile(program: string): Promise<LoadedExecutable> {
-    const folder = join(cacheDirectory(), 'executables');
-    const compiled = this.#device.client.compile(program, { cacheDirectory: folder });
-    compiled.catch(() => {});
-    return compiled;
   }
 
   /** Drops operations that nothing needs and frees buffers that only they had. */
@@ -320,9 +341,10 @@ const RESHAPE: Lowering = ({ x }, { shape }: { shape: number[] }) => hlo.reshape
  * Frees buffers; those of failed executions do not exist. Those that an execution was given have no memory any more:
  * garbage collection drops them, since dropping them earlier waits for the execution.
  */
-async function release(buffers: readonly Promise<DeviceBuffer>[]): Promise<void> {
+async function release(buffers: readonly Promise<Shards>[]): Promise<void> {
   for (const settled of await Promise.allSettled(buffers)) {
-    if (settled.status === 'fulfilled' && !settled.value.isDonated) settled.value.dispose();
+    const shards = settled.status === 'fulfilled' ? settled.value : [];
+    for (const buffer of shards) if (!buffer.isDonated) buffer.dispose();
   }
 }
 

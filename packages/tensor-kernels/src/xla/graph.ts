@@ -4,8 +4,10 @@
  * rate or batch is the same program.
  */
 import { type DeviceBuffer, type HostArray, stablehlo as hlo, type TensorType } from '@meap/pjrt';
+import { type Mesh, meshAxes, type TensorSharding } from '../mesh.ts';
 import type { Precision } from '../precision.ts';
 import { type Dot, dotOf, type Lowering } from './lowering.ts';
+import { store } from './sharding.ts';
 
 /** An element type of TensorFlow.js and a shape; equal ones are one object. */
 export interface ValueType extends TensorType<'float32' | 'int32' | 'bool'> {
@@ -24,7 +26,10 @@ export function typeOf(type: ValueType['type'], shape: readonly number[]): Value
   return made;
 }
 
-/** The value of a tensor: the result of a recorded operation, an array of the host, or a buffer of the device. */
+/** A tensor's parts, one on each device of the mesh. */
+export type Shards = readonly DeviceBuffer[];
+
+/** The value of a tensor: the result of a recorded operation, an array of the host, or buffers of the devices. */
 export class Value {
   readonly type: ValueType;
   /** Until the operation has been executed. */
@@ -33,8 +38,10 @@ export class Value {
   readonly position: number;
   /** Values that the host knows. */
   host: HostArray | undefined;
-  /** The buffer that an execution or an upload gives. */
-  buffer: Promise<DeviceBuffer> | undefined;
+  /** The buffers that an execution or an upload gives. */
+  buffer: Promise<Shards> | undefined;
+  /** How the devices split it; undefined if each has all of it. */
+  sharding: TensorSharding | undefined;
   /** Whether an array of the host travels with others in one transfer, instead of in a buffer of its own: numbers do. */
   readonly isPacked: boolean;
 
@@ -149,11 +156,13 @@ export interface Plan {
  *
  * @param recorded all operations since the last flush, in order
  * @param dead values that no tensor has any more: their memory is donated
+ * @param mesh the devices that run the program
  */
 export function plan(
   recorded: readonly Operation[],
   results: readonly Result[],
   dead: ReadonlySet<Value>,
+  mesh: Mesh,
 ): Plan {
   for (const { value } of results) value.operation!.isNeeded = true;
   for (let i = recorded.length - 1; i >= 0; i--) {
@@ -178,12 +187,17 @@ export function plan(
     operation.number = number;
     key += `${operation.signature.id}(`;
     for (const input of operation.inputs) key += `${reference(input)},`;
+    for (const { sharding } of operation.outputs) if (sharding) key += shardingKey(sharding);
   }
   const positions = new Map(results.map(({ replaces }, i) => [replaces, i]));
   const donations = buffers.map((value) => (dead.has(value) ? (positions.get(value) ?? true) : false));
   key += `>${results.map(({ value }) => reference(value))}<${donations}`;
-  return { key, buffers, packed, build: () => build(needed, results, buffers, packed, donations) };
+  for (const { sharding } of buffers) key += shardingKey(sharding);
+  return { key, buffers, packed, build: () => build(needed, results, buffers, packed, donations, mesh) };
 }
+
+const shardingKey = (sharding: TensorSharding | undefined) =>
+  sharding ? `@${sharding.map((axes) => axes.join('+'))}` : '@';
 
 function build(
   operations: readonly Operation[],
@@ -191,13 +205,27 @@ function build(
   buffers: readonly Value[],
   packed: readonly Value[],
   donations: readonly (boolean | number)[],
+  allAxes: Mesh,
 ): string {
-  const args = buffers.map(({ type }, i) => ({ ...type, donate: donations[i] }));
-  const bits = hlo.tensorType('int32', [sizeOf(packed)]);
+  const axes = meshAxes.filter((axis) => (allAxes[axis] ?? 1) > 1);
+  const mesh = Object.fromEntries(axes.map((axis) => [axis, allAxes[axis]!]));
+  const shardingOf = ({ sharding, type }: Value) =>
+    axes.length > 0 ? (sharding ?? type.shape.map(() => [])) : undefined;
+  const args = buffers.map((value, i) => ({
+    ...value.type,
+    donate: donations[i],
+    sharding: shardingOf(value),
+  }));
+  const bits = {
+    ...hlo.tensorType('int32', [sizeOf(packed)]),
+    sharding: axes.length > 0 ? [[]] : undefined,
+  };
   return hlo.buildModule(
     packed.length > 0 ? [...args, bits] : args,
     (...args) => {
-      const tensors = new Map<Value, hlo.Tensor>(buffers.map((value, i) => [value, args[i]]));
+      const tensors = new Map<Value, hlo.Tensor>(
+        buffers.map((value, i) => [value, store(args[i], value.sharding)]),
+      );
       let start = 0;
       for (const value of packed) {
         const end = start + value.host!.length;
@@ -211,11 +239,14 @@ function build(
       }
       for (const { signature, inputs, outputs } of operations) {
         const made = signature.lower(inputs.map((input) => tensors.get(input)!));
-        for (const [i, output] of outputs.entries()) tensors.set(output, made[i]);
+        for (const [i, output] of outputs.entries()) {
+          const { sharding } = output;
+          tensors.set(output, sharding ? store(hlo.shard(made[i], sharding), sharding) : made[i]);
+        }
       }
       return results.map(({ value }) => tensors.get(value)!);
     },
-    { name: 'step' },
+    { name: 'step', mesh, outputShardings: results.map(({ value }) => shardingOf(value)) },
   );
 }
 

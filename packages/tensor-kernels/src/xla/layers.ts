@@ -14,6 +14,7 @@ import {
   scaled,
   sumOfLast,
 } from './lowering.ts';
+import { batched, gathered, sharded, storedSharding } from './sharding.ts';
 
 /** 1 / √(mean(x²) + ε) of each row, in x's shape. */
 function inverseRms(x: Floats, epsilon: number): Floats {
@@ -105,7 +106,10 @@ export const layerLowerings: Lowerings = {
     const columns = folded.shape[1];
     const shape = attributes.transposeA ? folded.shape : [...a.shape.slice(0, -1), columns];
     const result = hlo.reshape(folded, shape);
-    return plus ? hlo.add(result, hlo.reshape(plus, shape)) : result;
+    const ofWeight = storedSharding(b)?.[attributes.transposeB ? 0 : 1];
+    const last = ofWeight?.filter((axis) => axis === 'tensor') ?? [];
+    const own = ofWeight ? batched(result, { [shape.length - 1]: last }) : result;
+    return plus ? hlo.add(own, hlo.reshape(plus, shape)) : own;
   },
 
   RotaryEmbedding({ x, cos, sin }, { inverse }) {
@@ -134,7 +138,7 @@ export const layerLowerings: Lowerings = {
   // A row for an id outside the table, which only the device knows, is NaN, which the loss shows.
   Embedding({ ids, table }) {
     const indices = integers(ids);
-    const rows = hlo.gatherRows(table, indices);
+    const rows = batched(hlo.gatherRows(gathered(table, table, []), batched(indices)));
     const isIn = hlo.and(
       hlo.compare('GE', indices, filledWith(ids.shape, 0)),
       hlo.compare('LT', indices, filledWith(ids.shape, table.shape[0])),
@@ -144,6 +148,8 @@ export const layerLowerings: Lowerings = {
 
   EmbeddingGrad({ dy, ids }, { numRows }) {
     const columns = dy.shape[dy.shape.length - 1];
-    return hlo.scatterAddRows(filled([numRows, columns], 0), integers(ids), dy);
+    const added = hlo.scatterAddRows(filled([numRows, columns], 0), batched(integers(ids)), batched(dy));
+    // Each device adds its rows of the batch, then sums are taken over all.
+    return sharded(added, [[], []]);
   },
 };

@@ -16,6 +16,7 @@ import {
   sumOfLast,
   withPart,
 } from './lowering.ts';
+import { batched } from './sharding.ts';
 
 /** Most logits at once, 64 MiB. */
 const CHUNK_LOGITS = 1 << 24;
@@ -35,44 +36,58 @@ export function crossEntropy(
   chunkLogits = CHUNK_LOGITS,
 ): hlo.Tensor[] {
   const [[N, C], [V]] = [x.shape, weight.shape];
-  const count = Math.ceil((N * V) / chunkLogits) || 1;
-  const rows = Math.ceil(N / count);
+  const { data = 1, fsdp = 1, tensor = 1 } = hlo.currentMesh();
+  // Devices with rows of their own, each with its chunks.
+  const S = N % (data * fsdp) === 0 ? data * fsdp : 1;
+  const own = N / S;
+  const count = Math.ceil((own * V) / tensor / chunkLogits) || 1;
+  const rows = Math.ceil(own / count);
   const wantsGradients = outputs === 'x' || outputs === 'both';
   const initial: hlo.Tensor[] = [
-    filled([N], 0),
-    ...(outputs === 'ids' ? [filledWith([N], 0)] : []),
-    ...(wantsGradients ? [filled([N, C], 0)] : []),
-    ...(outputs === 'both' ? [filled([V, C], 0)] : []),
-  ];
-  const chunks = Math.ceil(N / rows);
-  return repeat({ count: chunks }, initial, (i, [losses, second, dWeight]) => {
+    filled([S, own], 0),
+    ...(outputs === 'ids' ? [filledWith([S, own], 0)] : []),
+    ...(wantsGradients ? [filled([S, own, C], 0)] : []),
+    ...(outputs === 'both' ? [filled([S, V, C], 0)] : []),
+  ].map((value, i) => batched<hlo.Tensor>(value, i === 2 ? { 1: ['tensor'] } : {}));
+  const chunks = Math.ceil(own / rows);
+  const byDevice = <T extends hlo.Tensor>(tensor: T) =>
+    batched(hlo.reshape(batched(tensor), [S, own, ...tensor.shape.slice(1)]) as T);
+  const [x_SNC, targets_SN, mask_SN] = [byDevice(x), byDevice(integers(targets)), mask && byDevice(mask)];
+  const head = dot.weight(weight);
+  const results = repeat({ count: chunks }, initial, (i, [losses, second, dWeight]) => {
     // The last chunk is moved back to have as many rows as the others; its first rows are then computed twice.
-    const own = hlo.multiply(i, filledWith([], rows));
-    const start = hlo.minimum(own, filledWith([], N - rows));
-    const part = <T extends hlo.Tensor>(tensor: T) => partAt(tensor, 0, start, rows);
-    const [x_rC, target_r] = [part(x), part(integers(targets))];
-    const logits = dot(x_rC, weight, { contracting: [[1], [1]] });
+    const first = hlo.multiply(i, filledWith([], rows));
+    const start = hlo.minimum(first, filledWith([], own - rows));
+    const part = <T extends hlo.Tensor>(tensor: T) => partAt(tensor, 1, start, rows);
+    const [x_SrC, target_Sr] = [part(x_SNC), part(targets_SN)];
+    const logits = dot(x_SrC, head, { contracting: [[2], [1]] });
     const shape = logits.shape;
-    const peak = hlo.reduce(logits, 'maximum', [1]);
+    const peak = hlo.reduce(logits, 'maximum', [2]);
     const exponentials = hlo.exponential(hlo.subtract(logits, along(peak, shape)));
     const total = sumOfLast(exponentials);
-    const isTarget = isOne(target_r, V);
+    const isTarget = isOne(target_Sr, V);
     const ofTarget = sumOfLast(hlo.select(isTarget, logits, filled(shape, 0)));
     const loss = hlo.subtract(hlo.add(peak, hlo.log(total)), ofTarget);
-    const factor = mask && part(mask);
-    const first = withPart(losses as Floats, factor ? hlo.multiply(loss, factor) : loss, 0, start);
-    if (outputs === 'ids') return [first, withPart(second, argMax(logits), 0, start)];
-    if (!wantsGradients) return [first];
+    const factor = mask_SN && part(mask_SN);
+    const withLosses = withPart(losses as Floats, factor ? hlo.multiply(loss, factor) : loss, 1, start);
+    if (outputs === 'ids') return [withLosses, withPart(second, argMax(logits), 1, start)];
+    if (!wantsGradients) return [withLosses];
     const probabilities = hlo.divide(exponentials, along(total, shape));
     const difference = hlo.subtract(probabilities, hlo.convert(isTarget, 'float32'));
     const dLogits = factor ? hlo.multiply(difference, along(factor, shape)) : difference;
-    const dx = withPart(second as Floats, dot(dLogits, weight, { contracting: [[1], [0]] }), 0, start);
-    if (outputs === 'x') return [first, dx];
-    const isOwn = hlo.compare('GE', hlo.add(counted([rows], 0), along(start, [rows])), along(own, [rows]));
-    const once = N % rows === 0 ? dLogits : hlo.select(along(isOwn, shape), dLogits, filled(shape, 0));
-    const ofWeight = dot(once, x_rC, { contracting: [[0], [0]] });
-    return [first, dx, chunks === 1 ? ofWeight : hlo.add(dWeight as Floats, ofWeight)];
-  }) as hlo.Tensor[];
+    const dx = withPart(second as Floats, dot(dLogits, head, { contracting: [[2], [0]] }), 1, start);
+    if (outputs === 'x') return [withLosses, dx];
+    const row = hlo.add(counted([S, rows], 1), along(start, [S, rows]));
+    const isOwn = hlo.compare('GE', row, along(first, [S, rows]));
+    const once = own % rows === 0 ? dLogits : hlo.select(along(isOwn, shape), dLogits, filled(shape, 0));
+    const ofWeight = dot(once, x_SrC, { batching: [[0], [0]], contracting: [[1], [1]] });
+    return [withLosses, dx, chunks === 1 ? ofWeight : hlo.add(dWeight as Floats, ofWeight)];
+  });
+  return results.map((result, i) =>
+    i === 2
+      ? hlo.reduce(result as Floats, 'add', [0])
+      : batched(hlo.reshape(batched(result), [N, ...result.shape.slice(2)])),
+  );
 }
 
 export const lossLowerings: Lowerings = {

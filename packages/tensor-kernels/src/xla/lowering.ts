@@ -2,12 +2,17 @@
 import { stablehlo as hlo } from '@meap/pjrt';
 import * as tf from '@tensorflow/tfjs-core';
 import type { KernelSignatures } from '../kernel-signatures.ts';
+import { gathered, storedSharding } from './sharding.ts';
 
 export type Floats = hlo.Tensor<'float32'>;
 export type Integers = hlo.Tensor<'int32'>;
 
-/** A matrix product of float32 in the precision of the backend, summed in float32. */
-export type Dot = (a: Floats, b: Floats, dimensions: hlo.DotDimensions) => Floats;
+/** A matrix product of float32 in the precision of the backend, summed in float32; gathers stored weights. */
+export interface Dot {
+  (a: Floats, b: Floats, dimensions: hlo.DotDimensions): Floats;
+  /** A weight as products read it, for several of them. */
+  weight(x: Floats): Floats;
+}
 
 /**
  * A kernel as StableHLO: its results, from its inputs by name and its attributes. Inputs are typed as float32, also those
@@ -30,10 +35,20 @@ export type Lowerings = {
 
 /** Products with inputs rounded to bfloat16, or of float32 without rounding. */
 export function dotOf(precision: string): Dot {
-  if (precision !== 'bfloat16')
-    return (a, b, dimensions) => hlo.dotGeneral(a, b, dimensions, 'float32', 'HIGHEST');
-  const round = (x: Floats) => hlo.convert(x, 'bfloat16');
-  return (a, b, dimensions) => hlo.dotGeneral(round(a), round(b), dimensions, 'float32');
+  const isRounded = precision === 'bfloat16';
+  const round = (x: Floats) =>
+    isRounded && x.type === 'float32' ? (hlo.convert(x, 'bfloat16') as hlo.Tensor as Floats) : x;
+  const weight = (x: Floats) => gathered(round(x), x);
+  const dot = (a: Floats, b: Floats, dimensions: hlo.DotDimensions) => {
+    let [left, right] = [round(a), round(b)];
+    // Over the outputs of a weight: that of the backward pass, which gathers it again rather than keep it since the forward.
+    if (storedSharding(b) && dimensions.contracting[1][0] === 0) {
+      [left, right] = hlo.optimizationBarrier([left, right]) as [Floats, Floats];
+    }
+    const operands = [gathered(left, a), gathered(right, b)] as const;
+    return hlo.dotGeneral(...operands, dimensions, 'float32', isRounded ? undefined : 'HIGHEST');
+  };
+  return Object.assign(dot, { weight });
 }
 
 /** A tensor that TensorFlow.js promises to be int32. */

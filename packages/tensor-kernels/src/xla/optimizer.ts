@@ -2,6 +2,7 @@
 import { stablehlo as hlo } from '@meap/pjrt';
 import type { KernelSignatures } from '../kernel-signatures.ts';
 import { broadcast, type Floats, filled, type Lowerings, scaled } from './lowering.ts';
+import { store, storedSharding } from './sharding.ts';
 
 /** Differences from 1 are computed in float64: 1 − 0.999 loses digits in float32. */
 export function adamWNumbers(attributes: KernelSignatures['AdamW']['attrs']): Float32Array {
@@ -63,7 +64,10 @@ export function gradientScale(
 }
 
 export const optimizerLowerings: Lowerings = {
-  OptimizationBarrier: (inputs) => hlo.optimizationBarrier(Object.values<Floats>(inputs)),
+  OptimizationBarrier(inputs) {
+    const all = Object.values<Floats>(inputs);
+    return hlo.optimizationBarrier(all).map((x, i) => store(x, storedSharding(all[i])));
+  },
 
   SumsOfSquares(inputs) {
     const sums = Object.values<Floats>(inputs).map((x) => {
