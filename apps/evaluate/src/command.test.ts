@@ -75,6 +75,34 @@ describe('meap-evaluate run', () => {
     expect(existsSync(join(folder, 'out/environment.json'))).toBe(true);
   });
 
+  it('evaluates a YAML of the harness and ready rows, whose paths are relative to the recipe', async () => {
+    writeRows('capitals.jsonl', [
+      { country: 'France', cities: ['Lyon', 'Paris'], right: 1 },
+      { country: 'Japan', cities: ['Kyoto', 'Tokyo', 'Osaka'], right: 1 },
+    ]);
+    const gold = { query: 'The sky is', choices: ['blue', 'green'], gold: 0 };
+    writeRows('colours.jsonl', [gold, gold, gold]);
+    writeFileSync(
+      join(folder, 'capitals.yaml'),
+      `task: capitals
+dataset_path: json
+dataset_kwargs: { data_files: { test: capitals.jsonl } }
+test_split: test
+output_type: multiple_choice
+doc_to_text: 'Capital of {{country}}:'
+doc_to_choice: cities
+doc_to_target: right
+metric_list: [{ metric: acc }]
+`,
+    );
+    writeFileSync(join(folder, 'recipe.yaml'), 'tasks: [capitals.yaml, colours.jsonl]\n');
+    const { code, stdout, stderr } = await run('--config', join(folder, 'recipe.yaml'));
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/\| capitals +\| +0 \| +2 \| acc +\|.*\n\| colours +\| +1 \| +3 \| acc /);
+    const { configs } = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
+    expect(configs.capitals).toMatchObject({ doc_to_choice: 'cities', output_type: 'multiple_choice' });
+  });
+
   it('asks a chat server, after a pause again, resumes from the cache, and refuses what it cannot answer', async () => {
     const bodies: { messages: { role: string; content: string }[] }[] = [];
     const server = createServer(async (request, response) => {

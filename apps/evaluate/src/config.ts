@@ -11,6 +11,7 @@ import {
   familySections,
   promptKeys,
   questionLimit,
+  TASK_FILE,
 } from '@meap/eval-recipes';
 import {
   count,
@@ -60,7 +61,10 @@ const configSchema = z.strictObject({
     })
     .describe('The model to evaluate.')
     .prefault({}),
-  tasks: texts('Names of tasks; `meap-evaluate list` shows them.').default([]),
+  tasks: texts(
+    'Names of tasks, which `meap-evaluate list` shows, or files: a YAML of lm-evaluation-harness, or rows {query, choices, gold}; ' +
+      'relative to this file.',
+  ).default([]),
   data: dataSection().prefault({}),
   limit: questionLimit().optional(),
   samples: z
@@ -107,8 +111,14 @@ export function configJsonSchema(): Record<string, unknown> {
 
 export const RULES: RecipeRules = {
   shipped: { moduleUrl: import.meta.url, program: 'evaluate' },
-  paths: [['model', 'path'], ['model', 'tokenizer'], ...dataPaths.map((path) => ['data', ...path])],
+  paths: [
+    ['model', 'path'],
+    ['model', 'tokenizer'],
+    ['tasks'],
+    ...dataPaths.map((path) => ['data', ...path]),
+  ],
   hub: { 'model.path': 'model', 'model.tokenizer': 'tokenizer' },
+  files: { tasks: TASK_FILE },
 };
 
 /**
@@ -125,7 +135,7 @@ export function loadConfig(file?: string, overrides: readonly string[] = []): Ev
   if (config.tasks.length === 0) {
     refusals.add('tasks', config.tasks, 'at least one task, as in --tasks arc_easy,piqa');
   }
-  for (const [i, task] of config.tasks.entries()) checkTaskName(`tasks.${i}`, task, refusals);
+  for (const [i, task] of config.tasks.entries()) checkTaskName(`tasks.${i}`, task, refusals, true);
   if (config.limit !== undefined && config.samples !== undefined) {
     refusals.add('limit', config.limit, 'either limit or samples');
   }

@@ -64,7 +64,11 @@ export function withRecipeFlags(command: Command): Command {
 
 export function withRunFlags(command: Command): Command {
   command
-    .option('--tasks <names>', 'comma-separated tasks; `meap-evaluate list` shows them', nameList)
+    .option(
+      '--tasks <names>',
+      'comma-separated tasks, which `meap-evaluate list` shows, or their YAML files',
+      nameList,
+    )
     .option(
       '--limit <n>',
       'evaluate only the first questions of each task; below 1, that fraction of them',

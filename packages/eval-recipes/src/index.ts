@@ -17,6 +17,7 @@ export {
 export { checkPromptKeys, type PerTask, type PromptKeys, promptKeys } from './prompt-keys.ts';
 export { hasResults, RESULTS_FILE } from './result-folder.ts';
 export { checkTaskName, dataPaths, dataSection, type FamilySections, familySections } from './sections.ts';
+export { TASK_FILE } from './task-files/task-entries.ts';
 export { DATA_SETS, type FAMILIES, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
 export type { DataSet } from './tasks/data-sets.ts';
 export type { Name as HallucinationTask } from './tasks/hallucination.ts';

@@ -1,7 +1,8 @@
 import type { Task } from '@meap/evals';
+import { ConfigurationError } from '@meap/recipe-cli';
+import { entriesOf } from './entries.ts';
 import { type DataSection, findData } from './find-data.ts';
 import { type PromptKeys, promptOptionsOf } from './prompt-keys.ts';
-import { TASKS } from './tasks/catalogue.ts';
 import type { TaskSources } from './tasks/task-family.ts';
 
 /** The keys of a recipe that {@link makeTasks} reads; it also has a section for every family with settings. */
@@ -24,10 +25,9 @@ export async function makeTasks(
   more: Pick<TaskSources, 'heldOut' | 'judgements' | 'signal' | 'onEvent'> = {},
   dataPath?: string,
 ): Promise<Task[]> {
-  const entries = keys.tasks.map((name) => {
-    const entry = TASKS.get(name)!;
-    return { ...entry, options: promptOptionsOf(name, entry, keys) };
-  });
+  const entries = keys.tasks.flatMap((name) =>
+    entriesOf(name).map((entry) => ({ ...entry, options: promptOptionsOf(entry.name, entry, keys) })),
+  );
   const needed = entries.filter(({ readsHeldOut }) => !(more.heldOut && readsHeldOut));
   const files = await findData(
     needed.flatMap(({ data, prompts, options }) => {
@@ -41,8 +41,16 @@ export async function makeTasks(
   const sections = keys as unknown as Readonly<Record<string, unknown>>;
   const tasks: Task[] = [];
   for (const { family, make, options } of entries) {
-    const sources = { files, settings: sections[family], bos, seed, prompts: options };
+    const { folder } = keys.data;
+    const sources = { files, folder, settings: sections[family], bos, seed, prompts: options };
     tasks.push(...[await make({ ...sources, ...more })].flat());
+  }
+  const names = tasks.map(({ name }) => name);
+  const twice = names.filter((name, i) => names.indexOf(name) < i);
+  if (twice.length > 0) {
+    throw new ConfigurationError([
+      `tasks: got several tasks of the name ${twice[0]}, expected different names; rename one, or evaluate them separately`,
+    ]);
   }
   return tasks;
 }

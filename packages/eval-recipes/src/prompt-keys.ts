@@ -2,6 +2,7 @@
 import type { PromptOptions } from '@meap/evals';
 import { flag, natural, type Refusals, text } from '@meap/recipe-cli';
 import { z } from 'zod';
+import { entriesOf } from './entries.ts';
 import { TASKS } from './tasks/catalogue.ts';
 import type { TaskEntry } from './tasks/task-family.ts';
 
@@ -50,8 +51,10 @@ export function checkPromptKeys(
   keys: PromptKeys & { readonly tasks: readonly string[] },
   refusals: Refusals,
 ): void {
-  const tasks = keys.tasks.filter((name) => TASKS.has(name));
-  const takesExamples = (name: string) => TASKS.get(name)?.prompts?.examples !== undefined;
+  const entries = new Map(keys.tasks.flatMap(entriesOf).map((entry) => [entry.name, entry] as const));
+  const tasks = [...entries.keys()];
+  const takesExamples = (name: string) =>
+    (entries.get(name) ?? TASKS.get(name))?.prompts?.examples !== undefined;
   for (const key of ['num_fewshot', 'fewshot_seed'] as const) {
     const value = keys[key];
     if (typeof value === 'number') {
@@ -62,7 +65,7 @@ export function checkPromptKeys(
     }
     for (const name of Object.keys(value ?? {})) {
       if (takesExamples(name)) continue;
-      const names = [...TASKS.keys()].filter(takesExamples);
+      const names = [...new Set([...tasks, ...TASKS.keys()])].filter(takesExamples);
       refusals.add(
         `${key}.${name}`,
         value![name],
@@ -74,7 +77,7 @@ export function checkPromptKeys(
   if (multiturn !== undefined && !template) {
     refusals.add('fewshot_as_multiturn', multiturn, 'none without apply_chat_template; set that as well');
   }
-  const fixed = tasks.filter((name) => TASKS.get(name)!.prompts === undefined);
+  const fixed = tasks.filter((name) => entries.get(name)!.prompts === undefined);
   for (const key of ['apply_chat_template', 'system_instruction'] as const) {
     if (!keys[key] || fixed.length === 0) continue;
     refusals.add(
@@ -91,8 +94,10 @@ export function promptOptionsOf(name: string, { prompts }: TaskEntry, keys: Prom
   const { fewshot_as_multiturn: fewshotAsMultiturn, system_instruction: systemInstruction } = keys;
   const taken = prompts?.examples === undefined ? 0 : numberOf(keys.num_fewshot);
   const fewshotSeed = numberOf(keys.fewshot_seed);
+  // A task of a file knows its own number.
+  const count = taken ?? prompts?.numFewshot;
   return {
-    numFewshot: taken ?? prompts?.numFewshot ?? 0,
+    ...(count !== undefined && { numFewshot: count }),
     ...(fewshotSeed !== undefined && { fewshotSeed }),
     ...(keys.apply_chat_template && { applyChatTemplate: true }),
     ...(fewshotAsMultiturn !== undefined && { fewshotAsMultiturn }),

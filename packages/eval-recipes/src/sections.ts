@@ -2,6 +2,7 @@
 import { type Refusals, text } from '@meap/recipe-cli';
 import { closestMatch } from 'leven';
 import { z } from 'zod';
+import { TASK_FILE } from './task-files/task-entries.ts';
 import { DATA_SETS, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
 import type { DataSet } from './tasks/data-sets.ts';
 
@@ -33,9 +34,13 @@ export const familySections = Object.fromEntries(
   families.flatMap(([name, { settings }]) => (settings === undefined ? [] : [[name, settings]])),
 ) as FamilySections;
 
-/** Refuses a name that is no task, and suggests the closest. */
-export function checkTaskName(path: string, task: string, refusals: Refusals): void {
-  if (TASKS.has(task)) return;
+/**
+ * Refuses a name that is no built-in task, and suggests the closest.
+ *
+ * @param takesFiles whether a task may also be a file
+ */
+export function checkTaskName(path: string, task: string, refusals: Refusals, takesFiles = false): void {
+  if (TASKS.has(task) || (takesFiles && TASK_FILE.test(task))) return;
   const names = [...TASKS.keys()];
   refusals.add(path, task, `a task (${names.join(', ')}); did you mean ${closestMatch(task, names)}?`);
 }

@@ -226,16 +226,26 @@ def local_yaml(task, rows):
 
 def split_names(path):
     """The splits that a YAML of the harness names, itself or in what it includes."""
+    config = merged_yaml(path)
+    keys = ["training_split", "validation_split", "test_split", "fewshot_split"]
+    return {key: config[key] for key in keys if key in config}
+
+
+def merged_yaml(path):
+    """A YAML of the harness with what it includes."""
+    config = own_yaml(path)
+    return (merged_yaml(path.parent / config["include"]) if "include" in config else {}) | config
+
+
+def own_yaml(path):
+    """A YAML of the harness; functions are their names."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         pass
 
     Loader.add_constructor("!function", lambda loader, node: node.value)
-    config = yaml.load(path.read_text(encoding="utf-8"), Loader)
-    keys = ["training_split", "validation_split", "test_split", "fewshot_split"]
-    own = {key: config[key] for key in keys if key in config}
-    return (split_names(path.parent / config["include"]) if "include" in config else {}) | own
+    return yaml.load(path.read_text(encoding="utf-8"), Loader)
 
 
 def run_harness(args):

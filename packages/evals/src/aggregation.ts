@@ -37,6 +37,38 @@ export const bitsPerByte: Aggregation = {
   standardError: (items) => times(1 / Math.LN2, ratioError(items)),
 };
 
+/** F1 of two classes: `value` is the right one, 0 or 1, `weight` the chosen one; 0 without any 1. No standard error. */
+export const f1: Aggregation = {
+  name: 'f1',
+  total(items) {
+    const count = (value: number, weight: number) =>
+      items.filter((item) => item.value === value && item.weight === weight).length;
+    const hits = 2 * count(1, 1);
+    return hits === 0 ? 0 : hits / (hits + count(0, 1) + count(1, 0));
+  },
+  standardError: () => undefined,
+};
+
+/** Matthews' correlation of right (`value`) and chosen (`weight`) classes; 0 where one side has a single class. */
+export const matthewsCorrelation: Aggregation = {
+  name: 'matthews_corrcoef',
+  total(items) {
+    const counts = (of: (item: Measured) => number) => {
+      const found = new Map<number, number>();
+      for (const item of items) found.set(of(item), (found.get(of(item)) ?? 0) + 1);
+      return found;
+    };
+    const [right, chosen] = [counts(({ value }) => value), counts(({ weight = 0 }) => weight)];
+    const product = (a: ReadonlyMap<number, number>, b: ReadonlyMap<number, number>) =>
+      [...a].reduce((sum, [key, count]) => sum + count * (b.get(key) ?? 0), 0);
+    const square = items.length ** 2;
+    const numEqual = items.filter(({ value, weight }) => value === weight).length;
+    const spread = Math.sqrt((square - product(right, right)) * (square - product(chosen, chosen)));
+    return spread === 0 ? 0 : (numEqual * items.length - product(right, chosen)) / spread;
+  },
+  standardError: () => undefined,
+};
+
 function meanOf(items: readonly Measured[]): number {
   let sum = 0;
   for (const { value } of items) sum += value;

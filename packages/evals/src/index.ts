@@ -46,6 +46,13 @@ export {
   type RunsComparison,
 } from './compare-runs.ts';
 export {
+  type ConfiguredTaskOptions,
+  configuredTask,
+  type Row,
+  type RowText,
+  type TaskConfiguration,
+} from './configured-task.ts';
+export {
   type ContextualHallucinationOptions,
   contextualHallucination,
 } from './contextual-hallucination.ts';
@@ -102,6 +109,7 @@ export { type PerplexityOptions, perplexityTask } from './perplexity.ts';
 export { type PerplexityByPositionOptions, perplexityByPositionTask } from './perplexity-by-position.ts';
 export type { PromptEncoding } from './prompt.ts';
 export type { PromptLayout, PromptOptions } from './prompt-turns.ts';
+export { pythonRegExp } from './python-regex.ts';
 export {
   type GroupResult,
   type MetricResult,

@@ -4,32 +4,30 @@
  * A task is a prompt with named fields and a reader of rows. Prompts, ids and scores are those of lm-evaluation-harness
  * 0.4.13's `multiple_choice` (`lm_eval/api/task.py`).
  */
-import { means } from './aggregation.ts';
+import { f1, matthewsCorrelation, mean } from './aggregation.ts';
 import { type EncodingOptions, scorePairs } from './encode-pair.ts';
 import { EvalsError } from './error.ts';
 import type { Score } from './language-model.ts';
 import { type PromptLayout, type PromptOptions, promptsOf } from './prompt-turns.ts';
 import { numCharacters } from './python-text.ts';
 import { type RowReader, readRow } from './row-reader.ts';
-import type { Measured, Task, TaskGroup, TaskItem } from './task.ts';
+import type { Aggregation, Measured, Task, TaskGroup, TaskItem } from './task.ts';
 
 /** A row of a multiple-choice task. */
 export interface Question {
   /** Values of the fields in braces of prompt and target. */
   readonly fields: Readonly<Record<string, string>>;
   readonly choices: readonly string[];
-  /**
-   * Index of the right choice. With a list, `acc` is the share of the probability of all choices that these have, as in
-   * TruthfulQA's mc2.
-   */
+  /** Index of the right choice, or of several. */
   readonly gold: number | readonly number[];
 }
 
 /**
  * Score of choices: log-likelihood (`acc`), or log-likelihood divided by the choice's characters (`acc_norm`) or UTF-8
- * bytes (`acc_bytes`), without leading white space. The first of equal choices wins.
+ * bytes (`acc_bytes`), without leading white space. The first of equal choices wins. `exact_match` is 1 if greedy decoding
+ * gives the right choice; `f1` (of two choices) and `mcc` compare all choices with the right ones by `acc`.
  */
-export type ChoiceMetric = 'acc' | 'acc_norm' | 'acc_bytes';
+export type ChoiceMetric = 'acc' | 'acc_norm' | 'acc_bytes' | 'exact_match' | 'f1' | 'mcc';
 
 /** A multiple-choice task without rows. */
 export interface MultipleChoice extends PromptLayout {
@@ -39,6 +37,11 @@ export interface MultipleChoice extends PromptLayout {
   readonly prompt: string;
   /** The scored text after the delimiter; default `{choice}`. `{choice}` is each choice in turn, here or in the prompt. */
   readonly target?: string;
+  /**
+   * What several right choices of a row mean: `acc` is the share of the probability of all choices that they have, as in
+   * TruthfulQA's mc2 (`mass`, the default), or each of them is right (`any`).
+   */
+  readonly severalGold?: 'mass' | 'any';
   /** Groups of tasks that this one belongs to, the largest first. */
   readonly memberOf?: readonly TaskGroup[];
   /** Reads a question from a row. */
@@ -59,17 +62,30 @@ export function multipleChoiceTask(
   rows: readonly unknown[],
   options: HarnessOptions = {},
 ): Task {
-  const { name, version, metrics, prompt, target = '{choice}', memberOf, read } = definition;
+  const {
+    name,
+    version,
+    metrics,
+    prompt,
+    target = '{choice}',
+    severalGold = 'mass',
+    memberOf,
+    read,
+  } = definition;
   const { bos = false } = options;
   const prompts = promptsOf(definition, options, rows, (row, where) => {
     const { fields, choices, gold } = readQuestion(read, where, row);
-    const values = { ...fields, choice: choices[typeof gold === 'number' ? gold : gold[0]] };
+    const values = { ...fields, choice: choices[[gold].flat()[0]] };
     return { question: fill(prompt, values), answer: fill(target, values) };
   });
   return {
     name,
     version,
-    metrics: means(metrics),
+    metrics: metrics.map((metric) => ({
+      name: metric,
+      higherIsBetter: true,
+      aggregation: aggregationOf(metric),
+    })),
     config: {
       output_type: 'multiple_choice',
       doc_to_text: prompt,
@@ -95,8 +111,8 @@ export function multipleChoiceTask(
           shown: { pairs, gold },
           ask: scorePairs(model, pairs, { bos, isChat: options.applyChatTemplate }),
           measure: (answers) =>
-            typeof gold === 'number'
-              ? measureChoices(metrics, choices, gold, answers as readonly Score[])
+            typeof gold === 'number' || severalGold === 'any'
+              ? measureChoices(metrics, choices, [gold].flat(), answers as readonly Score[])
               : { acc: { value: massOf(gold, answers as readonly Score[]) } },
         };
       }
@@ -126,21 +142,28 @@ function fill(template: string, fields: Readonly<Record<string, string>>): strin
   return template.replace(/\{(\w+)\}/g, (_, field: string) => fields[field]);
 }
 
+function aggregationOf(metric: ChoiceMetric): Aggregation {
+  return metric === 'f1' ? f1 : metric === 'mcc' ? matthewsCorrelation : mean;
+}
+
 function measureChoices(
   metrics: readonly ChoiceMetric[],
   choices: readonly string[],
-  gold: number,
+  gold: readonly number[],
   scores: readonly Score[],
 ): Record<string, Measured> {
-  const lengthOf: Record<ChoiceMetric, (choice: string) => number> = {
-    acc: () => 1,
-    acc_norm: numCharacters,
-    acc_bytes: (choice) => new TextEncoder().encode(choice).length,
+  const best = (lengthOf: (choice: string) => number) => {
+    const values = scores.map(({ logLikelihood }, i) => logLikelihood / lengthOf(choices[i]));
+    return values.indexOf(Math.max(...values));
   };
-  return Object.fromEntries(
-    metrics.map((metric) => {
-      const values = scores.map(({ logLikelihood }, i) => logLikelihood / lengthOf[metric](choices[i]));
-      return [metric, { value: values.indexOf(Math.max(...values)) === gold ? 1 : 0 }];
-    }),
-  );
+  const right = (index: number) => ({ value: gold.includes(index) ? 1 : 0 });
+  const measures: Record<ChoiceMetric, () => Measured> = {
+    acc: () => right(best(() => 1)),
+    acc_norm: () => right(best(numCharacters)),
+    acc_bytes: () => right(best((choice) => new TextEncoder().encode(choice).length)),
+    exact_match: () => ({ value: gold.some((index) => scores[index].isGreedy) ? 1 : 0 }),
+    f1: () => ({ value: gold[0], weight: best(() => 1) }),
+    mcc: () => ({ value: gold[0], weight: best(() => 1) }),
+  };
+  return Object.fromEntries(metrics.map((metric) => [metric, measures[metric]()]));
 }

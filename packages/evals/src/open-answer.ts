@@ -30,12 +30,12 @@ export interface OpenAnswer extends PromptLayout, GenerationSettings {
   readonly version: number;
   /** The question, with fields in braces: `Question: {question}\nAnswer:`. */
   readonly prompt: string;
-  /** Reads a row: values of the fields, and all right answers; an example shows the first. */
+  /** Reads a row: values of the fields, and all right answers, of which an example shows the first. */
   readonly read: (row: RowReader) => {
     readonly fields: Readonly<Record<string, string>>;
     readonly answers: readonly string[];
   };
-  /** Ways to extract an answer; each is a metric `exact_match,NAME`. */
+  /** Ways to extract an answer; each is a metric `exact_match,NAME`, that of the name `none` is `exact_match`. */
   readonly filters: readonly AnswerFilter[];
   /** What does not count when answers are compared. */
   readonly match: ExactMatchOptions;
@@ -76,10 +76,10 @@ export function openAnswerTask(
   const [{ steps }] = definition.filters;
   const vote: AnswerFilter = { name: `maj@${repeats}`, steps: [...steps, 'majority_vote'] };
   const filters = [...definition.filters, ...(repeats > (definition.repeats ?? 1) ? [vote] : [])];
-  const metricOf = (filter: AnswerFilter) => `exact_match,${filter.name}`;
+  const metricOf = ({ name }: AnswerFilter) => (name === 'none' ? 'exact_match' : `exact_match,${name}`);
   const prompts = promptsOf(definition, options, rows, (row, where) => {
     const { fields, answers } = read(readRow(where, row));
-    return { question: fill(prompt, fields), answer: answers[0] };
+    return { question: fill(prompt, fields), answer: answers[0] ?? '' };
   });
   return {
     name,

@@ -45,7 +45,7 @@ const nqOpen: OpenAnswer = {
 /** The last number of a text. */
 const flexible: AnswerFilter = {
   name: 'flexible-extract',
-  steps: [{ regex: /(-?[$0-9.,]{2,})|(-?[0-9]+)/g, last: true }],
+  steps: [{ regex: /(-?[$0-9.,]{2,})|(-?[0-9]+)/g, select: -1 }],
 };
 
 const NUMBER = {

@@ -21,8 +21,10 @@ export interface PromptOptions extends FewShotOptions {
 /** The texts of a task's prompts. */
 export interface PromptLayout {
   readonly name: string;
-  /** Text before the examples. */
-  readonly description?: string;
+  /** Text before the examples; a function of the evaluated row where it differs by row. */
+  readonly description?: string | ((row: unknown) => string);
+  /** Start of the answer to a row, which a question and each example have; not with a chat template. */
+  readonly answerPrefix?: (row: unknown) => string;
   /** Between a question and its answer; default a space. */
   readonly delimiter?: string;
   /** After an example; default an empty line. */
@@ -73,15 +75,28 @@ export function promptsOf(
   const source = examples ?? { split: 'none' };
   const sampler = () => new ExampleSampler(name, source, fewshotRows, numFewshot, fewshotSeed);
   sampler();
-  const system = joinTexts(systemInstruction, description, fewshotDelimiter);
-  const opening: Turn[] = system === '' ? [] : [{ role: 'system', content: system, delimiter: '' }];
+  const openingOf = (row: unknown): Turn[] => {
+    const described = typeof description === 'string' ? description : description(row);
+    const system = joinTexts(systemInstruction, described, fewshotDelimiter);
+    return system === '' ? [] : [{ role: 'system', content: system, delimiter: '' }];
+  };
+  const prefixOf = (row: unknown) => layout.answerPrefix?.(row) ?? '';
+  if (applyChatTemplate && layout.answerPrefix) {
+    throw new EvalsError(
+      `${name}: apply_chat_template is on, but answers start with gen_prefix, which chat templates do not continue; leave out one of them`,
+    );
+  }
   const read = new Map<number, Turn[]>();
   const turnsOf = (index: number): Turn[] => {
     const known = read.get(index);
     if (known) return known;
     const { question, answer } = readExample(fewshotRows[index], `${name}, row ${index} of ${source.split}`);
-    const turns: Turn[] = [{ role: 'user', content: question, delimiter: answer === '' ? '' : delimiter }];
-    if (answer !== '') turns.push({ role: 'assistant', content: answer, delimiter: fewshotDelimiter });
+    const prefix = prefixOf(fewshotRows[index]);
+    const turns = [questionTurn(question, prefix, answer === '' ? '' : delimiter, delimiter)];
+    if (answer !== '' || prefix !== '') {
+      const content = joinTexts(prefix, answer, ' ');
+      turns.push({ role: 'assistant', content, delimiter: answer === '' ? '' : fewshotDelimiter });
+    }
     read.set(index, turns);
     return turns;
   };
@@ -89,7 +104,7 @@ export function promptsOf(
     config: {
       num_fewshot: numFewshot,
       ...(numFewshot > 0 && { fewshot_split: source.split, fewshot_seed: fewshotSeed }),
-      ...(description !== '' && { description }),
+      ...(typeof description === 'string' && description !== '' && { description }),
       target_delimiter: delimiter,
       fewshot_delimiter: fewshotDelimiter,
       ...(applyChatTemplate && { apply_chat_template: true, fewshot_as_multiturn: fewshotAsMultiturn }),
@@ -104,15 +119,23 @@ export function promptsOf(
       }
       const draws = sampler();
       return (row) => {
-        const before = [...opening, ...draws.next(row).flatMap(turnsOf)];
+        const before = [...openingOf(row), ...draws.next(row).flatMap(turnsOf)];
+        const prefix = prefixOf(row);
+        const after: Turn[] = prefix === '' ? [] : [{ role: 'assistant', content: prefix, delimiter: '' }];
         return (question) => {
-          const turns: Turn[] = [...before, { role: 'user', content: question, delimiter: '' }];
+          const turns: Turn[] = [...before, questionTurn(question, prefix, '', delimiter), ...after];
           if (!applyChatTemplate) return textOf(turns);
           return chat!.render(fewshotAsMultiturn ? turns.map(messageOf) : inOneMessage(turns));
         };
       };
     },
   };
+}
+
+/** A question; before the start of an answer there is a delimiter unless there is white space. */
+function questionTurn(content: string, prefix: string, delimiter: string, ifPrefixed: string): Turn {
+  const isJoined = content === '' || joinTexts(content, prefix, 'x') === content + prefix;
+  return { role: 'user', content, delimiter: prefix === '' ? delimiter : isJoined ? '' : ifPrefixed };
 }
 
 const messageOf = ({ role, content }: Turn): ChatMessage => ({ role, content });

@@ -1,7 +1,7 @@
 /** Python's string methods, on which prompts and scores of Python programs depend. */
 
 /** White space by Python's `str.isspace`, for a character class; JavaScript's `\s` differs in six characters. */
-const SPACES = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
+export const SPACES = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 /** One character of white space, as Python's `\s`. */
 export const SPACE = `[${SPACES}]`;
 const atStart = new RegExp(`^[${SPACES}]+`);

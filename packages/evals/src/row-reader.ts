@@ -4,6 +4,9 @@ import { strip } from './python-text.ts';
 
 /** Reads and checks the fields of a record; a path such as `choices.text` reaches into objects. */
 export interface RowReader {
+  /** The record itself, and the name of the row in errors. */
+  readonly record: unknown;
+  readonly where: string;
   /** Whether all these fields exist. */
   has(...paths: readonly string[]): boolean;
   /** A text. */
@@ -43,6 +46,8 @@ export function readRow(where: string, record: unknown): RowReader {
     );
   };
   return {
+    record,
+    where,
     fail,
     has: (...paths) => paths.every((path) => get(path) !== undefined && get(path) !== null),
     text(path) {

@@ -26,6 +26,8 @@ export interface RecipeRules {
    * Every path may be an address of the Hub, `hf://…`.
    */
   hub?: Readonly<Record<string, 'model' | 'tokenizer'>>;
+  /** For the keys among `paths` that also take other names: which values are paths. */
+  files?: Readonly<Record<string, RegExp>>;
   /** Mutually exclusive keys: a recipe that sets one removes the others that it inherits. */
   alternatives?: readonly (readonly [section: string, ...keys: string[]])[];
   /** Built-in recipes, found by name if there is no file of that name. */
@@ -208,7 +210,7 @@ function withAbsolutePaths(layer: Layer, directory: string, rules: RecipeRules):
   const result = structuredClone(layer);
   for (const { key, values, isList, set } of pathsOf(result, rules)) {
     const absolute = (path: string) => {
-      if (isHubAddress(path)) return path;
+      if (isHubAddress(path) || rules.files?.[key]?.test(path) === false) return path;
       const local = resolve(directory, path);
       const address = rules.hub?.[key] && !existsSync(local) ? modelAddress(path) : undefined;
       return address ?? local;

@@ -92,7 +92,8 @@ export class FakeHub {
       return;
     }
     const url = new URL(request.url!, 'http://localhost');
-    const path = decodeURIComponent(url.pathname);
+    // The branch of converted data sets has the same files.
+    const path = decodeURIComponent(url.pathname).replace('refs/convert/parquet', 'main');
     const [, isApi, isData, repo, rest] =
       /^(\/api)?\/(datasets\/|models\/)?([\w.-]+\/[\w.-]+)(\/.*)?$/.exec(path) ?? [];
     const name = `${isData === 'datasets/' ? 'datasets/' : ''}${repo}`;

@@ -9,7 +9,7 @@ export interface DataSet {
   readonly not?: readonly string[];
 }
 
-const RECORDS = '{csv,json,jsonl,parquet}{,.gz,.zst}';
+export const RECORDS = '{csv,json,jsonl,parquet}{,.gz,.zst}';
 
 /** Returns patterns of record files whose names start with one of the stems. */
 export function named(...stems: string[]): string[] {

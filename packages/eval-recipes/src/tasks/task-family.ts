@@ -15,6 +15,8 @@ export interface JudgeEvent {
 export interface TaskSources<DataName extends string = string, Settings = unknown> {
   /** Files of the task's data sets. */
   readonly files: Readonly<Record<DataName, readonly string[]>>;
+  /** The folder that is searched for data sets, for tasks that do not name theirs in `data`. */
+  readonly folder?: string;
   /** The family's section of the recipe. */
   readonly settings: Settings;
   /** Whether prompts start with BOS; undefined for the published setting. */
