@@ -71,7 +71,7 @@ describe('meap-evaluate run', () => {
     const task = JSON.parse(readFileSync(join(folder, 'out/tasks/piqa.json'), 'utf8'));
     expect(task.samples).toHaveLength(5);
     const samples = readFileSync(join(folder, 'out/samples_piqa.jsonl'), 'utf8').trim().split('\n');
-    expect(JSON.parse(samples[0])).toMatchObject({ id: '0', shown: { gold: 0 } });
+    expect(JSON.parse(samples[1])).toMatchObject({ doc_id: 1, doc: rows(6)[1], target: '1', filter: 'none' });
     expect(existsSync(join(folder, 'out/environment.json'))).toBe(true);
   });
 
@@ -237,16 +237,16 @@ metric_list: [{ metric: acc }]
     writeRows('piqa_valid.jsonl', rows(3));
     writeRows('piqa_train.jsonl', rows(3).slice(1).concat(rows(5).slice(3)));
     const flags = ['--tasks', 'piqa', '--data', folder, '--log-samples'];
-    const pairs = () =>
+    const requests = () =>
       readFileSync(join(folder, 'out/samples_piqa.jsonl'), 'utf8')
         .trim()
         .split('\n')
-        .map((line): [string, string][] => JSON.parse(line).shown.pairs);
+        .map((line) => Object.values<{ arg_0: string; arg_1: string }>(JSON.parse(line).arguments));
     const { code, stdout, stderr } = await run(...flags, '--num-fewshot', '1');
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain('| piqa (1-shot) |');
     expect(JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'))['n-shot']).toEqual({ piqa: 1 });
-    for (const [row, [[prompt]]] of pairs().entries()) {
+    for (const [row, [{ arg_0: prompt }]] of requests().entries()) {
       const [, goal] = /^Question: open (\d)\nAnswer: .+\n\nQuestion: open \d\nAnswer:$/.exec(prompt)!;
       expect(Number(goal)).not.toBe(row);
     }
@@ -254,7 +254,7 @@ metric_list: [{ metric: acc }]
     const chat = ['--apply-chat-template', 'llama-2', '--system-instruction', 'Be brief.'];
     const third = await run(...flags, ...set, ...chat, '--no-fewshot-as-multiturn', '--samples', '2');
     expect(third.stderr).toBe('');
-    const [[[prompt, choice]]] = pairs();
+    const [[{ arg_0: prompt, arg_1: choice }]] = requests();
     expect(prompt).toMatch(
       /^<s>\[INST\] <<SYS>>\nBe brief\.\n<<\/SYS>>\n\nQuestion: .*\nAnswer: .*\n\nQuestion: open 2\nAnswer: \[\/INST\]$/,
     );
@@ -284,9 +284,11 @@ metric_list: [{ metric: acc }]
     const { results } = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
     expect(results.gsm8k).toMatchObject({ 'exact_match,maj@3': 0, 'exact_match_stderr,strict-match': 0 });
     const [sample] = readFileSync(join(folder, 'out/samples_gsm8k.jsonl'), 'utf8').split('\n');
-    const { shown, answers } = JSON.parse(sample);
-    expect(shown.prompt).toMatch(/^Question: \d \+ 1\?\nAnswer: #### \d\n\nQuestion: 0 \+ 1\?\nAnswer:$/);
-    expect(new Set(answers.map(({ text }: { text: string }) => text)).size).toBeGreaterThan(1);
+    const { arguments: asked, resps } = JSON.parse(sample);
+    expect(asked.gen_args_0.arg_0).toMatch(
+      /^Question: \d \+ 1\?\nAnswer: #### \d\n\nQuestion: 0 \+ 1\?\nAnswer:$/,
+    );
+    expect(new Set(resps[0]).size).toBeGreaterThan(1);
     const long = await run(...flags);
     expect(long.stdout).toMatch(
       /gsm8k: 3 rows skipped.*256 tokens leave no room .* reads 32; lower max_gen_toks/,
@@ -319,7 +321,7 @@ metric_list: [{ metric: acc }]
       /\| Groups +\|.*\n.*\n\| mmlu +\| +2 \| +6 \| acc .*\n\| mmlu_other +\|.*\n\| mmlu_stem /,
     );
     const [line] = readFileSync(join(folder, 'out/samples_mmlu_virology.jsonl'), 'utf8').split('\n');
-    expect(JSON.parse(line).shown.pairs[3]).toEqual([
+    expect(Object.values(JSON.parse(line).arguments.gen_args_3)).toEqual([
       'The following are multiple choice questions (with answers) about virology.\n\n' +
         '0?\nA. a\nB. b\nC. c\nD. d\nAnswer: A\n\n0?\nA. a\nB. b\nC. c\nD. d\nAnswer:',
       ' D',

@@ -1,7 +1,7 @@
 /** Writes and reads the result files of an evaluation. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { RESULTS_FILE } from '@meap/eval-recipes';
+import { RESULTS_FILE, sampleLines } from '@meap/eval-recipes';
 import type { TaskResult } from '@meap/evals';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
@@ -20,7 +20,7 @@ export interface EvaluationResults {
 
 /**
  * Writes `results.json` in the format of lm-evaluation-harness, `tasks/TASK.json` with the measurements of every row, and
- * `environment.json` with the model's folder; with `logSamples` also `samples_TASK.jsonl` with requests and answers.
+ * `environment.json` with the model's folder; with `logSamples` also `samples_TASK.jsonl` in the format of the harness.
  */
 export function writeResults(
   out: string,
@@ -29,10 +29,10 @@ export function writeResults(
 ): void {
   makeDirectory(join(out, 'tasks'));
   for (const result of tasks) {
-    const samples = result.samples.map((sample) => ({ ...sample, shown: {}, answers: [] }));
+    const samples = result.samples.map((sample) => ({ ...sample, shown: {}, answers: [], log: undefined }));
     writeJson(join(out, 'tasks', `${result.task}.json`), { ...result, samples });
     if (!logSamples) continue;
-    const lines = result.samples.map((sample) => `${JSON.stringify(sample)}\n`);
+    const lines = sampleLines(result).map((line) => `${JSON.stringify(line)}\n`);
     writeFileAtomic(join(out, `samples_${result.task}.jsonl`), lines.join(''));
   }
   writeEnvironment(out, {

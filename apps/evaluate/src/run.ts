@@ -60,7 +60,7 @@ export async function runEvaluation(
       const onProgress = (progress: EvaluateProgress) =>
         onEvent({ type: 'progress', task: task.name, ...progress });
       const store = stores?.of(fingerprint);
-      const result = await evaluate(task, opened, { store, limit, samples, signal, onProgress });
+      const result = await evaluate(task, opened, { store, limit, samples, signal, onProgress, logSamples });
       onEvent({ type: 'result', result });
       results.push(result);
     }

@@ -16,6 +16,7 @@ export {
 } from './probes.ts';
 export { checkPromptKeys, type PerTask, type PromptKeys, promptKeys } from './prompt-keys.ts';
 export { hasResults, RESULTS_FILE } from './result-folder.ts';
+export { sampleLines } from './sample-lines.ts';
 export { checkTaskName, dataPaths, dataSection, type FamilySections, familySections } from './sections.ts';
 export { TASK_FILE } from './task-files/task-entries.ts';
 export { DATA_SETS, type FAMILIES, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';

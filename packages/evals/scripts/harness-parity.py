@@ -358,7 +358,7 @@ def compare(args):
     agrees = True
     for task, theirs in harness["samples"].items():
         result = json.loads((args.ours / "tasks" / f"{task}.json").read_text())
-        lines = (args.ours / f"samples_{task}.jsonl").read_text().splitlines()
+        lines = (args.ours / f"samples_{task}.jsonl").read_text().strip().split("\n")
         assert not result["skipped"] and len(lines) == len(theirs), f"{task}: other rows"
         furthest, differing, cut = 0.0, [], 0
         for row, (line, expected) in enumerate(zip(lines, theirs, strict=True)):
@@ -380,11 +380,12 @@ def compare_prompts(ours, samples):
     agrees = True
     print("| task | rows | rows with another prompt |\n| --- | --- | --- |")
     for task, theirs in samples.items():
-        rows = [json.loads(line)["shown"] for line in (ours / f"samples_{task}.jsonl").read_text().split("\n") if line]
+        lines = map(json.loads, (ours / f"samples_{task}.jsonl").read_text().strip().split("\n"))
+        # Tasks with several filters have a line for each.
+        rows = list({line["doc_id"]: texts_of(line) for line in lines}.values())
         assert len(rows) == len(theirs), f"{task}: other rows, {len(rows)} and {len(theirs)}"
         differing = sum(
-            (row["pairs"] if "pairs" in row else [row["prompt"]])
-            != [pair if "pairs" in row else pair[0] for pair in map(list, expected)]
+            row != [[part for part in pair if isinstance(part, str)] for pair in expected]
             for row, expected in zip(rows, theirs, strict=True)
         )
         agrees = agrees and differing == 0
@@ -392,23 +393,29 @@ def compare_prompts(ours, samples):
     return agrees
 
 
+def texts_of(line):
+    """Texts of the requests in a line of our log, which has the harness' format."""
+    requests = (request.values() for request in line["arguments"].values())
+    return [[part for part in request if isinstance(part, str)] for request in requests]
+
+
 def compare_row(task, ours, theirs):
     """Differences of metrics, weights, greedy flags and log-likelihoods. Prompts must be equal."""
     if task == "perplexity":
-        got = [sum(answer["logLikelihood"] for answer in ours["answers"])]
+        got = [float(ours["filtered_resps"][0])]
         wanted, flags, expected_flags = theirs["scores"], [], []
     else:
-        assert ours["shown"]["pairs"] == theirs["arguments"], f"{task}: {ours['shown']} {theirs['arguments']}"
-        got = [answer["logLikelihood"] for answer in ours["answers"]]
-        flags = [answer["isGreedy"] for answer in ours["answers"]]
+        assert texts_of(ours) == theirs["arguments"], f"{task}: {ours['arguments']} {theirs['arguments']}"
+        got = [float(score) for score, _ in ours["filtered_resps"]]
+        flags = [is_greedy == "True" for _, is_greedy in ours["filtered_resps"]]
         wanted, expected_flags = zip(*theirs["scores"], strict=True)
     differences = [] if flags == list(expected_flags) else [f"greedy {flags}, harness {expected_flags}"]
     for name, value in theirs["metrics"].items():
-        measured = ours["measured"][name]
+        measured = ours[name]
         if isinstance(value, list):
-            same = measured["weight"] == value[1]
+            same = measured[1] == value[1]
         else:
-            same = not name.startswith("acc") or measured["value"] == value
+            same = not name.startswith("acc") or measured == value
         if not same:
             differences.append(f"{name} {measured}, harness {value}; log-likelihoods {got}, harness {list(wanted)}")
     return differences, max(abs(a - b) for a, b in zip(got, wanted, strict=True))

@@ -42,6 +42,8 @@ export interface TaskConfiguration {
   readonly maxGenToks?: number;
   readonly temperature?: number;
   readonly repeats?: number;
+  /** `generation_kwargs` as given, for logs. */
+  readonly generationKwargs?: Readonly<Record<string, unknown>>;
   readonly memberOf?: readonly TaskGroup[];
 }
 
@@ -82,11 +84,12 @@ export function configuredTask(
   const task = {
     multiple_choice: () => choiceTask(config, layout, read, rows, options),
     generate_until: () => {
-      const { filters, match, until, maxGenToks, temperature, repeats, version } = config;
-      const settings = { filters, match, until, maxGenToks, temperature, repeats, version };
+      const { filters, match, until, maxGenToks, temperature, repeats, version, generationKwargs } = config;
+      const settings = { filters, match, until, maxGenToks, temperature, repeats, version, generationKwargs };
       const readRow = ({ record, where }: RowReader) => {
         const row = record as Row;
-        return { fields: { question: read.question(row, where) }, answers: read.answers(row, where) };
+        const fields = { question: read.question(row, where) };
+        return { fields, answers: read.answers(row, where), target: read.target(row) };
       };
       const definition = { ...layout, ...settings, prompt: '{question}', read: readRow };
       return openAnswerTask(definition, rows, options);
@@ -100,7 +103,7 @@ export function configuredTask(
     },
     loglikelihood_rolling: () => {
       const texts = rows.map((row, i) => read.answers(row, `${name}, row ${i}`)[0]);
-      return { ...perplexityTask(texts, { name, bos: options.bos }), version: config.version };
+      return { ...perplexityTask(texts, { name, bos: options.bos, rows }), version: config.version };
     },
   }[type]();
   const { doc_to_text, doc_to_target, doc_to_choice, description } = config;
@@ -241,12 +244,12 @@ function choiceTask(
     const target = read.target(row);
     if (isInQuestion) {
       const fields = { after: read.answers(row, where)[0] };
-      return { fields, choices, gold: goldOf(read.input(row), choices, where) };
+      return { fields, choices, gold: goldOf(read.input(row), choices, where), target };
     }
     const gold = Array.isArray(target)
       ? target.map((value) => goldOf(value, choices, where))
       : goldOf(target, choices, where);
-    return { fields: { question: read.question(row, where) }, choices, gold };
+    return { fields: { question: read.question(row, where) }, choices, gold, target };
   };
   const definition = {
     ...layout,

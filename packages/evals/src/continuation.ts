@@ -2,7 +2,7 @@
 import { mean, perplexity } from './aggregation.ts';
 import { scorePairs } from './encode-pair.ts';
 import type { Score } from './language-model.ts';
-import type { HarnessOptions } from './multiple-choice.ts';
+import { type HarnessOptions, logOfScores } from './multiple-choice.ts';
 import { type PromptLayout, promptsOf } from './prompt-turns.ts';
 import type { Task, TaskItem } from './task.ts';
 
@@ -42,6 +42,7 @@ export function continuationTask(
         yield {
           id: String(index),
           shown: { pairs: [pair] },
+          log: (answers) => [logOfScores(row, continuation, [pair], answers as readonly Score[])],
           ask: scorePairs(model, [pair], { bos, isChat: options.applyChatTemplate }),
           measure(answers) {
             const [{ logLikelihood, isGreedy }] = answers as readonly Score[];

@@ -20,6 +20,8 @@ export interface EvaluateOptions extends RowSelection {
   readonly store?: AnswerStore;
   /** Aborts the evaluation with the signal's reason; earlier answers are in the store. */
   readonly signal?: AbortSignal;
+  /** Whether samples have what the harness logs of each row; default false. */
+  readonly logSamples?: boolean;
   /** Called after each batch. */
   readonly onProgress?: (progress: EvaluateProgress) => void;
 }
@@ -78,7 +80,7 @@ export async function evaluate(
     }
     // Concurrently, since measuring may wait for a judge.
     const measured = await Promise.all(
-      slice.map((item, i) => measure(task, item, asks[i]?.keys ?? [], answers)),
+      slice.map((item, i) => measure(task, item, asks[i]?.keys ?? [], answers, options)),
     );
     for (const row of measured) {
       if ('reason' in row) skipped.push(row);
@@ -110,13 +112,16 @@ async function measure(
   item: TaskItem,
   keys: readonly string[],
   answers: ReadonlyMap<string, Answer>,
+  { logSamples }: EvaluateOptions,
 ): Promise<Sample | SkippedRow> {
   const { id, groups, shown, ask } = item;
   const row = groups === undefined ? { id } : { id, groups };
   if (ask.kind === 'skip') return { ...row, reason: ask.reason };
   const own = keys.map((key) => answers.get(key)!);
   const tokens = hasRowsOfTokens ? { tokens: hashTokens(ask) } : {};
-  return { ...row, ...tokens, shown, answers: own, measured: await item.measure(own as ItemAnswers) };
+  const log = logSamples ? item.log?.(own as ItemAnswers) : undefined;
+  const measured = await item.measure(own as ItemAnswers);
+  return { ...row, ...tokens, shown, answers: own, ...(log && { log }), measured };
 }
 
 /** Returns a function that takes each answered key once and returns the number of items that it completes. */

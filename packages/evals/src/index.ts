@@ -150,6 +150,7 @@ export type {
   ItemRequests,
   Measured,
   Metric,
+  SampleLog,
   Task,
   TaskGroup,
   TaskItem,

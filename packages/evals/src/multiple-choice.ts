@@ -11,7 +11,7 @@ import type { Score } from './language-model.ts';
 import { type PromptLayout, type PromptOptions, promptsOf } from './prompt-turns.ts';
 import { numCharacters } from './python-text.ts';
 import { type RowReader, readRow } from './row-reader.ts';
-import type { Aggregation, Measured, Task, TaskGroup, TaskItem } from './task.ts';
+import type { Aggregation, Measured, SampleLog, Task, TaskGroup, TaskItem } from './task.ts';
 
 /** A row of a multiple-choice task. */
 export interface Question {
@@ -20,6 +20,8 @@ export interface Question {
   readonly choices: readonly string[];
   /** Index of the right choice, or of several. */
   readonly gold: number | readonly number[];
+  /** What logs show as the right answer; default `gold`. */
+  readonly target?: unknown;
 }
 
 /**
@@ -98,7 +100,12 @@ export function multipleChoiceTask(
     *items(model): Iterable<TaskItem> {
       const next = prompts.start(model);
       for (const [index, row] of rows.entries()) {
-        const { fields, choices, gold } = readQuestion(read, `${name}, row ${index}`, row);
+        const {
+          fields,
+          choices,
+          gold,
+          target: shown = gold,
+        } = readQuestion(read, `${name}, row ${index}`, row);
         const promptOf = next(row);
         // One text for all choices: with examples it is long.
         const shared = prompt.includes('{choice}') ? undefined : promptOf(fill(prompt, fields));
@@ -109,6 +116,7 @@ export function multipleChoiceTask(
         yield {
           id: String(index),
           shown: { pairs, gold },
+          log: (answers) => [logOfScores(row, shown, pairs, answers as readonly Score[])],
           ask: scorePairs(model, pairs, { bos, isChat: options.applyChatTemplate }),
           measure: (answers) =>
             typeof gold === 'number' || severalGold === 'any'
@@ -117,6 +125,24 @@ export function multipleChoiceTask(
         };
       }
     },
+  };
+}
+
+/** A row with the scores of its requests. */
+export function logOfScores(
+  doc: unknown,
+  target: unknown,
+  pairs: readonly (readonly [string, string])[],
+  scores: readonly Score[],
+): SampleLog {
+  const filteredResps = scores.map(({ logLikelihood, isGreedy }) => [logLikelihood, isGreedy]);
+  return {
+    filter: 'none',
+    doc,
+    target,
+    arguments: pairs,
+    resps: filteredResps.map((one) => [one]),
+    filteredResps,
   };
 }
 

@@ -34,7 +34,11 @@ export interface OpenAnswer extends PromptLayout, GenerationSettings {
   readonly read: (row: RowReader) => {
     readonly fields: Readonly<Record<string, string>>;
     readonly answers: readonly string[];
+    /** What logs show as the right answer; default the answers. */
+    readonly target?: unknown;
   };
+  /** What logs show as the settings of the generation; default those that apply. */
+  readonly generationKwargs?: Readonly<Record<string, unknown>>;
   /** Ways to extract an answer; each is a metric `exact_match,NAME`, that of the name `none` is `exact_match`. */
   readonly filters: readonly AnswerFilter[];
   /** What does not count when answers are compared. */
@@ -77,6 +81,8 @@ export function openAnswerTask(
   const vote: AnswerFilter = { name: `maj@${repeats}`, steps: [...steps, 'majority_vote'] };
   const filters = [...definition.filters, ...(repeats > (definition.repeats ?? 1) ? [vote] : [])];
   const metricOf = ({ name }: AnswerFilter) => (name === 'none' ? 'exact_match' : `exact_match,${name}`);
+  const { generationKwargs = { until, max_gen_toks: maxGenToks, do_sample: temperature > 0, temperature } } =
+    definition;
   const prompts = promptsOf(definition, options, rows, (row, where) => {
     const { fields, answers } = read(readRow(where, row));
     return { question: fill(prompt, fields), answer: answers[0] ?? '' };
@@ -89,7 +95,7 @@ export function openAnswerTask(
       output_type: 'generate_until',
       doc_to_text: prompt,
       ...prompts.config,
-      generation_kwargs: { until, max_gen_toks: maxGenToks, do_sample: temperature > 0, temperature },
+      generation_kwargs: generationKwargs,
       repeats,
       ...(temperature > 0 && { seed }),
       bos,
@@ -98,7 +104,7 @@ export function openAnswerTask(
     *items(model): Iterable<TaskItem> {
       const next = prompts.start(model);
       for (const [index, row] of rows.entries()) {
-        const { fields, answers } = read(readRow(`${name}, row ${index}`, row));
+        const { fields, answers, target = answers } = read(readRow(`${name}, row ${index}`, row));
         const text = next(row)(fill(prompt, fields));
         const ids = encodePrompt(model, text, { bos, isChat: options.applyChatTemplate });
         const room = model.contextLength - maxGenToks;
@@ -118,6 +124,14 @@ export function openAnswerTask(
                   reason: `answers of ${maxGenToks} tokens leave no room for a prompt, the model reads ${model.contextLength}; lower max_gen_toks`,
                 }
               : { kind: 'generate', requests: Array.from({ length: repeats }, (_, i) => request(i)) },
+          log: (generated) => {
+            const texts = (generated as readonly Generation[]).map(({ text }) => text);
+            const requests = { arguments: [[text, generationKwargs]], resps: [texts] };
+            return filters.map((filter) => ({
+              ...{ filter: filter.name, doc: row, target, ...requests },
+              filteredResps: [filteredAnswer(filter, texts)],
+            }));
+          },
           measure: (generated) => {
             const texts = (generated as readonly Generation[]).map(({ text }) => text);
             const scores = filters.map((filter) => {

@@ -16,6 +16,8 @@ export interface PerplexityOptions {
   readonly bos?: boolean;
   /** Name of the task; default `perplexity`. */
   readonly name?: string;
+  /** Rows of the texts, for logs; default `{text}`. */
+  readonly rows?: readonly unknown[];
   /** Texts whose words and bytes count, in the same order; default the texts that the model reads. */
   readonly counted?: readonly string[];
   /**
@@ -35,7 +37,7 @@ export interface PerplexityOptions {
  */
 export function perplexityTask(
   texts: readonly string[],
-  { bos = false, name = 'perplexity', counted = texts, minContext = 1 }: PerplexityOptions = {},
+  { bos = false, name = 'perplexity', counted = texts, rows, minContext = 1 }: PerplexityOptions = {},
 ): Task {
   return {
     name,
@@ -62,9 +64,22 @@ export function perplexityTask(
                   kind: 'score',
                   requests: rollingWindows(ids, prefixId(tokenizer), contextLength, minContext),
                 },
+          log(answers) {
+            const resp = sumOf(answers as readonly Score[]);
+            const doc = rows?.[index] ?? { text };
+            return [
+              {
+                filter: 'none',
+                doc,
+                target: counted[index],
+                arguments: [[text]],
+                resps: [[resp]],
+                filteredResps: [resp],
+              },
+            ];
+          },
           measure(answers) {
-            let value = 0;
-            for (const { logLikelihood } of answers as readonly Score[]) value += logLikelihood;
+            const value = sumOf(answers as readonly Score[]);
             return {
               word_perplexity: { value, weight: countWords(counted[index]) },
               byte_perplexity: { value, weight: numBytes },
@@ -76,6 +91,8 @@ export function perplexityTask(
     },
   };
 }
+
+const sumOf = (scores: readonly Score[]) => scores.reduce((sum, { logLikelihood }) => sum + logLikelihood, 0);
 
 /**
  * Requests that predict every id exactly once.

@@ -1,6 +1,6 @@
 /** Results of evaluations: plain JSON data for reports and comparisons. */
 import type { Answer } from './answers.ts';
-import type { Measured, Metric, TaskGroup } from './task.ts';
+import type { Measured, Metric, SampleLog, TaskGroup } from './task.ts';
 
 /** One evaluated row: contents, answers and numbers. */
 export interface Sample {
@@ -13,6 +13,8 @@ export interface Sample {
   /** Contents of the row for readers: prompt, choices, the correct answer. */
   readonly shown: Readonly<Record<string, unknown>>;
   readonly answers: readonly Answer[];
+  /** As {@link TaskItem.log}, if `evaluate` was called for logs. */
+  readonly log?: readonly SampleLog[];
   /** Numbers by metric; metrics that do not apply to the row are absent. */
   readonly measured: Readonly<Record<string, Measured>>;
 }

@@ -33,6 +33,21 @@ export type ItemRequests =
 /** Answers to {@link ItemRequests}, in the same order. */
 export type ItemAnswers = readonly Score[] | readonly Generation[];
 
+/** A row as lm-evaluation-harness logs it, for one filter of its answers. */
+export interface SampleLog {
+  /** Name of the filter; `none` where there is none. */
+  readonly filter: string;
+  /** The row of the data set. */
+  readonly doc: unknown;
+  /** `doc_to_target` of the harness. */
+  readonly target: unknown;
+  /** Arguments of each request. */
+  readonly arguments: readonly (readonly unknown[])[];
+  /** All answers to each request, and what the filter makes of them. */
+  readonly resps: readonly (readonly unknown[])[];
+  readonly filteredResps: readonly unknown[];
+}
+
 /** One row of a task. */
 export interface TaskItem {
   /** Identifies the row within its task, in every run and model. */
@@ -43,6 +58,8 @@ export interface TaskItem {
   readonly shown: Readonly<Record<string, unknown>>;
   /** The requests, or the reason to skip the row, such as a prompt that is longer than the context. */
   readonly ask: ItemRequests | { readonly kind: 'skip'; readonly reason: string };
+  /** The row with its answers for logs, once for each filter; absent for tasks that the harness does not have. */
+  log?(answers: ItemAnswers): readonly SampleLog[];
   /** Numbers by metric, a function of the answers only. */
   measure(
     answers: ItemAnswers,

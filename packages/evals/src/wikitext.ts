@@ -14,7 +14,7 @@ import type { Task } from './task.ts';
 export function wikitextTask(rows: readonly unknown[], { bos }: Pick<PerplexityOptions, 'bos'> = {}): Task {
   const name = 'wikitext';
   const pages = rows.map((row, index) => readRow(`${name}, row ${index}`, row).text('page'));
-  return { ...perplexityTask(pages.map(detokenize), { name, bos, counted: pages }), version: 2 };
+  return { ...perplexityTask(pages.map(detokenize), { name, bos, counted: pages, rows }), version: 2 };
 }
 
 const between = (start: string, inner: string, end: string) =>

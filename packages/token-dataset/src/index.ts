@@ -38,7 +38,7 @@ export { type PreparedTokens, prepareTokens } from './prepare.ts';
 export type { PrepareTokensOptions } from './prepare-options.ts';
 export type { PrepareProgress } from './progress.ts';
 export { type ReadRecordsOptions, readRecords } from './read-records.ts';
-export { RowTemplate } from './row-template.ts';
+export { pythonText, RowTemplate } from './row-template.ts';
 export { type DocumentSurvey, surveyDocuments } from './survey-documents.ts';
 export type { TextSelection, TextSource } from './text-sources.ts';
 export {

@@ -193,6 +193,11 @@ function unwrapped({ type, value }: RuntimeValue): unknown {
   );
 }
 
+/** `str(value)` of Python for JSON values: `['it', None]`. */
+export function pythonText(value: unknown): string {
+  return written(runtimeValue(plain(value)) as RuntimeValue);
+}
+
 /** `str(value)`; `name` is that of a field. */
 function written(value: RuntimeValue, name?: RuntimeValue): string {
   if (value.type === 'UndefinedValue') {

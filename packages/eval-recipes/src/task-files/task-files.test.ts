@@ -8,6 +8,7 @@ import { evaluate, type LanguageModel, summarizeTaskGroups, toHarnessJson } from
 import { FakeHub } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { makeTasks } from '../make-tasks.ts';
+import { sampleLines } from '../sample-lines.ts';
 
 interface Fixture {
   name: string;
@@ -16,6 +17,8 @@ interface Fixture {
   rows: unknown[];
   examples: unknown[];
   outputs: string[];
+  /** Lines of the sample log of two rows. */
+  samples?: Record<string, unknown>[];
   runs: {
     shots: number | null;
     prompts: string[];
@@ -88,7 +91,8 @@ describe.each(runs)('$path with $shots examples', ({ path, shots, run, fixture }
       data: { folder },
       ...(shots !== null && { num_fewshot: shots }),
     });
-    const result = await evaluate(task, hashModel(fixture.outputs, path.startsWith('pile')));
+    const model = hashModel(fixture.outputs, path.startsWith('pile'));
+    const result = await evaluate(task, model, { logSamples: true });
     expect(result.skipped).toEqual([]);
     const hashes = result.samples.map(({ shown }) => sha256(textOf(shown)).toString('hex').slice(0, 16));
     expect(hashes).toEqual(run.prompts);
@@ -97,6 +101,10 @@ describe.each(runs)('$path with $shots examples', ({ path, shots, run, fixture }
         const { value, weight } = measured[metric];
         expect(Array.isArray(expected) ? [value, weight] : value, metric).toEqual(expected);
       }
+    }
+    if (shots === null && fixture.samples) {
+      const lines = sampleLines(result) as { doc_id: number }[];
+      expect(lines.filter(({ doc_id }) => doc_id < 2)).toEqual(fixture.samples);
     }
     const { results } = toHarnessJson([result]) as { results: Record<string, Record<string, number>> };
     for (const [metric, value] of Object.entries(run.totals)) {

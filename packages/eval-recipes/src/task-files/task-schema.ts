@@ -239,6 +239,11 @@ export function readTask(file: string, yaml: TaskYaml): ReadTask {
       maxGenToks: generation.max_gen_toks ?? generation.max_new_tokens ?? generation.max_tokens,
       temperature,
       repeats: keys.repeats,
+      // As the harness completes what is given.
+      generationKwargs:
+        yaml.generation_kwargs == null
+          ? { temperature: 0, do_sample: false, max_gen_toks: 256, until: [keys.fewshot_delimiter] }
+          : { ...yaml.generation_kwargs, ...(!generation.until && { until: [keys.fewshot_delimiter] }) },
     },
   };
 }
