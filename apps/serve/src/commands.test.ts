@@ -76,6 +76,13 @@ describe('meap-sample', () => {
     expect(written.stdout).toMatch(/^written {6}\S+adapted\.gguf {3}f32, \d+ tensors, .*, context 128\n/);
     expect((await convert('--model', file, '--from', 'gguf', '--out', back)).code).toBe(0);
     expect(await ids(back)).toEqual(adapted);
+    const today = join(folder, 'today');
+    const from = await convert('--model', join(run, 'model'), '--from', 'pytorch', '--out', today);
+    expect(from).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^written {6}\S+today {3}llama, float32\n/),
+    });
+    expect(await ids(today)).toEqual(plain);
     const again = await convert('--model', file, '--from', 'gguf', '--out', back);
     expect(again.stderr).toContain('back: not empty, expected a missing or an empty folder');
     expect((await convert('--model', file, '--out', back)).code).toBe(2);

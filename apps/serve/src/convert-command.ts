@@ -1,5 +1,5 @@
 /** The command line of `meap-convert`, as a function from arguments to an exit code. */
-import { readGguf, writeGguf } from '@meap/inference';
+import { convertPytorch, readGguf, writeGguf } from '@meap/inference';
 import { bytes, type CommandIo, EXIT, grouped, packageVersion, runCommand } from '@meap/recipe-cli';
 import { Command, Option } from 'commander';
 import { isUserError } from './errors.ts';
@@ -12,7 +12,7 @@ const GGUF_ONLY = ['q8_0', 'q4_0'] as const;
 interface Flags {
   model: string;
   to?: 'gguf';
-  from?: 'gguf';
+  from?: 'gguf' | 'pytorch';
   out: string;
   type?: keyof typeof DTYPES | (typeof GGUF_ONLY)[number];
 }
@@ -20,13 +20,20 @@ interface Flags {
 /** Runs `meap-convert`. */
 export async function convertCommand(argv: readonly string[], io: CommandIo = process): Promise<number> {
   const command = new Command('meap-convert')
-    .description('Convert a model to a GGUF file of llama.cpp and Ollama, or from one.')
+    .description(
+      'Convert a model to a GGUF file of llama.cpp and Ollama, from one, or from PyTorch’s older formats.',
+    )
     .requiredOption(
       '--model <model>',
-      'with --to: Hugging Face folder, PEFT adapter (which is merged), run directory, or OWNER/NAME on the Hub; with --from: a GGUF file',
+      'with --to: Hugging Face folder, PEFT adapter (which is merged), run directory, or OWNER/NAME on the Hub; with --from: a GGUF file, or a folder with pytorch_model.bin or tokenizer.model',
     )
     .addOption(new Option('--to <format>', 'write a GGUF file').choices(['gguf']).conflicts('from'))
-    .addOption(new Option('--from <format>', 'write a Hugging Face folder').choices(['gguf']))
+    .addOption(
+      new Option(
+        '--from <format>',
+        'write a Hugging Face folder with safetensors and tokenizer.json',
+      ).choices(['gguf', 'pytorch']),
+    )
     .requiredOption('--out <path>', 'GGUF file to write, or folder, which must be missing or empty')
     .addOption(
       new Option(
@@ -45,13 +52,14 @@ export async function convertCommand(argv: readonly string[], io: CommandIo = pr
       );
     } else if (from) {
       if (type === 'q8_0' || type === 'q4_0') command.error(`error: --type ${type} is only for --to gguf`);
-      const config = await readGguf(model, {
+      const read = from === 'gguf' ? readGguf : convertPytorch;
+      const config = await read(model, {
         directory: out,
         dtype: type && DTYPES[type as keyof typeof DTYPES],
       });
       io.stdout.write(`written      ${out}   ${config.model_type ?? 'llama'}, ${config.torch_dtype}\n`);
     } else {
-      command.error("error: required option '--to gguf' or '--from gguf' not specified");
+      command.error("error: required option '--to gguf', '--from gguf' or '--from pytorch' not specified");
     }
     return EXIT.done;
   };

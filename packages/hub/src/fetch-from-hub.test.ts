@@ -127,7 +127,8 @@ describe('a model', () => {
     hub.repositories.set('me/old', { files: { 'config.json': '{}', 'pytorch_model.bin': large(2) } });
     expect(await message('hf://me/old')).toBe(
       'HubError: me/old: has no weights in safetensors, got config.json, pytorch_model.bin; expected model.safetensors, ' +
-        'its shards, or adapter_model.safetensors. Take a repository or a revision that has them, such as refs/pr/N',
+        'its shards, or adapter_model.safetensors. Take a repository or a revision that has them, such as refs/pr/N, or download it and ' +
+        'convert pytorch_model.bin with meap-convert --from pytorch',
     );
     expect(hub.downloads).toEqual([]);
   });

@@ -27,7 +27,8 @@ export function modelFiles(files: readonly string[], shown: string): string[] {
   if (weights.length === 0 || (isAdapter && weights.length < 2)) {
     throw new HubError(
       `${shown}: has no weights in safetensors, got ${listed(files)}; expected model.safetensors, its shards, or ` +
-        'adapter_model.safetensors. Take a repository or a revision that has them, such as refs/pr/N',
+        'adapter_model.safetensors. Take a repository or a revision that has them, such as refs/pr/N, or download it and ' +
+        'convert pytorch_model.bin with meap-convert --from pytorch',
     );
   }
   const isSharded = weights.some((file) => file.includes('-of-'));

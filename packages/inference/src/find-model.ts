@@ -32,7 +32,10 @@ export interface FindModelOptions {
 export async function findModel(model: string, options: FindModelOptions = {}): Promise<ModelDirectory> {
   const directory = await localFolder(model, options);
   if (existsSync(join(directory, 'adapter_config.json'))) return adapterDirectory(directory, options);
-  if (existsSync(join(directory, 'config.json'))) return { base: directory, tokenizer: directory };
+  if (existsSync(join(directory, 'config.json'))) {
+    requireSafetensors(directory);
+    return { base: directory, tokenizer: directory };
+  }
   if (existsSync(join(directory, 'model', 'config.json')))
     return findModel(join(directory, 'model'), options);
   const newest = await latestCheckpoint(join(directory, 'checkpoints'), () => {});
@@ -40,6 +43,17 @@ export async function findModel(model: string, options: FindModelOptions = {}): 
   const problem = existsSync(directory) ? 'contains no config.json, model or checkpoints' : 'no such folder';
   throw new ModelError(
     `model ${directory}: ${problem}, expected a Hugging Face folder, a run directory or a name of the Hub`,
+  );
+}
+
+/** Refuses a folder in PyTorch's older format. */
+function requireSafetensors(directory: string): void {
+  const has = (name: string) => existsSync(join(directory, name));
+  const isOlder = has('pytorch_model.bin') || has('pytorch_model.bin.index.json');
+  if (!isOlder || has('model.safetensors') || has('model.safetensors.index.json')) return;
+  throw new ModelError(
+    `model ${directory}: has weights in pytorch_model.bin, expected model.safetensors; convert it, without Python: ` +
+      `meap-convert --from pytorch --model ${directory} --out DIR`,
   );
 }
 

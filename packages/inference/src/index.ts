@@ -22,6 +22,7 @@ export {
   openLanguageModel,
 } from './language-model.ts';
 export { type ComputeOptions, loadModel } from './load-model.ts';
+export { type ConvertPytorchOptions, convertPytorch } from './pytorch/convert-pytorch.ts';
 export { openRemoteChatModel, type RemoteChatModel, type RemoteChatOptions } from './remote-chat-model.ts';
 export { openRemoteModel, type RemoteModel, type RemoteModelOptions } from './remote-model.ts';
 export { createSampler, laterSeed, type Sample, type SamplePrompt, type SamplerOptions } from './sampler.ts';

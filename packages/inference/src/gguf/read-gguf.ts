@@ -1,11 +1,10 @@
-import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeDirectory } from '@meap/files';
 import { type LlamaConfig, parameterShapes, type StoredDtype, toHuggingFaceConfig } from '@meap/llama-model';
 import { fromFloat32, type WritableTensor, writeShardedSafetensors } from '@meap/safetensors';
 import { loadTokenizer } from '@meap/token-dataset';
-import { ModelError, writeError } from '../errors.ts';
+import { ModelError } from '../errors.ts';
+import { writeFolder, writeJson } from '../write-folder.ts';
 import {
   OUTPUT,
   ROPE_FACTORS,
@@ -84,27 +83,6 @@ export async function readGguf(path: string, options: ReadGgufOptions): Promise<
     return config;
   } finally {
     await file.close();
-  }
-}
-
-function writeJson(path: string, value: object): void {
-  writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
-}
-
-/** Fills a new folder under a temporary name; it gets its name when complete. */
-async function writeFolder(directory: string, fill: (temporary: string) => Promise<void>): Promise<void> {
-  if (existsSync(directory) && readdirSync(directory).length > 0) {
-    throw new ModelError(`${directory}: not empty, expected a missing or an empty folder`);
-  }
-  const temporary = `${directory}.${crypto.randomUUID()}.tmp`;
-  try {
-    makeDirectory(temporary);
-    await fill(temporary);
-    rmSync(directory, { recursive: true, force: true });
-    renameSync(temporary, directory);
-  } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
-    throw writeError(directory, error);
   }
 }
 

@@ -100,7 +100,10 @@ function sentencePiece(
 }
 
 /** Every split of a token into two others, best score first, as transformers converts SentencePiece. */
-function mergesOf(vocab: Readonly<Record<string, number>>, scores: readonly number[]): [string, string][] {
+export function mergesOf(
+  vocab: Readonly<Record<string, number>>,
+  scores: readonly number[],
+): [string, string][] {
   const found: { pair: [string, string]; score: number }[] = [];
   for (const token in vocab) {
     for (let cut = 1; cut < token.length; cut++) {
