@@ -50,7 +50,11 @@ export async function openTorchFile(path: string): Promise<TorchFile> {
           `${path}: ${name} is ${entry ? 'compressed' : 'missing'}, expected it as torch.save writes it`,
         );
       }
-      const { fileDataStart } = await zip!.readLocalFileHeaderPromise(entry, { minimal: true });
+      const { fileDataStart } = await zip!
+        .readLocalFileHeaderPromise(entry, { minimal: true })
+        .catch((cause: Error) => {
+          throw new ModelError(`${path}: ${name} cannot be found: ${cause.message}`, { cause });
+        });
       const has = Math.min(entry.uncompressedSize, size - fileDataStart);
       if (from + length > has) {
         throw new ModelError(`${path}: ${name} has ${Math.max(0, has)} bytes, expected ${from + length}`);

@@ -26,7 +26,7 @@ const STORAGES = {
 export type TorchDtype = (typeof STORAGES)[keyof typeof STORAGES];
 
 /** Memory that tensors share. */
-export interface TorchStorage {
+interface TorchStorage {
   readonly dtype: TorchDtype;
   /** Its file in the archive. */
   readonly key: string;
