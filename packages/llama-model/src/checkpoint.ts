@@ -155,7 +155,9 @@ export async function saveLlama(
       const bits = dtype === 'bfloat16' && bfloat16Bits(weight);
       if (bits) {
         requireFiniteBits(directory, name, bits);
-        return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength);
+        const own = weight === parameter ? bits : bits.slice();
+        if (weight !== parameter) weight.dispose();
+        return new Uint8Array(own.buffer, own.byteOffset, own.byteLength);
       }
       const values = (await weight.data()) as Float32Array;
       if (weight !== parameter) weight.dispose();

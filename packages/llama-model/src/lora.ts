@@ -7,6 +7,7 @@
  */
 import {
   bfloat16Bits,
+  bfloat16Variable,
   embedding,
   isStoredAsBfloat16,
   quantizedFormat,
@@ -24,7 +25,7 @@ import {
 import type { Llama } from './model.ts';
 import { EMBEDDING, TOKEN_ROWS, variable } from './parameters.ts';
 import { randomKey, uniforms } from './random.ts';
-import { replaceRows } from './token-rows.ts';
+import { replaceRows, type TokenRows } from './token-rows.ts';
 
 /**
  * Adds a new adapter to a model and freezes the model's weights.
@@ -132,22 +133,34 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
   adapter.merged = !adapter.merged;
 }
 
-/** A weight with the update of an adapter that is not merged, in float32; the caller frees it. */
+/**
+ * A weight with the update of an adapter that is not merged, in float32, or in bfloat16 if only rows of a table stored so
+ * change; the caller frees it. The model's own weight if nothing changes it.
+ */
 export function mergedWeight(model: Llama, name: string): tf.Tensor {
   const [adapter, weight] = [model.adapter!, model.parameters.get(name)! as tf.Tensor];
   const table = adapter.parameters.get(name);
+  const bits = name === EMBEDDING && adapter.tokenRows && bfloat16Bits(weight);
+  if (bits && !table) {
+    // A float32 copy of a large table would take gigabytes.
+    const merged = bfloat16Variable(bits, weight.shape);
+    writeRows(bfloat16Bits(merged)!, adapter.tokenRows!);
+    return merged;
+  }
+  const isUpdated = adapter.parameters.has(matrixName(name, 'A'));
+  const rows = name === EMBEDDING ? adapter.tokenRows : undefined;
+  if (!table && !rows && !isUpdated) return weight;
   return tf.tidy(() => {
     if (table) return copyOf(table);
-    if (name === EMBEDDING && adapter.tokenRows) return replaceRows(weight as tf.Tensor2D, adapter.tokenRows);
+    if (rows) return replaceRows(weight as tf.Tensor2D, rows);
     return updatedWeight(weight, adapter, name, adapter.scaling);
   });
 }
 
-/** W + factor · B·A, or a copy of W if it has no adapter. */
+/** W + factor · B·A of a weight with an adapter. */
 function updatedWeight(weight: tf.Tensor, adapter: LoraAdapter, name: string, factor: number): tf.Tensor {
-  const [a, b] = (['A', 'B'] as const).map((letter) => adapter.parameters.get(matrixName(name, letter)));
-  if (!a || !b) return weight.clone();
-  const update = tf.matMul(b as tf.Tensor as tf.Tensor2D, a as tf.Tensor as tf.Tensor2D);
+  const matrix = (letter: 'A' | 'B') => adapter.parameters.get(matrixName(name, letter)) as tf.Tensor;
+  const update = tf.matMul(matrix('B') as tf.Tensor2D, matrix('A') as tf.Tensor2D);
   return tf.add(weight, tf.mul(update, factor));
 }
 
@@ -190,19 +203,24 @@ function swapTokenRows(model: Llama, adapter: LoraAdapter): void {
   const rows_KE = replacedRows ?? tokenRows.rows_KE;
   if (bits) {
     // In place: a float32 copy of a large table would take gigabytes.
-    const rounded = tf.tidy(() => tf.variable(rows_KE.clone(), false));
-    storeAsBfloat16(rounded);
-    const E = table.shape[1]!;
-    tokenRows.ids.forEach((id, k) => {
-      bits.set(bfloat16Bits(rounded)!.subarray(k * E, (k + 1) * E), id * E);
-    });
-    rounded.dispose();
+    writeRows(bits, { ids: tokenRows.ids, rows_KE });
   } else {
     tf.tidy(() => {
       table.assign(replaceRows(table as tf.Tensor as tf.Tensor2D, { ids: tokenRows.ids, rows_KE }));
     });
   }
   replacedRows?.dispose();
+}
+
+/** Writes rows into a table in bfloat16. */
+function writeRows(bits: Uint16Array, { ids, rows_KE }: TokenRows): void {
+  const rounded = tf.tidy(() => tf.variable(rows_KE.clone(), false));
+  storeAsBfloat16(rounded);
+  const E = rows_KE.shape[1];
+  ids.forEach((id, k) => {
+    bits.set(bfloat16Bits(rounded)!.subarray(k * E, (k + 1) * E), id * E);
+  });
+  rounded.dispose();
 }
 
 /** Rows of the embedding table, in float32. */
