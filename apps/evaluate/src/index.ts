@@ -11,6 +11,7 @@ export {
   configJsonSchema,
   type EvaluateConfig,
   loadConfig,
+  type ModelChoice,
   readConfig,
 } from './config.ts';
 export { isUserError } from './errors.ts';

@@ -32,6 +32,7 @@ export interface SequenceAttention {
   readonly variance: LayerValues;
 }
 
+/** A number of one sequence, and its value in each layer. */
 export interface LayerValues {
   /** Of the attention averaged over layers. */
   readonly value: number;

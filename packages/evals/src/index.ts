@@ -142,7 +142,14 @@ export {
   type SurvivalPoint,
 } from './run-statistics/survival.ts';
 export { type RowSelection, selectRows } from './select-rows.ts';
-export { blimp, blimpParadigms, type MmluSubject, mmlu, mmluSubjects } from './subject-tasks.ts';
+export {
+  blimp,
+  blimpParadigms,
+  type MmluSubject,
+  mmlu,
+  mmluCategories,
+  mmluSubjects,
+} from './subject-tasks.ts';
 export { type McNemarTest, mcNemarTest, pairedTTest, type TTest, welchTTest } from './t-test.ts';
 export type {
   Aggregation,

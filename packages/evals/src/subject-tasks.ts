@@ -7,7 +7,7 @@ import type { MultipleChoice } from './multiple-choice.ts';
 import { strip } from './python-text.ts';
 
 /** Subjects of MMLU by category. */
-const CATEGORIES = {
+export const mmluCategories = {
   stem: [
     'abstract_algebra',
     'anatomy',
@@ -76,16 +76,16 @@ const CATEGORIES = {
 } as const;
 
 /** A subject of MMLU. */
-export type MmluSubject = (typeof CATEGORIES)[keyof typeof CATEGORIES][number];
+export type MmluSubject = (typeof mmluCategories)[keyof typeof mmluCategories][number];
 
 const categoryOf = new Map<string, string>(
-  Object.entries(CATEGORIES).flatMap(([category, subjects]) =>
+  Object.entries(mmluCategories).flatMap(([category, subjects]) =>
     subjects.map((subject) => [subject, category] as const),
   ),
 );
 
 /** The 57 subjects, by category. */
-export const mmluSubjects = Object.values(CATEGORIES).flat() as readonly MmluSubject[];
+export const mmluSubjects = Object.values(mmluCategories).flat() as readonly MmluSubject[];
 
 /** A subject of MMLU over rows `{question, choices, answer}`; examples are the first rows of its split `dev`. */
 export function mmlu(subject: MmluSubject): MultipleChoice {

@@ -26,6 +26,7 @@ export interface PushOptions {
   isPrivate: boolean;
   /** Title of the commit. */
   title: string;
+  /** Receives progress. */
   onEvent?: (event: PushEvent) => void;
   signal?: AbortSignal;
   /** Default: the environment's. */

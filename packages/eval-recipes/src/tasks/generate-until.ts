@@ -7,7 +7,6 @@ import { readRows } from './read-data.ts';
 import { type TaskEntry, taskFamily } from './task-family.ts';
 
 type Name = keyof typeof openAnswers;
-type DataName = 'gsm8k' | 'triviaqa' | 'nq_open' | `${'gsm8k' | 'triviaqa' | 'nq_open'}_train`;
 
 const settings = z.strictObject({
   until: z
@@ -34,11 +33,11 @@ const TITLES: Readonly<Record<Name, string>> = {
   nq_open: 'Natural Questions',
 };
 
-function task(
+function task<Data extends 'gsm8k' | 'triviaqa' | 'nq_open'>(
   name: Name,
   description: string,
-  data: 'gsm8k' | 'triviaqa' | 'nq_open',
-): TaskEntry<DataName, z.output<typeof settings>> {
+  data: Data,
+): TaskEntry<Data | `${Data}_train`, z.output<typeof settings>> {
   const definition = openAnswers[name];
   const isChain = definition.examples?.split === 'samples';
   return {
