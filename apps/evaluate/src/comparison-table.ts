@@ -1,18 +1,28 @@
-import type { MetricComparison, ResultComparison } from '@meap/evals';
+import { adjustHolm, type MetricComparison, type ResultComparison } from '@meap/evals';
 import { markdownTable } from 'markdown-table';
 
-const HEADER = ['Tasks', 'n', 'Metric', '', 'A', 'B', 'B − A', '95 % interval', 'relative', 'p'];
-const ALIGN = ['l', 'r', 'l', 'l', 'r', 'r', 'r', 'r', 'r', 'r'];
+const HEADER = ['Tasks', 'n', 'Metric', '', 'A', 'B', 'B − A', '95 % interval', 'relative', 'p', 'p, Holm'];
+const ALIGN = ['l', 'r', 'l', 'l', 'r', 'r', 'r', 'r', 'r', 'r', 'r'];
 
-/** Renders comparisons as Markdown, with the rows of each group below their task. */
+/**
+ * Renders comparisons as Markdown, with the rows of each group below their task. p-values are corrected by Holm's method over
+ * the metrics of all tasks, without groups.
+ */
 export function renderComparisons(comparisons: readonly ResultComparison[]): string {
+  const tested = comparisons
+    .flatMap(({ metrics }) => Object.values(metrics))
+    .flatMap((compared) => (compared.pValue === undefined ? [] : { compared, pValue: compared.pValue }));
+  const adjusted = adjustHolm(tested.map(({ pValue }) => pValue));
+  const adjustedOf = new Map<MetricComparison, number>(
+    tested.map(({ compared }, i) => [compared, adjusted[i]]),
+  );
   const rows = comparisons.flatMap(({ task, metrics }) =>
     Object.entries(metrics).flatMap(([metric, compared]) => {
       const arrow = compared.higherIsBetter ? '↑' : '↓';
       return [
-        [task, ...cells(metric, arrow, compared)],
+        [task, ...cells(metric, arrow, compared), pValueText(adjustedOf.get(compared))],
         ...Object.entries(compared.groups).flatMap(([group, values]) =>
-          values.map((inside) => [` - ${group} ${inside.value}`, ...cells(metric, arrow, inside)]),
+          values.map((inside) => [` - ${group} ${inside.value}`, ...cells(metric, arrow, inside), '']),
         ),
       ];
     }),

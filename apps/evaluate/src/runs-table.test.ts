@@ -1,5 +1,6 @@
-import type { MetricOverRuns, RunsComparison } from '@meap/evals';
+import type { MetricOverRuns, ResultComparison, RunsComparison } from '@meap/evals';
 import { describe, expect, it } from 'vitest';
+import { renderComparisons } from './comparison-table.ts';
 import { notesOnRuns, numRows, renderRunsComparison } from './runs-table.ts';
 
 const spread = (values: number[], numItems = values.map(() => 9)) => ({
@@ -69,4 +70,35 @@ describe('renderRunsComparison', () => {
   it('shows a range where runs have different numbers of rows with a metric', () => {
     expect(numRows({ a: spread([1, 1], [98, 100]), b: spread([1, 1], [100, 99]) })).toBe('98–100');
   });
+});
+
+it('rows of two models: p-values are corrected over the metrics of all tasks, without groups', () => {
+  const compared = { a: 0.5, b: 0.6, difference: 0.1, points: 10, numItems: 30, higherIsBetter: true };
+  const comparison = (task: string, metrics: ResultComparison['metrics']): ResultComparison => ({
+    ...{
+      task,
+      version: 1,
+      a: 'A',
+      b: 'B',
+      differentConfig: [],
+      numOnlyA: 0,
+      numOnlyB: 0,
+      notCompared: [],
+      metrics,
+    },
+  });
+  const groups = { depth: [{ ...compared, value: 50, pValue: 0.001 }] };
+  const table = renderComparisons([
+    comparison('x', { acc: { ...compared, pValue: 0.01, groups }, f1: { ...compared, groups: {} } }),
+    comparison('y', { acc: { ...compared, pValue: 0.04, groups: {} } }),
+  ]);
+  const ends = table
+    .split('\n')
+    .flatMap((line) => /^\| (?!:|Tasks)(.*?) +\| .* \| *(\S*) \| *(\S*) \|$/.exec(line) ?? []);
+  expect(ends.filter((_, i) => i % 4 > 0)).toEqual([
+    ...['x', '0.0100', '0.0200'],
+    ...[' - depth 50', '0.0010', ''],
+    ...['x', '–', '–'],
+    ...['y', '0.0400', '0.0400'],
+  ]);
 });
