@@ -173,6 +173,19 @@ describe('bad usage', () => {
       ['--backend', 'xla', '--set', 'distributed.mesh.tensor=4'],
       /^meap-pretrain: model.num_attention_heads: got 2, expected a multiple of 4, tensor of distributed.mesh\n$/,
     ],
+    [
+      ['--backend', 'xla', '--target', 'h200x8'],
+      /^meap-pretrain: --target: got h200x8 without --dry-run, expected both\n$/,
+    ],
+    [
+      ['--backend', 'xla', '--dry-run', '--target', 'a100'],
+      /^meap-pretrain: --target: got 'a100', expected GPUs such as h100, h200x8, or TPUs such as v5e-16, [^\n]+\n$/,
+    ],
+    [['--dry-run', '--target', 'h200x8'], /^meap-pretrain: backend: got auto, expected xla with --target\n$/],
+    [
+      ['--backend', 'xla', '--dry-run', '--target', 'h200x8'],
+      /^meap-pretrain: train.micro_batch_size: got 2, expected a multiple of 8, data × fsdp of distributed.mesh\n$/,
+    ],
   ])('%j exits with 2', async (argv, message) => {
     const { code, stderr } = await bench.pretrain('usage', ...argv);
     expect(code).toBe(2);

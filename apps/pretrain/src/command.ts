@@ -4,6 +4,7 @@ import { dryRun, renderDryRun } from './dry-run.ts';
 import { isUserError } from './errors.ts';
 import { loadConfig, RULES } from './load-config.ts';
 import type { PretrainConfig } from './resolve-config.ts';
+import { planOn, renderTargetPlan } from './target-plan.ts';
 import { createProgress } from './training/progress.ts';
 import { type PretrainEvent, pretrain } from './training/run.ts';
 import type { RunFacts } from './training/run-facts.ts';
@@ -24,6 +25,10 @@ export function pretrainCommand(argv: readonly string[], io: CommandIo = process
         const plan = await dryRun(config, width);
         const problems = plan.problems.map((problem) => inRecipeWords(problem));
         return { json: { ...plan, problems }, text: renderDryRun(plan), problems };
+      },
+      planOn: async (config, target) => {
+        const plan = await planOn(config, target);
+        return { json: plan, text: renderTargetPlan(plan) };
       },
       run: (config, { onEvent, ...options }) =>
         pretrain(config, {

@@ -6,7 +6,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parameterShapes, readLlamaConfig } from '@meap/llama-model';
-import type { Executable, HloModule } from '@meap/pjrt';
+import { type Executable, findPlugin, type HloModule } from '@meap/pjrt';
 import { captureOutput, hashFiles, readExactMetrics, readJsonLines } from '@meap/recipe-cli';
 import { readSafetensors } from '@meap/safetensors';
 import { setBackend } from '@meap/tensor-kernels';
@@ -20,7 +20,7 @@ import {
 } from '@meap/test-support';
 import { type StepMetrics, stepDirectory } from '@meap/trainer';
 import * as tf from '@tensorflow/tfjs-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { pretrainCommand } from './command.ts';
 import { Workbench } from './testing.ts';
 
@@ -32,6 +32,8 @@ const missing = await setBackend('xla').then(
   () => undefined,
   (error: Error) => error.message,
 );
+const tpu = await findPlugin('tpu').catch(() => undefined);
+if (!tpu) console.warn('steps are not planned for TPUs: install the plugin with npx meap-pjrt install tpu');
 if (missing) console.warn(`meshes are not tested: ${missing}`);
 const isOpenMpi = hasMpi && mpirunFlags()!.length > 0;
 
@@ -59,6 +61,9 @@ async function alone(out: string, ...more: string[]) {
 }
 
 afterAll(() => bench.dispose());
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
 
 const last = (out: string) => bench.path(out, `checkpoints/step-000000${STEPS}`);
 const exact = (out: string) => ({
@@ -411,6 +416,39 @@ describe.skipIf(missing)('a mesh', () => {
     expect(stdout).toMatch(/mesh fsdp 2 × tensor 2 → [^\n]*mesh data 4; results round differently/);
     expect(losses.length).toBe(2);
     expectClose(losses, before.losses, { relative: 1e-6 });
+  });
+
+  it.skipIf(!tpu)('is planned for TPUs that are not here', async () => {
+    // The plugin of TPUs refuses the CPU plugin's.
+    vi.stubEnv('XLA_FLAGS', '');
+    const argv = ['--backend', 'xla', '--precision', 'bfloat16', '--dry-run', '--target', 'v5e-4', '--json'];
+    const { code, stdout } = await bench.pretrain(
+      'plan',
+      ...argv,
+      ...setFlags('train.global_batch_size=16'),
+      ...setFlags('train.micro_batch_size=4'),
+    );
+    expect(code).toBe(0);
+    const plan = JSON.parse(stdout);
+    const shapes = [...parameterShapes(plan.model).values()];
+    const size = (rank: number) =>
+      shapes.filter((shape) => shape.length === rank).reduce((sum, [a, b = 1]) => sum + a * b, 0);
+    const [table] = shapes;
+    const embedding = table[0] * table[1];
+    expect(plan).toMatchObject({
+      target: '4 × TPU v5e',
+      mesh: { fsdp: 4 },
+      fits: true,
+      tokens_per_step: 256,
+    });
+    // Chips pad rows of memory, but not those of the program's own count.
+    expect(plan.memory_bytes.weights_and_moments).toBeGreaterThanOrEqual(12 * (size(2) / 4 + size(1)));
+    expect(plan.memory_bytes.peak).toBeGreaterThan(plan.memory_bytes.weights_and_moments);
+    // Four micro-batches: each gathers blocks twice in bfloat16, the head once, and the embedding once in float32. XLA
+    // moves some of these tiny matrices otherwise.
+    const blocks = size(2) - 2 * embedding;
+    const sent = (4 * (2 * 2 * blocks + 2 * embedding + 4 * embedding) * 3) / 4;
+    expect(Math.abs(plan.collectives['all-gather'].bytes / sent - 1)).toBeLessThan(0.2);
   });
 
   it('of more devices than there are is refused', async () => {

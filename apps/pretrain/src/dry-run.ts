@@ -214,7 +214,7 @@ async function firstBlock(
 }
 
 /** Returns the vocabulary size from the recipe, in place of a missing tokenizer. */
-function unknownTokenizer({ model, tokenizer }: PretrainConfig): Pick<Tokenizer, 'vocabSize'> {
+export function unknownTokenizer({ model, tokenizer }: PretrainConfig): Pick<Tokenizer, 'vocabSize'> {
   const vocabSize = model.vocab_size ?? tokenizer.vocab_size;
   if (vocabSize !== undefined) return { vocabSize: vocabSize + 1 };
   throw new DatasetError('model.vocab_size: got nothing, expected a number while the tokenizer is missing');

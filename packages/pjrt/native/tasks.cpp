@@ -1,11 +1,16 @@
 #include "tasks.h"
 
+#include <signal.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <utility>
+#include <vector>
 
 namespace {
 
@@ -155,6 +160,27 @@ namespace {
 std::atomic<int> numApart{0};
 std::atomic<int> exitCode{0};
 
+// The plugin of TPUs samples each thread by a timer, and ignores the signal without a profiler. Node.js resets signals as
+// it exits: then the next one would end the process.
+void deleteProfilingTimers() {
+#ifdef __linux__
+  std::vector<int> found;
+  do {
+    found.clear();
+    FILE *timers = fopen("/proc/self/timers", "r");
+    if (!timers) return;
+    char line[128];
+    int id = 0, number = 0;
+    while (fgets(line, sizeof line, timers)) {
+      if (sscanf(line, "ID: %d", &id) == 1) continue;
+      if (sscanf(line, "signal: %d", &number) == 1 && number == SIGPROF) found.push_back(id);
+    }
+    fclose(timers);
+    for (const int timer : found) syscall(SYS_timer_delete, timer);
+  } while (!found.empty());
+#endif
+}
+
 // At the end of a process, libraries destroy what a compilation still uses: it would crash.
 void leaveIfRunning() {
   if (numApart == 0) return;
@@ -164,7 +190,10 @@ void leaveIfRunning() {
 
 }  // namespace
 
-void setExitCode(int code) { exitCode = code; }
+void setExitCode(int code) {
+  exitCode = code;
+  deleteProfilingTimers();
+}
 
 void runApart(std::shared_ptr<Promise> promise, std::function<void()> work) {
   // Handlers run in reverse order: this one before the destructors of all that has been constructed by now.

@@ -1,4 +1,6 @@
 /** Programs compiled for devices that are not there: the plugins of CUDA and TPUs need no device for it. */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { cudaTarget } from './cuda-target.ts';
 import type { Executable } from './executable.ts';
@@ -71,6 +73,14 @@ describe.skipIf(!cuda)('for H200s', () => {
 });
 
 describe.skipIf(!tpu)('for TPUs', () => {
+  it('leaves the process able to end', async () => {
+    const library = new URL('../dist/index.js', import.meta.url);
+    const code = `const { loadPlugin } = await import('${library}');
+      await loadPlugin('${tpu}').createTopology('v5e:2x2x1');`;
+    const env = { ...process.env, TPU_SKIP_MDS_QUERY: '1', XLA_FLAGS: '' };
+    await promisify(execFile)(process.execPath, ['--input-type=module', '-e', code], { env });
+  });
+
   it('partitions over the four chips of a v5e', async () => {
     // Otherwise the plugin asks the host's metadata server.
     process.env.TPU_SKIP_MDS_QUERY = '1';

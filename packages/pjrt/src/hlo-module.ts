@@ -14,6 +14,10 @@ export interface HloInstruction {
   readonly calls: readonly string[];
   /** The function of a custom call, such as `__cudnn$fmhaSoftmax`. */
   readonly customCallTarget: string;
+  /** Of a collective: how many devices exchange data with each other, where the program says it. */
+  readonly groupSize?: number;
+  /** Of a loop: how often its body runs, where XLA knows it. */
+  readonly tripCount?: number;
 }
 
 /** A list of instructions, in the order of execution where the program is scheduled. */
@@ -47,7 +51,17 @@ const INSTRUCTION = {
   id: 35,
   operandIds: 36,
   calledIds: 38,
+  backendConfig: 43,
+  deviceGroups: 87,
+  groupsByAxes: 93,
 } as const;
+const DEVICE_GROUPS = { groups: 1, iota: 2 } as const;
+const GROUP_IDS = 1;
+const IOTA_GROUP_SIZE = 2;
+const GROUPS_BY_AXES = { mesh: 1, axes: 2 } as const;
+const MESH_AXIS = 1;
+const MESH_AXIS_SIZE = 2;
+const AXIS_INDEX = 1;
 const PROGRAM_SHAPE = { parameters: 1, result: 2 } as const;
 const SHAPE = { type: 2, dimensions: 3, tuple: 4 } as const;
 
@@ -131,7 +145,15 @@ interface RawInstruction extends Omit<HloInstruction, 'operands' | 'calls'> {
 }
 
 function readInstruction(bytes: Uint8Array): RawInstruction {
-  const own = { name: '', opcode: '', shape: '', customCallTarget: '', id: 0 };
+  const own = {
+    name: '',
+    opcode: '',
+    shape: '',
+    customCallTarget: '',
+    id: 0,
+    groupSize: undefined as number | undefined,
+    tripCount: undefined as number | undefined,
+  };
   const operandIds: number[] = [];
   const calledIds: number[] = [];
   readFields(bytes, (field, reader, wire) => {
@@ -142,9 +164,64 @@ function readInstruction(bytes: Uint8Array): RawInstruction {
     else if (field === INSTRUCTION.id) own.id = Number(reader.int64());
     else if (field === INSTRUCTION.operandIds) readIntegers(operandIds, reader, wire);
     else if (field === INSTRUCTION.calledIds) readIntegers(calledIds, reader, wire);
+    else if (field === INSTRUCTION.backendConfig) own.tripCount = tripCountOf(reader.string());
+    else if (field === INSTRUCTION.deviceGroups) own.groupSize = readGroupSize(reader.bytes());
+    else if (field === INSTRUCTION.groupsByAxes) own.groupSize = readSizeOfAxes(reader.bytes());
     else return false;
   });
   return { ...own, operandIds, calledIds };
+}
+
+/** From a loop's notes, which are JSON. */
+function tripCountOf(config: string): number | undefined {
+  const found = /"known_trip_count":\{"n":"(\d+)"\}/.exec(config);
+  return found ? Number(found[1]) : undefined;
+}
+
+/** Reads the size of a group from a CollectiveDeviceListProto. */
+function readGroupSize(bytes: Uint8Array): number | undefined {
+  let size: number | undefined;
+  readFields(bytes, (field, reader) => {
+    if (field === DEVICE_GROUPS.groups) {
+      const ids: number[] = [];
+      readFields(reader.bytes(), (inner, nested, wire) => {
+        if (inner !== GROUP_IDS) return false;
+        readIntegers(ids, nested, wire);
+      });
+      size = ids.length;
+    } else if (field === DEVICE_GROUPS.iota) {
+      readFields(reader.bytes(), (inner, nested) => {
+        if (inner !== IOTA_GROUP_SIZE) return false;
+        size = Number(nested.int64());
+      });
+    } else return false;
+  });
+  return size;
+}
+
+/** Reads the size of a group from a list of axes of a mesh. */
+function readSizeOfAxes(bytes: Uint8Array): number {
+  const sizes: number[] = [];
+  const axes: number[] = [];
+  readFields(bytes, (field, reader) => {
+    if (field === GROUPS_BY_AXES.mesh) {
+      readFields(reader.bytes(), (inner, mesh) => {
+        if (inner !== MESH_AXIS) return false;
+        readFields(mesh.bytes(), (own, axis) => {
+          if (own !== MESH_AXIS_SIZE) return false;
+          sizes.push(Number(axis.int64()));
+        });
+      });
+    } else if (field === GROUPS_BY_AXES.axes) {
+      let index = 0;
+      readFields(reader.bytes(), (inner, axis) => {
+        if (inner !== AXIS_INDEX) return false;
+        index = Number(axis.int64());
+      });
+      axes.push(index);
+    } else return false;
+  });
+  return axes.reduce((product, axis) => product * (sizes[axis] ?? 1), 1);
 }
 
 function readComputation(bytes: Uint8Array): { name: string; id: number; instructions: RawInstruction[] } {

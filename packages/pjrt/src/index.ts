@@ -6,10 +6,12 @@ export type {
 } from './addon.ts';
 export { cacheDirectory } from './cache-directory.ts';
 export type { Client, ClientCompileOptions, PutOptions } from './client.ts';
+export { type CollectiveTraffic, collectiveTraffic } from './collectives.ts';
 export type { CompileOptions } from './compile-options.ts';
 export { type CudaGpu, cudaTarget } from './cuda-target.ts';
 export type { Device, DeviceClient } from './device.ts';
 export type { DeviceBuffer } from './device-buffer.ts';
+export { type DeviceTarget, deviceTarget } from './device-targets.ts';
 export type { ElementType, HostArray, HostArrays, TensorType } from './element-types.ts';
 export { PjrtError, type PjrtErrorCode, PluginError } from './errors.ts';
 export type { Executable } from './executable.ts';

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Client } from './client.ts';
+import { collectiveTraffic } from './collectives.ts';
 import { ELEMENT_TYPES } from './element-types.ts';
 import { PjrtError } from './errors.ts';
 import { loadPlugin, type Plugin } from './plugin.ts';
@@ -116,6 +117,7 @@ describe.skipIf(!path)('a client', () => {
       instructions.map(({ opcode }) => opcode),
     );
     expect(opcodes).toContain('all-reduce');
+    expect(collectiveTraffic(program, 1)).toEqual({ 'all-reduce': { count: 1, bytes: (2 * 24 * 3) / 4 } });
     const inputs = await Promise.all(
       client.devices.map((device, i) =>
         Promise.all([

@@ -142,6 +142,7 @@ export interface TrainingFlags {
   precision?: string;
   dashboard?: string | true;
   dryRun?: true;
+  target?: string;
   json?: true;
   jsonLogs?: true;
 }

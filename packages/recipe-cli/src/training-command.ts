@@ -15,7 +15,7 @@ import {
   type TrainingFlags,
   withTrainingFlags,
 } from './command.ts';
-import { NotReadyError } from './errors.ts';
+import { ConfigurationError, NotReadyError } from './errors.ts';
 import { fetchHubNames, showDownloads } from './hub-names.ts';
 import type { ProgressOutput } from './progress.ts';
 import { connectLaunched, quietIo } from './ranks.ts';
@@ -68,6 +68,8 @@ export interface TrainingProgram<Config, Event> {
     config: Config,
     page: { width: number | undefined; color: boolean },
   ): Promise<{ json: object; text: string; problems?: readonly string[] }>;
+  /** Returns the output of `--dry-run --target`, for devices that need not be here. */
+  planOn?(config: Config, target: string): Promise<{ json: object; text: string }>;
   /** Trains until the run is complete or the signal is aborted. */
   run(config: Config, options: RunOptions<Event>): Promise<RunEnd>;
   /** Creates the progress display. */
@@ -97,8 +99,17 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
   const io = quiet ?? processIo;
   let ranks: RankGroup | undefined;
   const command = withTrainingFlags(new Command(name).description(description)).version(version);
+  if (program.planOn) {
+    command.option(
+      '--target <devices>',
+      'with --dry-run --backend xla: plan for devices that need not be here, such as h200x8 or v5p-32',
+    );
+  }
   const action = async () => {
     const flags = command.opts<TrainingFlags>();
+    if (flags.target !== undefined && !flags.dryRun) {
+      throw new ConfigurationError([`--target: got ${flags.target} without --dry-run, expected both`]);
+    }
     const given = overridesOf(flags);
     const downloads = showDownloads(io);
     const fetched = program.rules
@@ -116,7 +127,13 @@ export async function runTrainingCommand<Config extends DistributedConfig, Event
     }
     const asJson = flags.json || flags.jsonLogs;
     const color = io.stdout.isTTY === true && !asJson && !process.env.NO_COLOR;
-    const { json, text, problems = [] } = await program.plan(config, { width: io.stdout.columns, color });
+    const {
+      json,
+      text,
+      problems = [],
+    } = flags.target !== undefined
+      ? { ...(await program.planOn!(config, flags.target)), problems: [] }
+      : await program.plan(config, { width: io.stdout.columns, color });
     io.stdout.write(
       flags.jsonLogs ? logLine({ type: 'plan', ...json }) : `${asJson ? JSON.stringify(json) : text}\n`,
     );

@@ -1,3 +1,4 @@
+import type { Executable } from '@meap/pjrt';
 import * as tf from '@tensorflow/tfjs-core';
 import { hasAccelerator, hasDeviceFile } from './device-files.ts';
 import { BackendError } from './errors.ts';
@@ -65,6 +66,20 @@ export async function setBackend(
     }
   }
   throw new BackendError(`no backend can run here: ${tried.join('; ')}`);
+}
+
+/**
+ * Selects `xla` for devices that need not be there: what is recorded is compiled for them and not run, to plan a step.
+ *
+ * @param target such as `h200x8` or `v5p-32`; `deviceTarget` of `@meap/pjrt` has all
+ * @returns the function that returns the programs so far, executables of `@meap/pjrt`, in the order of their executions
+ * @throws BackendError if the mesh has another number of devices, or the target's plugin is missing
+ */
+export async function planOnTarget(target: string, mesh: Mesh): Promise<() => Promise<Executable[]>> {
+  const { startAbsentXla } = await import('#xla');
+  const programs = await startAbsentXla(target, mesh);
+  current = { name: 'xla', reason: 'selected explicitly', device: `${target}, compiled ahead` };
+  return programs;
 }
 
 /** Returns the backend in use and why it was chosen. */

@@ -6,6 +6,7 @@ export {
   type BackendOptions,
   backendNames,
   describeBackend,
+  planOnTarget,
   setBackend,
 } from './backend.ts';
 export {

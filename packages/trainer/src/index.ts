@@ -26,6 +26,7 @@ export {
 export type { Probe, ProbeContext, ProbeValues, StopRule } from './probes.ts';
 export { type ConnectRanksOptions, connectRanks, RankGroup } from './rank-group.ts';
 export { requireSameRun } from './resume.ts';
+export { runStep } from './run-step.ts';
 export {
   type ReferenceCosineOptions,
   referenceCosine,

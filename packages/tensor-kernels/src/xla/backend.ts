@@ -178,6 +178,12 @@ export class XlaBackend extends tf.KernelBackend {
     this.#recorded = [];
   }
 
+  /** Waits until all that was started has been executed. @throws BackendError of the first failure */
+  async settled(): Promise<void> {
+    await this.#queue;
+    this.#requireHealthy();
+  }
+
   override write(values: tf.backend_util.BackendValues, shape: number[], dtype: tf.DataType): object {
     const dataId = {};
     this.move(dataId, values, shape, dtype, 1);

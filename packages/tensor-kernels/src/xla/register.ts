@@ -1,10 +1,12 @@
 /** Registers the backend `xla`, loaded when it is asked for. */
+import { deviceTarget, type Executable } from '@meap/pjrt';
 import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
 import { describeMesh, type Mesh, meshSize } from '../mesh.ts';
+import { type AbsentDevices, absentDevices } from './absent-devices.ts';
 import { XlaBackend } from './backend.ts';
 import { connect, type XlaDevice } from './device.ts';
-import { localDevices } from './devices.ts';
+import { type Devices, localDevices } from './devices.ts';
 import { registerXlaKernels } from './kernels.ts';
 
 let connected: XlaDevice | undefined;
@@ -35,12 +37,43 @@ export async function registerXlaBackend(
     );
   }
   const name = describeMesh(mesh);
-  if (current !== name) {
-    if (current === undefined) registerXlaKernels();
-    else tf.removeBackend('xla');
-    const devices = localDevices(connected, mesh);
-    tf.registerBackend('xla', () => new XlaBackend(devices), 3);
-    current = name;
-  }
+  if (current !== name) register(localDevices(connected, mesh), name);
   return name ? `${description}, mesh ${name}` : description;
+}
+
+/**
+ * Selects the backend `xla` for devices that need not be there: steps are compiled for them and not run.
+ *
+ * @param target a name of `deviceTarget`
+ * @returns a function that returns the programs so far, in the order of their executions
+ * @throws BackendError if the mesh has another number of devices, or the target's plugin is missing
+ */
+export async function startAbsentXla(target: string, mesh: Mesh): Promise<() => Promise<Executable[]>> {
+  const found = deviceTarget(target);
+  if (meshSize(mesh) !== found.numDevices) {
+    throw new BackendError(
+      `xla: the mesh ${describeMesh(mesh) || 'of one device'} has ${meshSize(mesh)} devices, got the target ${target} with ` +
+        `${found.numDevices}; change one of them`,
+    );
+  }
+  const devices: AbsentDevices = await absentDevices(found, mesh);
+  const backend = register(devices, `${target} ${describeMesh(mesh)}`);
+  await tf.setBackend('xla');
+  return async () => {
+    await backend().settled();
+    return devices.executed;
+  };
+}
+
+function register(devices: Devices, name: string): () => XlaBackend {
+  if (current === undefined) registerXlaKernels();
+  else tf.removeBackend('xla');
+  let backend: XlaBackend | undefined;
+  const create = () => {
+    backend ??= new XlaBackend(devices);
+    return backend;
+  };
+  tf.registerBackend('xla', create, 3);
+  current = name;
+  return create;
 }

@@ -1,0 +1,48 @@
+/** Devices that are not there: programs are compiled for them and not run, to plan a step. */
+import { type DeviceTarget, type Executable, findPlugin, loadPlugin } from '@meap/pjrt';
+import { BackendError } from '../errors.ts';
+import type { Mesh } from '../mesh.ts';
+import type { Devices } from './devices.ts';
+
+/** Devices that are not there, and the programs that would have run. */
+export interface AbsentDevices extends Devices {
+  /** In the order of their executions. */
+  readonly executed: Executable[];
+}
+
+/**
+ * Returns the devices of a target as a mesh. Transfers do nothing and reads return zeros.
+ *
+ * @throws BackendError if the target's plugin is missing
+ */
+export async function absentDevices(target: DeviceTarget, mesh: Mesh): Promise<AbsentDevices> {
+  const path = await findPlugin(target.plugin).catch(() => {
+    throw new BackendError(
+      `xla: programs for ${target.description} need the plugin ${target.plugin}; install it with ` +
+        `\`npx meap-pjrt install ${target.plugin}\``,
+    );
+  });
+  // Else the plugin of TPUs looks for the metadata of a virtual machine.
+  process.env.TPU_SKIP_MDS_QUERY ??= '1';
+  process.env.TPU_WORKER_HOSTNAMES ??= 'localhost';
+  process.env.TPU_ACCELERATOR_TYPE ??= 'v5litepod-1';
+  const topology = await loadPlugin(path).createTopology(...target.topology);
+  const executed: Executable[] = [];
+  return {
+    mesh,
+    executed,
+    put: async () => [],
+    read: async (_, { type, shape }) => {
+      const size = shape.reduce((product, length) => product * length, 1);
+      return { float32: new Float32Array(size), int32: new Int32Array(size), bool: new Uint8Array(size) }[
+        type
+      ];
+    },
+    compile: (program) => topology.compile(program),
+    async execute(program) {
+      executed.push(program);
+      return Array.from({ length: program.numOutputs }, () => []);
+    },
+    bytesInUse: () => undefined,
+  };
+}
