@@ -1,7 +1,8 @@
 /** Devices that are not there: programs are compiled for them and not run, to plan a step. */
-import { type DeviceTarget, type Executable, findPlugin, loadPlugin } from '@meap/pjrt';
+import { type DeviceTarget, type Executable, findPlugin, loadPlugin, type Topology } from '@meap/pjrt';
 import { BackendError } from '../errors.ts';
 import type { Mesh } from '../mesh.ts';
+import { oneLine } from './device.ts';
 import type { Devices } from './devices.ts';
 
 /** Devices that are not there, and the programs that would have run. */
@@ -13,7 +14,7 @@ export interface AbsentDevices extends Devices {
 /**
  * Returns the devices of a target as a mesh. Transfers do nothing and reads return zeros.
  *
- * @throws BackendError if the target's plugin is missing
+ * @throws BackendError if the target's plugin is missing or refuses
  */
 export async function absentDevices(target: DeviceTarget, mesh: Mesh): Promise<AbsentDevices> {
   const path = await findPlugin(target.plugin).catch(() => {
@@ -26,7 +27,7 @@ export async function absentDevices(target: DeviceTarget, mesh: Mesh): Promise<A
   process.env.TPU_SKIP_MDS_QUERY ??= '1';
   process.env.TPU_WORKER_HOSTNAMES ??= 'localhost';
   process.env.TPU_ACCELERATOR_TYPE ??= 'v5litepod-1';
-  const topology = await loadPlugin(path).createTopology(...target.topology);
+  const topology = await describe(path, target);
   const executed: Executable[] = [];
   return {
     mesh,
@@ -45,4 +46,16 @@ export async function absentDevices(target: DeviceTarget, mesh: Mesh): Promise<A
     },
     bytesInUse: () => undefined,
   };
+}
+
+async function describe(path: string, target: DeviceTarget): Promise<Topology> {
+  try {
+    return await loadPlugin(path).createTopology(...target.topology);
+  } catch (cause) {
+    throw new BackendError(
+      `xla: the plugin ${target.plugin} (${path}) cannot describe ${target.description}: ${oneLine(cause)}; ` +
+        `update it with \`npx meap-pjrt install ${target.plugin}\``,
+      { cause },
+    );
+  }
 }
