@@ -1,6 +1,12 @@
 /** In browsers, in place of `register.ts`. */
 export function registerXlaBackend(): Promise<string> {
-  throw new Error('xla: needs Node.js, got another JavaScript runtime; use webgpu here');
+  return needsNode();
 }
 
-export const startAbsentXla = registerXlaBackend;
+export function startAbsentXla(): Promise<never> {
+  return needsNode();
+}
+
+function needsNode(): never {
+  throw new Error('xla: needs Node.js, got another JavaScript runtime; use webgpu here');
+}
