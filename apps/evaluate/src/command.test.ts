@@ -73,6 +73,11 @@ describe('meap-evaluate run', () => {
     const samples = readFileSync(join(folder, 'out/samples_piqa.jsonl'), 'utf8').trim().split('\n');
     expect(JSON.parse(samples[1])).toMatchObject({ doc_id: 1, doc: rows(6)[1], target: '1', filter: 'none' });
     expect(existsSync(join(folder, 'out/environment.json'))).toBe(true);
+    const quantized = ['--tasks', 'piqa', '--data', folder, '--limit', '5', '--json', '--quantize', 'nf4'];
+    const scores = JSON.parse((await run(...quantized)).stdout);
+    expect(scores.config).toMatchObject({ model_quantize: 'nf4', dtype: 'float32' });
+    const { stderr: refusal } = await run(...quantized, '--backend', 'cpu');
+    expect(refusal).toContain('quantize: got nf4 on the backend cpu, expected native');
   });
 
   it('evaluates a YAML of the harness and ready rows, whose paths are relative to the recipe', async () => {

@@ -27,6 +27,7 @@ import {
   text,
   texts,
 } from '@meap/recipe-cli';
+import { type QuantizedFormat, quantizedFormats } from '@meap/tensor-kernels';
 import { z } from 'zod';
 
 /** A section for every family, with its defaults. */
@@ -41,6 +42,11 @@ const configSchema = z.strictObject({
     .strictObject({
       path: text(
         'Hugging Face folder, PEFT adapter or run directory, relative to this file; or OWNER/NAME on the Hub.',
+      ).optional(),
+      quantize: oneOf(
+        quantizedFormats,
+        'Holds the linear layers in 8 bits (int8) or 4 (nf4), as bitsandbytes does; on the native backend. ' +
+          'Default: as published.',
       ).optional(),
       endpoint: text(
         'Instead of path: address of a server with OpenAI’s completions API, such as http://127.0.0.1:8000/v1. ' +
@@ -89,7 +95,7 @@ export interface CommandConfig extends Omit<Parsed, 'extends'> {
 
 /** The model of a run: a local one, or one of a server. */
 export type ModelChoice =
-  | { path: string }
+  | { path: string; quantize?: QuantizedFormat }
   | {
       endpoint: string;
       endpoint_api?: 'completions';
@@ -155,7 +161,7 @@ export function isChat(model: CommandConfig['model'] | ModelChoice): boolean {
 
 function checkModel(config: CommandConfig, refusals: Refusals): void {
   const { model, backend, precision } = config;
-  const { path, endpoint, ...rest } = model;
+  const { path, quantize, endpoint, ...rest } = model;
   if (path !== undefined && endpoint !== undefined) {
     refusals.add('model.endpoint', endpoint, 'either path or endpoint');
   } else if (endpoint !== undefined) {
@@ -179,6 +185,7 @@ function checkModel(config: CommandConfig, refusals: Refusals): void {
     }
     const own = 'which a server chooses by itself';
     if (backend !== 'auto') refusals.add('backend', backend, `auto with model.endpoint, ${own}`);
+    if (quantize) refusals.add('model.quantize', quantize, `none with model.endpoint, ${own}`);
     if (precision !== 'float32') refusals.add('precision', precision, `none with model.endpoint, ${own}`);
   } else {
     if (path === undefined) {

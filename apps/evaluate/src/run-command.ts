@@ -8,6 +8,7 @@ import {
   countFlag,
   fetchHubNames,
   numberFlag,
+  quantizeOption,
   showDownloads,
 } from '@meap/recipe-cli';
 import { backendNames } from '@meap/tensor-kernels';
@@ -40,6 +41,7 @@ export interface RunFlags {
   seed?: number;
   backend?: string;
   precision?: string;
+  quantize?: string;
   out?: string;
   logSamples?: true;
   cache: string;
@@ -75,6 +77,7 @@ export function withRunFlags(command: Command): Command {
       numberFlag(0),
     )
     .option('--samples <rows>', 'evaluate only these rows of each task, such as 0,7,20-29', rowList)
+    .addOption(quantizeOption())
     .option('--bos', 'add BOS to each prompt')
     .option('--no-bos', 'add no BOS; default: as published, only for generation')
     .option(
@@ -188,10 +191,11 @@ export function storageOptions({
 function overridesOf(flags: RunFlags): string[] {
   const { model, endpoint, endpointApi, endpointModel, tokenizer } = flags;
   const { tasks, data, limit, samples, bos, seed } = flags;
-  const { backend, precision } = flags;
+  const { backend, precision, quantize } = flags;
   const { numFewshot, applyChatTemplate, fewshotAsMultiturn, systemInstruction } = flags;
   const given = {
     'model.path': model,
+    'model.quantize': quantize,
     'model.endpoint': endpoint,
     'model.endpoint_api': endpointApi,
     'model.endpoint_model': endpointModel,

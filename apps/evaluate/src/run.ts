@@ -84,7 +84,10 @@ export async function openModel({
   apply_chat_template: template,
 }: EvaluateConfig): Promise<OpenedModel> {
   const chat = template && { chatTemplate: template };
-  if ('path' in model) return openLanguageModel({ model: model.path, backend, precision, ...chat });
+  if ('path' in model) {
+    const { path, quantize } = model;
+    return openLanguageModel({ model: path, quantize, backend, precision, ...chat });
+  }
   const apiKey = process.env.OPENAI_API_KEY || undefined;
   const at = { endpoint: model.endpoint, model: model.endpoint_model, apiKey };
   if (model.endpoint_api === 'chat') return openRemoteChatModel(at);
@@ -123,7 +126,12 @@ function harnessOf(
     seed: seed ?? null,
     apply_chat_template: config.apply_chat_template ?? false,
   };
-  const local = 'backend' in opened && { dtype: opened.precision, backend: opened.backend.name };
+  const quantize = 'path' in config.model && config.model.quantize;
+  const local = 'backend' in opened && {
+    dtype: opened.precision,
+    backend: opened.backend.name,
+    ...(quantize && { model_quantize: quantize }),
+  };
   return {
     ...harness,
     config: { ...(harness.config as object), ...local, ...settings },
