@@ -56,7 +56,7 @@ export {
   saveLora,
 } from './lora-checkpoint.ts';
 export { createLlama, Llama, type LossSum } from './model.ts';
-export { countParameters, findMeshMisfit, flopsPerToken, parameterShapes } from './parameters.ts';
+export { countParameters, findMeshMisfit, flopsPerToken, meshAxisOf, parameterShapes } from './parameters.ts';
 export { type PresetName, presets } from './presets.ts';
 export { restoreWeights } from './restore-weights.ts';
 export type {

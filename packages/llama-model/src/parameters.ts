@@ -113,8 +113,8 @@ export function shardParameters(parameters: ReadonlyMap<string, tf.Variable>): v
   for (const [name, parameter] of parameters) shardTensor(parameter, parameterSharding(name, parameter.rank));
 }
 
-/** Sizes that an axis of a mesh must divide. */
-const SPLIT_BY = {
+/** Sizes of a model that a mesh splits, by key of `config.json`, and the axis that must divide them. */
+export const meshAxisOf = {
   num_attention_heads: 'tensor',
   num_key_value_heads: 'tensor',
   intermediate_size: 'tensor',
@@ -126,10 +126,10 @@ const SPLIT_BY = {
  * does.
  */
 export function findMeshMisfit(
-  shape: Partial<Pick<LlamaConfig, keyof typeof SPLIT_BY>>,
+  shape: Partial<Pick<LlamaConfig, keyof typeof meshAxisOf>>,
   mesh: Mesh,
-): { key: keyof typeof SPLIT_BY; value: number; axis: 'fsdp' | 'tensor' } | undefined {
-  for (const [key, axis] of Object.entries(SPLIT_BY) as [keyof typeof SPLIT_BY, 'fsdp' | 'tensor'][]) {
+): { key: keyof typeof meshAxisOf; value: number; axis: 'fsdp' | 'tensor' } | undefined {
+  for (const [key, axis] of Object.entries(meshAxisOf) as [keyof typeof meshAxisOf, 'fsdp' | 'tensor'][]) {
     const value = shape[key];
     if (value !== undefined && value % (mesh[axis] ?? 1) !== 0) return { key, value, axis };
   }

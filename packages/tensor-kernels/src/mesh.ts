@@ -6,6 +6,7 @@ import * as tf from '@tensorflow/tfjs-core';
  * and moments (ZeRO-3); `tensor` splits attention heads and feed-forward channels.
  */
 export const meshAxes = ['data', 'fsdp', 'tensor'] as const;
+/** An axis of a mesh. */
 export type MeshAxis = (typeof meshAxes)[number];
 
 /** Devices along each axis, 1 by default; their product is the number of devices. */
