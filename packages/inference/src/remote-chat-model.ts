@@ -14,7 +14,10 @@ export interface RemoteChatOptions {
 
 /** A chat model behind a server. */
 export type RemoteChatModel = Required<Pick<LanguageModel, 'generate' | 'chat'>> &
-  Omit<LanguageModel, 'score' | 'generate' | 'chat' | 'attention'> & { dispose(): void };
+  Omit<LanguageModel, 'score' | 'generate' | 'chat' | 'attention'> & {
+    /** Does nothing: the model is elsewhere. */
+    dispose(): void;
+  };
 
 /** Requests at once; servers batch them. */
 const CONCURRENCY = 8;
