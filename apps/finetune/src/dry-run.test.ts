@@ -169,7 +169,7 @@ describe('memory plan', () => {
     expect(describeMisfit(plan)).toMatch(
       /^the run needs about [\d.]+ GiB, got 16 GiB; use lora, train\.recompute, a smaller train\.micro_batch_size, a shorter train\.max_length, or set train\.memory_limit_gib if more is available$/,
     );
-    const all = { ...adapters, trained: 1, recompute: true, canSplit: false };
+    const all = { ...adapters, trained: 1, recompute: true, canSplit: false, quantize: 'nf4' as const };
     expect(planMemory(presets['1.1b'], all).remedies).toEqual(['a shorter train.max_length']);
     const tables = { ...all, learnsTables: true };
     expect(planMemory(presets['1.1b'], tables).remedies[0]).toBe('no lora.modules_to_save');
