@@ -57,7 +57,8 @@ export default defineConfig({
   test: {
     // Test files run side by side: one kernel thread each. Tests of threads set their own number.
     env: { MEAP_DATA: data, MEAP_NUM_THREADS: '1', ...(vulkan !== undefined && { VK_DRIVER_FILES: vulkan }) },
-    maxWorkers: 3,
+    // The kernels use every core themselves; a third worker is no faster.
+    maxWorkers: 2,
     sequence: { sequencer: SlowFirst },
     projects: [
       {

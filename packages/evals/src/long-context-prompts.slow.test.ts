@@ -69,7 +69,12 @@ describe.skipIf(!existsSync(process.env.MEAP_DATA!))('prompts are those of the p
     ['llama2', 2048],
     ['llama3_1', 4096],
   ] as const)('RULER, %s', (name, length) => {
-    test.each(rulerTaskNames)('%s', (taskName) => {
+    // Tasks on essays differ by needles, which the first tokenizer checks.
+    const names =
+      name === 'llama2'
+        ? rulerTaskNames
+        : rulerTaskNames.filter((task) => !/niah_(single_[23]|multi)/.test(task));
+    test.each(names)('%s', (taskName) => {
       const task = rulerTask(taskName, { lengths: [length], numSamples: 4, haystack: essays() });
       const own = Array.from(hashedPrompts(task, realTokenizer(name)), ([hash, { id, shown }]) => [
         id,

@@ -27,7 +27,7 @@ function run(command, args) {
 function build(name, command, flags) {
   const program = join(work, name);
   const sources = ['kernels.cpp', 'thread_pool.cpp', 'check.cpp'];
-  const shared = ['-std=gnu++17', '-g', '-pthread', '-w', '-DMEAP_ISA=checked'];
+  const shared = ['-std=gnu++17', '-g1', '-pthread', '-w', '-DMEAP_ISA=checked'];
   const { ok, output } = run(command, [...shared, ...flags, ...sources, '-o', program]);
   if (ok) return program;
   console.log(`${name}: not available: ${output.split('\n')[0]}`);

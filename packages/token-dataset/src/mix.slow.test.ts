@@ -18,7 +18,7 @@ test.skipIf(!hasRealData)(
       { name: 'litbank', files: realData('text/litbank/*.txt'), share: 0.6 },
       { name: 'c4', files: c4, share: 0.4 },
     ];
-    const tokenBudget = 1_000_000;
+    const tokenBudget = 500_000;
     const prepare = () =>
       prepareTokens({
         sources,
