@@ -48,7 +48,7 @@ export interface TaskConfiguration {
 }
 
 /** Options of {@link configuredTask}. */
-export interface ConfiguredTaskOptions extends Pick<OpenAnswerOptions, 'bos' | 'seed'>, OpenAnswerOptions {
+export interface ConfiguredTaskOptions extends OpenAnswerOptions {
   /** Renders a Jinja template with the fields of a row. */
   readonly render: (template: string, row: Row) => string;
 }

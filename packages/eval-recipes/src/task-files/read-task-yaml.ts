@@ -1,8 +1,9 @@
 /** Reads the YAML files of lm-evaluation-harness' tasks and groups (`lm_eval/tasks/_yaml_loader.py`). */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { ConfigurationError, reasonOf } from '@meap/recipe-cli';
+import { ConfigurationError, parseConfig, reasonOf } from '@meap/recipe-cli';
 import { parseDocument, type ScalarTag } from 'yaml';
+import type { z } from 'zod';
 
 /** Keys and values of a file with those that it includes. */
 export type TaskYaml = Readonly<Record<string, unknown>>;
@@ -20,6 +21,20 @@ const functionTag: ScalarTag = {
   tag: '!function',
   resolve: (name: string) => new PythonFunction(name),
 };
+
+/** @throws ConfigurationError with the file and the key of every problem */
+export function parseKeys<Schema extends z.ZodObject>(
+  schema: Schema,
+  file: string,
+  yaml: TaskYaml,
+): z.output<Schema> {
+  try {
+    return parseConfig(schema, yaml);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    throw new ConfigurationError(error.problems.map((problem) => `${file}: ${problem}`));
+  }
+}
 
 /**
  * Reads a file. Its keys replace those of the files that it includes, whole.

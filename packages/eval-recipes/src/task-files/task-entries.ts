@@ -2,12 +2,12 @@
 import { readdirSync } from 'node:fs';
 import { basename, dirname, extname, join } from 'node:path';
 import { configuredTask, multipleChoiceTask, renderedMultipleChoice, type TaskGroup } from '@meap/evals';
-import { ConfigurationError, parseConfig } from '@meap/recipe-cli';
+import { ConfigurationError } from '@meap/recipe-cli';
 import { RowTemplate } from '@meap/token-dataset';
 import { z } from 'zod';
 import { readRows } from '../tasks/read-data.ts';
 import type { TaskEntry } from '../tasks/task-family.ts';
-import { readTaskYaml, type TaskYaml } from './read-task-yaml.ts';
+import { parseKeys, readTaskYaml, type TaskYaml } from './read-task-yaml.ts';
 import { rowsOfSplit } from './task-rows.ts';
 import { readTask } from './task-schema.ts';
 
@@ -140,7 +140,7 @@ class Groups {
     const own = Object.entries(yaml).filter(([key]) => keys.includes(key));
     // All other keys are of the tasks.
     const overrides = Object.fromEntries(Object.entries(yaml).filter(([key]) => !keys.includes(key)));
-    const { group: name, task, ...parsed } = parseGroup(file, Object.fromEntries(own));
+    const { group: name, task, ...parsed } = parseKeys(group, file, Object.fromEntries(own));
     if (around.some((one) => one.name === name)) {
       throw new ConfigurationError([`${file}: group: ${name} contains itself, expected other members`]);
     }
@@ -201,13 +201,4 @@ function withGroups(entry: NamedEntry, groups: readonly TaskGroup[]): NamedEntry
         .flat()
         .map((task) => ({ ...task, memberOf: [...groups, ...(task.memberOf ?? [])] })),
   };
-}
-
-function parseGroup(file: string, yaml: TaskYaml): z.output<typeof group> {
-  try {
-    return parseConfig(group, yaml);
-  } catch (error) {
-    if (!(error instanceof ConfigurationError)) throw error;
-    throw new ConfigurationError(error.problems.map((problem) => `${file}: ${problem}`));
-  }
 }

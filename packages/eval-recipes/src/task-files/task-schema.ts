@@ -7,9 +7,9 @@ import {
   type Row,
   type TaskConfiguration,
 } from '@meap/evals';
-import { ConfigurationError, parseConfig } from '@meap/recipe-cli';
+import { ConfigurationError } from '@meap/recipe-cli';
 import { z } from 'zod';
-import { pythonFunctions, type TaskYaml } from './read-task-yaml.ts';
+import { parseKeys, pythonFunctions, type TaskYaml } from './read-task-yaml.ts';
 
 const text = z.string('a text');
 const flag = z.boolean('true or false');
@@ -172,7 +172,7 @@ export function readTask(file: string, yaml: TaskYaml): ReadTask {
       'the rows, and use a field or a template',
   );
   if (problems.length > 0) throw new ConfigurationError(problems);
-  const keys = parseKeys(file, yaml);
+  const keys = parseKeys(schema, file, yaml);
   const fail = (key: string, got: unknown, expected: string) => {
     problems.push(`${file}: ${key}: got ${JSON.stringify(got) ?? 'nothing'}, expected ${expected}`);
   };
@@ -246,15 +246,6 @@ export function readTask(file: string, yaml: TaskYaml): ReadTask {
           : { ...yaml.generation_kwargs, ...(!generation.until && { until: [keys.fewshot_delimiter] }) },
     },
   };
-}
-
-function parseKeys(file: string, yaml: TaskYaml): Keys {
-  try {
-    return parseConfig(schema, yaml);
-  } catch (error) {
-    if (!(error instanceof ConfigurationError)) throw error;
-    throw new ConfigurationError(error.problems.map((problem) => `${file}: ${problem}`));
-  }
 }
 
 /** Collects errors of regular expressions. */

@@ -1,4 +1,4 @@
-/** A folder of older formats, `pytorch_model.bin` and `tokenizer.model`, as a folder of today's. */
+/** Converts a folder with `pytorch_model.bin` and `tokenizer.model` to safetensors and tokenizer.json. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {

@@ -1,5 +1,5 @@
 /**
- * A restricted unpickler: reads the names and places of the tensors of a `state_dict` that `torch.save` wrote, and runs
+ * A restricted unpickler: reads the name, shape and storage of each tensor of a `state_dict` that `torch.save` wrote, and runs
  * nothing.
  *
  * A pickle is a program for a stack machine that may call any Python function. This one knows the opcodes that PyTorch

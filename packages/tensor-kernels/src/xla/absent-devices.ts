@@ -1,5 +1,6 @@
 /** Devices that are not there: programs are compiled for them and not run, to plan a step. */
 import { type DeviceTarget, type Executable, findPlugin, loadPlugin, type Topology } from '@meap/pjrt';
+import * as tf from '@tensorflow/tfjs-core';
 import { BackendError } from '../errors.ts';
 import type { Mesh } from '../mesh.ts';
 import { oneLine } from './device.ts';
@@ -34,7 +35,7 @@ export async function absentDevices(target: DeviceTarget, mesh: Mesh): Promise<A
     executed,
     put: async () => [],
     read: async (_, { type, shape }) => {
-      const size = shape.reduce((product, length) => product * length, 1);
+      const size = tf.util.sizeFromShape([...shape]);
       return { float32: new Float32Array(size), int32: new Int32Array(size), bool: new Uint8Array(size) }[
         type
       ];

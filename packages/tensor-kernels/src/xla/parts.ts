@@ -1,6 +1,9 @@
 /** Parts of arrays of the host, one for each device of a mesh; the last axis of the mesh varies fastest. */
 import type { HostArray } from '@meap/pjrt';
+import * as tf from '@tensorflow/tfjs-core';
 import { type Mesh, type MeshAxis, meshAxes, meshSize, type TensorSharding } from '../mesh.ts';
+
+const { sizeFromShape } = tf.util;
 
 /** A block of an array: along each dimension, its first position and its length. */
 interface Block {
@@ -40,9 +43,9 @@ function forEachRun(
   // Dimensions after the last split one are contiguous.
   let split = shape.length - 1;
   while (split > 0 && sizes[split] === shape[split]) split--;
-  const inner = shape.slice(split + 1).reduce((product, length) => product * length, 1);
+  const inner = sizeFromShape(shape.slice(split + 1));
   const length = (sizes[split] ?? 1) * inner;
-  const runs = sizes.slice(0, Math.max(0, split)).reduce((product, size) => product * size, 1);
+  const runs = sizeFromShape(sizes.slice(0, Math.max(0, split)));
   for (let run = 0; run < runs; run++) {
     let [rest, whole, stride] = [run, (starts[split] ?? 0) * inner, (shape[split] ?? 1) * inner];
     for (let dimension = split - 1; dimension >= 0; dimension--) {
@@ -64,7 +67,7 @@ export function split<T extends HostArray>(
   const known = new Map<string, T>();
   const blocks = Array.from({ length: meshSize(mesh) }, (_, i) => blockOf(shape, sharding, mesh, i));
   const parts = blocks.map((block) => {
-    const size = block.shape.reduce((product, length) => product * length, 1);
+    const size = sizeFromShape([...block.shape]);
     if (size === values.length) return values;
     let part = known.get(block.key);
     if (!part) {
@@ -101,7 +104,7 @@ export function join<T extends HostArray>(
   mesh: Mesh,
 ): T {
   if (parts.length === 1) return parts[0];
-  const size = shape.reduce((product, length) => product * length, 1);
+  const size = sizeFromShape([...shape]);
   const values = new (parts[0].constructor as new (size: number) => T)(size);
   for (const [i, device] of holders(shape, sharding, mesh).entries()) {
     const part = parts[i] as Float32Array;

@@ -4,7 +4,7 @@
  * partitioner inserts the collectives. Without a mesh all of this is the identity.
  */
 import { stablehlo as hlo } from '@meap/pjrt';
-import type { MeshAxis, TensorSharding } from '../mesh.ts';
+import { type Mesh, type MeshAxis, meshSize, type TensorSharding } from '../mesh.ts';
 
 /** The axes that split the rows of a batch. */
 const BATCH = ['data', 'fsdp'] as const satisfies readonly MeshAxis[];
@@ -13,15 +13,10 @@ const BATCH = ['data', 'fsdp'] as const satisfies readonly MeshAxis[];
 const stored = new WeakMap<hlo.Tensor, TensorSharding>();
 
 /** Returns a sharding without axes that the mesh lacks or that do not divide their dimension. */
-export function fitting(
-  sharding: TensorSharding,
-  shape: readonly number[],
-  mesh: Readonly<Record<string, number>>,
-): TensorSharding {
+export function fitting(sharding: TensorSharding, shape: readonly number[], mesh: Mesh): TensorSharding {
   return sharding.map((axes, dimension) => {
     const known = axes.filter((axis) => (mesh[axis] ?? 1) > 1);
-    const parts = known.reduce((product, axis) => product * mesh[axis], 1);
-    return shape[dimension] % parts === 0 ? known : [];
+    return shape[dimension] % meshSize(mesh, known) === 0 ? known : [];
   });
 }
 
