@@ -45,8 +45,8 @@ describe('configuration', () => {
     ],
     ['lora.target_modules=all', 'lora.target_modules: got "all", expected all-linear, or a list'],
     [
-      'lora.modules_to_save=[norm]',
-      'lora.modules_to_save.0: got "norm", expected some of embed_tokens, lm_head',
+      'lora.modules_to_save=[mlp]',
+      'lora.modules_to_save.0: got "mlp", expected some of embed_tokens, lm_head, norm',
     ],
     ['data.format=csv', 'data.format: got "csv", expected one of auto, alpaca'],
   ])('%s', async (override, message) => {

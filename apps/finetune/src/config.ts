@@ -5,7 +5,7 @@
  * recipe may extend another; `resolveConfig` checks the required ones.
  */
 import { probesSection, stopWhenSection } from '@meap/eval-recipes';
-import { LEARNED_TABLES, type LearnedTable, LORA_TARGETS, type LoraTarget } from '@meap/llama-model';
+import { LEARNED_MODULES, type LearnedModule, LORA_TARGETS, type LoraTarget } from '@meap/llama-model';
 import {
   checkpointSection,
   count,
@@ -126,12 +126,15 @@ const train = z.strictObject({
   ...optimizerKeys({ warmupOf: 'the steps', weightDecay: 0.01, decayed: 'trained parameters' }),
 });
 
-const TABLES = `some of ${LEARNED_TABLES.join(', ')}`;
+const MODULES = `some of ${LEARNED_MODULES.join(', ')}`;
 
 const lora = z.strictObject({
   rank: count('Rank of the adapter matrices.').default(16),
   alpha: positive('Scale of the update, divided by rank; default: 2 · rank.').optional(),
   use_rslora: flag('Divide alpha by √rank instead (rank-stabilized LoRA).').optional(),
+  use_dora: flag(
+    'Also train the norm of each row of the adapted weights (DoRA): closer to full fine-tuning at low ranks, slower.',
+  ).optional(),
   dropout: share('Dropout of the adapter’s inputs.').default(0),
   target_modules: z
     .union(
@@ -141,10 +144,10 @@ const lora = z.strictObject({
     .describe('Layers with an adapter; default: all-linear, all seven of a block.')
     .optional(),
   modules_to_save: z
-    .array(z.enum(LEARNED_TABLES as [LearnedTable, ...LearnedTable[]], TABLES), `a list of ${TABLES}`)
+    .array(z.enum(LEARNED_MODULES as [LearnedModule, ...LearnedModule[]], MODULES), `a list of ${MODULES}`)
     .describe(
-      'Tables to train in full beside the adapters: embed_tokens, lm_head (the same table if the head is tied). ' +
-        'They take as much memory as in full fine-tuning.',
+      'What to train in full beside the adapters: embed_tokens, lm_head (the same table if the head is tied), norm ' +
+        '(all norms). Tables take as much memory as in full fine-tuning.',
     )
     .optional(),
 });

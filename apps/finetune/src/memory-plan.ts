@@ -1,5 +1,5 @@
 /** Estimates whether a fine-tuning run fits this machine, before loading weights. */
-import { fusesBlocks, type LlamaConfig } from '@meap/llama-model';
+import { fusesBlocks, type LlamaConfig, parameterShapes } from '@meap/llama-model';
 import { estimateMemory, type MemoryPlan, planMemory, type StepShape } from '@meap/recipe-cli';
 import type { QuantizedFormat } from '@meap/tensor-kernels';
 
@@ -41,31 +41,43 @@ export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPla
   return planMemory(estimate, { limitGib: step.limitGib, numLocalRanks: step.numLocalRanks, remedies });
 }
 
-/** Counts the parameters of an adapter: matrices, and trained embeddings and tables. */
+/** Counts the parameters of an adapter: matrices, magnitudes, and trained embeddings, tables and norms. */
 export function countLoraParameters(
   model: LlamaConfig,
   {
     rank,
     target_modules: targets,
-    modules_to_save: tables = [],
-  }: { rank: number; target_modules?: string | readonly string[]; modules_to_save?: readonly string[] },
+    modules_to_save: modules = [],
+    use_dora: learnsMagnitudes = false,
+  }: {
+    rank: number;
+    target_modules?: string | readonly string[];
+    modules_to_save?: readonly string[];
+    use_dora?: boolean;
+  },
   numLearnedTokens: number,
 ): number {
   const { hidden_size: hidden, intermediate_size: feedForward } = model;
   const query = model.num_attention_heads * model.head_dim;
   const keyValue = model.num_key_value_heads * model.head_dim;
-  const sizes: Record<string, number> = {
-    q_proj: hidden + query,
-    k_proj: hidden + keyValue,
-    v_proj: hidden + keyValue,
-    o_proj: query + hidden,
-    gate_proj: hidden + feedForward,
-    up_proj: hidden + feedForward,
-    down_proj: feedForward + hidden,
+  const sizes: Record<string, [inputs: number, outputs: number]> = {
+    q_proj: [hidden, query],
+    k_proj: [hidden, keyValue],
+    v_proj: [hidden, keyValue],
+    o_proj: [query, hidden],
+    gate_proj: [hidden, feedForward],
+    up_proj: [hidden, feedForward],
+    down_proj: [feedForward, hidden],
   };
   const chosen = typeof targets === 'object' ? targets : Object.keys(sizes);
-  const numTables = model.tie_word_embeddings ? Math.min(1, tables.length) : new Set(tables).size;
-  const block = [...new Set(chosen)].reduce((sum, target) => sum + sizes[target], 0);
+  const block = [...new Set(chosen)].reduce((sum, target) => {
+    const [inputs, outputs] = sizes[target];
+    return sum + rank * (inputs + outputs) + (learnsMagnitudes ? outputs : 0);
+  }, 0);
+  const tables = new Set(modules.filter((module) => module !== 'norm'));
+  const numTables = model.tie_word_embeddings ? Math.min(1, tables.size) : tables.size;
   const numRows = numLearnedTokens + numTables * model.vocab_size;
-  return model.num_hidden_layers * rank * block + numRows * hidden;
+  const norms = [...parameterShapes(model)].filter(([name]) => name.endsWith('norm.weight'));
+  const numNorms = modules.includes('norm') ? norms.reduce((sum, [, [width]]) => sum + width, 0) : 0;
+  return model.num_hidden_layers * block + numRows * hidden + numNorms;
 }

@@ -91,9 +91,10 @@ describe('an exported adapter', () => {
   const cases: [string, object, string[]][] = [
     ['tokens', { rank: 2 }, []],
     ['tables', { rank: 4, use_rslora: true, modules_to_save: ['lm_head'] }, ['embed_tokens', 'lm_head']],
+    ['norms', { rank: 2, use_dora: true, modules_to_save: ['norm'] }, ['norm']],
   ];
 
-  it.each(cases)('with trained %s gives the logits of the merged model', async (name, lora, tables) => {
+  it.each(cases)('with trained %s gives the logits of the merged model', async (name, lora, modules) => {
     // In bfloat16 the merged weights would be rounded.
     const path = bench.path('float32');
     await saveTinyModel(path, await tinyTokenizer(), { torch_dtype: 'float32' });
@@ -115,8 +116,9 @@ describe('an exported adapter', () => {
     expect(written).toMatchObject({
       base_model_name_or_path: path,
       use_rslora: name === 'tables',
-      modules_to_save: tables.length > 0 ? tables : null,
-      trainable_token_indices: tables.length > 0 ? null : [parts.maskId],
+      use_dora: name === 'norms',
+      modules_to_save: modules.length > 0 ? modules : null,
+      trainable_token_indices: name === 'tables' ? null : [parts.maskId],
     });
     expect(existsSync(join(alone, 'tokenizer.json'))).toBe(true);
     const [merged, base] = [await loadLlama(whole), await adapterBase(alone)];
@@ -138,7 +140,7 @@ describe('an exported adapter', () => {
   });
 });
 
-it('countLoraParameters counts matrices, rows and tables', async () => {
+it('countLoraParameters counts matrices, magnitudes, rows, tables and norms', async () => {
   const numLearned = async (lora: object) => {
     const config = configured({ lora });
     const parts = loadModelParts(config);
@@ -154,6 +156,7 @@ it('countLoraParameters counts matrices, rows and tables', async () => {
     { modules_to_save: ['embed_tokens'] },
     { modules_to_save: ['lm_head', 'embed_tokens'] },
     { modules_to_save: [] },
+    { modules_to_save: ['norm', 'lm_head'], use_dora: true, target_modules: ['k_proj', 'down_proj'] },
   ];
   for (const lora of choices) {
     const [counted, learned] = await numLearned(lora);

@@ -107,6 +107,7 @@ export async function loadTrainableModel(config: FinetuneConfig, parts: ModelPar
         rank,
         alpha,
         useRslora: config.lora.use_rslora,
+        useDora: config.lora.use_dora,
         dropout,
         targetModules: config.lora.target_modules,
         modulesToSave: config.lora.modules_to_save,
@@ -129,8 +130,8 @@ export function learnedTokens(
   { masking, lora }: Pick<FinetuneConfig, 'masking' | 'lora'>,
   { maskId, config }: Pick<ModelParts, 'maskId' | 'config'>,
 ): number[] {
-  const tables = lora?.modules_to_save ?? [];
-  const all = config.tie_word_embeddings ? tables.length > 0 : tables.includes('embed_tokens');
+  const learned = lora?.modules_to_save ?? [];
+  const all = learned.includes('embed_tokens') || (config.tie_word_embeddings && learned.includes('lm_head'));
   return masking.ratio > 0 && !all ? [maskId] : [];
 }
 

@@ -26,9 +26,17 @@ import type { LlamaConfig } from './config.ts';
 import { type DropoutOptions, dropout, dropoutAt, PIECE_TOKENS } from './dropout.ts';
 import { familyOf } from './families.ts';
 import type { KeyValueCache } from './key-value-cache.ts';
-import { adaptedLinear, add, frozenLinear } from './linear-layers.ts';
+import { adaptedLinear, add, doraLinear, frozenLinear } from './linear-layers.ts';
 import type { LoraAdapter } from './lora-adapter.ts';
-import { blockParameter, type Half, type HeadNorm, normOf, type Projection } from './parameters.ts';
+import {
+  blockParameter,
+  type Half,
+  type HeadNorm,
+  MAGNITUDE,
+  normOf,
+  type Projection,
+  ROW_SQUARES,
+} from './parameters.ts';
 import { rotatesLayer } from './rope-layers.ts';
 import { attentionWindow } from './windows.ts';
 
@@ -141,7 +149,11 @@ class NamedLayers implements BlockLayers {
       const purpose = blockParameter(layer, name);
       const drop =
         key && rate > 0 ? (x: tf.Tensor) => dropout(x, rate, key, purpose, this.#firstToken) : undefined;
-      return adaptedLinear(x, weight_OI, bias_O, { a_RI, b_OR, scaling, drop });
+      const lowRank = { a_RI, b_OR, scaling, drop };
+      const magnitude_O = this.#tensors.get(`${name}.${MAGNITUDE}`) as tf.Tensor1D | undefined;
+      if (!magnitude_O) return adaptedLinear(x, weight_OI, bias_O, lowRank);
+      const squares_O = this.#tensors.get(`${name}.${ROW_SQUARES}`) as tf.Tensor1D;
+      return doraLinear(x, weight_OI, bias_O, lowRank, { magnitude_O, squares_O });
     }
     if (frozen) return frozenLinear(x, weight_OI, bias_O);
     const y = linear(x, weight_OI);

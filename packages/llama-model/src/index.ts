@@ -41,8 +41,8 @@ export type { ForwardOptions } from './input-checks.ts';
 export { KeyValueCache } from './key-value-cache.ts';
 export { addLora, mergeLora, removeLora, unmergeLora } from './lora.ts';
 export {
-  LEARNED_TABLES,
-  type LearnedTable,
+  LEARNED_MODULES,
+  type LearnedModule,
   LORA_TARGETS,
   type LoraAdapter,
   type LoraOptions,

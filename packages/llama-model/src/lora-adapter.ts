@@ -5,10 +5,10 @@ import { AdapterError } from './errors.ts';
 import {
   blockParameter,
   blockShapes,
-  EMBEDDING,
-  HEAD,
+  MAGNITUDE,
   PROJECTIONS,
   type Projection,
+  parameterShapes,
   TOKEN_ROWS,
 } from './parameters.ts';
 import type { TokenRows } from './token-rows.ts';
@@ -16,22 +16,14 @@ import type { TokenRows } from './token-rows.ts';
 /** A linear layer of a block by the last part of its name, as PEFT's `target_modules`. */
 export type LoraTarget = 'q_proj' | 'k_proj' | 'v_proj' | 'o_proj' | 'gate_proj' | 'up_proj' | 'down_proj';
 
-/** Names of the parameters of tables that an adapter may train in full. */
-export const TABLE_NAMES = { embed_tokens: EMBEDDING, lm_head: HEAD } as const satisfies Record<
-  LearnedTable,
-  string
->;
-
 /** The linear layers of a block, the default of `targetModules`. */
 export const LORA_TARGETS: readonly LoraTarget[] = Object.freeze(PROJECTIONS.map(targetOf));
 
-/** A table that an adapter may learn in full, as PEFT's `modules_to_save`. */
-export type LearnedTable = 'embed_tokens' | 'lm_head';
+/** What an adapter may learn in full, as PEFT's `modules_to_save`: a table, or all norms. */
+export type LearnedModule = 'embed_tokens' | 'lm_head' | 'norm';
 
-/** The tables that an adapter may learn in full. */
-export const LEARNED_TABLES: readonly LearnedTable[] = Object.freeze(
-  Object.keys(TABLE_NAMES) as LearnedTable[],
-);
+/** What an adapter may learn in full. */
+export const LEARNED_MODULES: readonly LearnedModule[] = Object.freeze(['embed_tokens', 'lm_head', 'norm']);
 
 /** Options of an adapter. */
 export interface LoraOptions {
@@ -41,12 +33,16 @@ export interface LoraOptions {
   alpha?: number;
   /** Scales the update by `alpha / √rank`, so that a high rank learns as fast (rsLoRA, Kalajdzievski 2023). */
   useRslora?: boolean;
+  /** Also trains the norm of each row of the adapted weights (DoRA, Liu et al. 2024, arXiv 2402.09353). */
+  useDora?: boolean;
   /** Dropout rate of the inputs of the adapter in training; 0 by default. */
   dropout?: number;
   /** Layers with an adapter; by default `all-linear`, the seven of a block (QLoRA, Dettmers et al. 2023, §4). */
   targetModules?: 'all-linear' | readonly LoraTarget[];
-  /** Tables that are trained in full; either name is that of a tied table. None by default. */
-  modulesToSave?: readonly LearnedTable[];
+  /**
+   * Tables, and `norm` for all norms, that are trained in full; either name is that of a tied table. None by default.
+   */
+  modulesToSave?: readonly LearnedModule[];
   /** Ids whose embeddings, and rows of a tied head, are trained too (PEFT's `trainable_token_indices`). None by default. */
   trainableTokens?: readonly number[];
 }
@@ -59,29 +55,43 @@ export class LoraAdapter {
   readonly rank: number;
   readonly alpha: number;
   readonly useRslora: boolean;
+  readonly useDora: boolean;
   readonly dropout: number;
   readonly targetModules: readonly LoraTarget[];
-  readonly modulesToSave: readonly LearnedTable[];
+  readonly modulesToSave: readonly LearnedModule[];
   readonly trainableTokens: readonly number[];
   /** Variables by the names of PEFT, such as `model.layers.0.self_attn.q_proj.lora_A.weight`. */
   readonly parameters: ReadonlyMap<string, tf.Variable>;
+  /** With DoRA, squared norms `[outputs]` of the rows of the model's weights, by their names; the adapter owns them. */
+  readonly rowSquares: ReadonlyMap<string, tf.Tensor1D>;
   /** Whether the update is merged into the model's weights; the forward pass then skips the adapter. */
   merged = false;
   /** Rows of the embedding table that a merge replaced; the adapter owns them. */
   replacedRows: tf.Tensor2D | undefined;
-  /** Tables that a merge replaced, by name; the adapter owns them. */
+  /** Tables and norms that a merge replaced, by name; the adapter owns them. */
   readonly replacedTables = new Map<string, tf.Tensor>();
+  /** With DoRA, factors `[outputs, 1]` on the rows of weights that a merge applied, by name; the adapter owns them. */
+  readonly mergedFactors = new Map<string, tf.Tensor>();
 
-  /** @param parameters one variable for each of `loraShapes`, which the adapter then owns */
-  constructor(options: CompleteLoraOptions, parameters: ReadonlyMap<string, tf.Variable>) {
+  /**
+   * @param parameters one variable for each of `loraShapes`, which the adapter then owns
+   * @param rowSquares with `useDora`, one tensor for each adapted weight, which the adapter then owns
+   */
+  constructor(
+    options: CompleteLoraOptions,
+    parameters: ReadonlyMap<string, tf.Variable>,
+    rowSquares: ReadonlyMap<string, tf.Tensor1D> = new Map(),
+  ) {
     this.rank = options.rank;
     this.alpha = options.alpha;
     this.useRslora = options.useRslora;
+    this.useDora = options.useDora;
     this.dropout = options.dropout;
     this.targetModules = options.targetModules;
     this.modulesToSave = options.modulesToSave;
     this.trainableTokens = options.trainableTokens;
     this.parameters = parameters;
+    this.rowSquares = rowSquares;
   }
 
   /** Factor on B·A. */
@@ -101,7 +111,8 @@ export class LoraAdapter {
 
   /** Frees the parameters. */
   dispose(): void {
-    tf.dispose([...this.parameters.values(), ...this.replacedTables.values()]);
+    const { parameters, rowSquares, replacedTables, mergedFactors } = this;
+    tf.dispose([parameters, rowSquares, replacedTables, mergedFactors].flatMap((held) => [...held.values()]));
     this.replacedRows?.dispose();
   }
 }
@@ -109,11 +120,13 @@ export class LoraAdapter {
 /** Returns names and shapes of an adapter's parameters in the order of the forward pass. */
 export function loraShapes(
   config: LlamaConfig,
-  { rank, targetModules, modulesToSave, trainableTokens }: CompleteLoraOptions,
-): Map<string, [rows: number, columns: number]> {
+  { rank, targetModules, useDora, modulesToSave, trainableTokens }: CompleteLoraOptions,
+): Map<string, number[]> {
   const block = blockShapes(config);
-  const shapes = new Map<string, [number, number]>();
-  for (const table of modulesToSave) shapes.set(TABLE_NAMES[table], [config.vocab_size, config.hidden_size]);
+  const shapes = new Map<string, number[]>();
+  for (const [name, shape] of parameterShapes(config)) {
+    if (modulesToSave.some((module) => name.endsWith(`${module}.weight`))) shapes.set(name, shape);
+  }
   if (trainableTokens.length > 0) shapes.set(TOKEN_ROWS, [trainableTokens.length, config.hidden_size]);
   for (let layer = 0; layer < config.num_hidden_layers; layer++) {
     for (const projection of PROJECTIONS) {
@@ -121,6 +134,7 @@ export function loraShapes(
       const [outputs, inputs] = block.get(`${projection}.weight`)!;
       shapes.set(blockParameter(layer, `${projection}.lora_A.weight`), [rank, inputs]);
       shapes.set(blockParameter(layer, `${projection}.lora_B.weight`), [outputs, rank]);
+      if (useDora) shapes.set(blockParameter(layer, `${projection}.${MAGNITUDE}`), [outputs]);
     }
   }
   return shapes;
@@ -131,10 +145,11 @@ export function completeLoraOptions(
   options: LoraOptions,
   { vocab_size, tie_word_embeddings }: LlamaConfig,
 ): CompleteLoraOptions {
-  const { rank, alpha = 2 * rank, useRslora = false, dropout = 0, trainableTokens = [] } = options;
+  const { rank, alpha = 2 * rank, dropout = 0, trainableTokens = [] } = options;
+  const { useRslora = false, useDora = false } = options;
   const targetModules =
     options.targetModules === 'all-linear' ? LORA_TARGETS : (options.targetModules ?? LORA_TARGETS);
-  const tables = options.modulesToSave ?? [];
+  const learned = options.modulesToSave ?? [];
   if (!Number.isInteger(rank) || rank < 1) {
     throw new AdapterError(`rank: got ${rank}, expected a positive integer`);
   }
@@ -149,19 +164,19 @@ export function completeLoraOptions(
     const got = unknown ?? 'none';
     throw new AdapterError(`targetModules: got ${got}, expected some of ${LORA_TARGETS.join(', ')}`);
   }
-  const unknownTable = tables.find((table) => !LEARNED_TABLES.includes(table));
-  if (unknownTable !== undefined) {
+  const unknownModule = learned.find((module) => !LEARNED_MODULES.includes(module));
+  if (unknownModule !== undefined) {
     throw new AdapterError(
-      `modulesToSave: got ${unknownTable}, expected some of ${LEARNED_TABLES.join(', ')}`,
+      `modulesToSave: got ${unknownModule}, expected some of ${LEARNED_MODULES.join(', ')}`,
     );
   }
-  const isTied = tie_word_embeddings && tables.length > 0;
-  const modulesToSave = isTied
-    ? (['embed_tokens'] as const)
-    : LEARNED_TABLES.filter((table) => tables.includes(table));
+  const given = learned.map((module) =>
+    module === 'lm_head' && tie_word_embeddings ? 'embed_tokens' : module,
+  );
+  const modulesToSave = LEARNED_MODULES.filter((module) => given.includes(module));
   if (trainableTokens.length > 0 && modulesToSave.includes('embed_tokens')) {
     throw new AdapterError(
-      `trainableTokens: got ${trainableTokens}, expected none with modulesToSave ${tables}, which trains all embeddings`,
+      `trainableTokens: got ${trainableTokens}, expected none with modulesToSave ${learned}, which trains all embeddings`,
     );
   }
   trainableTokens.forEach((id, k) => {
@@ -179,6 +194,7 @@ export function completeLoraOptions(
     rank,
     alpha,
     useRslora,
+    useDora,
     dropout,
     modulesToSave,
     targetModules: LORA_TARGETS.filter((target) => targetModules.includes(target)),

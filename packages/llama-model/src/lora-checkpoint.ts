@@ -15,12 +15,12 @@ import type { LlamaConfig } from './config.ts';
 import { ConfigKeys } from './config-keys.ts';
 import { AdapterError } from './errors.ts';
 import { growVocabulary } from './grow-vocabulary.ts';
-import { requireAdapter } from './lora.ts';
+import { requireAdapter, rowSquaresOf } from './lora.ts';
 import {
   type CompleteLoraOptions,
   completeLoraOptions,
-  LEARNED_TABLES,
-  type LearnedTable,
+  LEARNED_MODULES,
+  type LearnedModule,
   LORA_TARGETS,
   LoraAdapter,
   type LoraOptions,
@@ -57,7 +57,7 @@ export async function saveLora(
   { baseModel, writeSafetensors: write = writeSafetensors }: SaveLoraOptions = {},
 ): Promise<string[]> {
   const adapter = requireAdapter(model, 'saveLora');
-  const isTied = model.config.tie_word_embeddings && adapter.modulesToSave.length > 0;
+  const isTied = model.config.tie_word_embeddings && adapter.modulesToSave.includes('embed_tokens');
   const config = adapterConfig(adapter, isTied, baseModel ?? null);
   try {
     makeDirectory(directory);
@@ -79,7 +79,9 @@ export async function saveLora(
 
 /** PEFT's adapter_config.json, whose keys are those that {@link parseAdapterConfig} reads. */
 function adapterConfig(adapter: LoraAdapter, isTied: boolean, baseModel: string | null) {
-  const tables = isTied ? LEARNED_TABLES : adapter.modulesToSave;
+  const modules = LEARNED_MODULES.filter(
+    (module) => adapter.modulesToSave.includes(module) || (isTied && module === 'lm_head'),
+  );
   return {
     peft_type: 'LORA',
     task_type: 'CAUSAL_LM',
@@ -93,10 +95,10 @@ function adapterConfig(adapter: LoraAdapter, isTied: boolean, baseModel: string 
     fan_in_fan_out: false,
     init_lora_weights: true,
     use_rslora: adapter.useRslora,
-    use_dora: false,
+    use_dora: adapter.useDora,
     rank_pattern: {},
     alpha_pattern: {},
-    modules_to_save: tables.length > 0 ? tables : null,
+    modules_to_save: modules.length > 0 ? modules : null,
     // Keeps them one table in further training.
     ...(isTied && { ensure_weight_tying: true }),
     trainable_token_indices: adapter.trainableTokens.length > 0 ? adapter.trainableTokens : null,
@@ -108,8 +110,8 @@ type AdapterConfig = Partial<Record<keyof ReturnType<typeof adapterConfig>, unkn
 /**
  * Reads an adapter that PEFT or `saveLora` wrote and attaches it to the model, whose own weights are frozen.
  *
- * Refuses options that this package does not implement (DoRA, rank patterns, whole layers, biases, other adapter types,
- * unknown keys) by name; a key whose value is null, false or empty counts as absent, since PEFT writes all its options.
+ * Refuses options that this package does not implement (rank patterns, whole layers, biases, other adapter types, unknown
+ * keys) by name; a key whose value is null, false or empty counts as absent, since PEFT writes all its options.
  *
  * @throws AdapterError or ConfigError for an adapter that this package does not implement or that does not match the
  *   model; CheckpointError for values that are not finite; SafetensorsError for a damaged file
@@ -119,9 +121,10 @@ export async function loadLora(directory: string, model: Llama): Promise<LoraAda
   const options = parseAdapterConfig(readJson(path), path, model.config);
   const reader = await openSafetensors(`${directory}/${WEIGHTS_FILE}`);
   const parameters = new Map<string, tf.Variable>();
+  let adapter: LoraAdapter | undefined;
   try {
     const shapes = loraShapes(model.config, options);
-    const isTied = model.config.tie_word_embeddings && options.modulesToSave.length > 0;
+    const isTied = model.config.tie_word_embeddings && options.modulesToSave.includes('embed_tokens');
     if (isTied) await requireOneTable(directory, reader);
     for (const name of reader.tensors.keys()) {
       if (name.startsWith(PREFIX) && shapes.has(name.slice(PREFIX.length))) continue;
@@ -143,11 +146,12 @@ export async function loadLora(directory: string, model: Llama): Promise<LoraAda
       requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
       parameters.set(name, variable(values, shape));
     }
-    const adapter = new LoraAdapter(options, parameters);
+    adapter = new LoraAdapter(options, parameters, rowSquaresOf(model, options));
     model.attach(adapter);
     return adapter;
   } catch (error) {
     for (const parameter of parameters.values()) parameter.dispose();
+    adapter?.dispose();
     throw error;
   } finally {
     await reader.close();
@@ -251,6 +255,7 @@ function parseAdapterConfig(source: unknown, path: string, model: LlamaConfig): 
     alpha: keys.positive('lora_alpha', 8),
     dropout: keys.number('lora_dropout', 'a number from 0 and below 1', (rate) => rate >= 0 && rate < 1, 0),
     useRslora: keys.boolean('use_rslora', false),
+    useDora: keys.boolean('use_dora', false),
     targetModules: targetModules(keys),
     modulesToSave: modulesToSave(keys),
     trainableTokens: trainableTokens(keys),
@@ -267,14 +272,14 @@ function targetModules(keys: ConfigKeys<keyof AdapterConfig>): LoraOptions['targ
   throw keys.refusal('target_modules', value, `a list of some of ${LORA_TARGETS.join(', ')}`);
 }
 
-/** Tables by their names, with or without the prefix `model.`. */
-function modulesToSave(keys: ConfigKeys<keyof AdapterConfig>): LearnedTable[] {
+/** Tables with or without the prefix `model.`, and `norm`, which to PEFT is the end of a name: all norms. */
+function modulesToSave(keys: ConfigKeys<keyof AdapterConfig>): LearnedModule[] {
   const value = keys.take('modules_to_save') ?? [];
   const names = Array.isArray(value)
-    ? value.map((name) => String(name).replace(/^model\./, ''))
+    ? value.map((name) => String(name).replace(/^model\.(?=embed_tokens$)/, ''))
     : [undefined];
-  if (names.every((name) => LEARNED_TABLES.includes(name as LearnedTable))) return names as LearnedTable[];
-  throw keys.refusal('modules_to_save', value, `a list of some of ${LEARNED_TABLES.join(', ')}`);
+  if (names.every((name) => LEARNED_MODULES.includes(name as LearnedModule))) return names as LearnedModule[];
+  throw keys.refusal('modules_to_save', value, `a list of some of ${LEARNED_MODULES.join(', ')}`);
 }
 
 /** PEFT may train a tied table and its head separately, which makes the model untied. */

@@ -2,8 +2,9 @@
  * LoRA (Hu et al. 2021): adapts a frozen weight W of a linear layer to W + (α / R)·B·A with two low-rank matrices.
  *
  * This file creates, merges and removes adapters; block-execution.ts applies them without forming the sum. A `[R, inputs]`
- * starts uniform, B `[outputs, R]` at zero, so a new adapter changes nothing. An adapter can also train rows of the frozen
- * embedding table (token-rows.ts) or whole tables, which replace the model's.
+ * starts uniform, B `[outputs, R]` at zero, so a new adapter changes nothing. With DoRA (Liu et al. 2024) it also trains the
+ * norms of the rows of W + (α / R)·B·A, which start as those of W. An adapter can also train rows of the frozen embedding
+ * table (token-rows.ts), whole tables or norms, which replace the model's.
  */
 import {
   bfloat16Bits,
@@ -15,23 +16,24 @@ import {
 } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { AdapterError } from './errors.ts';
+import { adaptedNorms, type LowRank, rowNorms } from './linear-layers.ts';
 import {
+  type CompleteLoraOptions,
   completeLoraOptions,
   LoraAdapter,
   type LoraOptions,
   loraShapes,
-  TABLE_NAMES,
 } from './lora-adapter.ts';
 import type { Llama } from './model.ts';
-import { EMBEDDING, TOKEN_ROWS, variable } from './parameters.ts';
+import { EMBEDDING, MAGNITUDE, TOKEN_ROWS, variable } from './parameters.ts';
 import { randomKey, uniforms } from './random.ts';
 import { replaceRows, type TokenRows } from './token-rows.ts';
 
 /**
  * Adds a new adapter to a model and freezes the model's weights.
  *
- * A is sampled from U(−1/√inputs, 1/√inputs), as in PEFT, by (seed, name) alone; B is zero, and tables and rows start
- * unchanged: the model's results stay equal to the bit. Train `model.trainable`.
+ * A is sampled from U(−1/√inputs, 1/√inputs), as in PEFT, by (seed, name) alone; B is zero, and magnitudes, tables, norms
+ * and rows start as the model's: its results stay equal to the bit. Train `model.trainable`.
  *
  * @throws AdapterError for invalid options, or if the model already has an adapter
  */
@@ -39,7 +41,16 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
   const { seed, ...shape } = options;
   const complete = completeLoraOptions(shape, model.config);
   const parameters = new Map<string, tf.Variable>();
+  const rowSquares = rowSquaresOf(model, complete);
   for (const [name, [rows, columns]] of loraShapes(model.config, complete)) {
+    if (name.endsWith(MAGNITUDE)) {
+      const squares_O = rowSquares.get(name.replace(MAGNITUDE, 'weight'))!;
+      parameters.set(
+        name,
+        tf.tidy(() => tf.variable(rowNorms(squares_O))),
+      );
+      continue;
+    }
     const table = model.parameters.get(name);
     if (table || name === TOKEN_ROWS) {
       const initial = () => (table ? copyOf(table) : rowsOf(model, complete.trainableTokens));
@@ -55,7 +66,7 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
     }
     parameters.set(name, variable(values, [rows, columns]));
   }
-  const adapter = new LoraAdapter(complete, parameters);
+  const adapter = new LoraAdapter(complete, parameters, rowSquares);
   try {
     model.attach(adapter);
   } catch (error) {
@@ -65,9 +76,21 @@ export function addLora(model: Llama, options: LoraOptions & { seed: number }): 
   return adapter;
 }
 
+/** With DoRA, squared norms of the rows of the weights that an adapter adapts, by their names; none without. */
+export function rowSquaresOf(model: Llama, options: CompleteLoraOptions): Map<string, tf.Tensor1D> {
+  const squares = new Map<string, tf.Tensor1D>();
+  for (const name of loraShapes(model.config, options).keys()) {
+    if (!name.endsWith(MAGNITUDE)) continue;
+    const weight = name.replace(MAGNITUDE, 'weight');
+    const sum = tf.tidy(() => tf.sum(tf.square(model.parameters.get(weight)!), 1) as tf.Tensor1D);
+    squares.set(weight, tf.keep(sum));
+  }
+  return squares;
+}
+
 /**
- * Adds the update to the model's weights, W + scaling·B·A, so that the model runs and is saved as one without an adapter.
- * Trained tables, and rows of the embedding table, replace the model's.
+ * Adds the update to the model's weights, W + scaling·B·A, with DoRA scaled to the trained norms, so that the model runs and is saved as one without an adapter.
+ * Trained tables, norms, and rows of the embedding table, replace the model's.
  *
  * Changes one weight at a time; `unmergeLora` reverses it up to float32 rounding. Weights stored as bfloat16 round the sum
  * and stay bfloat16.
@@ -123,12 +146,21 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
   }
   swapTables(model, adapter);
   swapTokenRows(model, adapter);
-  const factor = operation === 'merge' ? adapter.scaling : -adapter.scaling;
+  const change = operation === 'merge' ? updatedWeight : restoredWeight;
   for (const [name, weight] of model.parameters) {
     if (!adapter.parameters.has(matrixName(name, 'A'))) continue;
     const isBfloat16 = isStoredAsBfloat16(weight);
-    tf.tidy(() => weight.assign(updatedWeight(weight, adapter, name, factor)));
+    // Norms of the merged weight are other ones.
+    if (operation === 'merge' && adapter.useDora) {
+      const factor_O1 = tf.keep(tf.tidy(() => rowFactors(weight, adapter, name)));
+      adapter.mergedFactors.set(name, factor_O1);
+    }
+    tf.tidy(() => weight.assign(change(weight, adapter, name) as tf.Variable));
     if (isBfloat16) storeAsBfloat16(weight);
+  }
+  if (operation === 'unmerge') {
+    tf.dispose([...adapter.mergedFactors.values()]);
+    adapter.mergedFactors.clear();
   }
   adapter.merged = !adapter.merged;
 }
@@ -153,15 +185,40 @@ export function mergedWeight(model: Llama, name: string): tf.Tensor {
   return tf.tidy(() => {
     if (table) return copyOf(table);
     if (rows) return replaceRows(weight as tf.Tensor2D, rows);
-    return updatedWeight(weight, adapter, name, adapter.scaling);
+    return updatedWeight(weight, adapter, name);
   });
 }
 
-/** W + factor · B·A of a weight with an adapter. */
-function updatedWeight(weight: tf.Tensor, adapter: LoraAdapter, name: string, factor: number): tf.Tensor {
-  const matrix = (letter: 'A' | 'B') => adapter.parameters.get(matrixName(name, letter)) as tf.Tensor;
-  const update = tf.matMul(matrix('B') as tf.Tensor2D, matrix('A') as tf.Tensor2D);
-  return tf.add(weight, tf.mul(update, factor));
+/** W + scaling · B·A of a weight with an adapter, with DoRA scaled to the trained norms. */
+function updatedWeight(weight: tf.Tensor, adapter: LoraAdapter, name: string): tf.Tensor {
+  const sum = tf.add(weight, updateOf(adapter, name));
+  return adapter.useDora ? tf.mul(sum, rowFactors(weight, adapter, name)) : sum;
+}
+
+/** The weight of which `weight` is the merged one. */
+function restoredWeight(weight: tf.Tensor, adapter: LoraAdapter, name: string): tf.Tensor {
+  const factor_O1 = adapter.mergedFactors.get(name);
+  return tf.sub(factor_O1 ? tf.div(weight, factor_O1) : weight, updateOf(adapter, name));
+}
+
+/** scaling · B·A */
+function updateOf(adapter: LoraAdapter, name: string): tf.Tensor {
+  const { a_RI, b_OR, scaling } = lowRankOf(adapter, name);
+  return tf.mul(tf.matMul(b_OR, a_RI), scaling);
+}
+
+/** Factors of DoRA on the rows of W + scaling · B·A, `[O, 1]`. */
+function rowFactors(weight: tf.Tensor, adapter: LoraAdapter, name: string): tf.Tensor {
+  const magnitude_O = adapter.parameters.get(name.replace(/weight$/, MAGNITUDE))!;
+  const squares_O = adapter.rowSquares.get(name)!;
+  const norms_O = adaptedNorms(weight as tf.Tensor2D, lowRankOf(adapter, name), squares_O);
+  return tf.div(magnitude_O, norms_O).expandDims(1);
+}
+
+function lowRankOf(adapter: LoraAdapter, name: string): LowRank {
+  const matrix = (letter: 'A' | 'B') =>
+    adapter.parameters.get(matrixName(name, letter)) as tf.Tensor as tf.Tensor2D;
+  return { a_RI: matrix('A'), b_OR: matrix('B'), scaling: adapter.scaling };
 }
 
 /** The name of a matrix of the adapter of a weight. */
@@ -169,10 +226,11 @@ function matrixName(name: string, letter: 'A' | 'B'): string {
   return name.replace(/weight$/, `lora_${letter}.weight`);
 }
 
-/** Swaps the model's tables for trained ones in a merge, and back. */
-function swapTables(model: Llama, { parameters, modulesToSave, replacedTables }: LoraAdapter): void {
-  for (const name of modulesToSave.map((table) => TABLE_NAMES[table])) {
-    const table = model.parameters.get(name)!;
+/** Swaps the model's tables and norms for trained ones in a merge, and back. */
+function swapTables(model: Llama, { parameters, replacedTables }: LoraAdapter): void {
+  for (const name of parameters.keys()) {
+    const table = model.parameters.get(name);
+    if (!table) continue;
     const isBfloat16 = isStoredAsBfloat16(table);
     const before = replacedTables.get(name);
     // A merge into a bfloat16 table cannot be reversed.

@@ -49,7 +49,9 @@ import {
   EMBEDDING,
   FINAL_NORM,
   HEAD,
+  MAGNITUDE,
   parameterShapes,
+  ROW_SQUARES,
   shardParameters,
   variable,
 } from './parameters.ts';
@@ -144,7 +146,7 @@ export class Llama {
 
     return tf.tidy(() => {
       const [cos, sin] = this.#angles.of(ids_BT, options.positions, caches);
-      let x_BTE = embedding(ids_BT, this.#table(EMBEDDING)) as tf.Tensor3D;
+      let x_BTE = embedding(ids_BT, this.#learned(EMBEDDING) as tf.Tensor2D) as tf.Tensor3D;
       if (adapter?.tokenRows) x_BTE = withTokenRows(x_BTE, ids_BT, adapter.tokenRows);
       const drop = dropoutAt(options.dropout || undefined, EMBEDDING);
       if (drop) x_BTE = drop(x_BTE) as tf.Tensor3D;
@@ -162,7 +164,7 @@ export class Llama {
         x_BTE = runBlock(x_BTE, tensors, settings, options.recompute ?? false);
       }
       for (const cache of caches) cache.commit(ids_BT.shape[1]);
-      return rmsNorm(x_BTE, this.#weight(FINAL_NORM) as tf.Tensor1D, epsilon);
+      return rmsNorm(x_BTE, this.#learned(FINAL_NORM) as tf.Tensor1D, epsilon);
     });
   }
 
@@ -234,12 +236,16 @@ export class Llama {
     const own = new Map<string, tf.Tensor>();
     const adapters = new Map<string, tf.Tensor>();
     for (const name of this.#blockNames) {
-      own.set(name, this.#weight(blockParameter(layer, name)));
-      for (const matrix of ['lora_A.weight', 'lora_B.weight']) {
-        const short = name.replace(/weight$/, matrix);
+      const weight = blockParameter(layer, name);
+      // A norm that the adapter trains replaces the model's.
+      if (!adapter?.parameters.has(weight)) own.set(name, this.#weight(weight));
+      for (const part of ['weight', 'lora_A.weight', 'lora_B.weight', MAGNITUDE]) {
+        const short = name.replace(/weight$/, part);
         const tensor = adapter?.parameters.get(blockParameter(layer, short));
         if (tensor) adapters.set(short, tensor);
       }
+      const squares_O = adapter?.rowSquares.get(weight);
+      if (squares_O) own.set(name.replace(/weight$/, ROW_SQUARES), squares_O);
     }
     const [learning, fixed] = this.#adapter ? [adapters, own] : [own, adapters];
     for (const [name, tensor] of Object.entries(others)) if (tensor) fixed.set(name, tensor);
@@ -250,13 +256,13 @@ export class Llama {
     return this.parameters.get(name)!;
   }
 
-  /** A table, that of the adapter if it trains all of it. */
-  #table(name: string): tf.Tensor2D {
-    return (this.#unmerged()?.parameters.get(name) ?? this.#weight(name)) as tf.Tensor as tf.Tensor2D;
+  /** A table or norm, that of the adapter if it trains all of it. */
+  #learned(name: string): tf.Tensor {
+    return this.#unmerged()?.parameters.get(name) ?? this.#weight(name);
   }
 
   #head(): tf.Tensor2D {
-    return this.#table(this.#headName());
+    return this.#learned(this.#headName()) as tf.Tensor2D;
   }
 
   #headName(): string {

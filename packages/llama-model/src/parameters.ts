@@ -30,6 +30,10 @@ const OUTPUT_NORMS = { self_attn: 'post_attention_layernorm', mlp: 'post_feedfor
 export const EMBEDDING = 'model.embed_tokens.weight';
 /** PEFT's name of the trained rows of the embedding table. */
 export const TOKEN_ROWS = 'model.embed_tokens.token_adapter.trainable_tokens_delta';
+/** PEFT's name of the norms of rows that DoRA trains, behind the name of a layer. */
+export const MAGNITUDE = 'lora_magnitude_vector';
+/** Our name of the squared norms of the rows of a layer's frozen weight, in place of `weight`. */
+export const ROW_SQUARES = 'row_squares';
 export const FINAL_NORM = 'model.norm.weight';
 export const HEAD = 'lm_head.weight';
 

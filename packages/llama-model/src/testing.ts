@@ -53,14 +53,14 @@ export function architecture(name: string): {
 
 /**
  * A LoRA adapter that PEFT wrote for such a model, and PEFT's results; a `token-adapter` has trained embeddings too, a
- * `tables-adapter`, of rsLoRA, the whole embedding table and head.
+ * `tables-adapter`, of rsLoRA, the whole embedding table and head. A `dora-adapter` has losses of AdamW steps too.
  */
 export function adapter(
   base: string,
-  kind: 'adapter' | 'token-adapter' | 'tables-adapter' = 'adapter',
+  kind: 'adapter' | 'token-adapter' | 'tables-adapter' | 'dora-adapter' = 'adapter',
 ): {
   directory: string;
-  expected: { logits: number[][][]; loss: number; gradients: Record<string, number[]> };
+  expected: { logits: number[][][]; loss: number; gradients: Record<string, number[]>; losses: number[] };
 } {
   const directory = fileURLToPath(new URL(`../fixtures/architectures/${base}-${kind}`, import.meta.url));
   return { directory, expected: JSON.parse(readFileSync(`${directory}/expected.json`, 'utf8')) };
