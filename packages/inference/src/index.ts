@@ -14,6 +14,14 @@ export { type ReadGgufOptions, readGguf } from './gguf/read-gguf.ts';
 export type { GgufType } from './gguf/tensor-types.ts';
 export { type WriteGgufOptions, type WrittenGguf, writeGguf } from './gguf/write-gguf.ts';
 export {
+  ConstrainedTexts,
+  type ConstraintOptions,
+  type OpenGrammar,
+  VocabularyError,
+} from './grammar/constrained-texts.ts';
+export type { Grammar } from './grammar/grammar.ts';
+export { anyObject, SchemaError, schemaGrammar } from './grammar/json-schema.ts';
+export {
   type FullLanguageModel,
   languageModelOf,
   type ModelInMemory,

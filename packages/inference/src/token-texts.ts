@@ -84,11 +84,16 @@ function encode(text: string): Uint8Array {
 }
 
 /** Parses the bytes in a token's name: `<0xE2>` in SentencePiece, or the alphabet of byte-level BPE. */
-function bytesOfName(name: string): Uint8Array | undefined {
+export function bytesOfName(name: string): Uint8Array | undefined {
   const [, hex] = /^<0x([0-9A-F]{2})>$/.exec(name) ?? [];
   if (hex) return Uint8Array.of(Number.parseInt(hex, 16));
-  const bytes = Array.from(name, (character) => BYTE_ALPHABET.get(character));
-  return bytes.includes(undefined) ? undefined : Uint8Array.from(bytes as number[]);
+  const bytes = new Uint8Array(name.length);
+  for (let at = 0; at < name.length; at++) {
+    const byte = BYTE_ALPHABET.get(name[at]);
+    if (byte === undefined) return undefined;
+    bytes[at] = byte;
+  }
+  return bytes;
 }
 
 /** The byte alphabet of GPT-2: printable Latin-1 characters for their byte, characters from U+0100 for the others. */

@@ -5,7 +5,13 @@ import { KeyValueCache } from './key-value-cache.ts';
 import type { Llama } from './model.ts';
 import { type RandomKey, randomKey, uniform } from './random.ts';
 import { contextLengthOf } from './rotary-frequencies.ts';
-import { penalizedLogits, requireSamplingOptions, type SamplingOptions, sampleToken } from './sampling.ts';
+import {
+  maskedLogits,
+  penalizedLogits,
+  requireSamplingOptions,
+  type SamplingOptions,
+  sampleToken,
+} from './sampling.ts';
 import { stopIdsOf } from './stop-ids.ts';
 
 /** Options of `generate`. */
@@ -16,6 +22,20 @@ export interface GenerateOptions extends SamplingOptions {
   stopIds?: readonly number[];
   /** Seed for sampling: the same seed gives the same text, regardless of other texts in the batch. 0 by default. */
   seed?: number;
+  /** Restricts the text; for one text only. It also decides where stop ids are allowed. */
+  constraint?: TokenConstraint;
+}
+
+/** The tokens that a text may have, one position after the other. */
+export interface TokenConstraint {
+  /** Returns the tokens allowed next, at least one: bit `id & 31` of word `id >> 5`. */
+  mask(): Uint32Array;
+  /**
+   * Adds an allowed token other than a stop id.
+   *
+   * @returns whether the text is complete and nothing can follow, so that it ends without a stop id
+   */
+  accept(id: number): boolean;
 }
 
 /** Options of `Decoder.start`. */
@@ -30,7 +50,7 @@ export interface DecodedText {
   readonly prompt: readonly number[];
   /** New ids so far, including the stop id. */
   readonly ids: readonly number[];
-  /** Whether a stop id or the number of tokens ended it; undefined before its end. */
+  /** Whether a stop id, or a constraint, or the number of tokens ended it; undefined before its end. */
   readonly finish: 'stop' | 'length' | undefined;
 }
 
@@ -177,11 +197,13 @@ export class Decoder {
   /** Samples the next token of a text. */
   #add(text: Running, logits: Float32Array): number {
     const { options, counts } = text;
+    const { constraint } = options;
     const penalized = penalizedLogits(logits, options, counts);
-    const id = sampleToken(penalized, options, uniform(text.key, text.ids.length));
+    const allowed = constraint ? maskedLogits(penalized, constraint.mask()) : penalized;
+    const id = sampleToken(allowed, options, uniform(text.key, text.ids.length));
     counts.generated.set(id, (counts.generated.get(id) ?? 0) + 1);
     text.ids.push(id);
-    if (text.stopIds.has(id)) text.finish = 'stop';
+    if (text.stopIds.has(id) || constraint?.accept(id)) text.finish = 'stop';
     else if (text.ids.length === text.maxNewTokens) text.finish = 'length';
     if (text.finish) this.stop(text);
     return id;

@@ -23,6 +23,7 @@ export {
   Decoder,
   type DecoderOptions,
   type GenerateOptions,
+  type TokenConstraint,
 } from './decoder.ts';
 export { type DropoutKey, type DropoutOptions, PIECE_TOKENS } from './dropout.ts';
 export {

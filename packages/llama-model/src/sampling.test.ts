@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { GenerateOptionError } from './errors.ts';
-import { penalizedLogits, requireSamplingOptions, sampleToken } from './sampling.ts';
+import { maskedLogits, penalizedLogits, requireSamplingOptions, sampleToken } from './sampling.ts';
 
 // Probabilities .5, .2, .2, .1 in another order.
 const logits = [0.2, 0.5, 0.1, 0.2].map(Math.log);
@@ -122,4 +122,16 @@ test.each([
   { topP: 1.1 },
 ])('refuses %j', (options) => {
   expect(() => requireSamplingOptions(options)).toThrow(GenerateOptionError);
+});
+
+test('maskedLogits keeps allowed tokens above others, even infinite ones', () => {
+  const logits = Float32Array.of(5, Number.NEGATIVE_INFINITY, Number.NaN, 9, ...new Array(29).fill(1));
+  const mask = Uint32Array.of(0b0110, 0);
+  const masked = maskedLogits(logits, mask);
+  expect(masked.filter((logit) => logit > Number.NEGATIVE_INFINITY)).toHaveLength(2);
+  expect(sampleToken(masked, {}, 0)).toBe(1);
+  expect(sampleToken(masked, { temperature: 1 }, 0.9)).toBe(2);
+  // Bits of the second word; tokens beyond the mask are not allowed.
+  expect(sampleToken(maskedLogits(logits, Uint32Array.of(0, 1)), {}, 0)).toBe(32);
+  expect(maskedLogits(logits, Uint32Array.of(0))[32]).toBe(Number.NEGATIVE_INFINITY);
 });

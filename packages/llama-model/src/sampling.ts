@@ -87,6 +87,23 @@ export function penalizedLogits(
 }
 
 /**
+ * Returns the logits of allowed tokens, and negative infinity for the others.
+ *
+ * @param mask at least one token: bit `id & 31` of word `id >> 5`
+ */
+export function maskedLogits(logits: Float32Array, mask: Uint32Array): Float32Array {
+  return logits.map((logit, id) => {
+    if (!((mask[id >> 5] >>> (id & 31)) & 1)) return Number.NEGATIVE_INFINITY;
+    // Penalties can make a logit infinite, but an allowed token stays likelier than the others.
+    if (logit > LOWEST) return logit;
+    return LOWEST;
+  });
+}
+
+/** The lowest finite float32. */
+const LOWEST = -(2 - 2 ** -23) * 2 ** 127;
+
+/**
  * Samples a token: applies temperature, then top-k, top-p and min-p, as in transformers.
  *
  * Keeps tokens that are as likely as the last one kept, so that the result does not depend on the order of equals.

@@ -1,5 +1,7 @@
 import { generate } from '@meap/llama-model';
-import { afterAll, expect, test } from 'vitest';
+import * as tf from '@tensorflow/tfjs';
+import { Ajv } from 'ajv';
+import { afterAll, describe, expect, test } from 'vitest';
 import {
   closeRequests,
   encodeChat,
@@ -137,4 +139,118 @@ test('reports a missing chat template', async () => {
   const { status, json } = await (await serve({ requests: await plainRequests() })).post(PATH, { messages });
   expect(status).toBe(400);
   expect(json.error.message).toMatch(/has no chat template; use \/v1\/completions/);
+});
+
+const schema = {
+  type: 'object',
+  properties: {
+    who: { enum: ['captain', 'sailor'] },
+    whales: { type: 'integer', minimum: 0, maximum: 30 },
+    names: { type: 'array', items: { type: 'string', maxLength: 2 }, maxItems: 2 },
+  },
+  required: ['who', 'whales'],
+  additionalProperties: false,
+};
+const format = (of: object) => ({
+  type: 'json_schema',
+  json_schema: { name: 'answer', strict: true, schema: of },
+});
+const validate = new Ajv().compile(schema);
+
+describe('response_format', () => {
+  test('answers satisfy the schema, in batches and streams, under every sampling option', async () => {
+    const client = await serve();
+    const options = [
+      { temperature: 1, seed: 1, n: 3, frequency_penalty: 1 },
+      { temperature: 0, repetition_penalty: 1e300, logit_bias: { 9: 100, 1: 100 } },
+    ];
+    let numWhole = 0;
+    for (const sampling of options) {
+      const body = { messages, response_format: format(schema), max_tokens: 60, ...sampling };
+      const { status, json } = await client.post(PATH, body);
+      expect(status, JSON.stringify(json)).toBe(200);
+      const texts: string[] = json.choices.map(
+        (choice: { message: { content: string } }) => choice.message.content,
+      );
+      for (const [i, { finish_reason: finish }] of json.choices.entries()) {
+        if (finish === 'length') continue;
+        expect(finish).toBe('stop');
+        numWhole++;
+        expect(validate(JSON.parse(texts[i])), texts[i]).toBe(true);
+      }
+      const streamed = texts.map(() => '');
+      for (const event of (await client.stream(PATH, body)).slice(0, -1)) {
+        for (const { index, delta } of event.choices) streamed[index] += delta.content ?? '';
+      }
+      expect(streamed).toEqual(texts);
+    }
+    expect(numWhole).toBeGreaterThan(1);
+  });
+
+  test('greedy answers equal those of a plain masked model', async () => {
+    const values = ['captain', 'cat', 'a sailor', '', 12, 123];
+    const allowed = values.map((value) => JSON.stringify(value));
+    const texts = await Promise.all(
+      Array.from({ length: tinyTokenizer.vocabSize }, (_, id) =>
+        tinyTokenizer.decode([id], { skipSpecialTokens: true }),
+      ),
+    );
+    const prompt = [0, 40, 50, 60, 70];
+    const ids = [...prompt];
+    let text = '';
+    for (;;) {
+      const logits = tf.tidy(() =>
+        tinyModel
+          .logits(tf.tensor2d(ids, [1, ids.length], 'int32'))
+          .squeeze<tf.Tensor2D>([0])
+          .arraySync(),
+      );
+      const bias = (id: number) => (id === 1 ? 3 : 0);
+      const isAllowed = (id: number) =>
+        id === 1
+          ? allowed.includes(text)
+          : texts[id] !== '' && allowed.some((value) => value.startsWith(text + texts[id]));
+      const scores = logits
+        .at(-1)!
+        .map((logit, id) => (isAllowed(id) ? logit + bias(id) : Number.NEGATIVE_INFINITY));
+      const best = scores.indexOf(Math.max(...scores));
+      if (best === 1) break;
+      ids.push(best);
+      text += texts[best];
+      if (allowed.includes(text) && text !== '12') break;
+    }
+    const client = await serve();
+    const body = {
+      prompt,
+      response_format: format({ enum: values }),
+      temperature: 0,
+      logit_bias: { 1: 3 },
+      max_tokens: 20,
+    };
+    const { json } = await client.complete({ ...body, logprobs: 0 });
+    expect(json.choices[0]).toMatchObject({ text, finish_reason: 'stop' });
+    expect(json.choices[0].logprobs.tokens.slice(0, ids.length - 5).join('')).toBe(text);
+    const cut = (await client.complete({ ...body, max_tokens: 1 })).json.choices[0];
+    expect(cut).toEqual({ ...cut, text: texts[ids[5]], finish_reason: 'length' });
+  });
+
+  test('of other shapes and schemas is refused by name', async () => {
+    const client = await serve();
+    const refused = async (of: unknown, param: string, message: string) => {
+      const { status, json } = await client.post(PATH, { messages, max_tokens: 1, response_format: of });
+      expect([status, json.error.param]).toEqual([400, param]);
+      expect(json.error.message).toContain(message);
+    };
+    await refused({ type: 'xml' }, 'response_format.type', "'json_schema'");
+    await refused({ type: 'json_schema' }, 'response_format.json_schema', 'expected object');
+    await refused(
+      format({ properties: { a: { not: {} } } }),
+      'response_format.json_schema.schema.properties.a',
+      'keyword "not" is not supported',
+    );
+    for (const type of ['text', 'json_object']) {
+      const { status } = await client.post(PATH, { messages, max_tokens: 1, response_format: { type } });
+      expect(status).toBe(200);
+    }
+  });
 });

@@ -4,6 +4,52 @@ import { type Client, closeRequests, serve } from './testing.ts';
 
 afterAll(closeRequests);
 
+/** Response formats with schemas, valid and not. */
+function schemas() {
+  const keyword = fc.constantFrom(
+    ...['type', 'properties', 'required', 'items', 'enum', 'anyOf', '$ref', 'pattern', 'format', 'not'],
+    ...[
+      'minItems',
+      'maxItems',
+      'minLength',
+      'maxLength',
+      'minimum',
+      'exclusiveMaximum',
+      'additionalProperties',
+    ],
+  );
+  const value = fc.constantFrom(
+    'object',
+    'string',
+    'integer',
+    'array',
+    '#',
+    '#/items',
+    '^a+|[^b]{2}$',
+    'date',
+    '(?!a)',
+    '__proto__',
+  );
+  const { schema } = fc.letrec((tie) => ({
+    schema: fc.dictionary(
+      keyword,
+      fc.oneof(
+        { depthSize: 'small' },
+        value,
+        fc.double(),
+        fc.nat(9),
+        tie('schema'),
+        fc.array(tie('schema')),
+        fc.array(value),
+      ),
+      {
+        maxKeys: 4,
+      },
+    ),
+  }));
+  return schema.map((of) => ({ type: 'json_schema', json_schema: { name: 'a', schema: of } }));
+}
+
 test('property: no body causes a server error', async () => {
   const client = await serve();
   const anything = fc.jsonValue({ maxDepth: 3 });
@@ -19,6 +65,7 @@ test('property: no body causes a server error', async () => {
     stream: some(fc.boolean()),
     stream_options: some(fc.record({ include_usage: fc.boolean() })),
     logit_bias: some(fc.constant({})),
+    response_format: some(fc.oneof(fc.constant({ type: 'json_object' }), schemas())),
   };
   const ids = fc.array(fc.integer({ min: 0, max: 330 }), { maxLength: 20 });
   const completion = fc.record({

@@ -1,15 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import type { TokenTexts } from '@meap/inference';
 import type { OffsetToken } from './answer-pieces.ts';
-import { type AnswerFormat, type Plan, type ServedModel, sequencesOf, streaming } from './plan.ts';
+import {
+  type AnswerFormat,
+  openGrammar,
+  type Plan,
+  type ServedModel,
+  sequencesOf,
+  streaming,
+} from './plan.ts';
 import type { ChatRequest } from './read-request.ts';
 import type { RankedToken } from './token-stream.ts';
 
-export function planChat({ fields, prompts: [prompt] }: ChatRequest, served: ServedModel): Plan {
+export async function planChat(request: ChatRequest, served: ServedModel): Promise<Plan> {
+  const {
+    fields,
+    prompts: [prompt],
+  } = request;
   const { logprobs = false, top_logprobs: numTop = 0 } = fields;
   const stopIds = [...new Set([...served.stopIds, ...served.chatStopIds])];
   const rest = { numTop: logprobs ? numTop : undefined, echo: false, stopIds };
-  const sequences = sequencesOf(prompt, fields, rest);
+  const grammar = await openGrammar(request, served);
+  const sequences = sequencesOf(prompt, fields, rest, { grammar, beginsText: true });
   return {
     sequences,
     numPromptTokens: prompt.ids.length,

@@ -1,23 +1,35 @@
 import { randomUUID } from 'node:crypto';
 import type { TokenTexts } from '@meap/inference';
 import type { OffsetToken } from './answer-pieces.ts';
-import { type AnswerFormat, type Plan, type ServedModel, sequencesOf, streaming } from './plan.ts';
-import type { CompletionRequest } from './read-request.ts';
+import {
+  type AnswerFormat,
+  openGrammar,
+  type Plan,
+  type ServedModel,
+  sequencesOf,
+  streaming,
+} from './plan.ts';
+import type { CompletionRequest, Prompt } from './read-request.ts';
 
-export async function planCompletion(
-  { fields, prompts }: CompletionRequest,
-  served: ServedModel,
-): Promise<Plan> {
+export async function planCompletion(request: CompletionRequest, served: ServedModel): Promise<Plan> {
+  const { fields, prompts } = request;
   const { echo = false, logprobs: numTop } = fields;
-  await served.texts.load(prompts.map(({ ids }) => ids[ids.length - 1]));
+  await served.texts.load(prompts.flatMap(({ ids }) => (echo ? ids : ids.slice(-1))));
   const rest = { numTop, echo, stopIds: served.stopIds };
-  const sequences = prompts.flatMap((prompt) => sequencesOf(prompt, fields, rest));
+  const grammar = await openGrammar(request, served);
+  // After a prompt that ends with a special token, the answer starts a text; an echoed one is part of the text.
+  const isSpecial = (id: number) => served.texts.bytes(id).length === 0;
+  const beginsAnswer = ({ ids }: Pick<Prompt, 'ids'>) => {
+    return echo ? ids.every(isSpecial) : isSpecial(ids[ids.length - 1]);
+  };
+  const sequences = prompts.flatMap((prompt) =>
+    sequencesOf(prompt, fields, rest, { grammar, beginsText: beginsAnswer(prompt) }),
+  );
   return {
     sequences,
     numPromptTokens: prompts.reduce((sum, { ids }) => sum + ids.length, 0),
     stops: fields.stop ?? [],
-    // After a prompt that ends with a special token, the answer starts a text.
-    beginsText: sequences.map(({ promptIds }) => echo || served.texts.bytes(promptIds.at(-1)!).length === 0),
+    beginsText: sequences.map(({ promptIds: ids }) => echo || beginsAnswer({ ids })),
     ...streaming(fields),
     format: completionFormat(served, numTop !== undefined),
   };

@@ -1,7 +1,14 @@
 /** The plan of a request: the sequences to compute, and the format of the answer. */
 import { randomInt } from 'node:crypto';
-import { laterSeed, type TokenTexts } from '@meap/inference';
+import {
+  type ConstrainedTexts,
+  laterSeed,
+  type OpenGrammar,
+  type TokenTexts,
+  VocabularyError,
+} from '@meap/inference';
 import type { OffsetToken, Piece } from './answer-pieces.ts';
+import { invalidField } from './api-error.ts';
 import type { SequenceRequest } from './completion-engine.ts';
 import type { ChatRequest, CompletionRequest, Prompt } from './read-request.ts';
 import type { FinishReason } from './token-stream.ts';
@@ -10,6 +17,7 @@ export interface ServedModel {
   /** The name of the model in the API. */
   readonly name: string;
   readonly texts: TokenTexts;
+  readonly constrained: ConstrainedTexts;
   /** Ids that end a text. */
   readonly stopIds: readonly number[];
   /** Additional ids that end an answer in a chat. */
@@ -65,11 +73,29 @@ export function streaming({ stream = false, stream_options: options }: Sampling)
 
 type Sampling = CompletionRequest['fields'] | ChatRequest['fields'];
 
+/**
+ * Opens the grammar of a request, if it has one.
+ *
+ * @throws ApiError 400 if the model's vocabulary cannot write it
+ */
+export async function openGrammar(
+  { grammar }: CompletionRequest | ChatRequest,
+  { constrained }: ServedModel,
+): Promise<OpenGrammar | undefined> {
+  try {
+    return grammar && (await constrained.open(grammar));
+  } catch (error) {
+    if (!(error instanceof VocabularyError)) throw error;
+    throw invalidField('response_format', `${error.message}; omit it`);
+  }
+}
+
 /** Returns a sequence for each of the `n` answers to a prompt, with different seeds. */
 export function sequencesOf(
   { ids: promptIds, maxNewTokens }: Prompt,
   fields: Sampling,
   rest: Pick<SequenceRequest, 'stopIds' | 'numTop' | 'echo'>,
+  { grammar, beginsText }: { grammar: OpenGrammar | undefined; beginsText: boolean },
 ): SequenceRequest[] {
   const { n = 1, temperature = 1, top_p: topP = 1, seed = randomInt(2 ** 47) } = fields;
   const sampling = {
@@ -81,5 +107,6 @@ export function sequencesOf(
   return Array.from({ length: n }, (_, i) => ({
     ...{ promptIds, maxNewTokens, ...sampling, seed: laterSeed(seed, i) },
     ...rest,
+    ...(grammar && { constraint: grammar.start({ stopIds: rest.stopIds, beginsText }) }),
   }));
 }

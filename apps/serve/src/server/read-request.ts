@@ -4,7 +4,7 @@
  * This runs in a separate process (`request-worker.ts`), since hostile input can make parsing, the chat template and
  * tokenization slow. Text that certainly exceeds the context is refused before it is tokenized.
  */
-import type { ChatPrompts } from '@meap/inference';
+import { anyObject, type ChatPrompts, type Grammar, SchemaError, schemaGrammar } from '@meap/inference';
 import type { Conversation, Tokenizer } from '@meap/token-dataset';
 import { ApiError, invalidField } from './api-error.ts';
 import { readBody } from './read-body.ts';
@@ -36,11 +36,13 @@ export interface Prompt {
 interface ReadRequest<Fields> {
   readonly fields: Fields;
   readonly prompts: readonly Prompt[];
+  /** Restricts the answers. */
+  readonly grammar?: Grammar;
 }
 
-export type CompletionRequest = ReadRequest<Omit<CompletionFields, 'prompt'>>;
+export type CompletionRequest = ReadRequest<Omit<CompletionFields, 'prompt' | 'response_format'>>;
 
-export type ChatRequest = ReadRequest<Omit<ChatFields, 'messages'>>;
+export type ChatRequest = ReadRequest<Omit<ChatFields, 'messages' | 'response_format'>>;
 
 // The default of OpenAI's API.
 const DEFAULT_MAX_TOKENS = 16;
@@ -66,7 +68,7 @@ export class RequestReader {
    * @throws ApiError 400, 404
    */
   async completion(body: Uint8Array, settings: ReadSettings): Promise<CompletionRequest> {
-    const { prompt, ...fields } = readBody(completionFields, body);
+    const { prompt, response_format: format, ...fields } = readBody(completionFields, body);
     requireModel(fields, settings);
     requireStream(fields);
     requireBias(fields, settings);
@@ -88,7 +90,7 @@ export class RequestReader {
       requireIds(ids, settings, 'prompt');
       prompts.push({ ids, maxNewTokens });
     }
-    return { fields, prompts };
+    return { fields, prompts, grammar: grammarOf(format) };
   }
 
   /**
@@ -97,7 +99,7 @@ export class RequestReader {
    * @throws ApiError 400, 404
    */
   async chat(body: Uint8Array, settings: ReadSettings): Promise<ChatRequest> {
-    const { messages, ...fields } = readBody(chatFields, body);
+    const { messages, response_format: format, ...fields } = readBody(chatFields, body);
     requireModel(fields, settings);
     requireStream(fields);
     requireBias(fields, settings);
@@ -109,7 +111,7 @@ export class RequestReader {
     const ids = await this.#encodeMessages(messages, settings);
     requireIds(ids, settings, 'messages');
     const maxNewTokens = maxNewTokensFor(ids.length, requested, settings, { param: 'messages' });
-    return { fields, prompts: [{ ids, maxNewTokens }] };
+    return { fields, prompts: [{ ids, maxNewTokens }], grammar: grammarOf(format) };
   }
 
   async #encode(text: string, addSpecialTokens: boolean, settings: ReadSettings): Promise<number[]> {
@@ -171,6 +173,23 @@ export class RequestReader {
       numTokens += (await this.#tokenizer.encode(part, { addSpecialTokens: false })).length;
       if (numTokens > 2 * contextLength) refuse(`more than ${2 * contextLength} tokens`);
     }
+  }
+}
+
+/**
+ * Returns the grammar of a response format.
+ *
+ * @throws ApiError 400 for a schema that is invalid or not supported
+ */
+function grammarOf(format: CompletionFields['response_format']): Grammar | undefined {
+  if (format === undefined || format.type === 'text') return undefined;
+  if (format.type === 'json_object') return anyObject();
+  try {
+    return schemaGrammar(format.json_schema.schema);
+  } catch (error) {
+    if (!(error instanceof SchemaError)) throw error;
+    const path = error.path === '' ? '' : `.${error.path.slice(0, 300)}`;
+    throw invalidField(`response_format.json_schema.schema${path}`, error.message);
   }
 }
 
@@ -256,7 +275,7 @@ function promptInputs(prompt: unknown): (string | number[])[] {
   throw invalidField('prompt', `expected ${expected}`);
 }
 
-function maxTokens(fields: Omit<ChatFields, 'messages'>): number | undefined {
+function maxTokens(fields: Omit<ChatFields, 'messages' | 'response_format'>): number | undefined {
   const { max_tokens: old, max_completion_tokens: current } = fields;
   if (old === undefined || current === undefined || old === current) return current ?? old;
   throw invalidField(

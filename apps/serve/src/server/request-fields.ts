@@ -43,6 +43,21 @@ const MAX_MESSAGES = 2048;
 const seed = z.int().transform((value) => (value < 0 ? 2 ** 53 + value : value));
 const stopSequence = z.string().min(1).max(1000);
 
+const responseFormat = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('text') }),
+  z.strictObject({ type: z.literal('json_object') }),
+  z.strictObject({
+    type: z.literal('json_schema'),
+    json_schema: z.strictObject({
+      name: z.string().max(64),
+      description: optional(z.string()),
+      schema: z.unknown(),
+      // An answer always satisfies the schema.
+      strict: optional(z.boolean()),
+    }),
+  }),
+]);
+
 const sampling = {
   model: optional(z.string()),
   temperature: optional(z.number().min(0).max(2)),
@@ -64,6 +79,8 @@ const sampling = {
   min_p: optional(z.number().min(0).max(1)),
   /** From vLLM. */
   repetition_penalty: optional(z.number().positive()),
+  /** Also of `/v1/completions`, as in vLLM. */
+  response_format: optional(responseFormat),
   service_tier: unsupported('auto', 'default'),
   store: unsupported(false),
   metadata: ignored,
@@ -126,7 +143,6 @@ export const chatFields = z.strictObject({
   parallel_tool_calls: unsupported(true, false),
   prediction: unsupported(),
   reasoning_effort: unsupported('none'),
-  response_format: unsupported({ type: 'text' }),
   tool_choice: unsupported('none', 'auto'),
   tools: unsupported([]),
   verbosity: unsupported('medium'),

@@ -98,9 +98,9 @@ describe('fields', () => {
     ['chat/completions', { ...hi, tools: [{ type: 'function' }] }, 'tools', /not supported/],
     [
       'chat/completions',
-      { ...hi, response_format: { type: 'json_object' } },
-      'response_format',
-      /not supported/,
+      { ...hi, response_format: { type: 'json_schema', json_schema: { name: 'a', schema: { not: {} } } } },
+      'response_format.json_schema.schema',
+      /keyword "not" is not supported/,
     ],
     ['chat/completions', { ...hi, top_logprobs: 2 }, 'top_logprobs', /without logprobs/],
     [

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
-import { TokenTexts } from '@meap/inference';
+import { ConstrainedTexts, TokenTexts } from '@meap/inference';
 import { contextLengthOf, type Llama, stopIdsOf } from '@meap/llama-model';
 import { ConfigurationError, RunError } from '@meap/recipe-cli';
 import type { Tokenizer } from '@meap/token-dataset';
@@ -95,9 +95,11 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     maxSequences: admission.maxPerRequest,
     addSpecialTokens: options.addSpecialTokens,
   };
+  const texts = new TokenTexts(tokenizer);
   const served: ServedModel = {
     name: options.name,
-    texts: new TokenTexts(tokenizer),
+    texts,
+    constrained: new ConstrainedTexts(tokenizer, texts),
     stopIds: stopIdsOf(model.config),
     chatStopIds: options.requests.chatStopIds ?? [],
   };
