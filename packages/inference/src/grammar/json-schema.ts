@@ -66,7 +66,7 @@ export function schemaGrammar(schema: unknown): Grammar {
 }
 
 /** A schema as the start of a grammar and its rules, to be used within a larger grammar. */
-export function schemaExpression(schema: unknown): [Expression, ReadonlyMap<string, Expression>] {
+function schemaExpression(schema: unknown): [Expression, ReadonlyMap<string, Expression>] {
   const compiler = new SchemaCompiler(schema);
   return [compiler.value(schema, []), compiler.rules];
 }

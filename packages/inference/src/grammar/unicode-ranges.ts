@@ -10,7 +10,7 @@ const BORDERS = [0, 0x80, 0x800, 0xd800, 0xe000, 0x10000, MAX_CODE_POINT + 1];
 const SURROGATES = 3;
 
 /** Sorts and merges ranges. */
-export function normalized(ranges: CodePoints): [number, number][] {
+function normalized(ranges: CodePoints): [number, number][] {
   const merged: [number, number][] = [];
   for (const [lo, hi] of [...ranges].sort(([a], [b]) => a - b)) {
     const last = merged.at(-1);
