@@ -135,6 +135,10 @@ const lora = z.strictObject({
   use_dora: flag(
     'Also train the norm of each row of the adapted weights (DoRA): closer to full fine-tuning at low ranks, slower.',
   ).optional(),
+  loraplus_lr_ratio: positive(
+    'Learning rate of B, and of DoRA’s and trained norms, divided by train.learning_rate (LoRA+); usually above 1, with a ' +
+      'lower train.learning_rate. Default: 1.',
+  ).optional(),
   dropout: share('Dropout of the adapter’s inputs.').default(0),
   target_modules: z
     .union(

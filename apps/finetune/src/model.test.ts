@@ -8,6 +8,7 @@ import { countLoraParameters } from './memory-plan.ts';
 import { exportModel, learnedTokens, loadModelParts, loadTrainableModel, saveTrained } from './model.ts';
 import { type FinetuneConfig, resolveConfig } from './resolve-config.ts';
 import { saveTinyModel, tinyTokenizer, Workbench } from './testing.ts';
+import { loraPlusGroups } from './training-parts.ts';
 
 const bench = new Workbench();
 beforeAll(async () => {
@@ -138,6 +139,19 @@ describe('an exported adapter', () => {
       adapted.dispose();
     }
   });
+});
+
+it('LoRA+ raises the rate of B and of vectors alone', async () => {
+  const modules_to_save = ['embed_tokens', 'norm'];
+  const config = configured({ lora: { rank: 2, use_dora: true, modules_to_save, loraplus_lr_ratio: 8 } });
+  const model = await loadTrainableModel(config, loadModelParts(config));
+  const [{ pattern, learningRateMultiplier }, ...others] = loraPlusGroups(config);
+  expect([learningRateMultiplier, others]).toEqual([8, []]);
+  for (const [name, { rank }] of model.trainable) {
+    expect(new RegExp(pattern).test(name), name).toBe(name.includes('lora_B') || rank === 1);
+  }
+  model.dispose();
+  expect(loraPlusGroups(configured({ lora: {} }))).toEqual([]);
 });
 
 it('countLoraParameters counts matrices, magnitudes, rows, tables and norms', async () => {

@@ -6,6 +6,7 @@ import { type Llama, restoreWeights } from '@meap/llama-model';
 import { batchPlan, recipeOptions, runSeeds, seedFingerprint, type TrainingParts } from '@meap/recipe-cli';
 import type { SftBatch } from '@meap/sft-duplication';
 import { withTools } from '@meap/token-dataset';
+import type { ParameterGroup } from '@meap/trainer';
 import type { Conversation } from './formats.ts';
 import { type ModelParts, saveTrained } from './model.ts';
 import { batchSource, sftLoss } from './objective.ts';
@@ -26,6 +27,16 @@ export function packTo({ masking, train }: FinetuneConfig): number | undefined {
   return masking.layout === 'separate-rows' ? undefined : train.max_length;
 }
 
+/**
+ * Returns the parameters of adapters with a higher learning rate (LoRA+, Hayou et al. 2024, arXiv 2402.12354): as in PEFT, B
+ * and all vectors.
+ */
+export function loraPlusGroups({ lora }: Pick<FinetuneConfig, 'lora'>): ParameterGroup[] {
+  const learningRateMultiplier = lora?.loraplus_lr_ratio;
+  if (learningRateMultiplier === undefined) return [];
+  return [{ pattern: /lora_B\.weight$|lora_magnitude_vector$|norm\.weight$/, learningRateMultiplier }];
+}
+
 /** Creates the options of the trainer from configuration, model and data. */
 export async function trainingParts(
   config: FinetuneConfig,
@@ -35,7 +46,8 @@ export async function trainingParts(
   numRanks: number,
 ): Promise<Parts> {
   const { train, masking, validation, samples, seed } = config;
-  const shared = recipeOptions(config, stepsOf(config, data.train.samples.length), numRanks);
+  const steps = stepsOf(config, data.train.samples.length);
+  const shared = recipeOptions(config, steps, numRanks, loraPlusGroups(config));
   const savedWith = { ...parts, baseModel: config.model.path };
   const held = await validationBatches(config, parts, data, numRanks);
   const { max_new_tokens: maxNewTokens, temperature } = samples;

@@ -44,6 +44,8 @@ describe('equivalentOf', () => {
     ['dataset', 'rows.jsonl', {}, 'write data.files: ["rows.jsonl"]'],
     ['lora_target', 'all', {}, 'write lora.target_modules: all-linear'],
     ['use_peft', true, {}, 'write lora (the section enable'],
+    ['peft_use_dora', true, {}, 'write lora.use_dora: true'],
+    ['loraplus_lr_ratio', 16, {}, 'write lora.loraplus_lr_ratio: 16'],
     ['output_dir', 'out', {}, 'use the flag --out DIR'],
     ['optim', 'adamw_torch', {}, 'AdamW is the only optimizer'],
   ])('%s: %j beside %j', (key, given, train, expected) => {

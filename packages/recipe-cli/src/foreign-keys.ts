@@ -178,6 +178,7 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
   use_rslora: rename('lora.use_rslora'),
   use_dora: rename('lora.use_dora'),
   peft_use_dora: rename('lora.use_dora'),
+  loraplus_lr_ratio: rename('lora.loraplus_lr_ratio'),
   lora_modules_to_save: rename('lora.modules_to_save'),
   additional_target: rename('lora.modules_to_save'),
   adapter: adapters,

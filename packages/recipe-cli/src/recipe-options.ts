@@ -1,6 +1,12 @@
 /** The options of `train` that every recipe determines in the same way. */
 import type { Precision } from '@meap/tensor-kernels';
-import { adamWOptimizer, type CheckpointOptions, type TrainOptions, type ZeroStage } from '@meap/trainer';
+import {
+  adamWOptimizer,
+  type CheckpointOptions,
+  type ParameterGroup,
+  type TrainOptions,
+  type ZeroStage,
+} from '@meap/trainer';
 import { configuredSchedule, type ScheduleKeys } from './schedule-keys.ts';
 import { batchPlan } from './training-keys.ts';
 
@@ -19,11 +25,12 @@ export interface RecipeOptionKeys {
   distributed: { zero_stage: ZeroStage };
 }
 
-/** Optimizer, schedule, accumulation and retention of a run of `steps` steps. */
+/** Optimizer, schedule, accumulation and retention of a run of `steps` steps; `groups` are parameters with other rates. */
 export function recipeOptions(
   { precision, train, checkpoint, distributed }: RecipeOptionKeys,
   steps: number,
   numRanks: number,
+  groups: readonly ParameterGroup[] = [],
 ): Required<
   Pick<
     TrainOptions<unknown>,
@@ -46,6 +53,7 @@ export function recipeOptions(
       beta2: train.adam_beta2,
       epsilon: train.adam_epsilon,
       weightDecay: train.weight_decay,
+      groups,
     }),
     schedule: configuredSchedule(train, steps),
     steps,
