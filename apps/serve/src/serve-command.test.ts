@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { saveLlama } from '@meap/llama-model';
+import { addLora, saveLlama, saveLora } from '@meap/llama-model';
 import { captureOutput } from '@meap/recipe-cli';
 import { expect, onTestFinished, test } from 'vitest';
 import { serveCommand } from './serve-command.ts';
@@ -13,6 +13,17 @@ async function modelFolder(): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'serve-test-'));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   await saveLlama(folder, tinyModel, { dtype: 'float32' });
+  tinyTokenizer.save(folder);
+  return folder;
+}
+
+/** Writes a new adapter of a model, with a tokenizer of its own. */
+async function adapterFolder(base: string): Promise<string> {
+  const folder = join(base, 'adapter');
+  const model = tinyModel.share();
+  addLora(model, { rank: 1, seed: 0 });
+  await saveLora(folder, model, { baseModel: base });
+  model.dispose();
   tinyTokenizer.save(folder);
   return folder;
 }
@@ -35,6 +46,8 @@ test('serves until a signal', async () => {
     'SERVE_TEST_KEY',
     '--chat-template',
     'alpaca',
+    '--adapter',
+    `german=${await adapterFolder(folder)}`,
   ];
   const ended = captureOutput(({ stdout, stderr }) => {
     const write = (text: string) => {
@@ -45,19 +58,23 @@ test('serves until a signal', async () => {
   });
   await until(() => url !== undefined);
   const models = await fetch(`${url}/models`, { headers: { authorization: 'Bearer key' } });
-  expect(await models.json()).toMatchObject({ data: [{ id: 'mine' }] });
+  expect(await models.json()).toMatchObject({ data: [{ id: 'mine' }, { id: 'german', parent: 'mine' }] });
   expect((await fetch(`${url}/models`)).status).toBe(401);
   const chat = await fetch(`${url}/chat/completions`, {
     method: 'POST',
     headers: { authorization: 'Bearer key', 'content-type': 'application/json' },
-    body: JSON.stringify({ messages: [{ role: 'user', content: 'Who sees </s>?' }], max_tokens: 2 }),
+    body: JSON.stringify({
+      model: 'german',
+      messages: [{ role: 'user', content: 'Who sees </s>?' }],
+      max_tokens: 2,
+    }),
   });
   expect(chat.status).toBe(200);
   process.emit('SIGTERM', 'SIGTERM');
   expect(await ended).toMatchObject({
     code: 0,
     stdout: expect.stringMatching(
-      /^backend .*\nmodel +mine, context 128\nchat +alpaca; answers end with <\/s>\nlistening .*\nSIGTERM: finishing/,
+      /^backend .*\nmodel +mine, context 128\nadapter +german\nchat +alpaca; answers end with <\/s>\nlistening .*\nSIGTERM: finishing/,
     ),
     stderr: '',
   });
@@ -71,6 +88,10 @@ test.each([
   [['--port', '70000'], 2, /expected an integer from 0 to 65535/],
   [['--chat-template', 'nope'], 2, /--chat-template nope: no such template or file, expected one of chatml/],
   [['--max-batch', '0'], 2, /expected an integer of at least 1/],
+  [['--adapter', 'german'], 2, /expected NAME=DIR, such as german=runs\/german\/adapter/],
+  [['--adapter', 'a=x', '--adapter', 'a=y'], 2, /a is given twice, expected another name/],
+  [['--name', 'a', '--adapter', 'a=x'], 2, /--adapter a: is the model's name, expected another; --name/],
+  [['--adapter', 'a=nowhere'], 1, /^meap-serve: adapter nowhere: no such folder, expected a PEFT adapter/],
 ])('refuses %j', async (flags, code, message) => {
   const argv = ['--model', await modelFolder(), '--port', '0', ...flags];
   const outcome = await captureOutput((io) => serveCommand(argv, io));

@@ -1,6 +1,6 @@
 /** The command line of `meap-serve`: a model behind OpenAI's API. */
 import { basename, resolve } from 'node:path';
-import { loadModel } from '@meap/inference';
+import { findAdapter, loadWithAdapters } from '@meap/inference';
 import { contextLengthOf } from '@meap/llama-model';
 import {
   type CommandIo,
@@ -10,6 +10,7 @@ import {
   plainText,
   quantizeOption,
   runCommand,
+  showDownloads,
 } from '@meap/recipe-cli';
 import {
   type BackendName,
@@ -20,7 +21,7 @@ import {
 } from '@meap/tensor-kernels';
 import { loadTokenizer } from '@meap/token-dataset';
 import { stopOnSignals } from '@meap/trainer';
-import { Option } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 import { isUserError } from './errors.ts';
 import { modelCommand, openFolders } from './model-command.ts';
 import { RequestProcesses } from './server/request-process.ts';
@@ -32,6 +33,7 @@ interface Flags {
   port: number;
   apiKeyEnv?: string;
   name?: string;
+  adapter?: ReadonlyMap<string, string>;
   chatTemplate?: string;
   specialTokens: boolean;
   maxBatch: number;
@@ -62,6 +64,11 @@ export async function serveCommand(argv: readonly string[], io: CommandIo = proc
     .option('--port <n>', 'port to listen on; 0 for any free port', countFlag(0, 65535), 8000)
     .option('--api-key-env <name>', 'environment variable with the API key that clients must send')
     .option('--name <id>', 'name of the model in the API; default: name of its folder')
+    .option(
+      '--adapter <name=dir>',
+      'PEFT adapter of the model, chosen by this name in requests; repeat for several, which share the model’s weights',
+      addAdapter,
+    )
     .option('--chat-template <name>', 'built-in template or file; default: the model’s template')
     .option('--no-special-tokens', 'add no BOS to texts of /v1/completions unless requested')
     .option('--max-batch <n>', 'maximum number of sequences in a batch', countFlag(1), 16)
@@ -97,18 +104,38 @@ export async function serveCommand(argv: readonly string[], io: CommandIo = proc
 async function serve(flags: Flags, io: CommandIo): Promise<number> {
   const apiKey = flags.apiKeyEnv === undefined ? undefined : keyOf(flags.apiKeyEnv);
   const folders = await openFolders(flags.model, io);
-  const tokenizer = loadTokenizer(folders.tokenizer);
   const { chatTemplate, host, port, maxBatch, maxQueue } = flags;
-  const requests = await RequestProcesses.open({ directory: folders.tokenizer, chatTemplate });
+  const name = flags.name ?? basename(resolve(flags.model));
+  const found = new Map<string, Awaited<ReturnType<typeof findAdapter>>>();
+  for (const [id, directory] of flags.adapter ?? []) {
+    if (id === name)
+      throw new ConfigurationError([
+        `--adapter ${id}: is the model's name, expected another; --name changes it`,
+      ]);
+    const downloads = showDownloads(io);
+    found.set(id, await findAdapter(directory, folders, downloads).finally(downloads.close));
+  }
+  const tokenizer = loadTokenizer(folders.tokenizer);
+  const requests = await RequestProcesses.open({
+    directory: folders.tokenizer,
+    adapters: Object.fromEntries([...found].map(([id, { tokenizer }]) => [id, tokenizer])),
+    chatTemplate,
+  });
   try {
-    const { model, backend } = await loadModel(folders, flags);
+    const directories = new Map([...found].map(([id, { adapter }]) => [id, adapter]));
+    const { base, adapters, backend } = await loadWithAdapters(folders, directories, flags);
+    const { model, vocabularySize } = base;
     const stop = stopOnSignals();
     try {
       const contextLength = contextLengthOf(model.config);
-      const name = flags.name ?? basename(resolve(flags.model));
       const maxContext = Math.min(contextLength, flags.maxContext ?? contextLength);
       const server = await startServer({
-        ...{ model, tokenizer, requests, name, apiKey, host, port },
+        ...{ model, vocabularySize, tokenizer, requests, name, apiKey, host, port },
+        adapters: new Map(
+          [...adapters].map(([id, adapted]) => {
+            return [id, { ...adapted, tokenizer: loadTokenizer(found.get(id)!.tokenizer) }];
+          }),
+        ),
         addSpecialTokens: flags.specialTokens,
         limits: {
           ...{ maxBatch, maxQueue, maxContext },
@@ -121,6 +148,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
       io.stdout.write(
         `backend      ${backend.name} (${backend.device}): ${backend.reason}\n` +
           `model        ${name}, context ${maxContext}\n` +
+          [...adapters.keys()].map((id) => `adapter      ${plainText(id)}\n`).join('') +
           `chat         ${plainText(requests.chatDescription)}\n` +
           `listening    ${server.url}   (stop with Ctrl-C)\n`,
       );
@@ -132,11 +160,21 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
       return EXIT.done;
     } finally {
       stop.dispose();
+      for (const { model } of adapters.values()) model.dispose();
       model.dispose();
     }
   } finally {
     requests.close();
   }
+}
+
+/** Adds NAME=PATH to the adapters so far. */
+function addAdapter(given: string, adapters: ReadonlyMap<string, string> = new Map()): Map<string, string> {
+  const [, name, directory] = /^([^=]+)=(.+)$/.exec(given) ?? [];
+  if (name === undefined)
+    throw new InvalidArgumentError('expected NAME=DIR, such as german=runs/german/adapter');
+  if (adapters.has(name)) throw new InvalidArgumentError(`${name} is given twice, expected another name`);
+  return new Map([...adapters, [name, directory]]);
 }
 
 /** Reads the API key from the environment; command lines are visible to other users. */

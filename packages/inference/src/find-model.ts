@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, realpathSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { cachedName, fetchFromHub, HubError, type HubEvent, isHubAddress, modelAddress } from '@meap/hub';
 import { adapterBase } from '@meap/llama-model';
@@ -65,6 +65,44 @@ async function adapterDirectory(directory: string, options: FindModelOptions): P
   const base = resolve(await adapterBase(directory, fetchBase));
   const own = existsSync(join(directory, 'tokenizer.json'));
   return { base, adapter: directory, tokenizer: own ? directory : base };
+}
+
+/**
+ * Finds an adapter of a model that is in use: a PEFT folder, or a name of the Hub as in {@link findModel}.
+ *
+ * @param base the folders of the model
+ * @throws ModelError if there is none, if it was trained on another model, or if the model has an adapter itself
+ */
+export async function findAdapter(
+  adapter: string,
+  base: ModelDirectory,
+  options: FindModelOptions = {},
+): Promise<ModelDirectory & { adapter: string }> {
+  if (base.adapter) {
+    throw new ModelError(
+      `adapter ${adapter}: the model is an adapter itself (${base.adapter}), expected a base model; use ${base.base}`,
+    );
+  }
+  const directory = await localFolder(adapter, options);
+  if (!existsSync(join(directory, 'adapter_config.json'))) {
+    const problem = existsSync(directory) ? 'contains no adapter_config.json' : 'no such folder';
+    throw new ModelError(
+      `adapter ${directory}: ${problem}, expected a PEFT adapter, such as RUN/adapter of meap-finetune`,
+    );
+  }
+  const repo = cachedName(base.base)?.repo;
+  const recorded = await adapterBase(directory, async (name) => {
+    const isBase = repo === undefined ? basename(name) === basename(base.base) : name === repo;
+    return isBase ? base.base : name;
+  });
+  if (!existsSync(recorded) || realpathSync(recorded) !== realpathSync(base.base)) {
+    throw new ModelError(
+      `adapter ${directory}: was trained on ${recorded}, expected ${repo ?? base.base}, the model that it is used with; ` +
+        'if they are the same, change base_model_name_or_path in adapter_config.json',
+    );
+  }
+  const own = existsSync(join(directory, 'tokenizer.json'));
+  return { base: base.base, adapter: directory, tokenizer: own ? directory : base.tokenizer };
 }
 
 /**

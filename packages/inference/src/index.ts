@@ -5,6 +5,7 @@ export { encodePrompt } from './encode-prompt.ts';
 export { ModelError, modelErrors } from './errors.ts';
 export {
   type FindModelOptions,
+  findAdapter,
   findModel,
   localFolder,
   type ModelDirectory,
@@ -29,7 +30,7 @@ export {
   type OpenLanguageModelOptions,
   openLanguageModel,
 } from './language-model.ts';
-export { type ComputeOptions, loadModel } from './load-model.ts';
+export { type ComputeOptions, loadModel, loadWithAdapters, type SharedModel } from './load-model.ts';
 export { type ConvertPytorchOptions, convertPytorch } from './pytorch/convert-pytorch.ts';
 export { openRemoteChatModel, type RemoteChatModel, type RemoteChatOptions } from './remote-chat-model.ts';
 export { openRemoteModel, type RemoteModel, type RemoteModelOptions } from './remote-model.ts';

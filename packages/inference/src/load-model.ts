@@ -1,4 +1,13 @@
-import { type Llama, loadAdaptedLlama, loadLlama, mergeLora, readLlamaConfig } from '@meap/llama-model';
+import {
+  adapterVocabularySize,
+  growVocabulary,
+  type Llama,
+  loadAdaptedLlama,
+  loadLlama,
+  loadLora,
+  mergeLora,
+  readLlamaConfig,
+} from '@meap/llama-model';
 import {
   type BackendDescription,
   BackendError,
@@ -46,4 +55,47 @@ export async function loadModel(
   const model = await loadAdaptedLlama(base, adapter, { weights, quantize });
   if (!quantize) mergeLora(model);
   return { model, backend };
+}
+
+/** A model and the number of its ids, which may be fewer than the rows of its tables. */
+export interface SharedModel {
+  readonly model: Llama;
+  readonly vocabularySize: number;
+}
+
+/**
+ * Loads a base model and adapters that share its weights; each adds only its own matrices. Adapters stay apart, so that each
+ * pass of theirs takes some more time than one of the base.
+ *
+ * The tables of the base get the rows that adapters train beyond its vocabulary; `vocabularySize` is the number of ids that a
+ * model has without the rows of the others.
+ *
+ * @param adapters folders by name, as {@link findAdapter} finds them
+ * @returns the base, which must be disposed of after the others
+ * @throws as {@link loadModel}, also for an adapter that does not fit the base
+ */
+export async function loadWithAdapters(
+  base: ModelDirectory,
+  adapters: ReadonlyMap<string, string>,
+  options: ComputeOptions,
+): Promise<{ base: SharedModel; adapters: Map<string, SharedModel>; backend: BackendDescription }> {
+  const sizes = new Map<string, number>();
+  for (const [name, directory] of adapters) sizes.set(name, await adapterVocabularySize(directory));
+  const { model: plain, backend } = await loadModel(base, options);
+  const { vocab_size: vocabularySize } = plain.config;
+  let model = plain;
+  const loaded = new Map<string, SharedModel>();
+  try {
+    model = growVocabulary(plain, { size: Math.max(vocabularySize, ...sizes.values()) });
+    for (const [name, directory] of adapters) {
+      const adapted = model.share();
+      loaded.set(name, { model: adapted, vocabularySize: Math.max(vocabularySize, sizes.get(name)!) });
+      await loadLora(directory, adapted);
+    }
+  } catch (error) {
+    for (const { model } of loaded.values()) model.dispose();
+    model.dispose();
+    throw error;
+  }
+  return { base: { model, vocabularySize }, adapters: loaded, backend };
 }

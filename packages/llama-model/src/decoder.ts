@@ -58,7 +58,7 @@ export interface DecodedText {
 export interface DecodedToken {
   readonly text: DecodedText;
   readonly id: number;
-  /** float32 `[V]`, the logits of the token. */
+  /** float32 `[V]`, the logits of the token, of `vocabularySize` ids. */
   readonly logits: Float32Array;
 }
 
@@ -66,6 +66,8 @@ export interface DecodedToken {
 export interface DecoderOptions {
   /** Largest number of prompt tokens that a step processes. 512 by default. */
   promptTokensPerStep?: number;
+  /** Number of ids that may be generated: of a model with rows for other adapters, fewer than its `vocab_size`. */
+  vocabularySize?: number;
 }
 
 /** New tokens that a cache allocates for at first: few texts reach their maximum. */
@@ -95,9 +97,10 @@ interface Running {
 export class Decoder {
   readonly #model: Llama;
   readonly #promptTokensPerStep: number;
+  readonly #vocabularySize: number;
   readonly #running = new Set<Running>();
 
-  constructor(model: Llama, { promptTokensPerStep = 512 }: DecoderOptions = {}) {
+  constructor(model: Llama, { promptTokensPerStep = 512, vocabularySize }: DecoderOptions = {}) {
     if (!(Number.isInteger(promptTokensPerStep) && promptTokensPerStep > 0)) {
       throw new GenerateOptionError(
         `promptTokensPerStep: got ${promptTokensPerStep}, expected a positive integer`,
@@ -105,6 +108,7 @@ export class Decoder {
     }
     this.#model = model;
     this.#promptTokensPerStep = promptTokensPerStep;
+    this.#vocabularySize = vocabularySize ?? model.config.vocab_size;
   }
 
   /** Number of unfinished texts. */
@@ -122,7 +126,7 @@ export class Decoder {
   start(promptIds: ArrayLike<number>, options: DecodeOptions = {}): DecodedText {
     const maxNewTokens = requireRoom(this.#model, promptIds.length, options.maxNewTokens);
     requireSamplingOptions(options);
-    requireIds(this.#model, options.logitBias);
+    requireIds(this.#vocabularySize, options.logitBias);
     const text: Running = {
       prompt: Array.from(promptIds),
       ids: [],
@@ -179,11 +183,12 @@ export class Decoder {
     } finally {
       logits_BV?.dispose();
     }
-    const vocabularySize = values.length / texts.length;
+    const numRows = values.length / texts.length;
+    const logitsOf = (b: number) => values.subarray(b * numRows, b * numRows + this.#vocabularySize);
     // Texts that were stopped in the meantime get no token.
     const order = [...this.#running];
     return texts
-      .map((text, b) => ({ text, logits: values.subarray(b * vocabularySize, (b + 1) * vocabularySize) }))
+      .map((text, b) => ({ text, logits: logitsOf(b) }))
       .filter(({ text }) => this.#running.has(text))
       .sort((a, b) => order.indexOf(a.text) - order.indexOf(b.text))
       .map(({ text, logits }) => ({ text, id: this.#add(text, logits), logits }));
@@ -250,8 +255,7 @@ function isReading({ prompt, cache }: Running): boolean {
 }
 
 /** @throws GenerateOptionError for an id without a logit */
-function requireIds({ config }: Llama, logitBias: SamplingOptions['logitBias'] = {}): void {
-  const size = config.vocab_size;
+function requireIds(size: number, logitBias: SamplingOptions['logitBias'] = {}): void {
   const wrong = Object.keys(logitBias).find((id) => !(/^\d+$/.test(id) && Number(id) < size));
   if (wrong === undefined) return;
   throw new GenerateOptionError(`logitBias: got token id ${wrong}, expected ids from 0 to ${size - 1}`);

@@ -51,6 +51,7 @@ export {
 } from './lora-adapter.ts';
 export {
   adapterBase,
+  adapterVocabularySize,
   loadAdaptedLlama,
   loadLora,
   type SaveLoraOptions,

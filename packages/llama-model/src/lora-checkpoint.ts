@@ -171,7 +171,7 @@ export async function loadAdaptedLlama(
 ): Promise<Llama> {
   let model = await loadLlama(baseDirectory, options);
   try {
-    model = growVocabulary(model, { size: Math.max(1, await numLearnedIds(adapterDirectory)) });
+    model = growVocabulary(model, { size: Math.max(1, await adapterVocabularySize(adapterDirectory)) });
     await loadLora(adapterDirectory, model);
     return model;
   } catch (error) {
@@ -180,8 +180,12 @@ export async function loadAdaptedLlama(
   }
 }
 
-/** Minimum number of ids for an adapter's trained embeddings; 0 if there are none. */
-async function numLearnedIds(directory: string): Promise<number> {
+/**
+ * Returns the smallest vocabulary that an adapter's trained embeddings fit; 0 if it has none.
+ *
+ * @throws AdapterError if adapter_config.json cannot be read; SafetensorsError for damaged weights
+ */
+export async function adapterVocabularySize(directory: string): Promise<number> {
   const source = readJson(`${directory}/${CONFIG_FILE}`);
   const indices = (source as AdapterConfig | null)?.trainable_token_indices;
   const ids = (Array.isArray(indices) ? indices : Object.values(indices ?? {}).flat()) as number[];

@@ -84,6 +84,8 @@ export class Llama {
   /** Of the tensors of a block, such as `self_attn.q_proj.weight`. */
   readonly #blockNames: readonly string[];
   readonly #angles: RotaryAngles;
+  /** Whether another model owns the parameters. */
+  #borrows = false;
 
   /**
    * @param parameters one variable for each of `parameterShapes(config)`, which the model then owns
@@ -106,6 +108,16 @@ export class Llama {
   /** The parameters to train: those of the adapter if there is one, else the model's. */
   get trainable(): ReadonlyMap<string, tf.Variable> {
     return this.#adapter?.parameters ?? this.parameters;
+  }
+
+  /**
+   * Returns a model on the same weights, for another adapter: several adapters then share one base in memory. This model
+   * keeps the weights, and must outlive it.
+   */
+  share(): Llama {
+    const model = new Llama(this.config, this.parameters);
+    model.#borrows = true;
+    return model;
   }
 
   /**
@@ -220,9 +232,9 @@ export class Llama {
     return { sum, count };
   }
 
-  /** Frees the parameters, the adapter and the rotary tables. */
+  /** Frees the parameters, unless they are those of a model that shares them, the adapter and the rotary tables. */
   dispose(): void {
-    tf.dispose([...this.parameters.values()]);
+    if (!this.#borrows) tf.dispose([...this.parameters.values()]);
     this.#adapter?.dispose();
     this.#angles.dispose();
   }

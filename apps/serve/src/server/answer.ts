@@ -22,7 +22,7 @@ export function startAnswer(
     events,
   }: { engine: CompletionEngine; served: ServedModel; signal: AbortSignal; events: AnswerEvents },
 ): AsyncGenerator<Piece, void, undefined> {
-  const streams = engine.submit(sequences, signal);
+  const streams = engine.submit(served, sequences, signal);
   events.onPrompt(numPromptTokens);
   const stopSequences = new StopSequences(stops);
   const sources = streams.map((stream, index) => {

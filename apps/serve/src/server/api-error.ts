@@ -40,6 +40,15 @@ export function invalidField(param: string, problem: string, code?: string): Api
   return new ApiError(400, `${param}: ${problem}`, { param, code });
 }
 
+/** Returns a 404 for a model that is not served. */
+export function modelNotFound(got: string, names: readonly string[], param?: string): ApiError {
+  const expected = names.map((name) => `'${name}'`).join(' or ');
+  return new ApiError(404, `model: not found, got '${got.slice(0, 200)}', expected ${expected}`, {
+    param,
+    code: 'model_not_found',
+  });
+}
+
 /** Returns the error of requests during shutdown. */
 export function shuttingDown(): ApiError {
   return new ApiError(503, 'the server is shutting down', { code: 'shutting_down' });

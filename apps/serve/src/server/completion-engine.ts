@@ -1,7 +1,7 @@
 /**
- * Continuous batching: a queue of sequences, a decoder, and a loop over both.
+ * Continuous batching: a queue of sequences, a decoder for each model, and a loop over them.
  *
- * Each iteration admits sequences while the batch has room, then runs a decoder step: it reads a piece of one prompt and
+ * Each iteration admits sequences while the batch has room, then runs a step of each decoder: it reads a piece of one prompt and
  * adds a token to every sequence past its prompt. Long prompts therefore delay answers by only a piece at a time. The
  * loop yields to the event loop before each step, since TensorFlow.js computes on the main thread.
  *
@@ -9,6 +9,7 @@
  */
 import {
   type DecodedText,
+  type DecodedToken,
   type DecodeOptions,
   Decoder,
   type Llama,
@@ -32,8 +33,16 @@ export interface SequenceRequest extends Readonly<SamplingOptions> {
   readonly echo: boolean;
 }
 
+/** A model to generate with. */
+export interface DecodedModel {
+  readonly model: Llama;
+  /** Number of its ids; its tables may have rows for other models. */
+  readonly vocabularySize: number;
+}
+
 interface Sequence {
   readonly request: SequenceRequest;
+  readonly decoded: DecodedModel;
   /** Identifies the client's request, which may have many sequences. */
   readonly signal: AbortSignal;
   readonly stream: TokenStream;
@@ -52,11 +61,10 @@ const SCORED_POSITIONS = 64;
 // Logits ranked before yielding to the event loop, about 5 ms.
 const RANKED_LOGITS = 2 ** 19;
 
-/** Generates text for many requests with one model. */
+/** Generates text for many requests with one model, or several that share their weights. */
 export class CompletionEngine {
-  readonly #model: Llama;
   readonly #maxBatch: number;
-  readonly #decoder: Decoder;
+  readonly #decoders = new Map<DecodedModel, Decoder>();
   /** Waiting sequences by request; requests are served round-robin. */
   #waiting: Sequence[][] = [];
   readonly #running = new Map<DecodedText, Sequence>();
@@ -65,10 +73,8 @@ export class CompletionEngine {
   #loop: Promise<void> | undefined;
 
   /** @param limits `maxBatch`: maximum number of sequences in the batch; each holds a key/value cache */
-  constructor(model: Llama, { maxBatch }: { maxBatch: number }) {
-    this.#model = model;
+  constructor({ maxBatch }: { maxBatch: number }) {
     this.#maxBatch = maxBatch;
-    this.#decoder = new Decoder(model);
   }
 
   get numRunning(): number {
@@ -85,9 +91,9 @@ export class CompletionEngine {
    * @param signal cancels the sequences; their readers get its reason
    * @returns a stream for each sequence, to be read to its end or returned early
    */
-  submit(requests: readonly SequenceRequest[], signal: AbortSignal): TokenStream[] {
+  submit(decoded: DecodedModel, requests: readonly SequenceRequest[], signal: AbortSignal): TokenStream[] {
     signal.throwIfAborted();
-    const sequences = requests.map((request) => ({ request, signal, stream: new TokenStream() }));
+    const sequences = requests.map((request) => ({ request, decoded, signal, stream: new TokenStream() }));
     const cancel = () => {
       for (const { stream } of sequences) stream.fail(signal.reason);
     };
@@ -120,9 +126,9 @@ export class CompletionEngine {
 
   /** Removes sequences whose stream is closed. */
   #removeAbandoned(): void {
-    for (const [text, { stream }] of this.#running) {
+    for (const [text, { stream, decoded }] of this.#running) {
       if (!stream.isClosed) continue;
-      this.#decoder.stop(text);
+      this.#decoderOf(decoded).stop(text);
       this.#running.delete(text);
     }
     const open = this.#waiting.map((sequences) => sequences.filter(({ stream }) => !stream.isClosed));
@@ -133,7 +139,7 @@ export class CompletionEngine {
   #failAll(error: unknown): void {
     for (const { stream } of this.#running.values()) stream.fail(error);
     this.#running.clear();
-    this.#decoder.dispose();
+    for (const decoder of this.#decoders.values()) decoder.dispose();
   }
 
   /** Admits sequences round-robin; an eighth of the batch is reserved for requests without running sequences. */
@@ -156,8 +162,16 @@ export class CompletionEngine {
     }
   }
 
+  #decoderOf(decoded: DecodedModel): Decoder {
+    const { model, vocabularySize } = decoded;
+    const decoder = this.#decoders.get(decoded) ?? new Decoder(model, { vocabularySize });
+    this.#decoders.set(decoded, decoder);
+    return decoder;
+  }
+
   #start(sequence: Sequence): void {
     const { request, stream } = sequence;
+    const decoder = this.#decoderOf(sequence.decoded);
     const { promptIds, echo, numTop, maxNewTokens } = request;
     const isScored = echo && numTop !== undefined;
     if (isScored) stream.push({ id: promptIds[0], isPrompt: true });
@@ -166,17 +180,22 @@ export class CompletionEngine {
       ? (hidden_TE, start) => this.#read.push({ sequence, hidden_TE: tf.keep(hidden_TE), start })
       : undefined;
     if (maxNewTokens > 0) {
-      this.#running.set(this.#decoder.start(promptIds, { ...request, onPrompt }), sequence);
+      this.#running.set(decoder.start(promptIds, { ...request, onPrompt }), sequence);
     } else if (isScored && promptIds.length > 1) {
       // The decoder always generates a token; here it takes the position of the prompt's last token and is dropped.
-      const text = this.#decoder.start(promptIds.slice(0, -1), { maxNewTokens: 1, onPrompt });
+      const text = decoder.start(promptIds.slice(0, -1), { maxNewTokens: 1, onPrompt });
       this.#running.set(text, sequence);
     } else stream.end('length');
   }
 
   async #step(): Promise<void> {
     try {
-      const tokens = await this.#decoder.step();
+      const tokens: DecodedToken[] = [];
+      for (const decoder of this.#decoders.values()) {
+        if (decoder.size === 0) continue;
+        if (tokens.length > 0) await new Promise(setImmediate);
+        tokens.push(...(await decoder.step()));
+      }
       for (const piece of this.#read) await this.#scorePiece(piece);
       for (const { text, id, logits } of tokens) {
         const { request, stream } = this.#running.get(text)!;
@@ -194,18 +213,20 @@ export class CompletionEngine {
   }
 
   /** Streams the log-probabilities of the prompt's tokens that follow a piece's positions. */
-  async #scorePiece({ sequence: { request, stream }, hidden_TE, start }: ReadPiece): Promise<void> {
+  async #scorePiece({ sequence, hidden_TE, start }: ReadPiece): Promise<void> {
+    const { request, stream, decoded } = sequence;
     const { promptIds, numTop = 0 } = request;
     const numPositions = Math.min(hidden_TE.shape[0], promptIds.length - 1 - start);
     for (let from = 0; from < numPositions && !stream.isClosed; from += SCORED_POSITIONS) {
       const count = Math.min(SCORED_POSITIONS, numPositions - from);
-      const logits_NV = tf.tidy(() => this.#model.unembed(hidden_TE.slice([from, 0], [count, -1])));
+      const logits_NV = tf.tidy(() => decoded.model.unembed(hidden_TE.slice([from, 0], [count, -1])));
       const logits = (await logits_NV.data()) as Float32Array;
       logits_NV.dispose();
       const V = logits.length / count;
       for (let i = 0; i < count; i++) {
         const id = promptIds[start + from + i + 1];
-        stream.push({ isPrompt: true, ...rankTokens(logits.subarray(i * V, (i + 1) * V), id, numTop) });
+        const own = logits.subarray(i * V, i * V + decoded.vocabularySize);
+        stream.push({ isPrompt: true, ...rankTokens(own, id, numTop) });
         // Ranking all positions of a large vocabulary takes 0.1 s.
         if ((i + 1) % Math.ceil(RANKED_LOGITS / V) === 0) await new Promise(setImmediate);
       }

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { languageModelOf, openRemoteModel } from '@meap/inference';
-import { generate, Llama } from '@meap/llama-model';
+import { addLora, generate, Llama } from '@meap/llama-model';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { closeRequests, serve, tinyModel, tinyTokenizer } from './testing.ts';
@@ -11,9 +11,9 @@ afterAll(closeRequests);
 
 const PROMPT = [0, 40, 50, 60, 70];
 
-async function generated(ids: readonly number[], options: object): Promise<number[]> {
+async function generated(ids: readonly number[], options: object, model = tinyModel): Promise<number[]> {
   const all: number[] = [];
-  for await (const id of generate(tinyModel, ids, options)) all.push(id);
+  for await (const id of generate(model, ids, options)) all.push(id);
   return all;
 }
 
@@ -306,4 +306,51 @@ test('the client of @meap/inference scores and generates as with the model in me
   }));
   const [remotely, locally] = [await remote.generate(texts), await local.generate(texts)];
   for (const [i, { text, finish }] of locally.entries()) expect(remotely[i]).toMatchObject({ text, finish });
+});
+
+test('requests choose among adapters that share the weights', async () => {
+  const model = tinyModel.share();
+  onTestFinished(() => model.dispose());
+  const { parameters } = addLora(model, { rank: 2, seed: 0 });
+  for (const parameter of parameters.values()) {
+    tf.tidy(() => parameter.assign(tf.randomNormal(parameter.shape, 0, 0.7, 'float32', 3) as tf.Variable));
+  }
+  // The last 200 ids are rows of other models.
+  const adapters = new Map([
+    ['german', { model, vocabularySize: 320, tokenizer: tinyTokenizer }],
+    ['few', { model, vocabularySize: 120, tokenizer: tinyTokenizer }],
+  ]);
+  const client = await serve({ adapters });
+  const body = { prompt: PROMPT, temperature: 0, max_tokens: 9 };
+  const [own, adapted, few] = await Promise.all(
+    ['tiny', 'german', 'few'].map(
+      async (model) => (await client.complete({ ...body, model, logprobs: 1 })).json,
+    ),
+  );
+  expect(own.choices[0].text).toBe(await decode(await generated(PROMPT, { maxNewTokens: 9 })));
+  expect(adapted.model).toBe('german');
+  expect(adapted.choices[0].text).toBe(await decode(await generated(PROMPT, { maxNewTokens: 9 }, model)));
+  expect(adapted.choices[0].text).not.toBe(own.choices[0].text);
+  const logitBias = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [120 + i, -100]));
+  const wanted = await generated(PROMPT, { maxNewTokens: 9, logitBias }, model);
+  expect(few.choices[0].text).toBe(await decode(wanted));
+  const first: Record<string, number> = few.choices[0].logprobs.top_logprobs[0];
+  expect(Math.max(...Object.values(first))).toBeLessThan(0);
+  expect(await client.complete({ ...body, model: 'few', prompt: [0, 200] })).toMatchObject({
+    status: 400,
+    json: { error: { message: 'prompt: got token id 200, expected ids from 0 to 119' } },
+  });
+
+  const { data } = (await client.get('/v1/models')).json;
+  expect(data.map(({ id, parent }: { id: string; parent?: string }) => [id, parent])).toEqual([
+    ['tiny', undefined],
+    ['german', 'tiny'],
+    ['few', 'tiny'],
+  ]);
+  expect((await client.get('/v1/models/german')).json).toEqual(data[1]);
+  const message = "model: not found, got 'french', expected 'tiny' or 'german' or 'few'";
+  expect(await client.complete({ ...body, model: 'french' })).toMatchObject({
+    status: 404,
+    json: { error: { message, code: 'model_not_found', param: 'model' } },
+  });
 });

@@ -9,11 +9,11 @@ import {
 } from '@meap/inference';
 import type { OffsetToken, Piece } from './answer-pieces.ts';
 import { invalidField } from './api-error.ts';
-import type { SequenceRequest } from './completion-engine.ts';
+import type { DecodedModel, SequenceRequest } from './completion-engine.ts';
 import type { ChatRequest, CompletionRequest, Prompt } from './read-request.ts';
 import type { FinishReason } from './token-stream.ts';
 
-export interface ServedModel {
+export interface ServedModel extends DecodedModel {
   /** The name of the model in the API. */
   readonly name: string;
   readonly texts: TokenTexts;

@@ -6,7 +6,7 @@
  */
 import { anyObject, type ChatPrompts, type Grammar, SchemaError, schemaGrammar } from '@meap/inference';
 import type { Conversation, Tokenizer } from '@meap/token-dataset';
-import { ApiError, invalidField } from './api-error.ts';
+import { ApiError, invalidField, modelNotFound } from './api-error.ts';
 import { readBody } from './read-body.ts';
 import { type ChatFields, type CompletionFields, chatFields, completionFields } from './request-fields.ts';
 import { maxBytesPerToken } from './token-bound.ts';
@@ -15,8 +15,10 @@ import { maxBytesPerToken } from './token-bound.ts';
 export interface ReadSettings {
   /** The name of the model in the API. */
   readonly name: string;
-  /** Rows of the model's embedding. */
+  /** Number of the model's ids. */
   readonly vocabularySize: number;
+  /** The same of its adapters, by their names in the API. */
+  readonly adapters?: Readonly<Record<string, number>>;
   /** Maximum tokens of prompt and answer together. */
   readonly contextLength: number;
   /** Maximum number of answers to a request. */
@@ -50,6 +52,37 @@ const DEFAULT_MAX_TOKENS = 16;
 const TYPICAL_BYTES_PER_TOKEN = 6;
 const WINDOW = 64 * 1024;
 
+/**
+ * Parses a body with the reader of the model that it names.
+ *
+ * @param readers by the names of adapters; that of the model itself has no name
+ * @throws ApiError 400, 404
+ */
+export function readRequest(
+  readers: ReadonlyMap<string | undefined, RequestReader>,
+  endpoint: 'completion' | 'chat',
+  body: Uint8Array,
+  settings: ReadSettings,
+): Promise<CompletionRequest | ChatRequest> {
+  const readerOf = (name: string) => readers.get(name) ?? readers.get(undefined)!;
+  if (endpoint === 'chat') {
+    const request = readBody(chatFields, body);
+    const own = settingsOf(request, settings);
+    return readerOf(own.name).chat(request, own);
+  }
+  const request = readBody(completionFields, body);
+  const own = settingsOf(request, settings);
+  return readerOf(own.name).completion(request, own);
+}
+
+/** The settings of the requested model. @throws ApiError 404 for another one */
+function settingsOf({ model }: { model?: string }, settings: ReadSettings): ReadSettings {
+  const { name, adapters = {} } = settings;
+  if (model === undefined || model === name) return settings;
+  if (!Object.hasOwn(adapters, model)) throw modelNotFound(model, [name, ...Object.keys(adapters)], 'model');
+  return { ...settings, name: model, vocabularySize: adapters[model] };
+}
+
 /** Parses requests for a tokenizer and chat template. */
 export class RequestReader {
   readonly #tokenizer: Tokenizer;
@@ -63,13 +96,14 @@ export class RequestReader {
   }
 
   /**
-   * Parses a body of `/v1/completions`.
+   * Checks and tokenizes a request of `/v1/completions`.
    *
-   * @throws ApiError 400, 404
+   * @throws ApiError 400
    */
-  async completion(body: Uint8Array, settings: ReadSettings): Promise<CompletionRequest> {
-    const { prompt, response_format: format, ...fields } = readBody(completionFields, body);
-    requireModel(fields, settings);
+  async completion(
+    { prompt, response_format: format, ...fields }: CompletionFields,
+    settings: ReadSettings,
+  ): Promise<CompletionRequest> {
     requireStream(fields);
     requireBias(fields, settings);
     const { n = 1, best_of: bestOf = n, max_tokens: requested } = fields;
@@ -94,13 +128,14 @@ export class RequestReader {
   }
 
   /**
-   * Parses a body of `/v1/chat/completions`.
+   * Checks and tokenizes a request of `/v1/chat/completions`.
    *
-   * @throws ApiError 400, 404
+   * @throws ApiError 400
    */
-  async chat(body: Uint8Array, settings: ReadSettings): Promise<ChatRequest> {
-    const { messages, response_format: format, ...fields } = readBody(chatFields, body);
-    requireModel(fields, settings);
+  async chat(
+    { messages, response_format: format, ...fields }: ChatFields,
+    settings: ReadSettings,
+  ): Promise<ChatRequest> {
     requireStream(fields);
     requireBias(fields, settings);
     if (fields.top_logprobs !== undefined && !fields.logprobs) {
@@ -191,15 +226,6 @@ function grammarOf(format: CompletionFields['response_format']): Grammar | undef
     const path = error.path === '' ? '' : `.${error.path.slice(0, 300)}`;
     throw invalidField(`response_format.json_schema.schema${path}`, error.message);
   }
-}
-
-/** @throws ApiError 404 for another model */
-function requireModel({ model }: { model?: string }, { name }: ReadSettings): void {
-  if (model === undefined || model === name) return;
-  throw new ApiError(404, `model: not found, got '${model.slice(0, 200)}', expected '${name}'`, {
-    param: 'model',
-    code: 'model_not_found',
-  });
 }
 
 /** @throws ApiError 400 for stream_options without stream */

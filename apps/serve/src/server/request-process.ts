@@ -8,7 +8,7 @@ import { findWorker } from '@meap/files';
 import { ConfigurationError, RunError } from '@meap/recipe-cli';
 import { ApiError, invalidField, shuttingDown } from './api-error.ts';
 import type { ChatRequest, CompletionRequest, ReadSettings } from './read-request.ts';
-import type { ReadResult, ReadTask, WorkerOptions, WorkerReady } from './request-worker.ts';
+import type { ChatFacts, ReadResult, ReadTask, WorkerOptions, WorkerReady } from './request-worker.ts';
 
 /** Larger bodies have a separate process, so that small ones do not wait for them. */
 const SMALL_BODY = 64 * 1024;
@@ -28,6 +28,8 @@ export class RequestProcesses {
   readonly chatStopIds: readonly number[] | undefined;
   /** Describes the chat template, or why there is none. */
   readonly chatDescription: string;
+  /** The chat templates of adapters, by name. */
+  readonly adapterChats: Readonly<Record<string, ChatFacts>>;
   readonly #small: WorkerQueue;
   readonly #large: WorkerQueue;
 
@@ -40,16 +42,17 @@ export class RequestProcesses {
       const { name, message } = ready.failure;
       throw name === 'TemplateError' ? new ConfigurationError([message]) : new RunError(message);
     }
-    return new RequestProcesses(options, small, ready.chat);
+    return new RequestProcesses(options, small, ready);
   }
 
   private constructor(
     options: WorkerOptions,
     small: WorkerQueue,
-    { stopIds, description }: { stopIds?: readonly number[]; description: string },
+    { chat, adapterChats }: Exclude<WorkerReady, { failure: object }>,
   ) {
-    this.chatStopIds = stopIds;
-    this.chatDescription = description;
+    this.chatStopIds = chat.stopIds;
+    this.chatDescription = chat.description;
+    this.adapterChats = adapterChats;
     this.#small = small;
     this.#large = new WorkerQueue(options, {
       deadline: LARGE_DEADLINE,

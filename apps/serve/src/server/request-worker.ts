@@ -7,17 +7,29 @@ import {
   type CompletionRequest,
   type ReadSettings,
   RequestReader,
+  readRequest,
 } from './read-request.ts';
 
 /** Options of the process, passed as JSON in its arguments. */
 export interface WorkerOptions {
+  /** Folder of tokenizer and chat template. */
   readonly directory: string;
+  /** Those of adapters, by their names in the API. */
+  readonly adapters?: Readonly<Record<string, string>>;
   readonly chatTemplate?: string;
 }
 
-/** The first message: the chat template, or an error. */
+/** A chat template. */
+export interface ChatFacts {
+  /** Ids that end an answer; undefined if there is no template. */
+  readonly stopIds?: readonly number[];
+  /** The template, or why there is none. */
+  readonly description: string;
+}
+
+/** The first message: the chat templates, or an error. */
 export type WorkerReady =
-  | { readonly chat: { readonly stopIds?: readonly number[]; readonly description: string } }
+  | { readonly chat: ChatFacts; readonly adapterChats: Readonly<Record<string, ChatFacts>> }
   | { readonly failure: { readonly name: string; readonly message: string } };
 
 /** A request to parse. */
@@ -41,14 +53,27 @@ process.once('disconnect', () => process.exit());
 
 const send = (message: WorkerReady | ReadResult) => process.send!(message);
 
-function open(): RequestReader | undefined {
-  const { directory, chatTemplate } = JSON.parse(process.argv[2]) as WorkerOptions;
+function open(): ReadonlyMap<string | undefined, RequestReader> | undefined {
+  const { directory, adapters = {}, chatTemplate } = JSON.parse(process.argv[2]) as WorkerOptions;
   try {
-    const tokenizer = loadTokenizer(directory);
-    const { prompts, description } = openChatPrompts(directory, tokenizer, chatTemplate);
-    const reader = new RequestReader(tokenizer, prompts);
-    send({ chat: { stopIds: prompts?.stopIds, description } });
-    return reader;
+    const openFolder = (directory: string) => {
+      const tokenizer = loadTokenizer(directory);
+      const { prompts, description } = openChatPrompts(directory, tokenizer, chatTemplate);
+      const chat: ChatFacts = { stopIds: prompts?.stopIds, description };
+      return { reader: new RequestReader(tokenizer, prompts), chat };
+    };
+    // Adapters often have the same folder.
+    const folders = new Set([directory, ...Object.values(adapters)]);
+    const opened = new Map([...folders].map((folder) => [folder, openFolder(folder)]));
+    const named = Object.entries(adapters).map(([name, folder]) => [name, opened.get(folder)!] as const);
+    send({
+      chat: opened.get(directory)!.chat,
+      adapterChats: Object.fromEntries(named.map(([name, { chat }]) => [name, chat])),
+    });
+    return new Map([
+      [undefined, opened.get(directory)!.reader],
+      ...named.map(([name, { reader }]) => [name, reader] as const),
+    ]);
   } catch (error) {
     const { name, message } = error as Error;
     send({ failure: { name, message } });
@@ -56,10 +81,10 @@ function open(): RequestReader | undefined {
   }
 }
 
-const reader = open();
+const readers = open();
 process.on('message', async ({ endpoint, body, settings }: ReadTask) => {
   try {
-    send({ read: await reader![endpoint](body, settings) });
+    send({ read: await readRequest(readers!, endpoint, body, settings) });
   } catch (error) {
     if (error instanceof ApiError) {
       const { status, message, param, code } = error;

@@ -10,15 +10,15 @@ import { type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { isLoopback, keyCheck, requireLocal } from './access.ts';
 import { Admission } from './admission.ts';
 import { completeAnswer, startAnswer, streamedAnswer } from './answer.ts';
-import { ApiError, shuttingDown } from './api-error.ts';
-import { CompletionEngine } from './completion-engine.ts';
+import { ApiError, modelNotFound, shuttingDown } from './api-error.ts';
+import { CompletionEngine, type DecodedModel } from './completion-engine.ts';
 import { Connections } from './connections.ts';
 import { jsonParts } from './json-parts.ts';
 import { ServerMetrics } from './metrics.ts';
 import type { Plan, ServedModel } from './plan.ts';
 import { planChat } from './plan-chat.ts';
 import { planCompletion } from './plan-completion.ts';
-import type { ReadSettings } from './read-request.ts';
+import type { ChatRequest, CompletionRequest, ReadSettings } from './read-request.ts';
 import { refuseConnection, sendError } from './refusals.ts';
 import type { RequestProcesses } from './request-process.ts';
 import { maxBytesPerToken } from './token-bound.ts';
@@ -29,9 +29,14 @@ export interface ServerOptions {
   model: Llama;
   tokenizer: Tokenizer;
   /** Parses requests with the same tokenizer; owned by the caller. */
-  requests: Pick<RequestProcesses, 'completion' | 'chat' | 'chatStopIds'>;
+  requests: Pick<RequestProcesses, 'completion' | 'chat' | 'chatStopIds'> &
+    Partial<Pick<RequestProcesses, 'adapterChats'>>;
   /** The name of the model in the API. */
   name: string;
+  /** Number of ids of the model; all rows of its tables by default. */
+  vocabularySize?: number;
+  /** Models on the same weights, by their names in the API; owned by the caller. */
+  adapters?: ReadonlyMap<string, DecodedModel & { tokenizer: Tokenizer }>;
   /** Address to listen on; requires `apiKey` unless it is a loopback address. */
   host: string;
   /** 0 for any free port. */
@@ -79,7 +84,8 @@ const SPARE_CONNECTIONS = 256;
  * @throws ConfigurationError for a public address without an API key; RunError for an unavailable port or address
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
-  const { model, tokenizer, host, limits } = options;
+  const { model, tokenizer, host, limits, name, adapters = new Map() } = options;
+  const { vocabularySize = model.config.vocab_size } = options;
   const isLocal = isLoopback(host);
   if (!isLocal && options.apiKey === undefined) {
     throw new ConfigurationError([
@@ -89,23 +95,29 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const capacity = limits.maxBatch + limits.maxQueue;
   const admission = new Admission(capacity);
   const settings: ReadSettings = {
-    name: options.name,
-    vocabularySize: model.config.vocab_size,
+    name,
+    vocabularySize,
+    adapters: Object.fromEntries([...adapters].map(([name, adapter]) => [name, adapter.vocabularySize])),
     contextLength: Math.min(limits.maxContext, contextLengthOf(model.config)),
     maxSequences: admission.maxPerRequest,
     addSpecialTokens: options.addSpecialTokens,
   };
-  const texts = new TokenTexts(tokenizer);
-  const served: ServedModel = {
-    name: options.name,
-    texts,
-    constrained: new ConstrainedTexts(tokenizer, texts),
-    stopIds: stopIdsOf(model.config),
-    chatStopIds: options.requests.chatStopIds ?? [],
-  };
+  const { requests } = options;
+  const served = new Map<string, ServedModel>();
+  for (const [id, own] of [[name, { model, vocabularySize, tokenizer }], ...adapters] as const) {
+    const chatStopIds = id === name ? requests.chatStopIds : requests.adapterChats?.[id]?.stopIds;
+    const { model, vocabularySize, tokenizer } = own;
+    const texts = new TokenTexts(tokenizer);
+    served.set(id, {
+      ...{ name: id, model, vocabularySize, texts, constrained: new ConstrainedTexts(tokenizer, texts) },
+      ...{ stopIds: stopIdsOf(model.config), chatStopIds: chatStopIds ?? [] },
+    });
+  }
+  const servedBy = ({ fields: { model = name } }: CompletionRequest | ChatRequest) => served.get(model)!;
   const uploads = new Uploads(Math.max(MAX_BODIES, 2 * limits.maxBody));
-  const bodyLimits = bodyLimitsOf(settings, limits, tokenizer);
-  const engine = new CompletionEngine(model, limits);
+  const tokenizers = [tokenizer, ...[...adapters.values()].map(({ tokenizer }) => tokenizer)];
+  const bodyLimits = bodyLimitsOf(settings, limits, tokenizers);
+  const engine = new CompletionEngine(limits);
   const metrics = new ServerMetrics(engine);
   const created = Math.floor(Date.now() / 1000);
   const jobs = new Set<AbortController>();
@@ -159,34 +171,32 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     if (routeOptions.url?.endsWith('/completions')) admission.requireCapacity();
   });
 
-  // The context has vLLM's name.
+  // The context and the base of an adapter have vLLM's names.
   const { contextLength: max_model_len } = settings;
-  const description = { id: options.name, object: 'model', created, owned_by: 'meap', max_model_len };
+  const descriptions = [...served.keys()].map((id) => {
+    const described = { id, object: 'model', created, owned_by: 'meap', max_model_len };
+    return id === name ? described : { ...described, parent: name };
+  });
   app.get('/health', async () => ({ status: 'ok' }));
   app.get('/metrics', async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.render()),
   );
-  app.get('/v1/models', async () => ({ object: 'list', data: [description] }));
+  app.get('/v1/models', async () => ({ object: 'list', data: descriptions }));
   app.get<{ Params: { '*': string } }>('/v1/models/*', async ({ params }) => {
-    if (params['*'] === options.name) return description;
-    throw new ApiError(
-      404,
-      `model: not found, got '${params['*'].slice(0, 200)}', expected '${options.name}'`,
-      {
-        code: 'model_not_found',
-      },
-    );
+    const found = descriptions.find(({ id }) => id === params['*']);
+    if (found) return found;
+    throw modelNotFound(params['*'], [...served.keys()]);
   });
 
-  type Planner = (body: Buffer, signal: AbortSignal) => Promise<Plan>;
-  const answer = (plan: Planner) => async (request: FastifyRequest, reply: FastifyReply) => {
+  type Planner = (body: Buffer, signal: AbortSignal) => Promise<{ plan: Plan; served: ServedModel }>;
+  const answer = (planner: Planner) => async (request: FastifyRequest, reply: FastifyReply) => {
     const start = performance.now();
     const { bytes, release } = (request.body ?? NO_BODY) as Upload;
     const reservation = admission.reserve();
     const releases = [connections.hold(request.raw.socket), reservation.release, release];
     const { signal } = startJob(reply, limits, { jobs, releases });
     reservation.resize(1);
-    const planned = await plan(bytes, signal).finally(release);
+    const { plan: planned, served } = await planner(bytes, signal).finally(release);
     reservation.resize(planned.sequences.length);
     let isFirst = true;
     const events = {
@@ -205,14 +215,21 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     reply.type('text/event-stream').header('cache-control', 'no-store').header('x-accel-buffering', 'no');
     return reply.send(Readable.from(streamedAnswer(planned, pieces), BYTES));
   };
-  const { requests } = options;
   app.post(
     '/v1/completions',
-    answer(async (body, signal) => planCompletion(await requests.completion(body, settings, signal), served)),
+    answer(async (body, signal) => {
+      const request = await requests.completion(body, settings, signal);
+      const served = servedBy(request);
+      return { plan: await planCompletion(request, served), served };
+    }),
   );
   app.post(
     '/v1/chat/completions',
-    answer(async (body, signal) => planChat(await requests.chat(body, settings, signal), served)),
+    answer(async (body, signal) => {
+      const request = await requests.chat(body, settings, signal);
+      const served = servedBy(request);
+      return { plan: await planChat(request, served), served };
+    }),
   );
 
   await app.listen({ host, port: options.port }).catch((error: NodeJS.ErrnoException) => {
@@ -288,10 +305,10 @@ const BYTES = { objectMode: false };
 function bodyLimitsOf(
   { contextLength, maxSequences }: ReadSettings,
   { maxBody }: ServerLimits,
-  { json }: Tokenizer,
+  tokenizers: readonly Tokenizer[],
 ): Record<'/v1/completions' | '/v1/chat/completions', number> {
   // JSON escapes a byte with up to six characters; 32 are enough for a token id with white space.
-  const perToken = Math.max(32, 6 * maxBytesPerToken(json));
+  const perToken = Math.max(32, ...tokenizers.map(({ json }) => 6 * maxBytesPerToken(json)));
   const limit = (numPrompts: number) =>
     Math.min(maxBody, OTHER_FIELDS + numPrompts * contextLength * perToken);
   return { '/v1/completions': limit(maxSequences), '/v1/chat/completions': limit(1) };
