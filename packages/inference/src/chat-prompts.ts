@@ -8,11 +8,14 @@ import {
   TemplateError,
   type Tokenizer,
 } from '@meap/token-dataset';
+import { type ToolCallForm, toolCallFormOf } from './tool-calls.ts';
 
 /** Converts messages to prompts. */
 export interface ChatPrompts {
   /** Ids that end an answer, in addition to those that end a text. */
   readonly stopIds: readonly number[];
+  /** How the template writes tool calls; undefined if in none of the known forms. */
+  readonly toolCallForm: ToolCallForm | undefined;
   /** Renders a conversation and the header of the next answer. */
   render(messages: Conversation): string;
   /** Renders and encodes a conversation. */
@@ -48,6 +51,7 @@ export function openChatPrompts(directory: string, tokenizer: Tokenizer, choice?
     return {
       prompts: {
         stopIds: [encoder.endOfAnswerId],
+        toolCallForm: toolCallFormOf((messages) => template.render(messages)),
         render: (messages) => template.render(messages, { addGenerationPrompt: true }),
         encodePrompt: (messages) => encoder.encodePrompt(messages),
       },

@@ -22,6 +22,7 @@ export {
 } from './grammar/constrained-texts.ts';
 export type { Grammar } from './grammar/grammar.ts';
 export { anyObject, SchemaError, schemaGrammar } from './grammar/json-schema.ts';
+export { type CallableFunction, toolCallGrammar } from './grammar/tool-grammar.ts';
 export {
   type FullLanguageModel,
   languageModelOf,
@@ -38,4 +39,5 @@ export { createSampler, laterSeed, type Sample, type SamplePrompt, type SamplerO
 export { type DisposableTokenizer, openTextTokenizer } from './text-tokenizer.ts';
 export { tokenText } from './token-text.ts';
 export { TokenTexts } from './token-texts.ts';
+export { type AnswerPart, type GeneratedCall, type ToolCallForm, ToolCallScanner } from './tool-calls.ts';
 export { yieldToEventLoop } from './yield-to-event-loop.ts';

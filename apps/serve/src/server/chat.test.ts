@@ -254,3 +254,120 @@ describe('response_format', () => {
     }
   });
 });
+
+describe('tools', () => {
+  const at = { type: 'object', properties: { at: { enum: ['sea', 'sky'] } }, required: ['at'] };
+  const tools = ['look', 'sail'].map((name) => ({
+    type: 'function',
+    function: { name, description: 'd', parameters: at },
+  }));
+  const hi = [{ role: 'user', content: 'Hi' }];
+  const body = { messages: hi, tools, temperature: 1, seed: 3, max_tokens: 90, parallel_tool_calls: false };
+
+  test('required and named calls satisfy the schema, also in streams', async () => {
+    const client = await serve();
+    const functions = new Set<string>();
+    for (const choice of ['required', { type: 'function', function: { name: 'sail' } }]) {
+      const { status, json } = await client.post(PATH, { ...body, tool_choice: choice, n: 2 });
+      expect(status, JSON.stringify(json)).toBe(200);
+      const streamed: string[] = [];
+      for (const event of (await client.stream(PATH, { ...body, tool_choice: choice, n: 2 })).slice(0, -1)) {
+        for (const { index, delta, finish_reason: finish } of event.choices) {
+          expect(delta.content ?? '').toBe('');
+          for (const call of delta.tool_calls ?? []) {
+            expect(call).toMatchObject({
+              index: 0,
+              id: expect.stringMatching(/^call_\w+$/),
+              type: 'function',
+            });
+            streamed[index] = `${call.function.name}(${call.function.arguments})`;
+          }
+          if (finish) streamed[index] += finish;
+        }
+      }
+      for (const { index, message, finish_reason: finish } of json.choices) {
+        const [{ function: call }, ...others] = message.tool_calls;
+        expect([finish, message.content, others]).toEqual(['tool_calls', null, []]);
+        functions.add(`${JSON.stringify(choice)} ${call.name}`);
+        expect(['sea', 'sky']).toContain(JSON.parse(call.arguments).at);
+        expect(streamed[index]).toBe(`${call.name}(${call.arguments})tool_calls`);
+      }
+    }
+    expect([...functions].filter((of) => of.startsWith('{'))).toEqual([
+      '{"type":"function","function":{"name":"sail"}} sail',
+    ]);
+  });
+
+  test('a conversation continues after a call', async () => {
+    const client = await serve();
+    const calls = [{ id: 'call_1', type: 'function', function: { name: 'look', arguments: '{"at":"sea"}' } }];
+    const called = [
+      ...hi,
+      { role: 'assistant', content: null, tool_calls: calls },
+      { role: 'tool', tool_call_id: 'call_1', content: '3' },
+    ];
+    const { status, json } = await client.post(PATH, { messages: called, tools, max_tokens: 1 });
+    expect(status, JSON.stringify(json)).toBe(200);
+    const text =
+      'look sail user: Hi\nassistant: \n<tool_call>\n{"name": "look", "arguments": {"at": "sea"}}\n</tool_call>\ntool: 3\nassistant:';
+    expect(json.usage.prompt_tokens).toBe((await tinyTokenizer.encode(text)).length);
+    // With tool_choice none the tools are not shown to the model.
+    const none = await client.post(PATH, { messages: hi, tools, tool_choice: 'none', max_tokens: 1 });
+    expect(none.json.usage.prompt_tokens).toBe((await encodeChat([{ role: 'user', content: 'Hi' }])).length);
+  });
+
+  test('are refused by name', async () => {
+    const client = await serve();
+    const refused = async (fields: object, param: string, message: string) => {
+      const { status, json } = await client.post(PATH, { messages: hi, tools, max_tokens: 1, ...fields });
+      expect([status, json.error.param]).toEqual([400, param]);
+      expect(json.error.message).toContain(message);
+    };
+    const [tool] = tools;
+    const withParameters = (parameters: object) => ({
+      tools: [tools[1], { ...tool, function: { name: 'f', parameters } }],
+      tool_choice: 'required',
+    });
+    await refused({ tools: [tool, tool] }, 'tools.1.function.name', 'got look twice');
+    await refused({ tools: undefined, tool_choice: 'required' }, 'tool_choice', 'got it without tools');
+    await refused(
+      { tool_choice: { type: 'function', function: { name: 'f' } } },
+      'tool_choice.function.name',
+      'expected one of look, sail',
+    );
+    await refused(
+      { response_format: { type: 'json_object' } },
+      'response_format',
+      'got json_object with tools',
+    );
+    await refused(
+      withParameters({ properties: { a: { not: {} } } }),
+      'tools.1.function.parameters.properties.a',
+      'keyword "not" is not supported',
+    );
+    await refused(
+      withParameters({ type: 'string' }),
+      'tools.1.function.parameters',
+      'expected a JSON Schema of type object',
+    );
+    const call = { id: '1', type: 'function', function: { name: 'look', arguments: '[]' } };
+    await refused(
+      { messages: [...hi, { role: 'assistant', tool_calls: [call] }] },
+      'messages.1.tool_calls.0.function.arguments',
+      'expected the text of a JSON object',
+    );
+    await refused(
+      {
+        messages: [
+          {
+            role: 'user',
+            content: 'Hi',
+            tool_calls: [{ ...call, function: { ...call.function, arguments: '{}' } }],
+          },
+        ],
+      },
+      'messages.0.tool_calls',
+      'got it in another role',
+    );
+  });
+});

@@ -83,14 +83,29 @@ test('property: no body causes a server error', async () => {
     echo: some(fc.boolean()),
   });
   const message = fc.record({
-    role: some(fc.constantFrom('user', 'assistant', 'system')),
+    role: some(fc.constantFrom('user', 'assistant', 'system', 'tool')),
+    tool_calls: some(fc.constant([{ id: '1', type: 'function', function: { name: 'f', arguments: '{}' } }])),
     content: some(fc.string()),
+  });
+  const tool = fc.record({
+    type: fc.constant('function'),
+    function: fc.record({
+      name: fc.constantFrom('f', 'g'),
+      parameters: some(schemas().map((of) => of.json_schema.schema)),
+    }),
   });
   const talk = fc.record({
     ...shared,
     messages: some(fc.array(message)),
     max_tokens: some(fc.nat(5)),
     logprobs: some(fc.boolean()),
+    tools: some(fc.array(tool, { maxLength: 2 })),
+    tool_choice: some(
+      fc.oneof(
+        fc.constantFrom('none', 'auto', 'required'),
+        fc.constant({ type: 'function', function: { name: 'f' } }),
+      ),
+    ),
   });
   const post = async (path: string, body: unknown, to: Client) => {
     const { status, text } = await to.post(path, body ?? null);

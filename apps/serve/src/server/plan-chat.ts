@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { TokenTexts } from '@meap/inference';
+import { type TokenTexts, ToolCallScanner } from '@meap/inference';
 import type { OffsetToken } from './answer-pieces.ts';
 import {
   type AnswerFormat,
@@ -10,7 +10,8 @@ import {
   streaming,
 } from './plan.ts';
 import type { ChatRequest } from './read-request.ts';
-import type { RankedToken } from './token-stream.ts';
+import type { ToolUse } from './read-tools.ts';
+import type { FinishReason, RankedToken } from './token-stream.ts';
 
 export async function planChat(request: ChatRequest, served: ServedModel): Promise<Plan> {
   const {
@@ -28,14 +29,13 @@ export async function planChat(request: ChatRequest, served: ServedModel): Promi
     stops: fields.stop ?? [],
     beginsText: sequences.map(() => true),
     ...streaming(fields),
-    format: chatFormat(served, logprobs, new Set(stopIds)),
+    format: chatFormat(served, { withLogprobs: logprobs, stopIds: new Set(stopIds), tools: request.tools }),
   };
 }
 
 function chatFormat(
   { name: model, texts }: ServedModel,
-  withLogprobs: boolean,
-  stopIds: ReadonlySet<number>,
+  { withLogprobs, stopIds, tools }: FormatOptions,
 ): AnswerFormat {
   const created = Math.floor(Date.now() / 1000);
   const body = { id: `chatcmpl-${randomUUID()}`, object: 'chat.completion', created, model };
@@ -44,27 +44,45 @@ function chatFormat(
     const shown = tokens.filter(({ id }) => !stopIds.has(id));
     return { content: shown.map((token) => contentOf(token, texts)), refusal: null };
   };
+  const answers = new Map<number, AnswerParts>();
+  /** The parts of a choice, of which pieces arrive one after the other. */
+  const partsOf = (index: number) => {
+    const known = answers.get(index) ?? new AnswerParts(tools);
+    answers.set(index, known);
+    return known;
+  };
   return {
     body,
     chunk: { ...body, object: 'chat.completion.chunk' },
-    choice: ({ index, text, tokens, finish }) => ({
-      index,
-      message: { role: 'assistant', content: text, refusal: null },
-      logprobs: logprobs(tokens),
-      finish_reason: finish,
-    }),
+    choice: ({ index, text, tokens, finish }) => {
+      const { content = '', calls, finishReason } = partsOf(index).add(text, finish);
+      const message = { role: 'assistant', content, refusal: null };
+      return {
+        index,
+        message: calls.length > 0 ? { ...message, content: content || null, tool_calls: calls } : message,
+        logprobs: logprobs(tokens),
+        finish_reason: finishReason,
+      };
+    },
     opening: (index) => ({
       index,
       delta: { role: 'assistant', content: '' },
       logprobs: null,
       finish_reason: null,
     }),
-    delta: ({ index, text, tokens, finish }) => ({
-      index,
-      delta: text === '' ? {} : { content: text },
-      logprobs: logprobs(tokens),
-      finish_reason: finish ?? null,
-    }),
+    delta: ({ index, text, tokens, finish }) => {
+      const { content, calls, finishReason, numBefore } = partsOf(index).add(text, finish);
+      const numbered = calls.map((call, i) => ({ index: numBefore + i, ...call }));
+      return {
+        index,
+        delta: {
+          ...(content !== undefined && { content }),
+          ...(numbered.length > 0 && { tool_calls: numbered }),
+        },
+        logprobs: logprobs(tokens),
+        finish_reason: finishReason ?? null,
+      };
+    },
   };
 }
 
@@ -74,4 +92,43 @@ function contentOf({ id, logprob, top = [] }: OffsetToken, texts: TokenTexts) {
 
 function shown({ id, logprob }: Partial<RankedToken> & { id: number }, texts: TokenTexts) {
   return { token: texts.shown(id), logprob, bytes: [...texts.bytes(id)] };
+}
+
+interface FormatOptions {
+  readonly withLogprobs: boolean;
+  /** Ids that are not shown with log-probabilities. */
+  readonly stopIds: ReadonlySet<number>;
+  readonly tools: ToolUse | undefined;
+}
+
+/** Text and tool calls of a choice. */
+class AnswerParts {
+  readonly #scanner: ToolCallScanner | undefined;
+  #numCalls = 0;
+
+  constructor(tools: ToolUse | undefined) {
+    this.#scanner = tools && new ToolCallScanner(tools.form, tools);
+  }
+
+  /** Adds a piece of the answer; the last one has `finish`. */
+  add(piece: string, finish: FinishReason | undefined) {
+    const numBefore = this.#numCalls;
+    const parts = this.#scanner ? [this.#scanner.push(piece)] : [{ text: piece, calls: [] }];
+    if (this.#scanner && finish) parts.push(this.#scanner.end());
+    const calls = parts
+      .flatMap((part) => part.calls)
+      .map(({ name, arguments: json }) => ({
+        id: `call_${randomUUID().replaceAll('-', '')}`,
+        type: 'function',
+        function: { name, arguments: json },
+      }));
+    this.#numCalls += calls.length;
+    const text = parts.map((part) => part.text).join('');
+    return {
+      content: text === '' ? undefined : text,
+      calls,
+      numBefore,
+      finishReason: finish === 'stop' && this.#numCalls > 0 ? ('tool_calls' as const) : finish,
+    };
+  }
 }

@@ -5,9 +5,10 @@
  * tokenization slow. Text that certainly exceeds the context is refused before it is tokenized.
  */
 import { anyObject, type ChatPrompts, type Grammar, SchemaError, schemaGrammar } from '@meap/inference';
-import type { Conversation, Tokenizer } from '@meap/token-dataset';
+import type { Tokenizer } from '@meap/token-dataset';
 import { ApiError, invalidField, modelNotFound } from './api-error.ts';
 import { readBody } from './read-body.ts';
+import { conversationOf, readTools, type ToolUse } from './read-tools.ts';
 import { type ChatFields, type CompletionFields, chatFields, completionFields } from './request-fields.ts';
 import { maxBytesPerToken } from './token-bound.ts';
 
@@ -40,11 +41,13 @@ interface ReadRequest<Fields> {
   readonly prompts: readonly Prompt[];
   /** Restricts the answers. */
   readonly grammar?: Grammar;
+  /** Set if answers may contain tool calls. */
+  readonly tools?: ToolUse;
 }
 
 export type CompletionRequest = ReadRequest<Omit<CompletionFields, 'prompt' | 'response_format'>>;
 
-export type ChatRequest = ReadRequest<Omit<ChatFields, 'messages' | 'response_format'>>;
+export type ChatRequest = ReadRequest<Omit<ChatFields, 'messages' | 'response_format' | 'tools'>>;
 
 // The default of OpenAI's API.
 const DEFAULT_MAX_TOKENS = 16;
@@ -133,7 +136,7 @@ export class RequestReader {
    * @throws ApiError 400
    */
   async chat(
-    { messages, response_format: format, ...fields }: ChatFields,
+    { messages, response_format: format, tools = [], ...fields }: ChatFields,
     settings: ReadSettings,
   ): Promise<ChatRequest> {
     requireStream(fields);
@@ -143,10 +146,16 @@ export class RequestReader {
     }
     requireCount(fields.n ?? 1, settings, 'n');
     const requested = maxTokens(fields);
-    const ids = await this.#encodeMessages(messages, settings);
+    const use = readTools(tools, { fields, format, form: this.#chat?.toolCallForm });
+    const ids = await this.#encodeMessages(messages, use ? tools : [], settings);
     requireIds(ids, settings, 'messages');
     const maxNewTokens = maxNewTokensFor(ids.length, requested, settings, { param: 'messages' });
-    return { fields, prompts: [{ ids, maxNewTokens }], grammar: grammarOf(format) };
+    return {
+      fields,
+      prompts: [{ ids, maxNewTokens }],
+      grammar: use?.grammar ?? grammarOf(format),
+      tools: use?.tools,
+    };
   }
 
   async #encode(text: string, addSpecialTokens: boolean, settings: ReadSettings): Promise<number[]> {
@@ -162,16 +171,19 @@ export class RequestReader {
     return addSpecialTokens && ids[0] === bos && ids[1] === bos ? ids.slice(1) : ids;
   }
 
-  async #encodeMessages(messages: ChatFields['messages'], settings: ReadSettings): Promise<number[]> {
+  async #encodeMessages(
+    messages: ChatFields['messages'],
+    tools: NonNullable<ChatFields['tools']>,
+    settings: ReadSettings,
+  ): Promise<number[]> {
     if (!this.#chat) {
       const problem =
         'the model has no chat template; use /v1/completions, or start the server with --chat-template';
       throw invalidField('messages', problem);
     }
-    const roles = { system: 'system', developer: 'system', user: 'user', assistant: 'assistant' } as const;
-    const conversation: Conversation = messages.map(({ role, content }) => ({ role: roles[role], content }));
+    const conversation = conversationOf(messages, tools);
     try {
-      const length = conversation.reduce((sum, { content }) => sum + content.length, 0);
+      const length = JSON.stringify([conversation, tools]).length;
       // The rendered template may be shorter than the messages.
       if (length > TYPICAL_BYTES_PER_TOKEN * settings.contextLength) {
         await this.#requireFits(this.#chat.render(conversation), settings, 'messages');
@@ -301,7 +313,7 @@ function promptInputs(prompt: unknown): (string | number[])[] {
   throw invalidField('prompt', `expected ${expected}`);
 }
 
-function maxTokens(fields: Omit<ChatFields, 'messages' | 'response_format'>): number | undefined {
+function maxTokens(fields: Omit<ChatFields, 'messages' | 'response_format' | 'tools'>): number | undefined {
   const { max_tokens: old, max_completion_tokens: current } = fields;
   if (old === undefined || current === undefined || old === current) return current ?? old;
   throw invalidField(

@@ -105,25 +105,71 @@ export const completionFields = z.strictObject({
 
 const textPart = z.strictObject({ type: z.literal('text'), text: z.string() });
 
+const functionName = z.string().regex(/^[\w-]{1,64}$/, 'expected 1 to 64 letters, digits, _ or -');
+
+/** A call in an earlier answer; its arguments are JSON. */
+const toolCall = z.strictObject({
+  id: z.string(),
+  type: z.literal('function'),
+  function: z.strictObject({ name: functionName, arguments: jsonObject() }),
+});
+
+function jsonObject() {
+  return z.string().transform((text, context) => {
+    try {
+      const value: unknown = JSON.parse(text);
+      if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value;
+    } catch {
+      // Reported below.
+    }
+    context.addIssue(`got ${brief(text)}, expected the text of a JSON object`);
+    return z.NEVER;
+  });
+}
+
+/** A function that the model may call. */
+const tool = z.strictObject({
+  type: z.literal('function'),
+  function: z.strictObject({
+    name: functionName,
+    description: z.string().nullish(),
+    parameters: z
+      .record(z.string(), z.unknown())
+      .refine(({ type = 'object' }) => type === 'object', 'expected a JSON Schema of type object')
+      .nullish(),
+    // Calls that tool_choice requires satisfy the schema; others cannot be promised to.
+    strict: unsupported(false, true),
+  }),
+});
+
+// The limit of OpenAI's API.
+const MAX_TOOLS = 128;
+
 const message = z
   .strictObject({
-    role: z.enum(['system', 'developer', 'user', 'assistant']),
-    content: z.union([
-      z.string(),
-      z.null(),
-      list(textPart, MAX_MESSAGES).transform((parts) => parts.map(({ text }) => text).join('\n')),
-    ]),
+    role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
+    content: z
+      .union([
+        z.string(),
+        list(textPart, MAX_MESSAGES).transform((parts) => parts.map(({ text }) => text).join('\n')),
+      ])
+      .nullish(),
     name: ignored,
     // Fields of earlier answers that clients send back.
     refusal: unsupported(),
     annotations: unsupported([]),
     audio: unsupported(),
     function_call: unsupported(),
-    tool_calls: unsupported([]),
+    tool_calls: optional(list(toolCall, MAX_TOOLS)),
+    tool_call_id: optional(z.string()),
   })
-  .refine(({ role, content }) => content !== null || role === 'assistant', {
+  .refine(({ role, content }) => (content ?? null) !== null || role === 'assistant', {
     path: ['content'],
     message: 'got null, expected a text',
+  })
+  .refine(({ role, tool_calls: calls = [] }) => calls.length === 0 || role === 'assistant', {
+    path: ['tool_calls'],
+    message: 'got it in another role, expected it in messages of the assistant; omit it',
   })
   .transform(({ content, ...rest }) => ({ ...rest, content: content ?? '' }));
 
@@ -140,11 +186,16 @@ export const chatFields = z.strictObject({
   function_call: unsupported('none', 'auto'),
   functions: unsupported([]),
   modalities: unsupported(['text']),
-  parallel_tool_calls: unsupported(true, false),
+  parallel_tool_calls: optional(z.boolean()),
   prediction: unsupported(),
   reasoning_effort: unsupported('none'),
-  tool_choice: unsupported('none', 'auto'),
-  tools: unsupported([]),
+  tool_choice: optional(
+    z.union([
+      z.enum(['none', 'auto', 'required']),
+      z.strictObject({ type: z.literal('function'), function: z.strictObject({ name: z.string() }) }),
+    ]),
+  ),
+  tools: optional(list(tool, MAX_TOOLS)),
   verbosity: unsupported('medium'),
   web_search_options: unsupported(),
 });

@@ -88,14 +88,19 @@ describe('fields', () => {
       'messages.0.content',
       /got null, expected a text/,
     ],
-    ['chat/completions', { messages: [{ role: 'tool', content: '' }] }, 'messages.0.role', /role/],
+    [
+      'chat/completions',
+      { messages: [{ role: 'critic', content: '' }] },
+      'messages.0.role',
+      /expected one of/,
+    ],
     [
       'chat/completions',
       { messages: [{ role: 'user', content: [{ type: 'image_url' }] }] },
       'messages.0.content.0.type',
       /type/,
     ],
-    ['chat/completions', { ...hi, tools: [{ type: 'function' }] }, 'tools', /not supported/],
+    ['chat/completions', { ...hi, tools: [{ type: 'function' }] }, 'tools.0.function', /expected object/],
     [
       'chat/completions',
       { ...hi, response_format: { type: 'json_schema', json_schema: { name: 'a', schema: { not: {} } } } },

@@ -36,12 +36,14 @@ export const tinyModel: Llama = createLlama(
   { seed: 1 },
 );
 
-/** Renders `role: content` lines; roles must alternate. */
+/** Renders `role: content` lines after the names of tools, and tool calls as Qwen2.5 does; roles must alternate. */
 const TEMPLATE =
-  '{{ bos_token }}{% for message in messages %}' +
+  "{{ bos_token }}{% for tool in tools or [] %}{{ tool.function.name + ' ' }}{% endfor %}{% for message in messages %}" +
   "{% if not loop.first and loop.previtem['role'] == message['role'] %}" +
   "{{ raise_exception('roles must alternate') }}{% endif %}" +
-  "{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}" +
+  "{{ message['role'] + ': ' + message['content'] }}{% for call in message.tool_calls or [] %}" +
+  `{{ '\n<tool_call>\n{"name": "' + call.function.name + '", "arguments": ' + call.function.arguments | tojson }}` +
+  "{{ '}\n</tool_call>' }}{% endfor %}{{ '\n' }}{% endfor %}" +
   "{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}";
 
 /** Renders and encodes messages like the template. */

@@ -55,20 +55,38 @@ export function anyObject(): Grammar {
  * @throws SchemaError for what is invalid, not supported, too large, or without a value
  */
 export function schemaGrammar(schema: unknown): Grammar {
+  return compile((rules) => new SchemaCompiler(schema, { rules, base: [] }).value(schema, []));
+}
+
+/**
+ * Compiles a grammar with values of several schemas.
+ *
+ * @param build the grammar, from the values of each schema
+ * @throws SchemaError as {@link schemaGrammar}; its path starts with the index of the schema
+ */
+export function compileSchemas(
+  schemas: readonly unknown[],
+  build: (values: readonly Expression[]) => Expression,
+): Grammar {
+  return compile((rules) => {
+    const values = schemas.map((schema, i) => {
+      const base = [`${i}`];
+      return new SchemaCompiler(schema, { rules, base }).value(schema, base);
+    });
+    return build(values);
+  });
+}
+
+function compile(start: (rules: Map<string, Expression>) => Expression): Grammar {
+  const rules = new Map(JSON_RULES);
   try {
-    return compileGrammar(...schemaExpression(schema));
+    return compileGrammar(start(rules), rules);
   } catch (error) {
     if (error instanceof GrammarError) throw new SchemaError('', error.message);
     // JavaScript's stack, exhausted by a chain of references.
     if (error instanceof RangeError) throw new SchemaError('', 'nested too deeply, expected fewer levels');
     throw error;
   }
-}
-
-/** A schema as the start of a grammar and its rules, to be used within a larger grammar. */
-function schemaExpression(schema: unknown): [Expression, ReadonlyMap<string, Expression>] {
-  const compiler = new SchemaCompiler(schema);
-  return [compiler.value(schema, []), compiler.rules];
 }
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -110,11 +128,15 @@ const MAX_NAME = 256;
 const MAX_OPTIONS = 1000;
 
 class SchemaCompiler {
-  readonly rules = new Map(JSON_RULES);
   readonly #root: unknown;
+  readonly #rules: Map<string, Expression>;
+  readonly #base: Path;
 
-  constructor(root: unknown) {
+  /** @param options `base`: path of the root; `rules`: get the rules of its parts */
+  constructor(root: unknown, { rules, base }: { rules: Map<string, Expression>; base: Path }) {
     this.#root = root;
+    this.#rules = rules;
+    this.#base = base;
   }
 
   value(schema: unknown, path: Path): Expression {
@@ -185,11 +207,11 @@ class SchemaCompiler {
         `$ref: got ${brief(reference)}, expected a schema of this document such as "#/$defs/name"`,
       );
     }
-    const rule = `$ref ${reference}`;
-    if (!this.rules.has(rule)) {
+    const rule = `$ref ${JSON.stringify([...this.#base, reference])}`;
+    if (!this.#rules.has(rule)) {
       // Known to references within it.
-      this.rules.set(rule, sequence());
-      this.rules.set(rule, this.value(target, reference.split('/').slice(1)));
+      this.#rules.set(rule, sequence());
+      this.#rules.set(rule, this.value(target, [...this.#base, ...reference.split('/').slice(1)]));
     }
     return { rule };
   }
@@ -294,9 +316,9 @@ class SchemaCompiler {
 
   /** A rule that is built once; expressions that occur several times would be copied. */
   #rule(name: string, build: () => Expression): Expression {
-    if (!this.rules.has(name)) {
-      this.rules.set(name, sequence());
-      this.rules.set(name, build());
+    if (!this.#rules.has(name)) {
+      this.#rules.set(name, sequence());
+      this.#rules.set(name, build());
     }
     return { rule: name };
   }
