@@ -1,13 +1,9 @@
-#!/usr/bin/env node
 /**
  * Makes instruction data from TinyStories, like TinyStories-Instruct (Eldan and Li 2023): write a story with given words,
  * or continue one.
  *
- *     node apps/finetune/dist/story-instructions.js TinyStories.txt > stories.jsonl
- *
  * A model of 260K parameters that was trained on these stories can learn this, but not Alpaca.
  */
-import { readFileSync } from 'node:fs';
 
 /** A record in the format `alpaca`. */
 export interface StoryInstruction {
@@ -55,10 +51,4 @@ function countWords(stories: readonly string[]): Map<string, number> {
 /** Returns the lower-case words of a story, which excludes names. */
 function wordsOf(story: string): string[] {
   return story.match(/(?<![\w’'])[a-z]{3,}(?![\w’'])/g) ?? [];
-}
-
-if (import.meta.filename === process.argv[1]) {
-  for (const record of storyInstructions(readFileSync(process.argv[2], 'utf8'))) {
-    process.stdout.write(`${JSON.stringify(record)}\n`);
-  }
 }

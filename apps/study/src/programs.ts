@@ -2,7 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, isAbsolute, join, relative } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
+import { packageFolder } from '@meap/files';
 import { RunError, readRecipe } from '@meap/recipe-cli';
 import type { Program, Step, Varied } from './config.ts';
 
@@ -18,7 +19,7 @@ export interface FoundProgram {
  * @throws RunError where it is neither
  */
 export function findProgram(program: Program): FoundProgram {
-  const beside = fileURLToPath(new URL(`../../${program}`, import.meta.url));
+  const beside = join(packageFolder(import.meta.url), '..', program);
   const folders = [beside, installed(program)].filter((folder) => folder !== undefined);
   for (const folder of folders) {
     const cli = join(folder, 'dist/cli.js');

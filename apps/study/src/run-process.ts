@@ -33,7 +33,7 @@ const NUM_LAST_LINES = 5;
 /** Runs a program to its end. */
 export function runProcess(options: ProcessOptions): Promise<ProcessEnd> {
   const { cli, args, pin, threads, log, signal, onEvent = () => {} } = options;
-  const preload = findWorker('./end-with-parent.js', import.meta.url);
+  const preload = findWorker('end-with-parent.js', import.meta.url);
   if (preload === undefined) throw new RunError('meap-study: is not built, expected dist; run pnpm build');
   const command = [...pin, process.execPath, '--import', pathToFileURL(preload).href, cli, ...args];
   const child = spawn(command[0], command.slice(1), {

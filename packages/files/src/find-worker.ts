@@ -1,13 +1,13 @@
-import { fs, urls } from './node.ts';
+import { fs, paths } from './node.ts';
+import { packageFolder } from './package-folder.ts';
 
 /**
- * Returns the path of a built file beside the calling module, such as `./encode-worker.js`, or undefined where a bundler
- * left it out. Calls from sources, as in tests, get the file in `dist` that corresponds to the one in `src`.
+ * Returns the path of a built file of the calling module's package, such as `encode-worker.js` in `dist`, or undefined
+ * where a bundler left it out.
  *
  * @param moduleUrl `import.meta.url` of the caller
  */
 export function findWorker(name: string, moduleUrl: string): string | undefined {
-  const beside = urls.fileURLToPath(new URL(name, moduleUrl));
-  const built = beside.replace(/^(.*[\\/])src(?=[\\/])/, '$1dist');
-  return [beside, built].find((path) => fs.existsSync(path));
+  const path = paths.join(packageFolder(moduleUrl), 'dist', name);
+  return fs.existsSync(path) ? path : undefined;
 }

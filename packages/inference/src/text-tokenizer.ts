@@ -71,7 +71,7 @@ function withRecent(encode: (text: string) => number[]): (text: string) => numbe
 }
 
 function workerFile(): string {
-  const found = findWorker('./tokenizer-worker.js', import.meta.url);
+  const found = findWorker('tokenizer-worker.js', import.meta.url);
   if (found) return found;
   throw new TokenizerError('tokenizer-worker.js is missing (bundled away?); install the package unbundled');
 }

@@ -3,7 +3,4 @@ import { packageVersion } from './package-version.ts';
 
 it('the version is that of the nearest package above a module', () => {
   expect(packageVersion(import.meta.url)).toMatch(/^\d+\.\d+\.\d+/);
-  expect(() => packageVersion('file:///no-package/dist/cli.js')).toThrow(
-    'no package.json in a folder above file:///no-package/dist/cli.js',
-  );
 });

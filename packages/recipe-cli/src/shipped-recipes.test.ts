@@ -19,6 +19,7 @@ function write(folder: string, name: string, content: string): void {
 const ship = (folder: string, name: string, content: string) => write(folder, `${name}.yaml`, content);
 
 beforeAll(() => {
+  write(program, 'package.json', '{}');
   const folder = join(program, 'recipes');
   ship(folder, 'base', 'data: {files: [../../a.txt]}\ncache: ../../cache\n');
   ship(folder, 'meap-1.1b', 'extends: ./base.yaml\nsteps: 1\n');
@@ -89,6 +90,7 @@ describe('a built-in recipe', () => {
 
   it('is found in a clone if the package has no copy', () => {
     const clone = pathToFileURL(join(root, 'clone/apps/program/src/config.ts')).href;
+    write(join(root, 'clone/apps/program'), 'package.json', '{}');
     ship(join(root, 'clone/recipes/program'), 'cloned', 'steps: 4\n');
     ship(join(root, 'clone/recipes/other'), 'of-another-program', 'steps: 5\n');
     const shipped = { moduleUrl: clone, program: 'program' };

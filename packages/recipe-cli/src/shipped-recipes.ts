@@ -1,14 +1,14 @@
 /** Built-in recipes, found by name in a program's package or, in a clone, in `recipes/PROGRAM`. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { packageFolder } from '@meap/files';
 import leven from 'leven';
 import { ConfigurationError } from './errors.ts';
 import { show } from './parse-config.ts';
 
 /** Location of a program's built-in recipes. */
 export interface ShippedRecipes {
-  /** `import.meta.url` of a module one folder below the package, which has a folder `recipes`. */
+  /** `import.meta.url` of a module of the package, which has a folder `recipes`. */
   moduleUrl: string;
   /** Folder below `recipes` of a clone: `pretrain`, `finetune`, `evaluate`. */
   program: string;
@@ -69,8 +69,9 @@ function isFile(path: string): boolean {
 
 /** Prefers the package's own folder: next to an installed package, `recipes` may be anything. */
 function shippedFolder({ moduleUrl, program }: ShippedRecipes): string {
-  const own = fileURLToPath(new URL('../recipes', moduleUrl));
-  return existsSync(own) ? own : fileURLToPath(new URL(`../../../recipes/${program}`, moduleUrl));
+  const folder = packageFolder(moduleUrl);
+  const own = join(folder, 'recipes');
+  return existsSync(own) ? own : join(folder, '../../recipes', program);
 }
 
 function shippedNames(folder: string): string[] {

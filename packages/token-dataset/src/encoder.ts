@@ -61,7 +61,7 @@ export function multiProcessEncoder(
 }
 
 function workerFile(): string {
-  const found = findWorker('./encode-worker.js', import.meta.url);
+  const found = findWorker('encode-worker.js', import.meta.url);
   if (!found) throw new DatasetError('encode-worker.js is missing (bundled away?); set workers: 0');
   return found;
 }

@@ -116,7 +116,7 @@ export class CheckpointSaver {
   }
 
   #writeInWorker(job: CheckpointJob): Promise<string> {
-    const file = findWorker('./checkpoint-worker.js', import.meta.url);
+    const file = findWorker('checkpoint-worker.js', import.meta.url);
     if (!file) return writeCheckpoint(job);
     this.#worker ??= new Worker(file);
     const worker = this.#worker;

@@ -1,5 +1,7 @@
 /** What determines rounding: a run resumed on other hardware or versions differs in the last digits. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { packageFolder } from '@meap/files';
 import { describeBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 
@@ -13,7 +15,7 @@ export type Numerics = Readonly<Record<string, string>>;
 export function describeNumerics(ranks: number): Numerics {
   const { name, device } = describeBackend();
   const { precision = 'float32' } = tf.backend() as { precision?: string };
-  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'));
+  const { version } = JSON.parse(readFileSync(join(packageFolder(import.meta.url), 'package.json'), 'utf8'));
   return {
     backend: name,
     device: device.replace(/, \d+ threads?$/, ''),

@@ -1,16 +1,14 @@
 import { execFile } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { packageFolder } from '@meap/files';
 
-const file = (path: string) => fileURLToPath(new URL(path, import.meta.url));
+const file = (path: string) => join(packageFolder(import.meta.url), path);
 
 /** Program and script of this project's benchmark of a training step. */
-export const OURS = [process.execPath, file('train.js')] as const;
+export const OURS = [process.execPath, file('dist/bench/train.js')] as const;
 /** Program and script of the same benchmark in PyTorch. */
-export const PYTORCH = [
-  process.env.MEAP_PYTHON ?? 'python3',
-  file('../../bench/torch_llama_bench.py'),
-] as const;
+export const PYTORCH = [process.env.MEAP_PYTHON ?? 'python3', file('bench/torch_llama_bench.py')] as const;
 
 /** A program and its script. */
 export type Benchmark = typeof OURS | typeof PYTORCH;

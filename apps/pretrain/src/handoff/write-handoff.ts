@@ -13,6 +13,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { copyFile, cp, mkdir, readdir, rename, rm, rmdir, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { packageFolder } from '@meap/files';
 import { countParameters, type LlamaConfig } from '@meap/llama-model';
 import { batchPlan, bytes, packageVersion, RunError, reasonOf, runSeeds } from '@meap/recipe-cli';
 import { type BackendDescription, setBackend, setPrecision } from '@meap/tensor-kernels';
@@ -70,7 +71,7 @@ export const FURTHER_STEPS = 100;
 
 const SHARD_BYTES = 256 * 1024 * 1024;
 /** Scripts and README that every hand-off gets. */
-const FILES = join(import.meta.dirname, '../../handoff');
+const FILES = join(packageFolder(import.meta.url), 'handoff');
 
 /**
  * Writes a hand-off of a run. Leaves no files when it is aborted or throws.

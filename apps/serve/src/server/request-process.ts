@@ -236,7 +236,7 @@ class WorkerQueue {
 }
 
 function workerFile(): string {
-  const found = findWorker('./request-worker.js', import.meta.url);
+  const found = findWorker('server/request-worker.js', import.meta.url);
   if (!found)
     throw new RunError('request-worker.js is missing (bundled away?); install the package unbundled');
   return found;
