@@ -4,7 +4,7 @@ import { build } from 'esbuild';
 
 await build({
   absWorkingDir: fileURLToPath(new URL('.', import.meta.url)),
-  entryPoints: ['dist/tfjs.js'],
+  entryPoints: ['src/tfjs.ts'],
   outfile: 'dist/tfjs.node.js',
   bundle: true,
   format: 'esm',

@@ -1,6 +1,6 @@
 /** The files of the page, read once at start; no other file is served by name. */
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { DashboardError } from './errors.ts';
@@ -17,10 +17,9 @@ const TYPES: Record<string, string> = {
   '.css': 'text/css; charset=utf-8',
 };
 
-/** The output folder of `tsc`, also when tests run the sources. */
-export const builtFolder = import.meta.filename.endsWith('.ts')
-  ? join(import.meta.dirname, '../dist')
-  : import.meta.dirname;
+const folder = join(import.meta.dirname, '..');
+/** The output folder of the build, also when tests run the sources. */
+export const builtFolder = join(folder, 'dist');
 
 /**
  * Returns all files by URL path, and the hash of the only inline script, the import map.
@@ -31,19 +30,16 @@ export function readAssets(): { files: ReadonlyMap<string, Asset>; scriptHash: s
   const files = new Map<string, Asset>();
   const add = (url: string, path: string) =>
     files.set(url, { type: TYPES[extname(path)], body: readFileSync(path) });
-  const page = join(builtFolder, '../page');
-  if (!existsSync(join(builtFolder, 'page/main.js'))) {
+  const page = join(folder, 'page');
+  const program = join(builtFolder, 'page/main.js');
+  if (!existsSync(program)) {
     throw new DashboardError(
       `dashboard: no page in ${builtFolder}, expected the built package: run pnpm build`,
     );
   }
   add('/', join(page, 'index.html'));
   add('/style.css', join(page, 'style.css'));
-  for (const folder of ['page', 'shared']) {
-    for (const name of readdirSync(join(builtFolder, folder))) {
-      if (name.endsWith('.js')) add(`/${folder}/${name}`, join(builtFolder, folder, name));
-    }
-  }
+  add('/page/main.js', program);
   const uplot = dirname(createRequire(import.meta.url).resolve('uplot'));
   add('/uplot.js', join(uplot, 'uPlot.esm.js'));
   add('/uplot.css', join(uplot, 'uPlot.min.css'));

@@ -238,15 +238,16 @@ test('after a bad record, skipping bad records continues without starting over',
 test.skipIf(!isBuilt)(
   'a kill -9 loses only the work since the last mark, on the same or another machine',
   async () => {
-    const { options, notices } = corpus();
+    const { options, notices, file } = corpus();
+    // Each a batch of the child.
+    const long = fixtureDocuments[0].repeat(Math.ceil(BATCH.characters / fixtureDocuments[0].length));
+    writeFileSync(file(FILES), Array.from({ length: 3 }, () => JSON.stringify({ text: long })).join('\n'));
     const plain = { ...options, tokenizer: undefined, onNotice: undefined };
     const script = `
     import { loadTokenizer, prepareTokens } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url))};
-    import { BATCH } from ${JSON.stringify(new URL('../dist/text-sources.js', import.meta.url))};
-    BATCH.documents = 5;
     const tokenizer = loadTokenizer(${JSON.stringify(fixture('trained'))});
     let seen = 0;
-    const onProgress = ({ phase }) => phase === 'tokenize' && ++seen === 6 && process.kill(process.pid, 'SIGKILL');
+    const onProgress = ({ phase }) => phase === 'tokenize' && ++seen === 3 && process.kill(process.pid, 'SIGKILL');
     await prepareTokens({ ...${JSON.stringify(plain)}, tokenizer, onProgress });
   `;
     const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'inherit' });
