@@ -125,44 +125,42 @@ describe('fields', () => {
     });
   });
 
-  test('that are numbers: every edge is answered, or refused with the name of the field', async () => {
-    const client = await serve();
-    const edges = ['0', '-1', '1.5', '5e-324', '1e308', '1e999', '9007199254740992', 'null', '"1"'];
-    const shared = [
-      'temperature',
-      'top_p',
-      'n',
-      'seed',
-      'max_tokens',
-      'frequency_penalty',
-      'presence_penalty',
-      'repetition_penalty',
-      'top_k',
-      'min_p',
-    ];
-    const endpoints = [
-      { path: 'completions', body: '"prompt": "a"', own: ['logprobs', 'best_of'] },
-      {
-        path: 'chat/completions',
-        body: '"messages": [{"role": "user", "content": "a"}], "logprobs": true',
-        own: ['top_logprobs', 'max_completion_tokens'],
-      },
-    ];
-    const wrong: string[] = [];
-    for (const { path, body, own } of endpoints) {
-      for (const field of [...shared, ...own]) {
-        const limit = field.startsWith('max_') ? '' : ', "max_tokens": 1';
-        for (const edge of edges) {
-          const text = `{${body}${limit}, "${field}": ${edge}}`;
-          const { status, json } = await client.post(`/v1/${path}`, text);
-          // A text that leaves no room for so many tokens is named instead of their number.
-          const named = [field, 'prompt', 'messages'].includes(json.error?.param);
-          if (status !== 200 && !(status === 400 && named)) wrong.push(`${path} ${text}: ${status}`);
-        }
+  const numbers = [
+    'temperature',
+    'top_p',
+    'n',
+    'seed',
+    'max_tokens',
+    'frequency_penalty',
+    'presence_penalty',
+    'repetition_penalty',
+    'top_k',
+    'min_p',
+  ];
+  test.each([
+    ...[...numbers, 'logprobs', 'best_of'].map((field) => ({ path: 'completions', field })),
+    ...[...numbers, 'top_logprobs', 'max_completion_tokens'].map((field) => ({
+      path: 'chat/completions',
+      field,
+    })),
+  ])(
+    '$path $field: every edge is answered, or refused with the name of the field',
+    async ({ path, field }) => {
+      const client = await serve();
+      const body =
+        path === 'completions'
+          ? '"prompt": "a"'
+          : '"messages": [{"role": "user", "content": "a"}], "logprobs": true';
+      const limit = field.startsWith('max_') ? '' : ', "max_tokens": 1';
+      for (const edge of ['0', '-1', '1.5', '5e-324', '1e308', '1e999', '9007199254740992', 'null', '"1"']) {
+        const text = `{${body}${limit}, "${field}": ${edge}}`;
+        const { status, json } = await client.post(`/v1/${path}`, text);
+        // A text that leaves no room for so many tokens is named instead of their number.
+        const named = [field, 'prompt', 'messages'].includes(json.error?.param);
+        expect(status === 200 || (status === 400 && named), `${text}: ${status}`).toBe(true);
       }
-    }
-    expect(wrong).toEqual([]);
-  });
+    },
+  );
 
   test('at the edges of their range', async () => {
     const client = await serve();
