@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * Compiles the package in the working directory to JavaScript: one file in `dist` for each of its entries, with what they
- * share in further ones, since Node starts faster from a few files than from hundreds. `tsc` writes the declarations.
+ * Bundles the package in the working directory for Node, which starts faster from a few files than from hundreds: `dist`
+ * gets one file for each entry, and further ones for what they share. `tsc` writes declarations and unbundled modules, for
+ * bundlers of browser programs, into `dist/modules`.
  *
  *     node ../../scripts/bundle.mjs [ENTRY...]
  *
@@ -18,12 +19,12 @@ const {
   publishConfig = {},
 } = JSON.parse(readFileSync('package.json', 'utf8'));
 const files = [exports, bin, imports, publishConfig.bin ?? {}].flatMap(leaves);
-const sources = files.map((path) => path.replace(/^(?:\.\/)?dist\/(.*)\.js$/, 'src/$1.ts'));
+const sources = files.map((path) => path.replace(/^(?:\.\/)?dist\/(?!modules\/)(.*)\.js$/, 'src/$1.ts'));
 const entries = sources.filter((path) => path.startsWith('src/') && existsSync(path));
 
 mkdirSync('dist', { recursive: true });
-for (const name of readdirSync('dist', { recursive: true }))
-  if (name.endsWith('.js')) rmSync(join('dist', name));
+for (const name of readdirSync('dist'))
+  if (name !== 'modules') rmSync(join('dist', name), { recursive: true });
 await build({
   entryPoints: [...new Set([...entries, ...process.argv.slice(2)])],
   outdir: 'dist',

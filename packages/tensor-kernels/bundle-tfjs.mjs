@@ -1,11 +1,11 @@
-/** Makes `dist/tfjs.node.js`, see `src/tfjs.ts`. */
+/** Makes `dist/tfjs.js`, see `src/tfjs.ts`. */
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 await build({
   absWorkingDir: fileURLToPath(new URL('.', import.meta.url)),
   entryPoints: ['src/tfjs.ts'],
-  outfile: 'dist/tfjs.node.js',
+  outfile: 'dist/tfjs.js',
   bundle: true,
   format: 'esm',
   platform: 'neutral',

@@ -1,6 +1,6 @@
 /** The files of the page, read once at start; no other file is served by name. */
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 import { DashboardError } from './errors.ts';
@@ -31,15 +31,19 @@ export function readAssets(): { files: ReadonlyMap<string, Asset>; scriptHash: s
   const add = (url: string, path: string) =>
     files.set(url, { type: TYPES[extname(path)], body: readFileSync(path) });
   const page = join(folder, 'page');
-  const program = join(builtFolder, 'page/main.js');
-  if (!existsSync(program)) {
+  const modules = join(builtFolder, 'modules');
+  if (!existsSync(join(modules, 'page/main.js'))) {
     throw new DashboardError(
       `dashboard: no page in ${builtFolder}, expected the built package: run pnpm build`,
     );
   }
   add('/', join(page, 'index.html'));
   add('/style.css', join(page, 'style.css'));
-  add('/page/main.js', program);
+  for (const folder of ['page', 'shared']) {
+    for (const name of readdirSync(join(modules, folder))) {
+      if (name.endsWith('.js')) add(`/${folder}/${name}`, join(modules, folder, name));
+    }
+  }
   const uplot = dirname(createRequire(import.meta.url).resolve('uplot'));
   add('/uplot.js', join(uplot, 'uPlot.esm.js'));
   add('/uplot.css', join(uplot, 'uPlot.min.css'));

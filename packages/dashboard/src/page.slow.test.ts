@@ -17,7 +17,7 @@ import type { Dashboard } from './server.ts';
 import { makeRun, makeStudy, stepLine } from './testing.ts';
 
 const executablePath = process.env.MEAP_CHROMIUM ?? '/usr/bin/chromium';
-const built = join(import.meta.dirname, '../dist/page/main.js');
+const built = join(import.meta.dirname, '../dist/modules/page/main.js');
 const missing = [executablePath, built].find((path) => !existsSync(path));
 if (missing)
   console.warn(

@@ -61,7 +61,7 @@ describe('the web server', () => {
     expect(policy).not.toContain('unsafe');
     const wanted = [...page.body.matchAll(/(?:src|href)="(\/[^"]*)"/g)].map(([, path]) => path);
     expect(wanted).toContain('/page/main.js');
-    for (const path of [...wanted, '/uplot.js']) {
+    for (const path of [...wanted, '/uplot.js', '/shared/table.js']) {
       expect((await ask(url, path)).status, path).toBe(200);
     }
     // No file comes from another host.

@@ -8,7 +8,7 @@ const LFS_BYTES = 1000;
 /** Files of a page of a listing. */
 const PAGE = 3;
 
-export interface ServedRepository {
+interface ServedRepository {
   files: Record<string, string | Buffer>;
   /** Only for requests with this token. */
   token?: string;
@@ -18,7 +18,7 @@ export interface ServedRepository {
 }
 
 /** A request as the server saw it. */
-export interface Seen {
+interface Seen {
   host: 'hub' | 'storage';
   method: string;
   path: string;
