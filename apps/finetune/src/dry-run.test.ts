@@ -4,7 +4,7 @@ import { describeMisfit } from '@meap/recipe-cli';
 import { setFlags } from '@meap/test-support';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { dryRun } from './dry-run.ts';
-import { countLoraParameters, planFinetuning as planMemory } from './memory-plan.ts';
+import { adaptedOutputs, countLoraParameters, planFinetuning as planMemory } from './memory-plan.ts';
 import { loadConfig } from './resolve-config.ts';
 import { Workbench } from './testing.ts';
 
@@ -158,6 +158,14 @@ describe('memory plan', () => {
     expect(lora.weights - full.weights).toBe(4e7);
     expect(full.moments - lora.moments).toBe(8 * (parameters - 1e7));
     expect(recomputed.activations).toBeLessThan(lora.activations / 5);
+    const attention = adaptedOutputs(presets['1.1b'], { target_modules: ['q_proj', 'v_proj', 'q_proj'] });
+    const { num_attention_heads, num_key_value_heads, head_dim } = presets['1.1b'];
+    expect(attention).toBe((num_attention_heads + num_key_value_heads) * head_dim);
+    const dora = planMemory(presets['1.1b'], { ...adapters, keptOutputs: attention });
+    // At least what the layers keep, in float32.
+    const kept = 4 * shape.positions * presets['1.1b'].num_hidden_layers * attention;
+    expect(dora.activations - lora.activations).toBeGreaterThan(kept);
+    expect(dora.activations - lora.activations).toBeLessThan(2 * kept);
     const { vocab_size, hidden_size } = presets['1.1b'];
     const copying = planMemory(presets['1.1b'], { ...adapters, copiesHead: true });
     expect(copying.total - lora.total).toBe(4 * vocab_size * hidden_size);

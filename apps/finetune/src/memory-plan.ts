@@ -41,22 +41,11 @@ export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPla
   return planMemory(estimate, { limitGib: step.limitGib, numLocalRanks: step.numLocalRanks, remedies });
 }
 
-/** Counts the parameters of an adapter: matrices, magnitudes, and trained embeddings, tables and norms. */
-export function countLoraParameters(
+/** Numbers that the linear layers of a block read and return per token, by the names of `lora.target_modules`. */
+function adaptedSizes(
   model: LlamaConfig,
-  {
-    rank,
-    target_modules: targets,
-    modules_to_save: modules = [],
-    use_dora: learnsMagnitudes = false,
-  }: {
-    rank: number;
-    target_modules?: string | readonly string[];
-    modules_to_save?: readonly string[];
-    use_dora?: boolean;
-  },
-  numLearnedTokens: number,
-): number {
+  { target_modules: targets }: { target_modules?: string | readonly string[] },
+): [inputs: number, outputs: number][] {
   const { hidden_size: hidden, intermediate_size: feedForward } = model;
   const query = model.num_attention_heads * model.head_dim;
   const keyValue = model.num_key_value_heads * model.head_dim;
@@ -70,14 +59,32 @@ export function countLoraParameters(
     down_proj: [feedForward, hidden],
   };
   const chosen = typeof targets === 'object' ? targets : Object.keys(sizes);
-  const block = [...new Set(chosen)].reduce((sum, target) => {
-    const [inputs, outputs] = sizes[target];
-    return sum + rank * (inputs + outputs) + (learnsMagnitudes ? outputs : 0);
-  }, 0);
+  return [...new Set(chosen)].map((target) => sizes[target]);
+}
+
+/** Returns how many numbers per token the adapted layers of a block return. */
+export function adaptedOutputs(model: LlamaConfig, lora: Parameters<typeof adaptedSizes>[1]): number {
+  return adaptedSizes(model, lora).reduce((sum, [, outputs]) => sum + outputs, 0);
+}
+
+/** Counts the parameters of an adapter: matrices, magnitudes, and trained embeddings, tables and norms. */
+export function countLoraParameters(
+  model: LlamaConfig,
+  lora: {
+    rank: number;
+    target_modules?: string | readonly string[];
+    modules_to_save?: readonly string[];
+    use_dora?: boolean;
+  },
+  numLearnedTokens: number,
+): number {
+  const { rank, modules_to_save: modules = [] } = lora;
+  const matrices = adaptedSizes(model, lora).reduce((sum, sizes) => sum + rank * (sizes[0] + sizes[1]), 0);
+  const block = matrices + (lora.use_dora ? adaptedOutputs(model, lora) : 0);
   const tables = new Set(modules.filter((module) => module !== 'norm'));
   const numTables = model.tie_word_embeddings ? Math.min(1, tables.size) : tables.size;
   const numRows = numLearnedTokens + numTables * model.vocab_size;
   const norms = [...parameterShapes(model)].filter(([name]) => name.endsWith('norm.weight'));
   const numNorms = modules.includes('norm') ? norms.reduce((sum, [, [width]]) => sum + width, 0) : 0;
-  return model.num_hidden_layers * block + numRows * hidden + numNorms;
+  return model.num_hidden_layers * block + numRows * model.hidden_size + numNorms;
 }

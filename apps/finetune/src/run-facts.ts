@@ -10,7 +10,7 @@ import {
 import { batchPlan, type MemoryPlan, type RunOptions, runSeeds } from '@meap/recipe-cli';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
 import { RankGroup } from '@meap/trainer';
-import { countLoraParameters, planFinetuning } from './memory-plan.ts';
+import { adaptedOutputs, countLoraParameters, planFinetuning } from './memory-plan.ts';
 import { learnedTokens, type ModelParts, weightStorage } from './model.ts';
 import { batchSource } from './objective.ts';
 import { type DataFacts, duplicatorOf, type PreparedData } from './prepare-data.ts';
@@ -116,7 +116,7 @@ export async function describeRun(
       canSplit: microBatchSize > 1,
       lora: config.lora !== undefined,
       quantize: config.model.quantize,
-      keepsOutputs: config.lora?.use_dora,
+      keptOutputs: config.lora?.use_dora ? adaptedOutputs(model, config.lora) : 0,
       learnsTables: (config.lora?.modules_to_save ?? []).some((module) => module !== 'norm'),
       copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,
       pieceTokens: train.max_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,

@@ -46,8 +46,8 @@ export interface StepShape {
   recompute: boolean;
   /** Whether each block is two fused ops: without adapters and biases, on a backend with these ops. */
   fused: boolean;
-  /** Whether every linear layer keeps its output, as with DoRA; false by default. */
-  keepsOutputs?: boolean;
+  /** Numbers per token that the linear layers of a block keep of their outputs, as with DoRA; 0 by default. */
+  keptOutputs?: number;
   /** With `recompute`, tokens per piece of long rows; absent if rows are no longer than a piece. */
   pieceTokens?: number;
   /** Bytes of Node.js, TensorFlow.js, compiled code and the program's other data. */
@@ -78,15 +78,13 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
     positions,
     recompute,
     pieceTokens,
-    keepsOutputs = false,
+    keptOutputs = 0,
     base,
   } = step;
   const { hidden_size: hidden, num_hidden_layers: layers, intermediate_size: feedForward } = shape;
   const queryWidth = shape.num_attention_heads * shape.head_dim;
   const keyValueWidth = shape.num_key_value_heads * shape.head_dim;
-  const outputs = 2 * hidden + queryWidth + 2 * keyValueWidth + 2 * feedForward;
-  const inputs = 7 * hidden + 2 * queryWidth + 3 * keyValueWidth + 3 * feedForward;
-  const single = inputs + (keepsOutputs ? outputs : 0);
+  const single = 7 * hidden + 2 * queryWidth + 3 * keyValueWidth + 3 * feedForward + keptOutputs;
   const fused = 2 * hidden + 2 * queryWidth + 2 * keyValueWidth + 2 * feedForward;
   const block = step.fused ? (recompute ? 2 : 1) * fused : 1.65 * single;
   const head = 3 * hidden;
