@@ -21,7 +21,8 @@ export {
   VocabularyError,
 } from './grammar/constrained-texts.ts';
 export type { Grammar } from './grammar/grammar.ts';
-export { anyObject, SchemaError, schemaGrammar } from './grammar/json-schema.ts';
+export { anyObject, schemaGrammar } from './grammar/json-schema.ts';
+export { SchemaError } from './grammar/schema-keywords.ts';
 export { type CallableFunction, toolCallGrammar } from './grammar/tool-grammar.ts';
 export {
   type FullLanguageModel,

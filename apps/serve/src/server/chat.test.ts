@@ -300,10 +300,12 @@ describe('tools', () => {
 
   test('a conversation continues after a call', async () => {
     const client = await serve();
-    const calls = [{ id: 'call_1', type: 'function', function: { name: 'look', arguments: '{"at":"sea"}' } }];
+    // With members that clients add.
+    const look = { name: 'look', arguments: '{"at":"sea"}', parsed_arguments: { at: 'sea' } };
+    const calls = [{ id: 'call_1', index: 0, type: 'function', function: look }];
     const called = [
       ...hi,
-      { role: 'assistant', content: null, tool_calls: calls },
+      { role: 'assistant', content: null, parsed: null, tool_calls: calls },
       { role: 'tool', tool_call_id: 'call_1', content: '3' },
     ];
     const { status, json } = await client.post(PATH, { messages: called, tools, max_tokens: 1 });

@@ -7,7 +7,19 @@ afterAll(closeRequests);
 /** Response formats with schemas, valid and not. */
 function schemas() {
   const keyword = fc.constantFrom(
-    ...['type', 'properties', 'required', 'items', 'enum', 'anyOf', '$ref', 'pattern', 'format', 'not'],
+    ...[
+      'type',
+      'properties',
+      'required',
+      'items',
+      'enum',
+      'anyOf',
+      'oneOf',
+      '$ref',
+      'pattern',
+      'format',
+      'not',
+    ],
     ...[
       'minItems',
       'maxItems',

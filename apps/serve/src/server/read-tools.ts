@@ -15,7 +15,7 @@ export interface ToolUse {
 
 type Tools = NonNullable<ChatFields['tools']>;
 
-/** Returns the conversation as chat templates take it. */
+/** Returns the conversation as chat templates take it, without undefined members, which they would write. */
 export function conversationOf(messages: ChatFields['messages'], tools: Tools): Conversation {
   const roles = {
     developer: 'system',
@@ -27,10 +27,15 @@ export function conversationOf(messages: ChatFields['messages'], tools: Tools): 
   const conversation = messages.map(({ role, content, tool_calls: calls = [], tool_call_id }) => ({
     role: roles[role],
     content,
-    ...(calls.length > 0 && { tool_calls: calls }),
+    ...(calls.length > 0 && {
+      tool_calls: calls.map(({ id, type, function: { name, arguments: of } }) => ({
+        id,
+        type,
+        function: { name, arguments: of },
+      })),
+    }),
     ...(tool_call_id !== undefined && { tool_call_id }),
   }));
-  // Without undefined members, which a template would write.
   return withTools(
     conversation,
     tools.map(({ type, function: { name, description, parameters } }) => ({

@@ -111,7 +111,14 @@ const functionName = z.string().regex(/^[\w-]{1,64}$/, 'expected 1 to 64 letters
 const toolCall = z.strictObject({
   id: z.string(),
   type: z.literal('function'),
-  function: z.strictObject({ name: functionName, arguments: jsonObject() }),
+  function: z.strictObject({
+    name: functionName,
+    arguments: jsonObject(),
+    // Of OpenAI's Python client, as `parsed` of a message.
+    parsed_arguments: ignored,
+  }),
+  // Of streams.
+  index: ignored,
 });
 
 function jsonObject() {
@@ -158,6 +165,7 @@ const message = z
     // Fields of earlier answers that clients send back.
     refusal: unsupported(),
     annotations: unsupported([]),
+    parsed: ignored,
     audio: unsupported(),
     function_call: unsupported(),
     tool_calls: optional(list(toolCall, MAX_TOOLS)),

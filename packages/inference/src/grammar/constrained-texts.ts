@@ -49,8 +49,10 @@ export class ConstrainedTexts {
     this.#vocabulary ??= openVocabulary(this.#tokenizer, this.#texts);
     const vocabulary = await this.#vocabulary;
     requireBytes(vocabulary.bytes);
-    const key = `${grammar.start} ${Buffer.from(grammar.nodes.buffer).toString('latin1')}`;
-    const open = this.#kept.get(key) ?? new KeptGrammar(grammar, vocabulary);
+    const { nodes, start } = grammar;
+    // Nodes from another process are a view of its whole message.
+    const key = `${start} ${Buffer.from(nodes.buffer, nodes.byteOffset, nodes.byteLength).toString('latin1')}`;
+    const open = this.#kept.get(key) ?? new KeptGrammar({ nodes: nodes.slice(), start }, vocabulary);
     this.#kept.delete(key);
     this.#kept.set(key, open);
     if (this.#kept.size > NUM_KEPT) this.#kept.delete(this.#kept.keys().next().value!);

@@ -27,14 +27,14 @@ export const comma: Expression = { rule: 'comma' };
 const anySpace = choice('', ' ', sequence('\n', repeat(' ', 0, 20)), sequence('\n', repeat('\t', 1, 10)));
 
 /** Code points that a JSON string has without an escape. */
-export const PLAIN: CodePoints = complement([
+const PLAIN: CodePoints = complement([
   [0, 0x1f],
   [0x22, 0x22],
   [0x5c, 0x5c],
 ]);
 
 /** A character of a JSON string as itself, without escapes. */
-export const plainCharacter = utf8(PLAIN);
+const plainCharacter = utf8(PLAIN);
 
 /** Rules that the expressions of this file refer to. */
 export const JSON_RULES: ReadonlyMap<string, Expression> = new Map([
@@ -140,4 +140,26 @@ export function objectOf(members: Expression): Expression {
 
 export function arrayOf(items: Expression): Expression {
   return sequence('[', space, items, ']');
+}
+
+/** A text of a JSON string, without escapes, that is none of these. */
+export function textOtherThan(texts: readonly (readonly string[])[]): Expression {
+  const rest = new Map<string, (readonly string[])[]>();
+  for (const [first, ...others] of texts) {
+    if (first !== undefined) rest.set(first, [...(rest.get(first) ?? []), others]);
+  }
+  const other = complement(
+    Array.from(rest.keys(), (first) => [first.codePointAt(0)!, first.codePointAt(0)!] as const),
+  );
+  return choice(
+    ...(texts.some(({ length }) => length === 0) ? [] : [sequence()]),
+    ...Array.from(rest, ([first, others]) => sequence(first, textOtherThan(others))),
+    sequence(utf8(intersection(other, PLAIN)), repeat(plainCharacter)),
+  );
+}
+
+/** Whether a text needs no escape in JSON; others differ from every text without escapes. */
+export function isPlain(characters: readonly string[]): boolean {
+  const text = characters.join('');
+  return JSON.stringify(text) === `"${text}"`;
 }

@@ -6,7 +6,8 @@ import { tinyTokenizer } from '../testing.ts';
 import { TokenTexts } from '../token-texts.ts';
 import { ConstrainedTexts } from './constrained-texts.ts';
 import type { Grammar } from './grammar.ts';
-import { anyObject, SchemaError, schemaGrammar } from './json-schema.ts';
+import { anyObject, schemaGrammar } from './json-schema.ts';
+import { SchemaError } from './schema-keywords.ts';
 import { FORMATS } from './string-formats.ts';
 
 const texts = new TokenTexts(tinyTokenizer);
@@ -63,6 +64,8 @@ const bounds = fc
     [isMinOpen ? 'exclusiveMinimum' : 'minimum']: low,
     [isMaxOpen ? 'exclusiveMaximum' : 'maximum']: low + width + 2,
   }));
+/** An object that one property tells apart from others. */
+const A = { type: 'object', properties: { is: { const: 'a' } }, required: ['is'] };
 const { schema } = fc.letrec<{ schema: object }>((tie) => ({
   schema: fc.oneof(
     { depthSize: 'small', withCrossShrink: true },
@@ -82,6 +85,12 @@ const { schema } = fc.letrec<{ schema: object }>((tie) => ({
     fc
       .constantFrom('^[a-c]{2,3}(-\\d+)?$', 'é|"', '^[^"x]\\\\?$', '^(?:a|bc)*$', '[\\u{1F600}-\\u{1F64F}]')
       .map((pattern) => ({ type: 'string', pattern })),
+    tie('schema').map((of) => ({
+      oneOf: [{ ...A, properties: { ...A.properties, of } }, { $ref: '#/$defs/b' }],
+    })),
+    fc.constant({
+      oneOf: [{ type: ['string', 'null'], format: 'date', pattern: '^2000-01-0[1-9]$' }, { type: 'number' }],
+    }),
     fc.constantFrom(...FORMATS.keys()).map((format) => ({ type: 'string', format })),
     fc.record({ enum: fc.array(fc.jsonValue({ maxDepth: 2 }), { minLength: 1, maxLength: 4 }) }),
     fc.record({ anyOf: fc.array(tie('schema'), { minLength: 1, maxLength: 3 }) }),
@@ -110,6 +119,7 @@ const { schema } = fc.letrec<{ schema: object }>((tie) => ({
   ),
 }));
 const $defs = {
+  b: { ...A, properties: { is: { enum: ['b', 'c'] } } },
   tree: {
     type: 'object',
     properties: { left: { $ref: '#/$defs/tree' }, value: { type: 'integer' } },
@@ -163,7 +173,7 @@ describe('schemaGrammar', () => {
   };
   test.each([
     [null, '', 'got null, expected a JSON Schema object'],
-    [{ not: {} }, '', 'keyword "not" is not supported, expected type, enum, const, anyOf, $ref, minLength'],
+    [{ not: {} }, '', 'keyword "not" is not supported, expected type, enum, const, anyOf, oneOf, $ref'],
     [{ properties: { a: { multipleOf: 2 } } }, 'properties.a', 'keyword "multipleOf" is not supported'],
     [
       { properties: { a: { type: 'string', minimum: 1 } } },
@@ -171,6 +181,9 @@ describe('schemaGrammar', () => {
       'keyword "minimum" does not apply to type string',
     ],
     [{ type: 'text' }, '', 'type: got "text", expected string, number, integer'],
+    [{ oneOf: [{ type: 'integer' }, { type: 'number' }] }, '', 'oneOf: got options that may overlap'],
+    [{ oneOf: [{ $ref: '#' }, {}] }, '', 'oneOf: got options that may overlap'],
+    [{ oneOf: [{ properties: null }, { properties: null }] }, '', 'oneOf: got options that may overlap'],
     [{ anyOf: [] }, '', 'anyOf: got 0, expected a list of 1 to 1000'],
     [{ anyOf: [{}], type: 'null' }, '', 'keyword "type" is not supported beside anyOf'],
     [{ $ref: '#/$defs/__proto__' }, '', '$ref: got "#/$defs/__proto__", expected a schema of this document'],
@@ -210,6 +223,17 @@ describe('schemaGrammar', () => {
     expect(error).toBeInstanceOf(SchemaError);
     expect((error as SchemaError).path).toBe(path);
     expect((error as SchemaError).message).toContain(message);
+  });
+
+  test('equal grammars share their states, also as views of a message', async () => {
+    const { nodes, start } = schemaGrammar({ enum: ['a', 'b'] });
+    const message = Int32Array.of(7, ...nodes, 9);
+    const view = { nodes: message.subarray(1, nodes.length + 1), start };
+    const open = await constrained.open(view);
+    message.fill(0);
+    expect(await constrained.open({ nodes, start })).toBe(open);
+    const constraint = open.start({ stopIds: [END], beginsText: true });
+    expect(constraint.mask().some((word) => word !== 0)).toBe(true);
   });
 
   test('an ambiguous recursive schema costs bounded time', async () => {

@@ -16,33 +16,25 @@ import {
   repeat,
   sequence,
 } from './grammar.ts';
+import { arrayOf, comma, isPlain, JSON_RULES, objectOf, space, textOtherThan } from './json-grammar.ts';
 import {
-  arrayOf,
-  comma,
-  JSON_RULES,
-  number,
-  objectOf,
-  PLAIN,
-  plainCharacter,
-  space,
-  stringOf,
-} from './json-grammar.ts';
-import { integersBetween, numbersBetween } from './number-ranges.ts';
-import { stringMatching } from './pattern.ts';
-import { FORMATS } from './string-formats.ts';
-import { complement, intersection, utf8 } from './unicode-ranges.ts';
-
-/** A schema that is invalid or not supported. */
-export class SchemaError extends Error {
-  override readonly name = 'SchemaError';
-  /** Path of the schema within the whole one, such as `properties.name`; empty for the whole. */
-  readonly path: string;
-
-  constructor(path: string, problem: string) {
-    super(problem);
-    this.path = path;
-  }
-}
+  ANNOTATIONS,
+  areExclusive,
+  brief,
+  count,
+  isObject,
+  KEYWORDS,
+  list,
+  type Path,
+  problem,
+  requireAlone,
+  requiredNames,
+  type Schema,
+  SchemaError,
+  SUPPORTED,
+  typesOf,
+} from './schema-keywords.ts';
+import { listedValues, numberValues, stringValues, upTo } from './schema-scalars.ts';
 
 /** Any JSON object. */
 export function anyObject(): Grammar {
@@ -89,43 +81,10 @@ function compile(start: (rules: Map<string, Expression>) => Expression): Grammar
   }
 }
 
-type Schema = Readonly<Record<string, unknown>>;
-type Path = readonly string[];
-
-/** Keywords that do not restrict values. */
-const ANNOTATIONS = [
-  'title',
-  'description',
-  'default',
-  'examples',
-  'deprecated',
-  'readOnly',
-  'writeOnly',
-  '$schema',
-  '$id',
-  '$comment',
-  '$defs',
-  'definitions',
-];
-
-const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
-  string: ['minLength', 'maxLength', 'pattern', 'format'],
-  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
-  integer: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
-  boolean: [],
-  null: [],
-  array: ['items', 'prefixItems', 'minItems', 'maxItems'],
-  object: ['properties', 'required', 'additionalProperties', 'propertyNames'],
-};
-const TYPES = Object.keys(KEYWORDS);
-const SUPPORTED = ['type', 'enum', 'const', 'anyOf', '$ref', ...new Set(Object.values(KEYWORDS).flat())];
-
-/** Larger bounds become these, unless the lower bound is larger. */
-const MAX_LENGTH = 10_000;
 const MAX_ITEMS = 1000;
 const MAX_NAME = 256;
-/** Values of an enum, and options of anyOf. */
-const MAX_OPTIONS = 1000;
+/** References that are followed to tell options apart. */
+const MAX_REFERENCES = 16;
 
 class SchemaCompiler {
   readonly #root: unknown;
@@ -163,10 +122,20 @@ class SchemaCompiler {
       const options = list(schema, 'anyOf', path);
       return choice(...options.map((option, i) => this.value(option, [...path, 'anyOf', `${i}`])));
     }
+    if ('oneOf' in schema) {
+      requireAlone(schema, ['oneOf'], path);
+      const options = list(schema, 'oneOf', path);
+      if (!areExclusive(options.map((option) => this.#resolved(option)))) {
+        const expected =
+          'objects that a required property with const or enum tells apart, or schemas of other types';
+        throw problem(path, `oneOf: got options that may overlap, expected ${expected}; use anyOf`);
+      }
+      return choice(...options.map((option, i) => this.value(option, [...path, 'oneOf', `${i}`])));
+    }
     const types = typesOf(schema, path);
     if ('enum' in schema || 'const' in schema) {
       requireAlone(schema, ['enum', 'const', 'type'], path);
-      return literals(schema, types, path);
+      return listedValues(schema, types, path);
     }
     if (!types) return { rule: 'value' };
     const stray = Object.keys(schema).find(
@@ -181,10 +150,10 @@ class SchemaCompiler {
   #typed(type: string, schema: Schema, path: Path): Expression {
     switch (type) {
       case 'string':
-        return string(schema, path);
+        return stringValues(schema, path);
       case 'number':
       case 'integer':
-        return numeric(schema, type === 'integer', path);
+        return numberValues(schema, type === 'integer', path);
       case 'boolean':
         return choice('true', 'false');
       case 'null':
@@ -214,6 +183,14 @@ class SchemaCompiler {
       this.#rules.set(rule, this.value(target, [...this.#base, ...reference.split('/').slice(1)]));
     }
     return { rule };
+  }
+
+  /** The schema that a reference leads to. */
+  #resolved(schema: unknown): unknown {
+    let at = schema;
+    for (let i = 0; i < MAX_REFERENCES && isObject(at) && typeof at.$ref === 'string'; i++)
+      at = this.#find(at.$ref);
+    return at;
   }
 
   /** The schema at a JSON pointer. */
@@ -324,157 +301,6 @@ class SchemaCompiler {
   }
 }
 
-function string(schema: Schema, path: Path): Expression {
-  const { pattern, format } = schema;
-  const min = count(schema, 'minLength', path);
-  const max = count(schema, 'maxLength', path);
-  const isBounded = min !== undefined || max !== undefined;
-  if ([pattern, format, isBounded || undefined].filter((of) => of !== undefined).length > 1) {
-    throw problem(
-      path,
-      'got several of pattern, format and minLength or maxLength, expected only one; remove the others',
-    );
-  }
-  if (format !== undefined) {
-    const known = typeof format === 'string' ? FORMATS.get(format) : undefined;
-    if (known === undefined)
-      throw problem(
-        path,
-        `format: got ${brief(format)}, expected ${[...FORMATS.keys()].join(', ')}; remove it`,
-      );
-    return stringMatching(known);
-  }
-  if (pattern !== undefined) {
-    if (typeof pattern !== 'string')
-      throw problem(path, `pattern: got ${brief(pattern)}, expected a regular expression`);
-    return stringMatching(pattern);
-  }
-  if (max !== undefined && max < (min ?? 0))
-    throw problem(path, `maxLength: got ${max}, expected at least minLength (${min})`);
-  return max === undefined ? stringOf(min ?? 0) : stringOf(min ?? 0, upTo(max, min ?? 0, MAX_LENGTH));
-}
-
-function numeric(schema: Schema, isInteger: boolean, path: Path): Expression {
-  const bound = (key: string) => {
-    const value = schema[key];
-    if (value === undefined || (typeof value === 'number' && (isInteger || Number.isInteger(value))))
-      return value;
-    const expected = isInteger ? 'a number' : 'a whole number';
-    throw problem(path, `${key}: got ${brief(value)}, expected ${expected}`);
-  };
-  const [minimum, maximum] = [bound('minimum'), bound('maximum')];
-  const [above, below] = [bound('exclusiveMinimum'), bound('exclusiveMaximum')];
-  if ([minimum, maximum, above, below].every((value) => value === undefined)) return number({ isInteger });
-  const excludesMin = above !== undefined && !(minimum !== undefined && minimum > above);
-  const excludesMax = below !== undefined && !(maximum !== undefined && maximum < below);
-  const bounds = {
-    min: excludesMin ? above : minimum,
-    max: excludesMax ? below : maximum,
-    excludesMin,
-    excludesMax,
-  };
-  return isInteger ? integersBetween(bounds) : numbersBetween(bounds);
-}
-
-function literals(schema: Schema, types: readonly string[] | undefined, path: Path): Expression {
-  const values = 'enum' in schema ? list(schema, 'enum', path) : [schema.const];
-  const same =
-    'const' in schema ? values.filter((value) => canonical(value) === canonical(schema.const)) : values;
-  const allowed = same.filter((value) => !types || types.some((type) => isOfType(value, type)));
-  if (allowed.length === 0)
-    throw problem(path, 'enum, const and type: no value satisfies all of them, expected one');
-  return choice(...allowed.map((value) => JSON.stringify(value)));
-}
-
-/** A text of a JSON string, without escapes, that is none of these. */
-function textOtherThan(texts: readonly (readonly string[])[]): Expression {
-  const rest = new Map<string, (readonly string[])[]>();
-  for (const [first, ...others] of texts) {
-    if (first !== undefined) rest.set(first, [...(rest.get(first) ?? []), others]);
-  }
-  const other = complement(
-    Array.from(rest.keys(), (first) => [first.codePointAt(0)!, first.codePointAt(0)!] as const),
-  );
-  return choice(
-    ...(texts.some(({ length }) => length === 0) ? [] : [sequence()]),
-    ...Array.from(rest, ([first, others]) => sequence(first, textOtherThan(others))),
-    sequence(utf8(intersection(other, PLAIN)), repeat(plainCharacter)),
-  );
-}
-
-/** Whether a text needs no escape in JSON; others differ from every text without escapes. */
-function isPlain(characters: readonly string[]): boolean {
-  const text = characters.join('');
-  return JSON.stringify(text) === `"${text}"`;
-}
-
-/** The types of a schema; undefined if it allows all. */
-function typesOf(schema: Schema, path: Path): readonly string[] | undefined {
-  const { type } = schema;
-  if (type === undefined) {
-    // Keywords of a type without the type allow all others too, which hardly anyone means.
-    const meant = TYPES.find((type) => KEYWORDS[type].some((key) => key in schema));
-    return meant === undefined ? undefined : [meant];
-  }
-  const types: readonly unknown[] = Array.isArray(type) ? type : [type];
-  const wrong = types.find((type) => !TYPES.includes(type as string));
-  if (wrong === undefined && types.length > 0) return [...new Set(types as string[])];
-  throw problem(
-    path,
-    `type: got ${brief(wrong === undefined ? type : wrong)}, expected ${TYPES.join(', ')}, or a list of them`,
-  );
-}
-
-function isOfType(value: unknown, type: string): boolean {
-  if (type === 'integer') return Number.isInteger(value);
-  if (type === 'null') return value === null;
-  if (type === 'array') return Array.isArray(value);
-  return type === 'object' ? isObject(value) : typeof value === type;
-}
-
-/** A JSON value with its members in order, for comparison. */
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, part) =>
-    isObject(part) ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1))) : part,
-  );
-}
-
-/** @throws SchemaError for keywords beside these */
-function requireAlone(schema: Schema, keys: readonly string[], path: Path): void {
-  const other = Object.keys(schema).find((key) => !keys.includes(key) && !ANNOTATIONS.includes(key));
-  if (other === undefined) return;
-  throw problem(
-    path,
-    `keyword ${brief(other)} is not supported beside ${keys.find((key) => key in schema)}; remove one of them`,
-  );
-}
-
-/** @throws SchemaError for other than a list of 1 to 1,000 */
-function list(schema: Schema, key: string, path: Path): readonly unknown[] {
-  const value = schema[key];
-  if (Array.isArray(value) && value.length > 0 && value.length <= MAX_OPTIONS) return value;
-  const got = Array.isArray(value) ? `${value.length}` : brief(value);
-  throw problem(path, `${key}: got ${got}, expected a list of 1 to ${MAX_OPTIONS}`);
-}
-
-function count(schema: Schema, key: string, path: Path): number | undefined {
-  const value = schema[key];
-  if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= 0))
-    return value as number | undefined;
-  throw problem(path, `${key}: got ${brief(value)}, expected an integer of at least 0`);
-}
-
-function requiredNames({ required = [] }: Schema, path: Path): string[] {
-  if (Array.isArray(required) && required.every((name) => typeof name === 'string'))
-    return [...new Set<string>(required)];
-  throw problem(path, `required: got ${brief(required)}, expected a list of names`);
-}
-
-/** An upper bound, lowered to a limit unless the lower bound is larger. */
-function upTo(max: number, min: number, limit: number): number {
-  return max === Number.POSITIVE_INFINITY ? max : Math.min(max, Math.max(min, limit));
-}
-
 function separated(items: readonly Expression[]): Expression[] {
   return items.flatMap((item, i) => (i === 0 ? [item] : [comma, item]));
 }
@@ -486,17 +312,4 @@ function unescaped(part: string): string {
   } catch {
     return part;
   }
-}
-
-function isObject(value: unknown): value is Schema {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function problem(path: Path, message: string): SchemaError {
-  return new SchemaError(path.join('.'), message);
-}
-
-function brief(value: unknown): string {
-  const text = JSON.stringify(value) ?? `${value}`;
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }

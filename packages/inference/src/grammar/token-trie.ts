@@ -1,8 +1,8 @@
 /** The tokens of a vocabulary by their bytes. */
 import type { Automaton, State } from './automaton.ts';
 
-/** Limit of the threads that a mask follows; about 0.3 s, where usual masks take a few milliseconds. */
-const MAX_WORK = 3_000_000;
+/** Limit of the threads that a mask follows, which bounds the delay of other texts; usual masks follow a few thousand. */
+const MAX_WORK = 1_000_000;
 
 /** Prefixes of tokens in the order of their bytes, each before its continuations. */
 export class TokenTrie {
