@@ -53,7 +53,7 @@ function launch(numRanks: number, ...args: string[]): Promise<Outcome> {
   });
 }
 
-describe.skipIf(!mpi).each([2, 3, 4])('%d ranks', (numRanks) => {
+describe.skipIf(!mpi).each([2, 3])('%d ranks', (numRanks) => {
   let outcome: Outcome;
   beforeAll(async () => {
     outcome = await launch(numRanks, 'sums');

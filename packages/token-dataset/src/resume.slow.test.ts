@@ -238,10 +238,10 @@ test('after a bad record, skipping bad records continues without starting over',
 test.skipIf(!isBuilt)(
   'a kill -9 loses only the work since the last mark, on the same or another machine',
   async () => {
-    const { options, notices, file } = corpus();
-    // Each a batch of the child.
+    const { options, notices, file } = corpus({ maxTokensPerShard: 100_000 });
+    // The first files, whose documents are a batch each.
     const long = fixtureDocuments[0].repeat(Math.ceil(BATCH.characters / fixtureDocuments[0].length));
-    writeFileSync(file(FILES), Array.from({ length: 3 }, () => JSON.stringify({ text: long })).join('\n'));
+    writeFileSync(file(-1), Array.from({ length: 2 }, () => JSON.stringify({ text: long })).join('\n'));
     const plain = { ...options, tokenizer: undefined, onNotice: undefined };
     const script = `
     import { loadTokenizer, prepareTokens } from ${JSON.stringify(new URL('../dist/index.js', import.meta.url))};
