@@ -41,11 +41,17 @@ if (!existsSync(data)) {
 const swiftShader = '/usr/lib/chromium/vk_swiftshader_icd.json';
 const vulkan = process.env.VK_DRIVER_FILES ?? (existsSync(swiftShader) ? swiftShader : undefined);
 
+/** Slow files that choose backends, lose devices or replace modules: each has a process of its own. */
+const ALONE = [
+  'packages/{llama-model,pjrt,tensor-kernels,trainer}/src/**/*.slow.test.ts',
+  'apps/pretrain/src/**/{distributed,float16,gpu}.slow.test.ts',
+];
+
 /** Slow files first: at the end fast ones keep both workers busy. */
 class SlowFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
-    const isSlow = ({ project }: TestSpecification) => project.name === 'slow';
+    const isSlow = ({ project }: TestSpecification) => project.name.startsWith('slow');
     return [...sorted.filter(isSlow), ...sorted.filter((file) => !isSlow(file))];
   }
 }
@@ -78,6 +84,17 @@ export default defineConfig({
         test: {
           name: 'slow',
           include: ['{packages,apps}/*/src/**/*.slow.test.ts', 'scripts/*.slow.test.mjs'],
+          exclude: ALONE,
+          isolate: false,
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'slow-alone',
+          include: ALONE,
           testTimeout: 600_000,
           hookTimeout: 600_000,
         },
