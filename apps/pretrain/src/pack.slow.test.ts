@@ -192,7 +192,13 @@ describe.each(packages)('$name from its tarball', ({ name, path, manifest }) => 
 
   it('contains the built files and no sources', () => {
     const files = packed.get(name)!.files.map((file) => file.path);
-    for (const needed of ['package.json', 'README.md', 'LICENSE', 'dist/index.js', 'dist/modules/index.d.ts']) {
+    for (const needed of [
+      'package.json',
+      'README.md',
+      'LICENSE',
+      'dist/index.js',
+      'dist/modules/index.d.ts',
+    ]) {
       expect(files).toContain(needed);
     }
     expect(files.filter((file) => /\.test\.|\.tsbuildinfo$|^fixtures|^src/.test(file))).toEqual([]);
