@@ -55,6 +55,9 @@ describe.skipIf(missing)('the demo', () => {
       if (message.type() === 'error' && !message.text().includes('404')) errors.push(message.text());
     });
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+    const isReady = () => page.locator('#train').isEnabled();
+    await expect.poll(async () => errors.length > 0 || isReady(), { timeout: 240_000 }).toBe(true);
+    expect(errors).toEqual([]);
   });
 
   afterAll(async () => {
@@ -67,7 +70,6 @@ describe.skipIf(missing)('the demo', () => {
   const wait = { timeout: 240_000 };
 
   it('runs on WebGPU', async () => {
-    await page.waitForSelector('#train:enabled', wait);
     expect(await textOf('#backend')).toMatch(/^webgpu: /);
   });
 

@@ -155,6 +155,7 @@ describe('parseConfig', () => {
     [{ rope_scaling: { ...yarn, mscale: 1 } }, 'config.rope_scaling.mscale', 'yarn'],
     [{ rope_scaling: llama3, rope_parameters: { rope_theta: 1e4 } }, 'config.rope_parameters', 'the same'],
     [{ rope_parameters: { rope_type: 'constructor' } }, 'config.rope_parameters.rope_type', '"default"'],
+    [{ rope_parameters: { rope_type: { toString: 0 } } }, 'config.rope_parameters.rope_type', '"default"'],
     [
       { rope_parameters: { partial_rotary_factor: 0.5 } },
       'config.rope_parameters.partial_rotary_factor',

@@ -280,7 +280,7 @@ function targetModules(keys: ConfigKeys<keyof AdapterConfig>): LoraOptions['targ
 function modulesToSave(keys: ConfigKeys<keyof AdapterConfig>): LearnedModule[] {
   const value = keys.take('modules_to_save') ?? [];
   const names = Array.isArray(value)
-    ? value.map((name) => String(name).replace(/^model\.(?=embed_tokens$)/, ''))
+    ? value.map((name) => (name === 'model.embed_tokens' ? 'embed_tokens' : name))
     : [undefined];
   if (names.every((name) => LEARNED_MODULES.includes(name as LearnedModule))) return names as LearnedModule[];
   throw keys.refusal('modules_to_save', value, `a list of some of ${LEARNED_MODULES.join(', ')}`);

@@ -97,7 +97,8 @@ function parseRope(source: unknown, path: string): Partial<Rope> {
   keys.takeNeutral({ partial_rotary_factor: 1 });
   const rope: Partial<Rope> = {};
   if (keys.has('rope_theta')) rope.rope_theta = keys.positive('rope_theta');
-  const take = Object.hasOwn(SCALINGS, String(type)) ? SCALINGS[type as RopeScaling['rope_type']] : undefined;
+  const isKnown = typeof type === 'string' && Object.hasOwn(SCALINGS, type);
+  const take = isKnown ? SCALINGS[type as RopeScaling['rope_type']] : undefined;
   if (take) rope.rope_scaling = Object.freeze(take(keys));
   else if (type !== 'default') {
     const known = ['default', ...Object.keys(SCALINGS)].map((name) => JSON.stringify(name)).join(', ');

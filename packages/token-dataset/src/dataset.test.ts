@@ -185,6 +185,9 @@ describe('damage', () => {
     ['{', /not JSON/],
     ['null', /not the manifest of a token dataset/],
     ['{"format": "meap-token-dataset", "version": 2}', /version 2, expected 1/],
+    // Cannot be converted to text, nor tested by an expression.
+    ['{"format": "meap-token-dataset", "version": {"toString": 0}}', /version {"toString":0}, expected 1/],
+    ['{"format": "meap-token-dataset", "version": 1, "fingerprint": {"toString": 0}}', /its fingerprint/],
   ])('the manifest %s is refused', (content, reason) => {
     const directory = temporaryFolder();
     writeFileSync(join(directory, 'manifest.json'), content);

@@ -92,8 +92,10 @@ export function readManifest(directory: string): Manifest {
 
 function problemOf(manifest: Manifest | null): string | undefined {
   if (manifest?.format !== 'meap-token-dataset') return 'not the manifest of a token dataset';
-  if (manifest.version !== 1) return `version ${manifest.version}, expected 1`;
-  if (!/^[0-9a-f]{64}$/.test(manifest.fingerprint)) return 'its fingerprint is not a SHA-256';
+  if (manifest.version !== 1) return `version ${JSON.stringify(manifest.version)}, expected 1`;
+  const { fingerprint } = manifest;
+  if (typeof fingerprint !== 'string' || !/^[0-9a-f]{64}$/.test(fingerprint))
+    return 'its fingerprint is not a SHA-256';
   if (!isCount(manifest.vocabSize)) return 'its vocabSize is not a count';
   if (manifest.bytesPerToken !== 2 && manifest.bytesPerToken !== 4) return 'its bytesPerToken is not 2 or 4';
   if (!Array.isArray(manifest.shards) || manifest.shards.length === 0) return 'it lists no shards';
