@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { extname, join, normalize } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { type BrowserContext, chromium, type Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 const dist = join(import.meta.dirname, '../dist');
 const executablePath = process.env.MEAP_CHROMIUM ?? '/usr/bin/chromium';
@@ -56,7 +56,7 @@ describe.skipIf(missing)('the demo', () => {
     });
     await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
     const isReady = () => page.locator('#train').isEnabled();
-    await expect.poll(async () => errors.length > 0 || isReady(), { timeout: 240_000 }).toBe(true);
+    await vi.waitUntil(async () => errors.length > 0 || isReady(), { timeout: 240_000 });
     expect(errors).toEqual([]);
   });
 
