@@ -115,7 +115,10 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
     const downloads = showDownloads(io);
     found.set(id, await findAdapter(directory, folders, downloads).finally(downloads.close));
   }
-  const tokenizer = loadTokenizer(folders.tokenizer);
+  // Adapters often have the same folder.
+  const used = new Set([folders, ...found.values()].map(({ tokenizer }) => tokenizer));
+  const tokenizers = new Map([...used].map((folder) => [folder, loadTokenizer(folder)]));
+  const tokenizer = tokenizers.get(folders.tokenizer)!;
   const requests = await RequestProcesses.open({
     directory: folders.tokenizer,
     adapters: Object.fromEntries([...found].map(([id, { tokenizer }]) => [id, tokenizer])),
@@ -133,7 +136,7 @@ async function serve(flags: Flags, io: CommandIo): Promise<number> {
         ...{ model, vocabularySize, tokenizer, requests, name, apiKey, host, port },
         adapters: new Map(
           [...adapters].map(([id, adapted]) => {
-            return [id, { ...adapted, tokenizer: loadTokenizer(found.get(id)!.tokenizer) }];
+            return [id, { ...adapted, tokenizer: tokenizers.get(found.get(id)!.tokenizer)! }];
           }),
         ),
         addSpecialTokens: flags.specialTokens,

@@ -31,8 +31,11 @@ beforeAll(async () => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-/** Writes an adapter with noise for a base of one more id. */
-async function saveAdapter(name: string, options: Partial<LoraOptions>): Promise<string> {
+/** Writes an adapter with noise for a base of one more id, and returns the model with it. */
+async function writeAdapter(
+  name: string,
+  options: Partial<LoraOptions>,
+): Promise<{ model: Llama; directory: string }> {
   const model = growVocabulary(await loadLlama(base), { size: 21 });
   addLora(model, { rank: 2, seed: 1, ...options });
   for (const parameter of model.trainable.values()) {
@@ -40,6 +43,11 @@ async function saveAdapter(name: string, options: Partial<LoraOptions>): Promise
   }
   const directory = join(folder, name);
   await saveLora(directory, model, { baseModel: 'base' });
+  return { model, directory };
+}
+
+async function saveAdapter(name: string, options: Partial<LoraOptions>): Promise<string> {
+  const { model, directory } = await writeAdapter(name, options);
   model.dispose();
   return directory;
 }
@@ -108,13 +116,7 @@ it.each([
   ['rows', { trainableTokens: [20] }],
   ['tables', { modulesToSave: ['embed_tokens', 'lm_head'] as const, useRslora: true }],
 ])('loads an adapter with trained %s beyond the vocabulary of its base', async (name, options) => {
-  const model = growVocabulary(await loadLlama(base), { size: 21 });
-  addLora(model, { rank: 2, seed: 1, ...options });
-  for (const parameter of model.trainable.values()) {
-    tf.tidy(() => parameter.assign(tf.randomNormal(parameter.shape, 0, 0.3, 'float32', 2) as tf.Variable));
-  }
-  const directory = join(folder, name);
-  await saveLora(directory, model, { baseModel: 'base' });
+  const { model, directory } = await writeAdapter(name, options);
   mergeLora(model);
   const logits = (of: Llama) =>
     tf.tidy(() => of.logits(tf.tensor2d([[3, 20, 7]], [1, 3], 'int32')).dataSync());
