@@ -1,14 +1,16 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { countParameters } from '@meap/llama-model';
 import { ConfigurationError, configToYaml } from '@meap/recipe-cli';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { configJsonSchema } from './config.ts';
 import { loadConfig } from './load-config.ts';
-import { resolveConfig } from './resolve-config.ts';
+import { type PretrainConfig, resolveConfig } from './resolve-config.ts';
 import { tinyRecipe } from './testing.ts';
+import { modelConfig } from './training/model.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'pretrain-config-'));
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -63,6 +65,18 @@ describe('resolveConfig', () => {
     expect(model).not.toHaveProperty('preset');
   });
 
+  it('adds QK-norm to a preset, in the form that it resolves to', () => {
+    const plain = resolveConfig({ ...tinyRecipe, model: { preset: '100m', model_type: 'llama' } });
+    const normed = resolveConfig({ ...tinyRecipe, model: { preset: '100m', model_type: 'qwen3' } });
+    expect(plain.model).not.toHaveProperty('model_type');
+    expect(normed.model).toEqual({ ...plain.model, model_type: 'qwen3' });
+    const again = resolveConfig(parse(configToYaml(normed)));
+    expect(again).toEqual(normed);
+    const count = (config: PretrainConfig) => countParameters(modelConfig(config, { vocabSize: 100 }));
+    // 12 layers of two norms of 64.
+    expect(count(normed) - count(plain)).toBe(12 * 2 * 64);
+  });
+
   it.each([
     [
       { ...tinyRecipe, trian: {} },
@@ -73,6 +87,14 @@ describe('resolveConfig', () => {
       /^train\.lr: unknown key; write train\.learning_rate: 1; allowed here: max_steps, /,
     ],
     [change('train', { steps: 1 }), /^train\.steps: unknown key; did you mean max_steps\?/],
+    [
+      change('model', { model_type: 'qwen2' }),
+      /^model\.model_type: got "qwen2", expected one of llama, qwen3$/,
+    ],
+    [
+      change('model', { qk_norm: true }),
+      /^model\.qk_norm: unknown key; write model\.model_type: qwen3 \(QK-norm of heads\)/,
+    ],
     [
       change('train', { learning_rate: 'fast' }),
       /^train\.learning_rate: got "fast", expected a number above 0$/,
@@ -141,7 +163,10 @@ describe('resolveConfig', () => {
     ],
     [change('samples', { held_out: -1 }), /^samples\.held_out: got -1, expected a whole number from 0/],
     [change('samples', { max_new_tokens: 16 }), /^samples\.max_new_tokens: got 16, expected less than/],
-    [{ ...tinyRecipe, model: 3 }, /^model: got 3, expected keys with values \(from, preset, vocab_size, /],
+    [
+      { ...tinyRecipe, model: 3 },
+      /^model: got 3, expected keys with values \(from, preset, model_type, vocab_size, /,
+    ],
     [
       { ...tinyRecipe, extends: './x.yaml' },
       /^extends: got ".\/x.yaml", expected none outside a recipe file/,

@@ -39,6 +39,10 @@ const model = z.strictObject({
       'keys. Relative to this file.',
   ).optional(),
   preset: oneOf(presetNames, 'Shape to start from; other keys override it.').optional(),
+  model_type: oneOf(
+    ['llama', 'qwen3'],
+    'Architecture: qwen3 is a LLaMA with QK-norm, an RMSNorm of every head of queries and keys; default: llama.',
+  ).optional(),
   vocab_size: count(
     'Rows of the embedding; default: the number of tokenizer ids with the mask token, rounded up to a multiple of 64.',
   ).optional(),

@@ -211,7 +211,7 @@ export function checkContext(
 }
 
 function resolveModel(
-  { preset, ...given }: Omit<Parsed['model'], 'from'>,
+  { preset, model_type: architecture, ...given }: Omit<Parsed['model'], 'from'>,
   sequenceLength: number,
   refusals: Refusals,
 ): ModelShape {
@@ -226,11 +226,12 @@ function resolveModel(
   if (given.num_key_value_heads === undefined && keys.num_attention_heads! % keys.num_key_value_heads! !== 0)
     keys.num_key_value_heads = keys.num_attention_heads;
   try {
-    // Any vocabulary size will do for the check.
+    // Any vocabulary size will do for the check. Both architectures have the defaults of LLaMA; Qwen3's are for its own sizes.
     const { vocab_size, bos_token_id, eos_token_id, pad_token_id, torch_dtype, ...checked } =
       parseModelConfig({ ...keys, vocab_size: keys.vocab_size ?? 64 }, 'model');
     return {
       ...checked,
+      ...(architecture === 'qwen3' && { model_type: architecture }),
       initializer_range: checked.initializer_range ?? undefined,
       vocab_size: keys.vocab_size,
     };

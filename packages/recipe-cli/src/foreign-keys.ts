@@ -37,6 +37,13 @@ const adapters: Equivalent[] = [{ to: 'lora', note: 'the section enables adapter
 const curve: Equivalent[] = [
   { to: 'train.lr_scheduler_type', note: 'cosine, linear, constant or warmup_stable_decay' },
 ];
+const qkNorm: Equivalent[] = [
+  {
+    to: 'model.model_type',
+    value: (given) => (given === true ? 'qwen3' : undefined),
+    note: 'QK-norm of heads',
+  },
+];
 const targets: Equivalent[] = [
   { to: 'lora.target_modules', value: (given) => (given === 'all' || given === true ? 'all-linear' : given) },
 ];
@@ -134,6 +141,8 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
   resid_pdrop: rename('train.dropout'),
   embd_pdrop: rename('train.dropout'),
   hidden_dropout: rename('train.dropout'),
+  qk_norm: qkNorm,
+  use_qk_norm: qkNorm,
   // Files, intervals.
   output_dir: [{ note: 'use the flag --out DIR' }],
   resume_from_checkpoint: [{ note: 'use the flag --resume' }],

@@ -53,6 +53,9 @@ describe('configuredSchedule', () => {
       ratesOf({ ...type, decay_ratio: 0.5, warmup_ratio: 0.5 }, 4).map((rate) => rate.toFixed(5)),
     ).toEqual(['0.00333', '0.00667', '0.01000', '0.00293']);
     expect(ratesOf(type, 10).findIndex((rate) => rate < 0.01)).toBe(9);
+    expect(ratesOf({ ...type, decay_ratio: 1, decay_type: 'linear' }, 4)).toEqual([
+      0.01, 0.0075, 0.005, 0.0025,
+    ]);
   });
 
   it('counts micro-batches for reference, independent of the number of ranks', () => {
@@ -91,10 +94,11 @@ describe('the keys', () => {
     checkScheduleKeys({ ...stable, decay_ratio: 0.3 }, refusals);
     expect(refusals.problems).toEqual([]);
     checkScheduleKeys({ ...stable, decay_ratio: 0.4 }, refusals);
-    checkScheduleKeys({ ...given, decay_ratio: 0.4 }, refusals);
+    checkScheduleKeys({ ...given, decay_ratio: 0.4, decay_type: 'cosine' }, refusals);
     expect(refusals.problems).toEqual([
       'train.decay_ratio: got 0.4, expected at most 0.3, which warmup_ratio 0.7 leaves',
       'train.decay_ratio: got 0.4, expected none with lr_scheduler_type cosine; null removes it',
+      'train.decay_type: got "cosine", expected none with lr_scheduler_type cosine; null removes it',
     ]);
   });
 
@@ -103,12 +107,16 @@ describe('the keys', () => {
       fillScheduleKeys({ lr_scheduler_type }, 0.1),
     );
     expect(filled).toEqual([
-      { min_learning_rate: 0.1, decay_ratio: undefined },
-      { min_learning_rate: undefined, decay_ratio: undefined },
-      { min_learning_rate: 0.1, decay_ratio: 0.2 },
+      { min_learning_rate: 0.1 },
+      {},
+      { min_learning_rate: 0.1, decay_ratio: 0.2, decay_type: '1-sqrt' },
     ]);
     const given = { lr_scheduler_type: 'warmup_stable_decay', min_learning_rate: 0, decay_ratio: 0 } as const;
-    expect(fillScheduleKeys(given, 0.1)).toEqual({ min_learning_rate: 0, decay_ratio: 0 });
+    expect(fillScheduleKeys(given, 0.1)).toEqual({
+      min_learning_rate: 0,
+      decay_ratio: 0,
+      decay_type: '1-sqrt',
+    });
   });
 });
 

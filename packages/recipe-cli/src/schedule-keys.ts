@@ -1,5 +1,6 @@
 /** Recipe keys of the learning-rate schedule. */
 import {
+  DECAY_TYPES,
   referenceCosine,
   type Schedule,
   warmupConstant,
@@ -30,6 +31,10 @@ export const scheduleKeys = (warmupOf: string) => ({
   decay_ratio: zeroToOne(
     `Share of ${warmupOf} in which warmup_stable_decay decays, at the end, rounded down to whole steps; default: ${DECAY_RATIO}.`,
   ).optional(),
+  decay_type: oneOf(
+    DECAY_TYPES,
+    'Shape of the decay of warmup_stable_decay, one minus a square root, a line or half a cosine; default: 1-sqrt.',
+  ).optional(),
 });
 
 /** Keys of `train` for batch sizes. */
@@ -45,8 +50,9 @@ export interface ScheduleKeys extends BatchKeys {
   learning_rate: number;
   /** Unused with `constant`. */
   min_learning_rate?: number;
-  /** Only used with `warmup_stable_decay`. */
+  /** Only used with `warmup_stable_decay`, as is `decay_type`. */
   decay_ratio?: number;
+  decay_type?: (typeof DECAY_TYPES)[number];
 }
 
 /** Returns the schedule of a run of `totalSteps`; only `reference` depends on batch sizes. */
@@ -69,6 +75,7 @@ export function configuredSchedule(train: ScheduleKeys, totalSteps: number): Sch
       return warmupStableDecay({
         ...shape,
         decaySteps: stepsOf(train.decay_ratio ?? DECAY_RATIO, totalSteps),
+        decayType: train.decay_type,
       });
     case 'reference': {
       // One micro-batch per step by default, so that the number of ranks does not change the rate.
@@ -86,27 +93,34 @@ export function stepsOf(ratio: number, steps: number): number {
 
 /** Returns the optional keys or their defaults; undefined where the schedule does not use them. */
 export function fillScheduleKeys(
-  train: Pick<ScheduleKeys, 'lr_scheduler_type' | 'min_learning_rate' | 'decay_ratio'>,
+  train: Pick<ScheduleKeys, 'lr_scheduler_type' | 'min_learning_rate' | 'decay_ratio' | 'decay_type'>,
   minLearningRate: number,
-): Pick<ScheduleKeys, 'min_learning_rate' | 'decay_ratio'> {
-  const { lr_scheduler_type: type, min_learning_rate, decay_ratio } = train;
+): Pick<ScheduleKeys, 'min_learning_rate' | 'decay_ratio' | 'decay_type'> {
+  const { lr_scheduler_type: type, min_learning_rate, decay_ratio, decay_type } = train;
+  const decays = type === 'warmup_stable_decay';
   return {
     min_learning_rate: min_learning_rate ?? (type === 'constant' ? undefined : minLearningRate),
-    decay_ratio: decay_ratio ?? (type === 'warmup_stable_decay' ? DECAY_RATIO : undefined),
+    decay_ratio: decay_ratio ?? (decays ? DECAY_RATIO : undefined),
+    decay_type: decay_type ?? (decays ? DECAY_TYPES[0] : undefined),
   };
 }
 
 /** Refuses a minimum above the learning rate, keys that the schedule does not use, and more than all steps. */
 export function checkScheduleKeys(train: Omit<ScheduleKeys, keyof BatchKeys>, refusals: Refusals): void {
-  const { lr_scheduler_type, learning_rate, min_learning_rate, warmup_ratio, decay_ratio } = train;
-  if (decay_ratio !== undefined) {
-    if (lr_scheduler_type !== 'warmup_stable_decay') {
-      const expected = `none with lr_scheduler_type ${lr_scheduler_type}; null removes it`;
-      refusals.add('train.decay_ratio', decay_ratio, expected);
-    } else if (warmup_ratio + decay_ratio > 1 + 1e-9) {
-      const expected = `at most ${Number((1 - warmup_ratio).toFixed(9))}, which warmup_ratio ${warmup_ratio} leaves`;
-      refusals.add('train.decay_ratio', decay_ratio, expected);
+  const { lr_scheduler_type, learning_rate, min_learning_rate, warmup_ratio, decay_ratio, decay_type } =
+    train;
+  if (lr_scheduler_type !== 'warmup_stable_decay') {
+    for (const [key, value] of Object.entries({ decay_ratio, decay_type })) {
+      if (value === undefined) continue;
+      refusals.add(
+        `train.${key}`,
+        value,
+        `none with lr_scheduler_type ${lr_scheduler_type}; null removes it`,
+      );
     }
+  } else if (decay_ratio !== undefined && warmup_ratio + decay_ratio > 1 + 1e-9) {
+    const expected = `at most ${Number((1 - warmup_ratio).toFixed(9))}, which warmup_ratio ${warmup_ratio} leaves`;
+    refusals.add('train.decay_ratio', decay_ratio, expected);
   }
   if (min_learning_rate === undefined) return;
   if (lr_scheduler_type === 'constant') {

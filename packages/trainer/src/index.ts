@@ -28,6 +28,7 @@ export { type ConnectRanksOptions, connectRanks, RankGroup } from './rank-group.
 export { requireSameRun } from './resume.ts';
 export { runStep } from './run-step.ts';
 export {
+  DECAY_TYPES,
   type ReferenceCosineOptions,
   referenceCosine,
   type Schedule,

@@ -118,21 +118,16 @@ describe('warmupConstant', () => {
 });
 
 describe('warmupStableDecay', () => {
-  it('is that of transformers after the warm-up', () => {
-    // transformers 5.24.0, get_wsd_schedule(SGD of rate .5, 3, 5, 12, min_lr_ratio=0.1, decay_type='1-sqrt').
-    const expected = [
-      0.5, 0.5, 0.5, 0.5, 0.5, 0.29875388202501896, 0.21539501058484584, 0.15143149884133247,
-      0.09750776405003786, 0.05, 0.05,
-    ];
-    const rate = warmupStableDecay({
-      peak: 0.5,
-      minimum: 0.05,
-      warmupSteps: 3,
-      totalSteps: 12,
-      decaySteps: 5,
-    });
+  // transformers 5.24.0, get_wsd_schedule(SGD of rate .5, 3, 5, 12, min_lr_ratio=0.1, decay_type=…), in its decay.
+  it.each([
+    [undefined, [0.29875388202501896, 0.21539501058484584, 0.15143149884133247, 0.09750776405003786]],
+    ['linear', [0.41, 0.32, 0.23, 0.14]],
+    ['cosine', [0.45702882373436315, 0.34452882373436317, 0.20547117626563688, 0.09297117626563686]],
+  ] as const)('is that of transformers after the warm-up, with a decay of type %s', (decayType, decay) => {
+    const shape = { peak: 0.5, minimum: 0.05, warmupSteps: 3, totalSteps: 12, decaySteps: 5, decayType };
+    const rate = warmupStableDecay(shape);
     expect([0, 1, 2].map(rate)).toEqual([0.125, 0.25, 0.375]);
-    expected.forEach((value, k) => {
+    [0.5, 0.5, 0.5, 0.5, 0.5, ...decay, 0.05, 0.05].forEach((value, k) => {
       expect(rate(3 + k)).toBeCloseTo(value, 14);
     });
   });

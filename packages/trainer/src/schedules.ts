@@ -17,10 +17,15 @@ export interface WarmupDecayOptions extends WarmupOptions {
   totalSteps: number;
 }
 
+/** Shapes of the decay of {@link warmupStableDecay}, with the names of transformers. */
+export const DECAY_TYPES = ['1-sqrt', 'linear', 'cosine'] as const;
+
 /** Options of {@link warmupStableDecay}. */
 export interface WarmupStableDecayOptions extends WarmupDecayOptions {
   /** Steps of the decay, the last of the run. */
   decaySteps: number;
+  /** Shape of the decay; `1-sqrt` by default. */
+  decayType?: (typeof DECAY_TYPES)[number];
 }
 
 /** Options of {@link referenceCosine}. */
@@ -42,18 +47,19 @@ export function warmupCosine(options: WarmupDecayOptions): Schedule {
 
 /** The warm-up of {@link warmupCosine}, then a linear decay from `peak` to `minimum`: peak − (peak − minimum)·(k − W)/(T − W). */
 export function warmupLinear(options: WarmupDecayOptions): Schedule {
-  return warmupDecay('warmupLinear', options, (progress) => 1 - progress);
+  return warmupDecay('warmupLinear', options, linear);
 }
 
 /**
- * The warm-up of {@link warmupCosine}, a constant `peak`, and in the last D of T steps a decay by one minus a square root:
- * minimum + (1 − √((k − (T − D))/D))·(peak − minimum).
+ * The warm-up of {@link warmupCosine}, a constant `peak`, and in the last D of T steps a decay: at a share
+ * x = (k − (T − D))/D of it the rate is minimum + f(x)·(peak − minimum), where f(x) is 1 − √x, 1 − x or ½(1 + cos(πx)).
  *
- * The shape is that of Hägele et al. 2024 (arXiv 2405.18392), and of transformers' `get_wsd_schedule` with `decay_type`
- * `1-sqrt`. Up to the decay the rate does not depend on T, so a checkpoint from before it can be trained for longer.
+ * The schedule is MiniCPM's (Hu et al. 2024, arXiv 2404.06395), the default shape that of Hägele et al. 2024 (arXiv
+ * 2405.18392); the rates are those of transformers' `get_wsd_schedule` with `decay_type` `1-sqrt`, `linear` and `cosine`. Up to
+ * the decay the rate does not depend on T, so a checkpoint from before it can be trained for longer.
  */
 export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
-  const { peak, minimum, warmupSteps, totalSteps, decaySteps } = options;
+  const { peak, minimum, warmupSteps, totalSteps, decaySteps, decayType = '1-sqrt' } = options;
   requireWarmup('warmupStableDecay', options);
   if (!(decaySteps >= 0 && warmupSteps + decaySteps <= totalSteps)) {
     const expected = `0 to ${totalSteps - warmupSteps}, the steps after the warm-up`;
@@ -61,10 +67,11 @@ export function warmupStableDecay(options: WarmupStableDecayOptions): Schedule {
   }
   const stable = warmupConstant(options);
   const start = totalSteps - decaySteps;
+  const left = DECAYS[decayType];
   return (step) => {
     if (step >= totalSteps) return minimum;
     if (step < start) return stable(step);
-    return minimum + (1 - Math.sqrt((step - start) / decaySteps)) * (peak - minimum);
+    return minimum + left((step - start) / decaySteps) * (peak - minimum);
   };
 }
 
@@ -113,6 +120,12 @@ function warmupDecay(
 function cosine(progress: number): number {
   return 0.5 * (1 + Math.cos(Math.PI * progress));
 }
+
+function linear(progress: number): number {
+  return 1 - progress;
+}
+
+const DECAYS = { '1-sqrt': (progress: number) => 1 - Math.sqrt(progress), linear, cosine };
 
 function requireWarmup(name: string, { warmupSteps, totalSteps }: WarmupDecayOptions): void {
   if (warmupSteps >= 0 && warmupSteps <= totalSteps) return;
