@@ -1,8 +1,10 @@
 export { heatColor, MAX_MODELS, modelColor } from './colors.ts';
 export { drawing, shortened, textWidth } from './drawing.ts';
 export { type Figure, figureFiles } from './figure.ts';
+export { latexTables } from './latex.ts';
 export type { LineChart, Series } from './line-chart.ts';
 export { type LineFigure, lineFigure } from './line-figure.ts';
+export { escapeMarkdown, renderMarkdown, renderTextTable } from './markdown.ts';
 export {
   format,
   formatDifference,
@@ -10,5 +12,6 @@ export {
   formatProbability,
   type Unit,
 } from './numbers.ts';
-export { type Block, fileName, type Page, renderPage, type Section } from './page.ts';
-export type { Cell, Table } from './table.ts';
+export { type Block, fileName, type Page, renderPage, type Section, textTables } from './page.ts';
+export { type Cell, type Table, withoutEmptyColumns } from './table.ts';
+export type { TextTable } from './text-table.ts';

@@ -5,8 +5,8 @@ import { drawing, shortened, textWidth } from './drawing.ts';
 /** A line of a chart. */
 export interface Series {
   readonly name: string;
-  /** Index of the model, for its colour. */
-  readonly model: number;
+  /** Index of the model, for its colour; absent for a reference, which is a dashed line without points. */
+  readonly model?: number;
   readonly points: readonly {
     readonly x: number;
     readonly y: number;
@@ -34,6 +34,7 @@ export interface LineChart {
 const SYMBOLS = ['circle', 'square', 'triangle', 'diamond', 'star', 'wye'] as const;
 const [TOP, BOTTOM, LEFT] = [30, 40, 44];
 const LINE_HEIGHT = 15;
+const REFERENCE = { strokeWidth: 1, strokeDasharray: '4 3' };
 
 /** Draws lines with their names at the right. */
 export function lineChart({ series, x, y }: LineChart, width: number): string {
@@ -48,7 +49,8 @@ export function lineChart({ series, x, y }: LineChart, width: number): string {
     height - TOP - BOTTOM,
   );
   const marks = series.flatMap(({ name, model, points, style = 'both' }, index): Markish[] => {
-    const color = modelColor(model);
+    const isReference = model === undefined;
+    const color = isReference ? 'var(--muted)' : modelColor(model);
     const last = points.at(-1);
     const end = { x: last?.x, y: high - ends[index] / pixelsPerUnit };
     const limits = points.flatMap(({ x, y, halfWidth }) =>
@@ -56,8 +58,17 @@ export function lineChart({ series, x, y }: LineChart, width: number): string {
     );
     return [
       ruleX(limits, { x: 'x', y1: 'low', y2: 'high', stroke: color, strokeOpacity: 0.45, strokeWidth: 3 }),
-      ...(style === 'dots' ? [] : [lineY(points, { x: 'x', y: 'y', stroke: color, strokeWidth: 2 })]),
-      ...(style === 'line'
+      ...(style === 'dots'
+        ? []
+        : [
+            lineY(points, {
+              x: 'x',
+              y: 'y',
+              stroke: color,
+              ...(isReference ? REFERENCE : { strokeWidth: 2 }),
+            }),
+          ]),
+      ...(style === 'line' || isReference
         ? []
         : [dot(points, { x: 'x', y: 'y', fill: color, symbol: SYMBOLS[model % SYMBOLS.length], r: 4 })]),
       text(last ? [end] : [], {

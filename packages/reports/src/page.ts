@@ -3,7 +3,8 @@ import { Html, html, trusted } from '@meap/recipe-cli';
 import { MAX_MODELS, modelColor } from './colors.ts';
 import { type Figure, renderFigure } from './figure.ts';
 import { STYLE } from './style.ts';
-import { renderTable, type Table } from './table.ts';
+import { renderTable, type Table, withoutEmptyColumns } from './table.ts';
+import { type TextTable, textTable } from './text-table.ts';
 
 /** A heading with what follows it. */
 export interface Section {
@@ -23,8 +24,9 @@ export interface Page {
   readonly sections: readonly Section[];
 }
 
-/** Returns a page as one HTML file. */
-export function renderPage({ title, models, intro, sections }: Page): string {
+/** Returns a page as one HTML file, without empty tables, columns and sections. */
+export function renderPage({ title, models, intro, sections: all }: Page): string {
+  const sections = shownSections(all);
   const page = html`<!doctype html>
 <html lang="en">
 <head>
@@ -58,6 +60,28 @@ ${blocks.map((block) => html`${renderBlock(block)}\n`)}</section>
 `;
   return page.markup;
 }
+
+/** The sections without empty tables and columns; those of which nothing is left are left out. @internal */
+export function shownSections(sections: readonly Section[]): Section[] {
+  const shown = sections.map(({ heading, blocks }) => ({
+    heading,
+    blocks: blocks.flatMap((block): Block[] => {
+      if (!isTable(block)) return [block];
+      const table = withoutEmptyColumns(block);
+      return table.rows.length > 0 && table.columns.length > 1 ? [table] : [];
+    }),
+  }));
+  return shown.filter(({ blocks }) => blocks.length > 0);
+}
+
+/** The texts of the tables that a page shows unfolded. */
+export function textTables(sections: readonly Section[]): TextTable[] {
+  const blocks = shownSections(sections).flatMap(({ blocks }) => blocks);
+  return blocks.flatMap((block) => (isTable(block) && !block.isFolded ? [textTable(block)] : []));
+}
+
+const isTable = (block: Block): block is Table =>
+  typeof block === 'object' && 'kind' in block && block.kind === 'table';
 
 function renderBlock(block: Block): Html {
   if (typeof block === 'string') return html`<p class="explanation">${block}</p>`;

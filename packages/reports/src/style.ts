@@ -57,6 +57,14 @@ pre { white-space: pre-wrap; margin: 0.5rem 0 1rem; }
   .narrow { display: block; }
   table { font-size: 0.86rem; }
   th, td { padding-left: 0.6rem; }
+  /* The name of a row stands above its numbers, so that they have the whole width. */
+  .named, .named thead, .named tbody { display: block; }
+  .named tr { display: grid; grid-template-columns: repeat(var(--columns), minmax(4rem, 1fr));
+    border-bottom: 1px solid var(--faint); }
+  .named tr > * { border-bottom: 0; padding-left: 0.3rem; }
+  .named tr > :first-child { grid-column: 1 / -1; padding: 0.45rem 0 0; }
+  .named thead tr > * { align-self: end; }
+  .named td { white-space: normal; }
 }
 @media print {
   @page { margin: 16mm; }

@@ -1,17 +1,9 @@
 /** The tables of a report as data, for HTML, Markdown and LaTeX. */
 import { counted, duration, short } from '@meap/recipe-cli';
-import { format, formatDifference, formatProbability } from '@meap/reports';
+import { format, formatDifference, formatProbability, type TextTable } from '@meap/reports';
 import type { Analysis, Comparison, MeasureByArm, Spread, Verdict } from '../analysis.ts';
 import { runName } from '../plan.ts';
 import type { Study } from '../study-files.ts';
-
-/** A table; the first column names the rows. */
-export interface TextTable {
-  caption: string;
-  columns: readonly string[];
-  rows: readonly (readonly string[])[];
-  notes: readonly string[];
-}
 
 const PLAIN = { isPercent: false, factor: 1 };
 const number = (value: number | undefined) => (value === undefined ? '' : format(value, PLAIN));
@@ -229,11 +221,4 @@ export function runTable({ plan, runs, results, timings, failures }: Study): Tex
     }),
     notes: [],
   };
-}
-
-/** The table without columns that are empty in every row. */
-export function withoutEmptyColumns(table: TextTable): TextTable {
-  const kept = table.columns.map((_, i) => i === 0 || table.rows.some((row) => row[i] !== ''));
-  const keep = (cells: readonly string[]) => cells.filter((_, i) => kept[i]);
-  return { ...table, columns: keep(table.columns), rows: table.rows.map(keep) };
 }

@@ -2,25 +2,26 @@
 import { join } from 'node:path';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { configToYaml, html } from '@meap/recipe-cli';
-import { type Block, type Figure, figureFiles, renderPage, type Section, type Table } from '@meap/reports';
+import {
+  type Block,
+  escapeMarkdown,
+  type Figure,
+  figureFiles,
+  latexTables,
+  renderPage,
+  renderTextTable,
+  type Section,
+  type Table,
+  type TextTable,
+  withoutEmptyColumns,
+} from '@meap/reports';
 import { stringify } from 'csv-stringify/sync';
-import { markdownTable } from 'markdown-table';
 import { type Analysis, analyse } from '../analysis.ts';
 import { runName } from '../plan.ts';
 import { readStudy, type Study } from '../study-files.ts';
 import { curveFigures, survivalFigures } from './figures.ts';
-import { latexTables } from './latex.ts';
 import { sparklines } from './sparklines.ts';
-import {
-  armTable,
-  describeResult,
-  paperTable,
-  runTable,
-  type TextTable,
-  timeTable,
-  valueTable,
-  withoutEmptyColumns,
-} from './tables.ts';
+import { armTable, describeResult, paperTable, runTable, timeTable, valueTable } from './tables.ts';
 import { commandLines, machineLines, planLines, statusLines } from './text.ts';
 
 /**
@@ -98,36 +99,26 @@ function renderMarkdown(
   figures: readonly Figure[],
 ): string {
   const { title, question } = study.plan;
-  const table = ({ caption, columns, rows, notes }: TextTable) =>
-    [
-      `**${caption}**`,
-      markdownTable([columns, ...rows].map((row) => row.map(escapeMarkdown))),
-      ...notes,
-    ].join('\n\n');
   const list = (lines: readonly string[]) => lines.map((line) => `- ${line}`).join('\n');
   return `${[
-    `# ${title}`,
+    `# ${escapeMarkdown(title)}`,
     ...(question === undefined ? [] : [question.trim()]),
     ...statusLines(study).map((line, i) =>
       i === 0 && study.plan.kind === 'exploratory' ? `**${line}**` : line,
     ),
-    ...(main.length > 0 ? [`## ${HEADINGS.comparisons}`, ...main.map(table)] : []),
+    ...(main.length > 0 ? [`## ${HEADINGS.comparisons}`, ...main.map(renderTextTable)] : []),
     `## ${HEADINGS.arms}`,
-    table(arms),
+    renderTextTable(arms),
     ...(figures.length > 0 ? [`## ${HEADINGS.curves}`] : []),
-    ...figures.map(({ name, title }) => `![${title}](figures/${name}.svg)`),
+    ...figures.map(({ name, title }) => `![${escapeMarkdown(title)}](figures/${name}.svg)`),
     `## ${HEADINGS.runs}`,
-    table(runs),
+    renderTextTable(runs),
     `## ${HEADINGS.plan}`,
     list(planLines(study)),
     `## ${HEADINGS.machine}`,
     list(machineLines(study)),
     `\`\`\`sh\n${commandLines(study).join('\n')}\n\`\`\``,
   ].join('\n\n')}\n`;
-}
-
-function escapeMarkdown(text: string): string {
-  return text.replace(/[|<>*_]/g, '\\$&');
 }
 
 function renderHtml(study: Study, { main, arms, runs }: ReportTables, figures: readonly Block[]): string {
@@ -165,7 +156,7 @@ function renderHtml(study: Study, { main, arms, runs }: ReportTables, figures: r
   return renderPage({
     title: plan.title,
     models: Object.keys(plan.arms).map((arm) => ({ name: arm, about: `n = ${numRuns(arm)}` })),
-    sections: [head, ...sections.filter(({ blocks }) => blocks.length > 0)],
+    sections: [head, ...sections],
   });
 }
 

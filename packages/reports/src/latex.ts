@@ -1,5 +1,6 @@
-/** Tables for LaTeX, with the package booktabs. */
-import type { TextTable } from './tables.ts';
+/** Tables for LaTeX, with the packages booktabs and amssymb. */
+import { plainText } from '@meap/recipe-cli';
+import type { TextTable } from './text-table.ts';
 
 const ESCAPED: Readonly<Record<string, string>> = {
   '\\': '\\textbackslash{}',
@@ -20,11 +21,19 @@ const ESCAPED: Readonly<Record<string, string>> = {
   '≤': '$\\leq$',
   '’': "'",
   '–': '--',
+  '↑': '$\\uparrow$',
+  '↓': '$\\downarrow$',
+  '▲': '$\\blacktriangle$',
+  '▼': '$\\blacktriangledown$',
+  '△': '$\\triangle$',
+  '▽': '$\\triangledown$',
+  // After the end of a line, LaTeX would take it as an option of that.
+  '[': '{[}',
 };
 
 /** Renders tables; each can be moved or cut on its own. */
 export function latexTables(tables: readonly TextTable[]): string {
-  return `% Needs \\usepackage{booktabs}.\n\n${tables.map(latexTable).join('\n')}`;
+  return `% Needs \\usepackage{booktabs,amssymb}.\n\n${tables.map(latexTable).join('\n')}`;
 }
 
 function latexTable({ caption, columns, rows, notes }: TextTable): string {
@@ -47,5 +56,5 @@ function latexTable({ caption, columns, rows, notes }: TextTable): string {
 
 /** Escapes text for LaTeX. */
 export function escapeLatex(text: string): string {
-  return text.replace(/[\\{}%&$#_~^−±<>≥≤’–]/g, (character) => ESCAPED[character]);
+  return plainText(text).replace(/[\\{}%&$#_~^−±<>≥≤’–↑↓▲▼△▽[]/g, (character) => ESCAPED[character]);
 }
