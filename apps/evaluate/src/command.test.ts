@@ -462,7 +462,7 @@ describe('meap-evaluate compare', () => {
       );
     const { code, stdout, stderr } = await compare(a, b);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(/\| piqa +\| 12 \| acc +\| ↑ +\| 0\.\d{4} \| 0\.\d{4} \| [+-]0\.\d{4} \| +– \|/);
+    expect(stdout).toMatch(/\| piqa +\| 12 \| acc +\| ↑ +\| 0\.\d{4} \| 0\.\d{4} \| [+-]0\.\d{4} \| +[+-]/);
     expect(stdout).toContain('piqa: different settings: bos');
     expect(readFileSync(join(folder, 'c/report.html'), 'utf8')).toContain(
       'Evaluation of checkpoint (a) and checkpoint (b)',

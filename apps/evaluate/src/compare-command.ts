@@ -1,10 +1,16 @@
 /** `meap-evaluate compare`: compares two models row by row, or several runs a side. */
 import { basename, join, resolve } from 'node:path';
 import { hasResults } from '@meap/eval-recipes';
-import { compareResults, EvalsError, type ResultComparison, type TaskResult } from '@meap/evals';
+import {
+  compareResults,
+  correctPValues,
+  EvalsError,
+  type ResultComparison,
+  type TaskResult,
+} from '@meap/evals';
 import { ConfigurationError, commandToResume, openRunDirectory } from '@meap/recipe-cli';
 import type { Command } from 'commander';
-import { compareRunFolders } from './compare-run-folders.ts';
+import { compareRunFolders, isArm } from './compare-run-folders.ts';
 import { renderComparisons } from './comparison-table.ts';
 import { loadConfig } from './config.ts';
 import { reportOn } from './report/report-command.ts';
@@ -19,20 +25,22 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
     .command('compare')
     .description(
       'Compare two models or finished evaluations row by row: B minus A, such as MEAP minus NTP. ' +
-        'With --with, compare several runs a side, such as seeds.',
+        'Two arms of a study, or several runs with --with, are compared over seeds.',
     )
     .usage('[options] A B\n       meap-evaluate compare [options] A1 A2... --with B1 B2...')
-    .argument('<models...>', 'models, or the --out of runs')
+    .argument('<models...>', 'models, the --out of runs, or arms of a study (STUDY/runs/ARM)')
     .option('--with <dirs...>', 'finished evaluations of B, each paired with one of A in this order')
     .option('--out <dir>', 'folder for result files (default: runs/compare-A-B)');
   withRunFlags(command).action(async (models: string[]) => {
-    const { with: others, ...flags } = command.opts<RunFlags & { with?: string[] }>();
+    const { with: given, ...flags } = command.opts<RunFlags & { with?: string[] }>();
+    const isOverArms = !given && models.length === 2 && models.some(isArm);
+    const [these, others] = isOverArms ? [models.slice(0, 1), models.slice(1)] : [models, given];
     if (!others && models.length !== 2) {
       throw new ConfigurationError([
         `compare: got ${models.length} models, expected 2, or several finished evaluations a side: A1 A2 --with B1 B2`,
       ]);
     }
-    const [a, b] = others ? [models[0], others[0]] : models;
+    const [a, b] = others ? [these[0], others[0]] : models;
     const out =
       flags.out ?? join('runs', `compare-${[a, b].map((path) => basename(resolve(path))).join('-')}`);
     const show = (comparison: unknown, table: string, report: string) =>
@@ -42,8 +50,8 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
           : `\n${table}\n\ncomparison   ${join(out, COMPARISON_FILE)}\nreport       ${report}\n`,
       );
     if (others) {
-      refuseRunFlags(command);
-      const comparison = compareRunFolders(models, others);
+      refuseRunFlags(command, isOverArms ? 'two arms' : '--with');
+      const comparison = compareRunFolders(these, others);
       openRunDirectory(out, 'auto');
       writeJson(join(out, COMPARISON_FILE), comparison);
       show(comparison, renderRunsComparison(comparison), await reportOn([out], join(out, 'report.html')));
@@ -68,20 +76,20 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
       },
     );
     if (sides === undefined) return;
-    const comparisons = compareTasks(sides[0], sides[1]);
+    const comparisons = correctPValues(compareTasks(sides[0], sides[1]));
     writeJson(join(out, COMPARISON_FILE), comparisons);
     show(comparisons, renderComparisons(comparisons), await reportOn(folders, join(out, 'report.html')));
   });
 }
 
-/** @throws ConfigurationError for flags of an evaluation, which --with does not run */
-function refuseRunFlags(command: Command): void {
+/** @throws ConfigurationError for flags of an evaluation, which a comparison over runs does not run */
+function refuseRunFlags(command: Command, beside: string): void {
   const given = Object.keys(command.opts()).filter(
     (name) => !['with', 'out', 'json'].includes(name) && command.getOptionValueSource(name) === 'cli',
   );
   if (given.length === 0) return;
   throw new ConfigurationError([
-    `compare: got flags of an evaluation (${given.join(', ')}) beside --with, which evaluates nothing; expected ` +
+    `compare: got flags of an evaluation (${given.join(', ')}) beside ${beside}, which evaluates nothing; expected ` +
       'finished evaluations; omit the flags, or pass them to meap-evaluate run',
   ]);
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { toHarnessJson } from '@meap/evals';
@@ -83,6 +83,44 @@ describe('meap-evaluate compare A1 A2 --with B1 B2', () => {
     writeFileSync(join(out, 'compared/comparison.json'), '{"pairs": 3}');
     const damaged = await evaluate('report', join(out, 'compared'), '--out', page);
     expect(damaged.stderr).toMatch(/comparison\.json: pairs: .*; expected a file of meap-evaluate/);
+  });
+
+  it('compares two arms of a study by seed, without seeds that one of them has not finished', async () => {
+    const arm = (name: string, seeds: Record<string, string>) => {
+      for (const [seed, run] of Object.entries(seeds)) {
+        if (run === '') mkdirSync(join(out, name, seed, 'pretrain'), { recursive: true });
+        else cpSync(folderOf(run), join(out, name, seed, 'evaluate'), { recursive: true });
+      }
+      return join(out, name);
+    };
+    const ntp = arm('ntp', { 'seed-2': 'a1', 'seed-10': 'a2', 'seed-3': 'a3' });
+    const meap = arm('meap', { 'seed-10': 'b2', 'seed-2': 'b1', 'seed-3': '' });
+    const { code, stdout, stderr } = await compare(ntp, meap);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain(
+      `pair 1       A ${ntp}/seed-2/evaluate, B ${meap}/seed-2/evaluate\npair 2       A ${ntp}/seed-10/`,
+    );
+    expect(stdout).toContain(
+      `left out, without a finished evaluation of the same seed on both sides: ${ntp}/seed-3/evaluate, ${meap}/seed-3\n`,
+    );
+    // In another order, by name.
+    const named = await compare(
+      ...[`${ntp}/seed-10/evaluate`, `${ntp}/seed-2/evaluate`],
+      ...['--with', `${meap}/seed-2/evaluate`, `${meap}/seed-10/evaluate`],
+    );
+    expect(named.stdout).toContain(`pair 1       A ${ntp}/seed-10/evaluate, B ${meap}/seed-10/evaluate`);
+    expect((await compare(ntp, 'b1')).stderr).toMatch(/got 3 and 1 runs, expected the same number/);
+    expect(
+      (await compare(ntp, '--with', `${meap}/seed-2/evaluate`, `${meap}/seed-2/evaluate`)).stderr,
+    ).toMatch(/got seed 2 twice on one side/);
+    const other = arm('other', { 'seed-4': 'b3' });
+    expect((await compare(ntp, other)).stderr).toMatch(
+      /finished evaluations of the seeds 2, 3, 10 and 4, expected seeds that both sides have/,
+    );
+    cpSync(folderOf('b3'), join(other, 'seed-4', 'longer'), { recursive: true });
+    expect((await compare(ntp, other)).stderr).toMatch(
+      /seed-4 has 2 evaluations .*evaluate, .*longer\), expected one/,
+    );
   });
 
   it.each([

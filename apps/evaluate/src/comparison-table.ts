@@ -1,26 +1,16 @@
-import { adjustHolm, type MetricComparison, type ResultComparison } from '@meap/evals';
+import type { MetricComparison, ResultComparison } from '@meap/evals';
 import { markdownTable } from 'markdown-table';
 
 const HEADER = ['Tasks', 'n', 'Metric', '', 'A', 'B', 'B − A', '95 % interval', 'relative', 'p', 'p, Holm'];
 const ALIGN = ['l', 'r', 'l', 'l', 'r', 'r', 'r', 'r', 'r', 'r', 'r'];
 
-/**
- * Renders comparisons as Markdown, with the rows of each group below their task. p-values are corrected by Holm's method over
- * the metrics of all tasks, without groups.
- */
+/** Renders comparisons with corrected p-values as Markdown, with the rows of each group below their task. */
 export function renderComparisons(comparisons: readonly ResultComparison[]): string {
-  const tested = comparisons
-    .flatMap(({ metrics }) => Object.values(metrics))
-    .flatMap((compared) => (compared.pValue === undefined ? [] : { compared, pValue: compared.pValue }));
-  const adjusted = adjustHolm(tested.map(({ pValue }) => pValue));
-  const adjustedOf = new Map<MetricComparison, number>(
-    tested.map(({ compared }, i) => [compared, adjusted[i]]),
-  );
   const rows = comparisons.flatMap(({ task, metrics }) =>
     Object.entries(metrics).flatMap(([metric, compared]) => {
       const arrow = compared.higherIsBetter ? '↑' : '↓';
       return [
-        [task, ...cells(metric, arrow, compared), pValueText(adjustedOf.get(compared))],
+        [task, ...cells(metric, arrow, compared), pValueText(compared.adjusted)],
         ...Object.entries(compared.groups).flatMap(([group, values]) =>
           values.map((inside) => [` - ${group} ${inside.value}`, ...cells(metric, arrow, inside), '']),
         ),
@@ -31,9 +21,20 @@ export function renderComparisons(comparisons: readonly ResultComparison[]): str
   return [
     `A ${first.a}, B ${first.b}`,
     '',
-    markdownTable([HEADER, ...rows], { align: ALIGN }),
+    trimmedTable(HEADER, rows, ALIGN),
     ...comparisons.flatMap(describeDifferences),
   ].join('\n');
+}
+
+/** A Markdown table without columns that are empty in every row. */
+export function trimmedTable(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  align: readonly string[],
+): string {
+  const isKept = header.map((_, i) => i === 0 || rows.some((row) => row[i] !== '' && row[i] !== '–'));
+  const keep = (cells: readonly string[]) => cells.filter((_, i) => isKept[i]);
+  return markdownTable([header, ...rows].map(keep), { align: keep(align) });
 }
 
 function cells(metric: string, arrow: string, compared: MetricComparison): string[] {

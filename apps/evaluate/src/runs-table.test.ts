@@ -1,4 +1,4 @@
-import type { MetricOverRuns, ResultComparison, RunsComparison } from '@meap/evals';
+import { correctPValues, type MetricOverRuns, type ResultComparison, type RunsComparison } from '@meap/evals';
 import { describe, expect, it } from 'vitest';
 import { renderComparisons } from './comparison-table.ts';
 import { notesOnRuns, numRows, renderRunsComparison } from './runs-table.ts';
@@ -72,7 +72,7 @@ describe('renderRunsComparison', () => {
   });
 });
 
-it('rows of two models: p-values are corrected over the metrics of all tasks, without groups', () => {
+it('rows of two models: columns without a value are left out, p-values corrected without groups', () => {
   const compared = { a: 0.5, b: 0.6, difference: 0.1, points: 10, numItems: 30, higherIsBetter: true };
   const comparison = (task: string, metrics: ResultComparison['metrics']): ResultComparison => ({
     ...{
@@ -88,10 +88,12 @@ it('rows of two models: p-values are corrected over the metrics of all tasks, wi
     },
   });
   const groups = { depth: [{ ...compared, value: 50, pValue: 0.001 }] };
-  const table = renderComparisons([
+  const tested = correctPValues([
     comparison('x', { acc: { ...compared, pValue: 0.01, groups }, f1: { ...compared, groups: {} } }),
     comparison('y', { acc: { ...compared, pValue: 0.04, groups: {} } }),
   ]);
+  const table = renderComparisons(tested);
+  expect(table).toContain('|   B − A |      p | p, Holm |');
   const ends = table
     .split('\n')
     .flatMap((line) => /^\| (?!:|Tasks)(.*?) +\| .* \| *(\S*) \| *(\S*) \|$/.exec(line) ?? []);

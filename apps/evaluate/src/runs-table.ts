@@ -1,19 +1,19 @@
-import type { MetricOverRuns, RunSpread, RunsComparison } from '@meap/evals';
+import type { MetricOverRuns, RunSpread } from '@meap/evals';
 import { counted } from '@meap/recipe-cli';
-import { markdownTable } from 'markdown-table';
-import { intervalText, pValueText, signed } from './comparison-table.ts';
+import { intervalText, pValueText, signed, trimmedTable } from './comparison-table.ts';
+import type { FoldersComparison } from './report/report-input.ts';
 
 const HEADER = ['Tasks', 'Rows', 'Metric', '', 'A', 'B', 'B − A', '95 % interval', 'p', 'p, Holm'];
 const ALIGN = ['l', 'r', 'l', 'l', 'r', 'r', 'r', 'r', 'r', 'r'];
 const LEVEL = 0.05;
 
 /** Renders a comparison over runs as Markdown, with the runs of each pair above. */
-export function renderRunsComparison(comparison: RunsComparison): string {
+export function renderRunsComparison(comparison: FoldersComparison): string {
   const { pairs, metrics } = comparison;
   return [
     ...pairs.map(([a, b], i) => `${`pair ${i + 1}`.padEnd(12)} A ${a}, B ${b}`),
     '',
-    markdownTable([HEADER, ...metrics.map(cells)], { align: ALIGN }),
+    trimmedTable(HEADER, metrics.map(cells), ALIGN),
     'A, B: mean ± standard deviation over runs',
     ...notesOnRuns(comparison),
   ].join('\n');
@@ -45,8 +45,9 @@ export function numRows({ a, b }: Pick<MetricOverRuns, 'a' | 'b'>): string {
   return [...new Set([Math.min(...counts), Math.max(...counts)])].join('–');
 }
 
-/** Says whether there are too few runs to find anything, and which metrics are left out. */
-export function notesOnRuns({ pairs, smallestPValue, metrics, notCompared }: RunsComparison): string[] {
+/** Says whether there are too few runs to find anything, and which runs and metrics are left out. */
+export function notesOnRuns(comparison: FoldersComparison): string[] {
+  const { pairs, smallestPValue, metrics, notCompared, leftOut = [] } = comparison;
   const least = Math.min(1, smallestPValue * metrics.length);
   const number = (value: number) => String(Number(value.toPrecision(3)));
   const limit = `${counted(pairs.length, 'pair')} can give no p below ${number(smallestPValue)}`;
@@ -56,6 +57,9 @@ export function notesOnRuns({ pairs, smallestPValue, metrics, notCompared }: Run
       : least >= LEVEL
         ? [`too few runs to test ${metrics.length} metrics: ${limit}, ${number(least)} after the correction`]
         : []),
+    ...(leftOut.length > 0
+      ? [`left out, without a finished evaluation of the same seed on both sides: ${leftOut.join(', ')}`]
+      : []),
     ...notCompared.map(
       ({ task, metric }) => `${task}: ${metric} is left out, since not every run has a finite value`,
     ),

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
-import { compareResults } from './compare-results.ts';
+import { compareResults, correctPValues } from './compare-results.ts';
 import { EvalsError } from './error.ts';
 import { evaluate } from './evaluate.ts';
 import { perplexityTask } from './perplexity.ts';
@@ -181,4 +181,26 @@ describe('compareResults', () => {
     const a = result('a', values([1, 2]));
     expect(() => compareResults(a, { ...a, ...other })).toThrow(EvalsError);
   });
+});
+
+test('lists the rows that only one has right, up to 20 of each kind, of zeros and ones alone', () => {
+  const a = values(Array.from({ length: 60 }, (_, i) => Number(i < 25 || i > 57)));
+  const b = values(Array.from({ length: 60 }, (_, i) => Number(i >= 25)));
+  const { disagreement } = compareResults(result('a', a), result('b', b)).metrics.m;
+  expect(disagreement).toMatchObject({ numOnlyA: 25, numOnlyB: 33 });
+  expect(disagreement!.onlyA).toEqual(Array.from({ length: 20 }, (_, i) => String(i)));
+  expect(disagreement!.onlyB).toEqual(Array.from({ length: 20 }, (_, i) => String(25 + i)));
+  const shares = compareResults(result('a', values([0, 1, 0.5])), result('b', values([1, 0, 0.5])));
+  expect(shares.metrics.m).not.toHaveProperty('disagreement');
+});
+
+test('corrects the p-values of all tasks together by Holm’s method, and leaves out metrics without a test', () => {
+  const few = compareResults(
+    result('a', values([0, 0, 0, 0, 0, 0])),
+    result('b', values([1, 1, 1, 1, 1, 1])),
+  );
+  const one = compareResults(result('a', values([0])), result('b', values([1])));
+  const equal = compareResults(result('a', values([0, 1])), result('b', values([0, 1])));
+  const adjusted = correctPValues([few, one, equal]).map(({ metrics }) => metrics.m.adjusted);
+  expect(adjusted).toEqual([expect.closeTo(2 * 2 ** -5, 12), undefined, 1]);
 });

@@ -3,6 +3,7 @@ import { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation
 import { EvalsError } from './error.ts';
 import type { Sample, TaskResult } from './result.ts';
 import { requireSameTokens } from './row-tokens.ts';
+import { adjustHolm } from './run-statistics/multiple-comparisons.ts';
 import { signFlipTest } from './run-statistics/sign-flip-test.ts';
 import { mean as meanOf } from './statistics.ts';
 import { mcNemarTest, pairedTTest } from './t-test.ts';
@@ -30,9 +31,22 @@ export interface MetricComparison {
   readonly test?: 'mcnemar' | 'paired-t' | 'sign-flip';
 }
 
+/** Rows that one result has right and the other wrong. */
+export interface Disagreement {
+  readonly numOnlyA: number;
+  readonly numOnlyB: number;
+  /** Ids of the first `MAX_LISTED` of each kind. */
+  readonly onlyA: readonly string[];
+  readonly onlyB: readonly string[];
+}
+
 /** A metric over all rows, and over those of each group. */
 export interface MetricComparisonByGroup extends MetricComparison {
   readonly higherIsBetter: boolean;
+  /** The p-value corrected by Holm's method, see {@link correctPValues}. */
+  readonly adjusted?: number;
+  /** Of a mean of zeros and ones, if higher is better. */
+  readonly disagreement?: Disagreement;
   /** By group, such as `position`, in the order of the rows. */
   readonly groups: Readonly<
     Record<string, readonly (MetricComparison & { readonly value: string | number })[]>
@@ -60,8 +74,8 @@ export interface ResultComparison {
  * Compares two results of one task, such as NTP and MEAP, over their common rows.
  *
  * Rows are paired by id, which removes the variance that both models share: smaller differences become significant than
- * with two separate standard errors. P-values are not corrected for multiple tests: among twenty, one is below 0.05 by
- * chance.
+ * with two separate standard errors. P-values are not corrected for multiple tests, see {@link correctPValues}: among
+ * twenty, one is below 0.05 by chance.
  *
  * @throws EvalsError for results of different tasks or versions, without a common row, or whose rows of one id have other
  *   tokens
@@ -87,8 +101,12 @@ export function compareResults(a: TaskResult, b: TaskResult): ResultComparison {
   const notCompared: string[] = [];
   for (const { name, higherIsBetter, aggregation } of a.metrics) {
     const compared = compareMetric(pairs, name, aggregation);
-    if (compared) metrics[name] = { ...compared, higherIsBetter, groups: byGroup(pairs, name, aggregation) };
-    else notCompared.push(name);
+    const isShare = higherIsBetter && aggregation === mean.name;
+    const disagreement = isShare ? disagreementOf(pairs, name) : undefined;
+    if (compared) {
+      const groups = byGroup(pairs, name, aggregation);
+      metrics[name] = { ...compared, higherIsBetter, ...(disagreement && { disagreement }), groups };
+    } else notCompared.push(name);
   }
   return {
     task: a.task,
@@ -101,6 +119,22 @@ export function compareResults(a: TaskResult, b: TaskResult): ResultComparison {
     metrics,
     notCompared,
   };
+}
+
+/** Corrects the p-values of some comparisons by Holm's method, over the metrics of all tasks, without groups. */
+export function correctPValues(comparisons: readonly ResultComparison[]): ResultComparison[] {
+  const pValues = comparisons.flatMap(({ metrics }) =>
+    Object.values(metrics).flatMap(({ pValue }) => pValue ?? []),
+  );
+  const adjusted = adjustHolm(pValues).values();
+  const correct = (compared: MetricComparisonByGroup) =>
+    compared.pValue === undefined ? compared : { ...compared, adjusted: adjusted.next().value };
+  return comparisons.map((comparison) => ({
+    ...comparison,
+    metrics: Object.fromEntries(
+      Object.entries(comparison.metrics).map(([metric, compared]) => [metric, correct(compared)]),
+    ),
+  }));
 }
 
 type Pair = readonly [a: Sample, b: Sample];
@@ -142,6 +176,26 @@ function compareMetric(
     ...(from === 0 ? {} : { relativePercent: (100 * difference) / Math.abs(from) }),
     numItems: both.length,
     ...(both.length < 2 ? {} : test(sides, link)),
+  };
+}
+
+const MAX_LISTED = 20;
+
+/** Undefined unless the metric is 0 or 1 in every row that both measured. */
+function disagreementOf(pairs: readonly Pair[], metric: string): Disagreement | undefined {
+  const rows = pairs.flatMap(([a, b]) => {
+    const [ofA, ofB] = [a.measured[metric]?.value, b.measured[metric]?.value];
+    return ofA === undefined || ofB === undefined ? [] : [{ id: a.id, ofA, ofB }];
+  });
+  if (rows.some(({ ofA, ofB }) => ![0, 1].includes(ofA) || ![0, 1].includes(ofB))) return undefined;
+  const [onlyA, onlyB] = [1, 0].map((right) =>
+    rows.filter(({ ofA, ofB }) => ofA === right && ofB === 1 - right).map(({ id }) => id),
+  );
+  return {
+    numOnlyA: onlyA.length,
+    numOnlyB: onlyB.length,
+    onlyA: onlyA.slice(0, MAX_LISTED),
+    onlyB: onlyB.slice(0, MAX_LISTED),
   };
 }
 

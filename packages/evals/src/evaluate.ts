@@ -114,14 +114,15 @@ async function measure(
   answers: ReadonlyMap<string, Answer>,
   { logSamples }: EvaluateOptions,
 ): Promise<Sample | SkippedRow> {
-  const { id, groups, shown, ask } = item;
+  const { id, groups, chance, shown, ask } = item;
   const row = groups === undefined ? { id } : { id, groups };
   if (ask.kind === 'skip') return { ...row, reason: ask.reason };
   const own = keys.map((key) => answers.get(key)!);
+  const guess = chance === undefined ? {} : { chance };
   const tokens = hasRowsOfTokens ? { tokens: hashTokens(ask) } : {};
   const log = logSamples ? item.log?.(own as ItemAnswers) : undefined;
   const measured = await item.measure(own as ItemAnswers);
-  return { ...row, ...tokens, shown, answers: own, ...(log && { log }), measured };
+  return { ...row, ...tokens, ...guess, shown, answers: own, ...(log && { log }), measured };
 }
 
 /** Returns a function that takes each answered key once and returns the number of items that it completes. */

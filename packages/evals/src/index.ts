@@ -34,6 +34,8 @@ export {
 export { choiceTasks } from './choice-tasks.ts';
 export {
   compareResults,
+  correctPValues,
+  type Disagreement,
   type MetricComparison,
   type MetricComparisonByGroup,
   type ResultComparison,

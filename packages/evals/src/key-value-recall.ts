@@ -59,6 +59,7 @@ export function keyValueRecallTask(options: KeyValueRecallOptions = {}): Task {
           yield {
             id: `${count}-${row}`,
             groups: { pairs: count, distance: count - 1 - asked },
+            chance: 1 / count,
             shown: { prompt: tokenizer.decode(context), answer: tokenizer.decode([values[asked]]) },
             ask:
               context.length > contextLength

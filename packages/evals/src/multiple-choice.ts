@@ -115,6 +115,7 @@ export function multipleChoiceTask(
         ]);
         yield {
           id: String(index),
+          chance: [gold].flat().length / choices.length,
           shown: { pairs, gold },
           log: (answers) => [logOfScores(row, shown, pairs, answers as readonly Score[])],
           ask: scorePairs(model, pairs, { bos, isChat: options.applyChatTemplate }),

@@ -10,6 +10,8 @@ export interface Sample {
   readonly groups?: Readonly<Record<string, string | number>>;
   /** Hash of the row's tokens, for tasks with `hasRowsOfTokens`. */
   readonly tokens?: string;
+  /** As {@link TaskItem.chance}. */
+  readonly chance?: number;
   /** Contents of the row for readers: prompt, choices, the correct answer. */
   readonly shown: Readonly<Record<string, unknown>>;
   readonly answers: readonly Answer[];

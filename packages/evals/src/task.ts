@@ -54,6 +54,8 @@ export interface TaskItem {
   readonly id: string;
   /** Groups of the item, such as `{ length: 4096, depth: 50 }`: results are also summarized by group. */
   readonly groups?: Readonly<Record<string, string | number>>;
+  /** Probability that a guess is right, of rows that offer choices. */
+  readonly chance?: number;
   /** Contents of the row for sample logs: prompt, choices, the correct answer. */
   readonly shown: Readonly<Record<string, unknown>>;
   /** The requests, or the reason to skip the row, such as a prompt that is longer than the context. */

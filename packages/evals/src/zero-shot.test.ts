@@ -128,6 +128,7 @@ test('the first of equally probable choices wins; lengths are characters and byt
   const scored = functionModel(() => ({ logLikelihood: -6, isGreedy: false }));
   const task = multipleChoiceTask(renderedMultipleChoice('mine'), [row, { ...row, gold: 0 }]);
   const { samples } = await evaluate(task, scored);
+  expect(samples[0].chance).toBeCloseTo(1 / 3);
   // −6; −6 / 2, −6 / 3; −6 / 8, −6 / 3.
   expect(samples[0].measured).toEqual({ acc: { value: 0 }, acc_norm: { value: 1 }, acc_bytes: { value: 0 } });
   expect(samples[1].measured).toEqual({ acc: { value: 1 }, acc_norm: { value: 0 }, acc_bytes: { value: 1 } });

@@ -2,6 +2,8 @@
 
 import {
   compareResults,
+  correctPValues,
+  type Disagreement,
   EvalsError,
   type MetricComparison,
   type MetricResult,
@@ -23,10 +25,10 @@ export interface ComparedTask {
   readonly notes: readonly string[];
 }
 
-/** Returns all tasks of the models. */
+/** Returns all tasks of the models; p-values of each model are corrected over the metrics of all tasks. */
 export function compareModels(models: readonly EvaluatedModel[]): ComparedTask[] {
   const tasks = new Set(models.flatMap(({ results }) => results.map(({ task }) => task)));
-  return Array.from(tasks, (task) => {
+  const compared = Array.from(tasks, (task) => {
     const results = models.map((model) => model.results.find((result) => result.task === task));
     const notes: string[] = [];
     const comparisons = results.slice(1).map((result, index) => {
@@ -44,6 +46,32 @@ export function compareModels(models: readonly EvaluatedModel[]): ComparedTask[]
     });
     return { task, results, comparisons, notes };
   });
+  const corrected = models.slice(1).map((_, index) => {
+    const found = compared.flatMap(({ comparisons }) => comparisons[index] ?? []);
+    return new Map(correctPValues(found).map((comparison, i) => [found[i], comparison]));
+  });
+  return compared.map((task) => ({
+    ...task,
+    comparisons: task.comparisons.map((comparison, index) => comparison && corrected[index].get(comparison)),
+  }));
+}
+
+/** The first metric of a comparison whose rows are right or wrong, if the models disagree in a row. */
+export function listedDisagreement({
+  metrics,
+}: ResultComparison): { metric: string; disagreement: Disagreement } | undefined {
+  for (const [metric, { disagreement }] of Object.entries(metrics)) {
+    if (disagreement && disagreement.numOnlyA + disagreement.numOnlyB > 0) return { metric, disagreement };
+  }
+  return undefined;
+}
+
+/** The share of rows that guesses have right, where it is known of all rows. */
+export function chanceOf(metric: string, samples: TaskResult['samples'] = []): number | undefined {
+  const chances = samples.map(({ chance }) => chance);
+  if (!/^acc(_norm|_bytes)?$/.test(metric) || chances.length === 0) return undefined;
+  const sum = chances.reduce((sum, chance = Number.NaN) => sum! + chance, 0)!;
+  return Number.isNaN(sum) ? undefined : sum / chances.length;
 }
 
 function notesOn(
@@ -81,22 +109,29 @@ export function valueCell(result: MetricResult | undefined, unit: Unit): Cell | 
   };
 }
 
-/** Returns a cell with a difference, its confidence interval and p-value, marked if it is significant. */
+/** A difference with its tests, of which a mean over tasks and rows of a group have only some. */
+export type TestedDifference = Pick<MetricComparison, 'difference' | 'interval' | 'pValue'> & {
+  /** As in `MetricComparisonByGroup`. */
+  readonly adjusted?: number;
+};
+
+/** Returns a cell with a difference, its confidence interval and p-values, marked if it is significant. */
 export function differenceCell(
-  comparison: Pick<MetricComparison, 'difference' | 'interval' | 'pValue'> | undefined,
+  comparison: TestedDifference | undefined,
   unit: Unit,
   higherIsBetter: boolean,
 ): Cell | undefined {
   if (comparison === undefined) return undefined;
-  const { difference, interval, pValue } = comparison;
-  const mark = !isSignificant(comparison) ? '' : difference > 0 === higherIsBetter ? '▲ ' : '▼ ';
+  const { difference, interval, pValue, adjusted } = comparison;
+  const marks = isSignificant(comparison) ? ['▲ ', '▼ '] : isNotable(comparison) ? ['△ ', '▽ '] : [];
+  const mark = marks[difference > 0 === higherIsBetter ? 0 : 1] ?? '';
   const limits = intervalNote(interval, unit);
   return {
     value: `${mark}${formatDifference(difference, unit)}`,
     note:
       pValue === undefined
         ? limits
-        : html`${limits}<br> p ${pValue < 0.001 ? '' : '= '}${formatProbability(pValue)}`,
+        : html`${limits}<br> p ${equals(pValue)}${adjusted === undefined ? '' : `, Holm ${equals(adjusted)}`}`,
   };
 }
 
@@ -105,15 +140,24 @@ export function intervalNote(interval: readonly [number, number] | undefined, un
   return interval ? `[${interval.map((limit) => formatDifference(limit, unit)).join(', ')}]` : '–';
 }
 
-/** Whether a difference is significant by its interval and its p-value, of those that it has. */
-export function isSignificant({ interval, pValue }: Pick<MetricComparison, 'interval' | 'pValue'>): boolean {
+const equals = (pValue: number) => `${pValue < 0.001 ? '' : '= '}${formatProbability(pValue)}`;
+
+/** Whether a difference is significant by itself: by its interval and its p-value, of those that it has. */
+function isNotable({ interval, pValue }: TestedDifference): boolean {
   if (interval === undefined && pValue === undefined) return false;
   return (interval === undefined || interval[0] * interval[1] > 0) && (pValue === undefined || pValue < 0.05);
+}
+
+/** Whether a difference is significant also among the differences of all tasks. */
+export function isSignificant(difference: TestedDifference): boolean {
+  return isNotable(difference) && difference.adjusted !== undefined && difference.adjusted < 0.05;
 }
 
 /** Explains the cells of {@link differenceCell}. */
 export const DIFFERENCE_NOTE =
   'Below a value: ± its standard error. Below a difference: its 95 % confidence interval over the common rows, paired, ' +
   'and its p-value (McNemar’s exact test if rows are right or wrong, otherwise the paired t-test; up to 20 rows, or ' +
-  'differences without variance, have no interval, and the sign-flip test). ▲ better, ▼ worse, if the interval excludes 0 ' +
-  'and p is below 0.05. Of twenty p-values between equal models, one is below 0.05 by chance.';
+  'differences without variance, have no interval, and the sign-flip test). Of twenty p-values between equal models, one is ' +
+  'below 0.05 by chance; Holm: corrected for the metrics of all tasks. ▲ better, ▼ worse, if the interval excludes 0 and the ' +
+  'corrected p is below 0.05; △ better, ▽ worse, where only p itself is, or there is no correction: averages, and groups of ' +
+  'rows.';

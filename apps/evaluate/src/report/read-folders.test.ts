@@ -5,6 +5,7 @@ import type { TaskResult } from '@meap/evals';
 import { captureOutput } from '@meap/recipe-cli';
 import { Command } from 'commander';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { readLoggedRows } from './logged-rows.ts';
 import { readFolders, trainingOf } from './read-folders.ts';
 import { addReportCommand } from './report-command.ts';
 import { SYNTHETIC_TASKS, syntheticModel, syntheticReport, syntheticResult } from './testing.ts';
@@ -50,6 +51,43 @@ describe('readFolders', () => {
       ['NTP (one)', ['boolq', 'niah']],
       ['NTP (three)', ['boolq']],
     ]);
+  });
+
+  it('reads the logged rows in which models disagree', async () => {
+    const [a, b] = await Promise.all(['NTP', 'MEAP'].map((model) => resultOf('boolq', model)));
+    const flipped = (result: TaskResult, right: number) => ({
+      ...result,
+      samples: result.samples.map((sample, i) =>
+        i === 7 ? { ...sample, measured: { acc: { value: right } } } : sample,
+      ),
+    });
+    const folders = [evaluation('a', [flipped(a, 0)]), evaluation('b', [flipped(b, 1)])];
+    const line = (id: number, scores: string[]) => ({
+      doc_id: id,
+      target: '1',
+      arguments: {
+        gen_args_0: { arg_0: `${'x'.repeat(400)}so?`, arg_1: ' no' },
+        gen_args_1: { arg_0: 'so?', arg_1: ' yes' },
+      },
+      filtered_resps: scores.map((score) => [score, 'False']),
+      filter: 'none',
+    });
+    const log = (folder: string, scores: string[]) =>
+      writeFileSync(
+        join(folder, 'samples_boolq.jsonl'),
+        [6, 7].map((id) => `${JSON.stringify(line(id, scores))}\n`).join(''),
+      );
+    log(folders[0], ['-1.0', '-2.0']);
+    log(folders[1], ['-2.0', '-1.0']);
+    const [ofA, ofB] = await readLoggedRows(readFolders(folders).models);
+    expect([...ofA.boolq]).toEqual([
+      ['7', { question: `…${'x'.repeat(297)}so?`, target: 'yes', answer: 'no' }],
+    ]);
+    expect(ofB.boolq.get('7')!.answer).toBe('yes');
+    writeFileSync(join(folders[1], 'samples_boolq.jsonl'), '{"doc_id":7,');
+    await expect(readLoggedRows(readFolders(folders).models)).rejects.toThrow(
+      /samples_boolq\.jsonl, line 1: cannot be read/,
+    );
   });
 
   it('reads the two evaluations of a comparison', async () => {

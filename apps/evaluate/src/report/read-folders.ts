@@ -2,11 +2,11 @@
 import { existsSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { hasResults } from '@meap/eval-recipes';
-import type { RunsComparison, TaskResult } from '@meap/evals';
+import type { TaskResult } from '@meap/evals';
 import { RunError, type RunMetrics, readMetrics, reasonOf } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import { COMPARISON_FILE, readJson, readResults } from '../result-files.ts';
-import type { EvaluatedModel, ReportInput } from './report-input.ts';
+import type { EvaluatedModel, FoldersComparison, ReportInput } from './report-input.ts';
 import {
   attentionSchema,
   environmentSchema,
@@ -70,7 +70,7 @@ function evaluationsIn(folder: string): string[] {
   );
 }
 
-function readRunsComparison(folder: string): RunsComparison | undefined {
+function readRunsComparison(folder: string): FoldersComparison | undefined {
   const path = join(folder, COMPARISON_FILE);
   const comparison = existsSync(path) ? readJson(path) : [];
   return Array.isArray(comparison) ? undefined : check(comparison, runsComparisonSchema, path);
@@ -93,11 +93,16 @@ function readEvaluation(folder: string): Evaluation {
     ? check(readJson(environment), environmentSchema, environment).model
     : undefined;
   const { name, fingerprint } = results[0].model;
+  const logs = results.flatMap(({ task }) => {
+    const path = join(folder, `samples_${task}.jsonl`);
+    return existsSync(path) ? [[task, path] as const] : [];
+  });
   return {
     folder,
     name,
     fingerprint,
     results,
+    logs: Object.fromEntries(logs),
     training: model === undefined ? undefined : trainingOf(model),
   };
 }
@@ -111,7 +116,14 @@ function mergeByModel(evaluations: readonly Evaluation[]): Evaluation[] {
         fingerprint === evaluation.fingerprint && !results.some(({ task }) => tasks.has(task)),
     );
     if (same < 0) models.push(evaluation);
-    else models[same] = { ...models[same], results: [...models[same].results, ...evaluation.results] };
+    else {
+      const { results, logs } = models[same];
+      models[same] = {
+        ...models[same],
+        results: [...results, ...evaluation.results],
+        logs: { ...logs, ...evaluation.logs },
+      };
+    }
   }
   return models;
 }

@@ -63,12 +63,16 @@ describe.skipIf(!executablePath)('a report in a browser', () => {
               const [box, svg] = [text.getBoundingClientRect(), text.ownerSVGElement.getBoundingClientRect()];
               return box.width > 0 && (box.left < svg.left - 1 || box.right > svg.right + 1);
             }).map((text) => text.textContent),
+            hidden: [...document.querySelectorAll('table[style*="--columns: 3"] tbody td:last-child')].filter((cell) => {
+              const { right, width } = cell.getBoundingClientRect();
+              return width > 0 && right > innerWidth;
+            }).length,
             small: [...document.querySelectorAll('svg')].filter((svg) => {
               const { width } = svg.getBoundingClientRect();
               return width > 0 && width < 0.75 * svg.viewBox.baseVal.width;
             }).length,
           })`);
-          expect(found).toMatchObject({ width, overflowing: 0, cut: [], small: 0 });
+          expect(found).toMatchObject({ width, overflowing: 0, cut: [], hidden: 0, small: 0 });
           const { figures } = found as { figures: number[] };
           expect(figures.length).toBeGreaterThan(10);
           expect(new Set(figures)).toEqual(new Set([1]));

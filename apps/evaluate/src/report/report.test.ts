@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compareResults, type TaskResult } from '@meap/evals';
+import { adjustHolm, compareResults, type TaskResult } from '@meap/evals';
 import { html, plainText } from '@meap/recipe-cli';
 import fc from 'fast-check';
 import { parseHTML } from 'linkedom';
@@ -41,7 +41,15 @@ describe('renderReport', () => {
     expect(row[1]).toBe(`${(100 * value).toFixed(1)}± ${(100 * standardError!).toFixed(1)}`);
     const limits = interval!.map((limit) => `+${(100 * limit).toFixed(1)}`);
     expect(pValue).toBeLessThan(0.001);
-    expect(row[3]).toBe(`▲ +${(100 * difference).toFixed(1)}[${limits.join(', ')}] p < 0.001`);
+    const pValues = input.models[0].results.flatMap((result, i) =>
+      Object.values(compareResults(result, input.models[1].results[i]).metrics).flatMap(
+        (one) => one.pValue ?? [],
+      ),
+    );
+    const adjusted = adjustHolm(pValues)[pValues.indexOf(pValue!)].toFixed(3);
+    expect(row[3]).toBe(
+      `▲ +${(100 * difference).toFixed(1)}[${limits.join(', ')}] p < 0.001, Holm = ${adjusted}`,
+    );
   });
 
   it('averages tasks with equal weights', () => {
@@ -64,6 +72,7 @@ describe('renderReport', () => {
       'Multi-document QA, 20 documents',
       'Perplexity of texts',
       'RULER',
+      'Rows in which models disagree',
       'Attention',
       'Training',
       'Setup',
@@ -82,6 +91,64 @@ describe('renderReport', () => {
     const perplexity = document.querySelector('#perplexity-of-texts')!.textContent!;
     expect(perplexity).toContain('▲ −');
     expect(perplexity).not.toContain('%');
+  });
+
+  it('shows what guesses would score, if the rows have it', async () => {
+    expect(report.html).not.toContain('Chance');
+    const results = input.models[0].results.map((result) => ({
+      ...result,
+      samples: result.samples.map((sample, i) => ({ ...sample, chance: i % 2 ? 0.5 : 0.25 })),
+    }));
+    const { html: page, figures } = renderReport({ models: [{ ...input.models[0], results }] });
+    expect(tableRows(page, 'Accuracy (acc), %')[0].slice(0, 2)).toEqual(['ARC-cn = 200', '37.5']);
+    expect(tableRows(page, 'Accuracy (acc), %').at(-1)![1]).toBe('37.5');
+    const byPairs = await syntheticResult(
+      {
+        name: 'key_value_recall',
+        metrics: ['acc'],
+        groups: [{ pairs: 2 }, { pairs: 4 }],
+        measure: () => 1,
+      },
+      syntheticModel('m', 0),
+      0,
+    );
+    const samples = byPairs.samples.map((sample, i) => ({ ...sample, chance: i ? 0.25 : 0.5 }));
+    const probe = renderReport({
+      models: [{ name: 'm', fingerprint: 'f', results: [{ ...byPairs, samples }] }],
+    });
+    const svg = probe.figures['key_value_recall-by-pairs.svg'];
+    expect(svg).toMatch(/stroke-dasharray="4 3".*>chance</s);
+    expect(figures['mdqa_20-by-position.svg']).not.toContain('chance');
+  });
+
+  it('lists rows that one model has right and the other wrong, with their questions if they were logged', () => {
+    const name = 'Rows that only NTP or only MEAP has right';
+    const [a, b] = input.models.map(({ results }) => results.find(({ task }) => task === 'boolq')!);
+    const { disagreement } = compareResults(a, b).metrics.acc;
+    const { numOnlyA, numOnlyB, onlyB } = disagreement!;
+    expect(tableRows(report.html, name)).toContainEqual([
+      'BoolQ, Accuracy',
+      String(numOnlyA),
+      String(numOnlyB),
+    ]);
+    expect(report.html).toContain(
+      `BoolQ, Accuracy, only MEAP: ${onlyB.join(', ')}${numOnlyB > 20 ? `, and ${numOnlyB - 20} more` : ''}.`,
+    );
+    const row = { question: 'is <it> so?', target: 'yes' };
+    const logged = ['no', 'yes'].map((answer) => ({ boolq: new Map([[onlyB[0], { ...row, answer }]]) }));
+    expect(renderReport({ ...input, logged }).html).toContain(
+      `<h3>Row ${onlyB[0]}</h3>\n<pre>is &lt;it&gt; so?</pre>\n<ul><li>right: yes</li><li>NTP: no</li><li>MEAP: yes</li></ul>`,
+    );
+  });
+
+  it('has the same tables in Markdown and LaTeX', () => {
+    const [title] = tableRows(report.html, 'Accuracy (acc), %')[0];
+    const value = tableRows(report.html, 'Accuracy (acc), %')[0][1].replace('±', ' ±');
+    expect(title).toBe('ARC-cn = 200');
+    expect(report.markdown.replaceAll(/ +/g, ' ')).toContain(`| ARC-c (n = 200) | ${value} |`);
+    expect(report.markdown).toContain('](figures/mdqa_20-by-position.svg)');
+    expect(report.latex).toContain(`\\midrule\nARC-c (n = 200) & ${value.replace('±', '$\\pm$')} &`);
+    expect(report.latex).toContain('$\\blacktriangle$ +');
   });
 
   it('shows differences in points and in percent', () => {
@@ -242,12 +309,17 @@ describe('differences', () => {
     return html`${value}: ${note}`.markup;
   };
 
-  it('without an interval are judged by their exact p alone; without a test they are not', () => {
+  it('are marked by interval and p, those they have; filled where the corrected p agrees', () => {
     expect(shown({ difference: 0.1, pValue: 0.5 })).toBe('+10.0: –<br> p = 0.500');
-    expect(shown({ difference: -0.1, pValue: 0.002 })).toBe('▼ −10.0: –<br> p = 0.002');
+    expect(shown({ difference: -0.1, pValue: 0.002 })).toBe('▽ −10.0: –<br> p = 0.002');
     expect(shown({ difference: 0.1 })).toBe('+10.0: –');
-    expect(shown({ difference: 0.1, interval: [0.05, 0.15] })).toBe('▲ +10.0: [+5.0, +15.0]');
-    expect(shown({ difference: 0.1, interval: [-0.05, 0.25], pValue: 0.01 })).toMatch(/^\+10/);
+    expect(shown({ difference: 0.1, interval: [0.05, 0.15] })).toBe('△ +10.0: [+5.0, +15.0]');
+    expect(shown({ difference: 0.1, interval: [-0.05, 0.25], pValue: 0.01, adjusted: 0.01 })).toMatch(
+      /^\+10/,
+    );
+    const tested = { difference: -0.1, interval: [-0.15, -0.05], pValue: 0.01 } as const;
+    expect(shown({ ...tested, adjusted: 0.04 })).toMatch(/^▼ .* p = 0\.010, Holm = 0\.040$/);
+    expect(shown({ ...tested, adjusted: 0.2 })).toMatch(/^▽ .* p = 0\.010, Holm = 0\.200$/);
   });
 
   it('of attention say where the models have different depths, and where there is no test', async () => {
@@ -265,7 +337,7 @@ describe('writeReport', () => {
   it('writes the page and its figures', () => {
     const folder = mkdtempSync(join(tmpdir(), 'meap-report-'));
     writeReport(input, join(folder, 'report.html'));
-    expect(readdirSync(folder).sort()).toEqual(['figures', 'report.html']);
+    expect(readdirSync(folder).sort()).toEqual(['figures', 'report.html', 'report.md', 'report.tex']);
     expect(readdirSync(join(folder, 'figures')).sort()).toEqual(Object.keys(report.figures).sort());
     expect(readFileSync(join(folder, 'report.html'), 'utf8')).toBe(report.html);
   });

@@ -1,11 +1,23 @@
-/** Reports of evaluations: an HTML page, and its figures as SVG and CSV. */
+/** Reports of evaluations: an HTML page, the same as Markdown, tables for LaTeX, and figures as SVG and CSV. */
 
-import { dirname, join } from 'node:path';
+import { dirname, join, parse } from 'node:path';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
 import { counted, RunError } from '@meap/recipe-cli';
-import { type Figure, figureFiles, MAX_MODELS, renderPage, type Section } from '@meap/reports';
+import {
+  type Block,
+  type Figure,
+  figureFiles,
+  latexTables,
+  MAX_MODELS,
+  type Page,
+  renderMarkdown,
+  renderPage,
+  type Section,
+  textTables,
+} from '@meap/reports';
 import { attentionSection } from './attention-section.ts';
 import { type ComparedTask, compareModels, DIFFERENCE_NOTE } from './comparisons.ts';
+import { disagreementSection } from './disagreement-section.ts';
 import type { EvaluatedModel, ReportInput } from './report-input.ts';
 import { isRuler, rulerSection } from './ruler-section.ts';
 import { runsSection } from './runs-section.ts';
@@ -17,21 +29,28 @@ import { isZeroShot, zeroShotSections } from './zero-shot-section.ts';
 /** The page and the figure files by name. */
 export interface RenderedReport {
   readonly html: string;
+  readonly markdown: string;
+  /** The tables. */
+  readonly latex: string;
   readonly figures: Readonly<Record<string, string>>;
 }
 
 /**
- * Writes a report to `path` and its figures to `figures/` beside it.
+ * Writes a report to `path`, beside it the same with the endings `.md` and `.tex`, and its figures to `figures/`.
  *
  * The output depends only on the results. Each file is written atomically, the page last.
  *
  * @throws RunError for no results or too many models
  */
 export function writeReport(input: ReportInput, path: string): void {
-  const { html, figures } = renderReport(input);
+  const { html, markdown, latex, figures } = renderReport(input);
   const folder = join(dirname(path), 'figures');
   if (Object.keys(figures).length > 0) makeDirectory(folder);
   for (const [name, content] of Object.entries(figures)) writeFileAtomic(join(folder, name), content);
+  const { dir, name, ext } = parse(path);
+  const base = join(dir, ext === '.html' ? name : `${name}${ext}`);
+  writeFileAtomic(`${base}.md`, markdown);
+  writeFileAtomic(`${base}.tex`, latex);
   writeFileAtomic(path, html);
 }
 
@@ -44,13 +63,13 @@ export function renderReport(input: ReportInput): RenderedReport {
     );
   }
   const tasks = compareModels(models);
-  const sections = sectionsOf(input, tasks);
+  const sections = withUniqueFigures(sectionsOf(input, tasks));
   if (sections.length === 0) throw new RunError('report: got no results, expected at least one task');
   const isAttention = contrasts.length + shares.length > 0;
   const names =
     models.length > 0 ? models.map(({ name }) => name) : [...new Set(shares.map(({ model }) => model))];
   const kinds = tasks.length > 0 ? 'Evaluation' : isAttention ? 'Attention' : 'Training';
-  const page = renderPage({
+  const page: Page = {
     title:
       models.length === 0 && !isAttention
         ? `Comparison of ${counted(overRuns[0].pairs.length, 'pair')} of runs`
@@ -58,25 +77,31 @@ export function renderReport(input: ReportInput): RenderedReport {
     models: models.map((model) => ({ name: model.name, about: aboutModel(model) })),
     intro: models.length > 1 && tasks.length > 0 ? DIFFERENCE_NOTE : undefined,
     sections,
-  });
-  const figures = sections.flatMap(({ blocks }) =>
-    blocks.filter((block): block is Figure => isFigure(block)),
-  );
-  return { html: page, figures: Object.assign({}, ...withUniqueNames(figures).map(figureFiles)) };
+  };
+  const blocks = sections.flatMap(({ blocks }) => blocks);
+  const figures = blocks.filter((block): block is Figure => isKind(block, 'figure'));
+  return {
+    html: renderPage(page),
+    markdown: renderMarkdown(page),
+    latex: latexTables(textTables(sections)),
+    figures: Object.assign({}, ...figures.map(figureFiles)),
+  };
 }
 
 /** Makes the names of figure files unique; different task names can yield the same file name. */
-function withUniqueNames(figures: readonly Figure[]): Figure[] {
+function withUniqueFigures(sections: readonly Section[]): Section[] {
   const numUsed = new Map<string, number>();
-  return figures.map((figure) => {
-    const count = (numUsed.get(figure.name) ?? 0) + 1;
-    numUsed.set(figure.name, count);
-    return count === 1 ? figure : { ...figure, name: `${figure.name}-again-${count}` };
-  });
+  const rename = (block: Block): Block => {
+    if (!isKind(block, 'figure')) return block;
+    const count = (numUsed.get(block.name) ?? 0) + 1;
+    numUsed.set(block.name, count);
+    return count === 1 ? block : { ...block, name: `${block.name}-again-${count}` };
+  };
+  return sections.map(({ heading, blocks }) => ({ heading, blocks: blocks.map(rename) }));
 }
 
 function sectionsOf(
-  { models, contrasts = [], shares = [], overRuns = [] }: ReportInput,
+  { models, contrasts = [], shares = [], overRuns = [], logged }: ReportInput,
   tasks: readonly ComparedTask[],
 ): Section[] {
   const zeroShot = tasks.filter(isZeroShot);
@@ -86,11 +111,12 @@ function sectionsOf(
     ...zeroShotSections(models, zeroShot),
     ...others.map((task) => taskSection(models, task)),
     ...(ruler.length > 0 ? [rulerSection(models, ruler)] : []),
+    disagreementSection(models, tasks, logged),
     ...(overRuns.length > 0 ? [runsSection(overRuns)] : []),
     ...(contrasts.length + shares.length > 0 ? [attentionSection(contrasts, shares, models)] : []),
-    ...[trainingSection(models)].filter(({ blocks }) => blocks.length > 0),
+    trainingSection(models),
     ...(tasks.length > 0 ? [setupSection(models, tasks)] : []),
-  ];
+  ].filter(({ blocks }) => blocks.length > 0);
 }
 
 function aboutModel({ results }: EvaluatedModel): string {
@@ -102,6 +128,9 @@ function listed(names: readonly string[]): string {
   return new Intl.ListFormat('en').format(names);
 }
 
-function isFigure(block: Section['blocks'][number]): boolean {
-  return typeof block === 'object' && 'kind' in block && block.kind === 'figure';
+function isKind<Kind extends 'figure' | 'table'>(
+  block: Block,
+  kind: Kind,
+): block is Extract<Block, { kind: Kind }> {
+  return typeof block === 'object' && 'kind' in block && block.kind === kind;
 }

@@ -1,7 +1,7 @@
 /** Schemas of the result files that reports read. */
-import type { RunsComparison, TaskResult } from '@meap/evals';
+import type { TaskResult } from '@meap/evals';
 import { z } from 'zod';
-import type { ReportInput } from './report-input.ts';
+import type { FoldersComparison, ReportInput } from './report-input.ts';
 
 const metricResult = z.object({
   value: z.number(),
@@ -44,6 +44,7 @@ export const taskResultSchema: z.ZodType<TaskResult> = z.object({
       id: z.string(),
       groups,
       tokens: z.string().optional(),
+      chance: z.number().optional(),
       shown: z.record(z.string(), z.unknown()),
       answers: z.array(z.never()),
       measured: z.record(z.string(), z.object({ value: z.number(), weight: z.number().optional() })),
@@ -58,7 +59,7 @@ const spread = z.object({
   standardDeviation: z.number(),
 });
 
-export const runsComparisonSchema: z.ZodType<RunsComparison> = z.object({
+export const runsComparisonSchema: z.ZodType<FoldersComparison> = z.object({
   pairs: z.array(z.tuple([z.string(), z.string()])),
   smallestPValue: z.number(),
   metrics: z.array(
@@ -76,6 +77,7 @@ export const runsComparisonSchema: z.ZodType<RunsComparison> = z.object({
     }),
   ),
   notCompared: z.array(z.object({ task: z.string(), metric: z.string() })),
+  leftOut: z.array(z.string()).optional(),
 });
 
 const tTest = z.object({

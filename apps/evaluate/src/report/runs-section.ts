@@ -1,18 +1,19 @@
 /** Comparisons of several runs a side, such as seeds. */
-import type { RunSpread, RunsComparison } from '@meap/evals';
+import type { RunSpread } from '@meap/evals';
 import { type Block, format, formatDifference, formatProbability, type Section } from '@meap/reports';
 import { notesOnRuns, numRows } from '../runs-table.ts';
 import { intervalNote } from './comparisons.ts';
+import type { FoldersComparison } from './report-input.ts';
 import { metricTitle, taskTitle } from './task-names.ts';
 
 const PLAIN = { isPercent: false, factor: 1 };
 
 /** Renders the differences of each comparison, and the values of each run. */
-export function runsSection(comparisons: readonly RunsComparison[]): Section {
+export function runsSection(comparisons: readonly FoldersComparison[]): Section {
   return { heading: 'Comparison over runs', blocks: comparisons.flatMap(tables) };
 }
 
-function tables(comparison: RunsComparison): Block[] {
+function tables(comparison: FoldersComparison): Block[] {
   const { pairs, metrics } = comparison;
   const names = metrics.map(({ task, metric, higherIsBetter }) => ({
     value: `${taskTitle(task)}, ${metricTitle(metric)} (${metric}) ${higherIsBetter ? '↑' : '↓'}`,

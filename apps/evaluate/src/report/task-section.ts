@@ -5,6 +5,7 @@ import {
   type Block,
   type Figure,
   fileName,
+  format,
   formatLength,
   lineFigure,
   type Section,
@@ -12,7 +13,7 @@ import {
   type Table,
   type Unit,
 } from '@meap/reports';
-import { type ComparedTask, comparisonColumns, differenceCell, valueCell } from './comparisons.ts';
+import { type ComparedTask, chanceOf, comparisonColumns, differenceCell, valueCell } from './comparisons.ts';
 import { heatMap } from './heat-map.ts';
 import type { EvaluatedModel } from './report-input.ts';
 import { metricTitle, taskTitle } from './task-names.ts';
@@ -34,7 +35,7 @@ function axisOf(group: string): (typeof AXES)[string] {
 /** Renders the tables and figures of a task; figures show its first metric. */
 export function taskSection(models: readonly EvaluatedModel[], task: ComparedTask): Section {
   const results = task.results.filter((result) => result !== undefined);
-  const metric = results[0].metrics.find(({ name }) => results.some(({ results }) => results[name]))?.name;
+  const metric = measuredMetrics(results)[0]?.name;
   const groups = [...new Set(results.flatMap(({ groups }) => Object.keys(groups)))];
   const isGrid = groups.includes('length') && groups.includes('depth');
   const blocks: Block[] = [metricsTable(models, task)];
@@ -59,8 +60,9 @@ function metricsTable(
   return {
     kind: 'table',
     caption: 'All rows',
-    columns: ['Metric', ...comparisonColumns(models)],
-    rows: evaluated[0].metrics.map(({ name, higherIsBetter }) => {
+    columns: ['Metric', 'Chance', ...comparisonColumns(models)],
+    rows: measuredMetrics(evaluated).map(({ name, higherIsBetter }) => {
+      const chance = chanceOf(name, evaluated[0].samples);
       const unit = unitOf(name, evaluated);
       const differences = comparisons.map((comparison) => comparison?.metrics[name]);
       return [
@@ -68,12 +70,18 @@ function metricsTable(
           value: `${withUnit(metricTitle(name), unit)} ${higherIsBetter ? '↑' : '↓'}`,
           note: `n = ${[...new Set(evaluated.map(({ results }) => results[name]?.numItems ?? 0))].join(' / ')}`,
         },
+        chance === undefined ? undefined : format(chance, unit),
         ...results.map((result) => valueCell(result?.results[name], unit)),
         ...differences.map((difference) => differenceCell(difference, unit, higherIsBetter)),
       ];
     }),
     notes: ['↑ higher is better, ↓ lower is better; n: number of rows.', ...notes],
   };
+}
+
+/** The metrics that a model has in some row. */
+function measuredMetrics(results: readonly TaskResult[]): TaskResult['metrics'] {
+  return results[0].metrics.filter(({ name }) => results.some((result) => result.results[name]));
 }
 
 interface Grouping {
@@ -139,6 +147,12 @@ function curve(
     return points.length > 0 ? [{ name: models[model].name, model, points }] : [];
   });
   if (series.length === 0) return [];
+  const guesses = values.flatMap((x) => {
+    const inside = evaluated[0].samples.filter(({ groups }) => groups?.[group] === x);
+    const chance = chanceOf(metric, inside);
+    return chance === undefined ? [] : [{ x, y: unit.factor * chance }];
+  });
+  const chance: Series = { name: 'chance', points: guesses };
   const { label, format: write } = axisOf(group);
   const ticks = values.filter((value) => series.some(({ points }) => points.some(({ x }) => x === value)));
   const isLogarithmic = group === 'length' && values.at(-1)! >= 8 * values[0];
@@ -147,13 +161,14 @@ function curve(
       name: fileName(task, 'by', group),
       title: `${taskTitle(task)}: ${withUnit(metricTitle(metric), unit)}, by ${group}`,
       series,
+      drawn: guesses.length > 0 ? [...series, chance] : series,
       x: { label, ticks, format: write, isLogarithmic },
       y: { label: withUnit(metricTitle(metric), unit), domain: unit.isPercent ? [0, 100] : undefined },
       data: {
         columns: ['model', group, metric, 'standard_error', 'n'],
         rows: series.flatMap(({ name, model }) =>
           values.flatMap((value) => {
-            const found = groupOf(results[model], group, value)?.results[metric];
+            const found = groupOf(results[model!], group, value)?.results[metric];
             return found ? [[name, value, found.value, found.standardError, found.numItems]] : [];
           }),
         ),

@@ -1,13 +1,15 @@
 /** Multiple-choice tasks: without examples, Tables 1, 5 and 6 of the MEAP paper. */
 
-import { type MetricComparison, type MetricResult, summarizeTaskGroups } from '@meap/evals';
-import type { Figure, Section, Table, Unit } from '@meap/reports';
+import { type MetricResult, summarizeTaskGroups } from '@meap/evals';
+import { type Figure, format, type Section, type Table, type Unit } from '@meap/reports';
 import { differenceChart } from './bar-charts.ts';
 import {
   type ComparedTask,
+  chanceOf,
   comparisonColumns,
   differenceCell,
   isSignificant,
+  type TestedDifference,
   valueCell,
 } from './comparisons.ts';
 import type { EvaluatedModel } from './report-input.ts';
@@ -68,13 +70,13 @@ function titleOf(compared: ComparedTask): string {
   return `${title}, ${[...shots].join(' and ')}-shot`;
 }
 
-type Difference = Pick<MetricComparison, 'difference' | 'interval' | 'pValue'>;
-
 /** A metric of a task, or its average over tasks. */
 interface Row {
   readonly name: string;
+  /** The share of rows that guesses have right, if known. */
+  readonly chance?: number;
   readonly values: readonly (MetricResult | undefined)[];
-  readonly differences: readonly (Difference | undefined)[];
+  readonly differences: readonly (TestedDifference | undefined)[];
   readonly notes: readonly string[];
 }
 
@@ -85,6 +87,7 @@ function metricOf(compared: ComparedTask, metric: string): Row | undefined {
   const differences = comparisons.map((comparison) => comparison?.metrics[metric]);
   return {
     name: titleOf(compared),
+    chance: chanceOf(metric, results.find((result) => result !== undefined)?.samples),
     values,
     differences,
     notes: notes.map((note) => `${titleOf(compared)}: ${note}`),
@@ -97,16 +100,27 @@ function groupRows(tasks: readonly ComparedTask[], metric: string): Row[] {
     summarizeTaskGroups(tasks.flatMap(({ results }) => results[model] ?? [])),
   );
   const names = new Set(byModel.flatMap((groups) => groups.map(({ name }) => name)));
+  const chances = summarizeTaskGroups(tasks.flatMap(({ results }) => guesses(results, metric) ?? []));
   const rows = Array.from(names, (name): Row => {
     const values = byModel.map((groups) => groups.find((group) => group.name === name)?.results[metric]);
     return {
       name: `${name} (group)`,
+      chance: chances.find((group) => group.name === name)?.results[metric]?.value,
       values,
       differences: tasks[0].comparisons.map(() => undefined),
       notes: [],
     };
   });
   return rows.filter(({ values }) => values.some((value) => value !== undefined)).reverse();
+}
+
+/** A task with what guesses would score; undefined where that is not known. */
+function guesses(results: ComparedTask['results'], metric: string) {
+  const result = results.find((result) => result !== undefined);
+  const value = chanceOf(metric, result?.samples);
+  return value === undefined || !result?.results[metric]
+    ? undefined
+    : { ...result, results: { [metric]: { value, numItems: result.results[metric].numItems } } };
 }
 
 function accuracyTable(
@@ -118,9 +132,10 @@ function accuracyTable(
   return {
     kind: 'table',
     caption: `${metricTitle(metric)} (${metric}), %`,
-    columns: ['Task', ...comparisonColumns(models)],
-    rows: [...rows, ...totals].map(({ name, values, differences }) => [
+    columns: ['Task', 'Chance', ...comparisonColumns(models)],
+    rows: [...rows, ...totals].map(({ name, chance, values, differences }) => [
       { value: name, note: rowCount(values) },
+      chance === undefined ? undefined : format(chance, PERCENT),
       ...values.map((value) => valueCell(value, PERCENT)),
       ...differences.map((difference) => differenceCell(difference, PERCENT, true)),
     ]),
@@ -142,7 +157,7 @@ function averageOf(rows: readonly Row[]): Row {
       }
     );
   };
-  const differences = (index: number): Difference | undefined => {
+  const differences = (index: number): TestedDifference | undefined => {
     const found = complete(rows.map(({ differences }) => differences[index]));
     if (!found) return undefined;
     const difference = mean(found.map(({ difference }) => difference));
@@ -151,8 +166,10 @@ function averageOf(rows: readonly Row[]): Row {
     const halfWidth = Math.hypot(...intervals.map(([low, high]) => (high - low) / 2)) / rows.length;
     return { difference, interval: [difference - halfWidth, difference + halfWidth] };
   };
+  const chances = complete(rows.map(({ chance }) => chance));
   return {
     name: 'Average',
+    chance: chances && mean(chances),
     values: rows[0].values.map((_, index) => means(index)),
     differences: rows[0].differences.map((_, index) => differences(index)),
     notes: [],
