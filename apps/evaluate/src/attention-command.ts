@@ -2,7 +2,7 @@
 import { basename, join, resolve } from 'node:path';
 import type { AttentionDifference } from '@meap/evals';
 import { localFolder } from '@meap/inference';
-import { commandToResume, openRunDirectory, percent, showDownloads } from '@meap/recipe-cli';
+import { commandToResume, openRunDirectory, percent } from '@meap/recipe-cli';
 import { markdownTable } from 'markdown-table';
 import { type AttentionResults, runAttention } from './attention-run.ts';
 import { pValueText } from './comparison-table.ts';
@@ -36,16 +36,13 @@ export function addAttentionCommand({ program, argv, io, done }: CommandContext)
     const out = flags.out ?? join('runs', `attention-${names.join('-')}`);
     openRunDirectory(out, 'auto');
     const { cache } = storageOptions(flags);
-    const downloads = showDownloads(io);
-    const local = (model: string, signal: AbortSignal) => localFolder(model, { ...downloads, signal });
     const results = await runShown(
       shownRun(flags, io, commandToResume(program.name(), argv, out), done),
-      async ({ onEvent }, signal) =>
-        runAttention({ ntp: await local(ntp, signal), meap: await local(meap, signal) }, config, {
-          cache,
-          signal,
-          onEvent,
-        }),
+      async ({ onEvent, onDownload }, signal) => {
+        const local = (model: string) => localFolder(model, { onEvent: onDownload, signal });
+        const models = { ntp: await local(ntp), meap: await local(meap) };
+        return runAttention(models, config, { cache, signal, onEvent });
+      },
     );
     if (results === undefined) return;
     writeJson(join(out, 'attention.json'), results);

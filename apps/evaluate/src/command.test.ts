@@ -13,8 +13,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { captureOutput } from '@meap/recipe-cli';
+import { FakeHub } from '@meap/test-support';
 import { acquireLock } from '@meap/trainer';
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { evaluateCommand } from './command.ts';
 import { tinyModel } from './testing.ts';
 
@@ -106,6 +107,53 @@ metric_list: [{ metric: acc }]
     expect(stdout).toMatch(/\| capitals +\| +0 \| +2 \| acc +\|.*\n\| colours +\| +1 \| +3 \| acc /);
     const { configs } = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
     expect(configs.capitals).toMatchObject({ doc_to_choice: 'cities', output_type: 'multiple_choice' });
+  });
+
+  it('fetches the data sets of its tasks from the Hub, and nothing else', async () => {
+    const hub = new FakeHub();
+    const lines = (records: readonly unknown[]) => records.map((record) => JSON.stringify(record)).join('\n');
+    const ending = { ctx_a: 'A man sails.', ctx_b: 'then he', endings: ['a', 'b', 'c', 'd'], label: 0 };
+    const scenes = (count: number) =>
+      lines(Array.from({ length: count }, (_, ind) => ({ ind, activity_label: 'Sailing', ...ending })));
+    hub.repositories.set('datasets/baber/piqa', {
+      files: { 'piqa_train.parquet': lines(rows(9)), 'piqa_validation.parquet': lines(rows(6)) },
+    });
+    hub.repositories.set('datasets/Rowan/hellaswag', {
+      files: {
+        'default/train/0000.parquet': scenes(4),
+        'default/train/0001.parquet': scenes(2),
+        'default/test/0000.parquet': scenes(2),
+        'default/validation/0000.parquet': scenes(3),
+      },
+    });
+    vi.stubEnv('HF_ENDPOINT', await hub.start());
+    vi.stubEnv('HF_HUB_CACHE', join(folder, 'hub'));
+    onTestFinished(async () => {
+      vi.unstubAllEnvs();
+      await hub.close();
+    });
+    const given = ['--data', 'hub', '--set', 'num_fewshot={"hellaswag":1}', '--tasks'];
+    const { code, stdout, stderr } = await run('--json', '--limit', '1', ...given, 'piqa,hellaswag');
+    expect({ code, stderr }).toEqual({
+      code: 0,
+      stderr: expect.stringContaining('download     datasets/Rowan/hellaswag@refs/convert/parquet: 2 files'),
+    });
+    expect(JSON.parse(stdout)['n-samples']).toMatchObject({
+      piqa: { original: 6 },
+      hellaswag: { original: 3 },
+    });
+    const files = () => hub.downloads.map(({ path }) => path.split('/').slice(-2).join('/'));
+    const fetched = ['train/0000.parquet', 'train/0001.parquet', 'validation/0000.parquet'];
+    expect(
+      files()
+        .filter((file) => !file.includes('piqa'))
+        .sort(),
+    ).toEqual(fetched);
+    expect(files().filter((file) => file.includes('piqa_train'))).toEqual([]);
+    const { data } = JSON.parse(readFileSync(join(folder, 'out/environment.json'), 'utf8'));
+    const commit = hub.commitOf('datasets/baber/piqa');
+    expect(data.piqa).toEqual([`hf://datasets/baber/piqa@${commit}/piqa_validation.parquet`]);
+    expect(Object.keys(data).sort()).toEqual(['hellaswag', 'hellaswag_train', 'piqa']);
   });
 
   it('asks a chat server, after a pause again, resumes from the cache, and refuses what it cannot answer', async () => {
@@ -561,8 +609,24 @@ describe('meap-evaluate', () => {
     const { code, stdout } = await captureOutput((io) => evaluateCommand(['list'], io));
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^hellaswag +continuation of a scene\n +data\.hellaswag: HellaSwag, validation split; Rowan/m,
+      /^hellaswag +continuation of a scene\n +data\.hellaswag: HellaSwag, validation split; --data hub fetches hf:/m,
     );
+    expect(stdout).toMatch(/data\.logiqa: LogiQA, test split; EleutherAI\/logiqa on the Hugging Face hub$/m);
+    const { stdout: json } = await captureOutput((io) => evaluateCommand(['list', '--json'], io));
+    expect(JSON.parse(json.split('\n').find((line) => line.includes('"task":"race"'))!).data).toEqual([
+      {
+        name: 'race',
+        what: 'RACE of high schools, test split',
+        source: 'EleutherAI/race (high) on the Hugging Face hub',
+        hub: {
+          repo: 'EleutherAI/race',
+          revision: 'main',
+          config: 'high',
+          split: 'test',
+          files: 'high/test-*.parquet',
+        },
+      },
+    ]);
   });
 
   it('lists its commands, and refuses unknown ones', async () => {

@@ -61,7 +61,7 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
     const folders = [hasResults(a) ? a : join(out, 'a'), hasResults(b) ? b : join(out, 'b')];
     const sides = await runShown(
       shownRun(flags, io, commandToResume(program.name(), argv, out), done),
-      async ({ onEvent }, signal) => {
+      async ({ onEvent, onDownload }, signal) => {
         const sides: (readonly TaskResult[])[] = [];
         for (const [i, path] of [a, b].entries()) {
           if (folders[i] === path) {
@@ -69,7 +69,7 @@ export function addCompareCommand({ program, argv, io, done }: CommandContext): 
             continue;
           }
           const config = loadConfig(flags.config, await withHubNames({ ...flags, model: path }, io));
-          const options = { ...storageOptions(flags), out: folders[i], signal, onEvent };
+          const options = { ...storageOptions(flags), out: folders[i], signal, onEvent, onDownload };
           sides.push((await runEvaluation(config, options)).tasks);
         }
         return sides;

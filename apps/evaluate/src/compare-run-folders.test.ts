@@ -22,7 +22,7 @@ async function evaluation(name: string, skill: number, tasks = ['boolq', 'piqa']
   writeResults(
     folderOf(name),
     { tasks: results, harness: toHarnessJson(results) },
-    { model: name, backend: { name: 'cpu', reason: 'test', device: 'test' }, logSamples: false },
+    { model: name, data: {}, backend: { name: 'cpu', reason: 'test', device: 'test' }, logSamples: false },
   );
 }
 

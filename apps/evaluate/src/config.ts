@@ -9,6 +9,7 @@ import {
   type FamilySettings,
   families,
   familySections,
+  HUB,
   promptKeys,
   questionLimit,
   TASK_FILE,
@@ -71,7 +72,9 @@ const configSchema = z.strictObject({
     'Names of tasks, which `meap-evaluate list` shows, or files: a YAML of lm-evaluation-harness, or rows {query, choices, gold}; ' +
       'relative to this file.',
   ).default([]),
-  data: dataSection().prefault({}),
+  data: dataSection(
+    'Folder that is searched for data sets, relative to this file; or hub, which fetches them from the Hugging Face Hub.',
+  ).prefault({}),
   limit: questionLimit().optional(),
   samples: z
     .array(natural('A row number.'), 'a list of row numbers from 0')
@@ -124,7 +127,8 @@ export const RULES: RecipeRules = {
     ...dataPaths.map((path) => ['data', ...path]),
   ],
   hub: { 'model.path': 'model', 'model.tokenizer': 'tokenizer' },
-  files: { tasks: TASK_FILE },
+  // A folder of the name hub is ./hub.
+  files: { tasks: TASK_FILE, 'data.folder': new RegExp(`^(?!${HUB}$)`) },
 };
 
 /**

@@ -1,6 +1,13 @@
 import type { JudgeEvent } from '@meap/eval-recipes';
 import type { EvaluateProgress, TaskResult } from '@meap/evals';
+import type { HubEvent } from '@meap/hub';
 import type { BackendDescription } from '@meap/tensor-kernels';
+
+/** Options of what may fetch data sets. */
+export interface DownloadOptions {
+  /** Called with the progress of downloads. */
+  readonly onDownload?: (event: HubEvent) => void;
+}
 
 /** Progress of a stage with units of equal size. */
 export interface StageEvent {

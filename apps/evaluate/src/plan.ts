@@ -17,7 +17,7 @@ import { loadTokenizer } from '@meap/token-dataset';
 import { markdownTable } from 'markdown-table';
 import type { EvaluateConfig } from './config.ts';
 import { isUserError } from './errors.ts';
-import type { StageEvent } from './events.ts';
+import type { DownloadOptions, StageEvent } from './events.ts';
 import { contextText } from './progress.ts';
 import { openModel, placeOf, requireAnswerable } from './run.ts';
 
@@ -39,7 +39,7 @@ export interface EvaluationPlan {
   readonly tasks: readonly TaskPlan[];
 }
 
-export interface PlanOptions {
+export interface PlanOptions extends DownloadOptions {
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: StageEvent) => void;
 }
@@ -51,12 +51,13 @@ export interface PlanOptions {
  */
 export async function planEvaluation(
   config: EvaluateConfig,
-  { signal, onEvent = () => {} }: PlanOptions = {},
+  { signal, onDownload, onEvent = () => {} }: PlanOptions = {},
 ): Promise<EvaluationPlan> {
   const problems = new Problems(isUserError);
   const tasks: Task[] = [];
   for (const name of config.tasks) {
-    tasks.push(...((await problems.attempt(() => makeTasks({ ...config, tasks: [name] }))) ?? []));
+    const make = () => makeTasks({ ...config, tasks: [name] }, { signal, onDownload });
+    tasks.push(...((await problems.attempt(make)) ?? []));
   }
   const model = await problems.attempt(() => plannedModel(config));
   await problems.attempt(async () => requireAnswerable(tasks, config));

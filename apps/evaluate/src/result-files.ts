@@ -1,9 +1,10 @@
 /** Writes and reads the result files of an evaluation. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { RESULTS_FILE, sampleLines } from '@meap/eval-recipes';
+import { type DataFiles, RESULTS_FILE, sampleLines } from '@meap/eval-recipes';
 import type { TaskResult } from '@meap/evals';
 import { makeDirectory, writeFileAtomic } from '@meap/files';
+import { cachedAddress } from '@meap/hub';
 import { packageVersion, RunError, reasonOf } from '@meap/recipe-cli';
 import type { BackendDescription } from '@meap/tensor-kernels';
 import { writeEnvironment } from '@meap/trainer';
@@ -20,12 +21,17 @@ export interface EvaluationResults {
 
 /**
  * Writes `results.json` in the format of lm-evaluation-harness, `tasks/TASK.json` with the measurements of every row, and
- * `environment.json` with the model's folder; with `logSamples` also `samples_TASK.jsonl` in the format of the harness.
+ * `environment.json` with the model's folder and the files of each data set; with `logSamples` also `samples_TASK.jsonl` in the format of the harness.
  */
 export function writeResults(
   out: string,
   { tasks, harness }: EvaluationResults,
-  { model, backend, logSamples }: { model: string; backend?: BackendDescription; logSamples: boolean },
+  {
+    model,
+    data,
+    backend,
+    logSamples,
+  }: { model: string; data: DataFiles; backend?: BackendDescription; logSamples: boolean },
 ): void {
   makeDirectory(join(out, 'tasks'));
   for (const result of tasks) {
@@ -38,6 +44,10 @@ export function writeResults(
   writeEnvironment(out, {
     meap: packageVersion(import.meta.url),
     model,
+    // Files of the Hub with their commit.
+    data: Object.fromEntries(
+      Object.entries(data).map(([name, files]) => [name, files.map((file) => cachedAddress(file) ?? file)]),
+    ),
     ...(backend && { backend: { ...backend } }),
   });
   writeJson(join(out, RESULTS_FILE), harness);

@@ -54,7 +54,10 @@ export function withRecipeFlags(command: Command): Command {
   return command
     .option('--config <recipe>', 'recipe file, or name of a built-in recipe')
     .option('--set <key=value>', 'override a key of the recipe, such as bos=true; repeatable', collect, [])
-    .option('--data <dir>', 'folder that is searched for data sets')
+    .option(
+      '--data <dir>',
+      'folder that is searched for data sets, or hub to fetch them from the Hugging Face Hub',
+    )
     .option('--seed <n>', 'random seed', countFlag(0))
     .option('--backend <name>', backendNames.join(', '))
     .option(
@@ -143,8 +146,9 @@ export function addRunCommand({ program, argv, io, done }: CommandContext): void
     const flags = command.opts<RunFlags>();
     const config = loadConfig(flags.config, await withHubNames(flags, io));
     if (flags.dryRun) {
-      const plan = await runShown({ io, json: true, stopped: 'stopped', done }, ({ onEvent }, signal) =>
-        planEvaluation(config, { signal, onEvent }),
+      const plan = await runShown(
+        { io, json: true, stopped: 'stopped', done },
+        ({ onEvent, onDownload }, signal) => planEvaluation(config, { signal, onEvent, onDownload }),
       );
       if (plan === undefined) return;
       io.stdout.write(`${flags.json ? JSON.stringify(plan) : renderPlan(plan)}\n`);
@@ -153,7 +157,8 @@ export function addRunCommand({ program, argv, io, done }: CommandContext): void
     const out = flags.out ?? join('runs', `evaluate-${modelName(nameOf(config.model))}`);
     const results = await runShown(
       shownRun(flags, io, commandToResume(program.name(), argv, out), done),
-      ({ onEvent }, signal) => runEvaluation(config, { ...storageOptions(flags), out, signal, onEvent }),
+      ({ onEvent, onDownload }, signal) =>
+        runEvaluation(config, { ...storageOptions(flags), out, signal, onEvent, onDownload }),
     );
     if (results === undefined) return;
     const report = await reportOn([out], join(out, 'report.html'));

@@ -1,6 +1,6 @@
 /** Runs an evaluation: loads data and model, evaluates the tasks, writes the result files. */
 
-import { makeTasks } from '@meap/eval-recipes';
+import { type DataFiles, makeTasks } from '@meap/eval-recipes';
 import { type EvaluateProgress, evaluate, type Task, type TaskResult, toHarnessJson } from '@meap/evals';
 import {
   type OpenLanguageModel,
@@ -13,12 +13,12 @@ import {
 import { ConfigurationError, openRunDirectory, packageVersion } from '@meap/recipe-cli';
 import { acquireLock } from '@meap/trainer';
 import { type EvaluateConfig, isChat, type ModelChoice } from './config.ts';
-import type { EvaluateEvent } from './events.ts';
+import type { DownloadOptions, EvaluateEvent } from './events.ts';
 import { type EvaluationResults, writeResults } from './result-files.ts';
 import { AnswerStores } from './sqlite-answer-store.ts';
 
 /** Options of {@link runEvaluation}. */
-export interface RunEvaluationOptions {
+export interface RunEvaluationOptions extends DownloadOptions {
   /** Folder for result files; by default none are written. */
   readonly out?: string;
   /** Folder in which answers are cached; by default they are not. */
@@ -38,7 +38,7 @@ export interface RunEvaluationOptions {
  */
 export async function runEvaluation(
   config: EvaluateConfig,
-  { out, cache, logSamples = false, signal, onEvent = () => {} }: RunEvaluationOptions = {},
+  { out, cache, logSamples = false, signal, onDownload, onEvent = () => {} }: RunEvaluationOptions = {},
 ): Promise<EvaluationResults> {
   const onWarning = (message: string) => onEvent({ type: 'warning', message });
   if (out !== undefined) openRunDirectory(out, 'auto');
@@ -46,7 +46,12 @@ export async function runEvaluation(
   const stores = cache === undefined ? undefined : new AnswerStores(cache, { signal, onWarning });
   let opened: OpenedModel | undefined;
   try {
-    const tasks = await makeTasks(config, { judgements: stores?.of('judge'), signal, onEvent });
+    const data: DataFiles = {};
+    const onFiles = (name: string, files: readonly string[]) => {
+      data[name] = files;
+    };
+    const judgements = stores?.of('judge');
+    const tasks = await makeTasks(config, { judgements, signal, onDownload, onFiles, onEvent });
     requireAnswerable(tasks, config);
     opened = await openModel(config);
     const { name, contextLength, fingerprint } = opened;
@@ -66,7 +71,7 @@ export async function runEvaluation(
     }
     const evaluation = { tasks: results, harness: harnessOf(results, opened, config) };
     if (out !== undefined)
-      writeResults(out, evaluation, { model: placeOf(config.model), backend, logSamples });
+      writeResults(out, evaluation, { model: placeOf(config.model), data, backend, logSamples });
     return evaluation;
   } finally {
     lock?.release();

@@ -1,7 +1,8 @@
 /** Runs the commands that use models: progress, signals, messages. */
-import { type CommandIo, EXIT, isInteractive } from '@meap/recipe-cli';
+import { type CommandIo, EXIT, isInteractive, showDownloads } from '@meap/recipe-cli';
 import { stopOnSignals } from '@meap/trainer';
 import type { Command } from 'commander';
+import type { DownloadOptions } from './events.ts';
 import { createProgress, type Progress } from './progress.ts';
 
 /** The program to which a command is added; `done` receives the exit code. */
@@ -24,17 +25,18 @@ export interface ShownRun {
 /** Runs `work` with progress and signal handling; returns undefined after a signal. */
 export async function runShown<T>(
   { io, json, stopped, done }: ShownRun,
-  work: (progress: Progress, signal: AbortSignal) => Promise<T>,
+  work: (progress: Progress & Required<DownloadOptions>, signal: AbortSignal) => Promise<T>,
 ): Promise<T | undefined> {
   const interactive = isInteractive(io.stderr);
   const target = interactive || json ? io.stderr : io.stdout;
   const progress = createProgress({ write: (text) => target.write(text), interactive }, io.stderr);
+  const downloads = showDownloads(io);
   const stop = stopOnSignals();
   stop.signal.addEventListener('abort', () =>
     progress.note(`${stop.signal.reason}: stopping; repeat to exit immediately`),
   );
   try {
-    return await work(progress, stop.signal);
+    return await work({ ...progress, onDownload: downloads.onEvent }, stop.signal);
   } catch (error) {
     if (!stop.signal.aborted || error !== stop.signal.reason) throw error;
     progress.close();
@@ -42,6 +44,7 @@ export async function runShown<T>(
     done(EXIT[String(stop.signal.reason) as 'SIGINT'] ?? EXIT.failed);
     return undefined;
   } finally {
+    downloads.close();
     progress.close();
     stop.dispose();
   }

@@ -1,11 +1,19 @@
 import { statSync } from 'node:fs';
 import { basename } from 'node:path';
+import { fetchFromHub, HubError, type HubEvent, hubAddress } from '@meap/hub';
 import { ConfigurationError } from '@meap/recipe-cli';
 import { glob } from 'tinyglobby';
 import { isResultFile } from './result-folder.ts';
 import { DATA_SETS } from './tasks/catalogue.ts';
+import { HUB_DATA, hubNameOf } from './tasks/hub-data.ts';
 
-/** The section `data`: the folder that is searched for data sets, and files by the name of their data set. */
+/** The value of `data.folder` that fetches data sets from the Hugging Face Hub. */
+export const HUB = 'hub';
+
+/**
+ * The section `data`: the folder that is searched for data sets, or `hub` to fetch them, and files by the name of their
+ * data set.
+ */
 export interface DataSection {
   readonly folder?: string;
   readonly [dataSet: string]: string | readonly string[] | undefined;
@@ -14,24 +22,39 @@ export interface DataSection {
 /** Files by the name of their data set. */
 export type DataFiles = Record<string, readonly string[]>;
 
+/** Options of {@link findData}. */
+export interface FindDataOptions {
+  /** Path of the section in the recipe, for messages; default `data`. */
+  readonly path?: string;
+  /** Called with the progress of downloads. */
+  readonly onDownload?: (event: HubEvent) => void;
+  /** Ends downloads; what was received stays. */
+  readonly signal?: AbortSignal;
+}
+
 /**
- * Finds the files of data sets: those in the configuration, or else matching files in `data.folder`.
+ * Finds the files of data sets: those in the configuration, or else matching files in `data.folder` or on the Hub.
  *
- * @param path of the section in the recipe, for messages
  * @throws ConfigurationError for a folder that does not exist, or with every data set that is missing (and where to get
- *   it) or ambiguous
+ *   it) or ambiguous; for one that cannot be fetched
  */
 export async function findData(
   names: readonly string[],
   { data }: { readonly data: DataSection },
-  path = 'data',
+  { path = 'data', ...options }: FindDataOptions = {},
 ): Promise<DataFiles> {
   const files: DataFiles = {};
   const problems: string[] = [];
+  const toFetch: string[] = [];
   for (const name of new Set(names)) {
     const given = data[name];
     if (given !== undefined) {
       files[name] = typeof given === 'string' ? [given] : (given as readonly string[]);
+      continue;
+    }
+    if (data.folder === HUB) {
+      if (HUB_DATA.has(name)) toFetch.push(name);
+      else problems.push(missing(path, name, data.folder));
       continue;
     }
     const found = await search(path, data.folder, name);
@@ -40,7 +63,23 @@ export async function findData(
     else files[name] = found;
   }
   if (problems.length > 0) throw new ConfigurationError(problems);
+  for (const name of toFetch) files[name] = await fetchData(path, name, options);
   return files;
+}
+
+async function fetchData(
+  path: string,
+  name: string,
+  options: Omit<FindDataOptions, 'path'>,
+): Promise<string[]> {
+  const { signal, onDownload: onEvent } = options;
+  const address = hubAddress(hubNameOf(HUB_DATA.get(name)!));
+  try {
+    return (await fetchFromHub(address, { wanted: 'files', signal, onEvent })).files;
+  } catch (error) {
+    if (error instanceof HubError) throw new ConfigurationError([`${path}.${name}: ${error.message}`]);
+    throw error;
+  }
 }
 
 /** Finds the files of an optional data set; undefined if there are none. */
@@ -49,6 +88,7 @@ export async function findOptionalData(
   { data }: { readonly data: DataSection },
 ): Promise<readonly string[] | undefined> {
   if (data[name] !== undefined) return (await findData([name], { data }))[name];
+  if (data.folder === HUB) return undefined;
   const found = await search('data', data.folder, name);
   return found.length > 0 ? found : undefined;
 }
@@ -80,10 +120,16 @@ function isShard(path: string): boolean {
 
 function missing(path: string, name: string, folder: string | undefined): string {
   const { what, source } = DATA_SETS.get(name)!;
+  const own = `its file with --set ${path}.${name}=FILE`;
+  if (folder === HUB)
+    return `${path}.${name}: ${HUB} does not fetch it, expected ${what}; get it from ${source}, and set ${own}`;
   const problem = folder === undefined ? 'no data folder given' : `not found in ${folder}`;
+  const onHub = HUB_DATA.get(name);
+  const fetch =
+    path === 'data' ? `--data ${HUB}` : `--set ${path}.${name}=${onHub && hubAddress(hubNameOf(onHub))}`;
   return (
     `${path}.${name}: ${problem}, expected ${what}; get it from ${source}, and set its folder with ${folderFlag(path)} ` +
-    `or its file with --set ${path}.${name}=FILE`
+    `or ${own}${onHub ? `; or fetch it with ${fetch}` : ''}`
   );
 }
 

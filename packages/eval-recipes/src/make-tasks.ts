@@ -18,11 +18,11 @@ export interface TaskKeys extends PromptKeys {
  *
  * @param keys validated keys
  * @param dataPath path of the section `data` in the recipe, for messages
- * @throws ConfigurationError for data that are missing, ambiguous or damaged
+ * @throws ConfigurationError for data that are missing, ambiguous or damaged, or that cannot be fetched
  */
 export async function makeTasks(
   keys: TaskKeys,
-  more: Pick<TaskSources, 'heldOut' | 'judgements' | 'signal' | 'onEvent'> = {},
+  more: Pick<TaskSources, 'heldOut' | 'judgements' | 'signal' | 'onDownload' | 'onFiles' | 'onEvent'> = {},
   dataPath?: string,
 ): Promise<Task[]> {
   const entries = keys.tasks.flatMap((name) =>
@@ -35,8 +35,9 @@ export async function makeTasks(
       return [...data, ...(examples !== undefined && examples !== 'rows' ? [examples] : [])];
     }),
     keys,
-    dataPath,
+    { path: dataPath, signal: more.signal, onDownload: more.onDownload },
   );
+  for (const [name, found] of Object.entries(files)) more.onFiles?.(name, found);
   const { bos, seed } = keys;
   const sections = keys as unknown as Readonly<Record<string, unknown>>;
   const tasks: Task[] = [];

@@ -12,11 +12,15 @@ const files = ({ what }: DataSet) =>
     .describe(`Files of ${what}; default: found in folder.`)
     .optional();
 
-/** The section `data`, with a key for every data set. */
-export const dataSection = () =>
+/**
+ * The section `data`, with a key for every data set.
+ *
+ * @param folder what the key `folder` is
+ */
+export const dataSection = (folder = 'Folder that is searched for data sets; relative to this file.') =>
   z
     .strictObject({
-      folder: text('Folder that is searched for data sets; relative to this file.').optional(),
+      folder: text(folder).optional(),
       ...Object.fromEntries([...DATA_SETS].map(([name, dataSet]) => [name, files(dataSet)])),
     })
     .describe('The data sets.');

@@ -8,7 +8,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdir, rename, symlink, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
-import type { HubName } from './hub-name.ts';
+import { type HubName, hubAddress } from './hub-name.ts';
 
 /** Where a repository is in the cache. */
 export function repoFolder(cache: string, { type, repo }: Pick<HubName, 'type' | 'repo'>): string {
@@ -25,6 +25,15 @@ export function cachedName(
   if (!found) return undefined;
   const [, type, folder, commit] = found;
   return { type: type as HubName['type'], repo: folder.replaceAll('--', '/'), commit };
+}
+
+/** The address of a file in a cache, at its commit; undefined for any other path. */
+export function cachedAddress(path: string): string | undefined {
+  const name = cachedName(path);
+  if (name === undefined) return undefined;
+  const unix = path.replaceAll(sep, '/');
+  const file = unix.slice(unix.indexOf(`/snapshots/${name.commit}`) + 12 + name.commit.length);
+  return hubAddress({ ...name, revision: name.commit, path: file });
 }
 
 /** The commit that a branch or tag had when it was fetched; a commit is itself. */

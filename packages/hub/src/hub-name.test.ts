@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { cachedName } from './cache.ts';
+import { cachedAddress, cachedName } from './cache.ts';
 import { modelAddress, parseHubAddress, showName } from './hub-name.ts';
 
 it.each([
@@ -86,4 +86,7 @@ it('finds the name of a path in a cache', () => {
     commit,
   });
   expect(cachedName('runs/quickstart')).toBeUndefined();
+  const file = `/hf/hub/datasets--a--b/snapshots/${commit}/en/test-1.parquet`;
+  expect(cachedAddress(file)).toBe(`hf://datasets/a/b@${commit}/en/test-1.parquet`);
+  expect(cachedAddress('data/test-1.parquet')).toBeUndefined();
 });

@@ -12,6 +12,8 @@ export interface HubName {
 }
 
 const SCHEME = 'hf://';
+/** Revisions whose slashes need no `%2F`. */
+const SPECIAL = /^refs\/(?:pr\/\d+|convert\/[\w-]+)$/;
 const PART = /^(?!.*(?:--|\.\.))\w(?:[\w.-]*\w)?$/;
 
 /** Whether a text is the address of something on the Hub, `hf://…`. */
@@ -65,7 +67,8 @@ export function parseHubAddress(text: string): HubName {
 /** Returns the address of a name. */
 export function hubAddress({ type, repo, revision, path }: HubName): string {
   const kind = type === 'dataset' ? 'datasets/' : '';
-  return `${SCHEME}${kind}${repo}@${encodeURIComponent(revision)}${path && `/${path}`}`;
+  const shown = SPECIAL.test(revision) ? revision : encodeURIComponent(revision);
+  return `${SCHEME}${kind}${repo}@${shown}${path && `/${path}`}`;
 }
 
 /** The name in messages: `datasets/OWNER/NAME@REVISION`, without the usual revision `main`. */

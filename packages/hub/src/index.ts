@@ -1,5 +1,5 @@
 /** Models and data of the Hugging Face Hub by name. */
-export { cachedName } from './cache.ts';
+export { cachedAddress, cachedName } from './cache.ts';
 export { HubError } from './errors.ts';
 export {
   type Fetched,

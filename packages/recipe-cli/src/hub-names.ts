@@ -101,8 +101,10 @@ export function showDownloads({ stderr }: CommandIo): Downloads {
     else {
       const { bytes: done, totalBytes, files } = event;
       const now = performance.now();
-      if (name !== current) {
-        current = name;
+      // The same repository may be fetched from twice.
+      const download = `${name} ${files} ${totalBytes}`;
+      if (download !== current) {
+        current = download;
         began = { at: now, bytes: done };
         lastLine = now;
         line(`download     ${name}: ${files} ${files === 1 ? 'file' : 'files'}, ${bytes(totalBytes)}`);

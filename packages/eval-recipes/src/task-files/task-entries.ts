@@ -83,9 +83,10 @@ function taskEntry(file: string, yaml: TaskYaml, memberOf: readonly TaskGroup[])
     description: `task of ${file}`,
     data: [],
     prompts: configuration.examples ? { examples: 'rows' } : {},
-    make: async ({ folder, bos, seed, prompts }) => {
+    make: async (sources) => {
+      const { bos, seed, prompts } = sources;
       const { numFewshot = configuration.examples?.numFewshot ?? 0 } = prompts ?? {};
-      const rows = await rowsOfSplit(task, split, folder);
+      const rows = await rowsOfSplit(task, split, sources);
       const fewshotRows =
         numFewshot === 0
           ? undefined
@@ -93,7 +94,7 @@ function taskEntry(file: string, yaml: TaskYaml, memberOf: readonly TaskGroup[])
             ? examples.rows
             : examples.split === split
               ? rows
-              : await rowsOfSplit(task, examples.split, folder);
+              : await rowsOfSplit(task, examples.split, sources);
       return configuredTask({ ...configuration, memberOf }, rows, {
         ...prompts,
         bos,

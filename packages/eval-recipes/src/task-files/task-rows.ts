@@ -5,30 +5,37 @@ import type { Row } from '@meap/evals';
 import { fetchFromHub, HubError } from '@meap/hub';
 import { ConfigurationError } from '@meap/recipe-cli';
 import { glob } from 'tinyglobby';
+import { HUB } from '../find-data.ts';
 import { isResultFile } from '../result-folder.ts';
 import { RECORDS } from '../tasks/data-sets.ts';
 import { readRows } from '../tasks/read-data.ts';
+import type { TaskSources } from '../tasks/task-family.ts';
 import type { ReadTask } from './task-schema.ts';
+
+type RowSources = Pick<TaskSources, 'folder' | 'signal' | 'onDownload' | 'onFiles'>;
 
 /**
  * The rows of a split.
  *
- * @param folder of data sets: `NAME/CONFIG/SPLIT*.parquet` as on the Hub, or `TASK_SPLIT.jsonl`
+ * @param sources with the folder of data sets: `NAME/CONFIG/SPLIT*.parquet` as on the Hub, or `TASK_SPLIT.jsonl`
  * @throws ConfigurationError for rows that are not found, or damaged
  */
 export async function rowsOfSplit(
   task: ReadTask,
   split: string,
-  folder: string | undefined,
+  sources: RowSources,
 ): Promise<readonly Row[]> {
-  return readRows(await filesOfSplit(task, split, folder));
+  const files = await filesOfSplit(task, split, sources);
+  sources.onFiles?.(`${task.configuration.task}_${split}`, files);
+  return readRows(files);
 }
 
 async function filesOfSplit(
   { file, data, configuration }: ReadTask,
   split: string,
-  folder: string | undefined,
+  { folder: searched, signal, onDownload }: RowSources,
 ): Promise<readonly string[]> {
+  const folder = searched === HUB ? undefined : searched;
   const { dataset_path: path, dataset_name: config, files } = data;
   const fail = (problem: string) => new ConfigurationError([`${file}: ${problem}`]);
   if (files !== undefined) {
@@ -59,7 +66,7 @@ async function filesOfSplit(
   }
   const address = `hf://datasets/${path}@refs/convert/parquet/${config ?? 'default'}/${split}/*.parquet`;
   try {
-    return (await fetchFromHub(address, { wanted: 'files' })).files;
+    return (await fetchFromHub(address, { wanted: 'files', signal, onEvent: onDownload })).files;
   } catch (error) {
     if (!(error instanceof HubError)) throw error;
     const shown = [path, config, `split ${split}`].filter(Boolean).join(', ');

@@ -1,5 +1,7 @@
+import { hubAddress, parseHubAddress } from '@meap/hub';
 import { expect, it } from 'vitest';
 import { DATA_SETS, families, TASKS } from './catalogue.ts';
+import { HUB_DATA, hubNameOf } from './hub-data.ts';
 
 it('task names are unique, and data sets with the same name are the same', () => {
   const tasks = families.flatMap(([, { tasks }]) => Object.keys(tasks));
@@ -14,6 +16,13 @@ it('every data set of a task belongs to its family', () => {
     for (const [task, entry] of Object.entries(tasks)) {
       expect(Object.keys(data), `${family}, ${task}`).toEqual(expect.arrayContaining([...entry.data]));
     }
+  }
+});
+
+it('what the Hub has is a data set, with an address', () => {
+  for (const [name, data] of HUB_DATA) {
+    expect(DATA_SETS.has(name), name).toBe(true);
+    expect(parseHubAddress(hubAddress(hubNameOf(data)))).toEqual(hubNameOf(data));
   }
 });
 

@@ -1,5 +1,6 @@
 /** The declarations in this folder: tasks of one kind with their settings and data. */
 import type { AnswerStore, JudgeUsage, PromptOptions, Task } from '@meap/evals';
+import type { HubEvent } from '@meap/hub';
 import type { Refusals } from '@meap/recipe-cli';
 import type { z } from 'zod';
 import type { DataSet } from './data-sets.ts';
@@ -30,6 +31,10 @@ export interface TaskSources<DataName extends string = string, Settings = unknow
   /** Caches judgements. */
   readonly judgements?: AnswerStore;
   readonly signal?: AbortSignal;
+  /** Called with the progress of downloads. */
+  readonly onDownload?: (event: HubEvent) => void;
+  /** Called with the files of a data set, by its name, before they are read. */
+  readonly onFiles?: (dataSet: string, files: readonly string[]) => void;
   /** Called synchronously for each judgement; must not throw. */
   readonly onEvent?: (event: JudgeEvent) => void;
 }
