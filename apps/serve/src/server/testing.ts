@@ -106,11 +106,18 @@ const limits: ServerLimits = {
   shutdownTimeout: 10_000,
 };
 
+type Changes = Partial<Omit<ServerOptions, 'limits'>> & { limits?: Partial<ServerLimits> };
+
 /** Serves the tiny model, or another one, until the end of the test. */
-export async function serve(
-  changes: Partial<Omit<ServerOptions, 'limits'>> & { limits?: Partial<ServerLimits> } = {},
-) {
-  const server = await startServer({
+export async function serve(changes: Changes = {}): Promise<Client> {
+  const server = await start(changes);
+  onTestFinished(() => server.close());
+  return new Client(server);
+}
+
+/** Serves the tiny model, or another one. */
+export async function start(changes: Changes = {}): Promise<RunningServer> {
+  return startServer({
     model: tinyModel,
     tokenizer: tinyTokenizer,
     requests: changes.requests ?? (await tinyRequests()),
@@ -121,8 +128,6 @@ export async function serve(
     ...changes,
     limits: { ...limits, ...changes.limits },
   });
-  onTestFinished(() => server.close());
-  return new Client(server);
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: answers of any shape.
