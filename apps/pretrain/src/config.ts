@@ -96,6 +96,10 @@ const data = z.strictObject({
   files: texts(
     'Paths and globs of text, JSON, CSV, TSV (optionally gzip or zstd) and Parquet files, relative to this file, or on the Hub: hf://datasets/OWNER/NAME/FILES.',
   ).optional(),
+  keep_downloads: flag(
+    'Whether files of the Hub stay in its cache. false fetches those of files and sources one by one while they are ' +
+      'tokenized and deletes each after: for texts larger than the disk.',
+  ).default(true),
   npm: z
     .array(oneOf(npmTextNames, 'A text published as an npm package.'), 'a list of names')
     .describe('Texts from npm packages, instead of files.')

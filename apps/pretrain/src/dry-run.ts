@@ -28,6 +28,7 @@ import { isUserError } from './errors.ts';
 import { measureRate } from './estimate.ts';
 import { planPretraining } from './memory-plan.ts';
 import type { PretrainConfig } from './resolve-config.ts';
+import { remoteFiles } from './training/hub-files.ts';
 import { modelConfig, withOrigin } from './training/model.ts';
 import { configuredMasker, lastMaskedStep } from './training/objective.ts';
 import { EMPTY_CORPUS, prepareTokenizer, readText, sourcesOf } from './training/prepare-data.ts';
@@ -66,7 +67,9 @@ export interface DryRunPlan {
 export async function dryRun(given: PretrainConfig, width = 100): Promise<DryRunPlan> {
   const problems = new Problems(isUserError);
   const config = (await problems.attempt(() => withOrigin(given))) ?? given;
-  problems.add((await problems.attempt(() => findTextProblems(config))) ?? []);
+  // Files that are fetched while they are read are only listed.
+  const findProblems = config.data.keep_downloads ? findTextProblems : listTexts;
+  problems.add((await problems.attempt(() => findProblems(config))) ?? []);
   await problems.attempt(() => loadProbeTasks(config.probes, []));
   const backend = await setBackend(config.backend, config.distributed);
   setPrecision(config.precision);
@@ -183,10 +186,16 @@ async function findTextProblems(config: PretrainConfig): Promise<string[]> {
   return problems;
 }
 
+async function listTexts(config: PretrainConfig): Promise<string[]> {
+  for (const { files } of sourcesOf(config)) await remoteFiles([files].flat(), config.data.cache_dir);
+  return [];
+}
+
 /** Returns the first block of the training text, or a sample sentence if text or tokenizer is missing. */
 async function firstRow(config: PretrainConfig, problems: Problems): Promise<FirstRow> {
   const tokenizers = await problems.attempt(() => prepareTokenizer(config));
-  const row = tokenizers && (await problems.attempt(() => firstBlock(config, tokenizers)));
+  const hasText = config.data.keep_downloads;
+  const row = hasText && tokenizers && (await problems.attempt(() => firstBlock(config, tokenizers)));
   if (row) return row;
   const pieces = SAMPLE_SENTENCE.split(' ');
   return { tokenizer: tokenizers?.masked, ids: Int32Array.from(pieces, (_, i) => i), pieces };

@@ -14,6 +14,7 @@ export const RULES: RecipeRules = {
     ...probePaths,
   ],
   hub: { 'model.from': 'model', 'tokenizer.path': 'tokenizer' },
+  streamed: { unless: ['data', 'keep_downloads'], keys: ['data.files', 'data.sources.*.files'] },
   alternatives: [
     ['data', 'files', 'npm', 'sources'],
     ['data', 'validation_files', 'validation_fraction'],

@@ -2,6 +2,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { checkProbes } from '@meap/eval-recipes';
+import { isHubAddress } from '@meap/hub';
 import {
   ConfigError,
   contextLengthOf,
@@ -115,6 +116,16 @@ export function resolveConfig(
   }
   if (data.token_budget !== undefined && !data.sources) {
     refuse('data.token_budget', data.token_budget, 'none without data.sources');
+  }
+  if (!data.keep_downloads) {
+    const named = [data.files, ...Object.values(data.sources ?? {}).map(({ files }) => files)].flat();
+    if (!named.some((file) => file && isHubAddress(file))) {
+      refuse('data.keep_downloads', false, 'true without files of the Hub, hf://datasets/OWNER/NAME/FILES');
+    }
+    if (tokenizer.vocab_size !== undefined) {
+      const why = 'which reads the texts before they are tokenized; set tokenizer.path instead';
+      refuse('data.keep_downloads', false, `true with tokenizer.vocab_size, ${why}`);
+    }
   }
   if (data.validation_files && data.validation_fraction) {
     refuse('data.validation_fraction', data.validation_fraction, 'none beside validation_files');

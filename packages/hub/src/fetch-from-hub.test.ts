@@ -14,6 +14,7 @@ import { join, relative } from 'node:path';
 import { FakeHub } from '@meap/test-support';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { fetchFromHub, type HubEvent, type Wanted } from './fetch-from-hub.ts';
+import { fetchHubFile, listHubFiles, pinHubAddress } from './hub-files.ts';
 import type { HubSettings } from './hub-settings.ts';
 
 const large = (seed: number) => Buffer.from(Array.from({ length: 50_000 }, (_, i) => (i * seed) % 251));
@@ -259,6 +260,41 @@ describe('a download', () => {
       new Set(hub.requests.filter((seen) => seen.host === host).map((seen) => seen.authorization));
     expect(sent('hub')).toEqual(new Set(['Bearer hf_secret']));
     expect(sent('storage')).toEqual(new Set([undefined]));
+  });
+});
+
+describe('single files', () => {
+  const glob = 'hf://datasets/me/texts/en/train-*.jsonl';
+
+  it('are listed at a commit, and fetched into a folder, or found in the cache', async () => {
+    const commit = hub.commitOf('datasets/me/texts');
+    expect(await pinHubAddress(glob, { settings })).toBe(glob.replace('/en', `@${commit}/en`));
+    const files = await listHubFiles(glob, { settings });
+    const at = (name: string) => `hf://datasets/me/texts@${commit}/en/${name}`;
+    expect(files.map(({ address }) => address)).toEqual(
+      ['train-1.jsonl', 'train-2.jsonl', 'train-10.jsonl'].map(at),
+    );
+    // The Hub stores small files in git, which names them by another hash.
+    expect(files.map(({ sha256 }) => sha256?.length)).toEqual([64, undefined, undefined]);
+    const file = files[0] as (typeof files)[0] & { sha256: string };
+    expect(file.size).toBe(50_000);
+
+    const folder = join(cache, 'here');
+    hub.faults.push({ host: 'hub', cutAfter: 0 }, { host: 'hub' }, { host: 'storage', cutAfter: 20_000 });
+    hub.faults.push({ host: 'hub', status: 403 });
+    await expect(fetchHubFile(file, folder, { settings })).rejects.toThrow(/access to this data set/);
+    const path = await fetchHubFile(file, folder, { settings });
+    expect(hub.downloads.at(-1)!.range).toBe('bytes=20000-');
+    expect(readFileSync(path)).toEqual(large(3));
+    expect(readdirSync(folder)).toEqual([relative(folder, path)]);
+    expect(existsSync(join(cache, 'datasets--me--texts'))).toBe(false);
+
+    const [cached] = (await get('hf://datasets/me/texts/en/train-1.jsonl', 'files')).files;
+    const { length } = hub.requests;
+    expect(await fetchHubFile(file, folder, { settings })).toBe(cached);
+    expect(hub.requests).toHaveLength(length);
+    const offline = { settings: { ...settings, isOffline: true } };
+    await expect(listHubFiles(glob, offline)).rejects.toThrow(/HF_HUB_OFFLINE is set; unset it/);
   });
 });
 

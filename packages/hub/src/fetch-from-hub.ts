@@ -83,7 +83,8 @@ export async function fetchFromHub(address: string, options: FetchOptions): Prom
   }
 }
 
-async function commitOf(name: HubName, { endpoint }: HubSettings, fetch: HubFetch): Promise<string> {
+/** The commit of a name. */
+export async function commitOf(name: HubName, { endpoint }: HubSettings, fetch: HubFetch): Promise<string> {
   if (isCommit(name.revision)) return name.revision;
   // Every command loads this file; few need the client.
   const { datasetInfo, modelInfo } = await import('@huggingface/hub');
@@ -105,19 +106,7 @@ async function fetchCommit(
 ): Promise<Fetched> {
   const shown = showName(name);
   const { endpoint } = settings;
-  const { type, repo } = name;
-  const { listFiles } = await import('@huggingface/hub');
-  const entries = new Map<string, ListFileEntry>();
-  const path = wanted === 'files' ? literalFolder(name.path) : name.path;
-  const listing = {
-    repo: { type, name: repo },
-    revision: commit,
-    path,
-    recursive: true,
-    hubUrl: endpoint,
-    fetch,
-  };
-  for await (const entry of listFiles(listing)) if (entry.type === 'file') entries.set(entry.path, entry);
+  const entries = await listFolder(name, commit, wanted, settings, fetch);
   const selected = select(name, [...entries.keys()], wanted);
   const snapshot = join(folder, 'snapshots', commit);
   const missing = () => selected.filter((file) => !existsSync(join(snapshot, ...file.split('/'))));
@@ -133,6 +122,36 @@ async function fetchCommit(
   }
   await storeCommit(folder, name.revision, commit);
   return describe(name, commit, snapshot, wanted, selected);
+}
+
+/** Lists the files of the folder that an address names. */
+export async function listFolder(
+  { type, repo, path: whole }: HubName,
+  commit: string,
+  wanted: Wanted,
+  { endpoint: hubUrl }: HubSettings,
+  fetch: HubFetch,
+): Promise<Map<string, ListFileEntry>> {
+  const { listFiles } = await import('@huggingface/hub');
+  const path = wanted === 'files' ? literalFolder(whole) : whole;
+  const about = { repo: { type, name: repo }, revision: commit, path, recursive: true, hubUrl, fetch };
+  const entries = new Map<string, ListFileEntry>();
+  for await (const entry of listFiles(about)) if (entry.type === 'file') entries.set(entry.path, entry);
+  return entries;
+}
+
+/** The download of a file of a commit. */
+export function downloadOf(
+  name: HubName,
+  commit: string,
+  { path, size, hash }: { path: string } & Pick<Download, 'size' | 'hash'>,
+  endpoint: string,
+  place: string,
+): Download {
+  const kind = name.type === 'dataset' ? 'datasets/' : '';
+  const encoded = path.split('/').map(encodeURIComponent).join('/');
+  const url = `${endpoint}/${kind}${name.repo}/resolve/${commit}/${encoded}`;
+  return { url, shown: `${showName(name)}/${path}`, size, hash, path: place };
 }
 
 function describe(
@@ -164,21 +183,15 @@ async function downloadAll(
   let bytes = 0;
   const report = () => onEvent({ type: 'progress', name: shown, files: needed.length, bytes, totalBytes });
   const queue = new PQueue({ concurrency: NUM_CONNECTIONS });
-  const kind = name.type === 'dataset' ? 'datasets/' : '';
   // Files with the same content are one blob.
   const blobs = new Map<string, { file: Download; paths: string[] }>();
   for (const { path, size, oid, lfs } of needed) {
     const value = lfs?.oid ?? oid ?? '';
     if (!/^[0-9a-f]{40,64}$/.test(value))
       throw new HubError(`${shown}: ${path}: the Hub names no hash of it`);
-    const encoded = path.split('/').map(encodeURIComponent).join('/');
-    const file: Download = {
-      url: `${endpoint}/${kind}${name.repo}/resolve/${commit}/${encoded}`,
-      shown: `${shown}/${path}`,
-      size: lfs?.size ?? size,
-      hash: { algorithm: lfs ? 'sha256' : 'git', value },
-      path: join(folder, 'blobs', value),
-    };
+    const hash = { algorithm: lfs ? ('sha256' as const) : ('git' as const), value };
+    const about = { path, size: lfs?.size ?? size, hash };
+    const file = downloadOf(name, commit, about, endpoint, join(folder, 'blobs', value));
     const known = blobs.get(value);
     if (known) known.paths.push(path);
     else blobs.set(value, { file, paths: [path] });
@@ -218,7 +231,7 @@ function fromCache(name: HubName, folder: string, wanted: Wanted, why: string): 
 }
 
 /** Selects the wanted files of a repository, in the order of their names with numbers by value. */
-function select(name: HubName, files: readonly string[], wanted: Wanted): string[] {
+export function select(name: HubName, files: readonly string[], wanted: Wanted): string[] {
   const shown = showName(name);
   const { path } = name;
   // A path from the Hub must not leave the folder of the snapshot.

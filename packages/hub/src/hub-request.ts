@@ -20,6 +20,7 @@ export type HubFetch = (input: string | URL | Request, init?: RequestInit) => Pr
  * No connection, 429 and 5xx are retried, with the wait that the server asks for.
  *
  * @param returns statuses besides success that are returned
+ * @param hasAnswered whether the Hub answered before, so that a first request without a connection is retried too
  * @throws HubError with what to do about any other status
  */
 export function hubFetch(
@@ -27,10 +28,10 @@ export function hubFetch(
   settings: HubSettings,
   signal?: AbortSignal,
   returns: (status: number) => boolean = () => false,
+  hasAnswered = false,
 ): HubFetch {
   const { endpoint, token, retryMs } = settings;
   requireSafe(settings);
-  let hasAnswered = false;
   return (input, init) =>
     pRetry(
       async () => {

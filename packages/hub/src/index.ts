@@ -9,6 +9,13 @@ export {
   type Wanted,
 } from './fetch-from-hub.ts';
 export {
+  fetchHubFile,
+  type HubFile,
+  type HubFileOptions,
+  listHubFiles,
+  pinHubAddress,
+} from './hub-files.ts';
+export {
   type HubName,
   hubAddress,
   isHubAddress,

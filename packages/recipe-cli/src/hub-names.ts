@@ -8,11 +8,12 @@ import {
   hubAddress,
   isHubAddress,
   parseHubAddress,
+  pinHubAddress,
 } from '@meap/hub';
 import { type CommandIo, isInteractive } from './command.ts';
 import { ConfigurationError } from './errors.ts';
 import { Bars } from './progress.ts';
-import { pathsOf, type RecipeRules, readNamedRecipe } from './read-recipe.ts';
+import { isStreamed, pathsOf, type RecipeRules, readNamedRecipe } from './read-recipe.ts';
 
 /** Seconds between two lines about a download without a terminal. */
 const LINE_SECONDS = 10;
@@ -28,7 +29,8 @@ export interface FetchNamesOptions {
 }
 
 /**
- * Fetches what a recipe names on the Hub, and returns overrides that replace the names by paths in the cache.
+ * Fetches what a recipe names on the Hub, and returns overrides that replace the names by paths in the cache; names that
+ * are fetched later by addresses with their commit.
  *
  * @throws ConfigurationError for a recipe that cannot be read, and with the key for a name that cannot be fetched
  */
@@ -40,7 +42,9 @@ export async function fetchHubNames(
 ): Promise<string[]> {
   const commits = commitsIn(earlier, rules);
   const found: string[] = [];
-  for (const { key, values, isList } of pathsOf(readNamedRecipe(file, overrides, rules), rules)) {
+  const recipe = readNamedRecipe(file, overrides, rules);
+  for (const path of pathsOf(recipe, rules)) {
+    const { key, values, isList } = path;
     if (!values.some(isHubAddress)) continue;
     const wanted = rules.hub?.[key] ?? 'files';
     const paths: string[] = [];
@@ -53,7 +57,12 @@ export async function fetchHubNames(
         const name = parseHubAddress(value);
         const before = name.revision === 'main' ? commits.get(keyOf(name)) : undefined;
         const revision = before ?? name.revision;
-        const { folder, files } = await fetchFromHub(hubAddress({ ...name, revision }), {
+        const address = hubAddress({ ...name, revision });
+        if (isStreamed(path, recipe, rules)) {
+          paths.push(await pinHubAddress(address, options));
+          continue;
+        }
+        const { folder, files } = await fetchFromHub(address, {
           wanted,
           ...options,
         });
@@ -70,8 +79,17 @@ export async function fetchHubNames(
 
 /** Commits by repository of the paths in a recipe. */
 function commitsIn(recipe: object, rules: RecipeRules): Map<string, string> {
-  const names = pathsOf({ ...recipe }, rules).flatMap(({ values }) => values.map(cachedName));
-  return new Map(names.flatMap((name) => (name ? [[keyOf(name), name.commit]] : [])));
+  const values = pathsOf({ ...recipe }, rules).flatMap((path) => path.values);
+  return new Map(
+    values.flatMap((value) => {
+      if (isHubAddress(value)) {
+        const name = parseHubAddress(value);
+        return [[keyOf(name), name.revision] as const];
+      }
+      const name = cachedName(value);
+      return name ? [[keyOf(name), name.commit] as const] : [];
+    }),
+  );
 }
 
 const keyOf = ({ type, repo }: { type: string; repo: string }) => `${type} ${repo}`;

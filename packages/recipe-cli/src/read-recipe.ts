@@ -28,6 +28,11 @@ export interface RecipeRules {
   hub?: Readonly<Record<string, 'model' | 'tokenizer'>>;
   /** For the keys among `paths` that also take other names: which values are paths. */
   files?: Readonly<Record<string, RegExp>>;
+  /**
+   * Keys among `paths`, with their `*`, whose files of the Hub are fetched while they are read if the key `unless` is false:
+   * their addresses stay, at a commit.
+   */
+  streamed?: { readonly unless: readonly [section: string, key: string]; readonly keys: readonly string[] };
   /** Mutually exclusive keys: a recipe that sets one removes the others that it inherits. */
   alternatives?: readonly (readonly [section: string, ...keys: string[]])[];
   /** Built-in recipes, found by name if there is no file of that name. */
@@ -47,7 +52,9 @@ export interface RecipeRules {
  */
 export function readRecipe(file: string, overrides: readonly string[], rules: RecipeRules): Layer {
   const config = readNamedRecipe(file, overrides, rules);
-  const addresses = pathsOf(config, rules).filter(({ values }) => values.some(isHubAddress));
+  const addresses = pathsOf(config, rules).filter(
+    (path) => path.values.some(isHubAddress) && !isStreamed(path, config, rules),
+  );
   if (addresses.length === 0) return config;
   throw new ConfigurationError(
     addresses.map(
@@ -179,6 +186,8 @@ function mergeKeys(base: Layer, over: Layer): Layer {
 interface PathValue {
   /** The key with dots. */
   key: string;
+  /** The entry of `paths` with dots. */
+  rule: string;
   values: string[];
   isList: boolean;
   set(value: unknown): void;
@@ -188,22 +197,30 @@ interface PathValue {
 export function pathsOf(recipe: Layer, { paths }: RecipeRules): PathValue[] {
   const find = (
     within: unknown,
+    rule: string,
     [key, ...rest]: readonly string[],
     above: readonly string[],
   ): PathValue[] => {
     if (!isLayer(within)) return [];
     return (key === '*' ? Object.keys(within) : [key]).flatMap((name) => {
       const value = Object.hasOwn(within, name) ? within[name] : undefined;
-      if (rest.length > 0) return find(value, rest, [...above, name]);
+      if (rest.length > 0) return find(value, rule, rest, [...above, name]);
       const values = [value].flat().filter((one) => typeof one === 'string' && one !== '');
       if (values.length === 0 || (!Array.isArray(value) && typeof value !== 'string')) return [];
       const set = (changed: unknown) => define(within, name, changed);
-      return [
-        { key: [...above, name].join('.'), values: values as string[], isList: Array.isArray(value), set },
-      ];
+      const full = [...above, name].join('.');
+      return [{ key: full, rule, values: values as string[], isList: Array.isArray(value), set }];
     });
   };
-  return paths.flatMap((path) => find(recipe, path, []));
+  return paths.flatMap((path) => find(recipe, path.join('.'), path, []));
+}
+
+/** Whether the files of a key are fetched while they are read. */
+export function isStreamed({ rule }: PathValue, recipe: Layer, { streamed }: RecipeRules): boolean {
+  if (!streamed?.keys.includes(rule)) return false;
+  const [section, key] = streamed.unless;
+  const within = recipe[section];
+  return isLayer(within) && within[key] === false;
 }
 
 function withAbsolutePaths(layer: Layer, directory: string, rules: RecipeRules): Layer {

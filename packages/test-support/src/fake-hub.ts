@@ -30,7 +30,10 @@ export class FakeHub {
   readonly requests: Seen[] = [];
   /** Repositories by name, data sets with `datasets/`. */
   readonly repositories = new Map<string, ServedRepository>();
-  /** Answers to give first, in order: a status, or bytes of the content after which the connection is cut. */
+  /**
+   * Answers to give first, in order: a status, or bytes of the content after which the connection is cut; the host `hub`
+   * cuts it before an answer.
+   */
   readonly faults: {
     host: Seen['host'];
     status?: number;
@@ -85,7 +88,9 @@ export class FakeHub {
   }
 
   async #answerHub(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (this.#see('hub', request, response)?.status !== undefined) return;
+    const fault = this.#see('hub', request, response);
+    if (fault?.cutAfter !== undefined) return void response.destroy();
+    if (fault?.status !== undefined) return;
     if (request.method === 'POST') {
       const [status, answer] = this.#write(request, await bodyOf(request));
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(answer));

@@ -4,16 +4,34 @@ import { escapePath, type FileSystemAdapter, glob, isDynamicPattern } from 'tiny
 import { DatasetError, reasonOf } from './errors.ts';
 import { type FileFormat, formatOfName } from './formats.ts';
 
+/** A file that is fetched when it is read. */
+export interface RemoteFile {
+  /** Address, which takes the place of a path; its end names the format. */
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly sha256: string;
+  /**
+   * Fetches the file and returns its path. In `folder` it is deleted after it was read; a part of an earlier process may
+   * be there. Elsewhere, as in a cache that has the file, it stays.
+   */
+  fetch(folder: string, signal: AbortSignal): Promise<string>;
+}
+
 export interface SourceFile {
   readonly path: string;
   /** The format that the name suggests; `detectFormat` also reads the content. */
   readonly named: FileFormat | undefined;
   /** Size on disk in bytes. */
   readonly size: number;
+  /** Set for a file that is elsewhere until it is read. */
+  readonly remote?: RemoteFile;
+  /** Where the content is, if not at `path`. */
+  readonly at?: string;
 }
 
 /**
- * Finds the files of a list of paths and globs, in a stable order.
+ * Finds the files of a list of paths, globs and remote files, in a stable order.
  *
  * Patterns keep their order; the matches of one pattern are sorted with numbers by value, so that `part-2` precedes
  * `part-10` on every machine. A file that is matched twice, by overlapping patterns or through links, is listed once.
@@ -23,7 +41,7 @@ export interface SourceFile {
  *   read, such as a folder without permission or a dangling link
  */
 export async function resolveFiles(
-  patterns: string | readonly string[],
+  patterns: string | readonly (string | RemoteFile)[],
   onRepeated?: (path: string) => void,
 ): Promise<SourceFile[]> {
   // Keyed by real path: a link may lead to the same file, or to a folder above it.
@@ -31,6 +49,12 @@ export async function resolveFiles(
   const list = typeof patterns === 'string' ? [patterns] : patterns;
   if (list.length === 0) throw new DatasetError('files: no files given; name at least one path or glob');
   for (const pattern of list) {
+    if (typeof pattern !== 'string') {
+      const { path, size } = pattern;
+      if (files.has(path)) onRepeated?.(path);
+      else files.set(path, { path, named: formatOfName(path), size, remote: pattern });
+      continue;
+    }
     const names = new Set(await expand(pattern));
     for (const path of names) {
       const { size } = requireFile(path, inspect(path));

@@ -63,11 +63,19 @@ export async function sourceRecords(
   return records.concat(await Promise.all(pending));
 }
 
+/** In place of the times of a file that is elsewhere, whose content is that of its checksum. */
+const REMOTE = '';
+
 async function sourceRecord(
   file: SourceFile,
   known: ReadonlyMap<string, SourceRecord>,
   onBytes: (numBytes: number) => void,
 ): Promise<SourceRecord> {
+  if (file.remote) {
+    onBytes(file.size);
+    const { path, size, sha256 } = file.remote;
+    return { path, size, modified: REMOTE, changed: REMOTE, sha256 };
+  }
   const stamp = stampOf(file.path);
   const earlier = known.get(file.path);
   if (earlier && isSame(earlier, stamp)) {
@@ -106,7 +114,7 @@ export function descriptionOf({ path, size, sha256 }: SourceRecord): FileDescrip
 
 /** @throws DatasetError if a file has changed since its record was made */
 export function assertUnchanged(source: SourceRecord): void {
-  if (!isSame(source, stampOf(source.path))) {
+  if (source.modified !== REMOTE && !isSame(source, stampOf(source.path))) {
     throw new DatasetError(
       `${source.path} changed while it was being read; prepare again when it is complete`,
     );

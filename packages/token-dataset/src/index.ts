@@ -28,6 +28,7 @@ export {
 export type { DuplicateCount } from './duplicate-counter.ts';
 export { BadRecordError, DatasetError, TemplateError, TokenizerError } from './errors.ts';
 export { findFileProblems } from './file-problems.ts';
+export type { RemoteFile } from './files.ts';
 export { describeFiles } from './fingerprint.ts';
 export { FILE_FORMATS, type FileFormat, RECORD_FORMATS, type RecordFormat } from './formats.ts';
 export type { LengthHistogram, LengthUpsampling } from './length-upsampling.ts';

@@ -98,12 +98,12 @@ async function* prepend(head: Uint8Array, chunks: AsyncGenerator<Uint8Array>): A
 
 /** The decompressed bytes of a file in chunks; a chunk is valid until the next one is requested. */
 async function* readChunks(
-  { path, size }: SourceFile,
+  { path, at = path, size }: SourceFile,
   content: Promise<Uint8Array> | undefined,
   onBytes: OnBytes,
   detected: { compression?: string },
 ): AsyncGenerator<Uint8Array> {
-  const raw = content ? undefined : createReadStream(path, { highWaterMark: CHUNK_BYTES });
+  const raw = content ? undefined : createReadStream(at, { highWaterMark: CHUNK_BYTES });
   let compression: 'gzip' | 'zstd' | undefined;
   try {
     const source = raw?.[Symbol.asyncIterator]() as AsyncIterator<Buffer> | undefined;
@@ -118,7 +118,7 @@ async function* readChunks(
       // Iteration throws the error too; the callback keeps it from being reported twice.
       const gunzip = createGunzip({ chunkSize });
       yield* pipeline(counted, gunzip, () => {});
-      if (gunzip.bytesWritten < size) await requirePadding(path, gunzip.bytesWritten);
+      if (gunzip.bytesWritten < size) await requirePadding(at, gunzip.bytesWritten);
     } else if (compression === 'zstd') {
       yield* unzstd(path, counted);
     } else {

@@ -11,10 +11,10 @@ const invalidUtf8 = Symbol('invalid UTF-8');
 
 /** The rows of a Parquet file, a row group at a time; with a field, only its column is read. */
 export async function* readParquetRecords(
-  { path, size }: SourceFile,
+  { path, at = path, size }: SourceFile,
   { field, onBadRecord, onBytes }: RecordReading,
 ): AsyncGenerator<DataRecord[]> {
-  const { buffer, metadata } = await open(path, size);
+  const { buffer, metadata } = await open(path, at, size);
   const columns = field === undefined ? undefined : [columnOf(path, field, topLevelColumns(metadata.schema))];
   let hasInvalid = false;
   const parsers = {
@@ -83,14 +83,14 @@ async function readObjects(path: string, options: Parameters<typeof parquetReadO
 /** `PAR1` at both ends, and the length of the metadata. */
 const MIN_BYTES = 12;
 
-async function open(path: string, size: number) {
+async function open(path: string, at: string, size: number) {
   if (size < MIN_BYTES) {
     throw new DatasetError(
       `${path} is not a whole Parquet file: got ${size} bytes, expected at least ${MIN_BYTES}; copy or download it again`,
     );
   }
   try {
-    const buffer = await asyncBufferFromFile(path);
+    const buffer = await asyncBufferFromFile(at);
     const metadata = await parquetMetadataAsync(buffer);
     requireReadable(path, metadata);
     return { buffer, metadata };

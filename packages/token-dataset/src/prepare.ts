@@ -68,6 +68,9 @@ const WORTH_KEEPING_BYTES = 256 * 1024 * 1024;
  * after a kill, an error or a full disk the next preparation continues from there and writes the same bytes, even if
  * files were added after those already read. With other settings or contents it starts over.
  *
+ * Remote files are fetched one by one, one ahead of the text that is read, and deleted after it: at most two of each
+ * source are on the disk. Their checksums are known, so that an existing dataset needs none of them.
+ *
  * @throws DatasetError for unreadable files, an empty corpus, a full disk; BadRecordError for a bad record.
  */
 export async function prepareTokens(options: PrepareTokensOptions): Promise<PreparedTokens> {

@@ -53,7 +53,7 @@ it('documents of many small files make one batch', async () => {
   const { sources, keeps } = await selectTexts({ files: `${folderOf(40)}/*.txt` }, settings);
   const read = { onBadRecord: () => {}, onBytes: () => {} };
   const batches: string[][] = [];
-  for await (const { documents } of mixSources(sources, [START], keeps, () => false, read)) {
+  for await (const { documents } of mixSources(sources, [START], keeps, () => false, read, '')) {
     batches.push(documents.map(({ text }) => text!));
   }
   expect(batches).toEqual([expected(40)]);

@@ -6,16 +6,16 @@ import {
   readFileDocuments,
 } from './documents.ts';
 import { DatasetError } from './errors.ts';
-import { resolveFiles, type SourceFile } from './files.ts';
+import { type RemoteFile, resolveFiles, type SourceFile } from './files.ts';
 import { documentFilter, estimatedTokens, type LengthUpsampling } from './length-upsampling.ts';
-import { readAhead } from './read-ahead.ts';
+import { filesAtHand } from './remote-files.ts';
 
 /** One of several sources of a mix; `format`, `textField` and `separator` default to those of the mix. */
 export interface TextSource extends DocumentOptions {
   /** Name in statistics and messages. */
   name: string;
-  /** Paths and globs; see `readDocuments`. */
-  files: string | readonly string[];
+  /** Paths and globs; see `readDocuments`. Also files that are fetched when they are read. */
+  files: string | readonly (string | RemoteFile)[];
   /** Its part of the tokens, in proportion to the sum of all shares. */
   share: number;
 }
@@ -79,8 +79,8 @@ export interface SelectedTexts {
 
 /** The options of `prepareTokens` that select texts. */
 export interface TextSelection {
-  /** Paths and globs; see `readDocuments`. Instead of `sources`. */
-  files?: string | readonly string[];
+  /** Paths and globs; see `readDocuments`. Also files that are fetched when they are read. Instead of `sources`. */
+  files?: string | readonly (string | RemoteFile)[];
   /** Several sources, mixed in proportion to their shares until `tokenBudget` is spent. Instead of `files`. */
   sources?: readonly TextSource[];
   /**
@@ -162,6 +162,7 @@ function requireMix(sources: readonly TextSource[], tokenBudget: number | undefi
  *
  * @param start positions to continue from
  * @param isSpent may report late: the order of all other batches does not depend on it
+ * @param folder for remote files while they are read
  * @throws DatasetError for a source without any kept document
  */
 export async function* mixSources(
@@ -170,8 +171,9 @@ export async function* mixSources(
   keeps: Filter | undefined,
   isSpent: (source: number) => boolean,
   read: Omit<ReadFileOptions, keyof DocumentSettings>,
+  folder: string,
 ): AsyncGenerator<TextBatch> {
-  const streams = sources.map((_, index) => readSource(sources, index, start[index], keeps, read));
+  const streams = sources.map((_, index) => readSource(sources, index, start[index], keeps, read, folder));
   let positions = start;
   const open = new Set(sources.keys());
   try {
@@ -208,6 +210,7 @@ async function* readSource(
   start: ReadPosition,
   keeps: Filter | undefined,
   read: Omit<ReadFileOptions, keyof DocumentSettings>,
+  folder: string,
 ): AsyncGenerator<SourceBatch, undefined> {
   const { name, files, format, textField, separator, budget } = sources[source];
   const passes = budget === Number.POSITIVE_INFINITY ? 1 : Number.POSITIVE_INFINITY;
@@ -236,7 +239,7 @@ async function* readSource(
     },
   };
   for (; pass < passes; pass++) {
-    for (const atHand of readAhead(files.slice(file))) {
+    for await (const atHand of filesAtHand(files.slice(file), folder)) {
       for await (const group of readFileDocuments(atHand, { ...listeners, format, textField, separator })) {
         for (const { text } of group) {
           if (++inFile <= known.documents) continue;

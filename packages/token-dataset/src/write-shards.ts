@@ -88,6 +88,7 @@ export async function writeShards(
     lastSave = performance.now();
   };
 
+  const fetched = join(work.path, FETCHED);
   const encoder = openEncoder(options, settings, bytesPerToken, files, work.path);
   let bytesRead = bytesBefore;
   // Batches are encoded concurrently but written in the order they were read.
@@ -119,7 +120,8 @@ export async function writeShards(
   let isComplete = false;
   try {
     const isSpent = (source: number) => stream.ledger.isSpent(source);
-    for await (const batch of mixSources(sources, stream.counts.positions, keeps, isSpent, reading)) {
+    const { positions } = stream.counts;
+    for await (const batch of mixSources(sources, positions, keeps, isSpent, reading, fetched)) {
       signal?.throwIfAborted();
       if (pending.length >= encoder.depth) await pending.shift();
       submit(batch);
@@ -237,9 +239,12 @@ class DocumentStream {
 export function clearWork(folder: string): void {
   for (const name of [SEEN, 'progress.json', 'progress.json.new', 'tokenizer.json'])
     rmSync(join(folder, name), { force: true });
+  rmSync(join(folder, FETCHED), { recursive: true, force: true });
 }
 
 const SEEN = 'seen.bin';
+/** The folder of remote files while they are read. */
+const FETCHED = 'fetched';
 
 /** The files of a mark, truncated to it; new ones if there is no mark or its files are damaged. */
 async function openFiles(

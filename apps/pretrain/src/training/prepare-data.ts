@@ -26,6 +26,7 @@ import {
   trainBpeTokenizer,
 } from '@meap/token-dataset';
 import type { PretrainConfig } from '../resolve-config.ts';
+import { remoteFiles } from './hub-files.ts';
 import { writeNpmText } from './npm-text.ts';
 
 /** Progress of `prepareData`. */
@@ -85,12 +86,12 @@ export async function prepareData(
   const repeatedFiles: string[] = [];
   // Other options, such as on_bad_record, share the folder, so that an interrupted preparation continues.
   const reading = [data.format, data.text_field, data.separator ?? '', data.parse_special_tokens];
-  const prepare = async (stage: 'train' | 'validation', texts: TextChoice) =>
+  const prepare = async (stage: 'train' | 'validation', texts: TextChoice, key: string) =>
     prepareTokens({
       ...texts,
       // Without the mask token, which text must not be able to spell.
       tokenizer: plain,
-      outputDirectory: join(data.cache_dir, 'tokens', keyOf(stage, texts, plain.sha256, reading)),
+      outputDirectory: join(data.cache_dir, 'tokens', key),
       format: data.format,
       textField: data.text_field,
       separator: data.separator,
@@ -103,8 +104,14 @@ export async function prepareData(
       onProgress: (progress) => onProgress?.({ stage, ...progress }),
       signal,
     });
-  const parts = [await inCache(config, () => prepare('train', trainingTexts(config)))];
-  if (data.validation_files) parts.push(await prepare('validation', { files: data.validation_files }));
+  const texts = trainingTexts(config);
+  const key = keyOf('train', texts, plain.sha256, reading);
+  const prepareTraining = async () => prepare('train', await withRemote(config, texts, signal), key);
+  const parts = [await inCache(config, prepareTraining)];
+  if (data.validation_files) {
+    const own = { files: data.validation_files };
+    parts.push(await prepare('validation', own, keyOf('validation', own, plain.sha256, reading)));
+  }
 
   const open: ReturnType<typeof openTokenDataset>[] = [];
   const close = () => {
@@ -160,8 +167,22 @@ type TextChoice = Pick<
   'files' | 'sources' | 'tokenBudget' | 'lengthUpsampling' | 'seed'
 >;
 
+/** Texts with the files of the Hub that are fetched while they are read. */
+async function withRemote(
+  { data }: PretrainConfig,
+  texts: TextChoice & { files?: readonly string[] },
+  signal: AbortSignal | undefined,
+): Promise<TextChoice> {
+  if (data.keep_downloads) return texts;
+  const remote = (files: readonly string[]) => remoteFiles(files, data.cache_dir, signal);
+  if (texts.files) return { ...texts, files: await remote(texts.files) };
+  const sources = Object.values(data.sources!).map(({ files }) => remote(files));
+  const files = await Promise.all(sources);
+  return { ...texts, sources: texts.sources!.map((source, i) => ({ ...source, files: files[i] })) };
+}
+
 /** Returns the training texts. */
-function trainingTexts(config: PretrainConfig): TextChoice {
+function trainingTexts(config: PretrainConfig): TextChoice & { files?: readonly string[] } {
   const { sources, token_budget: tokenBudget, long_documents: long } = config.data;
   const lengthUpsampling = long && { minLength: long.min_tokens, keepShorter: long.keep_shorter };
   const seed = runSeeds(config).data;
