@@ -67,6 +67,7 @@ test('stop ids end an answer, which is otherwise limited by the context only', a
         chatStopIds,
         completion: (...request) => requests.completion(...request),
         chat: (...request) => requests.chat(...request),
+        response: (...request) => requests.response(...request),
       },
     });
   const client = await stoppedBy([fourth]);

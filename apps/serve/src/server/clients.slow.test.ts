@@ -3,7 +3,7 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { createLlama } from '@meap/llama-model';
 import { generateObject, generateText, stepCountIs, streamText, tool } from 'ai';
 import OpenAI from 'openai';
-import { zodFunction, zodResponseFormat } from 'openai/helpers/zod';
+import { zodFunction, zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import type { RunningServer } from './server.ts';
@@ -71,6 +71,21 @@ describe('openai', () => {
     const stream = client().chat.completions.stream({ ...body, tool_choice: named });
     const streamed = (await stream.finalChatCompletion()).choices[0].message.tool_calls![0].function;
     expect(sighting.safeParse(JSON.parse(streamed.arguments)).error).toBeUndefined();
+  });
+
+  test('has responses, streamed too', async () => {
+    const body = { model: 'tiny', input: messages[0].content, temperature: 0 };
+    const parsed = await client().responses.parse({
+      ...body,
+      text: { format: zodTextFormat(sighting, 'sighting') },
+    });
+    expect(sighting.safeParse(parsed.output_parsed).error).toBeUndefined();
+    const stream = client().responses.stream({ ...body, max_output_tokens: 8 });
+    let text = '';
+    stream.on('response.output_text.delta', ({ delta }) => {
+      text += delta;
+    });
+    expect((await stream.finalResponse()).output_text).toBe(text);
   });
 
   test('gets errors of its own classes, with the field', async () => {

@@ -132,6 +132,35 @@ test('property: no body causes a server error', async () => {
     fc.asyncProperty(fc.oneof(talk, anything), (body) => post('/v1/chat/completions', body, client)),
     { numRuns: 100 },
   );
+  const item = fc.oneof(
+    fc.record({ role: fc.constantFrom('user', 'assistant', 'robot'), content: some(fc.string()) }),
+    fc.record({
+      type: fc.constant('function_call'),
+      call_id: fc.string(),
+      name: fc.constant('f'),
+      arguments: some(fc.string()),
+    }),
+    fc.record({ type: fc.constant('function_call_output'), call_id: fc.string(), output: some(fc.string()) }),
+  );
+  const response = fc.record({
+    input: some(fc.oneof(fc.string(), fc.array(item, { maxLength: 3 }))),
+    stream: some(fc.boolean()),
+    max_output_tokens: some(fc.nat(5)),
+    text: some(
+      fc.record({ format: schemas().map(({ json_schema }) => ({ type: 'json_schema', ...json_schema })) }),
+    ),
+    tools: some(
+      fc.array(
+        tool.map(({ type, function: of }) => ({ type, ...of })),
+        { maxLength: 2 },
+      ),
+    ),
+    tool_choice: some(fc.constantFrom('auto', 'required', { type: 'function', name: 'f' })),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(response, anything), (body) => post('/v1/responses', body, client)),
+    { numRuns: 60 },
+  );
 });
 
 test('property: numbers at the edges of their range are accepted, or refused with the name of the field', async () => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { type TokenTexts, ToolCallScanner } from '@meap/inference';
+import type { TokenTexts } from '@meap/inference';
+import { AnswerParts } from './answer-parts.ts';
 import type { OffsetToken } from './answer-pieces.ts';
 import {
   type AnswerFormat,
@@ -11,7 +12,7 @@ import {
 } from './plan.ts';
 import type { ChatRequest } from './read-request.ts';
 import type { ToolUse } from './read-tools.ts';
-import type { FinishReason, RankedToken } from './token-stream.ts';
+import type { RankedToken } from './token-stream.ts';
 
 export async function planChat(request: ChatRequest, served: ServedModel): Promise<Plan> {
   const {
@@ -99,36 +100,4 @@ interface FormatOptions {
   /** Ids that are not shown with log-probabilities. */
   readonly stopIds: ReadonlySet<number>;
   readonly tools: ToolUse | undefined;
-}
-
-/** Text and tool calls of a choice. */
-class AnswerParts {
-  readonly #scanner: ToolCallScanner | undefined;
-  #numCalls = 0;
-
-  constructor(tools: ToolUse | undefined) {
-    this.#scanner = tools && new ToolCallScanner(tools.form, tools);
-  }
-
-  /** Adds a piece of the answer; the last one has `finish`. */
-  add(piece: string, finish: FinishReason | undefined) {
-    const numBefore = this.#numCalls;
-    const parts = this.#scanner ? [this.#scanner.push(piece)] : [{ text: piece, calls: [] }];
-    if (this.#scanner && finish) parts.push(this.#scanner.end());
-    const calls = parts
-      .flatMap((part) => part.calls)
-      .map(({ name, arguments: json }) => ({
-        id: `call_${randomUUID().replaceAll('-', '')}`,
-        type: 'function',
-        function: { name, arguments: json },
-      }));
-    this.#numCalls += calls.length;
-    const text = parts.map((part) => part.text).join('');
-    return {
-      content: text === '' ? undefined : text,
-      calls,
-      numBefore,
-      finishReason: finish === 'stop' && this.#numCalls > 0 ? ('tool_calls' as const) : finish,
-    };
-  }
 }

@@ -10,6 +10,7 @@ import { ApiError, invalidField, modelNotFound } from './api-error.ts';
 import { readBody } from './read-body.ts';
 import { conversationOf, readTools, type ToolUse } from './read-tools.ts';
 import { type ChatFields, type CompletionFields, chatFields, completionFields } from './request-fields.ts';
+import { asResponseError, type ReadResponse, readResponse } from './response-fields.ts';
 import { maxBytesPerToken } from './token-bound.ts';
 
 /** The model's properties and the server's limits. */
@@ -49,6 +50,11 @@ export type CompletionRequest = ReadRequest<Omit<CompletionFields, 'prompt' | 'r
 
 export type ChatRequest = ReadRequest<Omit<ChatFields, 'messages' | 'response_format' | 'tools'>>;
 
+/** A request of `/v1/responses`. */
+export type ResponseRequest = ChatRequest & Pick<ReadResponse, 'repeated'>;
+
+export type Endpoint = 'completion' | 'chat' | 'response';
+
 // The default of OpenAI's API.
 const DEFAULT_MAX_TOKENS = 16;
 // Text with more bytes per token of the context is first tokenized in windows.
@@ -63,19 +69,34 @@ const WINDOW = 64 * 1024;
  */
 export function readRequest(
   readers: ReadonlyMap<string | undefined, RequestReader>,
-  endpoint: 'completion' | 'chat',
+  endpoint: Endpoint,
   body: Uint8Array,
   settings: ReadSettings,
-): Promise<CompletionRequest | ChatRequest> {
+): Promise<CompletionRequest | ChatRequest | ResponseRequest> {
   const readerOf = (name: string) => readers.get(name) ?? readers.get(undefined)!;
   if (endpoint === 'chat') {
     const request = readBody(chatFields, body);
     const own = settingsOf(request, settings);
     return readerOf(own.name).chat(request, own);
   }
+  if (endpoint === 'response') return readAsChat(readerOf, body, settings);
   const request = readBody(completionFields, body);
   const own = settingsOf(request, settings);
   return readerOf(own.name).completion(request, own);
+}
+
+async function readAsChat(
+  readerOf: (name: string) => RequestReader,
+  body: Uint8Array,
+  settings: ReadSettings,
+): Promise<ResponseRequest> {
+  try {
+    const { fields, repeated } = readResponse(body);
+    const own = settingsOf(fields, settings);
+    return { ...(await readerOf(own.name).chat(fields, own)), repeated };
+  } catch (error) {
+    throw asResponseError(error);
+  }
 }
 
 /** The settings of the requested model. @throws ApiError 404 for another one */

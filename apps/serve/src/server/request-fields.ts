@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { ApiError, invalidField } from './api-error.ts';
 
 /** An unsupported field, accepted at neutral values. */
-function unsupported(...neutral: readonly unknown[]) {
+export function unsupported(...neutral: readonly unknown[]) {
   const allowed = [null, ...neutral].map((value) => JSON.stringify(value));
   const schema = z.unknown().transform((value, context) => {
     if (value !== undefined && !allowed.includes(JSON.stringify(value))) {
@@ -21,18 +21,18 @@ function unsupported(...neutral: readonly unknown[]) {
 }
 
 /** A field that does not affect the answer. */
-const ignored = z
+export const ignored = z
   .unknown()
   .transform(() => undefined)
   .optional();
 
 /** A field that may be absent or null. */
-function optional<T extends z.ZodType>(schema: T) {
+export function optional<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
 /** A list whose length is checked before its items. */
-function list<T extends z.ZodType>(item: T, max: number, min = 0) {
+export function list<T extends z.ZodType>(item: T, max: number, min = 0) {
   return z.array(z.unknown()).min(min).max(max).pipe(z.array(item));
 }
 

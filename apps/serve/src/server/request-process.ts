@@ -7,7 +7,7 @@ import { setPriority } from 'node:os';
 import { findWorker } from '@meap/files';
 import { ConfigurationError, RunError } from '@meap/recipe-cli';
 import { ApiError, invalidField, shuttingDown } from './api-error.ts';
-import type { ChatRequest, CompletionRequest, ReadSettings } from './read-request.ts';
+import type { ChatRequest, CompletionRequest, ReadSettings, ResponseRequest } from './read-request.ts';
 import type { ChatFacts, ReadResult, ReadTask, WorkerOptions, WorkerReady } from './request-worker.ts';
 
 /** Larger bodies have a separate process, so that small ones do not wait for them. */
@@ -76,21 +76,31 @@ export class RequestProcesses {
     return this.#read({ endpoint: 'chat', body, settings }, signal) as Promise<ChatRequest>;
   }
 
+  /** Parses a body of `/v1/responses`, like {@link completion}. */
+  response(body: Buffer, settings: ReadSettings, signal: AbortSignal): Promise<ResponseRequest> {
+    return this.#read({ endpoint: 'response', body, settings }, signal) as Promise<ResponseRequest>;
+  }
+
   /** Ends the processes; requests in progress are refused. */
   close(): void {
     this.#small.close();
     this.#large.close();
   }
 
-  #read(task: ReadTask, signal: AbortSignal): Promise<CompletionRequest | ChatRequest> {
+  #read(task: ReadTask, signal: AbortSignal): Promise<AnyRequest> {
     return (task.body.length <= SMALL_BODY ? this.#small : this.#large).read(task, signal);
   }
 }
 
+type AnyRequest = CompletionRequest | ChatRequest | ResponseRequest;
+
+/** The fields that make a request too complex. */
+const TEXT_FIELDS = { completion: 'prompt', chat: 'messages', response: 'input' } as const;
+
 interface Job {
   readonly task: ReadTask;
   readonly signal: AbortSignal;
-  resolve(read: CompletionRequest | ChatRequest): void;
+  resolve(read: AnyRequest): void;
   reject(error: unknown): void;
 }
 
@@ -118,7 +128,7 @@ class WorkerQueue {
     this.#priority = priority;
   }
 
-  read(task: ReadTask, signal: AbortSignal): Promise<CompletionRequest | ChatRequest> {
+  read(task: ReadTask, signal: AbortSignal): Promise<AnyRequest> {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted();
       const job = { task, signal, resolve, reject };
@@ -223,7 +233,7 @@ class WorkerQueue {
     this.#current = undefined;
     if (this.#isClosed) return;
     if (job && wasReady) {
-      const param = job.task.endpoint === 'chat' ? 'messages' : 'prompt';
+      const param = TEXT_FIELDS[job.task.endpoint];
       console.error(
         `a request's ${param} ended the process that parses requests (${reason}); it is restarted`,
       );

@@ -5,8 +5,10 @@ import { ApiError } from './api-error.ts';
 import {
   type ChatRequest,
   type CompletionRequest,
+  type Endpoint,
   type ReadSettings,
   RequestReader,
+  type ResponseRequest,
   readRequest,
 } from './read-request.ts';
 
@@ -34,14 +36,14 @@ export type WorkerReady =
 
 /** A request to parse. */
 export interface ReadTask {
-  readonly endpoint: 'completion' | 'chat';
+  readonly endpoint: Endpoint;
   readonly body: Uint8Array;
   readonly settings: ReadSettings;
 }
 
 /** A parsed request, an error for the client, or an internal error. */
 export type ReadResult =
-  | { readonly read: CompletionRequest | ChatRequest }
+  | { readonly read: CompletionRequest | ChatRequest | ResponseRequest }
   | { readonly refusal: Pick<ApiError, 'status' | 'message' | 'param' | 'code'> }
   | { readonly bug: string };
 

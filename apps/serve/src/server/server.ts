@@ -18,9 +18,10 @@ import { ServerMetrics } from './metrics.ts';
 import type { Plan, ServedModel } from './plan.ts';
 import { planChat } from './plan-chat.ts';
 import { planCompletion } from './plan-completion.ts';
-import type { ChatRequest, CompletionRequest, ReadSettings } from './read-request.ts';
+import type { ChatRequest, CompletionRequest, ReadSettings, ResponseRequest } from './read-request.ts';
 import { refuseConnection, sendError } from './refusals.ts';
 import type { RequestProcesses } from './request-process.ts';
+import { completeResponse, streamedResponse } from './response-answer.ts';
 import { maxBytesPerToken } from './token-bound.ts';
 import { type Upload, Uploads } from './uploads.ts';
 
@@ -29,7 +30,7 @@ export interface ServerOptions {
   model: Llama;
   tokenizer: Tokenizer;
   /** Parses requests with the same tokenizer; owned by the caller. */
-  requests: Pick<RequestProcesses, 'completion' | 'chat' | 'chatStopIds'> &
+  requests: Pick<RequestProcesses, 'completion' | 'chat' | 'response' | 'chatStopIds'> &
     Partial<Pick<RequestProcesses, 'adapterChats'>>;
   /** The name of the model in the API. */
   name: string;
@@ -168,7 +169,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       throw shuttingDown();
     }
     // Checked before the body is read.
-    if (routeOptions.url?.endsWith('/completions')) admission.requireCapacity();
+    if (routeOptions.url !== undefined && Object.hasOwn(bodyLimits, routeOptions.url))
+      admission.requireCapacity();
   });
 
   // The context and the base of an adapter have vLLM's names.
@@ -188,7 +190,13 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     throw modelNotFound(params['*'], [...served.keys()]);
   });
 
-  type Planner = (body: Buffer, signal: AbortSignal) => Promise<{ plan: Plan; served: ServedModel }>;
+  interface Planned {
+    readonly plan: Plan;
+    readonly served: ServedModel;
+    /** The request of a response, whose answers have another form. */
+    readonly request?: ResponseRequest;
+  }
+  type Planner = (body: Buffer, signal: AbortSignal) => Promise<Planned>;
   const answer = (planner: Planner) => async (request: FastifyRequest, reply: FastifyReply) => {
     const start = performance.now();
     const { bytes, release } = (request.body ?? NO_BODY) as Upload;
@@ -196,10 +204,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     const releases = [connections.hold(request.raw.socket), reservation.release, release];
     const { signal } = startJob(reply, limits, { jobs, releases });
     reservation.resize(1);
-    const { plan: planned, served } = await planner(bytes, signal).finally(release);
+    const { plan: planned, served, request: responded } = await planner(bytes, signal).finally(release);
     reservation.resize(planned.sequences.length);
     let isFirst = true;
-    const events = {
+    const counters = {
       onPrompt: (count: number) => metrics.prompted(count),
       onNewTokens: (count: number) => {
         if (isFirst) metrics.firstToken((performance.now() - start) / 1000);
@@ -207,13 +215,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
         metrics.generated(count);
       },
     };
-    const pieces = startAnswer(planned, { engine, served, signal, events });
+    const pieces = startAnswer(planned, { engine, served, signal, events: counters });
+    const response = responded && { request: responded, plan: planned, model: served.name, pieces };
     if (!planned.isStreamed) {
-      const body = await completeAnswer(planned, pieces);
+      const body = await (response ? completeResponse(response) : completeAnswer(planned, pieces));
       return reply.type('application/json; charset=utf-8').send(Readable.from(jsonParts(body), BYTES));
     }
     reply.type('text/event-stream').header('cache-control', 'no-store').header('x-accel-buffering', 'no');
-    return reply.send(Readable.from(streamedAnswer(planned, pieces), BYTES));
+    const events = response ? streamedResponse(response) : streamedAnswer(planned, pieces);
+    return reply.send(Readable.from(events, BYTES));
   };
   app.post(
     '/v1/completions',
@@ -229,6 +239,15 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       const request = await requests.chat(body, settings, signal);
       const served = servedBy(request);
       return { plan: await planChat(request, served), served };
+    }),
+  );
+
+  app.post(
+    '/v1/responses',
+    answer(async (body, signal) => {
+      const request = await requests.response(body, settings, signal);
+      const served = servedBy(request);
+      return { plan: await planChat(request, served), served, request };
     }),
   );
 
@@ -306,12 +325,16 @@ function bodyLimitsOf(
   { contextLength, maxSequences }: ReadSettings,
   { maxBody }: ServerLimits,
   tokenizers: readonly Tokenizer[],
-): Record<'/v1/completions' | '/v1/chat/completions', number> {
+): Record<'/v1/completions' | '/v1/chat/completions' | '/v1/responses', number> {
   // JSON escapes a byte with up to six characters; 32 are enough for a token id with white space.
   const perToken = Math.max(32, ...tokenizers.map(({ json }) => 6 * maxBytesPerToken(json)));
   const limit = (numPrompts: number) =>
     Math.min(maxBody, OTHER_FIELDS + numPrompts * contextLength * perToken);
-  return { '/v1/completions': limit(maxSequences), '/v1/chat/completions': limit(1) };
+  return {
+    '/v1/completions': limit(maxSequences),
+    '/v1/chat/completions': limit(1),
+    '/v1/responses': limit(1),
+  };
 }
 
 // Bytes of all fields except prompts.
