@@ -59,6 +59,12 @@ describe('configuration', () => {
     );
   });
 
+  it('Muon with adapters', async () => {
+    expect(await errorOf(...setFlags('train.optim=muon', 'lora={}'))).toContain(
+      'train.optim: got "muon", expected adamw with lora: ',
+    );
+  });
+
   it('masked-only without masks', async () => {
     expect(await errorOf(...setFlags('masking.ratio=0', 'masking.loss=masked-only'))).toContain(
       'masking.loss: got "masked-only", expected union with ratio 0',

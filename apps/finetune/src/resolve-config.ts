@@ -4,9 +4,11 @@ import {
   checkBatchKeys,
   checkKeepBest,
   checkMesh,
+  checkOptimizerKeys,
   checkScheduleKeys,
   fillBatchKeys,
   fillIntervals,
+  fillOptimizerKeys,
   fillScheduleKeys,
   parseConfig,
   type RecipeRules,
@@ -70,6 +72,7 @@ export function resolveConfig(
     ...config.train,
     ...fillBatchKeys(config.train, { global_batch_size: 512, learning_rate: 2e-5 }),
     ...fillScheduleKeys(config.train, 0),
+    ...fillOptimizerKeys(config.train),
     max_length: config.train.max_length ?? Math.min(4096, contextOf(model.path)),
   };
   const refusals = new Refusals();
@@ -89,6 +92,12 @@ export function resolveConfig(
   checkBatchKeys(train, refusals, numRanks);
   checkMesh({ ...config, train }, refusals, numRanks);
   checkScheduleKeys(train, refusals);
+  checkOptimizerKeys(train, config, refusals);
+  if (config.lora && train.optim === 'muon') {
+    const expected =
+      'adamw with lora: orthogonal updates of the factors A and B are not those of their product';
+    refusals.add('train.optim', train.optim, expected);
+  }
   checkKeepBest(checkpoint, validation, refusals);
   checkProbes(config, refusals);
   if (masking.loss === 'masked-only' && masking.ratio === 0) {

@@ -3,11 +3,12 @@ import {
   countParameters,
   type LlamaConfig,
   PIECE_TOKENS,
+  parameterShapes,
   parseConfig,
   toHuggingFaceConfig,
   weightBytes,
 } from '@meap/llama-model';
-import { batchPlan, type MemoryPlan, type RunOptions, runSeeds } from '@meap/recipe-cli';
+import { batchPlan, type MemoryPlan, optimizerFloats, type RunOptions, runSeeds } from '@meap/recipe-cli';
 import type { DuplicationStatistics } from '@meap/sft-duplication';
 import { RankGroup } from '@meap/trainer';
 import { adaptedOutputs, countLoraParameters, planFinetuning } from './memory-plan.ts';
@@ -109,6 +110,7 @@ export async function describeRun(
       parameters,
       weightBytes: weightBytes(model, storage) / parameters,
       trained,
+      ...(!config.lora && { optimizer: optimizerFloats(train.optim, parameterShapes(model)) }),
       positions: largest,
       accumulates: microBatches > numRanks,
       zero: { stage: config.distributed.zero_stage, numRanks },

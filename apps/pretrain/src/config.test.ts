@@ -87,6 +87,20 @@ describe('resolveConfig', () => {
       /^train\.lr: unknown key; write train\.learning_rate: 1; allowed here: max_steps, /,
     ],
     [change('train', { steps: 1 }), /^train\.steps: unknown key; did you mean max_steps\?/],
+    [change('train', { optim: 'lion' }), /^train\.optim: got "lion", expected one of adamw, muon$/],
+    [
+      change('train', { muon_momentum: 0.9 }),
+      /^train\.muon_momentum: got 0\.9, expected none with optim adamw; null removes it$/,
+    ],
+    [
+      { ...change('train', { optim: 'muon' }), distributed: { zero_stage: 1 } },
+      /^distributed\.zero_stage: got 1, expected 0 with train\.optim muon, which needs whole matrices; /,
+    ],
+    [
+      { ...change('train', { optim: 'muon' }), precision: 'float16' },
+      /^precision: got "float16", expected float32 or bfloat16 with train\.optim muon, /,
+    ],
+    [change('train', { z_loss: -1 }), /^train\.z_loss: got -1, expected a number from 0$/],
     [
       change('model', { model_type: 'qwen2' }),
       /^model\.model_type: got "qwen2", expected one of llama, qwen3$/,

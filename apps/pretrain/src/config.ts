@@ -184,6 +184,10 @@ const train = z.strictObject({
     'Dropout of the embeddings and of the outputs of attention and feed-forward layers, not of attention weights ' +
       '(GPT-2’s embd_pdrop and resid_pdrop); off in validation and samples.',
   ).default(0),
+  z_loss: nonNegative(
+    'Factor of the z-loss, the mean of (log Σ exp of the logits)² over the targets, which is minimised beside the loss and ' +
+      'logged apart; PaLM’s is 1e-4, 0 is none.',
+  ).default(0),
   ...optimizerKeys({ warmupOf: 'max_steps', weightDecay: 0.05, decayed: 'parameters' }),
 });
 

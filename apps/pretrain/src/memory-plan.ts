@@ -1,5 +1,11 @@
-import { countParameters, fusesBlocks, type LlamaConfig, PIECE_TOKENS } from '@meap/llama-model';
-import { batchPlan, estimateMemory, type MemoryPlan, planMemory } from '@meap/recipe-cli';
+import {
+  countParameters,
+  fusesBlocks,
+  type LlamaConfig,
+  PIECE_TOKENS,
+  parameterShapes,
+} from '@meap/llama-model';
+import { batchPlan, estimateMemory, type MemoryPlan, optimizerFloats, planMemory } from '@meap/recipe-cli';
 import { RankGroup } from '@meap/trainer';
 import type { PretrainConfig } from './resolve-config.ts';
 
@@ -18,6 +24,7 @@ export function planPretraining(
   const estimate = estimateMemory(model, {
     parameters,
     trained: parameters,
+    optimizer: optimizerFloats(train.optim, parameterShapes(model)),
     base: BASE_BYTES,
     positions: microBatchSize * sequence_length,
     accumulates: microBatches > numRanks,

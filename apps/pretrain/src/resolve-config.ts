@@ -17,9 +17,11 @@ import {
   checkBatchKeys,
   checkKeepBest,
   checkMesh,
+  checkOptimizerKeys,
   checkScheduleKeys,
   fillBatchKeys,
   fillIntervals,
+  fillOptimizerKeys,
   fillScheduleKeys,
   parseConfig,
   Refusals,
@@ -82,10 +84,12 @@ export function resolveConfig(
   const curve = fillScheduleKeys(config.train, rates.learning_rate / 10);
   const knownContext = contextOf(config);
   const { sequence_length = Math.min(4096, knownContext ?? Number.POSITIVE_INFINITY) } = config.train;
-  const train = { ...config.train, ...rates, ...curve, sequence_length };
+  const optimizer = fillOptimizerKeys(config.train);
+  const train = { ...config.train, ...rates, ...curve, ...optimizer, sequence_length };
   checkBatchKeys(train, refusals, numRanks);
   checkMesh({ ...config, train }, refusals, numRanks);
   checkScheduleKeys(train, refusals);
+  checkOptimizerKeys(train, config, refusals);
   checkKeepBest(checkpoint, validation, refusals);
   checkProbes(config, refusals);
   const model = from === undefined ? resolveModel(ownShape, sequence_length, refusals) : { from };

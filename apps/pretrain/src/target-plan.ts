@@ -7,6 +7,7 @@ import {
   checkMesh,
   flop,
   NotReadyError,
+  optimizerFloats,
   Problems,
   Refusals,
   recipeOptions,
@@ -65,7 +66,7 @@ export async function planOn(given: PretrainConfig, target: string): Promise<Tar
   const { microBatchSize, microBatches } = batchPlan(train, 1);
   const llama = new Llama(model, zeroParameters(model));
   const ids = tf.zeros([microBatchSize, train.sequence_length], 'int32');
-  const { dropout: rate, recompute } = train;
+  const { dropout: rate, recompute, z_loss: zLoss } = train;
   await runStep({
     ...recipeOptions(config, train.max_steps, 1),
     // The first, the others, the last.
@@ -74,7 +75,7 @@ export async function planOn(given: PretrainConfig, target: string): Promise<Tar
     batches: async () => undefined,
     loss: (_, { step, microBatch }) => {
       const dropout = { rate, seed: runSeeds(config).mask, step, firstRow: microBatch * microBatchSize };
-      return llama.loss(ids, ids, undefined, { recompute, dropout: rate > 0 && dropout });
+      return llama.loss(ids, ids, undefined, { recompute, zLoss, dropout: rate > 0 && dropout });
     },
   });
   const executed = await programs();
@@ -82,8 +83,9 @@ export async function planOn(given: PretrainConfig, target: string): Promise<Tar
   llama.dispose();
 
   const last = executed[executed.length - 1].memoryStats();
-  // The moments are not among the arguments of the micro-batches before the last.
-  const moments = (2 / 3) * last.aliased;
+  // The optimizer's state is not among the arguments of the micro-batches before the last.
+  const { state } = optimizerFloats(train.optim, parameterShapes(model));
+  const moments = (state / (state + countParameters(model))) * last.aliased;
   const collectives: Record<string, CollectiveTraffic> = {};
   let [peak, moved] = [0, 0];
   for (const [i, program] of executed.entries()) {

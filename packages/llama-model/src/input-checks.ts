@@ -27,6 +27,8 @@ export interface ForwardOptions {
    * gradient, disables dropout.
    */
   dropout?: DropoutOptions | false;
+  /** Factor of the z-loss, which `loss` adds: the sum over targets of (log Σ exp of the logits)²; 0 by default. */
+  zLoss?: number;
   /** Called with each layer's queries and keys after rotation; they are freed unless kept. Not with a cache. */
   onAttention?: (layer: number, q_BTHD: tf.Tensor4D, k_BTGD: tf.Tensor4D) => void;
 }
@@ -38,6 +40,14 @@ export function requireDropout(adapter: LoraAdapter | undefined, options: Forwar
   throw new AdapterError(
     `the adapter has dropout ${adapter.dropout}, got a gradient without the option dropout, ` +
       'expected { seed, step }, or false to drop nothing',
+  );
+}
+
+/** Refuses a z-loss with trained rows of a tied head, whose gradients have none. */
+export function requireNoZLoss(zLoss: number): void {
+  if (zLoss === 0) return;
+  throw new AdapterError(
+    `zLoss: got ${zLoss}, expected 0 with trained tokens of a tied head, whose gradient has no z-loss`,
   );
 }
 

@@ -22,6 +22,7 @@ import {
   embedding,
   linear,
   linearCrossEntropy,
+  linearCrossEntropyWithZLoss,
   rmsNorm,
   scoreTokens,
   type TokenScores,
@@ -38,6 +39,7 @@ import {
   requireCaches,
   requireDropout,
   requireIds,
+  requireNoZLoss,
   requireParameters,
   requireSameShape,
   requireTokens,
@@ -60,8 +62,10 @@ import { correctLogits, replaceRows, type TokenRows, tiedCrossEntropy, withToken
 
 /** A loss that can be accumulated over micro-batches: divide the total sum by the total count. */
 export interface LossSum {
-  /** Sum of the negative log-likelihoods, in nats. */
+  /** Sum of the negative log-likelihoods, in nats, plus the z-loss if there is one. */
   sum: tf.Scalar;
+  /** The z-loss in `sum`, if the option has a factor. */
+  zLoss?: tf.Scalar;
   /** Number of tokens in the sum. */
   count: number;
 }
@@ -203,7 +207,8 @@ export class Llama {
   }
 
   /**
-   * Sum of the negative log-likelihoods of the targets, and their number.
+   * Sum of the negative log-likelihoods of the targets, and their number. With the option `zLoss` the sum contains the z-loss,
+   * which is also returned apart.
    *
    * Call it inside `tf.variableGrads` (or any gradient function) to train.
    *
@@ -221,15 +226,23 @@ export class Llama {
     requireIds('targets', targets_BT, this.config.vocab_size);
     requireSameShape('targets', targets_BT, inputs_BT);
     const count = mask_BT ? countMask(mask_BT, inputs_BT) : targets_BT.size;
-    const sum = tf.tidy(() => {
+    return tf.tidy(() => {
       const x_NE = this.hidden(inputs_BT, options).reshape([-1, this.config.hidden_size]) as tf.Tensor2D;
       const mask_N = mask_BT?.toFloat().as1D();
       const [head, rows, targets_N] = [this.#head(), this.#headRows(), targets_BT.as1D()];
-      if (rows) return tiedCrossEntropy(x_NE, head, rows, targets_N, mask_N);
+      const { zLoss = 0 } = options;
+      if (rows) {
+        requireNoZLoss(zLoss);
+        return { sum: tiedCrossEntropy(x_NE, head, rows, targets_N, mask_N), count };
+      }
       const frozenWeight = this.adapter !== undefined && head === this.#weight(this.#headName());
-      return linearCrossEntropy(x_NE, head, targets_N, mask_N, { frozenWeight });
+      if (zLoss === 0)
+        return { sum: linearCrossEntropy(x_NE, head, targets_N, mask_N, { frozenWeight }), count };
+      return {
+        ...linearCrossEntropyWithZLoss(x_NE, head, targets_N, mask_N, { frozenWeight, zLoss }),
+        count,
+      };
     });
-    return { sum, count };
   }
 
   /** Frees the parameters, unless they are those of a model that shares them, the adapter and the rotary tables. */

@@ -47,7 +47,8 @@ describe('equivalentOf', () => {
     ['peft_use_dora', true, {}, 'write lora.use_dora: true'],
     ['loraplus_lr_ratio', 16, {}, 'write lora.loraplus_lr_ratio: 16'],
     ['output_dir', 'out', {}, 'use the flag --out DIR'],
-    ['optim', 'adamw_torch', {}, 'AdamW is the only optimizer'],
+    ['optim', 'adamw_torch', {}, 'write train.optim: adamw (adamw or muon; '],
+    ['optimizer', { type: 'Muon' }, {}, 'write train.optim: muon ('],
   ])('%s: %j beside %j', (key, given, train, expected) => {
     expect(hint(key, given, train)?.slice(0, expected.length)).toBe(expected);
   });

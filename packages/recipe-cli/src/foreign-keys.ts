@@ -37,6 +37,13 @@ const adapters: Equivalent[] = [{ to: 'lora', note: 'the section enables adapter
 const curve: Equivalent[] = [
   { to: 'train.lr_scheduler_type', note: 'cosine, linear, constant or warmup_stable_decay' },
 ];
+const optimizer: Equivalent[] = [
+  {
+    to: 'train.optim',
+    value: (given) => /adamw|muon/i.exec(JSON.stringify(given))?.[0].toLowerCase(),
+    note: 'adamw or muon; their settings are keys of train: adam_beta1, adam_beta2, adam_epsilon, muon_momentum, weight_decay',
+  },
+];
 const qkNorm: Equivalent[] = [
   {
     to: 'model.model_type',
@@ -115,16 +122,19 @@ const EQUIVALENTS: Readonly<Record<string, readonly Equivalent[]>> = {
   scheduler: curve,
   num_decay_steps: [{ to: 'train.decay_ratio', value: shareOfSteps, note: 'a share of the steps' }],
   warmup_steps: [{ to: 'train.warmup_ratio', value: shareOfSteps, note: 'a share of the steps' }],
-  optim: [{ note: 'AdamW is the only optimizer' }],
-  optimizer: [
-    { note: 'AdamW is the only optimizer: train.adam_beta1, adam_beta2, adam_epsilon, weight_decay' },
-  ],
+  optim: optimizer,
+  optimizer,
+  optimizer_type: optimizer,
+  momentum: rename('train.muon_momentum'),
   beta1: rename('train.adam_beta1'),
   beta2: rename('train.adam_beta2'),
   eps: rename('train.adam_epsilon'),
   grad_clip: rename('train.max_grad_norm'),
   gradient_clipping: rename('train.max_grad_norm'),
   max_norm: rename('train.max_grad_norm'),
+  z_loss: rename('train.z_loss'),
+  z_loss_weight: rename('train.z_loss'),
+  z_loss_multiplier: rename('train.z_loss'),
   // Computing.
   bf16: [{ to: 'precision', value: precision('bfloat16') }],
   fp16: [{ to: 'precision', value: precision('float16') }],

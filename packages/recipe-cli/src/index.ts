@@ -54,7 +54,7 @@ export { configToYaml, parseConfig, Refusals } from './parse-config.ts';
 export { describeProbeCurves, type ProbeCurve, probeCurves } from './probe-values.ts';
 export { type ProgressOutput, TrainingProgress } from './progress.ts';
 export { type Layer, type RecipeRules, readRecipe } from './read-recipe.ts';
-export { type RecipeOptionKeys, recipeOptions } from './recipe-options.ts';
+export { optimizerFloats, type RecipeOptionKeys, recipeOptions } from './recipe-options.ts';
 export { inRecipeWords } from './recipe-words.ts';
 export {
   type ChartSeries,
@@ -112,11 +112,14 @@ export {
   checkBatchKeys,
   checkKeepBest,
   checkMesh,
+  checkOptimizerKeys,
   checkpointSection,
   distributedSection,
   fillBatchKeys,
   fillIntervals,
+  fillOptimizerKeys,
   type OptimizerDefaults,
+  type OptimizerKeys,
   optimizerKeys,
   runKeys,
   runSeeds,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { availableMemory, describeMemory, estimateMemory, planMemory } from './memory-plan.ts';
+import { optimizerFloats } from './recipe-options.ts';
 
 const MIB = 2 ** 20;
 const decoder = (
@@ -19,6 +20,29 @@ const decoder = (
 const TINY = { shape: decoder(6, 256, 4, 32, 704), parameters: 6_524_160 };
 const SMALL = { shape: decoder(8, 512, 4, 64, 1408), parameters: 31_990_272 };
 const M100 = { shape: decoder(12, 768, 2, 64, 2048), parameters: 122_309_376 };
+
+describe('optimizerFloats', () => {
+  const shapes = new Map([
+    ['model.embed_tokens.weight', [100, 8]],
+    ['model.layers.0.self_attn.q_proj.weight', [8, 8]],
+    ['model.layers.0.self_attn.q_norm.weight', [4]],
+    ['model.layers.0.mlp.down_proj.weight', [8, 24]],
+    ['lm_head.weight', [100, 8]],
+  ]);
+
+  it('are two of each parameter, of the matrices of blocks one with Muon, which works on one of them at a time', () => {
+    expect(optimizerFloats('adamw', shapes)).toEqual({ state: 2 * (1604 + 64 + 192), work: 0 });
+    expect(optimizerFloats('muon', shapes)).toEqual({ state: 2 * 1604 + 64 + 192, work: 2 * (192 + 64) });
+  });
+
+  it('are what a plan counts, in the moments and in the copy of a checkpoint', () => {
+    const step = { ...TINY, trained: TINY.parameters, positions: 1, accumulates: false, recompute: false };
+    const plan = (state: number) =>
+      estimateMemory(TINY.shape, { ...step, fused: true, base: 0, optimizer: { state, work: 0 } });
+    expect(plan(1000).moments).toBe(4000);
+    expect(plan(1000).checkpoint).toBe(4 * TINY.parameters + 4000);
+  });
+});
 
 describe('estimateMemory', () => {
   // Peak resident MB of bench-train on the native backend (2 cores, Node 20.20), float32, one micro-batch a step.

@@ -8,7 +8,7 @@ import { RunError } from './errors.ts';
 export interface MemoryEstimate {
   weights: number;
   gradients: number;
-  /** AdamW's two moments of the trained parameters. */
+  /** AdamW's two moments of the trained parameters; of matrices that Muon updates one buffer. */
   moments: number;
   activations: number;
   /** The sum of these and the base. */
@@ -36,6 +36,8 @@ export interface StepShape {
   added?: number;
   /** Trained parameters: an adapter's, or all. */
   trained: number;
+  /** Floats of the optimizer's state and of its work on one matrix; AdamW's by default. */
+  optimizer?: { state: number; work: number };
   /** Positions of the largest micro-batch, with padding. */
   positions: number;
   /** Whether this process computes several micro-batches per step, and adds their gradients. */
@@ -74,6 +76,7 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
     weightBytes = 4,
     added = 0,
     trained,
+    optimizer = { state: 2 * trained, work: 0 },
     zero: { stage, numRanks } = { stage: 0, numRanks: 1 },
     positions,
     recompute,
@@ -96,11 +99,12 @@ export function estimateMemory(shape: DecoderShape, step: StepShape): MemoryEsti
   const estimate = {
     weights: Math.round(weightBytes * parameters) + 4 * added,
     gradients: Math.round(gradientFloats(shape, step) * 4 * POOL_OVERHEAD),
-    moments: Math.round((8 * trained) / (stage > 0 ? numRanks : 1)),
-    activations: Math.round(4 * floats * POOL_OVERHEAD),
+    moments: Math.round((4 * optimizer.state) / (stage > 0 ? numRanks : 1)),
+    // The optimizer's work comes after the backward pass, but the pool keeps the buffers of both.
+    activations: Math.round(4 * (floats + optimizer.work) * POOL_OVERHEAD),
   };
   const total = base + Object.values(estimate).reduce((sum, bytes) => sum + bytes, 0);
-  return { ...estimate, checkpoint: 12 * trained, total };
+  return { ...estimate, checkpoint: 4 * (trained + optimizer.state), total };
 }
 
 /** Elements of a gradient bucket, 25 MiB. */

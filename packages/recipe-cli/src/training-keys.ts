@@ -55,9 +55,21 @@ export interface OptimizerDefaults {
   decayed: string;
 }
 
-/** Keys of `train` for schedule, AdamW, clipping, recomputation and memory. */
+/** Names of optimizers. */
+const OPTIMIZERS = ['adamw', 'muon'] as const;
+
+/** Default share of the momentum buffer that a step of Muon keeps. */
+const MUON_MOMENTUM = 0.95;
+
+/** Keys of `train` for schedule, optimizer, clipping, recomputation and memory. */
 export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefaults) => ({
   ...scheduleKeys(warmupOf),
+  optim: oneOf(
+    OPTIMIZERS,
+    'adamw: AdamW for all parameters. muon: Muon for the matrices of the blocks, with updates of the size of AdamW’s, and AdamW ' +
+      'for embeddings, head, norms and biases; both take the same learning_rate and weight_decay.',
+  ).default('adamw'),
+  muon_momentum: share(`Momentum (Nesterov) of optim muon; default: ${MUON_MOMENTUM}.`).optional(),
   adam_beta1: share('Decay rate of AdamW’s first moment.').default(0.9),
   adam_beta2: share('Decay rate of AdamW’s second moment.').default(0.95),
   adam_epsilon: positive('Epsilon of AdamW.').default(1e-8),
@@ -74,6 +86,46 @@ export const optimizerKeys = ({ warmupOf, weightDecay, decayed }: OptimizerDefau
     'Memory limit in GiB: a run whose estimate exceeds it is refused. Default: the memory of the machine or container.',
   ).optional(),
 });
+
+/** The keys of `train` that choose the optimizer. */
+export interface OptimizerKeys {
+  optim: (typeof OPTIMIZERS)[number];
+  /** Only used with `muon`. */
+  muon_momentum?: number;
+}
+
+/** Returns the momentum or its default; undefined where the optimizer does not use it. */
+export function fillOptimizerKeys({
+  optim,
+  muon_momentum,
+}: OptimizerKeys): Pick<OptimizerKeys, 'muon_momentum'> {
+  return { muon_momentum: muon_momentum ?? (optim === 'muon' ? MUON_MOMENTUM : undefined) };
+}
+
+/** Refuses a momentum that the optimizer does not use, and Muon where it would see parts of matrices or float16 products. */
+export function checkOptimizerKeys(
+  { optim, muon_momentum }: OptimizerKeys,
+  { precision, distributed }: { precision: string; distributed: { zero_stage: number } },
+  refusals: Refusals,
+): void {
+  if (optim !== 'muon') {
+    if (muon_momentum === undefined) return;
+    refusals.add('train.muon_momentum', muon_momentum, `none with optim ${optim}; null removes it`);
+    return;
+  }
+  if (distributed.zero_stage > 0) {
+    const expected =
+      '0 with train.optim muon, which needs whole matrices; distributed.mesh.fsdp shards its buffers';
+    refusals.add('distributed.zero_stage', distributed.zero_stage, expected);
+  }
+  if (precision === 'float16') {
+    refusals.add(
+      'precision',
+      precision,
+      'float32 or bfloat16 with train.optim muon, whose products float16 rounds to 0',
+    );
+  }
+}
 
 /** Default steps between two validations or checkpoints. */
 const INTERVAL = 100;

@@ -161,6 +161,7 @@ void requireIds(const int32_t *ids, int64_t n, int64_t limit) {
 napi_value linearCrossEntropy(napi_env, Arguments &in) {
   meap::CrossEntropy o{};
   in.integers({{"N", &o.N}, {"V", &o.V}, {"C", &o.C}});
+  o.zLoss = (float)in.number("zLoss");
   o.bfloat16 = in.boolean("bfloat16");
   require(o.C > 0, "rows without elements");
   o.x = in.floats("x", {o.N, o.C});
@@ -168,6 +169,7 @@ napi_value linearCrossEntropy(napi_env, Arguments &in) {
   o.targets = in.ints("targets", o.N);
   o.mask = in.optionalFloats("mask", o.N);
   o.losses = in.floats("losses", o.N);
+  o.squares = in.optionalFloats("squares", o.N);
   o.greedyIds = in.optionalInts("greedyIds", o.N);
   o.dx = in.optionalFloats("dx", {o.N, o.C});
   o.dWeight = in.optionalFloats("dWeight", {o.V, o.C});
@@ -264,6 +266,21 @@ napi_value adamW(napi_env, Arguments &in) {
   o.firstMoment = in.floats("firstMoment", o.n);
   o.secondMoment = in.floats("secondMoment", o.n);
   kernels->adamW(o);
+  return nullptr;
+}
+
+napi_value muon(napi_env, Arguments &in) {
+  meap::Muon o{};
+  in.integers({{"M", &o.M}, {"N", &o.N}});
+  in.numbers({{"momentum", &o.momentum}, {"decay", &o.decay}, {"stepSize", &o.stepSize},
+              {"gradientScale", &o.gradientScale}});
+  o.bfloat16 = in.boolean("bfloat16");
+  const Length matrix{o.M, o.N}, gram{std::min(o.M, o.N), std::min(o.M, o.N)};
+  o.parameter = in.floats("parameter", matrix);
+  o.gradient = in.floats("gradient", matrix);
+  o.momentumBuffer = in.floats("momentumBuffer", matrix);
+  o.work = in.floats("work", 2 * (matrix.elements + gram.elements));
+  if (matrix.elements > 0) kernels->muon(o);
   return nullptr;
 }
 
@@ -411,7 +428,7 @@ const std::pair<Signature, napi_callback> kernelFunctions[] = {
      guarded<attentionGrad>},
     {{"cachedAttention", "B T H G D window scale", "", "q k v out", "lengths", "keys values"},
      guarded<cachedAttention>},
-    {{"linearCrossEntropy", "N V C", "bfloat16", "x weight targets mask losses greedyIds dx dWeight"},
+    {{"linearCrossEntropy", "N V C zLoss", "bfloat16", "x weight targets mask losses squares greedyIds dx dWeight"},
      guarded<linearCrossEntropy>},
     {{"rmsNorm", "rows C epsilon", "", "x weight y"}, guarded<rmsNorm>},
     {{"rmsNormGrad", "rows C epsilon", "", "dy x weight plus dx dWeight"}, guarded<rmsNormGrad>},
@@ -424,6 +441,8 @@ const std::pair<Signature, napi_callback> kernelFunctions[] = {
     {{"adamW", "n learningRate beta1 beta2 epsilon weightDecay gradientScale correction1 correction2", "",
       "parameter gradient firstMoment secondMoment"},
      guarded<adamW>},
+    {{"muon", "M N momentum decay stepSize gradientScale", "bfloat16", "parameter gradient momentumBuffer work"},
+     guarded<muon>},
     {{"sumOfSquares", "n", "", "x"}, guarded<sumOfSquares>},
     {{"toBfloat16", "n", "", "x y"}, guarded<toBfloat16>},
     {{"fromBfloat16", "n", "", "x y"}, guarded<fromBfloat16>},

@@ -151,6 +151,17 @@ void layers() {
   note(dTable, V * C);
 }
 
+void updates() {
+  for (auto [M, N] : {std::pair<int64_t, int64_t>{1, 1}, {40, 33}, {33, 300}, {300, 260}}) {
+    const int64_t n = M * N, m = std::min(M, N);
+    Floats parameter(n), momentum(n), work(2 * (n + m * m)), gradient(n);
+    for (bool bfloat16 : {false, true}) {
+      kernels.muon({parameter, momentum, work, gradient, M, N, 0.95f, 0.99f, 0.01f, 1, bfloat16});
+      note(parameter, n);
+    }
+  }
+}
+
 void losses() {
   const int64_t sizes[][3] = {{5, 11, 6}, {300, 1000, 33}};
   for (auto [N, V, C] : sizes) {
@@ -158,6 +169,10 @@ void losses() {
     const auto targets = integers(N, 1, V);
     std::vector<int32_t> greedy(N);
     kernels.crossEntropy({x, {weight, nullptr}, targets.data(), mask, losses, dx, dWeight, greedy.data(), N, V, C, false});
+    Floats squares(N);
+    kernels.crossEntropy({x, {weight, nullptr}, targets.data(), mask, losses, dx, dWeight, nullptr, N, V, C, false, 1e-2f, squares});
+    note(squares, N);
+    note(dx, N * C);
     note(losses, N);
     note(dx, N * C);
     note(dWeight, V * C);
@@ -173,6 +188,7 @@ int main() {
     products();
     attentions();
     caches();
+    updates();
     layers();
     losses();
   }

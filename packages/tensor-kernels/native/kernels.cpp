@@ -2,6 +2,7 @@
 #include "attention.h"
 #include "layers.h"
 #include "loss.h"
+#include "muon.h"
 
 namespace {
 
@@ -47,5 +48,5 @@ namespace meap {
 extern const Kernels MEAP_ISA;
 const Kernels MEAP_ISA = {
     MEAP_STRING(MEAP_ISA), gemm, attention, attentionGrad, cachedAttention, crossEntropy, rmsNorm, rmsNormGrad, rotary,
-    swiGlu, swiGluGrad, dropout, embedding, embeddingGrad, adamW, sumOfSquares, toBfloat16, fromBfloat16, quantize, dequantize, add, multiply, scale, fmaPeak};
+    swiGlu, swiGluGrad, dropout, embedding, embeddingGrad, adamW, muon, sumOfSquares, toBfloat16, fromBfloat16, quantize, dequantize, add, multiply, scale, fmaPeak};
 }  // namespace meap

@@ -65,7 +65,8 @@ struct CachedAttention {
 
 struct CrossEntropy {
   // x: [N,C], weight: [V,C], targets: int32 [N], mask: [N] or null, losses: [N]; greedyIds: int32 [N] or null, the most
-  // probable tokens; dx null: no gradients; dWeight null: no gradient of the weight.
+  // probable tokens; dx null: no gradients; dWeight null: no gradient of the weight. squares: [N] or null, the squares of
+  // log Σ exp of the logits, which the gradients minimise too with the factor zLoss.
   const float *x;
   Matrix weight;
   const int32_t *targets;
@@ -74,6 +75,8 @@ struct CrossEntropy {
   int32_t *greedyIds;
   int64_t N, V, C;
   bool bfloat16;
+  float zLoss = 0;
+  float *squares = nullptr;
 };
 
 struct AdamW {
@@ -81,6 +84,15 @@ struct AdamW {
   const float *gradient;
   int64_t n;
   float learningRate, beta1, beta2, epsilon, weightDecay, gradientScale, correction1, correction2;
+};
+
+struct Muon {
+  // parameter, gradient, momentumBuffer: [M,N]; work: 2·M·N + 2·min(M,N)² numbers.
+  float *parameter, *momentumBuffer, *work;
+  const float *gradient;
+  int64_t M, N;
+  float momentum, decay, stepSize, gradientScale;
+  bool bfloat16;
 };
 
 struct Kernels {
@@ -105,6 +117,7 @@ struct Kernels {
   void (*embedding)(const int32_t *ids, Matrix table, float *y, int64_t n, int64_t C);
   void (*embeddingGrad)(const float *dy, const int32_t *ids, float *dTable, int64_t n, int64_t V, int64_t C);
   void (*adamW)(const AdamW &);
+  void (*muon)(const Muon &);
   double (*sumOfSquares)(const float *x, int64_t n);
   void (*toBfloat16)(const float *x, uint16_t *y, int64_t n);
   void (*fromBfloat16)(const uint16_t *x, float *y, int64_t n);

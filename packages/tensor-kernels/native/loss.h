@@ -14,8 +14,13 @@ float largest(const float *row, int64_t n) {
   return peak;
 }
 
-// Returns the loss of a row of logits and, if withGradient, replaces it by mask · (softmax − one-hot).
-float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGradient) {
+// The loss of a row of logits and log Σ exp of them.
+struct RowLoss {
+  float loss, logSumExp;
+};
+
+// If withGradient, replaces the row by mask · ((1 + 2 · zLoss · logSumExp) · softmax − one-hot).
+RowLoss lossOfRow(float *row, int64_t V, int32_t target, float mask, float zLoss, bool withGradient) {
   const float peak = largest(row, V);
   const float targetLogit = row[target];
   vf totals{};
@@ -31,13 +36,14 @@ float lossOfRow(float *row, int64_t V, int32_t target, float mask, bool withGrad
     if (withGradient) row[i] = e;
     total += e;
   }
+  const float logSumExp = naturalLog(total) + peak;
   if (withGradient) {
-    const float factor = mask / total;
+    const float factor = zLoss == 0 ? mask / total : mask * (1 + 2 * zLoss * logSumExp) / total;
     for (i = 0; i + W <= V; i += W) store(row + i, load(row + i) * factor);
     for (; i < V; i++) row[i] *= factor;
     row[target] -= mask;
   }
-  return naturalLog(total) + peak - targetLogit;
+  return {logSumExp - targetLogit, logSumExp};
 }
 
 // Index of the largest value, the lowest among equals.
@@ -63,7 +69,9 @@ void crossEntropy(const meap::CrossEntropy &o) {
       for (int64_t r = task * 4; r < min(rows, task * 4 + 4); r++) {
         const float mask = o.mask ? o.mask[n0 + r] : 1.0f;
         if (o.greedyIds) o.greedyIds[n0 + r] = firstMaximum(logits + r * o.V, o.V);
-        o.losses[n0 + r] = lossOfRow(logits + r * o.V, o.V, o.targets[n0 + r], mask, withGradients);
+        const RowLoss row = lossOfRow(logits + r * o.V, o.V, o.targets[n0 + r], mask, o.zLoss, withGradients);
+        o.losses[n0 + r] = row.loss;
+        if (o.squares) o.squares[n0 + r] = row.logSumExp * row.logSumExp;
       }
     });
     if (!withGradients) continue;
@@ -73,6 +81,7 @@ void crossEntropy(const meap::CrossEntropy &o) {
     gemm({logits, {x, nullptr}, o.dWeight, plus, o.V, o.C, rows, o.V, o.C, o.C, true, false, o.bfloat16});
   }
   if (o.mask) multiply(o.losses, o.mask, o.losses, o.N);
+  if (o.mask && o.squares) multiply(o.squares, o.mask, o.squares, o.N);
 }
 
 }  // namespace

@@ -37,10 +37,11 @@ export interface KernelArguments {
     keys: readonly Float32Array[];
     values: readonly Float32Array[];
   };
-  linearCrossEntropy: Numbers<'N' | 'V' | 'C'> &
+  /** The gradients are those of `losses` + zLoss · `squares`. */
+  linearCrossEntropy: Numbers<'N' | 'V' | 'C' | 'zLoss'> &
     Flags<'bfloat16'> &
     Floats<'x' | 'losses'> &
-    OptionalFloats<'mask' | 'dx' | 'dWeight'> &
+    OptionalFloats<'mask' | 'squares' | 'dx' | 'dWeight'> &
     Ints<'targets'> &
     OptionalInts<'greedyIds'> & { weight: Matrix };
   rmsNorm: Norm & Floats<'y'>;
@@ -60,6 +61,10 @@ export interface KernelArguments {
   adamW: Numbers<'n' | 'learningRate' | 'beta1' | 'beta2' | 'epsilon' | 'weightDecay' | 'gradientScale'> &
     Numbers<'correction1' | 'correction2'> &
     Floats<'parameter' | 'gradient' | 'firstMoment' | 'secondMoment'>;
+  /** `decay` multiplies the parameter, `stepSize` the orthogonal update; `work` has 2·M·N + 2·min(M, N)² numbers. */
+  muon: Numbers<'M' | 'N' | 'momentum' | 'decay' | 'stepSize' | 'gradientScale'> &
+    Flags<'bfloat16'> &
+    Floats<'parameter' | 'gradient' | 'momentumBuffer' | 'work'>;
   sumOfSquares: Numbers<'n'> & Floats<'x'>;
   toBfloat16: Numbers<'n'> & Floats<'x'> & { y: Uint16Array };
   fromBfloat16: Numbers<'n'> & Floats<'y'> & { x: Uint16Array };

@@ -100,34 +100,41 @@ const kernels: { [Name in KernelName]?: (call: Call<Name>) => tf.Tensor[] } = {
     return [join(dqs, 1), dk, dv];
   },
 
-  LinearCrossEntropy({ inputs: { x, weight, targets, mask }, attrs: { gradients } }) {
+  LinearCrossEntropy({ inputs: { x, weight, targets, mask }, attrs: { gradients, zLoss } }) {
     const [N, V] = [x.shape[0], weight.shape[0]];
     const rows = Math.max(1, Math.floor(CHUNK_NUMBERS / V));
     const losses: tf.Tensor[] = [];
+    const squares: tf.Tensor[] = [];
     const dxs: tf.Tensor[] = [];
     let dWeight = gradients === 'both' ? tf.zerosLike(weight) : undefined;
     for (const from of starts(N, rows)) {
-      const [loss, dx, next] = tf.tidy(() => {
+      const [loss, square, dx, next] = tf.tidy(() => {
         const of = (tensor: tf.Tensor) => tensor.slice([from], [Math.min(rows, N - from)]);
         const logits = tf.matMul(of(x), weight, false, true);
         const target = tf.oneHot(of(targets), V).toFloat();
         const sums_N1 = tf.logSumExp(logits, -1, true);
         const loss_N = tf.sub(sums_N1.squeeze([1]), tf.sum(tf.mul(logits, target), -1));
-        const masked = mask ? tf.mul(loss_N, of(mask)) : loss_N;
-        if (gradients === 'none') return [masked];
-        const plain = tf.sub(tf.exp(tf.sub(logits, sums_N1)), target);
+        const masked = (values_N: tf.Tensor) => (mask ? tf.mul(values_N, of(mask)) : values_N);
+        const results = [masked(loss_N), masked(tf.square(sums_N1.squeeze([1])))];
+        if (gradients === 'none') return results;
+        const softmax = tf.exp(tf.sub(logits, sums_N1));
+        const probabilities = zLoss > 0 ? tf.mul(softmax, tf.mul(sums_N1, 2 * zLoss).add(1)) : softmax;
+        const plain = tf.sub(probabilities, target);
         const dLogits = mask ? tf.mul(plain, of(mask).expandDims(1)) : plain;
         const dx = tf.matMul(dLogits, weight);
-        return dWeight ? [masked, dx, tf.add(dWeight, tf.matMul(dLogits, of(x), true))] : [masked, dx];
+        return [...results, dx, ...(dWeight ? [tf.add(dWeight, tf.matMul(dLogits, of(x), true))] : [])];
       });
       losses.push(loss);
+      squares.push(square);
       if (dx) dxs.push(dx);
       if (next) {
         dWeight?.dispose();
         dWeight = next;
       }
     }
-    return [join(losses, 0), ...(dxs.length > 0 ? [join(dxs, 0)] : []), ...(dWeight ? [dWeight] : [])];
+    if (zLoss === 0) tf.dispose(squares.splice(0));
+    const joined = [losses, squares, dxs].flatMap((parts) => (parts.length > 0 ? [join(parts, 0)] : []));
+    return dWeight ? [...joined, dWeight] : joined;
   },
 
   ScoreTokens({ inputs: { x, weight, targets } }) {

@@ -11,6 +11,8 @@ import {
   embedding,
   globalNorm,
   linearCrossEntropy,
+  linearCrossEntropyWithZLoss,
+  muon,
   rmsNorm,
   rotaryEmbedding,
   scoreTokens,
@@ -259,6 +261,13 @@ describe.each(devices)('on %s', (name, missing) => {
         op(as2D(x), as2D(w), as1D(tensorOf(targets)), masked ? as1D(tensorOf(mask)) : undefined);
       const inputs = [random([N, C], 1), random([V, C], 2)];
       await expectSame(run(linearCrossEntropy), run(reference.linearCrossEntropyReference), inputs);
+      const penalized = (isReference: boolean) => (x: tf.Tensor, w: tf.Tensor) => {
+        const [weights, ids] = [masked ? as1D(tensorOf(mask)) : undefined, as1D(tensorOf(targets))];
+        return isReference
+          ? reference.zLossReference(as2D(x), as2D(w), ids, weights, 0.1).sum
+          : linearCrossEntropyWithZLoss(as2D(x), as2D(w), ids, weights, { zLoss: 0.1 }).sum;
+      };
+      await expectSame(penalized(false), penalized(true), inputs);
       const scores = [];
       for (const [backend, op] of [
         [device, scoreTokens],
@@ -290,6 +299,34 @@ describe.each(devices)('on %s', (name, missing) => {
       for (const [i, values] of want.entries()) expectClose(got[i], values, { relative: 1e-5 });
     },
   );
+
+  it.each([
+    [7, 30, 0.3],
+    [30, 7, 0.3],
+    [7, 30, 0],
+  ])('muon of %i × %i is that of native, with a scale of %d on the device', async (M, N, scale) => {
+    const results: Float32Array[][] = [];
+    for (const backend of [device, 'native'] as const) {
+      await setBackend(backend);
+      const [parameter, momentumBuffer] = [1, 2].map((seed) =>
+        tf.tidy(() => tf.variable(tensorOf(random([M, N], seed)))),
+      );
+      const rates = { learningRate: 0.1, momentum: 0.95, weightDecay: 0.1 };
+      for (let step = 1; step <= 3; step++) {
+        const gradient = tensorOf(random([M, N], step + 2));
+        // A step that is skipped may have gradients that are not finite.
+        const given = scale === 0 && device === backend ? tf.div(gradient, 0) : gradient;
+        const gradientScale = backend === 'native' || device === 'tensorflow' ? scale : tf.tensor1d([scale]);
+        if (scale > 0 || backend === device)
+          muon({ parameter, gradient: given, momentumBuffer, ...rates, gradientScale });
+        tf.dispose([gradient, given, ...(typeof gradientScale === 'number' ? [] : [gradientScale])]);
+      }
+      results.push((await Promise.all([parameter.data(), momentumBuffer.data()])) as Float32Array[]);
+      tf.dispose([parameter, momentumBuffer]);
+    }
+    if (scale === 0 && device === 'tensorflow') return;
+    for (const i of [0, 1]) expectClose(results[0][i], results[1][i], { relative: 1e-4, absolute: 2e-5 });
+  });
 
   it('globalNorm is the norm over all tensors', async () => {
     await tf.setBackend(device);

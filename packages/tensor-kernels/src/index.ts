@@ -33,12 +33,15 @@ export {
   shardTensor,
   type TensorSharding,
 } from './mesh.ts';
+export { type MuonOptions, muon } from './muon.ts';
 export {
   attention,
   embedding,
   type LinearCrossEntropyOptions,
+  type LossWithZLoss,
   linear,
   linearCrossEntropy,
+  linearCrossEntropyWithZLoss,
   rmsNorm,
   rotaryEmbedding,
   scoreTokens,

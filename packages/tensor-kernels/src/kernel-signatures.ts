@@ -38,10 +38,13 @@ export interface KernelSignatures {
   Dropout: { inputs: Inputs<'x'>; attrs: { rowKeys: Int32Array; dropBelow: number } };
   Embedding: { inputs: Inputs<'ids' | 'table'>; attrs: object };
   EmbeddingGrad: { inputs: Inputs<'dy' | 'ids'>; attrs: { numRows: number } };
-  /** Losses `[N]`, then the gradients asked for. */
+  /**
+   * Losses `[N]`, with `zLoss` above 0 the squares of log Σ exp of the logits `[N]`, then the gradients asked for: of the
+   * losses + zLoss · squares.
+   */
   LinearCrossEntropy: {
     inputs: Inputs<'x' | 'weight' | 'targets', 'mask'>;
-    attrs: { gradients: 'none' | 'x' | 'both' };
+    attrs: { gradients: 'none' | 'x' | 'both'; zLoss: number };
   };
   /** Losses `[N]` and the most probable ids. */
   ScoreTokens: { inputs: Inputs<'x' | 'weight' | 'targets'>; attrs: object };
@@ -49,6 +52,11 @@ export interface KernelSignatures {
   AdamW: {
     inputs: Inputs<'parameter' | 'gradient' | 'firstMoment' | 'secondMoment', 'scale'>;
     attrs: AdamWAttributes;
+  };
+  /** Changes parameter and momentum buffer; `scale` as in AdamW. */
+  Muon: {
+    inputs: Inputs<'parameter' | 'gradient' | 'momentumBuffer', 'scale'>;
+    attrs: Record<'momentum' | 'decay' | 'stepSize' | 'gradientScale', number>;
   };
   GradientScale: {
     inputs: Inputs<'values', 'previous'>;

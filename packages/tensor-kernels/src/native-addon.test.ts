@@ -24,8 +24,18 @@ const empty: KernelArguments = {
   attentionGrad: { ...heads, S: 0, ...queries, dOut: none, dq: none, dk: none, dv: none },
   cachedAttention: { ...heads, q: none, k: none, v: none, out: none, lengths: [], keys: [], values: [] },
   linearCrossEntropy: {
-    ...{ N: 0, V: 0, C: 1, bfloat16: false, x: none, weight: none, targets: new Int32Array(0), mask: null },
-    ...{ losses: none, greedyIds: null, dx: null, dWeight: null },
+    ...{
+      N: 0,
+      V: 0,
+      C: 1,
+      zLoss: 0,
+      bfloat16: false,
+      x: none,
+      weight: none,
+      targets: new Int32Array(0),
+      mask: null,
+    },
+    ...{ losses: none, squares: null, greedyIds: null, dx: null, dWeight: null },
   },
   rmsNorm: { rows: 0, C: 0, epsilon: 1e-5, x: none, weight: none, y: none },
   rmsNormGrad: {
@@ -47,6 +57,10 @@ const empty: KernelArguments = {
       firstMoment: none,
       secondMoment: none,
     },
+  },
+  muon: {
+    ...{ M: 0, N: 0, momentum: 0.95, decay: 1, stepSize: 1, gradientScale: 1, bfloat16: false },
+    ...{ parameter: none, gradient: none, momentumBuffer: none, work: none },
   },
   sumOfSquares: { n: 0, x: none },
   toBfloat16: { n: 0, x: none, y: new Uint16Array(0) },
@@ -115,6 +129,7 @@ describe('sizes', () => {
     ['dropout', ['rows', 'n']],
     ['embedding', ['n', 'V', 'C']],
     ['embeddingGrad', ['n', 'V', 'C']],
+    ['muon', ['M', 'N']],
   ];
   it.each(sized)('of %s are never more than its arrays hold', (name, names) => {
     const size = fc.oneof(

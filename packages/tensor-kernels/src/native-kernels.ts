@@ -225,17 +225,20 @@ const kernels: Kernels<NativeBackend> = {
     const { backend, inputs, attrs } = call;
     const { x, weight, mask } = inputs;
     const losses = backend.allocate([x.shape[0]]);
+    const squares = attrs.zLoss > 0 ? backend.allocate([x.shape[0]]) : undefined;
     const dx = attrs.gradients === 'none' ? undefined : backend.allocate(x.shape);
     const dWeight = attrs.gradients === 'both' ? backend.allocate(weight.shape) : undefined;
     backend.addon.linearCrossEntropy({
       ...headInputs(call),
+      zLoss: attrs.zLoss,
       mask: optionalFloats(backend, mask),
       losses: losses.values,
+      squares: squares?.values ?? null,
       greedyIds: null,
       dx: dx?.values ?? null,
       dWeight: dWeight?.values ?? null,
     });
-    return [losses, dx, dWeight].flatMap((output) => output?.info ?? []);
+    return [losses, squares, dx, dWeight].flatMap((output) => output?.info ?? []);
   },
 
   ScoreTokens(call) {
@@ -245,8 +248,10 @@ const kernels: Kernels<NativeBackend> = {
     const greedyIds = new Int32Array(N);
     backend.addon.linearCrossEntropy({
       ...headInputs(call),
+      zLoss: 0,
       mask: null,
       losses: losses.values,
+      squares: null,
       greedyIds,
       dx: null,
       dWeight: null,
@@ -272,6 +277,21 @@ const kernels: Kernels<NativeBackend> = {
       firstMoment: backend.stored(firstMoment) as Float32Array,
       secondMoment: backend.stored(secondMoment) as Float32Array,
     });
+    return [];
+  },
+
+  Muon({ backend, inputs: { parameter, gradient, momentumBuffer }, attrs }) {
+    const [M, N] = parameter.shape;
+    const m = Math.min(M, N);
+    const work = backend.allocate([2 * (M * N + m * m)]);
+    backend.addon.muon({
+      ...{ M, N, ...attrs, bfloat16: isBfloat16(backend), work: work.values },
+      // Changed in place, so not copies.
+      parameter: backend.stored(parameter) as Float32Array,
+      gradient: backend.floats(gradient),
+      momentumBuffer: backend.stored(momentumBuffer) as Float32Array,
+    });
+    backend.disposeData(work.info.dataId);
     return [];
   },
 

@@ -12,6 +12,7 @@ import {
   embedding,
   linear,
   linearCrossEntropy,
+  linearCrossEntropyWithZLoss,
   residualAttention,
   residualFeedForward,
   rmsNorm,
@@ -273,6 +274,19 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
       op(as2D(x), as2D(w), as1D(tensorOf(targets)), masked ? as1D(tensorOf(mask)) : undefined);
     const inputs = [random([N, C], 1), random([V, C], 2)];
     await expectSame(run(linearCrossEntropy), run(reference.linearCrossEntropyReference), inputs);
+    // Sum and z-loss; only the sum has a gradient.
+    const penalized = (isReference: boolean) => (x: tf.Tensor, w: tf.Tensor) => {
+      const [weights, ids] = [masked ? as1D(tensorOf(mask)) : undefined, as1D(tensorOf(targets))];
+      const { sum, zLoss } = isReference
+        ? reference.zLossReference(as2D(x), as2D(w), ids, weights, 0.1)
+        : linearCrossEntropyWithZLoss(as2D(x), as2D(w), ids, weights, { zLoss: 0.1 });
+      const apart = tf.customGrad((y) => ({
+        value: (y as tf.Tensor).clone(),
+        gradFunc: (dy: tf.Tensor) => tf.zerosLike(dy),
+      }));
+      return tf.stack([sum, apart(zLoss)]);
+    };
+    await expectSame(penalized(false), penalized(true), inputs, 3e-6, 'z-loss');
     await tf.setBackend('native');
     tf.tidy(() => {
       const [x, w] = inputs.map(tensorOf);

@@ -16,6 +16,7 @@ import {
   rotaryEmbeddingReference,
   scoreTokensReference,
   swiGluReference,
+  zLossReference,
 } from './reference.ts';
 
 /** Returns whether the current backend has a kernel. */
@@ -259,18 +260,12 @@ export function linearCrossEntropy(
   mask_N?: tf.Tensor,
   { frozenWeight = false }: LinearCrossEntropyOptions = {},
 ): tf.Scalar {
-  requireHead('linearCrossEntropy', x_NC, weight_VC, targets_N);
-  if (mask_N) {
-    requireShape('linearCrossEntropy', 'mask', mask_N, targets_N.shape);
-    if (mask_N.dtype !== 'float32') {
-      throw new Error(`linearCrossEntropy: mask must be float32, got ${mask_N.dtype}; use mask.toFloat()`);
-    }
-  }
+  requireLossInputs(x_NC, weight_VC, targets_N, mask_N);
   if (!hasKernel('LinearCrossEntropy')) {
     return linearCrossEntropyReference(x_NC, weight_VC, targets_N, mask_N);
   }
   const run = (x: tf.Tensor, weight: tf.Tensor, gradients: 'none' | 'x' | 'both') =>
-    runKernel('LinearCrossEntropy', { x, weight, targets: targets_N, mask: mask_N }, { gradients });
+    runKernel('LinearCrossEntropy', { x, weight, targets: targets_N, mask: mask_N }, { gradients, zLoss: 0 });
   if (!isRecording()) return tf.tidy(() => tf.sum(run(x_NC, weight_VC, 'none')[0]));
   const trained = frozenWeight ? [x_NC] : [x_NC, weight_VC];
   return customGradient(trained, ([x, weight = weight_VC], save) => {
@@ -281,6 +276,55 @@ export function linearCrossEntropy(
       gradient: (dy, saved) => saved.map((gradient) => tf.mul(gradient, dy)),
     };
   }) as tf.Scalar;
+}
+
+/** The result of {@link linearCrossEntropyWithZLoss}. */
+export interface LossWithZLoss {
+  /** The cross-entropy plus the z-loss, a float32 scalar on the tape. */
+  sum: tf.Scalar;
+  /** The z-loss in it, a float32 scalar without gradient. */
+  zLoss: tf.Scalar;
+}
+
+/**
+ * {@link linearCrossEntropy} plus the z-loss: `zLoss` times the sum over tokens of (log Σ exp of the logits)², which keeps logits
+ * from drifting (Chowdhery et al. 2022, PaLM, arXiv 2204.02311, §5, with 1e-4). In the same pass, with the mask of the loss.
+ *
+ * @param options.zLoss the factor, above 0
+ */
+export function linearCrossEntropyWithZLoss(
+  x_NC: tf.Tensor,
+  weight_VC: tf.Tensor,
+  targets_N: tf.Tensor,
+  mask_N: tf.Tensor | undefined,
+  { zLoss, frozenWeight = false }: LinearCrossEntropyOptions & { zLoss: number },
+): LossWithZLoss {
+  requireLossInputs(x_NC, weight_VC, targets_N, mask_N);
+  if (!(zLoss > 0 && zLoss < Number.POSITIVE_INFINITY)) {
+    throw new Error(`linearCrossEntropyWithZLoss: zLoss must be a finite number above 0, got ${zLoss}`);
+  }
+  if (!hasKernel('LinearCrossEntropy')) return zLossReference(x_NC, weight_VC, targets_N, mask_N, zLoss);
+  return tf.tidy(() => {
+    let own: tf.Tensor | undefined;
+    const sums = (x: tf.Tensor, weight: tf.Tensor, gradients: 'none' | 'x' | 'both') => {
+      const inputs = { x, weight, targets: targets_N, mask: mask_N };
+      const [losses, squares, ...others] = runKernel('LinearCrossEntropy', inputs, { gradients, zLoss });
+      // Beyond the scope of the op, which returns one tensor.
+      own = tf.keep(tf.mul(tf.sum(squares), zLoss));
+      return { sum: tf.add(tf.sum(losses), own), gradients: others };
+    };
+    const trained = frozenWeight ? [x_NC] : [x_NC, weight_VC];
+    const sum = isRecording()
+      ? customGradient(trained, ([x, weight = weight_VC], save) => {
+          const { sum, gradients } = sums(x, weight, frozenWeight ? 'x' : 'both');
+          save(gradients);
+          return { value: sum, gradient: (dy, saved) => saved.map((gradient) => tf.mul(gradient, dy)) };
+        })
+      : sums(x_NC, weight_VC, 'none').sum;
+    const tracked = own!.clone();
+    own!.dispose();
+    return { sum: sum as tf.Scalar, zLoss: tracked as tf.Scalar };
+  });
 }
 
 /** The result of {@link scoreTokens} for each token. */
@@ -307,6 +351,20 @@ export function scoreTokens(x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf
   const logProbabilities = tf.neg(losses) as tf.Tensor1D;
   losses.dispose();
   return { logProbabilities, greedyIds: greedyIds as tf.Tensor1D };
+}
+
+function requireLossInputs(
+  x_NC: tf.Tensor,
+  weight_VC: tf.Tensor,
+  targets_N: tf.Tensor,
+  mask_N: tf.Tensor | undefined,
+): void {
+  requireHead('linearCrossEntropy', x_NC, weight_VC, targets_N);
+  if (!mask_N) return;
+  requireShape('linearCrossEntropy', 'mask', mask_N, targets_N.shape);
+  if (mask_N.dtype !== 'float32') {
+    throw new Error(`linearCrossEntropy: mask must be float32, got ${mask_N.dtype}; use mask.toFloat()`);
+  }
 }
 
 function requireHead(op: string, x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf.Tensor): void {

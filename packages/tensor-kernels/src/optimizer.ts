@@ -30,12 +30,7 @@ export function adamW(options: AdamWOptions): void {
     runKernel('AdamW', tensors, { ...hyperparameters, gradientScale: 0 });
     return;
   }
-  const format = isStoredAsBfloat16(parameter) ? 'bfloat16' : quantizedFormat(parameter);
-  if (format) {
-    throw new Error(
-      `adamW: the parameter is stored as ${format}, which would round small updates away; train float32 weights`,
-    );
-  }
+  requireFloat32Parameter('adamW', parameter);
   if (hasKernel('AdamW')) {
     const tensors = { parameter, gradient, firstMoment, secondMoment };
     runKernel('AdamW', tensors, { ...hyperparameters, gradientScale });
@@ -54,6 +49,15 @@ export function adamW(options: AdamWOptions): void {
       tf.sub(decayed, tf.mul(tf.div(mHat, tf.add(tf.sqrt(vHat), epsilon)), learningRate)) as tf.Variable,
     );
   });
+}
+
+/** Refuses a parameter that is stored in fewer bits. */
+export function requireFloat32Parameter(op: string, parameter: tf.Variable): void {
+  const format = isStoredAsBfloat16(parameter) ? 'bfloat16' : quantizedFormat(parameter);
+  if (!format) return;
+  throw new Error(
+    `${op}: the parameter is stored as ${format}, which would round small updates away; train float32 weights`,
+  );
 }
 
 /** Options of {@link gradientScale}. */

@@ -113,7 +113,12 @@ export function embeddingReference(ids: tf.Tensor, table_VC: tf.Tensor): tf.Tens
   });
 }
 
-function tokenLosses(x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf.Tensor): tf.Tensor1D {
+/** Losses of tokens, and log Σ exp of their logits. */
+function tokenLosses(
+  x_NC: tf.Tensor,
+  weight_VC: tf.Tensor,
+  targets_N: tf.Tensor,
+): { losses_N: tf.Tensor1D; logSum_N: tf.Tensor1D } {
   return tf.tidy(() => {
     const logits_NV = tf.matMul(x_NC, weight_VC, false, true);
     // A shift of all logits cancels, so it needs no gradient.
@@ -123,7 +128,7 @@ function tokenLosses(x_NC: tf.Tensor, weight_VC: tf.Tensor, targets_N: tf.Tensor
     }));
     const logSum_N = tf.log(tf.sum(tf.exp(tf.sub(logits_NV, peak_N1)), -1)).add(peak_N1.squeeze([-1]));
     const target_N = tf.sum(tf.mul(logits_NV, tf.oneHot(targets_N, weight_VC.shape[0]!)), -1);
-    return tf.sub(logSum_N, target_N) as tf.Tensor1D;
+    return { losses_N: tf.sub(logSum_N, target_N) as tf.Tensor1D, logSum_N: logSum_N as tf.Tensor1D };
   });
 }
 
@@ -134,8 +139,23 @@ export function linearCrossEntropyReference(
   mask_N?: tf.Tensor,
 ): tf.Scalar {
   return tf.tidy(() => {
-    const losses_N = tokenLosses(x_NC, weight_VC, targets_N);
+    const { losses_N } = tokenLosses(x_NC, weight_VC, targets_N);
     return tf.sum(mask_N ? tf.mul(losses_N, mask_N) : losses_N) as tf.Scalar;
+  });
+}
+
+export function zLossReference(
+  x_NC: tf.Tensor,
+  weight_VC: tf.Tensor,
+  targets_N: tf.Tensor,
+  mask_N: tf.Tensor | undefined,
+  zLoss: number,
+): { sum: tf.Scalar; zLoss: tf.Scalar } {
+  return tf.tidy(() => {
+    const { losses_N, logSum_N } = tokenLosses(x_NC, weight_VC, targets_N);
+    const masked = (values_N: tf.Tensor) => tf.sum(mask_N ? tf.mul(values_N, mask_N) : values_N);
+    const own = tf.mul(masked(tf.square(logSum_N)), zLoss);
+    return { sum: tf.add(masked(losses_N), own) as tf.Scalar, zLoss: own as tf.Scalar };
   });
 }
 
@@ -145,7 +165,7 @@ export function scoreTokensReference(
   targets_N: tf.Tensor,
 ): { logProbabilities: tf.Tensor1D; greedyIds: tf.Tensor1D } {
   return tf.tidy(() => ({
-    logProbabilities: tf.neg(tokenLosses(x_NC, weight_VC, targets_N)) as tf.Tensor1D,
+    logProbabilities: tf.neg(tokenLosses(x_NC, weight_VC, targets_N).losses_N) as tf.Tensor1D,
     greedyIds: tf.argMax(tf.matMul(x_NC, weight_VC, false, true), -1) as tf.Tensor1D,
   }));
 }

@@ -6,13 +6,13 @@ import { setBackend } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { inMemoryRanks } from '../fixtures/in-memory-ranks.mjs';
-import { type TinyBatch, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
+import { type TinyBatch, tinyLoss, tinyOptions, tinyParameters } from '../fixtures/tiny-run.mjs';
 import { dataParallelStep } from './data-parallel.ts';
 import { TrainerError } from './errors.ts';
 import * as trainer from './index.ts';
 import { RankGroup } from './rank-group.ts';
 import { disposeStep, singleProcessStep } from './training-step.ts';
-import type { Parameters, Position, TrainEvent } from './types.ts';
+import type { Loss, Parameters, Position, TrainEvent } from './types.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'meap-ranks-'));
 let directory: string;
@@ -40,9 +40,11 @@ async function run(size: number, overrides: Overrides = {}) {
     collectives.map(async (own, rank) => {
       const parameters = tinyParameters() as Parameters;
       events[rank] = [];
+      const { loss } = overrides as { loss?: (parameters: Parameters) => Loss<TinyBatch> };
       const options = tinyOptions(trainer, parameters, directory, {
         ...base,
         ...overrides,
+        loss: (loss ?? tinyLoss)(parameters),
         ...(size > 1 && { ranks: new RankGroup(own) }),
         onEvent: (event: TrainEvent) => events[rank].push(event),
       });
@@ -102,6 +104,31 @@ describe('ranks on native', () => {
     // Only rank 0 tells of anything.
     expect(shared.events.slice(1).flat()).toEqual([]);
     expect(shared.events[0].map(({ type }) => type)).toEqual(alone.events[0].map(({ type }) => type));
+  });
+
+  it('two of them with Muon and a z-loss learn what one process learns, but not with ZeRO', async () => {
+    const options = () => ({
+      optimizer: trainer.muonOptimizer({ matrices: /hidden\.weight/ }),
+      loss: (parameters: Parameters) => (batch: TinyBatch) => {
+        const { sum, ...counts } = tinyLoss(parameters)(batch);
+        const zLoss = tf.mul(sum, 0.1);
+        return { sum: tf.add(sum, zLoss), zLoss, ...counts };
+      },
+    });
+    const alone = await run(1, options());
+    directory += '-shared';
+    const shared = await run(2, options());
+    for (const { weights } of shared.results) closeTo(weights, alone.results[0].weights, 1e-5);
+    expect(alone.metrics[0].zLoss / alone.metrics[0].loss).toBeCloseTo(0.1, 6);
+    for (const [i, { valLoss, loss, zLoss }] of shared.metrics.entries()) {
+      if (valLoss !== undefined) continue;
+      expect(loss).toBeCloseTo(alone.metrics[i].loss, 5);
+      expect(zLoss).toBeCloseTo(alone.metrics[i].zLoss, 5);
+    }
+    directory += '-zero';
+    await expect(run(2, { ...options(), zeroStage: 1 })).rejects.toThrow(
+      'train: zeroStage 1 with an optimizer that needs whole parameters, as Muon does, expected 0: ',
+    );
   });
 
   it.each([0, 1, 2] as const)('with ZeRO %i give the same bits in every run', async (zeroStage) => {

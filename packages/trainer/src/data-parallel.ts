@@ -34,6 +34,12 @@ export function dataParallelStep<Batch>(options: DataParallelOptions<Batch>): Tr
         `${ranks.size}: use smaller micro-batches, or a number of ranks that divides ${microBatches}`,
     );
   }
+  if (zeroStage > 0 && optimizer.needsWholeParameters) {
+    throw new TrainerError(
+      `train: zeroStage ${zeroStage} with an optimizer that needs whole parameters, as Muon does, expected 0: ranks would ` +
+        'hold parts of matrices',
+    );
+  }
   const buckets = planBuckets(parameters, ranks.size, bucketSize);
   const scatter = zeroStage > 0;
   const newExchange = () => new GradientExchange(buckets, ranks.collectives, { scatter });
@@ -86,6 +92,7 @@ async function accumulateAcross<Batch>(
   const { step, lossScale, newExchange } = options;
   const { rank, size } = ranks;
   const losses: tf.Scalar[] = [];
+  const zLosses: tf.Scalar[] = [];
   const found = new Set<string>();
   const own = { count: 0, tokens: 0 };
   // Gradients not sent yet, and sums over all ranks.
@@ -104,7 +111,8 @@ async function accumulateAcross<Batch>(
       const computeLoss = () => {
         const result = loss(batch, position);
         const sum = requireLossSum('loss', result);
-        const { count, tokens = count } = result;
+        const { count, tokens = count, zLoss } = result;
+        if (zLoss) zLosses.push(tf.keep(zLoss as tf.Scalar));
         own.count += count;
         own.tokens += tokens;
         return lossScale === 1 ? sum : sum.mul<tf.Scalar>(lossScale);
@@ -127,7 +135,7 @@ async function accumulateAcross<Batch>(
     return { ...total, gradients, lossScale };
   } finally {
     exchange?.dispose();
-    tf.dispose([losses, ...unsent.values(), ...sums.values()]);
+    tf.dispose([losses, zLosses, ...unsent.values(), ...sums.values()]);
   }
 
   async function send(name: string): Promise<void> {
@@ -141,13 +149,20 @@ async function accumulateAcross<Batch>(
     // Without sharding, all ranks hold the same sums: each squares a part of them.
     const isOwn = (index: number) => zeroStage > 0 || index % size === rank;
     const squared = [...sums.values()].filter((_, index) => isOwn(index));
-    const { loss, squaredNorm } = await readSums(gatherSums(squared, losses), lossScale);
+    const { loss, squaredNorm, zLoss } = await readSums(gatherSums(squared, losses, zLosses), lossScale);
     const names = [...parameters.keys()];
     const flags = names.map((name) => Number(found.has(name)));
-    const numbers = Float64Array.of(loss, squaredNorm, own.count, own.tokens, ...flags);
+    // All ranks have the same kind of loss.
+    const more = zLoss === undefined ? [] : [zLoss];
+    const numbers = Float64Array.of(loss, squaredNorm, own.count, own.tokens, ...flags, ...more);
     await ranks.collectives.allReduce(numbers);
     const reached = names.filter((_, i) => numbers[4 + i] > 0);
     const [allLoss, allSquares, count, tokens] = numbers;
-    return { loss: allLoss, squaredNorm: allSquares, count, tokens, found: new Set(reached) };
+    const totals = {
+      loss: allLoss,
+      squaredNorm: allSquares,
+      zLoss: more.length > 0 ? numbers.at(-1) : undefined,
+    };
+    return { ...totals, count, tokens, found: new Set(reached) };
   }
 }

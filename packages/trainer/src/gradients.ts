@@ -11,16 +11,18 @@ export interface StepSums {
   gradients: Map<string, tf.Tensor>;
   /** Sum of the squares of all gradients. */
   squaredNorm: number;
-  /** Sum of the negative log-likelihoods. */
+  /** Sum of the negative log-likelihoods, without z-loss. */
   loss: number;
+  /** Sum of the z-loss, if the loss has one. */
+  zLoss?: number;
   /** Targets counted. */
   count: number;
   /** Tokens processed. */
   tokens: number;
   /** Loss scale contained in `gradients`, but not in `squaredNorm` and `loss`. */
   lossScale: number;
-  /** With `leaveUnread`: losses of the micro-batches, then sums of squares; the caller disposes of it. */
-  unread?: { values: tf.Tensor1D; numLosses: number };
+  /** With `leaveUnread`: losses of the micro-batches, their z-losses, then sums of squares; the caller disposes of it. */
+  unread?: { values: tf.Tensor1D; numLosses: number; numZLosses: number };
 }
 
 /** Options of {@link accumulateGradients}. */
@@ -50,6 +52,7 @@ export async function accumulateGradients<Batch>(
   const { parameters, loss, batches, step, microBatches, lossScale = 1, signal } = options;
   const sums: StepSums = { gradients: new Map(), squaredNorm: 0, loss: 0, count: 0, tokens: 0, lossScale };
   const losses: tf.Scalar[] = [];
+  const zLosses: tf.Scalar[] = [];
   try {
     for (let microBatch = 0; microBatch < microBatches; microBatch++) {
       // A macrotask, so that signal handlers and progress bars run between two batches.
@@ -62,7 +65,8 @@ export async function accumulateGradients<Batch>(
       const computeLoss = () => {
         const result = loss(batch, position);
         const sum = requireLossSum('loss', result);
-        const { count, tokens = count } = result;
+        const { count, tokens = count, zLoss } = result;
+        if (zLoss) zLosses.push(tf.keep(zLoss as tf.Scalar));
         sums.count += count;
         sums.tokens += tokens;
         return lossScale === 1 ? sum : sum.mul<tf.Scalar>(lossScale);
@@ -81,13 +85,14 @@ export async function accumulateGradients<Batch>(
     // In the order of the parameters, so that the norm is always summed in the same order.
     const reached = [...parameters.keys()].filter((name) => sums.gradients.has(name));
     const gradients = new Map(reached.map((name) => [name, sums.gradients.get(name)!]));
-    const gathered = gatherSums([...gradients.values()], losses);
-    if (options.leaveUnread) sums.unread = { values: gathered.all, numLosses: losses.length };
+    const gathered = gatherSums([...gradients.values()], losses, zLosses);
+    const { all: values, numLosses, numZLosses } = gathered;
+    if (options.leaveUnread) sums.unread = { values, numLosses, numZLosses };
     else Object.assign(sums, await readSums(gathered, lossScale));
     sums.gradients = new Map();
     return { ...sums, gradients };
   } finally {
-    tf.dispose(losses);
+    tf.dispose([losses, zLosses]);
     tf.dispose([...sums.gradients.values()]);
   }
 }
@@ -102,34 +107,54 @@ export function noTargets(step: number): TrainerError {
 interface GatheredSums {
   all: tf.Tensor1D;
   numLosses: number;
+  numZLosses: number;
   /** Partial sums per sum of squares. */
   width: number;
 }
 
-/** Gathers losses and sums of squares in one tensor: on a GPU every read waits for the queue. */
-export function gatherSums(gradients: tf.Tensor[], losses: tf.Scalar[]): GatheredSums {
+/** Gathers losses, z-losses and sums of squares in one tensor: on a GPU every read waits for the queue. */
+export function gatherSums(
+  gradients: tf.Tensor[],
+  losses: tf.Scalar[],
+  zLosses: tf.Scalar[] = [],
+): GatheredSums {
   return tf.tidy(() => {
     // A rank may own no gradients.
     const squares = gradients.length > 0 ? sumsOfSquares(gradients) : tf.zeros([0, 1]);
-    const parts = [...losses.map((loss) => loss.as1D()), squares.as1D()];
-    return { all: tf.concat1d(parts), numLosses: losses.length, width: squares.shape[1]! };
+    const parts = [...[...losses, ...zLosses].map((loss) => loss.as1D()), squares.as1D()];
+    const counts = { numLosses: losses.length, numZLosses: zLosses.length };
+    return { all: tf.concat1d(parts), ...counts, width: squares.shape[1]! };
   });
 }
 
-/** Reads the sums and divides by the loss scale. */
+/** Reads the sums and divides by the loss scale, which z-losses do not contain. */
 export async function readSums(
-  { all, numLosses, width }: GatheredSums,
+  { all, numLosses, numZLosses, width }: GatheredSums,
   lossScale: number,
-): Promise<Pick<StepSums, 'loss' | 'squaredNorm'>> {
+): Promise<Pick<StepSums, 'loss' | 'zLoss' | 'squaredNorm'>> {
   const values = (await all.data()) as Float32Array;
   all.dispose();
-  const sums = { loss: 0, squaredNorm: 0 };
-  for (const value of values.subarray(0, numLosses)) sums.loss += value / lossScale;
-  for (let i = numLosses; i < values.length; i += width) {
+  const first = numLosses + numZLosses;
+  const sums = { ...splitLoss(values, numLosses, first, lossScale), squaredNorm: 0 };
+  for (let i = first; i < values.length; i += width) {
     sums.squaredNorm +=
       values.subarray(i, i + width).reduce((total, value) => total + value, 0) / lossScale ** 2;
   }
   return sums;
+}
+
+/** Returns the cross-entropy and the z-loss of a step whose losses have both. @param end of the z-losses */
+export function splitLoss(
+  values: ArrayLike<number>,
+  numLosses: number,
+  end: number,
+  lossScale = 1,
+): Pick<StepSums, 'loss' | 'zLoss'> {
+  let [loss, zLoss] = [0, 0];
+  for (let i = 0; i < numLosses; i++) loss += values[i] / lossScale;
+  if (end === numLosses) return { loss };
+  for (let i = numLosses; i < end; i++) zLoss += values[i];
+  return { loss: loss - zLoss, zLoss };
 }
 
 /** Adds a gradient to the one of the same name; takes ownership. */

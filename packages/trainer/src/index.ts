@@ -18,6 +18,8 @@ export type { LossScaleState } from './loss-scale.ts';
 export {
   type AdamWOptions,
   adamWOptimizer,
+  type MuonOptimizerOptions,
+  muonOptimizer,
   type Optimizer,
   type OptimizerState,
   type OptimizerUpdate,

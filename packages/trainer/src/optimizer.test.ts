@@ -3,7 +3,7 @@ import * as tf from '@tensorflow/tfjs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type TinyBatch, tinyLoss } from '../fixtures/tiny-run.mjs';
 import { accumulateGradients, clipping } from './gradients.ts';
-import { adamWOptimizer } from './optimizer.ts';
+import { adamWOptimizer, muonOptimizer } from './optimizer.ts';
 import { referenceCosine } from './schedules.ts';
 
 const fixture = JSON.parse(
@@ -103,6 +103,42 @@ describe('adamWOptimizer', () => {
     const parameters = new Map([['a.weight', tf.variable(tf.ones([2]))]]);
     expect(() => adamWOptimizer({ groups: [{ pattern: 'wieght' }] }).init(parameters)).toThrow(
       'group pattern wieght matches none of 1 parameters',
+    );
+    tf.dispose([...parameters.values()]);
+  });
+});
+
+describe('muonOptimizer', () => {
+  it('has AdamW for what its pattern does not match, and a buffer for each matrix', () => {
+    const [parameters, alone] = [variables(fixture.initial), variables(fixture.initial)];
+    const optimizer = muonOptimizer({ matrices: /^hidden\.weight$/, weightDecay: 0.1 });
+    const adamW = adamWOptimizer({ weightDecay: 0.1 });
+    const [state, other] = [optimizer.init(parameters), adamW.init(alone)];
+    expect([...state.tensors.keys()].filter((name) => name.includes('hidden'))).toEqual([
+      'momentum_buffer.hidden.weight',
+      'exp_avg.hidden.bias',
+      'exp_avg_sq.hidden.bias',
+    ]);
+    const gradients = new Map([...parameters].map(([name, x]) => [name, tf.square(x)]));
+    const update = { gradients, learningRate: 0.1, gradientScale: 0.5 };
+    optimizer.update(state, { parameters, ...update });
+    adamW.update(other, { parameters: alone, ...update });
+    expect([state.step, other.step]).toEqual([1, 1]);
+    for (const [name, parameter] of parameters) {
+      const difference = largestDifference(parameter, [...alone.get(name)!.dataSync()]);
+      if (name === 'hidden.weight') expect(difference).toBeGreaterThan(0.01);
+      else expect(difference).toBe(0);
+    }
+    tf.dispose([...gradients.values(), ...parameters.values(), ...alone.values()]);
+    tf.dispose([...state.tensors.values(), ...other.tensors.values()]);
+  });
+
+  it('refuses a pattern that matches nothing, or what is not a matrix', () => {
+    const parameters = variables(fixture.initial);
+    const init = (matrices: RegExp) => muonOptimizer({ matrices }).init(parameters);
+    expect(() => init(/wieght/)).toThrow('muonOptimizer: matrices /wieght/ match none of 4 parameters');
+    expect(() => init(/hidden/)).toThrow(
+      'muonOptimizer: hidden.bias matches /hidden/, got the shape [6], expected a matrix',
     );
     tf.dispose([...parameters.values()]);
   });

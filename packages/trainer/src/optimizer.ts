@@ -1,4 +1,4 @@
-import { adamW, shardLike } from '@meap/tensor-kernels';
+import { adamW, muon, shardLike } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import type { Parameters } from './types.ts';
 
@@ -30,6 +30,8 @@ export interface Optimizer {
   init(parameters: Parameters): OptimizerState;
   /** Updates parameters and state in place. */
   update(state: OptimizerState, update: OptimizerUpdate): void;
+  /** Whether an update needs all of a parameter, so that ZeRO cannot give it a part. */
+  readonly needsWholeParameters?: boolean;
   /** Whether `gradientScale` may be a tensor, so that an update does not wait for the GPU. */
   readonly takesDeviceScale?: boolean;
 }
@@ -52,6 +54,8 @@ export interface AdamWOptions {
   groups?: readonly ParameterGroup[];
 }
 
+const DEFAULT_WEIGHT_DECAY = 0.05;
+
 /**
  * AdamW with decoupled weight decay and bias correction, in place (Loshchilov & Hutter, arXiv 1711.05101).
  *
@@ -59,7 +63,7 @@ export interface AdamWOptions {
  * matches no parameter.
  */
 export function adamWOptimizer(options: AdamWOptions = {}): Optimizer {
-  const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = 0.05 } = options;
+  const { beta1 = 0.9, beta2 = 0.95, epsilon = 1e-8, weightDecay = DEFAULT_WEIGHT_DECAY } = options;
   const groups = (options.groups ?? []).map((group) => ({ ...group, regex: new RegExp(group.pattern) }));
   return {
     takesDeviceScale: true,
@@ -93,6 +97,63 @@ export function adamWOptimizer(options: AdamWOptions = {}): Optimizer {
           step: state.step,
           gradientScale,
         });
+      }
+    },
+  };
+}
+
+/** Options of {@link muonOptimizer}; those of AdamW are for the other parameters, the weight decay for all. */
+export interface MuonOptimizerOptions extends Omit<AdamWOptions, 'groups'> {
+  /** Matches the names of the matrices that Muon updates, those of the blocks: not embeddings and head. */
+  matrices: RegExp;
+  /** Share of the momentum buffer that a step keeps; 0.95 by default. */
+  momentum?: number;
+}
+
+/**
+ * Muon for matrices (Jordan et al. 2024) and AdamW for the other parameters, in place. Updates have the root mean square of
+ * AdamW's, so that one learning rate and one weight decay serve both (Liu et al. 2025, arXiv 2502.16982, §2.2).
+ *
+ * State tensors are named as in PyTorch: `momentum_buffer.<name>` of `torch.optim.Muon`, and those of {@link adamWOptimizer}.
+ * Throws RangeError if no parameter matches, or one that is not a matrix.
+ */
+export function muonOptimizer({ matrices, momentum = 0.95, ...options }: MuonOptimizerOptions): Optimizer {
+  const others = adamWOptimizer(options);
+  const { weightDecay = DEFAULT_WEIGHT_DECAY } = options;
+  const isMatrix = ([name]: readonly [string, unknown]) => matrices.test(name);
+  return {
+    takesDeviceScale: true,
+    needsWholeParameters: true,
+    init(parameters) {
+      const own = [...parameters].filter(isMatrix);
+      if (own.length === 0) {
+        throw new RangeError(
+          `muonOptimizer: matrices ${matrices} match none of ${parameters.size} parameters`,
+        );
+      }
+      for (const [name, { shape }] of own) {
+        if (shape.length === 2) continue;
+        throw new RangeError(
+          `muonOptimizer: ${name} matches ${matrices}, got the shape [${shape}], expected a matrix`,
+        );
+      }
+      const buffers = own.map(
+        ([name, parameter]) => [`momentum_buffer.${name}`, zerosLike(parameter)] as const,
+      );
+      const rest = others.init(new Map([...parameters].filter((entry) => !isMatrix(entry))));
+      return { step: 0, tensors: new Map([...buffers, ...rest.tensors]) };
+    },
+    update(state, update) {
+      const { parameters, gradients, learningRate, gradientScale } = update;
+      others.update(state, {
+        ...update,
+        gradients: new Map([...gradients].filter((entry) => !isMatrix(entry))),
+      });
+      for (const [name, gradient] of [...gradients].filter(isMatrix)) {
+        const momentumBuffer = state.tensors.get(`momentum_buffer.${name}`)!;
+        const parameter = parameters.get(name)!;
+        const rates = { learningRate, momentum, weightDecay, gradientScale };
+        muon({ parameter, gradient, momentumBuffer, ...rates });
       }
     },
   };

@@ -13,9 +13,9 @@ async function run(steps: number, milliseconds: number) {
   for (let step = 1; step <= steps; step++) {
     const started = now;
     now += milliseconds;
-    const values = tf.tensor1d([step, 2 * step, 9, 16]);
+    const values = tf.tensor1d([step, 2 * step, 0.5, 0.25, 9, 16]);
     pending.push(
-      { step, tokens: 10 * step, stepTokens: 10, lr: 0.1, count: 5, values, numLosses: 2 },
+      { step, tokens: 10 * step, stepTokens: 10, lr: 0.1, count: 5, values, numLosses: 2, numZLosses: 2 },
       started,
     );
     seen.push(await pending.take());
@@ -34,7 +34,13 @@ describe('PendingSteps', () => {
     expect(seen.map((steps) => steps.map(({ step }) => step))).toEqual([[], [1], [2], [3], [4], [5]]);
     expect(rest.map(({ step }) => step)).toEqual([6]);
     expect(reads).toBe(6);
-    expect(seen[3][0]).toMatchObject({ tokens: 30, loss: 9, squaredNorm: 25, tokensPerSecond: 10 });
+    expect(seen[3][0]).toMatchObject({
+      tokens: 30,
+      loss: 8.25,
+      zLoss: 0.75,
+      squaredNorm: 25,
+      tokensPerSecond: 10,
+    });
     expect(tf.memory().numTensors).toBe(before);
   });
 
@@ -42,7 +48,7 @@ describe('PendingSteps', () => {
     const { seen, rest, reads } = await run(100, 10);
     const all = [...seen.flat(), ...rest];
     expect(all.map(({ step, loss }) => [step, loss])).toEqual(
-      Array.from({ length: 100 }, (_, i) => [i + 1, 3 * (i + 1)]),
+      Array.from({ length: 100 }, (_, i) => [i + 1, 3 * (i + 1) - 0.75]),
     );
     expect(reads).toBe(12);
     expect(Math.max(...seen.map((steps) => steps.length))).toBe(16);
@@ -52,7 +58,10 @@ describe('PendingSteps', () => {
     const pending = new PendingSteps();
     const values = tf.tensor1d([1, 1]);
     vi.spyOn(values, 'data').mockRejectedValue(new Error('lost'));
-    pending.push({ step: 1, tokens: 1, stepTokens: 1, lr: 0, count: 1, values, numLosses: 1 }, 0);
+    pending.push(
+      { step: 1, tokens: 1, stepTokens: 1, lr: 0, count: 1, values, numLosses: 1, numZLosses: 0 },
+      0,
+    );
     await pending.take();
     await expect(pending.settle()).rejects.toThrow('lost');
   });

@@ -1,5 +1,6 @@
 import { compilesShapes, gradientScale } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
+import { splitLoss } from './gradients.ts';
 
 /** A step whose update was queued on the device and whose metrics have not been read. */
 export interface PendingStep {
@@ -11,15 +12,18 @@ export interface PendingStep {
   lr: number;
   /** Targets counted. */
   count: number;
-  /** Losses of the micro-batches, then sums of squares of the gradients, on the device. */
+  /** Losses of the micro-batches, their z-losses, then sums of squares of the gradients, on the device. */
   values: tf.Tensor1D;
   numLosses: number;
+  numZLosses: number;
 }
 
 /** A step whose metrics were read. */
 export interface ReadStep extends PendingStep {
-  /** Sum of the negative log-likelihoods. */
+  /** Sum of the negative log-likelihoods, without z-loss. */
   loss: number;
+  /** Sum of the z-loss, if the loss has one. */
+  zLoss?: number;
   squaredNorm: number;
   /** Throughput of the steps that were read together. */
   tokensPerSecond: number;
@@ -53,9 +57,10 @@ export class PendingSteps {
   }
 
   /** Returns the device tensor that scales a step's gradients; 0 from the first non-finite step. */
-  scaleOf({ values, numLosses, count }: PendingStep, clipNorm: number): tf.Tensor {
+  scaleOf({ values, numLosses, numZLosses, count }: PendingStep, clipNorm: number): tf.Tensor {
     const previous = this.#scale;
-    this.#scale = gradientScale({ values, numLosses, numTargets: count, clipNorm, previous });
+    const sums = { values, numLosses: numLosses + numZLosses };
+    this.#scale = gradientScale({ ...sums, numTargets: count, clipNorm, previous });
     previous?.dispose();
     return this.#scale;
   }
@@ -115,8 +120,9 @@ export class PendingSteps {
         const own = numbers.slice(at, at + step.values.size);
         at += step.values.size;
         const sum = (part: number[]) => part.reduce((total, value) => total + value, 0);
-        const loss = sum(own.slice(0, step.numLosses));
-        return { ...step, loss, squaredNorm: sum(own.slice(step.numLosses)), tokensPerSecond: Number.NaN };
+        const first = step.numLosses + step.numZLosses;
+        const losses = splitLoss(own, step.numLosses, first);
+        return { ...step, ...losses, squaredNorm: sum(own.slice(first)), tokensPerSecond: Number.NaN };
       });
     } finally {
       tf.dispose([...tensors, ...values]);

@@ -53,8 +53,9 @@ export class RunLog {
   step(metrics: StepMetrics): void {
     this.#lock.requireHeld();
     this.#metrics.append(`${JSON.stringify(metrics)}\n`);
-    const { step, loss, lr, gradNorm, tokensPerSecond, mfu, residentBytes, backendBytes } = metrics;
-    const scalars = { 'train/loss': loss, 'train/lr': lr, 'train/grad_norm': gradNorm };
+    const { step, loss, zLoss, lr, gradNorm, tokensPerSecond, mfu, residentBytes, backendBytes } = metrics;
+    const penalty: Record<string, number | null> = zLoss === undefined ? {} : { 'train/z_loss': zLoss };
+    const scalars = { 'train/loss': loss, ...penalty, 'train/lr': lr, 'train/grad_norm': gradNorm };
     const speed = { 'speed/tokens_per_second': tokensPerSecond, 'speed/mfu': mfu };
     const memory = { 'memory/resident_bytes': residentBytes, 'memory/backend_bytes': backendBytes };
     this.#events.append(scalarsEvent(Date.now() / 1000, step, { ...scalars, ...speed, ...memory }));

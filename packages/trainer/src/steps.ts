@@ -23,6 +23,8 @@ export interface StepOutcome extends Verdict {
   lr: number;
   /** Mean negative log-likelihood over the step's targets, nats. */
   loss: number;
+  /** Mean z-loss over the step's targets, if there is one. */
+  zLoss?: number;
   /** Global L2 norm of the mean gradient before clipping. */
   gradNorm: number;
   tokensPerSecond: number;
@@ -83,7 +85,8 @@ function immediateSteps({ work, guard, scaling, clipNorm }: StepsOptions): Steps
         const verdict = overflows ? { skip: true } : guard.judge(step, loss, gradNorm);
         if (!verdict.skip) await work.update(sums, lr, gradientScale);
         const tokensPerSecond = sums.tokens / ((performance.now() - started) / 1000);
-        outcomes.push({ step, tokens, lr, loss, gradNorm, tokensPerSecond, lossScale, ...verdict });
+        const zLoss = meanZLoss(sums);
+        outcomes.push({ step, tokens, lr, loss, zLoss, gradNorm, tokensPerSecond, lossScale, ...verdict });
         return { tokens: sums.tokens };
       } finally {
         tf.dispose([...sums.gradients.values()]);
@@ -96,6 +99,10 @@ function immediateSteps({ work, guard, scaling, clipNorm }: StepsOptions): Steps
   };
 }
 
+function meanZLoss({ zLoss, count }: { zLoss?: number; count: number }): number | undefined {
+  return zLoss === undefined ? undefined : zLoss / count;
+}
+
 function deferredSteps({ work, guard, clipNorm }: StepsOptions): Steps {
   const pending = new PendingSteps();
   function* judged(steps: ReadStep[]): Generator<StepOutcome> {
@@ -103,7 +110,8 @@ function deferredSteps({ work, guard, clipNorm }: StepsOptions): Steps {
       const { step, tokens, lr, tokensPerSecond } = read;
       const loss = read.loss / read.count;
       const { gradNorm } = clipping(read, clipNorm);
-      yield { step, tokens, lr, loss, gradNorm, tokensPerSecond, ...guard.judge(step, loss, gradNorm) };
+      const metrics = { step, tokens, lr, loss, zLoss: meanZLoss(read), gradNorm, tokensPerSecond };
+      yield { ...metrics, ...guard.judge(step, loss, gradNorm) };
     }
   }
   return {

@@ -210,11 +210,13 @@ export async function train<Batch, ValidationBatch = Batch>(
   }
 
   function report(outcome: StepOutcome): void {
-    const { step, tokens, loss, lr, gradNorm, tokensPerSecond, lossScale, anomaly, skip, reason } = outcome;
+    const { step, tokens, loss, zLoss, lr, gradNorm, tokensPerSecond } = outcome;
+    const { lossScale, anomaly, skip, reason } = outcome;
     const metrics: StepMetrics = {
       step,
       tokens,
       loss: finiteOrNull(loss),
+      ...(zLoss !== undefined && { zLoss: finiteOrNull(zLoss) }),
       lr,
       gradNorm: finiteOrNull(gradNorm),
       tokensPerSecond,

@@ -25,6 +25,8 @@ export type BatchSource<Batch> = (position: Position) => Batch | Promise<Batch>;
 export interface LossSum {
   /** Sum of the negative log-likelihoods (nats) over the counted targets, a scalar on the tape. */
   sum: tf.Tensor;
+  /** The z-loss that `sum` contains, a scalar; logged apart from the loss. */
+  zLoss?: tf.Tensor;
   /** Number of targets in `sum`. */
   count: number;
   /** Tokens the model processed, for throughput and the `tokens` counter; `count` by default. */
@@ -53,6 +55,8 @@ export interface StepMetrics {
   tokens: number;
   /** Mean negative log-likelihood over the step's targets, nats; null if not finite. */
   loss: number | null;
+  /** Mean z-loss over the targets, which the step minimises beside `loss`; null if not finite. */
+  zLoss?: number | null;
   /** Learning rate of this step, before group multipliers. */
   lr: number;
   /** Global L2 norm of the mean gradient before clipping; null if not finite. */

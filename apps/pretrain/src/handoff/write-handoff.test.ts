@@ -231,9 +231,16 @@ describe('a refused hand-off', () => {
     await expectRefused('run', /got 1\.5, expected a whole number from 0/, '--check-steps', '1.5');
   });
 
-  it('names a dropout that other programs lack', async () => {
+  it('names dropout, optimizer and z-loss that other programs lack', async () => {
     await bench.pretrain('dropped', ...setFlags('train.dropout=0.1', 'train.max_steps=2'));
     await expectRefused('dropped', /--run \S+dropped: got a run with train\.dropout 0\.1, expected none: /);
+    cpSync(bench.path('run'), bench.path('other'), { recursive: true });
+    const recipe = bench.path('other', 'config.yaml');
+    const written = readFileSync(recipe, 'utf8');
+    writeFileSync(recipe, written.replace('optim: adamw', 'optim: muon'));
+    await expectRefused('other', /got a run with train\.optim muon, expected adamw: /);
+    writeFileSync(recipe, written.replace('z_loss: 0', 'z_loss: 0.1'));
+    await expectRefused('other', /got a run with train\.z_loss 0\.1, expected 0: /);
   });
 
   it('names a damaged checkpoint', async () => {

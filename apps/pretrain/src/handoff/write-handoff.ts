@@ -85,7 +85,19 @@ export async function writeHandoff(options: HandoffOptions): Promise<HandoffSumm
   const onWarning = (message: string) => emit({ type: 'warning', message });
   requireEmpty(out);
   const found = await findRun(options.run, onWarning);
-  const { dropout } = found.config.train;
+  const { dropout, optim, z_loss } = found.config.train;
+  if (optim !== 'adamw') {
+    throw new RunError(
+      `--run ${options.run}: got a run with train.optim ${optim}, expected adamw: the programs that continue a hand-off have ` +
+        'no other optimizer',
+    );
+  }
+  if (z_loss > 0) {
+    throw new RunError(
+      `--run ${options.run}: got a run with train.z_loss ${z_loss}, expected 0: the programs that continue a hand-off have no ` +
+        'z-loss, so gradients would differ',
+    );
+  }
   if (dropout > 0) {
     throw new RunError(
       `--run ${options.run}: got a run with train.dropout ${dropout}, expected none: the programs that continue a ` +

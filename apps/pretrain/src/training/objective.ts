@@ -22,12 +22,15 @@ export type Rows = Pick<Batch, 'inputs' | 'targets' | 'rows' | 'length' | 'numBy
 /** Options of the forward pass of {@link meapLoss}. */
 export interface LossOptions {
   recompute: boolean;
+  /** Factor of the z-loss; 0 by default. */
+  zLoss?: number;
   /** No dropout at rate 0. */
   dropout: { rate: number; seed: number };
 }
 
 /** Returns the training loss: masked inputs, original targets. */
-export function meapLoss(model: Llama, masker: Masker, { recompute, dropout }: LossOptions): Loss<Rows> {
+export function meapLoss(model: Llama, masker: Masker, options: LossOptions): Loss<Rows> {
+  const { recompute, zLoss, dropout } = options;
   return (batch, position) => {
     const { targets, rows, length } = batch;
     const { step, microBatch } = position;
@@ -35,7 +38,7 @@ export function meapLoss(model: Llama, masker: Masker, { recompute, dropout }: L
       tf.tensor2d(maskRows(masker, batch, position).inputs, [rows, length], 'int32'),
       tf.tensor2d(targets, [rows, length], 'int32'),
       undefined,
-      { recompute, dropout: dropout.rate > 0 && { ...dropout, step, firstRow: microBatch * rows } },
+      { recompute, zLoss, dropout: dropout.rate > 0 && { ...dropout, step, firstRow: microBatch * rows } },
     );
   };
 }

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { loadLlama } from '@meap/llama-model';
-import { hashFiles, readExactMetrics, readJsonLines, type SampleLine } from '@meap/recipe-cli';
+import { hashFiles, readExactMetrics, readJsonLines, readMetrics, type SampleLine } from '@meap/recipe-cli';
 import { setFlags } from '@meap/test-support';
 import { loadTokenizer } from '@meap/token-dataset';
 import { type StepMetrics, stepDirectory, type ValidationMetrics } from '@meap/trainer';
@@ -232,9 +232,15 @@ describe('resuming', () => {
     );
   });
 
-  const controls = ['train.dropout=0.2', 'masking.replace_with=random', 'masking.until=0.5', 'mask_seed=3'];
-  it('trains with dropout, random tokens and masks that end', async () => {
+  const controls = [
+    ...['train.dropout=0.2', 'masking.replace_with=random', 'masking.until=0.5', 'mask_seed=3'],
+    ...['train.optim=muon', 'train.z_loss=0.01', 'model.model_type=qwen3'],
+  ];
+  it('trains with dropout, random tokens, masks that end, Muon, z-loss and QK-norm', async () => {
     expect((await bench.pretrain('controls', ...setFlags(...controls))).code).toBe(0);
+    // Of a new model, the square of the logarithm of its vocabulary.
+    const { zLoss } = readMetrics(bench.path('controls')).steps[0];
+    expect(zLoss).toBeCloseTo(0.01 * Math.log(320) ** 2, 1);
     expect(exactMetrics('controls')).not.toEqual(exactMetrics('whole'));
   });
 

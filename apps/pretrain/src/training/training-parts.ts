@@ -39,6 +39,7 @@ export async function trainingParts(
     parameters: model.parameters,
     loss: meapLoss(model, configuredMasker(config, data.tokenizer), {
       recompute: train.recompute,
+      zLoss: train.z_loss,
       dropout: { rate: train.dropout, seed: runSeeds(config).mask },
     }),
     batches: batchSource(
@@ -73,6 +74,7 @@ export async function trainingParts(
       seed: seedFingerprint(config),
       sequence_length: train.sequence_length,
       ...(train.dropout > 0 && { dropout: train.dropout }),
+      ...(train.z_loss > 0 && { z_loss: train.z_loss }),
       validation_fraction: data.trainSplit.validationFraction ?? 0,
       ...shared.fingerprints,
     },

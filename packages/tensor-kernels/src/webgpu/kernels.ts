@@ -63,8 +63,7 @@ const attentionKernels: Kernels<WebgpuBackend> = {
 };
 
 const lossKernels: Kernels<WebgpuBackend> = {
-  LinearCrossEntropy: ({ backend, inputs, attrs: { gradients } }) =>
-    crossEntropy(backend, { ...inputs, gradients }),
+  LinearCrossEntropy: ({ backend, inputs, attrs }) => crossEntropy(backend, { ...inputs, ...attrs }),
   ScoreTokens: ({ backend, inputs }) => crossEntropy(backend, { ...inputs, gradients: 'none', greedy: true }),
 };
 

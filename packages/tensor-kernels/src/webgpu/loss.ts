@@ -19,19 +19,22 @@ export interface CrossEntropy {
   targets: tf.TensorInfo;
   mask?: tf.TensorInfo;
   gradients: 'none' | 'x' | 'both';
+  /** Above 0: returns the squares of log Σ exp of the logits too, and minimises them with this factor; 0 by default. */
+  zLoss?: number;
   /** Whether to return the most probable token of each row too. */
   greedy?: boolean;
   /** Logits held at once; 64 MiB by default. */
   chunkNumbers?: number;
 }
 
-/** Losses `[N]`, then those requested of: gradient of x, gradient of the head, greedy ids. */
+/** Losses `[N]`, then those requested of: squares of log Σ exp `[N]`, gradient of x, gradient of the head, greedy ids. */
 export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.TensorInfo[] {
-  const { x, weight, targets, mask, gradients, greedy = false, chunkNumbers = 1 << 24 } = call;
+  const { x, weight, targets, mask, gradients, zLoss = 0, greedy = false, chunkNumbers = 1 << 24 } = call;
   const [N, C] = x.shape;
   const V = weight.shape[0];
   requireIds(backend, 'linearCrossEntropy', targets, V);
   const losses = backend.makeTensorInfo([N], 'float32');
+  const squares = zLoss > 0 ? backend.makeTensorInfo([N], 'float32') : undefined;
   const dx = gradients === 'none' ? undefined : backend.makeTensorInfo(x.shape, 'float32');
   const dWeight = gradients === 'both' ? backend.makeTensorInfo(weight.shape, 'float32') : undefined;
   const greedyIds = greedy ? backend.makeTensorInfo([N], 'int32') : undefined;
@@ -42,6 +45,7 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
     group: rowGroup(backend.gpu, V),
     masked: mask !== undefined,
     gradient: dx !== undefined,
+    penalized: squares !== undefined,
     greedy,
   });
   const scale = 1 / larger;
@@ -51,7 +55,8 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
     const plain = { transposeA: false, transposeB: false };
     const head = { ...plain, transposeB: true, a: x, b: weight, c: logits, aOffset: offset };
     multiply(backend, { ...head, M: rows, N: V, K: C });
-    runRows(backend, kernel, rows, { targets, mask, logits, losses, greedyIds }, { V, first, larger });
+    const tensors = { targets, mask, logits, losses, squares, greedyIds };
+    runRows(backend, kernel, rows, tensors, { V, first, larger, zLoss });
     if (dx) {
       const toX = { ...plain, a: logits, b: weight, c: dx, cOffset: offset, scale };
       multiply(backend, { ...toX, M: rows, N: C, K: V });
@@ -62,7 +67,7 @@ export function crossEntropy(backend: WebgpuBackend, call: CrossEntropy): tf.Ten
     }
   }
   backend.disposeData(logits.dataId);
-  return [losses, dx, dWeight, greedyIds].filter((tensor) => tensor !== undefined);
+  return [losses, squares, dx, dWeight, greedyIds].filter((tensor) => tensor !== undefined);
 }
 
 /** Tokens of a chunk, a multiple of the tiles of a product. */
@@ -74,14 +79,21 @@ interface Variant {
   group: RowGroup;
   masked: boolean;
   gradient: boolean;
+  /** Whether there is a z-loss. */
+  penalized: boolean;
   greedy: boolean;
 }
 
-function softmaxKernel({ group, masked, gradient, greedy }: Variant): Kernel {
-  return rowKernel(group, `CrossEntropy_${[masked, gradient, greedy].map(Number).join('')}`, {
+function softmaxKernel({ group, masked, gradient, penalized, greedy }: Variant): Kernel {
+  return rowKernel(group, `CrossEntropy_${[masked, gradient, penalized, greedy].map(Number).join('')}`, {
     reads: { targets: 'i32', ...(masked && { mask: 'f32' }) },
-    writes: { logits: 'f32', losses: 'f32', ...(greedy && { greedyIds: 'i32' }) },
-    uniforms: { V: 'u32', first: 'u32', larger: 'f32' },
+    writes: {
+      logits: 'f32',
+      losses: 'f32',
+      ...(penalized && { squares: 'f32' }),
+      ...(greedy && { greedyIds: 'i32' }),
+    },
+    uniforms: { V: 'u32', first: 'u32', larger: 'f32', zLoss: 'f32' },
     functions: `
 // The largest logit and, in y, its first index.
 ${group.combine('largestOf', 'vec2<f32>', 'select(select(a, b, b.y < a.y), select(a, b, b.x > a.x), a.x != b.x)')}
@@ -99,17 +111,19 @@ ${sumOf(group)}`,
   let token = uniforms.first + row;
   let factor = ${masked ? 'mask[token]' : '1.0'};
   let targetId = u32(targets[token]);
+  let logSumExp = log(sum) + largest.x;
   if (thread == 0u) {
     var loss = ${nanFrom('row')};
-    if (targetId < uniforms.V) { loss = factor * (log(sum) + largest.x - logits[base + targetId]); }
+    if (targetId < uniforms.V) { loss = factor * (logSumExp - logits[base + targetId]); }
     losses[token] = loss;
+    ${penalized ? 'squares[token] = factor * logSumExp * logSumExp;' : ''}
     ${greedy ? 'greedyIds[token] = i32(largest.y);' : ''}
   }
   ${
     gradient
       ? `storageBarrier();
   for (var v = thread; v < uniforms.V; v += ${group.threads}u) {
-    let probability = exp(logits[base + v] - largest.x) / sum;
+    let probability = exp(logits[base + v] - largest.x) / sum${penalized ? ' * (1.0 + 2.0 * uniforms.zLoss * logSumExp)' : ''};
     logits[base + v] = uniforms.larger * factor * (probability - select(0.0, 1.0, v == targetId));
   }`
       : ''

@@ -8,7 +8,7 @@ import type { XlaBackend } from './backend.ts';
 import { dropout, layerLowerings } from './layers.ts';
 import { lossLowerings } from './loss.ts';
 import type { Lowering } from './lowering.ts';
-import { adamW, adamWNumbers, gradientScale, optimizerLowerings } from './optimizer.ts';
+import { adamW, adamWNumbers, gradientScale, muon, muonNumbers, optimizerLowerings } from './optimizer.ts';
 import { stockLowerings } from './stock-ops.ts';
 
 const lowerings = {
@@ -56,6 +56,12 @@ const kernels: Kernels<XlaBackend> = {
     const numbers = backend.sharedArgument(`AdamW ${Object.values(attrs)}`, () => adamWNumbers(attrs));
     const targets = [parameter, firstMoment, secondMoment];
     return backend.recordInPlace('AdamW', adamW as Lowering, { ...inputs, numbers }, targets);
+  },
+
+  Muon({ backend, inputs, attrs }) {
+    const numbers = backend.sharedArgument(`Muon ${Object.values(attrs)}`, () => muonNumbers(attrs));
+    const targets = [inputs.parameter, inputs.momentumBuffer];
+    return backend.recordInPlace('Muon', muon as Lowering, { ...inputs, numbers }, targets);
   },
 
   GradientScale({ backend, inputs: { values, previous }, attrs: { numLosses, numTargets, clipNorm } }) {

@@ -1,7 +1,8 @@
 /** AdamW, sums of squares, and the scale of an update, which XLA fuses over all parameters. */
 import { stablehlo as hlo } from '@meap/pjrt';
 import type { KernelSignatures } from '../kernel-signatures.ts';
-import { broadcast, type Floats, filled, type Lowerings, scaled } from './lowering.ts';
+import { NEWTON_SCHULZ } from '../muon.ts';
+import { broadcast, counted, type Dot, type Floats, filled, type Lowerings, scaled } from './lowering.ts';
 import { store, storedSharding } from './sharding.ts';
 
 /** Differences from 1 are computed in float64: 1 − 0.999 loses digits in float32. */
@@ -41,6 +42,50 @@ export function adamW(inputs: Readonly<Record<string, Floats>>): Floats[] {
     hlo.select(isSkipped, firstMoment, m),
     hlo.select(isSkipped, secondMoment, v),
   ];
+}
+
+/** The arguments of {@link muon} that change from step to step; 1 − momentum is computed in float64. */
+export function muonNumbers(attributes: KernelSignatures['Muon']['attrs']): Float32Array {
+  const { momentum, decay, stepSize, gradientScale } = attributes;
+  return new Float32Array([momentum, 1 - momentum, decay, stepSize, gradientScale]);
+}
+
+/** The matrix and its momentum buffer after a step of Muon; unchanged where `scale` is 0. */
+export function muon(inputs: Readonly<Record<string, Floats>>, _: unknown, dot: Dot): Floats[] {
+  const { parameter, gradient, momentumBuffer, numbers, scale } = inputs;
+  const { shape } = parameter;
+  const [momentum, rest, decay, stepSize, given] = Array.from({ length: 5 }, (_, i) =>
+    broadcast(hlo.reshape(hlo.slice(numbers, [i], [i + 1]), []), shape),
+  );
+  const factor = scale ? broadcast(hlo.reshape(scale, []), shape) : given;
+  const g = hlo.multiply(hlo.multiply(gradient, factor), rest);
+  const average = hlo.add(hlo.multiply(momentumBuffer, momentum), g);
+  const update = orthogonalized(hlo.add(hlo.multiply(average, momentum), g), dot);
+  const next = hlo.subtract(hlo.multiply(parameter, decay), hlo.multiply(stepSize, update));
+  if (!scale) return [next, average];
+  const isSkipped = hlo.compare('EQ', factor, filled(shape, 0));
+  return [hlo.select(isSkipped, parameter, next), hlo.select(isSkipped, momentumBuffer, average)];
+}
+
+/** The matrix with the singular vectors of `x` and singular values near 1, as in ../muon.ts. */
+function orthogonalized(x: Floats, dot: Dot): Floats {
+  const { a, b, c, steps, epsilon } = NEWTON_SCHULZ;
+  const [M, N] = x.shape;
+  const isTall = M > N;
+  const side = isTall ? 0 : 1;
+  const norm = hlo.sqrt(hlo.reduce(hlo.multiply(x, x), 'add', [0, 1]));
+  let result = hlo.divide(x, broadcast(hlo.maximum(norm, filled([], epsilon)), x.shape));
+  const square = [Math.min(M, N), Math.min(M, N)];
+  const isDiagonal = hlo.compare('EQ', counted(square, 0), counted(square, 1));
+  const diagonal = hlo.select(isDiagonal, filled(square, a), filled(square, 0));
+  for (let step = 0; step < steps; step++) {
+    const gram = dot(result, result, { contracting: [[side], [side]] });
+    const squared = dot(gram, gram, { contracting: [[1], [0]] });
+    const factor = hlo.add(diagonal, hlo.add(scaled(gram, b), scaled(squared, c)));
+    const [left, right] = isTall ? [result, factor] : [factor, result];
+    result = dot(left, right, { contracting: [[1], [0]] });
+  }
+  return result;
 }
 
 /**
