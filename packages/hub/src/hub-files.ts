@@ -93,8 +93,8 @@ export async function fetchHubFile(
   if (found !== undefined) return found;
   try {
     requireNetwork(`${showName(name)}/${path}`, settings);
-    // Two files may have the same content, but each is deleted by itself.
-    const own = createHash('sha256').update(path).digest('hex').slice(0, 16);
+    // Files of the same content are deleted one by one; a file of another commit may be there.
+    const own = createHash('sha256').update(`${sha256} ${path}`).digest('hex').slice(0, 32);
     const hash = { algorithm: 'sha256', value: sha256 } as const;
     const file = downloadOf(name, revision, { path, size, hash }, settings.endpoint, join(folder, own));
     // It was listed, and one lost connection must not end the preparation of a whole corpus.

@@ -34,7 +34,7 @@ import { FORMAT_VERSION, type PrepareTokensOptions, resolveSettings } from './pr
 import { progressReporter, type Report } from './progress.ts';
 import { requireIntact } from './shard.ts';
 import { selectTexts } from './text-sources.ts';
-import { clearWork, writeShards } from './write-shards.ts';
+import { clearWork, removeFetched, writeShards } from './write-shards.ts';
 
 /** The result of {@link prepareTokens}. */
 export interface PreparedTokens {
@@ -102,6 +102,7 @@ export async function prepareTokens(options: PrepareTokensOptions): Promise<Prep
     if (why) {
       options.onNotice?.(`an interrupted preparation cannot be continued, ${why}: starting over`);
     }
+    if (why) removeFetched(temporary);
     const task = { settings, texts, report, journal: { settings: complete, sources } };
     const result = await writeShards(options, task, work, why ? undefined : left);
     for (const source of sources) assertUnchanged(source);

@@ -40,8 +40,13 @@ function server() {
     const sha256 = createHash('sha256').update(content).digest('hex');
     return { path: `hf://datasets/a/b@1/${i}.jsonl.gz`, own, size: content.length, sha256, fetch };
   });
-  const prepare = (out: string, given: readonly (string | RemoteFile)[], signal?: AbortSignal) => {
-    const options = { tokenizer: tinyTokenizer, workers: 0, maxTokensPerShard: 2000, signal };
+  const prepare = (
+    out: string,
+    given: readonly (string | RemoteFile)[],
+    signal?: AbortSignal,
+    onNotice?: (notice: string) => void,
+  ) => {
+    const options = { tokenizer: tinyTokenizer, workers: 0, maxTokensPerShard: 2000, signal, onNotice };
     return prepareTokens({ ...options, files: given, outputDirectory: join(folder, out) });
   };
   return { folder, files, fetched, onFetch, prepare, mostFiles: () => most };
@@ -95,6 +100,37 @@ it('continues after an interruption with the file that was read', async () => {
   const again = await prepare('stopped', files);
   expect(shards(again.directory)).toEqual(shards(whole.directory));
   expect(fetched[0]).not.toBe('0.jsonl.gz');
+
+  // Other files start over in the same folder.
+  const later = new AbortController();
+  onFetch.run = (path) => {
+    if (basename(path) === '3.jsonl.gz') later.abort(new Error('SIGINT'));
+  };
+  await expect(prepare('other', files, later.signal)).rejects.toThrow('SIGINT');
+  onFetch.run = () => {};
+  const notices: string[] = [];
+  const other = await prepare('other', files.slice(3), undefined, (notice) => notices.push(notice));
+  expect(other.numDocuments).toBe(40);
+  expect(notices.join()).toContain('cannot be continued');
+});
+
+it('keeps what was received of the first file', async () => {
+  const { files, prepare } = server();
+  let received = '';
+  const cut: RemoteFile = {
+    ...files[0],
+    fetch: async (into) => {
+      const part = join(into, 'part');
+      received = existsSync(part) ? readFileSync(part, 'utf8') : '';
+      mkdirSync(into, { recursive: true });
+      writeFileSync(part, `${received}x`);
+      throw new Error('no network');
+    },
+  };
+  for (const before of ['', 'x', 'xx']) {
+    await expect(prepare('cut', [cut])).rejects.toThrow('no network');
+    expect(received).toBe(before);
+  }
 });
 
 it('names a remote file by its address in errors', async () => {

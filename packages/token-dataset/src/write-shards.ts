@@ -68,6 +68,10 @@ export async function writeShards(
   const bytesPerToken = tokenizer.vocabSize <= 0x10000 ? 2 : 4;
   const files = sources.flatMap((source) => source.files);
   const open = await openFiles(work.path, bytesPerToken, settings.maxTokensPerShard, left, options.onNotice);
+  if (!open.mark && files.some(({ remote }) => remote)) {
+    // With a journal the folder is kept, and so is what is received before the first mark.
+    writeJournal(work.path, { format: 'meap-token-preparation', version: 1, ...journal });
+  }
   const stream = new DocumentStream(sources, open);
   const { bytesRead: bytesBefore, numDocuments, numTokens, skipped } = stream.counts;
   report('tokenize', {
@@ -239,6 +243,11 @@ class DocumentStream {
 export function clearWork(folder: string): void {
   for (const name of [SEEN, 'progress.json', 'progress.json.new', 'tokenizer.json'])
     rmSync(join(folder, name), { force: true });
+  removeFetched(folder);
+}
+
+/** Removes the remote files, and parts of them, that a preparation left in its folder. */
+export function removeFetched(folder: string): void {
   rmSync(join(folder, FETCHED), { recursive: true, force: true });
 }
 
@@ -271,7 +280,7 @@ async function openFiles(
       onNotice?.(`an interrupted preparation cannot be continued, ${error.message}: starting over`);
     }
   }
-  for (const name of readdirSync(folder)) rmSync(join(folder, name));
+  for (const name of readdirSync(folder)) if (name !== FETCHED) rmSync(join(folder, name));
   const fresh = new ShardSink(folder, bytesPerToken, maxTokens);
   return { sink: fresh, duplicates: DuplicateCounter.create(seen), mark: undefined };
 }
