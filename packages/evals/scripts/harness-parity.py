@@ -68,6 +68,7 @@ MORE_TASKS = {
     "logiqa": "logiqa/logiqa.yaml",
     "mmlu_abstract_algebra": "mmlu/default/mmlu_abstract_algebra.yaml",
     "mmlu_high_school_world_history": "mmlu/default/mmlu_high_school_world_history.yaml",
+    "mmlu_pro_computer_science": "mmlu_pro/mmlu_pro_computer_science.yaml",
     "mmlu_world_religions": "mmlu/default/mmlu_world_religions.yaml",
     "pubmedqa": "pubmedqa/pubmedqa.yaml",
     "race": "race/race.yaml",

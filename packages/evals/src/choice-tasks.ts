@@ -242,7 +242,7 @@ export const choiceTasks = {
 
 /** Lines `A. …`. */
 export function lettered(options: readonly string[]): string {
-  return options.map((option, index) => `${'ABCDE'[index]}. ${option}`).join('\n');
+  return options.map((option, index) => `${'ABCDEFGHIJ'[index]}. ${option}`).join('\n');
 }
 
 /** The position of a field among the letters. */

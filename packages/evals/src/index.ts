@@ -2,6 +2,7 @@ export { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation
 export type { AnswerFilter, ExactMatchOptions, FilterStep } from './answer-filters.ts';
 export { bestSubspanMatch, normalizeAnswer } from './answer-match.ts';
 export type { Answer, AnswerStore } from './answers.ts';
+export { associationNeedles, associationTask } from './association.ts';
 export {
   type AttentionContrast,
   type AttentionDifference,
@@ -89,6 +90,7 @@ export type {
   TextTokenizer,
 } from './language-model.ts';
 export { type LateMinusEarlyOptions, lateMinusEarlyTask } from './late-minus-early.ts';
+export { type MmluProSubject, mmluPro, mmluProSubjects } from './mmlu-pro.ts';
 export { type MultiDocumentQaOptions, multiDocumentQaTask } from './multi-document-qa.ts';
 export { type MultiNeedleOptions, multiNeedleTask } from './multi-needle.ts';
 export {

@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { associationNeedles, associationTask } from './association.ts';
 import { EvalsError } from './error.ts';
 import { evaluate } from './evaluate.ts';
 import type { Generation } from './language-model.ts';
 import { needleTask, sanFrancisco } from './needle.ts';
+import { stem } from './porter-stemmer.ts';
 import { BOS, characters, functionModel } from './testing.ts';
 import { onlyRequest } from './testing-data.ts';
 
@@ -150,5 +152,36 @@ describe('is refused', () => {
   ])('%j', (options, message) => {
     expect(() => contexts(options)).toThrow(EvalsError);
     expect(() => contexts(options)).toThrow(message);
+  });
+});
+
+describe('needles by association', () => {
+  test('share no word and no stem with their question, which has one answer', () => {
+    const stems = (text: string) =>
+      text
+        .toLowerCase()
+        .match(/[a-z]+/g)!
+        .flatMap((word) => [word, stem(word)]);
+    const questions = associationNeedles.map(({ question }) => question);
+    expect(new Set(questions).size).toBe(questions.length);
+    expect(new Set(associationNeedles.map(({ answer }) => answer)).size).toBe(questions.length);
+    for (const { needle, question, answer } of associationNeedles) {
+      expect(needle).toContain(answer);
+      expect(stems(question).filter((word) => stems(needle).includes(word))).toEqual([]);
+      expect(sanFrancisco.needle).not.toContain(answer);
+    }
+  });
+
+  test('count answers that name the person', async () => {
+    const task = associationTask({ haystack, lengths: [600], depths: [0, 100] });
+    const model = functionModel(() => ({ logLikelihood: 0, isGreedy: false }), { contextLength: 2000 });
+    const { results, samples } = await evaluate(task, {
+      ...model,
+      generate: async (requests) =>
+        requests.map((): Generation => ({ text: ' It is Oskar.\n', ids: [], finish: 'stop' })),
+    });
+    expect(Object.keys(results)).toEqual(['rouge1_recall']);
+    expect(samples).toHaveLength(2 * associationNeedles.length);
+    expect(results.rouge1_recall.value).toBeCloseTo(1 / associationNeedles.length, 12);
   });
 });

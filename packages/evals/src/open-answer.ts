@@ -11,7 +11,7 @@ import type { HarnessOptions } from './multiple-choice.ts';
 import { fill } from './prompt.ts';
 import { type PromptLayout, promptsOf } from './prompt-turns.ts';
 import { type RowReader, readRow } from './row-reader.ts';
-import type { Task, TaskItem, TaskModel } from './task.ts';
+import type { Task, TaskGroup, TaskItem, TaskModel } from './task.ts';
 
 /** How answers are generated. */
 export interface GenerationSettings {
@@ -37,6 +37,10 @@ export interface OpenAnswer extends PromptLayout, GenerationSettings {
     /** What logs show as the right answer; default the answers. */
     readonly target?: unknown;
   };
+  /** Reads the answer of an example; default the first right answer. */
+  readonly readExample?: (row: RowReader) => string;
+  /** Groups of tasks that this one belongs to, the largest first. */
+  readonly memberOf?: readonly TaskGroup[];
   /** What logs show as the settings of the generation; default those that apply. */
   readonly generationKwargs?: Readonly<Record<string, unknown>>;
   /** Ways to extract an answer; each is a metric `exact_match,NAME`, that of the name `none` is `exact_match`. */
@@ -66,7 +70,7 @@ export function openAnswerTask(
   rows: readonly unknown[],
   options: OpenAnswerOptions = {},
 ): Task {
-  const { name, version, prompt, match, read } = definition;
+  const { name, version, prompt, match, memberOf, read, readExample } = definition;
   const settings = {
     maxGenToks: 256,
     temperature: 0,
@@ -84,8 +88,9 @@ export function openAnswerTask(
   const { generationKwargs = { until, max_gen_toks: maxGenToks, do_sample: temperature > 0, temperature } } =
     definition;
   const prompts = promptsOf(definition, options, rows, (row, where) => {
-    const { fields, answers } = read(readRow(where, row));
-    return { question: fill(prompt, fields), answer: answers[0] ?? '' };
+    const reader = readRow(where, row);
+    const { fields, answers } = read(reader);
+    return { question: fill(prompt, fields), answer: readExample?.(reader) ?? answers[0] ?? '' };
   });
   return {
     name,
@@ -100,6 +105,7 @@ export function openAnswerTask(
       ...(temperature > 0 && { seed }),
       bos,
     },
+    ...(memberOf && { memberOf }),
     numItems: rows.length,
     *items(model): Iterable<TaskItem> {
       const next = prompts.start(model);

@@ -18,6 +18,7 @@ import { late_minus_early } from './late-minus-early.ts';
 import { m_rs } from './m-rs.ts';
 import { mdqa } from './mdqa.ts';
 import { mmlu } from './mmlu.ts';
+import { mmlu_pro } from './mmlu-pro.ts';
 import { niah } from './niah.ts';
 import { perplexity } from './perplexity.ts';
 import { perplexity_by_position } from './perplexity-by-position.ts';
@@ -30,6 +31,7 @@ export const FAMILIES = {
   zero_shot,
   choice,
   mmlu,
+  mmlu_pro,
   blimp,
   generate_until,
   lambada,

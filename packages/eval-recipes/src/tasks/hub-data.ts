@@ -78,6 +78,8 @@ export const HUB_DATA: ReadonlyMap<string, HubData> = new Map(
     truthfulqa: parquet('truthfulqa/truthful_qa', 'validation', 'multiple_choice'),
     mmlu: parquet('cais/mmlu', 'test', 'all'),
     mmlu_dev: parquet('cais/mmlu', 'dev', 'all'),
+    mmlu_pro: parquet('TIGER-Lab/MMLU-Pro', 'test'),
+    mmlu_pro_validation: parquet('TIGER-Lab/MMLU-Pro', 'validation'),
     blimp: parquet('nyu-mll/blimp', 'train', '*'),
     gsm8k: parquet('openai/gsm8k', 'test', 'main'),
     gsm8k_train: parquet('openai/gsm8k', 'train', 'main'),

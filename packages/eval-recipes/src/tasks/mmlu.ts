@@ -6,6 +6,9 @@ import { partSettings, rowsByPart } from './parts.ts';
 import { readRows } from './read-data.ts';
 import { taskFamily } from './task-family.ts';
 
+/** Another data set. */
+const MMLU_PRO = named('mmlu[-_]pro');
+
 const settings = z.strictObject({ subjects: partSettings(mmluSubjects, 'subjects') });
 
 export const mmlu = taskFamily({
@@ -14,11 +17,13 @@ export const mmlu = taskFamily({
       what: 'MMLU, test split',
       source: 'cais/mmlu on the Hugging Face hub: all/test-*.parquet',
       patterns: ['**/mmlu/all/test-*.parquet', '**/mmlu/*/test-*.parquet', ...named('mmlu*test')],
+      not: MMLU_PRO,
     },
     mmlu_dev: {
       what: 'MMLU, dev split, for examples',
       source: 'cais/mmlu on the Hugging Face hub: all/dev-*.parquet',
       patterns: ['**/mmlu/all/dev-*.parquet', '**/mmlu/*/dev-*.parquet', ...named('mmlu*dev')],
+      not: MMLU_PRO,
     },
   },
   settings: settings.describe('MMLU.'),
@@ -43,7 +48,7 @@ export const mmlu = taskFamily({
     },
   },
   title: (task) => {
-    const [, subject] = /^mmlu_(.+)$/.exec(task) ?? [];
+    const [, subject] = /^mmlu_(?!pro_)(.+)$/.exec(task) ?? [];
     return subject && `MMLU, ${subject.replaceAll('_', ' ')}`;
   },
 });

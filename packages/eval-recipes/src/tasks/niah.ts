@@ -1,5 +1,5 @@
 /** Needle in a haystack (Table 2 and Figure 3 of the MEAP paper). */
-import { needleTask } from '@meap/evals';
+import { associationTask, needleTask } from '@meap/evals';
 import { text } from '@meap/recipe-cli';
 import { z } from 'zod';
 import { haystack } from './data-sets.ts';
@@ -22,7 +22,7 @@ const settings = z.strictObject({
       'a list of {needle, question, answer}',
     )
     .min(1, 'at least one')
-    .describe('Needles; default: what to do in San Francisco.')
+    .describe('Needles of niah; default: what to do in San Francisco.')
     .optional(),
   template: text('Prompt with {context} and {question}; default: for base models.').optional(),
   max_new_tokens: maxNewTokens(50),
@@ -41,6 +41,16 @@ export const niah = taskFamily({
         return needleTask({ haystack, lengths, depths, needles, template, maxNewTokens, bos });
       },
     },
+    niah_association: {
+      description: 'the same with needles that share no word with their question',
+      data: ['haystack'],
+      make: async ({ files, settings, bos }) => {
+        const { lengths, depths, template, max_new_tokens: maxNewTokens } = settings;
+        const haystack = await readTexts(files.haystack);
+        return associationTask({ haystack, lengths, depths, template, maxNewTokens, bos });
+      },
+    },
   },
-  title: (task) => (task === 'niah' ? 'Needle in a haystack' : undefined),
+  title: (task) =>
+    ({ niah: 'Needle in a haystack', niah_association: 'Needle without a word of its question' })[task],
 });

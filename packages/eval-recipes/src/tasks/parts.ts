@@ -35,6 +35,6 @@ export function rowsByPart(
   const listed = `${missing.slice(0, 3).join(', ')}${missing.length > 3 ? ` and ${missing.length - 3} more` : ''}`;
   throw new ConfigurationError([
     `data.${dataSet}: got no rows with ${listed} as ${field}, expected some of each; add their files, or choose others, as in ` +
-      `--set ${dataSet.split('_')[0]}.${field === 'UID' ? 'paradigms' : 'subjects'}=[NAME]`,
+      `--set ${dataSet.replace(/_(dev|validation)$/, '')}.${field === 'UID' ? 'paradigms' : 'subjects'}=[NAME]`,
   ]);
 }
