@@ -1,12 +1,14 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { expect, it } from 'vitest';
+import { afterEach, expect, it, vi } from 'vitest';
 import { readDocuments } from './documents.ts';
 import { resolveFiles } from './files.ts';
 import { readAhead } from './read-ahead.ts';
 import { temporaryFolder } from './testing.ts';
 import { mixSources, START, selectTexts } from './text-sources.ts';
+
+afterEach(() => vi.restoreAllMocks());
 
 function folderOf(count: number): string {
   const folder = temporaryFolder();
@@ -35,17 +37,32 @@ it('a limited number of small files is read ahead', async () => {
   expect(`${await first.content}`).toBe('text 0');
 });
 
-it('the error of a missing file is thrown when its turn comes', async () => {
-  const folder = folderOf(5);
-  const documents = readDocuments({ files: `${folder}/*.txt` });
-  expect((await documents.next()).value).toMatchObject({ text: 'text 0' });
-  const files = await resolveFiles(`${folder}/*.txt`);
-  rmSync(join(folder, '3.txt'));
-  mkdirSync(join(folder, '3.txt'));
-  const contents = [...readAhead(files)].map(({ content }) => content);
-  expect(`${await contents[2]}`).toBe('text 2');
-  await expect(contents[3]).rejects.toThrow(/EISDIR/);
-  await documents.return(undefined);
+it.each([0, 1])(
+  'the error of a missing file is thrown when its turn comes, from a disk that takes %d s',
+  async (step) => {
+    let clock = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => (clock += 1000 * step));
+    const folder = folderOf(5);
+    const documents = readDocuments({ files: `${folder}/*.txt` });
+    expect((await documents.next()).value).toMatchObject({ text: 'text 0' });
+    const files = await resolveFiles(`${folder}/*.txt`);
+    rmSync(join(folder, '3.txt'));
+    mkdirSync(join(folder, '3.txt'));
+    const contents = [...readAhead(files)].map(({ content }) => content);
+    expect(`${await contents[2]}`).toBe('text 2');
+    await expect(contents[3]).rejects.toThrow(/EISDIR/);
+    await documents.return(undefined);
+  },
+);
+
+it('after a slow file others are read in the background, and the disk is tried again later', async () => {
+  let clock = 0;
+  const now = vi.spyOn(performance, 'now').mockImplementation(() => (clock += 1000));
+  const contents = [...readAhead(await resolveFiles(`${folderOf(200)}/*.txt`))].map(({ content }) => content);
+  expect((await Promise.all(contents)).map(String)).toEqual(expected(200));
+  // The clock is read twice for each file that is not read in the background.
+  expect(now.mock.calls.length).toBeGreaterThanOrEqual(4);
+  expect(now.mock.calls.length).toBeLessThan(12);
 });
 
 it('documents of many small files make one batch', async () => {
