@@ -80,10 +80,13 @@ export async function loadLlama(directory: string, options: LoadLlamaOptions = {
     for (const [name, shape] of parameterShapes(config)) {
       const stored = await reader.read(name);
       const storage = storageOf(name, shape, options);
-      if (storage === 'bfloat16' && stored.dtype === 'BF16') {
+      if (storage !== 'float32' && stored.dtype === 'BF16') {
+        // Without a float32 copy in JavaScript.
         const bits = toTypedArray({ ...stored, dtype: stored.dtype });
         requireFiniteBits(directory, name, bits);
-        parameters.set(name, bfloat16Variable(bits, shape));
+        const parameter = bfloat16Variable(bits, shape);
+        parameters.set(name, parameter);
+        if (storage !== 'bfloat16') storeQuantized(parameter, storage);
         continue;
       }
       const values = toFloat32(stored);

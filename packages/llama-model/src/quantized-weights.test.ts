@@ -96,7 +96,7 @@ describe.each(quantizedFormats)('%s', (format) => {
 test('is refused on a backend without quantised weights', async () => {
   await setBackend('cpu');
   await expect(loadLlama(published, { quantize: 'nf4' })).rejects.toThrow(
-    "storeQuantized: needs the native backend, got 'cpu'",
+    "needs the native backend, got 'cpu'",
   );
   await setBackend('native');
 });
