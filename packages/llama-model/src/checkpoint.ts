@@ -6,7 +6,6 @@ import {
   SafetensorsError,
   type SafetensorsReader,
   toFloat32,
-  toTypedArray,
   type WritableTensor,
   writeShardedSafetensors,
 } from '@meap/safetensors';
@@ -17,6 +16,7 @@ import {
   quantizedBytes,
   storeAsBfloat16,
   storeQuantized,
+  trimMemory,
 } from '@meap/tensor-kernels';
 import type * as tf from '@tensorflow/tfjs-core';
 import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
@@ -78,24 +78,25 @@ export async function loadLlama(directory: string, options: LoadLlamaOptions = {
     requireTensors(directory, config, reader);
     await requireTiedHead(directory, config, reader);
     for (const [name, shape] of parameterShapes(config)) {
-      const stored = await reader.read(name);
       const storage = storageOf(name, shape, options);
-      if (storage !== 'float32' && stored.dtype === 'BF16') {
-        // Without a float32 copy in JavaScript.
-        const bits = toTypedArray({ ...stored, dtype: stored.dtype });
-        requireFiniteBits(directory, name, bits);
-        const parameter = bfloat16Variable(bits, shape);
+      if (storage !== 'float32' && reader.tensors.get(name)!.dtype === 'BF16') {
+        // Into the memory of the weight: large arrays of JavaScript are freed late.
+        const parameter = bfloat16Variable(shape);
         parameters.set(name, parameter);
+        const bits = bfloat16Bits(parameter)!;
+        await reader.read(name, new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength));
+        requireFiniteBits(directory, name, bits);
         if (storage !== 'bfloat16') storeQuantized(parameter, storage);
         continue;
       }
-      const values = toFloat32(stored);
+      const values = toFloat32(await reader.read(name));
       requireFinite(directory, name, values, Number.POSITIVE_INFINITY);
       const parameter = variable(values, shape);
       parameters.set(name, parameter);
       if (storage === 'bfloat16') storeAsBfloat16(parameter);
       else if (storage !== 'float32') storeQuantized(parameter, storage);
     }
+    trimMemory();
     return new Llama(config, parameters);
   } catch (error) {
     for (const parameter of parameters.values()) parameter.dispose();

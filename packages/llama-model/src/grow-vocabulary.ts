@@ -1,4 +1,4 @@
-import { bfloat16Bits, bfloat16Variable, storeAsBfloat16 } from '@meap/tensor-kernels';
+import { bfloat16Bits, bfloat16Variable, storeAsBfloat16, trimMemory } from '@meap/tensor-kernels';
 import * as tf from '@tensorflow/tfjs-core';
 import { AdapterError, ConfigError } from './errors.ts';
 import { Llama } from './model.ts';
@@ -43,6 +43,7 @@ export function growVocabulary(model: Llama, { size, multipleOf = 1 }: GrowVocab
     if (!table) continue;
     parameters.set(name, withMeanRows(table, vocab_size - table.shape[0]));
     table.dispose();
+    trimMemory();
   }
   return new Llama(Object.freeze({ ...model.config, vocab_size }), parameters);
 }
@@ -62,10 +63,11 @@ function withMeanRows(table_VE: tf.Variable, numRows: number): tf.Variable {
     }
     // A float32 copy would take twice the memory of the table.
     storeAsBfloat16(mean_1E);
-    const grown = new Uint16Array((V + numRows) * E);
-    grown.set(bits);
-    for (let row = V; row < V + numRows; row++) grown.set(bfloat16Bits(mean_1E)!, row * E);
-    return bfloat16Variable(grown, [V + numRows, E]);
+    const grown = bfloat16Variable([V + numRows, E]);
+    const grownBits = bfloat16Bits(grown)!;
+    grownBits.set(bits);
+    for (let row = V; row < V + numRows; row++) grownBits.set(bfloat16Bits(mean_1E)!, row * E);
+    return grown;
   } finally {
     mean_1E.dispose();
   }

@@ -175,8 +175,10 @@ export function mergedWeight(model: Llama, name: string): tf.Tensor {
   const bits = name === EMBEDDING && adapter.tokenRows && bfloat16Bits(weight);
   if (bits && !table) {
     // A float32 copy of a large table would take gigabytes.
-    const merged = bfloat16Variable(bits, weight.shape);
-    writeRows(bfloat16Bits(merged)!, adapter.tokenRows!);
+    const merged = bfloat16Variable(weight.shape);
+    const mergedBits = bfloat16Bits(merged)!;
+    mergedBits.set(bits);
+    writeRows(mergedBits, adapter.tokenRows!);
     return merged;
   }
   const isUpdated = adapter.parameters.has(matrixName(name, 'A'));

@@ -242,6 +242,12 @@ describe('openSafetensors', () => {
     try {
       expect(reader.tensors.get('big')).toEqual({ dtype: 'U8', shape: [size], byteLength: size, file: path });
       expect((await reader.read('last')).data).toEqual(Uint8Array.of(7, 8, 9));
+      const into = new Uint8Array(5).subarray(1, 4);
+      expect((await reader.read('last', into)).data).toBe(into);
+      expect(new Uint8Array(into.buffer)).toEqual(Uint8Array.of(0, 7, 8, 9, 0));
+      await expect(reader.read('last', new Uint8Array(4))).rejects.toThrow(
+        '"last" does not fit the memory for it, got 4 bytes, expected 3',
+      );
       await expect(reader.read('big')).rejects.toThrow(SafetensorsError);
     } finally {
       await reader.close();

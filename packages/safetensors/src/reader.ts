@@ -40,11 +40,13 @@ export interface SafetensorsReader extends AsyncDisposable {
   /** The `__metadata__` of the file; of shards, merged. */
   readonly metadata: Readonly<Record<string, string>>;
   /**
-   * Reads one tensor into new memory.
+   * Reads one tensor.
    *
-   * @throws SafetensorsError if there is no such tensor, the file ends early, or the tensor is too large for an array.
+   * @param into memory for its bytes, which `data` then is; new memory by default
+   * @throws SafetensorsError if there is no such tensor, the file ends early, the tensor is too large for an array, or
+   *   `into` has another size
    */
-  read(name: string): Promise<SafetensorsTensor>;
+  read(name: string, into?: Uint8Array): Promise<SafetensorsTensor>;
   /** Closes the files; later reads fail. May be called again. */
   close(): Promise<void>;
 }
@@ -136,7 +138,7 @@ class ShardReader implements SafetensorsReader {
     );
   }
 
-  async read(name: string): Promise<SafetensorsTensor> {
+  async read(name: string, into?: Uint8Array): Promise<SafetensorsTensor> {
     const location = this.#locations.get(name);
     if (!location) {
       throw new SafetensorsError(
@@ -145,12 +147,13 @@ class ShardReader implements SafetensorsReader {
     }
     const { shard, range } = location;
     if (this.#closed) throw new SafetensorsError(`${shard.path}: the reader is closed, expected it open`);
-    const data = await readExactly(
-      shard.handle,
-      shard.dataStart + range.begin,
-      range.end - range.begin,
-      shard.path,
-    );
+    const length = range.end - range.begin;
+    if (into && into.length !== length) {
+      throw new SafetensorsError(
+        `${shard.path}: ${show(name)} does not fit the memory for it, got ${into.length} bytes, expected ${length}`,
+      );
+    }
+    const data = await readExactly(shard.handle, shard.dataStart + range.begin, into ?? length, shard.path);
     return { dtype: range.dtype, shape: [...range.shape], data };
   }
 
@@ -238,11 +241,12 @@ async function openShard(path: string): Promise<Shard> {
 async function readExactly(
   handle: FileHandle,
   position: number,
-  length: number,
+  target: number | Uint8Array,
   path: string,
 ): Promise<Uint8Array> {
+  const length = typeof target === 'number' ? target : target.length;
   return attempt(`read ${length} bytes`, path, async () => {
-    const data = new Uint8Array(length);
+    const data = typeof target === 'number' ? new Uint8Array(length) : target;
     let done = 0;
     while (done < length) {
       const wanted = Math.min(length - done, MAX_READ_BYTES);

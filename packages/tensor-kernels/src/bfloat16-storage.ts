@@ -20,21 +20,14 @@ export function storeAsBfloat16(weight: tf.Variable): void {
 }
 
 /**
- * Creates a weight from the bits of bfloat16 numbers, as checkpoints store them, without a float32 copy; equal to
- * {@link storeAsBfloat16} of their values.
+ * Creates a weight that is stored as bfloat16, as by {@link storeAsBfloat16}, without a float32 copy. Its numbers are
+ * unspecified until they are written through {@link bfloat16Bits}.
  *
- * @param bits as many as the shape has elements; copied
- * @throws BackendError on a backend other than `native`; Error if bits and shape do not match
+ * @throws BackendError on a backend other than `native`
  */
-export function bfloat16Variable(bits: Uint16Array, shape: readonly number[]): tf.Variable {
+export function bfloat16Variable(shape: readonly number[]): tf.Variable {
   const backend = requireNative('bfloat16Variable');
-  if (bits.length !== tf.util.sizeFromShape([...shape])) {
-    throw new Error(
-      `bfloat16Variable: got ${bits.length} numbers, expected as many as the shape [${shape}] has`,
-    );
-  }
-  const { info, values } = backend.allocateBfloat16([...shape]);
-  values.set(bits);
+  const { info } = backend.allocateBfloat16([...shape]);
   const initial = tf.engine().makeTensorFromTensorInfo(info);
   const weight = tf.variable(initial);
   initial.dispose();
@@ -42,8 +35,8 @@ export function bfloat16Variable(bits: Uint16Array, shape: readonly number[]): t
 }
 
 /**
- * Returns the memory of a weight stored as bfloat16, not a copy, so that a table of gigabytes can be saved or changed in
- * place. Undefined for a tensor in float32.
+ * Returns the memory of a weight stored as bfloat16, not a copy, so that a table of gigabytes can be read, saved
+ * or changed in place. Undefined for a tensor in float32.
  */
 export function bfloat16Bits(tensor: tf.Tensor): Uint16Array | undefined {
   const stored = nativeBackend()?.stored(tensor);

@@ -94,6 +94,14 @@ export class BufferPool {
     }
   }
 
+  /** Discards all free buffers, and forgets what was needed before. */
+  reset(): void {
+    this.#trim(0);
+    this.#discarded.clear();
+    this.#regretBytes = 0;
+    this.#peakLiveBytes = this.#liveBytes;
+  }
+
   owns(buffer: ArrayBufferLike): boolean {
     return this.#uses.has(buffer);
   }

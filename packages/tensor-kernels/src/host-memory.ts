@@ -12,6 +12,14 @@ export function memoryOf(tensor: tf.Tensor): Float32Array | undefined {
 }
 
 /**
+ * Returns memory that no tensor uses to the system, on `native`: at the end of a phase whose sizes do not come again, such
+ * as loading a model. Otherwise buffers are kept, up to a share of the most that was ever in use.
+ */
+export function trimMemory(): void {
+  nativeBackend()?.pool.reset();
+}
+
+/**
  * Copies a float32 tensor to the start of an array; on `native`, unlike `tensor.data()`, without an allocation.
  */
 export async function copyInto(tensor: tf.Tensor, target: Float32Array): Promise<void> {

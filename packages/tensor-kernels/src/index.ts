@@ -21,7 +21,7 @@ export { availableThreads, type ContainerLimits, containerLimits } from './conta
 export type { Keep } from './custom-gradient.ts';
 export { dropout } from './dropout.ts';
 export { BackendError } from './errors.ts';
-export { copyInto, memoryOf, overwrite, type StagedVector, stageVector } from './host-memory.ts';
+export { copyInto, memoryOf, overwrite, type StagedVector, stageVector, trimMemory } from './host-memory.ts';
 export { installCommand } from './install-command.ts';
 export {
   describeMesh,

@@ -88,6 +88,25 @@ describe('BufferPool', () => {
     expect(allocations).toBe(before);
   });
 
+  it('keeps nothing free after a reset, nor because of what was in use before it', () => {
+    const pool = new BufferPool(memory);
+    const used = pool.take(1 << 20);
+    pool.retain(used);
+    const passing = (bytes: number) => {
+      const buffer = pool.take(bytes);
+      pool.retain(buffer);
+      pool.release(buffer);
+      return pool.memory().freeBytes;
+    };
+    expect(passing(1 << 30)).toBe(1 << 30);
+    pool.reset();
+    expect(pool.memory()).toMatchObject({ liveBytes: 1 << 20, freeBytes: 0 });
+    // The smallest limit of what is kept is 64 MiB.
+    expect(passing(1 << 26)).toBe(1 << 26);
+    pool.reset();
+    expect(pool.memory()).toMatchObject({ liveBytes: 1 << 20, freeBytes: 0 });
+  });
+
   it('keeps a buffer until its last tensor is disposed', () => {
     const pool = new BufferPool(memory);
     const buffer = pool.take(100);

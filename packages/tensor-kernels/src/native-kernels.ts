@@ -303,7 +303,17 @@ const kernels: Kernels<NativeBackend> = {
 
   StoreQuantized({ backend, inputs: { x }, attrs: { format } }) {
     const { info, values: y } = backend.allocateQuantized(x.shape, format);
-    backend.addon.quantize({ n: sizeFromShape(x.shape), x: backend.floats(x), y });
+    const n = sizeFromShape(x.shape);
+    const stored = backend.stored(x);
+    if (stored instanceof Uint16Array) {
+      // A recycled buffer: large arrays of JavaScript are freed late.
+      const floats = backend.allocate(x.shape);
+      backend.addon.fromBfloat16({ n, x: stored, y: floats.values });
+      backend.addon.quantize({ n, x: floats.values, y });
+      backend.disposeData(floats.info.dataId);
+    } else {
+      backend.addon.quantize({ n, x: backend.floats(x), y });
+    }
     return info;
   },
 
