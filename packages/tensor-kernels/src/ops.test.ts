@@ -46,6 +46,21 @@ const cases: [string, (...x: tf.Tensor[]) => tf.Tensor, number[][]][] = [
   ],
   ['embedding', (t) => k.embedding(tf.tensor1d([3, 0, 3], 'int32'), t as tf.Tensor2D), [[5, 4]]],
   [
+    'linearCrossEntropyWithZLoss',
+    (x, w) =>
+      k.linearCrossEntropyWithZLoss(
+        x as tf.Tensor2D,
+        w as tf.Tensor2D,
+        tf.tensor1d([3, 0, 6, 3], 'int32'),
+        tf.tensor1d([1, 1, 0, 0.5]),
+        { zLoss: 0.3 },
+      ).sum,
+    [
+      [4, 5],
+      [7, 5],
+    ],
+  ],
+  [
     'linearCrossEntropy',
     (x, w) =>
       k.linearCrossEntropy(

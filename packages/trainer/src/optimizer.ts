@@ -120,7 +120,8 @@ export interface MuonOptimizerOptions extends Omit<AdamWOptions, 'groups'> {
 export function muonOptimizer({ matrices, momentum = 0.95, ...options }: MuonOptimizerOptions): Optimizer {
   const others = adamWOptimizer(options);
   const { weightDecay = DEFAULT_WEIGHT_DECAY } = options;
-  const isMatrix = ([name]: readonly [string, unknown]) => matrices.test(name);
+  // Unlike test, search keeps no position of a global pattern.
+  const isMatrix = ([name]: readonly [string, unknown]) => name.search(matrices) >= 0;
   return {
     takesDeviceScale: true,
     needsWholeParameters: true,

@@ -59,7 +59,9 @@ const kernels: Kernels<XlaBackend> = {
   },
 
   Muon({ backend, inputs, attrs }) {
-    const numbers = backend.sharedArgument(`Muon ${Object.values(attrs)}`, () => muonNumbers(attrs));
+    // With the size that the step depends on: at a rate of 0 all steps are equal, which must not be another program.
+    const name = `Muon ${[Math.max(...inputs.parameter.shape), ...Object.values(attrs)]}`;
+    const numbers = backend.sharedArgument(name, () => muonNumbers(attrs));
     const targets = [inputs.parameter, inputs.momentumBuffer];
     return backend.recordInPlace('Muon', muon as Lowering, { ...inputs, numbers }, targets);
   },
