@@ -159,7 +159,7 @@ test('property: no body causes a server error', async () => {
   });
   await fc.assert(
     fc.asyncProperty(fc.oneof(response, anything), (body) => post('/v1/responses', body, client)),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
 

@@ -226,7 +226,16 @@ export function parseFields<T extends z.ZodType>(schema: T, body: unknown): z.ou
     throw invalidField(param, 'unknown field; omit it', 'unknown_parameter');
   }
   const param = issue.path.join('.') || null;
-  throw new ApiError(400, `${param ?? 'body'}: ${issue.message}`, { param });
+  throw new ApiError(400, `${param ?? 'body'}: ${problemOf(issue, body)}`, { param });
+}
+
+/** The message of an issue, with the value that zod leaves out. */
+function problemOf({ code, path, message }: z.core.$ZodIssue, body: unknown): string {
+  if (!['invalid_type', 'invalid_value', 'too_big', 'too_small'].includes(code)) return message;
+  const step = (inner: unknown, key: PropertyKey) => (inner as Record<PropertyKey, unknown>)?.[key];
+  const value = path.reduce(step, body);
+  const expected = message.replace(/^[^:]*: /, '').replace(/, received .*$/s, '');
+  return `got ${value === undefined ? 'nothing' : brief(value)}, ${expected}`;
 }
 
 /** Returns the issue of the union's best match: the deepest, and among equals one other than a wrong type. */
