@@ -61,8 +61,8 @@ export default defineConfig({
   test: {
     // Test files run side by side: one kernel thread each. Tests of threads set their own number.
     env: { MEAP_DATA: data, MEAP_NUM_THREADS: '1', ...(vulkan !== undefined && { VK_DRIVER_FILES: vulkan }) },
-    // The kernels use every core themselves; a third worker is no faster.
-    maxWorkers: 2,
+    // One more than CI has cores: many slow tests wait for processes, timers and disks.
+    maxWorkers: 3,
     sequence: { sequencer: SlowFirst },
     projects: [
       {
