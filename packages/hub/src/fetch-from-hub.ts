@@ -1,6 +1,5 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ListFileEntry } from '@huggingface/hub';
 import PQueue from 'p-queue';
 import picomatch from 'picomatch';
 import { cachedCommit, cachedFiles, isCommit, linkBlob, repoFolder, storeCommit } from './cache.ts';
@@ -124,6 +123,17 @@ async function fetchCommit(
   return describe(name, commit, snapshot, wanted, selected);
 }
 
+/** A file as the Hub lists it; declared here, since the declarations of `@huggingface/hub` need Node's types. */
+interface FileEntry {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Of a file that the Hub stores in git. */
+  readonly oid?: string;
+  /** Of another: its SHA-256 and size. */
+  readonly lfs?: { readonly oid: string; readonly size: number };
+}
+
 /** Lists the files of the folder that an address names. */
 export async function listFolder(
   { type, repo, path: whole }: HubName,
@@ -131,11 +141,11 @@ export async function listFolder(
   wanted: Wanted,
   { endpoint: hubUrl }: HubSettings,
   fetch: HubFetch,
-): Promise<Map<string, ListFileEntry>> {
+): Promise<Map<string, FileEntry>> {
   const { listFiles } = await import('@huggingface/hub');
   const path = wanted === 'files' ? literalFolder(whole) : whole;
   const about = { repo: { type, name: repo }, revision: commit, path, recursive: true, hubUrl, fetch };
-  const entries = new Map<string, ListFileEntry>();
+  const entries = new Map<string, FileEntry>();
   for await (const entry of listFiles(about)) if (entry.type === 'file') entries.set(entry.path, entry);
   return entries;
 }
@@ -170,7 +180,7 @@ function describe(
 async function downloadAll(
   name: HubName,
   commit: string,
-  needed: readonly ListFileEntry[],
+  needed: readonly FileEntry[],
   folder: string,
   {
     onEvent,

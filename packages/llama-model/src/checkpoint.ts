@@ -21,7 +21,7 @@ import {
 import type * as tf from '@tensorflow/tfjs-core';
 import { type LlamaConfig, parseConfig, type StoredDtype, toHuggingFaceConfig } from './config.ts';
 import { AdapterError, CheckpointError } from './errors.ts';
-import { mergedWeight } from './lora.ts';
+import { mergedBits, mergedWeight } from './lora.ts';
 import { Llama } from './model.ts';
 import { fs } from './node.ts';
 import { EMBEDDING, HEAD, isBlockParameter, parameterShapes, variable } from './parameters.ts';
@@ -155,13 +155,12 @@ export async function saveLlama(
   }
   const tensors = [...model.parameters].map(([name, parameter]): [string, WritableTensor] => {
     const data = async () => {
-      const weight = merges ? mergedWeight(model, name) : parameter;
-      const bits = dtype === 'bfloat16' && bfloat16Bits(weight);
+      const changed = merges && dtype === 'bfloat16' ? mergedBits(model, name) : undefined;
+      const weight = merges && !changed ? mergedWeight(model, name) : parameter;
+      const bits = changed ?? (dtype === 'bfloat16' ? bfloat16Bits(weight) : undefined);
       if (bits) {
         requireFiniteBits(directory, name, bits);
-        const own = weight === parameter ? bits : bits.slice();
-        if (weight !== parameter) weight.dispose();
-        return new Uint8Array(own.buffer, own.byteOffset, own.byteLength);
+        return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength);
       }
       const values = (await weight.data()) as Float32Array;
       if (weight !== parameter) weight.dispose();

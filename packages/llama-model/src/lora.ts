@@ -8,7 +8,6 @@
  */
 import {
   bfloat16Bits,
-  bfloat16Variable,
   embedding,
   isStoredAsBfloat16,
   quantizedFormat,
@@ -166,21 +165,24 @@ function shiftWeights(model: Llama, operation: 'merge' | 'unmerge'): void {
 }
 
 /**
- * A weight with the update of an adapter that is not merged, in float32, or in bfloat16 if only rows of a table stored so
- * change; the caller frees it. The model's own weight if nothing changes it.
+ * The bits of a table in bfloat16 of which an adapter that is not merged changes only rows, in new memory: a float32 copy
+ * would take gigabytes. Undefined for other weights.
+ */
+export function mergedBits(model: Llama, name: string): Uint16Array | undefined {
+  const { parameters, tokenRows } = model.adapter!;
+  if (name !== EMBEDDING || !tokenRows || parameters.has(name)) return undefined;
+  const bits = bfloat16Bits(model.parameters.get(name)!)?.slice();
+  if (bits) writeRows(bits, tokenRows);
+  return bits;
+}
+
+/**
+ * A weight with the update of an adapter that is not merged, in float32; the caller frees it. The model's own weight if
+ * nothing changes it.
  */
 export function mergedWeight(model: Llama, name: string): tf.Tensor {
   const [adapter, weight] = [model.adapter!, model.parameters.get(name)! as tf.Tensor];
   const table = adapter.parameters.get(name);
-  const bits = name === EMBEDDING && adapter.tokenRows && bfloat16Bits(weight);
-  if (bits && !table) {
-    // A float32 copy of a large table would take gigabytes.
-    const merged = bfloat16Variable(weight.shape);
-    const mergedBits = bfloat16Bits(merged)!;
-    mergedBits.set(bits);
-    writeRows(mergedBits, adapter.tokenRows!);
-    return merged;
-  }
   const isUpdated = adapter.parameters.has(matrixName(name, 'A'));
   const rows = name === EMBEDDING ? adapter.tokenRows : undefined;
   if (!table && !rows && !isUpdated) return weight;

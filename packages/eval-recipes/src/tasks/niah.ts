@@ -28,6 +28,8 @@ const settings = z.strictObject({
   max_new_tokens: maxNewTokens(50),
 });
 
+const TITLES = { niah: 'Needle in a haystack', niah_association: 'Needle without a word of its question' };
+
 export const niah = taskFamily({
   data: { haystack },
   settings: settings.describe('Needle in a haystack.'),
@@ -51,6 +53,5 @@ export const niah = taskFamily({
       },
     },
   },
-  title: (task) =>
-    ({ niah: 'Needle in a haystack', niah_association: 'Needle without a word of its question' })[task],
+  title: (task) => (Object.hasOwn(TITLES, task) ? TITLES[task as keyof typeof TITLES] : undefined),
 });
