@@ -122,9 +122,10 @@ describe('weights: bfloat16', () => {
     );
     await cp(directory, broken, { recursive: true });
     const file = await readFile(join(broken, 'model.safetensors'));
-    const { tensors } = await openSafetensors(broken);
+    const reader = await openSafetensors(broken);
+    await reader.close();
     let start = 8 + Number(file.readBigUInt64LE(0));
-    for (const [key, { byteLength }] of tensors) {
+    for (const [key, { byteLength }] of reader.tensors) {
       if (key === name) break;
       start += byteLength;
     }
