@@ -66,6 +66,9 @@ MORE_TASKS = {
     "gsm8k_cot": "gsm8k/gsm8k-cot.yaml",
     "gsm8k_cot_self_consistency": "gsm8k/gsm8k-cot-self-consistency.yaml",
     "logiqa": "logiqa/logiqa.yaml",
+    "lambada_standard": "lambada/lambada_standard.yaml",
+    **{f"lambada_openai_mt_{language}": f"lambada_multilingual/lambada_mt_{language}.yaml" for language in ("de", "en", "es", "fr", "it")},
+    **{f"longbench_{name}": f"longbench/{name}.yaml" for name in ("narrativeqa", "qasper", "multifieldqa_en", "hotpotqa", "2wikimqa", "musique", "triviaqa")},
     "mmlu_abstract_algebra": "mmlu/default/mmlu_abstract_algebra.yaml",
     "mmlu_high_school_world_history": "mmlu/default/mmlu_high_school_world_history.yaml",
     "mmlu_pro_computer_science": "mmlu_pro/mmlu_pro_computer_science.yaml",
@@ -73,12 +76,18 @@ MORE_TASKS = {
     "pubmedqa": "pubmedqa/pubmedqa.yaml",
     "race": "race/race.yaml",
     "sciq": "sciq/sciq.yaml",
+    "svamp": "gsm8k/gsm8k-cot.yaml",
     "swag": "swag/swag.yaml",
     "triviaqa": "triviaqa/default.yaml",
     "truthfulqa_mc1": "truthfulqa/truthfulqa_mc1.yaml",
     "truthfulqa_mc2": "truthfulqa/truthfulqa_mc2.yaml",
     "wikitext": "wikitext/wikitext.yaml",
     "wsc273": "wsc273/default.yaml",
+}
+# SVAMP, which the harness does not have, as another data set of its gsm8k_cot.
+SVAMP = {
+    "doc_to_text": "Q: {{question if question is defined else (Body | trim) + ' ' + (Question | trim)}}\nA:",
+    "doc_to_target": "{{target if target is defined else '%g' | format(Answer | float)}}",
 }
 WITH_NORM = {"arc_easy", "arc_challenge", "hellaswag", "openbookqa", "piqa"}
 
@@ -217,6 +226,8 @@ def local_yaml(task, rows):
     evaluated = splits.get("test_split", splits.get("validation_split"))
     files = {split: train for split in splits.values()} | {evaluated: file}
     config |= {"include": str(published), "dataset_kwargs": {"data_files": files}}
+    if task == "svamp":
+        config |= SVAMP
     if task in WITH_NORM:
         names = ["acc", "acc_norm", "acc_bytes"]
         config["metric_list"] = [

@@ -5,8 +5,9 @@ import { describe, expect, test } from 'vitest';
 import { choiceTasks } from './choice-tasks.ts';
 import { evaluate } from './evaluate.ts';
 import { toHarnessJson } from './harness-json.ts';
-import { lambadaTask } from './lambada.ts';
+import { type LambadaName, lambadaTask } from './lambada.ts';
 import type { LanguageModel } from './language-model.ts';
+import { type LongBenchName, longBench } from './longbench.ts';
 import { mmluPro } from './mmlu-pro.ts';
 import { type HarnessOptions, type MultipleChoice, multipleChoiceTask } from './multiple-choice.ts';
 import { openAnswerTask } from './open-answer.ts';
@@ -37,13 +38,17 @@ function taskOf(name: string, { rows, examples }: HarnessTask, given: HarnessOpt
   const options = { ...given, fewshotRows: examples ?? undefined };
   const open = openAnswers[name as keyof typeof openAnswers];
   if (open) {
-    const fewshotRows = name.includes('cot') ? chainOfThoughtExamples : options.fewshotRows;
+    const fewshotRows = open.examples?.split === 'samples' ? chainOfThoughtExamples : options.fewshotRows;
     return openAnswerTask(open, rows, { ...options, bos: false, fewshotRows });
   }
   if (name === 'mmlu_pro_computer_science') {
     return openAnswerTask(mmluPro('computer science'), rows, { ...options, bos: false });
   }
-  if (name === 'lambada_openai') return lambadaTask(rows, options);
+  if (name.startsWith('longbench_')) {
+    const definition = longBench(name.replace('longbench_', '') as LongBenchName);
+    return openAnswerTask(definition, rows, { ...options, bos: false });
+  }
+  if (name.startsWith('lambada')) return lambadaTask(rows, { ...options, name: name as LambadaName });
   if (name === 'wikitext') return wikitextTask(rows);
   const known: Record<string, MultipleChoice> = { ...zeroShot, ...choiceTasks };
   const subject = name.replace(/^mmlu_/, '') as MmluSubject;

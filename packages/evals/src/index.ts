@@ -1,6 +1,6 @@
 export { bitsPerByte, mean, perplexity, weightedPerplexity } from './aggregation.ts';
 export type { AnswerFilter, ExactMatchOptions, FilterStep } from './answer-filters.ts';
-export { bestSubspanMatch, normalizeAnswer } from './answer-match.ts';
+export { answerF1, bestSubspanMatch, normalizeAnswer } from './answer-match.ts';
 export type { Answer, AnswerStore } from './answers.ts';
 export { associationNeedles, associationTask } from './association.ts';
 export {
@@ -76,7 +76,7 @@ export { type InductionOptions, inductionTask, type PrefixMatching, prefixMatchi
 export type { Judge, JudgeCase, Judgement } from './judge.ts';
 export { type KeyValueRecallOptions, keyValueRecallTask } from './key-value-recall.ts';
 export { type KeyValueOptions, keyValueTask } from './key-value-retrieval.ts';
-export { lambadaTask } from './lambada.ts';
+export { type LambadaName, type LambadaOptions, lambadaNames, lambadaTask } from './lambada.ts';
 export type {
   AttentionBlock,
   CallOptions,
@@ -90,6 +90,7 @@ export type {
   TextTokenizer,
 } from './language-model.ts';
 export { type LateMinusEarlyOptions, lateMinusEarlyTask } from './late-minus-early.ts';
+export { type LongBenchName, longBench, longBenchNames } from './longbench.ts';
 export { type MmluProSubject, mmluPro, mmluProSubjects } from './mmlu-pro.ts';
 export { type MultiDocumentQaOptions, multiDocumentQaTask } from './multi-document-qa.ts';
 export { type MultiNeedleOptions, multiNeedleTask } from './multi-needle.ts';
@@ -102,6 +103,7 @@ export {
 } from './multiple-choice.ts';
 export { type Needle, type NeedleOptions, needleTask, sanFrancisco } from './needle.ts';
 export {
+  type AnswerScore,
   type GenerationSettings,
   type OpenAnswer,
   type OpenAnswerOptions,

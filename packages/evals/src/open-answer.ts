@@ -15,7 +15,7 @@ import type { Task, TaskGroup, TaskItem, TaskModel } from './task.ts';
 
 /** How answers are generated. */
 export interface GenerationSettings {
-  /** Texts that end an answer; the model's end-of-text token always does. */
+  /** Texts that end an answer, possibly none; the model's end-of-text token always does. */
   readonly until: readonly string[];
   /** Maximum tokens of an answer; default 256. */
   readonly maxGenToks?: number;
@@ -45,8 +45,14 @@ export interface OpenAnswer extends PromptLayout, GenerationSettings {
   readonly generationKwargs?: Readonly<Record<string, unknown>>;
   /** Ways to extract an answer; each is a metric `exact_match,NAME`, that of the name `none` is `exact_match`. */
   readonly filters: readonly AnswerFilter[];
-  /** What does not count when answers are compared. */
-  readonly match: ExactMatchOptions;
+  /** What does not count when answers are compared; or other metrics. */
+  readonly match: ExactMatchOptions | AnswerScore;
+}
+
+/** Metrics in place of `exact_match`, which all have the same number. */
+export interface AnswerScore {
+  readonly metrics: readonly string[];
+  readonly score: (text: string, answers: readonly string[]) => number;
 }
 
 /** Options of {@link openAnswerTask}; settings of the generation override those of the task. */
@@ -62,7 +68,7 @@ export interface OpenAnswerOptions extends HarnessOptions, Partial<GenerationSet
  * if the tokenizer has one, as there. Several answers to a question that the task itself does not ask for are summarized by
  * a majority vote, `exact_match,maj@N`, over the answers of the first filter.
  *
- * @throws EvalsError for empty `until`, several greedy answers, or more examples than there are rows for; from `items` for a
+ * @throws EvalsError for an empty text in `until`, several greedy answers, or more examples than there are rows for; from `items` for a
  *   row of another shape
  */
 export function openAnswerTask(
@@ -84,7 +90,12 @@ export function openAnswerTask(
   const [{ steps }] = definition.filters;
   const vote: AnswerFilter = { name: `maj@${repeats}`, steps: [...steps, 'majority_vote'] };
   const filters = [...definition.filters, ...(repeats > (definition.repeats ?? 1) ? [vote] : [])];
-  const metricOf = ({ name }: AnswerFilter) => (name === 'none' ? 'exact_match' : `exact_match,${name}`);
+  const { metrics: names, score }: AnswerScore =
+    'score' in match
+      ? match
+      : { metrics: ['exact_match'], score: (text, answers) => exactMatch(text, answers, match) };
+  const metricsOf = ({ name: filter }: AnswerFilter) =>
+    names.map((metric) => (filter === 'none' ? metric : `${metric},${filter}`));
   const { generationKwargs = { until, max_gen_toks: maxGenToks, do_sample: temperature > 0, temperature } } =
     definition;
   const prompts = promptsOf(definition, options, rows, (row, where) => {
@@ -95,7 +106,7 @@ export function openAnswerTask(
   return {
     name,
     version,
-    metrics: means(filters.map(metricOf)),
+    metrics: means(filters.flatMap(metricsOf)),
     config: {
       output_type: 'generate_until',
       doc_to_text: prompt,
@@ -140,9 +151,9 @@ export function openAnswerTask(
           },
           measure: (generated) => {
             const texts = (generated as readonly Generation[]).map(({ text }) => text);
-            const scores = filters.map((filter) => {
-              const value = exactMatch(filteredAnswer(filter, texts), answers, match);
-              return [metricOf(filter), { value }] as const;
+            const scores = filters.flatMap((filter) => {
+              const value = score(filteredAnswer(filter, texts), answers);
+              return metricsOf(filter).map((metric) => [metric, { value }] as const);
             });
             return Object.fromEntries(scores);
           },
@@ -162,10 +173,9 @@ function encodePrompt(
 }
 
 function requireSettings(task: string, { until, temperature, repeats }: Required<GenerationSettings>): void {
-  const wrong = until.length === 0 ? 'nothing' : until.includes('') && 'an empty text';
-  if (wrong) {
+  if (until.includes('')) {
     throw new EvalsError(
-      `${task}: until is wrong, got ${wrong}, expected texts that end an answer; leave it out for those of the task`,
+      `${task}: until is wrong, got an empty text, expected texts that end an answer; leave it out for those of the task`,
     );
   }
   if (repeats > 1 && temperature === 0) {

@@ -96,16 +96,31 @@ const gsm8kSelfConsistency: OpenAnswer = {
   ],
 };
 
+/** SVAMP (Patel et al. 2021) as Wei et al. 2022 evaluate it; the harness has no such task. */
+const svamp: OpenAnswer = {
+  ...gsm8kCot,
+  name: 'svamp',
+  version: 1,
+  read: (row) => {
+    if (row.has('target')) return gsm8kCot.read(row);
+    const answer = Number((row.record as { Answer?: unknown }).Answer);
+    if (!row.has('Answer') || !Number.isFinite(answer)) row.fail('Answer', 'a number');
+    const question = `${strip(row.text('Body'))} ${strip(row.text('Question'))}`;
+    return { fields: { question }, answers: [String(answer)] };
+  },
+};
+
 /** Definitions of tasks by name, for `openAnswerTask(openAnswers.gsm8k, rows)`. */
 export const openAnswers = {
   gsm8k,
   gsm8k_cot: gsm8kCot,
   gsm8k_cot_self_consistency: gsm8kSelfConsistency,
+  svamp,
   triviaqa: triviaQa,
   nq_open: nqOpen,
 } as const satisfies Record<string, OpenAnswer>;
 
-/** Rows of the examples of `gsm8k_cot`, from Wei et al. 2022 (chain-of-thought prompting), Table 20. */
+/** Rows of the examples of `gsm8k_cot` and `svamp`, from Wei et al. 2022 (chain-of-thought prompting), Table 20. */
 export const chainOfThoughtExamples = [
   {
     question:

@@ -15,6 +15,7 @@ import { key_value_recall } from './key-value-recall.ts';
 import { kv_retrieval } from './kv-retrieval.ts';
 import { lambada } from './lambada.ts';
 import { late_minus_early } from './late-minus-early.ts';
+import { longbench } from './longbench.ts';
 import { m_rs } from './m-rs.ts';
 import { mdqa } from './mdqa.ts';
 import { mmlu } from './mmlu.ts';
@@ -40,6 +41,7 @@ export const FAMILIES = {
   late_minus_early,
   niah,
   mdqa,
+  longbench,
   kv_retrieval,
   m_rs,
   ruler,

@@ -29,31 +29,33 @@ const TITLES: Readonly<Record<Name, string>> = {
   gsm8k: 'GSM8K',
   gsm8k_cot: 'GSM8K, chain of thought',
   gsm8k_cot_self_consistency: 'GSM8K, self-consistency',
+  svamp: 'SVAMP',
   triviaqa: 'TriviaQA',
   nq_open: 'Natural Questions',
 };
 
-function task<Data extends 'gsm8k' | 'triviaqa' | 'nq_open'>(
+type Evaluated = 'gsm8k' | 'svamp' | 'triviaqa' | 'nq_open';
+type Train = 'gsm8k_train' | 'triviaqa_train' | 'nq_open_train';
+
+/** @param train the data set of the examples; absent where these are chains of thought */
+function task(
   name: Name,
   description: string,
-  data: Data,
-): TaskEntry<Data | `${Data}_train`, z.output<typeof settings>> {
+  data: Evaluated,
+  train?: Train,
+): TaskEntry<Evaluated | Train, z.output<typeof settings>> {
   const definition = openAnswers[name];
-  const isChain = definition.examples?.split === 'samples';
   return {
     description,
     data: [data],
-    prompts: {
-      examples: isChain ? 'rows' : `${data}_train`,
-      numFewshot: definition.examples?.numFewshot,
-    },
+    prompts: { examples: train ?? 'rows', numFewshot: definition.examples?.numFewshot },
     make: async ({ files, settings, bos, seed, prompts }) => {
-      const train = files[`${data}_train`];
       const { until, max_gen_toks: maxGenToks, temperature, repeats } = settings;
+      const examples = train && files[train];
       return openAnswerTask(definition, await readRows(files[data]), {
         ...prompts,
         ...{ until, maxGenToks, temperature, repeats, bos, seed },
-        fewshotRows: isChain ? chainOfThoughtExamples : train && (await readRows(train)),
+        fewshotRows: train ? examples && (await readRows(examples)) : chainOfThoughtExamples,
       });
     },
   };
@@ -79,6 +81,13 @@ export const generate_until = taskFamily({
         '**/grade_school_math/data/train.jsonl',
         ...named('gsm8k*train'),
       ],
+    },
+    svamp: {
+      what: 'SVAMP, test split',
+      source:
+        'ChilleD/SVAMP on the Hugging Face hub, test split, or the authors’ SVAMP.json with all 1,000 rows',
+      patterns: ['**/SVAMP/**/*test*.parquet', ...named('svamp*test', 'svamp')],
+      not: TRAINING_FILES,
     },
     triviaqa: {
       what: 'TriviaQA without contexts, validation split',
@@ -111,15 +120,16 @@ export const generate_until = taskFamily({
   },
   settings: settings.describe('Tasks with generated answers.'),
   tasks: {
-    gsm8k: task('gsm8k', 'grade-school mathematics, five examples', 'gsm8k'),
+    gsm8k: task('gsm8k', 'grade-school mathematics, five examples', 'gsm8k', 'gsm8k_train'),
     gsm8k_cot: task('gsm8k_cot', 'the same, eight examples with chains of thought', 'gsm8k'),
     gsm8k_cot_self_consistency: task(
       'gsm8k_cot_self_consistency',
       'the same, the most frequent of 64 sampled answers',
       'gsm8k',
     ),
-    triviaqa: task('triviaqa', 'trivia questions without documents', 'triviaqa'),
-    nq_open: task('nq_open', 'questions to a search engine without documents', 'nq_open'),
+    svamp: task('svamp', 'variations of elementary word problems, the examples of gsm8k_cot', 'svamp'),
+    triviaqa: task('triviaqa', 'trivia questions without documents', 'triviaqa', 'triviaqa_train'),
+    nq_open: task('nq_open', 'questions to a search engine without documents', 'nq_open', 'nq_open_train'),
   },
   title: (task) => (Object.hasOwn(TITLES, task) ? TITLES[task as Name] : undefined),
 });

@@ -4,6 +4,7 @@
  * A data set whose files could not be confirmed is not here: LogiQA, wsc273, Multi-News. So are those that are not on the
  * Hub, and those that the user chooses.
  */
+import { longBenchNames } from '@meap/evals';
 import type { HubName } from '@meap/hub';
 
 /** A split of a data set on the Hub. */
@@ -83,11 +84,20 @@ export const HUB_DATA: ReadonlyMap<string, HubData> = new Map(
     blimp: parquet('nyu-mll/blimp', 'train', '*'),
     gsm8k: parquet('openai/gsm8k', 'test', 'main'),
     gsm8k_train: parquet('openai/gsm8k', 'train', 'main'),
+    svamp: converted('ChilleD/SVAMP', 'test'),
     triviaqa: parquet('mandarjoshi/trivia_qa', 'validation', 'rc.nocontext'),
     triviaqa_train: parquet('mandarjoshi/trivia_qa', 'train', 'rc.nocontext'),
     nq_open: parquet('google-research-datasets/nq_open', 'validation', 'nq_open'),
     nq_open_train: parquet('google-research-datasets/nq_open', 'train', 'nq_open'),
     lambada_openai: converted('EleutherAI/lambada_openai', 'test'),
+    ...Object.fromEntries(
+      ['de', 'en', 'es', 'fr', 'it'].map((language) => [
+        `lambada_openai_mt_${language}`,
+        converted('EleutherAI/lambada_openai', 'test', language),
+      ]),
+    ),
+    lambada_standard: converted('cimec/lambada', 'test', 'plain_text'),
+    lambada_standard_validation: converted('cimec/lambada', 'validation', 'plain_text'),
     wikitext: named(
       'EleutherAI/wikitext_document_level',
       'test',
@@ -95,6 +105,9 @@ export const HUB_DATA: ReadonlyMap<string, HubData> = new Map(
       'wikitext-2-raw-v1/wikitext-2-raw-v1-test.parquet',
     ),
     m_rs: named(NEEDLEBENCH, 'test', 'multi_needle_reasoning_needle', 'multi_needle_reasoning_en.json'),
+    ...Object.fromEntries(
+      longBenchNames.map((name) => [`longbench_${name}`, converted('Xnhyacinth/LongBench', 'test', name)]),
+    ),
     haystack: named(NEEDLEBENCH, 'test', 'en_haystack_texts', 'PaulGrahamEssays.jsonl'),
     xsum: converted('EdinburghNLP/xsum', 'test'),
     wikisum: parquet('d0rj/wikisum', 'test'),
