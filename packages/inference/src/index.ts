@@ -23,7 +23,7 @@ export {
 export type { Grammar } from './grammar/grammar.ts';
 export { anyObject, schemaGrammar } from './grammar/json-schema.ts';
 export { SchemaError } from './grammar/schema-keywords.ts';
-export { type CallableFunction, toolCallGrammar } from './grammar/tool-grammar.ts';
+export { type CallableFunction, optionalToolCallGrammar, toolCallGrammar } from './grammar/tool-grammar.ts';
 export {
   type FullLanguageModel,
   languageModelOf,

@@ -2,6 +2,7 @@ import { generate } from '@meap/llama-model';
 import * as tf from '@tensorflow/tfjs';
 import { Ajv } from 'ajv';
 import { afterAll, describe, expect, test } from 'vitest';
+import { readTools } from './read-tools.ts';
 import {
   closeRequests,
   encodeChat,
@@ -297,6 +298,33 @@ describe('tools', () => {
     expect([...functions].filter((of) => of.startsWith('{'))).toEqual([
       '{"type":"function","function":{"name":"sail"}} sail',
     ]);
+  });
+
+  test('optional calls leave texts as they are, also with schemas that are not supported', async () => {
+    const client = await serve();
+    const fields = { messages: hi, temperature: 0, max_tokens: 12, tool_choice: 'auto' };
+    const any = { type: 'object', properties: { at: { not: {} } } };
+    const withAny = [
+      { type: 'function', function: { name: 'look', description: 'd', parameters: any } },
+      tools[1],
+    ];
+    const [plain, ...others] = await Promise.all(
+      [tools, withAny, [...withAny].reverse()].map((tools) => client.post(PATH, { ...fields, tools })),
+    );
+    expect(plain.json.choices[0].message.content).not.toBe('');
+    expect(others[0].json.choices).toEqual(plain.json.choices);
+    for (const { status, json } of others) expect(status, JSON.stringify(json)).toBe(200);
+    const form = { open: '<tool_call>\n', close: '\n</tool_call>', argumentsKey: 'arguments' } as const;
+    const read = (given: object[], choice: 'auto' | 'none') =>
+      readTools(given as Parameters<typeof readTools>[0], {
+        fields: { tool_choice: choice, parallel_tool_calls: undefined },
+        format: undefined,
+        form,
+      });
+    const sizes = new Set([tools, withAny].map((given) => read(given, 'auto')?.grammar?.nodes.length));
+    expect(sizes.size).toBe(2);
+    expect(sizes).not.toContain(undefined);
+    expect(read(tools, 'none')).toBeUndefined();
   });
 
   test('a conversation continues after a call', async () => {

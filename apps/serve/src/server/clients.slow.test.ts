@@ -1,5 +1,6 @@
 /** The clients that people use, against one server with a random model. */
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import { ChatOpenAI } from '@langchain/openai';
 import { createLlama } from '@meap/llama-model';
 import { generateObject, generateText, stepCountIs, streamText, tool } from 'ai';
 import OpenAI from 'openai';
@@ -132,5 +133,43 @@ describe('AI SDK', () => {
     await stream.finishReason;
     expect(calls).toHaveLength(3);
     for (const call of calls) expect(sighting.safeParse(call).error).toBeUndefined();
+  });
+});
+
+describe('LangChain', () => {
+  const model = () =>
+    new ChatOpenAI({
+      model: 'tiny',
+      apiKey: 'none',
+      configuration: { baseURL: server.url },
+      modelKwargs: { seed },
+      maxRetries: 0,
+      // Answers would be asked for at /v1/responses otherwise.
+      useResponsesApi: false,
+    });
+  const prompt = messages[0].content;
+
+  test.each(['jsonSchema', 'functionCalling', 'jsonMode'] as const)(
+    'has structured output by %s',
+    async (method) => {
+      const structured = model().withStructuredOutput(sighting, { name: 'report', method, includeRaw: true });
+      const { raw, parsed } = await structured.invoke(prompt);
+      if (method === 'jsonMode') {
+        // Any object.
+        expect(JSON.parse(raw.text)).toBeTypeOf('object');
+        return;
+      }
+      expect(sighting.safeParse(parsed).error).toBeUndefined();
+    },
+  );
+
+  test('streams, and calls tools', async () => {
+    const pieces: string[] = [];
+    for await (const { text } of await model().stream(prompt)) pieces.push(text);
+    expect(pieces.join('')).not.toBe('');
+    const tools = [{ name: 'report', description: 'Reports whales.', schema: sighting }];
+    const { tool_calls: calls } = await model().bindTools(tools, { tool_choice: 'report' }).invoke(prompt);
+    expect(calls!.map(({ name }) => name)).toEqual(['report']);
+    expect(sighting.safeParse(calls![0].args).error).toBeUndefined();
   });
 });

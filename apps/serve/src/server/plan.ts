@@ -76,17 +76,20 @@ type Sampling = CompletionRequest['fields'] | ChatRequest['fields'];
 /**
  * Opens the grammar of a request, if it has one.
  *
+ * @returns undefined also where only optional tool calls have a grammar that the model's vocabulary cannot write
  * @throws ApiError 400 if the model's vocabulary cannot write it
  */
 export async function openGrammar(
-  { grammar }: CompletionRequest | ChatRequest,
+  request: CompletionRequest | ChatRequest,
   { constrained }: ServedModel,
 ): Promise<OpenGrammar | undefined> {
+  const { grammar, tools } = { tools: undefined, ...request };
   try {
     return grammar && (await constrained.open(grammar));
   } catch (error) {
     if (!(error instanceof VocabularyError)) throw error;
-    throw invalidField('response_format', `${error.message}; omit it`);
+    if (tools && !tools.isRequired) return undefined;
+    throw invalidField(tools ? 'tool_choice' : 'response_format', `${error.message}; omit it`);
   }
 }
 

@@ -1,5 +1,12 @@
 /** Tools of a chat request: the conversation with them, and what answers may call. */
-import { type Grammar, SchemaError, type ToolCallForm, toolCallGrammar } from '@meap/inference';
+import {
+  type CallableFunction,
+  type Grammar,
+  optionalToolCallGrammar,
+  SchemaError,
+  type ToolCallForm,
+  toolCallGrammar,
+} from '@meap/inference';
 import { type Conversation, withTools } from '@meap/token-dataset';
 import { type ApiError, invalidField } from './api-error.ts';
 import type { ChatFields } from './request-fields.ts';
@@ -11,6 +18,8 @@ export interface ToolUse {
   readonly names: readonly string[];
   /** Calls of an answer; further ones are omitted. */
   readonly maxCalls: number;
+  /** Whether an answer must be a call; else it may be any text. */
+  readonly isRequired: boolean;
 }
 
 type Tools = NonNullable<ChatFields['tools']>;
@@ -49,7 +58,7 @@ export function conversationOf(messages: ChatFields['messages'], tools: Tools): 
  * Checks tools and tool_choice.
  *
  * @param options `form`: how the chat template writes calls
- * @returns undefined if answers are texts; a grammar if they must be calls
+ * @returns undefined if answers are texts; else a grammar, unless every answer is one of it
  * @throws ApiError 400
  */
 export function readTools(
@@ -88,8 +97,11 @@ export function readTools(
       `got ${format.type} with tools, expected one of them; set tool_choice: none`,
     );
   }
-  const use = { form, names, maxCalls: isParallel && form.open !== '' ? Number.POSITIVE_INFINITY : 1 };
-  if (choice === 'auto') return { tools: use };
+  const maxCalls = isParallel && form.open !== '' ? Number.POSITIVE_INFINITY : 1;
+  const use = { form, names, maxCalls, isRequired: choice !== 'auto' };
+  if (choice === 'auto') {
+    return { tools: use, grammar: optionalCalls(form, tools.map(callable), maxCalls > 1) };
+  }
   const chosen = choice === 'required' ? names : names.filter((name) => name === choice.function.name);
   if (chosen.length === 0 && typeof choice === 'object') {
     throw invalidField(
@@ -97,12 +109,7 @@ export function readTools(
       `got '${choice.function.name.slice(0, 100)}', expected one of ${names.join(', ').slice(0, 500)}`,
     );
   }
-  const functions = tools
-    .filter(({ function: { name } }) => chosen.includes(name))
-    .map(({ function: of }) => ({
-      name: of.name,
-      parameters: of.parameters ? { type: 'object', ...of.parameters } : undefined,
-    }));
+  const functions = tools.filter(({ function: { name } }) => chosen.includes(name)).map(callable);
   try {
     const several = isParallel && choice === 'required';
     return {
@@ -113,6 +120,34 @@ export function readTools(
     throw error instanceof SchemaError ? schemaProblem(error, tools, functions) : error;
   }
 }
+
+const callable = ({ function: of }: Tools[number]): CallableFunction => ({
+  name: of.name,
+  parameters: of.parameters ? { type: 'object', ...of.parameters } : undefined,
+});
+
+/** The grammar of answers with calls or without; the arguments for a schema that is not supported are any object. */
+function optionalCalls(
+  form: ToolCallForm,
+  functions: readonly CallableFunction[],
+  isParallel: boolean,
+): Grammar | undefined {
+  try {
+    return optionalToolCallGrammar(form, functions, { isParallel });
+  } catch (error) {
+    if (!(error instanceof SchemaError)) throw error;
+    // Without a path all of them together are too large.
+    const index = error.path === '' ? -1 : Number(error.path.split('.')[0]);
+    const isPlain = ({ parameters }: CallableFunction) => parameters === ANY_OBJECT;
+    if (functions.every(isPlain) || (index >= 0 && isPlain(functions[index]))) return undefined;
+    const simpler = functions.map((of, i) =>
+      index < 0 || i === index ? { ...of, parameters: ANY_OBJECT } : of,
+    );
+    return optionalCalls(form, simpler, isParallel);
+  }
+}
+
+const ANY_OBJECT = { type: 'object' };
 
 /** An error in the parameters of a function, with the path in the request. */
 function schemaProblem(

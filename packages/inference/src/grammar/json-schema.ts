@@ -53,19 +53,19 @@ export function schemaGrammar(schema: unknown): Grammar {
 /**
  * Compiles a grammar with values of several schemas.
  *
- * @param build the grammar, from the values of each schema
+ * @param build the grammar, from the values of each schema; may add rules of its own
  * @throws SchemaError as {@link schemaGrammar}; its path starts with the index of the schema
  */
 export function compileSchemas(
   schemas: readonly unknown[],
-  build: (values: readonly Expression[]) => Expression,
+  build: (values: readonly Expression[], rules: Map<string, Expression>) => Expression,
 ): Grammar {
   return compile((rules) => {
     const values = schemas.map((schema, i) => {
       const base = [`${i}`];
       return new SchemaCompiler(schema, { rules, base }).value(schema, base);
     });
-    return build(values);
+    return build(values, rules);
   });
 }
 
