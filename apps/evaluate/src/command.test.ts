@@ -627,6 +627,41 @@ describe('meap-evaluate', () => {
         },
       },
     ]);
+    expect(stdout).toMatch(/^meap-paper +the seven .*: arc_challenge, .*, winogrande$/m);
+  });
+
+  it('evaluates the tasks of a built-in group, with their means', async () => {
+    const choices = { text: ['a', 'b c'], label: ['A', 'B'] };
+    const question = { question: 'Which?', question_stem: 'Which', choices, answerKey: 'B' };
+    for (const name of ['arc_challenge', 'arc_easy', 'openbookqa']) writeRows(`${name}.jsonl`, [question]);
+    writeRows('boolq.jsonl', [{ passage: 'It is.', question: 'is it', label: 1 }]);
+    const endings = ['a', 'b', 'c', 'd'];
+    const scene = { activity_label: 'A', ctx_a: 'He sat.', ctx_b: 'he', endings, label: '0' };
+    writeRows('hellaswag.jsonl', [scene]);
+    writeRows('piqa.jsonl', rows(3));
+    const schema = { sentence: 'He saw _ swim.', option1: 'it', option2: 'her', answer: '1' };
+    writeRows('winogrande.jsonl', [schema, { ...schema, answer: '2' }]);
+    const { code, stdout, stderr } = await run('--tasks', 'meap-paper', '--data', folder);
+    expect(code, stderr).toBe(0);
+    expect(stdout).toMatch(/^\| meap-paper \|[^\n]* acc .*\n\|[^\n]* acc_norm/m);
+    const { results, groups } = JSON.parse(readFileSync(join(folder, 'out/results.json'), 'utf8'));
+    const members = Object.keys(results).filter((name) => name !== 'meap-paper');
+    for (const metric of ['acc,none', 'acc_norm,none']) {
+      const values: number[] = members.flatMap((name) => results[name][metric] ?? []);
+      expect(values).toHaveLength(metric === 'acc,none' ? 7 : 5);
+      const sum = values.reduce((total, value) => total + value, 0);
+      expect(groups['meap-paper'][metric]).toBeCloseTo(sum / values.length, 12);
+    }
+  });
+
+  it.each([
+    ['leaderboard', /tasks\.0: got "leaderboard", expected a group that needs no Python: .*SymPy/],
+    ['tinyBenchmarks', /tasks\.0: got "tinyBenchmarks", expected a group that needs no Python/],
+    ['meap_paper', /did you mean meap-paper\?/],
+  ])('says why it has no %s', async (task, message) => {
+    const { code, stderr } = await run('--tasks', task);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(message);
   });
 
   it('lists its commands, and refuses unknown ones', async () => {

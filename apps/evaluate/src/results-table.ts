@@ -17,8 +17,12 @@ export function renderResults(results: readonly TaskResult[]): string {
     ),
   ]);
   const groups = summarizeTaskGroups(results).flatMap(({ name, version, tasks, results: totals }) => {
-    const { metrics } = results.find(({ task }) => task === tasks[0])!;
-    return metricRows(name, String(version), metrics, totals);
+    const members = results.filter(({ task }) => tasks.includes(task));
+    const metrics = new Map(
+      members.flatMap(({ metrics }) => metrics.map((metric) => [metric.name, metric] as const)),
+    );
+    if (Object.keys(totals).length === 0) return [];
+    return metricRows(name, String(version), [...metrics.values()], totals);
   });
   return [
     markdownTable([['Tasks', ...HEADER], ...rows], { align: ALIGN }),

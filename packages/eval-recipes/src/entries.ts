@@ -1,5 +1,6 @@
-import { type NamedEntry, TASK_FILE, taskEntriesOf } from './task-files/task-entries.ts';
+import { type NamedEntry, TASK_FILE, taskEntriesOf, withGroups } from './task-files/task-entries.ts';
 import { TASKS } from './tasks/catalogue.ts';
+import { GROUPS } from './tasks/groups.ts';
 
 /** A built-in task by name. */
 function builtIn(name: string): NamedEntry | undefined {
@@ -8,10 +9,13 @@ function builtIn(name: string): NamedEntry | undefined {
 }
 
 /**
- * The tasks of a name: a built-in task, or those of a file (`TASK_FILE`). Empty for any other name.
+ * The tasks of a name: a built-in task, those of a built-in group, or of a file (`TASK_FILE`). Empty for any other name.
  *
  * @throws ConfigurationError with every problem of a file
  */
 export function entriesOf(name: string): readonly NamedEntry[] {
-  return TASK_FILE.test(name) ? taskEntriesOf(name, builtIn) : [builtIn(name) ?? []].flat();
+  if (TASK_FILE.test(name)) return taskEntriesOf(name, builtIn);
+  const group = GROUPS.get(name);
+  if (group) return group.tasks.map((task) => withGroups(builtIn(task)!, [{ ...group, name }]));
+  return [builtIn(name) ?? []].flat();
 }

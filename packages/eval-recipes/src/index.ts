@@ -34,6 +34,7 @@ export {
 export { TASK_FILE } from './task-files/task-entries.ts';
 export { DATA_SETS, type FAMILIES, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
 export type { DataSet } from './tasks/data-sets.ts';
+export { type BuiltInGroup, GROUPS } from './tasks/groups.ts';
 export type { Name as HallucinationTask } from './tasks/hallucination.ts';
 export { HUB_DATA, type HubData, hubNameOf } from './tasks/hub-data.ts';
 export { readRows, readTexts } from './tasks/read-data.ts';

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { TASK_FILE } from './task-files/task-entries.ts';
 import { DATA_SETS, type FamilySettings, families, TASKS } from './tasks/catalogue.ts';
 import type { DataSet } from './tasks/data-sets.ts';
+import { GROUPS, REFUSED_GROUPS } from './tasks/groups.ts';
 
 const files = ({ what }: DataSet) =>
   z
@@ -41,10 +42,15 @@ export const familySections = Object.fromEntries(
 /**
  * Refuses a name that is no built-in task, and suggests the closest.
  *
- * @param takesFiles whether a task may also be a file
+ * @param takesMore whether a task may also be a group or a file
  */
-export function checkTaskName(path: string, task: string, refusals: Refusals, takesFiles = false): void {
-  if (TASKS.has(task) || (takesFiles && TASK_FILE.test(task))) return;
-  const names = [...TASKS.keys()];
+export function checkTaskName(path: string, task: string, refusals: Refusals, takesMore = false): void {
+  if (TASKS.has(task) || (takesMore && (GROUPS.has(task) || TASK_FILE.test(task)))) return;
+  const instead = takesMore && REFUSED_GROUPS.get(task);
+  if (instead) {
+    refusals.add(path, task, instead);
+    return;
+  }
+  const names = [...TASKS.keys(), ...(takesMore ? GROUPS.keys() : [])];
   refusals.add(path, task, `a task (${names.join(', ')}); did you mean ${closestMatch(task, names)}?`);
 }

@@ -15,6 +15,12 @@ Python 3.11, lm-eval 0.4.13, torch 2.15.0, transformers 5.23.0, datasets 5.2.0:
     # 4. Row by row. Exit status 1 when a metric of a row, a total or a log-likelihood differs.
     python harness-parity.py compare --harness hf.json --ours ours
 
+The further tasks are compared on 200 rows each, which are invented in the schemas of their data sets:
+    python harness-parity.py invent --data DATA --out invented
+    meap-evaluate run --config invented/recipe.yaml --model MODEL --log-samples --out ours
+    python harness-parity.py run --rows invented --tokenizer MODEL --model hf --out hf.json
+    python harness-parity.py compare --harness hf.json --ours ours
+
 With examples or a chat template (--num-fewshot N, --apply-chat-template, --system-instruction for both programs), rows are
 their own split of examples. `--model prompts` compares prompts only, without PyTorch:
     meap-evaluate run --model MODEL --data rows --num-fewshot 5 --log-samples --out ours --tasks nq_open,hellaswag,… \\
@@ -57,9 +63,10 @@ TASKS = {
     "nq_open": "nq_open/nq_open.yaml",
     "perplexity": None,
 }
-# Further tasks, which fixtures/make_harness_tasks.py compares on invented rows.
+# Further tasks, compared on invented rows, here and in fixtures/make_harness_tasks.py.
 MORE_TASKS = {
     "blimp_adjunct_island": "blimp/adjunct_island.yaml",
+    "blimp_wh_island": "blimp/wh_island.yaml",
     "commonsense_qa": "commonsense_qa/default.yaml",
     "copa": "super_glue/copa/default.yaml",
     "gsm8k": "gsm8k/gsm8k.yaml",
@@ -190,6 +197,56 @@ def write_rows(args):
     write_jsonl(args.out / "perplexity.jsonl", ({"text": text} for text in texts))
 
 
+# Tasks of which `invent` makes no rows: those with real ones, and one with sampled answers.
+NOT_INVENTED = TASKS.keys() - {"nq_open"} | {"gsm8k_cot_self_consistency"}
+# Parts of tasks that meap-evaluate reads from one data set.
+PARTS = {"mmlu": "subjects", "mmlu_pro": "subjects", "blimp": "paradigms"}
+# Answers of 256 and 2048 tokens would take hours.
+MAX_GEN_TOKS = 48
+
+
+def invent(args):
+    """Writes rows of the further tasks, and a recipe that evaluates them."""
+    from invented_rows import Invented, sentences_of
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    stories = (args.data / "text/tinystories_2MiB.txt").read_text(encoding="utf-8").split("<|endoftext|>")
+    wiki = (args.data / "text/wikitext2_valid.txt").read_text(encoding="utf-8").split("\n")
+    # Special tokens spelled in a text are an intended difference.
+    sentences = [one for one in sentences_of(stories[:300] + wiki) if "<" not in one]
+    names = [name for name in {"nq_open": TASKS["nq_open"]} | MORE_TASKS if name not in NOT_INVENTED]
+    tasks, data, parts = [], {}, {}
+    for name in names:
+        invented = Invented(name, sentences)
+        write_jsonl(args.out / f"{name}.jsonl", (invented.row() for _ in range(args.num_rows)))
+        group = "mmlu_pro" if name.startswith("mmlu_pro_") else name.split("_")[0]
+        if group in PARTS:
+            part = name.removeprefix(f"{group}_")
+            parts.setdefault(group, []).append(part.replace("_", " ") if group == "mmlu_pro" else part)
+        whole = group if group in PARTS else name
+        key = "truthfulqa" if name.startswith("truthfulqa") else "gsm8k" if name.startswith("gsm8k") else whole
+        data.setdefault(key, []).append(f"{name}.jsonl")
+        tasks += [whole] if whole not in tasks else []
+    # The two of TruthfulQA, and of GSM8K, read the same data set.
+    both = [row | other for row, other in zip(*(read_jsonl(args.out / f"truthfulqa_mc{i}.jsonl") for i in (1, 2)))]
+    for i in (1, 2):
+        write_jsonl(args.out / f"truthfulqa_mc{i}.jsonl", both)
+    write_jsonl(args.out / "gsm8k_cot.jsonl", read_jsonl(args.out / "gsm8k.jsonl"))
+    data |= {"truthfulqa": ["truthfulqa_mc1.jsonl"], "gsm8k": ["gsm8k.jsonl"]}
+    examples = {"mmlu": "mmlu_dev", "mmlu_pro": "mmlu_pro_validation", "lambada_standard": "lambada_standard_validation"}
+    with_train = ["commonsense_qa", "copa", "sciq", "swag", "logiqa", "pubmedqa", "gsm8k", "triviaqa", "nq_open"]
+    examples |= {name: f"{name}_train" for name in with_train}
+    data |= {split: data[name] for name, split in examples.items()}
+    recipe = {"tasks": tasks, "data": data} | {group: {PARTS[group]: names} for group, names in parts.items()}
+    recipe["mmlu_pro"] |= {"max_gen_toks": MAX_GEN_TOKS}
+    recipe["generate_until"] = {"max_gen_toks": MAX_GEN_TOKS}
+    (args.out / "recipe.yaml").write_text(json.dumps(recipe, indent=1) + "\n")  # JSON is YAML.
+
+
+def read_jsonl(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").strip().split("\n")]
+
+
 def write_jsonl(path, rows):
     with open(path, "w", encoding="utf-8") as file:
         for row in rows:
@@ -199,8 +256,10 @@ def write_jsonl(path, rows):
 # --- the harness -----------------------------------------------------------------------------------------------------
 
 
-def local_yaml(task, rows):
+def local_yaml(task, rows, max_gen_toks=None):
     """The harness' task on local rows; for texts, its wikitext task.
+
+    LongBench's own limits of an answer are kept.
 
     TASK.jsonl has the rows of the evaluated split, TASK_train.jsonl, if it exists, those of the split of examples.
     """
@@ -228,6 +287,9 @@ def local_yaml(task, rows):
     config |= {"include": str(published), "dataset_kwargs": {"data_files": files}}
     if task == "svamp":
         config |= SVAMP
+    generation = merged_yaml(published).get("generation_kwargs")
+    if generation is not None and not task.startswith("longbench_") and max_gen_toks is not None:
+        config["generation_kwargs"] = generation | {"max_gen_toks": max_gen_toks}
     if task in WITH_NORM:
         names = ["acc", "acc_norm", "acc_bytes"]
         config["metric_list"] = [
@@ -264,7 +326,8 @@ def run_harness(args):
     import lm_eval
     from lm_eval.tasks import TaskManager
 
-    tasks = args.tasks.split(",") if args.tasks else list(TASKS)
+    every = TASKS | MORE_TASKS
+    tasks = args.tasks.split(",") if args.tasks else [name for name in every if (args.rows / f"{name}.jsonl").exists()]
     arguments = {"add_bos_token": args.bos}
     model = args.model
     if args.model == "prompts":
@@ -284,7 +347,7 @@ def run_harness(args):
         }
     with tempfile.TemporaryDirectory() as folder:
         for task in tasks:
-            config = json.dumps(local_yaml(task, args.rows))  # JSON is YAML.
+            config = json.dumps(local_yaml(task, args.rows, MAX_GEN_TOKS))  # JSON is YAML.
             (Path(folder) / f"local_{task}.yaml").write_text(config)
         results = lm_eval.simple_evaluate(
             model=model,
@@ -300,8 +363,9 @@ def run_harness(args):
             bootstrap_iters=args.bootstrap_iters,
         )
     if args.model == "prompts":
+        # Tasks with several filters have a sample for each.
         samples = {
-            task: [sample["arguments"] for sample in sorted(results["samples"][f"local_{task}"], key=lambda sample: sample["doc_id"])]
+            task: [sample["arguments"] for _, sample in sorted({sample["doc_id"]: sample for sample in results["samples"][f"local_{task}"]}.items())]
             for task in tasks
         }
         args.out.write_text(json.dumps({"lm_eval": lm_eval.__version__, "model": args.model, "bos": args.bos, "samples": samples}))
@@ -311,7 +375,7 @@ def run_harness(args):
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
 
     def num_tokens(sample):
-        texts = ["".join(pair) for pair in sample["arguments"]]
+        texts = ["".join(part for part in pair if isinstance(part, str)) for pair in sample["arguments"]]
         return max(len(ids) for ids in tokenizer(texts, add_special_tokens=args.bos)["input_ids"])
 
     kept = {"lm_eval": lm_eval.__version__, "model": args.model, "bos": args.bos, "results": {}, "samples": {}}
@@ -319,12 +383,14 @@ def run_harness(args):
         kept["results"][task] = results["results"][f"local_{task}"]
         kept["samples"][task] = [
             {
+                "filter": sample["filter"],
+                "filtered": sample["filtered_resps"],
                 "arguments": [list(pair) for pair in sample["arguments"]],
                 "scores": [response[0] for response in sample["resps"]],
                 "metrics": {name: sample[name] for name in sample["metrics"]},
                 "is_cut": args.model != "hf" and num_tokens(sample) > args.max_length,
             }
-            for sample in sorted(results["samples"][f"local_{task}"], key=lambda sample: sample["doc_id"])
+            for sample in sorted(results["samples"][f"local_{task}"], key=lambda sample: (sample["doc_id"], sample["filter"]))
         ]
     args.out.write_text(json.dumps(kept))
 
@@ -370,11 +436,12 @@ def compare(args):
     agrees = True
     for task, theirs in harness["samples"].items():
         result = json.loads((args.ours / "tasks" / f"{task}.json").read_text())
-        lines = (args.ours / f"samples_{task}.jsonl").read_text().strip().split("\n")
+        lines = read_jsonl(args.ours / f"samples_{task}.jsonl")
+        lines.sort(key=lambda line: (line["doc_id"], line["filter"]))
         assert not result["skipped"] and len(lines) == len(theirs), f"{task}: other rows"
         furthest, differing, cut = 0.0, [], 0
         for row, (line, expected) in enumerate(zip(lines, theirs, strict=True)):
-            differences, apart = compare_row(task, json.loads(line), expected)
+            differences, apart = compare_row(task, line, expected)
             for difference in differences:
                 print(f"  {task} row {row}{' (cut)' if expected['is_cut'] else ''}: {difference}", file=sys.stderr)
             if expected["is_cut"]:
@@ -382,7 +449,7 @@ def compare(args):
             else:
                 differing += differences
                 furthest = max(furthest, apart)
-        same, totals = compare_totals(result["results"], harness["results"][task])
+        same, totals = compare_totals(task, result["results"], harness["results"][task])
         agrees = agrees and not differing and furthest <= args.tolerance and (same or cut > 0)
         print(f"| {task} | {len(theirs)} | {len(differing)} | {furthest:.1e} | {cut} | {', '.join(totals)} |")
     sys.exit(0 if agrees else 1)
@@ -412,37 +479,51 @@ def texts_of(line):
 
 
 def compare_row(task, ours, theirs):
-    """Differences of metrics, weights, greedy flags and log-likelihoods. Prompts must be equal."""
-    if task == "perplexity":
-        got = [float(ours["filtered_resps"][0])]
-        wanted, flags, expected_flags = theirs["scores"], [], []
+    """Differences of answers, metrics, weights, greedy flags and log-likelihoods. Prompts must be equal."""
+    differences, apart, answers = [], 0.0, ""
+    if task not in ("perplexity", "wikitext"):
+        expected = [[part for part in pair if isinstance(part, str)] for pair in theirs["arguments"]]
+        assert texts_of(ours) == expected, f"{task}: {ours['arguments']} {expected}"
+    if isinstance(theirs["scores"][0], str):
+        got, wanted = ours["resps"][0] + ours["filtered_resps"], theirs["scores"] + theirs["filtered"]
+        if got != wanted:
+            differences.append(f"answer {got}, harness {wanted}")
     else:
-        assert texts_of(ours) == theirs["arguments"], f"{task}: {ours['arguments']} {theirs['arguments']}"
-        got = [float(score) for score, _ in ours["filtered_resps"]]
-        flags = [is_greedy == "True" for _, is_greedy in ours["filtered_resps"]]
-        wanted, expected_flags = zip(*theirs["scores"], strict=True)
-    differences = [] if flags == list(expected_flags) else [f"greedy {flags}, harness {expected_flags}"]
+        is_rolling = task in ("perplexity", "wikitext")
+        got = [float(score if is_rolling else score[0]) for score in ours["filtered_resps"]]
+        wanted = theirs["scores"] if is_rolling else [score for score, _ in theirs["scores"]]
+        flags = [] if is_rolling else [is_greedy == "True" for _, is_greedy in ours["filtered_resps"]]
+        expected_flags = [] if is_rolling else [is_greedy for _, is_greedy in theirs["scores"]]
+        if flags != expected_flags:
+            differences.append(f"greedy {flags}, harness {expected_flags}")
+        apart = max(abs(a - b) for a, b in zip(got, wanted, strict=True))
+        answers = f"; log-likelihoods {got}, harness {list(wanted)}"
     for name, value in theirs["metrics"].items():
         measured = ours[name]
         if isinstance(value, list):
             same = measured[1] == value[1]
+        elif task == "truthfulqa_mc2":
+            same = math.isclose(measured, value, abs_tol=1e-4)
         else:
-            same = not name.startswith("acc") or measured == value
+            same = name == "perplexity" or measured == value
         if not same:
-            differences.append(f"{name} {measured}, harness {value}; log-likelihoods {got}, harness {list(wanted)}")
-    return differences, max(abs(a - b) for a, b in zip(got, wanted, strict=True))
+            differences.append(f"{name} {measured}, harness {value}{answers}")
+    return differences, apart
 
 
-def compare_totals(ours, theirs):
+def compare_totals(task, ours, theirs):
     same, shown = True, []
     for key, value in theirs.items():
         name, _, part = key.partition(",")
-        if part != "none" or not isinstance(value, float):
+        if part == "" or not isinstance(value, float):
             continue
-        metric = ours[name.removesuffix("_stderr")]
+        metric = ours[name.removesuffix("_stderr") + ("" if part == "none" else f",{part}")]
         mine = metric["standardError" if name.endswith("_stderr") else "value"]
-        is_close = math.isclose(mine, value, rel_tol=1e-12 if name.startswith("acc") else 1e-5)
-        shown.append(f"{name} {mine:.5g}" + ("" if is_close else f" (harness {value:.5g})"))
+        # These depend on log-likelihoods, the others on counts.
+        is_float = "perplexity" in name or name == "bits_per_byte" or task == "truthfulqa_mc2"
+        is_close = math.isclose(mine, value, rel_tol=1e-4 if is_float else 1e-12)
+        if not name.endswith("_stderr") or not is_close:
+            shown.append(f"{key.removesuffix(',none')} {mine:.5g}" + ("" if is_close else f" (harness {value:.5g})"))
         # The harness' bootstrap of LAMBADA's perplexity is random.
         same = same and (is_close or name == "perplexity_stderr")
     return same, shown
@@ -455,6 +536,11 @@ def main():
     rows.add_argument("--data", type=Path, required=True)
     rows.add_argument("--out", type=Path, required=True)
     rows.set_defaults(call=write_rows)
+    invented = commands.add_parser("invent", help="invent rows of the further tasks")
+    invented.add_argument("--data", type=Path, required=True)
+    invented.add_argument("--out", type=Path, required=True)
+    invented.add_argument("--num-rows", type=int, default=200)
+    invented.set_defaults(call=invent)
     run = commands.add_parser("run", help="run the harness")
     run.add_argument("--rows", type=Path, required=True)
     run.add_argument("--tokenizer", help="folder of the model (hf) or of its tokenizer")
@@ -470,7 +556,7 @@ def main():
     run.add_argument("--apply-chat-template", action="store_true")
     run.add_argument("--fewshot-in-one-message", action="store_true")
     run.add_argument("--system-instruction")
-    run.add_argument("--tasks", help="comma-separated; default all")
+    run.add_argument("--tasks", help="comma-separated; default those with rows")
     run.add_argument("--bootstrap-iters", type=int, default=1000)
     run.add_argument("--out", type=Path, required=True)
     run.set_defaults(call=run_harness)

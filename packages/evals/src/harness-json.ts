@@ -22,11 +22,15 @@ export function toHarnessJson(
   );
   const byGroup = (make: (group: (typeof groups)[string]) => unknown) =>
     Object.fromEntries(Object.entries(groups).map(([name, group]) => [name, make(group)]));
-  const groupTotals = byGroup(({ name, results }) => ({
+  const groupTotals = byGroup(({ name, tasks, results: totals }) => ({
     name,
     alias: name,
-    sample_len: Math.max(0, ...Object.values(results).map(({ numItems }) => numItems)),
-    ...harnessMetrics(results),
+    ...(Object.keys(totals).length > 0 && {
+      sample_len: results
+        .filter(({ task }) => tasks.includes(task))
+        .reduce((sum, result) => sum + numAsked(result), 0),
+    }),
+    ...harnessMetrics(totals),
   }));
   return {
     ...environment,

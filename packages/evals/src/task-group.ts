@@ -23,12 +23,20 @@ export function summarizeTaskGroups(
   );
   return Array.from(groups.values(), (group) => {
     const members = results.filter(({ memberOf = [] }) => memberOf.some(({ name }) => name === group.name));
-    const totals = group.metrics.flatMap((metric) => {
+    const found = [...new Set(members.flatMap(({ results }) => Object.keys(results)))].sort();
+    const wanted = group.metrics.flatMap((wanted) => found.filter((metric) => isMetric(metric, wanted)));
+    const totals = wanted.map((metric) => {
       const parts = members.flatMap(({ results }) => results[metric] ?? []);
-      return parts.length > 0 ? [[metric, totalOf(parts, group.weightBySize)] as const] : [];
+      return [metric, totalOf(parts, group.weightBySize)] as const;
     });
     return { ...group, tasks: members.map(({ task }) => task), results: Object.fromEntries(totals) };
   });
+}
+
+/** Whether a metric of a task is one of a group. */
+function isMetric(metric: string, wanted: string): boolean {
+  const [name, filter = 'none'] = metric.split(',');
+  return wanted === name || wanted === `${name},${filter}`;
 }
 
 function totalOf(parts: readonly MetricResult[], weightBySize: boolean): MetricResult {

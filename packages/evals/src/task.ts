@@ -75,7 +75,10 @@ export type TaskModel = Pick<LanguageModel, 'tokenizer' | 'contextLength' | 'cha
 export interface TaskGroup {
   readonly name: string;
   readonly version: number;
-  /** Metrics of the tasks that have a total. */
+  /**
+   * Metrics that have a total, over the tasks with that metric: `acc`, `exact_match` with every filter,
+   * `exact_match,strict-match` with one, `acc,none` without.
+   */
   readonly metrics: readonly string[];
   /** Whether tasks count by their rows; else all count the same. */
   readonly weightBySize: boolean;

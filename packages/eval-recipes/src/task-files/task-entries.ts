@@ -156,8 +156,8 @@ class Groups {
       {
         name,
         version: Number((parsed.metadata as { version?: unknown } | undefined)?.version) || 0,
-        metrics: parsed.aggregate_metric_list.flatMap(({ metric, filter_list = ['none'] }) =>
-          filter_list.map((filter) => (filter === 'none' ? metric : `${metric},${filter}`)),
+        metrics: parsed.aggregate_metric_list.flatMap(
+          ({ metric, filter_list }) => filter_list?.map((filter) => `${metric},${filter}`) ?? [metric],
         ),
         weightBySize: weights[0] ?? true,
       },
@@ -194,7 +194,7 @@ class Groups {
 }
 
 /** A built-in task as a member of groups. */
-function withGroups(entry: NamedEntry, groups: readonly TaskGroup[]): NamedEntry {
+export function withGroups(entry: NamedEntry, groups: readonly TaskGroup[]): NamedEntry {
   return {
     ...entry,
     make: async (sources) =>
