@@ -44,7 +44,7 @@ std::vector<int32_t> integers(int64_t n, int64_t step, int64_t limit) {
 }
 
 void products() {
-  const int64_t sizes[][3] = {{1, 1, 1}, {3, 7, 5}, {17, 33, 70}, {13, 40, 1000}, {200, 97, 257}, {97, 3100, 12}};
+  const int64_t sizes[][3] = {{1, 1, 1}, {3, 7, 5}, {1, 33, 128}, {17, 33, 70}, {13, 40, 1000}, {200, 97, 257}, {97, 3100, 12}};
   for (auto [M, N, K] : sizes) {
     Floats a(M * K), b(K * N), plus(M * N), c(M * N);
     std::vector<uint16_t> bits(K * N, 0x3f80);

@@ -345,45 +345,35 @@ void packQuantized(const meap::Matrix &matrix, int64_t laneStride, int64_t depth
   }
 }
 
-// Four rows of a matrix, from row n; missing rows repeat the last. A matrix is read in pieces of its rows: whole rows, or
-// what fits the first-level cache after it was expanded.
+// Four rows of a matrix that begins with row `first`, from row n; missing rows repeat the last.
 template <class T>
-struct PlainRows {
-  typedef T Number;
-  static constexpr int64_t PIECE = INT64_MAX;
-  const T *matrix;
-  int64_t stride, rows, first = 0;  // the matrix begins with the row `first`
-  MEAP_INLINE void read(int64_t n, int64_t from, int64_t, const T **b) const {
-    for (int j = 0; j < 4; j++) b[j] = matrix + (min(n + j, rows - 1) - first) * stride + from;
-  }
-};
-struct QuantizedRows {
-  typedef float Number;
-  static constexpr int64_t PIECE = 512;
-  const meap::Matrix &matrix;
-  int64_t stride, rows;
-  float *buffer;
-  void read(int64_t n, int64_t from, int64_t count, const float **b) const {
-    for (int j = 0; j < 4; j++) {
-      expand(matrix, min(n + j, rows - 1) * stride + from, count, buffer + j * PIECE);
-      b[j] = buffer + j * PIECE;
-    }
+struct FourRows {
+  const T *rows[4];
+  FourRows(const T *matrix, int64_t stride, int64_t numRows, int64_t n, int64_t first = 0) {
+    for (int j = 0; j < 4; j++) rows[j] = matrix + (min(n + j, numRows - 1) - first) * stride;
   }
 };
 
+// Stores the products of row m of a with the rows of b from n on, at most four.
+MEAP_INLINE void storeDots(const meap::Gemm &g, int64_t m, int64_t n, const vf *acc) {
+  for (int64_t j = 0; j < min(4, g.N - n); j++) {
+    const int64_t at = m * g.ldc + n + j;
+    g.c[at] = g.plus ? g.plus[at] + sum(acc[j]) : sum(acc[j]);
+  }
+}
+
 // Dot products of MB rows of a with four rows of b.
-template <int MB, bool ROUND, class Rows>
-MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const Rows &source, int64_t m, int64_t n) {
-  typedef typename Rows::Number T;
+template <int MB, bool ROUND, class T>
+MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const FourRows<T> &b, int64_t m, int64_t n) {
   const float *a[MB];
-  const T *b[4];
+  for (int i = 0; i < MB; i++) a[i] = g.a + (m + i) * g.lda;
   vf acc[MB][4] = {};
   auto step = [&](auto &&read, int64_t k) {
     vf bv[4];
 #pragma GCC unroll 4
     for (int j = 0; j < 4; j++) {
-      __builtin_prefetch(b[j] + 4 * g.ldb + k);
-      bv[j] = ROUND && sizeof(T) == 4 ? roundToBfloat16(read(b[j] + k)) : read(b[j] + k);
+      __builtin_prefetch(b.rows[j] + 4 * g.ldb + k);
+      bv[j] = ROUND && sizeof(T) == 4 ? roundToBfloat16(read(b.rows[j] + k)) : read(b.rows[j] + k);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < MB; i++) {
@@ -392,46 +382,65 @@ MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const Rows &source, int64_t m,
       for (int j = 0; j < 4; j++) acc[i][j] = multiplyAdd(av, bv[j], acc[i][j]);
     }
   };
-  for (int64_t from = 0; from < g.K; from += Rows::PIECE) {
-    const int64_t depth = min(Rows::PIECE, g.K - from);
-    for (int i = 0; i < MB; i++) a[i] = g.a + (m + i) * g.lda + from;
-    source.read(n, from, depth, b);
-    int64_t k = 0;
-    for (; k + W <= depth; k += W) step([](auto p) { return load(p); }, k);
-    if (k < depth) step([&](auto p) { return loadPart(p, depth - k); }, k);
-  }
-  for (int i = 0; i < MB; i++) {
-    for (int64_t j = 0; j < min(4, g.N - n); j++) {
-      const int64_t at = (m + i) * g.ldc + n + j;
-      g.c[at] = g.plus ? g.plus[at] + sum(acc[i][j]) : sum(acc[i][j]);
+  int64_t k = 0;
+  for (; k + W <= g.K; k += W) step([](auto p) { return load(p); }, k);
+  if (k < g.K) step([&](auto p) { return loadPart(p, g.K - k); }, k);
+  for (int i = 0; i < MB; i++) storeDots(g, m + i, n, acc[i]);
+}
+
+// The same of one row of a and quantised rows of whole blocks, expanded in registers.
+template <bool ROUND, class Block>
+void oneRowTile(const meap::Gemm &g, int64_t n) {
+  const meap::Quantized &q = *g.b.quantized;
+  int64_t first[4];
+  for (int j = 0; j < 4; j++) first[j] = (g.b.offset + min(n + j, g.N - 1) * g.ldb) / BLOCK;
+  const int64_t ahead = 4 * g.ldb / (q.isNf4 ? 2 : 1);
+  vf acc[4] = {};
+  for (int64_t k = 0; k < g.K; k += BLOCK) {
+    vf av[BLOCK / W];
+#pragma GCC unroll 16
+    for (int i = 0; i < BLOCK / W; i++) {
+      av[i] = load(g.a + k + i * W);
+      if (ROUND) av[i] = roundToBfloat16(av[i]);
+    }
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; j++) {
+      const Block block(q, first[j] + k / BLOCK);
+      __builtin_prefetch(block.codes + ahead);
+#pragma GCC unroll 16
+      for (int i = 0; i < BLOCK / W; i++) {
+        const vf bv = block.values(i * W);
+        acc[j] = multiplyAdd(av[i], ROUND ? roundToBfloat16(bv) : bv, acc[j]);
+      }
     }
   }
+  storeDots(g, 0, n, acc);
 }
 
 // Few rows times rows of b (decoding): bound by reading b once, so it packs nothing.
 constexpr int64_t FEW_ROWS = 16;
-template <bool ROUND, class Rows>
-MEAP_INLINE void fewRowsTiles(const meap::Gemm &g, const Rows &source, int64_t n) {
+template <bool ROUND, class T>
+MEAP_INLINE void fewRowsTiles(const meap::Gemm &g, const FourRows<T> &b, int64_t n) {
   int64_t m = 0;
-  for (; m + 4 <= g.M; m += 4) fewRowsTile<4, ROUND>(g, source, m, n);
-  for (; m < g.M; m++) fewRowsTile<1, ROUND>(g, source, m, n);
+  for (; m + 4 <= g.M; m += 4) fewRowsTile<4, ROUND>(g, b, m, n);
+  for (; m < g.M; m++) fewRowsTile<1, ROUND>(g, b, m, n);
 }
 template <bool ROUND>
 void gemmFewRows(const meap::Gemm &g) {
   constexpr int64_t block = 32;
+  const bool wholeBlocks = g.K % BLOCK == 0 && g.ldb % BLOCK == 0 && g.b.offset % BLOCK == 0;
   parallel((g.N + block - 1) / block, [&](int64_t task) {
     for (int64_t n = task * block; n < min(g.N, (task + 1) * block); n += 4) {
-      if (g.b.floats) fewRowsTiles<ROUND>(g, PlainRows<float>{g.b.floats, g.ldb, g.N}, n);
-      else if (g.b.bfloat16s) fewRowsTiles<ROUND>(g, PlainRows<uint16_t>{g.b.bfloat16s, g.ldb, g.N}, n);
-      else if (g.M == 1) {
-        alignas(64) float buffer[4 * QuantizedRows::PIECE];
-        fewRowsTile<1, ROUND>(g, QuantizedRows{g.b, g.ldb, g.N, buffer}, 0, n);
+      if (g.b.floats) fewRowsTiles<ROUND>(g, FourRows<float>(g.b.floats, g.ldb, g.N, n), n);
+      else if (g.b.bfloat16s) fewRowsTiles<ROUND>(g, FourRows<uint16_t>(g.b.bfloat16s, g.ldb, g.N, n), n);
+      else if (g.M == 1 && wholeBlocks) {
+        g.b.quantized->isNf4 ? oneRowTile<ROUND, Nf4Block>(g, n) : oneRowTile<ROUND, Int8Block>(g, n);
       } else {
         // Whole rows, expanded once for all rows of a.
         const int64_t last = min(4, g.N - n) - 1;
         float *rows = (float *)meap::scratch(5, 4 * g.K * 4);
         for (int64_t j = 0; j <= last; j++) expand(g.b, (n + j) * g.ldb, g.K, rows + j * g.K);
-        fewRowsTiles<ROUND>(g, PlainRows<float>{rows, g.K, n + last + 1, n}, n);
+        fewRowsTiles<ROUND>(g, FourRows<float>(rows, g.K, n + last + 1, n, n), n);
       }
     }
   });

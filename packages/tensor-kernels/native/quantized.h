@@ -49,56 +49,89 @@ float absmaxOf(const meap::Quantized &q, int64_t block) {
   return DYNAMIC.values[q.absmaxCodes[block]] * q.absmax[block / ABSMAX_BLOCK] + *q.offset;
 }
 
-MEAP_INLINE float int8Value(float code, float absmax) { return code * absmax * (1 / 127.0f); }
-
-// W bytes as numbers.
-template <class T>
-MEAP_INLINE vi loadBytes(const T *p) {
-  typedef T vb __attribute__((vector_size(W), aligned(1), may_alias));
-  return __builtin_convertvector(*(const vb *)p, vi);
-}
-MEAP_INLINE vf nf4Values(vi codes) {
+// A block of either format in vectors of float32.
+struct Int8Block {
+  const int8_t *codes;
+  float absmax;
+  MEAP_INLINE Int8Block(const meap::Quantized &q, int64_t block)
+      : codes((const int8_t *)q.codes + block * BLOCK), absmax(q.absmax[block]) {}
+  // The numbers from i, a multiple of W.
+  MEAP_INLINE vf values(int64_t i) const {
+    // GCC 12 converts bytes one by one.
 #if defined(__AVX512F__)
-  return (vf)_mm512_maskz_permutexvar_ps(0xffff, (__m512i)codes, _mm512_load_ps(NF4));
+    const vi numbers = (vi)_mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128((const __m128i *)(codes + i)));
 #elif defined(__AVX2__)
-  const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(NF4), (__m256i)codes);
-  const __m256 high = _mm256_permutevar8x32_ps(_mm256_load_ps(NF4 + 8), (__m256i)codes);
-  return (vf)_mm256_blendv_ps(low, high, (__m256)(codes << 28));
+    const vi numbers = (vi)_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(codes + i)));
 #else
-  vf values;
-  for (int i = 0; i < W; i++) values[i] = NF4[codes[i]];
-  return values;
+    typedef int8_t vb __attribute__((vector_size(W), aligned(1), may_alias));
+    const vi numbers = __builtin_convertvector(*(const vb *)(codes + i), vi);
 #endif
-}
-// 2·W numbers: a lane of a, then the same of b, and so on.
-template <int... J>
-MEAP_INLINE void storeInterleaved(float *to, vf a, vf b, std::integer_sequence<int, J...>) {
-  store(to, __builtin_shufflevector(a, b, (J % 2 ? W + J / 2 : J / 2)...));
-  store(to + W, __builtin_shufflevector(a, b, (J % 2 ? W + W / 2 + J / 2 : W / 2 + J / 2)...));
+    return __builtin_convertvector(numbers, vf) * absmax * (1 / 127.0f);
+  }
+};
+struct Nf4Block {
+  static constexpr int TABLES = 16 / W;
+  const uint8_t *codes;
+  vf table[TABLES];  // the 16 numbers that the block may have
+  MEAP_INLINE Nf4Block(const meap::Quantized &q, int64_t block) : codes(q.codes + block * BLOCK / 2) {
+    const float absmax = absmaxOf(q, block);
+    for (int i = 0; i < TABLES; i++) table[i] = load(NF4 + i * W) * absmax;
+  }
+  // The numbers from i, a multiple of W: each byte is the code of two lanes, shifted in the first of them. Permutations read
+  // the low bits only.
+  MEAP_INLINE vf values(int64_t i) const {
+    const uint8_t *from = codes + i / 2;
+#if defined(__AVX512F__)
+    int64_t bytes;
+    memcpy(&bytes, from, 8);
+    const __m512i lanes = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+    const __m512i pairs = _mm512_shuffle_epi8(_mm512_set1_epi64(bytes), lanes);
+    const __m512i shifts = _mm512_set1_epi64(4);
+    return (vf)_mm512_maskz_permutexvar_ps(0xffff, _mm512_srlv_epi32(pairs, shifts), (__m512)table[0]);
+#elif defined(__AVX2__)
+    int32_t bytes;
+    memcpy(&bytes, from, 4);
+    const __m256i code = _mm256_srlv_epi32(_mm256_set1_epi32(bytes), _mm256_set_epi32(24, 28, 16, 20, 8, 12, 0, 4));
+    const __m256 low = _mm256_permutevar8x32_ps((__m256)table[0], code);
+    const __m256 high = _mm256_permutevar8x32_ps((__m256)table[1], code);
+    return (vf)_mm256_blendv_ps(low, high, (__m256)_mm256_slli_epi32(code, 28));
+#else
+    vf values;
+    for (int lane = 0; lane < W; lane++) {
+      const int code = lane % 2 ? from[lane / 2] & 15 : from[lane / 2] >> 4;
+      values[lane] = table[code / W][code % W];
+    }
+    return values;
+#endif
+  }
+};
+
+// One number.
+MEAP_INLINE float valueAt(const meap::Quantized &q, int64_t i) {
+  const float absmax = absmaxOf(q, i / BLOCK);
+  if (!q.isNf4) return (float)(int8_t)q.codes[i] * absmax * (1 / 127.0f);
+  return NF4[i % 2 ? q.codes[i / 2] & 15 : q.codes[i / 2] >> 4] * absmax;
 }
 
 // The numbers [from, from + n) in float32.
-void expand(const meap::Quantized &q, int64_t from, int64_t n, float *to) {
+template <class Block>
+void expandAs(const meap::Quantized &q, int64_t from, int64_t n, float *to) {
   for (int64_t i = from, end = from + n; i < end;) {
-    const int64_t stop = min(end, (i / BLOCK + 1) * BLOCK);
-    const float absmax = absmaxOf(q, i / BLOCK);
-    if (!q.isNf4) {
-      const int8_t *codes = (const int8_t *)q.codes;
-      for (; i + W <= stop; i += W, to += W) {
-        store(to, __builtin_convertvector(loadBytes(codes + i), vf) * absmax * (1 / 127.0f));
-      }
-      for (; i < stop; i++) *to++ = int8Value(codes[i], absmax);
-      continue;
+    const int64_t start = i / BLOCK * BLOCK, stop = min(end, start + BLOCK);
+    const Block block(q, i / BLOCK);
+    if (stop - i == BLOCK) {
+#pragma GCC unroll 16
+      for (int64_t j = 0; j < BLOCK; j += W) store(to + j, block.values(j));
+      to += BLOCK;
+      i = stop;
     }
-    const auto one = [&](int64_t i) { return NF4[i % 2 ? q.codes[i / 2] & 15 : q.codes[i / 2] >> 4] * absmax; };
-    if (i % 2) *to++ = one(i++);
-    for (; i + 2 * W <= stop; i += 2 * W, to += 2 * W) {
-      const vi bytes = loadBytes(q.codes + i / 2);
-      storeInterleaved(to, nf4Values(bytes >> 4) * absmax, nf4Values(bytes & 15) * absmax,
-                       std::make_integer_sequence<int, W>());
-    }
-    for (; i < stop; i++) *to++ = one(i);
+    for (; i < stop && i % W; i++) *to++ = valueAt(q, i);
+    for (; i + W <= stop; i += W, to += W) store(to, block.values(i - start));
+    for (; i < stop; i++) *to++ = valueAt(q, i);
   }
+}
+void expand(const meap::Quantized &q, int64_t from, int64_t n, float *to) {
+  q.isNf4 ? expandAs<Nf4Block>(q, from, n, to) : expandAs<Int8Block>(q, from, n, to);
 }
 void expand(const meap::Matrix &m, int64_t from, int64_t n, float *to) { expand(*m.quantized, m.offset + from, n, to); }
 

@@ -38,14 +38,17 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
   it.each([
     ['bfloat16', 'float32'],
     ['bfloat16', 'bfloat16'],
+    ['int8', 'float32'],
     ['int8', 'bfloat16'],
     ['nf4', 'float32'],
+    ['nf4', 'bfloat16'],
   ] as const)('products, embedding and loss with weights in %s, precision %s', (storage, precision) => {
     addon.setInstructionSet(instructionSet);
     k.setPrecision(precision);
     for (const [O, I, N] of [
       [70, 301, 50],
       [33, 64, 1],
+      [18, 192, 1],
       [1000, 35, 3],
       [5, 7, 200],
       [40, 1601, 13],
