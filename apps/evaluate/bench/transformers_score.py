@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Scores requests with transformers on the CPU, for score-hellaswag.mjs.
+"""Scores requests with transformers on the CPU, for score.mjs.
 
 Tested with Python 3.11, torch 2.15.0, transformers 5.24.0, lm-eval 0.4.13.
 usage: transformers_score.py MODEL REQUESTS.json (padded|harness) BATCH
 
-REQUESTS.json is a list of [context ids, continuation ids]. `padded` sorts by length, pads each batch, and computes logits
-only for positions that predict a continuation; `harness` is the loop of lm-evaluation-harness (HFLM).
+REQUESTS.json is a list of [context ids, continuation ids]. `padded` sorts by length, pads each batch, reads what
+requests read alike once, and computes logits only for positions that predict a continuation; `harness` is the loop of lm-evaluation-harness (HFLM).
 Prints one JSON line: wall and CPU seconds of scoring, and the sum of log-likelihoods.
 """
 import json
@@ -20,23 +20,27 @@ requests = json.load(open(requests_path))
 
 
 def padded(model):
-    order = sorted(range(len(requests)), key=lambda i: -sum(map(len, requests[i])))
+    # Choices of one token, such as letters, are read after the same tokens.
+    alike = {}
+    for i, (context, continuation) in enumerate(requests):
+        alike.setdefault(tuple((context + continuation)[:-1]), []).append(i)
+    order = sorted(alike, key=len, reverse=True)
     scores = [0.0] * len(requests)
     for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        rows = [(requests[i][0] + requests[i][1])[:-1] for i in chosen]
+        rows = order[start : start + batch]
         longest = max(map(len, rows))
-        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        ids = torch.tensor([list(row) + [0] * (longest - len(row)) for row in rows])
         # A causal model does not see padding at the end.
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-        at = [(b, len(row) - len(requests[i][1]) + k) for b, (row, i) in enumerate(zip(rows, chosen)) for k in range(len(requests[i][1]))]
+        chosen = [(b, len(row), i) for b, row in enumerate(rows) for i in alike[row]]
+        at = [(b, length - len(requests[i][1]) + k) for b, length, i in chosen for k in range(len(requests[i][1]))]
         b, t = (torch.tensor(x) for x in zip(*at))
         log_probabilities = torch.log_softmax(model.lm_head(hidden[b, t]), -1)
-        targets = torch.tensor([id for i in chosen for id in requests[i][1]])
+        targets = torch.tensor([id for _, _, i in chosen for id in requests[i][1]])
         found = log_probabilities.gather(1, targets[:, None])[:, 0]
         greedy = log_probabilities.argmax(-1) == targets
         next_ = 0
-        for i in chosen:
+        for _, _, i in chosen:
             end = next_ + len(requests[i][1])
             scores[i] = found[next_:end].double().sum().item()
             bool(greedy[next_:end].all())

@@ -1,7 +1,7 @@
 """Compares the scores of @meap/evals with those of lm-evaluation-harness, row by row, on the same model and rows.
 
 Python 3.11, lm-eval 0.4.13, torch 2.15.0, transformers 5.23.0, datasets 5.2.0:
-    pip install lm-eval[api]==0.4.13 torch==2.15.0 transformers==5.23.0 datasets==5.2.0
+    pip install lm-eval[api]==0.4.13 torch==2.15.0 transformers==5.23.0 datasets==5.2.0 jieba==0.42.1 fuzzywuzzy==0.18.0 rouge==1.0.1
 
     # 1. Rows in the published formats, from the first rows of each data set (ROWS below).
     python harness-parity.py rows --data DATA --out rows
@@ -17,7 +17,7 @@ Python 3.11, lm-eval 0.4.13, torch 2.15.0, transformers 5.23.0, datasets 5.2.0:
 
 The further tasks are compared on 200 rows each, which are invented in the schemas of their data sets:
     python harness-parity.py invent --data DATA --out invented
-    meap-evaluate run --config invented/recipe.yaml --model MODEL --log-samples --out ours
+    meap-evaluate run --config invented/recipe.yaml --model MODEL --set bos=false --log-samples --out ours
     python harness-parity.py run --rows invented --tokenizer MODEL --model hf --out hf.json
     python harness-parity.py compare --harness hf.json --ours ours
 
@@ -29,6 +29,9 @@ their own split of examples. `--model prompts` compares prompts only, without Py
 
 The tasks are the harness' own YAML files; only where they read rows from is replaced, and `acc_bytes` is asked for
 wherever `acc_norm` is. `--bos` has BOS added to every text, which is `--bos` of ours.
+
+The LlamaTokenizer of transformers 5 replaces the normalizer of tokenizer.json, after which a text that starts with a space loses
+it. Texts of the data sets start with spaces: give MODEL a tokenizer_config.json with PreTrainedTokenizerFast.
 
 `local-completions` leaves room for a token that is never asked for, so it cuts requests longer than --max-length tokens
 a token or two shorter than `hf` and we do. Such rows are counted and compared apart.

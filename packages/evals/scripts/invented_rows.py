@@ -8,6 +8,8 @@ import random
 NAMES = ["Ann", "Jürgen", "O'Brien", "Lily", "José", "李娜", "Tom", "Zoë"]
 ODD = ["東京タワー", "naïve café", "😀👩‍🚀", "x² ≥ ½", "“quoted” – dash", "It's \"so\"", "a\\b", "{question} {{x}}", "100 %", "ßtraße", "مرحبا", "U\u0308ber", "[header] x"]
 LETTERS = "ABCDEFGHIJ"
+# What stories260K often answers, in another spelling: right answers, so that some count.
+STORY_ANSWERS = ["I'm sorry!", "The Daddy", "daddy", "DUCKY", "what's wrong?", "an anna", "don't worry."]
 
 
 class Invented:
@@ -137,12 +139,11 @@ class Invented:
         return {"ID": "chal-1", "Body": self.text(1, 2), "Question": f"{self.phrase()}?", "Equation": "( 1.0 + 1.0 )", "Answer": answer, "Type": "Addition"}
 
     def triviaqa(self):
-        # What small models of stories like to answer.
-        aliases = [*self.phrases(self.integer(1, 4), False), self.random.choice(["The", "Yes", "once upon a time", "so \"it\" goes"])]
+        aliases = [*self.phrases(self.integer(1, 4), False), self.random.choice(STORY_ANSWERS)]
         return {"question": self.text(1, 1), "question_id": "x", "answer": {"aliases": aliases, "normalized_aliases": [], "value": aliases[0]}}
 
     def nq_open(self):
-        return {"question": self.words(3, 9).lower(), "answer": [*self.phrases(self.integer(1, 3), False), self.random.choice(["a", "the", "He"])]}
+        return {"question": self.words(3, 9).lower(), "answer": [*self.phrases(self.integer(1, 3), False), self.random.choice(STORY_ANSWERS)]}
 
     def longbench(self):
         answers = [self.random.choice([self.sentence(), self.phrase(), "The", "unanswerable"]) for _ in range(self.integer(1, 4))]

@@ -124,7 +124,12 @@ function* packAfterStart(
   units: readonly Unit[],
   rowTokens: number,
 ): Generator<PackedRow> {
-  const maxTokens = Math.max(rowTokens, start.length + rowTokens / 2);
+  // At most an eighth of a row is read again in the next.
+  const maxTokens = Math.max(
+    rowTokens,
+    Math.min(8 * start.length, 4 * rowTokens),
+    start.length + rowTokens / 2,
+  );
   let row = emptyRow();
   for (const [index, { tokens, members, contextEnd, targets }] of units.entries()) {
     if (row.reads.length > 0 && row.ids.length + tokens.length > maxTokens) {

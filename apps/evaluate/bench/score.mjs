@@ -1,11 +1,12 @@
 /**
- * Compares the speed of scoring HellaSwag rows with this package and with transformers.
+ * Compares the speed of scoring a task with meap-evaluate, transformers and lm-evaluation-harness.
  *
- *     node bench/score-hellaswag.mjs MODEL ROWS.jsonl PYTHON [--rows 1000] [--rounds 3] [--batches 16,32]
+ *     node bench/score.mjs MODEL FILE PYTHON [--task hellaswag|mmlu] [--rows 1000] [--rounds 3] [--batches 16,32]
  *
- * Both programs get the same ids; only scoring is timed. Tokens include the context of each request, also if a program
+ * FILE has the rows of HellaSwag; for mmlu it is a text, of whose sentences 5-shot questions of the length of MMLU's are made.
+ * All programs get the same ids; only scoring is timed. Tokens include the context of each request, also if a program
  * computes it only once. The sums of log-likelihoods must agree. On a busy machine, compare CPU times of one thread:
- * MEAP_NUM_THREADS=1 OMP_NUM_THREADS=1.
+ * taskset -c 0 env MEAP_NUM_THREADS=1 OMP_NUM_THREADS=1.
  */
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -13,27 +14,44 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { multipleChoiceTask, zeroShot } from '@meap/evals';
+import { evaluate, mmlu, multipleChoiceTask, zeroShot } from '@meap/evals';
 import { openLanguageModel } from '@meap/inference';
 
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
+    task: { type: 'string', default: 'hellaswag' },
     rows: { type: 'string', default: '1000' },
     rounds: { type: 'string', default: '3' },
     batches: { type: 'string', default: '16,32' },
   },
 });
 const [path, file, python] = positionals;
-const rows = readFileSync(file, 'utf8')
-  .split('\n')
-  .filter(Boolean)
-  .slice(0, Number(values.rows))
-  .map((row) => JSON.parse(row));
+const content = readFileSync(file, 'utf8');
+const numRows = Number(values.rows);
+const tasks = {
+  hellaswag: () => {
+    const rows = content.split('\n').filter(Boolean).slice(0, numRows);
+    return multipleChoiceTask(
+      zeroShot.hellaswag,
+      rows.map((row) => JSON.parse(row)),
+    );
+  },
+  mmlu: () => {
+    // 160 characters a question and seven words a choice give about MMLU's 100 tokens.
+    const sentences = content.split(/(?<=[.!?])\s+/).filter((text) => text.split(/\s+/).length > 9);
+    const rows = Array.from({ length: numRows + 5 }, (_, row) => {
+      const [a, b, c, d, ...choices] = sentences.slice(row * 8, row * 8 + 8);
+      const short = choices.map((text) => text.split(/\s+/).slice(0, 7).join(' '));
+      return { question: [a, b, c, d].join(' ').slice(0, 160), choices: short, answer: row % 4 };
+    });
+    const options = { numFewshot: 5, fewshotRows: rows.slice(0, 5) };
+    return multipleChoiceTask(mmlu('world_religions'), rows.slice(5), options);
+  },
+};
+const task = tasks[values.task]();
 const model = await openLanguageModel({ model: path });
-const requests = [...multipleChoiceTask(zeroShot.hellaswag, rows).items(model)].flatMap(
-  ({ ask }) => ask.requests,
-);
+const requests = [...task.items(model)].flatMap(({ ask }) => ask.requests);
 const numTokens = requests.reduce(
   (sum, { context, continuation }) => sum + context.length + continuation.length,
   0,
@@ -49,15 +67,20 @@ const peer = fileURLToPath(new URL('transformers_score.py', import.meta.url));
 const env = { ...process.env, HF_HUB_OFFLINE: '1' };
 const programs = {
   native: async () => {
-    const [began, usage] = [performance.now(), process.cpuUsage()];
-    const scores = await model.score(requests);
-    const seconds = (performance.now() - began) / 1000;
-    const { user, system } = process.cpuUsage(usage);
-    return {
-      seconds,
-      cpu: (user + system) / 1e6,
-      sum: scores.reduce((sum, { logLikelihood }) => sum + logLikelihood, 0),
+    let [seconds, cpu, sum] = [0, 0, 0];
+    // With the batches of an evaluation, which differ from those of all requests at once.
+    const score = async (...call) => {
+      const [began, usage] = [performance.now(), process.cpuUsage()];
+      const scores = await model.score(...call);
+      seconds += (performance.now() - began) / 1000;
+      const { user, system } = process.cpuUsage(usage);
+      cpu += (user + system) / 1e6;
+      for (const { logLikelihood } of scores) sum += logLikelihood;
+      return scores;
     };
+    const { name, fingerprint, contextLength, tokenizer } = model;
+    await evaluate(task, { name, fingerprint, contextLength, tokenizer, score });
+    return { seconds, cpu, sum };
   },
 };
 for (const batch of values.batches.split(',')) {
