@@ -44,7 +44,7 @@ const vulkan = process.env.VK_DRIVER_FILES ?? (existsSync(swiftShader) ? swiftSh
 /** Slow files that choose backends, lose devices or replace modules: each has a process of its own. */
 const ALONE = [
   'packages/{llama-model,pjrt,tensor-kernels,trainer}/src/**/*.slow.test.ts',
-  'apps/pretrain/src/**/{distributed,float16,gpu}.slow.test.ts',
+  'apps/pretrain/src/**/{distributed,float16,gpu,target-plan}.slow.test.ts',
 ];
 
 /** Slow files first: at the end fast ones keep both workers busy. */

@@ -144,6 +144,32 @@ describe.skipIf(!path)('a client', () => {
     await expect(executable.execute(inputs[0])).rejects.toThrow('got arguments for 1 devices, expected 4');
   });
 
+  it('computes on each device its parts, without communication', async () => {
+    const x = { ...f32(2, 8), sharding: [[], ['x']] };
+    const text = hlo.buildModule(
+      [x],
+      (x) => {
+        const shardings = [[[], ['x']]];
+        // Twice the part, and the sum of its rows: of two columns, not of eight.
+        return hlo.onEachDevice([x], shardings, [...shardings, [['x']]], (part) => {
+          const own = part as hlo.Tensor<'float32'>;
+          return [hlo.add(own, own), hlo.reshape(hlo.sum(own, [0, 1]), [1])];
+        });
+      },
+      { mesh: { x: 4 }, outputShardings: [[[], ['x']], [['x']]] },
+    );
+    const executable = await client.compile(text);
+    expect(collectiveTraffic(await executable.optimizedProgram(), 4)).toEqual({});
+    const inputs = client.devices.map(async (device, i) => [
+      await client.put(new Float32Array([i, 10 * i, 1, 2]), { shape: [2, 2], device }),
+    ]);
+    const outputs = await executable.executeSharded(await Promise.all(inputs));
+    for (const [i, [twice, sum]] of outputs.entries()) {
+      expect(await twice.read()).toEqual(new Float32Array([2 * i, 20 * i, 2, 4]));
+      expect(await sum.read()).toEqual(new Float32Array([11 * i + 3]));
+    }
+  });
+
   it('runs replicas on the devices that are named, each on its own data', async () => {
     const text = hlo.buildModule([f32(1)], (x) => hlo.add(x, x));
     const executable = await client.compile(text, { numReplicas: 2, deviceIds: [3, 1] });

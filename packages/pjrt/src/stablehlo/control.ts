@@ -1,4 +1,5 @@
 import type { ElementType, TensorType } from '../element-types.ts';
+import { type Sharding, shardingText } from './module.ts';
 import {
   currentRegion,
   describe,
@@ -16,20 +17,22 @@ import {
 /** Tensors with a list of element types. */
 export type TensorsOfTypes<T extends readonly ElementType[]> = { readonly [I in keyof T]: Tensor<T[I]> };
 
-/** Builds a region of a loop from its values; returns its lines, ended by a return of its results. */
+/** Builds the region of an op from its values; returns its lines, ended by a return of its results. */
 function buildRegion(
+  operation: string,
+  region: Region,
   names: readonly string[],
   types: readonly TensorType[],
   build: (...values: Tensor[]) => readonly Tensor[],
+  dialect = 'stablehlo',
 ): { lines: string[]; results: readonly Tensor[] } {
-  const region = new Region(currentRegion('whileLoop'));
   const values = types.map((type, i) => new Tensor(type, names[i], region));
   const results = inRegion(region, () => build(...values));
   for (const result of results) {
-    if (!result.isVisibleFrom(region)) fail('whileLoop', `${result.name} belongs to another function`);
+    if (!result.isVisibleFrom(region)) fail(operation, `${result.name} belongs to another function`);
   }
-  const end = `stablehlo.return ${results.map((one) => one.name).join(', ')} : ${results.map(typeText).join(', ')}`;
-  return { lines: [...region.lines, end], results };
+  const end = `${dialect}.return ${results.map((one) => one.name).join(', ')} : ${results.map(typeText).join(', ')}`;
+  return { lines: [...region.lines, end].map((line) => `  ${line.replaceAll('\n', '\n  ')}`), results };
 }
 
 /**
@@ -48,14 +51,14 @@ export function whileLoop<const T extends readonly ElementType[]>(
   if (initial.length === 0) fail('whileLoop', 'got no values, expected at least one');
   const outer = currentRegion('whileLoop');
   const names = initial.map(() => outer.name());
-  const test = buildRegion(names, initial, (...values) => [
+  const test = buildRegion('whileLoop', new Region(outer), names, initial, (...values) => [
     condition(...(values as readonly Tensor[] as TensorsOfTypes<T>)),
   ]);
   const [decision] = test.results;
   if (typeText(decision) !== 'tensor<i1>') {
     fail('whileLoop', `the condition: got ${describe(decision)}, expected bool[]`);
   }
-  const round = buildRegion(names, initial, (...values) =>
+  const round = buildRegion('whileLoop', new Region(outer), names, initial, (...values) =>
     body(...(values as readonly Tensor[] as TensorsOfTypes<T>)),
   );
   const types = initial.map(typeText).join(', ');
@@ -63,16 +66,75 @@ export function whileLoop<const T extends readonly ElementType[]>(
     fail('whileLoop', `the body: got ${describe(...round.results)}, expected ${describe(...initial)}`);
   }
   const start = names.map((name, i) => `${name} = ${initial[i].name}`).join(', ');
-  const indent = (line: string) => `  ${line.replaceAll('\n', '\n  ')}`;
   const text = [
     `stablehlo.while(${start}) : ${types}`,
     'cond {',
-    ...test.lines.map(indent),
+    ...test.lines,
     '} do {',
-    ...round.lines.map(indent),
+    ...round.lines,
     '}',
   ].join('\n');
   return emitAll('whileLoop', initial, initial, text) as readonly Tensor[] as TensorsOfTypes<T>;
+}
+
+/**
+ * Computes parts of tensors on the devices that have them, without communication: what XLA cannot partition, such as a
+ * custom call. Outside of a mesh it is the body alone.
+ *
+ * @param operands whole tensors, split before as `shardings` say
+ * @param body from a device's parts to its parts of the results
+ * @param resultShardings how the results are split
+ * @returns the whole results
+ */
+export function onEachDevice(
+  operands: readonly Tensor[],
+  shardings: readonly Sharding[],
+  resultShardings: readonly Sharding[],
+  body: (...parts: Tensor[]) => readonly Tensor[],
+): readonly Tensor[] {
+  const outer = currentRegion('onEachDevice');
+  const { mesh } = outer;
+  if (Object.keys(mesh).length === 0) return body(...operands);
+  if (shardings.length !== operands.length) {
+    fail('onEachDevice', `got ${shardings.length} shardings for ${operands.length} operands`);
+  }
+  const text = (type: TensorType, sharding: Sharding) => shardingText('onEachDevice', type, sharding, mesh);
+  const numParts = (axes: readonly string[]) => axes.reduce((product, axis) => product * mesh[axis], 1);
+  const scaledBy = (
+    { type, shape }: TensorType,
+    sharding: Sharding,
+    scale: (size: number, parts: number) => number,
+  ) => ({
+    type,
+    shape: shape.map((size, i) => scale(size, numParts(sharding[i]))),
+  });
+  const inTexts = operands.map((one, i) => text(one, shardings[i]));
+  const parts = operands.map((one, i) => scaledBy(one, shardings[i], (size, count) => size / count));
+  const names = parts.map(() => outer.name());
+  const { lines, results } = buildRegion('onEachDevice', new Region(outer, {}), names, parts, body, 'sdy');
+  if (resultShardings.length !== results.length) {
+    fail('onEachDevice', `got ${resultShardings.length} shardings for ${results.length} results`);
+  }
+  const wholes = results.map((one, i) => scaledBy(one, resultShardings[i], (size, count) => size * count));
+  const attributes = [
+    `in_shardings=[${inTexts.join(', ')}]`,
+    `out_shardings=[${wholes.map((one, i) => text(one, resultShardings[i])).join(', ')}]`,
+    `manual_axes={${Object.keys(mesh)
+      .map((axis) => quote(axis))
+      .join(', ')}}`,
+  ].join(' ');
+  const values = names.map((name, i) => `${name}: ${typeText(parts[i])}`).join(', ');
+  const given = operands.map((one) => one.name).join(', ');
+  return emitAll(
+    'onEachDevice',
+    operands,
+    wholes,
+    [
+      `sdy.manual_computation(${given}) ${attributes} (${values}) {`,
+      ...lines,
+      `} : ${signature(operands, wholes)}`,
+    ].join('\n'),
+  );
 }
 
 /** Options of {@link customCall}. */

@@ -10,6 +10,7 @@ export {
 export {
   type CustomCallOptions,
   customCall,
+  onEachDevice,
   optimizationBarrier,
   type TensorsOfTypes,
   threefryBits,

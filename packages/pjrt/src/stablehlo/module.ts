@@ -146,7 +146,8 @@ function shardingAttributes(
   return sharding ? [`sdy.sharding = #sdy.sharding${shardingText(operation, type, sharding, mesh)}`] : [];
 }
 
-function shardingText(
+/** Writes a sharding; `operation` is named in errors. */
+export function shardingText(
   operation: string,
   type: TensorType,
   sharding: Sharding,

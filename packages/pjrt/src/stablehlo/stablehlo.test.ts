@@ -109,6 +109,19 @@ describe('buildModule', () => {
       /an axis is used twice/,
     ],
     ['a mesh', () => hlo.buildModule([], () => [], { mesh: { x: 0 } }), /mesh: got x: 0/],
+    [
+      'parts of devices',
+      () =>
+        hlo.buildModule([f32(3)], (x) => hlo.onEachDevice([x], [[['x']]], [[[]]], (part) => [part]), {
+          mesh: { x: 2 },
+        }),
+      /onEachDevice: sharding: dimension 0 of float32\[3\] does not divide into 2 parts/,
+    ],
+    [
+      'shardings of devices',
+      () => hlo.buildModule([f32(4)], (x) => hlo.onEachDevice([x], [], [], () => []), { mesh: { x: 2 } }),
+      /onEachDevice: got 0 shardings for 1 operands/,
+    ],
     ['a name', () => hlo.buildModule([], () => [], { name: 'a b' }), /name: got 'a b'/],
     ['a shape', () => hlo.tensorType('float32', [-1]), /tensorType: got the shape \[-1\]/],
     ['an op outside', () => hlo.constant('float32', 1), /constant: called outside of buildModule/],

@@ -44,9 +44,9 @@ export class Region {
   readonly mesh: Readonly<Record<string, number>>;
   readonly #counter: { next: number };
 
-  constructor(parent: Region | undefined, mesh: Readonly<Record<string, number>> = {}) {
+  constructor(parent: Region | undefined, mesh: Readonly<Record<string, number>> = parent?.mesh ?? {}) {
     this.parent = parent;
-    this.mesh = parent?.mesh ?? mesh;
+    this.mesh = mesh;
     this.#counter = parent ? parent.#counter : { next: 0 };
   }
 

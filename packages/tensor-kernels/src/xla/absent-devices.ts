@@ -31,6 +31,7 @@ export async function absentDevices(target: DeviceTarget, mesh: Mesh): Promise<A
   const topology = await describe(path, target);
   const executed: Executable[] = [];
   return {
+    platform: topology.platformName,
     mesh,
     executed,
     put: async () => [],

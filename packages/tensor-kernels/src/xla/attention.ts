@@ -5,6 +5,7 @@
  * Shape suffixes as in reference.ts; R query heads for each key head, t queries and s keys of a tile.
  */
 import { stablehlo as hlo } from '@meap/pjrt';
+import { fusedBackward, fusedForward, isFused } from './fused-attention.ts';
 import {
   along,
   counted,
@@ -291,6 +292,12 @@ export function cachedAttention(
 }
 
 export const attentionLowerings: Lowerings = {
-  Attention: (inputs, { window, scale }, dot) => attentionForward(inputs, { window, scale }, dot),
-  AttentionGrad: (inputs, { window, scale }, dot) => attentionBackward(inputs, { window, scale }, dot),
+  Attention: (inputs, { window, scale }, dot) =>
+    isFused(inputs, dot)
+      ? fusedForward(inputs, { window, scale })
+      : attentionForward(inputs, { window, scale }, dot),
+  AttentionGrad: (inputs, { window, scale }, dot) =>
+    isFused(inputs, dot)
+      ? fusedBackward(inputs, { window, scale })
+      : attentionBackward(inputs, { window, scale }, dot),
 };

@@ -279,7 +279,8 @@ export class XlaBackend extends tf.KernelBackend {
       names.push(input);
       values.push(given instanceof Value ? given : this.#valueOf(given));
     }
-    const signatures = this.#signatures.get(this.precision) ?? new Signatures(this.precision);
+    const signatures =
+      this.#signatures.get(this.precision) ?? new Signatures(this.precision, this.#devices.platform);
     this.#signatures.set(this.precision, signatures);
     const signature = signatures.of(name, lowering, names, values, attributes);
     const outputs: Value[] = [];

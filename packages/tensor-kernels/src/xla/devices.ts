@@ -9,6 +9,8 @@ import { holders, join, split } from './parts.ts';
 
 /** Devices that hold tensors and run programs. */
 export interface Devices {
+  /** PJRT's name of the platform, such as `cuda`. */
+  readonly platform: string;
   readonly mesh: Mesh;
   /** Copies an array to the devices, to each its part. */
   put(values: HostArray, type: ValueType, sharding?: TensorSharding): Promise<Shards>;
@@ -25,6 +27,7 @@ export interface Devices {
 export function localDevices({ client }: XlaDevice, mesh: Mesh): Devices {
   const devices = client.devices.slice(0, meshSize(mesh));
   return {
+    platform: client.platformName,
     mesh,
     async put(values, type, sharding) {
       const { parts, shape } = split(values, type.shape, sharding, mesh);

@@ -83,8 +83,8 @@ export class Signatures {
   readonly #byKey = new Map<string, Signature>();
   readonly #dot: Dot;
 
-  constructor(precision: Precision) {
-    this.#dot = dotOf(precision);
+  constructor(precision: Precision, platform: string) {
+    this.#dot = dotOf(precision, platform);
   }
 
   /** Returns the signature of a call; infers the types of its results by a first lowering. */

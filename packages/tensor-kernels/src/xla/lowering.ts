@@ -12,6 +12,8 @@ export interface Dot {
   (a: Floats, b: Floats, dimensions: hlo.DotDimensions): Floats;
   /** A weight as products read it, for several of them. */
   weight(x: Floats): Floats;
+  /** Whether the platform has fused attention in this precision: CUDA by cuDNN, in bfloat16. */
+  readonly fusesAttention: boolean;
 }
 
 /**
@@ -33,8 +35,12 @@ export type Lowerings = {
   ) => hlo.Tensor | readonly hlo.Tensor[];
 };
 
-/** Products with inputs rounded to bfloat16, or of float32 without rounding. */
-export function dotOf(precision: string): Dot {
+/**
+ * Products with inputs rounded to bfloat16, or of float32 without rounding.
+ *
+ * @param platform that of PJRT, such as `cuda`
+ */
+export function dotOf(precision: string, platform: string): Dot {
   const isRounded = precision === 'bfloat16';
   const round = (x: Floats) =>
     isRounded && x.type === 'float32' ? (hlo.convert(x, 'bfloat16') as hlo.Tensor as Floats) : x;
@@ -48,7 +54,7 @@ export function dotOf(precision: string): Dot {
     const operands = [gathered(left, a), gathered(right, b)] as const;
     return hlo.dotGeneral(...operands, dimensions, 'float32', isRounded ? undefined : 'HIGHEST');
   };
-  return Object.assign(dot, { weight });
+  return Object.assign(dot, { weight, fusesAttention: isRounded && platform === 'cuda' });
 }
 
 /** A tensor that TensorFlow.js promises to be int32. */
