@@ -147,6 +147,7 @@ describe('memory plan', () => {
     canSplit: true,
     lora: false,
     copiesHead: false,
+    copiedTable: 0,
     learnsTables: false,
   };
   const adapters = { ...shape, lora: true, trained: 1e7 };
@@ -169,6 +170,10 @@ describe('memory plan', () => {
     const { vocab_size, hidden_size } = presets['1.1b'];
     const copying = planMemory(presets['1.1b'], { ...adapters, copiesHead: true });
     expect(copying.total - lora.total).toBe(4 * vocab_size * hidden_size);
+    // Writing the model needs a copied table in place of gradients and activations.
+    const held = lora.gradients + lora.activations;
+    expect(planMemory(presets['1.1b'], { ...adapters, copiedTable: held + 7 }).total - lora.total).toBe(7);
+    expect(planMemory(presets['1.1b'], { ...adapters, copiedTable: held - 7 }).total).toBe(lora.total);
   });
 
   it('reports that a model does not fit, with the remaining options', () => {

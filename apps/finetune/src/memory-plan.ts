@@ -13,6 +13,8 @@ export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
   quantize?: QuantizedFormat;
   /** Whether the loss needs a float32 copy of the head: adapters train embeddings of a tied head. */
   copiesHead: boolean;
+  /** Bytes of the table that is copied when the merged model is written: one in bfloat16 with trained rows; else 0. */
+  copiedTable: number;
   /** Whether adapters train whole tables. */
   learnsTables: boolean;
   /** `train.memory_limit_gib`. */
@@ -30,6 +32,9 @@ export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPla
   const fused = !step.lora && fusesBlocks(model);
   const added = step.lora ? step.trained : 0;
   const estimate = estimateMemory(model, { ...step, added, fused, base: BASE_BYTES + headBytes });
+  // The model is written after training, without gradients and activations.
+  const { gradients, activations } = estimate;
+  estimate.total += Math.max(0, step.copiedTable - gradients - activations);
   const remedies = [
     ...(step.lora ? [] : ['lora']),
     ...(step.lora && step.quantize !== 'nf4' ? ['model.quantize: nf4'] : []),

@@ -85,6 +85,7 @@ export async function describeRun(
   const parameters = countParameters(model);
   const numLearned = learnedTokens(config, parts).length;
   const trained = config.lora ? countLoraParameters(model, config.lora, numLearned) : parameters;
+  const tableBytes = 2 * model.vocab_size * model.hidden_size;
   const { formats, dropped, skipped, repeatedFiles } = data;
   return {
     formats,
@@ -121,6 +122,7 @@ export async function describeRun(
       keptOutputs: config.lora?.use_dora ? adaptedOutputs(model, config.lora) : 0,
       learnsTables: (config.lora?.modules_to_save ?? []).some((module) => module !== 'norm'),
       copiesHead: config.lora !== undefined && numLearned > 0 && model.tie_word_embeddings,
+      copiedTable: config.lora && numLearned > 0 && storage.weights === 'bfloat16' ? tableBytes : 0,
       pieceTokens: train.max_length > PIECE_TOKENS ? PIECE_TOKENS : undefined,
       limitGib: train.memory_limit_gib,
       numLocalRanks: ranks.numLocal,

@@ -45,6 +45,7 @@ const metrics = fc
     record(
       'tokens',
       'loss',
+      'zLoss',
       'lr',
       'gradNorm',
       'tokensPerSecond',

@@ -55,6 +55,11 @@ describe('Series', () => {
     expect(series.table(0, 2, 1).tokens).toEqual([100, 100]);
   });
 
+  it('keeps the z-loss of runs that have one', () => {
+    const { metrics } = seriesOf(step(1, { zLoss: 0.02 }), step(2)).table(0, 2, 1);
+    expect(metrics.zLoss.mean).toEqual([0.02, null]);
+  });
+
   it('records steps that were not finite or were skipped', () => {
     const series = seriesOf(
       step(1),

@@ -388,7 +388,8 @@ MEAP_INLINE void fewRowsTile(const meap::Gemm &g, const FourRows<T> &b, int64_t 
   for (int i = 0; i < MB; i++) storeDots(g, m + i, n, acc[i]);
 }
 
-// The same of one row of a and quantised rows of whole blocks, expanded in registers.
+// The same of one row of a and quantised rows of whole blocks, expanded in registers. The sum of a block in int8 is scaled
+// once, which leaves out the rounding of each value.
 template <bool ROUND, class Block>
 void oneRowTile(const meap::Gemm &g, int64_t n) {
   const meap::Quantized &q = *g.b.quantized;
@@ -407,6 +408,13 @@ void oneRowTile(const meap::Gemm &g, int64_t n) {
     for (int j = 0; j < 4; j++) {
       const Block block(q, first[j] + k / BLOCK);
       __builtin_prefetch(block.codes + ahead);
+      if constexpr (Block::SCALES_SUMS && !ROUND) {
+        vf dot{};
+#pragma GCC unroll 16
+        for (int i = 0; i < BLOCK / W; i++) dot = multiplyAdd(av[i], block.units(i * W), dot);
+        acc[j] = multiplyAdd(dot, splat(block.scale()), acc[j]);
+        continue;
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < BLOCK / W; i++) {
         const vf bv = block.values(i * W);

@@ -55,8 +55,12 @@ struct Int8Block {
   float absmax;
   MEAP_INLINE Int8Block(const meap::Quantized &q, int64_t block)
       : codes((const int8_t *)q.codes + block * BLOCK), absmax(q.absmax[block]) {}
-  // The numbers from i, a multiple of W.
-  MEAP_INLINE vf values(int64_t i) const {
+  MEAP_INLINE vf values(int64_t i) const { return units(i) * absmax * (1 / 127.0f); }
+  // Whether a sum of products is formed with units and scaled once.
+  static constexpr bool SCALES_SUMS = true;
+  MEAP_INLINE float scale() const { return absmax * (1 / 127.0f); }
+  // The codes from i, a multiple of W.
+  MEAP_INLINE vf units(int64_t i) const {
     // GCC 12 converts bytes one by one.
 #if defined(__AVX512F__)
     const vi numbers = (vi)_mm512_maskz_cvtepi8_epi32(0xffff, _mm_loadu_si128((const __m128i *)(codes + i)));
@@ -66,7 +70,7 @@ struct Int8Block {
     typedef int8_t vb __attribute__((vector_size(W), aligned(1), may_alias));
     const vi numbers = __builtin_convertvector(*(const vb *)(codes + i), vi);
 #endif
-    return __builtin_convertvector(numbers, vf) * absmax * (1 / 127.0f);
+    return __builtin_convertvector(numbers, vf);
   }
 };
 struct Nf4Block {
@@ -77,6 +81,7 @@ struct Nf4Block {
     const float absmax = absmaxOf(q, block);
     for (int i = 0; i < TABLES; i++) table[i] = load(NF4 + i * W) * absmax;
   }
+  static constexpr bool SCALES_SUMS = false;
   // The numbers from i, a multiple of W: each byte is the code of two lanes, shifted in the first of them. Permutations read
   // the low bits only.
   MEAP_INLINE vf values(int64_t i) const {

@@ -77,7 +77,17 @@ describe.each(addon.instructionSets())('on %s', (instructionSet) => {
         ];
         return tensors.map((tensor) => tensor.dataSync());
       };
-      expect(results(stored)).toEqual(results(full));
+      const [got, want] = [results(stored), results(full)];
+      if (N > 1 || storage !== 'int8' || precision !== 'float32') {
+        expect(got).toEqual(want);
+        continue;
+      }
+      // One row scales the sums of blocks instead of each value.
+      for (const [i, values] of got.entries()) {
+        const largest = Math.max(...want[i].map(Math.abs));
+        for (const [j, value] of values.entries())
+          expect(Math.abs(value - want[i][j])).toBeLessThanOrEqual(2e-6 * largest);
+      }
     }
     k.setPrecision('float32');
   });

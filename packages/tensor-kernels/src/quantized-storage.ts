@@ -18,7 +18,8 @@ export const quantizedFormats = ['int8', 'nf4'] as const satisfies readonly Quan
  * quantiles, with absmax in 8 bits (QLoRA, Dettmers et al. 2023, arXiv 2305.14314), 4.13 bits.
  *
  * It stays a float32 tensor to every op. `linear`, matrix products with it on the right, `embedding`,
- * `linearCrossEntropy` and `scoreTokens` expand it panel by panel; other ops make a float32 copy at each call. For weights
+ * `linearCrossEntropy` and `scoreTokens` expand it panel by panel, and a product of one row with `int8` in float32 scales
+ * the sum of each block; other ops make a float32 copy at each call. For weights
  * that are not trained: an assignment makes it float32 again.
  *
  * @throws BackendError on a backend other than `native`

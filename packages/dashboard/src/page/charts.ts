@@ -41,6 +41,13 @@ const LOSSES: readonly ChartSpec[] = [
 
 const STEPS: readonly ChartSpec[] = [
   {
+    title: 'z-loss',
+    hint: 'Mean over the targets; logarithmic axis',
+    lines: [{ metric: 'zLoss', isSmoothed: true }],
+    isLogarithmic: true,
+    format: plain,
+  },
+  {
     title: 'Gradient norm',
     hint: 'Before clipping; logarithmic axis',
     lines: [{ metric: 'gradNorm', isSmoothed: true }],

@@ -9,6 +9,7 @@
 /** The plotted keys of `metrics.jsonl`. */
 export const METRICS = [
   'loss',
+  'zLoss',
   'lr',
   'gradNorm',
   'tokensPerSecond',

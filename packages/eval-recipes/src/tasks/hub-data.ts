@@ -1,8 +1,8 @@
 /**
  * What `--data hub` fetches: the repositories and splits of lm-evaluation-harness 0.4.13, where it has the task.
  *
- * A data set whose files could not be confirmed is not here: LogiQA, wsc273, Multi-News. So are those that are not on the
- * Hub, and those that the user chooses.
+ * Not here: LogiQA and Multi-News, whose repositories hold a Python script in place of files, without a known Parquet copy;
+ * what is not on the Hub; and what the user chooses.
  */
 import { longBenchNames } from '@meap/evals';
 import type { HubName } from '@meap/hub';
@@ -67,6 +67,8 @@ export const HUB_DATA: ReadonlyMap<string, HubData> = new Map(
     social_iqa_train: parquet('lighteval/siqa', 'train'),
     commonsense_qa: parquet('tau/commonsense_qa', 'validation'),
     commonsense_qa_train: parquet('tau/commonsense_qa', 'train'),
+    // Row by row the Parquet conversion of the original: lm-evaluation-harness, pull request 3946.
+    wsc273: parquet('lighteval/winograd_wsc', 'test', 'wsc273'),
     copa: converted('aps/super_glue', 'validation', 'copa'),
     copa_train: converted('aps/super_glue', 'train', 'copa'),
     sciq: parquet('allenai/sciq', 'test'),
