@@ -1,7 +1,7 @@
 /** Estimates whether a fine-tuning run fits this machine, before loading weights. */
 import { fusesBlocks, type LlamaConfig, parameterShapes } from '@meap/llama-model';
 import { estimateMemory, type MemoryPlan, planMemory, type StepShape } from '@meap/recipe-cli';
-import type { QuantizedFormat } from '@meap/tensor-kernels';
+import { describeBackend, type QuantizedFormat } from '@meap/tensor-kernels';
 
 /** The shape of a step, and options that could reduce its memory. */
 export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
@@ -26,7 +26,7 @@ export interface PlannedStep extends Omit<StepShape, 'base' | 'fused'> {
 /** Measured memory of Node.js, TensorFlow.js, tokenizer, data and uncollected garbage. */
 const BASE_BYTES = 350 * 1024 * 1024;
 
-/** Estimates the memory of fine-tuning. */
+/** Estimates the memory of fine-tuning, with the backend in use. */
 export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPlan {
   const headBytes = step.copiesHead ? 4 * model.vocab_size * model.hidden_size : 0;
   const fused = !step.lora && fusesBlocks(model);
@@ -43,7 +43,9 @@ export function planFinetuning(model: LlamaConfig, step: PlannedStep): MemoryPla
     ...(step.canSplit ? ['a smaller train.micro_batch_size'] : []),
     'a shorter train.max_length',
   ];
-  return planMemory(estimate, { limitGib: step.limitGib, numLocalRanks: step.numLocalRanks, remedies });
+  const { limitGib, numLocalRanks } = step;
+  const onDevice = describeBackend().hasOwnMemory;
+  return planMemory(estimate, { limitGib, numLocalRanks, onDevice, remedies });
 }
 
 /** Numbers that the linear layers of a block read and return per token, by the names of `lora.target_modules`. */

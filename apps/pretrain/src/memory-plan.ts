@@ -6,13 +6,14 @@ import {
   parameterShapes,
 } from '@meap/llama-model';
 import { batchPlan, estimateMemory, type MemoryPlan, optimizerFloats, planMemory } from '@meap/recipe-cli';
+import { describeBackend } from '@meap/tensor-kernels';
 import { RankGroup } from '@meap/trainer';
 import type { PretrainConfig } from './resolve-config.ts';
 
 /** Measured memory of the program before training. */
 const BASE_BYTES = 150 * 1024 * 1024;
 
-/** Estimates from shapes whether a run fits this machine. */
+/** Estimates from shapes whether a run fits this machine, with the backend in use. */
 export function planPretraining(
   { train, distributed }: PretrainConfig,
   model: LlamaConfig,
@@ -38,5 +39,6 @@ export function planPretraining(
     ...(microBatchSize > 1 ? ['a smaller train.micro_batch_size'] : []),
     'a shorter train.sequence_length',
   ];
-  return planMemory(estimate, { limitGib: memory_limit_gib, numLocalRanks: numLocal, remedies });
+  const onDevice = describeBackend().hasOwnMemory;
+  return planMemory(estimate, { limitGib: memory_limit_gib, numLocalRanks: numLocal, onDevice, remedies });
 }

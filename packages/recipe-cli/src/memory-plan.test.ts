@@ -133,10 +133,10 @@ describe('planMemory', () => {
     checkpoint: 300,
     total: 500,
   };
-  const plan = (limit: number) =>
+  const plan = (limit: number, onDevice = false) =>
     planMemory(
       Object.fromEntries(Object.entries(estimate).map(([name, mib]) => [name, mib * MIB])) as typeof estimate,
-      { limitGib: limit / 1024, remedies: ['less'] },
+      { limitGib: limit / 1024, onDevice, remedies: ['less'] },
     );
 
   it('plans a checkpoint copy if it fits, and training without it otherwise', () => {
@@ -148,5 +148,15 @@ describe('planMemory', () => {
     expect(plan(799)).toMatchObject({ fits: true, checkpointCopy: 0, total: 500 * MIB });
     expect(describeMemory(plan(799))).toMatch(/no memory to save in the background$/);
     expect(plan(499)).toMatchObject({ fits: false, checkpointCopy: 0 });
+  });
+
+  it('counts what a device holds for the machine only as it is made and saved', () => {
+    expect(plan(400, true)).toMatchObject({ fits: true, checkpointCopy: 300 * MIB, total: 400 * MIB });
+    expect(describeMemory(plan(400, true))).toBe(
+      'on the device weights 100 MiB, gradients 100 MiB, moments 200 MiB, activations 100 MiB; ' +
+        'about 400 MiB of 400 MiB: weights 100 MiB until they are there, checkpoint copy 300 MiB',
+    );
+    expect(plan(100, true)).toMatchObject({ fits: true, checkpointCopy: 0 });
+    expect(plan(99, true)).toMatchObject({ fits: false });
   });
 });

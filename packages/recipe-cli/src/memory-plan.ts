@@ -122,13 +122,15 @@ function gradientFloats(shape: DecoderShape, { trained, accumulates, zero }: Ste
   return whole + trained / zero.numRanks + Math.min(3 * bucket, trained);
 }
 
-/** An estimate compared with the available memory. */
+/** An estimate compared with the available memory; `total` is what the machine holds. */
 export interface MemoryPlan extends Omit<MemoryEstimate, 'checkpoint'> {
   /** Bytes of the checkpoint copy that lets training continue during a save; 0 if it does not fit. */
   checkpointCopy: number;
   /** `train.memory_limit_gib`, or the memory of the machine or container. */
   available: number;
   fits: boolean;
+  /** Whether tensors are in a device's memory, whose size is not known here: the machine holds them as they are made and saved. */
+  onDevice: boolean;
   /** Unused keys that would reduce memory. */
   remedies: readonly string[];
 }
@@ -139,6 +141,8 @@ export interface MemoryBudget {
   limitGib?: number;
   /** Ranks that share the machine; 1 by default. */
   numLocalRanks?: number;
+  /** Whether tensors are in memory of a device's own. */
+  onDevice?: boolean;
   /** Keys that would reduce memory. */
   remedies: readonly string[];
 }
@@ -146,12 +150,22 @@ export interface MemoryBudget {
 /** Compares an estimate with the memory there is. */
 export function planMemory(
   { checkpoint, ...estimate }: MemoryEstimate,
-  { limitGib, numLocalRanks = 1, remedies }: MemoryBudget,
+  { limitGib, numLocalRanks = 1, onDevice = false, remedies }: MemoryBudget,
 ): MemoryPlan {
   const available = limitGib === undefined ? availableMemory() / numLocalRanks : limitGib * 2 ** 30;
-  const checkpointCopy = estimate.total + checkpoint <= available ? checkpoint : 0;
-  const total = estimate.total + checkpointCopy;
-  return { ...estimate, checkpointCopy, total, available, fits: total <= available, remedies };
+  const { gradients, moments, activations } = estimate;
+  const held = estimate.total - (onDevice ? gradients + moments + activations : 0);
+  const checkpointCopy = held + checkpoint <= available ? checkpoint : 0;
+  const total = held + checkpointCopy;
+  return {
+    ...estimate,
+    checkpointCopy,
+    total,
+    available,
+    fits: total <= available,
+    onDevice,
+    remedies: onDevice ? ['a machine with more memory'] : remedies,
+  };
 }
 
 /** Formats a plan for users. */
@@ -160,11 +174,13 @@ export function describeMemory(plan: MemoryPlan): string {
   const parts = Object.entries({ weights, gradients, moments, activations }).map(
     ([name, size]) => `${name} ${bytes(size)}`,
   );
+  const onDevice = plan.onDevice ? `on the device ${parts.splice(0).join(', ')}; ` : '';
+  if (plan.onDevice) parts.push(`weights ${bytes(weights)} until they are there`);
   parts.push(
     checkpointCopy > 0 ? `checkpoint copy ${bytes(checkpointCopy)}` : 'no memory to save in the background',
   );
   const misfit = plan.fits ? '' : `; does not fit: ${describeMisfit(plan)}`;
-  return `about ${bytes(plan.total)} of ${bytes(plan.available)}: ${parts.join(', ')}${misfit}`;
+  return `${onDevice}about ${bytes(plan.total)} of ${bytes(plan.available)}: ${parts.join(', ')}${misfit}`;
 }
 
 /** @throws RunError with the remedies where a plan does not fit */

@@ -26,6 +26,8 @@ export interface BackendDescription {
   reason: string;
   /** For example `avx512, 2 threads`, or the name of the GPU. */
   device: string;
+  /** Whether tensors are in memory of the device's own, known of accelerators of `xla` only. */
+  hasOwnMemory?: true;
 }
 
 let current: BackendDescription | undefined;
@@ -52,12 +54,12 @@ export async function setBackend(
       // Without an accelerator `xla` is not worth a word.
       if (name === 'auto' && candidate === 'xla' && !hasAccelerator()) continue;
       if (name === 'auto' && candidate === 'webgpu') await requireHardwareGpu();
-      const device = await start(candidate, name === 'auto', mesh);
+      const found = await start(candidate, name === 'auto', mesh);
       const reason =
         name !== 'auto'
           ? 'selected explicitly'
           : `${REASONS[candidate as keyof typeof REASONS]}${tried.length > 0 ? ` (${tried.join('; ')})` : ''}`;
-      current = { name: candidate, reason, device };
+      current = { name: candidate, reason, ...(typeof found === 'string' ? { device: found } : found) };
       return current;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -115,7 +117,11 @@ async function requireHardwareGpu(): Promise<void> {
   if (isSoftware) throw new Error(`webgpu: ${description} is a software rasterizer`);
 }
 
-async function start(name: Exclude<BackendName, 'auto'>, isAutomatic: boolean, mesh: Mesh): Promise<string> {
+async function start(
+  name: Exclude<BackendName, 'auto'>,
+  isAutomatic: boolean,
+  mesh: Mesh,
+): Promise<string | Pick<BackendDescription, 'device' | 'hasOwnMemory'>> {
   if (name === 'native') {
     const { instructionSet, numThreads } = loadNativeAddon();
     registerNativeBackend();
@@ -130,9 +136,9 @@ async function start(name: Exclude<BackendName, 'auto'>, isAutomatic: boolean, m
   }
   if (name === 'xla') {
     const { registerXlaBackend } = await import('#xla');
-    const description = await registerXlaBackend({ needsAccelerator: isAutomatic, mesh });
+    const found = await registerXlaBackend({ needsAccelerator: isAutomatic, mesh });
     await activate(name);
-    return description;
+    return found;
   }
   if (name === 'tensorflow') return (await import('./tensorflow-backend.ts')).startTensorflow();
   if (name === 'wasm') {

@@ -1,5 +1,5 @@
 /** In browsers, in place of `register.ts`. */
-export function registerXlaBackend(): Promise<string> {
+export function registerXlaBackend(): Promise<never> {
   return needsNode();
 }
 

@@ -17,12 +17,12 @@ let current: string | undefined;
  * Connects to a plugin and registers the backend `xla`; with another mesh than before, a new one without tensors.
  *
  * @param options `needsAccelerator`: refuses the CPU plugin
- * @returns the plugin and the devices
+ * @returns the plugin and the devices, and whether they have memory of their own
  * @throws BackendError that says what is missing
  */
 export async function registerXlaBackend(
   options: { needsAccelerator?: boolean; mesh?: Mesh } = {},
-): Promise<string> {
+): Promise<{ device: string; hasOwnMemory?: true }> {
   const { mesh = {} } = options;
   connected ??= await connect(options);
   const { client, description } = connected;
@@ -38,7 +38,10 @@ export async function registerXlaBackend(
   }
   const name = describeMesh(mesh);
   if (current !== name) register(localDevices(connected, mesh), name);
-  return name ? `${description}, mesh ${name}` : description;
+  return {
+    device: name ? `${description}, mesh ${name}` : description,
+    ...(client.platformName !== 'cpu' && { hasOwnMemory: true }),
+  };
 }
 
 /**
