@@ -101,6 +101,16 @@ test.each([
   expect(numCalls).toBeGreaterThan(0);
 });
 
+test('many functions with long names have a grammar too', () => {
+  const many = Array.from({ length: 128 }, (_, i) => ({ name: `function_${i}_of_a_server`, parameters }));
+  for (const form of [tags, whole]) {
+    const grammar = optionalToolCallGrammar(form, many, { isParallel: false });
+    const text = `${form.open}{"name": "function_99_of_a_server", "${form.argumentsKey}": {"at": `;
+    expect(allowed(grammar, `${text}"sky"}}${form.close}`)).toMatch(/[>}]$/);
+    expect(allowed(grammar, `${text}"ship"`)).toMatch(/✗$/);
+  }
+});
+
 test('tokens after a tag are masked to a call', async () => {
   const texts = new TokenTexts(tinyTokenizer);
   const open = await new ConstrainedTexts(tinyTokenizer, texts).open(one);

@@ -90,6 +90,9 @@ function textBefore(
   return rule(0);
 }
 
+/** How a call without tags starts, without white space; Llama 3.1 also writes a type. */
+const CALL_STARTS = ['{"name":"', '{"type":"function","name":"'];
+
 /** Any text; one that starts as a call of a function goes on as a call of it, with white space between its parts. */
 function wholeCall(
   functions: readonly CallableFunction[],
@@ -97,41 +100,40 @@ function wholeCall(
   argumentsKey: string,
   rules: Map<string, Expression>,
 ): Expression {
-  const space = repeat({ bytes: [[0x20, 0x20] as const, [0x09, 0x0a] as const, [0x0d, 0x0d] as const] });
-  const starts = new Map(
-    functions.flatMap(({ name }, i) => {
-      const rest = sequence(space, ',', space, `"${argumentsKey}"`, space, ':', space, values[i], space, '}');
-      // Llama 3.1 also writes a type.
-      return ['{', '{"type":"function",'].map((start) => [`${start}"name":${JSON.stringify(name)}`, rest]);
-    }),
-  );
-  const prefixes = new Set(
-    [...starts.keys()].flatMap((start) => [...start].map((_, i) => start.slice(0, i))),
-  );
-  const rule = (prefix: string): Expression => ({ rule: `start ${prefix}` });
-  rules.set('any text', choice('', sequence({ bytes: [[0, 0xff]] }, { rule: 'any text' })));
-  for (const prefix of prefixes) {
-    const isBetween = prefix.split('"').length % 2 === 1;
-    const next = [...prefixes, ...starts.keys()].filter(
-      (longer) => longer.length === prefix.length + 1 && longer.startsWith(prefix),
-    );
-    const steps = next.map((longer) =>
-      sequence(longer.slice(-1), (starts.get(longer) as Expression | undefined) ?? rule(longer)),
-    );
-    const spaces = isBetween ? [0x09, 0x0a, 0x0d, 0x20] : [];
-    const known = [...next.map((longer) => longer.charCodeAt(prefix.length)), ...spaces];
-    rules.set(
-      `start ${prefix}`,
-      choice(
-        '',
-        ...steps,
-        ...spaces.map((byte) => sequence(oneByte(byte), rule(prefix))),
-        sequence(otherBytes(known), { rule: 'any text' }),
-      ),
-    );
+  /** What follows each byte, by the rule of the text before; all other bytes end the call. */
+  const steps = new Map<string, Map<number, Expression>>();
+  const add = (before: string, next: string, then: Expression) => {
+    const known = steps.get(before) ?? new Map<number, Expression>();
+    steps.set(before, known.set(next.charCodeAt(0), then));
+  };
+  const rule = (name: string): Expression => ({ rule: name });
+  for (const start of CALL_STARTS) {
+    for (const [i, next] of [...start].entries()) {
+      const isEnd = i === start.length - 1;
+      add(`start ${start.slice(0, i)}`, next, rule(isEnd ? 'name ' : `start ${start.slice(0, i + 1)}`));
+    }
   }
-  return rule('');
+  const space = repeat({ bytes: SPACES.map((byte) => [byte, byte] as const) });
+  for (const [index, { name }] of functions.entries()) {
+    for (const [i, next] of [...name].entries())
+      add(`name ${name.slice(0, i)}`, next, rule(`name ${name.slice(0, i + 1)}`));
+    const value = [space, values[index], space, '}'];
+    add(`name ${name}`, '"', sequence(space, ',', space, `"${argumentsKey}"`, space, ':', ...value));
+  }
+  rules.set('any text', choice('', sequence({ bytes: [[0, 0xff]] }, rule('any text'))));
+  for (const [before, known] of steps) {
+    // Outside of quotes.
+    if (before.startsWith('start ') && before.split('"').length % 2 === 1) {
+      for (const byte of SPACES) known.set(byte, rule(before));
+    }
+    const options = Array.from(known, ([byte, then]) => sequence(oneByte(byte), then));
+    rules.set(before, choice('', ...options, sequence(otherBytes([...known.keys()]), rule('any text'))));
+  }
+  return rule('start ');
 }
+
+/** White space of JSON. */
+const SPACES = [0x09, 0x0a, 0x0d, 0x20];
 
 const oneByte = (byte: number): Expression => ({ bytes: [[byte, byte]] });
 
