@@ -76,9 +76,12 @@ export function multipleChoiceTask(
   } = definition;
   const { bos = false } = options;
   const prompts = promptsOf(definition, options, rows, (row, where) => {
-    const { fields, choices, gold } = readQuestion(read, where, row);
+    const { fields, choices, gold, target: shown } = readQuestion(read, where, row);
     const values = { ...fields, choice: choices[[gold].flat()[0]] };
-    return { question: fill(prompt, values), answer: fill(target, values) };
+    const answer = fill(target, values);
+    // The number of a choice is an answer, also of an empty one; an empty text is none.
+    const isNumber = !prompt.includes('{choice}') && typeof shown !== 'string';
+    return { question: fill(prompt, values), answer, isAnswered: isNumber || answer !== '' };
   });
   return {
     name,

@@ -37,6 +37,8 @@ export interface PromptLayout {
 export interface Example {
   readonly question: string;
   readonly answer: string;
+  /** Whether there is an answer, possibly an empty text; default: where it is not empty. */
+  readonly isAnswered?: boolean;
 }
 
 /** A message and the text after it in a prompt without a chat template. */
@@ -90,12 +92,13 @@ export function promptsOf(
   const turnsOf = (index: number): Turn[] => {
     const known = read.get(index);
     if (known) return known;
-    const { question, answer } = readExample(fewshotRows[index], `${name}, row ${index} of ${source.split}`);
+    const example = readExample(fewshotRows[index], `${name}, row ${index} of ${source.split}`);
+    const { question, answer, isAnswered = answer !== '' } = example;
     const prefix = prefixOf(fewshotRows[index]);
-    const turns = [questionTurn(question, prefix, answer === '' ? '' : delimiter, delimiter)];
-    if (answer !== '' || prefix !== '') {
+    const turns = [questionTurn(question, prefix, isAnswered ? delimiter : '', delimiter)];
+    if (isAnswered || prefix !== '') {
       const content = joinTexts(prefix, answer, ' ');
-      turns.push({ role: 'assistant', content, delimiter: answer === '' ? '' : fewshotDelimiter });
+      turns.push({ role: 'assistant', content, delimiter: isAnswered ? fewshotDelimiter : '' });
     }
     read.set(index, turns);
     return turns;
