@@ -75,6 +75,8 @@ MORE_TASKS = {
     "gsm8k": "gsm8k/gsm8k.yaml",
     "gsm8k_cot": "gsm8k/gsm8k-cot.yaml",
     "gsm8k_cot_self_consistency": "gsm8k/gsm8k-cot-self-consistency.yaml",
+    "leaderboard_mmlu_pro": "leaderboard/mmlu_pro/mmlu_pro.yaml",
+    "leaderboard_musr_murder_mysteries": "leaderboard/musr/musr_murder_mysteries.yaml",
     "logiqa": "logiqa/logiqa.yaml",
     "lambada_standard": "lambada/lambada_standard.yaml",
     **{f"lambada_openai_mt_{language}": f"lambada_multilingual/lambada_mt_{language}.yaml" for language in ("de", "en", "es", "fr", "it")},

@@ -11,6 +11,9 @@ const TRAIN_WITHOUT_ROW = { split: 'train', excludesRow: true } as const;
 /** Rows of the evaluated split, the row itself too: the harness has no other. */
 const EVALUATED = { split: 'test' } as const;
 
+/** The letters of MMLU-Pro's options. */
+const OPTION_LETTERS = 'ABCDEFGHIJ';
+
 const NORMALIZED = ['acc', 'acc_norm'] as const;
 
 const commonsenseQa: MultipleChoice = {
@@ -226,6 +229,44 @@ const truthfulQaMc2: MultipleChoice = {
   },
 };
 
+/** A part of MuSR (Sprague et al. 2024), as version 2 of the Open LLM Leaderboard asks it. */
+const musr = (part: string): MultipleChoice => ({
+  name: `leaderboard_musr_${part}`,
+  version: 1,
+  metrics: ['acc_norm'],
+  prompt: '{narrative}\n\n{question}\n\n{options}\n\nAnswer:',
+  examples: EVALUATED,
+  read(row) {
+    const choices = row.texts('choices');
+    const gold = choices.indexOf(row.text('answer_choice'));
+    if (gold < 0) row.fail('answer_choice', 'one of the choices');
+    const options = choices.map((choice, index) => `${index + 1} - ${choice}`).join('\n');
+    return {
+      fields: { narrative: row.text('narrative'), question: row.text('question'), options },
+      choices,
+      gold,
+    };
+  },
+});
+
+/** MMLU-Pro by the letters of its options, as version 2 of the Open LLM Leaderboard asks it. */
+const leaderboardMmluPro: MultipleChoice = {
+  name: 'leaderboard_mmlu_pro',
+  version: 0.1,
+  metrics: ['acc'],
+  prompt: '{question}\n{options}\nAnswer:',
+  examples: { split: 'validation', sampler: 'first_n', numFewshot: 5 },
+  read(row) {
+    const options = row.texts('options').slice(0, OPTION_LETTERS.length);
+    const choices = [...OPTION_LETTERS].slice(0, options.length);
+    return {
+      fields: { question: row.text('question'), options: lettered(options) },
+      choices,
+      gold: letter(row, 'answer', choices.join('')),
+    };
+  },
+};
+
 /** Definitions of tasks by name, for `multipleChoiceTask(choiceTasks.sciq, rows)`. */
 export const choiceTasks = {
   commonsense_qa: commonsenseQa,
@@ -238,11 +279,15 @@ export const choiceTasks = {
   wsc273,
   truthfulqa_mc1: truthfulQaMc1,
   truthfulqa_mc2: truthfulQaMc2,
+  leaderboard_mmlu_pro: leaderboardMmluPro,
+  leaderboard_musr_murder_mysteries: musr('murder_mysteries'),
+  leaderboard_musr_object_placements: musr('object_placements'),
+  leaderboard_musr_team_allocation: musr('team_allocation'),
 } as const satisfies Record<string, MultipleChoice>;
 
 /** Lines `A. …`. */
 export function lettered(options: readonly string[]): string {
-  return options.map((option, index) => `${'ABCDEFGHIJ'[index]}. ${option}`).join('\n');
+  return options.map((option, index) => `${OPTION_LETTERS[index]}. ${option}`).join('\n');
 }
 
 /** The position of a field among the letters. */

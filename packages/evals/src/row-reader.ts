@@ -11,7 +11,7 @@ export interface RowReader {
   has(...paths: readonly string[]): boolean;
   /** A text. */
   text(path: string): string;
-  /** A list of at least one text. */
+  /** A list of at least one text; also as Python writes it, in a text. */
   texts(path: string): string[];
   /** A list of objects, each as a row; also as Python writes it, in a text. */
   rows(path: string): RowReader[];
@@ -55,14 +55,13 @@ export function readRow(where: string, record: unknown): RowReader {
       return typeof value === 'string' ? value : fail(path, 'a text');
     },
     texts(path) {
-      const value = get(path);
+      const value = literal(get(path));
       const isTexts =
         Array.isArray(value) && value.length > 0 && value.every((text) => typeof text === 'string');
       return isTexts ? value : fail(path, 'a list of texts');
     },
     rows(path) {
-      const written = get(path);
-      const value = typeof written === 'string' ? pythonLiteral(written) : written;
+      const value = literal(get(path));
       if (!Array.isArray(value)) return fail(path, 'a list of objects');
       return value.map((inner, index) => readRow(`${where}, ${path}[${index}]`, inner));
     },
@@ -88,6 +87,9 @@ export function readRow(where: string, record: unknown): RowReader {
     },
   };
 }
+
+/** Some data sets keep lists as Python writes them. */
+const literal = (value: unknown) => (typeof value === 'string' ? pythonLiteral(value) : value);
 
 const TRUTHS = new Map([
   ['true', true],

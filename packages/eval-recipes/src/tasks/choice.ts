@@ -1,6 +1,7 @@
 /** Multiple-choice tasks besides the paper's, as in lm-evaluation-harness. */
 import { choiceTasks, multipleChoiceTask } from '@meap/evals';
 import { type DataSet, named, TRAINING_FILES } from './data-sets.ts';
+import { MMLU_PRO_DATA } from './mmlu-pro.ts';
 import { readRows } from './read-data.ts';
 import { type TaskEntry, taskFamily } from './task-family.ts';
 
@@ -99,7 +100,18 @@ const data = {
     '**/truthful_qa/multiple_choice/validation-*.parquet',
     ...named('truthful*qa*mc', 'truthful*qa*val', 'truthful*qa'),
   ),
+  leaderboard_musr_murder_mysteries: musr('murder_mysteries'),
+  leaderboard_musr_object_placements: musr('object_placements'),
+  leaderboard_musr_team_allocation: musr('team_allocation'),
+  mmlu_pro: MMLU_PRO_DATA.mmlu_pro,
+  mmlu_pro_validation: MMLU_PRO_DATA.mmlu_pro_validation,
 };
+
+/** A part of MuSR: a split of its own. */
+function musr(part: string): DataSet {
+  const what = `MuSR, ${part.replace('_', ' ')}`;
+  return hub(what, `TAUR-Lab/MuSR (${part})`, `**/musr/**/${part}*.{csv,parquet}`, ...named(part));
+}
 
 type DataName = keyof typeof data;
 
@@ -114,6 +126,10 @@ const TITLES: Readonly<Record<Name, string>> = {
   wsc273: 'WSC273',
   truthfulqa_mc1: 'TruthfulQA, one right answer',
   truthfulqa_mc2: 'TruthfulQA, several right answers',
+  leaderboard_mmlu_pro: 'MMLU-Pro by letters',
+  leaderboard_musr_murder_mysteries: 'MuSR, murder mysteries',
+  leaderboard_musr_object_placements: 'MuSR, object placements',
+  leaderboard_musr_team_allocation: 'MuSR, team allocation',
 };
 
 /** @param examples absent for tasks without examples */
@@ -122,11 +138,12 @@ function task(
   description: string,
   set: DataName,
   examples?: DataName | 'rows',
+  numFewshot?: number,
 ): TaskEntry<DataName> {
   return {
     description,
     data: [set],
-    prompts: { examples },
+    prompts: { examples, numFewshot },
     make: async ({ files, bos, prompts }) => {
       const train = examples === undefined || examples === 'rows' ? undefined : files[examples];
       const fewshotRows = train && (await readRows(train));
@@ -154,6 +171,19 @@ export const choice = taskFamily({
     wsc273: task('wsc273', 'Winograd schemas: pronoun resolution', 'wsc273', 'rows'),
     truthfulqa_mc1: task('truthfulqa_mc1', 'questions with common misconceptions, one right', 'truthfulqa'),
     truthfulqa_mc2: task('truthfulqa_mc2', 'the same, probability of all right answers', 'truthfulqa'),
+    leaderboard_mmlu_pro: task(
+      'leaderboard_mmlu_pro',
+      'questions with ten options, answered by a letter, five examples',
+      'mmlu_pro',
+      'mmlu_pro_validation',
+      5,
+    ),
+    ...Object.fromEntries(
+      (['murder_mysteries', 'object_placements', 'team_allocation'] as const).map((part) => {
+        const name = `leaderboard_musr_${part}` as const;
+        return [name, task(name, `reasoning over a long story: ${part.replace('_', ' ')}`, name, 'rows')];
+      }),
+    ),
   },
   title: (task) => (Object.hasOwn(TITLES, task) ? TITLES[task as Name] : undefined),
 });

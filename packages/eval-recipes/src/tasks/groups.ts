@@ -21,6 +21,18 @@ export const GROUPS: ReadonlyMap<string, BuiltInGroup> = new Map([
       weightBySize: false,
     },
   ],
+  [
+    'leaderboard_musr',
+    {
+      description: 'the three parts of MuSR, as version 2 of the Open LLM Leaderboard asks them',
+      version: 1,
+      tasks: ['murder_mysteries', 'object_placements', 'team_allocation'].map(
+        (part) => `leaderboard_musr_${part}`,
+      ),
+      metrics: ['acc_norm'],
+      weightBySize: true,
+    },
+  ],
 ]);
 
 /** Groups of lm-evaluation-harness that need its Python, by name: what to do instead. */
@@ -29,8 +41,8 @@ export const REFUSED_GROUPS: ReadonlyMap<string, string> = new Map([
     'leaderboard',
     'a group that needs no Python: leaderboard_math_hard compares formulas with SymPy, leaderboard_ifeval has checks that no ' +
       'npm library has, leaderboard_gpqa shuffles choices with a generator without a seed of its own; of the others ' +
-      'leaderboard_bbh runs as the file leaderboard/bbh_mc/_leaderboard_bbh.yaml of the harness, and mmlu_pro is the newer ' +
-      'form of leaderboard_mmlu_pro. The first version of the leaderboard is --config open-llm-leaderboard',
+      'leaderboard_musr and leaderboard_mmlu_pro are built in, and leaderboard_bbh runs as the file ' +
+      'leaderboard/bbh_mc/_leaderboard_bbh.yaml of the harness. The first version of the leaderboard is --config open-llm-leaderboard',
   ],
   [
     'tinyBenchmarks',

@@ -83,6 +83,12 @@ export const HUB_DATA: ReadonlyMap<string, HubData> = new Map(
     mmlu_dev: parquet('cais/mmlu', 'dev', 'all'),
     mmlu_pro: parquet('TIGER-Lab/MMLU-Pro', 'test'),
     mmlu_pro_validation: parquet('TIGER-Lab/MMLU-Pro', 'validation'),
+    ...Object.fromEntries(
+      ['murder_mysteries', 'object_placements', 'team_allocation'].map((part) => [
+        `leaderboard_musr_${part}`,
+        converted('TAUR-Lab/MuSR', part),
+      ]),
+    ),
     blimp: parquet('nyu-mll/blimp', 'train', '*'),
     gsm8k: parquet('openai/gsm8k', 'test', 'main'),
     gsm8k_train: parquet('openai/gsm8k', 'train', 'main'),

@@ -12,19 +12,22 @@ const settings = z.strictObject({
   max_gen_toks: count('Maximum tokens of an answer; default: 2048.').optional(),
 });
 
-export const mmlu_pro = taskFamily({
-  data: {
-    mmlu_pro: {
-      what: 'MMLU-Pro, test split',
-      source: 'TIGER-Lab/MMLU-Pro on the Hugging Face hub: data/test-*.parquet',
-      patterns: ['**/mmlu-pro/data/test-*.parquet', ...named('mmlu[-_]pro*test')],
-    },
-    mmlu_pro_validation: {
-      what: 'MMLU-Pro, validation split, for examples',
-      source: 'TIGER-Lab/MMLU-Pro on the Hugging Face hub: data/validation-*.parquet',
-      patterns: ['**/mmlu-pro/data/validation-*.parquet', ...named('mmlu[-_]pro*val')],
-    },
+/** Also of the task `leaderboard_mmlu_pro`. */
+export const MMLU_PRO_DATA = {
+  mmlu_pro: {
+    what: 'MMLU-Pro, test split',
+    source: 'TIGER-Lab/MMLU-Pro on the Hugging Face hub: data/test-*.parquet',
+    patterns: ['**/mmlu-pro/data/test-*.parquet', ...named('mmlu[-_]pro*test')],
   },
+  mmlu_pro_validation: {
+    what: 'MMLU-Pro, validation split, for examples',
+    source: 'TIGER-Lab/MMLU-Pro on the Hugging Face hub: data/validation-*.parquet',
+    patterns: ['**/mmlu-pro/data/validation-*.parquet', ...named('mmlu[-_]pro*val')],
+  },
+};
+
+export const mmlu_pro = taskFamily({
+  data: MMLU_PRO_DATA,
   settings: settings.describe('MMLU-Pro.'),
   tasks: {
     mmlu_pro: {
