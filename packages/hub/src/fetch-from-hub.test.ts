@@ -241,6 +241,8 @@ describe('a download', () => {
     expect(new Set(all.map(({ folder }) => folder)).size).toBe(1);
     expect(hub.downloads.filter(({ host }) => host === 'storage')).toHaveLength(2);
     expect(events.some(({ type }) => type === 'waiting')).toBe(true);
+    // Those that waited have nothing to tell.
+    expect(events.filter((event) => event.type === 'progress' && event.files === 0)).toEqual([]);
   });
 
   it('takes over from a process that was killed', async () => {

@@ -114,7 +114,9 @@ async function fetchCommit(
     try {
       // Another process may have downloaded them by now.
       const needed = missing().map((file) => entries.get(file)!);
-      await downloadAll(name, commit, needed, folder, { onEvent, endpoint, signal }, fetch);
+      if (needed.length > 0) {
+        await downloadAll(name, commit, needed, folder, { onEvent, endpoint, signal }, fetch);
+      }
     } finally {
       await release();
     }
