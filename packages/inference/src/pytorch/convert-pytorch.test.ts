@@ -155,6 +155,13 @@ it('survives damaged files', async () => {
     }
   };
   await survives(file, readAll, 50);
+  // The offset within the locator of the archive's end.
+  const lying = Uint8Array.from(file);
+  lying.fill(7, lying.length - 34, lying.length - 26);
+  expect(Buffer.from(file).subarray(-42, -38)).toEqual(Buffer.from('PK\x06\x07'));
+  await expect(readAll(lying)).rejects.toThrow(
+    /not a ZIP archive of torch.save: it points to 56 bytes at 5063/,
+  );
   await expect(readAll(Uint8Array.of(0x80, 2, 1, 2))).rejects.toThrow('a file from before PyTorch 1.6');
 });
 

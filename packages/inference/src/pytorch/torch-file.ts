@@ -1,6 +1,6 @@
 /** Files of `torch.save` since PyTorch 1.6: ZIP archives, uncompressed, with a pickle and a file for each storage. */
 import { type FileHandle, open } from 'node:fs/promises';
-import type { Entry, ZipFile } from 'yauzl';
+import type { Entry, RandomAccessReader, ZipFile } from 'yauzl';
 import { ModelError } from '../errors.ts';
 import { type TorchDtype, type TorchTensor, unpickleStateDict } from './unpickle.ts';
 
@@ -25,7 +25,7 @@ export interface TorchFile {
  * @throws ModelError for a file that is damaged, of another kind, or lies about sizes
  */
 export async function openTorchFile(path: string): Promise<TorchFile> {
-  const { openPromise } = await import('yauzl');
+  const { fromRandomAccessReaderPromise, RandomAccessReader: BaseReader } = await import('yauzl');
   const file = await open(path).catch((cause: Error) => {
     throw new ModelError(`${path}: cannot be read: ${cause.message}`, { cause });
   });
@@ -36,7 +36,20 @@ export async function openTorchFile(path: string): Promise<TorchFile> {
   };
   try {
     const { size } = await file.stat();
-    zip = await openPromise(path, { lazyEntries: true, autoClose: false });
+    // yauzl's own reader throws, uncaught, where a damaged archive points to what is no position in a file.
+    class Reader extends BaseReader {
+      override read(...[buffer, offset, length, position, callback]: Parameters<RandomAccessReader['read']>) {
+        const isWithin = position + length <= size;
+        const bytes = isWithin
+          ? readFully(file, path, position, length)
+          : Promise.reject(new Error(`it points to ${length} bytes at ${position}, and has ${size}`));
+        bytes.then((found) => {
+          buffer.set(found, offset);
+          callback(null);
+        }, callback);
+      }
+    }
+    zip = await fromRandomAccessReaderPromise(new Reader(), size, { lazyEntries: true, autoClose: false });
     const entries = new Map<string, Entry>();
     for await (const entry of zip.eachEntry()) entries.set(entry.fileName, entry);
     const pickleName = [...entries.keys()].find((name) => name.endsWith('/data.pkl'));
