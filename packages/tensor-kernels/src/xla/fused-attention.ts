@@ -6,7 +6,7 @@
  */
 import { stablehlo as hlo } from '@meap/pjrt';
 import type { Dot, Floats } from './lowering.ts';
-import { fitting } from './sharding.ts';
+import { BATCH, fitting } from './sharding.ts';
 
 type Rounded = hlo.Tensor<'bfloat16'>;
 
@@ -38,14 +38,14 @@ export function fusedForward(
 ): [out_BTHD: Floats, logSumExp_BHT: Floats] {
   const onDevices = byHeads(q, k);
   const [out, logSumExp] = onDevices([q, k, v], ['heads', 'rows'], (q, k, v) => {
-    const [B, T, H, D] = q.shape;
+    const [B, T, H] = q.shape;
     const [out, logSumExp] = call('__cudnn$fmhaSoftmax', [q, k, v].map(round), {
       scores: [B, H, T, T],
       results: [transposed('bfloat16', q.shape), hlo.tensorType('float32', [B, H, T])],
       products: FORWARD_PRODUCTS,
       options,
     });
-    return [widen(hlo.reshape(byPosition(out), [B, T, H, D])), logSumExp];
+    return [widen(byPosition(out)), logSumExp];
   });
   return [out as Floats, logSumExp as Floats];
 }
@@ -83,9 +83,8 @@ const byPosition = (x: hlo.Tensor) => hlo.transpose(x, [0, 2, 1, 3]);
 
 /** Calls a body with each device's rows of the batch and heads: XLA cannot split a call of another library. */
 function byHeads(q: Floats, k: Floats) {
-  const mesh = hlo.currentMesh();
   // Query heads are split as key heads are, so that each stays beside its own.
-  const [rows, , heads] = Object.keys(mesh).length > 0 ? fitting(AXES, k.shape, mesh) : AXES;
+  const [rows, , heads] = fitting([BATCH, [], ['tensor'], []], k.shape, hlo.currentMesh());
   const shardings = { heads: [rows, [], heads, []], rows: [rows, heads, []] };
   return (
     operands: readonly hlo.Tensor[],
@@ -102,15 +101,15 @@ function byHeads(q: Floats, k: Floats) {
   };
 }
 
-const AXES = [['data', 'fsdp'], [], ['tensor'], []] as const;
-
 /** The contracted dimension of both operands of a product, then those of the batch. */
 type ProductDimensions = readonly [
   contracted: readonly [number, number],
-  ofOperands: readonly [string, string],
+  ofOperands: readonly [Operand, Operand],
 ];
 
-const BATCH = { scores: ['0', '1'], heads: ['0', '2'] } as const;
+type Operand = keyof typeof BATCH_DIMENSIONS;
+
+const BATCH_DIMENSIONS = { scores: ['0', '1'], heads: ['0', '2'] } as const;
 
 /** Scores `[B, H, T, S]` from queries and keys `[B, T, H, D]`; outputs from scores and values. */
 const FORWARD_PRODUCTS: Record<string, ProductDimensions> = {
@@ -163,8 +162,8 @@ function call(
   const dimensionsOf = ([[left, right], [ofLeft, ofRight]]: ProductDimensions) => ({
     lhs_contracting_dimensions: [`${left}`],
     rhs_contracting_dimensions: [`${right}`],
-    lhs_batch_dimensions: BATCH[ofLeft as keyof typeof BATCH],
-    rhs_batch_dimensions: BATCH[ofRight as keyof typeof BATCH],
+    lhs_batch_dimensions: BATCH_DIMENSIONS[ofLeft],
+    rhs_batch_dimensions: BATCH_DIMENSIONS[ofRight],
   });
   const config = {
     algorithm: {

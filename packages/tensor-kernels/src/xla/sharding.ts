@@ -7,7 +7,7 @@ import { stablehlo as hlo } from '@meap/pjrt';
 import { type Mesh, type MeshAxis, meshSize, type TensorSharding } from '../mesh.ts';
 
 /** The axes that split the rows of a batch. */
-const BATCH = ['data', 'fsdp'] as const satisfies readonly MeshAxis[];
+export const BATCH = ['data', 'fsdp'] as const satisfies readonly MeshAxis[];
 
 /** Shardings of tensors that are stored split, in the program under construction. */
 const stored = new WeakMap<hlo.Tensor, TensorSharding>();
