@@ -229,6 +229,9 @@ const truthfulQaMc2: MultipleChoice = {
   },
 };
 
+/** The parts of MuSR, each a split. */
+export const musrParts = ['murder_mysteries', 'object_placements', 'team_allocation'] as const;
+
 /** A part of MuSR (Sprague et al. 2024), as version 2 of the Open LLM Leaderboard asks it. */
 const musr = (part: string): MultipleChoice => ({
   name: `leaderboard_musr_${part}`,

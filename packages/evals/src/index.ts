@@ -32,7 +32,7 @@ export {
   type JudgeUsage,
   type TokenPrices,
 } from './chat-judge.ts';
-export { choiceTasks } from './choice-tasks.ts';
+export { choiceTasks, musrParts } from './choice-tasks.ts';
 export {
   compareResults,
   correctPValues,

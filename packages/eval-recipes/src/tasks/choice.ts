@@ -1,5 +1,5 @@
 /** Multiple-choice tasks besides the paper's, as in lm-evaluation-harness. */
-import { choiceTasks, multipleChoiceTask } from '@meap/evals';
+import { choiceTasks, multipleChoiceTask, musrParts } from '@meap/evals';
 import { type DataSet, named, TRAINING_FILES } from './data-sets.ts';
 import { MMLU_PRO_DATA } from './mmlu-pro.ts';
 import { readRows } from './read-data.ts';
@@ -103,8 +103,7 @@ const data = {
   leaderboard_musr_murder_mysteries: musr('murder_mysteries'),
   leaderboard_musr_object_placements: musr('object_placements'),
   leaderboard_musr_team_allocation: musr('team_allocation'),
-  mmlu_pro: MMLU_PRO_DATA.mmlu_pro,
-  mmlu_pro_validation: MMLU_PRO_DATA.mmlu_pro_validation,
+  ...MMLU_PRO_DATA,
 };
 
 /** A part of MuSR: a split of its own. */
@@ -179,7 +178,7 @@ export const choice = taskFamily({
       5,
     ),
     ...Object.fromEntries(
-      (['murder_mysteries', 'object_placements', 'team_allocation'] as const).map((part) => {
+      musrParts.map((part) => {
         const name = `leaderboard_musr_${part}` as const;
         return [name, task(name, `reasoning over a long story: ${part.replace('_', ' ')}`, name, 'rows')];
       }),

@@ -1,5 +1,5 @@
 /** Groups of built-in tasks, with totals over them. MMLU, MMLU-Pro and BLiMP are groups of their own. */
-import type { TaskGroup } from '@meap/evals';
+import { musrParts, type TaskGroup } from '@meap/evals';
 
 /** A group before its data are loaded. */
 export interface BuiltInGroup extends Omit<TaskGroup, 'name'> {
@@ -26,9 +26,7 @@ export const GROUPS: ReadonlyMap<string, BuiltInGroup> = new Map([
     {
       description: 'the three parts of MuSR, as version 2 of the Open LLM Leaderboard asks them',
       version: 1,
-      tasks: ['murder_mysteries', 'object_placements', 'team_allocation'].map(
-        (part) => `leaderboard_musr_${part}`,
-      ),
+      tasks: musrParts.map((part) => `leaderboard_musr_${part}`),
       metrics: ['acc_norm'],
       weightBySize: true,
     },

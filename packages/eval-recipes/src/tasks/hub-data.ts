@@ -4,7 +4,7 @@
  * Not here: LogiQA and Multi-News, whose repositories hold a Python script in place of files, without a known Parquet copy;
  * what is not on the Hub; and what the user chooses.
  */
-import { longBenchNames } from '@meap/evals';
+import { longBenchNames, musrParts } from '@meap/evals';
 import type { HubName } from '@meap/hub';
 
 /** A split of a data set on the Hub. */
@@ -84,10 +84,7 @@ export const HUB_DATA: ReadonlyMap<string, HubData> = new Map(
     mmlu_pro: parquet('TIGER-Lab/MMLU-Pro', 'test'),
     mmlu_pro_validation: parquet('TIGER-Lab/MMLU-Pro', 'validation'),
     ...Object.fromEntries(
-      ['murder_mysteries', 'object_placements', 'team_allocation'].map((part) => [
-        `leaderboard_musr_${part}`,
-        converted('TAUR-Lab/MuSR', part),
-      ]),
+      musrParts.map((part) => [`leaderboard_musr_${part}`, converted('TAUR-Lab/MuSR', part)]),
     ),
     blimp: parquet('nyu-mll/blimp', 'train', '*'),
     gsm8k: parquet('openai/gsm8k', 'test', 'main'),
